@@ -1,0 +1,1 @@
+"""Models, VAD, batching, recognition; one process per device."""

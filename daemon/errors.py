@@ -1,0 +1,150 @@
+"""Errors that cross rooms.
+
+Every error a person can meet says what was being done (`operation`), to which file (`path`), why it
+did not work (`reason`) and what to do about it (`remedy`). Whether trying again can help is a
+property of the type, so that the retry policy never parses messages.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class DropscribeError(Exception):
+    """Base of every error dropscribe raises on purpose."""
+
+    #: Stable machine-readable name, stored in the ledger (`jobs.reason_code`) and printed by `--json`.
+    code: ClassVar[str] = "error"
+    #: True when the same work may succeed later without a person doing anything.
+    retryable: ClassVar[bool] = False
+    #: Exit status of a command that ends with this error (see README, "Exit codes").
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self, reason: str, *, operation: str = "", path: Path | None = None, remedy: str = ""
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.operation = operation
+        self.path = path
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        where = f" {self.path}" if self.path is not None else ""
+        what = f"{self.operation}{where}: " if self.operation or where else ""
+        then = f" ({self.remedy})" if self.remedy else ""
+        return f"{what}{self.reason}{then}"
+
+
+class ConfigError(DropscribeError):
+    """A setting is missing, unknown or out of range; names file, field and remedy."""
+
+    code = "config"
+    exit_code = 2
+
+
+class LedgerError(DropscribeError):
+    """The database cannot be used as it is (newer version, corrupt, not writable)."""
+
+    code = "ledger"
+    exit_code = 3
+
+
+class AlreadyRunningError(DropscribeError):
+    """Another daemon holds this database."""
+
+    code = "already_running"
+    exit_code = 4
+
+
+class EngineError(DropscribeError):
+    """The engine cannot be started: model directory, device or versions are wrong."""
+
+    code = "engine"
+    exit_code = 5
+
+
+class EngineDiedError(EngineError):
+    """The engine process went away with work in it; that work returns to the queue."""
+
+    code = "engine_died"
+    retryable = True
+
+
+class OutOfDeviceMemoryError(EngineError):
+    """A batch did not fit the device; the engine halves it and goes on. Never counted against a recording."""
+
+    code = "device_memory"
+    retryable = True
+
+
+class StaleLeaseError(LedgerError):
+    """The job was taken over by a newer generation (or cancelled); the late result is refused."""
+
+    code = "stale_lease"
+
+
+class RecordingError(DropscribeError):
+    """This recording cannot be transcribed, and trying again changes nothing."""
+
+    code = "recording"
+
+
+class UnreadableMediaError(RecordingError):
+    """No decoder understands the file, or it is damaged beyond any audio."""
+
+    code = "unreadable_media"
+
+
+class NoAudioError(RecordingError):
+    """The container is readable and holds no audio."""
+
+    code = "no_audio"
+
+
+class MediaLimitError(RecordingError):
+    """Decoding passed a limit (duration, memory, wall clock): a bomb, or a limit set too low."""
+
+    code = "media_limit"
+
+
+class DecoderDiedError(DropscribeError):
+    """The decoder process was killed or crashed on this recording."""
+
+    code = "decoder_died"
+    retryable = True
+
+
+class RecordingChangedError(DropscribeError):
+    """The file changed while it was being read; the new content becomes a job of its own."""
+
+    code = "recording_changed"
+    retryable = True
+
+
+class RecordingGoneError(DropscribeError):
+    """The file was removed before it was transcribed; the job is cancelled."""
+
+    code = "recording_gone"
+
+
+class StorageError(DropscribeError):
+    """Reading or writing failed for a reason outside the recording (disk full, I/O, permission)."""
+
+    code = "storage"
+    retryable = True
+
+
+class LostSegmentError(DropscribeError):
+    """Speech went into the engine and nothing was said of it: the job fails rather than lose text."""
+
+    code = "lost_segment"
+    retryable = True
+
+
+class UsageError(DropscribeError):
+    """A command was called in a way that cannot work (no such file, job or database)."""
+
+    code = "usage"
+    exit_code = 2

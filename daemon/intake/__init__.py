@@ -1,0 +1,1 @@
+"""Watch folders, decide when a file is complete, hand it over."""

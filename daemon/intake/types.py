@@ -1,0 +1,72 @@
+"""What intake says: frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What `stat` says of a file; while it does not change the file is taken as unchanged."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class Wholeness(Enum):
+    """What a look into the container says of a file that stopped changing."""
+
+    WHOLE = "whole"
+    INCOMPLETE = "incomplete"  #: the container declares more than is there: still arriving, or cut
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A complete file, to be admitted. Sent again after any change of its signature."""
+
+    folder: Path  #: the watched folder (root) it was found under
+    path: Path  #: absolute, inside `folder`
+    signature: Signature
+    first_seen: float  #: epoch seconds
+    settled_at: float  #: epoch seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A file that will not be transcribed as it stands, and why; sent once per (path, code)."""
+
+    folder: Path
+    path: Path
+    code: str  #: stable: "extension", "empty", "link_outside", "special_file", "unreadable", …
+    reason: str
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A file that had been sent as `Arrival` (or was known at start) is no longer there.
+
+    Never sent for a folder that is itself missing or was unmounted (see `FolderHealth`).
+    """
+
+    folder: Path
+    path: Path
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FolderHealth:
+    """A watched folder changed its condition; `problem` is None when all is well."""
+
+    folder: Path
+    backend: str  #: "inotify" or "poll"
+    problem: str | None
+    remedy: str
+    seen_at: float
+
+
+Notice = Arrival | Skip | Gone | FolderHealth

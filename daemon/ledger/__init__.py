@@ -1,0 +1,1 @@
+"""Tables, transitions of jobs, history queries, full-text search."""

@@ -1,0 +1,1 @@
+"""Frozen result types, renderers (one function per format) and atomic publishing."""
