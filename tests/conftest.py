@@ -1,0 +1,18 @@
+"""Fixtures shared by every kind of test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The project's collection of real recordings, damaged files and reference models; skips where it is absent."""
+    named = os.environ.get("DROPSCRIBE_SHARED")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip(f"the shared recordings are not at {folder}")
+    return folder
