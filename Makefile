@@ -1,0 +1,63 @@
+# make run | test | check | bench; all of it happens in .venv inside the checkout.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Torch goes first and alone, at its exact version: a looser request would fetch a build with CUDA, gigabytes of it,
+# where a CPU build is at hand.
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: help run test check bench wheel clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run    set up, start the daemon on ./drop with the demonstration model'
+	@echo 'make test   check, then every test'
+	@echo 'make check  lint, formatting, types, systemd unit'
+	@echo 'make bench  measure how fast recordings are taken in'
+	@echo 'make wheel  build the distribution into dist/'
+	@echo 'make clean  remove what the tools leave behind (not .venv, drop and jobs.db)'
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' || { echo 'python3 (3.11 or newer) is not installed' >&2; exit 1; }
+	@test -x $(BIN)/python || '$(PYTHON)' -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: $(STAMP)
+	@mkdir -p drop
+	@echo
+	@echo 'dropscribe starts now, with the demonstration model, on $(CURDIR)/drop.'
+	@echo 'As soon as it says "ready", copy recordings in, from another terminal:'
+	@echo
+	@echo '    cd $(CURDIR)'
+	@echo '    cp daemon/engine/bundled/sample/sample.wav drop/'
+	@echo
+	@echo 'Transcripts appear beside them: sample.txt, .srt, .vtt, .json and .timing.json.'
+	@echo 'The history is in jobs.db:  $(BIN)/dropscribe jobs --database jobs.db'
+	@echo 'Ctrl-C stops it.'
+	@echo
+	@exec $(BIN)/dropscribe run --watch ./drop --database ./jobs.db
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -p no:cacheprovider tests/integration/test_systemd.py
+
+test: check
+	$(BIN)/pytest
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/ingest.py
+
+wheel: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps -c constraints.txt -w dist .
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find daemon migrations tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
