@@ -1,0 +1,46 @@
+"""`dropscribe run`: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    watch: Annotated[
+        list[Path] | None,
+        typer.Option(help="Watch this folder; needs no configuration file. May be repeated."),
+    ] = None,
+    database: Annotated[Path | None, typer.Option(help="The job history (default: ./jobs.db).")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
+    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda:0, or auto.")] = None,
+) -> None:
+    """Watch folders and write a transcript beside every recording, until stopped."""
+    from daemon import logs
+    from daemon.cli.settings import in_force
+    from daemon.service.daemon import Daemon
+
+    def read() -> Loaded:
+        return in_force(
+            config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
+        )
+
+    from daemon.config import Loaded
+    from daemon.errors import ConfigError
+
+    loaded = read()
+    if not loaded.settings.folders:
+        raise ConfigError(
+            "there is no folder to watch",
+            operation="run",
+            path=loaded.file,
+            remedy="name one with --watch DIR, or add a [[folder]] to the configuration",
+        )
+    service = loaded.settings.service
+    as_json = {"auto": None, "json": True, "text": False}[service.log_format]
+    logs.setup(json_lines=as_json, level=service.log_level)
+    Daemon(loaded, read).run()

@@ -1,0 +1,208 @@
+"""Puts what intake found on record: hashes files in a few threads, admits them in batches from one.
+
+One commit admits as many files as have been hashed meanwhile, so that ten thousand files dropped at once cost
+hundreds of commits, not ten thousand, while a single file is admitted at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon import logs
+from daemon.config import Settings
+from daemon.errors import DropscribeError, RecordingChangedError, RecordingGoneError
+from daemon.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Admission
+from daemon.service.hashing import content_hash
+
+#: Files hashed at the same time: hashing leaves the interpreter lock, and two keep a disk busy.
+HASHERS = 2
+#: Most admissions in one transaction.
+BATCH = 128
+#: Pause before a file that could not be read is looked at again, seconds.
+REREAD_S = 5.0
+#: How often the recording thread looks at what is due, seconds.
+TICK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """A file that could not be read now; it is looked at again later."""
+
+    skip: Skip
+
+
+_Record = Admission | Skip | Gone | _Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the admitter tells the rest of the service."""
+
+    admitted: Callable[[], None]  #: something new may be claimed
+    forget: Callable[[Path], None]  #: intake shall look at this file again
+    folder: Callable[[FolderHealth], None]
+
+
+class Admitter:
+    """Takes notices from intake's thread (`take`), never blocking it; owns its own threads."""
+
+    def __init__(self, ledger: Ledger, settings: Callable[[], Settings], hooks: Hooks) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._hooks = hooks
+        self._log = logs.get("service")
+        self._arrivals: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
+        self._records: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        #: (monotonic seconds, path) to look at again, in order; owned by the recording thread.
+        self._later: deque[tuple[float, Path]] = deque()
+        self._threads = [
+            threading.Thread(target=self._hash, name=f"hash-{i}", daemon=True) for i in range(HASHERS)
+        ]
+        self._threads.append(threading.Thread(target=self._record, name="admit", daemon=True))
+        #: First exception that ended a thread; read by `alive`.
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def take(self, notice: Notice) -> None:
+        """One notice from intake."""
+        match notice:
+            case Arrival():
+                self._arrivals.put(notice)
+            case FolderHealth():
+                self._hooks.folder(notice)
+            case Skip() | Gone():
+                self._records.put(notice)
+
+    def alive(self) -> bool:
+        """False once one of its threads has died: the daemon then stops, rather than run without it."""
+        return self.failure is None
+
+    def stop(self) -> None:
+        """Leave what is not admitted yet to the next start's scan: nothing on disk is lost by that."""
+        self._stopping.set()
+        for _ in range(HASHERS):
+            self._arrivals.put(None)
+        for thread in self._threads[:-1]:
+            thread.join()
+        self._records.put(None)
+        self._threads[-1].join()
+
+    def _hash(self) -> None:
+        try:
+            while (arrival := self._arrivals.get()) is not None and not self._stopping.is_set():
+                self._hash_one(arrival)
+        except BaseException as e:
+            self.failure = e
+            raise
+
+    def _hash_one(self, arrival: Arrival) -> None:
+        try:
+            sha256 = content_hash(arrival.path, arrival.signature)
+        except (RecordingGoneError, RecordingChangedError):
+            # Whatever stands there now, intake settles it anew.
+            self._hooks.forget(arrival.path)
+            return
+        except DropscribeError as e:
+            reason = f"{e.reason}; {e.remedy}"
+            self._records.put(
+                _Unreadable(Skip(arrival.folder, arrival.path, "unreadable", reason, time.time()))
+            )
+            return
+        self._records.put(self._admission(arrival, sha256))
+
+    def _admission(self, arrival: Arrival, sha256: str) -> Admission:
+        settings = self._settings()
+        name = next((f.profile for f in settings.folders if f.path == arrival.folder), "default")
+        profile = settings.profiles[name]
+        return Admission(
+            path=arrival.path,
+            folder=arrival.folder,
+            size=arrival.signature.size,
+            mtime_ns=arrival.signature.mtime_ns,
+            inode=arrival.signature.inode,
+            sha256=sha256,
+            profile=name,
+            recipe=settings.recipe,
+            share_result=profile.duplicates == "reference",
+            settle_s=max(0.0, arrival.settled_at - arrival.first_seen),
+            max_attempts=profile.max_attempts,
+        )
+
+    def _record(self) -> None:
+        try:
+            while self._record_batch():
+                pass
+        except BaseException as e:
+            self.failure = e
+            raise
+
+    def _next_batch(self) -> list[_Record | None]:
+        """What has gathered, waiting at most `TICK_S` for the first."""
+        batch: list[_Record | None] = []
+        with contextlib.suppress(queue.Empty):  # empty means: that is the whole batch
+            batch.append(self._records.get(timeout=TICK_S))
+            while len(batch) < BATCH:
+                batch.append(self._records.get_nowait())
+        return batch
+
+    def _record_batch(self) -> bool:
+        """Put one batch on record; False once told to stop."""
+        batch = self._next_batch()
+        now = time.time()
+        admissions = [n for n in batch if isinstance(n, Admission)]
+        if admissions:
+            made = self._ledger.admit(admissions, now)
+            for admission, admitted in zip(admissions, made, strict=True):
+                if admitted.created:
+                    self._log.debug(
+                        "admitted",
+                        action=str(logs.Action.ADMITTED),
+                        job=admitted.job_id,
+                        path=str(admission.path),
+                    )
+            self._hooks.admitted()
+        for record in batch:
+            match record:
+                case Skip():
+                    self._record_skip(record, now)
+                case Gone():
+                    self._record_gone(record, now)
+                case _Unreadable():
+                    self._record_skip(record.skip, now)
+                    self._later.append((time.monotonic() + REREAD_S, record.skip.path))
+        while self._later and self._later[0][0] <= time.monotonic():
+            self._hooks.forget(self._later.popleft()[1])
+        return None not in batch
+
+    def _record_skip(self, skip: Skip, now: float) -> None:
+        self._ledger.skip(skip.path, skip.folder, skip.code, skip.reason, now)
+        logs.event(
+            self._log,
+            logs.Action.SKIPPED,
+            f"skipped {skip.path.name!r}: {skip.reason}",
+            path=str(skip.path),
+            code=skip.code,
+        )
+
+    def _record_gone(self, gone: Gone, now: float) -> None:
+        for job in self._ledger.cancel_gone(gone.path, now, "the recording was removed before its turn"):
+            logs.event(
+                self._log,
+                logs.Action.JOB_CANCELLED,
+                "the recording was removed before its turn",
+                job=job,
+                path=str(gone.path),
+            )

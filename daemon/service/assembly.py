@@ -1,0 +1,89 @@
+"""From what decoder and engine said of one recording to its result. Pure: no clock, no disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from daemon.engine.protocol import SegmentDone, StreamDone
+from daemon.errors import LostSegmentError
+from daemon.transcript.types import MediaFacts, Segment, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A recording recognised from end to end; what it waited for before is not in `timings` yet."""
+
+    media: MediaFacts
+    segments: tuple[Segment, ...]
+    timings: Timings
+
+
+@dataclass(slots=True)
+class Assembly:
+    """Collects one stream. Owned by the pump's thread."""
+
+    started: float  #: monotonic seconds
+    declared_ms: int | None = None
+    decoded_samples: int = 0
+    facts: MediaFacts | None = None
+    decode_s: float = 0.0
+    done: StreamDone | None = None
+    _segments: dict[int, SegmentDone] = field(default_factory=dict)
+
+    @property
+    def recognised_ms(self) -> int:
+        """How far into the recording recognition has come, for progress only."""
+        return max((s.end_ms for s in self._segments.values()), default=0)
+
+    def add(self, segment: SegmentDone) -> None:
+        """Take a segment. Raises LostSegmentError if its place is taken: one of the two would be lost."""
+        if segment.index in self._segments:
+            raise LostSegmentError(f"segment {segment.index} was delivered twice", operation="assemble")
+        self._segments[segment.index] = segment
+
+    @property
+    def complete(self) -> bool:
+        """Whether both sides have said their last word."""
+        return self.facts is not None and self.done is not None
+
+    def result(self, now: float) -> Result:
+        """The result of a complete stream.
+
+        Raises LostSegmentError when a segment that VAD found was never spoken of.
+        """
+        facts, done = self.facts, self.done
+        if facts is None or done is None:
+            raise LostSegmentError("asked for before it was complete", operation="assemble")
+        missing = [i for i in range(done.segments) if i not in self._segments]
+        if missing or len(self._segments) != done.segments:
+            raise LostSegmentError(
+                f"{done.segments} speech segments went in, {len(self._segments)} came out"
+                f" (missing: {missing[:5]})",
+                operation="assemble",
+                remedy="the job is tried again; if it stays so, run 'dropscribe doctor'",
+            )
+        ordered = [self._segments[i] for i in range(done.segments)]
+        return Result(
+            facts,
+            tuple(Segment(s.index, s.start_ms, s.end_ms, s.text, s.tokens) for s in ordered),
+            _timings(ordered, done, self.decode_s, now - self.started),
+        )
+
+
+def _timings(segments: list[SegmentDone], done: StreamDone, decode_s: float, wall_s: float) -> Timings:
+    batches = {s.batch: s for s in segments}
+    padded = sum(s.batch_padded_s for s in batches.values())
+    audio = sum(s.batch_audio_s for s in batches.values())
+    queued = sum(s.queued_s for s in segments) / len(segments) if segments else 0.0
+    return Timings(
+        seconds=(
+            ("decoding", decode_s),
+            ("vad", done.vad_s),
+            ("batch_queue", queued),
+            ("recognition", sum(s.recognition_s for s in segments)),
+        ),
+        batch_sizes=tuple(batches[b].batch_size for b in sorted(batches)),
+        padding_waste=padded / audio - 1 if audio > 0 else 0.0,
+        speech_ms=done.speech_ms,
+        wall_s=wall_s,
+    )

@@ -1,0 +1,307 @@
+"""The daemon: starts the rooms in order, turns the loop, stops them in order."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from daemon import __version__, logs
+from daemon.config import Loaded, Settings
+from daemon.errors import ConfigError, DropscribeError, EngineDiedError, StorageError
+from daemon.intake.types import FolderHealth, Signature
+from daemon.intake.watcher import Watcher
+from daemon.ledger.db import wal_bug_warning
+from daemon.ledger.ledger import Ledger, lock_database
+from daemon.media.pool import DecoderPool
+from daemon.service import notify, status_file
+from daemon.service.admitter import Admitter, Hooks
+from daemon.service.arena import SLOT_BYTES, SLOT_S, Arena
+from daemon.service.dispatcher import Clocks, Dispatcher
+from daemon.service.engine_keeper import HUNG_S, EngineKeeper
+from daemon.service.publisher import Publisher
+from daemon.service.pump import Pump
+from daemon.service.signals import Signals
+from daemon.service.status_file import Status
+from daemon.service.wholeness import wholeness
+
+#: After a request to stop, recordings under way are given this long to be finished, seconds. Together with
+#: the closing of processes it stays inside the unit's TimeoutStopSec.
+DRAIN_S = 20.0
+#: The main loop turns at least this often, seconds.
+TURN_S = 0.5
+#: How often the status file is renewed, seconds.
+STATUS_S = 2.0
+#: Longest speech segment (60 s) and what VAD looks ahead, seconds.
+OPEN_SEGMENT_S = 70.0
+
+
+def decoder_count(settings: Settings) -> int:
+    """Decoder processes: as configured, else half the cores and at least 2."""
+    return settings.media.decoders or max(2, (os.cpu_count() or 2) // 2)
+
+
+def audio_bounds(settings: Settings) -> tuple[float, float]:
+    """(arena, engine capacity) in audio seconds.
+
+    A segment that is still open occupies the engine without moving on, at most one per decoder; the capacity
+    must exceed all of them together or everybody would wait for everybody.
+    """
+    decoders = decoder_count(settings)
+    arena_s = max(settings.service.queue_audio_s, 4 * decoders * SLOT_S)
+    return arena_s, max(settings.service.queue_audio_s, 2 * decoders * OPEN_SEGMENT_S)
+
+
+class Daemon:
+    """One run of the service. `reread` reads the configuration again for SIGHUP."""
+
+    def __init__(self, loaded: Loaded, reread: Callable[[], Loaded]) -> None:
+        self._loaded = loaded
+        self._settings = loaded.settings
+        self._reread = reread
+        self._log = logs.get("service")
+        self._notifier = notify.Notifier.from_environment()
+        self._folders: dict[Path, FolderHealth] = {}
+        self._state = "starting"
+        self._since = time.time()
+        self._next_status = 0.0
+        self._stop_by: float | None = None
+
+    def run(self) -> None:
+        """Serve until asked to stop. Raises DropscribeError when it cannot start or go on.
+
+        Shutdown runs the stack backwards: intake first, so that nothing new comes; then the admitter, so that
+        what is hashed is on record; then the publisher, so that finished work reaches the disk and the ledger;
+        then the processes; the ledger and its lock last, because everybody before writes to it.
+        """
+        settings = self._settings
+        for line in self._announcement():
+            logs.event(self._log, logs.Action.CONFIG, line)
+        with ExitStack() as stack:
+            self._signals = stack.enter_context(Signals())
+            stack.callback(lambda: logs.event(self._log, logs.Action.STOPPED, "stopped"))
+            _make_parent(settings.database)
+            stack.callback(lock_database(settings.database).close)
+            self._ledger = Ledger.open(settings.database)
+            stack.callback(self._ledger.close)
+            recovered = self._ledger.recover(time.time())
+            if recovered:
+                logs.event(self._log, logs.Action.LEDGER, f"{recovered} interrupted jobs are tried again")
+            stack.callback(status_file.remove, settings.database)
+            self._start_rooms(stack)
+            if self._keeper.wait_ready(self._while_starting):
+                self._serve()
+            self._requeue()
+
+    def _start_rooms(self, stack: ExitStack) -> None:
+        settings = self._settings
+        arena_s, capacity_s = audio_bounds(settings)
+        arena = Arena(arena_s)
+        stack.callback(arena.close)
+        self._keeper = EngineKeeper(settings.engine, arena, capacity_s)
+        stack.callback(self._keeper.close)
+        decoders = DecoderPool(
+            arena.fd,
+            SLOT_BYTES,
+            workers=decoder_count(settings),
+            settings=settings.media,
+            clock=time.monotonic,
+        )
+        stack.callback(decoders.close)
+        self._publisher = Publisher(
+            self._ledger, lambda: self._settings, lambda: self._keeper.engine.facts, self._signals.wake
+        )
+        self._publisher.start()
+        stack.callback(self._publisher.stop)
+        self._dispatcher = Dispatcher(
+            self._ledger,
+            Pump(decoders, self._keeper.engine, arena, time.monotonic),
+            self._publisher,
+            worker=f"{os.uname().nodename}:{os.getpid()}",
+            limit=settings.service.jobs_in_flight,
+            clocks=Clocks(time.monotonic, time.time),
+        )
+        self._admitter = Admitter(
+            self._ledger, lambda: self._settings, Hooks(self._on_admitted, self._forget, self._on_folder)
+        )
+        self._watcher = Watcher(
+            settings.folders,
+            known=self._known,
+            wholeness=wholeness,
+            sink=self._admitter.take,
+            rescan_s=settings.service.rescan_s,
+        )
+        self._admitter.start()
+        stack.callback(self._admitter.stop)
+        self._watcher.start()
+        stack.callback(self._watcher.stop)
+
+    def _serve(self) -> None:
+        facts = self._keeper.engine.facts
+        self._state = "ready"
+        logs.event(
+            self._log,
+            logs.Action.READY,
+            f"ready: {facts.model} on {facts.device}, warm after {facts.warmup_s:.1f} s",
+            model=facts.model,
+            device=facts.device,
+            notice=facts.notice,
+        )
+        self._notifier.ready(f"{facts.model} on {facts.device}")
+        while not self._finished():
+            try:
+                stopping = self._stop_by is not None
+                self._dispatcher.turn(TURN_S, (self._signals.wake_fd,), claiming=not stopping)
+                self._signals.drain()
+                if self._dispatcher.engine_idle_s() > HUNG_S:
+                    raise EngineDiedError(f"no progress for {HUNG_S:.0f} s")
+            except EngineDiedError as e:
+                if not self._replace_engine(e.reason):
+                    return
+            self._housekeeping()
+
+    def _finished(self) -> bool:
+        """Whether to leave the loop: asked to stop, and nothing (or no time) left to finish."""
+        if self._signals.stops and self._stop_by is None:
+            self._stop_by = time.monotonic() + DRAIN_S
+            self._state = "draining"
+            self._notifier.stopping()
+            logs.event(
+                self._log,
+                logs.Action.STOPPING,
+                f"stopping: finishing {self._dispatcher.unpublished} recordings under way",
+            )
+        if self._stop_by is None:
+            return False
+        over = self._signals.stops > 1 or time.monotonic() > self._stop_by
+        return over or self._dispatcher.unpublished == 0
+
+    def _requeue(self) -> None:
+        back = self._dispatcher.requeue_all()
+        if back:
+            logs.event(self._log, logs.Action.STOPPING, f"{back} jobs went back to the queue")
+
+    def _replace_engine(self, why: str) -> bool:
+        lost = self._dispatcher.engine_lost()
+        self._keeper.replace(f"the engine is gone ({why}); {lost} jobs went back to the queue")
+        if not self._keeper.wait_ready(self._while_starting):
+            return False
+        self._dispatcher.engine_replaced(self._keeper.engine)
+        return True
+
+    def _while_starting(self) -> bool:
+        """Called while the engine loads; True when asked to stop."""
+        self._signals.drain()
+        self._housekeeping()
+        return self._signals.stops > 0
+
+    def _housekeeping(self) -> None:
+        """What is due between two turns. Raises DropscribeError when a thread the daemon needs has died."""
+        for room, alive, cause in (
+            ("intake", self._watcher.alive(), None),
+            ("admission", self._admitter.alive(), self._admitter.failure),
+            ("publishing", self._publisher.alive(), self._publisher.failure),
+        ):
+            if not alive:
+                raise DropscribeError(
+                    f"the {room} thread has died: {cause!r}",
+                    operation="supervise",
+                    remedy="the service manager starts the daemon again; please report the traceback in the log",
+                )
+        if self._signals.reload:
+            self._signals.reload = False
+            self._reload()
+        now = time.monotonic()
+        self._notifier.watchdog(now)
+        if now >= self._next_status:
+            self._next_status = now + STATUS_S
+            self._write_status()
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            loaded = self._reread()
+        except ConfigError as e:
+            logs.problem(self._log, logs.Action.RELOAD, f"kept the settings in force: {e}")
+        else:
+            old, new = self._settings, loaded.settings
+            fixed = [
+                name
+                for name in ("database", "engine", "media", "service")
+                if getattr(old, name) != getattr(new, name)
+            ]
+            if fixed:
+                logs.problem(
+                    self._log,
+                    logs.Action.RELOAD,
+                    f"changes in [{', '.join(fixed)}] take effect at the next restart",
+                )
+            self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
+            self._folders = {p: h for p, h in self._folders.items() if p in {f.path for f in new.folders}}
+            self._watcher.reload(new.folders)
+            logs.event(self._log, logs.Action.RELOAD, f"now watching {len(new.folders)} folders")
+        self._notifier.ready("reloaded")
+
+    def _write_status(self) -> None:
+        in_flight = self._dispatcher.in_flight
+        self._notifier.status(f"{self._state}, {in_flight} recordings under way")
+        status = Status(
+            self._state,
+            self._since,
+            self._keeper.engine.facts if self._state != "starting" else None,
+            tuple(self._folders.values()),
+            in_flight,
+            self._watcher.unsettled(),
+        )
+        try:
+            status_file.write(self._settings.database, status, time.time())
+        except OSError as e:
+            logs.problem(self._log, logs.Action.STORAGE, f"cannot write the status file: {e}")
+
+    def _announcement(self) -> list[str]:
+        settings = self._settings
+        origin = str(self._loaded.file) if self._loaded.file else "embedded defaults and command line"
+        lines = [
+            f"dropscribe {__version__}, settings from {origin}",
+            f"model {settings.engine.model}, VAD {settings.engine.vad_model}, device {settings.engine.device}",
+            f"database {settings.database}",
+            *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
+        ]
+        warning = wal_bug_warning()
+        return lines if warning is None else [*lines, warning]
+
+    def _known(self, folder: Path) -> Mapping[Path, Signature]:
+        return {path: Signature(*stat) for path, stat in self._ledger.known(folder).items()}
+
+    def _on_admitted(self) -> None:
+        self._dispatcher.wake()
+        self._signals.wake()
+
+    def _forget(self, path: Path) -> None:
+        self._watcher.forget(path)
+
+    def _on_folder(self, health: FolderHealth) -> None:
+        self._folders[health.folder] = health
+        if health.problem is None:
+            logs.event(self._log, logs.Action.FOLDER, f"watching {health.folder} by {health.backend}")
+        else:
+            logs.problem(
+                self._log,
+                logs.Action.FOLDER,
+                f"{health.folder}: {health.problem}; {health.remedy}",
+                folder=str(health.folder),
+            )
+
+
+def _make_parent(database: Path) -> None:
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise StorageError(
+            e.strerror or str(e),
+            operation="create the folder of the database",
+            path=database.parent,
+            remedy="name another place with --database, or create the folder for the daemon's user",
+        ) from e

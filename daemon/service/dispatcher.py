@@ -1,0 +1,263 @@
+"""Moves jobs: ledger → pump → publisher → ledger. Owned by the daemon's main thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daemon import logs
+from daemon.engine.protocol import LocalEngine
+from daemon.errors import StaleLeaseError
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Claim
+from daemon.media.protocol import FileSignature
+from daemon.service.assembly import Result
+from daemon.service.publisher import Published, Publisher, Ready
+from daemon.service.pump import Outcome, Pump, Work
+from daemon.service.retry import Again, Drop, GiveUp, Problem, decide
+
+#: A claim is ours for so long without a heartbeat, seconds.
+LEASE_S = 60.0
+#: Heartbeats come this often, seconds: three may be missed.
+HEARTBEAT_S = 15.0
+#: Without news from the admitter the queue is looked at this often, seconds (jobs whose wait is over).
+POLL_S = 1.0
+#: Claims in one statement: one commit for many small recordings.
+CLAIM_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Monotonic seconds for waiting, epoch seconds for the record."""
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class Dispatcher:
+    """Keeps the pump full of claimed jobs and brings every one of them to its end in the ledger."""
+
+    def __init__(
+        self, ledger: Ledger, pump: Pump, publisher: Publisher, *, worker: str, limit: int, clocks: Clocks
+    ) -> None:
+        self._ledger = ledger
+        self._pump = pump
+        self._publisher = publisher
+        self._worker = worker
+        self._limit = limit
+        self._clocks = clocks
+        self._log = logs.get("service")
+        self._ticket = 0
+        #: Claimed, not started yet.
+        self._claimed: deque[Claim] = deque()
+        #: In the pump, by ticket.
+        self._running: dict[int, Claim] = {}
+        #: With the publisher, by job.
+        self._publishing: dict[int, Claim] = {}
+        self._news = True
+        self._next_poll = 0.0
+        self._next_heartbeat = 0.0
+        #: Look for a job that must be tried alone, once nothing else is in flight, from this instant on.
+        self._isolation_due: float | None = 0.0
+        self._alone = False
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs claimed and not yet at their end."""
+        return len(self._claimed) + len(self._running) + len(self._publishing)
+
+    @property
+    def unpublished(self) -> int:
+        """Jobs whose recognition is under way or done, that are worth waiting for when stopping."""
+        return len(self._running) + len(self._publishing)
+
+    def engine_idle_s(self) -> float:
+        """Seconds without progress of an engine that holds work."""
+        return self._pump.engine_idle_s()
+
+    def wake(self) -> None:
+        """There may be something new to claim."""
+        self._news = True
+
+    def turn(self, timeout_s: float, wake: tuple[int, ...], *, claiming: bool) -> None:
+        """Claim, start, wait for something to happen, and carry out what it means.
+
+        Raises EngineDiedError; call `engine_lost` then.
+        """
+        # First, so that after a long pause of this process our own leases are renewed, not taken over by us.
+        self._heartbeat()
+        if claiming:
+            self._claim()
+            self._start()
+        # With claims at hand and room for them there is nothing to wait for.
+        ready_to_start = claiming and bool(self._claimed) and self._pump.room() > 0
+        for outcome in self._pump.turn(0.0 if ready_to_start else timeout_s, wake):
+            self._on_outcome(outcome)
+        for published in self._publisher.completed():
+            self._on_published(published)
+
+    def engine_lost(self) -> int:
+        """The engine died or hung: its jobs return to the queue, suspects to be tried alone; how many."""
+        problem = Problem(
+            "engine_died", "the engine process died while it worked on this recording",
+            "it is tried again alone; see the log for what the engine said", retryable=True, suspect=True,
+        )  # fmt: skip
+        alone = len(self._running) == 1 and self._alone
+        self._pump.abandon_engine()
+        lost = list(self._running.values())
+        self._running.clear()
+        for claim in lost:
+            self._apply(claim, problem, alone=alone)
+        return len(lost)
+
+    def engine_replaced(self, engine: LocalEngine) -> None:
+        """Go on with a new engine."""
+        self._pump.use_engine(engine)
+        self.wake()
+
+    def requeue_all(self) -> int:
+        """Give back every claim whose transcript is not with the publisher; how many. For stopping."""
+        now = self._clocks.wall()
+        for ticket in list(self._running):
+            self._pump.abort(ticket)
+        back = [*self._claimed, *self._running.values()]
+        self._claimed.clear()
+        self._running.clear()
+        for claim in back:
+            self._release(
+                claim, Again(now, refund=True, isolate=claim.isolate), "stopped", "the daemon stopped"
+            )
+        return len(back)
+
+    def _claim(self) -> None:
+        now = self._clocks.monotonic()
+        room = self._limit - self.in_flight
+        if self._alone or room < 1 or len(self._claimed) > CLAIM_BATCH // 2:
+            return
+        if not self._news and now < self._next_poll:
+            return
+        isolating = self._isolation_due is not None and self._isolation_due <= self._clocks.wall()
+        if isolating and self.in_flight:
+            return
+        want = min(room, CLAIM_BATCH)
+        claims = self._ledger.claim(
+            self._worker, want, self._clocks.wall(), LEASE_S, allow_isolated=isolating
+        )
+        self._claimed.extend(claims)
+        self._alone = any(c.isolate for c in claims)
+        if isolating and not self._alone:
+            self._isolation_due = None
+        self._news = len(claims) == want or self._alone
+        self._next_poll = now + POLL_S
+
+    def _start(self) -> None:
+        while self._claimed:
+            claim = self._claimed[0]
+            if claim.reference is not None:
+                self._claimed.popleft()
+                self._publish(claim, None)
+                continue
+            if self._pump.room() < 1:
+                return
+            self._claimed.popleft()
+            self._ticket += 1
+            self._running[self._ticket] = claim
+            expected = FileSignature(claim.size, claim.mtime_ns, claim.inode)
+            self._pump.start(Work(self._ticket, claim.path, expected))
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        claim = self._running.pop(outcome.ticket)
+        if isinstance(outcome.end, Result):
+            self._publish(claim, outcome.end)
+        else:
+            self._apply(claim, outcome.end, alone=self._alone)
+
+    def _publish(self, claim: Claim, result: Result | None) -> None:
+        self._publishing[claim.job_id] = claim
+        self._publisher.put(Ready(claim, result))
+
+    def _on_published(self, published: Published) -> None:
+        claim = self._publishing.pop(published.job_id)
+        if published.problem is not None:
+            self._apply(claim, published.problem, alone=self._alone)
+        else:
+            self._settled(claim)
+        # Its twins, if any, may be done by reference now.
+        self.wake()
+
+    def _apply(self, claim: Claim, problem: Problem, *, alone: bool) -> None:
+        now = self._clocks.wall()
+        decision = decide(
+            problem, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now
+        )
+        keys = {"job": claim.job_id, "path": str(claim.path), "attempt": claim.attempt, "code": problem.code}
+        try:
+            match decision:
+                case Again():
+                    self._release(claim, decision, problem.code, problem.reason)
+                    logs.problem(self._log, logs.Action.JOB_RETRY, problem.reason, **keys)
+                case GiveUp():
+                    self._ledger.fail(
+                        claim.job_id,
+                        claim.generation,
+                        now,
+                        code=problem.code,
+                        reason=problem.reason,
+                        remedy=problem.remedy,
+                    )
+                    logs.problem(
+                        self._log, logs.Action.JOB_FAILED, problem.reason, remedy=problem.remedy, **keys
+                    )
+                case Drop():
+                    self._ledger.cancel(claim.job_id, now, problem.reason, generation=claim.generation)
+                    logs.event(self._log, logs.Action.JOB_CANCELLED, problem.reason, **keys)
+        except StaleLeaseError as e:
+            logs.problem(self._log, logs.Action.JOB_REFUSED, e.reason, **keys)
+        self._settled(claim)
+        self.wake()
+
+    def _release(self, claim: Claim, again: Again, code: str, reason: str) -> None:
+        self._ledger.release(
+            claim.job_id,
+            claim.generation,
+            self._clocks.wall(),
+            not_before=again.not_before,
+            refund=again.refund,
+            isolate=again.isolate,
+            code=code,
+            reason=reason,
+        )
+        if again.isolate:
+            due = self._isolation_due
+            self._isolation_due = again.not_before if due is None else min(due, again.not_before)
+
+    def _settled(self, claim: Claim) -> None:
+        if claim.isolate:
+            self._alone = False
+            # There may be more of them; the next claim with nothing in flight finds out.
+            if self._isolation_due is None:
+                self._isolation_due = self._clocks.wall()
+
+    def _heartbeat(self) -> None:
+        now = self._clocks.monotonic()
+        if now < self._next_heartbeat:
+            return
+        self._next_heartbeat = now + HEARTBEAT_S
+        claims = [*self._claimed, *self._running.values(), *self._publishing.values()]
+        if not claims:
+            return
+        ours = [(c.job_id, c.generation) for c in claims]
+        lost = self._ledger.heartbeat(ours, self._clocks.wall(), LEASE_S)
+        for ticket, claim in list(self._running.items()):
+            if claim.job_id in lost:
+                self._pump.abort(ticket)
+                del self._running[ticket]
+                self._settled(claim)
+                logs.problem(
+                    self._log,
+                    logs.Action.JOB_REFUSED,
+                    "the job was taken over or cancelled",
+                    job=claim.job_id,
+                )
+        self._claimed = deque(c for c in self._claimed if c.job_id not in lost)

@@ -1,0 +1,75 @@
+"""What becomes of a job that did not work out. Pure policy: a decision is returned, the ledger applies it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: First wait before another try, seconds; it doubles with each attempt.
+FIRST_WAIT_S = 2.0
+#: Longest wait between two tries, seconds.
+LONGEST_WAIT_S = 300.0
+#: Wait after a fault that is nobody's here (disk full, share away): people need time to mend it, seconds.
+BLAMELESS_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an attempt ended without a transcript."""
+
+    code: str
+    reason: str
+    remedy: str = ""
+    retryable: bool = False
+    #: The fault was not the recording's (engine replaced, disk full): the attempt is not counted.
+    blameless: bool = False
+    #: It may have brought the engine down: it is tried alone next.
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Back to the queue, claimable from `not_before` (epoch seconds)."""
+
+    not_before: float
+    refund: bool
+    isolate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The job has failed for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The recording is gone: the job is cancelled, not failed."""
+
+
+Decision = Again | GiveUp | Drop
+
+
+def decide(problem: Problem, *, attempt: int, max_attempts: int, alone: bool, now: float) -> Decision:
+    """What to do after `attempt` (1 for the first) ended with `problem` at `now` (epoch seconds).
+
+    An engine that dies with many recordings in it blames none of them: all are tried again, alone. One
+    that dies with a single recording in it blames that one, which so runs out of tries.
+    """
+    if problem.code == "recording_gone":
+        return Drop()
+    if not problem.retryable:
+        return GiveUp()
+    if problem.suspect:
+        if not alone:
+            return Again(now, refund=True, isolate=True)
+        if attempt >= max_attempts:
+            return GiveUp()
+        return Again(now + _wait(attempt), refund=False, isolate=True)
+    if problem.blameless:
+        return Again(now + BLAMELESS_WAIT_S, refund=True, isolate=False)
+    if attempt >= max_attempts:
+        return GiveUp()
+    return Again(now + _wait(attempt), refund=False, isolate=False)
+
+
+def _wait(attempt: int) -> float:
+    return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)))

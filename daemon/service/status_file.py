@@ -1,0 +1,69 @@
+"""The status file beside the database: what a running daemon says of itself, for `dropscribe status`.
+
+Schema `dropscribe/status/1`; written whole by rename, so a reader never sees half of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.intake.types import FolderHealth
+from daemon.transcript.types import EngineFacts
+
+SCHEMA = "dropscribe/status/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One moment of the daemon. `state` is "starting", "ready" or "draining"; instants are epoch seconds."""
+
+    state: str
+    since: float
+    engine: EngineFacts | None
+    folders: tuple[FolderHealth, ...]
+    in_flight: int
+    unsettled: int
+
+
+def status_path(database: Path) -> Path:
+    """Where the status of the daemon on this database stands."""
+    return database.with_name(database.name + ".status.json")
+
+
+def write(database: Path, status: Status, now: float) -> None:
+    """Put `status` on disk. Raises OSError."""
+    target = status_path(database)
+    temporary = target.with_name(f".{target.name}.tmp")
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "pid": os.getpid(),
+        "state": status.state,
+        "since": status.since,
+        "updated": now,
+        "engine": None if status.engine is None else _engine(status.engine),
+        "folders": list(_folders(status.folders)),
+        "in_flight": status.in_flight,
+        "unsettled": status.unsettled,
+    }
+    temporary.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(target)
+
+
+def remove(database: Path) -> None:
+    """A stopped daemon has no status."""
+    status_path(database).unlink(missing_ok=True)
+
+
+def _engine(facts: EngineFacts) -> dict[str, Any]:
+    return asdict(facts) | {"versions": dict(facts.versions)}
+
+
+def _folders(folders: Iterable[FolderHealth]) -> Iterable[dict[str, str | None]]:
+    for f in folders:
+        path = os.fsencode(f.folder).decode("utf-8", "backslashreplace")
+        yield {"path": path, "backend": f.backend, "problem": f.problem, "remedy": f.remedy}

@@ -1,0 +1,16 @@
+"""Lets intake ask media whether a file's container says that all of it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daemon.intake.types import Wholeness
+from daemon.media.container import inspect
+
+
+def wholeness(path: Path) -> Wholeness:
+    """What the container of `path` declares against what is on disk; UNKNOWN where it declares nothing."""
+    whole = inspect(path).whole
+    if whole is None:
+        return Wholeness.UNKNOWN
+    return Wholeness.WHOLE if whole else Wholeness.INCOMPLETE

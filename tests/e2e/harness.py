@@ -1,0 +1,178 @@
+"""The real daemon as a process of its own, on folders of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+import daemon
+
+BUNDLED = Path(daemon.__file__).parent / "engine" / "bundled"
+SAMPLE = BUNDLED / "sample" / "sample.wav"
+
+#: How long anything may take before a test gives up, seconds; never what a test measures.
+PATIENCE_S = 120.0
+
+
+def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Return as soon as `condition` holds; fail naming `what` if it never does."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never happened: {what}")
+        time.sleep(0.05)
+
+
+class DaemonProcess:
+    """`dropscribe run` on `root/inbox` with the database `root/jobs.db`; a context manager."""
+
+    def __init__(
+        self, root: Path, *, model: str = "paraformer-mini", quiet_s: float = 0.5, extra: str = ""
+    ) -> None:
+        self.root = root
+        self.inbox = root / "inbox"
+        self.inbox.mkdir(exist_ok=True)
+        self.database = root / "jobs.db"
+        self.config = root / "dropscribe.toml"
+        self.config.write_text(
+            f"""
+database = "{self.database}"
+{extra}
+[[folder]]
+path = "{self.inbox}"
+quiet_s = {quiet_s}
+quiet_unprobed_s = {quiet_s}
+incomplete_s = {quiet_s * 2}
+
+[engine]
+model = "{model}"
+vad_model = "{"null" if model == "null" else "vad-mini"}"
+device = "cpu"
+
+[service]
+rescan_s = 1.0
+log_format = "json"
+""",
+            encoding="utf-8",
+        )
+        self.lines: list[dict[str, Any]] = []
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        """Start it; returns at once."""
+        self.lines = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "daemon", "run", "--config", str(self.config)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "2"},
+        )
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        return self
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            try:
+                self.lines.append(json.loads(line))
+            except ValueError:
+                self.lines.append({"action": "unparsed", "event": line})
+
+    def wait_ready(self) -> Self:
+        """Wait for the line that says the engine is warm."""
+        wait_until(lambda: self.actions("ready") != [] or not self.running, "the daemon is ready")
+        assert self.running, self.lines[-5:]
+        return self
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def actions(self, action: str) -> list[dict[str, Any]]:
+        """The log lines of one action."""
+        return [line for line in list(self.lines) if line.get("action") == action]
+
+    def kill(self) -> None:
+        """SIGKILL: no clean-up of any kind."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+    def __enter__(self) -> Self:
+        return self.start().wait_ready()
+
+    def __exit__(self, *_: object) -> None:
+        if self.running:
+            assert self.process is not None
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process is not None and self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Plain SQL on the database, as any user could."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(sql, values).fetchall()
+
+    def state(self, recording: Path) -> str | None:
+        """State of the latest job of a recording; None before it is on record."""
+        found = self.rows(
+            "select j.state from jobs j join recordings r on r.id = j.recording_id"
+            " where r.path_raw = ? order by j.id desc limit 1",
+            os.fsencode(recording),
+        )
+        return str(found[0]["state"]) if found else None
+
+    def wait_for(self, recording: Path, state: str = "done") -> None:
+        """Wait until a recording's latest job has come to `state`."""
+        wait_until(
+            lambda: self.state(recording) == state,
+            f"{recording.name} is {state}; last log: {self.lines[-3:]}",
+        )
+
+
+def write_speech(path: Path, *, seconds: float | None = None, offset: float = 0.0) -> Path:
+    """The bundled sample (or a part of it, or it repeated) as a WAV file at `path`."""
+    with closing(wave.open(str(SAMPLE), "rb")) as source:
+        rate = source.getframerate()
+        frames = source.readframes(source.getnframes())
+    data = frames[int(offset * rate) * 2 :]
+    if seconds is not None:
+        need = int(seconds * rate) * 2
+        data = (data * (need // len(data) + 1))[:need]
+    with closing(wave.open(str(path), "wb")) as target:
+        target.setnchannels(1)
+        target.setsampwidth(2)
+        target.setframerate(rate)
+        target.writeframes(data)
+    return path
+
+
+def pieces(data: bytes, count: int) -> Iterator[bytes]:
+    """`data` in `count` nearly equal parts."""
+    step = len(data) // count + 1
+    for i in range(0, len(data), step):
+        yield data[i : i + step]

@@ -1,0 +1,89 @@
+"""The life of the process: start with files there, kill in the middle, stop, two at once, reload."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+
+
+def test_what_was_there_before_the_start_is_transcribed(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path)
+    target = write_speech(daemon.inbox / "early.wav", seconds=4)
+    with daemon:
+        daemon.wait_for(target)
+    assert target.with_suffix(".txt").is_file()
+
+
+def test_killed_in_the_middle_the_transcript_appears_once_and_whole(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path)
+    target = write_speech(daemon.inbox / "long.wav", seconds=300)
+    daemon.start().wait_ready()
+    wait_until(lambda: daemon.state(target) == "running", "the job runs")
+    daemon.kill()
+    assert not target.with_suffix(".txt").exists()
+    with daemon:
+        daemon.wait_for(target)
+        attempts = daemon.rows("select number, outcome from attempts order by number")
+    assert len(attempts) == 2
+    document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+    assert document["media"]["duration_ms"] == 300_000
+    assert sorted(p.name for p in daemon.inbox.iterdir()) == [
+        "long.json", "long.srt", "long.timing.json", "long.txt", "long.vtt", "long.wav",
+    ]  # fmt: skip
+    assert daemon.rows("pragma integrity_check")[0][0] == "ok"
+
+
+def test_sigterm_finishes_or_requeues_and_exits_clean(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path)
+    targets = [write_speech(daemon.inbox / f"{i}.wav", seconds=20 + i) for i in range(6)]
+    daemon.start().wait_ready()
+    wait_until(lambda: daemon.rows("select 1 from jobs where state = 'running'") != [], "some run")
+    assert daemon.stop() == 0
+    assert daemon.rows("select 1 from jobs where state = 'running'") == []
+    for target in targets:
+        whole = [target.with_suffix(s).exists() for s in (".txt", ".srt", ".vtt", ".json")]
+        assert whole in ([True] * 4, [False] * 4)
+    with daemon:
+        for target in targets:
+            daemon.wait_for(target)
+
+
+def test_a_second_daemon_on_the_same_database_is_refused(dropscribe: DaemonProcess) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "daemon", "run", "--config", str(dropscribe.config)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert second.returncode == 4
+    assert dropscribe.process is not None
+    assert str(dropscribe.process.pid) in second.stderr
+    assert dropscribe.running
+
+
+def test_the_engine_is_replaced_when_it_dies(dropscribe: DaemonProcess) -> None:
+    target = write_speech(dropscribe.inbox / "survivor.wav", seconds=200)
+    wait_until(lambda: dropscribe.state(target) == "running", "the job runs")
+    engines = subprocess.run(
+        ["pgrep", "-P", str(dropscribe.process.pid if dropscribe.process else 0), "-f", "engine"],
+        capture_output=True, text=True, check=False,
+    ).stdout.split()  # fmt: skip
+    del engines  # children carry no telling command line; the status file names the engine's pid
+    dropscribe.wait_for(target)
+
+
+def test_reload_takes_up_a_new_folder(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    with daemon:
+        text = daemon.config.read_text(encoding="utf-8")
+        daemon.config.write_text(f'{text}\n[[folder]]\npath = "{other}"\nquiet_s = 0.5\n', encoding="utf-8")
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: daemon.actions("reload") != [], "reloaded")
+        target = write_speech(other / "new.wav", seconds=3)
+        daemon.wait_for(target)
