@@ -1,0 +1,95 @@
+"""Log-mel filter banks, low frame rate stacking and mean/variance normalisation on the device, batched.
+
+Follows Kaldi's `compute-fbank-feats` (Povey et al., "The Kaldi Speech Recognition Toolkit", 2011) with the options
+FunASR sets: 25 ms frames every 10 ms, mean removal, pre-emphasis 0.97, Hamming window, 512-point power spectrum,
+80 mel bins from 20 Hz to 8 kHz, natural logarithm floored at the single precision epsilon, no dither.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+#: Samples of a frame and between two frames, at 16 kHz.
+FRAME_SAMPLES = 400
+SHIFT_SAMPLES = 160
+FFT_POINTS = 512
+MEL_BINS = 80
+LOWEST_HZ = 20.0
+HIGHEST_HZ = 8000.0
+SAMPLE_RATE_HZ = 16_000
+PRE_EMPHASIS = 0.97
+#: Frames transformed at a time: bounds the spectrum's memory to some 270 MB.
+CHUNK_FRAMES = 65_536
+
+
+def frames_of(samples: int) -> int:
+    """Frames that fit wholly into so many samples."""
+    return 0 if samples < FRAME_SAMPLES else 1 + (samples - FRAME_SAMPLES) // SHIFT_SAMPLES
+
+
+def mel_banks(device: torch.device) -> Tensor:
+    """Triangular filters, (FFT_POINTS // 2, MEL_BINS) float32; Kaldi's `MelBanks`, HTK mel scale."""
+
+    def mel(hz: float) -> float:
+        return 1127.0 * math.log(1.0 + hz / 700.0)
+
+    low, high = mel(LOWEST_HZ), mel(HIGHEST_HZ)
+    step = (high - low) / (MEL_BINS + 1)
+    centre = low + step * torch.arange(1, MEL_BINS + 1, dtype=torch.float64)
+    hz = torch.arange(FFT_POINTS // 2, dtype=torch.float64) * (SAMPLE_RATE_HZ / FFT_POINTS)
+    bins = (1127.0 * torch.log1p(hz / 700.0))[:, None]
+    rising = (bins - (centre - step)) / step
+    falling = ((centre + step) - bins) / step
+    return torch.minimum(rising, falling).clamp_(min=0.0).to(device=device, dtype=torch.float32)
+
+
+class LogMel:
+    """int16 PCM → log-mel frames. Holds its window and filters on one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        n = torch.arange(FRAME_SAMPLES, dtype=torch.float64)
+        hamming = 0.54 - 0.46 * torch.cos(2.0 * math.pi * n / (FRAME_SAMPLES - 1))
+        self._window = hamming.to(device=device, dtype=torch.float32)
+        self._mel = mel_banks(device)
+        self._floor = torch.finfo(torch.float32).eps
+
+    def __call__(self, pcm: Tensor, starts: Tensor) -> Tensor:
+        """Frames that begin at the sample positions `starts` of `pcm`.
+
+        pcm: (samples,) int16 or float32 in int16 scale; starts: (n,) int64, each + 400 inside pcm.
+        Returns (n, 80) float32.
+        """
+        offsets = torch.arange(FRAME_SAMPLES, device=pcm.device)
+        out = torch.empty(starts.numel(), MEL_BINS, device=pcm.device)
+        for first in range(0, starts.numel(), CHUNK_FRAMES):
+            part = starts[first : first + CHUNK_FRAMES]
+            out[first : first + CHUNK_FRAMES] = self._log_mel(pcm[part[:, None] + offsets].float())
+        return out
+
+    def _log_mel(self, frames: Tensor) -> Tensor:
+        frames = frames - frames.mean(dim=1, keepdim=True)
+        previous = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)
+        frames = (frames - PRE_EMPHASIS * previous) * self._window
+        spectrum = torch.fft.rfft(frames, n=FFT_POINTS)[:, : FFT_POINTS // 2]
+        power = spectrum.real.square() + spectrum.imag.square()
+        return (power @ self._mel).clamp_(min=self._floor).log_()
+
+
+def stacked_frames(frames: Tensor, *, skip: int) -> Tensor:
+    """Number of low frame rate frames, ceil(frames / skip), whatever the stack; frames: any integer tensor."""
+    return (frames + skip - 1) // skip
+
+
+def stack_index(lengths: Tensor, longest: int, *, stack: int, skip: int) -> Tensor:
+    """Which frames make up each stacked frame: (batch, longest, stack) int64, row indices inside a recording.
+
+    Stacked frame t holds frames t·skip − (stack−1)/2 … + stack − 1, the first and last frame repeated beyond
+    the ends (FunASR's `apply_lfr`).
+    """
+    device = lengths.device
+    t = torch.arange(longest, device=device)[None, :, None] * skip
+    k = torch.arange(stack, device=device)[None, None, :] - (stack - 1) // 2
+    return (t + k).clamp(min=0).minimum((lengths - 1).clamp(min=0)[:, None, None])
