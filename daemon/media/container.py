@@ -1,0 +1,82 @@
+"""Does the file hold all that its container declares? A few small reads, no decoder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon.media import sizes_boxed, sizes_chunked, sizes_streamed
+from daemon.media.reading import Bytes, ContainerCheck
+from daemon.media.sniff import HEAD_BYTES, Sniffed, sniff
+
+__all__ = ["ContainerCheck", "inspect", "inspect_open", "recognise"]
+
+#: ID3v2 tags that may stand in front of the audio, one after another.
+_MAX_TAGS = 8
+
+_CHECKS: dict[str, Callable[[Bytes], ContainerCheck]] = {
+    "wav": sizes_chunked.wav,
+    "w64": sizes_chunked.w64,
+    "aiff": sizes_chunked.aiff,
+    "avi": sizes_chunked.avi,
+    "caf": sizes_chunked.caf,
+    "au": sizes_chunked.au,
+    "nist": sizes_chunked.nist,
+    "ogg": sizes_streamed.ogg,
+    "mp4": sizes_boxed.mp4,
+    "matroska": sizes_boxed.matroska,
+    "asf": sizes_boxed.asf,
+}
+
+
+def inspect(path: Path) -> ContainerCheck:
+    """Look at a file's own sizes. Never raises: what cannot be read is of unknown wholeness."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as e:
+        return ContainerCheck("unknown", None, None, 0, f"cannot be opened: {e}")
+    try:
+        return inspect_open(fd)
+    finally:
+        os.close(fd)
+
+
+def inspect_open(fd: int) -> ContainerCheck:
+    """The same for a file that is open; its offset is not moved. Never raises."""
+    kind, size = "unknown", 0
+    try:
+        status = os.fstat(fd)
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            return ContainerCheck("unknown", None, None, size, "not a regular file")
+        file = Bytes(fd, size)
+        found, start = recognise(file)
+        kind = found.kind
+        if kind == "flac":
+            return sizes_streamed.flac(file, start)
+        if kind == "mp3":
+            return sizes_streamed.mp3(file, start)
+        check = _CHECKS.get(kind)
+        return check(file) if check and start == 0 else ContainerCheck(kind, None, None, size)
+    except EOFError:
+        return ContainerCheck(kind, False, None, size, "the file ends inside its header")
+    except (OSError, ValueError, KeyError, IndexError, OverflowError, ArithmeticError) as e:
+        return ContainerCheck(kind, None, None, size, f"its header makes no sense: {e}")
+
+
+def recognise(file: Bytes) -> tuple[Sniffed, int]:
+    """What the content is, and the offset at which it begins (after ID3v2 tags). Raises OSError."""
+    start = 0
+    for _ in range(_MAX_TAGS):
+        tag = file.at(start, 10)
+        if len(tag) < 10 or tag[:3] != b"ID3" or max(tag[6:10]) > 127:
+            break
+        length = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
+        start += 10 + length + (10 if tag[5] & 0x10 else 0)
+    found = sniff(file.at(start, HEAD_BYTES))
+    if start and found.kind == "unknown":
+        # A tag in front and then something odd: damaged mp3 as a rule, and for the decoder to judge.
+        return Sniffed("mp3"), start
+    return found, start
