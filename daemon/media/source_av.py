@@ -1,0 +1,184 @@
+"""Everything FFmpeg decodes, through PyAV: the audio stream only, from one descriptor, nothing else opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import av.error
+import av.logging
+import numpy as np
+from av.audio.frame import AudioFrame
+from numpy.typing import NDArray
+
+from daemon.errors import NoAudioError, UnreadableMediaError
+from daemon.media.normalise import Block
+from daemon.media.source import SourceFacts
+
+#: Demuxers that may be used, by FFmpeg's names. None of them opens a second file or an address: playlists,
+#: HLS, DASH, concat and SDP are left out on purpose.
+# fmt: off
+FORMATS: tuple[str, ...] = (
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dts", "eac3",
+    "flac", "flv", "loas", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "mp3", "mpeg",
+    "mpegts", "nistsphere", "ogg", "rm", "tta", "voc", "w64", "wav", "wv",
+)
+# fmt: on
+
+#: Frames are gathered to this many samples a channel before they are worked on: a codec's own frames are
+#: some 20 ms, and the cost of a step in Python is per frame.
+_GATHER = 1 << 16
+
+#: What speaks of the disk or the network, not of the recording.
+_STORAGE = frozenset(
+    {
+        errno.EIO,
+        errno.EACCES,
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.ESTALE,
+        errno.EREMOTEIO,
+    }
+)
+
+#: Full scale of FFmpeg's integer sample formats.
+_SCALES = {"u8": 128.0, "s16": 32_768.0, "s32": 2.0**31, "s64": 2.0**63}
+
+
+class AvSource:
+    """A file FFmpeg understands; reads from the start of `fd`, which stays the caller's."""
+
+    def __init__(self, fd: int) -> None:
+        av.logging.set_level(None)
+        os.lseek(fd, 0, os.SEEK_SET)
+        options = {"fd": str(fd), "protocol_whitelist": "fd", "format_whitelist": ",".join(FORMATS)}
+        try:
+            # "fd:" is the only protocol allowed, so that not even a local file can be named from within.
+            self._container = av.open("fd:", mode="r", metadata_errors="replace", options=options)
+        except av.error.FFmpegError as e:
+            raise _judged(e, "no decoder understands it") from e
+        try:
+            self._stream = self._choose()
+            codec = self._stream.codec_context
+            codec.thread_count = 1
+            self.damage = 0
+            self.facts = SourceFacts(
+                container=self._container.format.name,
+                codec=codec.name.removesuffix("float"),
+                rate_hz=codec.sample_rate or 0,
+                channels=codec.channels or 0,
+                decoder="av",
+                declared_s=self._declared_s(),
+            )
+        except BaseException:
+            self._container.close()
+            raise
+
+    def blocks(self) -> Iterator[Block]:
+        """All frames that can be decoded; damaged packets are counted and left out."""
+        gathered: list[NDArray[Any]] = []
+        shape: tuple[int, int, str] | None = None
+        held = 0
+        for frame in self._frames():
+            this = (frame.sample_rate, len(frame.layout.channels), frame.format.packed.name)
+            if gathered and (this != shape or held >= _GATHER):
+                assert shape is not None
+                yield _block(gathered, shape)
+                gathered, held = [], 0
+            shape = this
+            gathered.append(_rows(frame, this[1]))
+            held += frame.samples
+        if gathered and shape is not None:
+            yield _block(gathered, shape)
+
+    def close(self) -> None:
+        """Release FFmpeg's state."""
+        self._container.close()
+
+    def _frames(self) -> Iterator[AudioFrame]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError) as e:
+                self._survive(e)
+                # The demuxer cannot go on; the frames inside the decoder are still to be had.
+                yield from self._drain()
+                return
+            if packet is None:
+                return
+            try:
+                frames = packet.decode()
+            except (av.error.FFmpegError, OSError) as e:
+                self._survive(e)
+                continue
+            for frame in frames:
+                if isinstance(frame, AudioFrame) and frame.samples > 0 and frame.sample_rate > 0:
+                    yield frame
+
+    def _drain(self) -> Iterator[AudioFrame]:
+        try:
+            frames = self._stream.codec_context.decode(None)
+        except (av.error.FFmpegError, OSError) as e:
+            self._survive(e)
+            return
+        yield from (f for f in frames if f.samples > 0 and f.sample_rate > 0)
+
+    def _survive(self, error: BaseException) -> None:
+        """Count damage; raise what is not the file's fault."""
+        if isinstance(error, MemoryError):
+            raise error
+        if isinstance(error, OSError) and error.errno in _STORAGE:
+            raise OSError(error.errno, os.strerror(error.errno)) from error
+        self.damage += 1
+
+    def _choose(self) -> Any:
+        streams = self._container.streams.audio
+        if not streams:
+            has = "video and no audio" if self._container.streams.video else "no audio"
+            raise NoAudioError(f"it is a readable {self._container.format.name} file with {has}")
+        for stream in streams:
+            if stream.codec_context is not None and (stream.codec_context.channels or 0) > 0:
+                return stream
+        raise UnreadableMediaError("its audio is in an encoding no decoder here understands")
+
+    def _declared_s(self) -> float | None:
+        if self._stream.duration is not None and self._stream.time_base is not None:
+            return float(self._stream.duration * self._stream.time_base)
+        duration = self._container.duration
+        return duration / av.time_base if duration is not None and duration > 0 else None
+
+
+def _judged(error: av.error.FFmpegError, otherwise: str) -> Exception:
+    if isinstance(error, MemoryError):
+        return MemoryError(str(error))
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        return OSError(error.errno, os.strerror(error.errno))
+    return UnreadableMediaError(
+        otherwise, remedy="Play it in a media player; if it plays, report the format."
+    )
+
+
+def _rows(frame: AudioFrame, channels: int) -> NDArray[Any]:
+    """Shape (frames, channels), a view where the frame is packed."""
+    raw = frame.to_ndarray()
+    return raw.T if frame.format.is_planar else raw.reshape(-1, channels)
+
+
+def _block(gathered: list[NDArray[Any]], shape: tuple[int, int, str]) -> Block:
+    samples = np.concatenate(gathered) if len(gathered) > 1 else gathered[0]
+    rate_hz, _, name = shape
+    if name == "s16":
+        return Block(samples, rate_hz)
+    if name in ("flt", "dbl"):
+        return Block(samples.astype(np.float32, copy=False), rate_hz)
+    centred = samples.astype(np.float32)
+    if name == "u8":
+        centred -= np.float32(128)
+    return Block(centred / np.float32(_SCALES[name]), rate_hz)
