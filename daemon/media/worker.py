@@ -1,0 +1,171 @@
+"""The decoder child: a spawned process that decodes one recording after another into shared memory.
+
+It meets hostile input, so it has little: limits on memory, files and core dumps, no signal handlers, and no
+life of its own: when the pool's end of the pipe closes, for whatever reason, it is gone at once.
+
+Heavy libraries are imported inside `main`, so that the parent, which imports this module to name `main`,
+does not load them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from daemon.errors import DecoderDiedError, DropscribeError, MediaLimitError
+from daemon.media.protocol import Opened, PcmReady, SlotWanted
+from daemon.media.wire import Begin, Failed, Finished, Give, InheritedFd, Ready, Terms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from daemon.media.source import SourceFacts
+
+#: Open files of a child: its pipe, the arena, the recording twice, and what Python keeps.
+_MAX_FILES = 64
+
+#: Decoding yields to the engine, which feeds the GPU from the same cores.
+_NICENESS = 5
+
+
+def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
+    """Serve the pool until its end of the pipe closes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
+    threading.Thread(target=_die_with, args=(pool.fileno(),), daemon=True).start()
+    os.nice(_NICENESS)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"  # read when numpy is loaded; each such thread reserves address space
+    import mmap  # noqa: PLC0415  see the module's docstring
+
+    import numpy as np  # noqa: PLC0415  the same
+
+    from daemon.media import source_av, source_soundfile  # noqa: F401, PLC0415  loaded before the limits
+
+    arena: NDArray[np.int16] = np.frombuffer(mmap.mmap(arena_fd.fd, 0), dtype=np.int16)
+    os.close(arena_fd.fd)
+    _limit(terms.memory_mb)
+    pool.send(Ready(_resident()))
+    with contextlib.suppress(EOFError, OSError):  # the pool's end is closed: there is nobody left to tell
+        while True:
+            message = pool.recv()
+            if isinstance(message, Begin):
+                _serve(message, pool, arena, terms)
+
+
+def _serve(begin: Begin, pool: Connection, arena: NDArray[np.int16], terms: Terms) -> None:
+    from daemon.media.decode import Limits, decode  # noqa: PLC0415  see the module's docstring
+
+    order = begin.order
+    writer = SlotWriter(begin, pool, arena, terms.slot_bytes)
+    started = time.monotonic()
+    try:
+        facts = decode(order.path, order.expected, Limits(terms.max_hours), writer)
+        writer.flush()
+    except DropscribeError as e:
+        leaving = isinstance(e.__cause__, MemoryError)
+        pool.send(_failed(order.ticket, e, leaving=leaving))
+    except MemoryError:
+        pool.send(_failed(order.ticket, MediaLimitError("a decoder ran out of memory"), leaving=True))
+    except Exception as e:
+        # The boundary of the process: what was not foreseen fails this order and costs this process.
+        died = DecoderDiedError(f"the decoder failed in a way nobody foresaw: {type(e).__name__}: {e}")
+        pool.send(_failed(order.ticket, died, leaving=True))
+    else:
+        spent = time.monotonic() - started - writer.waited_s
+        pool.send(Finished(order.ticket, facts, spent, _resident()))
+
+
+class SlotWriter:
+    """Writes samples into the slots of one order and tells the pool of each one that is full."""
+
+    def __init__(self, begin: Begin, pool: Connection, arena: NDArray[np.int16], slot_bytes: int) -> None:
+        self._ticket = begin.order.ticket
+        self._slots = list(begin.slots)
+        self._pool = pool
+        self._arena = arena
+        self._slot_samples = slot_bytes // 2
+        self._at = -1  # offset of the slot being filled, bytes
+        self._filled = 0
+        self.waited_s = 0.0
+
+    def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
+        """Tell the pool what the file is."""
+        declared_ms = round(declared_s * 1000) if declared_s is not None and 0 < declared_s < 1e9 else None
+        self._pool.send(Opened(self._ticket, facts.container, facts.codec, declared_ms))
+
+    def write(self, pcm: NDArray[np.int16]) -> None:
+        """Copy samples on, waiting for slots as needed."""
+        done = 0
+        while done < len(pcm):
+            if self._at < 0:
+                self._at = self._next_slot()
+            count = min(len(pcm) - done, self._slot_samples - self._filled)
+            start = self._at // 2 + self._filled
+            self._arena[start : start + count] = pcm[done : done + count]
+            done += count
+            self._filled += count
+            if self._filled == self._slot_samples:
+                self.flush()
+
+    def flush(self) -> None:
+        """Hand over the slot being filled, if there is anything in it."""
+        if self._filled:
+            self._pool.send(PcmReady(self._ticket, self._at, self._filled))
+            self._at, self._filled = -1, 0
+
+    def _next_slot(self) -> int:
+        if not self._slots:
+            since = time.monotonic()
+            self._pool.send(SlotWanted(self._ticket))
+            while not self._slots:
+                message: Any = self._pool.recv()
+                if isinstance(message, Give) and message.ticket == self._ticket:
+                    self._slots.extend(message.slots)
+            self.waited_s += time.monotonic() - since
+        return self._slots.pop(0)
+
+
+def _failed(ticket: int, error: DropscribeError, *, leaving: bool) -> Failed:
+    return Failed(ticket, error.code, error.reason, error.remedy, error.retryable, _resident(), leaving)
+
+
+def _die_with(fd: int) -> None:
+    """Wait until the other end of the pipe is closed, then end the process, whatever a decoder is at."""
+    hangup = select.poll()
+    hangup.register(fd, 0)
+    hangup.poll()
+    os._exit(0)
+
+
+def _limit(memory_mb: int) -> None:
+    """Put the limits in force; memory counts from what the libraries themselves have taken by now."""
+    used = _statm(0)
+    wanted = {
+        resource.RLIMIT_AS: used + memory_mb * 1024 * 1024,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: _MAX_FILES,
+        resource.RLIMIT_FSIZE: 0,
+    }
+    for what, most in wanted.items():
+        _, hard = resource.getrlimit(what)
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (value, value))
+
+
+def _resident() -> int:
+    """Resident memory of this process, bytes."""
+    return _statm(1)
+
+
+def _statm(field: int) -> int:
+    return int(Path("/proc/self/statm").read_bytes().split()[field]) * resource.getpagesize()
