@@ -161,6 +161,9 @@ class TestDevice:
     def test_precision_of_the_cpu(self) -> None:
         holds(device.check_precision(hardware(gpus=(card(),)), "cpu"), Level.OK, "cpu")
 
+    def test_precision_of_a_card_that_is_not_there(self) -> None:
+        holds(device.check_precision(hardware(gpus=(card(),)), "cuda:1"), Level.WARNING, "cuda:1")
+
     def test_the_answer_of_the_child_is_read_back(self) -> None:
         text = (
             '{"torch": "2.13.0", "built_for": [12, 8], "driver_cuda": null, "problem": null, "gpus": [{"name": '

@@ -101,7 +101,9 @@ def check_device(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Ch
 def check_precision(hardware: Hardware, setting: str) -> Check:
     """Which precisions the device computes at full speed."""
     name = "precision"
-    gpu = None if setting == "cpu" else chosen(hardware, setting)
+    gpu = chosen(hardware, setting)
+    if gpu is None and setting.startswith("cuda"):
+        return warning(name, f"unknown, since {setting} cannot be used", "see the check of the device")
     if gpu is None:
         return ok(name, "fp32 on the cpu")
     major, minor = gpu.capability
