@@ -1,0 +1,66 @@
+"""Any other FunASR model, through `AutoModel.generate`: one segment after the other, slower."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from funasr import AutoModel
+
+from daemon.engine import wording
+from daemon.engine.loading import device_faults
+from daemon.engine.stages import Hypothesis, SpeechSegment
+from daemon.errors import EngineError
+from daemon.transcript.types import Token
+
+#: Marks of language, emotion and sound that some models write into the text, like <|zh|>.
+_MARKS = re.compile(r"<\|[^|]*\|>")
+
+
+class AutoModelRecogniser:
+    """Owned by the worker's thread."""
+
+    def __init__(self, directory: Path, device: torch.device, threads: int) -> None:
+        """Raises EngineError when FunASR cannot build the model."""
+        try:
+            self._model = AutoModel(
+                model=str(directory),
+                device=str(device),
+                ncpu=threads,
+                disable_update=True,
+                disable_pbar=True,
+                log_level="ERROR",
+            )
+        except Exception as e:
+            raise EngineError(
+                f"FunASR cannot build it: {type(e).__name__}: {e}",
+                operation="load model",
+                path=directory,
+                remedy="check that the directory is complete, or fetch the model again",
+            ) from e
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        """See `daemon.engine.stages.Recogniser`."""
+        return [self._one(s) for s in segments]
+
+    def _one(self, segment: SpeechSegment) -> Hypothesis:
+        wave = torch.from_numpy(segment.pcm.astype(np.float32) / 32768.0)
+        with device_faults():
+            results: Any = self._model.generate(input=wave, fs=16_000)
+        # FunASR gives nothing at all where it heard nothing.
+        result = results[0] if results else {}
+        text = _MARKS.sub("", str(result.get("text", ""))).strip()
+        words = wording.split(text)
+        times = result.get("timestamp") or []
+        if len(times) == len(words):
+            tokens = tuple(
+                Token(word, segment.start_ms + int(a), segment.start_ms + int(b))
+                for word, (a, b) in zip(words, times, strict=True)
+            )
+        else:
+            tokens = wording.spread(words, segment.start_ms, segment.end_ms)
+        return Hypothesis(segment.stream, segment.index, wording.join(words), tokens)

@@ -1,0 +1,248 @@
+"""The engine's loop: blocks in, speech found, batches run, events out. No torch, no processes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from daemon.engine.batcher import Batch, Batcher
+from daemon.engine.protocol import (
+    Abort,
+    BlockFreed,
+    Event,
+    PcmBlock,
+    SegmentDone,
+    StreamFailed,
+)
+from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment, VadModel
+from daemon.engine.streams import Stream
+from daemon.engine.wire import Aborted, Report
+from daemon.errors import EngineDiedError, EngineError, LostSegmentError, OutOfDeviceMemoryError
+
+Batched = Batch[SpeechSegment]
+
+
+class Inbox(Protocol):
+    """Where blocks come from."""
+
+    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
+        """All that has arrived, waiting at most so long for the first (None: for ever)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What became of a batch: every segment has a hypothesis or its stream is in `failures`."""
+
+    hypotheses: tuple[Hypothesis, ...]
+    failures: tuple[StreamFailed, ...]
+
+
+class Loop:
+    """Everything the worker does once it is warm. Owned by one thread."""
+
+    def __init__(
+        self,
+        vad: VadModel,
+        recogniser: Recogniser,
+        batcher: Batcher[SpeechSegment],
+        *,
+        read: Callable[[PcmBlock], Pcm],
+        send: Callable[[Report], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`read` copies a block's samples out of the arena."""
+        self._vad = vad
+        self._recogniser = recogniser
+        self._batcher = batcher
+        self._read = read
+        self._send = send
+        self._clock = clock
+        self._blocks: deque[PcmBlock] = deque()
+        self._streams: dict[int, Stream] = {}
+        #: Failed streams whose last block (or abort) has not come yet: their blocks are only freed.
+        self._failed: set[int] = set()
+        self._out: list[Event | Aborted] = []
+        self._received = 0  #: samples in all blocks that ever came
+        self._unread = 0  #: samples in blocks not read yet
+        self._unanswered = 0  #: samples in segments not recognised yet
+
+    def run(self, inbox: Inbox) -> None:
+        """Work for ever. Raises EngineDiedError when the device is beyond use."""
+        while True:
+            self.turn(inbox)
+
+    def turn(self, inbox: Inbox) -> None:
+        """Take what has come, look at one block, run one batch if it is time."""
+        for message in inbox.take(self._patience(self._clock())):
+            self._accept(message)
+        self._find_speech()
+        batch = self._batcher.next(self._clock(), flush=self._nothing_is_coming())
+        if batch is not None:
+            started = self._clock()
+            recognised = self._recognise(batch)
+            self._deliver(batch, recognised, started, self._clock() - started)
+        self._report()
+
+    def _patience(self, now: float) -> float | None:
+        if self._blocks:
+            return 0.0
+        deadline = self._batcher.deadline()
+        return None if deadline is None else max(0.0, deadline - now)
+
+    def _nothing_is_coming(self) -> bool:
+        return not self._blocks and not any(s.open for s in self._streams.values())
+
+    def _accept(self, message: PcmBlock | Abort) -> None:
+        if isinstance(message, PcmBlock):
+            self._blocks.append(message)
+            self._received += message.samples
+            self._unread += message.samples
+            if message.stream not in self._failed and message.stream not in self._streams:
+                self._streams[message.stream] = Stream(message.stream, self._vad.open())
+            return
+        for block in [b for b in self._blocks if b.stream == message.stream]:
+            self._free(block)
+        self._blocks = deque(b for b in self._blocks if b.stream != message.stream)
+        self._forget(message.stream)
+        self._failed.discard(message.stream)
+        self._out.append(Aborted(message.stream))
+
+    def _find_speech(self) -> None:
+        if not self._blocks:
+            return
+        block = self._blocks.popleft()
+        stream = self._streams.get(block.stream)
+        if stream is None:
+            self._free(block)
+            if block.final:
+                self._failed.discard(block.stream)
+            return
+        pcm = self._read(block)
+        self._free(block)
+        now = self._clock()
+        try:
+            segments = stream.accept(pcm, now, final=block.final)
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            self._fail(_failure(block.stream, e), more_to_come=not block.final)
+            return
+        for segment in segments:
+            self._unanswered += len(segment.pcm)
+            self._batcher.add(segment, now)
+        self._end_if_done(stream)
+
+    def _recognise(self, batch: Batched) -> Recognised:
+        """Run a batch; where it fails, in parts, down to the segment at fault."""
+        segments = batch.segments
+        try:
+            return _account(segments, self._recogniser(segments))
+        except EngineDiedError:
+            raise
+        except OutOfDeviceMemoryError as e:
+            if len(segments) == 1:
+                return Recognised((), (_failure(segments[0].stream, e),))
+            # What did not fit will not fit next time either.
+            self._batcher.limit(batch.padded_s / 2)
+            half = len(segments) // 2
+            parts = [segments[:half], segments[half:]]
+        except Exception as e:
+            if len(segments) == 1:
+                return Recognised((), (_failure(segments[0].stream, e),))
+            parts = [(s,) for s in segments]
+        return _joined([self._recognise(Batch(batch.number, part)) for part in parts])
+
+    def _deliver(self, batch: Batched, recognised: Recognised, started: float, seconds: float) -> None:
+        by_key = {(h.stream, h.index): h for h in recognised.hypotheses}
+        failed = {f.stream for f in recognised.failures}
+        for segment in batch.segments:
+            self._unanswered -= len(segment.pcm)
+            stream = self._streams.get(segment.stream)
+            # Gone: aborted, or failed, since the segment was found.
+            if stream is None or segment.stream in failed:
+                continue
+            said = by_key[segment.stream, segment.index]
+            self._out.append(
+                SegmentDone(
+                    stream=segment.stream,
+                    index=segment.index,
+                    start_ms=segment.start_ms,
+                    end_ms=segment.end_ms,
+                    text=said.text,
+                    tokens=said.tokens,
+                    batch=batch.number,
+                    batch_size=len(batch.segments),
+                    batch_padded_s=batch.padded_s,
+                    batch_audio_s=batch.audio_s,
+                    queued_s=started - segment.found_at,
+                    recognition_s=seconds * segment.audio_s / batch.audio_s if batch.audio_s else 0.0,
+                )
+            )
+            stream.answered()
+            self._end_if_done(stream)
+        for failure in recognised.failures:
+            stream = self._streams.get(failure.stream)
+            if stream is not None:
+                self._fail(failure, more_to_come=stream.open)
+
+    def _end_if_done(self, stream: Stream) -> None:
+        end = stream.end()
+        if end is not None:
+            del self._streams[stream.number]
+            self._out.append(end)
+
+    def _fail(self, failure: StreamFailed, *, more_to_come: bool) -> None:
+        self._forget(failure.stream)
+        if more_to_come:
+            self._failed.add(failure.stream)
+        self._out.append(failure)
+
+    def _forget(self, stream: int) -> None:
+        self._streams.pop(stream, None)
+        for segment in self._batcher.drop(stream):
+            self._unanswered -= len(segment.pcm)
+
+    def _free(self, block: PcmBlock) -> None:
+        self._unread -= block.samples
+        self._out.append(BlockFreed(block.offset))
+
+    def _report(self) -> None:
+        if self._out:
+            released = self._received - self._unread - self._unanswered
+            self._send(Report(tuple(self._out), released))
+            self._out = []
+
+
+def _account(segments: Sequence[SpeechSegment], hypotheses: Iterable[Hypothesis]) -> Recognised:
+    """Every segment must have been spoken of: a stream that lost one fails rather than lose text."""
+    by_key = {(h.stream, h.index): h for h in hypotheses}
+    kept, failures = [], {}
+    for segment in segments:
+        said = by_key.get((segment.stream, segment.index))
+        if said is not None:
+            kept.append(said)
+        else:
+            lost = LostSegmentError(
+                f"the model said nothing of segment {segment.index} ({segment.start_ms}-{segment.end_ms} ms)"
+            )
+            failures[segment.stream] = _failure(segment.stream, lost)
+    return Recognised(tuple(kept), tuple(failures.values()))
+
+
+def _joined(parts: Sequence[Recognised]) -> Recognised:
+    failures = {f.stream: f for part in parts for f in part.failures}
+    return Recognised(tuple(h for part in parts for h in part.hypotheses), tuple(failures.values()))
+
+
+def _failure(stream: int, error: Exception) -> StreamFailed:
+    if isinstance(error, OutOfDeviceMemoryError):
+        return StreamFailed(
+            stream, error.code, f"one segment alone does not fit the device: {error.reason}", True
+        )
+    if isinstance(error, (LostSegmentError, EngineError)):
+        return StreamFailed(stream, error.code, error.reason, error.retryable)
+    # The same samples will fail the same way, unless it was the host that ran short.
+    reason = f"{type(error).__name__}: {error}"
+    return StreamFailed(stream, EngineError.code, reason, isinstance(error, MemoryError))

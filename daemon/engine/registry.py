@@ -1,0 +1,157 @@
+"""Which class runs which model, and how the engine process gets its models ready.
+
+A model family is one entry in `FAMILIES`; whatever is not named there runs through `AutoModelRecogniser`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daemon import __version__
+from daemon.config import EngineSettings
+from daemon.engine import models
+from daemon.engine.null import NullRecogniser, NullVadModel
+from daemon.engine.stages import SAMPLES_PER_MS, Pcm, Recogniser, SpeechSegment, VadModel
+from daemon.errors import OutOfDeviceMemoryError
+from daemon.transcript.types import EngineFacts
+
+#: FunASR's model class → the class here that runs it, in `daemon.engine.recogniser`.
+FAMILIES: tuple[str, ...] = ("BiCifParaformer", "Paraformer", "SeacoParaformer")
+#: Padded audio seconds of one batch, unless the settings say otherwise.
+CPU_BATCH_S = 60.0
+CUDA_BATCH_S = 600.0
+#: Segment lengths run at warm-up, seconds: the usual one, and the longest there is.
+WARM_SEGMENT_S = 8.0
+LONGEST_SEGMENT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Everything loaded: what the worker's loop runs."""
+
+    vad: VadModel
+    recogniser: Recogniser
+    facts: EngineFacts
+    batch_s: float
+
+
+def assemble(settings: EngineSettings, note: Callable[[str], None]) -> Ensemble:
+    """Load the models of the settings and run them once; `note` is told what a person may want to know.
+
+    Raises EngineError.
+    """
+    started = time.monotonic()
+    if settings.model == models.NULL:
+        facts = EngineFacts(
+            models.NULL,
+            models.NULL,
+            "cpu",
+            "none",
+            _versions(),
+            "Not a transcript: made without a model, to measure everything around it.",
+            0.0,
+        )
+        return Ensemble(NullVadModel(), NullRecogniser(), facts, settings.batch_s or CPU_BATCH_S)
+    return _assemble_real(settings, note, started)
+
+
+def threads_of(settings: EngineSettings) -> int:
+    """CPU threads for the model: as set, else the cores this process may use."""
+    return settings.threads or len(os.sched_getaffinity(0))
+
+
+def _assemble_real(settings: EngineSettings, note: Callable[[str], None], started: float) -> Ensemble:
+    def fetch(name: str) -> Path:
+        return models.fetch_from_hub(name, note)
+
+    # Both directories are looked at before torch is imported, so that a wrong one is told at once.
+    source = models.resolve(settings.model, "model", fetch)
+    vad_source = models.resolve(settings.vad_model, "VAD model", fetch)
+    import torch  # noqa: PLC0415 - not for the null models
+
+    from daemon.engine.fsmn_vad import FsmnVadModel  # noqa: PLC0415
+    from daemon.engine.loading import choose_device, describe_device, load  # noqa: PLC0415
+
+    device = choose_device(settings.device)
+    threads = threads_of(settings)
+    vad = FsmnVadModel(load(vad_source.directory, device, threads))
+    recogniser = _recogniser(source, device, threads, note)
+    torch.set_num_threads(threads)
+    batch_s = settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
+    batch_s = _warm_up(vad, recogniser, batch_s, full=device.type != "cpu")
+    versions = _versions("torch", "funasr")
+    if torch.version.cuda is not None:
+        versions = tuple(sorted((*versions, ("cuda", torch.version.cuda))))
+    facts = EngineFacts(
+        source.name,
+        vad_source.name,
+        describe_device(device),
+        "fp32",
+        versions,
+        source.notice,
+        round(time.monotonic() - started, 3),
+    )
+    return Ensemble(vad, recogniser, facts, batch_s)
+
+
+def _recogniser(
+    source: models.ModelSource, device: Any, threads: int, note: Callable[[str], None]
+) -> Recogniser:
+    from daemon.engine.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports torch
+    from daemon.engine.loading import family_of, load  # noqa: PLC0415
+    from daemon.engine.recogniser import ParaformerRecogniser  # noqa: PLC0415
+
+    family = family_of(source.directory)
+    if family in FAMILIES:
+        return ParaformerRecogniser(load(source.directory, device, threads))
+    note(f"{family} runs one segment at a time through FunASR itself: slower than the Paraformer family")
+    return AutoModelRecogniser(source.directory, device, threads)
+
+
+def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, *, full: bool) -> float:
+    """Run real speech at the shapes to come, so that the first job takes no longer than the tenth.
+
+    With `full` also the longest segment and a whole batch. Returns the padded seconds that a batch may
+    hold: `batch_s`, halved until one fits the device. Raises OutOfDeviceMemoryError if not even one
+    segment does.
+    """
+    speech = _sample()
+    vad.open().accept(speech, final=True)
+    recogniser(_repeated(speech, WARM_SEGMENT_S, 1))
+    recogniser(_repeated(speech, WARM_SEGMENT_S, 2))
+    if not full:
+        return batch_s
+    recogniser(_repeated(speech, min(LONGEST_SEGMENT_S, batch_s), 1))
+    while batch_s > 2 * WARM_SEGMENT_S:
+        try:
+            recogniser(_repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S)))
+        except OutOfDeviceMemoryError:
+            batch_s /= 2
+        else:
+            break
+    return batch_s
+
+
+def _repeated(speech: Pcm, seconds: float, count: int) -> list[SpeechSegment]:
+    samples = np.resize(speech, round(seconds * 1000) * SAMPLES_PER_MS)
+    return [SpeechSegment(-1, i, 0, round(seconds * 1000), samples, 0.0) for i in range(count)]
+
+
+def _sample() -> Pcm:
+    with wave.open(str(models.SAMPLE), "rb") as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.dtype("<i2")).astype(np.int16)
+
+
+def _versions(*packages: str) -> tuple[tuple[str, str], ...]:
+    found = {name: version(name) for name in packages}
+    return tuple(sorted({"dropscribe": __version__, "python": platform.python_version(), **found}.items()))

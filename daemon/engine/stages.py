@@ -1,0 +1,86 @@
+"""What passes between the stages inside the engine process, and what each stage promises.
+
+No stage imports torch through this module: scheduler, loop and null models run without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.engine.protocol import SAMPLE_RATE_HZ
+from daemon.transcript.types import Token
+
+Pcm = NDArray[np.int16]  #: 16 kHz mono
+SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where somebody speaks, ms from the start of the recording."""
+
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpeechSegment:
+    """A speech region with its samples, waiting to be recognised."""
+
+    stream: int
+    index: int
+    start_ms: int
+    end_ms: int
+    pcm: Pcm
+    found_at: float  #: monotonic seconds
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio it costs to recognise."""
+        return len(self.pcm) / SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What the model said of one segment; `text` may be empty. Token positions are absolute, ms."""
+
+    stream: int
+    index: int
+    text: str
+    tokens: tuple[Token, ...]
+
+
+class Vad(Protocol):
+    """Finds speech in one stream whose samples arrive piece by piece."""
+
+    def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
+        """Regions that are certain now, in order. After `final=True` nothing more may be sent.
+
+        The result of a whole stream does not depend on how it was cut into pieces.
+        Raises OutOfDeviceMemoryError, EngineDiedError (the device is beyond use).
+        """
+
+    @property
+    def needed_from_ms(self) -> int:
+        """No region still to come begins earlier than this; samples before it may be forgotten."""
+
+
+class VadModel(Protocol):
+    """A loaded detector, shared by all streams."""
+
+    def open(self) -> Vad:
+        """A detector for a new stream."""
+
+
+class Recogniser(Protocol):
+    """A loaded model. It never decides what to run or when."""
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        """One hypothesis for each segment, in any order; an empty one where the model says nothing.
+
+        Raises OutOfDeviceMemoryError (a smaller batch may do), EngineDiedError (the device is beyond use).
+        """

@@ -1,0 +1,147 @@
+"""The engine process: loads, warms up, says what it is, then loops until its parent is gone."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import DupFd
+from typing import Any
+
+import numpy as np
+
+from daemon.config import EngineSettings
+from daemon.engine import registry
+from daemon.engine.batcher import Batcher
+from daemon.engine.loop import Loop
+from daemon.engine.protocol import Abort, PcmBlock
+from daemon.engine.stages import Pcm, SpeechSegment
+from daemon.engine.wire import Note, Ready, Refused
+from daemon.errors import EngineDiedError, EngineError
+
+#: Exit status after a fault of the device: the service starts another process.
+DEVICE_LOST = 70
+
+
+class ArenaHandle:
+    """The shared memory on its way to a spawned process: pickling duplicates the descriptor into it."""
+
+    def __init__(self, fd: int, size_bytes: int) -> None:
+        self.fd = fd
+        self.size_bytes = size_bytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrive, (DupFd(self.fd), self.size_bytes)
+
+    def map(self) -> mmap.mmap:
+        """The memory, read-only."""
+        return mmap.mmap(self.fd, self.size_bytes, prot=mmap.PROT_READ)
+
+
+def _arrive(duplicate: Any, size_bytes: int) -> ArenaHandle:
+    return ArenaHandle(duplicate.detach(), size_bytes)
+
+
+class PipeInbox(threading.Thread):
+    """Drains the parent's pipe at all times, so that the parent never waits while a batch runs.
+
+    It is also how the process notices that its parent is gone: the pipe ends, and so does the process,
+    at once and whatever it is doing.
+    """
+
+    def __init__(self, commands: Connection) -> None:
+        super().__init__(name="inbox", daemon=True)
+        self._commands = commands
+        self._arrived: queue.SimpleQueue[PcmBlock | Abort] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Owns the pipe."""
+        try:
+            while True:
+                self._arrived.put(self._commands.recv())
+        except (EOFError, OSError):
+            os._exit(0)
+        finally:
+            # Reached only when a message cannot be read: without this thread the process would be deaf.
+            os._exit(1)
+
+    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
+        """See `daemon.engine.loop.Inbox`."""
+        messages = []
+        try:
+            messages.append(
+                self._arrived.get(timeout=timeout_s) if timeout_s != 0 else self._arrived.get_nowait()
+            )
+            while True:
+                messages.append(self._arrived.get_nowait())
+        except queue.Empty:
+            return messages
+
+
+def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, reports: Connection) -> None:
+    """Entry of the spawned process; returns only when it cannot work."""
+    _keep_to_ourselves()
+    inbox = PipeInbox(commands)
+    inbox.start()
+    try:
+        ensemble = registry.assemble(settings, lambda text: reports.send(Note(text)))
+    except EngineDiedError:
+        raise
+    except EngineError as e:
+        path = None if e.path is None else str(e.path)
+        reports.send(Refused(e.reason, e.operation, path, e.remedy))
+        sys.exit(1)
+    except Exception as e:
+        traceback.print_exc()
+        reason = f"{type(e).__name__}: {e}"
+        reports.send(
+            Refused(reason, "start engine", None, "run 'dropscribe doctor'; the log has the details")
+        )
+        sys.exit(1)
+    memory = arena.map()
+
+    def read(block: PcmBlock) -> Pcm:
+        stored = np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
+        return stored.astype(np.int16)
+
+    batcher: Batcher[SpeechSegment] = Batcher(ensemble.batch_s, settings.max_wait_ms / 1000)
+    loop = Loop(
+        ensemble.vad, ensemble.recogniser, batcher, read=read, send=reports.send, clock=time.monotonic
+    )
+    reports.send(Ready(ensemble.facts))
+    try:
+        loop.run(inbox)
+    except EngineDiedError as e:
+        sys.stderr.write(f"engine: the device failed: {e.reason}\n")
+        sys.stderr.flush()
+        # Unwinding would touch the broken device again.
+        os._exit(DEVICE_LOST)
+    except (BrokenPipeError, ConnectionResetError):
+        # The parent is gone; nobody wants results.
+        os._exit(0)
+
+
+def _keep_to_ourselves() -> None:
+    """Only the parent decides when to stop, and only it writes the log.
+
+    FunASR prints, logs through the root logger and draws progress bars; what matters of it comes back as
+    an exception. Standard error stays open for crashes.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    os.environ["TQDM_DISABLE"] = "1"
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    logging.getLogger().addHandler(logging.NullHandler())
