@@ -17,6 +17,9 @@ _EXACT = frozenset({"flac", "wav", "w64", "aiff", "nist", "au"})
 #: Elsewhere it may be the picture's length, or a guess from the bit rate.
 _INDEXED = _EXACT | {"mp4", "mp3"}
 
+#: Kinds in whose headers a decoder reads a duration; for others it guesses from bit rate and file size.
+_TIMED = frozenset({"mp4", "matroska"})
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -37,13 +40,15 @@ class Verdict:
 def judge(check: ContainerCheck, declared_s: float | None, decoded: Decoded) -> Verdict:
     """Compare the container's own words (`check`), the decoder's reading of them and the result.
 
-    `declared_s` counts only where the container itself (`check.declared_s`) states no duration.
+    `declared_s` counts only where `check` states no duration and the decoder did not have to guess it.
     """
     warnings = []
     if decoded.damage:
         places = "one place" if decoded.damage == 1 else f"{decoded.damage} places"
         warnings.append(f"the recording is damaged in {places}; what could not be decoded was left out")
-    expected_s = check.declared_s if check.declared_s is not None else declared_s
+    expected_s = check.declared_s
+    if expected_s is None and check.kind in _TIMED:
+        expected_s = declared_s
     if check.kind not in _INDEXED and check.whole is not False:
         return Verdict(None, tuple(warnings))
     tolerance_s = 0.002 if check.kind in _EXACT else _TOLERANCE_S
@@ -54,7 +59,7 @@ def judge(check: ContainerCheck, declared_s: float | None, decoded: Decoded) -> 
         return Verdict(None, tuple(warnings))
     if check.whole:
         lost = expected_s - decoded.seconds
-        warnings.append(f"{lost:.1f} s less than the {expected_s:.1f} s its header declares could be decoded")
+        warnings.append(f"the recording is damaged: {lost:.1f} s of {expected_s:.1f} s could not be decoded")
         return Verdict(None, tuple(warnings))
     return Verdict(_words(check, expected_s, decoded), tuple(warnings))
 
