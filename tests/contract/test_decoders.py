@@ -1,0 +1,401 @@
+"""What `Decoders` promises, held by the real pool with real processes and files."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]  # it carries no type information
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from daemon.config import MediaSettings
+from daemon.errors import DecoderDiedError, DropscribeError
+from daemon.media import pool as pool_module
+from daemon.media.pool import DecoderPool
+from daemon.media.protocol import (
+    DecodeDone,
+    DecodeEvent,
+    DecodeFailed,
+    DecodeOrder,
+    Decoders,
+    FileSignature,
+    Opened,
+    PcmReady,
+    SlotWanted,
+)
+from tests.media_material import noise
+
+SLOT_BYTES = 32_768 * 2
+
+#: Nothing here takes long; a test that waits longer has failed.
+PATIENCE_S = 60.0
+
+
+class Bench:
+    """A pool, an arena, and a consumer that checks the contract as it goes."""
+
+    def __init__(self, settings: MediaSettings, workers: int = 2, slots: int = 12) -> None:
+        self.fd = os.memfd_create("test-arena")
+        os.ftruncate(self.fd, slots * SLOT_BYTES)
+        self.memory = mmap.mmap(self.fd, 0)
+        self.all_slots = {i * SLOT_BYTES for i in range(slots)}
+        self.free = sorted(self.all_slots)
+        self.pool = DecoderPool(self.fd, SLOT_BYTES, workers=workers, settings=settings, clock=time.monotonic)
+        self.pcm: dict[int, list[NDArray[np.int16]]] = {}
+        self.opened: dict[int, Opened] = {}
+        self.ends: dict[int, DecodeDone | DecodeFailed] = {}
+        self.wanting: list[int] = []
+        self.events: list[DecodeEvent] = []
+
+    def start(self, ticket: int, path: Path, slots: int = 2, expected: FileSignature | None = None) -> None:
+        taken = [self.free.pop() for _ in range(slots)]
+        self.pool.start(DecodeOrder(ticket, path, expected), taken, time.monotonic())
+
+    def step(self, *, feed: bool = True, now: float | None = None) -> Sequence[DecodeEvent]:
+        """Wait for events, take them all; `feed=False` leaves decoders without slots."""
+        wait(self.pool.filenos(), 0.2 if now is None else 0)
+        events = self.pool.poll(time.monotonic() if now is None else now)
+        for event in events:
+            assert event.ticket not in self.ends, "an event after the end"
+            self._take(event)
+        self.events += events
+        while feed and self.wanting and self.free:
+            self.pool.give(self.wanting.pop(0), [self.free.pop()])
+        return events
+
+    def _take(self, event: DecodeEvent) -> None:
+        match event:
+            case Opened():
+                assert event.ticket not in self.opened
+                self.opened[event.ticket] = event
+            case PcmReady():
+                assert event.ticket in self.opened
+                raw = self.memory[event.offset : event.offset + event.samples * 2]
+                self.pcm.setdefault(event.ticket, []).append(np.frombuffer(raw, np.int16))
+                self.free.append(event.offset)
+            case SlotWanted():
+                self.wanting.append(event.ticket)
+            case DecodeDone():
+                self.ends[event.ticket] = event
+                self.free.extend(event.unused)
+            case DecodeFailed():
+                self.ends[event.ticket] = event
+                self.free.extend(event.lost)
+
+    def until(self, *tickets: int) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not set(tickets) <= set(self.ends):
+            assert time.monotonic() < deadline, f"only {self.ends} ended"
+            self.step()
+
+    def until_wanting(self, ticket: int) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while ticket not in self.wanting:
+            assert time.monotonic() < deadline
+            self.step(feed=False)
+
+    def settle(self) -> None:
+        """Until every child has loaded its libraries (orders reach only children that are ready)."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not all(child.ready for child in self.pool._children):
+            assert time.monotonic() < deadline
+            self.step()
+
+    def failed(self, ticket: int) -> DecodeFailed:
+        end = self.ends[ticket]
+        assert isinstance(end, DecodeFailed)
+        return end
+
+    def done(self, ticket: int) -> DecodeDone:
+        end = self.ends[ticket]
+        assert isinstance(end, DecodeDone), end
+        return end
+
+    def close(self) -> None:
+        self.pool.close()
+        self.memory.close()
+        os.close(self.fd)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench(MediaSettings.model_validate({}))
+    yield made
+    # Whatever happened: every slot is accounted for, once.
+    busy = any(child.order for child in made.pool._children)
+    made.close()
+    made.pool.close()
+    if not busy:
+        assert sorted(made.free) == sorted(made.all_slots)
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> tuple[Path, NDArray[np.int16]]:
+    pcm = noise(20)
+    soundfile.write(tmp_path / "talk.wav", pcm, 16_000)
+    return tmp_path / "talk.wav", pcm[:, 0]
+
+
+def test_the_pool_is_what_the_service_expects(bench: Bench) -> None:
+    decoders: Decoders = bench.pool
+    assert decoders.idle() == 2
+    assert len(decoders.filenos()) == 2
+
+
+def test_blocks_come_in_order_and_are_the_recording(
+    bench: Bench, wav: tuple[Path, NDArray[np.int16]]
+) -> None:
+    path, pcm = wav
+    bench.start(7, path)
+    assert bench.pool.idle() == 1
+    bench.until(7)
+    assert np.array_equal(np.concatenate(bench.pcm[7]), pcm)
+    assert all(len(block) == SLOT_BYTES // 2 for block in bench.pcm[7][:-1])
+    assert bench.opened[7].declared_ms == 20_000
+    assert bench.done(7).facts.duration_ms == 20_000
+    assert bench.done(7).decode_s >= 0
+    assert bench.pool.idle() == 2
+
+
+def test_many_recordings_at_once_do_not_mix(bench: Bench, tmp_path: Path) -> None:
+    wanted = {}
+    for ticket in range(12):
+        pcm = noise(3 + ticket / 2, seed=ticket)
+        soundfile.write(tmp_path / f"{ticket}.wav", pcm, 16_000)
+        wanted[ticket] = pcm[:, 0]
+    waiting = list(wanted)
+    while len(bench.ends) < len(wanted):
+        while waiting and bench.pool.idle() and len(bench.free) > 1:
+            ticket = waiting.pop(0)
+            bench.start(ticket, tmp_path / f"{ticket}.wav")
+        bench.step()
+    for ticket, pcm in wanted.items():
+        assert np.array_equal(np.concatenate(bench.pcm[ticket]), pcm)
+
+
+def test_an_order_may_begin_without_any_slot(bench: Bench, wav: tuple[Path, NDArray[np.int16]]) -> None:
+    bench.start(1, wav[0], slots=0)
+    bench.until(1)
+    assert np.array_equal(np.concatenate(bench.pcm[1]), wav[1])
+
+
+def test_slots_it_did_not_need_come_back(bench: Bench, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.wav", noise(0.5), 16_000)
+    bench.start(1, tmp_path / "short.wav", slots=5)
+    bench.until(1)
+    assert len(bench.done(1).unused) == 4
+
+
+def test_each_way_to_fail_has_its_code_and_leaves_the_decoder_working(
+    bench: Bench, wav: tuple[Path, NDArray[np.int16]], tmp_path: Path
+) -> None:
+    (tmp_path / "text.wav").write_text("not a recording\n" * 99)
+    (tmp_path / "empty.wav").touch()
+    bench.settle()
+    before = list(bench.pool.pids())
+    bench.start(1, tmp_path / "gone.wav")
+    bench.start(2, tmp_path / "text.wav")
+    bench.until(1, 2)
+    bench.start(3, tmp_path / "empty.wav")
+    bench.start(4, wav[0], expected=FileSignature(1, 2, 3))
+    bench.until(3, 4)
+    codes = {t: bench.failed(t).code for t in (1, 2, 3, 4)}
+    assert codes == {1: "recording_gone", 2: "unreadable_media", 3: "no_audio", 4: "recording_changed"}
+    assert {t: bench.failed(t).retryable for t in codes} == {1: False, 2: False, 3: False, 4: True}
+    assert list(bench.pool.pids()) == before
+    bench.start(5, wav[0])
+    bench.until(5)
+    bench.done(5)
+
+
+def test_abort_gives_the_slots_back_and_is_silent_for_ever(
+    bench: Bench, wav: tuple[Path, NDArray[np.int16]]
+) -> None:
+    bench.start(1, wav[0], slots=3)
+    bench.until_wanting(1)
+    bench.pool.give(1, [bench.free.pop()])
+    bench.wanting.clear()
+    slots = bench.pool.abort(1)
+    assert len(slots) == 1
+    bench.free.extend(slots)
+    assert bench.pool.abort(1) == ()
+    assert bench.pool.idle() == 2
+    bench.events.clear()
+    bench.start(2, wav[0])
+    bench.until(2)
+    assert {e.ticket for e in bench.events} == {2}
+    assert np.array_equal(np.concatenate(bench.pcm[2]), wav[1])
+
+
+def test_a_slot_given_too_late_is_ignored(bench: Bench, wav: tuple[Path, NDArray[np.int16]]) -> None:
+    bench.start(1, wav[0])
+    bench.until(1)
+    bench.pool.give(1, [0])
+    bench.start(2, wav[0])
+    bench.until(2)
+    assert np.array_equal(np.concatenate(bench.pcm[2]), wav[1])
+
+
+def test_killing_a_decoder_in_the_middle_costs_only_that_attempt(
+    bench: Bench, wav: tuple[Path, NDArray[np.int16]]
+) -> None:
+    bench.start(1, wav[0])
+    bench.until_wanting(1)
+    victim = next(c.pid for c in bench.pool._children if c.order is not None)
+    os.kill(victim, signal.SIGKILL)
+    bench.wanting.clear()
+    bench.until(1)
+    end = bench.failed(1)
+    assert (end.code, end.retryable) == (DecoderDiedError.code, True)
+    assert "SIGKILL" in end.reason
+    assert victim not in bench.pool.pids()
+    bench.start(2, wav[0])
+    bench.start(3, wav[0])
+    bench.until(2, 3)
+    assert np.array_equal(np.concatenate(bench.pcm[2]), wav[1])
+
+
+def test_a_decoder_that_died_while_idle_costs_nothing(
+    bench: Bench, wav: tuple[Path, NDArray[np.int16]]
+) -> None:
+    bench.settle()
+    for pid in bench.pool.pids():
+        os.kill(pid, signal.SIGKILL)
+        psutil.Process(pid).wait(PATIENCE_S)
+    bench.start(1, wav[0])
+    bench.until(1)
+    bench.done(1)
+
+
+def test_a_decoder_that_hangs_is_stopped_and_one_that_waits_for_us_is_not(tmp_path: Path) -> None:
+    pcm = noise(30)
+    soundfile.write(tmp_path / "a.wav", pcm, 16_000)
+    bench = Bench(MediaSettings.model_validate({"stall_s": 5.0}))
+    try:
+        bench.settle()
+        bench.start(1, tmp_path / "a.wav", slots=1)
+        bench.until_wanting(1)
+        later = time.monotonic() + 3600
+        assert bench.step(feed=False, now=later) == []
+        hung = next(c.pid for c in bench.pool._children if c.order is not None)
+        os.kill(hung, signal.SIGSTOP)
+        bench.pool.give(bench.wanting.pop(), [bench.free.pop()])
+        given = time.monotonic()
+        assert bench.step(now=given + 4) == []
+        bench.step(now=given + 10)
+        assert bench.failed(1).code == "media_limit"
+        assert "brought nothing for 5 s" in bench.failed(1).reason
+        assert not psutil.pid_exists(hung)
+        bench.start(2, tmp_path / "a.wav")
+        bench.until(2)
+        assert np.array_equal(np.concatenate(bench.pcm[2]), pcm[:, 0])
+    finally:
+        bench.close()
+
+
+def test_a_recording_longer_than_the_cap_stops_there(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", noise(60), 16_000)
+    bench = Bench(MediaSettings.model_validate({"max_hours": 30 / 3600}))
+    try:
+        bench.start(1, tmp_path / "long.wav")
+        bench.until(1)
+        assert bench.failed(1).code == "media_limit"
+        assert sum(map(len, bench.pcm[1])) <= 30 * 16_000
+    finally:
+        bench.close()
+
+
+def test_children_are_replaced_after_their_share_of_files(
+    monkeypatch: pytest.MonkeyPatch, wav: tuple[Path, NDArray[np.int16]]
+) -> None:
+    monkeypatch.setattr(pool_module, "MAX_FILES", 3)
+    bench = Bench(MediaSettings.model_validate({}), workers=1)
+    try:
+        seen = set()
+        for ticket in range(7):
+            seen.add(bench.pool.pids()[0])
+            bench.start(ticket, wav[0])
+            bench.until(ticket)
+            bench.done(ticket)
+        assert len(seen) == 3
+    finally:
+        bench.close()
+
+
+def test_decoders_end_when_the_pool_closes_its_pipe(wav: tuple[Path, NDArray[np.int16]]) -> None:
+    bench = Bench(MediaSettings.model_validate({}))
+    bench.settle()
+    processes = [psutil.Process(pid) for pid in bench.pool.pids()]
+    bench.start(1, wav[0], slots=1)
+    bench.until_wanting(1)  # one is in the middle of a recording, the other idle
+    for child in bench.pool._children:
+        child.pipe.close()
+    for process in processes:
+        process.wait(PATIENCE_S)
+    bench.pool._children.clear()
+    bench.close()
+
+
+def test_decoders_leave_signals_to_the_parent(bench: Bench, wav: tuple[Path, NDArray[np.int16]]) -> None:
+    bench.settle()
+    pids = list(bench.pool.pids())
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    bench.start(1, wav[0])
+    bench.until(1)
+    bench.done(1)
+    assert list(bench.pool.pids()) == pids
+
+
+def test_decoders_have_their_limits(bench: Bench) -> None:
+    bench.settle()
+    for pid in bench.pool.pids():
+        process = psutil.Process(pid)
+        used = process.memory_info().vms
+        assert process.rlimit(psutil.RLIMIT_AS)[1] <= used + (2048 + 64) * 1024 * 1024
+        assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+        assert process.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
+        assert process.rlimit(psutil.RLIMIT_NOFILE)[1] <= 64
+
+
+def test_a_two_hour_recording_stays_small(tmp_path: Path) -> None:
+    """Memory does not grow with the recording: 2 hours of 44.1 kHz stereo."""
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path, "w", 44_100, 2, "PCM_16") as out:
+        minute = noise(60, 44_100, 2)
+        for _ in range(120):
+            out.write(minute)
+    bench = Bench(MediaSettings.model_validate({}), workers=1)
+    try:
+        bench.start(1, path)
+        peak = samples = 0
+        while 1 not in bench.ends:
+            bench.step()
+            samples += sum(map(len, bench.pcm.pop(1, [])))
+            peak = max(peak, psutil.Process(bench.pool.pids()[0]).memory_info().rss)
+        assert bench.done(1).facts.duration_ms == 7_200_000
+        assert samples == 7200 * 16_000
+        assert peak < 150 * 1024 * 1024
+    finally:
+        bench.close()
+
+
+def test_a_pool_that_cannot_start_its_processes_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nonexistent")  # an interpreter that cannot start
+    bench = Bench(MediaSettings.model_validate({}), workers=1)
+    try:
+        with pytest.raises(DropscribeError, match="do not start") as caught:  # noqa: PT012  it takes several
+            for _ in range(200):
+                bench.step()
+        assert "doctor" in caught.value.remedy
+    finally:
+        bench.close()

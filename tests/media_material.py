@@ -1,0 +1,107 @@
+"""Recordings that tests make themselves, and ways to damage them."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+#: (extension, libsndfile format, subtype): what libsndfile writes.
+SOUNDFILE_KINDS: tuple[tuple[str, str, str | None], ...] = (
+    (".wav", "WAV", "PCM_16"),
+    (".rf64", "RF64", "PCM_16"),
+    (".w64", "W64", "PCM_16"),
+    (".aiff", "AIFF", "PCM_16"),
+    (".au", "AU", "PCM_16"),
+    (".sph", "NIST", "PCM_16"),
+    (".flac", "FLAC", "PCM_16"),
+    (".ogg", "OGG", "VORBIS"),
+    (".mp3", "MP3", "MPEG_LAYER_III"),
+)
+
+#: (extension, container, codec): what FFmpeg writes.
+AV_KINDS: tuple[tuple[str, str, str], ...] = (
+    (".m4a", "ipod", "aac"),
+    (".mov", "mov", "alac"),
+    (".opus", "ogg", "libopus"),
+    (".webm", "webm", "libopus"),
+    (".mka", "matroska", "flac"),
+    (".wma", "asf", "wmav2"),
+    (".aac", "adts", "aac"),
+    (".mp3", "mp3", "libmp3lame"),
+)
+
+KINDS = (*SOUNDFILE_KINDS, *AV_KINDS)
+
+
+def noise(seconds: float, rate_hz: int = 16_000, channels: int = 1, seed: int = 1) -> NDArray[np.int16]:
+    """Shape (frames, channels); noise, so that every codec has something to do."""
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal((round(seconds * rate_hz), channels)) * 3000).astype(np.int16)
+
+
+def make(folder: Path, kind: tuple[str, str, str | None], seconds: float, rate_hz: int = 48_000) -> Path:
+    """A mono recording of one of `KINDS`, named whole.EXT."""
+    extension, container, codec = kind
+    path = folder / f"whole{extension}"
+    pcm = noise(seconds, rate_hz)
+    if kind in SOUNDFILE_KINDS:
+        soundfile.write(path, pcm, rate_hz, format=container, subtype=codec)
+    else:
+        assert codec is not None
+        encode(path, container, codec, pcm, rate_hz)
+    return path
+
+
+def encode(
+    path: Path, container: str, codec: str, pcm: NDArray[np.int16], rate_hz: int, **options: str
+) -> None:
+    """Encode mono samples through FFmpeg; `options` are the muxer's."""
+    with av.open(str(path), "w", format=container, options=options) as out:
+        stream: Any = out.add_stream(codec, rate=rate_hz, layout="mono")
+        stream.bit_rate = 96_000
+        for at in range(0, len(pcm), 960):
+            frame = av.AudioFrame.from_ndarray(pcm[at : at + 960].T.copy(), format="s16", layout="mono")
+            frame.sample_rate = rate_hz
+            frame.pts = at
+            frame.time_base = Fraction(1, rate_hz)
+            for packet in stream.encode(frame):
+                out.mux(packet)
+        for packet in stream.encode(None):
+            out.mux(packet)
+
+
+def video_without_sound(path: Path) -> None:
+    """A second of grey pictures in MP4."""
+    with av.open(str(path), "w", format="mp4") as out:
+        stream: Any = out.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        for _ in range(10):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 128, np.uint8), format="rgb24")
+            for packet in stream.encode(picture):
+                out.mux(packet)
+        for packet in stream.encode(None):
+            out.mux(packet)
+
+
+def cut(path: Path, share: float) -> Path:
+    """A copy that ends after `share` of the bytes."""
+    data = path.read_bytes()
+    short = path.with_name(f"cut{round(share * 100)}{path.suffix}")
+    short.write_bytes(data[: int(len(data) * share)])
+    return short
+
+
+def with_data_size(path: Path, size: int) -> Path:
+    """A copy of a canonical 44-byte-header WAV whose RIFF and data sizes are `size`."""
+    data = path.read_bytes()
+    assert data[36:40] == b"data"
+    odd = path.with_name(f"size{size:x}.wav")
+    odd.write_bytes(data[:4] + struct.pack("<I", size) + data[8:40] + struct.pack("<I", size) + data[44:])
+    return odd
