@@ -40,6 +40,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "av": frozenset({"media"}),
     "soxr": frozenset({"media"}),
     "torch": frozenset({"engine"}),
+    "triton": frozenset({"engine"}),
     "funasr": frozenset({"engine"}),
     "typer": frozenset({"cli"}),
     "click": frozenset({"cli"}),
