@@ -136,6 +136,12 @@ class StorageError(DropscribeError):
     retryable = True
 
 
+class OutputTakenError(StorageError):
+    """The name of a transcript file belongs to somebody else by now; another one must be planned."""
+
+    code = "output_taken"
+
+
 class LostSegmentError(DropscribeError):
     """Speech went into the engine and nothing was said of it: the job fails rather than lose text."""
 

@@ -1,0 +1,136 @@
+"""How transcript files are named. Pure policy: nothing here looks at a disk.
+
+1. `meeting.m4a` → `meeting.txt`, `meeting.srt`, … (form "short").
+2. If any of those names belongs to somebody else, or another recording in the folder has the same stem:
+   `meeting.m4a.txt`, … for all of them (form "full").
+3. If any of those is taken too: `meeting.m4a.2.txt`, … ("full.2"), and so on.
+
+What was decided once is kept as long as those names are still free or ours. Names that differ only in case (or in
+how an accent is composed) count as the same: the folder may be on a share that thinks so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Longest file name Linux file systems take, bytes.
+NAME_BYTES = 255
+#: The longest ending we give; every name leaves room for it, so that all files of a recording share one base.
+_LONGEST_ENDING = ".timing.json"
+_SHORT = "short"
+_FULL = "full"
+_NUMBERED = re.compile(r"full\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class NamePlan:
+    """Where each format goes. `form` ("short", "full", "full.2", …) is what to pass as `kept` next time."""
+
+    form: str
+    paths: Mapping[str, Path]
+
+
+def plan(
+    recording: Path,
+    formats: Sequence[str],
+    *,
+    folder: Path,
+    output_dir: Path | None,
+    listing: Collection[str],
+    ours: Callable[[Path], bool],
+    siblings: Iterable[Path],
+    kept: str | None = None,
+) -> NamePlan:
+    """Decide the names of a recording's transcript files.
+
+    `formats` may hold "timing". `listing`: names that stand in `target_directory(…)`. `ours`: whether the existing
+    file at that path is one we wrote for this very recording and that nobody changed since. `siblings`: the
+    other recordings of the folder (any; only those beside it, with the same stem, matter). `kept`: the form decided before.
+    """
+    directory = target_directory(recording, folder=folder, output_dir=output_dir)
+    present: dict[str, list[str]] = {}
+    for name in listing:
+        present.setdefault(_key(name), []).append(name)
+
+    def free(name: str) -> bool:
+        there = present.get(_key(name), [])
+        return not there or (there == [name] and ours(directory / name))
+
+    for form in _forms(recording, siblings, kept):
+        names = {f: name_of(recording, f, form) for f in formats}
+        if all(free(name) for name in names.values()):
+            return NamePlan(form, {f: directory / name for f, name in names.items()})
+    raise AssertionError("the forms never end")
+
+
+def target_directory(recording: Path, *, folder: Path, output_dir: Path | None) -> Path:
+    """Where transcripts of `recording` go: beside it, or at the same place below `output_dir`.
+
+    A relative `output_dir` is meant from `folder`. A recording outside `folder` is taken as if directly in it.
+    """
+    if output_dir is None:
+        return recording.parent
+    inside = recording.parent.is_relative_to(folder)
+    return folder / output_dir / (recording.parent.relative_to(folder) if inside else Path())
+
+
+def name_of(recording: Path, format_name: str, form: str) -> str:
+    """The file name of one format in a form; cut to what file systems take, the cut part told by its hash."""
+    if form == _SHORT:
+        base = recording.stem
+    elif form == _FULL:
+        base = recording.name
+    else:
+        number = _NUMBERED.fullmatch(form)
+        if number is None:
+            raise ValueError(f"there is no form of names '{form}'")
+        base = f"{recording.name}.{number[1]}"
+    return _fitting(base) + ending(format_name)
+
+
+def ending(format_name: str) -> str:
+    """What a file of this format ends with, with its dot."""
+    return _LONGEST_ENDING if format_name == "timing" else f".{format_name}"
+
+
+def form_of(recording: Path, format_name: str, name: str) -> str | None:
+    """Which form a file name on record has, to be passed as `kept`; None if it is none of ours."""
+    for form in (_SHORT, _FULL):
+        if name_of(recording, format_name, form) == name:
+            return form
+    number = re.search(r"\.(\d+)" + re.escape(ending(format_name)) + "$", name)
+    form = f"{_FULL}.{number[1]}" if number else ""
+    return form if form and name_of(recording, format_name, form) == name else None
+
+
+def _forms(recording: Path, siblings: Iterable[Path], kept: str | None) -> Iterator[str]:
+    if kept is not None:
+        yield kept
+    stem = _key(recording.stem)
+    others = (s for s in siblings if s.parent == recording.parent and s.name != recording.name)
+    if not any(_key(s.stem) == stem for s in others):
+        yield _SHORT
+    yield _FULL
+    yield from (f"{_FULL}.{n}" for n in itertools.count(2))
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _fitting(base: str) -> str:
+    room = NAME_BYTES - len(_LONGEST_ENDING)
+    raw = os.fsencode(base)
+    if len(raw) <= room:
+        return base
+    mark = "~" + hashlib.sha256(raw).hexdigest()[:8]
+    while len(os.fsencode(base)) > room - len(mark):
+        base = base[:-1]
+    return base + mark

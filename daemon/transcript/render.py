@@ -1,0 +1,178 @@
+"""Transcript files: one pure function per format, in one table.
+
+To add a format: write its function, enter it in `RENDERERS`, add its golden file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from daemon import __version__
+from daemon.transcript.cues import Cue, cues
+from daemon.transcript.instants import iso
+from daemon.transcript.remarks import Remark, remarks
+from daemon.transcript.types import EngineFacts, Segment, Transcript
+
+#: Raised when a field of the JSON document changes its meaning or goes; new fields may come without.
+JSON_SCHEMA = "dropscribe/transcript/1"
+#: How long the closing remark of a subtitle file stands, ms.
+REMARK_MS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What of a profile shapes the files; the fields are named as there."""
+
+    subtitle_max_chars: int = 20
+    subtitle_max_s: float = 7.0
+    subtitle_pause_ms: int = 400
+
+
+Renderer = Callable[[Transcript, Options], str]
+
+
+def txt(transcript: Transcript, _options: Options) -> str:
+    """Plain text: a paragraph (line) per speech segment, remarks in brackets at the end."""
+    lines = [_line(s.text) for s in transcript.segments if s.text.strip()]
+    said = [f"[{r.text}]" for r in remarks(transcript)]
+    if lines and said:
+        lines.append("")
+    return "\n".join([*lines, *said]) + "\n"
+
+
+def srt(transcript: Transcript, options: Options) -> str:
+    """SubRip. Remarks are one last cue, over the end of the recording."""
+    shown = list(_cues(transcript, options))
+    said = remarks(transcript)
+    if said:
+        shown.append(_remark_cue(said, shown, transcript.media.duration_ms))
+    blocks = [
+        # An arrow inside a text would be taken for a line of times.
+        f"{i}\n{_clock(c.start_ms, ',')} --> {_clock(c.end_ms, ',')}\n{c.text.replace('-->', '->')}\n"
+        for i, c in enumerate(shown, start=1)
+    ]
+    return "\n".join(blocks) or "\n"
+
+
+def vtt(transcript: Transcript, options: Options) -> str:
+    """WebVTT. Remarks are NOTE blocks before the first cue; `&`, `<` and `>` are escaped."""
+    notes = [f"NOTE {r.text.replace('-->', '->')}\n" for r in remarks(transcript)]
+    blocks = [
+        f"{_clock(c.start_ms, '.')} --> {_clock(c.end_ms, '.')}\n{_escape(c.text)}\n"
+        for c in _cues(transcript, options)
+    ]
+    return "\n".join(["WEBVTT\n", *notes, *blocks])
+
+
+def json_document(transcript: Transcript, _options: Options) -> str:
+    """JSON, schema `dropscribe/transcript/1`: facts first, then one segment a line.
+
+    schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
+    media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings},
+    engine {model, vad_model, device, precision, versions {package: version}}, notice (null or text),
+    remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms, text,
+    tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
+    """
+    head = json.dumps(_facts(transcript), ensure_ascii=False, indent=2).removesuffix("\n}")
+    segments = ",\n    ".join(json.dumps(_segment(s), ensure_ascii=False) for s in transcript.segments)
+    body = f"[\n    {segments}\n  ]" if segments else "[]"
+    return f'{head},\n  "segments": {body}\n}}\n'
+
+
+RENDERERS: Mapping[str, Renderer] = MappingProxyType(
+    {"txt": txt, "srt": srt, "vtt": vtt, "json": json_document}
+)
+
+
+def render(transcript: Transcript, name: str, options: Options) -> bytes:
+    """The bytes of one file: UTF-8, the same for equal input. Raises KeyError for a format that is not there."""
+    return encode(RENDERERS[name](transcript, options))
+
+
+def encode(text: str) -> bytes:
+    """UTF-8; half a surrogate pair, which has no UTF-8 form, is written as its number."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def engine_facts(engine: EngineFacts) -> dict[str, Any]:
+    """What recognised, as it stands in every JSON file."""
+    return {
+        "model": engine.model,
+        "vad_model": engine.vad_model,
+        "device": engine.device,
+        "precision": engine.precision,
+        "versions": dict(sorted(engine.versions)),
+    }
+
+
+def _facts(transcript: Transcript) -> dict[str, Any]:
+    media = transcript.media
+    return {
+        "schema": JSON_SCHEMA,
+        "generator": {"name": "dropscribe", "version": __version__},
+        "job": transcript.job_id,
+        "recording": {
+            "name": transcript.recording_name,
+            "sha256": transcript.sha256,
+            "admitted": iso(transcript.created_at),
+        },
+        "media": {
+            "duration_ms": media.duration_ms,
+            "container": media.container,
+            "codec": media.codec,
+            "sample_rate_hz": media.sample_rate_hz,
+            "channels": media.channels,
+            "decoder": media.decoder,
+            "truncated": media.truncated,
+            "warnings": list(media.warnings),
+        },
+        "engine": engine_facts(transcript.engine),
+        "notice": transcript.engine.notice,
+        "remarks": [{"kind": r.kind, "text": r.text} for r in remarks(transcript)],
+        "text": transcript.text,
+    }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    return {
+        "index": segment.index,
+        "start_ms": segment.start_ms,
+        "end_ms": segment.end_ms,
+        "text": segment.text,
+        "tokens": [{"text": t.text, "start_ms": t.start_ms, "end_ms": t.end_ms} for t in segment.tokens],
+    }
+
+
+def _cues(transcript: Transcript, options: Options) -> tuple[Cue, ...]:
+    return cues(
+        transcript.segments,
+        max_chars=options.subtitle_max_chars,
+        max_s=options.subtitle_max_s,
+        pause_ms=options.subtitle_pause_ms,
+    )
+
+
+def _remark_cue(said: tuple[Remark, ...], shown: list[Cue], duration_ms: int) -> Cue:
+    """Over the last seconds of the recording if nothing is said there, else right after the last word."""
+    spoken_until = shown[-1].end_ms if shown else 0
+    start = max(spoken_until, duration_ms - REMARK_MS)
+    return Cue(start, start + REMARK_MS, "\n".join(f"[{r.text}]" for r in said))
+
+
+def _clock(ms: int, mark: str) -> str:
+    seconds, rest = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{rest:03}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
