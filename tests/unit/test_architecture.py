@@ -15,13 +15,14 @@ PACKAGE = ROOT / "daemon"
 MOST_LINES = 300
 
 #: Who may import whom: every room, and the single modules that count as one.
-BASE = frozenset({"config", "errors", "logs", ""})
+BASE = frozenset({"config", "settings", "errors", "logs", ""})
 MIDDLE = frozenset({"intake", "ledger", "media", "engine"})
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset({""}),
     "logs": frozenset({"", "errors"}),
-    "config": frozenset({"", "errors"}),
+    "settings": frozenset({""}),
+    "config": frozenset({"", "errors", "settings"}),
     "transcript": BASE,
     **{room: BASE | {"transcript"} for room in MIDDLE},
     "service": BASE | MIDDLE | {"transcript"},
@@ -46,7 +47,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "numpy": frozenset({"media", "engine", "service"}),
-    "pydantic": frozenset({"config"}),
+    "pydantic": frozenset({"config", "settings"}),
     "structlog": frozenset({"logs"}),
 }
 

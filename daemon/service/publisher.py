@@ -1,0 +1,265 @@
+"""Writes what is finished: rendered, named, on record as intended, published, on record as done.
+
+One thread takes what has gathered and brings it through each step together, so that a hundred small recordings share
+three commits; within a step the files of different jobs are written in parallel. The order is what makes it safe:
+the intent is on record before the file is on disk, and the file is on disk before the job is done.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from daemon import logs
+from daemon.config import Settings
+from daemon.errors import DropscribeError, OutputTakenError, StaleLeaseError, StorageError
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Claim, Finish
+from daemon.service.assembly import Result
+from daemon.service.directory_index import DirectoryIndex
+from daemon.service.draft import TIMING, Draft, draft, intents, pending, with_stage
+from daemon.service.retry import Problem
+from daemon.transcript.publish import publish
+from daemon.transcript.timing import timing_log
+from daemon.transcript.types import EngineFacts, Timings
+
+#: Jobs brought through the steps together.
+BATCH = 64
+#: Threads that write files: writing is waiting for the disk.
+WRITERS = 8
+#: How often another name is tried when somebody took the one just planned.
+NAMES_TRIED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A job whose result is known; `result` None means: the result of `claim.reference` serves."""
+
+    claim: Claim
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The job is done (`problem` None), or could not be published."""
+
+    job_id: int
+    problem: Problem | None
+
+
+class Publisher:
+    """`put` and `completed` are called by the main thread; everything else happens in threads of its own."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Callable[[], Settings],
+        engine: Callable[[], EngineFacts],
+        wake: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._engine = engine
+        self._wake = wake
+        self._log = logs.get("service")
+        self._in: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()
+        self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
+        self._index = DirectoryIndex()
+        self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
+        #: What ended the thread; read by `alive`.
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, ready: Ready) -> None:
+        """Hand over a job; its end comes out of `completed`."""
+        self._in.put(ready)
+
+    def completed(self) -> list[Published]:
+        """What has come to an end since the last call."""
+        out = []
+        while not self._out.empty():
+            out.append(self._out.get_nowait())
+        return out
+
+    def alive(self) -> bool:
+        """False once its thread has died: the daemon then stops, rather than run without it."""
+        return self.failure is None
+
+    def stop(self) -> None:
+        """Bring what was handed over to its end, then stop."""
+        self._in.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as writers:
+                while (batch := self._gather()) is not None:
+                    self._bring_through(batch, writers)
+        except BaseException as e:
+            self.failure = e
+            self._wake()
+            raise
+
+    def _gather(self) -> list[Ready] | None:
+        """What has gathered, waiting for the first; None when told to stop."""
+        first = self._in.get()
+        if first is None:
+            return None
+        batch = [first]
+        while len(batch) < BATCH and not self._in.empty():
+            following = self._in.get_nowait()
+            if following is None:
+                self._in.put(None)
+                break
+            batch.append(following)
+        return batch
+
+    def _bring_through(self, batch: list[Ready], writers: ThreadPoolExecutor) -> None:
+        drafts = [d for r in batch if (d := self._attempt(r.claim, lambda r=r: self._draft(r))) is not None]
+        drafts = self._write(drafts, [d.files for d in drafts], writers)
+        logged = [d for d in drafts if TIMING in d.paths]
+        now = time.time()
+        logs_written = self._write(
+            logged,
+            [{TIMING: timing_log(d.transcript, started=d.started, ended=now)} for d in logged],
+            writers,
+        )
+        whole = {d.claim.job_id for d in logs_written} | {
+            d.claim.job_id for d in drafts if TIMING not in d.paths
+        }
+        self._finish([d for d in drafts if d.claim.job_id in whole])
+        self._wake()
+
+    def _draft(self, ready: Ready) -> Draft:
+        engine = self._engine()
+        result = ready.result
+        reference = None
+        if result is None:
+            reference = ready.claim.reference
+            stored = None if reference is None else self._ledger.stored_result(reference)
+            if stored is None:
+                raise StorageError(
+                    f"the result of job {reference} is no longer on record", operation="publish",
+                    path=ready.claim.path, remedy="the recording is transcribed anew",
+                )  # fmt: skip
+            engine = stored.engine
+            result = Result(stored.media, stored.segments, Timings(speech_ms=stored.timings.speech_ms))
+        return draft(
+            ready.claim,
+            result,
+            engine,
+            settings=self._settings(),
+            ledger=self._ledger,
+            index=self._index,
+            reference=reference,
+        )
+
+    def _write(
+        self, drafts: list[Draft], contents: list[dict[str, bytes]], writers: ThreadPoolExecutor
+    ) -> list[Draft]:
+        """Record the intents, publish the files; returns the drafts that are on disk, with the time it took."""
+        refused = self._ledger.intend_many(
+            [
+                (d.claim.job_id, d.claim.generation, intents(c, d.paths))
+                for d, c in zip(drafts, contents, strict=True)
+            ],
+            time.time(),
+        )
+        going = [(d, c) for d, c in zip(drafts, contents, strict=True) if d.claim.job_id not in refused]
+        for job_id in refused:
+            self._refuse(job_id)
+        futures = [writers.submit(self._publish, d, c) for d, c in going]
+        done = [self._attempt(d.claim, future.result) for (d, _), future in zip(going, futures, strict=True)]
+        return [d for d in done if d is not None]
+
+    def _publish(self, one: Draft, files: dict[str, bytes]) -> Draft:
+        began = time.perf_counter()
+        publish(pending(files, one.paths, self._ledger))
+        return one if TIMING in files else _timed(one, time.perf_counter() - began)
+
+    def _finish(self, drafts: list[Draft]) -> None:
+        refused = self._ledger.finish(
+            [
+                Finish(
+                    d.claim.job_id,
+                    d.claim.generation,
+                    d.transcript.media,
+                    d.transcript.engine,
+                    d.transcript.timings,
+                    d.transcript.segments,
+                    d.reference,
+                )
+                for d in drafts
+            ],
+            time.time(),
+        )
+        for d in drafts:
+            if d.claim.job_id in refused:
+                self._refuse(d.claim.job_id)
+                continue
+            self._canonical_line(d)
+            self._out.put(Published(d.claim.job_id, None))
+
+    def _attempt(self, claim: Claim, step: Callable[[], Draft]) -> Draft | None:
+        """One step for one job; what goes wrong with it becomes its problem, not that of the others."""
+        try:
+            return step()
+        except OutputTakenError as e:
+            # Somebody was quicker than our plan: the job comes back at once and other names are planned.
+            self._index.forget(e.path.parent if e.path else claim.path.parent)
+            problem = Problem(e.code, e.reason, e.remedy, retryable=True)
+        except DropscribeError as e:
+            problem = Problem(
+                e.code, e.reason, e.remedy, retryable=e.retryable, blameless=isinstance(e, StorageError)
+            )
+        except OSError as e:
+            problem = Problem(
+                StorageError.code, e.strerror or str(e), "see that the disk is mounted and can be written to",
+                retryable=True, blameless=True,
+            )  # fmt: skip
+        self._out.put(Published(claim.job_id, problem))
+        return None
+
+    def _refuse(self, job_id: int) -> None:
+        """Somebody else owns the job by now (or it was cancelled): our result is dropped."""
+        self._out.put(
+            Published(job_id, Problem(StaleLeaseError.code, "the job was taken over or cancelled meanwhile"))
+        )
+
+    def _canonical_line(self, one: Draft) -> None:
+        timings, media = one.transcript.timings, one.transcript.media
+        logs.event(
+            self._log,
+            logs.Action.JOB_DONE,
+            f"{one.transcript.recording_name}: {media.duration_ms / 1000:.1f} s of audio"
+            + (f", as job {one.reference}" if one.reference else f" in {timings.wall_s:.2f} s"),
+            job=one.claim.job_id,
+            path=one.transcript.recording_name,
+            attempt=one.claim.attempt,
+            audio_s=media.duration_ms / 1000,
+            speech_s=timings.speech_ms / 1000,
+            wall_s=round(timings.wall_s, 3),
+            segments=len(one.transcript.segments),
+            characters=sum(len(s.text) for s in one.transcript.segments),
+            truncated=media.truncated,
+            reference=one.reference,
+            **{f"{stage}_s": round(seconds, 4) for stage, seconds in timings.seconds},
+        )
+
+
+def _timed(one: Draft, seconds: float) -> Draft:
+    return Draft(
+        one.claim,
+        one.profile,
+        with_stage(one.transcript, "publishing", seconds),
+        one.paths,
+        one.files,
+        one.started,
+        one.reference,
+    )
