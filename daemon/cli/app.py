@@ -1,0 +1,75 @@
+"""The command line: which commands there are, and how every one of them ends."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from daemon import __version__
+from daemon.cli.output import print_error
+from daemon.errors import DropscribeError
+
+#: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
+#: its name. These modules import what is heavy inside their functions only.
+COMMANDS = ("run", "init", "config", "doctor", "transcribe", "jobs", "status")
+
+
+def build() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(
+        name="dropscribe",
+        help="Drop recordings into a folder, find transcripts beside them.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_global_options)
+    for name in COMMANDS:
+        if importlib.util.find_spec(f"daemon.cli.{name}") is None:
+            continue
+        module = _module(name)
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.command)
+    return app
+
+
+def main() -> None:
+    """Run the command given on the command line. Ends the process: 0, or what the error's class says."""
+    try:
+        build()()
+    except DropscribeError as e:
+        print_error(e, as_json=_wants_json(sys.argv[1:]))
+        sys.exit(e.exit_code)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"daemon.cli.{name}")
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether `--json` is among the options; what follows `--` are names."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dropscribe {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Drop recordings into a folder, find transcripts beside them."""

@@ -1,0 +1,106 @@
+"""What commands print: tables and times for people, JSON for machines, one clear line for an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from daemon.errors import DropscribeError
+
+ERROR_SCHEMA = "dropscribe/error/1"
+#: Where standard output is not a terminal nothing is cut to its width.
+_NO_LIMIT = 100_000
+
+
+def print_json(document: Any) -> None:
+    """One document on standard output, UTF-8 whatever the locale says."""
+    text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    typer.echo(text.encode("utf-8", "backslashreplace"), nl=False)
+
+
+def print_error(error: DropscribeError, *, as_json: bool) -> None:
+    """One line on stderr; with `as_json` the document of `error_document` on standard output, too."""
+    typer.echo(f"dropscribe: {one_line(str(error))}", err=True)
+    if as_json:
+        print_json(error_document(error))
+
+
+def error_document(error: DropscribeError) -> dict[str, Any]:
+    """`{"schema": "dropscribe/error/1", "error": {code, operation, path (null or text), reason, remedy, exit_code}}`."""
+    return {
+        "schema": ERROR_SCHEMA,
+        "error": {
+            "code": error.code,
+            "operation": error.operation,
+            "path": None if error.path is None else readable(error.path),
+            "reason": error.reason,
+            "remedy": error.remedy,
+            "exit_code": error.exit_code,
+        },
+    }
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> None:
+    """A table on standard output; columns in `right` are aligned to the right. Cells are printed as they are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    width = None if sys.stdout.isatty() else _NO_LIMIT
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    aligned = frozenset(right)
+    for i, title in enumerate(titles):
+        table.add_column(title, justify="right" if i in aligned else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    Console(width=width, highlight=False).print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """`name  value` lines, the values under each other."""
+    listed = list(facts)
+    width = max((len(name) for name, _ in listed), default=0)
+    for name, value in listed:
+        typer.echo(f"{name:<{width}}  {one_line(value)}".rstrip())
+
+
+def one_line(text: str) -> str:
+    """`text` without what would break a line or command a terminal: such characters are written as their escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def readable(path: Path | str) -> str:
+    """A path as text, whatever bytes it holds."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def utc(instant: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC, for JSON."""
+    from daemon.transcript.instants import iso
+
+    return None if instant is None else iso(instant)
+
+
+def local(instant: float | None) -> str:
+    """Epoch seconds as local date and time, for people; "-" for None."""
+    if instant is None:
+        return "-"
+    return datetime.fromtimestamp(instant, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float | None) -> str:
+    """`0.25 s`, `42.1 s`, `12:07`, `3:05:00`; "-" for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
