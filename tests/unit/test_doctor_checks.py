@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from daemon.config import Folder
 from daemon.engine.hardware import Gpu, Hardware, from_json
 from daemon.errors import ConfigError
-from daemon.service.checks import clock, device, folders, manager, python, record, storage
+from daemon.service.checks import clock, device, folders, manager, mounts, python, record, storage, watching
 from daemon.service.checks.record import Check, Level
 
 GIB = 1024**3
@@ -227,6 +228,65 @@ class TestStorage:
         assert storage.available_memory(meminfo, tmp_path) == 400_000
         (tmp_path / "memory.max").write_text("max\n", encoding="ascii")
         assert storage.available_memory(meminfo, tmp_path) == 1000 * 1024
+
+
+MOUNTINFO = """\
+22 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw
+30 22 0:40 / /srv/share rw - nfs4 host:/x rw
+31 22 0:41 / /srv/with\\040blank rw - fuse.sshfs host:/y rw
+32 30 254:2 / /srv/share/local rw - xfs /dev/vdb rw
+"""
+
+
+class TestWatching:
+    @pytest.mark.parametrize(
+        ("path", "kind", "network"),
+        [
+            ("/srv", "ext4", False),
+            ("/srv/share", "nfs4", True),
+            ("/srv/share/a/b", "nfs4", True),
+            ("/srv/shared", "ext4", False),
+            ("/srv/share/local/a", "xfs", False),
+            ("/srv/with blank/a", "fuse.sshfs", True),
+        ],
+    )
+    def test_the_file_system_of_a_path(self, tmp_path: Path, path: str, kind: str, network: bool) -> None:
+        listing = tmp_path / "mountinfo"
+        listing.write_text(MOUNTINFO, encoding="ascii")
+        assert mounts.filesystem_of(Path(path), listing) == mounts.FileSystem(kind, network)
+
+    @pytest.mark.parametrize(
+        ("backend", "network", "level", "word"),
+        [
+            ("auto", False, Level.OK, "inotify"),
+            ("auto", True, Level.OK, "polled every 5 s"),
+            ("poll", False, Level.OK, "polled"),
+            ("inotify", True, Level.WARNING, "no events"),
+        ],
+    )
+    def test_the_backend_fits(
+        self, backend: Literal["auto", "inotify", "poll"], network: bool, level: Level, word: str
+    ) -> None:
+        folder = Folder(path=Path("/srv/share"), backend=backend)
+        holds(watching.check_backend(folder, mounts.FileSystem("some", network)), level, word)
+
+    @pytest.mark.parametrize(
+        ("wanted", "limit", "level"),
+        [
+            (10, 8192, Level.OK),
+            (5000, 8192, Level.WARNING),
+            (9000, 8192, Level.FAIL),
+            (1, None, Level.WARNING),
+        ],
+    )
+    def test_limits(self, wanted: int, limit: int | None, level: Level) -> None:
+        holds(watching.check_limit("inotify:watches", "fs.inotify.max_user_watches", wanted, limit), level)
+
+    def test_directories_are_counted_without_following_links(self, tmp_path: Path) -> None:
+        (tmp_path / "a" / "b").mkdir(parents=True)
+        (tmp_path / "a" / "up").symlink_to(tmp_path)
+        assert watching.directories(Folder(path=tmp_path)) == 3
+        assert watching.directories(Folder(path=tmp_path, recursive=False)) == 1
 
 
 class TestManager:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from daemon.config import Folder, Settings
-from daemon.service.checks.record import Check, fail, ok
+from daemon.service.checks.record import Check, fail, ok, readable
 
 
 def check_folders(settings: Settings) -> list[Check]:
@@ -23,7 +23,7 @@ def check_folders(settings: Settings) -> list[Check]:
 
 def check_folder(folder: Folder, output_dir: Path | None) -> Check:
     """Whether `folder` can be listed, and a file made where its transcripts go."""
-    name = f"folder:{os.fsencode(folder.path).decode('utf-8', 'backslashreplace')}"
+    name = f"folder:{readable(folder.path)}"
     who = _user()
     if not folder.path.is_dir():
         state = "is not a folder" if folder.path.exists() else "does not exist"

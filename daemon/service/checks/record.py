@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from daemon.errors import DropscribeError
@@ -40,6 +42,11 @@ def warning(name: str, detail: str, remedy: str) -> Check:
 
 def fail(name: str, detail: str, remedy: str) -> Check:
     return Check(name, Level.FAIL, detail, remedy)
+
+
+def readable(path: Path) -> str:
+    """`path` as text that can be printed and put into JSON, whatever bytes it holds."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def from_error(name: str, error: DropscribeError) -> Check:

@@ -1,0 +1,55 @@
+"""What a person wants to know of a database without opening it for work: is it sound, and who holds it?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from daemon.ledger.db import Database
+from daemon.ledger.schema import HEAD
+from daemon.ledger.upgrade import revision
+
+#: Findings that are read at most; the first says enough.
+MOST_FINDINGS = 10
+
+
+def quick_check(path: Path) -> tuple[str, ...]:
+    """What SQLite's `quick_check` finds wrong, () for a sound database. Reads the whole file.
+
+    Raises StorageError and LedgerError as reading does.
+    """
+    database = Database(path, read_only=True)
+    try:
+        with database.read("check database") as connection:
+            rows = connection.exec_driver_sql(f"PRAGMA quick_check({MOST_FINDINGS})").scalars().all()
+    finally:
+        database.close()
+    return tuple(str(row) for row in rows if row != "ok")
+
+
+def holder(path: Path, locks: Path = Path("/proc/locks")) -> int | None:
+    """Process id of the daemon that holds the database's lock; None where nobody does.
+
+    Looks without locking: a doctor must not make a daemon believe that another one runs.
+    """
+    real = Path(os.path.realpath(path))
+    try:
+        inode = real.with_name(real.name + ".lock").stat().st_ino
+        lines = locks.read_text(encoding="ascii").splitlines()
+    except OSError:  # no lock file: no daemon ever; no list of locks: nobody can say
+        return None
+    # "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; waiting ones have "->" as second field. The device is
+    # not compared, because file systems like btrfs show another one there than to stat.
+    for fields in map(str.split, lines):
+        if fields[1:4] == ["FLOCK", "ADVISORY", "WRITE"] and fields[5].rpartition(":")[2] == str(inode):
+            return int(fields[4])
+    return None
+
+
+def newer_schema(path: Path) -> str | None:
+    """The revision of a database that a newer dropscribe wrote, which this one refuses; else None.
+
+    Raises LedgerError for a file that is no database, or not ours.
+    """
+    found = revision(path)
+    return found if found is not None and found > HEAD else None

@@ -1,0 +1,56 @@
+"""The database: the SQLite it is kept by, whether it is sound, and who works on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daemon.errors import DropscribeError
+from daemon.ledger import integrity
+from daemon.ledger.db import sqlite_version, wal_bug_warning
+from daemon.service.checks.folders import writing_problem
+from daemon.service.checks.mounts import filesystem_of
+from daemon.service.checks.record import Check, fail, from_error, ok, warning
+
+NAME = "database"
+
+
+def look_sqlite() -> Check:
+    """Whether the SQLite in use has a bug that matters here."""
+    problem = wal_bug_warning()
+    if problem is None:
+        return ok("sqlite", f"SQLite {sqlite_version()}")
+    return warning("sqlite", problem, "pip install pysqlite3, or update SQLite to 3.51.3 or newer")
+
+
+def look_database(path: Path) -> Check:
+    """Whether the database is, or can be made, where it should be, and is sound."""
+    parent = next((p for p in path.parents if p.exists()), Path("/"))
+    where = filesystem_of(parent)
+    if where.network:
+        return fail(
+            NAME,
+            f"{path} is on {where.type}: locks over a network do not protect a database",
+            "put it on a local disk (setting: database)",
+        )
+    problem = writing_problem(parent)
+    if problem is not None:
+        remedy = "make it writable for the user of the daemon, or move the database"
+        return fail(NAME, f"{parent}: {problem}", remedy)
+    if not path.exists():
+        return ok(NAME, f"{path} is made at the first start")
+    try:
+        findings = integrity.quick_check(path)
+        newer = integrity.newer_schema(path)
+    except DropscribeError as e:
+        return from_error(NAME, e)
+    if findings:
+        return fail(NAME, f"{path} is damaged: {findings[0]}", "restore the newest backup beside it")
+    if newer is not None:
+        text = f"{path} was written by a newer dropscribe (schema {newer})"
+        return fail(NAME, text, "install that version, or restore the backup beside it")
+    return ok(NAME, f"{path} is sound")
+
+
+def check_daemon(pid: int | None) -> Check:
+    """Whether a daemon works on the database now (`integrity.holder`). Neither answer is a fault."""
+    return ok("daemon", "none is running on this database" if pid is None else f"running as process {pid}")

@@ -1,0 +1,55 @@
+"""All checks in the order of the chain, each as soon as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from daemon.config import Loaded
+from daemon.engine import hardware
+from daemon.ledger import integrity
+from daemon.service.arena import SLOT_BYTES, SLOT_S
+from daemon.service.checks.clock import look_clock
+from daemon.service.checks.database import check_daemon, look_database, look_sqlite
+from daemon.service.checks.device import check_device, check_precision, check_torch, nvidia_nodes
+from daemon.service.checks.folders import check_folders
+from daemon.service.checks.manager import check_manager
+from daemon.service.checks.model import look_model, look_running
+from daemon.service.checks.python import check_python, look_packages
+from daemon.service.checks.record import Check, ok, readable
+from daemon.service.checks.storage import available_memory, check_memory, look_free
+from daemon.service.checks.watching import look_watching
+from daemon.service.sizing import audio_bounds
+from daemon.service.status_file import status_path
+
+
+def examine_machine() -> Iterator[Check]:
+    """What can be said without any settings."""
+    yield check_python()
+    yield look_packages()
+    yield look_sqlite()
+    yield check_manager()
+
+
+def examine(loaded: Loaded) -> Iterator[Check]:
+    """Everything, the model last because it takes longest."""
+    settings = loaded.settings
+    yield ok("configuration", str(loaded.file) if loaded.file else "embedded defaults and command line")
+    yield from examine_machine()
+    yield look_clock(status_path(settings.database))
+    yield from check_folders(settings)
+    yield from look_watching(settings)
+    yield look_free("disk:database", settings.database.parent)
+    targets = {settings.profiles[f.profile].output_dir or f.path for f in settings.folders}
+    for target in sorted(targets):
+        yield look_free(f"disk:{readable(target)}", target)
+    arena_s, _ = audio_bounds(settings)
+    yield check_memory(round(arena_s / SLOT_S) * SLOT_BYTES, available_memory())
+    yield look_database(settings.database)
+    pid = integrity.holder(settings.database)
+    yield check_daemon(pid)
+    seen, nodes, setting = hardware.look(), nvidia_nodes(), settings.engine.device
+    yield check_torch(seen, nodes, setting)
+    yield check_device(seen, nodes, setting)
+    yield check_precision(seen, setting)
+    running = look_running(status_path(settings.database), setting) if pid is not None else None
+    yield running or look_model(settings.engine)

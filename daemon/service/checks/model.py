@@ -1,0 +1,70 @@
+"""The model: does it load, and is it really where it should be? Asked of the engine itself, in its own process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from daemon.config import EngineSettings
+from daemon.engine.process import ProcessEngine
+from daemon.errors import EngineError
+from daemon.service.arena import Arena
+from daemon.service.checks.record import Check, fail, from_error, ok, warning
+from daemon.service.engine_keeper import READY_TIMEOUT_S
+from daemon.transcript.types import EngineFacts
+
+NAME = "model"
+#: Shared memory for an engine that is given no audio, audio seconds.
+NO_AUDIO_S = 1.0
+
+
+def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> Check:
+    """Start the engine as the daemon will, wait until it is warm, read what it says of itself, stop it.
+
+    Fetches a model from the hub that is not on this machine yet.
+    """
+    arena = Arena(NO_AUDIO_S)
+    engine: ProcessEngine | None = None
+    try:
+        engine = ProcessEngine(
+            settings, arena_fd=arena.fd, arena_bytes=arena.size_bytes, capacity_s=NO_AUDIO_S
+        )
+        if not engine.wait_ready(timeout_s):
+            return fail(
+                NAME, f"{settings.model} was not ready after {timeout_s:.0f} s", "fetch or copy it beforehand"
+            )
+        return check_facts(engine.facts, settings.device)
+    except EngineError as e:
+        return from_error(NAME, e)
+    finally:
+        if engine is not None:
+            engine.close()
+        arena.close()
+
+
+def look_running(status_file: Path, setting: str) -> Check | None:
+    """`check_facts` of the engine a running daemon has; None while it has none yet.
+
+    A second engine beside it would take the device's memory from it.
+    """
+    try:
+        raw = json.loads(status_file.read_text(encoding="utf-8"))["engine"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if raw is None:
+        return None
+    versions = tuple(sorted(raw["versions"].items()))
+    return check_facts(EngineFacts(**(raw | {"versions": versions})), setting)
+
+
+def check_facts(facts: EngineFacts, setting: str) -> Check:
+    """Whether a warm engine is on the device that `engine.device` asks for, and its model fit for use."""
+    text = f"{facts.model} with {facts.vad_model} on {facts.device}, warm after {facts.warmup_s:.1f} s"
+    wanted = "cuda:0" if setting == "cuda" else setting
+    if wanted != "auto" and facts.device.split(" ", maxsplit=1)[0] != wanted:
+        return fail(NAME, f"{text}, and engine.device is {setting}", "see the checks of torch and device")
+    if facts.notice is not None:
+        return warning(
+            NAME, f"{text}: {facts.notice}", "set engine.model = 'paraformer-zh' for work in earnest"
+        )
+    return ok(NAME, text)

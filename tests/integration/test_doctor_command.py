@@ -1,0 +1,114 @@
+"""`dropscribe doctor` as a person or a script calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from daemon.cli import doctor
+from daemon.ledger.lock import lock_database
+from daemon.service import status_file
+from daemon.service.status_file import Status
+from daemon.transcript.types import EngineFacts
+
+
+def called(*arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(doctor.command)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def by_name(result: Result) -> dict[str, dict[str, Any]]:
+    document = json.loads(result.stdout)
+    assert document.keys() == {"schema", "checks"}
+    assert document["schema"] == "dropscribe/doctor/1"
+    for check in document["checks"]:
+        assert check.keys() == {"name", "status", "detail", "remedy"}
+        assert check["status"] in {"ok", "warning", "fail"}
+        assert bool(check["remedy"]) == (check["status"] != "ok")
+    names = [check["name"] for check in document["checks"]]
+    assert len(names) == len(set(names)), "a name stands for one check"
+    return {check["name"]: check for check in document["checks"]}
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> list[str]:
+    """A place that is in order, and models that need no torch."""
+    (tmp_path / "drop").mkdir()
+    return [
+        *("--watch", str(tmp_path / "drop"), "--database", str(tmp_path / "jobs.db")),
+        *("--model", "null", "--vad-model", "null", "--device", "cpu"),
+    ]
+
+
+def test_a_place_that_is_in_order(options: list[str], tmp_path: Path) -> None:
+    result = called(*options, "--json")
+    assert result.exit_code == 0, result.stdout
+    checks = by_name(result)
+    assert {
+        *("configuration", "python", "packages", "sqlite", "systemd", "clock", "database", "daemon"),
+        *("memory", "torch", "device", "precision", "model", "inotify:watches", "inotify:instances"),
+        *(f"folder:{tmp_path}/drop", f"watching:{tmp_path}/drop", "disk:database", f"disk:{tmp_path}/drop"),
+    } == checks.keys()
+    assert [p.name for p in tmp_path.iterdir()] == ["drop"], "the doctor leaves nothing behind"
+
+
+def test_lines_for_people(options: list[str]) -> None:
+    result = called(*options)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("ok      python: Python 3.") for line in lines)
+
+
+def test_what_is_wrong_comes_with_its_remedy(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "drop").rmdir()
+    result = called(*options, "--json")
+    assert result.exit_code == 1
+    checks = by_name(result)
+    assert checks[f"folder:{tmp_path}/drop"]["status"] == "fail"
+    assert "create it" in checks[f"folder:{tmp_path}/drop"]["remedy"]
+
+
+def test_a_model_that_is_not_there(options: list[str], tmp_path: Path) -> None:
+    options[options.index("--model") + 1] = str(tmp_path / "no-model")
+    result = called(*options, "--json")
+    assert result.exit_code == 1
+    assert by_name(result)["model"]["status"] == "fail"
+
+
+def test_the_bundled_model_loads_and_says_what_it_is(options: list[str]) -> None:
+    options[options.index("--model") + 1] = "paraformer-mini"
+    options[options.index("--vad-model") + 1] = "vad-mini"
+    result = called(*options, "--json")
+    assert result.exit_code == 0, result.stdout
+    model = by_name(result)["model"]
+    assert model["status"] == "warning"
+    assert "paraformer-mini" in model["detail"]
+    assert "on cpu" in model["detail"]
+
+
+def test_a_configuration_that_cannot_be_read_leaves_the_rest_to_be_checked(tmp_path: Path) -> None:
+    result = called("--config", str(tmp_path / "nothing.toml"), "--json")
+    assert result.exit_code == 1
+    checks = by_name(result)
+    assert checks["configuration"]["status"] == "fail"
+    assert "dropscribe init" in checks["configuration"]["remedy"]
+    assert checks["python"]["status"] == "ok"
+
+
+def test_beside_a_running_daemon_no_second_engine_is_started(options: list[str], tmp_path: Path) -> None:
+    database = tmp_path / "jobs.db"
+    facts = EngineFacts("some-model", "some-vad", "cpu", "fp32", (("torch", "2"),), None, 1.5)
+    held = lock_database(database)
+    try:
+        status_file.write(database, Status("ready", 0.0, facts, (), 0, 0), 0.0)
+        checks = by_name(called(*options, "--json"))
+    finally:
+        held.close()
+    assert "running as process" in checks["daemon"]["detail"]
+    assert "some-model" in checks["model"]["detail"]
