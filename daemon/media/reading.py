@@ -42,3 +42,18 @@ class Bytes:
         if len(raw) < length:
             raise EOFError(f"the file ends at {self.size} bytes, inside a size at {offset}")
         return int.from_bytes(raw, order)
+
+
+#: Bytes before and behind the place of a supposed read error that are read again.
+_SUSPECT = 1 << 20
+
+
+def raise_storage_trouble(fd: int) -> None:
+    """Raise OSError if the file cannot be read where a decoder stood when it reported a read error.
+
+    Decoders report EIO for plain damage too (FFmpeg's Matroska demuxer does), and a disk is not to be
+    blamed, nor a recording tried again for ever, on their word.
+    """
+    at = os.lseek(fd, 0, os.SEEK_CUR)
+    for start in (max(0, at - _SUSPECT), at):
+        os.pread(fd, _SUSPECT, start)

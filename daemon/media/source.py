@@ -38,7 +38,10 @@ class Source(Protocol):
         """Known once it is open."""
 
     def blocks(self) -> Iterator[Block]:
-        """All audio that can be decoded, in order. Raises OSError and MemoryError, not for damage."""
+        """All audio that can be decoded, in order.
+
+        Damage is counted and left out. Raises UnreadableMediaError, OSError, MemoryError.
+        """
 
     @property
     def damage(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from daemon.errors import NoAudioError, UnreadableMediaError
 from daemon.media.normalise import Block
+from daemon.media.reading import raise_storage_trouble
 from daemon.media.source import SourceFacts
 
 #: Demuxers that may be used, by FFmpeg's names. None of them opens a second file or an address: playlists,
@@ -32,23 +32,11 @@ FORMATS: tuple[str, ...] = (
 #: some 20 ms, and the cost of a step in Python is per frame.
 _GATHER = 1 << 16
 
-#: What speaks of the disk or the network, not of the recording.
-_STORAGE = frozenset(
-    {
-        errno.EIO,
-        errno.EACCES,
-        errno.ECONNABORTED,
-        errno.ECONNRESET,
-        errno.ENOTCONN,
-        errno.ETIMEDOUT,
-        errno.EHOSTDOWN,
-        errno.ESTALE,
-        errno.EREMOTEIO,
-    }
-)
-
 #: Full scale of FFmpeg's integer sample formats.
-_SCALES = {"u8": 128.0, "s16": 32_768.0, "s32": 2.0**31, "s64": 2.0**63}
+_SCALES = {"u8": 128.0, "s32": 2.0**31}
+
+#: FFmpeg's sample formats that PyAV hands out as arrays.
+_FORMATS = frozenset({*_SCALES, "s16", "flt", "dbl"})
 
 
 class AvSource:
@@ -57,12 +45,13 @@ class AvSource:
     def __init__(self, fd: int) -> None:
         av.logging.set_level(None)
         os.lseek(fd, 0, os.SEEK_SET)
+        self._fd = fd
         options = {"fd": str(fd), "protocol_whitelist": "fd", "format_whitelist": ",".join(FORMATS)}
         try:
             # "fd:" is the only protocol allowed, so that not even a local file can be named from within.
             self._container = av.open("fd:", mode="r", metadata_errors="replace", options=options)
         except av.error.FFmpegError as e:
-            raise _judged(e, "no decoder understands it") from e
+            raise _judged(e, fd) from e
         try:
             self._stream = self._choose()
             codec = self._stream.codec_context
@@ -81,7 +70,10 @@ class AvSource:
             raise
 
     def blocks(self) -> Iterator[Block]:
-        """All frames that can be decoded; damaged packets are counted and left out."""
+        """All frames that can be decoded; damaged packets are counted and left out.
+
+        Raises UnreadableMediaError for a sample format that cannot be used; OSError, MemoryError.
+        """
         gathered: list[NDArray[Any]] = []
         shape: tuple[int, int, str] | None = None
         held = 0
@@ -92,6 +84,8 @@ class AvSource:
                 yield _block(gathered, shape)
                 gathered, held = [], 0
             shape = this
+            if this[2] not in _FORMATS:
+                raise UnreadableMediaError(f"its samples are of a kind ({this[2]}) that cannot be used")
             gathered.append(_rows(frame, this[1]))
             held += frame.samples
         if gathered and shape is not None:
@@ -134,8 +128,8 @@ class AvSource:
         """Count damage; raise what is not the file's fault."""
         if isinstance(error, MemoryError):
             raise error
-        if isinstance(error, OSError) and error.errno in _STORAGE:
-            raise OSError(error.errno, os.strerror(error.errno)) from error
+        if isinstance(error, OSError):
+            raise_storage_trouble(self._fd)
         self.damage += 1
 
     def _choose(self) -> Any:
@@ -155,13 +149,13 @@ class AvSource:
         return duration / av.time_base if duration is not None and duration > 0 else None
 
 
-def _judged(error: av.error.FFmpegError, otherwise: str) -> Exception:
+def _judged(error: av.error.FFmpegError, fd: int) -> Exception:
     if isinstance(error, MemoryError):
         return MemoryError(str(error))
-    if isinstance(error, OSError) and error.errno in _STORAGE:
-        return OSError(error.errno, os.strerror(error.errno))
+    if isinstance(error, OSError):
+        raise_storage_trouble(fd)
     return UnreadableMediaError(
-        otherwise, remedy="Play it in a media player; if it plays, report the format."
+        "no decoder understands it", remedy="Play it in a media player; if it plays, report the format."
     )
 
 
@@ -177,7 +171,8 @@ def _block(gathered: list[NDArray[Any]], shape: tuple[int, int, str]) -> Block:
     if name == "s16":
         return Block(samples, rate_hz)
     if name in ("flt", "dbl"):
-        return Block(samples.astype(np.float32, copy=False), rate_hz)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and then silence
+            return Block(samples.astype(np.float32, copy=False), rate_hz)
     centred = samples.astype(np.float32)
     if name == "u8":
         centred -= np.float32(128)

@@ -9,6 +9,7 @@ import soundfile
 
 from daemon.errors import UnreadableMediaError
 from daemon.media.normalise import Block
+from daemon.media.reading import raise_storage_trouble
 from daemon.media.source import SourceFacts
 
 #: Values (frames x channels) read at once: 1 MiB of float32.
@@ -36,9 +37,11 @@ class SoundfileSource:
 
     def __init__(self, fd: int) -> None:
         os.lseek(fd, 0, os.SEEK_SET)
+        self._fd = fd
         try:
             self._file = soundfile.SoundFile(fd, closefd=False)
         except soundfile.LibsndfileError as e:
+            raise_storage_trouble(fd)
             raise UnreadableMediaError(_words(e)) from e
         codec = _ENCODINGS.get(self._file.subtype)
         if codec is None or not 0 < self._file.channels <= 1024:
@@ -64,9 +67,8 @@ class SoundfileSource:
         while True:
             try:
                 samples = self._file.read(frames, dtype=dtype, always_2d=True)
-            except soundfile.LibsndfileError as e:
-                if "System error" in str(e):
-                    raise OSError(f"reading failed: {_words(e)}") from e
+            except soundfile.LibsndfileError:
+                raise_storage_trouble(self._fd)
                 self.damage += 1
                 return
             if not len(samples):
