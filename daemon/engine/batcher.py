@@ -55,9 +55,10 @@ class _Waiting(Generic[T]):
 class Batcher(Generic[T]):
     """A batch is started when, for the oldest segment waiting:
 
-    1. the segments nearest to it in length fill the budget, or
-    2. it has waited `max_wait_s`, or
-    3. nothing more is on its way (`flush`).
+    1. the batch around it has no room for another segment, or
+    2. as much audio waits as a batch may hold: the device must not, or
+    3. it has waited `max_wait_s`, or
+    4. nothing more is on its way (`flush`).
 
     The oldest segment is in every batch, so that each segment starts after at most as many batches as
     there were older ones. Around it the batch grows by whichever neighbour in length adds the least
@@ -71,6 +72,7 @@ class Batcher(Generic[T]):
         self._by_length: list[_Waiting[T]] = []
         #: In order of arrival; dictionaries keep it, and let any be taken out.
         self._by_age: dict[int, _Waiting[T]] = {}
+        self._queued_s = 0.0
         self._arrivals = 0
         self._batches = 0
 
@@ -92,19 +94,20 @@ class Batcher(Generic[T]):
         self._arrivals += 1
         insort(self._by_length, waiting)
         self._by_age[waiting.order] = waiting
+        self._queued_s += waiting.audio_s
 
     def next(self, now: float, *, flush: bool = False) -> Batch[T] | None:
         """The batch to run now, or None if it is better to wait. Its segments leave the queue."""
         oldest = self._oldest()
         if oldest is None:
             return None
-        first, last, full = self._window(oldest)
+        first, last = self._window(oldest)
+        taken = self._by_length[first : last + 1]
+        full = taken[-1].audio_s * (len(taken) + 1) > self._budget_s or self._queued_s >= self._budget_s
         if not (full or flush or now >= oldest.since + self._max_wait_s):
             return None
-        taken = self._by_length[first : last + 1]
         del self._by_length[first : last + 1]
-        for waiting in taken:
-            del self._by_age[waiting.order]
+        self._leave(taken)
         self._batches += 1
         return Batch(self._batches, tuple(w.segment for w in taken))
 
@@ -116,33 +119,35 @@ class Batcher(Generic[T]):
     def drop(self, stream: int) -> Iterable[T]:
         """Take every segment of a stream out of the queue; returns them."""
         dropped = [w for w in self._by_age.values() if w.segment.stream == stream]
-        for waiting in dropped:
-            del self._by_age[waiting.order]
+        self._leave(dropped)
         self._by_length = [w for w in self._by_length if w.segment.stream != stream]
         return [w.segment for w in dropped]
+
+    def _leave(self, gone: Iterable[_Waiting[T]]) -> None:
+        for waiting in gone:
+            del self._by_age[waiting.order]
+            self._queued_s -= waiting.audio_s
+        if not self._by_age:
+            self._queued_s = 0.0  # what adding and subtracting fractions has left over
 
     def _oldest(self) -> _Waiting[T] | None:
         return next(iter(self._by_age.values()), None)
 
-    def _window(self, oldest: _Waiting[T]) -> tuple[int, int, bool]:
-        """First and last place in `_by_length` of the batch around `oldest`, and whether it can grow no more
-        for want of budget (not for want of segments).
-        """
+    def _window(self, oldest: _Waiting[T]) -> tuple[int, int]:
+        """First and last place in `_by_length` of the batch around `oldest`."""
         queue = self._by_length
         first = last = bisect_left(queue, oldest)
-        full = oldest.audio_s >= self._budget_s
-        while not full and (first > 0 or last + 1 < len(queue)):
+        while first > 0 or last + 1 < len(queue):
             longest, count = queue[last].audio_s, last - first + 1
             shorter_fits = first > 0 and longest * (count + 1) <= self._budget_s
             longer_fits = last + 1 < len(queue) and queue[last + 1].audio_s * (count + 1) <= self._budget_s
             if not (shorter_fits or longer_fits):
-                full = True
-            elif not shorter_fits:
-                last += 1
-            elif not longer_fits:
-                first -= 1
-            elif (queue[last + 1].audio_s - longest) * count < longest - queue[first - 1].audio_s:
+                break
+            if longer_fits and shorter_fits:
+                waste_longer = (queue[last + 1].audio_s - longest) * count
+                longer_fits = waste_longer < longest - queue[first - 1].audio_s
+            if longer_fits:
                 last += 1
             else:
                 first -= 1
-        return first, last, full
+        return first, last

@@ -1,0 +1,475 @@
+"""The contract of `daemon.engine.protocol.Engine`, over the null models and the bundled real ones.
+
+Real processes, real shared memory. Nothing here asserts on how long something took.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon.config import EngineSettings
+from daemon.engine import models
+from daemon.engine.process import ProcessEngine
+from daemon.engine.protocol import (
+    Abort,
+    BlockFreed,
+    Event,
+    LocalEngine,
+    PcmBlock,
+    SegmentDone,
+    StreamDone,
+    StreamFailed,
+)
+from daemon.engine.stages import Pcm
+from daemon.errors import EngineDiedError, EngineError
+
+SLOT = 163_840  #: samples
+SLOTS = 64
+#: Far above what anything here takes; only a hang reaches it.
+PATIENCE_S = 120.0
+
+
+class Arena:
+    """Slots in shared memory."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("engine-test", os.MFD_CLOEXEC)
+        self.size = SLOT * 2 * SLOTS
+        os.ftruncate(self.fd, self.size)
+        self._map = mmap.mmap(self.fd, self.size)
+        self.free = [i * SLOT * 2 for i in range(SLOTS)]
+
+    def put(self, pcm: Pcm) -> int:
+        offset = self.free.pop()
+        data = pcm.astype("<i2").tobytes()
+        self._map[offset : offset + len(data)] = data
+        return offset
+
+    def close(self) -> None:
+        self._map.close()
+        os.close(self.fd)
+
+
+@dataclass
+class Client:
+    """An engine with its arena, and everything it ever said."""
+
+    engine: ProcessEngine
+    arena: Arena
+    events: list[Event] = field(default_factory=list)
+    streams: int = 0
+
+    def send(self, pcm: Pcm, block: int = SLOT, *, final: bool = True) -> int:
+        """A new stream; returns its number."""
+        self.streams += 1
+        parts = [pcm[i : i + block] for i in range(0, len(pcm), block)] or [pcm]
+        for i, part in enumerate(parts):
+            self.block(self.streams, part, final=final and i == len(parts) - 1)
+        return self.streams
+
+    def block(self, stream: int, pcm: Pcm, *, final: bool) -> None:
+        while not self.arena.free:
+            self.listen()
+        self.engine.submit(PcmBlock(stream, self.arena.put(pcm), len(pcm), final))
+
+    def listen(self, timeout_s: float = 1.0) -> None:
+        events = self.engine.results(timeout_s)
+        self.arena.free += [e.offset for e in events if isinstance(e, BlockFreed)]
+        self.events += events
+
+    def until_done(self, *streams: int) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not all(self.ends(s) for s in streams) or len(self.arena.free) < SLOTS:
+            assert time.monotonic() < deadline, f"not done: {self.events[-5:]}"
+            self.listen()
+
+    def ends(self, stream: int) -> list[StreamDone | StreamFailed]:
+        return [e for e in self.events if isinstance(e, (StreamDone, StreamFailed)) and e.stream == stream]
+
+    def segments(self, stream: int) -> list[SegmentDone]:
+        found = [e for e in self.events if isinstance(e, SegmentDone) and e.stream == stream]
+        return sorted(found, key=lambda s: s.index)
+
+    def done(self, stream: int) -> StreamDone:
+        """The stream's end, after checking all that is promised of a stream."""
+        (end,) = self.ends(stream)
+        assert isinstance(end, StreamDone)
+        segments = self.segments(stream)
+        assert [s.index for s in segments] == list(range(end.segments))
+        positions = [i for i, e in enumerate(self.events) if e is end or e in segments]
+        assert self.events[positions[-1]] is end
+        return end
+
+
+def sample() -> Pcm:
+    with wave.open(str(models.SAMPLE)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+def settings(model: str) -> EngineSettings:
+    return EngineSettings(
+        model=model, vad_model="vad-mini", device="cpu", threads=1, batch_s=None, max_wait_ms=50
+    )
+
+
+def start(arena: Arena, model: str, capacity_s: float = 1000.0) -> ProcessEngine:
+    return ProcessEngine.start(
+        settings(model),
+        arena_fd=arena.fd,
+        arena_bytes=arena.size,
+        capacity_s=capacity_s,
+        ready_timeout_s=PATIENCE_S,
+    )
+
+
+@pytest.fixture(scope="module", params=["null", "paraformer-mini"])
+def shared_engine(request: pytest.FixtureRequest) -> Iterator[tuple[ProcessEngine, Arena]]:
+    arena = Arena()
+    engine = start(arena, request.param)
+    yield engine, arena
+    engine.close()
+    arena.close()
+
+
+_numbers = iter(range(0, 1_000_000, 1000))
+
+
+@pytest.fixture
+def client(shared_engine: tuple[ProcessEngine, Arena]) -> Client:
+    """Every test has its own streams on the module's engine."""
+    engine, arena = shared_engine
+    assert len(arena.free) == SLOTS, "an earlier test lost slots"
+    return Client(engine, arena, streams=next(_numbers))
+
+
+@pytest.fixture
+def own() -> Iterator[Client]:
+    """An engine of the test's own, to be killed."""
+    arena = Arena()
+    engine = start(arena, "null", capacity_s=100.0)
+    yield Client(engine, arena)
+    engine.close()
+    arena.close()
+
+
+def test_it_is_a_local_engine_and_says_what_it_is(client: Client) -> None:
+    engine: LocalEngine = client.engine
+    facts = engine.facts
+    assert facts.device == "cpu"
+    assert facts.notice is not None
+    assert dict(facts.versions).keys() >= {"dropscribe", "python"}
+    assert facts.versions == tuple(sorted(facts.versions))
+    if facts.model != "null":
+        assert facts.precision == "fp32"
+        assert dict(facts.versions).keys() >= {"torch", "funasr"}
+        assert facts.warmup_s > 0
+
+
+@pytest.mark.parametrize("block", [SLOT, 7_919])
+def test_a_stream_gets_all_its_segments_then_its_end(client: Client, block: int) -> None:
+    stream = client.send(sample(), block)
+    client.until_done(stream)
+    end = client.done(stream)
+    assert end.segments >= 1
+    assert end.audio_ms == len(sample()) // 16
+    assert all(s.text and s.tokens for s in client.segments(stream))
+    assert end.speech_ms == sum(s.end_ms - s.start_ms for s in client.segments(stream))
+
+
+def test_block_size_does_not_change_what_is_said(client: Client) -> None:
+    streams = [client.send(sample(), block) for block in (SLOT, 16_000, 4_001)]
+    client.until_done(*streams)
+    said = [[(s.start_ms, s.end_ms, s.text, s.tokens) for s in client.segments(x)] for x in streams]
+    assert said[0] == said[1] == said[2]
+
+
+def test_many_streams_share_batches_and_each_is_complete(client: Client) -> None:
+    lengths = [3.0, 14.35, 5.0, 9.0, 14.35, 1.0, 12.0, 4.6]
+    streams = [client.send(sample()[: int(x * 16_000)]) for x in lengths]
+    client.until_done(*streams)
+    for stream, length in zip(streams, lengths, strict=True):
+        assert client.done(stream).audio_ms == int(length * 1000)
+    segments = [s for stream in streams for s in client.segments(stream)]
+    for s in segments:
+        assert s.batch_padded_s >= s.batch_audio_s > 0
+        assert s.queued_s >= 0
+    streams_of = {b: {s.stream for s in segments if s.batch == b} for b in {s.batch for s in segments}}
+    assert max(len(x) for x in streams_of.values()) > 1
+    for batch in streams_of:
+        assert len([s for s in segments if s.batch == batch]) == next(
+            s.batch_size for s in segments if s.batch == batch
+        )
+
+
+def test_streams_may_take_turns(client: Client) -> None:
+    first, second = client.streams + 1, client.streams + 2
+    pcm = sample()
+    for at in range(0, len(pcm), 32_000):
+        final = at + 32_000 >= len(pcm)
+        client.block(first, pcm[at : at + 32_000], final=final)
+        client.block(second, pcm[at : at + 32_000], final=final)
+    client.until_done(first, second)
+    assert [s.text for s in client.segments(first)] == [s.text for s in client.segments(second)]
+    client.done(first)
+    client.done(second)
+
+
+def test_an_empty_final_block_ends_a_stream(client: Client) -> None:
+    stream = client.send(sample(), final=False)
+    client.block(stream, sample()[:0], final=True)
+    client.until_done(stream)
+    assert client.done(stream).segments >= 1
+
+
+def test_a_stream_of_no_samples_is_done_with_no_segments(client: Client) -> None:
+    stream = client.send(sample()[:0])
+    client.until_done(stream)
+    assert client.done(stream).segments == 0
+    assert client.done(stream).audio_ms == 0
+
+
+def test_silence_is_done_with_no_segments(client: Client) -> None:
+    if client.engine.facts.model == "null":
+        pytest.skip("the null detector takes everything for speech")
+    stream = client.send(np.zeros(20 * 16_000, np.int16))
+    client.until_done(stream)
+    assert client.done(stream).segments == 0
+    assert client.done(stream).audio_ms == 20_000
+
+
+def test_first_segments_arrive_while_the_recording_is_still_coming(client: Client) -> None:
+    stream = client.send(np.resize(sample(), 70 * 16_000), final=False)
+    deadline = time.monotonic() + PATIENCE_S
+    while not client.segments(stream):
+        assert time.monotonic() < deadline
+        client.listen()
+    assert client.ends(stream) == []
+    client.block(stream, sample(), final=True)
+    client.until_done(stream)
+    client.done(stream)
+
+
+def test_after_an_abort_nothing_but_slots_arrives(client: Client) -> None:
+    other = client.send(sample())
+    gone = client.send(np.resize(sample(), 60 * 16_000), final=False)
+    client.engine.submit(Abort(gone))
+    before = len(client.events)
+    last = client.send(sample())
+    client.until_done(other, last)
+    assert not [e for e in client.events[before:] if not isinstance(e, BlockFreed) and e.stream == gone]
+    client.done(other)
+    client.done(last)
+
+
+def test_aborting_a_stream_it_never_heard_of_does_no_harm(client: Client) -> None:
+    client.engine.submit(Abort(client.streams + 500))
+    stream = client.send(sample())
+    client.until_done(stream)
+    client.done(stream)
+
+
+def test_capacity_falls_with_what_is_submitted_and_comes_back(client: Client) -> None:
+    whole = client.engine.capacity()
+    stream = client.send(sample())
+    assert client.engine.capacity() == pytest.approx(whole - len(sample()) / 16_000)
+    client.until_done(stream)
+    assert client.engine.capacity() == whole
+
+
+def test_a_stream_that_never_stops_does_not_use_up_the_capacity(client: Client) -> None:
+    """What is recognised counts as done long before the stream has ended."""
+    whole = client.engine.capacity()
+    stream = client.streams + 1
+    minutes = np.resize(sample(), 180 * 16_000)
+    for at in range(0, len(minutes), SLOT):
+        client.block(stream, minutes[at : at + SLOT], final=False)
+    deadline = time.monotonic() + PATIENCE_S
+    while client.engine.capacity() < whole - 60.5:
+        assert time.monotonic() < deadline
+        client.listen()
+    client.block(stream, minutes[:0], final=True)
+    client.until_done(stream)
+    client.done(stream)
+    assert client.engine.capacity() == whole
+
+
+def test_results_waits_no_longer_than_told_when_there_is_nothing(client: Client) -> None:
+    assert client.engine.results(0.0) == []
+    assert client.engine.results(0.01) == []
+
+
+def test_idle_only_while_it_holds_work_and_says_nothing(client: Client) -> None:
+    far = time.monotonic() + 1000
+    assert client.engine.idle_s(far) == 0.0
+    stream = client.send(sample())
+    client.until_done(stream)
+    assert client.engine.idle_s(far) == 0.0
+
+
+def test_a_stopped_engine_shows_as_idle(own: Client) -> None:
+    os.kill(own.engine.pid, signal.SIGSTOP)
+    own.send(sample())
+    assert own.engine.idle_s(time.monotonic() + 500) > 400
+    os.kill(own.engine.pid, signal.SIGCONT)
+    own.until_done(1)
+    assert own.engine.idle_s(time.monotonic() + 500) == 0.0
+
+
+def test_submitting_never_waits_for_an_engine_that_is_busy(own: Client) -> None:
+    """A stopped process reads nothing; a few hundred messages must still be taken."""
+    os.kill(own.engine.pid, signal.SIGSTOP)
+    for i in range(300):
+        own.engine.submit(Abort(1000 + i))
+    os.kill(own.engine.pid, signal.SIGCONT)
+    stream = own.send(sample())
+    own.until_done(stream)
+
+
+def test_killed_it_says_so_after_everything_it_had_said(own: Client) -> None:
+    own.until_done(own.send(sample()))
+    os.kill(own.engine.pid, signal.SIGKILL)
+    with pytest.raises(EngineDiedError, match="signal 9"):
+        own.listen(PATIENCE_S)
+    with pytest.raises(EngineDiedError):
+        own.engine.submit(PcmBlock(2, 0, 0, final=True))
+    with pytest.raises(EngineDiedError):
+        own.engine.results(0.0)
+    own.engine.close()
+
+
+def test_what_was_said_before_death_is_delivered(own: Client) -> None:
+    stream = own.send(sample())
+    deadline = time.monotonic() + PATIENCE_S
+    while not own.engine._has_report(1.0):
+        assert time.monotonic() < deadline
+    os.kill(own.engine.pid, signal.SIGKILL)
+    own.engine._process.join()
+    own.listen()
+    assert [e for e in own.events if isinstance(e, BlockFreed)]
+    assert stream == 1
+
+
+def test_the_descriptor_is_readable_when_it_has_something_to_say(own: Client) -> None:
+    assert select.select([own.engine.fileno()], [], [], 0)[0] == []
+    own.send(sample())
+    assert select.select([own.engine.fileno()], [], [], PATIENCE_S)[0]
+    os.kill(own.engine.pid, signal.SIGKILL)
+    own.engine._process.join()
+    assert select.select([own.engine.fileno()], [], [], PATIENCE_S)[0]
+
+
+def test_closing_twice_is_fine_and_leaves_no_process(own: Client) -> None:
+    pid = own.engine.pid
+    own.send(sample(), final=False)
+    own.engine.close()
+    own.engine.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_only_its_parent_ends_it(own: Client, number: signal.Signals) -> None:
+    """A terminal's Ctrl-C, and systemd's SIGTERM to the group, reach it too; the daemon drains first."""
+    os.kill(own.engine.pid, number)
+    stream = own.send(sample())
+    own.until_done(stream)
+    own.done(stream)
+
+
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys\n"
+        "from daemon.config import EngineSettings\n"
+        "from daemon.engine.process import ProcessEngine\n"
+        "if __name__ == '__main__':\n"
+        "    fd = os.memfd_create('x'); os.ftruncate(fd, 4096)\n"
+        "    e = ProcessEngine.start(EngineSettings(model='null'), arena_fd=fd, arena_bytes=4096,\n"
+        "                            capacity_s=1, ready_timeout_s=100)\n"
+        "    print(e.pid, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
+    assert ended.returncode == -signal.SIGKILL
+    pid = int(ended.stdout)
+    deadline = time.monotonic() + PATIENCE_S
+    while _lives(pid):
+        assert time.monotonic() < deadline, "the engine outlived its parent"
+        time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_wrong_directory_is_told_with_its_path_and_a_remedy(tmp_path: Path) -> None:
+    arena = Arena()
+    with pytest.raises(EngineError) as caught:
+        start(arena, str(tmp_path / "nowhere"))
+    arena.close()
+    assert not isinstance(caught.value, EngineDiedError)
+    assert caught.value.path == tmp_path / "nowhere"
+    assert "config.yaml" in caught.value.remedy
+
+
+def test_starting_does_not_wait_and_facts_come_with_readiness() -> None:
+    arena = Arena()
+    engine = ProcessEngine(settings("null"), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1.0)
+    with pytest.raises(EngineError, match="not ready"):
+        _ = engine.facts
+    assert engine.wait_ready(PATIENCE_S)
+    assert engine.poll_ready()
+    assert engine.facts.model == "null"
+    engine.close()
+    arena.close()
+
+
+def test_killed_while_starting_is_a_death_and_not_a_refusal() -> None:
+    arena = Arena()
+    engine = ProcessEngine(
+        settings("paraformer-mini"), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1.0
+    )
+    assert not engine.poll_ready()
+    os.kill(engine.pid, signal.SIGKILL)
+    with pytest.raises(EngineDiedError, match="signal 9"):
+        engine.wait_ready(PATIENCE_S)
+    engine.close()
+    arena.close()
+
+
+def test_a_real_engine_prints_nothing(tmp_path: Path) -> None:
+    """FunASR prints, logs and draws bars; the daemon's own output is for its own lines."""
+    script = tmp_path / "quiet.py"
+    script.write_text(
+        "import os\n"
+        "from daemon.config import EngineSettings\n"
+        "from daemon.engine.process import ProcessEngine\n"
+        "if __name__ == '__main__':\n"
+        "    fd = os.memfd_create('x'); os.ftruncate(fd, 4096)\n"
+        "    s = EngineSettings(model='paraformer-mini', vad_model='vad-mini', device='cpu', threads=1)\n"
+        "    e = ProcessEngine.start(s, arena_fd=fd, arena_bytes=4096, capacity_s=1, ready_timeout_s=100)\n"
+        "    e.close()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

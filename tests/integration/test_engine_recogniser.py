@@ -1,0 +1,251 @@
+"""Words and positions are those of FunASR's own inference, segment by segment, whatever shares the batch."""
+
+# ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import wave
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.config import EngineSettings
+from daemon.engine import models
+from daemon.engine.batcher import Batcher
+from daemon.engine.process import ProcessEngine
+from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment
+from daemon.errors import EngineError
+
+#: Importing FunASR and its dependencies warns about their own use of old things.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+MINI = models.BUNDLED / "paraformer-mini"
+Oracle = Callable[[Pcm], tuple[list[str], list[tuple[int, int]]]]
+
+
+def segments(pcms: Sequence[Pcm], start_ms: int = 0) -> list[SpeechSegment]:
+    return [SpeechSegment(i, 0, start_ms, start_ms + len(p) // 16, p, 0.0) for i, p in enumerate(pcms)]
+
+
+def pieces() -> list[Pcm]:
+    """Parts of the sample of very different lengths."""
+    with wave.open(str(models.SAMPLE)) as file:
+        said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    cuts = ((0.28, 4.53), (5.29, 8.78), (9.55, 13.28), (0.0, 14.35), (5.3, 6.0), (10.0, 10.3))
+    return [said[int(a * 16_000) : int(b * 16_000)] for a, b in cuts]
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Recogniser:
+    import torch
+
+    from daemon.engine.loading import load
+    from daemon.engine.recogniser import ParaformerRecogniser
+
+    torch.set_num_threads(1)
+    return ParaformerRecogniser(load(MINI, torch.device("cpu"), 1))
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Oracle:
+    import torch
+    from funasr import AutoModel
+
+    model: Any = AutoModel(model=str(MINI), device="cpu", ncpu=1, disable_update=True, disable_pbar=True)
+
+    def ask(pcm: Pcm) -> tuple[list[str], list[tuple[int, int]]]:
+        results = model.generate(input=torch.from_numpy(pcm.astype(np.float32) / 32768), fs=16_000)
+        if not results:
+            return [], []
+        return results[0]["text"].split(), [(a, b) for a, b in results[0]["timestamp"]]
+
+    return ask
+
+
+def in_batches(recogniser: Recogniser, wanted: list[SpeechSegment]) -> dict[int, Hypothesis]:
+    batcher: Batcher[SpeechSegment] = Batcher(60.0, 0.1)
+    for segment in wanted:
+        batcher.add(segment, 0.0)
+    said: dict[int, Hypothesis] = {}
+    while (batch := batcher.next(0.0, flush=True)) is not None:
+        said |= {h.stream: h for h in recogniser(batch.segments)}
+    return said
+
+
+def test_a_mixed_batch_gives_what_each_gives_alone(recogniser: Recogniser, oracle: Oracle) -> None:
+    said = {h.stream: h for h in recogniser(segments(pieces()))}
+    for i, pcm in enumerate(pieces()):
+        words, spans = oracle(pcm)
+        assert [t.text for t in said[i].tokens] == words
+        assert [(t.start_ms, t.end_ms) for t in said[i].tokens] == spans
+        assert said[i].text == "".join(words)
+    assert sum(len(h.text) for h in said.values()) > 80
+
+
+def test_the_sample_through_the_whole_engine_is_what_funasr_makes_of_it() -> None:
+    """Detector, batches and recogniser in their process, against `AutoModel` with the same two models."""
+    from funasr import AutoModel
+
+    with wave.open(str(models.SAMPLE)) as file:
+        raw = file.readframes(file.getnframes())
+    pcm = np.frombuffer(raw, np.int16)
+    model: Any = AutoModel(
+        model=str(MINI),
+        vad_model=str(models.BUNDLED / "vad-mini"),
+        device="cpu",
+        ncpu=1,
+        disable_update=True,
+        disable_pbar=True,
+    )
+    (wanted,) = model.generate(input=pcm.astype(np.float32) / 32768, fs=16_000, dynamic_silence=False)
+    arena = os.memfd_create("sample", os.MFD_CLOEXEC)
+    os.write(arena, raw)
+    engine = ProcessEngine.start(
+        EngineSettings(model="paraformer-mini", vad_model="vad-mini", device="cpu", threads=1),
+        arena_fd=arena,
+        arena_bytes=len(raw),
+        capacity_s=60.0,
+        ready_timeout_s=120.0,
+    )
+    try:
+        engine.submit(PcmBlock(1, 0, len(pcm), final=True))
+        events: list[Event] = []
+        while not any(isinstance(e, (StreamDone, StreamFailed)) for e in events):
+            events += engine.results(10.0)
+    finally:
+        engine.close()
+        os.close(arena)
+    said = sorted((e for e in events if isinstance(e, SegmentDone)), key=lambda e: e.index)
+    assert len(said) == 3
+    assert "".join(s.text for s in said) == wanted["text"].replace(" ", "")
+    tokens = [t for s in said for t in s.tokens]
+    assert [[t.start_ms, t.end_ms] for t in tokens] == [list(t) for t in wanted["timestamp"]]
+
+
+def test_positions_are_absolute(recogniser: Recogniser) -> None:
+    (here,) = recogniser(segments(pieces()[:1]))
+    (later,) = recogniser(segments(pieces()[:1], start_ms=7_000))
+    assert [(t.text, t.start_ms + 7_000) for t in here.tokens] == [(t.text, t.start_ms) for t in later.tokens]
+
+
+def test_every_segment_is_spoken_of_also_where_nothing_is_heard(recogniser: Recogniser) -> None:
+    quiet = [np.zeros(n, np.int16) for n in (0, 100, 400, 16_000)]
+    said = recogniser(segments(quiet))
+    assert sorted(h.stream for h in said) == [0, 1, 2, 3]
+    said = recogniser(segments([*quiet, *pieces()[:1]]))
+    assert sorted(h.stream for h in said) == [0, 1, 2, 3, 4]
+    assert next(h for h in said if h.stream == 4).text
+
+
+def test_a_batch_in_which_no_item_has_a_token_is_a_batch_of_empty_hypotheses(
+    recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FunASR's own inference returns nothing then."""
+    import torch
+
+    module = recogniser._module  # type: ignore[attr-defined]
+    honest = module.calc_predictor
+
+    def no_tokens(hidden: Any, lengths: Any) -> Any:
+        embeds, counts, *rest = honest(hidden, lengths)
+        return (embeds, torch.zeros_like(counts), *rest)
+
+    monkeypatch.setattr(module, "calc_predictor", no_tokens)
+    said = recogniser(segments(pieces()[:3]))
+    assert [(h.stream, h.text, h.tokens) for h in said] == [(0, "", ()), (1, "", ()), (2, "", ())]
+
+
+def test_the_adapter_for_other_models_agrees(recogniser: Recogniser) -> None:
+    import torch
+
+    from daemon.engine.automodel import AutoModelRecogniser
+
+    adapter = AutoModelRecogniser(MINI, torch.device("cpu"), 1)
+    wanted = segments(pieces()[:3], start_ms=500)
+    assert list(adapter(wanted)) == sorted(recogniser(wanted), key=lambda h: h.stream)
+
+
+@pytest.mark.shared
+def test_all_aishell_clips_give_the_same_words_and_positions(
+    shared: Path, recogniser: Recogniser, oracle: Oracle
+) -> None:
+    import soundfile
+
+    clips = [
+        soundfile.read(p, dtype="int16")[0]
+        for p in sorted((shared / "data/recordings/aishell").glob("*.flac"))
+    ]
+    assert len(clips) >= 60
+    said = in_batches(recogniser, segments(clips))
+    for i, clip in enumerate(clips):
+        words, spans = oracle(clip)
+        assert [(t.text, t.start_ms, t.end_ms) for t in said[i].tokens] == [
+            (w, a, b) for w, (a, b) in zip(words, spans, strict=True)
+        ]
+
+
+def test_marks_that_are_no_words_take_their_positions_with_them(recogniser: Recogniser) -> None:
+    """FunASR drops <unk> from the text only, and every later word gets its neighbour's position."""
+    from daemon.engine.recogniser import _words
+
+    spans = [(0, 10), (10, 20), (20, 30)]
+    assert _words(["今", "<unk>", "天"], spans) == (["今", "天"], [(0, 10), (20, 30)])
+    assert _words(["hel@@", "lo", "天"], spans) == (["hello", "天"], [(0, 20), (20, 30)])
+    assert _words(["<unk>"], [(0, 10)])[0] == []
+    assert _words([], []) == ([], [])
+    assert _words(["今", "天"], None) == (["今", "天"], None)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    """FunASR would leave the missing parameters at random values and say so on standard output only."""
+    import torch
+
+    from daemon.engine.loading import load
+
+    folder = tmp_path / "half"
+    shutil.copytree(MINI, folder)
+    weights = torch.load(folder / "model.pt", weights_only=True)
+    kept = dict(itertools.islice(weights.items(), len(weights) // 2))
+    torch.save(kept, folder / "model.pt")
+    with pytest.raises(EngineError, match=r"model\.pt lacks \d+ of the model's parameters"):
+        load(folder, torch.device("cpu"), 1)
+
+
+def test_a_spoilt_directory_is_told_with_its_path(tmp_path: Path) -> None:
+    import torch
+
+    from daemon.engine.loading import family_of, load
+
+    folder = tmp_path / "spoilt"
+    shutil.copytree(MINI, folder)
+    (folder / "model.pt").write_bytes(b"not weights")
+    with pytest.raises(EngineError) as caught:
+        load(folder, torch.device("cpu"), 1)
+    assert caught.value.path == folder
+    (folder / "config.yaml").write_text("model: [")
+    with pytest.raises(EngineError, match="configuration cannot be read"):
+        family_of(folder)
+
+
+def test_a_device_that_is_not_there_is_refused_and_not_replaced_by_the_cpu() -> None:
+    import torch
+
+    from daemon.engine.loading import choose_device
+
+    assert choose_device("cpu").type == "cpu"
+    missing = f"cuda:{torch.cuda.device_count() + 1}"
+    with pytest.raises(EngineError) as caught:
+        choose_device(missing)
+    assert missing in caught.value.operation
+    assert caught.value.remedy

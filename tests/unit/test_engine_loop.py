@@ -1,0 +1,267 @@
+"""The engine's loop over fakes: what happens when a batch fails, a segment is lost, a stream is aborted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from daemon.engine.batcher import Batcher
+from daemon.engine.loop import Loop
+from daemon.engine.null import NullRecogniser, NullVadModel
+from daemon.engine.protocol import (
+    Abort,
+    BlockFreed,
+    Event,
+    PcmBlock,
+    SegmentDone,
+    StreamDone,
+    StreamFailed,
+)
+from daemon.engine.stages import Hypothesis, Pcm, Recogniser, Region, SpeechSegment, Vad, VadModel
+from daemon.engine.streams import Stream
+from daemon.engine.wire import Aborted, Report
+from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
+
+MINUTE = 60 * 16_000
+
+
+class Script:
+    """An inbox that was written beforehand."""
+
+    def __init__(self) -> None:
+        self.messages: deque[PcmBlock | Abort] = deque()
+
+    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
+        messages = list(self.messages)
+        self.messages.clear()
+        return messages
+
+
+class Bench:
+    """A loop with everything around it in view. A block's offset tells its audio: samples of that value."""
+
+    def __init__(
+        self, recogniser: Recogniser | None = None, vad: VadModel | None = None, budget_s: float = 600.0
+    ) -> None:
+        self.now = 0.0
+        self.inbox = Script()
+        self.reports: list[Report] = []
+        self.batcher: Batcher[SpeechSegment] = Batcher(budget_s, max_wait_s=1.0)
+        self.loop = Loop(
+            vad or NullVadModel(),
+            recogniser or NullRecogniser(),
+            self.batcher,
+            read=lambda b: np.full(b.samples, b.offset, np.int16),
+            send=self.reports.append,
+            clock=lambda: self.now,
+        )
+
+    def give(self, *messages: PcmBlock | Abort) -> None:
+        self.inbox.messages.extend(messages)
+
+    def turn(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.loop.turn(self.inbox)
+
+    @property
+    def events(self) -> list[Event | Aborted]:
+        return [e for r in self.reports for e in r.events]
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [e for e in self.events if isinstance(e, kind)]
+
+
+class FailsOn:
+    """Raises for a batch that holds what `bad` says; notes the sizes of all batches."""
+
+    def __init__(self, error: Exception, bad: Callable[[Sequence[SpeechSegment]], bool]) -> None:
+        self.error = error
+        self.bad = bad
+        self.sizes: list[int] = []
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        self.sizes.append(len(segments))
+        if self.bad(segments):
+            raise self.error
+        return NullRecogniser()(segments)
+
+
+def test_a_stream_ends_with_all_its_segments_and_all_its_slots_free() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(7, 0, MINUTE, final=False), PcmBlock(7, 1, MINUTE // 2, final=True))
+    bench.turn(2)
+    assert [e.offset for e in bench.events if isinstance(e, BlockFreed)] == [0, 1]
+    assert {e.index for e in bench.events if isinstance(e, SegmentDone)} == {0, 1}
+    assert bench.of(StreamDone) == [bench.events[-1]]
+    end = bench.events[-1]
+    assert isinstance(end, StreamDone)
+    assert (end.segments, end.audio_ms, end.speech_ms) == (2, 90_000, 90_000)
+    assert bench.reports[-1].released == MINUTE + MINUTE // 2
+
+
+def test_a_stream_without_a_sample_is_done_with_no_segment() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(7, 0, 0, final=True))
+    bench.turn()
+    assert bench.events == [BlockFreed(0), StreamDone(7, 0, 0, 0, bench.of(StreamDone)[0].vad_s)]  # type: ignore[union-attr]
+
+
+def test_audio_counts_as_held_until_it_is_recognised() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(7, 0, MINUTE, final=False))
+    bench.turn()
+    assert bench.reports[-1].released == 0, "its segment waits for a batch"
+    bench.now = 1.0
+    bench.turn()
+    assert bench.reports[-1].released == MINUTE
+
+
+def test_a_batch_mixes_streams_and_says_who_shared_it() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(1, 0, 16_000, final=True), PcmBlock(2, 1, 32_000, final=True))
+    bench.turn(2)
+    segments = [e for e in bench.events if isinstance(e, SegmentDone)]
+    assert {s.stream for s in segments} == {1, 2}
+    assert {s.batch for s in segments} == {1}
+    assert {(s.batch_size, s.batch_padded_s, s.batch_audio_s) for s in segments} == {(2, 4.0, 3.0)}
+
+
+def test_out_of_memory_halves_the_batch_loses_nothing_and_is_remembered() -> None:
+    recogniser = FailsOn(OutOfDeviceMemoryError("full"), lambda batch: len(batch) > 2)
+    bench = Bench(recogniser)
+    bench.give(*(PcmBlock(i, i, 16_000, final=True) for i in range(8)))
+    bench.turn(8)
+    assert len(bench.of(StreamDone)) == 8
+    assert bench.of(StreamFailed) == []
+    assert recogniser.sizes == [8, 4, 2, 2, 4, 2, 2]
+    assert bench.batcher.budget_s == 2.0
+    recogniser.sizes.clear()
+    bench.give(*(PcmBlock(10 + i, i, 16_000, final=True) for i in range(8)))
+    bench.turn(8)
+    assert max(recogniser.sizes) <= 2
+
+
+def test_a_segment_that_does_not_fit_alone_fails_its_stream_only() -> None:
+    bench = Bench(FailsOn(OutOfDeviceMemoryError("full"), lambda b: any(s.stream == 1 for s in b)))
+    bench.give(PcmBlock(1, 0, 16_000, final=True), PcmBlock(2, 1, 16_000, final=True))
+    bench.turn(2)
+    assert [(e.stream, e.code, e.retryable) for e in bench.of(StreamFailed)] == [(1, "device_memory", True)]  # type: ignore[union-attr]
+    assert [e.stream for e in bench.of(StreamDone)] == [2]  # type: ignore[union-attr]
+
+
+def test_an_exception_costs_only_the_recording_that_causes_it() -> None:
+    recogniser = FailsOn(ValueError("odd samples"), lambda b: any(s.stream == 2 for s in b))
+    bench = Bench(recogniser)
+    bench.give(*(PcmBlock(i, i, 16_000, final=True) for i in range(4)))
+    bench.turn(4)
+    failed = [e for e in bench.events if isinstance(e, StreamFailed)]
+    assert [f.stream for f in failed] == [2]
+    assert "odd samples" in failed[0].reason
+    assert not failed[0].retryable
+    assert sorted(e.stream for e in bench.events if isinstance(e, StreamDone)) == [0, 1, 3]
+    assert recogniser.sizes == [4, 1, 1, 1, 1]
+    assert bench.reports[-1].released == 4 * 16_000
+
+
+def test_a_lost_device_ends_the_loop() -> None:
+    bench = Bench(FailsOn(EngineDiedError("CUDA error"), lambda _: True))
+    bench.give(PcmBlock(1, 0, 16_000, final=True))
+    with pytest.raises(EngineDiedError):
+        bench.turn()
+
+
+def test_a_segment_nobody_spoke_of_fails_the_stream_and_not_the_batch() -> None:
+    def forgetful(segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        return [h for h in NullRecogniser()(segments) if h.stream != 1]
+
+    bench = Bench(forgetful)
+    bench.give(PcmBlock(1, 0, 16_000, final=True), PcmBlock(2, 1, 16_000, final=True))
+    bench.turn(2)
+    failed = [e for e in bench.events if isinstance(e, StreamFailed)]
+    assert [(f.stream, f.code, f.retryable) for f in failed] == [(1, "lost_segment", True)]
+    assert [e.stream for e in bench.events if isinstance(e, StreamDone)] == [2]
+
+
+def test_an_empty_hypothesis_is_a_hypothesis() -> None:
+    bench = Bench(lambda segments: [Hypothesis(s.stream, s.index, "", ()) for s in segments])
+    bench.give(PcmBlock(1, 0, 16_000, final=True))
+    bench.turn()
+    assert [e.text for e in bench.events if isinstance(e, SegmentDone)] == [""]
+    assert len(bench.of(StreamDone)) == 1
+
+
+def test_after_an_abort_only_slots_come_back() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(1, 0, MINUTE, final=False), PcmBlock(1, 1, MINUTE, final=False))
+    bench.turn()
+    bench.give(Abort(1))
+    bench.turn()
+    bench.now = 100.0
+    bench.turn()
+    assert [e.offset for e in bench.events if isinstance(e, BlockFreed)] == [0, 1]
+    assert bench.of(SegmentDone) + bench.of(StreamDone) + bench.of(StreamFailed) == []
+    assert bench.events[-1] == Aborted(1)
+    assert bench.reports[-1].released == 2 * MINUTE
+
+
+class SickVad:
+    """Cannot read blocks whose samples are 1."""
+
+    needed_from_ms = 0
+
+    def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
+        if pcm.size and pcm[0] == 1:
+            raise ZeroDivisionError("no frames")
+        return []
+
+
+class SickVadModel:
+    def open(self) -> Vad:
+        return SickVad()
+
+
+def test_a_recording_that_breaks_the_detector_fails_alone_and_its_later_blocks_are_freed() -> None:
+    bench = Bench(vad=SickVadModel())
+    bench.give(PcmBlock(1, 1, 160, final=False), PcmBlock(2, 2, 160, final=True))
+    bench.turn(2)
+    bench.give(PcmBlock(1, 3, 160, final=False), PcmBlock(1, 4, 160, final=True))
+    bench.turn(2)
+    assert [e.stream for e in bench.events if isinstance(e, StreamFailed)] == [1]
+    assert [e.stream for e in bench.events if isinstance(e, StreamDone)] == [2]
+    assert [e.offset for e in bench.events if isinstance(e, BlockFreed)] == [1, 2, 3, 4]
+
+
+class Slow:
+    """Somebody who never stops (or never starts) to speak: what a detector needs then."""
+
+    def __init__(self, *, talking: bool) -> None:
+        self._talking = talking
+        self._ms = 0
+
+    @property
+    def needed_from_ms(self) -> int:
+        return self._ms // 60_000 * 60_000 if self._talking else max(0, self._ms - 400)
+
+    def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
+        before = self._ms
+        self._ms += len(pcm) // 16
+        if self._talking and before // 60_000 != self._ms // 60_000:
+            end = self._ms // 60_000 * 60_000
+            return [Region(end - 60_000, end)]
+        return []
+
+
+@pytest.mark.parametrize("talking", [True, False])
+def test_six_hours_never_lie_in_a_stream_whole(talking: bool) -> None:
+    stream = Stream(1, Slow(talking=talking))
+    block = np.zeros(163_840, np.int16)
+    found = []
+    most = 0
+    for _ in range(6 * 3600 * 16_000 // len(block)):
+        found += [(s.start_ms, len(s.pcm)) for s in stream.accept(block, 0.0, final=False)]
+        most = max(most, stream.held_samples)
+    assert most <= MINUTE + len(block)
+    assert found == ([(i * 60_000, MINUTE) for i in range(359)] if talking else [])
