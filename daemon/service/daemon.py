@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from daemon import __version__, logs
-from daemon.config import Loaded, Settings
+from daemon.config import Loaded
 from daemon.errors import ConfigError, DropscribeError, EngineDiedError, StorageError
 from daemon.intake.types import FolderHealth, Signature
 from daemon.intake.watcher import Watcher
@@ -18,12 +18,13 @@ from daemon.ledger.ledger import Ledger, lock_database
 from daemon.media.pool import DecoderPool
 from daemon.service import notify, status_file
 from daemon.service.admitter import Admitter, Hooks
-from daemon.service.arena import SLOT_BYTES, SLOT_S, Arena
+from daemon.service.arena import SLOT_BYTES, Arena
 from daemon.service.dispatcher import Clocks, Dispatcher
 from daemon.service.engine_keeper import HUNG_S, EngineKeeper
 from daemon.service.publisher import Publisher
 from daemon.service.pump import Pump
 from daemon.service.signals import Signals
+from daemon.service.sizing import audio_bounds, decoder_count
 from daemon.service.status_file import Status
 from daemon.service.wholeness import wholeness
 
@@ -34,24 +35,6 @@ DRAIN_S = 20.0
 TURN_S = 0.5
 #: How often the status file is renewed, seconds.
 STATUS_S = 2.0
-#: Longest speech segment (60 s) and what VAD looks ahead, seconds.
-OPEN_SEGMENT_S = 70.0
-
-
-def decoder_count(settings: Settings) -> int:
-    """Decoder processes: as configured, else half the cores and at least 2."""
-    return settings.media.decoders or max(2, (os.cpu_count() or 2) // 2)
-
-
-def audio_bounds(settings: Settings) -> tuple[float, float]:
-    """(arena, engine capacity) in audio seconds.
-
-    A segment that is still open occupies the engine without moving on, at most one per decoder; the capacity
-    must exceed all of them together or everybody would wait for everybody.
-    """
-    decoders = decoder_count(settings)
-    arena_s = max(settings.service.queue_audio_s, 4 * decoders * SLOT_S)
-    return arena_s, max(settings.service.queue_audio_s, 2 * decoders * OPEN_SEGMENT_S)
 
 
 class Daemon:
@@ -155,11 +138,11 @@ class Daemon:
                 stopping = self._stop_by is not None
                 self._dispatcher.turn(TURN_S, (self._signals.wake_fd,), claiming=not stopping)
                 self._signals.drain()
-                if self._dispatcher.engine_idle_s() > HUNG_S:
-                    raise EngineDiedError(f"no progress for {HUNG_S:.0f} s")
+                fault = f"no progress for {HUNG_S:.0f} s" if self._dispatcher.engine_idle_s() > HUNG_S else ""
             except EngineDiedError as e:
-                if not self._replace_engine(e.reason):
-                    return
+                fault = e.reason
+            if fault and not self._replace_engine(fault):
+                return
             self._housekeeping()
 
     def _finished(self) -> bool:

@@ -65,9 +65,11 @@ def draft(
         timings=replace(result.timings, seconds=seconds),
     )
     options = render.Options(profile.subtitle_max_chars, profile.subtitle_max_s, profile.subtitle_pause_ms)
-    files = {f: render.render(transcript, f, options) for f in profile.formats}
-    formats = [*profile.formats, TIMING] if profile.timing_log else list(profile.formats)
-    paths = _names(claim, formats, profile, settings, ledger, index)
+    formats: list[str] = [*profile.formats]
+    files = {f: render.render(transcript, f, options) for f in formats}
+    if profile.timing_log:
+        formats.append(TIMING)
+    paths = _names(claim, formats, profile, settings=settings, ledger=ledger, index=index)
     return Draft(
         claim,
         profile,
@@ -90,11 +92,16 @@ def intents(files: dict[str, bytes], paths: dict[str, Path]) -> list[OutputInten
     return [OutputIntent(f, paths[f], hashlib.sha256(data).hexdigest()) for f, data in files.items()]
 
 
-def pending(files: dict[str, bytes], paths: dict[str, Path], ledger: Ledger) -> list[PendingFile]:
-    """The files to publish, each with the hash of our own file that may stand there now."""
-    owned = ledger.owned([paths[f] for f in files])
+def pending(one: Draft, files: dict[str, bytes], ledger: Ledger) -> list[PendingFile]:
+    """The files to publish, each with the hash of this recording's own file that may stand there now."""
+    owned = ledger.owned([one.paths[f] for f in files])
+
+    def mine(path: Path) -> list[OwnedOutput]:
+        return [o for o in owned.get(path, ()) if o.recording == one.claim.path]
+
     return [
-        PendingFile(paths[f], data, _standing(paths[f], owned.get(paths[f], ()))) for f, data in files.items()
+        PendingFile(one.paths[f], data, _standing(one.paths[f], mine(one.paths[f])))
+        for f, data in files.items()
     ]
 
 
@@ -110,6 +117,7 @@ def _names(
     claim: Claim,
     formats: list[str],
     profile: Profile,
+    *,
     settings: Settings,
     ledger: Ledger,
     index: DirectoryIndex,

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from daemon.config import Settings
 from daemon.errors import EngineDiedError
+from daemon.intake.types import Signature
 from daemon.media.pool import DecoderPool
 from daemon.service.arena import SLOT_BYTES, Arena
 from daemon.service.assembly import Result
-from daemon.service.daemon import audio_bounds, decoder_count
 from daemon.service.engine_keeper import EngineKeeper
+from daemon.service.hashing import content_hash
 from daemon.service.pump import Progress, Pump, Work
 from daemon.service.retry import Problem
-from daemon.transcript.types import EngineFacts
+from daemon.service.sizing import audio_bounds, decoder_count
+from daemon.transcript import naming, render
+from daemon.transcript.publish import PendingFile, publish
+from daemon.transcript.timing import timing_log
+from daemon.transcript.types import EngineFacts, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class OneShot:
         self._settings = settings
         self._stack = ExitStack()
 
-    def __enter__(self) -> OneShot:
+    def __enter__(self) -> Self:
         arena_s, capacity_s = audio_bounds(self._settings)
         with ExitStack() as stack:
             arena = Arena(arena_s)
@@ -88,3 +95,40 @@ class OneShot:
                     progress(path, state)
             for outcome in outcomes:
                 yield Finished(running.pop(outcome.ticket), outcome.end)
+
+
+def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript:
+    """The transcript of a file that no ledger knows: job 0."""
+    stat = path.stat()
+    return Transcript(
+        recording_name=os.fsencode(path.name).decode("utf-8", "backslashreplace"),
+        sha256=content_hash(path, Signature(stat.st_size, stat.st_mtime_ns, stat.st_ino)),
+        job_id=0,
+        created_at=time.time(),
+        media=result.media,
+        engine=engine,
+        segments=result.segments,
+        timings=result.timings,
+    )
+
+
+def write_beside(path: Path, transcript: Transcript) -> list[Path]:
+    """Publish every format and the timing log beside `path`; existing files are never touched.
+
+    Raises StorageError, OutputTakenError.
+    """
+    formats = [*render.RENDERERS, "timing"]
+    plan = naming.plan(
+        path,
+        formats,
+        folder=path.parent,
+        output_dir=None,
+        listing=[p.name for p in path.parent.iterdir()],
+        ours=lambda _: False,
+        siblings=(),
+    )
+    now = time.time()
+    files = {f: render.render(transcript, f, render.Options()) for f in render.RENDERERS}
+    files["timing"] = timing_log(transcript, started=now - transcript.timings.wall_s, ended=now)
+    publish([PendingFile(plan.paths[f], data) for f, data in files.items()])
+    return [plan.paths[f] for f in formats]

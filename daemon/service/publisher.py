@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from daemon import logs
 from daemon.config import Settings
@@ -121,7 +122,8 @@ class Publisher:
         return batch
 
     def _bring_through(self, batch: list[Ready], writers: ThreadPoolExecutor) -> None:
-        drafts = [d for r in batch if (d := self._attempt(r.claim, lambda r=r: self._draft(r))) is not None]
+        attempts = [self._attempt(r.claim, partial(self._draft, r)) for r in batch]
+        drafts = [d for d in attempts if d is not None]
         drafts = self._write(drafts, [d.files for d in drafts], writers)
         logged = [d for d in drafts if TIMING in d.paths]
         now = time.time()
@@ -180,7 +182,7 @@ class Publisher:
 
     def _publish(self, one: Draft, files: dict[str, bytes]) -> Draft:
         began = time.perf_counter()
-        publish(pending(files, one.paths, self._ledger))
+        publish(pending(one, files, self._ledger))
         return one if TIMING in files else _timed(one, time.perf_counter() - began)
 
     def _finish(self, drafts: list[Draft]) -> None:
@@ -254,12 +256,4 @@ class Publisher:
 
 
 def _timed(one: Draft, seconds: float) -> Draft:
-    return Draft(
-        one.claim,
-        one.profile,
-        with_stage(one.transcript, "publishing", seconds),
-        one.paths,
-        one.files,
-        one.started,
-        one.reference,
-    )
+    return replace(one, transcript=with_stage(one.transcript, "publishing", seconds))

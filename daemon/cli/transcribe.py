@@ -1,0 +1,137 @@
+"""`dropscribe transcribe`: given files, now, through the same engine as the daemon."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from daemon.service.oneshot import Finished, OneShot
+    from daemon.service.pump import Progress
+    from daemon.transcript.types import Transcript
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(help="Recordings to transcribe.", show_default=False)],
+    output_format: Annotated[
+        str, typer.Option("--format", help="What to print: txt, srt, vtt or json.")
+    ] = "txt",
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Write the transcript files beside the recordings; print nothing of them."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a file: its document, or its error.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
+    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda:0, or auto.")] = None,
+) -> None:
+    """Transcribe files once, without a daemon and without a database.
+
+    With --json prints one object a line: {"file", "ok": true, "transcript": {…dropscribe/transcript/1…}} or
+    {"file", "ok": false, "error": {"code", "reason", "remedy"}}, and with --write "outputs": [paths].
+    """
+    from daemon.cli.settings import in_force
+    from daemon.errors import UsageError
+    from daemon.service.oneshot import OneShot
+    from daemon.transcript.render import RENDERERS
+
+    if output_format not in RENDERERS:
+        known = ", ".join(RENDERERS)
+        raise UsageError(
+            f"there is no format '{output_format}'", operation="transcribe", remedy=f"there are: {known}"
+        )
+    for file in files:
+        if not file.is_file():
+            raise UsageError("no such file", operation="transcribe", path=file, remedy="check the name")
+    loaded = in_force(config=config, model=model, vad_model=vad_model, device=device)
+    failed = 0
+    with _Bars(files) as bars, OneShot(loaded.settings) as engine:
+        for finished in engine.transcribe([f.absolute() for f in files], bars.show):
+            failed += not _tell(finished, engine, output_format, write=write, as_json=as_json, bars=bars)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell(
+    finished: Finished, engine: OneShot, output_format: str, *, write: bool, as_json: bool, bars: _Bars
+) -> bool:
+    """Print or write one result; False if there is none."""
+    from daemon.service import oneshot
+    from daemon.service.retry import Problem
+
+    bars.done(finished.path)
+    if isinstance(finished.end, Problem):
+        problem = finished.end
+        if as_json:
+            error = {"code": problem.code, "reason": problem.reason, "remedy": problem.remedy}
+            _print_line({"file": str(finished.path), "ok": False, "error": error})
+        else:
+            then = f" ({problem.remedy})" if problem.remedy else ""
+            print(f"{finished.path}: {problem.reason}{then}", file=sys.stderr)
+        return False
+    transcript = oneshot.transcript_of(finished.path, finished.end, engine.facts)
+    written = oneshot.write_beside(finished.path, transcript) if write else []
+    if as_json:
+        line = {
+            "file": str(finished.path),
+            "ok": True,
+            "transcript": json.loads(_rendered(transcript, "json")),
+        }
+        _print_line(line | ({"outputs": [str(p) for p in written]} if write else {}))
+    elif write:
+        for path in written:
+            print(path)
+    else:
+        sys.stdout.write(_rendered(transcript, output_format))
+        sys.stdout.flush()
+    return True
+
+
+def _rendered(transcript: Transcript, name: str) -> str:
+    from daemon.transcript.render import Options, render
+
+    return render(transcript, name, Options()).decode("utf-8")
+
+
+def _print_line(document: dict[str, Any]) -> None:
+    print(json.dumps(document, ensure_ascii=False), flush=True)
+
+
+class _Bars:
+    """Progress on standard error, where that is a terminal: a bar a file, by the audio recognised."""
+
+    def __init__(self, files: list[Path]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self._tasks = {f.absolute(): self._progress.add_task(f.name, total=None) for f in files}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, path: Path, progress: Progress) -> None:
+        """How far a file has come."""
+        total = progress.declared_ms or None
+        self._progress.update(self._tasks[path], completed=progress.recognised_ms, total=total)
+
+    def done(self, path: Path) -> None:
+        """A file has come to its end."""
+        self._progress.remove_task(self._tasks[path])
