@@ -113,3 +113,104 @@ class StoredResult:
     engine: EngineFacts
     timings: Timings
     segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file that was not taken, and why, as intake reports it."""
+
+    path: Path
+    folder: Path
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkipSummary:
+    """A file that was not taken, with when that was first and last noticed."""
+
+    path: Path
+    folder: str  #: readable
+    code: str
+    reason: str
+    first_seen: float
+    last_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """One job as a list shows it."""
+
+    id: int
+    state: JobState
+    recording: Path
+    folder: Path
+    profile: str
+    admitted_at: float
+    claimed_at: float | None  #: of the newest attempt
+    finished_at: float | None
+    attempts: int
+    max_attempts: int
+    audio_s: float | None
+    speech_s: float | None
+    characters: int | None
+    #: From first seen to finished; None while it is not.
+    total_s: float | None
+    #: Audio seconds per second between claim and finish; None unless done.
+    rtfx: float | None
+    model: str | None
+    device: str | None
+    truncated: str | None
+    reason_code: str | None
+    reason: str | None
+    remedy: str | None
+    #: The job whose result serves for this one.
+    reference: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSummary:
+    """One try. `outcome` is None while it is under way."""
+
+    number: int
+    generation: int
+    worker: str
+    started_at: float
+    ended_at: float | None
+    #: done, failed, released, cancelled, interrupted (the daemon went away), lost (its lease expired)
+    outcome: str | None
+    code: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetail:
+    """Everything on record of one job."""
+
+    summary: JobSummary
+    recipe: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    not_before: float
+    claimed_by: str | None
+    isolate: bool
+    attempts: tuple[AttemptSummary, ...]
+    outputs: tuple[OwnedOutput, ...]
+    #: Media, engine, timings and segments once it is done (those of `summary.reference` where it has one).
+    result: StoredResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One segment in which a text was found."""
+
+    job_id: int
+    recording: Path
+    finished_at: float
+    segment: int  #: its index in the job
+    start_ms: int
+    end_ms: int
+    snippet: str  #: the surroundings of the match, on one line
+    #: Where in `snippet` the match stands, as [first, last) characters; equal where that is unknown.
+    match: tuple[int, int]

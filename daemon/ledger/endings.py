@@ -1,0 +1,135 @@
+"""Ends of a job without a transcript: back to the queue, failed, cancelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from daemon.errors import StaleLeaseError
+from daemon.ledger.db import Database
+from daemon.ledger.records import JobState
+from daemon.ledger.text import raw, storable
+from daemon.ledger.transitions import BY_REQUEST, GONE, transition
+
+# The last try is spent when it ends, whatever the caller thinks of another: no job may circle for ever.
+_RELEASE = sa.text(
+    transition(
+        JobState.QUEUED,
+        "UPDATE jobs SET state = CASE WHEN {spent} THEN 'failed' ELSE 'queued' END, "
+        "finished_at = CASE WHEN {spent} THEN :now END, "
+        "attempts = attempts - :refund, lease_until = NULL, claimed_by = NULL, not_before = :not_before, "
+        "isolate = :isolate, reason_code = :code, reason = :reason "
+        "WHERE {legal} AND id = :id AND generation = :generation RETURNING state",
+    ).replace("{spent}", "(:refund = 0 AND attempts >= max_attempts)")
+)
+_FAIL = sa.text(
+    transition(
+        JobState.FAILED,
+        "UPDATE jobs SET state = 'failed', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
+        "reason_code = :code, reason = :reason, remedy = :remedy "
+        "WHERE {legal} AND id = :id AND generation = :generation RETURNING state",
+    )
+)
+_CANCEL = sa.text(
+    transition(
+        JobState.CANCELLED,
+        "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
+        "reason_code = :code, reason = :reason WHERE {legal} AND id = :id "
+        "AND (:generation IS NULL OR (generation = :generation AND state = 'running')) RETURNING state",
+    )
+)
+_CANCEL_GONE = sa.text(
+    "UPDATE jobs SET state = 'cancelled', finished_at = :now, reason_code = :code, reason = :reason "
+    "WHERE +state = 'queued' AND recording_id IN (SELECT id FROM recordings WHERE path_raw = :path_raw) "
+    "RETURNING id"
+)
+_CLOSE_ATTEMPT = sa.text(
+    "UPDATE attempts SET ended_at = :now, outcome = :outcome, code = :code, reason = :reason "
+    "WHERE job_id = :id AND outcome IS NULL"
+)
+_LOOK = sa.text("SELECT state, generation FROM jobs WHERE id = :id")
+
+
+class Endings:
+    """Ends of jobs without a transcript. Thread-safe, also between processes."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def release(
+        self,
+        job_id: int,
+        generation: int,
+        now: float,
+        *,
+        not_before: float,
+        refund: bool,
+        isolate: bool,
+        code: str,
+        reason: str,
+    ) -> JobState:
+        """Give a claimed job back, claimable from `not_before`; `refund` takes its try off the count again.
+
+        Returns QUEUED; or FAILED, when the try that is not refunded was the last one.
+        Raises StaleLeaseError when the job is not claimed under this generation.
+        """
+        values = {
+            "id": job_id, "generation": generation, "now": now, "not_before": not_before,
+            "refund": int(refund), "isolate": int(isolate), "code": code, "reason": storable(reason),
+        }  # fmt: skip
+        with self._db.write("give a job back") as connection:
+            state = connection.scalar(_RELEASE, values)
+            if state is None:
+                raise _stale(connection, job_id, generation)
+            outcome = "released" if state == JobState.QUEUED else "failed"
+            connection.execute(_CLOSE_ATTEMPT, values | {"outcome": outcome})
+        return JobState(state)
+
+    def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
+        """A claimed job has failed for good. Raises StaleLeaseError as `release` does."""
+        values = {
+            "id": job_id, "generation": generation, "now": now,
+            "code": code, "reason": storable(reason), "remedy": storable(remedy),
+        }  # fmt: skip
+        with self._db.write("fail a job") as connection:
+            if connection.scalar(_FAIL, values) is None:
+                raise _stale(connection, job_id, generation)
+            connection.execute(_CLOSE_ATTEMPT, values | {"outcome": "failed"})
+
+    def cancel(
+        self, job_id: int, now: float, reason: str, *, generation: int | None = None, code: str | None = None
+    ) -> None:
+        """Cancel a job: with `generation`, one that is claimed under it; without, any that is not over.
+
+        `code` says why for machines. By default a worker that cancels its own claim does so because the
+        recording is gone, and anybody else because a person asked; the former is transcribed when the same
+        content stands there again, the latter is not. Raises StaleLeaseError when there is nothing to cancel.
+        """
+        code = code or (BY_REQUEST if generation is None else GONE)
+        values = {
+            "id": job_id, "generation": generation, "now": now, "code": code, "reason": storable(reason),
+        }  # fmt: skip
+        with self._db.write("cancel a job") as connection:
+            if connection.scalar(_CANCEL, values) is None:
+                raise _stale(connection, job_id, generation)
+            connection.execute(_CLOSE_ATTEMPT, values | {"outcome": "cancelled"})
+
+    def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:
+        """Cancel the queued jobs of a recording that is no longer there; returns them."""
+        values = {"path_raw": raw(path), "now": now, "code": GONE, "reason": storable(reason)}
+        with self._db.write("cancel the jobs of a removed recording") as connection:
+            return sorted(int(job) for job in connection.scalars(_CANCEL_GONE, values))
+
+
+def _stale(connection: Connection, job_id: int, generation: int | None) -> StaleLeaseError:
+    """Why the job could not be changed, from what it is now."""
+    found = connection.execute(_LOOK, {"id": job_id}).one_or_none()
+    if found is None:
+        reason = f"there is no job {job_id}"
+    elif generation is None:
+        reason = f"job {job_id} is {found.state} already"
+    else:
+        reason = f"job {job_id} is {found.state} in generation {found.generation}, not ours of {generation}"
+    return StaleLeaseError(reason, operation="end a job", remedy="nothing to do: its newer state stands")

@@ -1,0 +1,74 @@
+"""What the tables alone cannot express: full-text search and the view for people. Plain SQL, as in the newest revision."""
+
+from __future__ import annotations
+
+#: What stands, twice, after every indexed text.
+SENTINEL = "\x02"
+
+#: Full text over `segments`. Contentless: the text stands in `segments` only, the triggers keep both in step.
+#: After every text come two characters that no transcript and no query holds (U+0002): with them each
+#: character of the text begins a trigram, so that one and two characters can be looked up among the terms.
+SEARCH = """
+CREATE VIRTUAL TABLE segment_search USING fts5(
+text, content = '', columnsize = 0, tokenize = 'trigram')
+"""
+
+#: Every trigram with the rows it stands in.
+TERMS = """
+CREATE VIRTUAL TABLE segment_terms USING fts5vocab('segment_search', 'instance')
+"""
+
+INSERTED = """
+CREATE TRIGGER segments_inserted AFTER INSERT ON segments WHEN new.text <> ''
+BEGIN
+    INSERT INTO segment_search (rowid, text) VALUES (new.id, new.text || char(2, 2));
+END
+"""
+
+DELETED = """
+CREATE TRIGGER segments_deleted AFTER DELETE ON segments WHEN old.text <> ''
+BEGIN
+    INSERT INTO segment_search (segment_search, rowid, text)
+    VALUES ('delete', old.id, old.text || char(2, 2));
+END
+"""
+
+#: One row a job, for people at a prompt. Times are UTC; `total_s` runs from first seen to finished, `rtfx` is
+#: audio seconds per second between claim and finish.
+HISTORY = """
+CREATE VIEW job_history AS
+SELECT
+    j.id, j.state, r.path AS recording, r.folder, j.profile,
+    strftime('%Y-%m-%d %H:%M:%S', j.admitted_at, 'unixepoch') AS admitted_utc,
+    strftime('%Y-%m-%d %H:%M:%S', j.claimed_at, 'unixepoch') AS claimed_utc,
+    strftime('%Y-%m-%d %H:%M:%S', j.finished_at, 'unixepoch') AS finished_utc,
+    round(j.audio_ms / 1000.0, 3) AS audio_s,
+    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'settling')
+        AS settling_s,
+    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'waiting')
+        AS waiting_s,
+    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'decoding')
+        AS decoding_s,
+    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'vad')
+        AS vad_s,
+    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'batch_queue')
+        AS batch_queue_s,
+    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'recognition')
+        AS recognition_s,
+    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'rendering')
+        AS rendering_s,
+    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'publishing')
+        AS publishing_s,
+    round(j.finished_at - j.admitted_at + j.settle_s, 3) AS total_s,
+    CASE WHEN j.state = 'done' AND j.finished_at > j.claimed_at
+        THEN round(j.audio_ms / 1000.0 / (j.finished_at - j.claimed_at), 1) END AS rtfx,
+    j.model, j.device, j.attempts, j.reason, j.remedy, j.truncated,
+    j.reference_job_id AS same_as_job,
+    (SELECT group_concat(o.path, ', ') FROM outputs o WHERE o.job_id = j.id AND o.published = 1)
+        AS outputs,
+    j.characters
+FROM jobs j JOIN recordings r ON r.id = j.recording_id
+"""
+
+#: In order of creation.
+EXTRAS: tuple[str, ...] = (SEARCH, TERMS, INSERTED, DELETED, HISTORY)

@@ -1,0 +1,217 @@
+"""The ledger: everything dropscribe knows of its jobs, and the only truth about them.
+
+One object, thread-safe; every call is one transaction. The work is done in the modules beside this one: this
+is the list of what can be asked and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from daemon.errors import UsageError
+from daemon.ledger.admission import AdmissionDesk
+from daemon.ledger.claims import Claims
+from daemon.ledger.db import Database
+from daemon.ledger.endings import Endings
+from daemon.ledger.history import History
+from daemon.ledger.lock import DatabaseLock, lock_database
+from daemon.ledger.outputs import Outputs, stale_intent
+from daemon.ledger.records import (
+    Admission,
+    Admitted,
+    Claim,
+    Finish,
+    Hit,
+    JobDetail,
+    JobState,
+    JobSummary,
+    OutputIntent,
+    OwnedOutput,
+    SkippedFile,
+    SkipSummary,
+    StoredResult,
+)
+from daemon.ledger.results import Results
+from daemon.ledger.search import Search
+from daemon.ledger.upgrade import check, prepare
+
+__all__ = ["DatabaseLock", "Ledger", "lock_database"]
+
+
+class Ledger:
+    """One open database. All instants are epoch seconds; every `now` is the caller's.
+
+    Every method raises StorageError when the database cannot be written or read for a reason outside it, and
+    LedgerError when it is damaged.
+    """
+
+    def __init__(self, db: Database, backup: Path | None = None) -> None:
+        self._db = db
+        #: The copy that was made before this opening upgraded the database; None when it did not.
+        self.backup = backup
+        self._admissions = AdmissionDesk(db)
+        self._claims = Claims(db)
+        self._endings = Endings(db)
+        self._outputs = Outputs(db)
+        self._results = Results(db)
+        self._history = History(db)
+        self._search = Search(db)
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Open for work, creating or upgrading the database. The caller holds `lock_database(path)`.
+
+        Before an upgrade the database is copied to `<path>.backup-<old revision>` (see `backup`). Raises
+        LedgerError for a database of a newer version, of another program, or no database at all.
+        """
+        return cls(Database(path), prepare(path))
+
+    @classmethod
+    def read_only(cls, path: Path) -> Ledger:
+        """Open for questions only, beside a running daemon or without one.
+
+        Raises UsageError when there is no database, LedgerError when its schema is not this version's.
+        """
+        if not path.exists():
+            raise UsageError(
+                "there is no database",
+                operation="open database",
+                path=path,
+                remedy="name the database the daemon uses, or start the daemon first",
+            )
+        check(path)
+        return cls(Database(path, read_only=True))
+
+    def close(self) -> None:
+        """Close all connections; may be called twice."""
+        self._db.close()
+
+    # Admission
+
+    def admit(self, admissions: Sequence[Admission], now: float) -> list[Admitted]:
+        """See `AdmissionDesk.admit`."""
+        return self._admissions.admit(admissions, now)
+
+    def known(self, folder: Path) -> dict[Path, tuple[int, int, int]]:
+        """See `AdmissionDesk.known`."""
+        return self._admissions.known(folder)
+
+    def skip(self, path: Path, folder: Path, code: str, reason: str, now: float) -> None:
+        """Record why one file was not taken; see `AdmissionDesk.skips`."""
+        self._admissions.skips([SkippedFile(path, folder, code, reason)], now)
+
+    def skips(self, skipped: Sequence[SkippedFile], now: float) -> None:
+        """See `AdmissionDesk.skips`."""
+        self._admissions.skips(skipped, now)
+
+    # Claims
+
+    def claim(
+        self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool
+    ) -> list[Claim]:
+        """See `Claims.claim`."""
+        return self._claims.claim(worker, limit, now, lease_s, allow_isolated=allow_isolated)
+
+    def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
+        """See `Claims.heartbeat`."""
+        return self._claims.heartbeat(ours, now, lease_s)
+
+    def recover(self, now: float) -> int:
+        """See `Claims.recover`."""
+        return self._claims.recover(now)
+
+    # Ends
+
+    def release(
+        self,
+        job_id: int,
+        generation: int,
+        now: float,
+        *,
+        not_before: float,
+        refund: bool,
+        isolate: bool,
+        code: str,
+        reason: str,
+    ) -> JobState:
+        """See `Endings.release`."""
+        return self._endings.release(
+            job_id, generation, now,
+            not_before=not_before, refund=refund, isolate=isolate, code=code, reason=reason,
+        )  # fmt: skip
+
+    def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
+        """See `Endings.fail`."""
+        self._endings.fail(job_id, generation, now, code=code, reason=reason, remedy=remedy)
+
+    def cancel(
+        self, job_id: int, now: float, reason: str, generation: int | None = None, code: str | None = None
+    ) -> None:
+        """See `Endings.cancel`."""
+        self._endings.cancel(job_id, now, reason, generation=generation, code=code)
+
+    def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:
+        """See `Endings.cancel_gone`."""
+        return self._endings.cancel_gone(path, now, reason)
+
+    def finish(self, finished: Sequence[Finish], now: float) -> list[int]:
+        """See `Results.finish`."""
+        return self._results.finish(finished, now)
+
+    # Files
+
+    def intend(self, job_id: int, generation: int, files: Sequence[OutputIntent], now: float) -> None:
+        """Record what one job is about to write. Raises StaleLeaseError when it is no longer ours."""
+        if self._outputs.intend([(job_id, generation, files)], now):
+            raise stale_intent(job_id, generation)
+
+    def intend_many(
+        self, intents: Sequence[tuple[int, int, Sequence[OutputIntent]]], now: float
+    ) -> list[int]:
+        """See `Outputs.intend`."""
+        return self._outputs.intend(intents, now)
+
+    def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
+        """See `Outputs.owned`."""
+        return self._outputs.owned(paths)
+
+    def outputs_of(self, recording: Path) -> list[OwnedOutput]:
+        """See `Outputs.outputs_of`."""
+        return self._outputs.outputs_of(recording)
+
+    # Questions
+
+    def stored_result(self, job_id: int) -> StoredResult | None:
+        """See `Results.stored_result`."""
+        return self._results.stored_result(job_id)
+
+    def jobs(
+        self,
+        *,
+        state: JobState | None = None,
+        folder: Path | None = None,
+        since: float | None = None,
+        limit: int = 50,
+        oldest_first: bool = False,
+    ) -> list[JobSummary]:
+        """See `History.jobs`."""
+        return self._history.jobs(
+            state=state, folder=folder, since=since, limit=limit, oldest_first=oldest_first
+        )
+
+    def job(self, job_id: int) -> JobDetail | None:
+        """See `History.job`."""
+        return self._history.job(job_id)
+
+    def counts(self) -> dict[JobState, int]:
+        """See `History.counts`."""
+        return self._history.counts()
+
+    def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
+        """See `History.recent_skips`."""
+        return self._history.recent_skips(limit)
+
+    def search(self, query: str, limit: int = 20) -> list[Hit]:
+        """See `Search.search`."""
+        return self._search.search(query, limit)

@@ -1,0 +1,165 @@
+"""Bring a database to the schema of this version: create it, upgrade it after a backup, or refuse it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+import daemon
+from daemon.errors import LedgerError, StorageError
+from daemon.ledger.db import READING, connect, driver, translated
+from daemon.ledger.schema import HEAD
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_NEWER = (
+    "it was written by a newer or unknown version of dropscribe (schema {revision}; this one knows {head})"
+)
+
+
+def migrations_folder() -> Path:
+    """Where the revisions are: beside the package in a checkout, inside it when installed from a wheel."""
+    package = Path(daemon.__file__).resolve().parent
+    for folder in (package / "migrations", package.parent / "migrations"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise LedgerError(
+        "the migrations of the database are not installed",
+        operation="open database",
+        path=package,
+        remedy="install dropscribe again",
+    )
+
+
+def prepare(path: Path) -> Path | None:
+    """Create or upgrade the database at `path`; the backup that was made before an upgrade, else None.
+
+    The caller holds the lock of the database. Raises LedgerError when it is not ours, is damaged or comes
+    from a newer version, StorageError when it cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise StorageError(
+            f"the folder {path.parent} does not exist",
+            operation="open database",
+            path=path,
+            remedy="make that folder, on a local disk",
+        )
+    found = revision(path)
+    if found == HEAD:
+        return None
+    config = _alembic(path, found)
+    backup = back_up(path, found) if found is not None else None
+    _run(path, config)
+    return backup
+
+
+def check(path: Path) -> None:
+    """Raise LedgerError unless the database at `path` has exactly this version's schema. Changes nothing."""
+    found = revision(path)
+    if found == HEAD:
+        return
+    if found is not None:
+        _alembic(path, found)
+    raise LedgerError(
+        "its schema is of an older version" if found else "it is empty",
+        operation="open database",
+        path=path,
+        remedy="start the daemon once: it brings the database up to date",
+    )
+
+
+def revision(path: Path) -> str | None:
+    """The schema revision of the database at `path`; None where there is none yet (no file, or no tables).
+
+    Raises LedgerError for a file that is no database, or one with tables of another program.
+    """
+    if not path.exists():
+        return None
+    engine = connect(path, read_only=True).execution_options(**{READING: True})
+    try:
+        with translated(path, "open database"), engine.connect() as connection:
+            tables = set(connection.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")))
+            if "alembic_version" in tables:
+                return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+    finally:
+        engine.dispose()
+    if tables:
+        raise LedgerError(
+            "it holds tables of another program",
+            operation="open database",
+            path=path,
+            remedy="name another database file",
+        )
+    return None
+
+
+def back_up(path: Path, found: str) -> Path:
+    """Copy the database to `<path>.backup-<revision>`, whole or not at all; also what stands in its WAL."""
+    target = path.with_name(f"{path.name}.backup-{found}")
+    unfinished = target.with_name(target.name + ".tmp")
+    module = driver()
+    try:
+        unfinished.unlink(missing_ok=True)
+        with closing(module.connect(os.fspath(path))) as source, closing(module.connect(unfinished)) as copy:
+            source.backup(copy)
+            # The copy inherits WAL mode, which needs side files; a backup is one file.
+            copy.execute("PRAGMA journal_mode = DELETE")
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    except (OSError, module.Error) as e:
+        unfinished.unlink(missing_ok=True)
+        raise StorageError(
+            str(e),
+            operation="back up database before its upgrade",
+            path=target,
+            remedy="free space for a copy of the database beside it",
+        ) from e
+    return target
+
+
+def _alembic(path: Path, found: str | None) -> Config:
+    """Alembic's configuration, once it is known that `found` is one of our revisions."""
+    # Imported late: half a second that only a new or an old database is worth.
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        backups = sorted(path.parent.glob(f"{path.name}.backup-*"), key=lambda p: p.stat().st_mtime)
+        restore = f", or restore {backups[-1]} over it" if backups else ""
+        raise LedgerError(
+            _NEWER.format(revision=found, head=HEAD),
+            operation="open database",
+            path=path,
+            remedy=f"install a newer dropscribe{restore}",
+        )
+    return config
+
+
+def _run(path: Path, config: Config) -> None:
+    """All missing revisions in one transaction: a failure leaves the database as it was."""
+    from alembic import command  # noqa: PLC0415
+
+    engine = connect(path, foreign_keys=False)
+    try:
+        with translated(path, "upgrade database"), engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            broken = connection.execute(sa.text("PRAGMA foreign_key_check")).fetchall()
+            if broken:
+                raise LedgerError(
+                    f"the upgrade would leave {len(broken)} rows without their parents",
+                    operation="upgrade database",
+                    path=path,
+                    remedy="report this; the database is unchanged",
+                )
+    finally:
+        engine.dispose()

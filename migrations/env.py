@@ -1,0 +1,24 @@
+"""Alembic's entry: runs revisions on the connection that `daemon.ledger.upgrade` hands over.
+
+There is no alembic.ini and no connection of its own: an upgrade is always preceded by a backup and happens in
+one transaction, both of which the ledger sees to. Foreign keys are off meanwhile, because batch mode replaces
+tables. For a new revision: copy the newest file under `versions/`, change `daemon/ledger/schema.py` alike and
+raise its `HEAD`; `tests/integration/test_ledger_upgrade.py` says whether both give the same database.
+"""
+
+from __future__ import annotations
+
+from alembic import context
+
+from daemon.ledger.schema import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    render_as_batch=True,
+    transactional_ddl=True,
+    # The caller's transaction, so that a failed revision leaves nothing behind.
+    transaction_per_migration=False,
+)
+context.run_migrations()
