@@ -48,8 +48,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/pytest -q -p no:cacheprovider tests/integration/test_systemd.py
 
-test: check
-	$(BIN)/pytest
+# The tests run, and their summary is seen, also where the checks found something.
+test: $(STAMP)
+	@status=0; $(MAKE) --no-print-directory check || status=1; $(BIN)/pytest || status=1; exit $$status
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/ingest.py
