@@ -8,8 +8,13 @@ FunASR sets: 25 ms frames every 10 ms, mean removal, pre-emphasis 0.97, Hamming 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 #: Samples of a frame and between two frames, at 16 kHz.
@@ -78,18 +83,65 @@ class LogMel:
         return (power @ self._mel).clamp_(min=self._floor).log_()
 
 
-def stacked_frames(frames: Tensor, *, skip: int) -> Tensor:
-    """Number of low frame rate frames, ceil(frames / skip), whatever the stack; frames: any integer tensor."""
-    return (frames + skip - 1) // skip
+def stacked_of(frames: int, skip: int) -> int:
+    """Low frame rate frames of so many frames: ceil(frames / skip), whatever the stack."""
+    return -(-frames // skip)
 
 
-def stack_index(lengths: Tensor, longest: int, *, stack: int, skip: int) -> Tensor:
-    """Which frames make up each stacked frame: (batch, longest, stack) int64, row indices inside a recording.
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The encoder's input for a batch, packed: recording b owns `rows[b]` rows, one recording after another."""
 
-    Stacked frame t holds frames t·skip − (stack−1)/2 … + stack − 1, the first and last frame repeated beyond
-    the ends (FunASR's `apply_lfr`).
-    """
-    device = lengths.device
-    t = torch.arange(longest, device=device)[None, :, None] * skip
-    k = torch.arange(stack, device=device)[None, None, :] - (stack - 1) // 2
-    return (t + k).clamp(min=0).minimum((lengths - 1).clamp(min=0)[:, None, None])
+    packed: Tensor  #: (sum of rows, dim) float32
+    rows: list[int]
+
+
+class Frontend:
+    """int16 PCM of a batch → stacked, normalised features, computed where the model runs."""
+
+    def __init__(self, cmvn: Tensor, *, stack: int, skip: int, device: torch.device) -> None:
+        """cmvn: (2, stack · 80), what is added to and then multiplied with each stacked frame."""
+        self._cmvn = cmvn.to(device=device, dtype=torch.float32)
+        self._stack = stack
+        self._skip = skip
+        self._device = device
+        self._log_mel = LogMel(device)
+
+    def __call__(self, pcms: Sequence[NDArray[np.int16]]) -> Features:
+        """Each recording must hold at least one frame of 400 samples."""
+        samples = [len(p) for p in pcms]
+        frames = [frames_of(n) for n in samples]
+        rows = [stacked_of(n, self._skip) for n in frames]
+        pcm = self._upload(np.concatenate(pcms))
+        plan = np.array([samples, frames, rows], dtype=np.int64)
+        begins = np.cumsum(plan, axis=1) - plan
+        sizes = self._upload(np.concatenate([plan, begins]))
+        log_mel = self._log_mel(pcm, self._starts(sizes, sum(frames)))
+        stacked = log_mel[self._stacked(sizes, sum(rows))].flatten(1)
+        return Features((stacked + self._cmvn[0]) * self._cmvn[1], rows)
+
+    def _starts(self, sizes: Tensor, count: int) -> Tensor:
+        """First sample of every frame of the batch."""
+        _, frames, _, first_sample, first_frame, _ = sizes
+        owner = torch.repeat_interleave(frames, output_size=count)
+        within = torch.arange(count, device=self._device) - first_frame[owner]
+        return first_sample[owner] + within * SHIFT_SAMPLES
+
+    def _stacked(self, sizes: Tensor, count: int) -> Tensor:
+        """Which frames make up each stacked frame, (count, stack).
+
+        Stacked frame t holds frames t·skip − (stack−1)/2 and the following, the first and last frame repeated
+        beyond a recording's ends (FunASR's `apply_lfr`).
+        """
+        _, frames, rows, _, first_frame, first_row = sizes
+        owner = torch.repeat_interleave(rows, output_size=count)
+        t = torch.arange(count, device=self._device) - first_row[owner]
+        near = torch.arange(self._stack, device=self._device) - (self._stack - 1) // 2
+        place = (t[:, None] * self._skip + near).clamp(min=0)
+        return first_frame[owner][:, None] + place.minimum((frames[owner] - 1)[:, None])
+
+    def _upload(self, values: NDArray[Any]) -> Tensor:
+        host = torch.from_numpy(values)
+        if self._device.type != "cuda":
+            return host
+        return host.pin_memory().to(self._device, non_blocking=True)

@@ -92,7 +92,7 @@ def memory_add_norm(
     norm: tuple[Tensor, Tensor],
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """stream + scale · (v + conv(v) + attended) + bias, and its layer normalisation.
+    """Return stream + scale · (v + conv(v) + attended) + bias, with its layer normalisation.
 
     v: (rows, channels) float16, rows may be strided; taps: (kernel, channels) float32; bounds: first and last+1 row of
     each row's recording, int32; attended: float16 product and its float32 bias; stream: float32, contiguous. Returns the new
@@ -114,7 +114,7 @@ def memory_add_norm(
 def add_norm(
     product: Tensor, product_bias: Tensor, stream: Tensor, norm: tuple[Tensor, Tensor], scale: float
 ) -> tuple[Tensor, Tensor]:
-    """stream + scale · product + bias, and its layer normalisation; types as in `memory_add_norm`."""
+    """Return stream + scale · product + bias, and its layer normalisation; types as in `memory_add_norm`."""
     rows, channels = product.shape
     new_stream = torch.empty_like(stream)
     normed = torch.empty_like(product)

@@ -56,7 +56,7 @@ class _Product:
 
     def relu(self, x: Tensor) -> Tensor:
         """The rectifier rides in the product's epilogue."""
-        return torch._addmm_activation(self.bias, x, self.weight)
+        return torch._addmm_activation(self.bias, x, self.weight)  # noqa: SLF001 - the fused epilogue has no other name
 
 
 def _product(module: Any, scale: float = 1.0) -> _Product:
@@ -81,10 +81,10 @@ def _taps(module: Any) -> tuple[Tensor, int]:
 
 def _flash(q: Tensor, k: Tensor, v: Tensor, q_rows: Rows, k_rows: Rows) -> Tensor:
     """Attention of each recording to itself (or to its own frames). q, k, v: (rows, heads, width)."""
-    out = torch.ops.aten._flash_attention_forward(
+    out = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - variable lengths have no public name in 2.8
         q, k, v, q_rows.ends, k_rows.ends, q_rows.longest, k_rows.longest, 0.0, False, False
     )[0]
-    return out.flatten(1)  # type: ignore[no-any-return] # an operator without type information
+    return out.flatten(1)
 
 
 class _EncoderLayer:
@@ -167,7 +167,13 @@ class _DecoderLayer:
         self._heads = int(source.h)
 
     def __call__(
-        self, stream: Tensor, normed: Tensor, encoded: Tensor, tokens: Rows, frames: Rows, following: tuple[Tensor, Tensor]
+        self,
+        stream: Tensor,
+        normed: Tensor,
+        encoded: Tensor,
+        tokens: Rows,
+        frames: Rows,
+        following: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
         x = _feed_forward(normed, self._w1, self._hidden, self._w2)
         x = F.layer_norm(x, (x.shape[1],), *self._norm2, EPSILON)

@@ -1,0 +1,86 @@
+"""From PCM to token numbers and fires, one call a batch; everything between stays on the device.
+
+Float32, any device, each segment as if it were alone: the oracle of every faster path, and what runs on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from daemon.engine.paraformer.cif import Predictor, Timestamps
+from daemon.engine.paraformer.features import Frontend
+from daemon.engine.paraformer.sanm import SanmDecoder, SanmEncoder
+
+#: Token numbers that stand for nothing said: blank, start and end of the sentence.
+SILENT_IDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What the model said of one segment."""
+
+    ids: list[int]  #: token numbers, blank, start and end left out
+    #: Upsampled frame at which each token starts, and one more where the last ends; None without such a branch.
+    fires: list[int] | None
+    frames: int  #: upsampled frames of the segment
+
+
+class PaddedForward:
+    """Segments padded to the longest of the batch. Owned by the worker's thread."""
+
+    def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
+        """`module`: FunASR's Paraformer or BiCifParaformer in evaluation mode; `frontend`: its WavFrontend."""
+        self._device = device
+        cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
+        self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
+        self._encoder = SanmEncoder(module.encoder, torch.float32)
+        self._predictor = Predictor(module.predictor, torch.float32)
+        self._decoder = SanmDecoder(module.decoder, torch.float32)
+        has_times = hasattr(module.predictor, "get_upsample_timestamp")
+        self._times = Timestamps(module.predictor, torch.float32) if has_times else None
+
+    def __call__(self, pcms: Sequence[NDArray[np.int16]]) -> list[Spoken]:
+        """pcms: 16 kHz mono, at least 400 samples each. One `Spoken` for each, in order."""
+        features = self._frontend(pcms)
+        rows = torch.tensor(features.rows, device=self._device)
+        keep = torch.arange(max(features.rows), device=self._device)[None] < rows[:, None]
+        x = torch.zeros(*keep.shape, features.packed.shape[1], device=self._device)
+        x[keep] = features.packed
+        encoded = self._encoder(x, keep)
+        alpha, hidden = self._predictor.weights(encoded, keep)
+        most = int(alpha.sum(dim=1).max())
+        if most < 1:
+            return [Spoken([], None, 0) for _ in pcms]
+        embeds, counts = self._predictor.embed(encoded, keep, alpha, most)
+        tokens = torch.arange(most, device=self._device)[None] < counts[:, None]
+        ids = self._decoder(embeds, tokens, encoded, keep).argmax(dim=-1)
+        said = tokens & (ids >= SILENT_IDS)
+        fires = self._fires(encoded, hidden, keep, counts, said)
+        return _collect(ids, said, fires, features.rows, 1 if self._times is None else self._times.times)
+
+    def _fires(
+        self, encoded: Tensor, hidden: Tensor, keep: Tensor, counts: Tensor, said: Tensor
+    ) -> Tensor | None:
+        if self._times is None:
+            return None
+        alpha = self._times.weights(encoded, hidden, keep)
+        return self._times.fires(alpha, counts, said.sum(dim=1), said.shape[1])
+
+
+def _collect(ids: Tensor, said: Tensor, fires: Tensor | None, rows: list[int], times: int) -> list[Spoken]:
+    """Bring a batch's result to the host and take it apart."""
+    host_ids, host_said = ids.cpu().numpy(), said.cpu().numpy()
+    host_fires = None if fires is None else fires.cpu().numpy()
+    spoken = []
+    for b, n in enumerate(rows):
+        own = host_ids[b][host_said[b]].tolist()
+        starts = None if host_fires is None else host_fires[b][: len(own) + 1].tolist()
+        spoken.append(Spoken(own, starts, n * times))
+    return spoken
