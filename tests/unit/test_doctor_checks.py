@@ -10,7 +10,8 @@ import pytest
 from daemon.config import Folder
 from daemon.engine.hardware import Gpu, Hardware, from_json
 from daemon.errors import ConfigError
-from daemon.service.checks import clock, device, folders, manager, mounts, python, record, storage, watching
+from daemon.intake.filesystem import FileSystem
+from daemon.service.checks import clock, device, folders, manager, python, record, storage, watching
 from daemon.service.checks.record import Check, Level
 
 GIB = 1024**3
@@ -230,31 +231,7 @@ class TestStorage:
         assert storage.available_memory(meminfo, tmp_path) == 1000 * 1024
 
 
-MOUNTINFO = """\
-22 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw
-30 22 0:40 / /srv/share rw - nfs4 host:/x rw
-31 22 0:41 / /srv/with\\040blank rw - fuse.sshfs host:/y rw
-32 30 254:2 / /srv/share/local rw - xfs /dev/vdb rw
-"""
-
-
 class TestWatching:
-    @pytest.mark.parametrize(
-        ("path", "kind", "network"),
-        [
-            ("/srv", "ext4", False),
-            ("/srv/share", "nfs4", True),
-            ("/srv/share/a/b", "nfs4", True),
-            ("/srv/shared", "ext4", False),
-            ("/srv/share/local/a", "xfs", False),
-            ("/srv/with blank/a", "fuse.sshfs", True),
-        ],
-    )
-    def test_the_file_system_of_a_path(self, tmp_path: Path, path: str, kind: str, network: bool) -> None:
-        listing = tmp_path / "mountinfo"
-        listing.write_text(MOUNTINFO, encoding="ascii")
-        assert mounts.filesystem_of(Path(path), listing) == mounts.FileSystem(kind, network)
-
     @pytest.mark.parametrize(
         ("backend", "network", "level", "word"),
         [
@@ -268,7 +245,7 @@ class TestWatching:
         self, backend: Literal["auto", "inotify", "poll"], network: bool, level: Level, word: str
     ) -> None:
         folder = Folder(path=Path("/srv/share"), backend=backend)
-        holds(watching.check_backend(folder, mounts.FileSystem("some", network)), level, word)
+        holds(watching.check_backend(folder, FileSystem("nfs4" if network else "ext4", "/srv")), level, word)
 
     @pytest.mark.parametrize(
         ("wanted", "limit", "level"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from daemon.errors import DropscribeError
+from daemon.intake.filesystem import filesystem_of
 from daemon.ledger import integrity
 from daemon.ledger.db import sqlite_version, wal_bug_warning
 from daemon.service.checks.folders import writing_problem
-from daemon.service.checks.mounts import filesystem_of
 from daemon.service.checks.record import Check, fail, from_error, ok, warning
 
 NAME = "database"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from daemon.config import Folder, Settings
-from daemon.service.checks.mounts import FileSystem, filesystem_of, inotify_limit
+from daemon.intake.filesystem import FileSystem, filesystem_of, inotify_limits
 from daemon.service.checks.record import Check, fail, ok, readable, warning
 
 #: Share of a limit from which a person should look: other programs of the same user count against it too.
@@ -22,11 +22,9 @@ def look_watching(settings: Settings) -> Iterator[Check]:
         if not polled(folder, where):
             watched.append(folder)
     wanted = sum(directories(folder) for folder in watched)
-    for name, sysctl, count in (
-        ("inotify:watches", "max_user_watches", wanted),
-        ("inotify:instances", "max_user_instances", len(watched)),
-    ):
-        yield check_limit(name, f"fs.inotify.{sysctl}", count, inotify_limit(sysctl))
+    limits = inotify_limits()
+    yield check_limit("inotify:watches", "fs.inotify.max_user_watches", wanted, limits.watches)
+    yield check_limit("inotify:instances", "fs.inotify.max_user_instances", len(watched), limits.instances)
 
 
 def polled(folder: Folder, where: FileSystem) -> bool:
