@@ -83,16 +83,14 @@ def target_directory(recording: Path, *, folder: Path, output_dir: Path | None) 
 
 def name_of(recording: Path, format_name: str, form: str) -> str:
     """The file name of one format in a form; cut to what file systems take, the cut part told by its hash."""
-    if form == _SHORT:
-        base = recording.stem
-    elif form == _FULL:
-        base = recording.name
-    else:
-        number = _NUMBERED.fullmatch(form)
-        if number is None:
+    number = ""
+    if form not in {_SHORT, _FULL}:
+        numbered = _NUMBERED.fullmatch(form)
+        if numbered is None:
             raise ValueError(f"there is no form of names '{form}'")
-        base = f"{recording.name}.{number[1]}"
-    return _fitting(base) + ending(format_name)
+        number = f".{numbered[1]}"
+    base = recording.stem if form == _SHORT else recording.name
+    return _fitting(base, len(number)) + number + ending(format_name)
 
 
 def ending(format_name: str) -> str:
@@ -125,8 +123,8 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _fitting(base: str) -> str:
-    room = NAME_BYTES - len(_LONGEST_ENDING)
+def _fitting(base: str, reserved: int) -> str:
+    room = NAME_BYTES - len(_LONGEST_ENDING) - reserved
     raw = os.fsencode(base)
     if len(raw) <= room:
         return base

@@ -27,6 +27,9 @@ _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: What shares without locks answer; there nothing tells a stale file from one in use, and stale ones must go.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
+#: A file of ours is hashed in pieces of this size, bytes.
+_PIECE_BYTES = 1 << 20
+
 _ELSEWHERE = "or set output_dir in the folder's profile"
 
 
@@ -96,7 +99,11 @@ def _write(pending: PendingFile, held: ExitStack) -> _Written:
     temporary = temporary_path(pending.path)
     with _reported("write", pending.path):
         _make_directory(pending.path.parent)
-        descriptor = _open_new(temporary)
+        try:
+            descriptor = _open_new(temporary)
+        except FileExistsError as e:
+            # Some other thread or process is about to take the very name.
+            raise _taken(pending.path) from e
         held.callback(_close, descriptor)
         held.callback(_remove, temporary)
         # Tells `sweep` in another process that somebody is at work. Some network shares know no locks.
@@ -115,7 +122,7 @@ def _open_new(temporary: Path) -> int:
         return os.open(temporary, _OPEN_NEW, 0o666)
     except FileExistsError:
         _remove_stale(temporary)
-        return os.open(temporary, _OPEN_NEW, 0o666)
+    return os.open(temporary, _OPEN_NEW, 0o666)
 
 
 def _give_name(written: _Written, undo: ExitStack) -> None:
@@ -155,10 +162,14 @@ def _digest(path: Path) -> str | None:
         if e.errno in {errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}:
             return ""
         raise
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    with ExitStack() as stack:
+        stack.callback(os.close, descriptor)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return ""
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while piece := os.read(descriptor, _PIECE_BYTES):
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 def _take_back(path: Path, identity: tuple[int, int]) -> None:
@@ -207,11 +218,12 @@ def _close(descriptor: int) -> None:
 
 
 def _make_directory(directory: Path) -> None:
+    if directory.is_dir():
+        return
     missing = [d for d in (directory, *directory.parents) if not d.exists()]
-    if missing:
-        directory.mkdir(parents=True, exist_ok=True)
-        for made in missing:
-            _fsync_directory(made.parent)
+    directory.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _fsync_directory(made.parent)
 
 
 def _fsync_directory(directory: Path) -> None:
@@ -251,8 +263,8 @@ def _remedy(code: int | None) -> str:
             return f"let the daemon's user write there, {_ELSEWHERE}"
         case errno.ENOENT:
             return "the folder is not there any more: bring it back, or mount it again"
-        case errno.EEXIST:
-            return "another process is writing the same transcript; it is tried again"
+        case errno.EEXIST | errno.ENOTDIR:
+            return f"a file stands where a folder is needed: move it away, {_ELSEWHERE}"
         case errno.ENAMETOOLONG:
             return f"shorten the names of the folders, {_ELSEWHERE}"
         case errno.EIO:
