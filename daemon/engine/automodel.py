@@ -12,7 +12,7 @@ import torch
 from funasr import AutoModel
 
 from daemon.engine import wording
-from daemon.engine.loading import device_faults
+from daemon.engine.loading import device_faults, in_short
 from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.errors import EngineError
 from daemon.transcript.types import Token
@@ -37,7 +37,7 @@ class AutoModelRecogniser:
             )
         except Exception as e:
             raise EngineError(
-                f"FunASR cannot build it: {type(e).__name__}: {e}",
+                f"FunASR cannot build it: {in_short(e)}",
                 operation="load model",
                 path=directory,
                 remedy="check that the directory is complete, or fetch the model again",

@@ -19,6 +19,8 @@ from daemon.errors import EngineDiedError, EngineError, OutOfDeviceMemoryError
 
 #: What torch writes for faults after which a CUDA context is of no use.
 _DEVICE_FAULTS = ("CUDA error", "CUDNN", "cuDNN", "CUBLAS", "CUFFT")
+#: How much of somebody else's message goes into ours.
+MESSAGE_CHARS = 300
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
@@ -97,7 +99,7 @@ def load(directory: Path, device: torch.device, threads: int) -> LoadedModel:
         raise
     except Exception as e:
         raise EngineError(
-            f"FunASR cannot build it: {type(e).__name__}: {e}",
+            f"FunASR cannot build it: {in_short(e)}",
             operation="load model",
             path=directory,
             remedy="check that the directory is complete, or fetch the model again",
@@ -143,6 +145,13 @@ def device_faults() -> Iterator[None]:
         raise
 
 
+def in_short(error: Exception) -> str:
+    """Type and first line of an exception: FunASR's messages run over pages."""
+    lines = str(error).strip().splitlines()
+    first = lines[0][:MESSAGE_CHARS] if lines else "no message"
+    return f"{type(error).__name__}: {first}"
+
+
 def _same(one: torch.device, other: torch.device) -> bool:
     return one.type == other.type and (one.index or 0) == (other.index or 0)
 
@@ -152,7 +161,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
         options: dict[str, Any] = download_model(model=str(directory))
     except Exception as e:
         raise EngineError(
-            f"its configuration cannot be read: {type(e).__name__}: {e}",
+            f"its configuration cannot be read: {in_short(e)}",
             operation="load model",
             path=directory,
             remedy="check config.yaml and configuration.json, or fetch the model again",

@@ -139,6 +139,18 @@ def test_positions_are_absolute(recogniser: Recogniser) -> None:
     assert [(t.text, t.start_ms + 7_000) for t in here.tokens] == [(t.text, t.start_ms) for t in later.tokens]
 
 
+def test_a_model_without_timestamps_gives_the_same_words_spread_over_the_segment(
+    recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (with_times,) = recogniser(segments(pieces()[:1], start_ms=7_000))
+    monkeypatch.setattr(recogniser, "_has_times", False)
+    (without,) = recogniser(segments(pieces()[:1], start_ms=7_000))
+    assert without.text == with_times.text
+    assert without.tokens[0].start_ms == 7_000
+    assert without.tokens[-1].end_ms == 7_000 + len(pieces()[0]) // 16
+    assert [t.text for t in without.tokens] == [t.text for t in with_times.tokens]
+
+
 def test_every_segment_is_spoken_of_also_where_nothing_is_heard(recogniser: Recogniser) -> None:
     quiet = [np.zeros(n, np.int16) for n in (0, 100, 400, 16_000)]
     said = recogniser(segments(quiet))

@@ -1,0 +1,127 @@
+"""The same code on CUDA: models really there, results those of the CPU, a full device survived."""
+
+# ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
+
+from __future__ import annotations
+
+import os
+import wave
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from daemon.config import EngineSettings
+from daemon.engine import models
+from daemon.engine.process import ProcessEngine
+from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from daemon.engine.stages import Hypothesis, Pcm, Region, SpeechSegment
+from daemon.errors import OutOfDeviceMemoryError
+
+#: Importing FunASR and its dependencies warns about their own use of old things.
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def cuda() -> Iterator[None]:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device here")
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def sample() -> Pcm:
+    with wave.open(str(models.SAMPLE)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+def pieces() -> list[SpeechSegment]:
+    cuts = ((0.28, 4.53), (5.29, 8.78), (9.55, 13.28), (0.0, 14.35), (5.3, 6.0), (10.0, 10.3))
+    parts = [sample()[int(a * 16_000) : int(b * 16_000)] for a, b in cuts]
+    return [SpeechSegment(i, 0, 0, len(p) // 16, p, 0.0) for i, p in enumerate(parts)]
+
+
+def through_the_engine(device: str) -> tuple[str, list[str]]:
+    """The device as the engine states it, and the texts of the sample's segments."""
+    raw = sample().astype("<i2").tobytes()
+    arena = os.memfd_create("sample", os.MFD_CLOEXEC)
+    os.write(arena, raw)
+    settings = EngineSettings(model="paraformer-mini", vad_model="vad-mini", device=device)
+    engine = ProcessEngine.start(
+        settings, arena_fd=arena, arena_bytes=len(raw), capacity_s=60.0, ready_timeout_s=240.0
+    )
+    try:
+        engine.submit(PcmBlock(1, 0, len(raw) // 2, final=True))
+        events: list[Event] = []
+        while not any(isinstance(e, (StreamDone, StreamFailed)) for e in events):
+            events += engine.results(10.0)
+        said = sorted((e for e in events if isinstance(e, SegmentDone)), key=lambda e: e.index)
+        return engine.facts.device, [s.text for s in said]
+    finally:
+        engine.close()
+        os.close(arena)
+
+
+def test_the_engine_takes_the_gpu_and_says_the_same() -> None:
+    device, said = through_the_engine("auto")
+    assert device.startswith("cuda:0 (")
+    assert len(said) == 3
+    assert (said, "cpu") == (through_the_engine("cpu")[1], "cpu")
+
+
+def test_a_mixed_batch_gives_the_words_of_the_cpu_at_its_positions() -> None:
+    import torch
+
+    from daemon.engine.loading import load
+    from daemon.engine.recogniser import ParaformerRecogniser
+
+    said: dict[str, list[Hypothesis]] = {}
+    for device in ("cpu", "cuda:0"):
+        recogniser = ParaformerRecogniser(load(models.BUNDLED / "paraformer-mini", torch.device(device), 1))
+        said[device] = sorted(recogniser(pieces()), key=lambda h: h.stream)
+    for here, there in zip(said["cpu"], said["cuda:0"], strict=True):
+        assert here.text == there.text
+        for a, b in zip(here.tokens, there.tokens, strict=True):
+            # The last bits of a product differ between devices, and may move a peak by one frame of 20 ms.
+            assert abs(a.start_ms - b.start_ms) <= 20
+
+
+def test_speech_is_found_where_the_cpu_finds_it() -> None:
+    import torch
+
+    from daemon.engine.fsmn_vad import FsmnVadModel
+    from daemon.engine.loading import load
+
+    found: list[list[Region]] = []
+    for device in ("cpu", "cuda:0"):
+        detector = FsmnVadModel(load(models.BUNDLED / "vad-mini", torch.device(device), 1)).open()
+        pcm = np.tile(sample(), 6)
+        regions = [*detector.accept(pcm[:500_000], final=False), *detector.accept(pcm[500_000:], final=True)]
+        found.append(regions)
+    assert len(found[0]) > 10
+    assert found[0] == found[1]
+
+
+def test_a_full_device_is_told_as_such_and_a_smaller_batch_still_works() -> None:
+    import torch
+
+    from daemon.engine.loading import load
+    from daemon.engine.recogniser import ParaformerRecogniser
+
+    recogniser = ParaformerRecogniser(load(models.BUNDLED / "paraformer-mini", torch.device("cuda:0"), 1))
+    minute = np.resize(sample(), 60 * 16_000)
+    many = [SpeechSegment(i, 0, 0, 60_000, minute, 0.0) for i in range(40)]
+    recogniser(many[:1])
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(0) + 1e9) / total)
+    with pytest.raises(OutOfDeviceMemoryError):
+        recogniser(many)
+    assert next(iter(recogniser(many[:1]))).text
