@@ -20,6 +20,8 @@ def command(
     device: Annotated[str | None, typer.Option(help="cpu, cuda:0, or auto.")] = None,
 ) -> None:
     """Watch folders and write a transcript beside every recording, until stopped."""
+    import faulthandler
+
     from daemon import logs
     from daemon.cli.settings import in_force
     from daemon.service.daemon import Daemon
@@ -43,4 +45,6 @@ def command(
     service = loaded.settings.service
     as_json = {"auto": None, "json": True, "text": False}[service.log_format]
     logs.setup(json_lines=as_json, level=service.log_level)
+    # The watchdog ends a daemon that hangs with SIGABRT: where it hung stands in the journal then.
+    faulthandler.enable()
     Daemon(loaded, read).run()

@@ -1,0 +1,153 @@
+"""From PCM to token numbers and fires on CUDA, in three steps that never make the device wait for the host.
+
+`begin` launches features, encoder and predictor; `decode` needs to know how many tokens there are, which by then has
+travelled to the host behind the next batch's `begin`; `collect` reads the result, which travels once. The
+timestamp branch, whose recurrent network has thousands of tiny dependent steps, runs on a stream of its own beside the next encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from daemon.engine.paraformer.cif import Predictor, Timestamps, integrate
+from daemon.engine.paraformer.features import Frontend
+from daemon.engine.paraformer.forward import SILENT_IDS, Spoken
+from daemon.engine.paraformer.packed import HALF, PackedDecoder, PackedEncoder, Rows, rows_of
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch after its first step."""
+
+    rows: list[int]
+    frames: Rows
+    hidden: Tensor  #: (rows, D) float16, packed
+    padded: Tensor  #: (batch, longest, D) float16
+    total: Tensor  #: running sum of α, (batch, longest) float64
+    counts: Tensor  #: (batch,) int64, pinned on the host once `counted`
+    counted: torch.cuda.Event
+    times: Tensor | None  #: α of the timestamp branch, once `timed`
+    timed: torch.cuda.Event | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A batch whose result is on its way."""
+
+    rows: list[int]
+    counts: list[int]
+    ids: Tensor  #: (tokens,) int32, pinned
+    fires: Tensor | None  #: (batch, most + 1) int32, pinned
+    done: torch.cuda.Event
+
+
+class PackedForward:
+    """Segments packed without padding. Owned by the worker's thread."""
+
+    def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
+        """`module`: FunASR's Paraformer or BiCifParaformer on `device`, in evaluation mode."""
+        self._device = device
+        cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
+        self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
+        self._encoder = PackedEncoder(module.encoder)
+        self._predictor = Predictor(module.predictor, HALF)
+        self._decoder = PackedDecoder(module.decoder)
+        has_times = hasattr(module.predictor, "get_upsample_timestamp")
+        self._times = Timestamps(module.predictor, HALF) if has_times else None
+        self._beside = torch.cuda.Stream(device)
+
+    def begin(self, pcms: Sequence[NDArray[np.int16]]) -> Encoded:
+        """Launch features, encoder, predictor and timestamp branch."""
+        features = self._frontend(pcms)
+        frames = rows_of(features.rows, self._device)
+        hidden = self._encoder(features.packed, frames)
+        lengths = frames.ends.diff().long()
+        longest = frames.longest
+        keep = torch.arange(longest, device=self._device)[None] < lengths[:, None]
+        place = torch.arange(hidden.shape[0], device=self._device) - frames.first
+        owner = torch.repeat_interleave(lengths, output_size=hidden.shape[0])
+        padded = hidden.new_zeros(len(pcms) * longest, hidden.shape[1])
+        padded.index_copy_(0, owner * longest + place, hidden)
+        padded = padded.unflatten(0, (len(pcms), longest))
+        alpha, convolved = self._predictor.weights(padded, keep)
+        total = alpha.double().cumsum(dim=1)
+        counts = _to_host(total[:, -1].floor().long())
+        times, timed = self._begin_times(padded, convolved, keep)
+        return Encoded(features.rows, frames, hidden, padded, total[:, :-1], *counts, times, timed)
+
+    def decode(self, batch: Encoded) -> Decoded:
+        """Launch the decoder; waits only until the batch's token counts are known."""
+        batch.counted.synchronize()
+        counts = batch.counts.tolist()
+        most = max(1, *counts)
+        tokens = rows_of(counts, self._device)
+        embeds = integrate(batch.padded.float(), batch.total, most)
+        place = torch.arange(tokens.first.numel(), device=self._device) - tokens.first
+        owner = torch.repeat_interleave(tokens.ends.diff().long(), output_size=sum(counts))
+        ids = self._decoder(embeds.flatten(0, 1)[owner * most + place], batch.hidden, tokens, batch.frames)
+        fires = self._fires(batch, ids, owner, most)
+        host_ids, done = _to_host(ids.int())
+        host_fires = None
+        if fires is not None:
+            host_fires, done = _to_host(fires.int())
+        return Decoded(batch.rows, counts, host_ids, host_fires, done)
+
+    def collect(self, batch: Decoded) -> list[Spoken]:
+        """The result, once it is there."""
+        batch.done.synchronize()
+        ids = batch.ids.numpy()
+        fires = None if batch.fires is None else batch.fires.numpy()
+        times = 1 if self._times is None else self._times.times
+        spoken, at = [], 0
+        for b, (rows, count) in enumerate(zip(batch.rows, batch.counts, strict=True)):
+            own = ids[at : at + count]
+            at += count
+            said = own[own >= SILENT_IDS].tolist()
+            starts = None if fires is None else fires[b, : len(said) + 1].tolist()
+            spoken.append(Spoken(said, starts, rows * times))
+        return spoken
+
+    def __call__(self, pcms: Sequence[NDArray[np.int16]]) -> list[Spoken]:
+        """All three steps, waiting for each."""
+        return self.collect(self.decode(self.begin(pcms)))
+
+    def _begin_times(
+        self, padded: Tensor, convolved: Tensor, keep: Tensor
+    ) -> tuple[Tensor | None, torch.cuda.Event | None]:
+        if self._times is None:
+            return None, None
+        self._beside.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._beside):
+            alpha = self._times.weights(padded, convolved, keep)
+            for used in (padded, convolved, keep):
+                # The allocator must not hand their memory to the main stream while this one reads it.
+                used.record_stream(self._beside)
+            timed = torch.cuda.Event()
+            timed.record(self._beside)
+        return alpha, timed
+
+    def _fires(self, batch: Encoded, ids: Tensor, owner: Tensor, most: int) -> Tensor | None:
+        if batch.times is None or batch.timed is None:
+            return None
+        torch.cuda.current_stream(self._device).wait_event(batch.timed)
+        batch.times.record_stream(torch.cuda.current_stream(self._device))
+        said = torch.zeros(len(batch.rows), dtype=torch.int64, device=self._device)
+        said.index_add_(0, owner, (ids >= SILENT_IDS).long())
+        counts = batch.counts.to(self._device, non_blocking=True)
+        return Timestamps.fires(batch.times, counts, said, most)
+
+
+def _to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+    """Start copying to pinned memory; the values may be read once the event has happened."""
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return host, event
