@@ -2,7 +2,7 @@
 
 There is no alembic.ini and no connection of its own: an upgrade is always preceded by a backup and happens in
 one transaction, both of which the ledger sees to. Foreign keys are off meanwhile, because batch mode replaces
-tables. For a new revision: copy the newest file under `versions/`, change `daemon/ledger/schema.py` alike and
+tables; for the same reason a revision that replaces `segments` makes its two triggers again. For a new revision: copy the newest file under `versions/`, change `daemon/ledger/schema.py` alike and
 raise its `HEAD`; `tests/integration/test_ledger_upgrade.py` says whether both give the same database.
 """
 

@@ -151,6 +151,8 @@ def _run(path: Path, config: Config) -> None:
     engine = connect(path, foreign_keys=False)
     try:
         with translated(path, "upgrade database"), engine.begin() as connection:
+            # Batch mode puts a new table in the place of the old one; for a moment the view names none.
+            connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             broken = connection.execute(sa.text("PRAGMA foreign_key_check")).fetchall()

@@ -1,0 +1,194 @@
+"""Admission: what becomes a job, what is known already, what is given up because the file changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import JobState, SkippedFile
+from tests.integration.ledger_material import FOLDER, admission, claim_all, finish_of, transcribed
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "jobs.db")
+    yield opened
+    opened.close()
+
+
+def state(ledger: Ledger, job: int) -> JobState:
+    found = ledger.job(job)
+    assert found is not None
+    return found.summary.state
+
+
+def test_a_new_recording_becomes_a_queued_job(ledger: Ledger) -> None:
+    (made,) = ledger.admit([admission()], 50.0)
+    assert made.created
+    found = ledger.job(made.job_id)
+    assert found is not None
+    assert (found.summary.state, found.summary.recording, found.summary.admitted_at) == (
+        JobState.QUEUED, FOLDER / "a.wav", 50.0,
+    )  # fmt: skip
+    assert (found.sha256, found.size, found.summary.attempts) == ("sha-one", 1_000, 0)
+
+
+def test_nothing_is_admitted_for_nothing(ledger: Ledger) -> None:
+    assert ledger.admit([], 1.0) == []
+
+
+@pytest.mark.parametrize("how_far", ["queued", "running", "done", "failed"])
+def test_the_same_again_keeps_its_job(ledger: Ledger, how_far: str) -> None:
+    (made,) = ledger.admit([admission()], 1.0)
+    claims = claim_all(ledger) if how_far != "queued" else []
+    if how_far == "done":
+        ledger.finish([finish_of(claims[0], "一")], 101.0)
+    elif how_far == "failed":
+        ledger.fail(claims[0].job_id, claims[0].generation, 101.0, code="no_audio", reason="r", remedy="")
+    (again,) = ledger.admit([admission(mtime_ns=99, inode=8)], 200.0)
+    assert (again.job_id, again.created) == (made.job_id, False)
+    assert state(ledger, made.job_id) == how_far
+    assert ledger.known(FOLDER) == {FOLDER / "a.wav": (1_000, 99, 8)}
+
+
+def test_a_touched_recording_is_claimed_as_it_is_now(ledger: Ledger) -> None:
+    ledger.admit([admission(mtime_ns=10)], 1.0)
+    ledger.admit([admission(mtime_ns=99)], 2.0)
+    (claim,) = claim_all(ledger)
+    assert claim.mtime_ns == 99
+
+
+def test_new_content_is_a_new_job_and_cancels_what_waits(ledger: Ledger) -> None:
+    (first,) = ledger.admit([admission(content="one")], 1.0)
+    (second,) = ledger.admit([admission(content="two")], 2.0)
+    assert second.created
+    assert state(ledger, first.job_id) is JobState.CANCELLED
+    detail = ledger.job(first.job_id)
+    assert detail is not None
+    assert "content changed" in (detail.summary.reason or "")
+    assert [c.job_id for c in claim_all(ledger)] == [second.job_id]
+
+
+def test_new_content_leaves_what_runs_and_what_is_done(ledger: Ledger) -> None:
+    done = transcribed(ledger, "一", name="a.wav")
+    ledger.admit([admission("a.wav", "two")], 200.0)
+    (running,) = claim_all(ledger, 201.0)
+    (third,) = ledger.admit([admission("a.wav", "three")], 202.0)
+    assert (state(ledger, done), state(ledger, running.job_id)) == (JobState.DONE, JobState.RUNNING)
+    assert ledger.finish([finish_of(running, "二")], 203.0) == []
+    assert [c.job_id for c in claim_all(ledger, 204.0)] == [third.job_id]
+
+
+def test_content_that_comes_back_is_done_again_by_reference(ledger: Ledger) -> None:
+    """The transcript beside it is that of the content between: it has to be written anew."""
+    first = transcribed(ledger, "一", name="a.wav")
+    ledger.admit([admission("a.wav", "two")], 200.0)
+    (back,) = ledger.admit([admission("a.wav", "a.wav")], 201.0)
+    assert back.created
+    (claim,) = claim_all(ledger, 202.0)
+    assert (claim.job_id, claim.reference) == (back.job_id, first)
+
+
+def test_content_that_changes_and_comes_back_before_its_turn_is_transcribed(ledger: Ledger) -> None:
+    for content in ("one", "two", "one"):
+        (made,) = ledger.admit([admission(content=content)], 1.0)
+    assert [c.job_id for c in claim_all(ledger)] == [made.job_id]
+    assert ledger.counts()[JobState.CANCELLED] == 2
+
+
+def test_one_batch_may_hold_a_path_twice(ledger: Ledger) -> None:
+    batch = [
+        admission(content="one"),
+        admission(content="one"),
+        admission(content="two"),
+        admission("b.wav", "one"),
+    ]
+    made = ledger.admit(batch, 1.0)
+    assert [m.created for m in made] == [True, False, True, True]
+    assert made[0].job_id == made[1].job_id
+    assert state(ledger, made[0].job_id) is JobState.CANCELLED
+    assert set(ledger.known(FOLDER)) == {FOLDER / "a.wav", FOLDER / "b.wav"}
+    assert [c.job_id for c in claim_all(ledger)] == [made[2].job_id, made[3].job_id]
+
+
+def test_another_profile_or_recipe_is_another_job(ledger: Ledger) -> None:
+    made = ledger.admit([admission(), admission(profile="court"), admission(recipe="large|vad")], 1.0)
+    assert len({m.job_id for m in made}) == 3
+    assert len(claim_all(ledger)) == 3
+
+
+def test_known_speaks_of_one_folder_only(ledger: Ledger) -> None:
+    other = Path("/srv/drop-other")
+    ledger.admit(
+        [
+            admission("deep/er/a.wav"),
+            admission(path=other / "b.wav", folder=other, sha256="sha-b"),
+        ],
+        1.0,
+    )
+    assert set(ledger.known(FOLDER)) == {FOLDER / "deep/er/a.wav"}
+    assert set(ledger.known(other)) == {other / "b.wav"}
+    assert set(ledger.known(Path("/"))) == {FOLDER / "deep/er/a.wav", other / "b.wav"}
+
+
+def test_a_removed_recording_is_cancelled_and_taken_when_it_is_back(ledger: Ledger) -> None:
+    (first,) = ledger.admit([admission()], 1.0)
+    assert ledger.cancel_gone(FOLDER / "a.wav", 2.0, "removed") == [first.job_id]
+    assert ledger.cancel_gone(FOLDER / "a.wav", 2.0, "removed") == []
+    assert ledger.known(FOLDER) == {}
+    (back,) = ledger.admit([admission()], 3.0)
+    assert back.created
+    assert [c.job_id for c in claim_all(ledger)] == [back.job_id]
+
+
+def test_a_recording_that_was_gone_at_its_turn_is_taken_when_it_is_back(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    (claim,) = claim_all(ledger)
+    ledger.cancel(claim.job_id, 101.0, "gone", generation=claim.generation)
+    assert ledger.known(FOLDER) == {}
+    assert ledger.admit([admission()], 102.0)[0].created
+
+
+def test_a_recording_whose_job_a_person_cancelled_is_left_alone(ledger: Ledger) -> None:
+    (made,) = ledger.admit([admission()], 1.0)
+    ledger.cancel(made.job_id, 2.0, "not wanted")
+    assert set(ledger.known(FOLDER)) == {FOLDER / "a.wav"}
+    assert not ledger.admit([admission()], 3.0)[0].created
+    assert claim_all(ledger) == []
+
+
+def test_removing_a_finished_recording_changes_nothing(ledger: Ledger) -> None:
+    done = transcribed(ledger, "一")
+    assert ledger.cancel_gone(FOLDER / "a.wav", 200.0, "removed") == []
+    assert state(ledger, done) is JobState.DONE
+
+
+def test_names_that_are_not_utf8_come_back_whole(ledger: Ledger, tmp_path: Path) -> None:
+    odd = [
+        FOLDER / os.fsdecode(name)
+        for name in (b"\xff.wav", b"\xfe.wav", "会议\n.wav".encode(), b'q"%s;--.wav')
+    ]
+    made = ledger.admit([admission(path=p, sha256=f"sha-{i}") for i, p in enumerate(odd)], 1.0)
+    assert len({m.job_id for m in made}) == len(odd)
+    assert set(ledger.known(FOLDER)) == set(odd)
+    assert [c.path for c in claim_all(ledger)] == odd
+    assert {j.recording for j in ledger.jobs()} == set(odd)
+
+
+def test_skips_are_kept_once_with_first_and_last_sight(ledger: Ledger) -> None:
+    odd = FOLDER / os.fsdecode(b"\xff.txt")
+    ledger.skip(odd, FOLDER, "extension", f"{odd} is no recording", 1.0)
+    ledger.skips(
+        [SkippedFile(odd, FOLDER, "extension", "still none"), SkippedFile(odd, FOLDER, "empty", "0 bytes")],
+        9.0,
+    )
+    ledger.skips([], 10.0)
+    found = {s.code: s for s in ledger.recent_skips()}
+    assert set(found) == {"extension", "empty"}
+    assert (found["extension"].first_seen, found["extension"].last_seen) == (1.0, 9.0)
+    assert (found["extension"].path, found["extension"].reason) == (odd, "still none")
+    assert len(ledger.recent_skips(limit=1)) == 1

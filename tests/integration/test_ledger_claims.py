@@ -1,0 +1,291 @@
+"""Claims: who may work on what, for how long, and what becomes of those who do not come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.errors import StaleLeaseError
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Claim, JobDetail, JobState, OutputIntent
+from tests.integration.ledger_material import LEASE_S, admission, claim_all, finish_of, transcribed
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "jobs.db")
+    yield opened
+    opened.close()
+
+
+def detail(ledger: Ledger, job: int) -> JobDetail:
+    found = ledger.job(job)
+    assert found is not None
+    return found
+
+
+def release(ledger: Ledger, claim: Claim, now: float = 101.0, **changes: object) -> JobState:
+    options = {"not_before": now, "refund": False, "isolate": False, "code": "storage", "reason": "disk full"}
+    return ledger.release(claim.job_id, claim.generation, now, **options | changes)  # type: ignore[arg-type]
+
+
+def test_the_oldest_are_claimed_first_and_once(ledger: Ledger) -> None:
+    made = ledger.admit([admission(f"{i}.wav", str(i)) for i in range(5)], 10.0)
+    first = claim_all(ledger, 100.0, limit=3)
+    rest = claim_all(ledger, 100.0)
+    assert [c.job_id for c in first + rest] == [m.job_id for m in made]
+    assert claim_all(ledger, 100.0) == []
+    assert {(c.generation, c.attempt, c.waited_s) for c in first} == {(1, 1, 90.0)}
+
+
+def test_a_claim_counts_its_try_at_once(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    (claim,) = claim_all(ledger)
+    found = detail(ledger, claim.job_id)
+    assert (found.summary.state, found.summary.attempts, found.claimed_by) == (JobState.RUNNING, 1, "worker")
+    assert [(a.number, a.outcome) for a in found.attempts] == [(1, None)]
+
+
+def test_a_job_given_back_waits_its_time(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    (claim,) = claim_all(ledger)
+    assert release(ledger, claim, not_before=130.0) is JobState.QUEUED
+    assert claim_all(ledger, 129.0) == []
+    (again,) = claim_all(ledger, 131.0)
+    assert (again.generation, again.attempt, again.waited_s) == (2, 2, 1.0)
+    first, second = detail(ledger, claim.job_id).attempts
+    assert (first.outcome, first.code, first.reason, second.outcome) == (
+        "released",
+        "storage",
+        "disk full",
+        None,
+    )
+
+
+def test_a_refunded_try_is_not_counted(ledger: Ledger) -> None:
+    ledger.admit([admission(max_attempts=1)], 1.0)
+    for generation in (1, 2, 3):
+        (claim,) = claim_all(ledger)
+        assert (claim.generation, claim.attempt) == (generation, 1)
+        assert release(ledger, claim, refund=True, not_before=0.0) is JobState.QUEUED
+    assert [a.number for a in detail(ledger, claim.job_id).attempts] == [1, 1, 1]
+
+
+def test_no_job_circles_for_ever(ledger: Ledger) -> None:
+    """A caller that gives back the last try without refund has failed the job."""
+    ledger.admit([admission(max_attempts=2)], 1.0)
+    (claim,) = claim_all(ledger)
+    assert release(ledger, claim) is JobState.QUEUED
+    (claim,) = claim_all(ledger, 102.0)
+    assert release(ledger, claim, 103.0) is JobState.FAILED
+    found = detail(ledger, claim.job_id).summary
+    assert (found.state, found.reason, found.finished_at) == (JobState.FAILED, "disk full", 103.0)
+
+
+def test_an_expired_lease_is_taken_over_and_the_late_result_refused(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    (frozen,) = claim_all(ledger, 100.0)
+    assert claim_all(ledger, 100.0 + LEASE_S) == []
+    (taken,) = claim_all(ledger, 100.1 + LEASE_S)
+    assert (taken.job_id, taken.generation, taken.attempt) == (frozen.job_id, 2, 2)
+    assert ledger.heartbeat([(frozen.job_id, frozen.generation)], 170.0, LEASE_S) == {frozen.job_id}
+    assert ledger.finish([finish_of(frozen, "迟到")], 171.0) == [frozen.job_id]
+    assert ledger.finish([finish_of(taken, "准时")], 172.0) == []
+    result = ledger.stored_result(taken.job_id)
+    assert result is not None
+    assert [s.text for s in result.segments] == ["准时"]
+    assert [a.outcome for a in detail(ledger, taken.job_id).attempts] == ["lost", "done"]
+
+
+def test_a_heartbeat_keeps_a_lease(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "a"), admission("b.wav", "b")], 1.0)
+    a, b = claim_all(ledger, 100.0)
+    assert ledger.heartbeat([(a.job_id, a.generation)], 150.0, LEASE_S) == set()
+    assert [c.job_id for c in claim_all(ledger, 161.0)] == [b.job_id]
+    assert ledger.heartbeat([], 150.0, LEASE_S) == set()
+
+
+def test_a_worker_late_but_not_replaced_may_go_on(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    (claim,) = claim_all(ledger, 100.0)
+    assert ledger.heartbeat([(claim.job_id, claim.generation)], 900.0, LEASE_S) == set()
+    assert claim_all(ledger, 901.0) == []
+    assert ledger.finish([finish_of(claim, "一")], 902.0) == []
+
+
+def test_a_job_that_loses_every_worker_fails(ledger: Ledger) -> None:
+    (made,) = ledger.admit([admission(max_attempts=2)], 1.0)
+    assert len(claim_all(ledger, 100.0)) == 1
+    assert len(claim_all(ledger, 200.0)) == 1
+    assert claim_all(ledger, 300.0) == []
+    found = detail(ledger, made.job_id)
+    assert found.summary.state is JobState.FAILED
+    assert "2 times" in (found.summary.reason or "")
+    assert found.summary.remedy
+    assert [a.outcome for a in found.attempts] == ["lost", "lost"]
+
+
+def test_recovery_puts_back_what_was_interrupted(ledger: Ledger) -> None:
+    ledger.admit(
+        [admission("a.wav", "a"), admission("b.wav", "b", max_attempts=1), admission("c.wav", "c")], 1.0
+    )
+    a, b = claim_all(ledger, 100.0, limit=2)
+    assert ledger.recover(200.0) == 2
+    assert detail(ledger, a.job_id).summary.state is JobState.QUEUED
+    assert detail(ledger, b.job_id).summary.state is JobState.FAILED
+    assert [x.outcome for x in detail(ledger, a.job_id).attempts] == ["interrupted"]
+    assert [x.outcome for x in detail(ledger, b.job_id).attempts] == ["interrupted"]
+    assert ledger.recover(201.0) == 0
+    assert ledger.finish([finish_of(a, "一")], 202.0) == [a.job_id]
+    assert [c.attempt for c in claim_all(ledger, 203.0)] == [2, 1]
+
+
+CALLS: dict[str, Callable[[Ledger, int, int], object]] = {
+    "release": lambda ledger, job, gen: ledger.release(
+        job, gen, 300.0, not_before=0.0, refund=True, isolate=False, code="c", reason="r"
+    ),
+    "fail": lambda ledger, job, gen: ledger.fail(job, gen, 300.0, code="c", reason="r", remedy=""),
+    "cancel": lambda ledger, job, gen: ledger.cancel(job, 300.0, "r", generation=gen),
+    "intend": lambda ledger, job, gen: ledger.intend(job, gen, [OutputIntent("txt", Path("/o"), "h")], 300.0),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_older_generation_is_refused(ledger: Ledger, call: str) -> None:
+    ledger.admit([admission()], 1.0)
+    (old,) = claim_all(ledger, 100.0)
+    (new,) = claim_all(ledger, 200.0)
+    before = detail(ledger, new.job_id)
+    with pytest.raises(StaleLeaseError):
+        CALLS[call](ledger, old.job_id, old.generation)
+    assert detail(ledger, new.job_id) == before
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("end", ["done", "failed", "cancelled", "queued", "absent"])
+def test_what_is_not_running_is_refused(ledger: Ledger, call: str, end: str) -> None:
+    ledger.admit([admission()], 1.0)
+    (claim,) = claim_all(ledger)
+    job = claim.job_id
+    match end:
+        case "done":
+            ledger.finish([finish_of(claim, "一")], 101.0)
+        case "failed":
+            ledger.fail(job, claim.generation, 101.0, code="c", reason="r", remedy="m")
+        case "cancelled":
+            ledger.cancel(job, 101.0, "r")
+        case "queued":
+            release(ledger, claim)
+        case _:
+            job = 4711
+    before = ledger.job(job)
+    with pytest.raises(StaleLeaseError):
+        CALLS[call](ledger, job, claim.generation)
+    assert ledger.job(job) == before
+
+
+def test_finish_refuses_only_the_stale(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "a"), admission("b.wav", "b")], 1.0)
+    a, b = claim_all(ledger)
+    ledger.cancel(a.job_id, 101.0, "not wanted")
+    assert ledger.finish([finish_of(a, "一"), finish_of(b, "二"), finish_of(b, "二")], 102.0) == [
+        a.job_id,
+        b.job_id,
+    ]
+    assert detail(ledger, a.job_id).summary.state is JobState.CANCELLED
+    assert detail(ledger, b.job_id).summary.state is JobState.DONE
+    assert ledger.finish([], 103.0) == []
+
+
+def test_a_person_may_cancel_what_waits_and_what_runs_but_not_what_is_over(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "a"), admission("b.wav", "b")], 1.0)
+    (running,) = claim_all(ledger, limit=1)
+    waiting = running.job_id + 1
+    ledger.cancel(running.job_id, 101.0, "not wanted")
+    ledger.cancel(waiting, 101.0, "not wanted")
+    assert ledger.heartbeat([(running.job_id, running.generation)], 102.0, LEASE_S) == {running.job_id}
+    with pytest.raises(StaleLeaseError, match="cancelled already"):
+        ledger.cancel(waiting, 103.0, "again")
+
+
+def test_the_same_content_waits_for_the_first_and_is_done_by_reference(ledger: Ledger) -> None:
+    made = ledger.admit([admission(n, "same") for n in ("a.wav", "b.wav", "c.wav")], 1.0)
+    (first,) = claim_all(ledger)
+    assert first.job_id == made[0].job_id
+    assert first.reference is None
+    assert claim_all(ledger) == []
+    ledger.finish([finish_of(first, "预算")], 101.0)
+    (second,) = claim_all(ledger, 102.0, limit=1)
+    assert second.reference == first.job_id
+    ledger.finish([finish_of(second, "预算", reference=first.job_id)], 103.0)
+    (third,) = claim_all(ledger, 104.0)
+    assert third.reference == first.job_id, "a job done by reference must not become one itself"
+
+
+def test_twins_in_one_batch_are_not_claimed_together(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "same"), admission("b.wav", "same"), admission("c.wav", "other")], 1.0)
+    assert [c.path.name for c in claim_all(ledger)] == ["a.wav", "c.wav"]
+
+
+def test_when_the_first_of_the_same_content_fails_the_next_is_tried(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "same"), admission("b.wav", "same")], 1.0)
+    (first,) = claim_all(ledger)
+    ledger.fail(first.job_id, first.generation, 101.0, code="c", reason="r", remedy="")
+    (second,) = claim_all(ledger, 102.0)
+    assert second.reference is None
+
+
+def test_a_twin_is_held_back_while_the_first_waits_for_another_try(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "same"), admission("b.wav", "same")], 1.0)
+    (first,) = claim_all(ledger)
+    release(ledger, first, not_before=500.0)
+    assert claim_all(ledger, 200.0) == []
+
+
+@pytest.mark.parametrize("changes", [{"profile": "court"}, {"recipe": "large|vad"}])
+def test_other_options_are_not_twins(ledger: Ledger, changes: dict[str, str]) -> None:
+    ledger.admit([admission("a.wav", "same"), admission("b.wav", "same", **changes)], 1.0)
+    assert [c.reference for c in claim_all(ledger)] == [None, None]
+
+
+def test_results_are_not_shared_where_that_is_not_wanted(ledger: Ledger) -> None:
+    alone = [admission(n, "same", share_result=False) for n in ("a.wav", "b.wav")]
+    ledger.admit(alone, 1.0)
+    a, b = claim_all(ledger)
+    ledger.finish([finish_of(a, "一"), finish_of(b, "一")], 101.0)
+    ledger.admit([admission("c.wav", "same", share_result=False), admission("d.wav", "same")], 102.0)
+    assert [c.reference for c in claim_all(ledger, 103.0)] == [None, None]
+
+
+def test_an_isolated_job_is_given_alone_and_only_when_asked_for(ledger: Ledger) -> None:
+    ledger.admit([admission(f"{i}.wav", str(i)) for i in range(4)], 1.0)
+    for claim in claim_all(ledger, limit=2):
+        release(ledger, claim, refund=True, isolate=True, not_before=0.0)
+    ordinary = claim_all(ledger)
+    assert [(c.path.name, c.isolate) for c in ordinary] == [("2.wav", False), ("3.wav", False)]
+    (alone,) = claim_all(ledger, isolated=True)
+    assert (alone.path.name, alone.isolate) == ("0.wav", True)
+    (other,) = claim_all(ledger, isolated=True)
+    assert other.path.name == "1.wav"
+
+
+def test_without_isolated_jobs_the_others_are_given(ledger: Ledger) -> None:
+    ledger.admit([admission(f"{i}.wav", str(i)) for i in range(3)], 1.0)
+    assert len(claim_all(ledger, isolated=True)) == 3
+
+
+def test_a_clock_set_back_makes_no_negative_wait(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1_000.0)
+    (claim,) = claim_all(ledger, 10.0)
+    assert claim.waited_s == 0.0
+
+
+def test_job_numbers_are_never_used_again(ledger: Ledger) -> None:
+    old = transcribed(ledger, "一")
+    with ledger._db.write("remove") as connection:
+        connection.exec_driver_sql("DELETE FROM recordings")
+    assert ledger.job(old) is None
+    assert ledger.search("一") == []
+    assert ledger.admit([admission()], 300.0)[0].job_id > old

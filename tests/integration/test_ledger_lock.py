@@ -1,0 +1,62 @@
+"""One daemon a database, for as long as it lives and no longer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon.errors import AlreadyRunningError, StorageError
+from daemon.ledger.ledger import lock_database
+
+HOLD = (
+    "import sys; from pathlib import Path; from daemon.ledger.ledger import lock_database\n"
+    "held = lock_database(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+)
+
+
+def test_a_second_daemon_is_told_of_the_first(tmp_path: Path) -> None:
+    database = tmp_path / "jobs.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(AlreadyRunningError, match=f"process {child.pid} ") as caught:
+            lock_database(database)
+        assert caught.value.remedy
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    lock_database(database).close()
+
+
+def test_closing_lets_go(tmp_path: Path) -> None:
+    held = lock_database(tmp_path / "jobs.db")
+    assert int(held.path.read_text()) == os.getpid()
+    held.close()
+    held.close()
+    lock_database(tmp_path / "jobs.db").close()
+
+
+def test_another_name_of_the_database_meets_the_same_lock(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "jobs.db")
+    held = lock_database(tmp_path / "jobs.db")
+    with pytest.raises(AlreadyRunningError):
+        lock_database(tmp_path / "link.db")
+    held.close()
+
+
+def test_other_databases_are_free(tmp_path: Path) -> None:
+    held = lock_database(tmp_path / "jobs.db")
+    lock_database(tmp_path / "other.db").close()
+    held.close()
+
+
+def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as caught:
+        lock_database(tmp_path / "no" / "jobs.db")
+    assert caught.value.remedy

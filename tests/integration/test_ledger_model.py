@@ -1,0 +1,263 @@
+"""The ledger against a model of it: any order of calls leaves both in the same states."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from daemon.errors import StaleLeaseError
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Claim, JobState
+from daemon.ledger.transitions import FINAL, LEGAL
+from tests.integration.ledger_material import FOLDER, LEASE_S, admission, finish_of
+
+
+@dataclass
+class ModelJob:
+    """What a job should be, by the rules of the docstrings."""
+
+    path: str
+    content: str
+    max_attempts: int
+    state: JobState = JobState.QUEUED
+    attempts: int = 0
+    generation: int = 0
+    lease_until: float = 0.0
+    not_before: float = 0.0
+    isolate: bool = False
+    reference: int | None = None
+    #: Cancelled because the file was not there as admitted.
+    absent: bool = False
+    seen: list[JobState] = field(default_factory=list)
+
+    def become(self, state: JobState) -> None:
+        self.state = state
+        self.seen.append(state)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Few paths, contents and workers, so that they meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-model-"))
+        self.ledger = Ledger.open(self.folder / "jobs.db")
+        self.now = 1_000.0
+        self.jobs: dict[int, ModelJob] = {}
+        self.latest: dict[str, str] = {}
+        #: Every claim ever handed out, also those that are over.
+        self.claims: list[Claim] = []
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        shutil.rmtree(self.folder)
+
+    @initialize()
+    def begin(self) -> None:
+        assert self.ledger.counts() == dict.fromkeys(JobState, 0)
+
+    @rule(seconds=st.sampled_from([1.0, 30.0, LEASE_S + 1]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(path=st.sampled_from(["a", "b", "c"]), content=st.sampled_from(["x", "y"]), tries=st.integers(1, 3))
+    def admit(self, path: str, content: str, tries: int) -> None:
+        (made,) = self.ledger.admit([admission(path, content, max_attempts=tries)], self.now)
+        standing = [
+            n
+            for n, j in self.jobs.items()
+            if j.path == path
+            and j.content == content
+            and self.latest[path] == content
+            and not j.absent
+            and not self.was_superseded(n)
+        ]
+        assert made.created is not bool(standing)
+        if standing:
+            assert made.job_id == standing[-1]
+            return
+        assert made.job_id not in self.jobs
+        for job in self.jobs.values():
+            if job.path == path and self.latest[path] != content and job.state is JobState.QUEUED:
+                job.become(JobState.CANCELLED)
+                job.absent = True
+        self.latest[path] = content
+        self.jobs[made.job_id] = ModelJob(path, content, tries)
+
+    def was_superseded(self, number: int) -> bool:
+        """Whether other content stood at its path since this job was admitted."""
+        mine = self.jobs[number]
+        return any(
+            n > number and j.path == mine.path and j.content != mine.content for n, j in self.jobs.items()
+        )
+
+    def eligible(self, *, isolate: bool) -> list[int]:
+        out = []
+        for n, j in sorted(self.jobs.items()):
+            ready = j.state is JobState.QUEUED and j.not_before <= self.now
+            expired = j.state is JobState.RUNNING and j.lease_until < self.now
+            twin = any(
+                m < n and o.content == j.content and o.state in {JobState.QUEUED, JobState.RUNNING}
+                for m, o in self.jobs.items()
+            )
+            if j.isolate is isolate and (ready or expired) and not twin:
+                out.append(n)
+        return out
+
+    @rule(limit=st.integers(1, 3), isolated=st.booleans())
+    def claim(self, limit: int, *, isolated: bool) -> None:
+        got = self.ledger.claim("w", limit, self.now, LEASE_S, allow_isolated=isolated)
+        for job in self.jobs.values():
+            worn = job.attempts >= job.max_attempts
+            if job.state is JobState.RUNNING and job.lease_until < self.now and worn:
+                job.become(JobState.FAILED)
+        expected = self.eligible(isolate=True)[:1] if isolated else []
+        expected = expected or self.eligible(isolate=False)[:limit]
+        assert [c.job_id for c in got] == expected
+        for c in got:
+            job = self.jobs[c.job_id]
+            job.become(JobState.RUNNING)
+            job.attempts += 1
+            job.generation += 1
+            job.lease_until = self.now + LEASE_S
+            done = [
+                n
+                for n, o in self.jobs.items()
+                if o.content == job.content and o.state is JobState.DONE and o.reference is None
+            ]
+            assert (c.generation, c.attempt, c.reference) == (
+                job.generation, job.attempts, max(done, default=None),
+            )  # fmt: skip
+            self.claims.append(c)
+
+    def ours(self, claim: Claim) -> bool:
+        job = self.jobs[claim.job_id]
+        return job.state is JobState.RUNNING and job.generation == claim.generation
+
+    def attempt(self, claim: Claim, call: Any, state: JobState) -> None:
+        """`call` succeeds exactly when the claim still holds, and then brings the job to `state`."""
+        held = self.ours(claim)
+        try:
+            call()
+        except StaleLeaseError:
+            assert not held
+        else:
+            assert held
+            self.jobs[claim.job_id].become(state)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        held = self.ours(claim)
+        refused = self.ledger.finish([finish_of(claim, "一", reference=claim.reference)], self.now)
+        assert refused == ([] if held else [claim.job_id])
+        if held:
+            job = self.jobs[claim.job_id]
+            job.become(JobState.DONE)
+            job.reference = claim.reference
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        self.attempt(
+            claim,
+            lambda: self.ledger.fail(
+                claim.job_id, claim.generation, self.now, code="c", reason="r", remedy=""
+            ),
+            JobState.FAILED,
+        )
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), refund=st.booleans(), isolate=st.booleans(), wait=st.sampled_from([0.0, 40.0]))
+    def release(self, data: st.DataObject, wait: float, *, refund: bool, isolate: bool) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        job, held = self.jobs[claim.job_id], self.ours(claim)
+        spent = not refund and job.attempts >= job.max_attempts
+        self.attempt(
+            claim,
+            lambda: self.ledger.release(
+                claim.job_id, claim.generation, self.now,
+                not_before=self.now + wait, refund=refund, isolate=isolate, code="c", reason="r",
+            ),
+            JobState.FAILED if spent else JobState.QUEUED,
+        )  # fmt: skip
+        if held:
+            job.attempts -= refund
+            job.isolate = isolate
+            job.not_before = self.now + wait
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.jobs)))
+        over = self.jobs[number].state in FINAL
+        try:
+            self.ledger.cancel(number, self.now, "not wanted")
+        except StaleLeaseError:
+            assert over
+        else:
+            assert not over
+            self.jobs[number].become(JobState.CANCELLED)
+
+    @rule(path=st.sampled_from(["a", "b", "c"]))
+    def gone(self, path: str) -> None:
+        waiting = [n for n, j in self.jobs.items() if j.path == path and j.state is JobState.QUEUED]
+        assert self.ledger.cancel_gone(FOLDER / path, self.now, "removed") == waiting
+        for n in waiting:
+            self.jobs[n].become(JobState.CANCELLED)
+            self.jobs[n].absent = True
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def heartbeat(self, data: st.DataObject) -> None:
+        some = data.draw(st.lists(st.sampled_from(self.claims), unique_by=lambda c: c.job_id))
+        lost = self.ledger.heartbeat([(c.job_id, c.generation) for c in some], self.now, LEASE_S)
+        assert lost == {c.job_id for c in some if not self.ours(c)}
+        for c in some:
+            if self.ours(c):
+                self.jobs[c.job_id].lease_until = self.now + LEASE_S
+
+    @rule()
+    def restart(self) -> None:
+        self.ledger.close()
+        self.ledger = Ledger.open(self.folder / "jobs.db")
+        running = [j for j in self.jobs.values() if j.state is JobState.RUNNING]
+        assert self.ledger.recover(self.now) == len(running)
+        for job in running:
+            job.become(JobState.FAILED if job.attempts >= job.max_attempts else JobState.QUEUED)
+            job.not_before = self.now
+
+    @invariant()
+    def they_agree(self) -> None:
+        found = {j.id: j for j in self.ledger.jobs(limit=1_000)}
+        assert {n: (j.state, j.attempts) for n, j in found.items()} == {
+            n: (j.state, j.attempts) for n, j in self.jobs.items()
+        }
+
+    @invariant()
+    def every_change_was_legal(self) -> None:
+        for job in self.jobs.values():
+            path = [JobState.QUEUED, *job.seen]
+            assert all(b in LEGAL[a] for a, b in pairwise(path))
+
+    @invariant()
+    def what_is_over_has_an_end(self) -> None:
+        for job in self.ledger.jobs(limit=1_000):
+            assert (job.finished_at is not None) is (job.state in FINAL)
+            assert job.state not in {JobState.FAILED, JobState.CANCELLED} or job.reason
+
+
+LedgerMachine.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestLedgerAgainstItsModel = LedgerMachine.TestCase

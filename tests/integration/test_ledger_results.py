@@ -1,0 +1,333 @@
+"""Results, files and history: what is kept of a finished job, and how it is asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from daemon.errors import StaleLeaseError
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Claim, JobState, OutputIntent
+from daemon.transcript.types import STAGES
+from tests.integration.ledger_material import (
+    ENGINE,
+    FOLDER,
+    MEDIA,
+    TIMINGS,
+    admission,
+    claim_all,
+    finish_of,
+    segments,
+    transcribed,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(path)
+    yield opened
+    opened.close()
+
+
+def claimed(ledger: Ledger, name: str = "a.wav", content: str = "one", now: float = 100.0) -> Claim:
+    ledger.admit([admission(name, content)], now)
+    (claim,) = claim_all(ledger, now)
+    return claim
+
+
+def intent(name: str, content: str, form: str = "txt") -> OutputIntent:
+    return OutputIntent(form, FOLDER / name, f"hash of {content}")
+
+
+def test_a_result_comes_back_as_it_went_in(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    given = finish_of(claim, "你好", "", "Hello")
+    assert ledger.finish([given], 102.0) == []
+    got = ledger.stored_result(claim.job_id)
+    assert got is not None
+    assert (got.media, got.engine, got.timings, got.segments) == (MEDIA, ENGINE, TIMINGS, given.segments)
+
+
+def test_there_is_no_result_before_the_end(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    assert ledger.stored_result(claim.job_id) is None
+    assert ledger.stored_result(4711) is None
+
+
+def test_odd_characters_do_not_stop_a_result(ledger: Ledger) -> None:
+    """A tag of a recording, quoted in a warning, may hold anything."""
+    claim = claimed(ledger)
+    odd = replace(MEDIA, warnings=("tag \udcff",), truncated="cut \udcff")
+    assert ledger.finish([replace(finish_of(claim, "a\x00b\x02c"), media=odd)], 101.0) == []
+    got = ledger.stored_result(claim.job_id)
+    assert got is not None
+    assert got.segments[0].text == "a\x00b\x02c"
+    assert got.media.truncated == "cut \udcff"
+
+
+def test_a_reference_has_the_segments_of_its_origin_stored_once(ledger: Ledger, path: Path) -> None:
+    first = transcribed(ledger, "预算", name="a.wav")
+    ledger.admit([admission("b.wav", "a.wav")], 200.0)
+    (claim,) = claim_all(ledger, 201.0)
+    assert ledger.finish([finish_of(claim, "预算", reference=claim.reference)], 202.0) == []
+    got = ledger.stored_result(claim.job_id)
+    assert got is not None
+    assert [s.text for s in got.segments] == ["预算"]
+    found = ledger.job(claim.job_id)
+    assert found is not None
+    assert (found.summary.reference, found.summary.characters) == (first, 2)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM segments").fetchone() == (1,)
+
+
+def test_what_is_meant_is_ours_before_it_is_published(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    ledger.intend(
+        claim.job_id, claim.generation, [intent("a.txt", "one"), intent("a.srt", "two", "srt")], 101.0
+    )
+    (owned,) = ledger.owned([FOLDER / "a.txt", FOLDER / "stranger.txt"]).values()
+    assert [(o.sha256, o.published, o.recording, o.job_id) for o in owned] == [
+        ("hash of one", False, FOLDER / "a.wav", claim.job_id)
+    ]
+    ledger.finish([finish_of(claim, "一")], 102.0)
+    assert all(
+        o.published for files in ledger.owned([FOLDER / "a.txt", FOLDER / "a.srt"]).values() for o in files
+    )
+    assert ledger.owned([]) == {}
+
+
+def test_the_file_of_an_attempt_that_died_stays_ours(ledger: Ledger) -> None:
+    """Published, not finished; the next attempt means other bytes, and dies too before it writes them."""
+    claim = claimed(ledger)
+    ledger.intend(claim.job_id, claim.generation, [intent("a.txt", "first try")], 101.0)
+    for attempt, content in ((2, "second try"), (3, "third try")):
+        ledger.recover(110.0 * attempt)
+        (claim,) = claim_all(ledger, 110.0 * attempt)
+        assert {o.sha256 for o in ledger.outputs_of(FOLDER / "a.wav")} >= {"hash of first try"}
+        ledger.intend(claim.job_id, claim.generation, [intent("a.txt", content)], 110.0 * attempt)
+    newest = ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]
+    assert [o.sha256 for o in newest] == ["hash of third try", "hash of second try", "hash of first try"]
+    ledger.finish([finish_of(claim, "一")], 400.0)
+    (only,) = ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]
+    assert (only.sha256, only.published) == ("hash of third try", True)
+
+
+def test_meaning_the_same_twice_is_one_row(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    for _ in range(3):
+        ledger.intend(claim.job_id, claim.generation, [intent("a.txt", "one")], 101.0)
+    assert len(ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]) == 1
+
+
+def test_names_meant_by_an_earlier_attempt_are_not_said_to_be_published(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    ledger.intend(claim.job_id, claim.generation, [intent("a.txt", "one")], 101.0)
+    ledger.recover(110.0)
+    (claim,) = claim_all(ledger, 111.0)
+    ledger.intend(claim.job_id, claim.generation, [intent("a.wav.txt", "one")], 112.0)
+    ledger.finish([finish_of(claim, "一")], 113.0)
+    published = {o.path.name: o.published for o in ledger.outputs_of(FOLDER / "a.wav")}
+    assert published == {"a.wav.txt": True, "a.txt": False}
+
+
+def test_two_recordings_may_have_meant_one_name(ledger: Ledger) -> None:
+    a, b = claimed(ledger, "a.wav", "a"), claimed(ledger, "a.mp3", "b", 101.0)
+    ledger.intend_many(
+        [(a.job_id, a.generation, [intent("a.txt", "a")]), (b.job_id, b.generation, [intent("a.txt", "b")])],
+        102.0,
+    )
+    ledger.finish([finish_of(a, "一")], 103.0)
+    owners = {o.recording.name: o.published for o in ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]}
+    assert owners == {"a.wav": True, "a.mp3": False}
+    assert [o.sha256 for o in ledger.outputs_of(FOLDER / "a.mp3")] == ["hash of b"]
+
+
+def test_the_names_of_a_recording_outlive_its_content(ledger: Ledger) -> None:
+    first = claimed(ledger)
+    ledger.intend(first.job_id, first.generation, [intent("a.txt", "one")], 101.0)
+    ledger.finish([finish_of(first, "一")], 102.0)
+    second = claimed(ledger, content="two", now=200.0)
+    assert [(o.path.name, o.job_id) for o in ledger.outputs_of(FOLDER / "a.wav")] == [("a.txt", first.job_id)]
+    ledger.intend(second.job_id, second.generation, [intent("a.txt", "two")], 201.0)
+    ledger.finish([finish_of(second, "二")], 202.0)
+    assert [o.job_id for o in ledger.outputs_of(FOLDER / "a.wav")] == [second.job_id]
+    assert {o.sha256 for o in ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]} == {
+        "hash of one",
+        "hash of two",
+    }
+
+
+def test_a_batch_of_intents_names_the_jobs_that_are_not_ours(ledger: Ledger) -> None:
+    a, b = claimed(ledger, "a.wav", "a"), claimed(ledger, "b.wav", "b", 101.0)
+    ledger.cancel(a.job_id, 102.0, "not wanted")
+    meant = [(c.job_id, c.generation, [intent(f"{c.path.name}.txt", "x")]) for c in (a, b)]
+    assert ledger.intend_many(meant, 103.0) == [a.job_id]
+    assert set(ledger.owned([FOLDER / "a.wav.txt", FOLDER / "b.wav.txt"])) == {FOLDER / "b.wav.txt"}
+    assert ledger.intend_many([], 104.0) == []
+    with pytest.raises(StaleLeaseError):
+        ledger.intend(a.job_id, a.generation, [], 105.0)
+
+
+def test_jobs_are_listed_newest_first_by_state_folder_and_time(ledger: Ledger) -> None:
+    other = Path("/srv/other")
+    done = transcribed(ledger, "一", now=100.0)
+    ledger.admit([admission("b.wav", "b")], 200.0)
+    ledger.admit([admission(path=other / "c.wav", folder=other, sha256="c")], 300.0)
+    names = [j.recording.name for j in ledger.jobs()]
+    assert names == ["c.wav", "b.wav", "a.wav"]
+    assert [j.id for j in ledger.jobs(state=JobState.DONE)] == [done]
+    assert [j.recording.name for j in ledger.jobs(folder=other)] == ["c.wav"]
+    assert [j.recording.name for j in ledger.jobs(since=200.0)] == ["c.wav", "b.wav"]
+    assert [j.recording.name for j in ledger.jobs(since=200.0, state=JobState.QUEUED, folder=FOLDER)] == [
+        "b.wav"
+    ]
+    assert len(ledger.jobs(limit=2)) == 2
+    assert ledger.counts() == {
+        JobState.QUEUED: 2, JobState.RUNNING: 0, JobState.DONE: 1, JobState.FAILED: 0, JobState.CANCELLED: 0,
+    }  # fmt: skip
+
+
+def test_a_finished_job_says_how_long_it_took(ledger: Ledger) -> None:
+    job = transcribed(ledger, "你好", "吗", now=100.0)
+    found = ledger.job(job)
+    assert found is not None
+    s = found.summary
+    assert (s.audio_s, s.speech_s, s.characters, s.model, s.device) == (5.0, 4.0, 3, "mini", "cpu")
+    # Two seconds settling, one waiting, two at work; five seconds of audio.
+    assert (s.total_s, s.rtfx) == (5.0, 2.5)
+    assert [(a.started_at, a.ended_at, a.outcome) for a in found.attempts] == [(101.0, 103.0, "done")]
+
+
+def test_a_failed_job_says_why_and_what_to_do(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    odd = os.fsdecode(b"\xff.wav")
+    ledger.fail(
+        claim.job_id,
+        claim.generation,
+        101.0,
+        code="no_audio",
+        reason=f"{odd} holds no audio",
+        remedy="record again",
+    )
+    (summary,) = ledger.jobs(state=JobState.FAILED)
+    assert (summary.reason_code, summary.reason, summary.remedy, summary.rtfx) == (
+        "no_audio", "\\udcff.wav holds no audio", "record again", None,
+    )  # fmt: skip
+
+
+def test_a_done_job_no_longer_shows_the_trouble_before(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    ledger.release(
+        claim.job_id,
+        claim.generation,
+        101.0,
+        not_before=0.0,
+        refund=False,
+        isolate=False,
+        code="storage",
+        reason="full",
+    )
+    (claim,) = claim_all(ledger, 102.0)
+    ledger.finish([finish_of(claim, "一")], 103.0)
+    found = ledger.job(claim.job_id)
+    assert found is not None
+    assert found.summary.reason is None
+    assert found.attempts[0].reason == "full"
+
+
+def history(path: Path) -> dict[str, object]:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return dict(connection.execute("SELECT * FROM job_history").fetchone())
+
+
+def test_the_view_is_for_people(ledger: Ledger, path: Path) -> None:
+    ledger.admit([admission("会议.wav", settle_s=2.0)], 1_767_225_600.0)
+    (claim,) = claim_all(ledger, 1_767_225_601.0)
+    ledger.intend(
+        claim.job_id, claim.generation, [intent("会议.txt", "1"), intent("会议.srt", "2", "srt")], 0.0
+    )
+    ledger.finish([finish_of(claim, "预算", "你好")], 1_767_225_603.0)
+    row = history(path)
+    assert {
+        k: row[k] for k in ("id", "state", "recording", "folder", "profile", "admitted_utc", "finished_utc")
+    } == {
+        "id": claim.job_id,
+        "state": "done",
+        "recording": "/srv/drop/会议.wav",
+        "folder": "/srv/drop",
+        "profile": "default",
+        "admitted_utc": "2026-01-01 00:00:00",
+        "finished_utc": "2026-01-01 00:00:03",
+    }
+    assert [row[f"{stage}_s"] for stage in STAGES] == [0.25] * len(STAGES)
+    assert (row["audio_s"], row["total_s"], row["rtfx"], row["characters"]) == (5.0, 5.0, 2.5, 4)
+    assert (row["model"], row["device"], row["attempts"]) == ("mini", "cpu", 1)
+    assert row["outputs"] == "/srv/drop/会议.txt, /srv/drop/会议.srt"
+
+
+def test_the_view_shows_unfinished_jobs_too(ledger: Ledger, path: Path) -> None:
+    ledger.admit([admission()], 100.0)
+    row = history(path)
+    assert (row["state"], row["finished_utc"], row["rtfx"], row["total_s"]) == ("queued", None, None, None)
+
+
+def test_the_sqlite3_command_reads_the_view(ledger: Ledger, path: Path) -> None:
+    command = shutil.which("sqlite3")
+    if command is None:
+        pytest.skip("there is no sqlite3 command here")
+    transcribed(ledger, "预算")
+    # While the daemon has it open.
+    said = subprocess.run(
+        [command, path, "select id, state, characters from job_history"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == "1|done|2\n"
+
+
+def test_threads_share_one_ledger(ledger: Ledger) -> None:
+    """Admitting, claiming and finishing at the same time: every job is done once."""
+    ledger.admit([admission(f"{i}.wav", str(i)) for i in range(100)], 1.0)
+    done: list[int] = []
+
+    def work() -> None:
+        while claims := claim_all(ledger, limit=3):
+            assert ledger.finish([finish_of(c, "一") for c in claims], 101.0) == []
+            done.extend(c.job_id for c in claims)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    ledger.admit([admission(f"later-{i}.wav", f"later-{i}") for i in range(20)], 1.0)
+    for thread in threads:
+        thread.join()
+    while claims := claim_all(ledger):
+        ledger.finish([finish_of(c, "一") for c in claims], 101.0)
+        done.extend(c.job_id for c in claims)
+    assert sorted(done) == sorted(j.id for j in ledger.jobs(limit=1_000))
+    assert ledger.counts()[JobState.DONE] == 120
+
+
+def test_a_long_transcript_keeps_its_order(ledger: Ledger) -> None:
+    claim = claimed(ledger)
+    many = segments(*(f"第{i}句" for i in range(300)))
+    assert ledger.finish([replace(finish_of(claim), segments=many)], 101.0) == []
+    got = ledger.stored_result(claim.job_id)
+    assert got is not None
+    assert got.segments == many

@@ -1,0 +1,199 @@
+"""Opening a database: made, upgraded after a backup, refused."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from daemon.errors import LedgerError, StorageError, UsageError
+from daemon.ledger import upgrade
+from daemon.ledger.db import connect
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.schema import HEAD, metadata
+from daemon.transcript.types import STAGES
+from tests.integration.ledger_material import admission, transcribed
+
+
+def schema_of(path: Path) -> dict[str, str]:
+    """Everything in the database by name, its SQL without regard to white space."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT name, coalesce(sql, '') FROM sqlite_master").fetchall()
+    return {name: re.sub(r"\s+", " ", sql).strip() for name, sql in rows if "alembic_version" not in name}
+
+
+def rows_of(path: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_migrated_database_equals_a_fresh_one(tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh.db"
+    engine = connect(fresh)
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+    engine.dispose()
+    Ledger.open(tmp_path / "migrated.db").close()
+    assert schema_of(tmp_path / "migrated.db") == schema_of(fresh)
+
+
+def test_the_newest_revision_is_the_one_the_tables_name() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(upgrade.migrations_folder()))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_the_view_has_a_column_for_each_stage(tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "jobs.db").close()
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
+        cursor = connection.execute("SELECT * FROM job_history")
+    columns = [d[0] for d in cursor.description]
+    assert [c for c in columns if c.removesuffix("_s") in STAGES] == [f"{s}_s" for s in STAGES]
+
+
+def test_opening_again_keeps_everything_and_makes_no_backup(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    first = Ledger.open(path)
+    job = transcribed(first, "你好")
+    first.close()
+    again = Ledger.open(path)
+    assert again.backup is None
+    assert again.stored_result(job) is not None
+    again.close()
+    assert list(tmp_path.glob("*.backup-*")) == []
+
+
+def test_it_is_durable_and_guarded(tmp_path: Path) -> None:
+    engine = connect(tmp_path / "jobs.db")
+    with engine.connect() as connection:
+        asked = {p: connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in (
+            "journal_mode", "synchronous", "foreign_keys", "busy_timeout",
+        )}  # fmt: skip
+    engine.dispose()
+    assert asked["journal_mode"] == "wal"
+    assert asked["synchronous"] == 2
+    assert asked["foreign_keys"] == 1
+    assert int(asked["busy_timeout"] or 0) >= 1_000
+
+
+@pytest.fixture
+def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database of today's schema with a job in it, and a version of dropscribe that has one revision more."""
+    path = tmp_path / "jobs.db"
+    ledger = Ledger.open(path)
+    transcribed(ledger, "预算")
+    ledger.close()
+    folder = tmp_path / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    here = upgrade.migrations_folder()
+    for file in [here / "env.py", *here.glob("versions/*.py")]:
+        (folder / file.relative_to(here)).write_bytes(file.read_bytes())
+    (folder / "versions" / "9999_next.py").write_text(
+        "from alembic import op\nimport sqlalchemy as sa\n"
+        f"revision, down_revision = '9999', '{HEAD}'\n"
+        "def upgrade():\n"
+        "    with op.batch_alter_table('jobs', recreate='always') as jobs:\n"
+        "        jobs.add_column(sa.Column('colour', sa.Text))\n"
+    )
+    monkeypatch.setattr(upgrade, "migrations_folder", lambda: folder)
+    monkeypatch.setattr(upgrade, "HEAD", "9999")
+    return path
+
+
+def test_an_upgrade_leaves_a_backup_of_what_was(next_version: Path) -> None:
+    before = schema_of(next_version)
+    backup = upgrade.prepare(next_version)
+    assert backup == next_version.with_name(f"jobs.db.backup-{HEAD}")
+    assert schema_of(backup) == before
+    assert rows_of(backup, "SELECT text FROM segments") == [("预算",)]
+    assert rows_of(backup, "PRAGMA integrity_check") == [("ok",)]
+    assert not backup.with_name(backup.name + "-wal").exists()
+
+
+def test_an_upgrade_keeps_the_rows(next_version: Path) -> None:
+    """Replacing a table in batch mode must not take its children along."""
+    upgrade.prepare(next_version)
+    assert rows_of(next_version, "SELECT state, colour FROM jobs") == [("done", None)]
+    assert rows_of(next_version, "SELECT text FROM segments") == [("预算",)]
+    assert rows_of(next_version, "SELECT outcome FROM attempts") == [("done",)]
+
+
+def test_an_upgrade_that_fails_changes_nothing(next_version: Path, tmp_path: Path) -> None:
+    revision = tmp_path / "migrations/versions/9999_next.py"
+    revision.write_text(revision.read_text() + "    raise RuntimeError('half way')\n")
+    before = schema_of(next_version)
+    with pytest.raises(RuntimeError, match="half way"):
+        upgrade.prepare(next_version)
+    assert schema_of(next_version) == before
+    assert upgrade.revision(next_version) == HEAD
+
+
+def test_a_newer_database_is_refused_with_the_backup_named(
+    next_version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = upgrade.prepare(next_version)
+    assert backup is not None
+    monkeypatch.undo()
+    for opening in (Ledger.open, Ledger.read_only):
+        with pytest.raises(LedgerError, match="newer") as caught:
+            opening(next_version)
+        assert str(backup) in caught.value.remedy
+    backup.replace(next_version)
+    Ledger.open(next_version).close()
+
+
+def test_an_older_database_is_not_read_as_it_is(next_version: Path) -> None:
+    with pytest.raises(LedgerError, match="older") as caught:
+        Ledger.read_only(next_version)
+    assert "start the daemon" in caught.value.remedy
+
+
+def test_questions_need_a_database(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no database"):
+        Ledger.read_only(tmp_path / "jobs.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_questions_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    Ledger.open(path).close()
+    reader = Ledger.read_only(path)
+    assert reader.jobs() == []
+    with pytest.raises(StorageError, match="readonly"):
+        reader.admit([admission()], 1.0)
+    reader.close()
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    path.write_bytes(b"these are my notes, not a database " * 100)
+    with pytest.raises(LedgerError, match="not a database"):
+        Ledger.open(path)
+    assert path.read_bytes().startswith(b"these are my notes")
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "photos.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE photos (id)")
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="another program"):
+        Ledger.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="does not exist"):
+        Ledger.open(tmp_path / "no" / "jobs.db")
+
+
+def test_a_name_with_odd_bytes_works(tmp_path: Path) -> None:
+    path = tmp_path / "会议 ?mode=memory#%41\udcff.db"
+    Ledger.open(path).close()
+    assert path.is_file()
+    assert Ledger.read_only(path).jobs() == []

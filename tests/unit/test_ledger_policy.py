@@ -1,0 +1,118 @@
+"""The parts of the ledger that need no database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon.ledger import transitions
+from daemon.ledger.db import wal_bug_warning
+from daemon.ledger.records import JobState
+from daemon.ledger.search import clean, fold, snippet
+from daemon.ledger.text import below, path_of, raw, readable, storable
+
+
+def test_nothing_leaves_a_final_state() -> None:
+    assert set(transitions.FINAL) == {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
+    for target in JobState:
+        assert not transitions.FINAL & set(transitions.sources(target))
+
+
+def test_done_and_failed_are_reached_from_running_only() -> None:
+    assert transitions.sources(JobState.DONE) == (JobState.RUNNING,)
+    assert transitions.sources(JobState.FAILED) == (JobState.RUNNING,)
+
+
+def test_a_statement_that_forgets_to_ask_is_refused() -> None:
+    with pytest.raises(ValueError, match="legal"):
+        transitions.transition(JobState.DONE, "UPDATE jobs SET state = 'done'")
+
+
+@pytest.mark.parametrize(
+    ("version", "warned"),
+    [
+        ("3.6.23", False),
+        ("3.7.0", True),
+        ("3.40.1", True),
+        ("3.51.2", True),
+        ("3.51.3", False),
+        ("3.53.4", False),
+    ],
+)
+def test_the_wal_bug_is_known_by_version(version: str, *, warned: bool) -> None:
+    said = wal_bug_warning(version)
+    assert (said is not None) is warned
+    if said is not None:
+        assert version in said
+        assert "pysqlite3" in said
+
+
+@pytest.mark.parametrize("name", [b"/in/plain.wav", "/in/会议.wav".encode(), b"/in/\xff\xfe odd\n.wav"])
+def test_any_name_survives(name: bytes) -> None:
+    path = Path(os.fsdecode(name))
+    assert path_of(raw(path)) == path
+    readable(path).encode("utf-8")
+
+
+def test_odd_bytes_are_readable() -> None:
+    assert readable(Path(os.fsdecode(b"/in/\xff.wav"))) == "/in/\\xff.wav"
+    assert storable("cannot read " + os.fsdecode(b"\xff.wav")).encode("utf-8")
+    assert storable("预算") == "预算"
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        ("/in/a", True),
+        ("/in/a/b", True),
+        ("/in", False),
+        ("/in-other/a", False),
+        ("/in0", False),
+        ("/other", False),
+    ],
+)
+def test_below_a_folder(path: str, *, inside: bool) -> None:
+    first, last = below(Path("/in"))
+    assert (first <= raw(Path(path)) < last) is inside
+
+
+def test_everything_is_below_the_root() -> None:
+    first, last = below(Path("/"))
+    assert first <= b"/in/a" < last
+
+
+def test_a_query_loses_what_no_transcript_can_hold() -> None:
+    assert clean(" 预算\x02\x00\udcff ") == "预算"
+    assert clean("\x02 \n") == ""
+
+
+def test_folding_keeps_the_length() -> None:
+    odd = "ẞßİıŉǅﬁΣς예"
+    assert len(fold(odd)) == len(odd)
+    assert fold("ΑΣ Straße") == fold("ας STRAßE")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "matched"),
+    [
+        ("今天讨论预算", "预算", "预算"),
+        ("Hello World", "WORLD", "World"),
+        ("x" * 100 + "预" + "y" * 100, "预", "预"),
+    ],
+)
+def test_a_snippet_shows_the_match(text: str, wanted: str, matched: str) -> None:
+    line, (start, end) = snippet(text, wanted)
+    assert line[start:end] == matched
+    assert len(line) < 70
+
+
+def test_a_snippet_is_one_line() -> None:
+    line, (start, end) = snippet("first\nsecond\tthird", "second")
+    assert line == "first second third"
+    assert line[start:end] == "second"
+
+
+def test_a_snippet_without_a_match_shows_the_beginning() -> None:
+    assert snippet("something", "else") == ("something", (0, 0))
