@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
-from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -31,9 +29,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     for name in COMMANDS:
-        if importlib.util.find_spec(f"daemon.cli.{name}") is None:
-            continue
-        module = _module(name)
+        module = importlib.import_module(f"daemon.cli.{name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
@@ -48,10 +44,6 @@ def main() -> None:
     except DropscribeError as e:
         print_error(e, as_json=_wants_json(sys.argv[1:]))
         sys.exit(e.exit_code)
-
-
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"daemon.cli.{name}")
 
 
 def _wants_json(arguments: list[str]) -> bool:

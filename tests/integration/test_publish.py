@@ -179,6 +179,38 @@ def test_whichever_call_fails_files_are_whole_or_absent(tmp_path: Path, name: st
     assert failures > 0 or name == "close"
 
 
+def test_content_reaches_the_disk_before_its_name_and_the_names_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, str]] = []
+    fsync, link, replace = os.fsync, os.link, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        calls.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        fsync(descriptor)
+
+    def note_link(source: Path, target: Path) -> None:
+        calls.append(("name", target.name))
+        link(source, target)
+
+    def note_replace(source: Path, target: Path) -> None:
+        calls.append(("name", target.name))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "link", note_link)
+    monkeypatch.setattr(os, "replace", note_replace)
+    (tmp_path / "b.txt").write_bytes(b"old")
+    publish([PendingFile(tmp_path / "a.txt", b"1"), PendingFile(tmp_path / "b.txt", b"2", digest(b"old"))])
+    assert calls == [
+        ("fsync", ".a.txt.dropscribe.tmp"),
+        ("fsync", ".b.txt.dropscribe.tmp"),
+        ("name", "a.txt"),
+        ("name", "b.txt"),
+        ("fsync", tmp_path.name),
+    ]
+
+
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
 @pytest.mark.parametrize("renameat2", [True, False])
 def test_without_hard_links_the_same_holds(

@@ -1,0 +1,74 @@
+"""What `config` says is in force, and from where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon import config
+from daemon.errors import ConfigError
+from tests.integration.cli import call, document, process
+
+
+def settings(*arguments: str | Path) -> dict[str, tuple[object, str]]:
+    return {s["name"]: (s["value"], s["source"]) for s in document("config", *arguments)["settings"]}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "my.toml"
+    file.write_text(
+        'database = "/data/jobs.db"\n[engine]\nmodel = "paraformer-zh"\n'
+        '[profiles.lectures]\nformats = ["txt"]\n[[folder]]\npath = "/in"\nprofile = "lectures"\n',
+        encoding="utf-8",
+    )
+    return file
+
+
+def test_file_command_line_and_default_are_told_apart(file: Path) -> None:
+    found = settings("--config", file, "--device", "cpu")
+    assert found["database"] == ("/data/jobs.db", str(file))
+    assert found["engine.device"] == ("cpu", "command line")
+    assert found["engine.max_wait_ms"] == (100, "default")
+    assert found["folder.0.path"] == ("/in", str(file))
+    assert found["profiles.lectures.formats"] == (["txt"], str(file))
+    assert found["profiles.lectures.timing_log"] == (True, "default")
+
+
+def test_without_a_file_the_folder_is_from_the_command_line(tmp_path: Path) -> None:
+    found = settings("--watch", tmp_path, "--database", tmp_path / "x.db")
+    assert found["folder.0.path"] == (str(tmp_path), "command line")
+    assert found["database"] == (str(tmp_path / "x.db"), "command line")
+    assert found["engine.model"] == ("paraformer-mini", "embedded")
+
+
+def test_every_setting_is_listed(file: Path) -> None:
+    found = settings("--config", file)
+    for prefix, model in (
+        ("engine", config.EngineSettings),
+        ("media", config.MediaSettings),
+        ("service", config.ServiceSettings),
+        ("profiles.default", config.Profile),
+        ("profiles.lectures", config.Profile),
+        ("folder.0", config.Folder),
+    ):
+        assert {f"{prefix}.{name}" for name in model.model_fields} <= set(found)
+    assert "database" in found
+
+
+def test_it_can_be_read_by_people(file: Path) -> None:
+    said = call("config", "--config", file)
+    assert f"# file: {file}" in said
+    assert any(line.split() == ["engine.model", str(file), '"paraformer-zh"'] for line in said.splitlines())
+    assert any(line.split() == ["engine.threads", "default", "(not", "set)"] for line in said.splitlines())
+
+
+def test_the_file_in_the_working_directory_is_found(file: Path) -> None:
+    file.rename(file.with_name("dropscribe.toml"))
+    assert "/data/jobs.db" in process("config", cwd=file.parent).stdout
+
+
+def test_watch_and_a_file_exclude_each_other(file: Path) -> None:
+    with pytest.raises(ConfigError):
+        call("config", "--config", file, "--watch", "/x")

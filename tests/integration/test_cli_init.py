@@ -1,0 +1,112 @@
+"""The configuration file that `init` writes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import config
+from daemon.cli.init import production_file, toml_value
+from daemon.errors import StorageError, UsageError
+from tests.integration.cli import call, document
+
+SECTIONS: dict[str, Any] = {
+    "[engine]": config.EngineSettings,
+    "[media]": config.MediaSettings,
+    "[service]": config.ServiceSettings,
+    "[profiles.default]": config.Profile,
+    "[[folder]]": config.Folder,
+}
+
+
+def every_setting() -> Iterator[tuple[str, str, Any]]:
+    yield "", "database", config.Settings.model_fields["database"]
+    for header, model in SECTIONS.items():
+        for name, field in model.model_fields.items():
+            yield header, name, field
+
+
+def section(text: str, header: str) -> str:
+    """From a header to the next one; "" is what stands before the first."""
+    start = text.index(f"\n{header}\n") if header else 0
+    following = re.search(r"^\[", text[start + len(header) + 2 :], re.MULTILINE)
+    return text[start : start + len(header) + 2 + following.start()] if following else text[start:]
+
+
+def words(text: str) -> str:
+    return " ".join(text.replace("#", " ").split())
+
+
+def test_it_loads_and_is_for_production(tmp_path: Path) -> None:
+    file = tmp_path / "dropscribe.toml"
+    call("init", file)
+    settings = config.load(file).settings
+    assert settings.engine.model == "paraformer-zh"
+    assert settings.engine.vad_model == "fsmn-vad"
+    assert settings.engine.device == "cuda:0"
+    assert settings.database == Path("/var/lib/dropscribe/jobs.db")
+    assert [f.path for f in settings.folders] == [Path("/srv/dropscribe/inbox")]
+
+
+def test_every_section_of_the_settings_is_in_it() -> None:
+    groups = {"database", "folders", "profiles", "engine", "media", "service"}
+    assert set(config.Settings.model_fields) == groups
+
+
+@pytest.mark.parametrize(
+    ("header", "name", "field"), [pytest.param(*s, id=f"{s[0]}{s[1]}") for s in every_setting()]
+)
+def test_every_setting_stands_in_it_with_description_and_default(header: str, name: str, field: Any) -> None:
+    part = section(production_file(), header)
+    assert words(field.description) in words(part)
+    assert re.search(rf"^(# )?{name} = ", part, re.MULTILINE)
+    if not field.is_required() and field.default is not None:
+        assert words(toml_value(field.default)).replace(" ", "") in words(part).replace(" ", "")
+
+
+def test_uncommented_it_is_still_valid(tmp_path: Path) -> None:
+    text = re.sub(r"^# (\w+ = |  \"|\])", r"\1", production_file(), flags=re.MULTILINE)
+    assert "\n# max_wait_ms" not in text
+    raw = tomllib.loads(text)
+    assert raw["engine"]["max_wait_ms"] == 100
+    file = tmp_path / "all.toml"
+    file.write_text(text, encoding="utf-8")
+    assert config.load(file).settings.folders[0].extensions == config.RECORDING_EXTENSIONS
+
+
+def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "dropscribe.toml"
+    file.write_text("# mine\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="exists"):
+        call("init", file)
+    assert file.read_text(encoding="utf-8") == "# mine\n"
+
+
+def test_force_keeps_the_file_that_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "dropscribe.toml"
+    for number, backup in enumerate(("dropscribe.toml.bak", "dropscribe.toml.bak.2")):
+        mine = f"# mine {number}\n"
+        file.write_text(mine, encoding="utf-8")
+        said = document("init", file, "--force")
+        assert said == {"schema": "dropscribe/init/1", "file": str(file), "backup": str(tmp_path / backup)}
+        assert (tmp_path / backup).read_text(encoding="utf-8") == mine
+        assert file.read_text(encoding="utf-8") == production_file()
+
+
+def test_directories_are_made_and_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    call("init", tmp_path / "etc" / "dropscribe" / "dropscribe.toml")
+    assert (tmp_path / "etc" / "dropscribe" / "dropscribe.toml").is_file()
+    with pytest.raises(StorageError) as caught:
+        call("init", tmp_path / "etc" / "dropscribe" / "dropscribe.toml" / "x")
+    assert caught.value.remedy
+
+
+def test_values_are_written_as_toml_reads_them() -> None:
+    for value in (True, 3, 2.5, 'a "quoted" \\ path\n\x7f', ("a", "b"), ()):
+        expected = list(value) if isinstance(value, tuple) else value
+        assert tomllib.loads(f"x = {toml_value(value)}")["x"] == expected

@@ -1,0 +1,190 @@
+"""The history on the command line, over a real database."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from daemon.cli.jobs import instant
+from daemon.errors import UsageError
+from daemon.ledger.records import OutputIntent
+from tests.integration.cli import call, document, process
+from tests.integration.history_material import ENGINE, MEDIA, NOW, History
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    with History(tmp_path / "jobs.db") as made:
+        yield made
+
+
+def ids(found: dict[str, object]) -> list[int]:
+    jobs = found["jobs"]
+    assert isinstance(jobs, list)
+    return [j["id"] for j in jobs]
+
+
+def test_newest_first_with_state_and_outcome(history: History) -> None:
+    done = history.done("a.wav", "今年的预算")
+    failed = history.failed("b.wav", "there is no audio", "record it again")
+    waiting = history.waiting("c.wav")
+    found = document("jobs", "--database", history.path)
+    assert found["schema"] == "dropscribe/jobs/1"
+    assert found["database"] == str(history.path)
+    assert ids(found) == [waiting, failed, done]
+    assert [j["state"] for j in found["jobs"]] == ["queued", "failed", "done"]
+    assert found["jobs"][1]["reason"] == "there is no audio"
+    assert found["jobs"][1]["remedy"] == "record it again"
+    assert found["jobs"][2]["recording"] == "/in/a.wav"
+    assert found["jobs"][2]["audio_s"] == 5.0
+    table = call("jobs", "--database", history.path)
+    assert "there is no audio (record it again)" in table
+
+
+def test_filters(history: History) -> None:
+    old = history.done("old.wav", "x", now=NOW - 10 * 86_400)
+    failed = history.failed("sub/b.wav", "why", "what to do")
+    recent = history.done("a.wav", "y")
+    base = ("jobs", "--database", history.path)
+    assert ids(document(*base, "--state", "failed")) == [failed]
+    assert ids(document(*base, "--folder", "/in/sub")) == [failed]
+    assert ids(document(*base, "--limit", "1")) == [recent]
+    day = datetime.fromtimestamp(NOW - 86_400, UTC).isoformat()
+    assert ids(document(*base, "--since", day)) == [recent, failed]
+    assert old in ids(document(*base))
+
+
+def test_instants_are_iso_in_utc(history: History) -> None:
+    history.done("a.wav", "x")
+    job = document("jobs", "--database", history.path)["jobs"][0]
+    assert datetime.fromisoformat(job["admitted"]) == datetime.fromtimestamp(NOW, UTC)
+    assert job["admitted"].endswith("Z")
+
+
+def test_an_empty_history_says_so(history: History) -> None:
+    assert call("jobs", "--database", history.path).strip() == "no jobs"
+    assert document("jobs", "--database", history.path)["jobs"] == []
+
+
+def test_show_tells_everything_of_a_job(history: History) -> None:
+    job = history.done(
+        "a.wav", "今年的预算", "很多", outputs=[OutputIntent("txt", Path("/in/a.txt"), "d" * 64)]
+    )
+    shown = document("jobs", "show", str(job), "--database", history.path)
+    assert shown["schema"] == "dropscribe/job/1"
+    one = shown["job"]
+    assert one["text"] == "今年的预算\n很多"
+    assert [s["text"] for s in one["segments"]] == ["今年的预算", "很多"]
+    assert one["stages"]["recognition"] == 0.25
+    assert one["batches"]["sizes"] == [3]
+    assert one["media"]["container"] == MEDIA.container
+    assert one["engine"]["model"] == ENGINE.model
+    assert one["engine"]["notice"] == ENGINE.notice
+    assert [(t["number"], t["outcome"]) for t in one["tries"]] == [(1, "done")]
+    assert [(o["format"], o["path"]) for o in one["outputs"]] == [("txt", "/in/a.txt")]
+    said = call("jobs", "show", str(job), "--database", history.path)
+    for words in (
+        "/in/a.wav",
+        "recognition",
+        "0.250 s",
+        "/in/a.txt",
+        "try 1",
+        "今年的预算\n很多",
+        ENGINE.notice,
+    ):
+        assert words is not None
+        assert words in said
+
+
+def test_show_tells_why_a_job_failed_and_what_to_do(history: History) -> None:
+    job = history.failed("b.wav", "there is no audio", "record it again")
+    said = call("jobs", "show", str(job), "--database", history.path)
+    assert "there is no audio" in said
+    assert "record it again" in said
+    shown = document("jobs", "show", str(job), "--database", history.path)["job"]
+    assert shown["text"] is None
+    assert shown["tries"][0]["outcome"] == "failed"
+
+
+def test_truncation_stands_in_the_list(history: History) -> None:
+    history.done("a.wav", "x", media=replace(MEDIA, truncated="half of it is missing"))
+    assert "cut short: half of it is missing" in call("jobs", "--database", history.path)
+
+
+def test_a_job_that_is_not_there(history: History) -> None:
+    with pytest.raises(UsageError, match="no job 99"):
+        call("jobs", "show", "99", "--database", history.path)
+
+
+def test_search_finds_where_it_was_said(history: History) -> None:
+    history.done("a.wav", "早上好", "今年的预算很多")
+    job = history.done("b.wav", "没有别的")
+    found = document("jobs", "search", "预算", "--database", history.path)
+    assert found["schema"] == "dropscribe/search/1"
+    (hit,) = found["hits"]
+    first, last = hit["match"]
+    assert hit["snippet"][first:last] == "预算"
+    assert hit["recording"] == "/in/a.wav"
+    assert (hit["segment"], hit["start_ms"]) == (1, 1000)
+    assert hit["job"] != job
+    assert "今年的预算很多" in call("jobs", "search", "预算", "--database", history.path)
+    assert call("jobs", "search", "不在", "--database", history.path).strip() == "not found"
+
+
+def test_options_may_stand_before_the_subcommand(history: History) -> None:
+    job = history.done("a.wav", "x")
+    said = json.loads(call("jobs", "--database", history.path, "--json", "show", str(job)))
+    assert said["job"]["id"] == job
+
+
+def test_a_name_that_is_no_text_cannot_harm_terminal_or_json(history: History) -> None:
+    name = os.fsdecode(b"evil\n\x1b[2J\xff.wav")
+    history.waiting(name)
+    done = process("jobs", "--database", history.path)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert len(done.stdout.splitlines()) == 2
+    listed = json.loads(process("jobs", "--json", "--database", history.path).stdout)
+    assert listed["jobs"][0]["recording"] == "/in/evil\n\x1b[2J\\xff.wav"
+
+
+def test_the_database_is_found_through_the_configuration_or_here(history: History, tmp_path: Path) -> None:
+    job = history.done("a.wav", "x")
+    file = tmp_path / "named.toml"
+    file.write_text(f'database = "{history.path}"\n', encoding="utf-8")
+    assert ids(document("jobs", "--config", file)) == [job]
+    here = process("jobs", "--json", cwd=history.path.parent)
+    assert ids(json.loads(here.stdout)) == [job]
+
+
+def test_the_history_can_be_read_while_the_daemon_writes(history: History) -> None:
+    # The fixture holds the database open for writing all the while.
+    assert history.ledger.counts()
+    jobs = [history.done(f"{n}.wav", "x") for n in range(3)]
+    assert ids(document("jobs", "--database", history.path)) == jobs[::-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("1.5h", 5400), ("2w", 1_209_600)]
+)
+def test_since_as_a_span(text: str, seconds: float) -> None:
+    assert instant(text, NOW) == NOW - seconds
+
+
+def test_since_as_a_date() -> None:
+    assert instant("2026-03-01T08:00:00+00:00", NOW) == datetime(2026, 3, 1, 8, tzinfo=UTC).timestamp()
+    assert instant("2026-03-01", NOW) == datetime(2026, 3, 1).astimezone().timestamp()
+    for wrong in ("yesterday", "7", "-3d", "9999999d9"):
+        with pytest.raises(UsageError):
+            instant(wrong, NOW)
+
+
+def test_a_state_that_is_not_there(history: History) -> None:
+    with pytest.raises(UsageError, match="queued, running, done, failed, cancelled"):
+        call("jobs", "--state", "broken", "--database", history.path)

@@ -1,0 +1,104 @@
+"""What every command has in common: it starts light, helps, and ends with one clear line."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon import __version__
+from daemon.cli.app import COMMANDS
+from daemon.errors import DropscribeError
+from tests.integration.cli import call, process
+
+#: What takes long to import, and no command needs before it is at work. (Typer brings pydantic along by itself.)
+HEAVY = frozenset(
+    "torch funasr numpy sqlalchemy alembic av soundfile soxr watchdog structlog sqlite3 pysqlite3".split()
+)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["jobs", "--help"], ["run", "--help"]])
+def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "daemon", *arguments],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = {
+        line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line
+    }
+    assert "typer" in imported
+    assert not imported & HEAVY
+
+
+def test_history_and_settings_need_no_model(tmp_path: Path) -> None:
+    for arguments in (["config"], ["init"], ["status"]):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "daemon", *arguments],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line}
+        assert not imported & {"torch", "funasr", "numpy", "av", "sqlalchemy"}, arguments
+
+
+def test_help_lists_every_command() -> None:
+    helped = call("--help")
+    assert all(re.search(rf"\b{name}\b", helped) for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_helps(name: str) -> None:
+    helped = call(name, "--help")
+    assert "Usage" in helped
+    assert "--json" in helped or name == "run"
+
+
+def test_version() -> None:
+    assert call("--version").strip() == f"dropscribe {__version__}"
+
+
+def test_an_error_is_one_clear_line_and_the_status_of_its_kind(tmp_path: Path) -> None:
+    done = process("jobs", "--database", tmp_path / "none.db")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "none.db: there is no database" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_is_json_where_json_was_asked_for(tmp_path: Path) -> None:
+    done = process("jobs", "--json", "--database", tmp_path / "none.db")
+    assert done.returncode == 2
+    document = json.loads(done.stdout)
+    assert document["schema"] == "dropscribe/error/1"
+    error = document["error"]
+    assert error["code"] == "usage"
+    assert error["path"] == str(tmp_path / "none.db")
+    assert error["exit_code"] == 2
+    assert error["reason"]
+    assert error["remedy"]
+
+
+def test_a_wrong_setting_names_file_field_and_remedy(tmp_path: Path) -> None:
+    (tmp_path / "dropscribe.toml").write_text("[engine]\nmodle = 'x'\n", encoding="utf-8")
+    done = process("config", cwd=tmp_path)
+    assert done.returncode == 2
+    for words in ("dropscribe.toml", "engine.modle", "did you mean 'model'?"):
+        assert words in done.stderr
+
+
+def test_an_option_that_is_not_there_is_a_usage_error() -> None:
+    done = process("jobs", "--nonsense")
+    assert done.returncode == 2
+    assert "--nonsense" in done.stderr
+
+
+def test_exit_codes_are_those_of_the_classes() -> None:
+    kinds: list[type[DropscribeError]] = [DropscribeError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert {k.exit_code for k in kinds} == {1, 2, 3, 4, 5}
+    assert len({k.code for k in kinds}) == len(kinds)

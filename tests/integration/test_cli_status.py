@@ -1,0 +1,143 @@
+"""How `status` sees a daemon: its lock, its status file, its ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.cli.status import SILENT_S, Process, look, problems
+from daemon.errors import AlreadyRunningError
+from daemon.intake.types import FolderHealth
+from daemon.ledger.lock import lock_database
+from daemon.service import status_file
+from daemon.service.status_file import Status
+from tests.integration.cli import outcome
+from tests.integration.history_material import ENGINE, History
+
+NOW = 1000.0
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    with History(tmp_path / "jobs.db") as made:
+        yield made
+
+
+def status(database: Path) -> tuple[int, dict[str, Any]]:
+    code, printed = outcome("status", "--database", database, "--json")
+    return code, json.loads(printed)
+
+
+def say(database: Path, *folders: FolderHealth, state: str = "ready", now: float | None = None) -> None:
+    at = time.time() if now is None else now
+    status_file.write(database, Status(state, at - 60, ENGINE, folders, 2, 3), at)
+
+
+WELL = FolderHealth(Path("/in"), "inotify", None, "", 1.0)
+ILL = FolderHealth(Path("/away"), "poll", "the folder is gone", "mount it again", 1.0)
+
+
+def test_no_daemon(history: History) -> None:
+    waiting = history.waiting("c.wav")
+    done = history.done("a.wav", "x")
+    code, said = status(history.path)
+    assert code == 1
+    assert said["schema"] == "dropscribe/daemon/1"
+    assert (said["running"], said["healthy"], said["pid"]) == (False, False, None)
+    assert said["counts"] == {"queued": 1, "running": 0, "done": 1, "failed": 0, "cancelled": 0}
+    # The first to come is claimed first, so "c" is done and "a" waits.
+    assert said["last_finished"]["id"] == waiting
+    assert said["oldest_waiting"]["id"] == waiting + 1
+    assert done == waiting
+
+
+def test_a_daemon_that_is_well(history: History) -> None:
+    lock = lock_database(history.path)
+    try:
+        say(history.path, WELL)
+        code, said = status(history.path)
+        assert code == 0, said["problems"]
+        assert (said["running"], said["healthy"], said["pid"]) == (True, True, os.getpid())
+        assert said["engine"]["model"] == ENGINE.model
+        assert said["folders"] == [{"path": "/in", "backend": "inotify", "problem": None, "remedy": ""}]
+        assert (said["in_flight"], said["unsettled"], said["state"]) == (2, 3, "ready")
+        assert said["updated"].endswith("Z")
+        code, printed = outcome("status", "--database", history.path)
+        assert code == 0
+        for words in (f"process {os.getpid()}", "/in (inotify): ok", "mini on cpu", "2 recordings"):
+            assert words in printed
+    finally:
+        lock.close()
+    assert status(history.path)[0] == 1
+
+
+def test_a_folder_with_a_problem_is_told_with_its_remedy(history: History) -> None:
+    lock = lock_database(history.path)
+    try:
+        say(history.path, WELL, ILL)
+        code, said = status(history.path)
+    finally:
+        lock.close()
+    assert code == 1
+    assert said["running"]
+    assert said["problems"] == ["/away: the folder is gone (mount it again)"]
+
+
+def test_the_last_words_of_a_killed_daemon_are_not_taken_for_those_of_a_new_one(history: History) -> None:
+    say(history.path, WELL)
+    path = status_file.status_path(history.path)
+    stale = json.loads(path.read_text(encoding="utf-8")) | {"pid": 1}
+    path.write_text(json.dumps(stale), encoding="utf-8")
+    assert look(history.path).running is False
+    lock = lock_database(history.path)
+    try:
+        seen = look(history.path)
+    finally:
+        lock.close()
+    assert seen == Process(running=True, pid=os.getpid(), said=None)
+
+
+def test_recent_failures_are_shown_with_what_to_do(history: History) -> None:
+    job = history.failed("b.wav", "there is no audio", "record it again", now=time.time() - 60)
+    history.failed("old.wav", "long ago", "nothing", now=time.time() - 10 * 86_400)
+    _, said = status(history.path)
+    assert [j["id"] for j in said["recent_failures"]] == [job]
+    assert "there is no audio (record it again)" in outcome("status", "--database", history.path)[1]
+
+
+def test_before_the_first_start_there_is_no_database(tmp_path: Path) -> None:
+    code, said = status(tmp_path / "none.db")
+    assert code == 1
+    assert said["counts"] is None
+    assert not said["running"]
+    assert not list(tmp_path.iterdir()), "asking must not make files"
+
+
+def test_looking_does_not_keep_the_lock(history: History) -> None:
+    lock_database(history.path).close()
+    assert not look(history.path).running
+    lock = lock_database(history.path)
+    assert look(history.path).running
+    with pytest.raises(AlreadyRunningError):
+        lock_database(history.path)
+    lock.close()
+
+
+def said_at(updated: float, state: str = "ready") -> Process:
+    return Process(True, 1, {"pid": 1, "state": state, "updated": updated, "folders": []})
+
+
+def test_what_counts_as_a_problem() -> None:
+    assert list(problems(said_at(NOW), NOW)) == []
+    assert list(problems(said_at(NOW - SILENT_S), NOW)) == []
+    assert "not heard for 31 s" in next(problems(said_at(NOW - SILENT_S - 1), NOW))
+    assert "starting" in next(problems(said_at(NOW, "starting"), NOW))
+    assert "draining" in next(problems(said_at(NOW, "draining"), NOW))
+    assert "just started" in next(problems(Process(True, 1, None), NOW))
+    assert "no daemon" in next(problems(Process(False, None, None), NOW))
