@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Annotated
 
@@ -39,6 +40,10 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command given on the command line. Ends the process: 0, or what the error's class says."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets its number, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         build()()
     except DropscribeError as e:

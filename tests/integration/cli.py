@@ -39,5 +39,5 @@ def process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Compl
     """`python -m daemon …`, to its end."""
     return subprocess.run(
         [sys.executable, "-m", "daemon", *arguments],
-        capture_output=True, text=True, check=False, cwd=cwd, timeout=120,
+        capture_output=True, encoding="utf-8", check=False, cwd=cwd, timeout=120,
     )  # fmt: skip

@@ -154,6 +154,21 @@ def test_a_name_that_is_no_text_cannot_harm_terminal_or_json(history: History) -
     assert listed["jobs"][0]["recording"] == "/in/evil\n\x1b[2J\\xff.wav"
 
 
+def test_a_terminal_without_chinese_gets_numbers_and_json_stays_utf8(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = history.done("会议.wav", "今年的预算")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    table = process("jobs", "--database", history.path)
+    assert table.returncode == 0
+    assert "\\u4f1a\\u8bae.wav" in table.stdout
+    monkeypatch.delenv("PYTHONIOENCODING")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    monkeypatch.setenv("LC_ALL", "C")
+    shown = process("jobs", "show", str(job), "--json", "--database", history.path)
+    assert json.loads(shown.stdout)["job"]["text"] == "今年的预算"
+
+
 def test_the_database_is_found_through_the_configuration_or_here(history: History, tmp_path: Path) -> None:
     job = history.done("a.wav", "x")
     file = tmp_path / "named.toml"
