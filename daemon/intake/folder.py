@@ -1,0 +1,237 @@
+"""One watched folder: follows hints, scans, settles its files and says what became of them."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.config import Folder
+from daemon.intake.book import Book
+from daemon.intake.names import DONE_SUFFIX, Kind, Names
+from daemon.intake.scan import Stamp, examine, foreign, walk
+from daemon.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
+from daemon.intake.types import Arrival, Gone, Notice, Signature, Skip, Wholeness
+from daemon.intake.watchpost import Standing, Watchpost
+from daemon.intake.writer_probe import probe
+
+#: Least time between two scans that events ask for (a directory went away, events were lost), seconds.
+SOON_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a folder needs of the rest of the program."""
+
+    wholeness: Callable[[Path], Wholeness]
+    sink: Callable[[Notice], None]
+    clock: Callable[[], float]  #: monotonic seconds
+    wall: Callable[[], float]  #: epoch seconds
+    rescan_s: float
+
+
+class FolderWatch:
+    """Owned by the watcher's thread; every `now` is monotonic seconds."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        known: Mapping[str, Stamp],
+        hint: Callable[[str], None],
+        around: Surroundings,
+    ) -> None:
+        self.folder = folder
+        self.post = Watchpost(folder, hint, around.sink, around.wall)
+        self._path = str(folder.path)
+        self._around = around
+        self._names = Names(folder)
+        self._book = Book(Settling(folder), known)
+        self._next_scan = -math.inf
+        self._last_scan = -math.inf
+        self._never_scanned = True
+
+    def turn(self, now: float, hints: Iterable[str]) -> None:
+        """Everything that is due at `now`, after following what was hinted."""
+        for path in hints:
+            self._follow(path, now)
+        if now >= self._next_scan:
+            self._scan(now)
+        for path in self._book.take_due(now):
+            self._look(path, now)
+        self._confirm_missing(now)
+
+    def next_turn(self) -> float:
+        """When `turn` has something to do even without a hint, monotonic seconds."""
+        due = self._book.next_due()
+        return self._next_scan if due is None else min(due, self._next_scan)
+
+    def scan_now(self) -> None:
+        """Scan at the next turn."""
+        self._next_scan = -math.inf
+
+    def forget(self, path: str, now: float) -> None:
+        """Look at the file as if it had never been seen."""
+        self._book.forget(path)
+        self._follow(path, now)
+
+    def reconfigure(self, folder: Folder) -> None:
+        """Go on under other settings of the same folder, without forgetting its files."""
+        self.folder = folder
+        self.post.change(folder)
+        self._names = Names(folder)
+        self._book.settling = Settling(folder)
+        self.scan_now()
+
+    def unsettled(self) -> int:
+        return len(self._book)
+
+    def _follow(self, path: str, now: float) -> None:
+        """Something happened at `path`; find out what."""
+        if self.post.troubled or path == self._path:
+            self._scan_soon(now)
+            return
+        try:
+            status = os.lstat(path)
+        except OSError:
+            self._vanished(path, now)
+            return
+        relative = path[len(self._path.rstrip("/")) + 1 :]
+        name = path.rpartition("/")[2]
+        if stat.S_ISDIR(status.st_mode):
+            if self.folder.recursive and not self._names.prunes(name, relative):
+                self._walk(path, now)
+            return
+        if self.folder.done_marker and name.endswith(DONE_SUFFIX):
+            path, name = path.removesuffix(DONE_SUFFIX), name.removesuffix(DONE_SUFFIX)
+            relative = relative.removesuffix(DONE_SUFFIX)
+        kind = self._names.kind(name)
+        if kind in {Kind.SIDECAR, Kind.TEMPORARY} or self._names.excludes(relative):
+            return
+        looked = foreign(path) if kind is Kind.FOREIGN else examine(path, self._path)
+        if isinstance(looked, Refuse):
+            self._refuse(path, looked, None)
+        elif looked is not None:
+            self._book.saw(path, looked, now, self._around.wall())
+
+    def _vanished(self, path: str, now: float) -> None:
+        self._book.drop(path)
+        self._book.miss(path, now + self.folder.quiet_s)
+        if self.post.watches(path):
+            # A directory went, and with it an unknown number of files.
+            self._scan_soon(now)
+
+    def _scan_soon(self, now: float) -> None:
+        self._next_scan = min(self._next_scan, max(now, self._last_scan + SOON_S))
+
+    def _scan(self, now: float) -> None:
+        """Look at the whole folder. The next scan is counted from the end of this one, so that a slow disk gets
+        its rest.
+        """
+        standing = self.post.check()
+        if standing is Standing.TROUBLE:
+            self._book.pause()
+        else:
+            # At the first scan an empty folder may be a share that is not mounted yet.
+            if (standing is Standing.RENEWED and not self._never_scanned) or (
+                self._never_scanned and self.post.empty
+            ):
+                self._book.disown()
+            self._never_scanned = False
+            for directory in self.post.unmounted():
+                self._book.disown(directory)
+            self._walk(self._path, now)
+        self._last_scan = self._around.clock()
+        every = self._around.rescan_s
+        if self.post.polled and standing is not Standing.TROUBLE:
+            every = min(every, self.folder.poll_s)
+        self._next_scan = self._last_scan + every
+
+    def _walk(self, start: str, now: float) -> None:
+        found = walk(
+            start,
+            self._path,
+            self._names,
+            self._book.settled,
+            self.post.enter,
+            recursive=self.folder.recursive,
+        )
+        self._book.take_walk(found, now, self._around.wall())
+        for path, refusal in found.refused:
+            self._refuse(path, refusal, None)
+        # If the folder changed under the walk, what the walk did not see proves nothing.
+        if start == self._path and self.post.holds():
+            self._book.close_walk(found, now + self.folder.quiet_s)
+            self.post.keep(found.directories)
+
+    def _look(self, path: str, now: float) -> None:
+        """A file's time has come: is it complete?"""
+        looked = examine(path, self._path)
+        before = self._book.candidate(path)
+        if looked is None:
+            self._book.drop(path)
+            return
+        if isinstance(looked, Refuse):
+            self._refuse(path, looked, None)
+            return
+        wall = self._around.wall()
+        candidate = self._book.settling.observe(before, Signature(*looked), now, wall)
+        ripe = self._book.settling.ripe(candidate)
+        decision: Decision = Wait(ripe) if now < ripe else self._decide(path, candidate, now)
+        match decision:
+            case Refuse():
+                self._refuse(path, decision, looked)
+            case Complete():
+                self._book.settle(path, looked)
+                self._around.sink(
+                    Arrival(self.folder.path, Path(path), candidate.signature, candidate.first_seen, wall)
+                )
+            case Wait(until):
+                self._book.wait(path, candidate, until)
+
+    def _decide(self, path: str, candidate: Candidate, now: float) -> Decision:
+        writer = probe(path)
+        if writer is Writer.FREE and not self.post.sees_writers:
+            writer = Writer.UNKNOWN
+        marked = not self.folder.done_marker or os.path.lexists(path + DONE_SUFFIX)
+        settling = self._book.settling
+        decision = settling.decide(candidate, now, writer=writer, marked=marked)
+        if isinstance(decision, Inspect):
+            wholeness = self._around.wholeness(Path(path))
+            decision = settling.decide(candidate, now, writer=writer, marked=marked, wholeness=wholeness)
+        return decision
+
+    def _refuse(self, path: str, refusal: Refuse, stamp: Stamp | None) -> None:
+        if self._book.refuse(path, refusal, stamp):
+            self._around.sink(
+                Skip(self.folder.path, Path(path), refusal.code, refusal.reason, self._around.wall())
+            )
+
+    def _confirm_missing(self, now: float) -> None:
+        missing = self._book.take_missing(now)
+        if not missing:
+            return
+        if not self.post.holds():
+            self._book.pause()
+            self._scan_soon(now)
+            return
+        lost = tuple(f"{directory}/" for directory in self.post.unmounted())
+        for directory in lost:
+            self._book.disown(directory.rstrip("/"))
+        for path in missing:
+            if not (lost and path.startswith(lost)) and _is_gone(path):
+                self._book.gone(path)
+                self._around.sink(Gone(self.folder.path, Path(path), self._around.wall()))
+
+
+def _is_gone(path: str) -> bool:
+    """Whether nothing stands at `path`; what we may not see, or cannot read now, is not gone."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

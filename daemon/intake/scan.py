@@ -1,0 +1,164 @@
+"""Walking a watched folder, and looking at one file in it. Strings throughout: 50,000 known files cost no `Path`."""
+
+# ruff: noqa: PTH112, PTH114, PTH116, PTH119 - a Path for each of 50,000 files would cost more than looking at them
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from daemon.intake.names import Kind, Names, why_foreign
+from daemon.intake.settling import Refuse
+
+#: (size, mtime_ns, inode): a `Signature` as the scan compares it.
+Stamp = tuple[int, int, int]
+
+SPECIAL = Refuse("special_file", "it is a socket, a pipe or a device, not a file")
+BROKEN_LINK = Refuse("link_broken", "it is a link, and what it points to is not there")
+LINKED_FOLDER = Refuse(
+    "linked_folder",
+    "it is a link to a folder, which is not followed; watch that folder itself if it is meant",
+)
+LINK_OUTSIDE = Refuse(
+    "link_outside",
+    "it is a link to something outside the watched folder; copy or move the recording in instead",
+)
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one walk found. Only the walker writes to it."""
+
+    #: Recordings by name that are new or differ from what was known; to be settled.
+    found: dict[str, Stamp] = field(default_factory=dict)
+    #: What will not be taken, and why.
+    refused: list[tuple[str, Refuse]] = field(default_factory=list)
+    #: Known files that are there, changed or not.
+    seen: set[str] = field(default_factory=set)
+    #: Every directory walked.
+    directories: set[str] = field(default_factory=set)
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def walk(
+    start: str,
+    root: str,
+    names: Names,
+    known: Mapping[str, Stamp],
+    enter: Callable[[str, tuple[int, int]], None],
+    *,
+    recursive: bool,
+) -> Scan:
+    """Walk the directory `start`, which is `root` or lies in it; links to directories are not followed.
+
+    `enter` is called with each directory and its device and inode before that directory is read, so that a watch put on it
+    misses nothing that comes after the reading. Directories and files that vanish meanwhile are not there.
+    """
+    result = Scan()
+    stack = [start]
+    while stack:
+        directory = stack.pop()
+        try:
+            status = os.stat(directory)
+            enter(directory, (status.st_dev, status.st_ino))
+            entries = os.scandir(directory)
+        except OSError as e:
+            _refuse_directory(result, directory, e)
+            continue
+        result.directories.add(directory)
+        with entries:
+            try:
+                below = _read(entries, directory, root, result, names=names, known=known)
+            except OSError as e:
+                _refuse_directory(result, directory, e)
+                continue
+        if recursive:
+            stack += below
+    return result
+
+
+def _refuse_directory(result: Scan, directory: str, error: OSError) -> None:
+    """A directory that vanished while we walked is simply not there; all else is worth saying."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        reason = f"this folder cannot be read: {error.strerror}; let the daemon's user read it, or exclude it"
+        result.refused.append((directory, Refuse("unreadable", reason)))
+
+
+def _read(
+    entries: os._ScandirIterator[str],
+    directory: str,
+    root: str,
+    result: Scan,
+    *,
+    names: Names,
+    known: Mapping[str, Stamp],
+) -> list[str]:
+    """Sort the entries of one directory into `result`; returns the directories to walk next."""
+    prefix = directory if directory.endswith("/") else f"{directory}/"
+    cut = len(root.rstrip("/")) + 1
+    below = []
+    for entry in entries:
+        path = prefix + entry.name
+        stamp = known.get(path)
+        if stamp is not None and _unchanged(entry, stamp):
+            result.seen.add(path)
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if not names.prunes(entry.name, path[cut:]):
+                below.append(path)
+            continue
+        kind = names.kind(entry.name)
+        if kind is Kind.SIDECAR or kind is Kind.TEMPORARY or names.excludes(path[cut:]):
+            continue
+        looked = foreign(path) if kind is Kind.FOREIGN else examine(path, root)
+        if isinstance(looked, Refuse):
+            result.refused.append((path, looked))
+        elif looked is not None:
+            result.found[path] = looked
+            if stamp is not None:
+                result.seen.add(path)
+    return below
+
+
+def _unchanged(entry: os.DirEntry[str], stamp: Stamp) -> bool:
+    try:
+        status = entry.stat()
+    except OSError:
+        return False
+    return stamp_of(status) == stamp
+
+
+def foreign(path: str) -> Refuse:
+    """What is said of a file that is no recording by its name."""
+    if os.path.islink(path) and os.path.isdir(path):
+        return LINKED_FOLDER
+    return Refuse("extension", why_foreign(os.path.basename(path)))
+
+
+def examine(path: str, root: str) -> Stamp | Refuse | None:
+    """The stamp of a file named like a recording, why it is not taken, or None if it is not there.
+
+    A link counts as what it points to, as long as that lies in `root`: what is outside belongs to somebody who
+    did not drop it here.
+    """
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            inside = os.path.realpath(root).rstrip("/") + "/"
+            if not os.path.realpath(path).startswith(inside):
+                return LINK_OUTSIDE
+            try:
+                status = os.stat(path)
+            except OSError:
+                return BROKEN_LINK
+    except OSError:
+        # Gone, or in a directory we may not enter, of which the walk speaks.
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        return LINKED_FOLDER
+    return stamp_of(status) if stat.S_ISREG(status.st_mode) else SPECIAL

@@ -1,0 +1,168 @@
+"""Keeps one folder watched: notices when the folder itself goes, comes back or is another one, and says so."""
+
+# ruff: noqa: PTH116 - strings, as everywhere in this room
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from enum import Enum
+
+from daemon.config import Folder
+from daemon.intake import filesystem
+from daemon.intake.backends import Backend, InotifyBackend, PollBackend, WatchesExhaustedError
+from daemon.intake.filesystem import InotifyLimits
+from daemon.intake.root import Root, Trouble, judge, look
+from daemon.intake.types import FolderHealth
+
+
+class Standing(Enum):
+    """What has become of the folder since the last check."""
+
+    SAME = "same"
+    RENEWED = "renewed"  #: another directory stands there (or the first): nothing is known of its files
+    TROUBLE = "trouble"  #: nothing can be said of its files
+
+
+class Watchpost:
+    """Owned by the watcher's thread. `hint` is called with paths, also from a backend's thread."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        hint: Callable[[str], None],
+        say: Callable[[FolderHealth], None],
+        wall: Callable[[], float],
+    ) -> None:
+        self._folder = folder
+        self._path = str(folder.path)
+        self._hint = hint
+        self._say = say
+        self._wall = wall
+        self._backend: Backend = PollBackend()
+        self._root: Root | None = None
+        self._trouble: Trouble | None = None
+        self._changed = False
+        #: Which limit was met, and the limits then; None while events are to be had.
+        self._refused: tuple[str, InotifyLimits] | None = None
+        self._mounts: frozenset[str] = frozenset()
+        self._directories: set[str] = set()
+        #: False on a network file system, where writers on other machines are not seen.
+        self.sees_writers = True
+        #: What was last said.
+        self.health: FolderHealth | None = None
+
+    @property
+    def polled(self) -> bool:
+        return isinstance(self._backend, PollBackend)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was nothing in the folder at the last check."""
+        return self._root is not None and self._root.empty
+
+    @property
+    def troubled(self) -> bool:
+        return self._trouble is not None
+
+    def check(self) -> Standing:
+        """Look at the folder; after `RENEWED` every directory in it must be entered."""
+        seen = look(self._path)
+        trouble = judge(self._root, seen)
+        if trouble is not None or isinstance(seen, Trouble):
+            self._suspend(trouble)
+            return Standing.TROUBLE
+        # A directory made anew may get the very inode of the old one; then only the lost watch tells.
+        same = seen.same_as(self._root) and not self._backend.lost(self._path)
+        limits_changed = self._refused is not None and self._refused[1] != filesystem.inotify_limits()
+        anew = not same or self.troubled or self._changed or limits_changed
+        self._root, self._trouble, self._changed = seen, None, False
+        if anew:
+            self._establish()
+        return Standing.SAME if same else Standing.RENEWED
+
+    def holds(self) -> bool:
+        """Whether the folder is still the one that was last checked. Cheap."""
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return False
+        root = self._root
+        if root is None or self._backend.lost(self._path):
+            return False
+        return (status.st_dev, status.st_ino) == (root.device, root.inode)
+
+    def unmounted(self) -> list[str]:
+        """Directories in the folder whose own file system has gone since the last call, as paths in the folder."""
+        real = os.path.realpath(self._path)
+        mounts = filesystem.mounts_below(real)
+        lost, self._mounts = self._mounts - mounts, mounts
+        return [self._path.rstrip("/") + mount.removeprefix(real.rstrip("/")) for mount in lost]
+
+    def enter(self, directory: str, identity: tuple[int, int]) -> None:
+        """Watch this directory, by polling from now on if the kernel grants no more watches."""
+        self._directories.add(directory)
+        try:
+            self._backend.enter(directory, identity)
+        except WatchesExhaustedError as e:
+            self._fall_back(e)
+            self._report()
+
+    def watches(self, directory: str) -> bool:
+        """Whether this path was a directory when it was last seen."""
+        return directory in self._directories
+
+    def keep(self, directories: Collection[str]) -> None:
+        """Watch these directories only."""
+        self._directories = set(directories)
+        self._backend.keep(directories)
+
+    def change(self, folder: Folder) -> None:
+        """Go on under other settings; the next check chooses the backend anew."""
+        self._folder = folder
+        self._changed = True
+
+    def alive(self) -> bool:
+        return self._backend.alive()
+
+    def close(self) -> None:
+        self._backend.close()
+
+    def _suspend(self, trouble: Trouble | None) -> None:
+        # The backend goes too: its watches are on directories that are not the folder's any more.
+        self._backend.close()
+        self._backend = PollBackend()
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._report()
+
+    def _establish(self) -> None:
+        self._backend.close()
+        self._backend, self._refused = PollBackend(), None
+        where = filesystem.filesystem_of(self._folder.path)
+        self.sees_writers = not where.network
+        self._mounts = filesystem.mounts_below(os.path.realpath(self._path))
+        wanted = self._folder.backend
+        if wanted == "inotify" or (wanted == "auto" and not where.network):
+            try:
+                self._backend = InotifyBackend(self._path, self._hint)
+            except WatchesExhaustedError as e:
+                self._fall_back(e)
+        self._report()
+
+    def _fall_back(self, error: WatchesExhaustedError) -> None:
+        # What was granted goes back: the limit is shared with every other program of this user.
+        self._backend.close()
+        self._backend = PollBackend()
+        self._refused = (error.sysctl, filesystem.inotify_limits())
+
+    def _report(self) -> None:
+        problem, remedy = None, ""
+        if self._trouble is not None:
+            problem, remedy = self._trouble.problem, self._trouble.remedy
+        elif self._refused is not None:
+            sysctl = self._refused[0]
+            problem = f"the kernel's limit {sysctl} is reached, so the folder is polled"
+            remedy = f"raise {sysctl} (sysctl), or exclude folders; it is tried again when the limit changes"
+        self.health = FolderHealth(self._folder.path, self._backend.name, problem, remedy, self._wall())
+        self._say(self.health)
