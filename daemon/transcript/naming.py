@@ -55,13 +55,10 @@ def plan(
     other recordings of the folder (any; only those beside it, with the same stem, matter). `kept`: the form decided before.
     """
     directory = target_directory(recording, folder=folder, output_dir=output_dir)
-    present: dict[str, list[str]] = {}
-    for name in listing:
-        present.setdefault(_key(name), []).append(name)
+    present = {_key(name) for name in listing}
 
     def free(name: str) -> bool:
-        there = present.get(_key(name), [])
-        return not there or (there == [name] and ours(directory / name))
+        return _key(name) not in present or ours(directory / name)
 
     for form in _forms(recording, siblings, kept):
         names = {f: name_of(recording, f, form) for f in formats}

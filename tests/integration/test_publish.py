@@ -186,7 +186,11 @@ def test_content_reaches_the_disk_before_its_name_and_the_names_before_the_end(
     fsync, link, replace = os.fsync, os.link, os.replace
 
     def note_fsync(descriptor: int) -> None:
-        calls.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        # What stands in the directory at that moment is what a power cut right after it leaves.
+        if target.is_dir():
+            calls.extend(("stands", p.name) for p in sorted(target.iterdir()))
+        calls.append(("fsync", target.name))
         fsync(descriptor)
 
     def note_link(source: Path, target: Path) -> None:
@@ -207,6 +211,8 @@ def test_content_reaches_the_disk_before_its_name_and_the_names_before_the_end(
         ("fsync", ".b.txt.dropscribe.tmp"),
         ("name", "a.txt"),
         ("name", "b.txt"),
+        ("stands", "a.txt"),
+        ("stands", "b.txt"),
         ("fsync", tmp_path.name),
     ]
 

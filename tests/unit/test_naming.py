@@ -103,6 +103,11 @@ def test_a_name_that_differs_in_case_only_is_taken() -> None:
     assert names(decide(there=["Meeting.TXT"], ours=["Meeting.TXT"])) == FULL
 
 
+def test_our_file_stays_where_it_is_beside_one_that_differs_in_case() -> None:
+    # Both exist, so this folder tells them apart.
+    assert names(decide(there=["MEETING.txt"], ours=SHORT, kept="short")) == SHORT
+
+
 def test_a_name_composed_differently_is_taken() -> None:
     recording = FOLDER / "caf\u00e9.wav"
     assert decide(recording, there=["cafe\u0301.txt"]).form == "full"
@@ -166,7 +171,8 @@ def test_never_a_name_of_somebody_else(
     mine -= strangers
     decided = decide(there=strangers, ours=mine, siblings=["meeting.wav"] if sibling else [], kept=kept)
     taken = {s.casefold() for s in strangers}
-    assert not {n.casefold() for n in names(decided)} & taken
+    assert not {n.casefold() for n in names(decided) if n not in mine} & taken
+    assert not set(names(decided)) & strangers
     again = decide(
         there=strangers, ours=mine | set(names(decided)), siblings=["meeting.wav"], kept=decided.form
     )
