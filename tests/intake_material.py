@@ -62,9 +62,7 @@ class Watched:
     ) -> None:
         self.notices: list[Notice] = []
         self._changed = threading.Condition()
-        self.watcher = Watcher(
-            folders, known=known, wholeness=wholeness, sink=self._take, rescan_s=rescan_s
-        )
+        self.watcher = Watcher(folders, known=known, wholeness=wholeness, sink=self._take, rescan_s=rescan_s)
 
     def _take(self, notice: Notice) -> None:
         with self._changed:
@@ -78,7 +76,6 @@ class Watched:
     def __exit__(self, *_: object) -> None:
         self.watcher.stop()
         assert self.watcher.failure is None
-
 
     def arrivals(self, path: Path | None = None) -> list[Arrival]:
         return [n for n in list(self.notices) if isinstance(n, Arrival) and path in {None, n.path}]

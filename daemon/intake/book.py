@@ -42,6 +42,10 @@ class Book:
         """How many files are under observation and not settled yet."""
         return len(self._waiting)
 
+    def inhabited(self) -> bool:
+        """Whether any file has been seen in the folder as it is now."""
+        return bool(self._present or self._waiting)
+
     def saw(self, path: str, stamp: Stamp, now: float, wall: float) -> None:
         """A recording stands at `path` with this stamp; it is to be settled if that is news."""
         if self.settled.get(path) == stamp or self._refused.get(path) == stamp:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _LIMITS = Path("/proc/sys/fs/inotify")
+#: Limits of the user namespace (a container has its own); they hold together with the others.
+_NAMESPACE_LIMITS = Path("/proc/sys/user")
 
 #: Other machines (or a host outside this guest) write here without this kernel noticing, so no event arrives.
 NETWORK_TYPES = frozenset(
@@ -81,12 +83,12 @@ def mounts_below(root: str, mountinfo: str | None = None) -> frozenset[str]:
     return frozenset(m.mount_point for m in mounts if m.mount_point.startswith(prefix))
 
 
-def inotify_limits(folder: Path = _LIMITS) -> InotifyLimits:
+def inotify_limits(limits: Path = _LIMITS, namespace: Path = _NAMESPACE_LIMITS) -> InotifyLimits:
     """The limits in force now."""
     return InotifyLimits(
-        _read_number(folder / "max_user_watches"),
-        _read_number(folder / "max_user_instances"),
-        _read_number(folder / "max_queued_events"),
+        _lowest(limits / "max_user_watches", namespace / "max_inotify_watches"),
+        _lowest(limits / "max_user_instances", namespace / "max_inotify_instances"),
+        _lowest(limits / "max_queued_events"),
     )
 
 
@@ -112,6 +114,11 @@ def _read_mountinfo() -> str:
     except OSError:
         # Without /proc nothing can be said, and "unknown" says that.
         return ""
+
+
+def _lowest(*paths: Path) -> int | None:
+    numbers = [number for path in paths if (number := _read_number(path)) is not None]
+    return min(numbers, default=None)
 
 
 def _read_number(path: Path) -> int | None:

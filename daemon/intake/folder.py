@@ -51,7 +51,7 @@ class FolderWatch:
         self._book = Book(Settling(folder), known)
         self._next_scan = -math.inf
         self._last_scan = -math.inf
-        self._never_scanned = True
+        self._checked = False
 
     def turn(self, now: float, hints: Iterable[str]) -> None:
         """Everything that is due at `now`, after following what was hinted."""
@@ -130,16 +130,15 @@ class FolderWatch:
         """Look at the whole folder. The next scan is counted from the end of this one, so that a slow disk gets
         its rest.
         """
-        standing = self.post.check()
+        standing = self.post.check(inhabited=self._book.inhabited())
+        # What stands there at the start is taken for what stood there when the files became known, unless it is
+        # empty: then it may be a share that is not mounted yet.
+        first, self._checked = not self._checked, True
         if standing is Standing.TROUBLE:
             self._book.pause()
         else:
-            # At the first scan an empty folder may be a share that is not mounted yet.
-            if (standing is Standing.RENEWED and not self._never_scanned) or (
-                self._never_scanned and self.post.empty
-            ):
+            if standing is Standing.RENEWED and (not first or self.post.empty):
                 self._book.disown()
-            self._never_scanned = False
             for directory in self.post.unmounted():
                 self._book.disown(directory)
             self._walk(self._path, now)

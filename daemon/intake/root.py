@@ -53,14 +53,14 @@ def look(path: str) -> Root | Trouble:
         return Trouble(f"the folder cannot be read: {e.strerror}", "see to the disk or the network share")
 
 
-def judge(before: Root | None, seen: Root | Trouble) -> Trouble | None:
-    """Whether the folder can be relied on, given the last root that could.
+def judge(before: Root | None, seen: Root | Trouble, *, inhabited: bool) -> Trouble | None:
+    """Whether the folder can be relied on, given the last root that could, and whether files came into that since.
 
     A share that is not mounted shows the directory under it, empty as a rule: that must not read as if every
     recording had been removed. A folder that was made anew on the same file system is taken as it is.
     """
     if isinstance(seen, Trouble):
         return seen
-    if before is not None and not before.empty and seen.empty and seen.device != before.device:
-        return UNMOUNTED
-    return None
+    if before is None or not seen.empty or seen.device == before.device:
+        return None
+    return UNMOUNTED if inhabited or not before.empty else None

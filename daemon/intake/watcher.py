@@ -103,7 +103,9 @@ class Watcher:
         self._messages.put(_Rescan())
 
     def reload(self, folders: Sequence[Folder]) -> None:
-        """Watch these folders from now on; what is known of the files of those that stay is kept."""
+        """Watch these folders from now on, each by the backend that can be had now; what is known of the files of
+        those that stay is kept.
+        """
         self._messages.put(_Reload(tuple(folders)))
 
     def forget(self, path: Path) -> None:
@@ -187,7 +189,7 @@ class Watcher:
             watch = before.get(path)
             if watch is None:
                 watch = FolderWatch(folder, self._stamps(folder.path), self._hinter(path), self._around)
-            elif watch.folder != folder:
+            else:
                 watch.reconfigure(folder)
             after[path] = watch
         self._watches = after

@@ -65,17 +65,18 @@ class Watchpost:
     def troubled(self) -> bool:
         return self._trouble is not None
 
-    def check(self) -> Standing:
-        """Look at the folder; after `RENEWED` every directory in it must be entered."""
+    def check(self, *, inhabited: bool) -> Standing:
+        """Look at the folder, which has files in it as far as the caller knows (`inhabited`)."""
         seen = look(self._path)
-        trouble = judge(self._root, seen)
+        trouble = judge(self._root, seen, inhabited=inhabited)
         if trouble is not None or isinstance(seen, Trouble):
             self._suspend(trouble)
             return Standing.TROUBLE
-        # A directory made anew may get the very inode of the old one; then only the lost watch tells.
-        same = seen.same_as(self._root) and not self._backend.lost(self._path)
+        # A directory made anew often gets the very inode of the old one; then the lost watch tells, or that it
+        # was missing.
+        same = seen.same_as(self._root) and not self.troubled and not self._backend.lost(self._path)
         limits_changed = self._refused is not None and self._refused[1] != filesystem.inotify_limits()
-        anew = not same or self.troubled or self._changed or limits_changed
+        anew = not same or self._changed or limits_changed
         self._root, self._trouble, self._changed = seen, None, False
         if anew:
             self._establish()
@@ -163,6 +164,6 @@ class Watchpost:
         elif self._refused is not None:
             sysctl = self._refused[0]
             problem = f"the kernel's limit {sysctl} is reached, so the folder is polled"
-            remedy = f"raise {sysctl} (sysctl), or exclude folders; it is tried again when the limit changes"
+            remedy = f"raise {sysctl} (sysctl), or exclude folders; it is tried again when the limit changes, and on reload"
         self.health = FolderHealth(self._folder.path, self._backend.name, problem, remedy, self._wall())
         self._say(self.health)

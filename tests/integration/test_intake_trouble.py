@@ -1,0 +1,189 @@
+"""The watched folder itself in trouble: removed, renamed, unmounted, unreadable, more than can be watched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, WatchDescriptor
+
+from daemon.intake.types import Signature
+from tests.intake_isolated import SCENARIOS
+from tests.intake_material import Watched, folder_of, signature_of, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = b"RIFF" + bytes(4000)
+BACKENDS = pytest.mark.parametrize("backend", ["inotify", "poll"])
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    return inbox
+
+
+def put(path: Path) -> Path:
+    path.write_bytes(DATA)
+    return path
+
+
+def wait_problem(w: Watched, folder: Path, words: str) -> None:
+    wait_until(
+        lambda: any(words in (h.problem or "") for h in w.health(folder)),
+        f"the problem '{words}' is said; said so far: {w.health(folder)}",
+    )
+
+
+@BACKENDS
+def test_deleted_and_made_again(inbox: Path, backend: str) -> None:
+    with Watched(folder_of(inbox, backend=backend)) as w:
+        old = put(inbox / "old.wav")
+        w.wait_arrival(old)
+        shutil.rmtree(inbox)
+        wait_problem(w, inbox, "does not exist")
+        assert w.health(inbox)[-1].remedy
+        inbox.mkdir()
+        w.wait_watching(inbox, 2)
+        w.wait_arrival(put(inbox / "new.wav"))
+        (inbox / "sub").mkdir()
+        w.wait_arrival(put(inbox / "sub" / "deeper.wav"))
+        assert w.gone() == []
+        assert w.watcher.alive()
+
+
+def test_made_again_at_once_is_watched_again(inbox: Path) -> None:
+    """Too quick for a rescan to see it missing, and often with the very same inode."""
+    with Watched(folder_of(inbox, backend="inotify"), rescan_s=3600) as w:
+        old = put(inbox / "old.wav")
+        w.wait_arrival(old)
+        for i in range(3):
+            shutil.rmtree(inbox)
+            inbox.mkdir()
+            w.wait_arrival(put(inbox / f"new-{i}.wav"))
+            w.settle_marker(inbox, f"marker-{i}.wav")
+        assert old not in w.gone()
+
+
+@BACKENDS
+def test_renamed_away_and_back(inbox: Path, backend: str) -> None:
+    with Watched(folder_of(inbox, backend=backend)) as w:
+        old = put(inbox / "old.wav")
+        w.wait_arrival(old)
+        away = inbox.rename(inbox.with_name("away"))
+        wait_problem(w, inbox, "does not exist")
+        put(away / "meanwhile.wav")
+        away.rename(inbox)
+        w.wait_arrival(inbox / "meanwhile.wav")
+        w.wait_arrival(put(inbox / "after.wav"))
+        w.settle_marker(inbox)
+        assert len(w.arrivals(old)) == 1
+        assert w.gone() == []
+
+
+def test_missing_at_start_and_made_later(tmp_path: Path) -> None:
+    inbox = tmp_path / "later"
+    known = {inbox / "known.wav": Signature(1, 2, 3)}
+    with Watched(folder_of(inbox), known=lambda _: known) as w:
+        wait_problem(w, inbox, "does not exist")
+        inbox.mkdir()
+        w.wait_arrival(put(inbox / "a.wav"))
+        assert w.health(inbox)[-1].problem is None
+        w.settle_marker(inbox)
+        assert w.gone() == []
+
+
+def test_empty_at_start_is_not_everything_deleted(inbox: Path) -> None:
+    """As a share looks that is not mounted yet."""
+    known = {inbox / "known.wav": Signature(1, 2, 3)}
+    with Watched(folder_of(inbox), known=lambda _: known) as w:
+        w.wait_watching(inbox)
+        w.settle_marker(inbox)
+        assert w.gone() == []
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    place = put(tmp_path / "inbox")
+    with Watched(folder_of(place)) as w:
+        wait_problem(w, place, "not a folder")
+        place.unlink()
+        place.mkdir()
+        w.wait_arrival(put(place / "a.wav"))
+
+
+def test_one_folder_in_trouble_does_not_hold_up_another(tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    good.mkdir()
+    with Watched(folder_of(tmp_path / "missing"), folder_of(good)) as w:
+        wait_problem(w, tmp_path / "missing", "does not exist")
+        w.wait_arrival(put(good / "a.wav"))
+
+
+def test_a_link_as_the_folder(inbox: Path) -> None:
+    link = inbox.with_name("link")
+    link.symlink_to(inbox)
+    with Watched(folder_of(link), rescan_s=3600) as w:
+        w.wait_watching(link)
+        (inbox / "sub").mkdir()
+        w.wait_arrival(put(link / "a.wav"))
+        put(inbox / "sub" / "b.wav")
+        w.wait_arrival(link / "sub" / "b.wav")
+        (link / "c.wav").symlink_to("a.wav")
+        assert w.wait_arrival(link / "c.wav").signature == signature_of(inbox / "a.wav")
+
+
+def test_lost_events_are_made_up_for(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel says when its queue is full, though nothing else of it comes through."""
+    real = InotifyFD.handle_event
+
+    def overflow(self: InotifyFD, event: InotifyEvent) -> None:
+        if not event.is_ignored:
+            event = InotifyEvent(WatchDescriptor(-1), InotifyConstants.IN_Q_OVERFLOW, 0, b"")
+        real(self, event)
+
+    monkeypatch.setattr(InotifyFD, "handle_event", overflow)
+    with Watched(folder_of(inbox, backend="inotify"), rescan_s=3600) as w:
+        w.wait_watching(inbox)
+        (inbox / "new").mkdir()
+        w.wait_arrival(put(inbox / "new" / "a.wav"))
+
+
+@pytest.fixture(scope="module")
+def unshare() -> list[str]:
+    """How to run a process in namespaces of its own; skips where that is not allowed."""
+    command = ["unshare", "--user", "--map-root-user", "--mount"]
+    probe = "test -w /proc/sys/user/max_inotify_watches && mount -t tmpfs none /mnt"
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*command, "sh", "-c", probe], check=False).returncode
+    ):
+        pytest.skip("user and mount namespaces are not allowed here")
+    return command
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder any user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name).resolve()
+
+
+@pytest.mark.parametrize("scenario", sorted(set(SCENARIOS) - {"unreadable"}))
+def test_in_namespaces_of_its_own(unshare: list[str], scenario: str, open_folder: Path) -> None:
+    run([*unshare, sys.executable, "-m", "tests.intake_isolated", scenario, str(open_folder)])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_unreadable_parts_are_said_and_not_gone(open_folder: Path) -> None:
+    run([sys.executable, "-m", "tests.intake_isolated", "unreadable", str(open_folder)])
+
+
+def run(command: list[str]) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
