@@ -68,7 +68,7 @@ def start(root: Path, inbox: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "daemon", "run", "--config", str(config)], stderr=log, cwd=ROOT
     )
-    while not json.loads(_status(root) or '{"state": ""}')["state"] == "ready":
+    while json.loads(_status(root) or '{"state": ""}')["state"] != "ready":
         if process.poll() is not None:
             raise SystemExit((root / "daemon.log").read_text())
         time.sleep(0.1)
@@ -123,7 +123,7 @@ def throughput(
     }
 
 
-def idle(root: Path, inbox: Path, process: subprocess.Popen[bytes], seconds: float) -> dict[str, float]:
+def idle(inbox: Path, process: subprocess.Popen[bytes], seconds: float) -> dict[str, float]:
     files = sum(len(names) for _, _, names in os.walk(inbox))
     time.sleep(5)
     before, began = cpu_s(process.pid), time.monotonic()
@@ -190,7 +190,7 @@ def main() -> None:
             },
             "throughput": throughput(root, inbox, process, options.recordings),
         }
-        report["idle"] = idle(root, inbox, process, options.idle_s)
+        report["idle"] = idle(inbox, process, options.idle_s)
         report["long_recording"] = long_recording(root, inbox, process, options.hours)
     finally:
         process.terminate()

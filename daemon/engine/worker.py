@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import os
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,6 +92,8 @@ class PipeInbox(threading.Thread):
 def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, reports: Connection) -> None:
     """Entry of the spawned process; returns only when it cannot work."""
     _keep_to_ourselves()
+    with contextlib.suppress(OSError):  # a name for `ps` and `top`, no more
+        Path("/proc/self/comm").write_text("ds-engine", encoding="ascii")
     inbox = PipeInbox(commands)
     inbox.start()
     try:

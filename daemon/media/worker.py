@@ -41,6 +41,8 @@ def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
     """Serve the pool until its end of the pipe closes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
+    with contextlib.suppress(OSError):  # a name for `ps` and `top`, no more
+        Path("/proc/self/comm").write_text("ds-decoder", encoding="ascii")
     threading.Thread(target=_die_with, args=(pool.fileno(),), daemon=True).start()
     os.nice(_NICENESS)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

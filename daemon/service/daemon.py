@@ -10,7 +10,7 @@ from pathlib import Path
 
 from daemon import __version__, logs
 from daemon.config import Loaded
-from daemon.errors import ConfigError, DropscribeError, EngineDiedError, StorageError
+from daemon.errors import ConfigError, DropscribeError, EngineDiedError, EngineError, StorageError
 from daemon.intake.types import FolderHealth, Signature
 from daemon.intake.watcher import Watcher
 from daemon.ledger.db import wal_bug_warning
@@ -26,6 +26,7 @@ from daemon.service.pump import Pump
 from daemon.service.signals import Signals
 from daemon.service.sizing import audio_bounds, decoder_count
 from daemon.service.status_file import Status
+from daemon.transcript.types import EngineFacts
 from daemon.service.wholeness import wholeness
 
 #: After a request to stop, recordings under way are given this long to be finished, seconds. Together with
@@ -48,6 +49,8 @@ class Daemon:
         self._notifier = notify.Notifier.from_environment()
         self._folders: dict[Path, FolderHealth] = {}
         self._state = "starting"
+        #: Of the engine that is, or was last, ready: what it recognised may still be being published.
+        self._facts: EngineFacts | None = None
         self._since = time.time()
         self._next_status = 0.0
         self._stop_by: float | None = None
@@ -69,6 +72,10 @@ class Daemon:
             stack.callback(lock_database(settings.database).close)
             self._ledger = Ledger.open(settings.database)
             stack.callback(self._ledger.close)
+            if self._ledger.backup is not None:
+                logs.event(
+                    self._log, logs.Action.LEDGER, f"upgraded; the old database is {self._ledger.backup}"
+                )
             recovered = self._ledger.recover(time.time())
             if recovered:
                 logs.event(self._log, logs.Action.LEDGER, f"{recovered} interrupted jobs are tried again")
@@ -94,7 +101,7 @@ class Daemon:
         )
         stack.callback(decoders.close)
         self._publisher = Publisher(
-            self._ledger, lambda: self._settings, lambda: self._keeper.engine.facts, self._signals.wake
+            self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake
         )
         self._publisher.start()
         stack.callback(self._publisher.stop)
@@ -122,7 +129,7 @@ class Daemon:
         stack.callback(self._watcher.stop)
 
     def _serve(self) -> None:
-        facts = self._keeper.engine.facts
+        facts = self._facts = self._keeper.engine.facts
         self._state = "ready"
         logs.event(
             self._log,
@@ -233,7 +240,7 @@ class Daemon:
         status = Status(
             self._state,
             self._since,
-            self._keeper.engine.facts if self._state != "starting" else None,
+            self._facts,
             tuple(self._folders.values()),
             in_flight,
             self._watcher.unsettled(),
@@ -254,6 +261,11 @@ class Daemon:
         ]
         warning = wal_bug_warning()
         return lines if warning is None else [*lines, warning]
+
+    def _engine_facts(self) -> EngineFacts:
+        if self._facts is None:
+            raise EngineError("no engine has been ready yet", operation="publish")
+        return self._facts
 
     def _known(self, folder: Path) -> Mapping[Path, Signature]:
         return {path: Signature(*stat) for path, stat in self._ledger.known(folder).items()}

@@ -49,9 +49,9 @@ class DirectoryIndex:
         if listing is not None:
             listing.names.setdefault(_prefix(path.name), set()).add(path.name)
 
-    def forget(self, directory: Path) -> None:
-        """Read it anew next time: somebody was quicker than the listing."""
-        self._listings.pop(directory, None)
+    def clear(self) -> None:
+        """Read every directory anew: what was added may not have come to be, or somebody was quicker."""
+        self._listings.clear()
 
 
 def _read(directory: Path, now: float) -> _Listing:

@@ -7,6 +7,7 @@ the intent is on record before the file is on disk, and the file is on disk befo
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from daemon import logs
 from daemon.config import Settings
@@ -24,7 +26,7 @@ from daemon.service.assembly import Result
 from daemon.service.directory_index import DirectoryIndex
 from daemon.service.draft import TIMING, Draft, draft, intents, pending, with_stage
 from daemon.service.retry import Problem
-from daemon.transcript.publish import publish
+from daemon.transcript.publish import publish, sweep
 from daemon.transcript.timing import timing_log
 from daemon.transcript.types import EngineFacts, Timings
 
@@ -70,6 +72,8 @@ class Publisher:
         self._in: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()
         self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
         self._index = DirectoryIndex()
+        #: Directories cleared of what a killed daemon left unfinished; one look each is enough for a run.
+        self._swept: set[Path] = set()
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
         #: What ended the thread; read by `alive`.
         self.failure: BaseException | None = None
@@ -139,9 +143,7 @@ class Publisher:
         self._wake()
 
     def _draft(self, ready: Ready) -> Draft:
-        engine = self._engine()
-        result = ready.result
-        reference = None
+        engine, result, reference = self._engine(), ready.result, None
         if result is None:
             reference = ready.claim.reference
             stored = None if reference is None else self._ledger.stored_result(reference)
@@ -166,6 +168,7 @@ class Publisher:
         self, drafts: list[Draft], contents: list[dict[str, bytes]], writers: ThreadPoolExecutor
     ) -> list[Draft]:
         """Record the intents, publish the files; returns the drafts that are on disk, with the time it took."""
+        self._sweep(drafts)
         refused = self._ledger.intend_many(
             [
                 (d.claim.job_id, d.claim.generation, intents(c, d.paths))
@@ -179,6 +182,13 @@ class Publisher:
         futures = [writers.submit(self._publish, d, c) for d, c in going]
         done = [self._attempt(d.claim, future.result) for (d, _), future in zip(going, futures, strict=True)]
         return [d for d in done if d is not None]
+
+    def _sweep(self, drafts: list[Draft]) -> None:
+        for directory in {p.parent for d in drafts for p in d.paths.values()} - self._swept:
+            self._swept.add(directory)
+            # Left for the next run's look: what cannot be removed now will say so when it is in the way.
+            with contextlib.suppress(StorageError):
+                sweep(directory)
 
     def _publish(self, one: Draft, files: dict[str, bytes]) -> Draft:
         began = time.perf_counter()
@@ -213,8 +223,7 @@ class Publisher:
         try:
             return step()
         except OutputTakenError as e:
-            # Somebody was quicker than our plan: the job comes back at once and other names are planned.
-            self._index.forget(e.path.parent if e.path else claim.path.parent)
+            # Somebody was quicker than our plan: the job comes back and other names are planned.
             problem = Problem(e.code, e.reason, e.remedy, retryable=True)
         except DropscribeError as e:
             problem = Problem(
@@ -225,6 +234,8 @@ class Publisher:
                 StorageError.code, e.strerror or str(e), "see that the disk is mounted and can be written to",
                 retryable=True, blameless=True,
             )  # fmt: skip
+        # The names it was to have are not there, whatever the listing says by now.
+        self._index.clear()
         self._out.put(Published(claim.job_id, problem))
         return None
 

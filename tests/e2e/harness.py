@@ -16,6 +16,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
+
 import daemon
 
 BUNDLED = Path(daemon.__file__).parent / "engine" / "bundled"
@@ -79,7 +81,8 @@ log_format = "json"
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "2"},
         )
-        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self._reader.start()
         return self
 
     def _read(self, process: subprocess.Popen[str]) -> None:
@@ -109,12 +112,29 @@ log_format = "json"
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self._close()
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        status = self.process.wait(PATIENCE_S)
+        self._close()
+        return status
+
+    def child(self, name: str) -> int:
+        """The process number of a child, by the name it gave itself ("ds-engine", "ds-decoder")."""
+        assert self.process is not None
+        for process in psutil.Process(self.process.pid).children():
+            if process.name() == name:
+                return int(process.pid)
+        raise AssertionError(f"no child is called {name}")
+
+    def _close(self) -> None:
+        """After the process has ended: its last lines are read, then the pipe goes."""
+        self._reader.join()
+        if self.process is not None and self.process.stderr is not None:
+            self.process.stderr.close()
 
     def __enter__(self) -> Self:
         return self.start().wait_ready()
@@ -128,8 +148,7 @@ log_format = "json"
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        if self.process is not None and self.process.stderr is not None:
-            self.process.stderr.close()
+            self._close()
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """Plain SQL on the database, as any user could."""
@@ -149,9 +168,10 @@ log_format = "json"
     def wait_for(self, recording: Path, state: str = "done") -> None:
         """Wait until a recording's latest job has come to `state`."""
         wait_until(
-            lambda: self.state(recording) == state,
+            lambda: self.state(recording) == state or not self.running,
             f"{recording.name} is {state}; last log: {self.lines[-3:]}",
         )
+        assert self.state(recording) == state, f"the daemon has ended: {self.lines[-3:]}"
 
 
 def write_speech(path: Path, *, seconds: float | None = None, offset: float = 0.0) -> Path:

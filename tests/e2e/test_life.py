@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -64,15 +65,21 @@ def test_a_second_daemon_on_the_same_database_is_refused(dropscribe: DaemonProce
     assert dropscribe.running
 
 
-def test_the_engine_is_replaced_when_it_dies(dropscribe: DaemonProcess) -> None:
+def test_the_engine_is_replaced_when_it_is_killed(dropscribe: DaemonProcess) -> None:
     target = write_speech(dropscribe.inbox / "survivor.wav", seconds=200)
     wait_until(lambda: dropscribe.state(target) == "running", "the job runs")
-    engines = subprocess.run(
-        ["pgrep", "-P", str(dropscribe.process.pid if dropscribe.process else 0), "-f", "engine"],
-        capture_output=True, text=True, check=False,
-    ).stdout.split()  # fmt: skip
-    del engines  # children carry no telling command line; the status file names the engine's pid
+    os.kill(dropscribe.child("ds-engine"), signal.SIGKILL)
     dropscribe.wait_for(target)
+    assert dropscribe.actions("engine")
+    document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+    assert document["media"]["duration_ms"] == 200_000
+
+
+def test_a_decoder_that_is_killed_costs_nothing(dropscribe: DaemonProcess) -> None:
+    os.kill(dropscribe.child("ds-decoder"), signal.SIGKILL)
+    targets = [write_speech(dropscribe.inbox / f"after-{i}.wav", seconds=3 + i) for i in range(4)]
+    for target in targets:
+        dropscribe.wait_for(target)
 
 
 def test_reload_takes_up_a_new_folder(tmp_path: Path) -> None:
