@@ -1,0 +1,98 @@
+"""Whether somebody writes, asked of the real kernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from daemon.intake.settling import Writer
+from daemon.intake.writer_probe import probe
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"x" * 100)
+    return path
+
+
+def test_nobody_writes(file: Path) -> None:
+    assert probe(str(file)) is Writer.FREE
+    with file.open("rb"):
+        assert probe(str(file)) is Writer.FREE, "readers do not matter"
+
+
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
+def test_somebody_writes(file: Path, mode: str) -> None:
+    with file.open(mode):
+        assert probe(str(file)) is Writer.BUSY
+    assert probe(str(file)) is Writer.FREE
+
+
+def test_another_process_writes(file: Path) -> None:
+    code = "import sys; f = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline()
+        assert probe(str(file)) is Writer.BUSY
+        writer.communicate(b"")
+    assert probe(str(file)) is Writer.FREE
+
+
+def test_what_cannot_be_asked_is_unknown(file: Path, tmp_path: Path) -> None:
+    assert probe(str(tmp_path / "none.wav")) is Writer.UNKNOWN
+    assert probe(str(tmp_path)) is Writer.UNKNOWN
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert probe(str(tmp_path / "pipe.wav")) is Writer.UNKNOWN
+
+
+def test_it_does_not_touch_the_file(file: Path) -> None:
+    before = file.stat()
+    probe(str(file))
+    after = file.stat()
+    assert (before.st_mtime_ns, before.st_ctime_ns, before.st_size) == (
+        after.st_mtime_ns,
+        after.st_ctime_ns,
+        after.st_size,
+    )
+
+
+def test_a_writer_that_comes_at_that_moment_kills_nobody(file: Path) -> None:
+    """The kernel signals whoever holds a lease when a writer comes; by default that signal ends the process.
+
+    A process of its own probes without pause while writers come and go, and must still be there afterwards.
+    """
+    code = (
+        "import sys\nfrom daemon.intake.writer_probe import probe\nprint('ready', flush=True)\n"
+        "for _ in range(30_000): probe(sys.argv[1])\nprint('alive', flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True
+    ) as prober:
+        assert prober.stdout is not None
+        assert prober.stdout.readline() == "ready\n"
+        done = threading.Event()
+
+        def write() -> None:
+            while not done.is_set():
+                with file.open("ab"):
+                    pass
+
+        writers = [threading.Thread(target=write) for _ in range(2)]
+        for thread in writers:
+            thread.start()
+        answer = prober.stdout.readline()
+        done.set()
+        for thread in writers:
+            thread.join()
+        prober.wait()
+    assert answer == "alive\n", f"ended by signal {-prober.returncode}"
+    assert signal.getsignal(signal.SIGIO) == signal.SIG_DFL, "no handler of the process is touched"
