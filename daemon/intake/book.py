@@ -72,14 +72,15 @@ class Book:
 
     def take_due(self, now: float) -> list[str]:
         """The files whose time has come; each must be settled, refused, dropped or told to `wait` again."""
-        due = []
+        # A dict, for its order and because a file that changed twice at one instant is queued twice for one time.
+        due: dict[str, None] = {}
         while self._queue and self._queue[0][0] <= now:
             at, path = heapq.heappop(self._queue)
             waiting = self._waiting.get(path)
             # An entry that is not the current one was overtaken by a later `wait`.
             if waiting is not None and waiting.due == at:
-                due.append(path)
-        return due
+                due[path] = None
+        return list(due)
 
     def next_due(self) -> float | None:
         """When something has to be looked at next, monotonic seconds."""
