@@ -181,7 +181,7 @@ def main() -> None:
             "benchmark": "ingest",
             "dropscribe": product.__version__,
             "commit": subprocess.run(
-                ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT
+                ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=True
             ).stdout.strip(),
             "machine": {
                 "cpus": os.cpu_count(),

@@ -156,7 +156,7 @@ class ServiceSettings(_Strict):
     queue_audio_s: float = Field(
         600.0, ge=30, description="Decoded audio held in shared memory ahead of the engine, seconds."
     )
-    jobs_in_flight: int = Field(64, ge=1, le=4096, description="Recordings worked on at the same time.")
+    jobs_in_flight: int = Field(256, ge=1, le=4096, description="Recordings worked on at the same time.")
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, JSON lines otherwise."
     )

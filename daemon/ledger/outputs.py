@@ -19,9 +19,9 @@ from daemon.ledger.text import path_of, raw, readable
 Held = tuple[int, int]
 
 _HELD = sa.text(
-    "SELECT j.generation, r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.id = :job AND j.generation = :generation AND j.state = 'running'"
-)
+    "SELECT j.id, j.generation, r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+    "WHERE j.id IN :jobs AND j.state = 'running'"
+).bindparams(sa.bindparam("jobs", expanding=True))
 # The same bytes at the same path need no second row. Other hashes stay until the job is done: one of them is on
 # disk if the last attempt died between writing and finishing, and must be known as ours.
 _REPLACE = sa.text(
@@ -80,14 +80,18 @@ class Outputs:
         if not intents:
             return refused
         with self._db.write("record what will be written") as connection:
+            found = connection.execute(_HELD, {"jobs": [job for job, _, _ in intents]})
+            held = {(row.id, row.generation): row.path_raw for row in found}
+            rows: list[dict[str, object]] = []
             for job, generation, files in intents:
-                held = connection.execute(_HELD, {"job": job, "generation": generation}).one_or_none()
-                if held is None:
+                recording_raw = held.get((job, generation))
+                if recording_raw is None:
                     refused.append(job)
-                elif files:
-                    rows = _rows((job, generation), held.path_raw, files, now)
-                    connection.execute(_REPLACE, rows)
-                    connection.execute(sa.insert(outputs), rows)
+                else:
+                    rows += _rows((job, generation), recording_raw, files, now)
+            if rows:
+                connection.execute(_REPLACE, rows)
+                connection.execute(sa.insert(outputs), rows)
         return refused
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:

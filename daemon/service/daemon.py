@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from daemon import __version__, logs
+from daemon import logs
 from daemon.config import Loaded
 from daemon.errors import ConfigError, DropscribeError, EngineDiedError, EngineError, StorageError
 from daemon.intake.types import FolderHealth, Signature
 from daemon.intake.watcher import Watcher
-from daemon.ledger.db import wal_bug_warning
 from daemon.ledger.ledger import Ledger, lock_database
 from daemon.media.pool import DecoderPool
 from daemon.service import notify, status_file
 from daemon.service.admitter import Admitter, Hooks
+from daemon.service.announcement import announcement
 from daemon.service.arena import SLOT_BYTES, Arena
 from daemon.service.dispatcher import Clocks, Dispatcher
 from daemon.service.engine_keeper import HUNG_S, EngineKeeper
@@ -26,12 +27,15 @@ from daemon.service.pump import Pump
 from daemon.service.signals import Signals
 from daemon.service.sizing import audio_bounds, decoder_count
 from daemon.service.status_file import Status
-from daemon.transcript.types import EngineFacts
 from daemon.service.wholeness import wholeness
+from daemon.transcript.types import EngineFacts
 
 #: After a request to stop, recordings under way are given this long to be finished, seconds. Together with
 #: the closing of processes it stays inside the unit's TimeoutStopSec.
 DRAIN_S = 20.0
+#: How long a thread may keep the interpreter, seconds. The main thread wakes a thousand times a second to hand decoders
+#: and engine their next piece of work; with Python's 5 ms it would wait for a publishing thread each time.
+SWITCH_S = 0.0005
 #: The main loop turns at least this often, seconds.
 TURN_S = 0.5
 #: How often the status file is renewed, seconds.
@@ -63,7 +67,8 @@ class Daemon:
         then the processes; the ledger and its lock last, because everybody before writes to it.
         """
         settings = self._settings
-        for line in self._announcement():
+        sys.setswitchinterval(SWITCH_S)
+        for line in announcement(self._loaded):
             logs.event(self._log, logs.Action.CONFIG, line)
         with ExitStack() as stack:
             self._signals = stack.enter_context(Signals())
@@ -249,18 +254,6 @@ class Daemon:
             status_file.write(self._settings.database, status, time.time())
         except OSError as e:
             logs.problem(self._log, logs.Action.STORAGE, f"cannot write the status file: {e}")
-
-    def _announcement(self) -> list[str]:
-        settings = self._settings
-        origin = str(self._loaded.file) if self._loaded.file else "embedded defaults and command line"
-        lines = [
-            f"dropscribe {__version__}, settings from {origin}",
-            f"model {settings.engine.model}, VAD {settings.engine.vad_model}, device {settings.engine.device}",
-            f"database {settings.database}",
-            *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
-        ]
-        warning = wal_bug_warning()
-        return lines if warning is None else [*lines, warning]
 
     def _engine_facts(self) -> EngineFacts:
         if self._facts is None:

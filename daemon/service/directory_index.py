@@ -26,7 +26,7 @@ class _Listing:
 
 
 class DirectoryIndex:
-    """Owned by the publisher's thread."""
+    """Not thread-safe: the publisher plans names under a lock."""
 
     def __init__(self) -> None:
         self._listings: dict[Path, _Listing] = {}

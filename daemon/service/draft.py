@@ -94,7 +94,8 @@ def intents(files: dict[str, bytes], paths: dict[str, Path]) -> list[OutputInten
 
 def pending(one: Draft, files: dict[str, bytes], ledger: Ledger) -> list[PendingFile]:
     """The files to publish, each with the hash of this recording's own file that may stand there now."""
-    owned = ledger.owned([one.paths[f] for f in files])
+    standing = [one.paths[f] for f in files if os.path.lexists(one.paths[f])]
+    owned = ledger.owned(standing) if standing else {}
 
     def mine(path: Path) -> list[OwnedOutput]:
         return [o for o in owned.get(path, ()) if o.recording == one.claim.path]

@@ -1,7 +1,8 @@
 """Writes what is finished: rendered, named, on record as intended, published, on record as done.
 
-One thread takes what has gathered and brings it through each step together, so that a hundred small recordings share
-three commits; within a step the files of different jobs are written in parallel. The order is what makes it safe:
+A lane (a thread) takes what has gathered and brings it through each step together, so that a hundred small recordings share
+three commits; within a step the files of different jobs are written in parallel. There are two lanes, so that one renders
+while the other waits for the disk; names are planned by one at a time. The order is what makes it safe:
 the intent is on record before the file is on disk, and the file is on disk before the job is done.
 """
 
@@ -32,6 +33,8 @@ from daemon.transcript.types import EngineFacts, Timings
 
 #: Jobs brought through the steps together.
 BATCH = 64
+#: Threads that bring batches through.
+LANES = 2
 #: Threads that write files: writing is waiting for the disk.
 WRITERS = 8
 #: How often another name is tried when somebody took the one just planned.
@@ -74,12 +77,17 @@ class Publisher:
         self._index = DirectoryIndex()
         #: Directories cleared of what a killed daemon left unfinished; one look each is enough for a run.
         self._swept: set[Path] = set()
-        self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
-        #: What ended the thread; read by `alive`.
+        #: Held while names are planned: two lanes must not plan the same one.
+        self._planning = threading.RLock()
+        self._lanes = [
+            threading.Thread(target=self._run, name=f"publish-{i}", daemon=True) for i in range(LANES)
+        ]
+        #: What ended a lane; read by `alive`.
         self.failure: BaseException | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        for lane in self._lanes:
+            lane.start()
 
     def put(self, ready: Ready) -> None:
         """Hand over a job; its end comes out of `completed`."""
@@ -93,13 +101,15 @@ class Publisher:
         return out
 
     def alive(self) -> bool:
-        """False once its thread has died: the daemon then stops, rather than run without it."""
+        """False once a lane has died: the daemon then stops, rather than run without it."""
         return self.failure is None
 
     def stop(self) -> None:
         """Bring what was handed over to its end, then stop."""
-        self._in.put(None)
-        self._thread.join()
+        for _ in self._lanes:
+            self._in.put(None)
+        for lane in self._lanes:
+            lane.join()
 
     def _run(self) -> None:
         try:
@@ -117,16 +127,19 @@ class Publisher:
         if first is None:
             return None
         batch = [first]
-        while len(batch) < BATCH and not self._in.empty():
-            following = self._in.get_nowait()
-            if following is None:
-                self._in.put(None)
-                break
-            batch.append(following)
+        with contextlib.suppress(queue.Empty):  # empty means: that is what has gathered
+            while len(batch) < BATCH:
+                following = self._in.get_nowait()
+                if following is None:
+                    self._in.put(None)
+                    break
+                batch.append(following)
         return batch
 
     def _bring_through(self, batch: list[Ready], writers: ThreadPoolExecutor) -> None:
-        attempts = [self._attempt(r.claim, partial(self._draft, r)) for r in batch]
+        with self._planning:
+            attempts = [self._attempt(r.claim, partial(self._draft, r)) for r in batch]
+            self._sweep([d for d in attempts if d is not None])
         drafts = [d for d in attempts if d is not None]
         drafts = self._write(drafts, [d.files for d in drafts], writers)
         logged = [d for d in drafts if TIMING in d.paths]
@@ -168,7 +181,6 @@ class Publisher:
         self, drafts: list[Draft], contents: list[dict[str, bytes]], writers: ThreadPoolExecutor
     ) -> list[Draft]:
         """Record the intents, publish the files; returns the drafts that are on disk, with the time it took."""
-        self._sweep(drafts)
         refused = self._ledger.intend_many(
             [
                 (d.claim.job_id, d.claim.generation, intents(c, d.paths))
@@ -235,7 +247,8 @@ class Publisher:
                 retryable=True, blameless=True,
             )  # fmt: skip
         # The names it was to have are not there, whatever the listing says by now.
-        self._index.clear()
+        with self._planning:
+            self._index.clear()
         self._out.put(Published(claim.job_id, problem))
         return None
 
