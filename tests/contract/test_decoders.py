@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]  # it carries no type information
+import psutil
 import pytest
 import soundfile
 from numpy.typing import NDArray

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]  # it carries no type information
+import psutil
 import pytest
 import soundfile
 
