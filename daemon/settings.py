@@ -117,6 +117,11 @@ class EngineSettings(_Strict):
         pattern=r"^(auto|cpu|cuda|cuda:\d+)$",
         description="auto takes cuda:0 where torch sees one, else the cpu.",
     )
+    precision: Literal["auto", "fp32", "fp16"] = Field(
+        "auto",
+        description="auto: fp16 on cuda, fp32 on the cpu. fp16 keeps sums and scores in fp32; fp32 on cuda is "
+        "the deterministic mode.",
+    )
     batch_s: float | None = Field(
         None,
         ge=1,

@@ -22,11 +22,13 @@ from daemon.config import EngineSettings
 from daemon.engine import models
 from daemon.engine.null import NullRecogniser, NullVadModel
 from daemon.engine.stages import SAMPLES_PER_MS, Pcm, Recogniser, SpeechSegment, VadModel
-from daemon.errors import OutOfDeviceMemoryError
+from daemon.errors import EngineError, OutOfDeviceMemoryError
 from daemon.transcript.types import EngineFacts
 
 #: FunASR's model class → the class here that runs it, in `daemon.engine.recogniser`.
-FAMILIES: tuple[str, ...] = ("BiCifParaformer", "Paraformer", "SeacoParaformer")
+FAMILIES: tuple[str, ...] = ("BiCifParaformer", "Paraformer")
+#: Those that run with FunASR's modules, in `daemon.engine.module_recogniser`.
+MODULE_FAMILIES: tuple[str, ...] = ("SeacoParaformer",)
 #: Padded audio seconds of one batch, unless the settings say otherwise.
 CPU_BATCH_S = 60.0
 CUDA_BATCH_S = 600.0
@@ -85,7 +87,8 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     device = choose_device(settings.device)
     threads = threads_of(settings)
     vad = FsmnVadModel(load(vad_source.directory, device, threads))
-    recogniser = _recogniser(source, device, threads, note)
+    precision = _precision(settings, device)
+    recogniser, precision = _recogniser(source, device, threads, precision, note)
     torch.set_num_threads(threads)
     batch_s = settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
     batch_s = _warm_up(vad, recogniser, batch_s, full=device.type != "cpu")
@@ -96,7 +99,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
         source.name,
         vad_source.name,
         describe_device(device),
-        "fp32",
+        precision,
         versions,
         source.notice,
         round(time.monotonic() - started, 3),
@@ -104,18 +107,36 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     return Ensemble(vad, recogniser, facts, batch_s)
 
 
+def _precision(settings: EngineSettings, device: Any) -> str:
+    """What the settings ask for on this device. Raises EngineError for fp16 on a CPU."""
+    if settings.precision == "auto":
+        return "fp32" if device.type == "cpu" else "fp16"
+    if settings.precision == "fp16" and device.type == "cpu":
+        raise EngineError(
+            "fp16 needs a CUDA device",
+            operation="start engine",
+            remedy="set engine.precision to auto or fp32",
+        )
+    return settings.precision
+
+
 def _recogniser(
-    source: models.ModelSource, device: Any, threads: int, note: Callable[[str], None]
-) -> Recogniser:
+    source: models.ModelSource, device: Any, threads: int, precision: str, note: Callable[[str], None]
+) -> tuple[Recogniser, str]:
+    """The recogniser, and the precision it really has."""
     from daemon.engine.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports torch
     from daemon.engine.loading import family_of, load  # noqa: PLC0415
+    from daemon.engine.module_recogniser import ModuleRecogniser  # noqa: PLC0415
     from daemon.engine.recogniser import ParaformerRecogniser  # noqa: PLC0415
 
     family = family_of(source.directory)
     if family in FAMILIES:
-        return ParaformerRecogniser(load(source.directory, device, threads))
+        return ParaformerRecogniser(load(source.directory, device, threads), precision), precision
+    if family in MODULE_FAMILIES:
+        note(f"{family} runs with FunASR's modules: batched, but slower than Paraformer and BiCifParaformer")
+        return ModuleRecogniser(load(source.directory, device, threads)), "fp32"
     note(f"{family} runs one segment at a time through FunASR itself: slower than the Paraformer family")
-    return AutoModelRecogniser(source.directory, device, threads)
+    return AutoModelRecogniser(source.directory, device, threads), "fp32"
 
 
 def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, *, full: bool) -> float:

@@ -22,6 +22,11 @@ def join(words: Sequence[str]) -> str:
     return text
 
 
+def stands_alone(word: str) -> bool:
+    """Whether a token is a whole word for sure: one CJK character."""
+    return len(word) == 1 and _CJK.match(word) is not None
+
+
 def split(text: str) -> list[str]:
     """Words of a text: each CJK character by itself, anything else by spaces."""
     return _CJK.sub(lambda m: f" {m.group()} ", text).split()

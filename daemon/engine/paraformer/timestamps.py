@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-#: Milliseconds of an upsampled frame: 60 ms stacked frames, three times finer.
-FRAME_MS = 20.0
+#: Seconds of an upsampled frame: stacked frames of 60 ms, three times finer. Written as FunASR computes it: positions are
+#: cut to whole milliseconds, so the last bit decides.
+FRAME_S = 10.0 * 6 / 1000 / 3
 #: Frames by which fires come late.
 SHIFT = -1.5
 #: Longest token, frames.
@@ -38,4 +39,4 @@ def spans_of(fires: Sequence[int], frames: int) -> list[Span]:
     if starts[-1] - starts[-2] <= LONGEST:
         rest = frames - starts[-1]
         spans[-1][1] = (frames + starts[-1]) * 0.5 if rest > REST else float(frames)
-    return [(int(a * FRAME_MS / 1000 * 1000), int(b * FRAME_MS / 1000 * 1000)) for a, b in spans]
+    return [(int(a * FRAME_S * 1000), int(b * FRAME_S * 1000)) for a, b in spans]
