@@ -16,7 +16,7 @@ from daemon.engine.protocol import (
     SegmentDone,
     StreamFailed,
 )
-from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment, VadModel
+from daemon.engine.stages import Hypothesis, Pcm, Pipelined, Recogniser, SpeechSegment, VadModel, WholeBatch
 from daemon.engine.streams import Stream
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, EngineError, LostSegmentError, OutOfDeviceMemoryError
@@ -39,6 +39,16 @@ class Recognised:
     failures: tuple[StreamFailed, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """A batch under way, or one that failed to start."""
+
+    batch: Batched
+    started: float  #: monotonic seconds
+    handle: object
+    error: Exception | None
+
+
 class Loop:
     """Everything the worker does once it is warm. Owned by one thread."""
 
@@ -55,11 +65,15 @@ class Loop:
         """`read` copies a block's samples out of the arena."""
         self._vad = vad
         self._recogniser = recogniser
+        self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
         self._batcher = batcher
         self._read = read
         self._send = send
         self._clock = clock
         self._blocks: deque[PcmBlock] = deque()
+        #: Batches launched and not delivered, oldest first.
+        self._running: deque[_Running] = deque()
+        self._finished_at = 0.0
         self._streams: dict[int, Stream] = {}
         #: Failed streams whose last block (or abort) has not come yet: their blocks are only freed.
         self._failed: set[int] = set()
@@ -80,13 +94,14 @@ class Loop:
         self._find_speech()
         batch = self._batcher.next(self._clock(), flush=self._nothing_is_coming())
         if batch is not None:
-            started = self._clock()
-            recognised = self._recognise(batch)
-            self._deliver(batch, recognised, started, self._clock() - started)
+            self._begin(batch)
+        # Results are awaited only when enough batches are under way, or when there is nothing else to do.
+        while self._running and (len(self._running) >= self._pipeline.depth or not (batch or self._blocks)):
+            self._finish(self._running.popleft())
         self._report()
 
     def _patience(self, now: float) -> float | None:
-        if self._blocks:
+        if self._blocks or self._running:
             return 0.0
         deadline = self._batcher.deadline()
         return None if deadline is None else max(0.0, deadline - now)
@@ -134,23 +149,55 @@ class Loop:
             self._batcher.add(segment, now)
         self._end_if_done(stream)
 
-    def _recognise(self, batch: Batched) -> Recognised:
-        """Run a batch; where it fails, in parts, down to the segment at fault."""
-        segments = batch.segments
+    def _begin(self, batch: Batched) -> None:
+        """Launch a batch. What fails already now is looked into when its turn to finish comes."""
+        started = self._clock()
         try:
-            return _account(segments, self._recogniser(segments))
+            running = _Running(batch, started, self._pipeline.begin(batch.segments), None)
         except EngineDiedError:
             raise
-        except OutOfDeviceMemoryError as e:
-            if len(segments) == 1:
-                return Recognised((), (_failure(segments[0].stream, e),))
+        except Exception as e:
+            running = _Running(batch, started, None, e)
+        self._running.append(running)
+
+    def _finish(self, running: _Running) -> None:
+        """Wait for a batch and deliver it."""
+        batch = running.batch
+        try:
+            if running.error is not None:
+                recognised = self._in_parts(batch, running.error)
+            else:
+                recognised = _account(batch.segments, self._pipeline.finish(running.handle))
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            recognised = self._in_parts(batch, e)
+        now = self._clock()
+        # Batches overlap; each is charged for the time since the one before it was done.
+        seconds = now - max(running.started, self._finished_at)
+        self._finished_at = now
+        self._deliver(batch, recognised, running.started, seconds)
+
+    def _recognise(self, batch: Batched) -> Recognised:
+        """Run a part of a batch that failed."""
+        try:
+            return _account(batch.segments, self._recogniser(batch.segments))
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            return self._in_parts(batch, e)
+
+    def _in_parts(self, batch: Batched, error: Exception) -> Recognised:
+        """Run a batch that failed again, in parts, down to the segment at fault."""
+        segments = batch.segments
+        if len(segments) == 1:
+            return Recognised((), (_failure(segments[0].stream, error),))
+        if isinstance(error, OutOfDeviceMemoryError):
             # What did not fit will not fit next time either.
             self._batcher.limit(batch.padded_s / 2)
             half = len(segments) // 2
             parts = [segments[:half], segments[half:]]
-        except Exception as e:
-            if len(segments) == 1:
-                return Recognised((), (_failure(segments[0].stream, e),))
+        else:
             parts = [(s,) for s in segments]
         return _joined([self._recognise(Batch(batch.number, part)) for part in parts])
 

@@ -6,6 +6,8 @@ What a segment yields does not depend on what else is in its batch, and equals F
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,14 +18,17 @@ from daemon.engine.paraformer.timestamps import spans_of
 from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
 from daemon.errors import EngineError
 
+if TYPE_CHECKING:
+    from daemon.engine.paraformer.packed_forward import Decoded, Encoded
+
 Forward = Callable[[Sequence[Pcm]], list[Spoken]]
 
 
 class ParaformerRecogniser:
     """One forward pass per call. Owned by the worker's thread."""
 
-    def __init__(self, loaded: LoadedModel, precision: str = "fp32") -> None:
-        """`precision`: "fp32", on any device, or "fp16", on CUDA. Raises EngineError for a vocabulary we do not know."""
+    def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
+        """In fp32, unless another `forward` is given. Raises EngineError for a vocabulary we do not know."""
         special = {getattr(loaded.module, name, None) for name in ("blank_id", "sos", "eos")}
         if special != set(range(SILENT_IDS)):
             raise EngineError(
@@ -33,17 +38,19 @@ class ParaformerRecogniser:
                 remedy="use a model of FunASR's Paraformer family",
             )
         self._tokenizer = loaded.tokenizer
-        self._forward = _forward(loaded, precision)
+        self._forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device)
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """See `daemon.engine.stages.Recogniser`."""
-        long_enough = [s for s in segments if len(s.pcm) >= LEAST_SAMPLES]
-        said = [Hypothesis(s.stream, s.index, "", ()) for s in segments if len(s.pcm) < LEAST_SAMPLES]
+        long_enough, said = _long_enough(segments)
         if long_enough:
             with device_faults(), torch.inference_mode():
                 spoken = self._forward([s.pcm for s in long_enough])
-            said += [self._hypothesis(s, one) for s, one in zip(long_enough, spoken, strict=True)]
+            said += self._hypotheses(long_enough, spoken)
         return said
+
+    def _hypotheses(self, segments: Sequence[SpeechSegment], spoken: Sequence[Spoken]) -> list[Hypothesis]:
+        return [self._hypothesis(s, one) for s, one in zip(segments, spoken, strict=True)]
 
     def _hypothesis(self, segment: SpeechSegment, spoken: Spoken) -> Hypothesis:
         tokens: list[str] = self._tokenizer.ids2tokens(spoken.ids)
@@ -57,10 +64,59 @@ def _spans(spoken: Spoken) -> list[Span] | None:
     return spans_of(spoken.fires, spoken.frames)
 
 
-def _forward(loaded: LoadedModel, precision: str) -> Forward:
-    if precision == "fp16":
+def _long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
+    """Those that fill a frame, and empty hypotheses for the others."""
+    kept = [s for s in segments if len(s.pcm) >= LEAST_SAMPLES]
+    return kept, [Hypothesis(s.stream, s.index, "", ()) for s in segments if len(s.pcm) < LEAST_SAMPLES]
+
+
+@dataclass(slots=True, eq=False)
+class _UnderWay:
+    """A batch of a `PipelinedParaformer`. Owned by the worker's thread."""
+
+    segments: list[SpeechSegment]
+    said: list[Hypothesis]
+    encoded: Encoded | None = None
+    decoded: Decoded | None = None
+
+
+class PipelinedParaformer(ParaformerRecogniser):
+    """On CUDA in half precision, three batches deep: while the device encodes one, the one before it is decoded behind
+    it, and the one before that is put into words.
+    """
+
+    depth = 3
+
+    def __init__(self, loaded: LoadedModel) -> None:
         # Imports Triton, which comes with CUDA builds of torch only.
         from daemon.engine.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
-        return PackedForward(loaded.module, loaded.frontend, loaded.device)
-    return PaddedForward(loaded.module, loaded.frontend, loaded.device)
+        self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device)
+        super().__init__(loaded, self._packed)
+        self._latest: _UnderWay | None = None
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
+        """See `daemon.engine.stages.Pipelined`."""
+        batch = _UnderWay(*_long_enough(segments))
+        if batch.segments:
+            with device_faults(), torch.inference_mode():
+                batch.encoded = self._packed.begin([s.pcm for s in batch.segments])
+        before, self._latest = self._latest, batch
+        if before is not None:
+            self._decode(before)
+        return batch
+
+    def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
+        """See `daemon.engine.stages.Pipelined`."""
+        self._decode(handle)
+        if handle.decoded is None:
+            return handle.said
+        with device_faults():
+            spoken = self._packed.collect(handle.decoded)
+        return handle.said + self._hypotheses(handle.segments, spoken)
+
+    def _decode(self, batch: _UnderWay) -> None:
+        encoded, batch.encoded = batch.encoded, None
+        if encoded is not None:
+            with device_faults(), torch.inference_mode():
+                batch.decoded = self._packed.decode(encoded)

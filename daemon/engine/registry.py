@@ -127,11 +127,13 @@ def _recogniser(
     from daemon.engine.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports torch
     from daemon.engine.loading import family_of, load  # noqa: PLC0415
     from daemon.engine.module_recogniser import ModuleRecogniser  # noqa: PLC0415
-    from daemon.engine.recogniser import ParaformerRecogniser  # noqa: PLC0415
+    from daemon.engine.recogniser import ParaformerRecogniser, PipelinedParaformer  # noqa: PLC0415
 
     family = family_of(source.directory)
     if family in FAMILIES:
-        return ParaformerRecogniser(load(source.directory, device, threads), precision), precision
+        loaded = load(source.directory, device, threads)
+        made = PipelinedParaformer(loaded) if precision == "fp16" else ParaformerRecogniser(loaded)
+        return made, precision
     if family in MODULE_FAMILIES:
         note(f"{family} runs with FunASR's modules: batched, but slower than Paraformer and BiCifParaformer")
         return ModuleRecogniser(load(source.directory, device, threads)), "fp32"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,3 +84,36 @@ class Recogniser(Protocol):
 
         Raises OutOfDeviceMemoryError (a smaller batch may do), EngineDiedError (the device is beyond use).
         """
+
+
+@runtime_checkable
+class Pipelined(Protocol):
+    """A recogniser whose device works on a batch while the host does something else.
+
+    Batches are finished in the order they were begun. Errors as those of `Recogniser`, from either step.
+    """
+
+    @property
+    def depth(self) -> int:
+        """How many batches should be under way for the device never to wait."""
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> object:
+        """Launch a batch; what is returned is for `finish`."""
+
+    def finish(self, handle: Any) -> Sequence[Hypothesis]:
+        """As calling a `Recogniser` with the segments of `begin`."""
+
+
+class WholeBatch:
+    """Makes a `Pipelined` of a recogniser that does a batch in one go."""
+
+    depth = 1
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> object:
+        return segments
+
+    def finish(self, handle: Any) -> Sequence[Hypothesis]:
+        return self._recogniser(handle)
