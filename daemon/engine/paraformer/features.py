@@ -112,7 +112,7 @@ class Frontend:
         samples = [len(p) for p in pcms]
         frames = [frames_of(n) for n in samples]
         rows = [stacked_of(n, self._skip) for n in frames]
-        pcm = self._upload(np.concatenate(pcms))
+        pcm = self._upload_pcm(pcms, sum(samples))
         plan = np.array([samples, frames, rows], dtype=np.int64)
         begins = np.cumsum(plan, axis=1) - plan
         sizes = self._upload(np.concatenate([plan, begins]))
@@ -139,6 +139,12 @@ class Frontend:
         near = torch.arange(self._stack, device=self._device) - (self._stack - 1) // 2
         place = (t[:, None] * self._skip + near).clamp(min=0)
         return first_frame[owner][:, None] + place.minimum((frames[owner] - 1)[:, None])
+
+    def _upload_pcm(self, pcms: Sequence[NDArray[np.int16]], samples: int) -> Tensor:
+        """All samples one after another on the device; on the host they are copied once, into pinned memory."""
+        host = torch.empty(samples, dtype=torch.int16, pin_memory=self._device.type == "cuda")
+        np.concatenate(pcms, out=host.numpy())
+        return host.to(self._device, non_blocking=True)
 
     def _upload(self, values: NDArray[Any]) -> Tensor:
         host = torch.from_numpy(values)

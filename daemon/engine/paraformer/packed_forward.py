@@ -2,12 +2,14 @@
 
 `begin` launches features, encoder and predictor; `decode` needs to know how many tokens there are, which by then has
 travelled to the host behind the next batch's `begin`; `collect` reads the result, which travels once. The
-timestamp branch, whose recurrent network has thousands of tiny dependent steps, runs on a stream of its own beside the next encoder.
+timestamp branch, whose recurrent network has thousands of tiny dependent steps, is launched by a thread of its own on a
+stream of its own, beside the next encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,14 @@ from daemon.engine.paraformer.packed import HALF, PackedDecoder, PackedEncoder, 
 
 
 @dataclass(frozen=True, slots=True)
+class _Times:
+    """What the timestamp branch said of a batch."""
+
+    alpha: Tensor  #: (batch, 3 · longest) float32, once `done`
+    done: torch.cuda.Event
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """A batch after its first step."""
 
@@ -33,8 +43,7 @@ class Encoded:
     total: Tensor  #: running sum of α, (batch, longest) float64
     counts: Tensor  #: (batch,) int64, pinned on the host once `counted`
     counted: torch.cuda.Event
-    times: Tensor | None  #: α of the timestamp branch, once `timed`
-    timed: torch.cuda.Event | None
+    times: Future[_Times] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ class PackedForward:
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = Timestamps(module.predictor, HALF) if has_times else None
         self._beside = torch.cuda.Stream(device)
+        self._launcher = ThreadPoolExecutor(1, thread_name_prefix="timestamps")
 
     def begin(self, pcms: Sequence[NDArray[np.int16]]) -> Encoded:
         """Launch features, encoder, predictor and timestamp branch."""
@@ -79,8 +89,8 @@ class PackedForward:
         alpha, convolved = self._predictor.weights(padded, keep)
         total = alpha.double().cumsum(dim=1)
         counts = _to_host(total[:, -1].floor().long())
-        times, timed = self._begin_times(padded, convolved, keep)
-        return Encoded(features.rows, frames, hidden, padded, total[:, :-1], *counts, times, timed)
+        times = self._begin_times(padded, convolved, keep)
+        return Encoded(features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
 
     def decode(self, batch: Encoded) -> Decoded:
         """Launch the decoder; waits only until the batch's token counts are known."""
@@ -118,30 +128,38 @@ class PackedForward:
         """All three steps, waiting for each."""
         return self.collect(self.decode(self.begin(pcms)))
 
-    def _begin_times(
-        self, padded: Tensor, convolved: Tensor, keep: Tensor
-    ) -> tuple[Tensor | None, torch.cuda.Event | None]:
+    def _begin_times(self, padded: Tensor, convolved: Tensor, keep: Tensor) -> Future[_Times] | None:
         if self._times is None:
-            return None, None
-        self._beside.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._beside):
-            alpha = self._times.weights(padded, convolved, keep)
-            for used in (padded, convolved, keep):
+            return None
+        ready = torch.cuda.Event()
+        ready.record()
+        return self._launcher.submit(self._run_times, self._times, (padded, convolved, keep), ready)
+
+    def _run_times(
+        self, branch: Timestamps, inputs: tuple[Tensor, Tensor, Tensor], ready: torch.cuda.Event
+    ) -> _Times:
+        """On the launcher's thread: thousands of small kernels, whose launching alone would hold up the encoder's."""
+        with torch.inference_mode(), torch.cuda.stream(self._beside):
+            self._beside.wait_event(ready)
+            alpha = branch.weights(*inputs)
+            for used in inputs:
                 # The allocator must not hand their memory to the main stream while this one reads it.
                 used.record_stream(self._beside)
-            timed = torch.cuda.Event()
-            timed.record(self._beside)
-        return alpha, timed
+            done = torch.cuda.Event()
+            done.record(self._beside)
+        return _Times(alpha, done)
 
     def _fires(self, batch: Encoded, ids: Tensor, owner: Tensor, most: int) -> Tensor | None:
-        if batch.times is None or batch.timed is None:
+        if batch.times is None:
             return None
-        torch.cuda.current_stream(self._device).wait_event(batch.timed)
-        batch.times.record_stream(torch.cuda.current_stream(self._device))
+        times = batch.times.result()
+        main = torch.cuda.current_stream(self._device)
+        main.wait_event(times.done)
+        times.alpha.record_stream(main)
         said = torch.zeros(len(batch.rows), dtype=torch.int64, device=self._device)
         said.index_add_(0, owner, (ids >= SILENT_IDS).long())
         counts = batch.counts.to(self._device, non_blocking=True)
-        return Timestamps.fires(batch.times, counts, said, most)
+        return Timestamps.fires(times.alpha, counts, said, most)
 
 
 def _to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event]:
