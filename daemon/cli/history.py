@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.cli.output import readable, utc
 
 if TYPE_CHECKING:
-    from daemon.ledger.records import Hit, JobDetail, JobSummary
+    from daemon.ledger.records import Hit, JobDetail, JobSummary, SkipSummary
     from daemon.transcript.types import MediaFacts, Timings
 
 
@@ -115,6 +115,18 @@ def hit_document(hit: Hit) -> dict[str, Any]:
         "end_ms": hit.end_ms,
         "snippet": hit.snippet,
         "match": [first, last] if last > first else None,
+    }
+
+
+def skip_document(skip: SkipSummary) -> dict[str, Any]:
+    """A file that was not taken: path, folder, code, reason, first_seen, last_seen (ISO 8601 UTC)."""
+    return {
+        "path": readable(skip.path),
+        "folder": skip.folder,
+        "code": skip.code,
+        "reason": skip.reason,
+        "first_seen": utc(skip.first_seen),
+        "last_seen": utc(skip.last_seen),
     }
 
 

@@ -1,4 +1,4 @@
-"""`dropscribe jobs`: the history of jobs, one job in full, and search in all transcripts."""
+"""`dropscribe jobs`: the history of jobs, one job in full, search in all transcripts, and what was not taken."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 JOBS_SCHEMA = "dropscribe/jobs/1"
 JOB_SCHEMA = "dropscribe/job/1"
 SEARCH_SCHEMA = "dropscribe/search/1"
+SKIPPED_SCHEMA = "dropscribe/skipped/1"
 
 _UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
 
-app = typer.Typer(help="Show the history: a list, one job in full, or where a text was said.")
+app = typer.Typer(help="Show the history: a list, one job in full, where a text was said, what was skipped.")
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Configuration file (TOML) that names the database.")
@@ -152,6 +153,37 @@ def search(
     else:
         rows = [(str(h.job_id), position(h.start_ms), h.snippet, brief(h.recording)) for h in hits]
         print_table(("job", "at", "text", "recording"), rows, right=(0, 1))
+
+
+@app.command("skipped")
+def skipped(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many files, the last noticed.")] = 50,
+    config: Config = None,
+    database: Database = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the files that were not taken, and why; the last noticed first.
+
+    JSON, dropscribe/skipped/1: database, skipped [{path, folder, code, reason, first_seen, last_seen}].
+    """
+    from daemon.cli.history import brief, database_path, skip_document
+    from daemon.cli.output import local, print_json, print_table, readable
+    from daemon.ledger.ledger import Ledger
+
+    given = _merged(context, config, database, as_json)
+    path = database_path(given.config, given.database)
+    with closing(Ledger.read_only(path)) as ledger:
+        skips = ledger.recent_skips(limit)
+    if given.as_json:
+        listed = [skip_document(s) for s in skips]
+        print_json({"schema": SKIPPED_SCHEMA, "database": readable(path), "skipped": listed})
+    elif not skips:
+        typer.echo("nothing was skipped")
+    else:
+        rows = [(s.code, local(s.first_seen), local(s.last_seen), brief(s.path), s.reason) for s in skips]
+        print_table(("code", "first noticed", "last noticed", "file", "reason"), rows)
 
 
 def instant(text: str, now: float) -> float:

@@ -13,7 +13,7 @@ import pytest
 
 from daemon.cli.jobs import instant
 from daemon.errors import UsageError
-from daemon.ledger.records import OutputIntent
+from daemon.ledger.records import OutputIntent, SkippedFile
 from tests.integration.cli import call, document, process
 from tests.integration.history_material import ENGINE, MEDIA, NOW, History
 
@@ -203,3 +203,30 @@ def test_since_as_a_date() -> None:
 def test_a_state_that_is_not_there(history: History) -> None:
     with pytest.raises(UsageError, match="queued, running, done, failed, cancelled"):
         call("jobs", "--state", "broken", "--database", history.path)
+
+
+def test_what_was_not_taken_is_listed_with_the_reason(history: History) -> None:
+    assert call("jobs", "skipped", "--database", history.path).strip() == "nothing was skipped"
+    slides = SkippedFile(Path("/in/slides.pdf"), Path("/in"), "extension", "'.pdf' is no recording")
+    void = SkippedFile(Path("/in/void\x1b.wav"), Path("/in"), "empty", "there is nothing in it")
+    history.ledger.skips([slides], NOW)
+    history.ledger.skips([void], NOW + 10)
+    history.ledger.skips([slides], NOW + 60)
+    found = document("jobs", "skipped", "--database", history.path)
+    assert found["schema"] == "dropscribe/skipped/1"
+    assert found["database"] == str(history.path)
+    assert found["skipped"][0] == {
+        "path": "/in/slides.pdf",
+        "folder": "/in",
+        "code": "extension",
+        "reason": "'.pdf' is no recording",
+        "first_seen": "2026-11-01T12:00:00.000Z",
+        "last_seen": "2026-11-01T12:01:00.000Z",
+    }
+    assert [s["code"] for s in found["skipped"]] == ["extension", "empty"]
+    limited = document("jobs", "skipped", "--limit", "1", "--database", history.path)
+    assert [s["code"] for s in limited["skipped"]] == ["extension"]
+    table = call("jobs", "skipped", "--database", history.path)
+    assert "'.pdf' is no recording" in table
+    assert "/in/void\\x1b.wav" in table
+    assert len(table.splitlines()) == 3
