@@ -95,7 +95,10 @@ def _decode_open(
         read_s = 0.0
         for block in source.blocks():
             if block.rate_hz not in _RATES_HZ:
-                raise UnreadableMediaError(f"its sample rate of {block.rate_hz} Hz cannot be right")
+                raise UnreadableMediaError(
+                    f"its sample rate of {block.rate_hz} Hz cannot be right",
+                    remedy="Export the recording again.",
+                )
             read_s += len(block.samples) / block.rate_hz
             for pcm in normaliser.push(block):
                 counter.take(pcm)
@@ -168,7 +171,10 @@ def _signature(status: os.stat_result) -> FileSignature:
 
 def _unchanged(fd: int, meant: FileSignature) -> None:
     if _signature(os.fstat(fd)) != meant:
-        raise RecordingChangedError("the file was changed before it was read to its end")
+        raise RecordingChangedError(
+            "the file was changed before it was read to its end",
+            remedy="Nothing to do: its new content becomes a job of its own once it is complete.",
+        )
 
 
 def _storage(error: OSError, path: Path) -> DropscribeError:

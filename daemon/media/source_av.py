@@ -85,7 +85,10 @@ class AvSource:
                 gathered, held = [], 0
             shape = this
             if this[2] not in _FORMATS:
-                raise UnreadableMediaError(f"its samples are of a kind ({this[2]}) that cannot be used")
+                raise UnreadableMediaError(
+                    f"its samples are of a kind ({this[2]}) that cannot be used",
+                    remedy="Convert it to 16-bit wav or flac and drop that.",
+                )
             gathered.append(_rows(frame, this[1]))
             held += frame.samples
         if gathered and shape is not None:
@@ -136,11 +139,17 @@ class AvSource:
         streams = self._container.streams.audio
         if not streams:
             has = "video and no audio" if self._container.streams.video else "no audio"
-            raise NoAudioError(f"it is a readable {self._container.format.name} file with {has}")
+            raise NoAudioError(
+                f"it is a readable {self._container.format.name} file with {has}",
+                remedy="Drop the recording that holds the sound.",
+            )
         for stream in streams:
             if stream.codec_context is not None and (stream.codec_context.channels or 0) > 0:
                 return stream
-        raise UnreadableMediaError("its audio is in an encoding no decoder here understands")
+        raise UnreadableMediaError(
+            "its audio is in an encoding no decoder here understands",
+            remedy="Convert it to a common format (wav, flac, m4a) and drop that.",
+        )
 
     def _declared_s(self) -> float | None:
         if self._stream.duration is not None and self._stream.time_base is not None:

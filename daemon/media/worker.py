@@ -77,10 +77,16 @@ def _serve(begin: Begin, pool: Connection, arena: NDArray[np.int16], terms: Term
         leaving = isinstance(e.__cause__, MemoryError)
         pool.send(_failed(order.ticket, e, leaving=leaving))
     except MemoryError:
-        pool.send(_failed(order.ticket, MediaLimitError("a decoder ran out of memory"), leaving=True))
+        short = MediaLimitError(
+            "a decoder ran out of memory", remedy="If the recording is sound, raise [media] memory_mb."
+        )
+        pool.send(_failed(order.ticket, short, leaving=True))
     except Exception as e:
         # The boundary of the process: what was not foreseen fails this order and costs this process.
-        died = DecoderDiedError(f"the decoder failed in a way nobody foresaw: {type(e).__name__}: {e}")
+        died = DecoderDiedError(
+            f"the decoder failed in a way nobody foresaw: {type(e).__name__}: {e}",
+            remedy="Convert the recording to wav and drop that; please report this message.",
+        )
         pool.send(_failed(order.ticket, died, leaving=True))
     else:
         spent = time.monotonic() - started - writer.waited_s

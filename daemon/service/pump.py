@@ -225,7 +225,8 @@ class Pump:
             return
         self._reclaim(self._decoders.abort(event.stream))
         self._drop_blocks(event.stream)
-        problem = Problem(event.code, event.reason, retryable=event.retryable)
+        remedy = "see the log for what the engine met; 'dropscribe doctor' checks the chain"
+        problem = Problem(event.code, event.reason, remedy, retryable=event.retryable)
         self._outcomes.append(Outcome(event.stream, problem))
 
     def _end_if_complete(self, ticket: int) -> None:
