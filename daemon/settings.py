@@ -126,7 +126,7 @@ class EngineSettings(_Strict):
         None,
         ge=1,
         le=100_000,
-        description="Padded audio seconds of one batch. Default: 60 on cpu, 600 on cuda.",
+        description="Padded audio seconds of one batch. Default: 60 on cpu; on cuda up to 4000, as memory allows.",
     )
     max_wait_ms: int = Field(
         100,

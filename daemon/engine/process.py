@@ -27,6 +27,10 @@ from daemon.transcript.types import EngineFacts
 CLOSE_S = 5.0
 
 
+#: Batches' worth of audio it takes at least: those under way, one forming, and one arriving.
+BATCHES_AHEAD = 5
+
+
 class ProcessEngine:
     """A `LocalEngine`. Starting does not wait: use `wait_ready` before the first `submit`.
 
@@ -130,8 +134,9 @@ class ProcessEngine:
             if not self._has_report(left):
                 return False
             match self._receive():
-                case Ready(facts):
+                case Ready(facts, batch_s):
                     self._facts = facts
+                    self._capacity_s = max(self._capacity_s, BATCHES_AHEAD * batch_s)
                 case Refused(reason, operation, path, remedy):
                     where = None if path is None else Path(path)
                     raise EngineError(reason, operation=operation, path=where, remedy=remedy)

@@ -21,7 +21,15 @@ from daemon import __version__
 from daemon.config import EngineSettings
 from daemon.engine import models
 from daemon.engine.null import NullRecogniser, NullVadModel
-from daemon.engine.stages import SAMPLES_PER_MS, Pcm, Recogniser, SpeechSegment, VadModel
+from daemon.engine.stages import (
+    SAMPLES_PER_MS,
+    Pcm,
+    Pipelined,
+    Recogniser,
+    SpeechSegment,
+    VadModel,
+    WholeBatch,
+)
 from daemon.errors import EngineError, OutOfDeviceMemoryError
 from daemon.transcript.types import EngineFacts
 
@@ -31,7 +39,8 @@ FAMILIES: tuple[str, ...] = ("BiCifParaformer", "Paraformer")
 MODULE_FAMILIES: tuple[str, ...] = ("SeacoParaformer",)
 #: Padded audio seconds of one batch, unless the settings say otherwise.
 CPU_BATCH_S = 60.0
-CUDA_BATCH_S = 600.0
+#: On CUDA this is where warm-up begins; it is halved until batches of it fit the device's memory.
+CUDA_BATCH_S = 4000.0
 #: Segment lengths run at warm-up, seconds: the usual one, and the longest there is.
 WARM_SEGMENT_S = 8.0
 LONGEST_SEGMENT_S = 60.0
@@ -157,12 +166,19 @@ def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, *, full: boo
     recogniser(_repeated(speech, min(LONGEST_SEGMENT_S, batch_s), 1))
     while batch_s > 2 * WARM_SEGMENT_S:
         try:
-            recogniser(_repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S)))
+            _run_full(recogniser, _repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S)))
         except OutOfDeviceMemoryError:
             batch_s /= 2
         else:
             break
     return batch_s
+
+
+def _run_full(recogniser: Recogniser, segments: list[SpeechSegment]) -> None:
+    """As many batches at once as there will be under load: memory that is enough now will be enough then."""
+    pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
+    for handle in [pipeline.begin(segments) for _ in range(pipeline.depth)]:
+        pipeline.finish(handle)
 
 
 def _repeated(speech: Pcm, seconds: float, count: int) -> list[SpeechSegment]:

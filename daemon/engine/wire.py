@@ -10,9 +10,10 @@ from daemon.transcript.types import EngineFacts
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Loaded and warm."""
+    """Loaded and warm. `batch_s`: audio seconds of its largest batch, as found at warm-up."""
 
     facts: EngineFacts
+    batch_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
     loop = Loop(
         ensemble.vad, ensemble.recogniser, batcher, read=read, send=reports.send, clock=time.monotonic
     )
-    reports.send(Ready(ensemble.facts))
+    reports.send(Ready(ensemble.facts, ensemble.batch_s))
     try:
         loop.run(inbox)
     except EngineDiedError as e:
