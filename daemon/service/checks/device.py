@@ -24,7 +24,7 @@ def check_torch(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Che
     """Whether torch works, and its CUDA fits the driver. `setting` is `engine.device`."""
     name = "torch"
     if hardware.torch is None:
-        return fail(name, hardware.problem or "torch is missing", "install torch (see README, Installation)")
+        return fail(name, hardware.problem or "torch is missing", "install torch (see README, In production)")
     seen = f"torch {hardware.torch}"
     cards = [n for n in nodes if n.removeprefix("nvidia").isdigit()]
     if hardware.built_for is None:
@@ -32,13 +32,13 @@ def check_torch(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Che
             return fail(
                 name,
                 f"{seen} is built for the CPU, and engine.device is {setting}",
-                "install torch with CUDA (see README, Installation)",
+                "install torch with CUDA (see README, In production)",
             )
         if cards and setting == "auto":
             return warning(
                 name,
                 f"{seen} is built for the CPU while this machine has an NVIDIA card",
-                "install torch with CUDA (see README, Installation), or set engine.device = 'cpu'",
+                "install torch with CUDA (see README, In production), or set engine.device = 'cpu'",
             )
         return ok(name, f"{seen}, built for the CPU")
     seen = f"{seen}, built for CUDA {_dotted(hardware.built_for)}"
