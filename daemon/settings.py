@@ -6,6 +6,7 @@ Reading them from a file or the command line is `daemon/config.py`'s business.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -114,8 +115,8 @@ class EngineSettings(_Strict):
     )
     device: str = Field(
         "auto",
-        pattern=r"^(auto|cpu|cuda|cuda:\d+)$",
-        description="auto takes cuda:0 where torch sees one, else the cpu.",
+        description="auto takes cuda:0 where torch sees one, else the cpu; cuda takes every GPU. A list, "
+        '["cuda:0", "cuda:1"], names some: each gets an engine process of its own.',
     )
     precision: Literal["auto", "fp32", "fp16"] = Field(
         "auto",
@@ -135,8 +136,35 @@ class EngineSettings(_Strict):
         description="Longest a segment waits for others to share its batch, milliseconds.",
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="CPU threads of the model. Default: all cores."
+        None, ge=1, le=1024, description="CPU threads of each engine process. Default: all cores, shared out."
     )
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _device(cls, value: object) -> object:
+        """One device, or several: a list, or the same in one string with commas, which is how it is kept."""
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
+            raise ValueError('write one device, "cuda:0", or a list of them, ["cuda:0", "cuda:1"]')
+        devices = [p.strip() for p in parts]
+        alone = len(devices) == 1
+        for device in devices:
+            if re.fullmatch(r"cpu|cuda:\d+" + (r"|auto|cuda" if alone else ""), device, re.ASCII) is None:
+                known = "auto, cpu, cuda or cuda:0" if alone else "cpu and cuda:0, cuda:1, … in a list"
+                raise ValueError(f"there is no device '{device}'; write {known}")
+        if not devices:
+            raise ValueError("the list is empty; name a device")
+        if len({d.partition(":")[0] for d in devices}) > 1:
+            raise ValueError("a recording would get another text on the cpu than on cuda; name one kind")
+        twice = next((d for d in devices if d != "cpu" and devices.count(d) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} is named twice; a GPU has one owner")
+        return ", ".join(devices)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices as they were named, one or several."""
+        return tuple(self.device.split(", "))
 
 
 class MediaSettings(_Strict):

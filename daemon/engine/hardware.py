@@ -14,6 +14,8 @@ from typing import Any
 
 #: How long the child may take, seconds: importing torch from a cold disk, and making a CUDA context.
 TIMEOUT_S = 120.0
+#: Asks the child for nothing but the number of devices.
+COUNT = "--count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,31 @@ def look(timeout_s: float = TIMEOUT_S) -> Hardware:
         )
     # Libraries may print while they are imported; the answer is the last line.
     return from_json(done.stdout.strip().splitlines()[-1])
+
+
+def count_gpus(timeout_s: float = TIMEOUT_S) -> int:
+    """CUDA devices that the driver shows, 0 where there are none or it does not answer.
+
+    Asks the driver alone, in a child too: torch would take seconds, and the daemon is on its way to its engine.
+    """
+    command = [sys.executable, "-m", "daemon.engine.hardware", COUNT]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return 0
+    answer = done.stdout.strip()
+    return int(answer) if done.returncode == 0 and answer.isdecimal() else 0
+
+
+def _driver_count() -> int:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    number = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(number)) != 0:
+        return 0
+    return number.value
 
 
 def from_json(text: str) -> Hardware:
@@ -114,4 +141,7 @@ def _ask() -> Hardware:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == [COUNT]:
+        print(_driver_count())  # noqa: T201 - the answer to the parent
+        sys.exit()
     print(json.dumps(asdict(_ask())))  # noqa: T201 - the answer to the parent

@@ -182,7 +182,7 @@ class ProcessEngine:
             raise self._died("")
         return events
 
-    def capacity(self) -> float:
+    def capacity(self, stream: int | None = None) -> float:  # noqa: ARG002 - the same for every stream
         """Audio seconds until `capacity_s` are submitted and not recognised; may fall below zero."""
         return self._capacity_s - (self._submitted - self._released) / SAMPLE_RATE_HZ
 
@@ -195,6 +195,11 @@ class ProcessEngine:
         if self._gone or not self._holds_work() or self._has_report(0.0):
             return 0.0
         return max(0.0, now - self._progress_at)
+
+    def dismiss(self) -> None:
+        """Tell the process to end, without waiting for it; `close` must follow."""
+        self._gone = True
+        self._commands.close()
 
     def close(self) -> None:
         """See `daemon.engine.protocol.Engine`."""

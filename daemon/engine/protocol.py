@@ -107,8 +107,12 @@ class Engine(Protocol):
         Raises EngineDiedError when the process behind it is gone and everything it said was read.
         """
 
-    def capacity(self) -> float:
-        """Audio seconds it would take now without holding more than it can work on soon."""
+    def capacity(self, stream: int | None = None) -> float:
+        """Audio seconds it would take now (of `stream`, where one is named) and can work on soon.
+
+        An engine of several devices may be full for one stream and have room for another; without a name it says
+        what it would take of a new one.
+        """
 
     def close(self) -> None:
         """Stop and release the device. Work in it is dropped; may be called twice."""

@@ -150,6 +150,7 @@ class Daemon:
                 stopping = self._stop_by is not None
                 self._dispatcher.turn(TURN_S, (self._signals.wake_fd,), claiming=not stopping)
                 self._signals.drain()
+                self._keeper.tend(time.monotonic())
                 fault = f"no progress for {HUNG_S:.0f} s" if self._dispatcher.engine_idle_s() > HUNG_S else ""
             except EngineDiedError as e:
                 fault = e.reason

@@ -1,4 +1,4 @@
-"""Keeps one engine process alive: starts it, sees it die or hang, replaces it."""
+"""Keeps the engine alive, one process or several: starts them, sees them die or hang, replaces them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from daemon import logs
 from daemon.config import EngineSettings
-from daemon.engine.process import ProcessEngine
+from daemon.engine.group import EngineGroup
 from daemon.errors import EngineDiedError, EngineError
+from daemon.service import engines
 from daemon.service.arena import Arena
 
 #: An engine that makes no progress for so long while it holds work is taken as hung, seconds. The slowest
@@ -18,20 +19,24 @@ HUNG_S = 180.0
 MOST_FAILED_STARTS = 3
 #: How long loading and warm-up may take, seconds; includes a first download of a model.
 READY_TIMEOUT_S = 1800.0
+#: A device whose process could not be started again `MOST_FAILED_STARTS` times is left alone for so long, seconds,
+#: while the other devices go on: what broke it (a card off the bus) needs a person, or time.
+REST_S = 600.0
 #: How often waiting for the engine looks at anything else, seconds.
 SLICE_S = 0.25
 
 
 class EngineKeeper:
-    """Owner of the engine process. Owned by the daemon's main thread."""
+    """Owner of the engine's processes. Owned by the daemon's main thread."""
 
     def __init__(self, settings: EngineSettings, arena: Arena, capacity_s: float) -> None:
-        self._settings = settings
-        self._arena = arena
-        self._capacity_s = capacity_s
+        self._plan = engines.plan(settings, arena, capacity_s)
         self._log = logs.get("engine")
         self._failed_starts = 0
-        self.engine = self._spawn()
+        #: Of members, by index: starts in a row that failed, and when (monotonic) to start the next.
+        self._member_failures: dict[int, int] = {}
+        self._due: dict[int, float] = {}
+        self.engine = self._plan.start()
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """Wait for the engine to be warm, calling `meanwhile` a few times a second; False when that says stop.
@@ -65,17 +70,31 @@ class EngineKeeper:
         logs.problem(self._log, logs.Action.ENGINE, f"{why}; the engine is replaced")
         self._respawn()
 
+    def tend(self, now: float) -> None:
+        """Replace members of a group that died or hang, while the others go on; `now` is monotonic.
+
+        An engine of one process is not touched: its death or hanging is the caller's to see.
+        """
+        group = self.engine
+        if not isinstance(group, EngineGroup):
+            return
+        group.retire_stuck(now, hung_s=HUNG_S, start_s=READY_TIMEOUT_S)
+        for loss in group.take_losses():
+            failures = 0 if loss.was_ready else self._member_failures.get(loss.index, 0) + 1
+            self._member_failures[loss.index] = failures
+            rest_s = 0.0 if failures < MOST_FAILED_STARTS else REST_S
+            self._due[loss.index] = now + rest_s
+            then = "it is replaced" if rest_s == 0 else f"it is tried again in {rest_s:.0f} s"
+            logs.problem(self._log, logs.Action.ENGINE, f"{loss.reason}; {then}, the other devices go on")
+        for index in [i for i, due in self._due.items() if due <= now]:
+            del self._due[index]
+            group.fill(index, self._plan.start_member(index))
+
     def close(self) -> None:
         self.engine.close()
 
     def _respawn(self) -> None:
         self.engine.close()
-        self.engine = self._spawn()
-
-    def _spawn(self) -> ProcessEngine:
-        return ProcessEngine(
-            self._settings,
-            arena_fd=self._arena.fd,
-            arena_bytes=self._arena.size_bytes,
-            capacity_s=self._capacity_s,
-        )
+        self._member_failures.clear()
+        self._due.clear()
+        self.engine = self._plan.start()

@@ -82,6 +82,7 @@ class OneShot:
                 self._pump.start(Work(ticket, path, None))
             try:
                 outcomes = self._pump.turn(0.1)
+                self._keeper.tend(time.monotonic())
             except EngineDiedError as e:
                 for ticket in self._pump.abandon_engine():
                     yield Finished(running.pop(ticket), Problem(e.code, e.reason, e.remedy))

@@ -241,15 +241,25 @@ class Pump:
         self._outcomes.append(Outcome(ticket, end))
 
     def _feed_engine(self) -> None:
-        while self._waiting and self._engine.capacity() > 0:
-            block = self._waiting.popleft()
-            self._lent.add(block.offset)
-            try:
-                self._engine.submit(block)
-            except EngineDiedError:
-                self._waiting.appendleft(block)
-                self._lent.discard(block.offset)
-                raise
+        """In order of arrival; a stream whose device is full keeps back its own blocks only."""
+        kept: list[PcmBlock] = []
+        full: set[int] = set()
+        try:
+            while self._waiting and self._engine.capacity() > 0:
+                block = self._waiting.popleft()
+                if block.stream in full or self._engine.capacity(block.stream) <= 0:
+                    full.add(block.stream)
+                    kept.append(block)
+                    continue
+                self._lent.add(block.offset)
+                try:
+                    self._engine.submit(block)
+                except EngineDiedError:
+                    self._waiting.appendleft(block)
+                    self._lent.discard(block.offset)
+                    raise
+        finally:
+            self._waiting.extendleft(reversed(kept))
 
     def _feed_decoders(self) -> None:
         while self._starved and self._arena.free:

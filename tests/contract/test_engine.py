@@ -16,12 +16,14 @@ import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import pytest
 
 from daemon.config import EngineSettings
 from daemon.engine import models
+from daemon.engine.group import EngineGroup
 from daemon.engine.process import ProcessEngine
 from daemon.engine.protocol import (
     Abort,
@@ -63,11 +65,14 @@ class Arena:
         os.close(self.fd)
 
 
+E = TypeVar("E", bound=LocalEngine)
+
+
 @dataclass
-class Client:
+class Client(Generic[E]):
     """An engine with its arena, and everything it ever said."""
 
-    engine: ProcessEngine
+    engine: E
     arena: Arena
     events: list[Event] = field(default_factory=list)
     streams: int = 0
@@ -135,10 +140,31 @@ def start(arena: Arena, model: str, capacity_s: float = 1000.0) -> ProcessEngine
     )
 
 
-@pytest.fixture(scope="module", params=["null", "paraformer-mini"])
-def shared_engine(request: pytest.FixtureRequest) -> Iterator[tuple[ProcessEngine, Arena]]:
+def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineGroup:
+    """Two processes behind one engine."""
+    members = [
+        ProcessEngine(settings(model), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=capacity_s)
+        for _ in range(2)
+    ]
+    group = EngineGroup(members, ["cpu", "cpu"])
+    assert group.wait_ready(PATIENCE_S)
+    return group
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        (start, "null"),
+        (start, "paraformer-mini"),
+        (start_group, "null"),
+        (start_group, "paraformer-mini"),
+    ],
+    ids=["null", "paraformer-mini", "two null", "two paraformer-mini"],
+)
+def shared_engine(request: pytest.FixtureRequest) -> Iterator[tuple[LocalEngine, Arena]]:
     arena = Arena()
-    engine = start(arena, request.param)
+    starter, model = request.param
+    engine = starter(arena, model)
     yield engine, arena
     engine.close()
     arena.close()
@@ -148,7 +174,7 @@ _numbers = iter(range(0, 1_000_000, 1000))
 
 
 @pytest.fixture
-def client(shared_engine: tuple[ProcessEngine, Arena]) -> Client:
+def client(shared_engine: tuple[LocalEngine, Arena]) -> Client[LocalEngine]:
     """Every test has its own streams on the module's engine."""
     engine, arena = shared_engine
     assert len(arena.free) == SLOTS, "an earlier test lost slots"
@@ -156,7 +182,7 @@ def client(shared_engine: tuple[ProcessEngine, Arena]) -> Client:
 
 
 @pytest.fixture
-def own() -> Iterator[Client]:
+def own() -> Iterator[Client[ProcessEngine]]:
     """An engine of the test's own, to be killed."""
     arena = Arena()
     engine = start(arena, "null", capacity_s=100.0)
@@ -165,10 +191,10 @@ def own() -> Iterator[Client]:
     arena.close()
 
 
-def test_it_is_a_local_engine_and_says_what_it_is(client: Client) -> None:
+def test_it_is_a_local_engine_and_says_what_it_is(client: Client[LocalEngine]) -> None:
     engine: LocalEngine = client.engine
     facts = engine.facts
-    assert facts.device == "cpu"
+    assert set(facts.device.split(", ")) == {"cpu"}
     assert facts.notice is not None
     assert dict(facts.versions).keys() >= {"dropscribe", "python"}
     assert facts.versions == tuple(sorted(facts.versions))
@@ -179,7 +205,7 @@ def test_it_is_a_local_engine_and_says_what_it_is(client: Client) -> None:
 
 
 @pytest.mark.parametrize("block", [SLOT, 7_919])
-def test_a_stream_gets_all_its_segments_then_its_end(client: Client, block: int) -> None:
+def test_a_stream_gets_all_its_segments_then_its_end(client: Client[LocalEngine], block: int) -> None:
     stream = client.send(sample(), block)
     client.until_done(stream)
     end = client.done(stream)
@@ -189,14 +215,14 @@ def test_a_stream_gets_all_its_segments_then_its_end(client: Client, block: int)
     assert end.speech_ms == sum(s.end_ms - s.start_ms for s in client.segments(stream))
 
 
-def test_block_size_does_not_change_what_is_said(client: Client) -> None:
+def test_block_size_does_not_change_what_is_said(client: Client[LocalEngine]) -> None:
     streams = [client.send(sample(), block) for block in (SLOT, 16_000, 4_001)]
     client.until_done(*streams)
     said = [[(s.start_ms, s.end_ms, s.text, s.tokens) for s in client.segments(x)] for x in streams]
     assert said[0] == said[1] == said[2]
 
 
-def test_many_streams_share_batches_and_each_is_complete(client: Client) -> None:
+def test_many_streams_share_batches_and_each_is_complete(client: Client[LocalEngine]) -> None:
     lengths = [3.0, 14.35, 5.0, 9.0, 14.35, 1.0, 12.0, 4.6]
     streams = [client.send(sample()[: int(x * 16_000)]) for x in lengths]
     client.until_done(*streams)
@@ -214,7 +240,7 @@ def test_many_streams_share_batches_and_each_is_complete(client: Client) -> None
         )
 
 
-def test_streams_may_take_turns(client: Client) -> None:
+def test_streams_may_take_turns(client: Client[LocalEngine]) -> None:
     first, second = client.streams + 1, client.streams + 2
     pcm = sample()
     for at in range(0, len(pcm), 32_000):
@@ -227,21 +253,21 @@ def test_streams_may_take_turns(client: Client) -> None:
     client.done(second)
 
 
-def test_an_empty_final_block_ends_a_stream(client: Client) -> None:
+def test_an_empty_final_block_ends_a_stream(client: Client[LocalEngine]) -> None:
     stream = client.send(sample(), final=False)
     client.block(stream, sample()[:0], final=True)
     client.until_done(stream)
     assert client.done(stream).segments >= 1
 
 
-def test_a_stream_of_no_samples_is_done_with_no_segments(client: Client) -> None:
+def test_a_stream_of_no_samples_is_done_with_no_segments(client: Client[LocalEngine]) -> None:
     stream = client.send(sample()[:0])
     client.until_done(stream)
     assert client.done(stream).segments == 0
     assert client.done(stream).audio_ms == 0
 
 
-def test_silence_is_done_with_no_segments(client: Client) -> None:
+def test_silence_is_done_with_no_segments(client: Client[LocalEngine]) -> None:
     if client.engine.facts.model == "null":
         pytest.skip("the null detector takes everything for speech")
     stream = client.send(np.zeros(20 * 16_000, np.int16))
@@ -250,7 +276,7 @@ def test_silence_is_done_with_no_segments(client: Client) -> None:
     assert client.done(stream).audio_ms == 20_000
 
 
-def test_first_segments_arrive_while_the_recording_is_still_coming(client: Client) -> None:
+def test_first_segments_arrive_while_the_recording_is_still_coming(client: Client[LocalEngine]) -> None:
     stream = client.send(np.resize(sample(), 70 * 16_000), final=False)
     deadline = time.monotonic() + PATIENCE_S
     while not client.segments(stream):
@@ -262,7 +288,7 @@ def test_first_segments_arrive_while_the_recording_is_still_coming(client: Clien
     client.done(stream)
 
 
-def test_after_an_abort_nothing_but_slots_arrives(client: Client) -> None:
+def test_after_an_abort_nothing_but_slots_arrives(client: Client[LocalEngine]) -> None:
     other = client.send(sample())
     gone = client.send(np.resize(sample(), 60 * 16_000), final=False)
     client.engine.submit(Abort(gone))
@@ -274,22 +300,22 @@ def test_after_an_abort_nothing_but_slots_arrives(client: Client) -> None:
     client.done(last)
 
 
-def test_aborting_a_stream_it_never_heard_of_does_no_harm(client: Client) -> None:
+def test_aborting_a_stream_it_never_heard_of_does_no_harm(client: Client[LocalEngine]) -> None:
     client.engine.submit(Abort(client.streams + 500))
     stream = client.send(sample())
     client.until_done(stream)
     client.done(stream)
 
 
-def test_capacity_falls_with_what_is_submitted_and_comes_back(client: Client) -> None:
+def test_capacity_falls_with_what_is_submitted_and_comes_back(client: Client[LocalEngine]) -> None:
     whole = client.engine.capacity()
     stream = client.send(sample())
-    assert client.engine.capacity() == pytest.approx(whole - len(sample()) / 16_000)
+    assert client.engine.capacity(stream) == pytest.approx(whole - len(sample()) / 16_000)
     client.until_done(stream)
     assert client.engine.capacity() == whole
 
 
-def test_a_stream_that_never_stops_does_not_use_up_the_capacity(client: Client) -> None:
+def test_a_stream_that_never_stops_does_not_use_up_the_capacity(client: Client[LocalEngine]) -> None:
     """What is recognised counts as done long before the stream has ended."""
     whole = client.engine.capacity()
     stream = client.streams + 1
@@ -297,7 +323,7 @@ def test_a_stream_that_never_stops_does_not_use_up_the_capacity(client: Client) 
     for at in range(0, len(minutes), SLOT):
         client.block(stream, minutes[at : at + SLOT], final=False)
     deadline = time.monotonic() + PATIENCE_S
-    while client.engine.capacity() < whole - 60.5:
+    while client.engine.capacity(stream) < whole - 60.5:
         assert time.monotonic() < deadline
         client.listen()
     client.block(stream, minutes[:0], final=True)
@@ -306,12 +332,12 @@ def test_a_stream_that_never_stops_does_not_use_up_the_capacity(client: Client) 
     assert client.engine.capacity() == whole
 
 
-def test_results_waits_no_longer_than_told_when_there_is_nothing(client: Client) -> None:
+def test_results_waits_no_longer_than_told_when_there_is_nothing(client: Client[LocalEngine]) -> None:
     assert client.engine.results(0.0) == []
     assert client.engine.results(0.01) == []
 
 
-def test_idle_only_while_it_holds_work_and_says_nothing(client: Client) -> None:
+def test_idle_only_while_it_holds_work_and_says_nothing(client: Client[LocalEngine]) -> None:
     far = time.monotonic() + 1000
     assert client.engine.idle_s(far) == 0.0
     stream = client.send(sample())
@@ -319,7 +345,7 @@ def test_idle_only_while_it_holds_work_and_says_nothing(client: Client) -> None:
     assert client.engine.idle_s(far) == 0.0
 
 
-def test_a_stopped_engine_shows_as_idle(own: Client) -> None:
+def test_a_stopped_engine_shows_as_idle(own: Client[ProcessEngine]) -> None:
     os.kill(own.engine.pid, signal.SIGSTOP)
     own.send(sample())
     assert own.engine.idle_s(time.monotonic() + 500) > 400
@@ -328,7 +354,7 @@ def test_a_stopped_engine_shows_as_idle(own: Client) -> None:
     assert own.engine.idle_s(time.monotonic() + 500) == 0.0
 
 
-def test_submitting_never_waits_for_an_engine_that_is_busy(own: Client) -> None:
+def test_submitting_never_waits_for_an_engine_that_is_busy(own: Client[ProcessEngine]) -> None:
     """A stopped process reads nothing; a few hundred messages must still be taken."""
     os.kill(own.engine.pid, signal.SIGSTOP)
     for i in range(300):
@@ -338,7 +364,7 @@ def test_submitting_never_waits_for_an_engine_that_is_busy(own: Client) -> None:
     own.until_done(stream)
 
 
-def test_killed_it_says_so_after_everything_it_had_said(own: Client) -> None:
+def test_killed_it_says_so_after_everything_it_had_said(own: Client[ProcessEngine]) -> None:
     own.until_done(own.send(sample()))
     os.kill(own.engine.pid, signal.SIGKILL)
     with pytest.raises(EngineDiedError, match="signal 9"):
@@ -350,7 +376,7 @@ def test_killed_it_says_so_after_everything_it_had_said(own: Client) -> None:
     own.engine.close()
 
 
-def test_what_was_said_before_death_is_delivered(own: Client) -> None:
+def test_what_was_said_before_death_is_delivered(own: Client[ProcessEngine]) -> None:
     stream = own.send(sample())
     deadline = time.monotonic() + PATIENCE_S
     while not own.engine._has_report(1.0):
@@ -362,7 +388,7 @@ def test_what_was_said_before_death_is_delivered(own: Client) -> None:
     assert stream == 1
 
 
-def test_the_descriptor_is_readable_when_it_has_something_to_say(own: Client) -> None:
+def test_the_descriptor_is_readable_when_it_has_something_to_say(own: Client[ProcessEngine]) -> None:
     assert select.select([own.engine.fileno()], [], [], 0)[0] == []
     own.send(sample())
     assert select.select([own.engine.fileno()], [], [], PATIENCE_S)[0]
@@ -371,7 +397,7 @@ def test_the_descriptor_is_readable_when_it_has_something_to_say(own: Client) ->
     assert select.select([own.engine.fileno()], [], [], PATIENCE_S)[0]
 
 
-def test_closing_twice_is_fine_and_leaves_no_process(own: Client) -> None:
+def test_closing_twice_is_fine_and_leaves_no_process(own: Client[ProcessEngine]) -> None:
     pid = own.engine.pid
     own.send(sample(), final=False)
     own.engine.close()
@@ -381,7 +407,7 @@ def test_closing_twice_is_fine_and_leaves_no_process(own: Client) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_only_its_parent_ends_it(own: Client, number: signal.Signals) -> None:
+def test_only_its_parent_ends_it(own: Client[ProcessEngine], number: signal.Signals) -> None:
     """A terminal's Ctrl-C, and systemd's SIGTERM to the group, reach it too; the daemon drains first."""
     os.kill(own.engine.pid, number)
     stream = own.send(sample())

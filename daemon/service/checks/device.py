@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from daemon.engine.hardware import Gpu, Hardware
@@ -23,6 +25,8 @@ def nvidia_nodes(dev: Path = Path("/dev")) -> tuple[str, ...]:
 def check_torch(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Check:
     """Whether torch works, and its CUDA fits the driver. `setting` is `engine.device`."""
     name = "torch"
+    if setting.startswith("cpu"):
+        setting = "cpu"  # however many
     if hardware.torch is None:
         return fail(name, hardware.problem or "torch is missing", "install torch (see README, In production)")
     seen = f"torch {hardware.torch}"
@@ -72,7 +76,7 @@ def _without_driver(seen: str, cards: list[str], setting: str) -> Check:
 
 
 def check_device(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Check:
-    """Whether the device that `engine.device` names is there and computes."""
+    """Whether one device that `engine.device` names is there and computes."""
     name = "device"
     if setting == "cpu":
         return ok(name, "cpu, as configured")
@@ -118,8 +122,24 @@ def check_precision(hardware: Hardware, setting: str) -> Check:
     return ok(name, text)
 
 
+def devices_named(hardware: Hardware, setting: str) -> tuple[str, ...]:
+    """The devices to look at, each once; `cuda` is every GPU that torch sees, and itself where there is none."""
+    if setting == "cuda" and hardware.gpus:
+        return tuple(f"cuda:{i}" for i in range(len(hardware.gpus)))
+    return tuple(dict.fromkeys(setting.split(", ")))
+
+
+def check_devices(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Iterator[Check]:
+    """`check_device` and `check_precision` of each, with its name after a colon where there are several."""
+    devices = devices_named(hardware, setting)
+    for device in devices:
+        suffix = f":{device}" if len(devices) > 1 else ""
+        for check in (check_device(hardware, nodes, device), check_precision(hardware, device)):
+            yield replace(check, name=f"{check.name}{suffix}")
+
+
 def chosen(hardware: Hardware, setting: str) -> Gpu | None:
-    """The card `engine.device` names, None when that is the cpu or not there."""
+    """The card that one `setting` names, None when that is the cpu or not there."""
     if setting == "cpu":
         return None
     index = int(setting.partition(":")[2] or 0)

@@ -10,7 +10,7 @@ from daemon.ledger import integrity
 from daemon.service.arena import SLOT_BYTES, SLOT_S
 from daemon.service.checks.clock import look_clock
 from daemon.service.checks.database import check_daemon, look_database, look_sqlite
-from daemon.service.checks.device import check_device, check_precision, check_torch, nvidia_nodes
+from daemon.service.checks.device import check_devices, check_torch, nvidia_nodes
 from daemon.service.checks.folders import check_folders
 from daemon.service.checks.manager import check_manager
 from daemon.service.checks.model import look_model, look_running
@@ -49,7 +49,6 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     yield check_daemon(pid)
     seen, nodes, setting = hardware.look(), nvidia_nodes(), settings.engine.device
     yield check_torch(seen, nodes, setting)
-    yield check_device(seen, nodes, setting)
-    yield check_precision(seen, setting)
+    yield from check_devices(seen, nodes, setting)
     running = look_running(status_path(settings.database), setting) if pid is not None else None
     yield running or look_model(settings.engine)

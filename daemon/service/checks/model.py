@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from daemon.config import EngineSettings
-from daemon.engine.process import ProcessEngine
 from daemon.errors import EngineError
+from daemon.service import engines
 from daemon.service.arena import Arena
 from daemon.service.checks.record import Check, fail, from_error, ok, warning
 from daemon.service.engine_keeper import READY_TIMEOUT_S
@@ -19,16 +19,14 @@ NO_AUDIO_S = 1.0
 
 
 def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> Check:
-    """Start the engine as the daemon will, wait until it is warm, read what it says of itself, stop it.
+    """Start the engine, on all its devices, as the daemon will, wait until it is warm, read what it says of itself, stop it.
 
     Fetches a model from the hub that is not on this machine yet.
     """
     arena = Arena(NO_AUDIO_S)
-    engine: ProcessEngine | None = None
+    engine: engines.AnyEngine | None = None
     try:
-        engine = ProcessEngine(
-            settings, arena_fd=arena.fd, arena_bytes=arena.size_bytes, capacity_s=NO_AUDIO_S
-        )
+        engine = engines.plan(settings, arena, NO_AUDIO_S).start()
         if not engine.wait_ready(timeout_s):
             return fail(
                 NAME, f"{settings.model} was not ready after {timeout_s:.0f} s", "fetch or copy it beforehand"
@@ -60,8 +58,10 @@ def look_running(status_file: Path, setting: str) -> Check | None:
 def check_facts(facts: EngineFacts, setting: str) -> Check:
     """Whether a warm engine is on the device that `engine.device` asks for, and its model fit for use."""
     text = f"{facts.model} with {facts.vad_model} on {facts.device}, warm after {facts.warmup_s:.1f} s"
-    wanted = "cuda:0" if setting == "cuda" else setting
-    if wanted != "auto" and facts.device.split(" ", maxsplit=1)[0] != wanted:
+    # "cuda:0 (NVIDIA H200), cuda:1 (NVIDIA H200)" → "cuda:0, cuda:1"
+    found = ", ".join(device.split(" ", maxsplit=1)[0] for device in facts.device.split(", "))
+    fits = {"auto": True, "cuda": "cpu" not in found}
+    if not fits.get(setting, found == setting):
         return fail(NAME, f"{text}, and engine.device is {setting}", "see the checks of torch and device")
     if facts.notice is not None:
         return warning(

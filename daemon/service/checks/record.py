@@ -24,7 +24,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor. `name` is stable; a part after a colon names the folder it is about."""
+    """One line of the doctor. `name` is stable; a part after a colon names the folder or device it is about."""
 
     name: str
     status: Level

@@ -1,0 +1,63 @@
+"""Which engine processes the settings ask for, and starting them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daemon.config import EngineSettings
+from daemon.engine import hardware
+from daemon.engine.group import EngineGroup
+from daemon.engine.process import ProcessEngine
+from daemon.service.arena import Arena
+
+AnyEngine = ProcessEngine | EngineGroup
+
+
+def devices_of(
+    settings: EngineSettings, count_gpus: Callable[[], int] = hardware.count_gpus
+) -> tuple[str, ...]:
+    """The device of each engine process. `cuda` is every GPU; without any, cuda:0, whose refusal says what is wrong."""
+    if settings.device != "cuda":
+        return settings.devices
+    return tuple(f"cuda:{i}" for i in range(max(1, count_gpus())))
+
+
+def settings_of(settings: EngineSettings, devices: tuple[str, ...], cores: int) -> tuple[EngineSettings, ...]:
+    """Settings of each engine process: its own device and, where threads are not set, its share of the cores."""
+    threads = settings.threads
+    if threads is None and len(devices) > 1:
+        threads = max(1, cores // len(devices))
+    return tuple(settings.model_copy(update={"device": d, "threads": threads}) for d in devices)
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """Engines over one arena. `capacity_s`: audio seconds that each process may hold unrecognised."""
+
+    members: tuple[EngineSettings, ...]
+    arena: Arena
+    capacity_s: float
+
+    def start(self) -> AnyEngine:
+        """All of them; one alone needs no group. Does not wait until they are ready."""
+        if len(self.members) == 1:
+            return self.start_member(0)
+        started = [self.start_member(i) for i in range(len(self.members))]
+        return EngineGroup(started, [m.device for m in self.members])
+
+    def start_member(self, index: int) -> ProcessEngine:
+        """One of them. Does not wait until it is ready."""
+        return ProcessEngine(
+            self.members[index],
+            arena_fd=self.arena.fd,
+            arena_bytes=self.arena.size_bytes,
+            capacity_s=self.capacity_s,
+        )
+
+
+def plan(settings: EngineSettings, arena: Arena, capacity_s: float) -> EnginePlan:
+    """What the settings mean on this machine."""
+    members = settings_of(settings, devices_of(settings), len(os.sched_getaffinity(0)))
+    return EnginePlan(members, arena, capacity_s)

@@ -1,0 +1,77 @@
+"""What `engine.device` may say, and which processes it means."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon.config import EngineSettings, embedded
+from daemon.errors import ConfigError
+from daemon.service.engines import devices_of, settings_of
+
+
+def settings(device: object, **more: object) -> EngineSettings:
+    return EngineSettings.model_validate({"device": device} | more)
+
+
+def no_gpus() -> int:
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("auto", ("auto",)),
+        ("cpu", ("cpu",)),
+        ("cuda:3", ("cuda:3",)),
+        (["cuda:1"], ("cuda:1",)),
+        (["cuda:0", "cuda:2"], ("cuda:0", "cuda:2")),
+        ("cuda:0,cuda:2", ("cuda:0", "cuda:2")),
+        (["cpu", "cpu"], ("cpu", "cpu")),
+    ],
+)
+def test_devices(written: object, meant: tuple[str, ...]) -> None:
+    found = settings(written)
+    assert devices_of(found, no_gpus) == meant
+    assert settings(found.device) == found, "what is shown can be written"
+
+
+@pytest.mark.parametrize(
+    ("written", "word"),
+    [
+        ("gpu", "no device 'gpu'"),
+        ("cuda:", "no device 'cuda:'"),
+        ("", "no device ''"),
+        ([], "empty"),
+        (["cuda", "cuda:0"], "in a list"),
+        (["auto", "cpu"], "in a list"),
+        (["cpu", "cuda:0"], "one kind"),
+        (["cuda:0", "cuda:0"], "named twice"),
+        (3, "list"),
+        ([0, 1], "list"),
+    ],
+)
+def test_what_is_no_device_is_told(written: object, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        settings(written)
+
+
+def test_on_the_command_line_the_field_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"engine\.device: cuda:1 is named twice"):
+        embedded((), device="cuda:1, cuda:1")
+
+
+def test_cuda_is_every_gpu() -> None:
+    assert devices_of(settings("cuda"), lambda: 3) == ("cuda:0", "cuda:1", "cuda:2")
+
+
+def test_cuda_without_any_is_one_engine_that_will_say_why() -> None:
+    assert devices_of(settings("cuda"), no_gpus) == ("cuda:0",)
+
+
+def test_cores_are_shared_out_unless_threads_are_set() -> None:
+    two = ("cpu", "cpu")
+    made = settings_of(settings(two), two, cores=5)
+    assert [(s.device, s.threads) for s in made] == [("cpu", 2), ("cpu", 2)]
+    assert [s.threads for s in settings_of(settings(two), two, cores=1)] == [1, 1]
+    assert [s.threads for s in settings_of(settings(two, threads=7), two, cores=2)] == [7, 7]
+    assert [s.threads for s in settings_of(settings("cpu"), ("cpu",), cores=8)] == [None]

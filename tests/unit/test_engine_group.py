@@ -1,0 +1,333 @@
+"""The group's own decisions, on members that only count: who gets a stream, and what a death costs."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from daemon.engine.group import EngineGroup
+from daemon.engine.member import Member
+from daemon.engine.protocol import (
+    SAMPLE_RATE_HZ,
+    Abort,
+    BlockFreed,
+    Event,
+    PcmBlock,
+    SegmentDone,
+    StreamDone,
+    StreamFailed,
+)
+from daemon.errors import EngineDiedError, EngineError
+from daemon.transcript.types import EngineFacts
+
+DEVICES = ("cuda:0", "cuda:1")
+
+
+def facts(**changes: object) -> EngineFacts:
+    values: dict[str, object] = {
+        "model": "m",
+        "vad_model": "v",
+        "device": "cuda:0 (Card)",
+        "precision": "fp16",
+        "versions": (("torch", "2"),),
+        "notice": None,
+        "warmup_s": 1.0,
+    }
+    return EngineFacts(**(values | changes))  # type: ignore[arg-type]
+
+
+class FakeMember:
+    """Says what it is told to say, and remembers what it got."""
+
+    def __init__(self, device: str, *, ready: bool = True, room_s: float = 100.0) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK)
+        self.ready = ready
+        self.room_s = room_s
+        self.idle = 0.0
+        self.got: list[PcmBlock | Abort] = []
+        self.said: list[Event] = []
+        self.dead: EngineError | None = None
+        self.ended: list[str] = []
+        self._facts = facts(device=f"{device} (Card)")
+
+    def now(self, *events: Event) -> None:
+        """These are what `results` will return next."""
+        self.said += events
+        os.eventfd_write(self._fd, 1)
+
+    def die(self, error: EngineError | None = None) -> None:
+        self.dead = error or EngineDiedError("was killed by signal 9")
+        os.eventfd_write(self._fd, 1)
+
+    def be(self, changed: EngineFacts) -> None:
+        self._facts = changed
+
+    @property
+    def facts(self) -> EngineFacts:
+        return self._facts
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        assert timeout_s == 0.0, "one member must not make the others wait"
+        if self.dead is not None:
+            raise self.dead
+        return self.ready
+
+    def submit(self, message: PcmBlock | Abort) -> None:
+        if self.dead is not None:
+            raise self.dead
+        self.got.append(message)
+        if isinstance(message, PcmBlock):
+            self.room_s -= message.samples / SAMPLE_RATE_HZ
+
+    def results(self, timeout_s: float) -> Sequence[Event]:
+        assert timeout_s == 0.0
+        said, self.said = self.said, []
+        if not said and self.dead is not None:
+            raise self.dead
+        if self.dead is None:
+            os.eventfd_read(self._fd)
+        return said
+
+    def capacity(self, stream: int | None = None) -> float:
+        del stream
+        return self.room_s
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def idle_s(self, now: float) -> float:
+        del now
+        return self.idle
+
+    def dismiss(self) -> None:
+        self.ended.append("dismissed")
+
+    def close(self) -> None:
+        if "closed" not in self.ended:
+            os.close(self._fd)
+        self.ended.append("closed")
+
+
+def block(stream: int, offset: int, seconds: float = 10.0, *, final: bool = False) -> PcmBlock:
+    return PcmBlock(stream, offset, int(seconds * SAMPLE_RATE_HZ), final)
+
+
+def segment(stream: int, batch: int) -> SegmentDone:
+    return SegmentDone(stream, 0, 0, 1000, "t", (), batch, 1, 1.0, 1.0, 0.0, 0.1)
+
+
+@pytest.fixture
+def members() -> list[FakeMember]:
+    return [FakeMember(d) for d in DEVICES]
+
+
+@pytest.fixture
+def group(members: list[FakeMember]) -> Iterator[EngineGroup]:
+    typed: list[Member] = [*members]
+    made = EngineGroup(typed, DEVICES)
+    assert made.wait_ready(0.0)
+    yield made
+    made.close()
+
+
+def readable(group: EngineGroup) -> bool:
+    return bool(select.select([group.fileno()], [], [], 0)[0])
+
+
+def test_new_streams_go_where_there_is_most_room_and_stay(
+    group: EngineGroup, members: list[FakeMember]
+) -> None:
+    for offset, stream in enumerate((1, 2, 1, 2, 1)):
+        group.submit(block(stream, offset))
+    assert [m.stream for m in members[0].got] == [1, 1, 1]
+    assert [m.stream for m in members[1].got] == [2, 2]
+    group.submit(block(3, 9))
+    assert members[1].got[-1] == block(3, 9)
+
+
+def test_capacity_is_that_of_the_streams_own_member(group: EngineGroup, members: list[FakeMember]) -> None:
+    group.submit(block(1, 0, seconds=100.0))
+    assert group.capacity(1) == 0.0
+    assert group.capacity() == group.capacity(2) == 100.0
+    group.submit(block(2, 1, seconds=30.0))
+    assert group.capacity(2) == group.capacity() == 70.0
+    members[0].now(StreamDone(1, 0, 0, 0, 0.0))
+    group.results(0.0)
+    assert group.capacity(1) == 70.0, "it has ended: its number is that of a new one"
+
+
+def test_events_of_all_members_come_and_wake_the_descriptor(
+    group: EngineGroup, members: list[FakeMember]
+) -> None:
+    assert not readable(group)
+    assert group.results(0.0) == []
+    members[0].now(BlockFreed(1))
+    members[1].now(BlockFreed(2))
+    assert readable(group)
+    assert set(group.results(1.0)) == {BlockFreed(1), BlockFreed(2)}
+    assert not readable(group)
+
+
+def test_batches_of_two_members_have_different_numbers(group: EngineGroup, members: list[FakeMember]) -> None:
+    group.submit(block(1, 0))
+    group.submit(block(2, 1))
+    numbers = []
+    for batch in (0, 1, 2):
+        members[0].now(segment(1, batch))
+        members[1].now(segment(2, batch))
+        numbers += [e.batch for e in group.results(0.0) if isinstance(e, SegmentDone)]
+    assert len(set(numbers)) == 6
+    assert numbers[::2] == sorted(numbers[::2])
+    assert numbers[1::2] == sorted(numbers[1::2])
+
+
+def test_facts_list_the_devices(group: EngineGroup) -> None:
+    assert group.facts == facts(device="cuda:0 (Card), cuda:1 (Card)")
+
+
+class TestDeath:
+    def test_only_its_own_streams_fail_and_every_block_comes_back(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        for offset, stream in enumerate((1, 2, 3)):
+            group.submit(block(stream, offset))
+        assert [m.stream for m in members[0].got] == [1, 3]
+        members[0].now(BlockFreed(0))
+        group.results(0.0)
+        members[0].die()
+        assert readable(group)
+        said = group.results(0.0)
+        failed = {e.stream: e for e in said if isinstance(e, StreamFailed)}
+        assert failed.keys() == {1, 3}
+        assert all(e.code == "engine_died" and e.retryable and "cuda:0" in e.reason for e in failed.values())
+        assert [e for e in said if isinstance(e, BlockFreed)] == [BlockFreed(2)]
+        assert not readable(group)
+        group.submit(block(2, 7, final=True))
+        assert members[1].got[-1] == block(2, 7, final=True)
+        assert members[0].ended == ["closed"]
+
+    def test_blocks_that_still_come_for_a_failed_stream_are_only_freed(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        group.submit(block(1, 0))
+        members[0].die()
+        group.results(0.0)
+        group.submit(block(1, 5))
+        group.submit(block(1, 6, final=True))
+        assert readable(group)
+        assert group.results(0.0) == [BlockFreed(5), BlockFreed(6)]
+        assert members[1].got == []
+
+    def test_a_stream_its_member_failed_is_not_begun_anew_elsewhere(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        group.submit(block(1, 0))
+        members[0].now(StreamFailed(1, "engine", "no", retryable=False))
+        group.results(0.0)
+        group.submit(block(1, 5, final=True))
+        assert group.results(0.0) == [BlockFreed(5)]
+        assert members[1].got == []
+
+    def test_found_while_submitting_it_is_said_by_results(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        members[0].dead = EngineDiedError("gone")
+        group.submit(block(1, 0, final=True))
+        said = group.results(0.0)
+        assert [type(e) for e in said] == [StreamFailed, BlockFreed]
+
+    def test_nothing_is_said_of_an_aborted_stream(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        group.submit(block(1, 0))
+        group.submit(block(2, 1))
+        members[0].dead = EngineDiedError("gone")
+        group.submit(block(1, 2))
+        group.submit(Abort(1))
+        assert set(group.results(0.0)) == {BlockFreed(0), BlockFreed(2)}
+
+    def test_of_all_members_is_the_death_of_the_group(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        group.submit(block(1, 0))
+        for member in members:
+            member.die()
+        assert {type(e) for e in group.results(0.0)} == {StreamFailed, BlockFreed}
+        assert readable(group)
+        for _ in range(2):
+            with pytest.raises(EngineDiedError, match="signal 9"):
+                group.results(0.0)
+        with pytest.raises(EngineDiedError):
+            group.submit(block(2, 1))
+
+    def test_its_place_is_filled_while_the_others_go_on(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        members[0].die()
+        group.results(0.0)
+        (loss,) = group.take_losses()
+        assert (loss.index, loss.device, loss.was_ready) == (0, "cuda:0", True)
+        assert group.take_losses() == []
+        new = FakeMember("cuda:0", ready=False, room_s=500.0)
+        group.fill(0, new)
+        group.submit(block(1, 0))
+        assert new.got == [], "it is not warm yet"
+        new.ready = True
+        new.now()
+        group.results(0.0)
+        group.submit(block(2, 1))
+        assert new.got == [block(2, 1)]
+
+    def test_a_new_member_of_another_model_is_not_taken(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        members[0].die()
+        group.results(0.0)
+        group.take_losses()
+        new = FakeMember("cuda:0")
+        new.be(facts(model="another"))
+        group.fill(0, new)
+        new.now()
+        group.results(0.0)
+        (loss,) = group.take_losses()
+        assert not loss.was_ready
+        assert "another" in loss.reason
+        assert new.ended == ["closed"]
+
+    def test_a_hung_one_is_ended(self, group: EngineGroup, members: list[FakeMember]) -> None:
+        group.submit(block(1, 0))
+        members[0].idle, members[1].idle = 200.0, 20.0
+        assert group.idle_s(0.0) == 200.0
+        group.retire_stuck(0.0, hung_s=100.0, start_s=1e9)
+        assert [loss.device for loss in group.take_losses()] == ["cuda:0"]
+        assert group.idle_s(0.0) == 20.0
+        assert StreamFailed in {type(e) for e in group.results(0.0)}
+
+
+def test_not_ready_until_all_are(members: list[FakeMember]) -> None:
+    members[1].ready = False
+    group = EngineGroup(members, DEVICES)
+    assert not group.wait_ready(0.0)
+    members[1].ready = True
+    assert group.wait_ready(0.0)
+    group.close()
+
+
+def test_a_member_that_cannot_start_is_told_with_its_device(members: list[FakeMember]) -> None:
+    members[1].die(EngineError("there are only 1 CUDA devices", operation="use device", remedy="name one"))
+    group = EngineGroup(members, DEVICES)
+    with pytest.raises(EngineError, match=r"cuda:1: there are only 1 .*\(name one\)") as caught:
+        group.wait_ready(0.0)
+    assert not isinstance(caught.value, EngineDiedError)
+    group.close()
+
+
+def test_closing_tells_all_before_it_waits_for_one(group: EngineGroup, members: list[FakeMember]) -> None:
+    group.close()
+    group.close()
+    assert [m.ended for m in members] == [["dismissed", "closed"]] * 2
+    with pytest.raises(EngineDiedError):
+        group.results(0.0)
