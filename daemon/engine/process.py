@@ -25,8 +25,9 @@ from daemon.transcript.types import EngineFacts
 
 #: How long the process may take to notice that it is no longer wanted, seconds; then it is killed.
 CLOSE_S = 5.0
-
-
+#: Only after so long without a report, seconds, does `idle_s` look whether one lies unread: it is asked a thousand times
+#: a second, of every device.
+GLANCE_S = 1.0
 #: Batches' worth of audio it takes at least: those under way, one forming, and one arriving.
 BATCHES_AHEAD = 5
 
@@ -192,9 +193,10 @@ class ProcessEngine:
 
     def idle_s(self, now: float) -> float:
         """See `daemon.engine.protocol.LocalEngine`; reports that nobody has read yet are progress."""
-        if self._gone or not self._holds_work() or self._has_report(0.0):
+        if self._gone or not self._holds_work():
             return 0.0
-        return max(0.0, now - self._progress_at)
+        idle_s = max(0.0, now - self._progress_at)
+        return 0.0 if idle_s > GLANCE_S and self._has_report(0.0) else idle_s
 
     def dismiss(self) -> None:
         """Tell the process to end, without waiting for it; `close` must follow."""

@@ -35,7 +35,7 @@ from daemon.media.protocol import (
     SlotWanted,
 )
 from daemon.service.arena import Arena
-from daemon.service.assembly import Assembly, Result
+from daemon.service.assembly import Assembly, Heard, Result
 from daemon.service.retry import Problem
 
 #: Slots a decoder holds at most: one to fill while the other travels.
@@ -105,6 +105,16 @@ class Pump:
             return None
         decoded_ms = stream.decoded_samples * 1000 // SAMPLE_RATE_HZ
         return Progress(decoded_ms, stream.recognised_ms, stream.declared_ms)
+
+    def heard(self, ticket: int) -> Heard | None:
+        """How much of an attempt is text without a gap; None once it has ended."""
+        stream = self._streams.get(ticket)
+        return None if stream is None else stream.heard()
+
+    def texts(self, ticket: int) -> tuple[str, ...]:
+        """The texts of the segments that `heard` counts."""
+        stream = self._streams.get(ticket)
+        return () if stream is None else tuple(stream.texts)
 
     def start(self, work: Work) -> None:
         """Begin; there must be `room()`."""
@@ -225,8 +235,10 @@ class Pump:
             return
         self._reclaim(self._decoders.abort(event.stream))
         self._drop_blocks(event.stream)
+        # One of several devices may die alone; whatever was on it may have been the cause.
+        suspect = event.code == EngineDiedError.code
         remedy = "see the log for what the engine met; 'dropscribe doctor' checks the chain"
-        problem = Problem(event.code, event.reason, remedy, retryable=event.retryable)
+        problem = Problem(event.code, event.reason, remedy, retryable=event.retryable, suspect=suspect)
         self._outcomes.append(Outcome(event.stream, problem))
 
     def _end_if_complete(self, ticket: int) -> None:

@@ -11,8 +11,9 @@ from daemon.config import Folder
 from daemon.engine.hardware import Gpu, Hardware, from_json
 from daemon.errors import ConfigError
 from daemon.intake.filesystem import FileSystem
-from daemon.service.checks import clock, device, folders, manager, python, record, storage, watching
+from daemon.service.checks import clock, device, folders, manager, model, python, record, storage, watching
 from daemon.service.checks.record import Check, Level
+from daemon.transcript.types import EngineFacts
 
 GIB = 1024**3
 
@@ -165,6 +166,44 @@ class TestDevice:
 
     def test_precision_of_a_card_that_is_not_there(self) -> None:
         holds(device.check_precision(hardware(gpus=(card(),)), "cuda:1"), Level.WARNING, "cuda:1")
+
+    @pytest.mark.parametrize(
+        ("setting", "names"),
+        [
+            ("cuda:1", ["device", "precision"]),
+            ("cpu, cpu", ["device", "precision"]),
+            ("cuda", [f"{what}:cuda:{i}" for i in (0, 1) for what in ("device", "precision")]),
+            ("cuda:0, cuda:1", [f"{what}:cuda:{i}" for i in (0, 1) for what in ("device", "precision")]),
+        ],
+    )
+    def test_several_are_looked_at_one_by_one(self, setting: str, names: list[str]) -> None:
+        seen = hardware(gpus=(card(), card()))
+        assert [c.name for c in device.check_devices(seen, NODES, setting)] == names
+
+    def test_the_one_of_several_that_is_not_there_is_told(self) -> None:
+        first, _, second, _ = device.check_devices(hardware(gpus=(card(),)), NODES, "cuda:0, cuda:1")
+        holds(first, Level.OK, "Test GPU")
+        holds(second, Level.FAIL, "cuda:1")
+
+    def test_cuda_where_there_is_none(self) -> None:
+        device_check, _ = device.check_devices(hardware(), NODES, "cuda")
+        holds(device_check, Level.FAIL, "torch sees 0")
+
+    @pytest.mark.parametrize(
+        ("setting", "found", "level"),
+        [
+            ("cuda", "cuda:0 (Card), cuda:1 (Card)", Level.OK),
+            ("cuda:0, cuda:1", "cuda:0 (Card), cuda:1 (Card)", Level.OK),
+            ("cuda:0, cuda:1", "cuda:0 (Card)", Level.FAIL),
+            ("cpu, cpu", "cpu, cpu", Level.OK),
+            ("cuda", "cpu", Level.FAIL),
+            ("cuda:1", "cuda:0 (Card)", Level.FAIL),
+            ("auto", "cpu", Level.OK),
+        ],
+    )
+    def test_the_engine_is_where_it_should_be(self, setting: str, found: str, level: Level) -> None:
+        facts = EngineFacts("m", "v", found, "fp16", (), None, 1.0)
+        holds(model.check_facts(facts, setting), level, found)
 
     def test_the_answer_of_the_child_is_read_back(self) -> None:
         text = (

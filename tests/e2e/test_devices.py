@@ -1,0 +1,32 @@
+"""The daemon on two devices: both work, and one that dies costs no recording its transcript."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+
+
+def test_two_devices_and_the_death_of_one(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path)
+    text = daemon.config.read_text(encoding="utf-8")
+    daemon.config.write_text(
+        text.replace('device = "cpu"', 'device = ["cpu", "cpu"]\nthreads = 1'), encoding="utf-8"
+    )
+    with daemon:
+        (ready,) = daemon.actions("ready")
+        assert ready["device"] == "cpu, cpu"
+        targets = [write_speech(daemon.inbox / f"{i}.wav", seconds=60 + 10 * i) for i in range(4)]
+        wait_until(lambda: any(daemon.state(t) == "running" for t in targets), "a job runs")
+        os.kill(daemon.child("ds-engine"), signal.SIGKILL)
+        for i, target in enumerate(targets):
+            daemon.wait_for(target)
+            document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
+            assert document["media"]["duration_ms"] == (60 + 10 * i) * 1000
+        wait_until(lambda: daemon.actions("engine") != [], "the death is logged")
+        assert "the other devices go on" in daemon.actions("engine")[0]["event"]
+        assert len(daemon.actions("ready")) == 1, "the daemon was ready all the time"
+        assert daemon.stop() == 0

@@ -1,0 +1,163 @@
+"""The keeper over two real engine processes: one that dies or hangs is replaced while the other goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from daemon.config import EngineSettings
+from daemon.engine.group import EngineGroup
+from daemon.engine.protocol import BlockFreed, Event, PcmBlock, StreamDone, StreamFailed
+from daemon.errors import EngineError
+from daemon.service import engine_keeper
+from daemon.service.arena import Arena
+from daemon.service.engine_keeper import EngineKeeper
+
+#: Far above what anything here takes; only a hang reaches it.
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def arena() -> Iterator[Arena]:
+    made = Arena(100.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def keeper(arena: Arena) -> Iterator[EngineKeeper]:
+    settings = EngineSettings.model_validate({"model": "null", "device": ["cpu", "cpu"]})
+    made = EngineKeeper(settings, arena, 100.0)
+    assert made.wait_ready(lambda: False)
+    yield made
+    made.close()
+
+
+def engine_pids() -> set[int]:
+    return {p.pid or 0 for p in multiprocessing.active_children() if p.name == "dropscribe-engine"}
+
+
+def listen(keeper: EngineKeeper, until: Callable[[list[Event]], bool]) -> list[Event]:
+    """What the engine says, tended as the daemon does, until that is enough."""
+    said: list[Event] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while not until(said):
+        assert time.monotonic() < deadline, said
+        said += keeper.engine.results(0.1)
+        keeper.tend(time.monotonic())
+    return said
+
+
+def ended(*streams: int) -> Callable[[list[Event]], bool]:
+    def all_have(said: list[Event]) -> bool:
+        return {e.stream for e in said if isinstance(e, (StreamDone, StreamFailed))} >= set(streams)
+
+    return all_have
+
+
+def send(keeper: EngineKeeper, arena: Arena, stream: int, *, final: bool) -> int:
+    (offset,) = arena.take(1)
+    keeper.engine.submit(PcmBlock(stream, offset, 16_000, final))
+    return offset
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+def test_one_of_two_is_replaced_and_the_other_goes_on(
+    keeper: EngineKeeper, arena: Arena, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = engine_pids()
+    assert len(before) == 2
+    group = keeper.engine
+    assert isinstance(group, EngineGroup)
+    # Both hold a stream; which process holds which shows by who is stopped.
+    send(keeper, arena, 1, final=False)
+    send(keeper, arena, 2, final=False)
+    listen(keeper, lambda said: len([e for e in said if isinstance(e, BlockFreed)]) == 2)
+    victim = min(before)
+    os.kill(victim, number)
+    if number == signal.SIGSTOP:
+        # What is asked of the one that is stopped stays unanswered; the other has ended its stream by then.
+        monkeypatch.setattr(engine_keeper, "HUNG_S", 2.0)
+    send(keeper, arena, 1, final=True)
+    send(keeper, arena, 2, final=True)
+    said = listen(keeper, ended(1, 2))
+    failed = [e for e in said if isinstance(e, StreamFailed)]
+    assert [(e.code, e.retryable) for e in failed] == [("engine_died", True)]
+    assert len([e for e in said if isinstance(e, StreamDone)]) == 1
+    deadline = time.monotonic() + PATIENCE_S
+    while len(engine_pids()) < 2 or len(group._ready()) < 2:
+        assert time.monotonic() < deadline
+        keeper.engine.results(0.1)
+        keeper.tend(time.monotonic())
+    assert keeper.engine is group, "the group itself was not replaced"
+    assert victim not in engine_pids()
+    assert len(engine_pids() & before) == 1
+    monkeypatch.undo()
+    # The two next streams are taken by one each.
+    send(keeper, arena, 3, final=True)
+    send(keeper, arena, 4, final=True)
+    assert not [e for e in listen(keeper, ended(3, 4)) if isinstance(e, StreamFailed)]
+
+
+def test_when_all_have_died_all_are_replaced(keeper: EngineKeeper, arena: Arena) -> None:
+    send(keeper, arena, 1, final=False)
+    before = engine_pids()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    said = listen(keeper, ended(1))
+    assert [e.code for e in said if isinstance(e, StreamFailed)] == ["engine_died"]
+    send_when_ready = time.monotonic() + PATIENCE_S
+    while keeper.engine.capacity() <= 0 or engine_pids() & before:
+        assert time.monotonic() < send_when_ready
+        keeper.engine.results(0.1)
+        keeper.tend(time.monotonic())
+    send(keeper, arena, 2, final=True)
+    assert [type(e) for e in listen(keeper, ended(2))].count(StreamDone) == 1
+
+
+def test_a_device_that_never_starts_again_is_left_alone_for_a_while(
+    keeper: EngineKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = keeper.engine
+    assert isinstance(group, EngineGroup)
+    started: list[int] = []
+    start_member = type(keeper._plan).start_member
+
+    def start_and_kill(plan: object, index: int) -> object:
+        engine = start_member(keeper._plan, index)
+        started.append(index)
+        os.kill(engine.pid, signal.SIGKILL)
+        return engine
+
+    monkeypatch.setattr(type(keeper._plan), "start_member", start_and_kill)
+    os.kill(min(engine_pids()), signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE_S
+    while not keeper._due:
+        assert time.monotonic() < deadline
+        keeper.engine.results(0.1)
+        keeper.tend(time.monotonic())
+    assert len(started) == engine_keeper.MOST_FAILED_STARTS
+    assert group.capacity() > 0, "the other one goes on"
+    monkeypatch.undo()
+    keeper.tend(time.monotonic() + engine_keeper.REST_S + 1)
+    while len(group._ready()) < 2:
+        assert time.monotonic() < deadline
+        keeper.engine.results(0.1)
+        keeper.tend(time.monotonic())
+
+
+def test_one_that_cannot_start_at_first_ends_the_start(arena: Arena) -> None:
+    """A mistake of the configuration: a person is told at once."""
+    settings = EngineSettings.model_validate(
+        {"model": "/nowhere", "vad_model": "vad-mini", "device": ["cpu", "cpu"]}
+    )
+    keeper = EngineKeeper(settings, arena, 100.0)
+    with pytest.raises(EngineError, match="cpu: "):
+        keeper.wait_ready(lambda: False)
+    keeper.close()
+    assert engine_pids() == set()
