@@ -204,7 +204,8 @@ def _job_facts(queue: Queue) -> Iterator[tuple[str, str]]:
 
     if queue.oldest_waiting is not None:
         j = queue.oldest_waiting
-        yield "longest waiting", f"job {j.id} since {local(j.admitted_at)}: {brief(j.recording)}"
+        why = f": {j.reason} ({j.remedy})" if j.remedy else f": {j.reason}" if j.reason else ""
+        yield "longest waiting", f"job {j.id} since {local(j.admitted_at)}, {brief(j.recording)}{why}"
     if queue.last_finished is not None:
         j = queue.last_finished
         yield "last finished", f"job {j.id} at {local(j.finished_at)}: {brief(j.recording)}"

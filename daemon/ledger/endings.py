@@ -20,7 +20,7 @@ _RELEASE = sa.text(
         "UPDATE jobs SET state = CASE WHEN {spent} THEN 'failed' ELSE 'queued' END, "
         "finished_at = CASE WHEN {spent} THEN :now END, "
         "attempts = attempts - :refund, lease_until = NULL, claimed_by = NULL, not_before = :not_before, "
-        "isolate = :isolate, reason_code = :code, reason = :reason "
+        "isolate = :isolate, reason_code = :code, reason = :reason, remedy = :remedy "
         "WHERE {legal} AND id = :id AND generation = :generation RETURNING state",
     ).replace("{spent}", "(:refund = 0 AND attempts >= max_attempts)")
 )
@@ -36,12 +36,12 @@ _CANCEL = sa.text(
     transition(
         JobState.CANCELLED,
         "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
-        "reason_code = :code, reason = :reason WHERE {legal} AND id = :id "
+        "reason_code = :code, reason = :reason, remedy = NULL WHERE {legal} AND id = :id "
         "AND (:generation IS NULL OR (generation = :generation AND state = 'running')) RETURNING state",
     )
 )
 _CANCEL_GONE = sa.text(
-    "UPDATE jobs SET state = 'cancelled', finished_at = :now, reason_code = :code, reason = :reason "
+    "UPDATE jobs SET state = 'cancelled', finished_at = :now, reason_code = :code, reason = :reason, remedy = NULL "
     "WHERE +state = 'queued' AND recording_id IN (SELECT id FROM recordings WHERE path_raw = :path_raw) "
     "RETURNING id"
 )
@@ -69,6 +69,7 @@ class Endings:
         isolate: bool,
         code: str,
         reason: str,
+        remedy: str = "",
     ) -> JobState:
         """Give a claimed job back, claimable from `not_before`; `refund` takes its try off the count again.
 
@@ -78,6 +79,7 @@ class Endings:
         values = {
             "id": job_id, "generation": generation, "now": now, "not_before": not_before,
             "refund": int(refund), "isolate": int(isolate), "code": code, "reason": storable(reason),
+            "remedy": storable(remedy) or None,
         }  # fmt: skip
         with self._db.write("give a job back") as connection:
             state = connection.scalar(_RELEASE, values)

@@ -134,11 +134,12 @@ class Ledger:
         isolate: bool,
         code: str,
         reason: str,
+        remedy: str = "",
     ) -> JobState:
         """See `Endings.release`."""
         return self._endings.release(
             job_id, generation, now,
-            not_before=not_before, refund=refund, isolate=isolate, code=code, reason=reason,
+            not_before=not_before, refund=refund, isolate=isolate, code=code, reason=reason, remedy=remedy,
         )  # fmt: skip
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:

@@ -125,9 +125,8 @@ class Dispatcher:
         self._claimed.clear()
         self._running.clear()
         for claim in back:
-            self._release(
-                claim, Again(now, refund=True, isolate=claim.isolate), "stopped", "the daemon stopped"
-            )
+            stopped = Problem("stopped", "the daemon stopped", "it goes on when the daemon is started again")
+            self._release(claim, Again(now, refund=True, isolate=claim.isolate), stopped)
         return len(back)
 
     def _claim(self) -> None:
@@ -195,8 +194,10 @@ class Dispatcher:
         try:
             match decision:
                 case Again():
-                    self._release(claim, decision, problem.code, problem.reason)
-                    logs.problem(self._log, logs.Action.JOB_RETRY, problem.reason, **keys)
+                    self._release(claim, decision, problem)
+                    logs.problem(
+                        self._log, logs.Action.JOB_RETRY, problem.reason, remedy=problem.remedy, **keys
+                    )
                 case GiveUp():
                     self._ledger.fail(
                         claim.job_id,
@@ -217,7 +218,7 @@ class Dispatcher:
         self._settled(claim)
         self.wake()
 
-    def _release(self, claim: Claim, again: Again, code: str, reason: str) -> None:
+    def _release(self, claim: Claim, again: Again, problem: Problem) -> None:
         self._ledger.release(
             claim.job_id,
             claim.generation,
@@ -225,8 +226,9 @@ class Dispatcher:
             not_before=again.not_before,
             refund=again.refund,
             isolate=again.isolate,
-            code=code,
-            reason=reason,
+            code=problem.code,
+            reason=problem.reason,
+            remedy=problem.remedy,
         )
         if again.isolate:
             due = self._isolation_due

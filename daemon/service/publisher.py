@@ -238,13 +238,16 @@ class Publisher:
             # Somebody was quicker than our plan: the job comes back and other names are planned.
             problem = Problem(e.code, e.reason, e.remedy, retryable=True)
         except DropscribeError as e:
+            # Which disk is full only the path tells: with an output_dir it is not that of the recording.
+            reason = e.reason if e.path is None else f"{e.operation} {e.path}: {e.reason}"
             problem = Problem(
-                e.code, e.reason, e.remedy, retryable=e.retryable, blameless=isinstance(e, StorageError)
+                e.code, reason, e.remedy, retryable=e.retryable, blameless=isinstance(e, StorageError)
             )
         except OSError as e:
+            where = f"publish {e.filename}: " if isinstance(e.filename, str) else ""
             problem = Problem(
-                StorageError.code, e.strerror or str(e), "see that the disk is mounted and can be written to",
-                retryable=True, blameless=True,
+                StorageError.code, where + (e.strerror or str(e)),
+                "see that the disk is mounted and can be written to", retryable=True, blameless=True,
             )  # fmt: skip
         # The names it was to have are not there, whatever the listing says by now.
         with self._planning:

@@ -94,3 +94,26 @@ def test_reload_takes_up_a_new_folder(tmp_path: Path) -> None:
         wait_until(lambda: daemon.actions("reload") != [], "reloaded")
         target = write_speech(other / "new.wav", seconds=3)
         daemon.wait_for(target)
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_remedy_and_the_job_waits(tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    daemon = DaemonProcess(
+        tmp_path, model="null", extra=f'[profiles.default]\noutput_dir = "{blocked}/transcripts"'
+    )
+    with daemon:
+        blocked.write_bytes(b"a file where the folder should be")
+        target = write_speech(daemon.inbox / "patient.wav", seconds=3)
+        wait_until(lambda: daemon.actions("job_retry") != [], "it was tried")
+        wait_until(lambda: daemon.state(target) == "queued", "it waits")
+        (row,) = daemon.rows("select attempts, reason, remedy from jobs")
+        assert row["attempts"] == 0
+        assert str(blocked) in row["reason"]
+        assert row["remedy"]
+        (line,) = daemon.actions("job_retry")
+        assert (line["event"], line["remedy"]) == (row["reason"], row["remedy"])
+        status = subprocess.run(
+            [sys.executable, "-m", "daemon", "status", "--config", str(daemon.config)],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert f"{row['reason']} ({row['remedy']})" in status.stdout

@@ -48,6 +48,17 @@ def test_a_claim_counts_its_try_at_once(ledger: Ledger) -> None:
     assert [(a.number, a.outcome) for a in found.attempts] == [(1, None)]
 
 
+def test_a_job_given_back_says_what_to_do(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    (claim,) = claim_all(ledger)
+    release(ledger, claim, remedy="make room on the disk")
+    summary = detail(ledger, claim.job_id).summary
+    assert (summary.reason, summary.remedy) == ("disk full", "make room on the disk")
+    ledger.cancel(claim.job_id, 102.0, "not wanted")
+    summary = detail(ledger, claim.job_id).summary
+    assert (summary.reason, summary.remedy) == ("not wanted", None)
+
+
 def test_a_job_given_back_waits_its_time(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     (claim,) = claim_all(ledger)
