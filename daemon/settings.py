@@ -48,6 +48,11 @@ class Profile(_Strict):
         description="The same content again: use the result that is there, or transcribe it again.",
     )
     max_attempts: int = Field(3, ge=1, le=100, description="Tries before a job is failed.")
+    partial_after_s: Seconds = Field(
+        1.0,
+        description="A recording that takes longer than this shows what is recognised so far as NAME.partial.txt, "
+        "which goes when its transcript is there (only where formats has txt). 0: never.",
+    )
     subtitle_max_chars: int = Field(
         20, ge=4, le=200, description="Longest subtitle line, in characters (a Latin letter counts half)."
     )

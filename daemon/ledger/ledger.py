@@ -17,6 +17,7 @@ from daemon.ledger.endings import Endings
 from daemon.ledger.history import History
 from daemon.ledger.lock import DatabaseLock, lock_database
 from daemon.ledger.outputs import Outputs, stale_intent
+from daemon.ledger.partials import Partials
 from daemon.ledger.records import (
     Admission,
     Admitted,
@@ -54,6 +55,7 @@ class Ledger:
         self._claims = Claims(db)
         self._endings = Endings(db)
         self._outputs = Outputs(db)
+        self._partials = Partials(db)
         self._results = Results(db)
         self._history = History(db)
         self._search = Search(db)
@@ -180,6 +182,20 @@ class Ledger:
     def outputs_of(self, recording: Path) -> list[OwnedOutput]:
         """See `Outputs.outputs_of`."""
         return self._outputs.outputs_of(recording)
+
+    def intend_partial(
+        self, job: tuple[int, int], path: Path, sha256: str, standing: Sequence[str], now: float
+    ) -> bool:
+        """See `Partials.intend`."""
+        return self._partials.intend(job, path, sha256, standing, now)
+
+    def partials(self) -> list[OwnedOutput]:
+        """See `Partials.all`."""
+        return self._partials.all()
+
+    def forget_partials(self, gone: Sequence[tuple[Path, Path]]) -> None:
+        """See `Partials.forget`."""
+        self._partials.forget(gone)
 
     # Questions
 

@@ -41,25 +41,27 @@ _OWNED = (
     .where(outputs.c.path_raw.in_(sa.bindparam("paths", expanding=True)))
     .order_by(outputs.c.id.desc())
 )
+# A partial text (see `Partials`) is no transcript: it is never published, and none of a recording's files here.
 # Of what was published only the newest of each path can be on disk.
 _OF_RECORDING = sa.text(
     "SELECT job_id, recording_raw, path_raw, format, sha256, published FROM outputs o "
-    "WHERE recording_raw = :recording_raw AND (published = 0 OR id = (SELECT max(n.id) FROM outputs n "
+    "WHERE recording_raw = :recording_raw AND format <> 'partial' AND (published = 0 OR id = (SELECT max(n.id) FROM outputs n "
     "WHERE n.recording_raw = :recording_raw AND n.path_raw = o.path_raw AND n.published = 1)) "
     "ORDER BY id DESC"
 )
 _OF_JOB = sa.text(
     "SELECT job_id, recording_raw, path_raw, format, sha256, published FROM outputs "
-    "WHERE job_id = :job ORDER BY id"
+    "WHERE job_id = :job AND format <> 'partial' ORDER BY id"
 )
 _PUBLISH = sa.text(
-    "UPDATE outputs SET published = 1, at = :now WHERE job_id = :job AND generation = :generation"
+    "UPDATE outputs SET published = 1, at = :now "
+    "WHERE job_id = :job AND generation = :generation AND format <> 'partial'"
 )
 _FORGET = sa.text(
     "DELETE FROM outputs WHERE published = 0 AND id IN ("
     "SELECT o.id FROM outputs n JOIN outputs o ON o.path_raw = n.path_raw "
     "AND o.recording_raw = n.recording_raw AND o.id < n.id "
-    "WHERE n.job_id = :job AND n.generation = :generation)"
+    "WHERE n.job_id = :job AND n.generation = :generation AND n.format <> 'partial')"
 )
 
 

@@ -18,6 +18,16 @@ class Result:
     timings: Timings
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What of a recording under way is text already: its first `segments` segments, none missing between them."""
+
+    started: float  #: monotonic seconds
+    segments: int
+    until_ms: int  #: end of the last of them
+    declared_ms: int | None  #: length of the recording, where the file says it
+
+
 @dataclass(slots=True)
 class Assembly:
     """Collects one stream. Owned by the pump's thread."""
@@ -28,7 +38,10 @@ class Assembly:
     facts: MediaFacts | None = None
     decode_s: float = 0.0
     done: StreamDone | None = None
+    #: Texts of the segments from the first on, up to the first that is still missing.
+    texts: list[str] = field(default_factory=list)
     _segments: dict[int, SegmentDone] = field(default_factory=dict)
+    _until_ms: int = 0
 
     @property
     def recognised_ms(self) -> int:
@@ -40,6 +53,13 @@ class Assembly:
         if segment.index in self._segments:
             raise LostSegmentError(f"segment {segment.index} was delivered twice", operation="assemble")
         self._segments[segment.index] = segment
+        while (following := self._segments.get(len(self.texts))) is not None:
+            self.texts.append(following.text)
+            self._until_ms = following.end_ms
+
+    def heard(self) -> Heard:
+        """How much can be shown; cheap, whatever the length."""
+        return Heard(self.started, len(self.texts), self._until_ms, self.declared_ms)
 
     @property
     def complete(self) -> bool:

@@ -23,6 +23,8 @@ LEASE_S = 60.0
 HEARTBEAT_S = 15.0
 #: Without news from the admitter the queue is looked at this often, seconds (jobs whose wait is over).
 POLL_S = 1.0
+#: How often what is under way is looked at for text to show, seconds: the loop turns far more often.
+LOOK_S = 0.1
 #: Claims in one statement: one commit for many small recordings.
 CLAIM_BATCH = 32
 
@@ -58,6 +60,7 @@ class Dispatcher:
         self._news = True
         self._next_poll = 0.0
         self._next_heartbeat = 0.0
+        self._next_look = 0.0
         #: Look for a job that must be tried alone, once nothing else is in flight, from this instant on.
         self._isolation_due: float | None = 0.0
         self._alone = False
@@ -96,6 +99,7 @@ class Dispatcher:
             self._on_outcome(outcome)
         for published in self._publisher.completed():
             self._on_published(published)
+        self._show_text()
 
     def engine_lost(self) -> int:
         """The engine died or hung: its jobs return to the queue, suspects to be tried alone; how many."""
@@ -122,6 +126,8 @@ class Dispatcher:
         for ticket in list(self._running):
             self._pump.abort(ticket)
         back = [*self._claimed, *self._running.values()]
+        for claim in self._running.values():
+            self._publisher.partials.drop(claim.job_id)
         self._claimed.clear()
         self._running.clear()
         for claim in back:
@@ -171,6 +177,17 @@ class Dispatcher:
             self._publish(claim, outcome.end)
         else:
             self._apply(claim, outcome.end, alone=self._alone)
+
+    def _show_text(self) -> None:
+        now = self._clocks.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        partials = self._publisher.partials
+        for ticket, claim in self._running.items():
+            heard = self._pump.heard(ticket)
+            if heard is not None and partials.wants(claim, heard, now):
+                partials.put(claim, self._pump.texts(ticket), heard, now)
 
     def _publish(self, claim: Claim, result: Result | None) -> None:
         self._publishing[claim.job_id] = claim
@@ -235,6 +252,7 @@ class Dispatcher:
             self._isolation_due = again.not_before if due is None else min(due, again.not_before)
 
     def _settled(self, claim: Claim) -> None:
+        self._publisher.partials.drop(claim.job_id)
         if claim.isolate:
             self._alone = False
             # There may be more of them; the next claim with nothing in flight finds out.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,12 +69,14 @@ def draft(
     files = {f: render.render(transcript, f, options) for f in formats}
     if profile.timing_log:
         formats.append(TIMING)
-    paths = _names(claim, formats, profile, settings=settings, ledger=ledger, index=index)
+    paths = plan_names(claim, formats, profile, settings=settings, ledger=ledger, index=index).paths
+    for path in paths.values():
+        index.add(path)
     return Draft(
         claim,
         profile,
         with_stage(transcript, "rendering", time.perf_counter() - began),
-        paths,
+        dict(paths),
         files,
         time.time() - result.timings.wall_s,
         reference,
@@ -94,19 +96,19 @@ def intents(files: dict[str, bytes], paths: dict[str, Path]) -> list[OutputInten
 
 def pending(one: Draft, files: dict[str, bytes], ledger: Ledger) -> list[PendingFile]:
     """The files to publish, each with the hash of this recording's own file that may stand there now."""
-    standing = [one.paths[f] for f in files if os.path.lexists(one.paths[f])]
-    owned = ledger.owned(standing) if standing else {}
+    there = [one.paths[f] for f in files if os.path.lexists(one.paths[f])]
+    owned = ledger.owned(there) if there else {}
 
     def mine(path: Path) -> list[OwnedOutput]:
         return [o for o in owned.get(path, ()) if o.recording == one.claim.path]
 
     return [
-        PendingFile(one.paths[f], data, _standing(one.paths[f], mine(one.paths[f])))
+        PendingFile(one.paths[f], data, standing(one.paths[f], mine(one.paths[f])))
         for f, data in files.items()
     ]
 
 
-def _standing(path: Path, owned: Collection[OwnedOutput]) -> str | None:
+def standing(path: Path, owned: Collection[OwnedOutput]) -> str | None:
     """Hash of what stands at `path`, if it is what we wrote (or meant to write) there."""
     if not owned or not os.path.lexists(path):
         return None
@@ -114,27 +116,28 @@ def _standing(path: Path, owned: Collection[OwnedOutput]) -> str | None:
     return there if any(o.sha256 == there for o in owned) else None
 
 
-def _names(
+def plan_names(
     claim: Claim,
-    formats: list[str],
+    formats: Sequence[str],
     profile: Profile,
     *,
     settings: Settings,
     ledger: Ledger,
     index: DirectoryIndex,
-) -> dict[str, Path]:
+) -> naming.NamePlan:
+    """How the files of a claimed job are to be called; nothing is reserved. Raises OSError."""
     before = ledger.outputs_of(claim.path)
     kept = next((form for o in before if (form := naming.form_of(claim.path, o.format, o.path.name))), None)
 
     def ours(path: Path) -> bool:
         mine = [o for o in before if o.path == path]
-        return bool(mine) and _standing(path, mine) is not None
+        return bool(mine) and standing(path, mine) is not None
 
     directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
     watched = next((f for f in settings.folders if f.path == claim.folder), None)
     extensions = set(watched.extensions) if watched else set()
     beside = index.like(claim.path.parent, claim.path.name)
-    plan = naming.plan(
+    return naming.plan(
         claim.path,
         formats,
         folder=claim.folder,
@@ -144,9 +147,6 @@ def _names(
         siblings=[claim.path.with_name(n) for n in beside if Path(n).suffix.lower() in extensions],
         kept=kept,
     )
-    for path in plan.paths.values():
-        index.add(path)
-    return dict(plan.paths)
 
 
 def _hash(path: Path) -> str | None:

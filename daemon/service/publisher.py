@@ -26,6 +26,7 @@ from daemon.ledger.records import Claim, Finish
 from daemon.service.assembly import Result
 from daemon.service.directory_index import DirectoryIndex
 from daemon.service.draft import TIMING, Draft, draft, intents, pending, with_stage
+from daemon.service.partials import Partials
 from daemon.service.retry import Problem
 from daemon.transcript.publish import publish, sweep
 from daemon.transcript.timing import timing_log
@@ -72,6 +73,8 @@ class Publisher:
         self._engine = engine
         self._wake = wake
         self._log = logs.get("service")
+        #: Files of jobs that are still under way; here, because a transcript takes the place of one.
+        self.partials = Partials(ledger, settings, engine, self._on_death)
         self._in: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()
         self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
         self._index = DirectoryIndex()
@@ -86,6 +89,7 @@ class Publisher:
         self.failure: BaseException | None = None
 
     def start(self) -> None:
+        self.partials.start()
         for lane in self._lanes:
             lane.start()
 
@@ -110,6 +114,7 @@ class Publisher:
             self._in.put(None)
         for lane in self._lanes:
             lane.join()
+        self.partials.stop()
 
     def _run(self) -> None:
         try:
@@ -117,9 +122,12 @@ class Publisher:
                 while (batch := self._gather()) is not None:
                     self._bring_through(batch, writers)
         except BaseException as e:
-            self.failure = e
-            self._wake()
+            self._on_death(e)
             raise
+
+    def _on_death(self, cause: BaseException) -> None:
+        self.failure = cause
+        self._wake()
 
     def _gather(self) -> list[Ready] | None:
         """What has gathered, waiting for the first; None when told to stop."""
@@ -152,6 +160,8 @@ class Publisher:
         whole = {d.claim.job_id for d in logs_written} | {
             d.claim.job_id for d in drafts if TIMING not in d.paths
         }
+        # Before the job is done: whoever hears of that finds the transcript alone.
+        self.partials.end(whole)
         self._finish([d for d in drafts if d.claim.job_id in whole])
         self._wake()
 

@@ -35,7 +35,7 @@ from daemon.media.protocol import (
     SlotWanted,
 )
 from daemon.service.arena import Arena
-from daemon.service.assembly import Assembly, Result
+from daemon.service.assembly import Assembly, Heard, Result
 from daemon.service.retry import Problem
 
 #: Slots a decoder holds at most: one to fill while the other travels.
@@ -105,6 +105,16 @@ class Pump:
             return None
         decoded_ms = stream.decoded_samples * 1000 // SAMPLE_RATE_HZ
         return Progress(decoded_ms, stream.recognised_ms, stream.declared_ms)
+
+    def heard(self, ticket: int) -> Heard | None:
+        """How much of an attempt is text without a gap; None once it has ended."""
+        stream = self._streams.get(ticket)
+        return None if stream is None else stream.heard()
+
+    def texts(self, ticket: int) -> tuple[str, ...]:
+        """The texts of the segments that `heard` counts."""
+        stream = self._streams.get(ticket)
+        return () if stream is None else tuple(stream.texts)
 
     def start(self, work: Work) -> None:
         """Begin; there must be `room()`."""

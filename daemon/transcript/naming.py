@@ -19,11 +19,14 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 #: Longest file name Linux file systems take, bytes.
 NAME_BYTES = 255
+#: Endings that are not the format's name with a dot. "partial" is the text of a recording still being worked on.
+_ENDINGS = MappingProxyType({"timing": ".timing.json", "partial": ".partial.txt"})
 #: The longest ending we give; every name leaves room for it, so that all files of a recording share one base.
-_LONGEST_ENDING = ".timing.json"
+_LONGEST_ENDING = max(_ENDINGS.values(), key=len)
 _SHORT = "short"
 _FULL = "full"
 _NUMBERED = re.compile(r"full\.(\d+)")
@@ -92,7 +95,7 @@ def name_of(recording: Path, format_name: str, form: str) -> str:
 
 def ending(format_name: str) -> str:
     """What a file of this format ends with, with its dot."""
-    return _LONGEST_ENDING if format_name == "timing" else f".{format_name}"
+    return _ENDINGS.get(format_name, f".{format_name}")
 
 
 def form_of(recording: Path, format_name: str, name: str) -> str | None:

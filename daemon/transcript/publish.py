@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +84,21 @@ def sweep(directory: Path) -> int:
         with _reported("clean up", path):
             removed += _remove_stale(path)
     return removed
+
+
+def withdraw(path: Path, ours: Collection[str]) -> bool:
+    """Remove the file at `path` for good if its SHA-256 (hex) is among `ours`; whether we have none there now.
+
+    False says that its directory is not there (a share not mounted?), so that nothing can be known. A file that
+    is not ours stays. Raises StorageError when the disk refuses.
+    """
+    with _reported("remove", path):
+        if not path.parent.is_dir():
+            return False
+        if _digest(path) in ours:
+            path.unlink(missing_ok=True)
+            _fsync_directory(path.parent)
+    return True
 
 
 def temporary_path(path: Path) -> Path:

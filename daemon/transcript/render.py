@@ -6,7 +6,7 @@ To add a format: write its function, enter it in `RENDERERS`, add its golden fil
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -37,11 +37,16 @@ Renderer = Callable[[Transcript, Options], str]
 
 def txt(transcript: Transcript, _options: Options) -> str:
     """Plain text: a paragraph (line) per speech segment, remarks in brackets at the end."""
-    lines = [_line(s.text) for s in transcript.segments if s.text.strip()]
+    lines = spoken_lines(s.text for s in transcript.segments)
     said = [f"[{r.text}]" for r in remarks(transcript)]
     if lines and said:
         lines.append("")
     return "\n".join([*lines, *said]) + "\n"
+
+
+def spoken_lines(texts: Iterable[str]) -> list[str]:
+    """The lines of a text file, from the segments' texts in order: one each, none for a segment without words."""
+    return [_line(text) for text in texts if text.strip()]
 
 
 def srt(transcript: Transcript, options: Options) -> str:

@@ -1,0 +1,85 @@
+"""Partial texts on record: files that stand only while a job is being worked on, and must not outlive it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from daemon.ledger.db import Database
+from daemon.ledger.records import OwnedOutput
+from daemon.ledger.schema import outputs
+from daemon.ledger.text import path_of, raw, readable
+
+#: What `outputs.format` says of them.
+PARTIAL = "partial"
+
+_HELD = sa.text(
+    "SELECT r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+    "WHERE j.id = :job AND j.generation = :generation AND j.state = 'running'"
+)
+# What stands there now stays on record until what is about to replace it has done so.
+_SUPERSEDED = (
+    sa.delete(outputs)
+    .where(outputs.c.format == PARTIAL)
+    .where(outputs.c.path_raw == sa.bindparam("of_path"))
+    .where(outputs.c.recording_raw == sa.bindparam("of_recording"))
+    .where(outputs.c.sha256.not_in(sa.bindparam("standing", expanding=True)))
+)
+_ALL = sa.select(
+    outputs.c.job_id, outputs.c.recording_raw, outputs.c.path_raw, outputs.c.format, outputs.c.sha256
+).where(outputs.c.format == PARTIAL)
+_FORGET = (
+    sa.delete(outputs)
+    .where(outputs.c.format == PARTIAL)
+    .where(outputs.c.path_raw == sa.bindparam("of_path"))
+    .where(outputs.c.recording_raw == sa.bindparam("of_recording"))
+)
+
+
+class Partials:
+    """The partial texts of jobs. Thread-safe, also between processes."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def intend(
+        self, job: tuple[int, int], path: Path, sha256: str, standing: Sequence[str], now: float
+    ) -> bool:
+        """Record the partial text about to be written at `path` for a claimed job: (job, generation).
+
+        `standing`: hashes of ours that may stand there now; others of this path are forgotten. False when the job
+        is not claimed under that generation any more: nothing may be written then.
+        """
+        with self._db.write("record a partial text") as connection:
+            found = connection.execute(_HELD, {"job": job[0], "generation": job[1]}).scalar_one_or_none()
+            if found is None:
+                return False
+            where = {"of_path": raw(path), "of_recording": found, "standing": list(standing)}
+            connection.execute(_SUPERSEDED, where)
+            row = {
+                "job_id": job[0], "generation": job[1], "recording_raw": found, "format": PARTIAL,
+                "path_raw": raw(path), "path": readable(path), "sha256": sha256, "published": 0, "at": now,
+            }  # fmt: skip
+            connection.execute(sa.insert(outputs), row)
+        return True
+
+    def all(self) -> list[OwnedOutput]:
+        """Every partial text that may be on a disk."""
+        with self._db.read("read the partial texts") as connection:
+            return [
+                OwnedOutput(
+                    r.job_id, path_of(r.recording_raw), path_of(r.path_raw), r.format, r.sha256, False
+                )
+                for r in connection.execute(_ALL)
+            ]
+
+    def forget(self, gone: Sequence[tuple[Path, Path]]) -> None:
+        """These (recording, path) are no longer on disk, or no longer ours."""
+        if gone:
+            with self._db.write("forget partial texts") as connection:
+                connection.execute(
+                    _FORGET,
+                    [{"of_recording": raw(recording), "of_path": raw(path)} for recording, path in gone],
+                )

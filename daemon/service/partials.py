@@ -1,0 +1,252 @@
+"""Partial texts on disk: written beside a recording while it is worked on, and gone when it is not.
+
+The ledger knows of every file before it is written and until it is gone, so that what a killed daemon left is found and
+removed, and only that: a file whose bytes are not what we wrote is somebody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon import logs
+from daemon.config import Profile, Settings
+from daemon.errors import DropscribeError, OutputTakenError
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.partials import PARTIAL
+from daemon.ledger.records import Claim, OwnedOutput
+from daemon.service.assembly import Heard
+from daemon.service.directory_index import DirectoryIndex
+from daemon.service.draft import TIMING, plan_names, standing
+from daemon.service.first_text import Shown, due
+from daemon.transcript import naming
+from daemon.transcript.partial import partial_text
+from daemon.transcript.publish import PendingFile, publish, sweep, withdraw
+from daemon.transcript.types import EngineFacts
+
+#: After a write the thread rests for so many times what it took: under a backlog of long recordings partial texts
+#: come late rather than slow the transcripts down.
+REST_TIMES = 9.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    claim: Claim
+    texts: tuple[str, ...]
+    heard: Heard
+
+
+class Partials:
+    """A thread that writes. `wants`, `put`, `drop` are the main thread's; `end` may be called by any other."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Callable[[], Settings],
+        engine: Callable[[], EngineFacts],
+        died: Callable[[BaseException], None],
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._engine = engine
+        self._died = died
+        self._log = logs.get("service")
+        #: Owned by the main thread.
+        self._shown: dict[int, Shown] = {}
+        #: Guards the fields below, all by job.
+        self._changed = threading.Condition()
+        self._pending: dict[int, _Text] = {}
+        self._dropped: set[int] = set()
+        self._writing: int | None = None
+        #: What may be on disk; (recording, path) is the same in each of a job.
+        self._written: dict[int, tuple[OwnedOutput, ...]] = {}
+        #: No further try for these: somebody else has the name, or the disk refuses.
+        self._given_up: set[int] = set()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="partial", daemon=True)
+
+    def start(self) -> None:
+        """Begin with removing what a killed daemon left."""
+        self._thread.start()
+
+    def wants(self, claim: Claim, heard: Heard, now: float) -> bool:
+        """Whether `put` would be of use now (monotonic seconds)."""
+        profile = self._profile(claim)
+        if "txt" not in profile.formats:
+            return False
+        return due(heard, self._shown.get(claim.job_id), after_s=profile.partial_after_s, now=now)
+
+    def put(self, claim: Claim, texts: tuple[str, ...], heard: Heard, now: float) -> None:
+        """Have it written soon; what waits for the same job is replaced. Never waits for the disk."""
+        self._shown[claim.job_id] = Shown(now, heard.segments)
+        with self._changed:
+            if claim.job_id not in self._given_up:
+                self._pending[claim.job_id] = _Text(claim, texts, heard)
+                self._changed.notify_all()
+
+    def drop(self, job_id: int) -> None:
+        """The job is not worked on any more: its partial text goes soon. Never waits for the disk."""
+        if self._shown.pop(job_id, None) is None:
+            return
+        with self._changed:
+            self._pending.pop(job_id, None)
+            self._given_up.discard(job_id)
+            self._dropped.add(job_id)
+            self._changed.notify_all()
+
+    def end(self, jobs: Collection[int]) -> None:
+        """The transcripts of these are on disk: when this returns, their partial texts are not."""
+        with self._changed:
+            for job in jobs:
+                self._pending.pop(job, None)
+            self._changed.wait_for(lambda: self._writing not in jobs)
+            gone = [self._written.pop(job) for job in jobs if job in self._written]
+        for files in gone:
+            self._remove(files)
+
+    def stop(self) -> None:
+        """Remove what is there and stop; nobody may call anything else any more."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._clear()
+            rest_until = 0.0
+            while True:
+                dropped, text = self._next(rest_until)
+                if dropped is None:
+                    return
+                if dropped:
+                    self.end(dropped)
+                elif text is not None:
+                    began = time.monotonic()
+                    self._attempt(text)
+                    ended = time.monotonic()
+                    rest_until = ended + REST_TIMES * (ended - began)
+        except BaseException as e:
+            self._died(e)
+            raise
+
+    def _next(self, rest_until: float) -> tuple[set[int] | None, _Text | None]:
+        """What to remove or else to write, waiting for it; (None, None) when told to stop and nothing is left."""
+        with self._changed:
+            while True:
+                if self._stopping:
+                    self._pending.clear()
+                    self._dropped |= set(self._written)
+                if self._dropped:
+                    dropped, self._dropped = self._dropped, set()
+                    return dropped, None
+                if self._stopping:
+                    return None, None
+                rest = rest_until - time.monotonic()
+                if self._pending and rest <= 0:
+                    self._writing = next(iter(self._pending))
+                    return set(), self._pending.pop(self._writing)
+                self._changed.wait(rest if self._pending else None)
+
+    def _attempt(self, text: _Text) -> None:
+        """Write one; what goes wrong ends the partial text of this job and touches nothing else."""
+        claim, refused = text.claim, False
+        keys = {"job": claim.job_id, "path": str(claim.path)}
+        try:
+            self._write(text)
+        except OutputTakenError as e:
+            refused = True
+            logs.event(self._log, logs.Action.STORAGE, f"no partial text at {e.path}: {e.reason}", **keys)
+        except (DropscribeError, OSError) as e:
+            refused = True
+            logs.problem(self._log, logs.Action.STORAGE, f"no partial text: {e}", **keys)
+        finally:
+            with self._changed:
+                if refused:
+                    self._given_up.add(claim.job_id)
+                self._writing = None
+                self._changed.notify_all()
+
+    def _write(self, text: _Text) -> None:
+        """Put the text on record, then on disk.
+
+        Raises OutputTakenError when a file of somebody else stands there, other DropscribeErrors, OSError.
+        """
+        claim = text.claim
+        if not os.path.lexists(claim.path):
+            return
+        before = self._written.get(claim.job_id, ())
+        path = before[-1].path if before else self._path(claim)
+        if not before:
+            before = tuple(o for o in self._ledger.owned([path]).get(path, ()) if _is_partial_of(o, claim))
+        there = standing(path, before)
+        if there is None and os.path.lexists(path):
+            raise OutputTakenError(
+                "a file of somebody else has that name",
+                operation="write a partial text",
+                path=path,
+                remedy="nothing needs to be done: the transcript itself has a name of its own",
+            )
+        data = partial_text(
+            text.texts,
+            until_ms=text.heard.until_ms,
+            declared_ms=text.heard.declared_ms,
+            notice=self._engine().notice,
+        )
+        digest = hashlib.sha256(data).hexdigest()
+        ours = tuple(o for o in before if o.sha256 == there)
+        held = (claim.job_id, claim.generation)
+        if not self._ledger.intend_partial(held, path, digest, [o.sha256 for o in ours], time.time()):
+            return  # Cancelled or taken over: the main thread hears of it by itself.
+        new = OwnedOutput(claim.job_id, claim.path, path, PARTIAL, digest, published=False)
+        with self._changed:
+            self._written[claim.job_id] = (*ours, new)
+        publish([PendingFile(path, data, there)])
+        with self._changed:
+            self._written[claim.job_id] = (new,)
+
+    def _path(self, claim: Claim) -> Path:
+        """Beside where the transcript will be, named as it will be."""
+        profile, settings = self._profile(claim), self._settings()
+        formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
+        plan = plan_names(
+            claim, formats, profile, settings=settings, ledger=self._ledger, index=DirectoryIndex()
+        )
+        return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))
+
+    def _remove(self, files: Collection[OwnedOutput]) -> None:
+        """Remove what is ours, then forget it. What cannot be removed stays on record for the next start."""
+        one = next(iter(files))
+        try:
+            if withdraw(one.path, {o.sha256 for o in files}):
+                self._ledger.forget_partials([(one.recording, one.path)])
+        except DropscribeError as e:
+            logs.problem(
+                self._log, logs.Action.STORAGE, f"{e}; it is tried again at the next start",
+                job=one.job_id, path=str(one.path),
+            )  # fmt: skip
+
+    def _clear(self) -> None:
+        left: dict[tuple[Path, Path], list[OwnedOutput]] = {}
+        for one in self._ledger.partials():
+            left.setdefault((one.recording, one.path), []).append(one)
+        for files in left.values():
+            self._remove(files)
+        for directory in {path.parent for _, path in left}:
+            # A temporary that cannot be removed now is looked for again when a transcript is written there.
+            with contextlib.suppress(DropscribeError):
+                sweep(directory)
+
+    def _profile(self, claim: Claim) -> Profile:
+        profiles = self._settings().profiles
+        return profiles.get(claim.profile) or profiles["default"]
+
+
+def _is_partial_of(output: OwnedOutput, claim: Claim) -> bool:
+    return output.format == PARTIAL and output.recording == claim.path

@@ -1,0 +1,31 @@
+"""The text of a recording that is still being worked on. Pure: nothing here looks at a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daemon.transcript.render import encode, spoken_lines
+
+
+def partial_text(
+    texts: Sequence[str], *, until_ms: int, declared_ms: int | None, notice: str | None
+) -> bytes:
+    """What a partial file says: the segments' texts so far, as the finished text will have them, then in brackets
+    that it is unfinished and how far it has come.
+
+    `texts`: of the first segments in order, none missing between. `declared_ms`: length of the recording, where the
+    file says it. `notice`: the engine's, if it has one.
+    """
+    # What a file declares may be wrong; it is not said where it cannot be true.
+    whole = f" of {_clock(declared_ms)}" if declared_ms is not None and declared_ms >= until_ms else ""
+    said = [f"[{' '.join(notice.split())}]"] if notice is not None else []
+    said.append(
+        f"[unfinished: up to {_clock(until_ms)}{whole}; this file goes when the transcript is complete]"
+    )
+    return encode("\n".join([*spoken_lines(texts), "", *said]) + "\n")
+
+
+def _clock(ms: int) -> str:
+    minutes, seconds = divmod(ms // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}"

@@ -1,0 +1,140 @@
+"""Text of long recordings before they are done, through the real daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+
+#: Text as soon as there is some, whatever the speed of the machine.
+EARLY = "[profiles.default]\npartial_after_s = 0.01\n"
+MINUTES_10 = 600.0
+
+
+def spoken(file: Path) -> list[str]:
+    """The lines of a text file without what is said about it."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("[")]
+
+
+def partial_of(recording: Path) -> Path:
+    return recording.with_suffix(".partial.txt")
+
+
+def read(partial: Path) -> str | None:
+    """What it says; None while it is not there."""
+    try:
+        return partial.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def records(daemon: DaemonProcess) -> list[str]:
+    return [r["path"] for r in daemon.rows("select path from outputs where format = 'partial'")]
+
+
+def test_text_grows_and_is_gone_when_the_transcript_is_there(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, extra=EARLY) as daemon:
+        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+        seen: list[str] = []
+
+        def done() -> bool:
+            over = daemon.state(target) == "done"
+            text = read(partial_of(target))
+            if text is not None and (not seen or seen[-1] != text):
+                assert not over
+                seen.append(text)
+            return over
+
+        wait_until(done, "the recording is done")
+        assert not partial_of(target).exists()
+        assert records(daemon) == []
+        names = [Path(r["path"]).name for r in daemon.rows("select path from outputs order by path")]
+        history = daemon.rows("select outputs from job_history")[0]["outputs"]
+    assert len(seen) >= 2
+    whole = spoken(target.with_suffix(".txt"))
+    counts = []
+    for text in seen:
+        *lines, last = text.splitlines()
+        shown = [line for line in lines if line and not line.startswith("[")]
+        assert shown == whole[: len(shown)]
+        assert last.startswith("[unfinished: ")
+        assert "of 00:10:00" in last
+        counts.append(len(shown))
+    assert counts == sorted(set(counts))
+    assert 0 < counts[0] < len(whole)
+    assert "partial" not in history
+    assert names == ["meeting.json", "meeting.srt", "meeting.timing.json", "meeting.txt", "meeting.vtt"]
+
+
+def test_a_short_recording_shows_none(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, extra="[profiles.default]\npartial_after_s = 3600\n") as daemon:
+        target = write_speech(daemon.inbox / "short.wav", seconds=60)
+        daemon.wait_for(target)
+        assert records(daemon) == []
+        assert not partial_of(target).exists()
+
+
+def test_what_a_killed_daemon_left_is_gone_after_the_next_start(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+    daemon.start().wait_ready()
+    wait_until(lambda: partial_of(target).exists(), "there is text")
+    daemon.kill()
+    assert partial_of(target).exists()
+    # The next daemon has no job to bring this to an end: only its start can remove the file.
+    target.unlink()
+    with daemon:
+        wait_until(lambda: not partial_of(target).exists(), "the text is gone")
+        wait_until(lambda: records(daemon) == [], "the record is gone")
+
+
+def test_killed_and_started_again_only_the_transcript_stays(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+    daemon.start().wait_ready()
+    wait_until(lambda: partial_of(target).exists(), "there is text")
+    daemon.kill()
+    with daemon:
+        daemon.wait_for(target)
+        assert sorted(p.name for p in daemon.inbox.iterdir()) == [
+            "meeting.json", "meeting.srt", "meeting.timing.json", "meeting.txt", "meeting.vtt", "meeting.wav",
+        ]  # fmt: skip
+        assert records(daemon) == []
+
+
+def test_what_somebody_changed_meanwhile_is_theirs(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+    daemon.start().wait_ready()
+    wait_until(lambda: partial_of(target).exists(), "there is text")
+    daemon.kill()
+    partial_of(target).write_text("my own notes\n", encoding="utf-8")
+    with daemon:
+        daemon.wait_for(target)
+    assert partial_of(target).read_text(encoding="utf-8") == "my own notes\n"
+
+
+def test_a_strangers_file_is_left_alone_and_no_partial_is_written(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    target = write_speech(daemon.inbox / "x.wav", seconds=120)
+    partial_of(target).write_text("not yours\n", encoding="utf-8")
+    before = partial_of(target).stat()
+    with daemon:
+        daemon.wait_for(target)
+        assert records(daemon) == []
+    assert partial_of(target).read_text(encoding="utf-8") == "not yours\n"
+    assert partial_of(target).stat().st_mtime_ns == before.st_mtime_ns
+    assert sorted(p.name for p in daemon.inbox.iterdir()) == [
+        "x.json", "x.partial.txt", "x.srt", "x.timing.json", "x.txt", "x.vtt", "x.wav",
+    ]  # fmt: skip
+
+
+def test_sigterm_leaves_none(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+    daemon.start().wait_ready()
+    wait_until(lambda: partial_of(target).exists(), "there is text")
+    assert daemon.stop() == 0
+    assert not partial_of(target).exists()
+    assert records(daemon) == []
