@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon.config import EngineSettings, embedded
+from daemon.engine.hardware import count_gpus
 from daemon.errors import ConfigError
 from daemon.service.engines import devices_of, settings_of
 
@@ -75,3 +76,13 @@ def test_cores_are_shared_out_unless_threads_are_set() -> None:
     assert [s.threads for s in settings_of(settings(two), two, cores=1)] == [1, 1]
     assert [s.threads for s in settings_of(settings(two, threads=7), two, cores=2)] == [7, 7]
     assert [s.threads for s in settings_of(settings("cpu"), ("cpu",), cores=8)] == [None]
+
+
+def test_gpus_are_counted_as_the_driver_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert count_gpus() == 0
+
+
+def test_a_count_that_does_not_come_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    assert count_gpus() == 0
