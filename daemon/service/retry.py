@@ -8,7 +8,7 @@ from dataclasses import dataclass
 FIRST_WAIT_S = 2.0
 #: Longest wait between two tries, seconds.
 LONGEST_WAIT_S = 300.0
-#: Wait after a fault that is nobody's here (disk full, share away): people need time to mend it, seconds.
+#: Wait after a fault that is nobody's here (disk full, share away, file rewritten): mending it takes time, seconds.
 BLAMELESS_WAIT_S = 30.0
 
 
@@ -42,7 +42,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The recording is gone: the job is cancelled, not failed."""
+    """What was admitted is there no more (removed, rewritten): the job is cancelled, not failed."""
 
 
 Decision = Again | GiveUp | Drop
@@ -56,6 +56,12 @@ def decide(problem: Problem, *, attempt: int, max_attempts: int, alone: bool, no
     """
     if problem.code == "recording_gone":
         return Drop()
+    if problem.code == "recording_changed":
+        # A mere touch is healed when the file is admitted again, once it has been quiet for long enough. Content
+        # that went is not failed: a failed job would stand for it, and nobody would look at it were it to return.
+        if attempt >= max_attempts:
+            return Drop()
+        return Again(now + BLAMELESS_WAIT_S, refund=False, isolate=False)
     if not problem.retryable:
         return GiveUp()
     if problem.suspect:
