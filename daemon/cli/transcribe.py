@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from daemon.service.oneshot import Finished, OneShot
-    from daemon.service.pump import Progress
+    from daemon.service.work import Progress
     from daemon.transcript.types import Transcript
 
 

@@ -14,8 +14,9 @@ from daemon.ledger.records import Claim
 from daemon.media.protocol import FileSignature
 from daemon.service.assembly import Result
 from daemon.service.publisher import Published, Publisher, Ready
-from daemon.service.pump import Outcome, Pump, Work
+from daemon.service.pump import Pump
 from daemon.service.retry import Again, Drop, GiveUp, Problem, decide
+from daemon.service.work import Outcome, Work
 
 #: A claim is ours for so long without a heartbeat, seconds.
 LEASE_S = 60.0

@@ -19,9 +19,10 @@ from daemon.service.arena import SLOT_BYTES, Arena
 from daemon.service.assembly import Result
 from daemon.service.engine_keeper import EngineKeeper
 from daemon.service.hashing import content_hash
-from daemon.service.pump import Progress, Pump, Work
+from daemon.service.pump import Pump
 from daemon.service.retry import Problem
 from daemon.service.sizing import audio_bounds, decoder_count
+from daemon.service.work import Progress, Work
 from daemon.transcript import naming, render
 from daemon.transcript.publish import PendingFile, publish
 from daemon.transcript.timing import timing_log

@@ -7,11 +7,10 @@ a decoder, the queue `_waiting` / `_held_back`, the engine.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing.connection
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from daemon.engine.protocol import (
     SAMPLE_RATE_HZ,
@@ -29,7 +28,6 @@ from daemon.media.protocol import (
     DecodeFailed,
     DecodeOrder,
     Decoders,
-    FileSignature,
     Opened,
     PcmReady,
     SlotWanted,
@@ -37,35 +35,10 @@ from daemon.media.protocol import (
 from daemon.service.arena import Arena
 from daemon.service.assembly import Assembly, Heard, Result
 from daemon.service.retry import Problem
+from daemon.service.work import Outcome, Progress, Work
 
 #: Slots a decoder holds at most: one to fill while the other travels.
 SLOTS_PER_DECODER = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One attempt at one recording; `ticket` is never used again."""
-
-    ticket: int
-    path: Path
-    expected: FileSignature | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one attempt ended: with a result or with a problem."""
-
-    ticket: int
-    end: Result | Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far one attempt has come, ms of the recording; `declared_ms` None where the file does not say."""
-
-    decoded_ms: int
-    recognised_ms: int
-    declared_ms: int | None
 
 
 class Pump:
@@ -129,7 +102,7 @@ class Pump:
             return
         self._reclaim(self._decoders.abort(ticket))
         self._drop_blocks(ticket)
-        self._engine.submit(Abort(ticket))
+        self._forget_in_engine(ticket)
 
     def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
         """Wait for something to happen (or for a descriptor in `wake`), handle all of it, return what ended.
@@ -210,7 +183,7 @@ class Pump:
         self._reclaim(event.lost)
         self._streams.pop(event.ticket)
         self._drop_blocks(event.ticket)
-        self._engine.submit(Abort(event.ticket))
+        self._forget_in_engine(event.ticket)
         problem = Problem(
             event.code,
             event.reason,
@@ -278,6 +251,11 @@ class Pump:
             ticket = self._starved.popleft()
             if ticket in self._streams:
                 self._decoders.give(ticket, self._arena.take(SLOTS_PER_DECODER))
+
+    def _forget_in_engine(self, ticket: int) -> None:
+        # An engine that is gone has forgotten already; `results` says so at its place, when nothing is half done.
+        with contextlib.suppress(EngineDiedError):
+            self._engine.submit(Abort(ticket))
 
     def _drop_blocks(self, ticket: int) -> None:
         held = self._held_back.pop(ticket, None)
