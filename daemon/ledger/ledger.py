@@ -193,7 +193,7 @@ class Ledger:
         """See `Partials.all`."""
         return self._partials.all()
 
-    def forget_partials(self, gone: Sequence[tuple[Path, Path]]) -> None:
+    def forget_partials(self, gone: Sequence[OwnedOutput]) -> None:
         """See `Partials.forget`."""
         self._partials.forget(gone)
 

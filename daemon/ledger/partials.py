@@ -35,6 +35,7 @@ _FORGET = (
     .where(outputs.c.format == PARTIAL)
     .where(outputs.c.path_raw == sa.bindparam("of_path"))
     .where(outputs.c.recording_raw == sa.bindparam("of_recording"))
+    .where(outputs.c.sha256 == sa.bindparam("of_sha256"))
 )
 
 
@@ -75,11 +76,14 @@ class Partials:
                 for r in connection.execute(_ALL)
             ]
 
-    def forget(self, gone: Sequence[tuple[Path, Path]]) -> None:
-        """These (recording, path) are no longer on disk, or no longer ours."""
+    def forget(self, gone: Sequence[OwnedOutput]) -> None:
+        """These bytes are no longer on disk at their paths; others there stay on record."""
         if gone:
             with self._db.write("forget partial texts") as connection:
                 connection.execute(
                     _FORGET,
-                    [{"of_recording": raw(recording), "of_path": raw(path)} for recording, path in gone],
+                    [
+                        {"of_recording": raw(o.recording), "of_path": raw(o.path), "of_sha256": o.sha256}
+                        for o in gone
+                    ],
                 )

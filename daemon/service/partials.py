@@ -64,7 +64,7 @@ class Partials:
         self._pending: dict[int, _Text] = {}
         self._dropped: set[int] = set()
         self._writing: int | None = None
-        #: What may be on disk; (recording, path) is the same in each of a job.
+        #: What is on record, of which one may be on disk; (recording, path) is the same in each of a job.
         self._written: dict[int, tuple[OwnedOutput, ...]] = {}
         #: No further try for these: somebody else has the name, or the disk refuses.
         self._given_up: set[int] = set()
@@ -208,8 +208,6 @@ class Partials:
         with self._changed:
             self._written[claim.job_id] = (*ours, new)
         publish([PendingFile(path, data, there)])
-        with self._changed:
-            self._written[claim.job_id] = (new,)
 
     def _path(self, claim: Claim) -> Path:
         """Beside where the transcript will be, named as it will be."""
@@ -225,7 +223,7 @@ class Partials:
         one = next(iter(files))
         try:
             if withdraw(one.path, {o.sha256 for o in files}):
-                self._ledger.forget_partials([(one.recording, one.path)])
+                self._ledger.forget_partials(list(files))
         except DropscribeError as e:
             logs.problem(
                 self._log, logs.Action.STORAGE, f"{e}; it is tried again at the next start",

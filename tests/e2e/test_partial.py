@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 from tests.e2e.harness import DaemonProcess, wait_until, write_speech
@@ -103,18 +105,6 @@ def test_killed_and_started_again_only_the_transcript_stays(tmp_path: Path) -> N
         assert records(daemon) == []
 
 
-def test_what_somebody_changed_meanwhile_is_theirs(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, extra=EARLY)
-    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
-    daemon.start().wait_ready()
-    wait_until(lambda: partial_of(target).exists(), "there is text")
-    daemon.kill()
-    partial_of(target).write_text("my own notes\n", encoding="utf-8")
-    with daemon:
-        daemon.wait_for(target)
-    assert partial_of(target).read_text(encoding="utf-8") == "my own notes\n"
-
-
 def test_a_strangers_file_is_left_alone_and_no_partial_is_written(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, extra=EARLY)
     target = write_speech(daemon.inbox / "x.wav", seconds=120)
@@ -138,3 +128,24 @@ def test_sigterm_leaves_none(tmp_path: Path) -> None:
     assert daemon.stop() == 0
     assert not partial_of(target).exists()
     assert records(daemon) == []
+
+
+def test_a_job_that_is_cancelled_leaves_none(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, extra=EARLY) as daemon:
+        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+        wait_until(lambda: partial_of(target).exists(), "there is text")
+        target.unlink()
+        daemon.wait_for(target, "cancelled")
+        wait_until(lambda: not any(daemon.inbox.iterdir()), "the folder is empty")
+        wait_until(lambda: records(daemon) == [], "the record is gone")
+
+
+def test_an_engine_that_dies_does_not_leave_text_behind(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, extra=EARLY) as daemon:
+        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+        wait_until(lambda: partial_of(target).exists(), "there is text")
+        os.kill(daemon.child("ds-engine"), signal.SIGKILL)
+        daemon.wait_for(target)
+        assert not partial_of(target).exists()
+        assert records(daemon) == []
+    assert daemon.rows("select count(*) as n from attempts")[0]["n"] == 2
