@@ -15,7 +15,7 @@ from daemon.errors import DropscribeError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
 #: its name. These modules import what is heavy inside their functions only.
-COMMANDS = ("run", "init", "config", "doctor", "transcribe", "jobs", "status")
+COMMANDS = ("run", "init", "config", "doctor", "transcribe", "bench", "jobs", "status")
 
 
 def build() -> typer.Typer:

@@ -48,6 +48,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "numpy": frozenset({"media", "engine", "service"}),
+    "matplotlib": frozenset({"service"}),
     "pydantic": frozenset({"config", "settings"}),
     "structlog": frozenset({"logs"}),
 }
