@@ -106,9 +106,7 @@ class Partials:
             for job in jobs:
                 self._pending.pop(job, None)
             self._changed.wait_for(lambda: self._writing not in jobs)
-            gone = [self._written.pop(job) for job in jobs if job in self._written]
-        for files in gone:
-            self._remove(files)
+        self._take_away(jobs)
 
     def stop(self) -> None:
         """Remove what is there and stop; nobody may call anything else any more."""
@@ -126,7 +124,7 @@ class Partials:
                 if dropped is None:
                     return
                 if dropped:
-                    self.end(dropped)
+                    self._take_away(dropped)
                 elif text is not None:
                     began = time.monotonic()
                     self._attempt(text)
@@ -217,6 +215,12 @@ class Partials:
             claim, formats, profile, settings=settings, ledger=self._ledger, index=DirectoryIndex()
         )
         return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))
+
+    def _take_away(self, jobs: Collection[int]) -> None:
+        with self._changed:
+            gone = [self._written.pop(job) for job in jobs if job in self._written]
+        for files in gone:
+            self._remove(files)
 
     def _remove(self, files: Collection[OwnedOutput]) -> None:
         """Remove what is ours, then forget it. What cannot be removed stays on record for the next start."""

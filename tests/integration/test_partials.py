@@ -108,6 +108,18 @@ def test_a_job_that_is_dropped_shows_nothing_and_its_next_try_does(bench: Bench)
     assert names(bench.root) == ["a.wav"]
 
 
+def test_text_of_a_next_try_is_not_taken_for_that_of_the_dropped_one(bench: Bench) -> None:
+    claim = bench.claim()
+    partials = Partials(bench.ledger, lambda: bench.settings, lambda: ENGINE, bench.deaths.append)
+    partials.put(claim, ("one",), heard(1), 0.0)
+    partials.drop(claim.job_id)
+    partials.put(claim, ("again",), heard(1), 0.0)
+    partials.start()
+    settle(partials)
+    assert lines(bench.root / "a.partial.txt") == ["again"]
+    partials.stop()
+
+
 def test_the_next_start_removes_what_was_left(bench: Bench) -> None:
     first = bench.writer()
     first.put(bench.claim(), ("one",), heard(1), 0.0)
