@@ -20,7 +20,7 @@ Held = tuple[int, int]
 
 _HELD = sa.text(
     "SELECT j.id, j.generation, r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.id IN :jobs AND j.state = 'running'"
+    "WHERE j.id IN :jobs AND j.state = 'running' AND r.latest = 1"
 ).bindparams(sa.bindparam("jobs", expanding=True))
 # The same bytes at the same path need no second row. Other hashes stay until the job is done: one of them is on
 # disk if the last attempt died between writing and finishing, and must be known as ours.
@@ -74,8 +74,8 @@ class Outputs:
     def intend(self, intents: Sequence[tuple[int, int, Sequence[OutputIntent]]], now: float) -> list[int]:
         """Record what is about to be written, for many (job, generation, files) in one transaction.
 
-        Returns the jobs refused, because they are not claimed under that generation any more: nothing may be
-        written for those. A further intent for the same path does not replace what else is recorded of it
+        Returns the jobs refused, because they are not claimed under that generation any more, or because other
+        content stands at their path by now: nothing may be written for those. A further intent for the same path does not replace what else is recorded of it
         before the job is done, since the file of an attempt that died may be there.
         """
         refused: list[int] = []

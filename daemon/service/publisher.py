@@ -20,7 +20,7 @@ from pathlib import Path
 
 from daemon import logs
 from daemon.config import Settings
-from daemon.errors import DropscribeError, OutputTakenError, StaleLeaseError, StorageError
+from daemon.errors import DropscribeError, OutputTakenError, RecordingChangedError, StorageError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, Finish
 from daemon.service.assembly import Result
@@ -266,10 +266,9 @@ class Publisher:
         return None
 
     def _refuse(self, job_id: int) -> None:
-        """Somebody else owns the job by now (or it was cancelled): our result is dropped."""
-        self._out.put(
-            Published(job_id, Problem(StaleLeaseError.code, "the job was taken over or cancelled meanwhile"))
-        )
+        """Other content stands at its path by now, or somebody else owns the job: our result is dropped."""
+        reason = "the recording was replaced, or its job taken over or cancelled, meanwhile"
+        self._out.put(Published(job_id, Problem(RecordingChangedError.code, reason, retryable=True)))
 
     def _canonical_line(self, one: Draft) -> None:
         timings, media = one.transcript.timings, one.transcript.media

@@ -331,3 +331,14 @@ def test_a_long_transcript_keeps_its_order(ledger: Ledger) -> None:
     got = ledger.stored_result(claim.job_id)
     assert got is not None
     assert got.segments == many
+
+
+def test_nothing_is_written_for_content_that_was_replaced_meanwhile(ledger: Ledger) -> None:
+    """The older job may finish later; its text must not stand beside the newer recording."""
+    older = claimed(ledger)
+    ledger.admit([admission("a.wav", "other content")], 150.0)
+    refused = ledger.intend_many(
+        [(older.job_id, older.generation, [intent("a.txt", "of the older content")])], 151.0
+    )
+    assert refused == [older.job_id]
+    assert ledger.owned([FOLDER / "a.txt"]) == {}
