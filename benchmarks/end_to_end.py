@@ -1,0 +1,63 @@
+"""The whole daemon: WAV files on disk → transcripts beside them and rows in the database.
+
+    .venv/bin/python benchmarks/end_to_end.py [--recordings 200] [--seconds 300] [--model DIR] [--vad-model DIR] \\
+        [--device cuda:0] [--out FILE.json]
+
+All recordings are written elsewhere on the same file system and moved into the folder at once; the clock runs from then
+until the last job is done with its sidecars on disk, quiet period included. One more goes first, so that the decoders have
+been started. What the model is matters: `random_model.py` writes one of the official size.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import running_daemon
+import surroundings
+
+from daemon.service.bench import gauge
+
+
+def main() -> None:
+    parser = surroundings.parser(__doc__)
+    running_daemon.options_of(parser)
+    parser.add_argument("--recordings", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=300.0, help="length of each")
+    options = parser.parse_args()
+    with running_daemon.Daemon(options) as daemon:
+        staging = daemon.root / "staging"
+        staging.mkdir()
+        for i in range(options.recordings):
+            running_daemon.write_recording(staging / f"{i:06d}.wav", options.seconds, i)
+        running_daemon.write_recording(daemon.inbox / "first.wav", 10.0, options.recordings)
+        daemon.wait_for(1)
+        facts = daemon.facts()
+        gpus = gauge.gpu_ids(facts["device"].split(" ")[:1], gauge.visible_devices())
+        with gauge.Gauge(gpus) as watching:
+            watching.watch(daemon.pid)
+            began = time.monotonic()
+            staging.rename(daemon.inbox / "all")
+            daemon.wait_for(1 + options.recordings)
+            ended = time.monotonic()
+            usage = watching.finish(began, ended)
+        sidecars = sum(1 for _ in (daemon.inbox / "all").glob("*.txt"))
+        stages = daemon.rows("select stage, round(sum(seconds), 3) from stage_timings group by stage")
+    audio_s = options.recordings * options.seconds
+    figures: dict[str, Any] = {
+        "engine": facts,
+        "audio_s": audio_s,
+        "wall_s": round(ended - began, 3),
+        "rtfx": round(audio_s / (ended - began), 1),
+        "jobs_per_s": round(options.recordings / (ended - began), 2),
+        "texts_on_disk": sidecars,
+        "seconds_by_stage": dict(stages),
+        "gpu_busy_percent": usage.gpu_percent,
+        "host_bytes": usage.host_bytes,
+        "ready_s": round(daemon.ready_s, 3),
+    }
+    surroundings.report("end_to_end", options, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""The engine alone: 16-bit samples in host memory → tokens and timestamps.
+
+    .venv/bin/python benchmarks/engine.py [--device cuda:0] [--hours 20] [--batch-s 4000] [--repeat 3] [--out FILE.json]
+
+Segments of 2 to 20 s (uniform), taken from the bundled speech and noise, go through the daemon's own batching policy and
+forward path: on CUDA the packed one, three batches deep (begin, decode, collect); on a CPU the padded one. The model is
+--model, or one of the official BiCif-Paraformer architecture with random weights, made for the occasion. The same weights then
+go through FunASR's `inference` over --stock-minutes of the same segments, in batches of 300 s sorted by length.
+
+RTFx counts the audio of the segments. TFLOP/s are those of the formula in `gflop`, useful work only: what is padded or done
+twice does not count. GPU busy is what nvidia-smi says while the timed rounds run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import time
+import wave
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import random_model
+import surroundings
+import torch
+
+from daemon.engine.batcher import Batcher
+from daemon.engine.loading import LoadedModel, choose_device, load
+from daemon.engine.models import SAMPLE
+from daemon.engine.paraformer.forward import PaddedForward, Spoken
+from daemon.engine.paraformer.timestamps import spans_of
+from daemon.engine.stages import Pcm, SpeechSegment
+from daemon.service.bench import gauge
+
+RATE = 16_000
+#: Batches begun before the first is collected.
+DEPTH = 3
+#: Fewer parameters than this is another model than the one `gflop` was counted for.
+OFFICIAL_PARAMETERS = 200_000_000
+#: What stock FunASR batches by default, seconds.
+STOCK_BATCH_S = 300.0
+
+
+def gflop(seconds: float) -> float:
+    """Multiply-adds, twice, of one segment, in 10⁹: the encoder's matrices and attention, decoder, predictor, timestamps, fbank."""
+    return seconds * (5.245 + 0.0284 * seconds + 0.70 + 0.0025 * seconds + 0.026 + 0.446 + 0.04)
+
+
+def segments(hours: float, seed: int) -> list[SpeechSegment]:
+    """Mixed lengths; every segment owns its samples, as decoded audio would."""
+    rng = np.random.default_rng(seed)
+    with wave.open(str(SAMPLE), "rb") as file:
+        said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    twice = np.tile(said, 3)
+    made, left = [], hours * 3600
+    while left > 0:
+        count = round(rng.uniform(2, 20) * RATE)
+        at = int(rng.integers(0, len(said)))
+        pcm = twice[at : at + count] + rng.integers(-40, 40, size=count, dtype=np.int16)
+        made.append(SpeechSegment(0, len(made), 0, count * 1000 // RATE, pcm, 0.0))
+        left -= count / RATE
+    return made
+
+
+def batches(all_segments: Sequence[SpeechSegment], batch_s: float, ahead: float) -> Iterator[list[Pcm]]:
+    """As the daemon batches a backlog, of which it always sees `ahead` batches' worth."""
+    batcher: Batcher[SpeechSegment] = Batcher(batch_s, 0.0)
+    waiting, queued = iter(all_segments), 0.0
+    while True:
+        for segment in waiting:
+            batcher.add(segment, 0.0)
+            queued += segment.audio_s
+            if queued >= ahead * batch_s:
+                break
+        batch = batcher.next(0.0, flush=True)
+        if batch is None:
+            return
+        queued -= batch.audio_s
+        yield [s.pcm for s in batch.segments]
+
+
+def times(spoken: Spoken) -> list[tuple[int, int]]:
+    return [] if spoken.fires is None else spans_of(spoken.fires, spoken.frames)
+
+
+def through(forward: Any, work: Iterator[list[Pcm]], *, pipelined: bool) -> tuple[int, int]:
+    """Run everything; tokens and spans that came out."""
+    tokens = spans = 0
+
+    def take(result: Sequence[Spoken]) -> None:
+        nonlocal tokens, spans
+        tokens += sum(len(s.ids) for s in result)
+        spans += sum(len(times(s)) for s in result)
+
+    if not pipelined:
+        for batch in work:
+            take(forward(batch))
+        return tokens, spans
+    begun: deque[Any] = deque()
+    decoded: deque[Any] = deque()
+    for batch in work:
+        begun.append(forward.begin(batch))
+        if len(begun) > 1:
+            decoded.append(forward.decode(begun.popleft()))
+        if len(decoded) > DEPTH - 2:
+            take(forward.collect(decoded.popleft()))
+    decoded.extend(forward.decode(b) for b in begun)
+    for last in decoded:
+        take(forward.collect(last))
+    return tokens, spans
+
+
+def ours(loaded: LoadedModel, work: list[SpeechSegment], options: argparse.Namespace) -> dict[str, Any]:
+    on_cuda = loaded.device.type == "cuda"
+    if on_cuda:
+        # Needs Triton, which comes with CUDA builds of torch only.
+        from daemon.engine.paraformer.packed_forward import PackedForward  # noqa: PLC0415
+
+        forward: Any = PackedForward(loaded.module, loaded.frontend, loaded.device)
+    else:
+        forward = PaddedForward(loaded.module, loaded.frontend, loaded.device)
+
+    def lap(part: list[SpeechSegment]) -> tuple[float, int, int]:
+        began = time.perf_counter()
+        tokens, spans = through(forward, batches(part, options.batch_s, options.ahead), pipelined=on_cuda)
+        if on_cuda:
+            torch.cuda.synchronize(loaded.device)
+        return time.perf_counter() - began, tokens, spans
+
+    with torch.inference_mode():
+        # Kernels are compiled, and the allocator has its blocks, before anything is timed.
+        lap(work if on_cuda else work[: max(1, len(work) // 10)])
+        if on_cuda:
+            torch.cuda.reset_peak_memory_stats(loaded.device)
+        gpus = gauge.gpu_ids((str(loaded.device),), gauge.visible_devices())
+        began = time.monotonic()
+        with gauge.Gauge(gpus) as watching:
+            laps = [lap(work) for _ in range(options.repeat)]
+            usage = watching.finish(began, time.monotonic())
+    audio_s = sum(s.audio_s for s in work)
+    wall_s = min(s for s, _, _ in laps)
+    # The formula is that of the official size.
+    official = sum(p.numel() for p in loaded.module.parameters()) > OFFICIAL_PARAMETERS
+    tflops = sum(gflop(s.audio_s) for s in work) / 1000 / wall_s if official else None
+    sizes = [len(b) for b in batches(work, options.batch_s, options.ahead)]
+    memory = torch.cuda.max_memory_allocated(loaded.device) if on_cuda else None
+    return {
+        "rtfx": round(audio_s / wall_s, 1),
+        "rtfx_of_each_round": [round(audio_s / s, 1) for s, _, _ in laps],
+        "wall_s": round(wall_s, 4),
+        "tokens_per_s_of_audio": round(laps[0][1] / audio_s, 3),
+        "tokens_with_times": laps[0][2],
+        "tflop_per_s": None if tflops is None else round(tflops, 2),
+        "share_of_peak_percent": round(100 * tflops / options.peak_tflops, 2) if tflops and on_cuda else None,
+        "gpu_busy_percent": usage.gpu_percent,
+        "gpu_bytes_allocated": memory,
+        "batches": len(sizes),
+        "segments_a_batch": round(sum(sizes) / len(sizes), 1),
+    }
+
+
+def stock(loaded: LoadedModel, work: list[SpeechSegment], minutes: float) -> dict[str, Any]:
+    """FunASR's `BiCifParaformer.inference`, PCM as float32 arrays, batches of 300 s sorted by length."""
+    ends = itertools.accumulate(s.audio_s for s in work)
+    part = [s for s, end in zip(work, ends, strict=True) if end <= minutes * 60] or work[:1]
+    waves = sorted((s.pcm.astype(np.float32) / 32768 for s in part), key=len)
+    groups: list[list[Any]] = [[]]
+    for pcm in waves:
+        if len(pcm) * (len(groups[-1]) + 1) > STOCK_BATCH_S * RATE and groups[-1]:
+            groups.append([])
+        groups[-1].append(pcm)
+    options = dict(loaded.options) | {"tokenizer": loaded.tokenizer, "frontend": loaded.frontend}
+    options["device"] = str(loaded.device)
+
+    def run(group: list[Any]) -> None:
+        with torch.no_grad():
+            loaded.module.inference(group, key=[str(i) for i in range(len(group))], **options)
+
+    run(groups[0])
+    began = time.perf_counter()
+    for group in groups:
+        run(group)
+    wall_s = time.perf_counter() - began
+    audio_s = sum(map(len, waves)) / RATE
+    return {"rtfx": round(audio_s / wall_s, 1), "audio_s": round(audio_s, 1), "wall_s": round(wall_s, 3)}
+
+
+def main() -> None:
+    parser = surroundings.parser(__doc__)
+    parser.add_argument("--model", type=Path, help="a model directory of the Paraformer family")
+    parser.add_argument("--small", action="store_true", help="without --model: few narrow layers")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--hours", type=float, default=20.0, help="audio of a round")
+    parser.add_argument("--batch-s", type=float, default=4000.0, help="padded audio seconds of a batch")
+    parser.add_argument("--ahead", type=float, default=3.0, help="batches' worth of audio that waits")
+    parser.add_argument("--repeat", type=int, default=3, help="timed rounds; the best counts")
+    parser.add_argument("--stock-minutes", type=float, default=30.0, help="audio for stock FunASR; 0: none")
+    parser.add_argument("--peak-tflops", type=float, default=798.0, help="what the GPU can do, dense, 16 bit")
+    parser.add_argument("--threads", type=int, default=surroundings.machine()["cpus"])
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    with tempfile.TemporaryDirectory(prefix="dropscribe-model-") as folder:
+        directory = options.model or Path(folder)
+        if options.model is None:
+            random_model.write(directory, seed=options.seed, small=options.small)
+        loaded = load(directory, device, options.threads)
+    torch.set_num_threads(options.threads)
+    work = segments(options.hours, options.seed)
+    figures: dict[str, Any] = {
+        "device": str(device),
+        "parameters": sum(p.numel() for p in loaded.module.parameters()),
+        "audio_s": round(sum(s.audio_s for s in work), 1),
+        "segments": len(work),
+        "ours": ours(loaded, work, options),
+    }
+    if options.stock_minutes > 0:
+        figures["stock"] = stock(loaded, work, options.stock_minutes)
+        figures["times_stock"] = round(figures["ours"]["rtfx"] / figures["stock"]["rtfx"], 1)
+    surroundings.report("engine", options, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Does memory grow: a backlog that never ends, for --minutes, on the real daemon.
+
+    .venv/bin/python benchmarks/memory.py [--minutes 60] [--model DIR] [--vad-model DIR] [--device cuda:0] [--out FILE.json]
+
+Recordings of mixed lengths (5 to 600 s, one in twenty without a pause for 60 s) are dropped so that --ahead are always waiting,
+and taken away again once they are done. Every --every seconds the resident memory of the daemon and all its processes and the memory
+in use on the GPU are noted. The slope is that of a straight line through the samples after the first quarter, which fills caches.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import running_daemon
+import surroundings
+from running_daemon import Daemon
+
+from daemon.engine.models import SAMPLE
+from daemon.service.bench import gauge
+
+#: Share of the samples that is warming up.
+WARMING = 0.25
+#: One recording in so many is speech without a pause: the longest segment there is.
+UNBROKEN = 20
+
+
+def main() -> None:
+    parser = surroundings.parser(__doc__)
+    running_daemon.options_of(parser)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two samples")
+    parser.add_argument("--ahead", type=int, default=50, help="recordings waiting or under way")
+    options = parser.parse_args()
+    samples: list[tuple[float, int, int | None]] = []
+    with Daemon(options) as daemon:
+        facts = daemon.facts()
+        gpus = gauge.gpu_ids(facts["device"].split(" ")[:1], gauge.visible_devices())
+        dropped = 0
+        began = time.monotonic()
+        due = began
+        while (now := time.monotonic()) < began + options.minutes * 60:
+            counts = daemon.ended()
+            over = counts.get("done", 0) + counts.get("failed", 0)
+            for _ in range(min(options.ahead, over + options.ahead - dropped)):
+                feed(daemon, dropped)
+                dropped += 1
+            tidy(daemon)
+            if now >= due:
+                samples.append((now - began, gauge.resident_bytes(daemon.pid), gpu_bytes(gpus)))
+                due += options.every
+            daemon.check()
+            time.sleep(0.1)
+        counts = daemon.ended()
+        audio_s = daemon.rows("select coalesce(sum(audio_s), 0) from job_history where state = 'done'")[0][0]
+    figures: dict[str, Any] = {
+        "engine": facts,
+        "jobs": counts,
+        "audio_s": round(audio_s, 1),
+        "host": line([(t, host) for t, host, _ in samples]),
+        "gpu": line([(t, gpu) for t, _, gpu in samples if gpu is not None]),
+        "samples": [{"at_s": round(t, 1), "host_bytes": h, "gpu_bytes": g} for t, h, g in samples],
+    }
+    surroundings.report("memory", options, figures)
+
+
+def feed(daemon: Daemon, number: int) -> None:
+    """Move one more recording in."""
+    staged = daemon.root / f"{number:06d}.wav"
+    if number % UNBROKEN == 0:
+        unbroken(staged, 90.0, number)
+    else:
+        seconds = float(np.exp(np.random.default_rng(number).uniform(np.log(5), np.log(600))))
+        running_daemon.write_recording(staged, seconds, number)
+    staged.rename(daemon.inbox / staged.name)
+
+
+def unbroken(path: Path, seconds: float, seed: int) -> None:
+    """Its loudest words again and again, with noise of its own: nothing in it ends a segment."""
+    with wave.open(str(SAMPLE), "rb") as file:
+        said = np.frombuffer(file.readframes(file.getnframes()), np.int16)[5 * 16_000 : 8 * 16_000]
+    samples = np.resize(said, round(seconds * 16_000))
+    samples = samples + np.random.default_rng(seed).integers(-8, 8, size=samples.size, dtype=np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(samples.tobytes())
+
+
+def tidy(daemon: Daemon) -> None:
+    """Take away recordings that are done, and what lies beside them: the disk is not what is measured."""
+    for last in daemon.inbox.glob("*.timing.json"):
+        stem = last.name.partition(".")[0]
+        for path in daemon.inbox.glob(f"{stem}.*"):
+            path.unlink(missing_ok=True)
+
+
+def gpu_bytes(gpus: tuple[str, ...]) -> int | None:
+    """Memory in use on the GPUs; None where there are none."""
+    if not gpus:
+        return None
+    query = ["--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    done = subprocess.run(
+        ["nvidia-smi", "-i", ",".join(gpus), *query], capture_output=True, text=True, check=True
+    )
+    return sum(int(part) for part in done.stdout.split()) * 2**20
+
+
+def line(points: list[tuple[float, int]]) -> dict[str, Any] | None:
+    """First, last and highest bytes, and bytes an hour after warming up; None with too few points for a line."""
+    steady = points[int(len(points) * WARMING) :]
+    if len(steady) < 3:
+        return None
+    at, held = np.array([t for t, _ in steady]), np.array([b for _, b in steady], dtype=float)
+    slope = float(np.polyfit(at, held, 1)[0]) * 3600
+    return {
+        "first_bytes": steady[0][1],
+        "last_bytes": steady[-1][1],
+        "highest_bytes": int(held.max()),
+        "slope_bytes_per_hour": round(slope),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Write a FunASR model directory of the official BiCif-Paraformer architecture with random weights.
+
+    .venv/bin/python benchmarks/random_model.py DIR [--seed 0] [--tokens-per-s 4.5] [--small]
+
+Size and cost are those of the official model (50 encoder layers of 512/2048, 16 decoder layers, 8,404 tokens, 225 M
+parameters), what it writes is nonsense. The predictor's bias makes it write as many tokens a second as people speak. With
+--small the layers are few and narrow, to try a script out. Frequencies and CMVN are those of the bundled model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from funasr import AutoModel
+from funasr.download.download_model_from_hub import download_model
+
+from daemon.engine.models import BUNDLED
+
+TEMPLATE = BUNDLED / "paraformer-mini"
+VOCABULARY = 8404
+#: Stacked frames a second (60 ms each): what one predictor weight stands for.
+FRAMES_PER_S = 1000 / 60
+#: Weights of the predictor's outputs are shrunk by this, so that the bias decides, and some variation stays.
+CALM = 0.1
+
+
+def write(folder: Path, *, seed: int = 0, tokens_per_s: float = 4.5, small: bool = False) -> None:
+    """Write config.yaml, configuration.json, tokens.json, am.mvn and model.pt into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("am.mvn", "configuration.json"):
+        shutil.copyfile(TEMPLATE / name, folder / name)
+    config = configuration(
+        yaml.safe_load((TEMPLATE / "config.yaml").read_text(encoding="utf-8")), small=small
+    )
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    (folder / "tokens.json").write_text(json.dumps(tokens(), ensure_ascii=False), encoding="utf-8")
+    options = download_model(model=str(folder))
+    # There are no weights yet: FunASR says so and leaves what its classes began with.
+    module, _ = AutoModel.build_model(**options | {"device": "cpu", "disable_update": True, "seed": seed})
+    with torch.no_grad():
+        module.predictor.cif_output.weight.mul_(CALM)
+        module.predictor.cif_output.bias.fill_(logit(tokens_per_s / FRAMES_PER_S))
+        module.predictor.cif_output2.weight.mul_(CALM)
+        # Three times finer, and what comes out is multiplied by smooth_factor2 (0.25) less the noise threshold.
+        module.predictor.cif_output2.bias.fill_(logit(tokens_per_s / FRAMES_PER_S / 3 / 0.25))
+    torch.save(module.state_dict(), folder / "model.pt")
+
+
+def configuration(template: dict[str, Any], *, small: bool) -> dict[str, Any]:
+    """The bundled model's configuration at the official size."""
+    wide, inner, encoder, decoder = (64, 128, 3, 2) if small else (512, 2048, 50, 16)
+    template["encoder_conf"] |= {"output_size": wide, "linear_units": inner, "num_blocks": encoder}
+    template["decoder_conf"] |= {"linear_units": inner, "num_blocks": decoder, "att_layer_num": decoder}
+    template["predictor_conf"]["idim"] = wide
+    return template
+
+
+def tokens() -> list[str]:
+    """Blank, start, end, Chinese characters, unknown."""
+    return ["<blank>", "<s>", "</s>", *(chr(0x4E00 + i) for i in range(VOCABULARY - 4)), "<unk>"]
+
+
+def logit(share: float) -> float:
+    return math.log(share / (1 - share))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens-per-s", type=float, default=4.5)
+    parser.add_argument("--small", action="store_true", help="few narrow layers")
+    options = parser.parse_args()
+    write(options.folder, seed=options.seed, tokens_per_s=options.tokens_per_s, small=options.small)
+    print(options.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The real daemon as a process of its own on a folder of its own, for benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import wave
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import surroundings
+
+from daemon.engine.models import SAMPLE
+
+RATE = 16_000
+#: Between two looks at the database or the folder, seconds: the resolution of what is measured.
+LOOK_S = 0.02
+
+
+def options_of(parser: argparse.ArgumentParser) -> None:
+    """Options of every benchmark that runs the daemon."""
+    parser.add_argument("--model", default="paraformer-mini", help="name or directory")
+    parser.add_argument("--vad-model", default="vad-mini", help="name or directory")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--root", type=Path, help="work in a new folder below this one (default: the temporary one)"
+    )
+
+
+class Daemon:
+    """`dropscribe run` on `root/inbox`. A context manager: started and warm inside; `ready_s`: how long that took."""
+
+    def __init__(self, options: argparse.Namespace, *, quiet_s: float = 0.5) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="dropscribe-bench-", dir=options.root)
+        self.root = Path(self._folder.name)
+        self.inbox, self.database = self.root / "inbox", self.root / "jobs.db"
+        self.inbox.mkdir()
+        self.quiet_s = quiet_s
+        self.ready_s = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._config = self.root / "dropscribe.toml"
+        folder = f'[[folder]]\npath = "{self.inbox}"\nquiet_s = {quiet_s}\nquiet_unprobed_s = {quiet_s}\n'
+        engine = f'[engine]\nmodel = "{options.model}"\nvad_model = "{options.vad_model}"\ndevice = "{options.device}"\n'
+        service = '[service]\nlog_format = "json"\nlog_level = "warning"\n'
+        self._config.write_text(f'database = "{self.database}"\n{folder}{engine}{service}', encoding="utf-8")
+
+    def start(self) -> float:
+        """Start it and wait until it is warm; seconds from the start of the process to READY."""
+        began = time.monotonic()
+        with (self.root / "daemon.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "daemon", "run", "--config", str(self._config)],
+                stderr=log,
+                stdout=log,
+                cwd=surroundings.ROOT,
+            )
+        self.wait(lambda: self.status().get("state") == "ready")
+        self.ready_s = time.monotonic() - began
+        return self.ready_s
+
+    def stop(self) -> None:
+        """SIGTERM, and to its end."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None else 0
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself; empty before it does, or when another process said it."""
+        path = self.root / "jobs.db.status.json"
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return said if said.get("pid") == self.pid else {}
+
+    def facts(self) -> dict[str, Any]:
+        """Model, device, precision and versions, as the engine states them."""
+        found: dict[str, Any] = self.status().get("engine") or {}
+        return found
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Until `condition` holds; ends the benchmark with the log when the daemon ends."""
+        while not condition():
+            self.check()
+            time.sleep(LOOK_S)
+
+    def check(self) -> None:
+        """Ends the benchmark with the log when the daemon has ended."""
+        if self._process is None or self._process.poll() is not None:
+            raise SystemExit((self.root / "daemon.log").read_text(encoding="utf-8", errors="replace"))
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as db:
+            return db.execute(sql, values).fetchall()
+
+    def ended(self) -> dict[str, int]:
+        """Jobs by state."""
+        return dict(self.rows("select state, count(*) from jobs group by state"))
+
+    def wait_for(self, jobs: int) -> None:
+        """Until so many jobs are done. Ends the benchmark when one fails."""
+
+        def look() -> bool:
+            counts = self.ended()
+            if counts.get("failed"):
+                reasons = self.rows("select distinct reason from jobs where state = 'failed' limit 3")
+                raise SystemExit(f"{counts['failed']} jobs failed: {reasons}")
+            return counts.get("done", 0) >= jobs
+
+        self.wait(look)
+
+
+def write_recording(path: Path, seconds: float, seed: int) -> None:
+    """Speech and pauses as 16 kHz mono WAV, with a content of its own for each seed."""
+    rng = np.random.default_rng(seed)
+    with wave.open(str(SAMPLE), "rb") as file:
+        said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    left = round(seconds * RATE)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        while left > 0:
+            pause = rng.integers(-8, 8, size=round(rng.uniform(0.3, 2.0) * RATE), dtype=np.int16)
+            block = np.concatenate([pause, said])[:left]
+            file.writeframes(block.tobytes())
+            left -= len(block)

@@ -1,0 +1,48 @@
+"""The scripts in benchmarks/ run, on a model made small for it, and say what they ran on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ("engine", "end_to_end", "latency", "memory", "random_model")
+
+
+def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments],
+        capture_output=True, encoding="utf-8", check=False, timeout=240,
+    )  # fmt: skip
+
+
+def test_a_model_with_random_weights_speaks_as_fast_as_people_and_runs_everywhere(tmp_path: Path) -> None:
+    out = tmp_path / "results" / "engine.json"
+    done = script(
+        "engine", "--small", "--device", "cpu", "--hours", "0.02", "--batch-s", "60", "--repeat", "1",
+        "--stock-minutes", "0.3", "--out", str(out),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert 4.0 < report["ours"]["tokens_per_s_of_audio"] < 5.0
+    # Every token has its place, also with a timestamp branch of random weights.
+    assert report["ours"]["tokens_with_times"] / report["audio_s"] == pytest.approx(
+        report["ours"]["tokens_per_s_of_audio"], rel=0.01
+    )
+    assert report["ours"]["rtfx"] > 0
+    assert report["stock"]["rtfx"] > 0
+    assert report["machine"]["cpus"] >= 1
+    assert {"torch", "funasr", "python"} <= report["versions"].keys()
+    # What the formula for the official size says of a small model would be wrong.
+    assert report["ours"]["tflop_per_s"] is None
+
+
+@pytest.mark.parametrize("name", SCRIPTS[1:])
+def test_every_script_explains_itself(name: str) -> None:
+    done = script(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"benchmarks/{name}.py" in done.stdout
