@@ -6,10 +6,14 @@ numbers; `tests/unit/test_vad_endpoint.py` compares the two on random decisions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from daemon.engine.stages import Region
+from daemon.engine.vad_rules import FIELDS, NOTHING_HELD, State, compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,134 +35,51 @@ class EndpointOptions:
         """How many frames before the current one a region can begin."""
         return self.window + (self.lookback if self.extend else 0)
 
+    @property
+    def ends_back(self) -> int:
+        """How many frames before the one that proves it a region ends."""
+        return max(0, self.end_silence - self.lookahead - 1) if self.extend else self.end_silence
+
 
 class Endpointer:
     """Holds one frame back, since the rules treat the last frame of a recording differently."""
 
     def __init__(self, options: EndpointOptions) -> None:
-        self._o = options
-        self._frame = 0  #: number of the next frame to be judged
-        self._held: bool | None = None
-        self._window = [False] * options.window
-        self._window_at = 0
-        self._window_sum = 0
-        self._window_speech = False
-        self._silence = 0  #: frames of silence in a row, as the window sees it
-        self._earliest = 0  #: first frame that belongs to no region yet
-        self._in_speech = False
-        self._confirmed_start = 0
-        self._last_speech = 0
-        self._open_start = 0
-        self._open_end = 0  #: exclusive
-        self._found: list[Region] = []
+        o = options
+        self._frame_ms = o.frame_ms
+        self._latency = o.start_latency
+        self._rules = np.array(
+            (
+                o.window,
+                o.speech_at,
+                o.silence_at,
+                o.end_silence,
+                o.ends_back,
+                o.lookahead,
+                o.longest,
+                o.extend,
+                o.start_latency,
+            ),
+            np.int64,
+        )
+        self._state = np.zeros(FIELDS + o.window, np.int64)
+        self._state[State.HELD] = NOTHING_HELD
+        self._advance = compiled()
 
     @property
     def needed_from_ms(self) -> int:
         """No region still to come begins earlier."""
-        if self._in_speech:
-            return self._open_start * self._o.frame_ms
-        return max(self._earliest, self._frame - self._o.start_latency, 0) * self._o.frame_ms
+        state = self._state
+        if state[State.IN_SPEECH]:
+            return int(state[State.OPEN_START]) * self._frame_ms
+        first = max(state[State.EARLIEST], state[State.FRAME] - self._latency, 0)
+        return int(first) * self._frame_ms
 
-    def accept(self, speech: Iterable[bool], *, final: bool) -> list[Region]:
+    def accept(self, speech: Sequence[bool] | NDArray[np.bool_], *, final: bool) -> list[Region]:
         """Regions completed by these frames, in order; with `final` also one that is still open."""
-        for state in speech:
-            if self._held is not None:
-                self._judge(self._held, final=False)
-            self._held = state
-        if final:
-            if self._held is not None:
-                self._judge(self._held, final=True)
-                self._held = None
-            if self._in_speech:
-                self._close()
-        found, self._found = self._found, []
-        return found
-
-    def _judge(self, speech: bool, *, final: bool) -> None:
-        frame = self._frame
-        self._frame += 1
-        o = self._o
-        self._window_sum += speech - self._window[self._window_at]
-        self._window[self._window_at] = speech
-        self._window_at = (self._window_at + 1) % o.window
-        was_speech = self._window_speech
-        if not was_speech and self._window_sum >= o.speech_at:
-            self._window_speech = True
-            self._silence = 0
-            self._on_speech_begins(frame, final=final)
-        elif was_speech and self._window_sum <= o.silence_at:
-            self._window_speech = False
-            self._silence = 0
-            if self._in_speech:
-                self._go_on(frame, final=final)
-        elif was_speech:
-            self._silence = 0
-            if self._in_speech:
-                self._go_on(frame, final=final)
-        else:
-            self._silence += 1
-            self._on_silence(frame, final=final)
-
-    def _on_speech_begins(self, frame: int, *, final: bool) -> None:
-        if self._in_speech:
-            for t in range(self._last_speech + 1, frame):
-                self._take(t)
-            self._go_on(frame, final=final)
-            return
-        start = max(self._earliest, frame - self._o.start_latency)
-        self._in_speech = True
-        self._confirmed_start = start
-        self._open_start = start
-        self._extend(start)
-        for t in range(start + 1, frame + 1):
-            self._take(t)
-
-    def _on_silence(self, frame: int, *, final: bool) -> None:
-        o = self._o
-        if not self._in_speech:
-            if frame >= o.start_latency:
-                self._earliest = max(self._earliest, frame - o.start_latency)
-        elif self._silence >= o.end_silence:
-            back = max(0, o.end_silence - o.lookahead - 1) if o.extend else o.end_silence
-            self._end(frame - back)
-        elif self._too_long(frame):
-            self._end(frame)
-        elif o.extend and not final:
-            if self._silence <= o.lookahead:
-                self._take(frame)
-        elif final:
-            self._end(frame)
-
-    def _go_on(self, frame: int, *, final: bool) -> None:
-        if final or self._too_long(frame):
-            self._end(frame)
-        else:
-            self._take(frame)
-
-    def _too_long(self, frame: int) -> bool:
-        return frame - self._confirmed_start + 1 > self._o.longest
-
-    def _take(self, frame: int) -> None:
-        self._last_speech = frame
-        self._extend(frame)
-
-    def _extend(self, frame: int) -> None:
-        self._earliest = max(self._earliest, frame) + 1
-        self._open_end = frame + 1
-
-    def _end(self, frame: int) -> None:
-        for t in range(self._last_speech + 1, frame):
-            self._take(t)
-        self._extend(frame)
-        self._close()
-        self._silence = 0
-        self._last_speech = 0
-        self._window = [False] * self._o.window
-        self._window_at = 0
-        self._window_sum = 0
-        self._window_speech = False
-
-    def _close(self) -> None:
-        ms = self._o.frame_ms
-        self._found.append(Region(self._open_start * ms, self._open_end * ms))
-        self._in_speech = False
+        decisions = np.ascontiguousarray(speech, np.bool_)
+        # No frame completes more than one region; at the end the held one is judged and an open one closed.
+        found = np.empty((len(decisions) + 2, 2), np.int64)
+        count = self._advance(self._rules, self._state, decisions, final, found)
+        ms = self._frame_ms
+        return [Region(start * ms, end * ms) for start, end in found[:count].tolist()]

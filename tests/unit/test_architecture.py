@@ -43,6 +43,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "soxr": frozenset({"media"}),
     "torch": frozenset({"engine"}),
     "triton": frozenset({"engine"}),
+    "numba": frozenset({"engine"}),
     "funasr": frozenset({"engine"}),
     "typer": frozenset({"cli"}),
     "click": frozenset({"cli"}),
