@@ -126,7 +126,7 @@ def test_memory_of_this_very_process_is_seen_and_of_one_that_is_gone_none() -> N
 def test_calibrating_is_a_matter_of_options_only() -> None:
     plain = StockPlan("m", "v", "cpu", calibrated=False, threads=7)
     assert plain.construction() == {"disable_update": True}
-    assert plain.generation() == {}
+    assert plain.generation() == plain.environment() == {}
     calibrated = StockPlan("m", "v", "cpu", calibrated=True, threads=7)
     assert calibrated.construction()["ncpu"] == 7
     assert calibrated.construction()["vad_kwargs"] == {"dynamic_silence": False}

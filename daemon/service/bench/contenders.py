@@ -68,7 +68,11 @@ class Stock:
 
     def __init__(self, plan: StockPlan) -> None:
         self.name = CALIBRATED if plan.calibrated else STOCK
-        self.options: dict[str, Any] = {"AutoModel": plan.construction(), "generate": plan.generation()}
+        self.options: dict[str, Any] = {
+            "environment": plan.environment(),
+            "AutoModel": plan.construction(),
+            "generate": plan.generation(),
+        }
         self.devices: tuple[str, ...] = (plan.device,)
         self._plan = plan
         self._files: list[Path] = []
