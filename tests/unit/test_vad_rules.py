@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import numba
@@ -218,7 +219,7 @@ def test_without_a_cache_the_rules_are_compiled_all_the_same(
         plain: Callable[[Any], Any] = compile_(cache=False)
         return plain
 
-    monkeypatch.setattr(numba, "njit", njit)
+    monkeypatch.setattr("daemon.engine.vad_rules.numba", SimpleNamespace(njit=njit))
     vad_rules.compiled.cache_clear()
     try:
         assert Endpointer(OFFICIAL).accept([True] * 100, final=True) == [Region(0, 1000)]
