@@ -146,6 +146,9 @@ def _keep_to_ourselves() -> None:
     os.dup2(nowhere, 1)
     os.close(nowhere)
     os.environ["TQDM_DISABLE"] = "1"
+    # Read when torch loads OpenMP: its waiting threads would spin, and where anything else wants the same cores
+    # (decoders, a second model) every batch waits for them, up to twenty times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     logging.getLogger().addHandler(logging.NullHandler())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import deque
@@ -43,6 +44,7 @@ class OneShot:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stack = ExitStack()
+        self._tickets = itertools.count(1)
 
     def __enter__(self) -> Self:
         arena_s, capacity_s = audio_bounds(self._settings)
@@ -74,7 +76,7 @@ class OneShot:
 
     def transcribe(self, paths: list[Path], progress: Callable[[Path, Progress], None]) -> Iterator[Finished]:
         """Each file once, in the order they finish. An engine that dies fails what was in it, once."""
-        waiting = deque(enumerate(paths))
+        waiting = deque((next(self._tickets), path) for path in paths)
         running: dict[int, Path] = {}
         while waiting or running:
             while waiting and self._pump.room():
