@@ -1,27 +1,30 @@
-"""FSMN-VAD over a stream: features, scores and end points in pieces, with the same result as in one go.
+"""FSMN-VAD over many streams at once, each in pieces, with the same result as each alone and in one go.
 
 FunASR's own streaming mode depends on how the audio is cut; its offline result is what we keep to. So
-the exact left context is carried from piece to piece (samples for the filter bank, frames for the
-splice, FSMN memories for the network) and the end-point rules run on their own, over frame numbers.
+the exact left context of each stream is carried from piece to piece (samples for filter bank and splice,
+FSMN memories for the network) and the end-point rules run on their own, over frame numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import torch
-from funasr.utils.fbank import fbank
+from torch import Tensor
 
 from daemon.engine.endpoint import Endpointer, EndpointOptions
 from daemon.engine.loading import LoadedModel, device_faults
+from daemon.engine.paraformer.features import MEL_BINS
 from daemon.engine.protocol import SAMPLE_RATE_HZ
-from daemon.engine.stages import Pcm, Region
+from daemon.engine.stages import Pcm, Piece, Region, Vad
+from daemon.engine.vad_network import FsmnNetwork
+from daemon.engine.vad_plan import FRAME_SAMPLES, SHIFT_SAMPLES, START, Position, Splice, step
+from daemon.engine.vad_scores import Scorer, Threshold
 from daemon.errors import EngineError
 
 #: Audio decibels never get near these; a model that asks for more needs rules we do not have.
 LEAST_DECIBEL, LEAST_SNR = -60.0, -90.0
+NO_FRAMES = np.zeros(0, np.bool_)
 
 
 class FsmnVadModel:
@@ -39,7 +42,14 @@ class FsmnVadModel:
         frontend = loaded.frontend
         for name, value, wanted in (
             ("frontend lfr_n", frontend.lfr_n, 1),
+            ("frontend n_mels", frontend.n_mels, MEL_BINS),
+            ("frontend window", frontend.window, "hamming"),
+            ("frontend dither", frontend.dither, 0.0),
+            ("frame length in samples", frontend.frame_sample_length, FRAME_SAMPLES),
+            ("frame shift in samples", frontend.frame_shift_sample_length, SHIFT_SAMPLES),
             ("encoder rorder", loaded.module.encoder_conf.get("rorder", 0), 0),
+            ("encoder lstride", loaded.module.encoder_conf.get("lstride", 1), 1),
+            ("encoder use_softmax", loaded.module.encoder_conf.get("use_softmax", True), True),
             ("detect_mode", options.detect_mode, 1),
             ("decibel_thres below -60", options.decibel_thres <= LEAST_DECIBEL, True),
             ("snr_thres below -90", options.snr_thres <= LEAST_SNR, True),
@@ -52,15 +62,8 @@ class FsmnVadModel:
                     path=loaded.directory,
                     remedy="use FunASR's official fsmn-vad",
                 )
-        self.encoder = loaded.module.encoder
-        self.frontend = frontend
-        self.device = loaded.device
-        self.silence_ids = list(options.sil_pdf_ids)
-        self.noise_ratio = float(options.speech_2_noise_ratio)
-        self.margin = float(options.speech_noise_thres)
-        self.cmvn = None if frontend.cmvn is None else frontend.cmvn.to(torch.float32)
         frame = int(options.frame_in_ms)
-        self.endpoint_options = EndpointOptions(
+        self._endpoint_options = EndpointOptions(
             frame_ms=frame,
             window=int(options.window_size_ms / frame),
             speech_at=int(options.sil_to_speech_time_thres / frame),
@@ -71,83 +74,66 @@ class FsmnVadModel:
             longest=int(options.max_single_segment_time / frame),
             extend=bool(options.do_extend),
         )
+        self._splice = Splice((frontend.lfr_m - 1) // 2, frontend.lfr_m - 1 - (frontend.lfr_m - 1) // 2)
+        self._scorer = Scorer(
+            FsmnNetwork(loaded.module.encoder),
+            Threshold(
+                tuple(options.sil_pdf_ids),
+                float(options.speech_2_noise_ratio),
+                float(options.speech_noise_thres),
+            ),
+            self._splice,
+            None if frontend.cmvn is None else frontend.cmvn[:, : frontend.lfr_m * MEL_BINS],
+            loaded.device,
+        )
 
     def open(self) -> FsmnVad:
         """A detector for a new stream."""
-        return FsmnVad(self)
+        return FsmnVad(self, Endpointer(self._endpoint_options), self._scorer.nothing)
+
+    def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
+        """See `daemon.engine.stages.VadModel`."""
+        vads = [_own(p.vad) for p in pieces]
+        steps = [
+            step(vad.position, p.pcm, self._splice, final=p.final)
+            for vad, p in zip(vads, pieces, strict=True)
+        ]
+        busy = [i for i, s in enumerate(steps) if s.rows]
+        with device_faults():
+            judged = self._scorer([steps[i] for i in busy], [vads[i].memory for i in busy])
+        # From here on nothing can fail: all pieces are taken, or none was.
+        by_piece = dict(zip(busy, judged, strict=True))
+        found: list[Sequence[Region]] = []
+        for i, vad in enumerate(vads):
+            mine = by_piece.get(i)
+            vad.position = steps[i].after
+            if mine is not None:
+                vad.memory = mine.memory
+            speech = NO_FRAMES if mine is None else mine.speech
+            found.append(vad.endpointer.accept(speech, final=pieces[i].final))
+        return found
 
 
 class FsmnVad:
-    """State of one stream. Owned by the worker's thread."""
+    """State of one stream, changed by its model only. Owned by the worker's thread."""
 
-    def __init__(self, model: FsmnVadModel) -> None:
+    def __init__(self, model: FsmnVadModel, endpointer: Endpointer, memory: Tensor) -> None:
         self._model = model
-        self._endpointer = Endpointer(model.endpoint_options)
-        self._samples = np.zeros(0, np.float32)  #: not yet turned into frames, or shared with the next frame
-        self._frames: torch.Tensor | None = None  #: filter bank frames that later splices still need
-        self._memory: dict[str, torch.Tensor] = {}  #: what the network remembers
+        self.endpointer = endpointer
+        self.position: Position = START
+        self.memory = memory  #: (layers, left, width) float32, what the network remembers
 
     @property
     def needed_from_ms(self) -> int:
-        return self._endpointer.needed_from_ms
+        """See `daemon.engine.stages.Vad`."""
+        return self.endpointer.needed_from_ms
 
     def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
         """See `daemon.engine.stages.Vad`."""
-        with device_faults(), torch.inference_mode():
-            spliced = self._splice(self._filter_bank(pcm), final=final)
-            speech = self._judge(spliced) if len(spliced) else []
-        return self._endpointer.accept(speech, final=final)
+        return self._model.accept([Piece(self, pcm, final)])[0]
 
-    def _filter_bank(self, pcm: Pcm) -> torch.Tensor:
-        """New frames (n, mels) that the samples so far complete."""
-        f = self._model.frontend
-        samples = np.concatenate([self._samples, pcm.astype(np.float32)])
-        length, shift = f.frame_sample_length, f.frame_shift_sample_length
-        count = (len(samples) - length) // shift + 1 if len(samples) >= length else 0
-        self._samples = samples[count * shift :]
-        if count == 0:
-            return torch.zeros(0, f.n_mels)
-        used = torch.from_numpy(samples[: (count - 1) * shift + length]).unsqueeze(0)
-        frames: torch.Tensor = fbank(
-            used,
-            num_mel_bins=f.n_mels,
-            frame_length=f.frame_length,
-            frame_shift=f.frame_shift,
-            dither=f.dither,
-            energy_floor=0.0,
-            window_type=f.window,
-            sample_frequency=f.fs,
-        )
-        return frames
 
-    def _splice(self, frames: torch.Tensor, *, final: bool) -> torch.Tensor:
-        """Each frame with its neighbours, normalised: (n, lfr_m * mels). The edges are repeated frames."""
-        m = self._model.frontend.lfr_m
-        side = (m - 1) // 2
-        if self._frames is None:
-            if len(frames) == 0:
-                return torch.zeros(0, self._model.frontend.n_mels * m)
-            context = frames[:1].repeat(side, 1)
-        else:
-            context = self._frames
-        known = torch.cat([context, frames])
-        if final:
-            known = torch.cat([known, known[-1:].repeat(m - 1 - side, 1)])
-        count = len(known) - m + 1
-        if count <= 0:
-            self._frames = known
-            return torch.zeros(0, known.shape[1] * m)
-        self._frames = known[count:].clone()
-        spliced = known.unfold(0, m, 1).transpose(1, 2).reshape(count, -1)
-        if self._model.cmvn is not None:
-            dim = spliced.shape[1]
-            spliced = (spliced + self._model.cmvn[0, :dim]) * self._model.cmvn[1, :dim]
-        return spliced
-
-    def _judge(self, spliced: torch.Tensor) -> Any:
-        """Whether each frame is speech: a sequence of n booleans."""
-        m = self._model
-        scores = m.encoder(spliced.unsqueeze(0).to(m.device), cache=self._memory)[0]
-        noise = scores[:, m.silence_ids].double().sum(-1).cpu().numpy()
-        speech: list[bool] = (1.0 - noise >= noise**m.noise_ratio + m.margin).tolist()
-        return speech
+def _own(vad: Vad) -> FsmnVad:
+    if not isinstance(vad, FsmnVad):
+        raise TypeError(f"a {type(vad).__name__} was not opened by this model")
+    return vad

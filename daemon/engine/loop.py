@@ -18,6 +18,7 @@ from daemon.engine.protocol import (
 )
 from daemon.engine.stages import Hypothesis, Pcm, Pipelined, Recogniser, SpeechSegment, VadModel, WholeBatch
 from daemon.engine.streams import Stream
+from daemon.engine.vad_search import Offered, one_each, search
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, EngineError, LostSegmentError, OutOfDeviceMemoryError
 
@@ -88,7 +89,7 @@ class Loop:
             self.turn(inbox)
 
     def turn(self, inbox: Inbox) -> None:
-        """Take what has come, look at one block, run one batch if it is time."""
+        """Take what has come, look at one block of each stream, run one batch if it is time."""
         for message in inbox.take(self._patience(self._clock())):
             self._accept(message)
         self._find_speech()
@@ -125,29 +126,24 @@ class Loop:
         self._out.append(Aborted(message.stream))
 
     def _find_speech(self) -> None:
-        if not self._blocks:
-            return
-        block = self._blocks.popleft()
-        stream = self._streams.get(block.stream)
-        if stream is None:
-            self._free(block)
-            if block.final:
+        """Look at all blocks that are waiting, at most one of each stream."""
+        offered = []
+        for block in one_each(self._blocks):
+            stream = self._streams.get(block.stream)
+            if stream is not None:
+                offered.append(Offered(stream, self._read(block), block.final))
+            elif block.final:
                 self._failed.discard(block.stream)
-            return
-        pcm = self._read(block)
-        self._free(block)
+            self._free(block)
         now = self._clock()
-        try:
-            segments = stream.accept(pcm, now, final=block.final)
-        except EngineDiedError:
-            raise
-        except Exception as e:
-            self._fail(_failure(block.stream, e), more_to_come=not block.final)
-            return
-        for segment in segments:
-            self._unanswered += len(segment.pcm)
-            self._batcher.add(segment, now)
-        self._end_if_done(stream)
+        for one, found in search(self._vad, offered, now):
+            if isinstance(found, Exception):
+                self._fail(_failure(one.stream.number, found), more_to_come=not one.final)
+                continue
+            for segment in found:
+                self._unanswered += len(segment.pcm)
+                self._batcher.add(segment, now)
+            self._end_if_done(one.stream)
 
     def _begin(self, batch: Batched) -> None:
         """Launch a batch. What fails already now is looked into when its turn to finish comes."""

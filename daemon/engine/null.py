@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daemon.engine.stages import SAMPLES_PER_MS, Hypothesis, Pcm, Region, SpeechSegment
+from daemon.engine.stages import SAMPLES_PER_MS, Hypothesis, Pcm, Piece, Region, SpeechSegment
 from daemon.transcript.types import Token
 
 #: The whole recording is cut into regions of this length, ms.
@@ -43,6 +43,10 @@ class NullVadModel:
     def open(self) -> NullVad:
         """A detector for a new stream."""
         return NullVad()
+
+    def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
+        """See `daemon.engine.stages.VadModel`."""
+        return [p.vad.accept(p.pcm, final=p.final) for p in pieces]
 
 
 class NullRecogniser:

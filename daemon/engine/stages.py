@@ -69,11 +69,27 @@ class Vad(Protocol):
         """No region still to come begins earlier than this; samples before it may be forgotten."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """The next samples of one stream for its detector; `final` when no more will follow."""
+
+    vad: Vad
+    pcm: Pcm
+    final: bool
+
+
 class VadModel(Protocol):
     """A loaded detector, shared by all streams."""
 
     def open(self) -> Vad:
         """A detector for a new stream."""
+
+    def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
+        """As `Vad.accept` for pieces of different streams at once; the regions of each, in the order of the pieces.
+
+        What a stream yields does not depend on who shares the call. When it raises, none of the pieces was
+        taken: the caller may send them again, fewer at a time. Errors as those of `Vad.accept`.
+        """
 
 
 class Recogniser(Protocol):

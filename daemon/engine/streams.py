@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from daemon.engine.protocol import SAMPLE_RATE_HZ, StreamDone
-from daemon.engine.stages import SAMPLES_PER_MS, Pcm, SpeechSegment, Vad
+from daemon.engine.stages import SAMPLES_PER_MS, Pcm, Piece, Region, SpeechSegment, Vad
 
 
 class Stream:
@@ -34,13 +34,17 @@ class Stream:
         """Samples kept for regions that are not certain yet."""
         return len(self._pcm)
 
-    def accept(self, pcm: Pcm, now: float, *, final: bool) -> list[SpeechSegment]:
-        """Segments that this block completes. Raises what the detector raises."""
-        self._pcm = np.concatenate([self._pcm, pcm])
-        self._samples += len(pcm)
-        started = time.perf_counter()
-        regions = self._vad.accept(pcm, final=final)
-        self._vad_s += time.perf_counter() - started
+    def piece(self, pcm: Pcm, *, final: bool) -> Piece:
+        """What the detector is to be shown next. The caller hands its answer to `accept`."""
+        return Piece(self._vad, pcm, final)
+
+    def accept(
+        self, piece: Piece, regions: Sequence[Region], seconds: float, now: float
+    ) -> list[SpeechSegment]:
+        """Segments that a piece completes, given what the detector, in so many seconds, found in it."""
+        self._pcm = np.concatenate([self._pcm, piece.pcm])
+        self._samples += len(piece.pcm)
+        self._vad_s += seconds
         segments = []
         for region in regions:
             first = region.start_ms * SAMPLES_PER_MS - self._pcm_from
@@ -52,8 +56,8 @@ class Stream:
             self._found += 1
             self._speech_ms += region.end_ms - region.start_ms
         self._unanswered += len(segments)
-        self._complete = final
-        keep = self._samples if final else self._vad.needed_from_ms * SAMPLES_PER_MS
+        self._complete = piece.final
+        keep = self._samples if piece.final else self._vad.needed_from_ms * SAMPLES_PER_MS
         drop = min(max(0, keep - self._pcm_from), len(self._pcm))
         self._pcm = self._pcm[drop:].copy()
         self._pcm_from += drop

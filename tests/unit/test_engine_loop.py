@@ -20,7 +20,7 @@ from daemon.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from daemon.engine.stages import Hypothesis, Pcm, Recogniser, Region, SpeechSegment, Vad, VadModel
+from daemon.engine.stages import Hypothesis, Pcm, Piece, Recogniser, Region, SpeechSegment, Vad, VadModel
 from daemon.engine.streams import Stream
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
@@ -222,6 +222,9 @@ class SickVadModel:
     def open(self) -> Vad:
         return SickVad()
 
+    def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
+        return [p.vad.accept(p.pcm, final=p.final) for p in pieces]
+
 
 def test_a_recording_that_breaks_the_detector_fails_alone_and_its_later_blocks_are_freed() -> None:
     bench = Bench(vad=SickVadModel())
@@ -256,12 +259,15 @@ class Slow:
 
 @pytest.mark.parametrize("talking", [True, False])
 def test_six_hours_never_lie_in_a_stream_whole(talking: bool) -> None:
-    stream = Stream(1, Slow(talking=talking))
+    vad = Slow(talking=talking)
+    stream = Stream(1, vad)
     block = np.zeros(163_840, np.int16)
     found = []
     most = 0
     for _ in range(6 * 3600 * 16_000 // len(block)):
-        found += [(s.start_ms, len(s.pcm)) for s in stream.accept(block, 0.0, final=False)]
+        piece = stream.piece(block, final=False)
+        regions = vad.accept(block, final=False)
+        found += [(s.start_ms, len(s.pcm)) for s in stream.accept(piece, regions, 0.0, 0.0)]
         most = max(most, stream.held_samples)
     assert most <= MINUTE + len(block)
     assert found == ([(i * 60_000, MINUTE) for i in range(359)] if talking else [])

@@ -1,0 +1,143 @@
+"""From samples of many streams to speech or silence for every frame, on the device, in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from daemon.engine.paraformer.features import LogMel
+from daemon.engine.vad_network import FsmnNetwork
+from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, plan
+
+#: Rows of one forward pass: on a CPU what its caches hold, on a GPU what keeps it busy within some 500 MB.
+CPU_ROWS = 2_200
+CUDA_ROWS = 65_536
+#: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
+FIRST = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A frame is speech if 1 - noise >= noise ** ratio + margin; noise is the probability of `silence_ids`."""
+
+    silence_ids: tuple[int, ...]
+    ratio: float
+    margin: float
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """scores: (n, classes) float32. Returns (n,) bool."""
+        noise = scores[:, list(self.silence_ids)].double().sum(dim=-1)
+        return 1.0 - noise >= noise**self.ratio + self.margin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Of one stream: whether each new frame is speech, (n,), and what the network remembers from now on."""
+
+    speech: NDArray[np.bool_]
+    memory: Tensor
+
+
+class Scorer:
+    """Filter bank, splice, normalisation and network. Streams that share a call do not touch each other."""
+
+    def __init__(
+        self,
+        network: FsmnNetwork,
+        threshold: Threshold,
+        splice: Splice,
+        cmvn: Tensor | None,
+        device: torch.device,
+    ) -> None:
+        """cmvn: (2, inputs of the network): what is added to and then multiplied with every row."""
+        self._network = network
+        self._threshold = threshold
+        self._splice = splice
+        self._cmvn = None if cmvn is None else cmvn.to(device=device, dtype=torch.float32)
+        self._device = device
+        self._log_mel = LogMel(device)
+        self._near = torch.arange(-splice.before, splice.after + 1, device=device)
+        self._on_gpu = device.type == "cuda"
+        self._most_rows = CUDA_ROWS if self._on_gpu else CPU_ROWS
+        #: What a stream remembers before its first frame.
+        self.nothing = torch.zeros(network.layers, network.left, network.width, device=device)
+        # A stream of its own: on the common one its results would come only after all batches launched before.
+        self._beside = torch.cuda.Stream(device, priority=FIRST) if self._on_gpu else None  # type: ignore[no-untyped-call]
+        if self._on_gpu:
+            torch.cuda.synchronize(device)
+
+    def __call__(self, steps: Sequence[Step], memories: Sequence[Tensor]) -> list[Judged]:
+        """Judge steps, each of which must have rows; one transfer back for all of them."""
+        left = self._network.left
+        plans: list[Plan] = []
+        decided: list[Tensor] = []
+        remembered: list[Tensor] = []
+        with torch.inference_mode(), self._own_stream():
+            for part in groups((left + s.rows for s in steps), self._most_rows):
+                made = plan(steps[part], left)
+                speech, memory = self._judge(made, steps[part], memories[part])
+                plans.append(made)
+                decided.append(speech)
+                # Copies: a view would keep the memories of all streams of the group alive.
+                remembered += [m.clone() for m in memory.unbind(0)]
+            if not decided:
+                return []
+            host = torch.cat(decided).cpu().numpy()
+        judged: list[Judged] = []
+        at = 0
+        for made in plans:
+            for stream in range(made.streams):
+                speech_of = host[at : at + made.rows][made.new_rows(stream, left)]
+                judged.append(Judged(speech_of, remembered[len(judged)]))
+            at += made.rows
+        return judged
+
+    def _judge(self, made: Plan, steps: Sequence[Step], memories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(rows,) bool and (streams, layers, left, width)."""
+        left = self._network.left
+        sizes = self._upload(made.sizes)
+        rows = self._rows(made, self._upload_pcm(steps, made.samples), sizes)
+        _, _, _, counts, first_row, _ = sizes
+        within = torch.arange(left, device=self._device)
+        context = (first_row[:, None] + within).flatten()
+        newest = ((first_row + counts - left)[:, None] + within).flatten()
+        scores, memory = self._network(rows, torch.stack(list(memories)), context, newest)
+        return self._threshold(scores), memory
+
+    def _rows(self, made: Plan, pcm: Tensor, sizes: Tensor) -> Tensor:
+        """Spliced, normalised frames, (rows, inputs); rows of context hold frames of no meaning."""
+        first_sample, frames, first_frame, counts, first_row, skipped = sizes
+        owner, within = self._owners(frames, first_frame, made.frames)
+        log_mel = self._log_mel(pcm, first_sample[owner] + within * SHIFT_SAMPLES)
+        owner, within = self._owners(counts, first_row, made.rows)
+        centre = within - self._network.left + skipped[owner]
+        place = (centre[:, None] + self._near).clamp_(min=0).minimum((frames[owner] - 1)[:, None])
+        spliced = log_mel[place + first_frame[owner][:, None]].flatten(1)
+        if self._cmvn is not None:
+            spliced = spliced.add_(self._cmvn[0]).mul_(self._cmvn[1])
+        return spliced
+
+    def _owners(self, counts: Tensor, firsts: Tensor, total: int) -> tuple[Tensor, Tensor]:
+        """For each of so many things laid out one stream after another: whose it is, and its place there."""
+        owner = torch.repeat_interleave(counts, output_size=total)
+        return owner, torch.arange(total, device=self._device) - firsts[owner]
+
+    def _own_stream(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._beside is None else torch.cuda.stream(self._beside)
+
+    def _upload_pcm(self, steps: Sequence[Step], samples: int) -> Tensor:
+        """All samples one after another; on the host they are copied once, into pinned memory."""
+        host = torch.empty(samples, dtype=torch.int16, pin_memory=self._on_gpu)
+        np.concatenate([s.samples for s in steps], out=host.numpy())
+        return host.to(self._device, non_blocking=True)
+
+    def _upload(self, values: NDArray[np.int64]) -> Tensor:
+        host = torch.from_numpy(values)
+        return host.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else host

@@ -1,0 +1,75 @@
+"""One look for speech in many streams: which blocks share it, and what a failure costs. Policy and accounting only."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from daemon.engine.protocol import PcmBlock
+from daemon.engine.stages import Pcm, Piece, Region, SpeechSegment, VadModel
+from daemon.engine.streams import Stream
+from daemon.errors import EngineDiedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offered:
+    """The next samples of a stream, about to be looked at."""
+
+    stream: Stream
+    pcm: Pcm
+    final: bool
+
+
+def one_each(blocks: deque[PcmBlock]) -> list[PcmBlock]:
+    """Take the oldest block of every stream out of `blocks`; the others stay, in their order.
+
+    How much audio that is at most, is bounded by the arena all blocks lie in.
+    """
+    taken: dict[int, PcmBlock] = {}
+    later = [block for block in blocks if taken.setdefault(block.stream, block) is not block]
+    blocks.clear()
+    blocks.extend(later)
+    return list(taken.values())
+
+
+def search(
+    model: VadModel, offered: Sequence[Offered], now: float
+) -> Iterator[tuple[Offered, list[SpeechSegment] | Exception]]:
+    """What each stream's samples complete, or why its detector failed, in the order offered.
+
+    A call that fails took nothing, so its halves are tried, down to the stream at fault: out of memory, a smaller
+    call may do; of anything else, only who causes it suffers. Raises EngineDiedError.
+    """
+    if not offered:
+        return
+    pieces = [o.stream.piece(o.pcm, final=o.final) for o in offered]
+    started = time.perf_counter()
+    try:
+        regions = model.accept(pieces)
+    except EngineDiedError:
+        raise
+    except Exception as e:
+        if len(offered) == 1:
+            yield offered[0], e
+            return
+        half = len(offered) // 2
+        yield from search(model, offered[:half], now)
+        yield from search(model, offered[half:], now)
+        return
+    yield from _completed(offered, pieces, regions, time.perf_counter() - started, now)
+
+
+def _completed(
+    offered: Sequence[Offered],
+    pieces: Sequence[Piece],
+    regions: Sequence[Sequence[Region]],
+    seconds: float,
+    now: float,
+) -> Iterator[tuple[Offered, list[SpeechSegment]]]:
+    """Each stream is charged for the share of the call that its samples are."""
+    samples = sum(len(p.pcm) for p in pieces)
+    for one, piece, found in zip(offered, pieces, regions, strict=True):
+        share = len(piece.pcm) / samples if samples else 1 / len(pieces)
+        yield one, one.stream.accept(piece, found, seconds * share, now)
