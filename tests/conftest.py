@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True)
+def logging_of_its_own() -> Iterator[None]:
+    """What one test configured (a stream that pytest closes after it) does not reach the next."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
