@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from daemon.engine.endpoint import Endpointer, EndpointOptions
@@ -78,7 +79,7 @@ class FsmnVadModel:
         self._scorer = Scorer(
             FsmnNetwork(loaded.module.encoder),
             Threshold(
-                tuple(options.sil_pdf_ids),
+                torch.tensor(list(options.sil_pdf_ids), device=loaded.device),
                 float(options.speech_2_noise_ratio),
                 float(options.speech_noise_thres),
             ),

@@ -16,24 +16,26 @@ from daemon.engine.paraformer.features import LogMel
 from daemon.engine.vad_network import FsmnNetwork
 from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, plan
 
-#: Rows of one forward pass: on a CPU what its caches hold, on a GPU what keeps it busy within some 500 MB.
+#: Rows of one forward pass: on a CPU what its caches hold, on a GPU what keeps it busy within some 200 MB.
 CPU_ROWS = 2_200
-CUDA_ROWS = 65_536
+CUDA_ROWS = 16_384
+#: cuFFT plans anew for every number of frames: on a GPU it is rounded up to a multiple of this.
+CUDA_FRAMES = 512
 #: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
 FIRST = -1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Threshold:
     """A frame is speech if 1 - noise >= noise ** ratio + margin; noise is the probability of `silence_ids`."""
 
-    silence_ids: tuple[int, ...]
+    silence_ids: Tensor  #: int64, on the device
     ratio: float
     margin: float
 
     def __call__(self, scores: Tensor) -> Tensor:
         """scores: (n, classes) float32. Returns (n,) bool."""
-        noise = scores[:, list(self.silence_ids)].double().sum(dim=-1)
+        noise = scores.index_select(1, self.silence_ids).double().sum(dim=-1)
         return 1.0 - noise >= noise**self.ratio + self.margin
 
 
@@ -115,7 +117,10 @@ class Scorer:
         """Spliced, normalised frames, (rows, inputs); rows of context hold frames of no meaning."""
         first_sample, frames, first_frame, counts, first_row, skipped = sizes
         owner, within = self._owners(frames, first_frame, made.frames)
-        log_mel = self._log_mel(pcm, first_sample[owner] + within * SHIFT_SAMPLES)
+        starts = first_sample[owner] + within * SHIFT_SAMPLES
+        if self._on_gpu:
+            starts = torch.nn.functional.pad(starts, (0, -made.frames % CUDA_FRAMES))
+        log_mel = self._log_mel(pcm, starts)
         owner, within = self._owners(counts, first_row, made.rows)
         centre = within - self._network.left + skipped[owner]
         place = (centre[:, None] + self._near).clamp_(min=0).minimum((frames[owner] - 1)[:, None])

@@ -1,0 +1,174 @@
+"""Streams that share the detector's calls: each gets what it gets alone, and a failed call takes nothing."""
+
+# ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
+
+from __future__ import annotations
+
+import random
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from daemon.engine import models
+from daemon.engine.null import NullVad
+from daemon.engine.stages import Pcm, Piece, Region
+
+if TYPE_CHECKING:
+    from daemon.engine.fsmn_vad import FsmnVadModel
+
+#: Importing FunASR and its dependencies warns about their own use of old things.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+RATE = 16_000
+
+
+def load(directory: Path) -> Any:
+    import torch
+
+    from daemon.engine.loading import load as load_
+
+    torch.set_num_threads(1)
+    return load_(directory, torch.device("cpu"), 1)
+
+
+@pytest.fixture(scope="module")
+def model() -> FsmnVadModel:
+    from daemon.engine.fsmn_vad import FsmnVadModel
+
+    return FsmnVadModel(load(models.BUNDLED / "vad-mini"))
+
+
+def speech() -> Pcm:
+    with wave.open(str(models.SAMPLE)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+def recordings() -> list[Pcm]:
+    said = speech()
+    noise = np.random.default_rng(7).normal(0, 300, 3 * RATE).astype(np.int16)
+    return [
+        np.zeros(0, np.int16), said[5000:5399], said[5000:5400], said[5000:5880], noise, said[: 3 * RATE], said,
+        np.concatenate([noise, said, noise, said[: 5 * RATE]]), np.resize(said, 100 * RATE), said[7:],
+    ]  # fmt: skip
+
+
+def alone(model: FsmnVadModel, pcm: Pcm) -> list[Region]:
+    return list(model.open().accept(pcm, final=True))
+
+
+def together(model: FsmnVadModel, pcms: list[Pcm], seed: int, most: int) -> list[list[Region]]:
+    """Ragged pieces; in each call only some of the streams."""
+    rng = random.Random(seed)
+    vads = [model.open() for _ in pcms]
+    at = [0] * len(pcms)
+    found: list[list[Region]] = [[] for _ in pcms]
+    left = set(range(len(pcms)))
+    while left:
+        chosen = rng.sample(sorted(left), rng.randint(1, len(left)))
+        pieces = []
+        for i in chosen:
+            size = rng.choice([0, 1, 159, 400, rng.randint(0, most), most])
+            part = pcms[i][at[i] : at[i] + size]
+            at[i] += len(part)
+            final = at[i] == len(pcms[i]) and rng.random() < 0.5
+            pieces.append(Piece(vads[i], part, final))
+            if final:
+                left.remove(i)
+        for i, regions in zip(chosen, model.accept(pieces), strict=True):
+            found[i] += regions
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_stream_gets_what_it_gets_alone(model: FsmnVadModel, seed: int) -> None:
+    pcms = recordings()
+    wanted = [alone(model, pcm) for pcm in pcms]
+    assert sum(len(regions) for regions in wanted) > 10
+    assert together(model, pcms, seed, most=163_840) == wanted
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["fsmn-vad", "vad-mini"])
+def test_all_real_recordings_at_once(name: str, shared: Path) -> None:
+    """Each alone is held against FunASR elsewhere."""
+    import soundfile
+
+    from daemon.engine.fsmn_vad import FsmnVadModel
+
+    model = FsmnVadModel(load(shared / "models" / name))
+    folder = shared / "data" / "recordings"
+    pcms = []
+    for path in sorted([*folder.rglob("*.wav"), *folder.rglob("*.flac")]):
+        samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+        if rate == RATE:
+            pcms.append(np.ascontiguousarray(samples[:, 0]))
+    assert len(pcms) > 50
+    assert together(model, pcms, 1, most=163_840) == [alone(model, pcm) for pcm in pcms]
+
+
+def test_a_call_that_fails_takes_nothing(model: FsmnVadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    pcms = [speech(), speech()[3 * RATE :]]
+    vads = [model.open() for _ in pcms]
+    found = [
+        list(r)
+        for r in model.accept([Piece(v, p[: 2 * RATE], False) for v, p in zip(vads, pcms, strict=True)])
+    ]
+    rest = [Piece(v, p[2 * RATE :], True) for v, p in zip(vads, pcms, strict=True)]
+
+    def broken(*_: object) -> None:
+        raise ArithmeticError("out of luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model._scorer._network, "_leave", (broken,))
+        with pytest.raises(ArithmeticError):
+            model.accept(rest)
+    later = model.accept(rest)
+    assert [[*a, *b] for a, b in zip(found, later, strict=True)] == [alone(model, pcm) for pcm in pcms]
+
+
+def test_a_strange_detector_is_refused(model: FsmnVadModel) -> None:
+    with pytest.raises(TypeError, match="NullVad"):
+        model.accept([Piece(NullVad(), speech(), True)])
+
+
+def test_the_network_is_funasrs() -> None:
+    """Three streams in pieces against FunASR's module on each of them whole."""
+    import torch
+
+    from daemon.engine.vad_network import FsmnNetwork
+
+    encoder = load(models.BUNDLED / "vad-mini").module.encoder
+    network = FsmnNetwork(encoder)
+    left, rng = network.left, torch.Generator().manual_seed(3)
+    streams = [torch.randn(n, 400, generator=rng) for n in (70, 31, 45)]
+    memory = torch.zeros(3, network.layers, left, network.width)
+    scores: list[list[torch.Tensor]] = [[], [], []]
+    with torch.inference_mode():
+        for begin, end in ((0, 30), (30, 31), (31, 70)):
+            some = [
+                i for i, s in enumerate(streams) if len(s) > begin
+            ]  # the second is over before the others
+            parts = [streams[i][begin:end] for i in some]
+            # What stands in the rows of context must not matter.
+            rows = torch.cat([x for part in parts for x in (torch.full((left, 400), 1e3), part)])
+            ends = torch.tensor([left + len(part) for part in parts]).cumsum(0)
+            begins = ends - torch.tensor([left + len(part) for part in parts])
+            within = torch.arange(left)
+            made, memory[some] = network(
+                rows,
+                memory[some],
+                (begins[:, None] + within).flatten(),
+                (ends[:, None] - left + within).flatten(),
+            )
+            for i, first, last in zip(some, begins.tolist(), ends.tolist(), strict=True):
+                scores[i].append(made[first + left : last])
+        for stream, got in zip(streams, scores, strict=True):
+            torch.testing.assert_close(
+                torch.cat(got), encoder(stream[None], cache={})[0], rtol=1e-4, atol=1e-5
+            )

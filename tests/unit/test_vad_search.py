@@ -1,0 +1,99 @@
+"""One call for many streams: who takes part, who pays, and who suffers when it fails."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from daemon.engine.null import NullVad, NullVadModel
+from daemon.engine.protocol import PcmBlock
+from daemon.engine.stages import Piece, Region, Vad
+from daemon.engine.streams import Stream
+from daemon.engine.vad_search import Offered, one_each, search
+from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
+
+MINUTE = 60 * 16_000
+
+
+class Fragile:
+    """Raises when more pieces share a call than fit, or when one is what it cannot bear; takes nothing then."""
+
+    def __init__(self, error: Exception, *, most: int = 100, bad: int | None = None) -> None:
+        self.error = error
+        self.most = most
+        self.bad = bad
+        self.calls: list[int] = []
+
+    def open(self) -> Vad:
+        return NullVad()
+
+    def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
+        self.calls.append(len(pieces))
+        if len(pieces) > self.most or any(p.pcm[0] == self.bad for p in pieces):
+            raise self.error
+        return NullVadModel().accept(pieces)
+
+
+def offered(count: int) -> list[Offered]:
+    """Of each stream a minute of samples that are its number."""
+    return [Offered(Stream(i, NullVad()), np.full(MINUTE, i, np.int16), final=True) for i in range(count)]
+
+
+def test_one_block_of_each_stream_is_taken_and_the_others_keep_their_order() -> None:
+    blocks = deque(PcmBlock(s, i, 160, final=False) for i, s in enumerate([1, 1, 2, 1, 3, 2]))
+    assert [(b.stream, b.offset) for b in one_each(blocks)] == [(1, 0), (2, 2), (3, 4)]
+    assert [(b.stream, b.offset) for b in blocks] == [(1, 1), (1, 3), (2, 5)]
+    assert [b.offset for b in one_each(blocks)] == [1, 5]
+    assert [b.offset for b in one_each(blocks)] == [3]
+    assert one_each(blocks) == []
+
+
+def test_everybody_is_looked_at_in_one_call_and_pays_its_share() -> None:
+    model = Fragile(ValueError(), most=100)
+    streams = offered(4)
+    streams[3] = Offered(streams[3].stream, np.full(2 * MINUTE, 3, np.int16), final=True)
+    found = list(search(model, streams, 5.0))
+    assert model.calls == [4]
+    assert [(o.stream.number, [s.start_ms for s in said]) for o, said in found if isinstance(said, list)] == [
+        (0, [0]), (1, [0]), (2, [0]), (3, [0, 60_000]),
+    ]  # fmt: skip
+    assert {s.found_at for _, said in found if isinstance(said, list) for s in said} == {5.0}
+    costs = []
+    for one, said in found:
+        assert isinstance(said, list)
+        for _ in said:
+            one.stream.answered()
+        end = one.stream.end()
+        assert end is not None
+        costs.append(end.vad_s)
+    assert costs[3] == pytest.approx(2 * costs[0])
+
+
+def test_nobody_waiting_means_no_call() -> None:
+    model = Fragile(ValueError())
+    assert list(search(model, [], 0.0)) == []
+    assert model.calls == []
+
+
+def test_who_breaks_the_detector_fails_alone() -> None:
+    model = Fragile(ZeroDivisionError("no frames"), bad=2)
+    found = [(o.stream.number, said) for o, said in search(model, offered(5), 0.0)]
+    assert [number for number, _ in found] == [0, 1, 2, 3, 4]
+    assert [number for number, said in found if isinstance(said, Exception)] == [2]
+    assert all(len(said) == 1 for _, said in found if isinstance(said, list))
+
+
+def test_out_of_memory_makes_smaller_calls_and_fails_nobody() -> None:
+    model = Fragile(OutOfDeviceMemoryError("full"), most=2)
+    found = list(search(model, offered(8), 0.0))
+    assert len(found) == 8
+    assert not any(isinstance(said, Exception) for _, said in found)
+    assert model.calls == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_a_lost_device_is_nobodys_fault() -> None:
+    with pytest.raises(EngineDiedError):
+        list(search(Fragile(EngineDiedError("CUDA error"), most=0), offered(3), 0.0))
