@@ -18,13 +18,11 @@ class Action(StrEnum):
     """What a log line is about; one canonical line per job is `JOB_DONE`, `JOB_FAILED` or `JOB_CANCELLED`."""
 
     CONFIG = "config"
-    START = "start"
     READY = "ready"
     RELOAD = "reload"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FOLDER = "folder"
-    RESCAN = "rescan"
     SKIPPED = "skipped"
     ADMITTED = "admitted"
     JOB_DONE = "job_done"
@@ -33,7 +31,6 @@ class Action(StrEnum):
     JOB_CANCELLED = "job_cancelled"
     JOB_REFUSED = "job_refused"
     ENGINE = "engine"
-    DECODER = "decoder"
     LEDGER = "ledger"
     STORAGE = "storage"
 

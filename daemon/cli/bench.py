@@ -35,7 +35,9 @@ def command(
     config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
     model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
     vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda:0, or auto.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
+    ] = None,
 ) -> None:
     """Measure this machine: stock FunASR, FunASR with its options calibrated, dropscribe; the same recordings each.
 

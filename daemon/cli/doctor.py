@@ -17,7 +17,9 @@ def command(
     database: Annotated[Path | None, typer.Option(help="The job history.")] = None,
     model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
     vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda:0, or auto.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/doctor/1 as JSON.")] = False,
 ) -> None:

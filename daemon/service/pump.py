@@ -62,11 +62,6 @@ class Pump:
         self._lent: set[int] = set()
         self._outcomes: list[Outcome] = []
 
-    @property
-    def in_flight(self) -> int:
-        """Recordings being worked on."""
-        return len(self._streams)
-
     def room(self) -> int:
         """How many recordings may be started now."""
         return self._decoders.idle()
