@@ -27,14 +27,19 @@ def hypothesis(segment: SpeechSegment, tokens: list[str], spans: list[Span] | No
         words, placed = tokens, spans
     else:
         words, placed = join_words(tokens, spans)
-    if placed is None:
+    return of_words(segment, wording.join(words), words, placed)
+
+
+def of_words(segment: SpeechSegment, text: str, words: list[str], spans: list[Span] | None) -> Hypothesis:
+    """What is said of a segment where words are whole and `text` spaced already; without `spans` they are spread."""
+    if spans is None:
         marks = wording.spread(words, segment.start_ms, segment.end_ms)
     else:
         marks = tuple(
             Token(word, segment.start_ms + start, segment.start_ms + end)
-            for word, (start, end) in zip(words, placed, strict=True)
+            for word, (start, end) in zip(words, spans, strict=True)
         )
-    return Hypothesis(segment.stream, segment.index, wording.join(words), marks)
+    return Hypothesis(segment.stream, segment.index, text, marks)
 
 
 def join_words(tokens: list[str], spans: list[Span] | None) -> tuple[list[str], list[Span] | None]:
