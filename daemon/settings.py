@@ -5,6 +5,7 @@ Reading them from a file or the command line is `daemon/config.py`'s business.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -25,6 +26,9 @@ RECORDING_EXTENSIONS: tuple[str, ...] = (
 
 Format = Literal["txt", "srt", "vtt", "json"]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
+#: More hotwords in one profile than this do not make a model listen better, and each is compared with every word said.
+MOST_HOTWORDS = 1000
+Hotword = Annotated[str, Field(max_length=50)]
 
 
 class _Strict(BaseModel):
@@ -48,6 +52,12 @@ class Profile(_Strict):
         description="The same content again: use the result that is there, or transcribe it again.",
     )
     max_attempts: int = Field(3, ge=1, le=100, description="Tries before a job is failed.")
+    hotwords: tuple[Hotword, ...] = Field(
+        (),
+        description="Names and terms to listen for, for a model that can (SeACo-Paraformer, which is paraformer-zh). "
+        "At most 1000; the fewer the better. What is transcribed already stays as it is.",
+        max_length=MOST_HOTWORDS,
+    )
     partial_after_s: Seconds = Field(
         1.0,
         description="A recording that takes longer than this shows what is recognised so far as NAME.partial.txt, "
@@ -62,6 +72,15 @@ class Profile(_Strict):
     subtitle_pause_ms: int = Field(
         400, ge=50, le=10_000, description="A pause this long ends a subtitle, milliseconds."
     )
+
+    @field_validator("hotwords")
+    @classmethod
+    def _said(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Each once, in the order given, its words one space apart."""
+        words = [" ".join(v.split()) for v in value]
+        if "" in words:
+            raise ValueError("one of the hotwords is empty; write a word, or leave it out")
+        return tuple(dict.fromkeys(words))
 
 
 class Folder(_Strict):
@@ -243,7 +262,15 @@ class Settings(_Strict):
                     )
         return self
 
-    @property
-    def recipe(self) -> str:
-        """What shapes the text of a transcript: results are shared only between equal recipes."""
-        return f"{self.engine.model}|{self.engine.vad_model}"
+    def profile(self, name: str) -> Profile:
+        """The profile of that name; the default one if it is not defined any more."""
+        return self.profiles.get(name) or self.profiles["default"]
+
+    def recipe(self, profile: str) -> str:
+        """What shapes the text of a transcript under a profile: results are shared only between equal recipes."""
+        models = f"{self.engine.model}|{self.engine.vad_model}"
+        hotwords = self.profile(profile).hotwords
+        if not hotwords:
+            return models
+        digest = hashlib.sha256("\n".join(hotwords).encode()).hexdigest()
+        return f"{models}|hotwords:{digest[:16]}"

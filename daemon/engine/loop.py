@@ -116,7 +116,7 @@ class Loop:
             self._received += message.samples
             self._unread += message.samples
             if message.stream not in self._failed and message.stream not in self._streams:
-                self._streams[message.stream] = Stream(message.stream, self._vad.open())
+                self._streams[message.stream] = Stream(message.stream, self._vad.open(), message.hotwords)
             return
         for block in [b for b in self._blocks if b.stream == message.stream]:
             self._free(block)

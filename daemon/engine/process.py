@@ -177,6 +177,8 @@ class ProcessEngine:
             match self._receive():
                 case Report() as report:
                     events += self._sort(report)
+                case Note(text):
+                    logs.event(self._log, logs.Action.ENGINE, text)
                 case None:
                     self._gone = True
         if not events:

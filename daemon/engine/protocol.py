@@ -34,6 +34,8 @@ class PcmBlock:
     offset: int
     samples: int
     final: bool
+    #: What to listen for; of a stream's blocks its first one says it.
+    hotwords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

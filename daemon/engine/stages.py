@@ -37,6 +37,7 @@ class SpeechSegment:
     end_ms: int
     pcm: Pcm
     found_at: float  #: monotonic seconds
+    hotwords: tuple[str, ...] = ()  #: what to listen for, where the model can
 
     @property
     def audio_s(self) -> float:

@@ -17,8 +17,10 @@ class Stream:
     reach back; a 6-hour recording never lies in it whole.
     """
 
-    def __init__(self, number: int, vad: Vad) -> None:
+    def __init__(self, number: int, vad: Vad, hotwords: tuple[str, ...] = ()) -> None:
+        """`hotwords`: what to listen for in all of its segments, which share the one tuple."""
         self.number = number
+        self._hotwords = hotwords
         self._vad = vad
         self._pcm: Pcm = np.zeros(0, np.int16)
         self._pcm_from = 0  #: sample number of `_pcm[0]`
@@ -51,7 +53,9 @@ class Stream:
             last = min(region.end_ms * SAMPLES_PER_MS, self._samples) - self._pcm_from
             samples = self._pcm[first:last].copy()
             segments.append(
-                SpeechSegment(self.number, self._found, region.start_ms, region.end_ms, samples, now)
+                SpeechSegment(
+                    self.number, self._found, region.start_ms, region.end_ms, samples, now, self._hotwords
+                )
             )
             self._found += 1
             self._speech_ms += region.end_ms - region.start_ms

@@ -135,7 +135,7 @@ class Admitter:
             inode=arrival.signature.inode,
             sha256=sha256,
             profile=name,
-            recipe=settings.recipe,
+            recipe=settings.recipe(name),
             share_result=profile.duplicates == "reference",
             settle_s=max(0.0, arrival.settled_at - arrival.first_seen),
             max_attempts=profile.max_attempts,

@@ -33,6 +33,7 @@ class Assembly:
     """Collects one stream. Owned by the pump's thread."""
 
     started: float  #: monotonic seconds
+    hotwords: tuple[str, ...] = ()  #: until they have gone to the engine
     declared_ms: int | None = None
     decoded_samples: int = 0
     facts: MediaFacts | None = None

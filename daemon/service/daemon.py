@@ -114,6 +114,7 @@ class Daemon:
             self._ledger,
             Pump(decoders, self._keeper.engine, arena, time.monotonic),
             self._publisher,
+            settings=lambda: self._settings,
             worker=f"{os.uname().nodename}:{os.getpid()}",
             limit=settings.service.jobs_in_flight,
             clocks=Clocks(time.monotonic, time.time),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemon import logs
+from daemon.config import Settings
 from daemon.engine.protocol import LocalEngine
 from daemon.errors import StaleLeaseError
 from daemon.ledger.ledger import Ledger
@@ -42,11 +43,13 @@ class Dispatcher:
     """Keeps the pump full of claimed jobs and brings every one of them to its end in the ledger."""
 
     def __init__(
-        self, ledger: Ledger, pump: Pump, publisher: Publisher, *, worker: str, limit: int, clocks: Clocks
-    ) -> None:
+        self, ledger: Ledger, pump: Pump, publisher: Publisher, *, settings: Callable[[], Settings],
+        worker: str, limit: int, clocks: Clocks,
+    ) -> None:  # fmt: skip
         self._ledger = ledger
         self._pump = pump
         self._publisher = publisher
+        self._settings = settings
         self._worker = worker
         self._limit = limit
         self._clocks = clocks
@@ -170,7 +173,8 @@ class Dispatcher:
             self._ticket += 1
             self._running[self._ticket] = claim
             expected = FileSignature(claim.size, claim.mtime_ns, claim.inode)
-            self._pump.start(Work(self._ticket, claim.path, expected))
+            hotwords = self._settings().profile(claim.profile).hotwords
+            self._pump.start(Work(self._ticket, claim.path, expected, hotwords))
 
     def _on_outcome(self, outcome: Outcome) -> None:
         claim = self._running.pop(outcome.ticket)

@@ -82,7 +82,7 @@ class OneShot:
             while waiting and self._pump.room():
                 ticket, path = waiting.popleft()
                 running[ticket] = path
-                self._pump.start(Work(ticket, path, None))
+                self._pump.start(Work(ticket, path, None, self._settings.profile("default").hotwords))
             try:
                 outcomes = self._pump.turn(0.1)
                 self._keeper.tend(time.monotonic())

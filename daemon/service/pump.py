@@ -87,7 +87,7 @@ class Pump:
     def start(self, work: Work) -> None:
         """Begin; there must be `room()`."""
         now = self._clock()
-        self._streams[work.ticket] = Assembly(started=now)
+        self._streams[work.ticket] = Assembly(started=now, hotwords=work.hotwords)
         order = DecodeOrder(work.ticket, work.path, work.expected)
         self._decoders.start(order, self._arena.take(SLOTS_PER_DECODER), now)
 
@@ -164,7 +164,7 @@ class Pump:
         earlier = self._held_back.get(event.ticket)
         self._held_back[event.ticket] = event
         if earlier is not None:
-            self._waiting.append(PcmBlock(event.ticket, earlier.offset, earlier.samples, final=False))
+            self._put_block(earlier, final=False)
 
     def _on_decoded(self, event: DecodeDone) -> None:
         stream = self._streams[event.ticket]
@@ -172,7 +172,13 @@ class Pump:
         stream.decode_s = event.decode_s
         self._reclaim(event.unused)
         last = self._held_back.pop(event.ticket)
-        self._waiting.append(PcmBlock(event.ticket, last.offset, last.samples, final=True))
+        self._put_block(last, final=True)
+
+    def _put_block(self, pcm: PcmReady, *, final: bool) -> None:
+        """Queue a block for the engine; the recording's first takes the hotwords along."""
+        stream = self._streams[pcm.ticket]
+        self._waiting.append(PcmBlock(pcm.ticket, pcm.offset, pcm.samples, final, stream.hotwords))
+        stream.hotwords = ()
 
     def _on_decode_failed(self, event: DecodeFailed) -> None:
         self._reclaim(event.lost)

@@ -17,6 +17,7 @@ class Work:
     ticket: int
     path: Path
     expected: FileSignature | None
+    hotwords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,3 +72,26 @@ def test_the_file_in_the_working_directory_is_found(file: Path) -> None:
 def test_watch_and_a_file_exclude_each_other(file: Path) -> None:
     with pytest.raises(ConfigError):
         call("config", "--config", file, "--watch", "/x")
+
+
+def test_hotwords_are_kept_once_each_and_shape_the_recipe_of_their_profile_only(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(
+        '[profiles.plain]\n[profiles.lab]\nhotwords = [" 达摩院", "machine  learning", "达摩院"]\n', "utf-8"
+    )
+    settings = config.load(file).settings
+    assert settings.profile("lab").hotwords == ("达摩院", "machine learning")
+    # A result is shared only where the same was listened for; jobs of old, without hotwords, keep their recipe.
+    assert settings.recipe("plain") == settings.recipe("gone") == "paraformer-zh|fsmn-vad"
+    assert settings.recipe("lab") != settings.recipe("plain")
+    other = tmp_path / "other.toml"
+    other.write_text('[profiles.lab]\nhotwords = ["达摩"]\n', encoding="utf-8")
+    assert settings.recipe("lab") != config.load(other).settings.recipe("lab")
+
+
+@pytest.mark.parametrize("hotwords", ['["ok", " "]', str(["w"] * 1001), f'["{"x" * 51}"]'])
+def test_hotwords_out_of_bounds_are_refused(tmp_path: Path, hotwords: str) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(f"[profiles.lab]\nhotwords = {hotwords}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"profiles\.lab\.hotwords"):
+        config.load(file)

@@ -89,6 +89,29 @@ class FailsOn:
         return NullRecogniser()(segments)
 
 
+class Listening:
+    """Notes what each segment is to be listened to for."""
+
+    def __init__(self) -> None:
+        self.hotwords: list[tuple[int, tuple[str, ...]]] = []
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        self.hotwords += [(s.stream, s.hotwords) for s in segments]
+        return NullRecogniser()(segments)
+
+
+def test_every_segment_of_a_stream_has_the_hotwords_its_first_block_named() -> None:
+    listening = Listening()
+    bench = Bench(listening)
+    bench.give(
+        PcmBlock(7, 0, MINUTE, final=False, hotwords=("达摩院",)),
+        PcmBlock(8, 1, MINUTE, final=True),
+        PcmBlock(7, 2, MINUTE, final=True),
+    )
+    bench.turn(3)
+    assert sorted(listening.hotwords) == [(7, ("达摩院",)), (7, ("达摩院",)), (8, ())]
+
+
 def test_a_stream_ends_with_all_its_segments_and_all_its_slots_free() -> None:
     bench = Bench()
     bench.give(PcmBlock(7, 0, MINUTE, final=False), PcmBlock(7, 1, MINUTE // 2, final=True))

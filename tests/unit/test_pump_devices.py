@@ -106,6 +106,16 @@ def parts() -> Iterator[Parts]:
     arena.close()
 
 
+def test_a_recordings_first_block_says_what_to_listen_for(parts: Parts) -> None:
+    pump, decoders, engine, arena = parts
+    pump.start(Work(3, Path("b.wav"), None, ("达摩院", "阿里巴巴")))
+    decoders.give(3, arena.take(4))
+    for ticket in (3, 1, 3, 1, 3):
+        decoders.ready(ticket)
+    pump.turn(0.0)
+    assert [(b.stream, b.hotwords) for b in engine.got] == [(3, ("达摩院", "阿里巴巴")), (1, ()), (3, ())]
+
+
 def test_a_full_device_keeps_back_only_its_own_streams_and_their_order(parts: Parts) -> None:
     pump, decoders, engine, _ = parts
     engine.room = {0: 10, 1: 0}
