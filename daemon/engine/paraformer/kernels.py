@@ -17,7 +17,7 @@ from torch import Tensor
 
 #: Power of two by which whatever is added to the residual stream is scaled down while it is float16.
 SCALE = 16.0
-#: Epsilon of every layer normalisation in the family.
+#: Epsilon of every layer normalisation of Paraformer.
 EPSILON = 1e-12
 #: Rows one program of a kernel works on.
 ROWS = 4
@@ -91,6 +91,7 @@ def memory_add_norm(
     stream: Tensor | None,
     norm: tuple[Tensor, Tensor],
     scale: float,
+    epsilon: float = EPSILON,
 ) -> tuple[Tensor, Tensor]:
     """Return stream + scale · (v + conv(v) + attended) + bias, with its layer normalisation.
 
@@ -106,13 +107,18 @@ def memory_add_norm(
         v, v.stride(0), taps, bounds[0], bounds[1], product, product_bias, new_stream if stream is None else stream,
         norm[0], norm[1], new_stream, normed, rows,
         scale=scale, has_attended=attended is not None, has_stream=stream is not None, channels=channels,
-        kernel=taps.shape[0], left=left, epsilon=EPSILON, rows_each=ROWS,
+        kernel=taps.shape[0], left=left, epsilon=epsilon, rows_each=ROWS,
     )  # fmt: skip
     return new_stream, normed
 
 
 def add_norm(
-    product: Tensor, product_bias: Tensor, stream: Tensor, norm: tuple[Tensor, Tensor], scale: float
+    product: Tensor,
+    product_bias: Tensor,
+    stream: Tensor,
+    norm: tuple[Tensor, Tensor],
+    scale: float,
+    epsilon: float = EPSILON,
 ) -> tuple[Tensor, Tensor]:
     """Return stream + scale · product + bias, and its layer normalisation; types as in `memory_add_norm`."""
     rows, channels = product.shape
@@ -120,6 +126,6 @@ def add_norm(
     normed = torch.empty_like(product)
     _add_norm[(triton.cdiv(rows, ROWS),)](
         product, product_bias, stream, norm[0], norm[1], new_stream, normed, rows,
-        scale=scale, channels=channels, epsilon=EPSILON, rows_each=ROWS,
+        scale=scale, channels=channels, epsilon=epsilon, rows_each=ROWS,
     )  # fmt: skip
     return new_stream, normed

@@ -6,6 +6,7 @@ products and variable-length flash attention, so that a batch may mix segments o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,8 @@ class _EncoderLayer:
         self._w2 = _bare(forward.w_2, 1 / SCALE)
         self._w2_bias = forward.w_2.bias.detach().float()
         self._residual = bool(layer.in_size == layer.size)
+        # The next layer's first norm is of the same make.
+        self._epsilon = float(layer.norm2.eps)
 
     def __call__(
         self, stream: Tensor, normed: Tensor, rows: Rows, following: tuple[Tensor, Tensor]
@@ -124,8 +127,36 @@ class _EncoderLayer:
             stream if self._residual else None,
             self._norm2,
             SCALE,
+            self._epsilon,
         )
-        return add_norm(self._w1.relu(normed) @ self._w2, self._w2_bias, stream, following, SCALE)
+        product = self._w1.relu(normed) @ self._w2
+        return add_norm(product, self._w2_bias, stream, following, SCALE, self._epsilon)
+
+
+class PackedLayers:
+    """SANM layers, one after the other, and the norm after them."""
+
+    def __init__(self, layers: Sequence[Any], after: Any) -> None:
+        """`layers`, `after`: FunASR's encoder layers and a LayerNorm, on a CUDA device, in evaluation mode."""
+        self._layers = [_EncoderLayer(layer) for layer in layers]
+        self._first_norm = _norm32(layers[0].norm1)
+        self._epsilon = float(layers[0].norm1.eps)
+        norms = [_norm32(layer.norm1) for layer in layers[1:]]
+        self._norms = [*norms, _norm32(after)]
+
+    def __call__(self, stream: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        """stream: (rows, F) float32. Returns the stream (rows, D) float32 and its norm, float16."""
+        normed = F.layer_norm(stream, (stream.shape[1],), *self._first_norm, self._epsilon).to(HALF)
+        for layer, following in zip(self._layers, self._norms, strict=True):
+            stream, normed = layer(stream, normed, rows, following)
+        return stream, normed
+
+
+def placed(features: Tensor, scale: float, rows: Rows) -> Tensor:
+    """Features times `scale`, with their positions added: the stream that enters the first layer."""
+    place = torch.arange(features.shape[0], device=features.device) - rows.first
+    table = sanm.positions(rows.longest, features.shape[1], features.device)
+    return features * scale + table[place]
 
 
 class PackedEncoder:
@@ -133,22 +164,12 @@ class PackedEncoder:
 
     def __init__(self, module: Any) -> None:
         """`module`: FunASR's `SANMEncoder` on a CUDA device, in evaluation mode."""
-        layers = [*module.encoders0, *module.encoders]
         self._scale = float(module.output_size()) ** 0.5
-        self._layers = [_EncoderLayer(layer) for layer in layers]
-        self._first_norm = _norm32(layers[0].norm1)
-        norms = [_norm32(layer.norm1) for layer in layers[1:]]
-        self._norms = [*norms, _norm32(module.after_norm)]
+        self._layers = PackedLayers([*module.encoders0, *module.encoders], module.after_norm)
 
     def __call__(self, features: Tensor, rows: Rows) -> Tensor:
         """features: (rows, F) float32. Returns (rows, D) float16."""
-        place = torch.arange(features.shape[0], device=features.device) - rows.first
-        table = sanm.positions(rows.longest, features.shape[1], features.device)
-        stream = features * self._scale + table[place]
-        normed = F.layer_norm(stream, (stream.shape[1],), *self._first_norm, EPSILON).to(HALF)
-        for layer, following in zip(self._layers, self._norms, strict=True):
-            stream, normed = layer(stream, normed, rows, following)
-        return normed
+        return self._layers(placed(features, self._scale, rows), rows)[1]
 
 
 class _DecoderLayer:

@@ -14,9 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Epsilon of every layer normalisation in the family.
-EPSILON = 1e-12
-
 
 @dataclass(frozen=True, slots=True)
 class Norm:
@@ -24,9 +21,10 @@ class Norm:
 
     weight: Tensor
     bias: Tensor
+    epsilon: float  #: 1e-12 in Paraformer, 1e-5 in SenseVoice
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, EPSILON)
+        return F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.epsilon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ class SanmEncoder:
         self.dtype = dtype
         self._scale = float(module.output_size()) ** 0.5
         layers = [*module.encoders0, *module.encoders]
-        self._layers = [_encoder_layer(layer, dtype) for layer in layers]
+        self._layers = [encoder_layer(layer, dtype) for layer in layers]
         self._after = norm(module.after_norm, dtype)
 
     def __call__(self, features: Tensor, keep: Tensor) -> Tensor:
@@ -169,7 +167,7 @@ class SanmDecoder:
 
 def norm(module: Any, dtype: torch.dtype) -> Norm:
     """Weights of a LayerNorm."""
-    return Norm(module.weight.detach().to(dtype), module.bias.detach().to(dtype))
+    return Norm(module.weight.detach().to(dtype), module.bias.detach().to(dtype), float(module.eps))
 
 
 def affine(module: Any, dtype: torch.dtype) -> Affine:
@@ -182,7 +180,8 @@ def _memory(module: Any, dtype: torch.dtype) -> Memory:
     return Memory(module.fsmn_block.weight.detach().to(dtype), int(module.pad_fn.padding[0]))
 
 
-def _encoder_layer(layer: Any, dtype: torch.dtype) -> EncoderLayer:
+def encoder_layer(layer: Any, dtype: torch.dtype) -> EncoderLayer:
+    """Weights of a SANM layer."""
     attention = layer.self_attn
     return EncoderLayer(
         norm(layer.norm1, dtype),
