@@ -60,14 +60,21 @@ def make(folder: Path, kind: tuple[str, str, str | None], seconds: float, rate_h
 
 
 def encode(
-    path: Path, container: str, codec: str, pcm: NDArray[np.int16], rate_hz: int, **options: str
+    path: Path,
+    container: str,
+    codec: str,
+    pcm: NDArray[np.int16],
+    rate_hz: int,
+    layout: str = "mono",
+    **options: str,
 ) -> None:
-    """Encode mono samples through FFmpeg; `options` are the muxer's."""
+    """Encode samples, shape (frames, channels of `layout`), through FFmpeg; `options` are the muxer's."""
     with av.open(str(path), "w", format=container, options=options) as out:
-        stream: Any = out.add_stream(codec, rate=rate_hz, layout="mono")
-        stream.bit_rate = 96_000
+        stream: Any = out.add_stream(codec, rate=rate_hz, layout=layout)
+        stream.bit_rate = 96_000 * pcm.shape[1]
         for at in range(0, len(pcm), 960):
-            frame = av.AudioFrame.from_ndarray(pcm[at : at + 960].T.copy(), format="s16", layout="mono")
+            packed = pcm[at : at + 960].reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
             frame.sample_rate = rate_hz
             frame.pts = at
             frame.time_base = Fraction(1, rate_hz)

@@ -1,6 +1,6 @@
 """Any PCM to 16 kHz mono int16, block by block, in memory that does not grow with the recording.
 
-Arithmetic: channels are averaged in float32 at full scale 1.0, resampled by soxr at quality HQ
+Arithmetic: channels are averaged in float32 at full scale 1.0 (`downmix.py`), resampled by soxr at quality HQ
 (about 20 bits, linear phase, its delay removed), multiplied by 32768, rounded half to even and clipped to
 [-32768, 32767]. 16 kHz mono int16 passes unchanged, bit for bit; so does any 16 kHz mono material whose
 samples are multiples of 1/32768.
@@ -15,10 +15,15 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from daemon.media.downmix import Downmixer
+
 #: What every engine takes.
 TARGET_HZ = 16_000
 
 _FULL_SCALE = np.float32(32_768.0)
+
+#: Samples are held to this many times full scale before anything is computed from them.
+_LOUDEST = np.float32(256.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Normaliser:
     def __init__(self) -> None:
         self._rate_hz = 0
         self._resampler: Any = None
+        self._downmixer = Downmixer()
         self._strange = 0
         self._loud = 0
         self._made = 0
@@ -64,6 +70,10 @@ class Normaliser:
             found.append(
                 f"{self._strange} samples were not numbers (NaN or infinite) and were taken as silence"
             )
+        if self._downmixer.turned:
+            found.append(
+                "its channels cancelled each other out (one is inverted); they were turned the same way"
+            )
         # A resampler overshoots a little at full scale; only more than that can be heard.
         if self._loud > self._made // 100:
             share = 100 * self._loud / max(1, self._made)
@@ -84,19 +94,15 @@ class Normaliser:
         return last
 
     def _mono(self, raw: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.float32]:
-        mono: NDArray[np.float32]
         if raw.dtype == np.int16:
-            mono = raw[:, 0].astype(np.float32) if raw.shape[1] == 1 else raw.mean(axis=1, dtype=np.float32)
-            return mono / _FULL_SCALE
+            return self._downmixer.mix(raw.astype(np.float32) / _FULL_SCALE)
         floats = raw.astype(np.float32, copy=False)
         finite = np.isfinite(floats)
         if not finite.all():
             self._strange += int(floats.size - np.count_nonzero(finite))
             floats = np.where(finite, floats, np.float32(0))
-        # The mean of huge values may overflow to infinity, which the clipping below takes care of.
-        with np.errstate(over="ignore"):
-            mono = floats[:, 0] if floats.shape[1] == 1 else floats.mean(axis=1, dtype=np.float32)
-        return np.clip(mono, -256.0, 256.0).astype(np.float32, copy=False)
+        # Huge values would overflow when they are added up; all of them end at full scale anyway.
+        return self._downmixer.mix(np.clip(floats, -_LOUDEST, _LOUDEST))
 
     def _to_int16(self, mono: NDArray[np.float32]) -> NDArray[np.int16]:
         scaled = np.rint(mono * _FULL_SCALE)

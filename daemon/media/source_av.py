@@ -35,8 +35,14 @@ _GATHER = 1 << 16
 #: Full scale of FFmpeg's integer sample formats.
 _SCALES = {"u8": 128.0, "s32": 2.0**31}
 
-#: FFmpeg's sample formats that PyAV hands out as arrays.
-_FORMATS = frozenset({*_SCALES, "s16", "flt", "dbl"})
+#: FFmpeg's sample formats that can be used, packed, with the type of their values.
+_FORMATS: dict[str, type[Any]] = {
+    "u8": np.uint8,
+    "s16": np.int16,
+    "s32": np.int32,
+    "flt": np.float32,
+    "dbl": np.float64,
+}
 
 
 class AvSource:
@@ -169,9 +175,14 @@ def _judged(error: av.error.FFmpegError, fd: int) -> Exception:
 
 
 def _rows(frame: AudioFrame, channels: int) -> NDArray[Any]:
-    """Shape (frames, channels), a view where the frame is packed."""
-    raw = frame.to_ndarray()
-    return raw.T if frame.format.is_planar else raw.reshape(-1, channels)
+    """Shape (frames, channels)."""
+    if not frame.format.is_planar:
+        return frame.to_ndarray().reshape(-1, channels)
+    # PyAV (18.1) counts a frame's planes up to a null pointer, which stands behind no more than 7 of them: with 8 or more
+    # channels `to_ndarray` reads addresses that are none and dies. Listing the planes reads nothing from them.
+    dtype = _FORMATS[frame.format.packed.name]
+    planes: Any = frame.planes[:channels]  # typed without the buffer protocol, which they have
+    return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes], axis=1)
 
 
 def _block(gathered: list[NDArray[Any]], shape: tuple[int, int, str]) -> Block:

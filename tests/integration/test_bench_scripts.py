@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("engine", "end_to_end", "latency", "memory", "random_model")
+SCRIPTS = ("engine", "end_to_end", "latency", "memory", "random_model", "fuzz_media")
 
 
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -46,3 +46,18 @@ def test_every_script_explains_itself(name: str) -> None:
     done = script(name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"benchmarks/{name}.py" in done.stdout
+
+
+def test_mutants_of_every_format_leave_the_decoders_standing_and_a_run_is_taken_up_again(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "fuzz.json"
+    next_number = 0
+    for count in (150, 50):
+        done = script("fuzz_media", "--first", str(next_number), "--count", str(count), "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        report = json.loads(out.read_text(encoding="utf-8"))
+        assert report["mutants"] == sum(report["ends"].values()) == count
+        assert report["findings"] == []
+        next_number = report["next"]
+    assert next_number == 200
