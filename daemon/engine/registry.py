@@ -35,6 +35,8 @@ from daemon.transcript.types import EngineFacts
 
 #: FunASR's model class → the class here that runs it, in `daemon.engine.recogniser`.
 FAMILIES: tuple[str, ...] = ("BiCifParaformer", "Paraformer")
+#: The same, in `daemon.engine.sense_voice.recogniser`.
+SENSE_VOICE_FAMILIES: tuple[str, ...] = ("SenseVoiceSmall",)
 #: Those that run with FunASR's modules, in `daemon.engine.module_recogniser`.
 MODULE_FAMILIES: tuple[str, ...] = ("SeacoParaformer",)
 #: Padded audio seconds of one batch, unless the settings say otherwise.
@@ -137,12 +139,19 @@ def _recogniser(
     from daemon.engine.loading import family_of, load  # noqa: PLC0415
     from daemon.engine.module_recogniser import ModuleRecogniser  # noqa: PLC0415
     from daemon.engine.recogniser import ParaformerRecogniser, PipelinedParaformer  # noqa: PLC0415
+    from daemon.engine.sense_voice.recogniser import (  # noqa: PLC0415
+        PipelinedSenseVoice,
+        SenseVoiceRecogniser,
+    )
 
     family = family_of(source.directory)
     if family in FAMILIES:
         loaded = load(source.directory, device, threads)
         made = PipelinedParaformer(loaded) if precision == "fp16" else ParaformerRecogniser(loaded)
         return made, precision
+    if family in SENSE_VOICE_FAMILIES:
+        loaded = load(source.directory, device, threads)
+        return (PipelinedSenseVoice if precision == "fp16" else SenseVoiceRecogniser)(loaded), precision
     if family in MODULE_FAMILIES:
         note(f"{family} runs with FunASR's modules: batched, but slower than Paraformer and BiCifParaformer")
         return ModuleRecogniser(load(source.directory, device, threads)), "fp32"

@@ -1,0 +1,128 @@
+"""SenseVoiceSmall over a batch of segments, by our own inference path.
+
+What a segment yields does not depend on what else is in its batch, and equals FunASR's `inference` of the segment alone,
+without the marks of language, emotion and sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from daemon.engine.hypotheses import LEAST_SAMPLES, of_words
+from daemon.engine.loading import LoadedModel, device_faults
+from daemon.engine.sense_voice.collapse import Spoken
+from daemon.engine.sense_voice.encoder import queries
+from daemon.engine.sense_voice.forward import PaddedForward
+from daemon.engine.sense_voice.pieces import Pieces
+from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
+from daemon.errors import EngineError
+
+if TYPE_CHECKING:
+    from daemon.engine.sense_voice.packed_forward import Launched
+
+Forward = Callable[[Sequence[Pcm]], list[Spoken]]
+#: What the model writes where it hears nothing at all; FunASR's own post-processing takes it out, too.
+NOTHING_SAID = "The."
+
+
+class SenseVoiceRecogniser:
+    """One forward pass per call. Owned by the worker's thread."""
+
+    def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
+        """In fp32, unless another `forward` is given. Raises EngineError for a model or options we do not know."""
+        processor = getattr(loaded.tokenizer, "sp", None)
+        if processor is None or getattr(loaded.frontend, "cmvn", None) is None:
+            lacking = "sentence piece model" if processor is None else "mean and variance of its features"
+            raise EngineError(
+                f"it has no {lacking}",
+                operation="load model",
+                path=loaded.directory,
+                remedy="check that the directory is complete, or fetch the model again",
+            )
+        self._pieces = Pieces.of(processor)
+        self._forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        """See `daemon.engine.stages.Recogniser`."""
+        long_enough, said = _long_enough(segments)
+        if long_enough:
+            with device_faults(), torch.inference_mode():
+                spoken = self._forward([s.pcm for s in long_enough])
+            said += self._hypotheses(long_enough, spoken)
+        return said
+
+    def _hypotheses(self, segments: Sequence[SpeechSegment], spoken: Sequence[Spoken]) -> list[Hypothesis]:
+        return [self._hypothesis(s, one) for s, one in zip(segments, spoken, strict=True)]
+
+    def _hypothesis(self, segment: SpeechSegment, spoken: Spoken) -> Hypothesis:
+        said = self._pieces.words(spoken.ids, spoken.spans)
+        if said.text == NOTHING_SAID:
+            return of_words(segment, "", [], [])
+        return of_words(segment, said.text, said.words, said.spans)
+
+
+def asked(loaded: LoadedModel) -> Tensor:
+    """What the model is asked for, (4, F): the language it hears, with punctuation and figures.
+
+    A model directory's config.yaml may say otherwise, by FunASR's own names: `language`, `use_itn`. Raises EngineError for
+    a language the model does not know (FunASR takes `auto` then, without a word).
+    """
+    language = str(loaded.options.get("language", "auto"))
+    known = sorted(loaded.module.lid_dict)
+    if language not in known:
+        raise EngineError(
+            f"it does not know the language {language}",
+            operation="load model",
+            path=loaded.directory,
+            remedy=f"set language in its config.yaml to one of {', '.join(known)}",
+        )
+    return queries(loaded.module, language, "withitn" if loaded.options.get("use_itn", True) else "woitn")
+
+
+def _long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
+    """Those that fill a frame, and empty hypotheses for the others."""
+    kept = [s for s in segments if len(s.pcm) >= LEAST_SAMPLES]
+    return kept, [of_words(s, "", [], []) for s in segments if len(s.pcm) < LEAST_SAMPLES]
+
+
+@dataclass(slots=True, eq=False)
+class _UnderWay:
+    """A batch of a `PipelinedSenseVoice`. Owned by the worker's thread."""
+
+    segments: list[SpeechSegment]
+    said: list[Hypothesis]
+    launched: Launched | None = None
+
+
+class PipelinedSenseVoice(SenseVoiceRecogniser):
+    """On CUDA in half precision, three batches deep: one runs, one waits behind it, one is put into words."""
+
+    depth = 3
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        # Imports Triton, which comes with CUDA builds of torch only.
+        from daemon.engine.sense_voice.packed_forward import PackedForward  # noqa: PLC0415
+
+        self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
+        super().__init__(loaded, self._packed)
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
+        """See `daemon.engine.stages.Pipelined`."""
+        batch = _UnderWay(*_long_enough(segments))
+        if batch.segments:
+            with device_faults(), torch.inference_mode():
+                batch.launched = self._packed.begin([s.pcm for s in batch.segments])
+        return batch
+
+    def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
+        """See `daemon.engine.stages.Pipelined`."""
+        if handle.launched is None:
+            return handle.said
+        with device_faults():
+            spoken = self._packed.collect(handle.launched)
+        return handle.said + self._hypotheses(handle.segments, spoken)
