@@ -35,6 +35,8 @@ AV_KINDS: tuple[tuple[str, str, str], ...] = (
     (".wma", "asf", "wmav2"),
     (".aac", "adts", "aac"),
     (".mp3", "mp3", "libmp3lame"),
+    (".wv", "wv", "wavpack"),
+    (".tta", "tta", "tta"),
 )
 
 KINDS = (*SOUNDFILE_KINDS, *AV_KINDS)
@@ -82,6 +84,17 @@ def encode(
                 out.mux(packet)
         for packet in stream.encode(None):
             out.mux(packet)
+
+
+def amr(frames: int, *, wide: bool = False) -> bytes:
+    """An AMR (or AMR-WB) file of that many frames of 20 ms, with a pause in the middle; what they say is noise."""
+    rng = np.random.default_rng(1)
+    speech, pause = ((2, 32), (9, 5)) if wide else ((7, 31), (8, 5))
+    made = b"#!AMR-WB\n" if wide else b"#!AMR\n"
+    for number in range(frames):
+        kind, size = pause if frames // 2 <= number < frames // 2 + 10 else speech
+        made += bytes([kind << 3 | 4]) + rng.bytes(size)
+    return made
 
 
 def video_without_sound(path: Path) -> None:

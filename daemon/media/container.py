@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.media import sizes_boxed, sizes_chunked, sizes_streamed
+from daemon.media import sizes_boxed, sizes_chunked, sizes_framed, sizes_streamed
 from daemon.media.reading import Bytes, ContainerCheck
 from daemon.media.sniff import HEAD_BYTES, Sniffed, sniff
 
@@ -28,6 +28,16 @@ _CHECKS: dict[str, Callable[[Bytes], ContainerCheck]] = {
     "mp4": sizes_boxed.mp4,
     "matroska": sizes_boxed.matroska,
     "asf": sizes_boxed.asf,
+    "amr": sizes_framed.amr,
+    "tta": sizes_framed.tta,
+    "wavpack": sizes_framed.wavpack,
+}
+
+#: Kinds that may stand behind a tag: their checks take the offset at which they begin.
+_TAGGED: dict[str, Callable[[Bytes, int], ContainerCheck]] = {
+    "flac": sizes_streamed.flac,
+    "mp3": sizes_streamed.mp3,
+    "adts": sizes_framed.adts,
 }
 
 
@@ -54,10 +64,8 @@ def inspect_open(fd: int) -> ContainerCheck:
         file = Bytes(fd, size)
         found, start = recognise(file)
         kind = found.kind
-        if kind == "flac":
-            return sizes_streamed.flac(file, start)
-        if kind == "mp3":
-            return sizes_streamed.mp3(file, start)
+        if kind in _TAGGED:
+            return _TAGGED[kind](file, start)
         check = _CHECKS.get(kind)
         return check(file) if check and start == 0 else ContainerCheck(kind, None, None, size)
     except EOFError:

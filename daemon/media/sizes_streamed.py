@@ -7,6 +7,7 @@ broken one; `container.inspect` turns those into an answer.
 from __future__ import annotations
 
 from daemon.media.reading import Bytes, ContainerCheck
+from daemon.media.sizes_framed import follow
 
 #: Bytes at the end in which the last frame or page must begin: an Ogg page has at most 65,307.
 _TAIL = 65_536
@@ -50,7 +51,7 @@ def flac(file: Bytes, start: int) -> ContainerCheck:
 
 
 def mp3(file: Bytes, start: int) -> ContainerCheck:
-    """The counts of a Xing, Info or VBRI header against the bytes that follow it."""
+    """The counts of a Xing, Info or VBRI header against the bytes that follow it; without one, the last frame."""
     head = file.at(start, 4)
     frame = _Mp3Frame.parse(head)
     if frame is None:
@@ -70,11 +71,13 @@ def mp3(file: Bytes, start: int) -> ContainerCheck:
         stream = int.from_bytes(body[46:50], "big")
         frames = int.from_bytes(body[50:54], "big")
     declared_s = frames * frame.samples / frame.rate if frames else None
+    if not stream and not frames:
+        return follow("mp3", file, start, _mp3_length)
     if not stream:
         return ContainerCheck("mp3", None, None, file.size, "", declared_s)
     missing = start + stream - file.size
     # Encoders disagree on whether the count includes the header's own frame, so one frame proves nothing.
-    if missing > frame.length + stream // 200:
+    if missing > frame.length + 1 + stream // 200:
         detail = f"the file has {file.size:,} of the {start + stream:,} bytes its header declares"
         return ContainerCheck("mp3", False, start + stream, file.size, detail, declared_s)
     return ContainerCheck("mp3", True, start + stream, file.size, "", declared_s)
@@ -107,7 +110,7 @@ class _Mp3Frame:
     __slots__ = ("length", "rate", "samples", "side")
 
     def __init__(self, length: int, rate: int, samples: int, side: int) -> None:
-        self.length = length  # bytes
+        self.length = length  # bytes; 0 where the header does not say it (free format)
         self.rate = rate  # Hz
         self.samples = samples
         self.side = side  # offset of a Xing header in the frame, bytes
@@ -126,7 +129,14 @@ class _Mp3Frame:
         bits = _KBPS[layer - 1 if first else 3 if layer == 1 else 4][kbps] * 1000
         mono = head[3] >> 6 == 3
         side = (21 if mono else 36) if first else (13 if mono else 21)
-        return cls(samples // 8 * bits // hertz + 1, hertz, samples, side)
+        slot = 4 if layer == 1 else 1
+        slots = samples // 8 * bits // (hertz * slot) + (head[2] >> 1 & 1)
+        return cls(slots * slot if bits else 0, hertz, samples, side)
+
+
+def _mp3_length(raw: bytes, at: int) -> int | None:
+    frame = _Mp3Frame.parse(raw[at : at + 4])
+    return frame.length or None if frame else None
 
 
 def _last_flac_sample(tail: bytes, block: int) -> int | None:

@@ -35,6 +35,10 @@ _GATHER = 1 << 16
 #: Full scale of FFmpeg's integer sample formats.
 _SCALES = {"u8": 128.0, "s32": 2.0**31}
 
+#: Frame types with which AMR encoders bridge a pause (3GPP TS 26.101, 26.201) and that FFmpeg's decoders do not make
+#: sound of, and the samples that each stands for: 20 ms.
+_PAUSES = {"amrnb": (frozenset({8, 9, 10, 11, 15}), 160), "amrwb": (frozenset({9, 14, 15}), 320)}
+
 #: FFmpeg's sample formats that can be used, packed, with the type of their values.
 _FORMATS: dict[str, type[Any]] = {
     "u8": np.uint8,
@@ -119,8 +123,11 @@ class AvSource:
             try:
                 frames = packet.decode()
             except (av.error.FFmpegError, OSError) as e:
-                self._survive(e)
-                continue
+                pause = self._pause(packet)
+                if pause is None:
+                    self._survive(e)
+                    continue
+                frames = [pause]
             for frame in frames:
                 if isinstance(frame, AudioFrame) and frame.samples > 0 and frame.sample_rate > 0:
                     yield frame
@@ -132,6 +139,18 @@ class AvSource:
             self._survive(e)
             return
         yield from (f for f in frames if f.samples > 0 and f.sample_rate > 0)
+
+    def _pause(self, packet: Any) -> AudioFrame | None:
+        """The silence that a packet without sound stands for; leaving it out would shift all that follows."""
+        codec = self._stream.codec_context
+        kinds, samples = _PAUSES.get(codec.name, (frozenset(), 0))
+        data = bytes(packet)
+        if not data or data[0] >> 3 & 15 not in kinds:
+            return None
+        silence = AudioFrame(format="flt", layout="mono", samples=samples)
+        silence.planes[0].update(bytes(4 * samples))
+        silence.sample_rate = codec.sample_rate
+        return silence
 
     def _survive(self, error: BaseException) -> None:
         """Count damage; raise what is not the file's fault."""

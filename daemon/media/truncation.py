@@ -11,7 +11,7 @@ from daemon.media.reading import ContainerCheck
 _TOLERANCE_S = 0.25
 
 #: Kinds whose declared length is exact, so that any missing sample is a cut.
-_EXACT = frozenset({"flac", "wav", "w64", "aiff", "nist", "au"})
+_EXACT = frozenset({"flac", "wav", "w64", "aiff", "nist", "au", "tta", "wavpack"})
 
 #: Kinds whose declared length is an index of the audio itself and may be held against what was decoded.
 #: Elsewhere it may be the picture's length, or a guess from the bit rate.

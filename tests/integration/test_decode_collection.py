@@ -86,3 +86,23 @@ def test_every_broken_recording_ends_as_expected(shared: Path) -> None:
             assert isinstance(end, DecodeDone), (name, end)
             assert math.isclose(end.facts.duration_ms, wanted, abs_tol=2), (name, end)
             assert (end.facts.truncated is not None) == (name in TRUNCATED), (name, end)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_every_intact_recording_that_is_cut_says_so_or_why_it_cannot_be_read(
+    share: float, shared: Path, tmp_path: Path
+) -> None:
+    files = []
+    for whole in sorted((shared / "data" / "media" / "intact").iterdir()):
+        data = whole.read_bytes()
+        files.append(tmp_path / whole.name)
+        files[-1].write_bytes(data[: int(len(data) * share)])
+    ends = decode_all(files)
+    for name, end in ends.items():
+        if isinstance(end, DecodeFailed):
+            assert end.code == "unreadable_media", (name, end)
+            assert "cut" in end.reason, (name, end)
+        else:
+            assert end.facts.truncated is not None, (name, end)
+    done = sum(isinstance(end, DecodeDone) for end in ends.values())
+    assert done > len(files) / 2

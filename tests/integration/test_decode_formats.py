@@ -32,6 +32,7 @@ from tests.media_material import (
     AV_KINDS,
     KINDS,
     SOUNDFILE_KINDS,
+    amr,
     cut,
     encode,
     make,
@@ -43,7 +44,7 @@ from tests.media_material import (
 #: Lossy codecs add up to a frame or two of priming and padding.
 LOSSY_MS = 100
 
-LOSSLESS = {".wav", ".rf64", ".w64", ".aiff", ".au", ".sph", ".flac", ".mov", ".mka"}
+LOSSLESS = {".wav", ".rf64", ".w64", ".aiff", ".au", ".sph", ".flac", ".mov", ".mka", ".wv", ".tta"}
 
 
 class Collector:
@@ -91,8 +92,12 @@ def test_a_whole_recording_is_decoded_whole_and_without_complaint(
     assert facts.channels == 1
 
 
-#: An ADTS stream and an mp3 without an index say nothing of their length; nothing can be detected there.
-SILENT_ABOUT_LENGTH = {".aac"}
+#: Seconds of what is cut, where it is not 8: these hold up to a second in one piece, and of an incomplete one nothing
+#: is decoded.
+LONGER_S = {".ogg": 16.0, ".opus": 16.0, ".wv": 16.0, ".tta": 16.0}
+
+#: Nothing in these says how long the whole was, only that something is missing.
+SILENT_ABOUT_LENGTH = {".ogg", ".opus", ".wma", ".aac"}
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -100,8 +105,7 @@ SILENT_ABOUT_LENGTH = {".aac"}
 def test_a_cut_recording_is_transcribed_as_far_as_it_goes_and_says_so(
     kind: tuple[str, str, str | None], share: float, tmp_path: Path
 ) -> None:
-    # Ogg pages hold up to a second, and of an incomplete one nothing is decoded.
-    whole_s = 16.0 if kind[0] in {".ogg", ".opus"} else 8.0
+    whole_s = LONGER_S.get(kind[0], 8.0)
     path = cut(make(tmp_path, kind, whole_s), share)
     if kind[0] in {".m4a", ".mov"}:
         # Their index stands at the end of the file.
@@ -111,13 +115,39 @@ def test_a_cut_recording_is_transcribed_as_far_as_it_goes_and_says_so(
         return
     facts, _ = run(path)
     assert abs(facts.duration_ms - share * whole_s * 1000) < 1200
-    if kind[0] in SILENT_ABOUT_LENGTH:
-        return
     assert inspect(path).whole is False
     assert facts.truncated is not None
     assert f"ends after {facts.duration_ms / 1000:.1f} s" in facts.truncated
-    if kind[0] not in {".ogg", ".opus", ".wma"}:
-        assert "of the 8." in facts.truncated
+    if kind[0] not in SILENT_ABOUT_LENGTH:
+        assert f"of the {whole_s:.0f}." in facts.truncated
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_an_mp3_without_an_index_is_cut_when_its_last_frame_is(share: float, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.mp3"
+    encode(whole, "mp3", "libmp3lame", noise(8, 48_000), 48_000, write_xing="0")
+    assert inspect(whole).whole is None
+    path = cut(whole, share)
+    facts, _ = run(path)
+    assert facts.truncated is not None
+    assert "inside a frame" in facts.truncated
+    assert abs(facts.duration_ms - share * 8000) < LOSSY_MS
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_telephone_recording_is_cut_when_its_last_frame_is(wide: bool, tmp_path: Path) -> None:
+    path = tmp_path / "call.amr"
+    data = amr(500, wide=wide)
+    path.write_bytes(data)
+    facts, _ = run(path)
+    assert facts.truncated is None
+    # Pauses, for which its frames hold no sound, are no damage, and what follows keeps its time.
+    assert abs(facts.duration_ms - 10_000) <= 40
+    assert not any("damaged" in warning for warning in facts.warnings)
+    path.write_bytes(data[: len(data) // 2 + 1])
+    facts, _ = run(path)
+    assert facts.truncated is not None
+    assert "inside a frame" in facts.truncated
 
 
 @pytest.mark.parametrize("kind", SOUNDFILE_KINDS[:4], ids=lambda k: k[0][1:])
