@@ -1,9 +1,10 @@
-"""Write a FunASR model directory of the official BiCif-Paraformer architecture with random weights.
+"""Write a FunASR model directory of the official Paraformer architecture with timestamps, with random weights.
 
-    .venv/bin/python benchmarks/random_model.py DIR [--seed 0] [--tokens-per-s 4.5] [--small]
+    .venv/bin/python benchmarks/random_model.py DIR [--family bicif|seaco] [--seed 0] [--tokens-per-s 4.5] [--small]
 
 Size and cost are those of the official model (50 encoder layers of 512/2048, 16 decoder layers, 8,404 tokens, 225 M
-parameters), what it writes is nonsense. The predictor's bias makes it write as many tokens a second as people speak. With
+parameters; seaco: a second decoder of 6 layers, 247 M), what it writes is nonsense. Of the tokens about half are those of
+hotwords, where a SeACo is given some. The predictor's bias makes it write as many tokens a second as people speak. With
 --small the layers are few and narrow, to try a script out. Frequencies and CMVN are those of the bundled model.
 """
 
@@ -27,18 +28,31 @@ TEMPLATE = BUNDLED / "paraformer-mini"
 VOCABULARY = 8404
 #: Stacked frames a second (60 ms each): what one predictor weight stands for.
 FRAMES_PER_S = 1000 / 60
+FAMILIES = ("bicif", "seaco")
+#: SeACo's token that says "none of the hotwords".
+NO_BIAS = 8377
+#: What makes it win about every second time over the best of all others, whose scores are random.
+NO_BIAS_SCORE = 3.0
+#: By how much the second decoder looks harder at its hotwords than random weights would, which see them all alike.
+HEED = 30.0
 #: Weights of the predictor's outputs are shrunk by this, so that the bias decides, and some variation stays.
 CALM = 0.1
 
 
-def write(folder: Path, *, seed: int = 0, tokens_per_s: float = 4.5, small: bool = False) -> None:
-    """Write config.yaml, configuration.json, tokens.json, am.mvn and model.pt into `folder`."""
+def write(
+    folder: Path, *, family: str = "bicif", seed: int = 0, tokens_per_s: float = 4.5, small: bool = False
+) -> None:
+    """Write config.yaml, configuration.json, tokens.json, am.mvn, model.pt and, for SeACo, seg_dict into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("am.mvn", "configuration.json"):
         shutil.copyfile(TEMPLATE / name, folder / name)
     config = configuration(
         yaml.safe_load((TEMPLATE / "config.yaml").read_text(encoding="utf-8")), small=small
     )
+    if family == "seaco":
+        config |= seaco(config, small=small)
+        spelt = "".join(f"{token} {token}\n" for token in tokens()[3:-1])
+        (folder / "seg_dict").write_text(spelt, encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     (folder / "tokens.json").write_text(json.dumps(tokens(), ensure_ascii=False), encoding="utf-8")
     options = download_model(model=str(folder))
@@ -50,6 +64,10 @@ def write(folder: Path, *, seed: int = 0, tokens_per_s: float = 4.5, small: bool
         module.predictor.cif_output2.weight.mul_(CALM)
         # Three times finer, and what comes out is multiplied by smooth_factor2 (0.25) less the noise threshold.
         module.predictor.cif_output2.bias.fill_(logit(tokens_per_s / FRAMES_PER_S / 3 / 0.25))
+        if family == "seaco":
+            module.hotword_output_layer.bias[NO_BIAS] = NO_BIAS_SCORE
+            for layer in module.seaco_decoder.decoders:
+                layer.src_attn.linear_k_v.weight.mul_(HEED)
     torch.save(module.state_dict(), folder / "model.pt")
 
 
@@ -60,6 +78,25 @@ def configuration(template: dict[str, Any], *, small: bool) -> dict[str, Any]:
     template["decoder_conf"] |= {"linear_units": inner, "num_blocks": decoder, "att_layer_num": decoder}
     template["predictor_conf"]["idim"] = wide
     return template
+
+
+def seaco(config: dict[str, Any], *, small: bool) -> dict[str, Any]:
+    """What turns a configuration into a SeACo of the official size."""
+    wide = config["encoder_conf"]["output_size"]
+    more = {"inner_dim": wide, "bias_encoder_type": "lstm", "bias_encoder_bid": False, "NO_BIAS": NO_BIAS}
+    decoder = dict(config["decoder_conf"])
+    decoder |= {
+        "linear_units": 128 if small else 1024,
+        "num_blocks": 6,
+        "att_layer_num": 6,
+        "kernel_size": 21,
+    }
+    return {
+        "model": "SeacoParaformer",
+        "model_conf": config["model_conf"] | more,
+        "seaco_decoder": config["decoder"],
+        "seaco_decoder_conf": decoder | {"use_output_layer": False, "wo_input_layer": True},
+    }
 
 
 def tokens() -> list[str]:
@@ -76,11 +113,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--family", choices=FAMILIES, default="bicif")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens-per-s", type=float, default=4.5)
     parser.add_argument("--small", action="store_true", help="few narrow layers")
     options = parser.parse_args()
-    write(options.folder, seed=options.seed, tokens_per_s=options.tokens_per_s, small=options.small)
+    write(
+        options.folder, family=options.family, seed=options.seed,
+        tokens_per_s=options.tokens_per_s, small=options.small,
+    )  # fmt: skip
     print(options.folder)
 
 

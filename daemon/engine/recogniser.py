@@ -1,19 +1,22 @@
-"""Paraformer and BiCifParaformer over a batch of segments, by our own inference path.
+"""Paraformer, BiCifParaformer and SeacoParaformer over a batch of segments, by our own inference path.
 
 What a segment yields does not depend on what else is in its batch, and equals FunASR's `inference` of the segment alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from daemon.engine.hotwords import Spelling, read_dictionary
 from daemon.engine.hypotheses import LEAST_SAMPLES, Span, hypothesis
 from daemon.engine.loading import LoadedModel, device_faults
 from daemon.engine.paraformer.forward import SILENT_IDS, PaddedForward, Spoken
+from daemon.engine.paraformer.seaco import has_bias
 from daemon.engine.paraformer.timestamps import spans_of
 from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
 from daemon.errors import EngineError
@@ -21,7 +24,18 @@ from daemon.errors import EngineError
 if TYPE_CHECKING:
     from daemon.engine.paraformer.packed_forward import Decoded, Encoded
 
-Forward = Callable[[Sequence[Pcm]], list[Spoken]]
+#: Lists of hotwords that stay encoded, the latest used: there are as many as profiles that have some.
+LISTS_KEPT = 64
+
+
+class Forward(Protocol):
+    """A model on its device. What it makes of hotwords is its own, and goes back to it as it came."""
+
+    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
+        """A list of hotwords, by token numbers, for use in calls; asked only of a model that takes them."""
+
+    def __call__(self, pcms: Sequence[Pcm], hotwords: Sequence[Any]) -> list[Spoken]:
+        """What is said in each. hotwords: one of `encode_hotwords`, or None, for each."""
 
 
 class ParaformerRecogniser:
@@ -38,16 +52,32 @@ class ParaformerRecogniser:
                 remedy="use a model of FunASR's Paraformer family",
             )
         self._tokenizer = loaded.tokenizer
-        self._forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device)
+        self._forward: Forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device)
+        self._takes_hotwords = has_bias(loaded.module)
+        self._spelling = spelling_of(loaded)
+        self._encoded = lru_cache(LISTS_KEPT)(self._encode)
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """See `daemon.engine.stages.Recogniser`."""
         long_enough, said = _long_enough(segments)
         if long_enough:
             with device_faults(), torch.inference_mode():
-                spoken = self._forward([s.pcm for s in long_enough])
+                spoken = self._forward([s.pcm for s in long_enough], self._hotwords(long_enough))
             said += self._hypotheses(long_enough, spoken)
         return said
+
+    def complaint(self, hotwords: Sequence[str]) -> str:
+        """Why the model does not listen for (some of) these, for people; empty when it does."""
+        if not self._takes_hotwords:
+            return "the model takes no hotwords; it goes on without"
+        return self._spelling.complaint(hotwords)
+
+    def _hotwords(self, segments: Sequence[SpeechSegment]) -> list[Any]:
+        """For each segment what to listen for; only of a list that is new the model hears here."""
+        return [self._encoded(s.hotwords) if s.hotwords and self._takes_hotwords else None for s in segments]
+
+    def _encode(self, hotwords: tuple[str, ...]) -> Any:
+        return self._forward.encode_hotwords([self._spelling.numbers_of(word) for word in hotwords])
 
     def _hypotheses(self, segments: Sequence[SpeechSegment], spoken: Sequence[Spoken]) -> list[Hypothesis]:
         return [self._hypothesis(s, one) for s, one in zip(segments, spoken, strict=True)]
@@ -55,6 +85,12 @@ class ParaformerRecogniser:
     def _hypothesis(self, segment: SpeechSegment, spoken: Spoken) -> Hypothesis:
         tokens: list[str] = self._tokenizer.ids2tokens(spoken.ids)
         return hypothesis(segment, tokens, _spans(spoken))
+
+
+def spelling_of(loaded: LoadedModel) -> Spelling:
+    """How the model spells hotwords."""
+    tokenizer = loaded.tokenizer
+    return Spelling(tokenizer.token2id, tokenizer.unk_id, read_dictionary(loaded.directory))
 
 
 def _spans(spoken: Spoken) -> list[Span] | None:
@@ -100,7 +136,8 @@ class PipelinedParaformer(ParaformerRecogniser):
         batch = _UnderWay(*_long_enough(segments))
         if batch.segments:
             with device_faults(), torch.inference_mode():
-                batch.encoded = self._packed.begin([s.pcm for s in batch.segments])
+                hotwords = self._hotwords(batch.segments)
+                batch.encoded = self._packed.begin([s.pcm for s in batch.segments], hotwords)
         before, self._latest = self._latest, batch
         if before is not None:
             self._decode(before)

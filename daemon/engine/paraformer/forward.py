@@ -17,6 +17,7 @@ from torch import Tensor
 from daemon.engine.paraformer.cif import Predictor, Timestamps
 from daemon.engine.paraformer.features import Frontend
 from daemon.engine.paraformer.sanm import SanmDecoder, SanmEncoder
+from daemon.engine.paraformer.seaco import Bias, BiasEncoder, has_bias
 
 #: Token numbers that stand for nothing said: blank, start and end of the sentence.
 SILENT_IDS = 3
@@ -36,7 +37,7 @@ class PaddedForward:
     """Segments padded to the longest of the batch. Owned by the worker's thread."""
 
     def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
-        """`module`: FunASR's Paraformer or BiCifParaformer in evaluation mode; `frontend`: its WavFrontend."""
+        """`module`: FunASR's Paraformer, BiCifParaformer or SeacoParaformer in evaluation mode; `frontend`: its WavFrontend."""
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
@@ -45,9 +46,20 @@ class PaddedForward:
         self._decoder = SanmDecoder(module.decoder, torch.float32)
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = Timestamps(module.predictor, torch.float32) if has_times else None
+        self._bias_encoder = BiasEncoder(module) if has_bias(module) else None
+        self._bias = Bias(module) if has_bias(module) else None
 
-    def __call__(self, pcms: Sequence[NDArray[np.int16]]) -> list[Spoken]:
-        """pcms: 16 kHz mono, at least 400 samples each. One `Spoken` for each, in order."""
+    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Tensor | None:
+        """What a call wants of hotwords, given as token numbers; None for a model that has none."""
+        return None if self._bias_encoder is None else self._bias_encoder(words)
+
+    def __call__(
+        self, pcms: Sequence[NDArray[np.int16]], hotwords: Sequence[Tensor | None] = ()
+    ) -> list[Spoken]:
+        """pcms: 16 kHz mono, at least 400 samples each. One `Spoken` for each, in order.
+
+        hotwords: what `encode_hotwords` gave, for each of them or for none; segments that share a list share the tensor.
+        """
         features = self._frontend(pcms)
         rows = torch.tensor(features.rows, device=self._device)
         keep = torch.arange(max(features.rows), device=self._device)[None] < rows[:, None]
@@ -60,10 +72,17 @@ class PaddedForward:
             return [Spoken([], None, 0) for _ in pcms]
         embeds, counts = self._predictor.embed(encoded, keep, alpha, most)
         tokens = torch.arange(most, device=self._device)[None] < counts[:, None]
-        ids = self._decoder(embeds, tokens, encoded, keep).argmax(dim=-1)
+        decoded = self._decoder.hidden(embeds, tokens, encoded, keep)
+        ids = self._decoder.scores(decoded).argmax(dim=-1)
+        for words in {id(w): w for w in hotwords if w is not None}.values():
+            own = [i for i, w in enumerate(hotwords) if w is words]
+            ids[own] = self._biased(ids[own], embeds[own], decoded[own], tokens[own], words)
         said = tokens & (ids >= SILENT_IDS)
         fires = self._fires(encoded, hidden, keep, counts, said)
         return _collect(ids, said, fires, features.rows, 1 if self._times is None else self._times.times)
+
+    def _biased(self, ids: Tensor, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Tensor:
+        return ids if self._bias is None else self._bias(ids, embeds, decoded, tokens, words)
 
     def _fires(
         self, encoded: Tensor, hidden: Tensor, keep: Tensor, counts: Tensor, said: Tensor

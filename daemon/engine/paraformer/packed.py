@@ -1,4 +1,4 @@
-"""The encoder and the decoder on packed rows: CUDA, float16 products, float32 residual stream, no padding at all.
+"""The encoder on packed rows, and what it shares with the decoder: CUDA, float16 products, float32 residual stream, no padding at all.
 
 Computes what `sanm.py` computes (which is the oracle, and what runs in fp32 and on a CPU), with `kernels.py` between the matrix
 products and variable-length flash attention, so that a batch may mix segments of any lengths.
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from daemon.engine.paraformer import sanm
-from daemon.engine.paraformer.kernels import EPSILON, SCALE, add_norm, memory_add_norm
+from daemon.engine.paraformer.kernels import SCALE, add_norm, memory_add_norm
 
 HALF = torch.float16
 
@@ -46,7 +46,7 @@ def rows_of(lengths: list[int], device: torch.device) -> Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Product:
+class Product:
     """A matrix, transposed for `addmm`, and its bias."""
 
     weight: Tensor
@@ -60,27 +60,27 @@ class _Product:
         return torch._addmm_activation(self.bias, x, self.weight)  # noqa: SLF001 - the fused epilogue has no other name
 
 
-def _product(module: Any, scale: float = 1.0) -> _Product:
+def product(module: Any, scale: float = 1.0) -> Product:
     weight = (module.weight.detach().float() * scale).to(HALF).t()
-    return _Product(weight, (module.bias.detach().float() * scale).to(HALF))
+    return Product(weight, (module.bias.detach().float() * scale).to(HALF))
 
 
-def _bare(module: Any, scale: float = 1.0) -> Tensor:
+def bare(module: Any, scale: float = 1.0) -> Tensor:
     """A matrix whose bias is added elsewhere (or that has none)."""
     return (module.weight.detach().float() * scale).to(HALF).t()
 
 
-def _norm32(module: Any) -> tuple[Tensor, Tensor]:
+def norm32(module: Any) -> tuple[Tensor, Tensor]:
     return module.weight.detach().float(), module.bias.detach().float()
 
 
-def _taps(module: Any) -> tuple[Tensor, int]:
+def taps(module: Any) -> tuple[Tensor, int]:
     """Depthwise weights as (kernel, channels) float32, and how far they look back."""
     weight = module.fsmn_block.weight.detach().float()
     return weight[:, 0, :].t().contiguous(), int(module.pad_fn.padding[0])
 
 
-def _flash(q: Tensor, k: Tensor, v: Tensor, q_rows: Rows, k_rows: Rows) -> Tensor:
+def flash(q: Tensor, k: Tensor, v: Tensor, q_rows: Rows, k_rows: Rows) -> Tensor:
     """Attention of each recording to itself (or to its own frames). q, k, v: (rows, heads, width)."""
     out = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - variable lengths have no public name in 2.8
         q, k, v, q_rows.ends, k_rows.ends, q_rows.longest, k_rows.longest, 0.0, False, False
@@ -98,14 +98,14 @@ class _EncoderLayer:
         bias = qkv.bias.detach().float().clone()
         weight[2 * width :] /= SCALE
         bias[2 * width :] /= SCALE
-        self._qkv = _Product(weight.to(HALF).t(), bias.to(HALF))
+        self._qkv = Product(weight.to(HALF).t(), bias.to(HALF))
         self._heads, self._width = int(attention.h), width
-        self._out = _bare(attention.linear_out)
+        self._out = bare(attention.linear_out)
         self._out_bias = attention.linear_out.bias.detach().float()
-        self._taps, self._left = _taps(attention)
-        self._norm2 = _norm32(layer.norm2)
-        self._w1 = _product(forward.w_1)
-        self._w2 = _bare(forward.w_2, 1 / SCALE)
+        self._taps, self._left = taps(attention)
+        self._norm2 = norm32(layer.norm2)
+        self._w1 = product(forward.w_1)
+        self._w2 = bare(forward.w_2, 1 / SCALE)
         self._w2_bias = forward.w_2.bias.detach().float()
         self._residual = bool(layer.in_size == layer.size)
         # The next layer's first norm is of the same make.
@@ -117,7 +117,7 @@ class _EncoderLayer:
         """The stream and its norm (by the next layer's weights) after this layer."""
         qkv = self._qkv(normed)
         heads = qkv.view(qkv.shape[0], 3, self._heads, -1)
-        attended = _flash(heads[:, 0], heads[:, 1], heads[:, 2], rows, rows) @ self._out
+        attended = flash(heads[:, 0], heads[:, 1], heads[:, 2], rows, rows) @ self._out
         stream, normed = memory_add_norm(
             qkv[:, 2 * self._width :],
             self._taps,
@@ -139,10 +139,10 @@ class PackedLayers:
     def __init__(self, layers: Sequence[Any], after: Any) -> None:
         """`layers`, `after`: FunASR's encoder layers and a LayerNorm, on a CUDA device, in evaluation mode."""
         self._layers = [_EncoderLayer(layer) for layer in layers]
-        self._first_norm = _norm32(layers[0].norm1)
+        self._first_norm = norm32(layers[0].norm1)
         self._epsilon = float(layers[0].norm1.eps)
-        norms = [_norm32(layer.norm1) for layer in layers[1:]]
-        self._norms = [*norms, _norm32(after)]
+        norms = [norm32(layer.norm1) for layer in layers[1:]]
+        self._norms = [*norms, norm32(after)]
 
     def __call__(self, stream: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
         """stream: (rows, F) float32. Returns the stream (rows, D) float32 and its norm, float16."""
@@ -170,79 +170,3 @@ class PackedEncoder:
     def __call__(self, features: Tensor, rows: Rows) -> Tensor:
         """features: (rows, F) float32. Returns (rows, D) float16."""
         return self._layers(placed(features, self._scale, rows), rows)[1]
-
-
-class _DecoderLayer:
-    def __init__(self, layer: Any) -> None:
-        own, source, forward = layer.self_attn, layer.src_attn, layer.feed_forward
-        self._w1 = _product(forward.w_1)
-        self._hidden = norm16(forward.norm)
-        self._w2 = _bare(forward.w_2)
-        self._norm2 = norm16(layer.norm2)
-        self._taps, self._left = _taps(own)
-        self._norm3 = _norm32(layer.norm3)
-        self._q = _product(source.linear_q)
-        self._kv = _product(source.linear_k_v)
-        self._out = _bare(source.linear_out)
-        self._out_bias = source.linear_out.bias.detach().float()
-        self._heads = int(source.h)
-
-    def __call__(
-        self,
-        stream: Tensor,
-        normed: Tensor,
-        encoded: Tensor,
-        tokens: Rows,
-        frames: Rows,
-        following: tuple[Tensor, Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        x = _feed_forward(normed, self._w1, self._hidden, self._w2)
-        x = F.layer_norm(x, (x.shape[1],), *self._norm2, EPSILON)
-        stream, normed = memory_add_norm(
-            x, self._taps, self._left, tokens.bounds, None, stream, self._norm3, 1.0
-        )
-        q = self._q(normed).unflatten(1, (self._heads, -1))
-        kv = self._kv(encoded).view(encoded.shape[0], 2, self._heads, -1)
-        attended = _flash(q, kv[:, 0], kv[:, 1], tokens, frames)
-        return add_norm(attended @ self._out, self._out_bias, stream, following, 1.0)
-
-
-class PackedDecoder:
-    """Acoustic embeddings + hidden states → token numbers."""
-
-    def __init__(self, module: Any) -> None:
-        """`module`: FunASR's `ParaformerSANMDecoder` on a CUDA device, without `decoders2`."""
-        layers = list(module.decoders)
-        final = module.decoders3[0]
-        self._layers = [_DecoderLayer(layer) for layer in layers]
-        self._first_norm = _norm32(layers[0].norm1)
-        norms = [_norm32(layer.norm1) for layer in layers[1:]]
-        self._norms = [*norms, _norm32(final.norm1)]
-        self._w1 = _product(final.feed_forward.w_1)
-        self._hidden = norm16(final.feed_forward.norm)
-        self._w2 = _bare(final.feed_forward.w_2)
-        self._after = norm16(module.after_norm)
-        self._output = _bare(module.output_layer)
-        self._output_bias = module.output_layer.bias.detach().float()
-
-    def __call__(self, embeds: Tensor, encoded: Tensor, tokens: Rows, frames: Rows) -> Tensor:
-        """embeds: (tokens, D) float32, packed; encoded: (frames, D) float16. Returns token numbers (tokens,) int64."""
-        stream = embeds
-        normed = F.layer_norm(stream, (stream.shape[1],), *self._first_norm, EPSILON).to(HALF)
-        for layer, following in zip(self._layers, self._norms, strict=True):
-            stream, normed = layer(stream, normed, encoded, tokens, frames, following)
-        x = _feed_forward(normed, self._w1, self._hidden, self._w2)
-        x = F.layer_norm(x, (x.shape[1],), *self._after, EPSILON)
-        # float32 scores: two candidates a thousandth apart are told apart, as they are in fp32.
-        scores = torch.mm(x, self._output, out_dtype=torch.float32)
-        return (scores + self._output_bias).argmax(dim=-1)
-
-
-def norm16(module: Any) -> tuple[Tensor, Tensor]:
-    """Weights of a LayerNorm that reads and writes float16."""
-    return module.weight.detach().to(HALF), module.bias.detach().to(HALF)
-
-
-def _feed_forward(x: Tensor, w1: _Product, hidden: tuple[Tensor, Tensor], w2: Tensor) -> Tensor:
-    h = w1.relu(x)
-    return F.layer_norm(h, (h.shape[1],), *hidden, EPSILON) @ w2

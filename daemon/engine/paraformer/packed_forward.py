@@ -21,7 +21,10 @@ from torch import Tensor
 from daemon.engine.paraformer.cif import Predictor, Timestamps, integrate
 from daemon.engine.paraformer.features import Frontend
 from daemon.engine.paraformer.forward import SILENT_IDS, Spoken
-from daemon.engine.paraformer.packed import HALF, PackedDecoder, PackedEncoder, Rows, rows_of
+from daemon.engine.paraformer.packed import HALF, PackedEncoder, Rows, rows_of
+from daemon.engine.paraformer.packed_decoder import Looking, PackedDecoder
+from daemon.engine.paraformer.packed_seaco import PackedBias, PackedHotwords, side_by_side
+from daemon.engine.paraformer.seaco import has_bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,10 @@ class _Times:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A batch after its first step."""
+    """A batch after its first step. Segments with hotwords come first, those that share them side by side."""
 
+    order: list[int]  #: of each segment its number among those given
+    hotwords: list[PackedHotwords]  #: of the first segments; the others have none
     rows: list[int]
     frames: Rows
     hidden: Tensor  #: (rows, D) float16, packed
@@ -50,6 +55,7 @@ class Encoded:
 class Decoded:
     """A batch whose result is on its way."""
 
+    order: list[int]  #: of each segment its number among those given
     rows: list[int]
     counts: list[int]
     ids: Tensor  #: (tokens,) int32, pinned
@@ -61,7 +67,7 @@ class PackedForward:
     """Segments packed without padding. Owned by the worker's thread."""
 
     def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
-        """`module`: FunASR's Paraformer or BiCifParaformer on `device`, in evaluation mode."""
+        """`module`: FunASR's Paraformer, BiCifParaformer or SeacoParaformer on `device`, in evaluation mode."""
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
@@ -70,12 +76,24 @@ class PackedForward:
         self._decoder = PackedDecoder(module.decoder)
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = Timestamps(module.predictor, HALF) if has_times else None
+        self._bias = PackedBias(module, device) if has_bias(module) else None
         self._beside = torch.cuda.Stream(device)
         self._launcher = ThreadPoolExecutor(1, thread_name_prefix="timestamps")
 
-    def begin(self, pcms: Sequence[NDArray[np.int16]]) -> Encoded:
-        """Launch features, encoder, predictor and timestamp branch."""
-        features = self._frontend(pcms)
+    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> PackedHotwords | None:
+        """What `begin` wants of hotwords, given as token numbers; None for a model that has none."""
+        return None if self._bias is None else self._bias.encode(words)
+
+    def begin(
+        self, pcms: Sequence[NDArray[np.int16]], hotwords: Sequence[PackedHotwords | None] = ()
+    ) -> Encoded:
+        """Launch features, encoder, predictor and timestamp branch.
+
+        hotwords: what `encode_hotwords` gave, for each segment or for none; those that share a list share the object.
+        """
+        order = side_by_side(hotwords) if hotwords else [*range(len(pcms))]
+        lists = [words for i in order if hotwords and (words := hotwords[i]) is not None]
+        features = self._frontend([pcms[i] for i in order])
         frames = rows_of(features.rows, self._device)
         hidden = self._encoder(features.packed, frames)
         lengths = frames.ends.diff().long()
@@ -90,7 +108,7 @@ class PackedForward:
         total = alpha.double().cumsum(dim=1)
         counts = _to_host(total[:, -1].floor().long())
         times = self._begin_times(padded, convolved, keep)
-        return Encoded(features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
+        return Encoded(order, lists, features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
 
     def decode(self, batch: Encoded) -> Decoded:
         """Launch the decoder; waits only until the batch's token counts are known."""
@@ -101,13 +119,16 @@ class PackedForward:
         embeds = integrate(batch.padded.float(), batch.total, most)
         place = torch.arange(tokens.first.numel(), device=self._device) - tokens.first
         owner = torch.repeat_interleave(tokens.ends.diff().long(), output_size=sum(counts))
-        ids = self._decoder(embeds.flatten(0, 1)[owner * most + place], batch.hidden, tokens, batch.frames)
+        packed = embeds.flatten(0, 1)[owner * most + place]
+        looking = Looking(tokens, batch.frames)
+        decoded = self._decoder.hidden(packed, tokens, self._decoder.sources(batch.hidden), looking)
+        ids = self._biased(batch, counts, self._decoder.tokens(decoded), packed, decoded)
         fires = self._fires(batch, ids, owner, most)
         host_ids, done = _to_host(ids.int())
         host_fires = None
         if fires is not None:
             host_fires, done = _to_host(fires.int())
-        return Decoded(batch.rows, counts, host_ids, host_fires, done)
+        return Decoded(batch.order, batch.rows, counts, host_ids, host_fires, done)
 
     def collect(self, batch: Decoded) -> list[Spoken]:
         """The result, once it is there."""
@@ -122,11 +143,24 @@ class PackedForward:
             said = own[own >= SILENT_IDS].tolist()
             starts = None if fires is None else fires[b, : len(said) + 1].tolist()
             spoken.append(Spoken(said, starts, rows * times))
-        return spoken
+        return [one for _, one in sorted(zip(batch.order, spoken, strict=True), key=lambda pair: pair[0])]
 
-    def __call__(self, pcms: Sequence[NDArray[np.int16]]) -> list[Spoken]:
+    def __call__(
+        self, pcms: Sequence[NDArray[np.int16]], hotwords: Sequence[PackedHotwords | None] = ()
+    ) -> list[Spoken]:
         """All three steps, waiting for each."""
-        return self.collect(self.decode(self.begin(pcms)))
+        return self.collect(self.decode(self.begin(pcms, hotwords)))
+
+    def _biased(
+        self, batch: Encoded, counts: list[int], ids: Tensor, embeds: Tensor, decoded: Tensor
+    ) -> Tensor:
+        """The tokens with the hotwords of the batch heard."""
+        own = counts[: len(batch.hotwords)]
+        end = sum(own)
+        if self._bias is None or not end:
+            return ids
+        heard = self._bias(ids[:end], embeds[:end], decoded[:end], own, batch.hotwords)
+        return torch.cat((heard, ids[end:]))
 
     def _begin_times(self, padded: Tensor, convolved: Tensor, keep: Tensor) -> Future[_Times] | None:
         if self._times is None:

@@ -91,24 +91,41 @@ class DecoderLayer:
     heads: int
 
     def __call__(self, x: Tensor, keep: Tensor, encoded: Tensor, mask: Tensor) -> Tensor:
-        residual = x
-        x = self.w2(self.hidden_norm(F.relu(self.w1(self.norm1(x)))))
-        if self.norm2 is not None and self.memory is not None:
-            x = residual + self.memory(self.norm2(x), keep)
+        x = self._remember(x, keep)
         if self.norm3 is not None and self.q is not None and self.kv is not None and self.out is not None:
             k, v = self.kv(encoded).chunk(2, dim=-1)
             x = x + self.out(attend(self.q(self.norm3(x)), k, v, mask, self.heads))
         return x
 
+    def attention(self, x: Tensor, keep: Tensor, encoded: Tensor) -> Tensor:
+        """How much each position looks at each of `encoded`, all heads together: (B, N, T). For a layer that does."""
+        if self.norm3 is None or self.q is None or self.kv is None:
+            raise TypeError("a layer without attention was asked for it")
+        q = self.q(self.norm3(self._remember(x, keep)))
+        k, _ = self.kv(encoded).chunk(2, dim=-1)
+        scores = (
+            split(q, self.heads) @ split(k, self.heads).transpose(2, 3) / (q.shape[-1] // self.heads) ** 0.5
+        )
+        return scores.softmax(dim=-1).sum(dim=1)
+
+    def _remember(self, x: Tensor, keep: Tensor) -> Tensor:
+        """The layer up to its attention."""
+        fed = self.w2(self.hidden_norm(F.relu(self.w1(self.norm1(x)))))
+        if self.norm2 is None or self.memory is None:
+            return fed
+        return x + self.memory(self.norm2(fed), keep)
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int) -> Tensor:
-    """Scaled dot product attention. q: (B, Tq, D), k, v: (B, Tk, D), mask: (B, 1, 1, Tk), True = may be seen."""
-
-    def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-    out = F.scaled_dot_product_attention(split(q), split(k), split(v), attn_mask=mask)
+    """Scaled dot product attention. q: (B, Tq, D), k, v: (B or 1, Tk, D), mask: (B or 1, 1, 1, Tk), True = may be seen."""
+    keys, values = (split(x, heads).expand(q.shape[0], -1, -1, -1) for x in (k, v))
+    out = F.scaled_dot_product_attention(split(q, heads), keys, values, attn_mask=mask)
     return out.transpose(1, 2).flatten(2)
+
+
+def split(x: Tensor, heads: int) -> Tensor:
+    """(B, T, D) → (B, heads, T, D / heads)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def positions(longest: int, width: int, device: torch.device) -> Tensor:
@@ -142,17 +159,17 @@ class SanmEncoder:
 
 
 class SanmDecoder:
-    """Acoustic embeddings + hidden states → token scores."""
+    """Acoustic embeddings + hidden states → token scores (or, of a decoder without output layer, hidden states)."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
         """`module`: FunASR's `ParaformerSANMDecoder`, in evaluation mode."""
         layers = [*module.decoders, *(module.decoders2 or ()), *module.decoders3]
         self._layers = [_decoder_layer(layer, dtype) for layer in layers]
         self._after = norm(module.after_norm, dtype)
-        self._output = affine(module.output_layer, dtype)
+        self._output = None if module.output_layer is None else affine(module.output_layer, dtype)
 
     def hidden(self, embeds: Tensor, tokens: Tensor, encoded: Tensor, keep: Tensor) -> Tensor:
-        """embeds: (B, N, D); tokens: (B, N) bool; encoded: (B, T, D); keep: (B, T) bool. Returns (B, N, D)."""
+        """embeds: (B, N, D); tokens: (B, N) bool; encoded: (B or 1, T, D); keep: (B or 1, T) bool. Returns (B, N, D)."""
         inside = tokens[:, :, None].to(embeds.dtype)
         mask = keep[:, None, None, :]
         x = embeds
@@ -160,9 +177,20 @@ class SanmDecoder:
             x = layer(x, inside, encoded, mask)
         return self._after(x)
 
-    def __call__(self, embeds: Tensor, tokens: Tensor, encoded: Tensor, keep: Tensor) -> Tensor:
-        """As `hidden`, through the output layer: (B, N, vocabulary)."""
-        return self._output(self.hidden(embeds, tokens, encoded, keep))
+    def scores(self, hidden: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, vocabulary)."""
+        if self._output is None:
+            raise TypeError("a decoder without output layer was asked for scores")
+        return self._output(hidden)
+
+    def attention(self, embeds: Tensor, tokens: Tensor, encoded: Tensor, layer: int) -> Tensor:
+        """How much each token looks at each of `encoded` in a layer (counted from 0): (B, N, T)."""
+        inside = tokens[:, :, None].to(embeds.dtype)
+        everything = encoded.new_ones(1, 1, 1, encoded.shape[1], dtype=torch.bool)
+        x = embeds
+        for before in self._layers[:layer]:
+            x = before(x, inside, encoded, everything)
+        return self._layers[layer].attention(x, inside, encoded)
 
 
 def norm(module: Any, dtype: torch.dtype) -> Norm:

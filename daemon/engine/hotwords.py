@@ -1,0 +1,65 @@
+"""How a hotword is spelt in a model's tokens. Pure, but for reading the model's dictionary of words.
+
+The rules are those of FunASR's `SeacoParaformer.generate_hotwords_list`, of a line in its file of hotwords.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Of a model directory: a word and the tokens it is made of, on each line.
+DICTIONARY = "seg_dict"
+UNKNOWN = "<unk>"
+#: Only such a word is spelt character by character when the dictionary lacks it. The digits are FunASR's, which meant 0-9.
+_BY_CHARACTER = re.compile("[一-龥0-9]+")
+#: So many of the hotwords that cannot be spelt are named in a message.
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """What a model knows of words."""
+
+    numbers: Mapping[str, int]  #: of its tokens
+    unknown: int  #: number of the token that stands for all it does not know
+    #: Word → tokens; None for a model that comes without: there each word has to be a token.
+    dictionary: Mapping[str, tuple[str, ...]] | None
+
+    def numbers_of(self, hotword: str) -> list[int]:
+        """Token numbers of a hotword, at least one; what cannot be spelt is `unknown`."""
+        tokens = hotword.split()
+        if self.dictionary is not None:
+            tokens = [token for word in tokens for token in self._spelt(word.lower(), self.dictionary)]
+        return [self.numbers.get(token, self.unknown) for token in tokens]
+
+    def complaint(self, hotwords: Sequence[str]) -> str:
+        """Which hotwords the model cannot listen for as they are written, for people; empty when there are none."""
+        strange = [word for word in hotwords if self.unknown in self.numbers_of(word)]
+        if not strange:
+            return ""
+        named = ", ".join(strange[:_NAMED]) + (", …" if len(strange) > _NAMED else "")
+        return (
+            f"{len(strange)} of {len(hotwords)} hotwords are not in the model's vocabulary, wholly or in part, and "
+            f"help little: {named}"
+        )
+
+    @staticmethod
+    def _spelt(word: str, dictionary: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
+        known = dictionary.get(word)
+        if known is not None:
+            return known
+        if _BY_CHARACTER.fullmatch(word) is None:
+            return (UNKNOWN,)
+        return [token for character in word for token in dictionary.get(character, (UNKNOWN,))]
+
+
+def read_dictionary(directory: Path) -> dict[str, tuple[str, ...]] | None:
+    """The dictionary of a model directory; None where there is none."""
+    path = directory / DICTIONARY
+    if not path.is_file():
+        return None
+    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    return {word: tuple(tokens) for word, *tokens in filter(None, lines)}
