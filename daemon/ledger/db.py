@@ -148,7 +148,8 @@ def translated(path: Path, operation: str) -> Iterator[None]:
 #: What SQLite says (lower case, in part) → what to do. Each may pass without a change of the database.
 _STORAGE = {
     "disk is full": "free some space on that disk",
-    "disk i/o error": "look at the kernel's log for faults of that disk",
+    # Also what a quota and a limit of file sizes look like from SQLite.
+    "disk i/o error": "look at the kernel's log for faults of that disk, and whether a quota is used up",
     "readonly database": "make the database and its folder writable for the user the daemon runs as",
     "locked": "close the program that holds a transaction open on the database",
     "unable to open": "check that the folder exists, on a local disk, and is writable for this user",

@@ -1,0 +1,309 @@
+"""A disk that refuses: at every write and every sync of the database, once and for good; full, and full at every size.
+
+Each step of the ledger's life either is on record whole or left no trace; what failed is done again once there is room,
+and at the end the database is the same as one that nothing befell.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from daemon.errors import StorageError
+from daemon.ledger.db import driver
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Claim, OutputIntent, SkippedFile
+from tests.integration.ledger_material import FOLDER, LEASE_S, admission, claim_all, finish_of
+from tests.syscall_faults import FaultyDisk
+
+#: Limits of a file's size are tried in steps of so many bytes: no whole pages, so that some writes are cut short.
+LIMIT_STEP = 6_000
+#: A full file system is given back so many bytes, and so many more each time.
+ROOM_STEP = 8_192
+
+Dump = dict[str, list[tuple[object, ...]]]
+
+
+@dataclass
+class Life:
+    """A ledger from the first recording to the last, step by step. A step that failed may be done again."""
+
+    path: Path
+    done: int = 0
+    claims: dict[str, Claim] = field(default_factory=dict)
+    ledger: Ledger | None = None
+
+    def go(self) -> None:
+        """The steps that are left; stops at the first that fails."""
+        for step in self.steps()[self.done :]:
+            step()
+            self.done += 1
+
+    def steps(self) -> list[Callable[[], object]]:
+        return [
+            self.open, self.admit, self.claim, self.renew, self.intend, self.partial, self.skip, self.finish,
+            self.give_back, self.fail, self.gone, self.claim_again, self.finish_by_reference, self.replace,
+            self.remove, self.forget, self.recover, self.close,
+        ]  # fmt: skip
+
+    def opened(self) -> Ledger:
+        assert self.ledger is not None
+        return self.ledger
+
+    def held(self, name: str) -> tuple[int, int]:
+        claim = self.claims[name]
+        return claim.job_id, claim.generation
+
+    def open(self) -> None:
+        self.ledger = Ledger.open(self.path)
+
+    def admit(self) -> None:
+        self.opened().admit(
+            [admission(f"{n}.wav", n) for n in "abcdefg"] + [admission("copy.wav", "a")], 10.0
+        )
+
+    def claim(self) -> None:
+        self.claims.update({c.path.stem: c for c in claim_all(self.opened(), 100.0, limit=5)})
+
+    def renew(self) -> None:
+        assert self.opened().heartbeat([self.held(n) for n in "abcde"], 101.0, LEASE_S) == set()
+
+    def intend(self) -> None:
+        files = [OutputIntent(f, FOLDER / f"a.{f}", f"hash of {f}") for f in ("txt", "srt", "json")]
+        self.opened().intend(*self.held("a"), files, 102.0)
+
+    def partial(self) -> None:
+        assert self.opened().intend_partial(self.held("b"), FOLDER / "b.partial.txt", "hash", (), 102.5)
+
+    def skip(self) -> None:
+        self.opened().skips([SkippedFile(FOLDER / "x.pdf", FOLDER, "extension", "no recording")], 103.0)
+
+    def finish(self) -> None:
+        assert self.opened().finish([finish_of(self.claims["a"], *["预算" * 20] * 6)], 104.0) == []
+
+    def give_back(self) -> None:
+        self.opened().release(
+            *self.held("b"),
+            105.0,
+            not_before=900.0,
+            refund=True,
+            isolate=False,
+            code="storage",
+            reason="full",
+        )
+
+    def fail(self) -> None:
+        self.opened().fail(*self.held("c"), 106.0, code="no_audio", reason="none", remedy="record again")
+
+    def gone(self) -> None:
+        job, generation = self.held("d")
+        self.opened().cancel(job, 107.0, "gone", generation=generation)
+
+    def claim_again(self) -> None:
+        self.claims.update({c.path.stem: c for c in claim_all(self.opened(), 108.0)})
+
+    def finish_by_reference(self) -> None:
+        claim = self.claims["copy"]
+        assert self.opened().finish([finish_of(claim, "预算", reference=claim.reference)], 109.0) == []
+
+    def replace(self) -> None:
+        self.opened().admit([admission("b.wav", "other")], 110.0)
+
+    def remove(self) -> None:
+        self.opened().cancel_gone(FOLDER / "b.wav", 111.0, "removed")
+
+    def forget(self) -> None:
+        self.opened().forget_partials(self.opened().partials())
+
+    def recover(self) -> None:
+        self.opened().recover(112.0)
+
+    def close(self) -> None:
+        """Also moves everything from the write-ahead log into the database."""
+        self.opened().close()
+
+
+def dump(path: Path) -> Dump:
+    """Every row of every table; the search index is asked whether it agrees with its texts."""
+    with closing(driver().connect(str(path))) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'segment_*' ORDER BY name"
+        ).fetchall()
+        rows = {t: sorted(connection.execute(f"SELECT * FROM {t}"), key=repr) for (t,) in tables}
+        rows["found"] = connection.execute(
+            "SELECT rowid FROM segment_search WHERE segment_search MATCH '预算预'"
+        ).fetchall()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def disk() -> Iterator[FaultyDisk]:
+    with FaultyDisk() as faulty:
+        yield faulty
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory where that can be: hundreds of databases are made, and nothing here depends on the disk."""
+    memory = Path("/dev/shm")
+    made = Path(tempfile.mkdtemp(prefix="ledger-faults-", dir=memory if os.access(memory, os.W_OK) else None))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("fresh") / "jobs.db"
+    Ledger.open(path).close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Dump]:
+    """What is on record after so many steps of a life that nothing befell."""
+    life = Life(Path(shutil.copy(fresh, tmp_path_factory.mktemp("undisturbed"))))
+    after = [dump(life.path)]
+    for step in life.steps():
+        step()
+        after.append(dump(life.path))
+    assert len(after[-1]["segments"]) == len(after[-1]["found"]) == 6
+    return after
+
+
+def new_life(fresh: Path, folder: Path) -> Life:
+    """A life with a place of its own; that of the one before goes."""
+    for before in folder.glob("life-*"):
+        shutil.rmtree(before)
+    return Life(Path(shutil.copy(fresh, tempfile.mkdtemp(prefix="life-", dir=folder))))
+
+
+def understood(error: BaseException | None) -> None:
+    """What a person is told: where, why, and what to do; and the daemon may try again."""
+    assert isinstance(error, StorageError), error
+    assert error.retryable
+    assert error.operation
+    assert error.path
+    assert error.remedy
+
+
+def goes_on(life: Life, undisturbed: list[Dump]) -> None:
+    """What was acknowledged is there, of what failed there is nothing; it works again, to the same end."""
+    assert dump(life.path) == undisturbed[life.done]
+    life.go()
+    assert dump(life.path) == undisturbed[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "lasting"), [(errno.EIO, False), (errno.ENOSPC, True)], ids=["one error", "full from then on"]
+)
+def test_every_write_and_every_sync_may_fail(
+    disk: FaultyDisk, fresh: Path, undisturbed: list[Dump], folder: Path, error: int, *, lasting: bool
+) -> None:
+    nth = told = 0
+    while True:
+        nth += 1
+        life = new_life(fresh, folder)
+        seen = disk.run(life.go, folder, nth=nth, error=error, lasting=lasting)
+        if not seen.failed:
+            break
+        if seen.error is not None:
+            understood(seen.error)
+            told += 1
+        goes_on(life, undisturbed)
+    assert seen.error is None
+    # What nobody is told of is the moving of what is safe in the write-ahead log already.
+    assert nth > told > 100
+
+
+def test_a_file_may_not_grow_any_further(fresh: Path, undisturbed: list[Dump], folder: Path) -> None:
+    """A quota or a limit of the process: writes are cut short at any byte."""
+    limit, told = 0, 0
+    while True:
+        life = new_life(fresh, folder)
+        with no_file_beyond(limit):
+            error = error_of(life)
+        goes_on(life, undisturbed)
+        if error is None:
+            break
+        understood(error)
+        told += 1
+        limit += LIMIT_STEP
+    assert told > 10
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+def test_a_full_file_system_is_waited_for(fresh: Path, undisturbed: list[Dump], folder: Path) -> None:
+    small = folder / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], check=False, capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr}")
+    try:
+        room, told = 0, 0
+        while True:
+            life = new_life(fresh, small)
+            ballast = small / "ballast"
+            free = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize
+            ballast.write_bytes(bytes(max(0, free - room)))
+            error = error_of(life)
+            ballast.unlink()
+            goes_on(life, undisturbed)
+            if error is None:
+                break
+            understood(error)
+            told += 1
+            room += ROOM_STEP
+        assert told > 10
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def error_of(life: Life) -> Exception | None:
+    try:
+        life.go()
+    except Exception as e:  # it is looked at by the caller
+        return e
+    return None
+
+
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_every_write_of_making_a_database_may_fail(disk: FaultyDisk, fresh: Path, folder: Path) -> None:
+    nth = 0
+    while True:
+        nth += 1
+        path = folder / str(nth) / "jobs.db"
+        path.parent.mkdir()
+        life = Life(path)
+        seen = disk.run(life.open, folder, nth=nth)
+        if not seen.failed:
+            break
+        if seen.error is not None:
+            understood(seen.error)
+        life.open()
+        life.close()
+        assert dump(path) == dump(fresh)
+    assert nth > 20

@@ -1,0 +1,183 @@
+"""System calls that fail for real: of one thread, below one folder, the n-th that reaches the disk.
+
+The kernel itself answers with the error (a seccomp filter that asks another process about each such call), so that what
+is tested is the library as it is installed, SQLite's own writing included. Another process, because the thread may
+hold the interpreter's lock while it waits for the answer. Linux on x86-64 and ARM only; skips elsewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import platform
+import select
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+#: Calls whose first argument is the descriptor they write through: number on (x86-64, ARM 64).
+CALLS = {
+    "write": (1, 64),
+    "pwrite64": (18, 68),
+    "fsync": (74, 82),
+    "fdatasync": (75, 83),
+    "ftruncate": (77, 46),
+    "fallocate": (285, 47),
+}
+_MACHINES = {"x86_64": 0, "aarch64": 1}
+_SECCOMP = (317, 277)
+_PR_SET_NO_NEW_PRIVS = 38
+_SET_MODE_FILTER, _NEW_LISTENER = 1, 1 << 3
+_LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_ASK, _ALLOW = 0x7FC00000, 0x7FFF0000
+#: _IOWR('!', 0, struct seccomp_notif) and _IOWR('!', 1, struct seccomp_notif_resp)
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_NOTICE_BYTES = 80
+_CONTINUE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that reached the disk, or would have."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a thread asked for, in order; which of it failed; what it raised in the end."""
+
+    calls: tuple[Call, ...]
+    failed: tuple[Call, ...]
+    error: BaseException | None
+
+
+class FaultyDisk:
+    """Runs things on a disk that fails them. Use as a context manager: it has a process that answers for the disk."""
+
+    def __enter__(self) -> Self:
+        if platform.machine() not in _MACHINES or platform.system() != "Linux":
+            pytest.skip(f"no filter of system calls for {platform.system()} on {platform.machine()}")
+        self._here, there = socket.socketpair()
+        with there:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.syscall_faults", str(there.fileno())],
+                pass_fds=[there.fileno()], cwd=Path(__file__).resolve().parents[1],
+            )  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._here.close()
+        self._process.wait()
+
+    def run(
+        self,
+        work: Callable[[], None],
+        folder: Path,
+        *,
+        nth: int,
+        error: int = errno.EIO,
+        lasting: bool = False,
+    ) -> Seen:
+        """Run `work` in a thread whose `nth` (from 1; 0: none) writing call below `folder` fails with `error`.
+
+        `lasting`: every later one fails, too. Skips the test where the kernel allows no such filters.
+        """
+        order = {"folder": str(folder.resolve()), "nth": nth, "error": error, "lasting": lasting}
+        raised: list[BaseException] = []
+        forbidden: list[OSError] = []
+
+        def run() -> None:
+            try:
+                listener = _install()
+            except OSError as e:
+                forbidden.append(e)
+                return
+            socket.send_fds(self._here, [json.dumps(order).encode()], [listener])
+            os.close(listener)
+            try:
+                work()
+            except BaseException as e:
+                raised.append(e)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if forbidden:
+            pytest.skip(f"the kernel allows no filter of system calls: {forbidden[0]}")
+        with self._here.makefile("r", encoding="utf-8") as answers:
+            answer = json.loads(answers.readline())
+        calls, failed = (tuple(Call(*c) for c in answer[k]) for k in ("calls", "failed"))
+        return Seen(calls, failed, raised[0] if raised else None)
+
+
+def _install() -> int:
+    """Filter the calls of this thread, for the rest of its life; the descriptor that asks about them."""
+    column = _MACHINES[platform.machine()]
+    numbers = [both[column] for both in CALLS.values()]
+    program = [(_LOAD, 0, 0, 0)]
+    program += [(_JUMP_IF_EQUAL, len(numbers) - i, 0, number) for i, number in enumerate(numbers)]
+    program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ASK)]
+    packed = b"".join(struct.pack("HBBI", *step) for step in program)
+    steps = ctypes.create_string_buffer(packed, len(packed))
+    header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(steps)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    listener = int(libc.syscall(_SECCOMP[column], _SET_MODE_FILTER, _NEW_LISTENER, header))
+    if listener < 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+    return listener
+
+
+def _answer_for_the_disk(asking: socket.socket) -> None:
+    """The other process: one order with its listener after another, until nobody asks any more."""
+    while True:
+        order, listeners, _, _ = socket.recv_fds(asking, 65_536, 1)
+        if not order:
+            return
+        calls, failed = _judge(listeners[0], json.loads(order))
+        os.close(listeners[0])
+        asking.sendall(json.dumps({"calls": calls, "failed": failed}).encode() + b"\n")
+
+
+def _judge(listener: int, order: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Let calls through or fail them, until the thread that makes them is gone."""
+    names = {both[_MACHINES[platform.machine()]]: name for name, both in CALLS.items()}
+    calls: list[Any] = []
+    failed: list[Any] = []
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    while True:
+        ((_, events),) = poll.poll()
+        if not events & select.POLLIN:
+            return calls, failed
+        notice = bytearray(_NOTICE_BYTES)
+        fcntl.ioctl(listener, _RECEIVE, notice)
+        identity, thread, number, descriptor = struct.unpack_from("QI4xi12xQ", notice)
+        path = str(Path(f"/proc/{thread}/fd/{descriptor}").readlink())
+        fails = False
+        if path.startswith(order["folder"] + "/"):
+            calls.append([names[number], path])
+            fails = len(calls) == order["nth"] or (order["lasting"] and len(calls) > order["nth"])
+            if fails:
+                failed.append(calls[-1])
+        answer = (identity, 0, -order["error"], 0) if fails else (identity, 0, 0, _CONTINUE)
+        fcntl.ioctl(listener, _SEND, struct.pack("QqiI", *answer))
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as asked:
+        _answer_for_the_disk(asked)
