@@ -2,7 +2,8 @@
 
 Every error a person can meet says what was being done (`operation`), to which file (`path`), why it
 did not work (`reason`) and what to do about it (`remedy`). Whether trying again can help is a
-property of the type, so that the retry policy never parses messages.
+property of the type, so that the retry policy never parses messages. An error about nothing that has a name on
+disk has no path; one that leaves out operation or remedy has those of its type.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ class DropscribeError(Exception):
     retryable: ClassVar[bool] = False
     #: Exit status of a command that ends with this error (see README, "Exit codes").
     exit_code: ClassVar[int] = 1
+    #: What stands for `operation` and `remedy` where they were not given: what is true of every such error.
+    usual_operation: ClassVar[str] = ""
+    usual_remedy: ClassVar[str] = ""
 
     def __init__(
         self, reason: str, *, operation: str = "", path: Path | None = None, remedy: str = ""
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.operation = operation
+        self.operation = operation or self.usual_operation
         self.path = path
-        self.remedy = remedy
+        self.remedy = remedy or self.usual_remedy
 
     def __str__(self) -> str:
         where = f" {self.path}" if self.path is not None else ""
@@ -70,6 +74,9 @@ class EngineDiedError(EngineError):
 
     code = "engine_died"
     retryable = True
+    usual_remedy = (
+        "it is replaced, and what it was working on is tried again; 'dropscribe doctor' checks the device"
+    )
 
 
 class OutOfDeviceMemoryError(EngineError):
@@ -77,18 +84,24 @@ class OutOfDeviceMemoryError(EngineError):
 
     code = "device_memory"
     retryable = True
+    usual_remedy = (
+        "smaller batches are tried; if that does not help, lower [engine] batch_s or free the device"
+    )
 
 
 class StaleLeaseError(LedgerError):
     """The job was taken over by a newer generation (or cancelled); the late result is refused."""
 
     code = "stale_lease"
+    usual_remedy = "nothing to do: the job belongs to a newer attempt"
 
 
 class RecordingError(DropscribeError):
     """This recording cannot be transcribed, and trying again changes nothing."""
 
     code = "recording"
+    usual_operation = "transcribe"
+    usual_remedy = "listen to the recording, and copy or export it again"
 
 
 class UnreadableMediaError(RecordingError):
@@ -114,6 +127,8 @@ class DecoderDiedError(DropscribeError):
 
     code = "decoder_died"
     retryable = True
+    usual_operation = "decode"
+    usual_remedy = "it is tried again; if it stays so, convert the recording to wav and drop that"
 
 
 class RecordingChangedError(DropscribeError):
@@ -121,12 +136,16 @@ class RecordingChangedError(DropscribeError):
 
     code = "recording_changed"
     retryable = True
+    usual_operation = "read"
+    usual_remedy = "nothing to do: the new content becomes a job of its own once it is complete"
 
 
 class RecordingGoneError(DropscribeError):
     """The file was removed before it was transcribed; the job is cancelled."""
 
     code = "recording_gone"
+    usual_operation = "read"
+    usual_remedy = "put the recording back if it is to be transcribed"
 
 
 class StorageError(DropscribeError):
@@ -147,6 +166,8 @@ class LostSegmentError(DropscribeError):
 
     code = "lost_segment"
     retryable = True
+    usual_operation = "assemble"
+    usual_remedy = "the job is tried again; if it stays so, run 'dropscribe doctor'"
 
 
 class UsageError(DropscribeError):

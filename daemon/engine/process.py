@@ -111,7 +111,9 @@ class ProcessEngine:
     def facts(self) -> EngineFacts:
         """Raises EngineError before it is ready."""
         if self._facts is None:
-            raise EngineError("not ready yet", operation="ask the engine for its facts")
+            raise EngineError(
+                "not ready yet", operation="ask the engine for its facts", remedy="wait until it is ready"
+            )
         return self._facts
 
     @property

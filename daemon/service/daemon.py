@@ -259,7 +259,9 @@ class Daemon:
 
     def _engine_facts(self) -> EngineFacts:
         if self._facts is None:
-            raise EngineError("no engine has been ready yet", operation="publish")
+            raise EngineError(
+                "no engine has been ready yet", operation="publish", remedy="please report this message"
+            )
         return self._facts
 
     def _known(self, folder: Path) -> Mapping[Path, Signature]:
