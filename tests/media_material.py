@@ -110,6 +110,30 @@ def video_without_sound(path: Path) -> None:
             out.mux(packet)
 
 
+def late_sound(path: Path, container: str, codec: str, late_s: float, **options: str) -> None:
+    """Six seconds of grey pictures; 2 s of noise begin `late_s` after the first of them. `options`: the muxer's."""
+    rate_hz = 48_000
+    with av.open(str(path), "w", format=container, options=options) as out:
+        video: Any = out.add_stream("libvpx" if container == "webm" else "mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        audio: Any = out.add_stream(codec, rate=rate_hz, layout="mono")
+        packets = []
+        for number in range(60):
+            picture = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 128, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 10)
+            packets += video.encode(picture)
+        packets += video.encode(None)
+        pcm = noise(2, rate_hz)
+        for at in range(0, len(pcm), 960):
+            frame = av.AudioFrame.from_ndarray(pcm[at : at + 960].reshape(1, -1), format="s16", layout="mono")
+            frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
+            frame.pts = at + round(late_s * rate_hz)
+            packets += audio.encode(frame)
+        packets += audio.encode(None)
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            out.mux(packet)
+
+
 def cut(path: Path, share: float) -> Path:
     """A copy that ends after `share` of the bytes."""
     data = path.read_bytes()

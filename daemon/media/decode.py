@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +23,7 @@ from daemon.errors import (
     StorageError,
     UnreadableMediaError,
 )
-from daemon.media.normalise import TARGET_HZ, Normaliser
+from daemon.media.normalise import TARGET_HZ, Block, Normaliser
 from daemon.media.protocol import FileSignature
 from daemon.media.source import Opening, SourceFacts, open_source
 from daemon.media.truncation import Decoded, Verdict, judge
@@ -92,8 +93,9 @@ def _decode_open(
         sink.opened(facts, opening.check.declared_s or facts.declared_s)
         normaliser = Normaliser()
         counter = _Counter(sink.write, limits)
+        lead_s, doubts = _lead(facts, limits)
         read_s = 0.0
-        for block in source.blocks():
+        for block in itertools.chain(_silence(lead_s), source.blocks()):
             if block.rate_hz not in _RATES_HZ:
                 raise UnreadableMediaError(
                     f"its sample rate of {block.rate_hz} Hz cannot be right",
@@ -105,12 +107,31 @@ def _decode_open(
         for pcm in normaliser.finish():
             counter.take(pcm)
         _unchanged(fd, meant)
-        if not counter.samples:
+        if counter.samples <= round(lead_s * TARGET_HZ):
             raise _nothing(opening)
         verdict = judge(opening.check, facts.declared_s, Decoded(read_s, source.damage))
-        return _facts(opening, verdict, counter.samples, normaliser.warnings)
+        return _facts(opening, verdict, counter.samples, (*doubts, *normaliser.warnings))
     finally:
         source.close()
+
+
+def _lead(facts: SourceFacts, limits: Limits) -> tuple[float, tuple[str, ...]]:
+    """Seconds of silence that belong in front of the sound, so that times are those of the picture; and warnings."""
+    believable_s = limits.max_hours * 3600
+    if facts.declared_s is not None:
+        believable_s = min(believable_s, facts.declared_s)
+    if facts.late_s < believable_s:
+        return facts.late_s, ()
+    doubt = f"its sound claims to begin {facts.late_s:.0f} s after the start, which cannot be; it was taken to begin there"
+    return 0.0, (doubt,) if facts.late_s else ()
+
+
+def _silence(seconds: float) -> Iterator[Block]:
+    left = round(seconds * TARGET_HZ)
+    while left:
+        count = min(left, 60 * TARGET_HZ)
+        yield Block(np.zeros((count, 1), np.int16), TARGET_HZ)
+        left -= count
 
 
 class _Counter:

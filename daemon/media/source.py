@@ -27,7 +27,11 @@ class SourceFacts:
     rate_hz: int
     channels: int
     decoder: str  #: "soundfile" or "av"
-    declared_s: float | None  #: the duration the decoder reads in the headers; may be wrong
+    declared_s: (
+        float | None
+    )  #: the duration the decoder reads in the headers, from the container's start; may be wrong
+    #: So long after the container's start (that of a picture, say) the sound begins, by the headers; seconds.
+    late_s: float = 0.0
 
 
 class Source(Protocol):

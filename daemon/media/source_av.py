@@ -32,6 +32,9 @@ FORMATS: tuple[str, ...] = (
 #: some 20 ms, and the cost of a step in Python is per frame.
 _GATHER = 1 << 16
 
+#: Sound that begins up to so much after the picture began with it: codecs' priming, and a frame of the picture, seconds.
+_LATE_S = 0.05
+
 #: Full scale of FFmpeg's integer sample formats.
 _SCALES = {"u8": 128.0, "s32": 2.0**31}
 
@@ -67,13 +70,15 @@ class AvSource:
             codec = self._stream.codec_context
             codec.thread_count = 1
             self.damage = 0
+            late_s = self._late_s()
             self.facts = SourceFacts(
                 container=self._container.format.name,
                 codec=codec.name.removesuffix("float"),
                 rate_hz=codec.sample_rate or 0,
                 channels=codec.channels or 0,
                 decoder="av",
-                declared_s=self._declared_s(),
+                declared_s=self._declared_s(late_s),
+                late_s=late_s,
             )
         except BaseException:
             self._container.close()
@@ -176,9 +181,16 @@ class AvSource:
             remedy="Convert it to a common format (wav, flac, m4a) and drop that.",
         )
 
-    def _declared_s(self) -> float | None:
+    def _late_s(self) -> float:
+        begin, first = self._container.start_time, self._stream.start_time
+        if begin is None or first is None or self._stream.time_base is None:
+            return 0.0
+        late_s = float(first * self._stream.time_base) - begin / av.time_base
+        return late_s if late_s > _LATE_S else 0.0
+
+    def _declared_s(self, late_s: float) -> float | None:
         if self._stream.duration is not None and self._stream.time_base is not None:
-            return float(self._stream.duration * self._stream.time_base)
+            return late_s + float(self._stream.duration * self._stream.time_base)
         duration = self._container.duration
         return duration / av.time_base if duration is not None and duration > 0 else None
 
