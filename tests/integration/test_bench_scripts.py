@@ -61,3 +61,24 @@ def test_mutants_of_every_format_leave_the_decoders_standing_and_a_run_is_taken_
         assert report["findings"] == []
         next_number = report["next"]
     assert next_number == 200
+
+
+def test_workers_frozen_beyond_their_leases_do_every_job_once() -> None:
+    done = script("claimers", "--jobs", "300", "--freezes", "2")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["done_on_record"] == 300
+    assert report["taken_over"] > 0
+    assert report["late_results_refused"] > 0
+
+
+def test_the_ledger_is_measured_with_a_history_in_it(tmp_path: Path) -> None:
+    out = tmp_path / "history.json"
+    done = script(
+        "history", "--jobs", "300", "--calls", "10", "--backlog", "20", "--questions", "1", "--out", str(out)
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["filling"]["jobs"] == 300
+    assert report["steps"]["admit"]["p99_ms"] > 0
+    assert "search, nothing" in report["questions"]

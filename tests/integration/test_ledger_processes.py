@@ -9,10 +9,12 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from daemon.ledger.db import driver
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import JobState
-from tests.integration.ledger_material import admission
+from tests.integration.ledger_material import LEASE_S, admission, claim_all, finish_of
 
 WORKERS = 4
 JOBS = 400
@@ -45,6 +47,38 @@ for i in range(1_000_000):
     assert ledger.finish([finish_of(c, "预算" * 50) for c in claims], 101.0) == []
     for c in claims:
         print("done", c.job_id, flush=True)
+"""
+
+#: Claims seven jobs, and much later says what became of each, in every way there is; prints whether it was heard.
+LATE = """
+import sys
+from pathlib import Path
+from daemon.errors import StaleLeaseError
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import OutputIntent
+from tests.integration.ledger_material import LEASE_S, claim_all, finish_of
+ledger = Ledger.open(Path(sys.argv[1]))
+claims = {c.path.stem: c for c in claim_all(ledger, 100.0)}
+print("claimed", flush=True)
+sys.stdin.readline()
+ours = {name: (c.job_id, c.generation) for name, c in claims.items()}
+print("renew", ledger.heartbeat(list(ours.values()), 900.0, LEASE_S) != {j for j, _ in ours.values()})
+print("finish", ledger.finish([finish_of(claims["finish"], "late")], 900.0) == [])
+print("partial", ledger.intend_partial(ours["partial"], Path("/p"), "h", (), 900.0))
+calls = {
+    "release": lambda job: ledger.release(
+        *job, 900.0, not_before=0.0, refund=True, isolate=False, code="c", reason="r"
+    ),
+    "fail": lambda job: ledger.fail(*job, 900.0, code="c", reason="r", remedy=""),
+    "cancel": lambda job: ledger.cancel(job[0], 900.0, "r", generation=job[1]),
+    "intend": lambda job: ledger.intend(*job, [OutputIntent("txt", Path("/o"), "h")], 900.0),
+}
+for name, call in calls.items():
+    try:
+        call(ours[name])
+        print(name, True)
+    except StaleLeaseError:
+        print(name, False)
 """
 
 
@@ -101,4 +135,36 @@ def test_a_killed_writer_loses_nothing_it_was_told_is_safe(tmp_path: Path) -> No
     assert all(ledger.stored_result(job) is not None for job in acknowledged["done"])
     ledger.recover(200.0)
     assert JobState.RUNNING not in {job.state for job in ledger.jobs(limit=1_000_000)}
+    ledger.close()
+
+
+@pytest.mark.parametrize("next_worker", ["still at it", "done"])
+def test_a_worker_frozen_beyond_its_lease_is_not_heard_any_more(tmp_path: Path, next_worker: str) -> None:
+    path = tmp_path / "jobs.db"
+    ledger = Ledger.open(path)
+    ways = ("renew", "finish", "partial", "release", "fail", "cancel", "intend")
+    ledger.admit([admission(name, name) for name in ways], 1.0)
+    with subprocess.Popen(
+        [sys.executable, "-c", LATE, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    ) as frozen:
+        assert frozen.stdin is not None
+        assert frozen.stdout is not None
+        assert frozen.stdout.readline() == "claimed\n"
+        frozen.send_signal(signal.SIGSTOP)
+        taken = claim_all(ledger, 101.0 + LEASE_S)
+        assert {(c.path.name, c.generation) for c in taken} == {(name, 2) for name in ways}
+        if next_worker == "done":
+            assert ledger.finish([finish_of(c, "on time") for c in taken], 170.0) == []
+        before = [ledger.job(c.job_id) for c in taken]
+        frozen.send_signal(signal.SIGCONT)
+        heard, _ = frozen.communicate("go on\n")
+    assert frozen.returncode == 0
+    assert dict(line.split() for line in heard.splitlines()) == dict.fromkeys(ways, "False")
+    assert [ledger.job(c.job_id) for c in taken] == before
+    assert ledger.owned([Path("/o")]) == {}
+    assert ledger.partials() == []
     ledger.close()

@@ -1,0 +1,136 @@
+"""Several workers on one database, frozen beyond their leases again and again: is any job done twice, or none?
+
+    .venv/bin/python benchmarks/claimers.py [--workers 4] [--jobs 20000] [--freezes 40] [--out FILE.json]
+
+Every worker is a process that claims up to three jobs at a time on a lease of one second and finishes them. Meanwhile one
+after the other is stopped (SIGSTOP) for longer than its lease and let go on (SIGCONT): what it held is taken over by others, and
+what it says afterwards must be refused. Ends with status 1 unless every job was finished exactly once, no claim was
+given to two, and every late result was refused.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import surroundings
+from filled_ledger import Texts, admission_of, finish_of
+
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import JobState
+
+LEASE_S = 1.0
+FROZEN_S = 1.3
+#: Between claim and result, seconds: where a worker that is stopped holds something.
+WORK_S = 0.002
+
+
+def work(path: Path, name: str) -> None:
+    """One worker: a line for each claim and each answer to a result. Ends when nothing is left."""
+    ledger = Ledger.open(path)
+    texts = Texts(1)
+    while ledger.counts()[JobState.DONE] < int(sys.argv[3]):
+        for claim in ledger.claim(name, 3, time.time(), LEASE_S, allow_isolated=False):
+            print("claimed", claim.job_id, claim.generation, flush=True)
+            time.sleep(WORK_S)
+            refused = ledger.finish([finish_of(claim, texts)], time.time())
+            print("refused" if refused else "done", claim.job_id, claim.generation, flush=True)
+
+
+def freeze(workers: list[subprocess.Popen[Any]], times: int) -> int:
+    """Stop one at a time for longer than a lease, until so often or all are gone; how often it was."""
+    rng = random.Random(1)
+    for done in range(times):
+        alive = [w for w in workers if w.poll() is None]
+        if not alive:
+            return done
+        chosen = rng.choice(alive)
+        chosen.send_signal(signal.SIGSTOP)
+        time.sleep(FROZEN_S)
+        chosen.send_signal(signal.SIGCONT)
+        time.sleep(rng.random() * 0.1)
+    return times
+
+
+def main() -> None:
+    parser = surroundings.parser(__doc__)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--jobs", type=int, default=20_000)
+    parser.add_argument("--freezes", type=int, default=40)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="dropscribe-claimers-"))
+    try:
+        figures = _measure(folder, options)
+    finally:
+        shutil.rmtree(folder)
+    surroundings.report("claimers", options, figures)
+    wrong = figures["claims_given_twice"] + figures["jobs_not_done_once"] + figures["late_results_accepted"]
+    sys.exit(1 if wrong else 0)
+
+
+def _measure(folder: Path, options: Any) -> dict[str, Any]:
+    path = folder / "jobs.db"
+    ledger = Ledger.open(path)
+    # Each of its own content, and never worn out: the freezes would else use up their tries.
+    numbers = [n * 100 for n in range(options.jobs)]
+    many = [admission_of(n) for n in numbers]
+    for start in range(0, len(many), 500):
+        ledger.admit([_patient(a) for a in many[start : start + 500]], time.time())
+    began = time.monotonic()
+    workers = []
+    for n in range(options.workers):
+        with (folder / f"worker-{n}").open("wb") as said:
+            command = [sys.executable, __file__, "--work", str(path), str(options.jobs), f"worker-{n}"]
+            workers.append(subprocess.Popen(command, stdout=said))
+    while not all((folder / f"worker-{n}").stat().st_size for n in range(options.workers)):
+        time.sleep(0.01)
+    frozen = freeze(workers, options.freezes)
+    failed = [w.args for w in workers if w.wait() != 0]
+    if failed:
+        raise SystemExit(f"workers ended with errors: {failed}")
+    figures = _judged(folder, ledger, frozen, len(many))
+    ledger.close()
+    return figures | {"wall_s": round(time.monotonic() - began, 1)}
+
+
+def _patient(admission: Any) -> Any:
+
+    return replace(admission, max_attempts=1_000_000)
+
+
+def _judged(folder: Path, ledger: Ledger, frozen: int, jobs: int) -> dict[str, Any]:
+    lines = [line.split() for file in folder.glob("worker-*") for line in file.read_text().splitlines()]
+    said = {
+        what: Counter((int(j), int(g)) for w, j, g in lines if w == what)
+        for what in ("claimed", "done", "refused")
+    }
+    newest: dict[int, int] = {}
+    for job, generation in said["claimed"]:
+        newest[job] = max(newest.get(job, 0), generation)
+    once = Counter(job for job, _ in said["done"].elements())
+    return {
+        "freezes": frozen,
+        "claims": said["claimed"].total(),
+        "taken_over": sum(1 for _, generation in said["claimed"] if generation > 1),
+        "late_results_refused": said["refused"].total(),
+        "claims_given_twice": sum(1 for n in said["claimed"].values() if n > 1),
+        "late_results_accepted": sum(1 for job, generation in said["done"] if generation < newest[job]),
+        "jobs_not_done_once": sum(1 for n in once.values() if n != 1) + jobs - len(once),
+        "done_on_record": ledger.counts()[JobState.DONE],
+    }
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        work(Path(sys.argv[2]), sys.argv[4])
+    else:
+        main()

@@ -1,0 +1,187 @@
+"""What the ledger's calls cost with years of history in it: every call one transaction on disk, as the daemon makes them.
+
+    .venv/bin/python benchmarks/history.py [--jobs 1000000] [--calls 1000] [--database FILE] [--out FILE.json]
+
+First --jobs recordings are brought to their end (2,000 a second or so; 4.5 KB each) in a database in a temporary folder,
+or in FILE, which stays and is used again by the next run. One in a hundred failed, one was removed, two are copies.
+Then, each call by itself, with median, 99th percentile and longest in ms:
+
+- admit, claim, intend (5 files), finish (3 segments): one recording a call, each a commit that reaches the disk;
+- claim among --backlog: one job while so many others wait;
+- lists, one job, counts, what is on record of a folder, and searches, each repeated --questions times;
+- once each: opening, the check of `doctor`, and a copy of the database.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import filled_ledger
+import surroundings
+from filled_ledger import BEGAN, EVERY_S, FOLDER, LEASE_S, RARE, Texts
+
+from daemon.ledger.db import sqlite_version
+from daemon.ledger.integrity import quick_check
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import JobState
+from daemon.ledger.schema import HEAD
+from daemon.ledger.upgrade import back_up
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    call()
+    return (time.perf_counter() - began) * 1000
+
+
+def figures(milliseconds: list[float]) -> dict[str, Any]:
+    ordered = sorted(milliseconds)
+    return {
+        "calls": len(ordered),
+        "p50_ms": round(statistics.median(ordered), 2),
+        "p99_ms": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], 2),
+        "longest_ms": round(ordered[-1], 2),
+    }
+
+
+def steps(ledger: Ledger, first: int, calls: int, backlog: int) -> dict[str, Any]:
+    """The life of a recording, call by call."""
+    texts = Texts(1)
+    now = BEGAN + first * EVERY_S
+    taken: dict[str, list[float]] = {
+        "admit": [],
+        "claim": [],
+        "intend": [],
+        "finish": [],
+        "renew 32 leases": [],
+    }
+    for i in range(calls):
+        admission = replace(filled_ledger.admission_of(first + i), sha256=f"its own {first + i}")
+        taken["admit"].append(timed(partial(ledger.admit, [admission], now)))
+        began = time.perf_counter()
+        (claim,) = ledger.claim("bench:1", 1, now, LEASE_S, allow_isolated=False)
+        taken["claim"].append((time.perf_counter() - began) * 1000)
+        intents, result = filled_ledger.intents_of(claim), filled_ledger.finish_of(claim, texts)
+        taken["intend"].append(timed(partial(ledger.intend, claim.job_id, claim.generation, intents, now)))
+        taken["finish"].append(timed(partial(ledger.finish, [result], now)))
+    waiting = [
+        replace(filled_ledger.admission_of(first + calls + i), sha256=f"its own {first + calls + i}")
+        for i in range(backlog)
+    ]
+    for start in range(0, backlog, filled_ledger.BATCH):
+        ledger.admit(waiting[start : start + filled_ledger.BATCH], now)
+    name = f"claim among {backlog}"
+    taken[name] = []
+    ours = []
+    for _ in range(min(calls, backlog // 2)):
+        began = time.perf_counter()
+        (claim,) = ledger.claim("bench:1", 1, now, LEASE_S, allow_isolated=False)
+        taken[name].append((time.perf_counter() - began) * 1000)
+        ours.append((claim.job_id, claim.generation))
+    for _ in range(calls // 10):
+        taken["renew 32 leases"].append(timed(lambda: ledger.heartbeat(ours[:32], now, LEASE_S)))
+    taken["recover"] = [timed(lambda: ledger.recover(now))]
+    for path in [w.path for w in waiting]:
+        ledger.cancel_gone(path, now, "the benchmark is over")
+    return {what: figures(ms) for what, ms in taken.items()}
+
+
+def questions(ledger: Ledger, jobs: int, times: int) -> dict[str, Any]:
+    """What people and commands ask."""
+    common = Texts(2).segments(1)[0].text
+    early = filled_ledger.admission_of(0).path.parent
+    late = BEGAN + jobs * 0.999 * EVERY_S
+    asked: dict[str, Callable[[], object]] = {
+        "newest 50 jobs": ledger.jobs,
+        "failed jobs": lambda: ledger.jobs(state=JobState.FAILED),
+        "queued jobs": lambda: ledger.jobs(state=JobState.QUEUED),
+        "jobs since": lambda: ledger.jobs(since=late),
+        "oldest failed jobs since": lambda: ledger.jobs(state=JobState.FAILED, since=late, oldest_first=True),
+        "jobs of the whole tree": lambda: ledger.jobs(folder=FOLDER),
+        "jobs of an old folder of 1000": lambda: ledger.jobs(folder=early),
+        "jobs of an empty folder": lambda: ledger.jobs(folder=FOLDER / "nothing"),
+        "failed jobs of an old folder": lambda: ledger.jobs(folder=early, state=JobState.FAILED),
+        "one job": lambda: ledger.job(jobs // 2),
+        "counts": ledger.counts,
+        "skipped files": ledger.recent_skips,
+        "files of a recording": lambda: ledger.outputs_of(filled_ledger.admission_of(jobs // 2).path),
+        "search, 1 common character": lambda: ledger.search(common[0]),
+        "search, 1 rare character": lambda: ledger.search(chr(0x4E00 + filled_ledger.ALPHABET - 1)),
+        "search, 2 common characters": lambda: ledger.search("一丁"),
+        "search, 2 characters": lambda: ledger.search(RARE[:2]),
+        "search, 3 common characters": lambda: ledger.search("一丁一"),
+        "search, 3 rare characters": lambda: ledger.search(RARE),
+        "search, 8 common characters": lambda: ledger.search("一丁一七一丁一一"),
+        "search, a sentence": lambda: ledger.search(common),
+        "search, nothing": lambda: ledger.search("完全没有"),
+        "search, 2 characters, nothing": lambda: ledger.search("龥龤"),
+    }
+    out = {what: figures([timed(ask) for _ in range(times)]) for what, ask in asked.items()}
+    out["what is known of the tree"] = figures([timed(lambda: ledger.known(FOLDER))])
+    return out
+
+
+def table(groups: dict[str, dict[str, Any]]) -> str:
+    lines = [f"{'':32} {'calls':>6} {'p50 ms':>9} {'p99 ms':>9} {'longest':>9}"]
+    for group in groups.values():
+        for what, f in group.items():
+            lines.append(
+                f"{what:32} {f['calls']:6} {f['p50_ms']:9.2f} {f['p99_ms']:9.2f} {f['longest_ms']:9.2f}"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = surroundings.parser(__doc__)
+    parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--calls", type=int, default=1_000)
+    parser.add_argument("--backlog", type=int, default=100_000)
+    parser.add_argument("--questions", type=int, default=20)
+    parser.add_argument("--database", type=Path, help="made where it is not there, kept, and used again")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="dropscribe-history-"))
+    path = options.database or folder / "jobs.db"
+    try:
+        measured = _measure(path, options)
+    finally:
+        shutil.rmtree(folder)
+    surroundings.report("history", options, measured)
+
+
+def _measure(path: Path, options: Any) -> dict[str, Any]:
+    ledger = Ledger.open(path)
+    there = sum(ledger.counts().values())
+    filling = filled_ledger.fill(ledger, max(0, options.jobs - there), first=there)
+    there = sum(ledger.counts().values())
+    groups = {
+        "steps": steps(ledger, there, options.calls, options.backlog),
+        "questions": questions(ledger, options.jobs, options.questions),
+    }
+    ledger.close()
+    once = {
+        "open": figures([timed(lambda: Ledger.open(path).close())]),
+        "check": figures([timed(lambda: quick_check(path))]),
+        "copy": figures([timed(lambda: back_up(path, HEAD).unlink())]),
+    }
+    print(table(groups | {"once": once}), file=sys.stderr)
+    return {
+        "sqlite": sqlite_version(),
+        "filling": filling,
+        "database_bytes": path.stat().st_size,
+        **groups,
+        "once": once,
+    }
+
+
+if __name__ == "__main__":
+    main()
