@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import av
+import av.codec
 import av.error
 import av.logging
 import numpy as np
@@ -27,6 +29,21 @@ FORMATS: tuple[str, ...] = (
     "mpegts", "nistsphere", "ogg", "rm", "tta", "voc", "w64", "wav", "wv",
 )
 # fmt: on
+
+
+def _sound_decoders() -> str:
+    """The names of all decoders of sound."""
+    names = []
+    for name in sorted(av.codec.codecs_available):
+        with contextlib.suppress(ValueError):  # known, and only an encoder
+            if av.codec.Codec(name, "r").type == "audio":
+                names.append(name)
+    return ",".join(names)
+
+
+#: Nothing else is decoded, not even while FFmpeg looks what streams there are: a picture of 16,000 x 16,000 in front of a
+#: second of sound would cost 6 s and 800 MB.
+_DECODERS = _sound_decoders()
 
 #: Frames are gathered to this many samples a channel before they are worked on: a codec's own frames are
 #: some 20 ms, and the cost of a step in Python is per frame.
@@ -59,7 +76,12 @@ class AvSource:
         av.logging.set_level(None)
         os.lseek(fd, 0, os.SEEK_SET)
         self._fd = fd
-        options = {"fd": str(fd), "protocol_whitelist": "fd", "format_whitelist": ",".join(FORMATS)}
+        options = {
+            "fd": str(fd),
+            "protocol_whitelist": "fd",
+            "format_whitelist": ",".join(FORMATS),
+            "codec_whitelist": _DECODERS,
+        }
         try:
             # "fd:" is the only protocol allowed, so that not even a local file can be named from within.
             self._container = av.open("fd:", mode="r", metadata_errors="replace", options=options)
