@@ -1,10 +1,11 @@
-"""How a hotword is spelt in a model's tokens. Pure, but for reading the model's dictionary of words.
+"""How a hotword is spelt in a model's tokens. Pure, but for reading what the model's directory says of words; no torch here.
 
 The rules are those of FunASR's `SeacoParaformer.generate_hotwords_list`, of a line in its file of hotwords.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,15 @@ from pathlib import Path
 
 #: Of a model directory: a word and the tokens it is made of, on each line.
 DICTIONARY = "seg_dict"
+#: A list of all tokens, in order of their numbers.
+TOKENS = "tokens.json"
+#: Of its configuration: the line that names a model which takes hotwords.
+_TAKES_HOTWORDS = re.compile(r"^model:\s*['\"]?SeacoParaformer\b", re.MULTILINE)
 UNKNOWN = "<unk>"
 #: Only such a word is spelt character by character when the dictionary lacks it. The digits are FunASR's, which meant 0-9.
 _BY_CHARACTER = re.compile("[一-龥0-9]+")
+#: What is said of hotwords before a model that has no use for them.
+NO_HOTWORDS = "the model takes no hotwords (a SeACo-Paraformer does); it goes on without them"
 #: So many of the hotwords that cannot be spelt are named in a message.
 _NAMED = 5
 
@@ -63,3 +70,14 @@ def read_dictionary(directory: Path) -> dict[str, tuple[str, ...]] | None:
         return None
     lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return {word: tuple(tokens) for word, *tokens in filter(None, lines)}
+
+
+def look(directory: Path, hotwords: Sequence[str]) -> str:
+    """What a model will complain of, by its directory alone: as `daemon.engine.stages.Listener.complaint`."""
+    if not _TAKES_HOTWORDS.search((directory / "config.yaml").read_text(encoding="utf-8")):
+        return NO_HOTWORDS
+    if not (directory / TOKENS).is_file():
+        return ""  # it keeps them elsewhere; the engine will tell
+    tokens: list[str] = json.loads((directory / TOKENS).read_text(encoding="utf-8"))
+    numbers = {token: number for number, token in enumerate(tokens)}
+    return Spelling(numbers, numbers[UNKNOWN], read_dictionary(directory)).complaint(hotwords)

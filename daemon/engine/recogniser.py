@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from daemon.engine.hotwords import Spelling, read_dictionary
+from daemon.engine.hotwords import NO_HOTWORDS, Spelling, read_dictionary
 from daemon.engine.hypotheses import LEAST_SAMPLES, Span, hypothesis
 from daemon.engine.loading import LoadedModel, device_faults
 from daemon.engine.paraformer.forward import SILENT_IDS, PaddedForward, Spoken
@@ -67,9 +67,9 @@ class ParaformerRecogniser:
         return said
 
     def complaint(self, hotwords: Sequence[str]) -> str:
-        """Why the model does not listen for (some of) these, for people; empty when it does."""
+        """See `daemon.engine.stages.Listener`."""
         if not self._takes_hotwords:
-            return "the model takes no hotwords; it goes on without"
+            return NO_HOTWORDS
         return self._spelling.complaint(hotwords)
 
     def _hotwords(self, segments: Sequence[SpeechSegment]) -> list[Any]:

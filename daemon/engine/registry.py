@@ -34,11 +34,9 @@ from daemon.errors import EngineError, OutOfDeviceMemoryError
 from daemon.transcript.types import EngineFacts
 
 #: FunASR's model class → the class here that runs it, in `daemon.engine.recogniser`.
-FAMILIES: tuple[str, ...] = ("BiCifParaformer", "Paraformer")
+FAMILIES: tuple[str, ...] = ("BiCifParaformer", "Paraformer", "SeacoParaformer")
 #: The same, in `daemon.engine.sense_voice.recogniser`.
 SENSE_VOICE_FAMILIES: tuple[str, ...] = ("SenseVoiceSmall",)
-#: Those that run with FunASR's modules, in `daemon.engine.module_recogniser`.
-MODULE_FAMILIES: tuple[str, ...] = ("SeacoParaformer",)
 #: Padded audio seconds of one batch, unless the settings say otherwise.
 CPU_BATCH_S = 60.0
 #: On CUDA this is where warm-up begins; it is halved until batches of it fit the device's memory.
@@ -46,6 +44,8 @@ CUDA_BATCH_S = 4000.0
 #: Segment lengths run at warm-up, seconds: the usual one, and the longest there is.
 WARM_SEGMENT_S = 8.0
 LONGEST_SEGMENT_S = 60.0
+#: Hotwords run at warm-up: 64, of which a model that takes some has to choose.
+WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二三四五六七八")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,6 @@ def _recogniser(
     """The recogniser, and the precision it really has."""
     from daemon.engine.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports torch
     from daemon.engine.loading import family_of, load  # noqa: PLC0415
-    from daemon.engine.module_recogniser import ModuleRecogniser  # noqa: PLC0415
     from daemon.engine.recogniser import ParaformerRecogniser, PipelinedParaformer  # noqa: PLC0415
     from daemon.engine.sense_voice.recogniser import (  # noqa: PLC0415
         PipelinedSenseVoice,
@@ -152,9 +151,6 @@ def _recogniser(
     if family in SENSE_VOICE_FAMILIES:
         loaded = load(source.directory, device, threads)
         return (PipelinedSenseVoice if precision == "fp16" else SenseVoiceRecogniser)(loaded), precision
-    if family in MODULE_FAMILIES:
-        note(f"{family} runs with FunASR's modules: batched, but slower than Paraformer and BiCifParaformer")
-        return ModuleRecogniser(load(source.directory, device, threads)), "fp32"
     note(f"{family} runs one segment at a time through FunASR itself: slower than the Paraformer family")
     return AutoModelRecogniser(source.directory, device, threads), "fp32"
 
@@ -192,7 +188,8 @@ def _run_full(recogniser: Recogniser, segments: list[SpeechSegment]) -> None:
 
 def _repeated(speech: Pcm, seconds: float, count: int) -> list[SpeechSegment]:
     samples = np.resize(speech, round(seconds * 1000) * SAMPLES_PER_MS)
-    return [SpeechSegment(-1, i, 0, round(seconds * 1000), samples, 0.0) for i in range(count)]
+    end_ms = round(seconds * 1000)
+    return [SpeechSegment(-1, i, 0, end_ms, samples, 0.0, WARM_HOTWORDS) for i in range(count)]
 
 
 def _sample() -> Pcm:

@@ -104,6 +104,14 @@ class Recogniser(Protocol):
 
 
 @runtime_checkable
+class Listener(Protocol):
+    """A recogniser that looks at its segments' hotwords; the others pay no heed to them."""
+
+    def complaint(self, hotwords: Sequence[str]) -> str:
+        """Why it does not listen for (some of) these, for people; empty when it does."""
+
+
+@runtime_checkable
 class Pipelined(Protocol):
     """A recogniser whose device works on a batch while the host does something else.
 

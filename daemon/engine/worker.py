@@ -24,9 +24,11 @@ import numpy as np
 from daemon.config import EngineSettings
 from daemon.engine import registry
 from daemon.engine.batcher import Batcher
+from daemon.engine.hotword_notes import HotwordNotes
+from daemon.engine.hotwords import NO_HOTWORDS
 from daemon.engine.loop import Loop
 from daemon.engine.protocol import Abort, PcmBlock
-from daemon.engine.stages import Pcm, SpeechSegment
+from daemon.engine.stages import Listener, Pcm, SpeechSegment
 from daemon.engine.wire import Note, Ready, Refused
 from daemon.errors import EngineDiedError, EngineError
 
@@ -117,13 +119,14 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
         stored = np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
         return stored.astype(np.int16)
 
+    recogniser = ensemble.recogniser
+    complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
+    attentive = HotwordNotes(inbox, complaint, lambda text: reports.send(Note(text)))
     batcher: Batcher[SpeechSegment] = Batcher(ensemble.batch_s, settings.max_wait_ms / 1000)
-    loop = Loop(
-        ensemble.vad, ensemble.recogniser, batcher, read=read, send=reports.send, clock=time.monotonic
-    )
+    loop = Loop(ensemble.vad, recogniser, batcher, read=read, send=reports.send, clock=time.monotonic)
     reports.send(Ready(ensemble.facts, ensemble.batch_s))
     try:
-        loop.run(inbox)
+        loop.run(attentive)
     except EngineDiedError as e:
         sys.stderr.write(f"engine: the device failed: {e.reason}\n")
         sys.stderr.flush()

@@ -10,9 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from daemon import config
 from daemon.cli import doctor
 from daemon.ledger.lock import lock_database
 from daemon.service import status_file
+from daemon.service.checks.hotwords import check_hotwords
+from daemon.service.checks.record import Level
 from daemon.service.status_file import Status
 from daemon.transcript.types import EngineFacts
 
@@ -44,6 +47,33 @@ def options(tmp_path: Path) -> list[str]:
         *("--watch", str(tmp_path / "drop"), "--database", str(tmp_path / "jobs.db")),
         *("--model", "null", "--vad-model", "null", "--device", "cpu"),
     ]
+
+
+def test_hotwords_are_looked_at_where_a_profile_has_some(tmp_path: Path) -> None:
+    bundled = tmp_path / "tokens of its own"
+    bundled.mkdir()
+    for name, text in {
+        "config.yaml": "model: SeacoParaformer\n",
+        "tokens.json": '["<blank>", "<s>", "</s>", "达", "摩", "<unk>"]',
+        "seg_dict": "达 达\n摩 摩\n院 院\n",
+        "model.pt": "",
+    }.items():
+        (bundled / name).write_text(text, encoding="utf-8")
+    file = tmp_path / "my.toml"
+    file.write_text(
+        f'database = "{tmp_path}/jobs.db"\n[engine]\nmodel = "null"\nvad_model = "null"\ndevice = "cpu"\n'
+        '[profiles.lab]\nhotwords = ["达摩"]\n[profiles.old]\nhotwords = ["达摩院", "摩"]\n',
+        encoding="utf-8",
+    )
+    checks = by_name(called("--config", str(file), "--json"))
+    assert {n for n in checks if n.startswith("hotwords")} == {"hotwords:lab", "hotwords:old"}
+    assert checks["hotwords:lab"]["status"] == "warning"
+    assert "takes no hotwords" in checks["hotwords:lab"]["detail"]
+    loaded = config.override(config.load(file), engine__model=str(bundled))
+    lab, old = check_hotwords(loaded.settings)
+    assert (lab.name, lab.status) == ("hotwords:lab", Level.OK)
+    assert (old.name, old.status) == ("hotwords:old", Level.WARNING)
+    assert old.detail.endswith(": 达摩院")
 
 
 def test_a_place_that_is_in_order(options: list[str], tmp_path: Path) -> None:

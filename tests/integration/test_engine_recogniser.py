@@ -46,17 +46,15 @@ def pieces() -> list[Pcm]:
     return [said[int(a * 16_000) : int(b * 16_000)] for a, b in cuts]
 
 
-@pytest.fixture(scope="module", params=["own path", "FunASR's modules"])
-def recogniser(request: pytest.FixtureRequest) -> Recogniser:
+@pytest.fixture(scope="module")
+def recogniser() -> Recogniser:
     import torch
 
     from daemon.engine.loading import load
-    from daemon.engine.module_recogniser import ModuleRecogniser
     from daemon.engine.recogniser import ParaformerRecogniser
 
     torch.set_num_threads(1)
-    made = ParaformerRecogniser if request.param == "own path" else ModuleRecogniser
-    return made(load(MINI, torch.device("cpu"), 1))
+    return ParaformerRecogniser(load(MINI, torch.device("cpu"), 1))
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +144,7 @@ def test_a_model_without_timestamps_gives_the_same_words_spread_over_the_segment
 ) -> None:
     (with_times,) = recogniser(segments(pieces()[:1], start_ms=7_000))
     inner: Any = recogniser
-    if hasattr(inner, "_has_times"):
-        monkeypatch.setattr(inner, "_has_times", False)
-    else:
-        monkeypatch.setattr(inner._forward, "_times", None)
+    monkeypatch.setattr(inner._forward, "_times", None)
     (without,) = recogniser(segments(pieces()[:1], start_ms=7_000))
     assert without.text == with_times.text
     assert without.tokens[0].start_ms == 7_000
@@ -170,21 +165,10 @@ def test_a_batch_in_which_no_item_has_a_token_is_a_batch_of_empty_hypotheses(
     recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FunASR's own inference returns nothing then."""
-    import torch
-
     inner: Any = recogniser
-    if hasattr(inner, "_module"):
-        honest = inner._module.calc_predictor
-
-        def no_tokens(hidden: Any, lengths: Any) -> Any:
-            embeds, counts, *rest = honest(hidden, lengths)
-            return (embeds, torch.zeros_like(counts), *rest)
-
-        monkeypatch.setattr(inner._module, "calc_predictor", no_tokens)
-    else:
-        predictor = inner._forward._predictor
-        weights = predictor.weights
-        monkeypatch.setattr(predictor, "weights", lambda *a: (weights(*a)[0] * 0, weights(*a)[1]))
+    predictor = inner._forward._predictor
+    weights = predictor.weights
+    monkeypatch.setattr(predictor, "weights", lambda *a: (weights(*a)[0] * 0, weights(*a)[1]))
     said = recogniser(segments(pieces()[:3]))
     assert [(h.stream, h.text, h.tokens) for h in said] == [(0, "", ()), (1, "", ()), (2, "", ())]
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
+from daemon.config import EngineSettings
 from daemon.engine import models
+from daemon.engine.hotwords import NO_HOTWORDS, look
+from daemon.engine.process import ProcessEngine
+from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
 from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
 from tests.seaco_material import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
+MINI = models.BUNDLED / "paraformer-mini"
 #: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -140,19 +147,53 @@ def test_a_bias_encoder_of_two_directions_reads_each_hotword_from_its_own_end(lo
         module.bias_encoder, module.lstm_proj = before
 
 
-def test_what_a_model_cannot_listen_for_is_said(loaded: Any) -> None:
+def test_what_a_model_cannot_listen_for_is_said(directory: Path, loaded: Any) -> None:
     import torch
 
     from daemon.engine.loading import load
     from daemon.engine.recogniser import ParaformerRecogniser
 
     recogniser = ParaformerRecogniser(loaded)
-    assert recogniser.complaint(MANY) == ""
+    assert recogniser.complaint(MANY) == look(directory, MANY) == ""
     said = recogniser.complaint(FEW)
+    # The doctor reads the same out of the directory.
+    assert look(directory, FEW) == said
+    assert look(MINI, FEW) == NO_HOTWORDS
     assert said.startswith("2 of 4 hotwords")
     assert said.endswith(": 上x, hello")
-    mini = ParaformerRecogniser(load(models.BUNDLED / "paraformer-mini", torch.device("cpu"), 1))
-    assert "takes no hotwords" in mini.complaint(MANY)
+    mini = ParaformerRecogniser(load(MINI, torch.device("cpu"), 1))
+    assert mini.complaint(MANY) == NO_HOTWORDS
     with_words, without = segments([(pieces()[0], FEW), (pieces()[0], ())])
     (heard, plain) = sorted(mini([with_words, without]), key=lambda h: h.stream)
     assert heard.text == plain.text != ""
+
+
+def test_two_recordings_of_one_engine_are_listened_to_each_for_its_own(directory: Path) -> None:
+    """Through the engine's process, its own VAD and batches; what cannot be spelt is in the log once."""
+    pcm = np.concatenate(pieces()[:2])
+    arena = os.memfd_create("pieces", os.MFD_CLOEXEC)
+    os.write(arena, pcm.astype("<i2").tobytes())
+    settings = EngineSettings(model=str(directory), vad_model="vad-mini", device="cpu", threads=1)
+    with capture_logs() as log:
+        engine = ProcessEngine.start(
+            settings, arena_fd=arena, arena_bytes=2 * len(pcm), capacity_s=120.0, ready_timeout_s=120.0
+        )
+        try:
+            texts: dict[int, str] = dict.fromkeys((1, 2, 3, 4), "")
+            for stream, words in ((1, FEW), (2, ()), (3, MANY), (4, FEW)):
+                engine.submit(PcmBlock(stream, 0, len(pcm), final=True, hotwords=words))
+            left = len(texts)
+            while left:
+                for event in engine.results(10.0):
+                    left -= isinstance(event, StreamDone)
+                    assert not isinstance(event, StreamFailed)
+                    if isinstance(event, SegmentDone):
+                        texts[event.stream] += event.text
+        finally:
+            engine.close()
+            os.close(arena)
+    assert texts[1] == texts[4]
+    assert len({texts[1], texts[2], texts[3]}) == 3
+    notes = [line["event"] for line in log if "hotwords" in line["event"]]
+    assert len(notes) == 1
+    assert notes[0].endswith(": 上x, hello")

@@ -12,10 +12,11 @@ from daemon.service.checks.clock import look_clock
 from daemon.service.checks.database import check_daemon, look_database, look_sqlite
 from daemon.service.checks.device import check_devices, check_torch, nvidia_nodes
 from daemon.service.checks.folders import check_folders
+from daemon.service.checks.hotwords import check_hotwords
 from daemon.service.checks.manager import check_manager
 from daemon.service.checks.model import look_model, look_running
 from daemon.service.checks.python import check_python, look_packages
-from daemon.service.checks.record import Check, ok, readable
+from daemon.service.checks.record import Check, Level, ok, readable
 from daemon.service.checks.storage import available_memory, check_memory, look_free
 from daemon.service.checks.watching import look_watching
 from daemon.service.sizing import audio_bounds
@@ -51,4 +52,7 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     yield check_torch(seen, nodes, setting)
     yield from check_devices(seen, nodes, setting)
     running = look_running(status_path(settings.database), setting) if pid is not None else None
-    yield running or look_model(settings.engine)
+    model = running or look_model(settings.engine)
+    yield model
+    if model.status is not Level.FAIL:
+        yield from check_hotwords(settings)
