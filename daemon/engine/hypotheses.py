@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from funasr.utils.postprocess_utils import sentence_postprocess
@@ -18,6 +19,12 @@ NO_WORDS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>"})
 
 #: Start and end of a token, ms from the start of its segment.
 Span = tuple[int, int]
+
+
+def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
+    """Those that fill a frame, and empty hypotheses for the others."""
+    kept = [s for s in segments if len(s.pcm) >= LEAST_SAMPLES]
+    return kept, [of_words(s, "", [], []) for s in segments if len(s.pcm) < LEAST_SAMPLES]
 
 
 def hypothesis(segment: SpeechSegment, tokens: list[str], spans: list[Span] | None) -> Hypothesis:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from daemon.engine.hotwords import NO_HOTWORDS, Spelling, read_dictionary
-from daemon.engine.hypotheses import LEAST_SAMPLES, Span, hypothesis
+from daemon.engine.hypotheses import Span, hypothesis, long_enough
 from daemon.engine.loading import LoadedModel, device_faults
 from daemon.engine.paraformer.forward import SILENT_IDS, PaddedForward, Spoken
 from daemon.engine.paraformer.seaco import has_bias
@@ -59,11 +59,11 @@ class ParaformerRecogniser:
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """See `daemon.engine.stages.Recogniser`."""
-        long_enough, said = _long_enough(segments)
-        if long_enough:
+        kept, said = long_enough(segments)
+        if kept:
             with device_faults(), torch.inference_mode():
-                spoken = self._forward([s.pcm for s in long_enough], self._hotwords(long_enough))
-            said += self._hypotheses(long_enough, spoken)
+                spoken = self._forward([s.pcm for s in kept], self._hotwords(kept))
+            said += self._hypotheses(kept, spoken)
         return said
 
     def complaint(self, hotwords: Sequence[str]) -> str:
@@ -100,12 +100,6 @@ def _spans(spoken: Spoken) -> list[Span] | None:
     return spans_of(spoken.fires, spoken.frames)
 
 
-def _long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
-    """Those that fill a frame, and empty hypotheses for the others."""
-    kept = [s for s in segments if len(s.pcm) >= LEAST_SAMPLES]
-    return kept, [Hypothesis(s.stream, s.index, "", ()) for s in segments if len(s.pcm) < LEAST_SAMPLES]
-
-
 @dataclass(slots=True, eq=False)
 class _UnderWay:
     """A batch of a `PipelinedParaformer`. Owned by the worker's thread."""
@@ -133,7 +127,7 @@ class PipelinedParaformer(ParaformerRecogniser):
 
     def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
         """See `daemon.engine.stages.Pipelined`."""
-        batch = _UnderWay(*_long_enough(segments))
+        batch = _UnderWay(*long_enough(segments))
         if batch.segments:
             with device_faults(), torch.inference_mode():
                 hotwords = self._hotwords(batch.segments)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from daemon.engine.hypotheses import LEAST_SAMPLES, of_words
+from daemon.engine.hypotheses import long_enough, of_words
 from daemon.engine.loading import LoadedModel, device_faults
 from daemon.engine.sense_voice.collapse import Spoken
 from daemon.engine.sense_voice.encoder import queries
@@ -49,11 +49,11 @@ class SenseVoiceRecogniser:
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """See `daemon.engine.stages.Recogniser`."""
-        long_enough, said = _long_enough(segments)
-        if long_enough:
+        kept, said = long_enough(segments)
+        if kept:
             with device_faults(), torch.inference_mode():
-                spoken = self._forward([s.pcm for s in long_enough])
-            said += self._hypotheses(long_enough, spoken)
+                spoken = self._forward([s.pcm for s in kept])
+            said += self._hypotheses(kept, spoken)
         return said
 
     def _hypotheses(self, segments: Sequence[SpeechSegment], spoken: Sequence[Spoken]) -> list[Hypothesis]:
@@ -84,12 +84,6 @@ def asked(loaded: LoadedModel) -> Tensor:
     return queries(loaded.module, language, "withitn" if loaded.options.get("use_itn", True) else "woitn")
 
 
-def _long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
-    """Those that fill a frame, and empty hypotheses for the others."""
-    kept = [s for s in segments if len(s.pcm) >= LEAST_SAMPLES]
-    return kept, [of_words(s, "", [], []) for s in segments if len(s.pcm) < LEAST_SAMPLES]
-
-
 @dataclass(slots=True, eq=False)
 class _UnderWay:
     """A batch of a `PipelinedSenseVoice`. Owned by the worker's thread."""
@@ -113,7 +107,7 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
 
     def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
         """See `daemon.engine.stages.Pipelined`."""
-        batch = _UnderWay(*_long_enough(segments))
+        batch = _UnderWay(*long_enough(segments))
         if batch.segments:
             with device_faults(), torch.inference_mode():
                 batch.launched = self._packed.begin([s.pcm for s in batch.segments])
