@@ -39,7 +39,7 @@ def command(
     """Transcribe files once, without a daemon and without a database.
 
     With --json prints one object a line: {"file", "ok": true, "transcript": {…dropscribe/transcript/1…}} or
-    {"file", "ok": false, "error": {"code", "reason", "remedy"}}, and with --write "outputs": [paths].
+    {"file", "ok": false, "error": {"code", "operation", "path", "reason", "remedy"}}, and with --write "outputs": [paths].
     """
     from daemon.cli.settings import in_force
     from daemon.errors import UsageError
@@ -67,6 +67,7 @@ def _tell(
     finished: Finished, engine: OneShot, output_format: str, *, write: bool, as_json: bool, bars: _Bars
 ) -> bool:
     """Print or write one result; False if there is none."""
+    from daemon.cli.output import one_line, readable
     from daemon.service import oneshot
     from daemon.service.retry import Problem
 
@@ -74,11 +75,18 @@ def _tell(
     if isinstance(finished.end, Problem):
         problem = finished.end
         if as_json:
-            error = {"code": problem.code, "reason": problem.reason, "remedy": problem.remedy}
+            error = {
+                "code": problem.code,
+                "operation": "transcribe",
+                "path": readable(finished.path),
+                "reason": problem.reason,
+                "remedy": problem.remedy,
+            }
             _print_line({"file": str(finished.path), "ok": False, "error": error})
         else:
             then = f" ({problem.remedy})" if problem.remedy else ""
-            print(f"{finished.path}: {problem.reason}{then}", file=sys.stderr)
+            line = f"dropscribe: transcribe {readable(finished.path)}: {problem.reason}{then}"
+            print(one_line(line), file=sys.stderr)
         return False
     transcript = oneshot.transcript_of(finished.path, finished.end, engine.facts)
     written = oneshot.write_beside(finished.path, transcript) if write else []
