@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import warnings
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,13 @@ def pieces() -> list[Pcm]:
 
 def write(folder: Path) -> None:
     """Write config.yaml, configuration.json, am.mvn, the sentence pieces and model.pt into `folder`."""
+    with warnings.catch_warnings():
+        # Importing FunASR and its dependencies warns about their own use of old things.
+        warnings.simplefilter("ignore")
+        _write(folder)
+
+
+def _write(folder: Path) -> None:
     import torch
     from funasr import AutoModel
     from funasr.download.download_model_from_hub import download_model

@@ -37,6 +37,7 @@ from daemon.engine.protocol import (
 )
 from daemon.engine.stages import Pcm
 from daemon.errors import EngineDiedError, EngineError
+from tests import sense_voice_material
 
 SLOT = 163_840  #: samples
 SLOTS = 64
@@ -158,12 +159,20 @@ def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineG
         (start, "paraformer-mini"),
         (start_group, "null"),
         (start_group, "paraformer-mini"),
+        (start, "sense-voice"),
     ],
-    ids=["null", "paraformer-mini", "two null", "two paraformer-mini"],
+    ids=["null", "paraformer-mini", "two null", "two paraformer-mini", "sense-voice"],
 )
-def shared_engine(request: pytest.FixtureRequest) -> Iterator[tuple[LocalEngine, Arena]]:
+def shared_engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[LocalEngine, Arena]]:
     arena = Arena()
     starter, model = request.param
+    if model == "sense-voice":
+        # None is bundled: a directory as a user would have it.
+        folder = tmp_path_factory.mktemp("models") / model
+        sense_voice_material.write(folder)
+        model = str(folder)
     engine = starter(arena, model)
     yield engine, arena
     engine.close()
@@ -195,7 +204,8 @@ def test_it_is_a_local_engine_and_says_what_it_is(client: Client[LocalEngine]) -
     engine: LocalEngine = client.engine
     facts = engine.facts
     assert set(facts.device.split(", ")) == {"cpu"}
-    assert facts.notice is not None
+    # What is bundled says that it is for demonstration.
+    assert (facts.notice is None) == (facts.model not in {models.NULL, "paraformer-mini"})
     assert dict(facts.versions).keys() >= {"dropscribe", "python"}
     assert facts.versions == tuple(sorted(facts.versions))
     if facts.model != "null":
