@@ -10,10 +10,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from daemon.cli.init import production_file
 from daemon.config import SEARCH_PATH, Settings
 from daemon.errors import AlreadyRunningError, ConfigError, EngineError, LedgerError
 
@@ -139,7 +141,10 @@ def test_the_paths_of_the_unit_agree_with_each_other_and_the_product(unit: Unit)
     folders = (FOLDER / "dropscribe.tmpfiles.conf").read_text(encoding="utf-8")
     made = {line.split()[1] for line in folders.splitlines() if line.startswith("d ")}
     watched = unit.one("ReadWritePaths").removeprefix("-")
-    assert made == {watched, str(state), str(cache), str(file.parent)}
+    # What `init --system` names is there when the service starts for the first time.
+    inbox = tomllib.loads(production_file())["folder"][0]["path"]
+    assert Path(inbox).is_relative_to(watched)
+    assert made == {watched, inbox, str(state), str(cache), str(file.parent)}
 
 
 def test_the_files_its_comments_install_are_there(unit: Unit) -> None:
