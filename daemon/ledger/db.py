@@ -162,6 +162,11 @@ _DAMAGE = {
 
 def _explain(e: sa.exc.DBAPIError, path: Path, operation: str) -> DropscribeError | None:
     said = str(e.orig)
+    if path.is_dir():
+        # SQLite calls it an I/O error.
+        return LedgerError(
+            "it is a folder", operation=operation, path=path, remedy="name a file: its history is one file"
+        )
     for part, remedy in _STORAGE.items():
         if part in said.lower():
             return StorageError(said, operation=operation, path=path, remedy=remedy)
