@@ -41,6 +41,22 @@ def test_a_model_with_random_weights_speaks_as_fast_as_people_and_runs_everywher
     assert report["ours"]["tflop_per_s"] is None
 
 
+def test_a_sense_voice_with_random_weights_is_measured_as_well(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    done = script("random_sense_voice", str(model), "--small")
+    assert done.returncode == 0, done.stderr
+    done = script(
+        "engine", "--model", str(model), "--device", "cpu", "--hours", "0.02", "--batch-s", "60", "--repeat", "1",
+        "--stock-minutes", "0.3",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout[done.stdout.index("\n{\n") :])
+    # The marks before each segment are tokens, too.
+    assert 4.0 < report["ours"]["tokens_per_s_of_audio"] < 6.5
+    assert report["ours"]["tokens_with_times"] > 0
+    assert report["stock"]["rtfx"] > 0
+
+
 @pytest.mark.parametrize("name", SCRIPTS[1:])
 def test_every_script_explains_itself(name: str) -> None:
     done = script(name, "--help")
