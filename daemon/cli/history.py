@@ -55,7 +55,7 @@ def job_document(job: JobSummary) -> dict[str, Any]:
 
 def detail_document(detail: JobDetail) -> dict[str, Any]:
     """All of one job: the fields of `job_document`, and recipe, sha256, size (bytes), modified, isolate,
-    tries [{number, worker, started, ended, outcome, code, reason}], outputs [{format, path, sha256, published}],
+    tries [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}],
     stages {stage: seconds}, batches {sizes, padding_waste}, media, engine (as in the transcript), text, segments
     [{index, start_ms, end_ms, text}]. From `stages` on they are null until the job is done.
     """
@@ -78,6 +78,7 @@ def detail_document(detail: JobDetail) -> dict[str, Any]:
                 "outcome": a.outcome,
                 "code": a.code,
                 "reason": a.reason,
+                "times": a.times,
             }
             for a in detail.attempts
         ],

@@ -103,7 +103,7 @@ def show(
     """Show everything on record of one job: outcome, stages, tries, files, text.
 
     JSON, dropscribe/job/1: job {the fields of a listed job, and recipe, sha256, size, modified, isolate, tries
-    [{number, worker, started, ended, outcome, code, reason}], outputs [{format, path, sha256, published}], stages
+    [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
     {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}]}.
     """
     from daemon.cli.history import database_path, detail_document
@@ -281,7 +281,8 @@ def _print_job(detail: JobDetail) -> None:
         ]
     for a in detail.attempts:
         ended = f"{a.outcome or 'under way'}{': ' + a.reason if a.reason else ''}"
-        facts.append((f"try {a.number}", f"{local(a.started_at)}, {ended}"))
+        often = f" ({a.times} times)" if a.times > 1 else ""
+        facts.append((f"try {a.number}", f"{local(a.started_at)}, {ended}{often}"))
     facts += [
         (o.format, readable(o.path) + ("" if o.published else " (not written)")) for o in detail.outputs
     ]

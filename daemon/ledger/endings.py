@@ -49,6 +49,25 @@ _CLOSE_ATTEMPT = sa.text(
     "UPDATE attempts SET ended_at = :now, outcome = :outcome, code = :code, reason = :reason "
     "WHERE job_id = :id AND outcome IS NULL"
 )
+# While a disk is full every half minute brings another such try, for as long as that takes: they are one row,
+# the newest, so that the history does not grow by what says nothing new.
+_SAME_BEFORE = (
+    "FROM attempts b WHERE b.job_id = :id AND b.generation < :generation AND b.outcome = 'released' "
+    "AND b.code = :code "
+    "AND b.number = (SELECT number FROM attempts WHERE job_id = :id AND generation = :generation)"
+)
+_GATHER = sa.text(
+    "UPDATE attempts SET times = attempts.times + before.times, started_at = before.started_at "
+    "FROM (SELECT sum(b.times) AS times, min(b.started_at) AS started_at {same_before}) AS before "
+    "WHERE job_id = :id AND generation = :generation AND before.times IS NOT NULL".replace(
+        "{same_before}", _SAME_BEFORE
+    )
+)
+_DROP_GATHERED = sa.text(
+    "DELETE FROM attempts WHERE job_id = :id AND generation IN (SELECT b.generation {same_before})".replace(
+        "{same_before}", _SAME_BEFORE
+    )
+)
 _LOOK = sa.text("SELECT state, generation FROM jobs WHERE id = :id")
 
 
@@ -73,6 +92,7 @@ class Endings:
     ) -> JobState:
         """Give a claimed job back, claimable from `not_before`; `refund` takes its try off the count again.
 
+        Tries refunded for the same `code` one after the other stand in the history as one.
         Returns QUEUED; or FAILED, when the try that is not refunded was the last one.
         Raises StaleLeaseError when the job is not claimed under this generation.
         """
@@ -87,6 +107,9 @@ class Endings:
                 raise _stale(connection, job_id, generation)
             outcome = "released" if state == JobState.QUEUED else "failed"
             connection.execute(_CLOSE_ATTEMPT, values | {"outcome": outcome})
+            if refund:
+                connection.execute(_GATHER, values)
+                connection.execute(_DROP_GATHERED, values)
         return JobState(state)
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:

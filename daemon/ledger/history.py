@@ -22,7 +22,7 @@ _SUMMARY = (
 )
 _ONE = sa.text(_SUMMARY + "WHERE j.id = :id")
 _ATTEMPTS = sa.text(
-    "SELECT number, generation, worker, started_at, ended_at, outcome, code, reason FROM attempts "
+    "SELECT number, generation, worker, started_at, ended_at, outcome, code, reason, times FROM attempts "
     "WHERE job_id = :id ORDER BY generation"
 )
 _COUNTS = sa.text("SELECT state, count(*) FROM jobs GROUP BY state")

@@ -181,6 +181,8 @@ class AttemptSummary:
     outcome: str | None
     code: str | None
     reason: str | None
+    #: More than 1: so many tries given back uncounted for the same reason, from the first to the last.
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from daemon.ledger.extras import EXTRAS
 from daemon.ledger.records import JobState
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0001"
+HEAD = "0002"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -106,7 +106,9 @@ jobs = sa.Table(
 )
 
 #: One row a claim. `outcome` is NULL while it is under way, else done, failed, released, cancelled,
-#: interrupted (the daemon went away) or lost (its lease expired and the job was taken over).
+#: interrupted (the daemon went away) or lost (its lease expired and the job was taken over). Tries that were given
+#: back uncounted for the same reason are one row, from the first to the last, `times` saying how many they were:
+#: while a disk is full there is one every half minute.
 attempts = sa.Table(
     "attempts",
     metadata,
@@ -119,6 +121,7 @@ attempts = sa.Table(
     sa.Column("outcome", sa.Text),
     sa.Column("code", sa.Text),
     sa.Column("reason", sa.Text),
+    sa.Column("times", sa.Integer, nullable=False, server_default="1"),
     sqlite_with_rowid=False,
 )
 
