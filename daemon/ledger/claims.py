@@ -7,7 +7,7 @@ another may take the job over, with the next generation, and everything the firs
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -85,6 +85,13 @@ _REQUEUE = sa.text(
         "WHERE {legal} AND id IN (SELECT value FROM json_each(:ids))",
     )
 )
+_QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
+# Content, profile and recipe, as `admission.identity` has them.
+_ADOPT = sa.text(
+    "UPDATE jobs SET recipe = :recipe, identity = CASE WHEN identity IS NOT NULL THEN "
+    "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || profile || '|' || :recipe END "
+    "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe"
+)
 _HEARTBEAT = sa.text(
     "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND (id, generation) IN "
     "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
@@ -143,6 +150,19 @@ class Claims:
                 self._fail_worn_out(connection, ids, now)
                 connection.execute(_REQUEUE, {"ids": json.dumps(ids), "now": now})
         return len(ids)
+
+    def adopt(self, recipe: Callable[[str], str]) -> int:
+        """Jobs in the queue are done under the recipe their profile has now; how many of them had another.
+
+        For the start and for changed profiles: what a job's recipe says is what shapes its text, and whose results
+        serve for it. `recipe` gives that of a profile.
+        """
+        changed = 0
+        with self._db.write("adopt the recipes in force") as connection:
+            for profile in connection.scalars(_QUEUED_PROFILES).all():
+                values = {"profile": profile, "recipe": storable(recipe(profile))}
+                changed += connection.execute(_ADOPT, values).rowcount
+        return changed
 
     def _bury(self, connection: Connection, now: float) -> None:
         """Fail the jobs whose lease expired on their last try."""

@@ -6,7 +6,7 @@ is the list of what can be asked and told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from daemon.errors import UsageError
@@ -122,6 +122,10 @@ class Ledger:
     def recover(self, now: float) -> int:
         """See `Claims.recover`."""
         return self._claims.recover(now)
+
+    def adopt(self, recipe: Callable[[str], str]) -> int:
+        """See `Claims.adopt`."""
+        return self._claims.adopt(recipe)
 
     # Ends
 

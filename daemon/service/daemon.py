@@ -81,9 +81,9 @@ class Daemon:
                 logs.event(
                     self._log, logs.Action.LEDGER, f"upgraded; the old database is {self._ledger.backup}"
                 )
-            recovered = self._ledger.recover(time.time())
-            if recovered:
+            if recovered := self._ledger.recover(time.time()):
                 logs.event(self._log, logs.Action.LEDGER, f"{recovered} interrupted jobs are tried again")
+            self._ledger.adopt(settings.recipe)
             stack.callback(status_file.remove, settings.database)
             self._start_rooms(stack)
             if self._keeper.wait_ready(self._while_starting):
@@ -224,11 +224,8 @@ class Daemon:
             logs.problem(self._log, logs.Action.RELOAD, f"kept the settings in force: {e}")
         else:
             old, new = self._settings, loaded.settings
-            fixed = [
-                name
-                for name in ("database", "engine", "media", "service")
-                if getattr(old, name) != getattr(new, name)
-            ]
+            at_start = ("database", "engine", "media", "service")
+            fixed = [name for name in at_start if getattr(old, name) != getattr(new, name)]
             if fixed:
                 logs.problem(
                     self._log,
@@ -236,6 +233,7 @@ class Daemon:
                     f"changes in [{', '.join(fixed)}] take effect at the next restart",
                 )
             self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
+            self._ledger.adopt(self._settings.recipe)
             self._folders = {p: h for p, h in self._folders.items() if p in {f.path for f in new.folders}}
             self._watcher.reload(new.folders)
             logs.event(self._log, logs.Action.RELOAD, f"now watching {len(new.folders)} folders")

@@ -81,7 +81,7 @@ def test_a_refunded_try_is_not_counted(ledger: Ledger) -> None:
         (claim,) = claim_all(ledger)
         assert (claim.generation, claim.attempt) == (generation, 1)
         assert release(ledger, claim, refund=True, not_before=0.0) is JobState.QUEUED
-    assert [a.number for a in detail(ledger, claim.job_id).attempts] == [1, 1, 1]
+    assert [(a.number, a.times) for a in detail(ledger, claim.job_id).attempts] == [(1, 3)]
 
 
 def test_no_job_circles_for_ever(ledger: Ledger) -> None:
@@ -300,3 +300,64 @@ def test_job_numbers_are_never_used_again(ledger: Ledger) -> None:
     assert ledger.job(old) is None
     assert ledger.search("一") == []
     assert ledger.admit([admission()], 300.0)[0].job_id > old
+
+
+def test_tries_given_back_for_one_reason_are_one_row(ledger: Ledger) -> None:
+    """A disk that is full for days brings a try every half minute."""
+    ledger.admit([admission()], 1.0)
+    for i in range(50):
+        (claim,) = claim_all(ledger, 100.0 + 30 * i)
+        release(ledger, claim, 110.0 + 30 * i, refund=True, reason=f"full, {i}")
+    (claim,) = claim_all(ledger, 9_000.0)
+    full, now = detail(ledger, claim.job_id).attempts
+    assert (full.times, full.started_at, full.ended_at, full.reason) == (50, 100.0, 1_580.0, "full, 49")
+    assert (now.times, now.outcome, now.generation) == (1, None, 51)
+
+
+def test_tries_given_back_for_different_reasons_or_counted_are_kept_apart(ledger: Ledger) -> None:
+    ledger.admit([admission(max_attempts=9)], 1.0)
+    for code, refund in (
+        ("storage", True),
+        ("stopped", True),
+        ("storage", True),
+        ("storage", False),
+        ("storage", True),
+    ):
+        (claim,) = claim_all(ledger, 200.0)
+        release(ledger, claim, refund=refund, code=code)
+    tries = [(a.number, a.code, a.times) for a in detail(ledger, claim.job_id).attempts]
+    assert tries == [(1, "stopped", 1), (1, "storage", 2), (1, "storage", 1), (2, "storage", 1)]
+
+
+def test_queued_jobs_are_done_under_the_recipe_in_force(ledger: Ledger) -> None:
+    """The model was changed while jobs waited: what the old one said does not serve for them, what the new one said does."""
+    old = transcribed(ledger, "一", name="old.wav")
+    ledger.admit([admission("new.wav", "new", recipe="large|vad")], 100.0)
+    (claim,) = claim_all(ledger, 101.0)
+    ledger.finish([finish_of(claim, "新")], 102.0)
+    ledger.admit(
+        [
+            admission("a.wav", "old.wav"),
+            admission("b.wav", "new"),
+            admission("c.wav", "c", share_result=False),
+        ],
+        103.0,
+    )
+    assert ledger.adopt(lambda profile: {"default": "large|vad"}[profile]) == 3
+    assert ledger.adopt(lambda _: "large|vad") == 0
+    a, b, c = claim_all(ledger, 104.0)
+    assert {x.recipe for x in (a, b, c)} == {"large|vad"}
+    assert (a.reference, b.reference, c.reference) == (None, claim.job_id, None)
+    assert detail(ledger, old).recipe == "mini|vad"
+    assert not ledger.admit([admission("a.wav", "old.wav", recipe="large|vad")], 105.0)[0].created
+
+
+def test_what_an_adopted_job_said_serves_for_the_same_content(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "same")], 1.0)
+    ledger.admit([admission("court.wav", "court", profile="court")], 1.0)
+    assert ledger.adopt(lambda profile: "large|vad" if profile == "default" else "mini|vad") == 1
+    first, court = claim_all(ledger)
+    assert (first.recipe, court.recipe) == ("large|vad", "mini|vad")
+    ledger.finish([finish_of(first, "一")], 101.0)
+    ledger.admit([admission("b.wav", "same", recipe="large|vad"), admission("c.wav", "same")], 102.0)
+    assert [c.reference for c in claim_all(ledger, 103.0)] == [first.job_id, None]
