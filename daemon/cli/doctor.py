@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from daemon.config import Loaded
+    from daemon.service.checks.record import Check
 
 
 def command(
@@ -21,11 +26,21 @@ def command(
         str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
     ] = None,
     *,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.tar.gz",
+            help="Write a bundle for support, too: without transcripts, names of recordings and paths.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/doctor/1 as JSON.")] = False,
 ) -> None:
     """Check the chain from folder to transcript, one line each with the remedy; exit 1 when something fails.
 
     Loads the model as the daemon would, so a model that is not on this machine yet is fetched.
+
+    The bundle (about.json in it: dropscribe/bundle/1) holds versions, settings, these checks, what the daemon says of
+    itself, counts and timings of jobs, the newest failures and lines of the journal. Look through it before it leaves.
     """
     from collections.abc import Iterator
 
@@ -33,12 +48,15 @@ def command(
     from daemon.cli.settings import in_force
     from daemon.errors import ConfigError
     from daemon.service.checks import examination
-    from daemon.service.checks.record import Check, Level, document, from_error, healthy
+    from daemon.service.checks.record import Level, document, from_error, healthy
 
     # To stderr, so that standard output holds the checks and nothing else.
     logs.setup(level="warning")
 
+    loaded: Loaded | None = None
+
     def look() -> Iterator[Check]:
+        nonlocal loaded
         try:
             loaded = in_force(
                 config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
@@ -60,5 +78,21 @@ def command(
                 typer.echo(f"        → {check.remedy}")
     if as_json:
         typer.echo(json.dumps(document(checks), ensure_ascii=False, indent=2))
+    if bundle is not None:
+        named = [p for p in (config, database, *(watch or [])) if p is not None]
+        _write_bundle(bundle, loaded, checks, named)
     if not healthy(checks):
         raise typer.Exit(1)
+
+
+def _write_bundle(file: Path, loaded: Loaded | None, checks: list[Check], named: list[Path]) -> None:
+    """Raises UsageError where a file is, StorageError."""
+    from daemon.cli.config import settings_in_force
+    from daemon.cli.output import readable
+    from daemon.service import bundle
+
+    now = time.time()
+    listed = () if loaded is None else settings_in_force(loaded)
+    documents = bundle.collect(loaded, (bundle.Setting(*s) for s in listed), checks, now, *named)
+    bundle.write(file, documents, now)
+    typer.echo(f"wrote {readable(file)}; look through it before you send it", err=True)
