@@ -16,6 +16,11 @@ from daemon.errors import DropscribeError
 #: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
 #: its name. These modules import what is heavy inside their functions only.
 COMMANDS = ("run", "init", "config", "doctor", "transcribe", "bench", "jobs", "status")
+#: The end of the help; the README has the same as a table.
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 it did not work (doctor, status: something is wrong); 2 wrong command line or "
+    "configuration; 3 the database cannot be used; 4 another daemon holds the database; 5 the engine cannot start."
+)
 
 
 def build() -> typer.Typer:
@@ -23,6 +28,7 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="dropscribe",
         help="Drop recordings into a folder, find transcripts beside them.",
+        epilog=EXIT_CODES,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

@@ -85,13 +85,13 @@ def _tell(
             _print_line({"file": str(finished.path), "ok": False, "error": error})
         else:
             then = f" ({problem.remedy})" if problem.remedy else ""
-            line = f"dropscribe: transcribe {readable(finished.path)}: {problem.reason}{then}"
-            print(one_line(line), file=sys.stderr)
+            said = f"dropscribe: transcribe {readable(finished.path)}: {problem.reason}{then}"
+            print(one_line(said), file=sys.stderr)
         return False
     transcript = oneshot.transcript_of(finished.path, finished.end, engine.facts)
     written = oneshot.write_beside(finished.path, transcript) if write else []
     if as_json:
-        line = {
+        line: dict[str, Any] = {
             "file": str(finished.path),
             "ok": True,
             "transcript": json.loads(_rendered(transcript, "json")),

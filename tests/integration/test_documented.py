@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import daemon
 from daemon import errors
-from daemon.cli.app import build
+from daemon.cli.app import EXIT_CODES, build
 from daemon.cli.init import production_file
 from daemon.config import EngineSettings, Folder, Format, MediaSettings, Profile, ServiceSettings, Settings
 from daemon.ledger.records import JobState
@@ -165,6 +165,7 @@ def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
         (errors.EngineError, "engine"),
     ):
         assert word in table[kind.exit_code], kind
+    assert {int(c) for c in re.findall(r"[:;] (\d) ", EXIT_CODES)} == set(table)
 
 
 def test_no_message_sends_people_to_a_section_that_is_not_there() -> None:

@@ -1,0 +1,170 @@
+"""Whatever goes wrong, a person is told what was being done, to what, why it did not work and what to do; by which
+exit code a script is told is in the table of the README (see test_documented.py)."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import daemon
+from daemon import errors
+from daemon.cli.app import COMMANDS
+from daemon.ledger.lock import lock_database
+from tests.integration.cli import process
+
+PACKAGE = Path(daemon.__file__).parent
+KINDS = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.DropscribeError)
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A place in the program that makes an error."""
+
+    where: str
+    kind: type[errors.DropscribeError]
+    given: frozenset[str]
+
+
+def made() -> Iterator[Made]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
+                given = frozenset(k.arg for k in node.keywords if k.arg is not None)
+                yield Made(f"{path.relative_to(PACKAGE)}:{node.lineno}", KINDS[node.func.id], given)
+
+
+MADE = tuple(made())
+
+
+def test_every_error_that_is_made_has_an_operation_and_a_remedy() -> None:
+    assert len(MADE) > 80
+    lacking = [
+        f"{one.where}: {one.kind.__name__} without {part}"
+        for one in MADE
+        for part in ("operation", "remedy")
+        if part not in one.given and not getattr(one.kind, f"usual_{part}")
+    ]
+    assert lacking == []
+
+
+def test_an_error_says_what_is_usual_for_its_type_and_better_what_it_was_told() -> None:
+    plain = errors.LostSegmentError("one is missing")
+    assert str(plain).startswith("assemble: one is missing (the job is tried again")
+    told = errors.LostSegmentError("one is missing", operation="look", remedy="wait", path=Path("a.wav"))
+    assert str(told) == "look a.wav: one is missing (wait)"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A way for a command to fail. `about`: the file it is about, seen from the folder it is called in."""
+
+    arguments: str
+    code: int
+    about: str | None
+    kind: str
+
+
+#: Where it is called: a folder `drop`, the files `wrong.toml`, `cut.toml`, `junk.db`, `junk.wav`, `held.db` (which
+#: another daemon holds), and nothing else.
+NULL = "--model null --vad-model null --device cpu"
+FAILURES = (
+    Failure("run", 2, None, "config"),
+    Failure("run --config none.toml", 2, "none.toml", "config"),
+    Failure("run --config drop", 2, "drop", "config"),
+    Failure("run --config cut.toml", 2, "cut.toml", "config"),
+    Failure("run --config wrong.toml", 2, "wrong.toml", "config"),
+    Failure("run --watch drop --config wrong.toml", 2, None, "config"),
+    Failure("run --watch drop --device gpu", 2, None, "config"),
+    Failure("run --watch drop --database junk.db", 3, "junk.db", "ledger"),
+    Failure("run --watch drop --database drop", 3, "drop", "ledger"),
+    Failure("run --watch drop --database junk.wav/x/jobs.db", 1, "junk.wav/x", "storage"),
+    Failure(f"run --watch drop --database held.db {NULL}", 4, "held.db", "already_running"),
+    Failure("run --watch drop --model ./none", 5, "none", "engine"),
+    Failure("init wrong.toml", 2, "wrong.toml", "usage"),
+    Failure("init junk.wav/x.toml", 1, "junk.wav/x.toml", "storage"),
+    Failure("config --config wrong.toml", 2, "wrong.toml", "config"),
+    Failure(f"doctor --watch drop {NULL} --bundle junk.db", 2, "junk.db", "usage"),
+    Failure("transcribe none.wav", 2, "none.wav", "usage"),
+    Failure("transcribe junk.wav --format doc", 2, None, "usage"),
+    Failure("transcribe junk.wav --model ./none", 5, "none", "engine"),
+    Failure("bench none.wav", 2, "none.wav", "usage"),
+    Failure("bench junk.wav --out junk.db", 1, "junk.db", "storage"),
+    Failure("jobs --database none.db", 2, "none.db", "usage"),
+    Failure("jobs --database junk.db", 3, "junk.db", "ledger"),
+    Failure("jobs --database drop", 3, "drop", "ledger"),
+    Failure("jobs --state lost --database junk.db", 2, None, "usage"),
+    Failure("jobs --since never --database junk.db", 2, None, "usage"),
+    Failure("status --database junk.db", 3, "junk.db", "ledger"),
+)
+#: These take --json, and say the same there.
+WITH_JSON = ("config", "doctor", "transcribe", "bench", "jobs", "status", "init")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "drop").mkdir()
+    (folder / "wrong.toml").write_text("nonsense = 1\n", encoding="utf-8")
+    (folder / "cut.toml").write_text("database = [", encoding="utf-8")
+    (folder / "junk.db").write_text("no database\n" * 100, encoding="utf-8")
+    (folder / "junk.wav").write_text("no recording\n", encoding="utf-8")
+    held = lock_database(folder / "held.db")
+    yield folder
+    held.close()
+
+
+def test_every_command_is_made_to_fail() -> None:
+    assert {f.arguments.split()[0] for f in FAILURES} == set(COMMANDS)
+    assert {f.code for f in FAILURES} == {kind.exit_code for kind in KINDS.values()}
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda f: f.arguments)
+def test_a_command_that_fails_says_operation_path_reason_and_remedy(failure: Failure, place: Path) -> None:
+    arguments = failure.arguments.split()
+    speaks_json = arguments[0] in WITH_JSON
+    done = process(*arguments, *(["--json"] if speaks_json else []), cwd=place)
+    assert done.returncode == failure.code, done.stderr
+    assert "Traceback" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("dropscribe: ")]
+    assert len(said) == 1, done.stderr
+    # Operation and path, a colon, the reason, and the remedy in brackets.
+    head, _, rest = said[0].removeprefix("dropscribe: ").partition(": ")
+    assert head
+    assert rest.endswith(")")
+    assert all(rest.removesuffix(")").split(" (", 1)), rest
+    if failure.about is not None:
+        assert head.endswith(failure.about), head
+    if speaks_json:
+        start = done.stdout.index('{\n  "schema": "dropscribe/error/1"')
+        error = json.loads(done.stdout[start:])["error"]
+        assert (error["code"], error["exit_code"]) == (failure.kind, failure.code)
+        assert all(error[part] for part in ("operation", "reason", "remedy")), error
+        assert (error["path"] is not None) == (failure.about is not None), error
+
+
+def test_a_recording_that_cannot_be_transcribed_is_told_in_the_same_words(place: Path) -> None:
+    options = ("--model", "null", "--vad-model", "null", "--device", "cpu")
+    done = process("transcribe", "junk.wav", *options, "--json", cwd=place)
+    assert done.returncode == 1, done.stderr
+    error = json.loads(done.stdout)["error"]
+    assert error.keys() == {"code", "operation", "path", "reason", "remedy"}
+    assert all(error.values())
+    plain = process("transcribe", "junk.wav", *options, cwd=place)
+    expected = f"dropscribe: transcribe {error['path']}: {error['reason']} ({error['remedy']})"
+    assert expected in plain.stderr.splitlines()
+
+
+@pytest.mark.parametrize("arguments", ["nonsense", "run --nonsense", "jobs --limit x", "transcribe"])
+def test_a_wrong_command_line_has_the_code_of_one(arguments: str, place: Path) -> None:
+    done = process(*arguments.split(), cwd=place)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
