@@ -33,9 +33,34 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
+    """What is to be known of a piece, found once: words are made of a hundred thousand pieces a second."""
+
     text: str  #: without the space before it
     spaced: bool  #: whether a space stands before it
     silent: bool  #: whether it is a mark and no part of the text
+    byte: int | None  #: what it is of a character
+    blank: bool  #: whether there is nothing but space in it
+    closes: bool  #: whether it is all punctuation that belongs to what stands before it
+    opens: bool  #: whether it is all punctuation that belongs to what follows
+    solitary: bool  #: whether it begins with a character that is a word by itself
+    ends_solitary: bool
+
+    @classmethod
+    def of(cls, text: str, *, spaced: bool = False, silent: bool = False) -> _Piece:
+        kinds = [unicodedata.category(c) for c in text]
+        opening = [kind in _OPENING for kind in kinds]
+        byte = _BYTE.fullmatch(text)
+        return cls(
+            text,
+            spaced,
+            silent or _MARK.fullmatch(text) is not None,
+            None if byte is None else int(byte[1], 16),
+            not text.strip(),
+            all(kind[0] == "P" for kind in kinds) and not any(opening),
+            all(opening),
+            bool(text) and _SOLITARY.match(text[0]) is not None,
+            bool(text) and _SOLITARY.match(text[-1]) is not None,
+        )
 
 
 class Pieces:
@@ -44,10 +69,8 @@ class Pieces:
     def __init__(self, pieces: Sequence[str], silent: Sequence[bool]) -> None:
         """pieces: by token number; silent: which of them are control tokens (start, end, unknown)."""
         self._pieces = [
-            _Piece(
-                piece.removeprefix(SPACE).replace(SPACE, " "),
-                piece.startswith(SPACE),
-                mute or _MARK.fullmatch(piece.removeprefix(SPACE)) is not None,
+            _Piece.of(
+                piece.removeprefix(SPACE).replace(SPACE, " "), spaced=piece.startswith(SPACE), silent=mute
             )
             for piece, mute in zip(pieces, silent, strict=True)
         ]
@@ -68,27 +91,30 @@ class Pieces:
         text: list[str] = []
         words: list[str] = []
         placed: list[Span] = []
-        space = False
+        space = opened = solitary = False
         for piece, span in self._whole(ids, spans):
             space = space or piece.spaced
-            if not piece.text.strip():
+            if piece.blank:
                 continue
             if space and text:
                 text.append(" ")
             text.append(piece.text)
             joined = bool(words) and not space
-            if joined and _closes(piece.text):
+            space = False
+            if joined and piece.closes:
                 words[-1] += piece.text
-            elif joined and _opens(words[-1]):
+            elif joined and opened:
                 words[-1] += piece.text
                 placed[-1] = span
-            elif joined and not _SOLITARY.match(words[-1][-1]) and not _SOLITARY.match(piece.text):
+                opened = piece.opens
+            elif joined and not solitary and not piece.solitary:
                 words[-1] += piece.text
                 placed[-1] = (placed[-1][0], span[1])
             else:
                 words.append(piece.text)
                 placed.append(span)
-            space = False
+                opened = piece.opens
+            solitary = piece.ends_solitary
         return Words("".join(text), words, placed)
 
     def _whole(self, ids: Sequence[int], spans: Sequence[Span]) -> list[tuple[_Piece, Span]]:
@@ -98,29 +124,19 @@ class Pieces:
         since = until = 0
         for number, span in zip(ids, spans, strict=True):
             piece = self._pieces[number]
-            byte = _BYTE.fullmatch(piece.text) if piece.text.startswith("<0x") else None
-            if byte is None and pending:
-                whole.append((_Piece(_decoded(pending), spaced=False, silent=False), (since, until)))
-                pending.clear()
-            if byte is not None:
+            if piece.byte is not None:
                 since, until = (since if pending else span[0]), span[1]
-                pending.append(int(byte[1], 16))
-            elif not piece.silent:
+                pending.append(piece.byte)
+                continue
+            if pending:
+                whole.append((_decoded(pending), (since, until)))
+                pending.clear()
+            if not piece.silent:
                 whole.append((piece, span))
         if pending:
-            whole.append((_Piece(_decoded(pending), spaced=False, silent=False), (since, until)))
+            whole.append((_decoded(pending), (since, until)))
         return whole
 
 
-def _decoded(raw: bytearray) -> str:
-    return raw.decode("utf-8", errors="replace")
-
-
-def _closes(text: str) -> bool:
-    """Whether it is all punctuation, none of which opens anything."""
-    return all((c := unicodedata.category(x))[0] == "P" and c not in _OPENING for x in text)
-
-
-def _opens(word: str) -> bool:
-    """Whether there is nothing but opening punctuation so far."""
-    return all(unicodedata.category(x) in _OPENING for x in word)
+def _decoded(raw: bytearray) -> _Piece:
+    return _Piece.of(raw.decode("utf-8", errors="replace"))
