@@ -1,11 +1,12 @@
 """The engine alone: 16-bit samples in host memory → tokens and timestamps.
 
     .venv/bin/python benchmarks/engine.py [--device cuda:0] [--hours 20] [--batch-s 4000] [--repeat 3] [--out FILE.json]
+    .venv/bin/python benchmarks/engine.py --family seaco [--hotwords 50]
 
 Segments of 2 to 20 s (uniform), taken from the bundled speech and noise, go through the daemon's own batching policy and
 forward path: on CUDA the packed one, three batches deep (begin, decode, collect); on a CPU the padded one. The model is
---model, or one of the official BiCif-Paraformer architecture with random weights, made for the occasion. The same weights then
-go through FunASR's `inference` over --stock-minutes of the same segments, in batches of 300 s sorted by length.
+--model, or one of the official BiCif-Paraformer (or, with --family seaco, SeACo-Paraformer) architecture with random weights, made
+for the occasion. With --hotwords all segments are listened to for as many, encoded before anything is timed. The same weights then go through FunASR's `inference` over --stock-minutes of the same segments, in batches of 300 s sorted by length.
 
 RTFx counts the audio of the segments. TFLOP/s are those of the formula in `gflop`, useful work only: what is padded or done
 twice does not count. GPU busy is what nvidia-smi says while the timed rounds run.
@@ -19,7 +20,7 @@ import tempfile
 import time
 import wave
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ from daemon.engine.batcher import Batcher
 from daemon.engine.loading import LoadedModel, choose_device, load
 from daemon.engine.models import SAMPLE
 from daemon.engine.paraformer.forward import PaddedForward, Spoken
+from daemon.engine.paraformer.seaco import has_bias
 from daemon.engine.paraformer.timestamps import spans_of
+from daemon.engine.recogniser import spelling_of
 from daemon.engine.registry import SENSE_VOICE_FAMILIES
 from daemon.engine.sense_voice import collapse, forward
 from daemon.engine.sense_voice.recogniser import asked
@@ -48,14 +51,16 @@ OFFICIAL_PARAMETERS = 200_000_000
 STOCK_BATCH_S = 300.0
 
 
-def gflop(seconds: float, family: str) -> float:
+def gflop(seconds: float, family: str, *, hotwords: bool) -> float:
     """Multiply-adds, twice, of one segment, in 10⁹: the encoder's matrices and attention, decoder, predictor, timestamps, fbank.
 
-    (SenseVoice: 70 layers instead of 50, and its head.)
+    (SenseVoice: 70 layers instead of 50, and its head. Hotwords: a second decoder of 6 layers, twice, and its head.)
     """
     if family in SENSE_VOICE_FAMILIES:
         return seconds * (7.343 + 0.0398 * seconds + 0.428 + 0.04)
-    return seconds * (5.245 + 0.0284 * seconds + 0.70 + 0.0025 * seconds + 0.026 + 0.446 + 0.04)
+    return seconds * (
+        5.245 + 0.0284 * seconds + 0.70 + 0.0025 * seconds + 0.026 + 0.446 + 0.04 + 0.23 * hotwords
+    )
 
 
 def segments(hours: float, seed: int) -> list[SpeechSegment]:
@@ -97,8 +102,16 @@ def times(spoken: Spoken | collapse.Spoken) -> list[tuple[int, int]]:
     return [] if spoken.fires is None else spans_of(spoken.fires, spoken.frames)
 
 
-def through(model: Any, work: Iterator[list[Pcm]], *, pipelined: bool) -> tuple[int, int]:
-    """Run everything; tokens and spans that came out."""
+def listed(count: int) -> list[str]:
+    """So many hotwords of three characters, which a model of any vocabulary of Chinese characters can spell."""
+    known = random_model.tokens()[3:-1]
+    return [known[i] + known[i + 1000] + known[i + 2000] for i in range(count)]
+
+
+def through(
+    model: Any, work: Iterator[list[Pcm]], given: Callable[[list[Pcm]], tuple[Any, ...]], *, pipelined: bool
+) -> tuple[int, int]:
+    """Run everything; tokens and spans that came out. `given`: what a batch goes into the model as."""
     tokens = spans = 0
 
     def take(result: Sequence[Spoken | collapse.Spoken]) -> None:
@@ -108,14 +121,14 @@ def through(model: Any, work: Iterator[list[Pcm]], *, pipelined: bool) -> tuple[
 
     if not pipelined:
         for batch in work:
-            take(model(batch))
+            take(model(*given(batch)))
         return tokens, spans
     # SenseVoice has nothing to decode.
     decode = getattr(model, "decode", lambda begun: begun)
     begun: deque[Any] = deque()
     decoded: deque[Any] = deque()
     for batch in work:
-        begun.append(model.begin(batch))
+        begun.append(model.begin(*given(batch)))
         if len(begun) > 1:
             decoded.append(decode(begun.popleft()))
         if len(decoded) > DEPTH - 2:
@@ -146,10 +159,18 @@ def forward_of(loaded: LoadedModel, *, on_cuda: bool) -> Any:
 def ours(loaded: LoadedModel, work: list[SpeechSegment], options: argparse.Namespace) -> dict[str, Any]:
     on_cuda = loaded.device.type == "cuda"
     made = forward_of(loaded, on_cuda=on_cuda)
+    words = listed(options.hotwords)
+    with torch.inference_mode():
+        spelling = spelling_of(loaded) if words else None
+        encoded = made.encode_hotwords([spelling.numbers_of(w) for w in words]) if spelling else None
+
+    def given(batch: list[Pcm]) -> tuple[Any, ...]:
+        return (batch,) if encoded is None else (batch, [encoded] * len(batch))
 
     def lap(part: list[SpeechSegment]) -> tuple[float, int, int]:
         began = time.perf_counter()
-        tokens, spans = through(made, batches(part, options.batch_s, options.ahead), pipelined=on_cuda)
+        batched = batches(part, options.batch_s, options.ahead)
+        tokens, spans = through(made, batched, given, pipelined=on_cuda)
         if on_cuda:
             torch.cuda.synchronize(loaded.device)
         return time.perf_counter() - began, tokens, spans
@@ -168,7 +189,8 @@ def ours(loaded: LoadedModel, work: list[SpeechSegment], options: argparse.Names
     wall_s = min(s for s, _, _ in laps)
     # The formulas are those of the official sizes.
     official = sum(p.numel() for p in loaded.module.parameters()) > OFFICIAL_PARAMETERS
-    tflops = sum(gflop(s.audio_s, loaded.family) for s in work) / 1000 / wall_s if official else None
+    gflops = sum(gflop(s.audio_s, loaded.family, hotwords=bool(words)) for s in work)
+    tflops = gflops / 1000 / wall_s if official else None
     sizes = [len(b) for b in batches(work, options.batch_s, options.ahead)]
     memory = torch.cuda.max_memory_allocated(loaded.device) if on_cuda else None
     return {
@@ -186,8 +208,8 @@ def ours(loaded: LoadedModel, work: list[SpeechSegment], options: argparse.Names
     }
 
 
-def stock(loaded: LoadedModel, work: list[SpeechSegment], minutes: float) -> dict[str, Any]:
-    """FunASR's `BiCifParaformer.inference`, PCM as float32 arrays, batches of 300 s sorted by length."""
+def stock(loaded: LoadedModel, work: list[SpeechSegment], minutes: float, hotwords: int) -> dict[str, Any]:
+    """FunASR's `inference` of the model, PCM as float32 arrays, batches of 300 s sorted by length."""
     ends = itertools.accumulate(s.audio_s for s in work)
     part = [s for s, end in zip(work, ends, strict=True) if end <= minutes * 60] or work[:1]
     waves = sorted((s.pcm.astype(np.float32) / 32768 for s in part), key=len)
@@ -198,6 +220,8 @@ def stock(loaded: LoadedModel, work: list[SpeechSegment], minutes: float) -> dic
         groups[-1].append(pcm)
     options = dict(loaded.options) | {"tokenizer": loaded.tokenizer, "frontend": loaded.frontend}
     options["device"] = str(loaded.device)
+    if hotwords:
+        options["hotword"] = " ".join(listed(hotwords))
 
     def run(group: list[Any]) -> None:
         with torch.no_grad():
@@ -212,9 +236,33 @@ def stock(loaded: LoadedModel, work: list[SpeechSegment], minutes: float) -> dic
     return {"rtfx": round(audio_s / wall_s, 1), "audio_s": round(audio_s, 1), "wall_s": round(wall_s, 3)}
 
 
+def measured(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
+    device = choose_device(options.device)
+    loaded = load(directory, device, options.threads)
+    if options.hotwords and not has_bias(loaded.module):
+        raise SystemExit("--hotwords: this model takes none; try --family seaco")
+    torch.set_num_threads(options.threads)
+    work = segments(options.hours, options.seed)
+    figures: dict[str, Any] = {
+        "device": str(device),
+        "model": loaded.family,
+        "parameters": sum(p.numel() for p in loaded.module.parameters()),
+        "hotwords": options.hotwords,
+        "audio_s": round(sum(s.audio_s for s in work), 1),
+        "segments": len(work),
+        "ours": ours(loaded, work, options),
+    }
+    if options.stock_minutes > 0:
+        figures["stock"] = stock(loaded, work, options.stock_minutes, options.hotwords)
+        figures["times_stock"] = round(figures["ours"]["rtfx"] / figures["stock"]["rtfx"], 1)
+    return figures
+
+
 def main() -> None:
     parser = surroundings.parser(__doc__)
     parser.add_argument("--model", type=Path, help="a model directory, Paraformer or SenseVoice")
+    parser.add_argument("--family", choices=random_model.FAMILIES, default="bicif", help="without --model")
+    parser.add_argument("--hotwords", type=int, default=0, help="of a SeACo: how many to listen for")
     parser.add_argument("--small", action="store_true", help="without --model: few narrow layers")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--hours", type=float, default=20.0, help="audio of a round")
@@ -226,24 +274,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=surroundings.machine()["cpus"])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    device = choose_device(options.device)
     with tempfile.TemporaryDirectory(prefix="dropscribe-model-") as folder:
         directory = options.model or Path(folder)
         if options.model is None:
-            random_model.write(directory, seed=options.seed, small=options.small)
-        loaded = load(directory, device, options.threads)
-    torch.set_num_threads(options.threads)
-    work = segments(options.hours, options.seed)
-    figures: dict[str, Any] = {
-        "device": str(device),
-        "parameters": sum(p.numel() for p in loaded.module.parameters()),
-        "audio_s": round(sum(s.audio_s for s in work), 1),
-        "segments": len(work),
-        "ours": ours(loaded, work, options),
-    }
-    if options.stock_minutes > 0:
-        figures["stock"] = stock(loaded, work, options.stock_minutes)
-        figures["times_stock"] = round(figures["ours"]["rtfx"] / figures["stock"]["rtfx"], 1)
+            random_model.write(directory, family=options.family, seed=options.seed, small=options.small)
+        figures = measured(directory, options)
     surroundings.report("engine", options, figures)
 
 

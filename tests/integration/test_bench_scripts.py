@@ -57,6 +57,19 @@ def test_a_sense_voice_with_random_weights_is_measured_as_well(tmp_path: Path) -
     assert report["stock"]["rtfx"] > 0
 
 
+def test_a_seaco_is_measured_with_hotwords(tmp_path: Path) -> None:
+    out = tmp_path / "engine.json"
+    done = script(
+        "engine", "--small", "--family", "seaco", "--hotwords", "60", "--device", "cpu", "--hours", "0.01",
+        "--batch-s", "30", "--repeat", "1", "--stock-minutes", "0.2", "--out", str(out),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert (report["model"], report["hotwords"]) == ("SeacoParaformer", 60)
+    assert 4.0 < report["ours"]["tokens_per_s_of_audio"] < 5.0
+    assert report["stock"]["rtfx"] > 0
+
+
 @pytest.mark.parametrize("name", SCRIPTS[1:])
 def test_every_script_explains_itself(name: str) -> None:
     done = script(name, "--help")
