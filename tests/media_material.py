@@ -68,10 +68,14 @@ def encode(
     pcm: NDArray[np.int16],
     rate_hz: int,
     layout: str = "mono",
+    *,
+    title: str = "",
     **options: str,
 ) -> None:
     """Encode samples, shape (frames, channels of `layout`), through FFmpeg; `options` are the muxer's."""
     with av.open(str(path), "w", format=container, options=options) as out:
+        if title:
+            out.metadata["title"] = title
         stream: Any = out.add_stream(codec, rate=rate_hz, layout=layout)
         stream.bit_rate = 96_000 * pcm.shape[1]
         for at in range(0, len(pcm), 960):

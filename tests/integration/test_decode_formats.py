@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import os
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +23,6 @@ from daemon.media.container import inspect
 from daemon.media.decode import Limits, decode
 from daemon.media.protocol import FileSignature
 from daemon.media.source import SourceFacts
-from daemon.media.source_av import AvSource
 from daemon.transcript.types import MediaFacts
 from tests.media_material import (
     AV_KINDS,
@@ -322,68 +318,6 @@ def test_a_video_without_sound_has_no_audio(tmp_path: Path) -> None:
     video_without_sound(path)
     with pytest.raises(NoAudioError, match="video and no audio"):
         run(path)
-
-
-class _Listener(http.server.BaseHTTPRequestHandler):
-    requests: list[str]
-
-    def do_GET(self) -> None:  # the name is the base class's
-        self.requests.append(self.path)
-        self.send_error(404)
-
-    def do_HEAD(self) -> None:  # the same
-        self.do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """Not on standard error."""
-
-
-@pytest.fixture
-def listener() -> Iterator[tuple[str, list[str]]]:
-    seen: list[str] = []
-    handler = type("Handler", (_Listener,), {"requests": seen})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", seen
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-DISGUISES = {
-    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n",
-    "hls-late": "\n \n#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n",
-    "concat": "ffconcat version 1.0\nfile '{target}'\n",
-    "pls": "[playlist]\nFile1={target}\nNumberOfEntries=1\n",
-    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-    'mediaPresentationDuration="PT9S"><Period><AdaptationSet mimeType="audio/mp4"><Representation id="1" '
-    'bandwidth="1"><BaseURL>{target}</BaseURL></Representation></AdaptationSet></Period></MPD>',
-    "sdp": "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\na={target}\r\n",
-    "smooth": '<SmoothStreamingMedia><StreamIndex Url="{target}"/></SmoothStreamingMedia>',
-}
-
-
-@pytest.mark.parametrize("extension", [".wav", ".mp3", ".m4a", ".ts"])
-@pytest.mark.parametrize("disguise", DISGUISES)
-def test_a_playlist_dressed_as_a_recording_fetches_nothing(
-    disguise: str, extension: str, listener: tuple[str, list[str]], tmp_path: Path
-) -> None:
-    address, requests = listener
-    secret = tmp_path / "secret.wav"
-    soundfile.write(secret, noise(1), 16_000)
-    os.utime(secret, ns=(1, 1))
-    for target in (f"{address}/a.ts", f"{address}/a.wav", str(secret), f"file://{secret}", "secret.wav"):
-        path = tmp_path / f"meeting{extension}"
-        path.write_text(DISGUISES[disguise].format(target=target))
-        with pytest.raises(UnreadableMediaError):
-            run(path)
-        # The decoder refuses by itself too, should the look at the first bytes ever miss one.
-        with path.open("rb") as file, pytest.raises(UnreadableMediaError):
-            AvSource(file.fileno())
-    assert requests == []
-    assert secret.stat().st_atime_ns == 1
 
 
 def test_a_file_that_changed_since_it_was_admitted_is_not_transcribed(tmp_path: Path) -> None:
