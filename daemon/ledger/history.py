@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -19,6 +20,19 @@ _SUMMARY = (
     "j.truncated, j.reason_code, j.reason, j.remedy, j.reference_job_id, "
     "j.recipe, r.sha256, r.size, r.mtime_ns, j.not_before, j.claimed_by, j.isolate "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+)
+_LIST = _SUMMARY + "WHERE {where} ORDER BY {order} LIMIT :limit"
+#: So many of the newest jobs are looked through for those of a folder, before all of the folder are looked up.
+WINDOW = 20_000
+_NEAR = (
+    "SELECT j.id FROM (SELECT id, recording_id, admitted_at FROM jobs j WHERE {where} ORDER BY {order} LIMIT :window) j "
+    "CROSS JOIN recordings r ON r.id = j.recording_id "
+    "WHERE r.path_raw >= :first AND r.path_raw < :last ORDER BY {order} LIMIT :limit"
+)
+_SEEN = "SELECT count(*) FROM (SELECT 1 FROM jobs j WHERE {where} LIMIT :window)"
+_ANYWHERE = (
+    "SELECT j.id FROM recordings r CROSS JOIN jobs j ON j.recording_id = r.id "
+    "WHERE {where} AND r.path_raw >= :first AND r.path_raw < :last ORDER BY {order} LIMIT :limit"
 )
 _ONE = sa.text(_SUMMARY + "WHERE j.id = :id")
 _ATTEMPTS = sa.text(
@@ -48,7 +62,7 @@ class History:
         oldest_first: bool = False,
     ) -> list[JobSummary]:
         """Jobs, newest first: in one state, of recordings below `folder`, admitted at `since` or later."""
-        order = "ASC" if oldest_first else "DESC"
+        order = "j.admitted_at {way}, j.id {way}".replace("{way}", "ASC" if oldest_first else "DESC")
         conditions = []
         values: dict[str, object] = {"limit": limit}
         if state is not None:
@@ -57,16 +71,14 @@ class History:
         if since is not None:
             conditions.append("j.admitted_at >= :since")
             values["since"] = since
-        if folder is not None:
-            # The pluses keep the newest-first order of reading, which ends at the limit: no sorting of a whole
-            # folder's history.
-            conditions.append("+r.path_raw >= :first AND +r.path_raw < :last")
-            values["first"], values["last"] = below(folder)
-        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
         # The conditions are the literals above, their values are bound.
-        statement = sa.text(_SUMMARY + where + f"ORDER BY j.admitted_at {order}, j.id {order} LIMIT :limit")
+        where = " AND ".join(conditions) or "true"
         with self._db.read("list jobs") as connection:
-            return [_summary(row) for row in connection.execute(statement, values)]
+            if folder is not None:
+                values["ids"] = json.dumps(_of_folder(connection, folder, where, order, values))
+                where = "j.id IN (SELECT value FROM json_each(:ids))"
+            found = connection.execute(_asked(_LIST, where, order), values)
+            return [_summary(row) for row in found]
 
     def job(self, job_id: int) -> JobDetail | None:
         """Everything on record of one job; None when there is no such job."""
@@ -87,6 +99,27 @@ class History:
                 SkipSummary(path_of(r.path_raw), r.folder, r.code, r.reason, r.first_seen, r.last_seen)
                 for r in connection.execute(_SKIPS, {"limit": limit})
             ]
+
+
+def _asked(statement: str, where: str, order: str) -> sa.TextClause:
+    return sa.text(statement.replace("{where}", where).replace("{order}", order))
+
+
+def _of_folder(
+    connection: Connection, folder: Path, where: str, order: str, values: dict[str, object]
+) -> list[int]:
+    """The first jobs in that order of recordings below a folder.
+
+    Of a folder in use the newest jobs hold enough, and in a large one all would be too many to sort; one that
+    has not been used for long is looked up by its paths, where otherwise the whole history would be read.
+    """
+    first, last = below(folder)
+    bound = values | {"first": first, "last": last, "window": WINDOW}
+    ids = list(connection.scalars(_asked(_NEAR, where, order), bound))
+    seen = connection.scalars(_asked(_SEEN, where, order), bound).one()
+    if len(ids) == values["limit"] or seen < WINDOW:
+        return ids
+    return list(connection.scalars(_asked(_ANYWHERE, where, order), bound))
 
 
 def _summary(row: Row[tuple[object, ...]]) -> JobSummary:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import StaleLeaseError
+from daemon.ledger import history as history_of_jobs
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, JobState, OutputIntent
 from daemon.transcript.types import STAGES
@@ -182,7 +183,12 @@ def test_a_batch_of_intents_names_the_jobs_that_are_not_ours(ledger: Ledger) -> 
         ledger.intend(a.job_id, a.generation, [], 105.0)
 
 
-def test_jobs_are_listed_newest_first_by_state_folder_and_time(ledger: Ledger) -> None:
+@pytest.mark.parametrize("window", [0, 1, 2, 20_000])
+def test_jobs_are_listed_newest_first_by_state_folder_and_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """Those of a folder are found among the newest, or by its paths: answers must not depend on it."""
+    monkeypatch.setattr(history_of_jobs, "WINDOW", window)
     other = Path("/srv/other")
     done = transcribed(ledger, "一", now=100.0)
     ledger.admit([admission("b.wav", "b")], 200.0)
@@ -196,6 +202,11 @@ def test_jobs_are_listed_newest_first_by_state_folder_and_time(ledger: Ledger) -
         "b.wav"
     ]
     assert len(ledger.jobs(limit=2)) == 2
+    assert [j.recording.name for j in ledger.jobs(folder=FOLDER)] == ["b.wav", "a.wav"]
+    assert [j.recording.name for j in ledger.jobs(folder=FOLDER, limit=1)] == ["b.wav"]
+    assert [j.recording.name for j in ledger.jobs(folder=FOLDER, oldest_first=True)] == ["a.wav", "b.wav"]
+    assert ledger.jobs(folder=Path("/srv/none")) == []
+    assert ledger.jobs(folder=other, state=JobState.FAILED) == []
     assert ledger.counts() == {
         JobState.QUEUED: 2, JobState.RUNNING: 0, JobState.DONE: 1, JobState.FAILED: 0, JobState.CANCELLED: 0,
     }  # fmt: skip
