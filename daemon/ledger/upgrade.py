@@ -134,7 +134,12 @@ def _alembic(path: Path, found: str | None) -> Config:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
         backups = sorted(path.parent.glob(f"{path.name}.backup-*"), key=lambda p: p.stat().st_mtime)
-        restore = f", or restore {backups[-1]} over it" if backups else ""
+        # A log that a killed daemon left would be applied to whatever stands in the place of its database.
+        restore = (
+            f", or go back: remove {path}-wal and {path}-shm, and put {backups[-1]} in the place of {path}"
+            if backups
+            else ""
+        )
         raise LedgerError(
             _NEWER.format(revision=found, head=HEAD),
             operation="open database",

@@ -23,6 +23,7 @@ from daemon.errors import StorageError
 from daemon.ledger.db import driver
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, OutputIntent, SkippedFile
+from tests.integration import past_schemas
 from tests.integration.ledger_material import FOLDER, LEASE_S, admission, claim_all, finish_of
 from tests.syscall_faults import FaultyDisk
 
@@ -306,4 +307,32 @@ def test_every_write_of_making_a_database_may_fail(disk: FaultyDisk, fresh: Path
         life.open()
         life.close()
         assert dump(path) == dump(fresh)
+    assert nth > 20
+
+
+@pytest.mark.parametrize("revision", sorted(past_schemas.ROWS))
+def test_every_write_of_an_upgrade_may_fail(disk: FaultyDisk, folder: Path, revision: str) -> None:
+    old = folder / "old.db"
+    past_schemas.make(old, revision)
+    then = past_schemas.columns(old)
+    before = past_schemas.rows(old, then)
+    nth = 0
+    while True:
+        nth += 1
+        life = new_life(old, folder)
+        copy = life.path.with_name(f"{life.path.name}.backup-{revision}")
+        seen = disk.run(life.open, folder, nth=nth)
+        if not seen.failed:
+            break
+        assert past_schemas.rows(life.path, then) == before
+        if copy.exists():
+            assert past_schemas.rows(copy, then) == before
+        if seen.error is not None:
+            understood(seen.error)
+        life.open()
+        life.close()
+        dump(life.path)
+        assert past_schemas.rows(life.path, then) == before
+        assert past_schemas.rows(copy, then) == before
+        assert list(life.path.parent.glob("*.tmp*")) == []
     assert nth > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,4 +168,50 @@ def test_a_worker_frozen_beyond_its_lease_is_not_heard_any_more(tmp_path: Path, 
     assert [ledger.job(c.job_id) for c in taken] == before
     assert ledger.owned([Path("/o")]) == {}
     assert ledger.partials() == []
+    ledger.close()
+
+
+@pytest.mark.parametrize("way", ["VACUUM INTO", ".backup"])
+def test_a_copy_made_while_jobs_are_done_takes_the_place_of_the_database(tmp_path: Path, way: str) -> None:
+    """As the README says it is done. What was done after the copy is done again."""
+    path, copy = tmp_path / "jobs.db", tmp_path / "copy.db"
+    command = shutil.which("sqlite3")
+    if way == ".backup" and command is None:
+        pytest.skip("there is no sqlite3 command here")
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, path, "first"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    ) as writer:
+        assert writer.stdout is not None
+        before = [writer.stdout.readline().split() for _ in range(40)]
+        if way == ".backup":
+            subprocess.run([str(command), path, f".backup '{copy}'"], check=True)
+        else:
+            with closing(driver().connect(str(path))) as connection:
+                connection.execute("VACUUM INTO ?", (str(copy),))
+        with closing(driver().connect(str(copy))) as connection:
+            ((newest,),) = connection.execute("SELECT max(id) FROM jobs")
+        # It went on meanwhile.
+        while int(writer.stdout.readline().split()[1]) <= newest:
+            pass
+        writer.send_signal(signal.SIGKILL)
+        writer.stdout.read()
+    for name in ("jobs.db-wal", "jobs.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    copy.replace(path)
+    with closing(driver().connect(str(path))) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.execute("INSERT INTO segment_search (segment_search) VALUES ('integrity-check')")
+        connection.commit()
+    ledger = Ledger.open(path)
+    ledger.recover(200.0)
+    states = {job.id: job.state for job in ledger.jobs(limit=1_000_000)}
+    assert {int(job) for what, job in before if what == "admitted"} <= states.keys()
+    assert {states[int(job)] for what, job in before if what == "done"} == {JobState.DONE}
+    assert max(states) == newest
+    (made,) = ledger.admit([admission("next.wav", "next")], 201.0)
+    assert made.job_id == newest + 1
+    assert made.job_id in {c.job_id for c in claim_all(ledger, 202.0)}
     ledger.close()

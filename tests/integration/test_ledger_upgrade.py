@@ -17,7 +17,8 @@ from daemon.ledger.db import connect
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.schema import HEAD, metadata
 from daemon.transcript.types import STAGES
-from tests.integration.ledger_material import admission, transcribed
+from tests.integration import past_schemas
+from tests.integration.ledger_material import admission, claim_all, finish_of, transcribed
 
 
 def schema_of(path: Path) -> dict[str, str]:
@@ -54,6 +55,73 @@ def test_the_view_has_a_column_for_each_stage(tmp_path: Path) -> None:
         cursor = connection.execute("SELECT * FROM job_history")
     columns = [d[0] for d in cursor.description]
     assert [c for c in columns if c.removesuffix("_s") in STAGES] == [f"{s}_s" for s in STAGES]
+
+
+PAST = sorted(past_schemas.ROWS)
+
+
+def test_every_past_schema_has_rows_to_be_upgraded() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(upgrade.migrations_folder()))
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    assert set(PAST) == revisions - {HEAD}
+
+
+@pytest.mark.parametrize("revision", PAST)
+def test_a_database_of_a_past_schema_is_upgraded_with_every_row(tmp_path: Path, revision: str) -> None:
+    path = tmp_path / "jobs.db"
+    past_schemas.make(path, revision)
+    then = past_schemas.columns(path)
+    before = past_schemas.rows(path, then)
+    with pytest.raises(LedgerError, match="older"):
+        Ledger.read_only(path)
+    ledger = Ledger.open(path)
+    assert past_schemas.rows(path, then) == before
+    assert {j.id: j.state.value for j in ledger.jobs()} == past_schemas.STATES
+    assert ledger.backup is not None
+    assert past_schemas.rows(ledger.backup, then) == before
+    ledger.close()
+    Ledger.open(tmp_path / "fresh.db").close()
+    assert schema_of(path) == schema_of(tmp_path / "fresh.db")
+
+
+@pytest.mark.parametrize("revision", PAST)
+def test_work_goes_on_in_an_upgraded_database(tmp_path: Path, revision: str) -> None:
+    path = tmp_path / "jobs.db"
+    past_schemas.make(path, revision)
+    ledger = Ledger.open(path)
+    assert [(h.job_id, h.segment) for h in ledger.search("预算")] == [(1, 0)]
+    shared = ledger.stored_result(2)
+    assert shared is not None
+    assert [s.text for s in shared.segments] == ["预算", "", "你好"]
+    assert [o.path.name for o in ledger.partials()] == ["5.partial.txt"]
+    assert [s.path.name for s in ledger.recent_skips()] == ["x.pdf"]
+    assert ledger.recover(200.0) == 2
+    claims = [*claim_all(ledger, 201.0, isolated=True), *claim_all(ledger, 201.0)]
+    assert [(c.job_id, c.generation) for c in claims] == [(7, 1), (5, 2), (6, 4)]
+    assert ledger.finish([finish_of(c, "新的预算") for c in claims], 202.0) == []
+    states = {j.id: j.state.value for j in ledger.jobs()}
+    assert states == past_schemas.STATES | dict.fromkeys((5, 6, 7), "done") | {8: "failed"}
+    assert len(ledger.search("预算")) == 4
+    (new,) = ledger.admit([admission("new.wav", "new")], 203.0)
+    assert new.job_id == 9
+    ledger.close()
+
+
+@pytest.mark.parametrize("revision", PAST)
+def test_the_copy_before_an_upgrade_takes_its_place_again(tmp_path: Path, revision: str) -> None:
+    path = tmp_path / "jobs.db"
+    past_schemas.make(path, revision)
+    before = schema_of(path)
+    ledger = Ledger.open(path)
+    assert ledger.backup is not None
+    ledger.admit([admission("since.wav", "since")], 300.0)
+    ledger.close()
+    ledger.backup.replace(path)
+    assert schema_of(path) == before
+    again = Ledger.open(path)
+    assert {j.id: j.state.value for j in again.jobs()} == past_schemas.STATES
+    again.close()
 
 
 def test_opening_again_keeps_everything_and_makes_no_backup(tmp_path: Path) -> None:
@@ -143,6 +211,7 @@ def test_a_newer_database_is_refused_with_the_backup_named(
         with pytest.raises(LedgerError, match="newer") as caught:
             opening(next_version)
         assert str(backup) in caught.value.remedy
+        assert f"{next_version}-wal" in caught.value.remedy
     backup.replace(next_version)
     Ledger.open(next_version).close()
 
