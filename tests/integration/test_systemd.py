@@ -132,7 +132,7 @@ def test_the_command_of_the_unit_is_one_the_product_has(unit: Unit) -> None:
 def test_the_paths_of_the_unit_agree_with_each_other_and_the_product(unit: Unit) -> None:
     file = Path(shlex.split(unit.one("ExecStart"))[-1])
     assert file in SEARCH_PATH
-    assert file.parent == Path("/etc") / unit.one("ConfigurationDirectory")
+    assert "ConfigurationDirectory" not in unit.settings
     state = Path("/var/lib") / unit.one("StateDirectory")
     assert Settings.model_fields["database"].default.parent == state == Path(unit.one("WorkingDirectory"))
     cache = Path("/var/cache") / unit.one("CacheDirectory")
