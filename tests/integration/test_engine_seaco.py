@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from structlog.testing import capture_logs
 
-from daemon.config import EngineSettings
 from daemon.engine import models
 from daemon.engine.hotwords import NO_HOTWORDS, look
-from daemon.engine.process import ProcessEngine
-from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
 from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
 from tests.seaco_material import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
@@ -166,34 +161,3 @@ def test_what_a_model_cannot_listen_for_is_said(directory: Path, loaded: Any) ->
     with_words, without = segments([(pieces()[0], FEW), (pieces()[0], ())])
     (heard, plain) = sorted(mini([with_words, without]), key=lambda h: h.stream)
     assert heard.text == plain.text != ""
-
-
-def test_two_recordings_of_one_engine_are_listened_to_each_for_its_own(directory: Path) -> None:
-    """Through the engine's process, its own VAD and batches; what cannot be spelt is in the log once."""
-    pcm = np.concatenate(pieces()[:2])
-    arena = os.memfd_create("pieces", os.MFD_CLOEXEC)
-    os.write(arena, pcm.astype("<i2").tobytes())
-    settings = EngineSettings(model=str(directory), vad_model="vad-mini", device="cpu", threads=1)
-    with capture_logs() as log:
-        engine = ProcessEngine.start(
-            settings, arena_fd=arena, arena_bytes=2 * len(pcm), capacity_s=120.0, ready_timeout_s=120.0
-        )
-        try:
-            texts: dict[int, str] = dict.fromkeys((1, 2, 3, 4), "")
-            for stream, words in ((1, FEW), (2, ()), (3, MANY), (4, FEW)):
-                engine.submit(PcmBlock(stream, 0, len(pcm), final=True, hotwords=words))
-            left = len(texts)
-            while left:
-                for event in engine.results(10.0):
-                    left -= isinstance(event, StreamDone)
-                    assert not isinstance(event, StreamFailed)
-                    if isinstance(event, SegmentDone):
-                        texts[event.stream] += event.text
-        finally:
-            engine.close()
-            os.close(arena)
-    assert texts[1] == texts[4]
-    assert len({texts[1], texts[2], texts[3]}) == 3
-    notes = [line["event"] for line in log if "hotwords" in line["event"]]
-    assert len(notes) == 1
-    assert notes[0].endswith(": 上x, hello")

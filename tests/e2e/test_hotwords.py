@@ -1,0 +1,52 @@
+"""Hotwords of a profile shape the text of its own folders only, and a result is shared only where they are the same."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.seaco_material import FEW, MANY, Hotwords, random_seaco
+
+#: Importing FunASR, which writes the model, warns about its own use of old things.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+def quoted(words: Hotwords) -> str:
+    return "[" + ", ".join(f'"{w}"' for w in words) + "]"
+
+
+def test_each_profile_is_listened_to_for_its_own_hotwords(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    more = f'[profiles.lab]\nhotwords = {quoted(FEW)}\n[[folder]]\npath = "{lab}"\nprofile = "lab"\nquiet_s = 0.5\n'
+    model = random_seaco(tmp_path / "model")
+
+    def transcribed(target: Path) -> str:
+        write_speech(target)
+        daemon.wait_for(target)
+        return target.with_suffix(".txt").read_text(encoding="utf-8")
+
+    with DaemonProcess(tmp_path, model=str(model), extra=more) as daemon:
+        plain, biased = transcribed(daemon.inbox / "plain.wav"), transcribed(lab / "first.wav")
+        assert plain != biased
+        # The same content under the same hotwords is the same text …
+        assert transcribed(lab / "again.wav") == biased
+        changed = daemon.config.read_text(encoding="utf-8").replace(quoted(FEW), quoted(MANY))
+        daemon.config.write_text(changed, encoding="utf-8")
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: daemon.actions("reload") != [], "the settings are read again")
+        # … and under others another one.
+        assert transcribed(lab / "later.wav") not in {plain, biased}
+        (note,) = [line["event"] for line in daemon.actions("engine") if "hotwords" in line["event"]]
+        assert note.endswith(": 上x, hello")
+        recipes = daemon.rows("select distinct recipe from jobs")
+        assert len(recipes) == 3
+        assert daemon.stop() == 0
