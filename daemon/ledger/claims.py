@@ -27,10 +27,13 @@ WORN_OUT_REMEDY = (
 
 _EXPIRY = "its lease expired"
 
-# A job waits while an older one of the same content is under way: its result may serve for both.
+# A job waits while an older one of the same content is under way: its result may serve for both. Where there is
+# such a result already nothing has to be waited for, or ten thousand copies would be done one by one.
 _FREE_OF_TWINS = (
-    "NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND t.id < j.id "
-    "AND t.state IN ('queued', 'running'))"
+    "(NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND t.id < j.id "
+    "AND t.state IN ('queued', 'running')) "
+    "OR EXISTS (SELECT 1 FROM jobs d WHERE d.identity = j.identity AND d.state = 'done' "
+    "AND d.reference_job_id IS NULL))"
 )
 
 # One statement, so that no two workers can see the same job as free. Tries are counted here, not at the end:
@@ -110,7 +113,7 @@ class Claims:
         """Take up to `limit` jobs, oldest first; the caller must end each of them or let its lease expire.
 
         Free are queued jobs whose wait is over and running ones whose lease has expired, unless an older job
-        of the same content is still under way. A job to be tried alone is given only with `allow_isolated`,
+        of the same content is still under way and none is done. A job to be tried alone is given only with `allow_isolated`,
         and then without any other. Jobs whose lease expired on their last try are failed here.
         """
         with self._db.write("claim jobs") as connection:

@@ -235,6 +235,15 @@ def test_the_same_content_waits_for_the_first_and_is_done_by_reference(ledger: L
     assert third.reference == first.job_id, "a job done by reference must not become one itself"
 
 
+def test_copies_of_what_is_done_do_not_wait_for_each_other(ledger: Ledger) -> None:
+    ledger.admit([admission(f"{i}.wav", "same") for i in range(5)], 1.0)
+    (first,) = claim_all(ledger)
+    assert claim_all(ledger) == []
+    ledger.finish([finish_of(first, "预算")], 101.0)
+    copies = claim_all(ledger, 102.0)
+    assert [c.reference for c in copies] == [first.job_id] * 4
+
+
 def test_twins_in_one_batch_are_not_claimed_together(ledger: Ledger) -> None:
     ledger.admit([admission("a.wav", "same"), admission("b.wav", "same"), admission("c.wav", "other")], 1.0)
     assert [c.path.name for c in claim_all(ledger)] == ["a.wav", "c.wav"]

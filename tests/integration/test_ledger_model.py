@@ -107,6 +107,9 @@ class LedgerMachine(RuleBasedStateMachine):
             twin = any(
                 m < n and o.content == j.content and o.state in {JobState.QUEUED, JobState.RUNNING}
                 for m, o in self.jobs.items()
+            ) and not any(
+                o.content == j.content and o.state is JobState.DONE and o.reference is None
+                for o in self.jobs.values()
             )
             if j.isolate is isolate and (ready or expired) and not twin:
                 out.append(n)
