@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -37,7 +37,7 @@ from daemon.engine.protocol import (
 )
 from daemon.engine.stages import Pcm
 from daemon.errors import EngineDiedError, EngineError
-from tests import sense_voice_material
+from tests import seaco_material, sense_voice_material
 
 SLOT = 163_840  #: samples
 SLOTS = 64
@@ -77,19 +77,21 @@ class Client(Generic[E]):
     arena: Arena
     events: list[Event] = field(default_factory=list)
     streams: int = 0
+    hotwords: tuple[str, ...] = ()  #: named by the first block of each stream that `send` makes
 
     def send(self, pcm: Pcm, block: int = SLOT, *, final: bool = True) -> int:
         """A new stream; returns its number."""
         self.streams += 1
         parts = [pcm[i : i + block] for i in range(0, len(pcm), block)] or [pcm]
         for i, part in enumerate(parts):
-            self.block(self.streams, part, final=final and i == len(parts) - 1)
+            words = self.hotwords if i == 0 else ()
+            self.block(self.streams, part, final=final and i == len(parts) - 1, hotwords=words)
         return self.streams
 
-    def block(self, stream: int, pcm: Pcm, *, final: bool) -> None:
+    def block(self, stream: int, pcm: Pcm, *, final: bool, hotwords: tuple[str, ...] = ()) -> None:
         while not self.arena.free:
             self.listen()
-        self.engine.submit(PcmBlock(stream, self.arena.put(pcm), len(pcm), final))
+        self.engine.submit(PcmBlock(stream, self.arena.put(pcm), len(pcm), final, hotwords))
 
     def listen(self, timeout_s: float = 1.0) -> None:
         events = self.engine.results(timeout_s)
@@ -152,6 +154,13 @@ def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineG
     return group
 
 
+#: Models of which none is bundled, and what writes a directory as a user would have it.
+NOT_BUNDLED: dict[str, Callable[[Path], object]] = {
+    "sense-voice": sense_voice_material.write,
+    "seaco": seaco_material.random_seaco,
+}
+
+
 @pytest.fixture(
     scope="module",
     params=[
@@ -160,18 +169,18 @@ def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineG
         (start_group, "null"),
         (start_group, "paraformer-mini"),
         (start, "sense-voice"),
+        (start, "seaco"),
     ],
-    ids=["null", "paraformer-mini", "two null", "two paraformer-mini", "sense-voice"],
+    ids=["null", "paraformer-mini", "two null", "two paraformer-mini", "sense-voice", "seaco"],
 )
 def shared_engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[LocalEngine, Arena]]:
     arena = Arena()
     starter, model = request.param
-    if model == "sense-voice":
-        # None is bundled: a directory as a user would have it.
+    if model in NOT_BUNDLED:
         folder = tmp_path_factory.mktemp("models") / model
-        sense_voice_material.write(folder)
+        NOT_BUNDLED[model](folder)
         model = str(folder)
     engine = starter(arena, model)
     yield engine, arena
@@ -187,7 +196,8 @@ def client(shared_engine: tuple[LocalEngine, Arena]) -> Client[LocalEngine]:
     """Every test has its own streams on the module's engine."""
     engine, arena = shared_engine
     assert len(arena.free) == SLOTS, "an earlier test lost slots"
-    return Client(engine, arena, streams=next(_numbers))
+    # An engine whose model has no use for hotwords takes them as well.
+    return Client(engine, arena, streams=next(_numbers), hotwords=seaco_material.FEW)
 
 
 @pytest.fixture
