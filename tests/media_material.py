@@ -138,6 +138,28 @@ def late_sound(path: Path, container: str, codec: str, late_s: float, **options:
             out.mux(packet)
 
 
+def huge_picture(path: Path, side: int) -> None:
+    """Two seconds of sound beside a PNG picture that says it is `side` pixels wide and high, in MOV."""
+    with av.open(str(path), "w", format="mov") as out:
+        video: Any = out.add_stream("png", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 64, "rgb24"
+        audio: Any = out.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for packet in video.encode(
+            av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+        ):
+            out.mux(packet)
+        for packet in video.encode(None):
+            out.mux(packet)
+        frame = av.AudioFrame.from_ndarray(noise(2).reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        for packet in audio.encode(frame):
+            out.mux(packet)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IHDR") + 4
+    data[at : at + 8] = struct.pack(">II", side, side)
+    path.write_bytes(data)
+
+
 def cut(path: Path, share: float) -> Path:
     """A copy that ends after `share` of the bytes."""
     data = path.read_bytes()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from daemon.media.decode import Limits, decode
 from daemon.media.protocol import DecodeDone, DecodeFailed
 from tests.contract.test_decoders import Bench
 from tests.integration.test_decode_formats import Collector
-from tests.media_material import AV_KINDS, KINDS, SOUNDFILE_KINDS, make, noise
+from tests.media_material import AV_KINDS, KINDS, SOUNDFILE_KINDS, huge_picture, make, noise
 
 #: Mutants of each format; the seed is fixed, so that a failure is the same failure tomorrow.
 MUTANTS = 6
@@ -119,6 +121,130 @@ def test_hours_of_compressed_silence_stop_at_the_cap(tmp_path: Path) -> None:
         bench.until(1)
         assert bench.failed(1).code == "media_limit"
         assert "0.25 hours" in bench.failed(1).reason
+    finally:
+        bench.close()
+
+
+TEN_DAYS_S = 10 * 24 * 3600
+
+
+def claiming_ten_days(kind: tuple[str, str, str | None], folder: Path) -> Path:
+    """A recording of 2 s whose header says that it is ten days long."""
+    path = make(folder, kind, 2.0, rate_hz=1_000 if kind[0] == ".wav" else 48_000)
+    data = bytearray(path.read_bytes())
+    match kind[0]:
+        case ".wav":  # at 1 kHz, so that 32 bits can say it
+            data[4:8] = data[40:44] = struct.pack("<I", TEN_DAYS_S * 2_000)
+        case ".rf64":
+            at = data.index(b"ds64") + 8
+            data[at : at + 24] = struct.pack("<QQQ", *[TEN_DAYS_S * 96_000] * 2, TEN_DAYS_S * 48_000)
+        case ".w64":
+            at = data.index(b"data") + 16
+            data[at : at + 8] = data[16:24] = struct.pack("<Q", TEN_DAYS_S * 96_000)
+        case ".flac":
+            packed = int.from_bytes(data[18:26], "big") >> 36 << 36 | TEN_DAYS_S * 48_000 & (1 << 36) - 1
+            data[18:26] = packed.to_bytes(8, "big")
+        case ".m4a":
+            for name, at in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
+                place = data.index(name) + at
+                data[place : place + 4] = struct.pack(">I", 0xFFFF_FFF0)
+        case ".webm":
+            at = data.index(b"\x44\x89\x88") + 3
+            data[at : at + 8] = struct.pack(">d", TEN_DAYS_S * 1000.0)
+        case ".mp3":
+            at = data.index(b"Xing" if b"Xing" in data else b"Info") + 8
+            data[at : at + 4] = struct.pack(">I", TEN_DAYS_S * 48_000 // 1152)
+        case _:
+            raise AssertionError(kind)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k for k in KINDS if k[0] in {".wav", ".rf64", ".w64", ".flac", ".m4a", ".webm"} or k in AV_KINDS[7:8]],
+    ids=lambda k: k[0][1:],
+)
+def test_a_header_that_claims_ten_days_costs_what_is_there(
+    kind: tuple[str, str, str | None], tmp_path: Path
+) -> None:
+    """No limit is passed by a claim; where the claim is one of sound, what is missing is reported."""
+    sink = Collector()
+    facts = decode(claiming_ten_days(kind, tmp_path), None, Limits(0.01), sink)
+    assert abs(facts.duration_ms - 2000) < 100
+    assert sink.openings[0][1] is not None
+    # The length that Matroska and MP4 declare may be that of the picture.
+    assert facts.truncated is not None or facts.warnings or kind[0] in {".m4a", ".webm"}
+
+
+def test_a_recording_without_an_end_is_stopped(tmp_path: Path) -> None:
+    """Behind a second of sound a terabyte of nothing (a sparse file), in which the decoder looks for more."""
+    endless = make(tmp_path, AV_KINDS[7], 1.0)
+    os.truncate(endless, 1 << 40)
+    good = make(tmp_path, SOUNDFILE_KINDS[0], 1.0)
+    bench = Bench(MediaSettings.model_validate({"stall_s": 2.0}), workers=1)
+    try:
+        bench.settle()
+        before = list(bench.pool.pids())
+        bench.start(1, endless)
+        bench.until(1)
+        assert bench.failed(1).code == "media_limit"
+        assert "brought nothing for 2 s" in bench.failed(1).reason
+        assert not psutil.pid_exists(before[0])
+        bench.start(2, good)
+        bench.until(2)
+        bench.done(2)
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize(("claimed_mb", "real_mb"), [(3500, 1), (400, 400)])
+def test_a_compressed_index_that_unpacks_to_more_than_there_is_memory(
+    claimed_mb: int, real_mb: int, tmp_path: Path
+) -> None:
+    """QuickTime packs its index with zlib: a thousand times smaller than what it becomes."""
+    packer = zlib.compressobj(1)
+    packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(real_mb)) + packer.flush()
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(content)) + name + content
+
+    index = box(b"dcom", b"zlib") + box(b"cmvd", struct.pack(">I", claimed_mb << 20) + packed)
+    bomb = tmp_path / "bomb.mov"
+    bomb.write_bytes(box(b"ftyp", b"qt  \0\0\0\0qt  ") + box(b"moov", box(b"cmov", index)))
+    good = make(tmp_path, SOUNDFILE_KINDS[0], 1.0)
+    bench = Bench(MediaSettings.model_validate({"memory_mb": 256}), workers=1)
+    try:
+        bench.settle()
+        bench.start(1, bomb)
+        peak = 0
+        while 1 not in bench.ends:
+            bench.step()
+            with contextlib.suppress(psutil.Error):  # it may leave while it is asked
+                peak = max(peak, psutil.Process(bench.pool.pids()[0]).memory_info().rss)
+        assert bench.failed(1).code in {"media_limit", "unreadable_media"}
+        assert peak < 420 * 1024 * 1024
+        bench.start(2, good)
+        bench.until(2)
+        bench.done(2)
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize("side", [16_000, 65_500])
+def test_a_huge_picture_beside_the_sound_is_not_decoded(side: int, tmp_path: Path) -> None:
+    path = tmp_path / "huge.mov"
+    huge_picture(path, side)
+    bench = Bench(MediaSettings.model_validate({}), workers=1)
+    try:
+        bench.settle()
+        bench.start(1, path)
+        peak = 0
+        while 1 not in bench.ends:
+            bench.step()
+            peak = max(peak, psutil.Process(bench.pool.pids()[0]).memory_info().rss)
+        assert bench.done(1).facts.duration_ms == 2000
+        assert peak < 200 * 1024 * 1024
     finally:
         bench.close()
 
