@@ -55,8 +55,9 @@ def write(
         (folder / "seg_dict").write_text(spelt, encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     (folder / "tokens.json").write_text(json.dumps(tokens(), ensure_ascii=False), encoding="utf-8")
+    # Without weights FunASR leaves what its classes began with; those of an earlier call would be taken for a start.
+    (folder / "model.pt").unlink(missing_ok=True)
     options = download_model(model=str(folder))
-    # There are no weights yet: FunASR says so and leaves what its classes began with.
     module, _ = AutoModel.build_model(**options | {"device": "cpu", "disable_update": True, "seed": seed})
     with torch.no_grad():
         module.predictor.cif_output.weight.mul_(CALM)

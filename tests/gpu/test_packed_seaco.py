@@ -21,8 +21,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
-#: Tokens that half precision may turn, of random weights that look hard at hotwords: candidates lie close together.
-MAY_DIFFER = 0.1
+#: Tokens that half precision may turn, of random weights: best candidates lie close together.
+MAY_DIFFER = 0.02
 LISTS: tuple[Hotwords, ...] = ((), FEW, MANY, ONE, BRIM)
 
 
@@ -74,7 +74,7 @@ def test_fp16_hears_the_hotwords_that_fp32_hears(loaded: Any) -> None:
             assert np.abs(np.array(a.fires) - np.array(b.fires)).max() <= 1
     assert different(half, exact) < MAY_DIFFER
     # Hotwords matter: else the packed path could leave them out.
-    assert different(plain, exact) > 3 * MAY_DIFFER
+    assert different(plain, exact) > 0.3
 
 
 def different(one: list[Any], other: list[Any]) -> float:
@@ -95,7 +95,7 @@ def test_a_segment_gives_the_same_alone_and_among_others(loaded: Any) -> None:
         together = forward(pcms, [lists[words] for words in wanted])
         alone = [forward([p], [lists[words]])[0] for p, words in zip(pcms, wanted, strict=True)]
     # A product's last bit may depend on its shape, and half precision makes more of it than fp32 does.
-    assert different(together, alone) < MAY_DIFFER / 5
+    assert different(together, alone) < MAY_DIFFER / 2
 
 
 def test_batches_under_way_do_not_mix_their_hotwords(loaded: Any) -> None:
