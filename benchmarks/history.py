@@ -7,6 +7,7 @@ or in FILE, which stays and is used again by the next run. One in a hundred fail
 Then, each call by itself, with median, 99th percentile and longest in ms:
 
 - admit, claim, intend (5 files), finish (3 segments): one recording a call, each a commit that reaches the disk;
+- disk alone: between those calls, as many bytes as a commit writes, to a file of its own, brought to the disk;
 - claim among --backlog: one job while so many others wait;
 - lists, one job, counts, what is on record of a folder, and searches, each repeated --questions times;
 - once each: opening, the check of `doctor`, and a copy of the database.
@@ -14,6 +15,7 @@ Then, each call by itself, with median, 99th percentile and longest in ms:
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import sys
@@ -36,6 +38,9 @@ from daemon.ledger.records import JobState
 from daemon.ledger.schema import HEAD
 from daemon.ledger.upgrade import back_up
 
+#: What an admission writes: about fifteen pages of 4 KB.
+COMMIT_BYTES = 61_440
+
 
 def timed(call: Callable[[], object]) -> float:
     """Milliseconds."""
@@ -54,11 +59,24 @@ def figures(milliseconds: list[float]) -> dict[str, Any]:
     }
 
 
-def steps(ledger: Ledger, first: int, calls: int, backlog: int) -> dict[str, Any]:
+class Disk:
+    """A file beside the database: what a commit costs that has no database to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        path.unlink()
+
+    def commit(self) -> None:
+        self._file.write(bytes(COMMIT_BYTES))
+        os.fsync(self._file.fileno())
+
+
+def steps(disk: Disk, ledger: Ledger, first: int, calls: int, backlog: int) -> dict[str, Any]:
     """The life of a recording, call by call."""
     texts = Texts(1)
     now = BEGAN + first * EVERY_S
     taken: dict[str, list[float]] = {
+        "disk alone": [],
         "admit": [],
         "claim": [],
         "intend": [],
@@ -66,6 +84,7 @@ def steps(ledger: Ledger, first: int, calls: int, backlog: int) -> dict[str, Any
         "renew 32 leases": [],
     }
     for i in range(calls):
+        taken["disk alone"].append(timed(disk.commit))
         admission = replace(filled_ledger.admission_of(first + i), sha256=f"its own {first + i}")
         taken["admit"].append(timed(partial(ledger.admit, [admission], now)))
         began = time.perf_counter()
@@ -164,7 +183,7 @@ def _measure(path: Path, options: Any) -> dict[str, Any]:
     filling = filled_ledger.fill(ledger, max(0, options.jobs - there), first=there)
     there = sum(ledger.counts().values())
     groups = {
-        "steps": steps(ledger, there, options.calls, options.backlog),
+        "steps": steps(Disk(path.with_name("disk-alone")), ledger, there, options.calls, options.backlog),
         "questions": questions(ledger, options.jobs, options.questions),
     }
     ledger.close()
