@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from daemon.ledger.db import Database
 from daemon.ledger.records import Admission, Admitted, JobState, SkippedFile
 from daemon.ledger.schema import jobs, recordings
+from daemon.ledger.stat_numbers import inode_of, mtime_of, stored
 from daemon.ledger.text import below, path_of, raw, readable, storable
 from daemon.ledger.transitions import CHANGED, GONE
 
@@ -87,7 +88,7 @@ class _Batch:
             recording = known[0]
             self.refreshed.append({
                 "recording": recording, "size": admission.size,
-                "mtime_ns": admission.mtime_ns, "inode": admission.inode,
+                "mtime_ns": stored(admission.mtime_ns), "inode": stored(admission.inode),
             })  # fmt: skip
         else:
             recording = self._add_recording(admission, path_raw, now, None if known is None else known[0])
@@ -115,7 +116,7 @@ class _Batch:
         self.new_recordings.append({
             "id": recording, "path_raw": path_raw, "path": readable(admission.path),
             "folder_raw": raw(admission.folder), "folder": readable(admission.folder),
-            "size": admission.size, "mtime_ns": admission.mtime_ns, "inode": admission.inode,
+            "size": admission.size, "mtime_ns": stored(admission.mtime_ns), "inode": stored(admission.inode),
             "sha256": admission.sha256, "admitted_at": now, "latest": 1,
         })  # fmt: skip
         return recording
@@ -147,7 +148,7 @@ class AdmissionDesk:
         first, last = below(folder)
         with self._db.read("read known recordings") as connection:
             rows = connection.execute(_KNOWN, {"first": first, "last": last})
-            return {path_of(r.path_raw): (r.size, r.mtime_ns, r.inode) for r in rows}
+            return {path_of(r.path_raw): (r.size, mtime_of(r.mtime_ns), inode_of(r.inode)) for r in rows}
 
     def skips(self, skipped: Sequence[SkippedFile], now: float) -> None:
         """Record why files were not taken; the same file and code again only moves its `last_seen`."""

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from daemon.ledger.db import Database
 from daemon.ledger.records import Claim, JobState
+from daemon.ledger.stat_numbers import inode_of, mtime_of
 from daemon.ledger.text import path_of, storable
 from daemon.ledger.transitions import transition
 
@@ -197,8 +198,8 @@ def _claim(row: Row[Any], now: float) -> Claim:
         path=path_of(row.path_raw),
         folder=path_of(row.folder_raw),
         size=row.size,
-        mtime_ns=row.mtime_ns,
-        inode=row.inode,
+        mtime_ns=mtime_of(row.mtime_ns),
+        inode=inode_of(row.inode),
         sha256=row.sha256,
         profile=row.profile,
         recipe=row.recipe,

@@ -12,6 +12,7 @@ from daemon.ledger.db import Database
 from daemon.ledger.outputs import of_job
 from daemon.ledger.records import AttemptSummary, JobDetail, JobState, JobSummary, SkipSummary
 from daemon.ledger.results import load_result
+from daemon.ledger.stat_numbers import mtime_of
 from daemon.ledger.text import below, path_of
 
 _SUMMARY = (
@@ -158,7 +159,7 @@ def _detail(connection: Connection, row: Row[tuple[object, ...]]) -> JobDetail:
         recipe=row.recipe,
         sha256=row.sha256,
         size=row.size,
-        mtime_ns=row.mtime_ns,
+        mtime_ns=mtime_of(row.mtime_ns),
         not_before=row.not_before,
         claimed_by=row.claimed_by,
         isolate=bool(row.isolate),

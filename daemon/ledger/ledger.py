@@ -36,6 +36,7 @@ from daemon.ledger.records import (
 from daemon.ledger.results import Results
 from daemon.ledger.search import Search
 from daemon.ledger.upgrade import check, prepare
+from daemon.ledger.waits import Waits
 
 __all__ = ["DatabaseLock", "Ledger", "lock_database"]
 
@@ -53,6 +54,7 @@ class Ledger:
         self.backup = backup
         self._admissions = AdmissionDesk(db)
         self._claims = Claims(db)
+        self._waits = Waits(db)
         self._endings = Endings(db)
         self._outputs = Outputs(db)
         self._partials = Partials(db)
@@ -126,6 +128,24 @@ class Ledger:
     def adopt(self, recipe: Callable[[str], str]) -> int:
         """See `Claims.adopt`."""
         return self._claims.adopt(recipe)
+
+    # Waits
+
+    def hold(self, folder: Path, now: float, *, reason: str, remedy: str) -> int:
+        """See `Waits.hold`."""
+        return self._waits.hold(folder, now, reason=reason, remedy=remedy)
+
+    def resume(self, folder: Path, now: float) -> int:
+        """See `Waits.resume`."""
+        return self._waits.resume(folder, now)
+
+    def clock_jumped(self, jump: float) -> None:
+        """See `Waits.clock_jumped`."""
+        self._waits.clock_jumped(jump)
+
+    def cut_waits(self, now: float, longest_s: float) -> int:
+        """See `Waits.cut`."""
+        return self._waits.cut(now, longest_s)
 
     # Ends
 
