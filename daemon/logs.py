@@ -33,6 +33,7 @@ class Action(StrEnum):
     ENGINE = "engine"
     LEDGER = "ledger"
     STORAGE = "storage"
+    CLOCK = "clock"
 
 
 Logger = structlog.stdlib.BoundLogger

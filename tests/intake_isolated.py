@@ -4,15 +4,22 @@ namespaces of its own: `unshare … python -m tests.intake_isolated SCENARIO FOL
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from daemon.intake import runner
+from daemon.intake.hold import Holds, Taken
+from daemon.intake.types import FolderState, Signature
 from tests.intake_material import Watched, folder_of, wait_until
 
 DATA = b"RIFF" + bytes(100)
+
+#: From mount(2).
+MS_NOSUID, MS_NODEV = 2, 4
 
 
 def limit(name: str, value: int) -> None:
@@ -24,7 +31,7 @@ def mount(*arguments: str) -> None:
 
 
 def unmount(path: Path) -> None:
-    subprocess.run(["umount", str(path)], check=True)
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def put(path: Path) -> Path:
@@ -111,6 +118,26 @@ def part_unmounted(folder: Path) -> None:
         assert w.gone() == [outer]
 
 
+def part_unmounted_and_mounted_again(folder: Path) -> None:
+    """What was cancelled meanwhile, because its file was not there, is done after all."""
+    store, share = folder / "store", folder / "inbox" / "share"
+    store.mkdir()
+    share.mkdir(parents=True)
+    mount("-t", "tmpfs", "none", str(store))
+    mount("--bind", str(store), str(share))
+    kept, cancelled = put(share / "kept.wav"), put(share / "cancelled.wav")
+    record: dict[Path, Signature] = {}
+    with Watched(folder_of(folder / "inbox"), known=lambda _: record) as w:
+        record[kept] = w.wait_arrival(kept).signature
+        w.wait_arrival(cancelled)
+        unmount(share)
+        w.settle_marker(folder / "inbox")
+        mount("--bind", str(store), str(share))
+        w.wait_arrival(cancelled, 2)
+        assert len(w.arrivals(kept)) == 1
+        assert w.gone() == []
+
+
 def unreadable(folder: Path) -> None:
     closed = folder / "closed"
     closed.mkdir()
@@ -128,6 +155,46 @@ def unreadable(folder: Path) -> None:
         assert w.watcher.health()[0].problem is None
 
 
+def does_not_answer(folder: Path) -> None:
+    """A file system whose server never says a word: every call that asks it waits in the kernel."""
+    hanging, good = folder / "hanging", folder / "good"
+    hanging.mkdir()
+    good.mkdir()
+    server = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = MS_NOSUID | MS_NODEV
+    if libc.mount(b"none", os.fsencode(hanging), b"fuse", flags, options) != 0:
+        raise OSError(ctypes.get_errno(), "cannot mount a file system of our own")
+    runner.HUNG_S = 0.5
+    with Watched(folder_of(hanging), folder_of(good)) as w:
+        w.wait_arrival(put(good / "a.wav"))
+        wait_until(lambda: [h.problem is None for h in w.watcher.health()] == [False, True], "it is noticed")
+        assert w.watcher.health()[0].state is FolderState.AWAY
+        assert "not answered" in str(w.watcher.health()[0].problem)
+        w.watcher.tend()
+        w.watcher.tend()
+        assert len(w.health(hanging)) == 1, "said once"
+        w.wait_arrival(put(good / "b.wav"))
+        os.close(server)
+        unmount(hanging)
+        w.wait_arrival(put(hanging / "c.wav"))
+        w.watcher.tend()
+        assert w.health(hanging)[-1].problem is None
+        assert w.watcher.alive()
+
+
+def read_only(folder: Path) -> None:
+    inbox = folder / "inbox"
+    inbox.mkdir()
+    mount("-t", "tmpfs", "none", str(inbox))
+    path = put(inbox / "a.wav")
+    mount("-o", "remount,ro", str(inbox))
+    with Watched(folder_of(inbox)) as w:
+        w.wait_arrival(path)
+        assert isinstance(Holds().take(str(inbox)), Taken), "held, though nothing can be written there"
+
+
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     f.__name__: f
     for f in (
@@ -136,6 +203,9 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
         unmounted_and_mounted_again,
         hidden_by_an_empty_mount,
         part_unmounted,
+        part_unmounted_and_mounted_again,
+        does_not_answer,
+        read_only,
         unreadable,
     )
 }

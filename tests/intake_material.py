@@ -42,32 +42,42 @@ def folder_of(path: Path, **values: Any) -> Folder:
     return Folder.model_validate({"path": path, **quick, **values})
 
 
-def nothing_known(_: Path) -> Mapping[Path, Signature]:
-    return {}
-
-
 def unknown(_: Path) -> Wholeness:
     return Wholeness.UNKNOWN
 
 
 class Watched:
-    """A running watcher, as a context manager, that remembers every notice."""
+    """A running watcher, as a context manager, that remembers every notice.
+
+    What is on record is what has arrived and is not gone, unless `known` says otherwise.
+    """
 
     def __init__(
         self,
         *folders: Folder,
-        known: Callable[[Path], Mapping[Path, Signature]] = nothing_known,
+        known: Callable[[Path], Mapping[Path, Signature]] | None = None,
         wholeness: Callable[[Path], Wholeness] = unknown,
         rescan_s: float = RESCAN_S,
     ) -> None:
         self.notices: list[Notice] = []
         self._changed = threading.Condition()
-        self.watcher = Watcher(folders, known=known, wholeness=wholeness, sink=self._take, rescan_s=rescan_s)
+        self.watcher = Watcher(
+            folders, known=known or self._on_record, wholeness=wholeness, sink=self._take, rescan_s=rescan_s
+        )
 
     def _take(self, notice: Notice) -> None:
         with self._changed:
             self.notices.append(notice)
             self._changed.notify_all()
+
+    def _on_record(self, folder: Path) -> Mapping[Path, Signature]:
+        record: dict[Path, Signature] = {}
+        for notice in list(self.notices):
+            if isinstance(notice, Arrival) and notice.folder == folder:
+                record[notice.path] = notice.signature
+            elif isinstance(notice, Gone):
+                record.pop(notice.path, None)
+        return record
 
     def __enter__(self) -> Self:
         self.watcher.start()

@@ -22,7 +22,7 @@ class _Waiting:
 
 
 class Book:
-    """Owned by the watcher's thread. `known` are the files on record, with the stamp they had then.
+    """Owned by the folder's thread. `known` are the files on record, with the stamp they had then.
 
     Every known file is in `settled`. A file is only ever reported as gone if it has been seen since the folder
     came to be what it is (`present`): a folder that was made anew or mounted says nothing of files it never had.
@@ -135,6 +135,11 @@ class Book:
         self._missing.pop(path, None)
         self._refused.pop(path, None)
         self._said = {key for key in self._said if key[0] != path}
+
+    def relearn(self, known: Mapping[str, Stamp]) -> None:
+        """`known` is what is on record now. What was handed over and did not stay there is found again."""
+        self.settled = dict(known)
+        self._present &= self.settled.keys()
 
     def take_walk(self, walk: Scan, now: float, wall: float) -> None:
         """What a walk found, of the whole folder or of a part."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from daemon.config import Folder
 from daemon.intake.book import Book
+from daemon.intake.hold import Holds
 from daemon.intake.names import DONE_SUFFIX, Kind, Names
 from daemon.intake.scan import Stamp, examine, foreign, walk
 from daemon.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
@@ -26,29 +27,28 @@ SOON_S = 1.0
 class Surroundings:
     """What a folder needs of the rest of the program."""
 
+    known: Callable[[str], Mapping[str, Stamp]]  #: the files of a folder that are on record
     wholeness: Callable[[Path], Wholeness]
     sink: Callable[[Notice], None]
     clock: Callable[[], float]  #: monotonic seconds
     wall: Callable[[], float]  #: epoch seconds
     rescan_s: float
+    holds: Holds
 
 
 class FolderWatch:
-    """Owned by the watcher's thread; every `now` is monotonic seconds."""
+    """Owned by one thread; every `now` is monotonic seconds."""
 
-    def __init__(
-        self,
-        folder: Folder,
-        known: Mapping[str, Stamp],
-        hint: Callable[[str], None],
-        around: Surroundings,
-    ) -> None:
+    def __init__(self, folder: Folder, hint: Callable[[str], None], around: Surroundings) -> None:
         self.folder = folder
-        self.post = Watchpost(folder, hint, around.sink, around.wall)
+        self.post = Watchpost(folder, hint, around.sink, around.wall, around.holds)
+        #: When it last asked something of the disk, monotonic seconds; None while it has nothing to do. Others read it.
+        self.asked_at: float | None = None
         self._path = str(folder.path)
         self._around = around
         self._names = Names(folder)
-        self._book = Book(Settling(folder), known)
+        #: Filled at the first look.
+        self._book = Book(Settling(folder), {})
         self._next_scan = -math.inf
         self._last_scan = -math.inf
         self._checked = False
@@ -62,6 +62,10 @@ class FolderWatch:
         for path in self._book.take_due(now):
             self._look(path, now)
         self._confirm_missing(now)
+        self.asked_at = None
+
+    def _ask(self) -> None:
+        self.asked_at = self._around.clock()
 
     def next_turn(self) -> float:
         """When `turn` has something to do even without a hint, monotonic seconds."""
@@ -90,6 +94,7 @@ class FolderWatch:
 
     def _follow(self, path: str, now: float) -> None:
         """Something happened at `path`; find out what."""
+        self._ask()
         if self.post.troubled or path == self._path:
             self._scan_soon(now)
             return
@@ -130,6 +135,9 @@ class FolderWatch:
         """Look at the whole folder. The next scan is counted from the end of this one, so that a slow disk gets
         its rest.
         """
+        self._ask()
+        if not self._checked:
+            self._book = Book(self._book.settling, self._around.known(self._path))
         standing = self.post.check(inhabited=self._book.inhabited())
         # What stands there at the start is taken for what stood there when the files became known, unless it is
         # empty: then it may be a share that is not mounted yet.
@@ -139,8 +147,9 @@ class FolderWatch:
         else:
             if standing is Standing.RENEWED and (not first or self.post.empty):
                 self._book.disown()
-            for directory in self.post.unmounted():
-                self._book.disown(directory)
+            if standing is Standing.RENEWED and not first:
+                self._relearn()
+            self._follow_mounts()
             self._walk(self._path, now)
         self._last_scan = self._around.clock()
         every = self._around.rescan_s
@@ -148,13 +157,27 @@ class FolderWatch:
             every = min(every, self.folder.poll_s)
         self._next_scan = self._last_scan + every
 
+    def _follow_mounts(self) -> list[str]:
+        """Take note of what was mounted or unmounted in the folder; returns the directories that were unmounted."""
+        gone, came = self.post.mounts()
+        for directory in gone:
+            self._book.disown(directory)
+        if came:
+            self._relearn()
+            self.scan_now()
+        return gone
+
+    def _relearn(self) -> None:
+        # The jobs of recordings that were away may have been cancelled: those recordings are new again.
+        self._book.relearn(self._around.known(self._path))
+
     def _walk(self, start: str, now: float) -> None:
         found = walk(
             start,
             self._path,
             self._names,
             self._book.settled,
-            self.post.enter,
+            self._enter,
             recursive=self.folder.recursive,
         )
         self._book.take_walk(found, now, self._around.wall())
@@ -165,8 +188,20 @@ class FolderWatch:
             self._book.close_walk(found, now + self.folder.quiet_s)
             self.post.keep(found.directories)
 
+    def _enter(self, directory: str, identity: tuple[int, int]) -> Refuse | None:
+        self._ask()
+        taken = self.post.elsewhere(directory)
+        if taken is not None:
+            self._book.disown(directory)
+            return Refuse(
+                "watched_elsewhere", f"another daemon ({taken.holder}) watches this folder by itself"
+            )
+        self.post.enter(directory, identity)
+        return None
+
     def _look(self, path: str, now: float) -> None:
         """A file's time has come: is it complete?"""
+        self._ask()
         looked = examine(path, self._path)
         before = self._book.candidate(path)
         if looked is None:
@@ -216,10 +251,9 @@ class FolderWatch:
             self._book.pause()
             self._scan_soon(now)
             return
-        lost = tuple(f"{directory}/" for directory in self.post.unmounted())
-        for directory in lost:
-            self._book.disown(directory.rstrip("/"))
+        lost = tuple(f"{directory}/" for directory in self._follow_mounts())
         for path in missing:
+            self._ask()
             if not (lost and path.startswith(lost)) and _is_gone(path):
                 self._book.gone(path)
                 self._around.sink(Gone(self.folder.path, Path(path), self._around.wall()))

@@ -8,6 +8,8 @@ import os
 import stat
 from dataclasses import dataclass
 
+from daemon.intake.hold import Taken
+
 
 @dataclass(frozen=True, slots=True)
 class Root:
@@ -27,6 +29,8 @@ class Trouble:
 
     problem: str
     remedy: str
+    #: Another daemon has the folder.
+    taken: bool = False
 
 
 MISSING = Trouble("the folder does not exist", "create or mount it, or take it out of the configuration")
@@ -35,6 +39,16 @@ UNMOUNTED = Trouble(
     "the folder is empty and on another file system than before, as if it had been unmounted",
     "mount it again; if it was moved on purpose, the first file in it is enough",
 )
+
+
+def taken_by_another(path: str, taken: Taken) -> Trouble:
+    """Why a folder is left to the daemon that has it."""
+    where = "it" if taken.directory == path else f"{taken.directory}, which it lies in"
+    return Trouble(
+        f"another daemon ({taken.holder}) watches {where}",
+        "stop that one, or watch the folder from one of the two only",
+        taken=True,
+    )
 
 
 def look(path: str) -> Root | Trouble:

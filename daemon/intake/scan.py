@@ -50,14 +50,14 @@ def walk(
     root: str,
     names: Names,
     known: Mapping[str, Stamp],
-    enter: Callable[[str, tuple[int, int]], None],
+    enter: Callable[[str, tuple[int, int]], Refuse | None],
     *,
     recursive: bool,
 ) -> Scan:
     """Walk the directory `start`, which is `root` or lies in it; links to directories are not followed.
 
     `enter` is called with each directory and its device and inode before that directory is read, so that a watch put on it
-    misses nothing that comes after the reading. Directories and files that vanish meanwhile are not there.
+    misses nothing that comes after the reading; it may refuse it. Directories and files that vanish meanwhile are not there.
     """
     result = Scan()
     stack = [start]
@@ -65,7 +65,10 @@ def walk(
         directory = stack.pop()
         try:
             status = os.stat(directory)
-            enter(directory, (status.st_dev, status.st_ino))
+            refusal = enter(directory, (status.st_dev, status.st_ino))
+            if refusal is not None:
+                result.refused.append((directory, refusal))
+                continue
             entries = os.scandir(directory)
         except OSError as e:
             _refuse_directory(result, directory, e)

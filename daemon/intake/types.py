@@ -58,6 +58,14 @@ class Gone:
     seen_at: float
 
 
+class FolderState(Enum):
+    """What can be said of a folder's files."""
+
+    WATCHED = "watched"
+    AWAY = "away"  #: nothing: they are neither there nor gone
+    TAKEN = "taken"  #: as `AWAY`, because another daemon watches the folder
+
+
 @dataclass(frozen=True, slots=True)
 class FolderHealth:
     """A watched folder changed its condition; `problem` is None when all is well."""
@@ -67,6 +75,7 @@ class FolderHealth:
     problem: str | None
     remedy: str
     seen_at: float
+    state: FolderState = FolderState.WATCHED
 
 
 Notice = Arrival | Skip | Gone | FolderHealth

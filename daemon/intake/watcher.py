@@ -1,52 +1,23 @@
-"""Watches folders: one thread that follows hints, scans, settles and hands over."""
+"""Watches folders: a thread for each follows hints, scans, settles and hands over."""
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.config import Folder
-from daemon.intake.folder import FolderWatch, Surroundings
+from daemon.intake.folder import Surroundings
+from daemon.intake.hold import Holds
+from daemon.intake.runner import FolderRunner, Forget, Reconfigure, Rescan, Stop
 from daemon.intake.scan import Stamp
 from daemon.intake.types import FolderHealth, Notice, Signature, Wholeness
 
-#: Longest the thread sleeps without looking at its clock, seconds.
-LONGEST_SLEEP_S = 60.0
-#: Longest `stop` waits for the thread, seconds.
+#: Longest `stop` waits for the threads, seconds.
 STOP_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Hint:
-    folder: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Forget:
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Reload:
-    folders: tuple[Folder, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rescan:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    pass
-
-
-_Message = _Hint | _Forget | _Reload | _Rescan | _Stop
+#: Longest `reload` waits for the thread of a folder that is no longer watched, seconds.
+LEAVE_S = 1.0
 
 
 class Watcher:
@@ -54,10 +25,11 @@ class Watcher:
 
     What is on disk at the start counts as what arrives later. Events are hints; a scan of every folder each
     `rescan_s` seconds (polled folders: `Folder.poll_s`) is what guarantees. A file whose signature is the one in
-    `known`, asked once per folder, is not handed over until it changes. After `Gone` a file of that name is new.
+    `known` is not handed over until it changes; that is asked at the start and whenever the folder comes back
+    after it was away. After `Gone` a file of that name is new.
 
-    `known`, `wholeness` and `sink` are called from the watcher's own thread and must not wait for long; what
-    they raise ends the thread (see `alive`). `sink` is the one responsible from then on: after `Arrival` the
+    `known`, `wholeness` and `sink` are called from the folders' threads, several at a time, and must not wait for
+    long; what they raise ends the thread (see `alive`). `sink` is the one responsible from then on: after `Arrival` the
     watcher is done with the file unless it changes or `forget` is called. All methods may be called from any
     thread.
     """
@@ -75,130 +47,98 @@ class Watcher:
     ) -> None:
         self._known = known
         self._sink = sink
-        self._around = Surroundings(wholeness, self._say, clock, wall, rescan_s)
-        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
-        self._messages.put(_Reload(tuple(folders)))
-        #: By path. Replaced as a whole by the watcher's thread, so that others may read it.
-        self._watches: dict[str, FolderWatch] = {}
-        self._unsettled = 0
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
-        #: What ended the thread, if anything did.
-        self.failure: BaseException | None = None
+        self._clock = clock
+        self._around = Surroundings(self._stamps, wholeness, self._say, clock, wall, rescan_s, Holds())
+        self._folders = tuple(folders)
+        #: By path. Replaced as a whole, under the lock, so that it can be read without it.
+        self._runners: dict[Path, FolderRunner] = {}
+        self._lock = threading.Lock()
+        #: Folders that were last said to hang.
+        self._hung: set[Path] = set()
+        self._started = self._stopped = False
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended a thread, if anything did."""
+        return next((r.failure for r in self._runners.values() if r.failure is not None), None)
 
     def start(self) -> None:
-        """Begin; the first scan follows at once, in the watcher's thread."""
-        self._thread.start()
+        """Begin; the first scan follows at once, in the folders' threads."""
+        self._started = True
+        self.reload(self._folders)
 
     def stop(self) -> None:
         """Stop; no notice is given afterwards. May be called twice, or without `start`."""
         self._stopped = True
-        self._messages.put(_Stop())
-        if self._thread.ident is not None:
-            # Not for ever: a share that hangs keeps the thread in the kernel.
-            self._thread.join(STOP_S)
+        deadline = time.monotonic() + STOP_S
+        for runner in self._runners.values():
+            runner.send(Stop())
+        for runner in self._runners.values():
+            runner.join(max(0.0, deadline - time.monotonic()))
 
     def rescan_now(self) -> None:
         """Scan every folder at once."""
-        self._messages.put(_Rescan())
+        for runner in self._runners.values():
+            runner.send(Rescan())
 
     def reload(self, folders: Sequence[Folder]) -> None:
         """Watch these folders from now on, each by the backend that can be had now; what is known of the files of
         those that stay is kept.
         """
-        self._messages.put(_Reload(tuple(folders)))
+        with self._lock:
+            before = self._runners
+            after: dict[Path, FolderRunner] = {}
+            for folder in folders:
+                runner = before.get(folder.path)
+                if runner is None:
+                    runner = FolderRunner(folder, self._around)
+                    runner.start()
+                else:
+                    runner.send(Reconfigure(folder))
+                after[folder.path] = runner
+            self._runners = after
+        left = [runner for path, runner in before.items() if path not in after]
+        for runner in left:
+            runner.send(Stop())
+        for runner in left:
+            # So that a folder that is soon watched again is free; one that hangs ends when it can.
+            runner.join(LEAVE_S)
 
     def forget(self, path: Path) -> None:
         """Hand `path` over again if it is there, whatever is known of it."""
-        self._messages.put(_Forget(str(path)))
+        for folder, runner in self._runners.items():
+            if path.is_relative_to(folder):
+                runner.send(Forget(str(path)))
 
     def health(self) -> list[FolderHealth]:
-        """What was last said of each folder."""
-        return [w.post.health for w in self._watches.values() if w.post.health is not None]
+        """How each folder is, as far as it has been looked at."""
+        now = self._clock()
+        found = [runner.health(now) for runner in self._runners.values()]
+        return [health for health in found if health is not None]
+
+    def tend(self) -> None:
+        """Say of folders whose file system stopped answering, or answers again; to be called now and then."""
+        now = self._clock()
+        for folder, runner in self._runners.items():
+            health = runner.health(now)
+            hung = runner.hangs(now)
+            if health is not None and hung != (folder in self._hung):
+                (self._hung.add if hung else self._hung.discard)(folder)
+                self._say(health)
 
     def unsettled(self) -> int:
         """How many files are waited for."""
-        return self._unsettled
+        return sum(runner.unsettled() for runner in self._runners.values())
 
     def alive(self) -> bool:
         """False once a thread it needs has died: the service must stop then, rather than run deaf."""
-        if self._stopped:
+        if self._stopped or not self._started:
             return True
-        return self._thread.is_alive() and all(w.post.alive() for w in self._watches.values())
-
-    def _run(self) -> None:
-        try:
-            while self._turn():
-                pass
-        except BaseException as e:
-            self.failure = e
-            raise
-        finally:
-            for watch in self._watches.values():
-                watch.post.close()
-
-    def _turn(self) -> bool:
-        """Wait for something to do and do it; False once told to stop."""
-        hints: dict[str, dict[str, None]] = {}
-        for message in self._gather():
-            match message:
-                case _Hint(folder, path):
-                    hints.setdefault(folder, {})[path] = None
-                case _Forget(path):
-                    self._forget(path)
-                case _Reload(folders):
-                    self._reload(folders)
-                case _Rescan():
-                    for watch in self._watches.values():
-                        watch.scan_now()
-                case _Stop():
-                    return False
-        for path, watch in self._watches.items():
-            if self._stopped:
-                return False
-            watch.turn(self._around.clock(), hints.get(path, ()))
-        self._unsettled = sum(watch.unsettled() for watch in self._watches.values())
-        return True
-
-    def _gather(self) -> list[_Message]:
-        """Every message there is, having slept until the first or until something is due."""
-        now = self._around.clock()
-        due = min((w.next_turn() for w in self._watches.values()), default=now + LONGEST_SLEEP_S)
-        try:
-            messages = [self._messages.get(timeout=min(max(due - now, 0.0), LONGEST_SLEEP_S))]
-        except queue.Empty:
-            return []
-        # No more than there were: a sender that never pauses must not keep us from the work.
-        messages += [self._messages.get() for _ in range(self._messages.qsize())]
-        return messages
+        return all(runner.alive() for runner in self._runners.values())
 
     def _say(self, notice: Notice) -> None:
         if not self._stopped:
             self._sink(notice)
 
-    def _forget(self, path: str) -> None:
-        for root, watch in self._watches.items():
-            if path.startswith(root.rstrip("/") + "/"):
-                watch.forget(path, self._around.clock())
-
-    def _reload(self, folders: tuple[Folder, ...]) -> None:
-        before = self._watches
-        after: dict[str, FolderWatch] = {}
-        for folder in folders:
-            path = str(folder.path)
-            watch = before.get(path)
-            if watch is None:
-                watch = FolderWatch(folder, self._stamps(folder.path), self._hinter(path), self._around)
-            else:
-                watch.reconfigure(folder)
-            after[path] = watch
-        self._watches = after
-        for path, watch in before.items():
-            if path not in after:
-                watch.post.close()
-
-    def _stamps(self, folder: Path) -> dict[str, Stamp]:
-        return {str(p): (s.size, s.mtime_ns, s.inode) for p, s in self._known(folder).items()}
-
-    def _hinter(self, folder: str) -> Callable[[str], None]:
-        return lambda path: self._messages.put(_Hint(folder, path))
+    def _stamps(self, folder: str) -> dict[str, Stamp]:
+        return {str(p): (s.size, s.mtime_ns, s.inode) for p, s in self._known(Path(folder)).items()}

@@ -12,8 +12,9 @@ from daemon.config import Folder
 from daemon.intake import filesystem
 from daemon.intake.backends import Backend, InotifyBackend, PollBackend, WatchesExhaustedError
 from daemon.intake.filesystem import InotifyLimits
-from daemon.intake.root import Root, Trouble, judge, look
-from daemon.intake.types import FolderHealth
+from daemon.intake.hold import Hold, Holds, Taken
+from daemon.intake.root import Root, Trouble, judge, look, taken_by_another
+from daemon.intake.types import FolderHealth, FolderState
 
 
 class Standing(Enum):
@@ -25,7 +26,7 @@ class Standing(Enum):
 
 
 class Watchpost:
-    """Owned by the watcher's thread. `hint` is called with paths, also from a backend's thread."""
+    """Owned by the folder's thread. `hint` is called with paths, also from a backend's thread."""
 
     def __init__(
         self,
@@ -33,12 +34,15 @@ class Watchpost:
         hint: Callable[[str], None],
         say: Callable[[FolderHealth], None],
         wall: Callable[[], float],
+        holds: Holds,
     ) -> None:
         self._folder = folder
         self._path = str(folder.path)
         self._hint = hint
         self._say = say
         self._wall = wall
+        self._holds = holds
+        self._hold: Hold | None = None
         self._backend: Backend = PollBackend()
         self._root: Root | None = None
         self._trouble: Trouble | None = None
@@ -72,6 +76,10 @@ class Watchpost:
         if trouble is not None or isinstance(seen, Trouble):
             self._suspend(trouble)
             return Standing.TROUBLE
+        trouble = self._claim(seen)
+        if trouble is not None:
+            self._suspend(trouble)
+            return Standing.TROUBLE
         # A directory made anew often gets the very inode of the old one; then the lost watch tells, or that it
         # was missing.
         same = seen.same_as(self._root) and not self.troubled and not self._backend.lost(self._path)
@@ -93,12 +101,24 @@ class Watchpost:
             return False
         return (status.st_dev, status.st_ino) == (root.device, root.inode)
 
-    def unmounted(self) -> list[str]:
-        """Directories in the folder whose own file system has gone since the last call, as paths in the folder."""
+    def mounts(self) -> tuple[list[str], list[str]]:
+        """Directories in the folder whose own file system has gone, and those that got one, since the last call."""
         real = os.path.realpath(self._path)
-        mounts = filesystem.mounts_below(real)
-        lost, self._mounts = self._mounts - mounts, mounts
-        return [self._path.rstrip("/") + mount.removeprefix(real.rstrip("/")) for mount in lost]
+        before, self._mounts = self._mounts, filesystem.mounts_below(real)
+
+        def inside(mounts: frozenset[str]) -> list[str]:
+            return [self._path.rstrip("/") + mount.removeprefix(real.rstrip("/")) for mount in mounts]
+
+        return inside(before - self._mounts), inside(self._mounts - before)
+
+    def elsewhere(self, directory: str) -> Taken | None:
+        """Whether another daemon watches this directory of the folder, which is left to it then.
+
+        Asked when the directory is new to us: while we hold the folder none can take a part of it.
+        """
+        if directory == self._path or directory in self._directories:
+            return None
+        return self._holds.taken(directory)
 
     def enter(self, directory: str, identity: tuple[int, int]) -> None:
         """Watch this directory, by polling from now on if the kernel grants no more watches."""
@@ -128,11 +148,34 @@ class Watchpost:
 
     def close(self) -> None:
         self._backend.close()
+        self._let_go()
+
+    def _claim(self, seen: Root) -> Trouble | None:
+        """Hold the directory that stands there, if it is not held already."""
+        if self._hold is not None and self._hold.identity == (seen.device, seen.inode):
+            return None
+        self._let_go()
+        try:
+            hold = self._holds.take(self._path)
+        except OSError as e:
+            return Trouble(f"the folder cannot be read: {e.strerror}", "see to the disk or the network share")
+        if isinstance(hold, Taken):
+            return taken_by_another(self._path, hold)
+        self._hold = hold
+        return None
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
 
     def _suspend(self, trouble: Trouble | None) -> None:
-        # The backend goes too: its watches are on directories that are not the folder's any more.
+        # The backend goes too: its watches are on directories that are not the folder's any more. And the hold, or
+        # what was unmounted lazily would stay in use.
         self._backend.close()
         self._backend = PollBackend()
+        self._directories.clear()
+        self._let_go()
         if trouble != self._trouble:
             self._trouble = trouble
             self._report()
@@ -158,12 +201,15 @@ class Watchpost:
         self._refused = (error.sysctl, filesystem.inotify_limits())
 
     def _report(self) -> None:
-        problem, remedy = None, ""
+        problem, remedy, state = None, "", FolderState.WATCHED
         if self._trouble is not None:
             problem, remedy = self._trouble.problem, self._trouble.remedy
+            state = FolderState.TAKEN if self._trouble.taken else FolderState.AWAY
         elif self._refused is not None:
             sysctl = self._refused[0]
             problem = f"the kernel's limit {sysctl} is reached, so the folder is polled"
             remedy = f"raise {sysctl} (sysctl), or exclude folders; it is tried again when the limit changes, and on reload"
-        self.health = FolderHealth(self._folder.path, self._backend.name, problem, remedy, self._wall())
+        self.health = FolderHealth(
+            self._folder.path, self._backend.name, problem, remedy, self._wall(), state
+        )
         self._say(self.health)

@@ -11,22 +11,29 @@ from pathlib import Path
 
 from daemon import logs
 from daemon.config import Loaded
-from daemon.errors import ConfigError, DropscribeError, EngineDiedError, EngineError, StorageError
-from daemon.intake.types import FolderHealth, Signature
+from daemon.errors import (
+    ConfigError,
+    DropscribeError,
+    EngineDiedError,
+    EngineError,
+)
+from daemon.intake.types import Signature
 from daemon.intake.watcher import Watcher
-from daemon.ledger.ledger import Ledger, lock_database
 from daemon.media.pool import DecoderPool
 from daemon.service import notify, status_file
 from daemon.service.admitter import Admitter, Hooks
 from daemon.service.announcement import announcement
 from daemon.service.arena import SLOT_BYTES, Arena
+from daemon.service.conditions import FolderConditions
 from daemon.service.dispatcher import Clocks, Dispatcher
 from daemon.service.engine_keeper import HUNG_S, EngineKeeper
+from daemon.service.opening import open_ledger
 from daemon.service.publisher import Publisher
 from daemon.service.pump import Pump
 from daemon.service.signals import Signals
 from daemon.service.sizing import audio_bounds, decoder_count
 from daemon.service.status_file import Status
+from daemon.service.wall import Wall
 from daemon.service.wholeness import wholeness
 from daemon.transcript.types import EngineFacts
 
@@ -51,11 +58,11 @@ class Daemon:
         self._reread = reread
         self._log = logs.get("service")
         self._notifier = notify.Notifier.from_environment()
-        self._folders: dict[Path, FolderHealth] = {}
         self._state = "starting"
         #: Of the engine that is, or was last, ready: what it recognised may still be being published.
         self._facts: EngineFacts | None = None
         self._since = time.time()
+        self._wall = Wall(time.monotonic, time.time)
         self._next_status = 0.0
         self._stop_by: float | None = None
 
@@ -73,17 +80,7 @@ class Daemon:
         with ExitStack() as stack:
             self._signals = stack.enter_context(Signals())
             stack.callback(lambda: logs.event(self._log, logs.Action.STOPPED, "stopped"))
-            _make_parent(settings.database)
-            stack.callback(lock_database(settings.database).close)
-            self._ledger = Ledger.open(settings.database)
-            stack.callback(self._ledger.close)
-            if self._ledger.backup is not None:
-                logs.event(
-                    self._log, logs.Action.LEDGER, f"upgraded; the old database is {self._ledger.backup}"
-                )
-            if recovered := self._ledger.recover(time.time()):
-                logs.event(self._log, logs.Action.LEDGER, f"{recovered} interrupted jobs are tried again")
-            self._ledger.adopt(settings.recipe)
+            self._ledger = open_ledger(settings, stack, self._log)
             stack.callback(status_file.remove, settings.database)
             self._start_rooms(stack)
             if self._keeper.wait_ready(self._while_starting):
@@ -117,10 +114,13 @@ class Daemon:
             settings=lambda: self._settings,
             worker=f"{os.uname().nodename}:{os.getpid()}",
             limit=settings.service.jobs_in_flight,
-            clocks=Clocks(time.monotonic, time.time),
+            clocks=Clocks(time.monotonic, self._wall.now),
         )
+        self._conditions = FolderConditions(self._ledger)
         self._admitter = Admitter(
-            self._ledger, lambda: self._settings, Hooks(self._on_admitted, self._forget, self._on_folder)
+            self._ledger,
+            lambda: self._settings,
+            Hooks(self._on_admitted, self._forget, self._conditions.take),
         )
         self._watcher = Watcher(
             settings.folders,
@@ -189,7 +189,9 @@ class Daemon:
         return True
 
     def _while_starting(self) -> bool:
-        """Called while the engine loads; True when asked to stop."""
+        """Called while an engine loads; True when asked to stop."""
+        if self._state == "starting":
+            self._conditions.refuse_taken()
         self._signals.drain()
         self._housekeeping()
         return self._signals.stops > 0
@@ -197,7 +199,7 @@ class Daemon:
     def _housekeeping(self) -> None:
         """What is due between two turns. Raises DropscribeError when a thread the daemon needs has died."""
         for room, alive, cause in (
-            ("intake", self._watcher.alive(), None),
+            ("intake", self._watcher.alive(), self._watcher.failure),
             ("admission", self._admitter.alive(), self._admitter.failure),
             ("publishing", self._publisher.alive(), self._publisher.failure),
         ):
@@ -211,10 +213,24 @@ class Daemon:
             self._signals.reload = False
             self._reload()
         now = time.monotonic()
+        self._follow_clock()
+        self._watcher.tend()
+        self._conditions.tend(now)
         self._notifier.watchdog(now)
         if now >= self._next_status:
             self._next_status = now + STATUS_S
             self._write_status()
+
+    def _follow_clock(self) -> None:
+        # In the thread that claims: it never sees waits and leases of one clock and the time of another.
+        jump = self._wall.step()
+        if jump:
+            self._ledger.clock_jumped(jump)
+            logs.event(
+                self._log,
+                logs.Action.CLOCK,
+                f"the system's clock was set by {jump:+.0f} s; waits go on as they were",
+            )
 
     def _reload(self) -> None:
         self._notifier.reloading()
@@ -234,7 +250,7 @@ class Daemon:
                 )
             self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
             self._ledger.adopt(self._settings.recipe)
-            self._folders = {p: h for p, h in self._folders.items() if p in {f.path for f in new.folders}}
+            self._conditions.keep({f.path for f in new.folders})
             self._watcher.reload(new.folders)
             logs.event(self._log, logs.Action.RELOAD, f"now watching {len(new.folders)} folders")
         self._notifier.ready("reloaded")
@@ -246,7 +262,7 @@ class Daemon:
             self._state,
             self._since,
             self._facts,
-            tuple(self._folders.values()),
+            tuple(self._watcher.health()),
             in_flight,
             self._watcher.unsettled(),
         )
@@ -271,27 +287,3 @@ class Daemon:
 
     def _forget(self, path: Path) -> None:
         self._watcher.forget(path)
-
-    def _on_folder(self, health: FolderHealth) -> None:
-        self._folders[health.folder] = health
-        if health.problem is None:
-            logs.event(self._log, logs.Action.FOLDER, f"watching {health.folder} by {health.backend}")
-        else:
-            logs.problem(
-                self._log,
-                logs.Action.FOLDER,
-                f"{health.folder}: {health.problem}; {health.remedy}",
-                folder=str(health.folder),
-            )
-
-
-def _make_parent(database: Path) -> None:
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise StorageError(
-            e.strerror or str(e),
-            operation="create the folder of the database",
-            path=database.parent,
-            remedy="name another place with --database, or create the folder for the daemon's user",
-        ) from e

@@ -54,11 +54,11 @@ def decide(problem: Problem, *, attempt: int, max_attempts: int, alone: bool, no
     An engine that dies with many recordings in it blames none of them: all are tried again, alone. One
     that dies with a single recording in it blames that one, which so runs out of tries.
     """
-    if problem.code == "recording_gone":
-        return Drop()
-    if problem.code == "recording_changed":
-        # A mere touch is healed when the file is admitted again, once it has been quiet for long enough. Content
-        # that went is not failed: a failed job would stand for it, and nobody would look at it were it to return.
+    if problem.code in {"recording_gone", "recording_changed"}:
+        # A mere touch is healed when the file is admitted again, once it has been quiet for long enough. A file that is
+        # not there may lie in a folder that was unmounted this instant: it is intake that tells the two apart, and
+        # cancels the queued job of a removed one, or has it wait. Content that went is not failed: a failed job would
+        # stand for it, and nobody would look at it were it to return.
         if attempt >= max_attempts:
             return Drop()
         return Again(now + BLAMELESS_WAIT_S, refund=False, isolate=False)

@@ -41,8 +41,10 @@ def test_an_engine_that_died_with_many_blames_none_and_with_one_that_one() -> No
     assert of(problem, 3, alone=True) == GiveUp()
 
 
-def test_a_recording_that_went_is_cancelled() -> None:
-    assert of(Problem("recording_gone", "it is no longer there")) == Drop()
+def test_a_recording_that_went_is_cancelled_once_its_folder_had_the_time_to_be_seen_missing() -> None:
+    problem = Problem("recording_gone", "it is no longer there")
+    assert of(problem, 1) == Again(NOW + BLAMELESS_WAIT_S, refund=False, isolate=False)
+    assert of(problem, 3) == Drop()
 
 
 @pytest.mark.parametrize("attempt", [1, 2])

@@ -1,0 +1,85 @@
+"""What the service does about the condition of its folders: says it, and has the jobs of those that are away wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from daemon import logs
+from daemon.errors import AlreadyRunningError
+from daemon.intake.types import FolderHealth, FolderState
+from daemon.ledger.ledger import Ledger
+
+#: Jobs that came back to the queue of a folder that is away are told to wait this often, seconds.
+RENEW_S = 5.0
+
+
+class FolderConditions:
+    """Thread-safe: folders report from their own threads."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._log = logs.get("service")
+        self._lock = threading.Lock()
+        #: Folders nothing can be said of now.
+        self._away: dict[Path, FolderHealth] = {}
+        self._taken: FolderHealth | None = None
+        self._renew_at = 0.0
+
+    def take(self, health: FolderHealth) -> None:
+        """A folder is in this condition from now on."""
+        keys = {"folder": str(health.folder)}
+        if health.problem is None:
+            message = f"watching {health.folder} by {health.backend}"
+            logs.event(self._log, logs.Action.FOLDER, message, **keys)
+        else:
+            message = f"{health.folder}: {health.problem}; {health.remedy}"
+            logs.problem(self._log, logs.Action.FOLDER, message, **keys)
+        with self._lock:
+            was_away = self._away.pop(health.folder, None) is not None
+            if health.state is FolderState.TAKEN and self._taken is None:
+                self._taken = health
+            if health.state is not FolderState.WATCHED:
+                self._away[health.folder] = health
+                self._hold(health)
+            elif was_away:
+                self._resume(health.folder)
+
+    def keep(self, folders: set[Path]) -> None:
+        """Only these are watched from now on. Jobs of others run into what they find: nobody will say that they are back."""
+        with self._lock:
+            for folder in self._away.keys() - folders:
+                del self._away[folder]
+                self._resume(folder)
+
+    def tend(self, now: float) -> None:
+        """To be called now and then; `now` is monotonic seconds."""
+        if now >= self._renew_at:
+            self._renew_at = now + RENEW_S
+            with self._lock:
+                for health in self._away.values():
+                    self._hold(health)
+
+    def refuse_taken(self) -> None:
+        """Raises AlreadyRunningError when another daemon watches one of the folders. For the start.
+
+        Later it is that folder's trouble alone: those that are served already shall not suffer from it.
+        """
+        if self._taken is not None:
+            raise AlreadyRunningError(
+                self._taken.problem or "",
+                operation="watch",
+                path=self._taken.folder,
+                remedy=self._taken.remedy,
+            )
+
+    def _hold(self, health: FolderHealth) -> None:
+        reason = f"{health.folder}: {health.problem}"
+        self._ledger.hold(health.folder, time.time(), reason=reason, remedy=health.remedy)
+
+    def _resume(self, folder: Path) -> None:
+        count = self._ledger.resume(folder, time.time())
+        if count:
+            message = f"{folder} is there again: {count} jobs go on"
+            logs.event(self._log, logs.Action.FOLDER, message, folder=str(folder))

@@ -1,0 +1,45 @@
+"""Opens the database for a daemon, and puts right what the last one left in it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from daemon import logs
+from daemon.config import Settings
+from daemon.errors import StorageError
+from daemon.ledger.ledger import Ledger, lock_database
+from daemon.service.retry import LONGEST_WAIT_S
+
+
+def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledger:
+    """The ledger, locked for this process until `stack` unwinds.
+
+    Raises AlreadyRunningError when another daemon has it, LedgerError and StorageError when it cannot be used.
+    """
+    _make_parent(settings.database)
+    stack.callback(lock_database(settings.database).close)
+    ledger = Ledger.open(settings.database)
+    stack.callback(ledger.close)
+    if ledger.backup is not None:
+        logs.event(log, logs.Action.LEDGER, f"upgraded; the old database is {ledger.backup}")
+    now = time.time()
+    if recovered := ledger.recover(now):
+        logs.event(log, logs.Action.LEDGER, f"{recovered} interrupted jobs are tried again")
+    if cut := ledger.cut_waits(now, LONGEST_WAIT_S):
+        logs.event(log, logs.Action.LEDGER, f"{cut} jobs need not wait any longer")
+    ledger.adopt(settings.recipe)
+    return ledger
+
+
+def _make_parent(database: Path) -> None:
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise StorageError(
+            e.strerror or str(e),
+            operation="create the folder of the database",
+            path=database.parent,
+            remedy="name another place with --database, or create the folder for the daemon's user",
+        ) from e
