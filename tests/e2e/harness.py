@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
@@ -40,9 +40,23 @@ class DaemonProcess:
     """`dropscribe run` on `root/inbox` with the database `root/jobs.db`; a context manager."""
 
     def __init__(
-        self, root: Path, *, model: str = "paraformer-mini", quiet_s: float = 0.5, extra: str = ""
+        self,
+        root: Path,
+        *,
+        model: str = "paraformer-mini",
+        quiet_s: float = 0.5,
+        extra: str = "",
+        folder: str = "",
+        service: str = "",
+        rescan_s: float = 1.0,
+        command: Sequence[str] = (sys.executable, "-m", "daemon"),
     ) -> None:
+        """`extra`, `folder`, `service`: more lines of the configuration, of its only folder, of [service].
+
+        `command`: what stands for `dropscribe`; it must become the daemon without a fork.
+        """
         self.root = root
+        self.command = tuple(command)
         self.inbox = root / "inbox"
         self.inbox.mkdir(exist_ok=True)
         self.database = root / "jobs.db"
@@ -56,6 +70,7 @@ path = "{self.inbox}"
 quiet_s = {quiet_s}
 quiet_unprobed_s = {quiet_s}
 incomplete_s = {quiet_s * 2}
+{folder}
 
 [engine]
 model = "{model}"
@@ -63,8 +78,9 @@ vad_model = "{"null" if model == "null" else "vad-mini"}"
 device = "cpu"
 
 [service]
-rescan_s = 1.0
+rescan_s = {rescan_s}
 log_format = "json"
+{service}
 """,
             encoding="utf-8",
         )
@@ -75,7 +91,7 @@ log_format = "json"
         """Start it; returns at once."""
         self.lines = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "daemon", "run", "--config", str(self.config)],
+            [*self.command, "run", "--config", str(self.config)],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
@@ -121,6 +137,14 @@ log_format = "json"
         status = self.process.wait(PATIENCE_S)
         self._close()
         return status
+
+    def status(self) -> str:
+        """What `dropscribe status` says to a person now."""
+        asked = subprocess.run(
+            [sys.executable, "-m", "daemon", "status", "--config", str(self.config)],
+            capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+        )  # fmt: skip
+        return asked.stdout
 
     def child(self, name: str) -> int:
         """The process number of a child, by the name it gave itself ("ds-engine", "ds-decoder")."""
