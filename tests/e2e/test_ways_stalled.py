@@ -1,0 +1,38 @@
+"""A daemon that stood still while files came, more of them than the kernel keeps events for."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import DaemonProcess, wait_until
+from tests.e2e.ways_material import on_record, sha256_of, tiny
+
+FILES = 20_000
+FOLDERS = 50
+#: Seconds between rescans. Where events come, none is due: the loss itself must be noticed.
+RESCAN_S = {"inotify": 3600.0, "poll": 1.0}
+
+
+@pytest.mark.parametrize("backend", sorted(RESCAN_S))
+def test_what_came_while_it_was_stopped_is_admitted_all_and_once(tmp_path: Path, backend: str) -> None:
+    daemon = DaemonProcess(
+        tmp_path, model="null", folder=f'backend = "{backend}"', rescan_s=RESCAN_S[backend]
+    )
+    with daemon:
+        wait_until(lambda: daemon.actions("folder") != [], "the folder is watched")
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGSTOP)
+        written = {}
+        for i in range(FILES):
+            path = daemon.inbox / f"{i % FOLDERS}" / f"{i}.wav"
+            path.parent.mkdir(exist_ok=True)
+            data = tiny(i)
+            path.write_bytes(data)
+            written[path] = [sha256_of(data)]
+        daemon.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: daemon.rows("select count(*) from recordings")[0][0] >= FILES, "all are admitted")
+        assert on_record(daemon) == written
+        assert daemon.rows("select count(*) from jobs")[0][0] == FILES
