@@ -26,8 +26,9 @@ from daemon.service.announcement import announcement
 from daemon.service.arena import SLOT_BYTES, Arena
 from daemon.service.conditions import FolderConditions
 from daemon.service.dispatcher import Clocks, Dispatcher
-from daemon.service.engine_keeper import HUNG_S, EngineKeeper
+from daemon.service.engine_keeper import EngineKeeper
 from daemon.service.opening import open_ledger
+from daemon.service.patience import Patience
 from daemon.service.publisher import Publisher
 from daemon.service.pump import Pump
 from daemon.service.signals import Signals
@@ -62,6 +63,7 @@ class Daemon:
         #: Of the engine that is, or was last, ready: what it recognised may still be being published.
         self._facts: EngineFacts | None = None
         self._since = time.time()
+        self._patience = Patience()
         self._wall = Wall(time.monotonic, time.time)
         self._next_status = 0.0
         self._stop_by: float | None = None
@@ -103,7 +105,7 @@ class Daemon:
         )
         stack.callback(decoders.close)
         self._publisher = Publisher(
-            self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake
+            self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake, self._patience
         )
         self._publisher.start()
         stack.callback(self._publisher.stop)
@@ -133,6 +135,8 @@ class Daemon:
         stack.callback(self._admitter.stop)
         self._watcher.start()
         stack.callback(self._watcher.stop)
+        # First of all, so that nobody who is to stop waits for a disk.
+        stack.callback(self._patience.give_up)
 
     def _serve(self) -> None:
         facts = self._facts = self._keeper.engine.facts
@@ -152,11 +156,10 @@ class Daemon:
                 self._dispatcher.turn(TURN_S, (self._signals.wake_fd,), claiming=not stopping)
                 self._signals.drain()
                 self._keeper.tend(time.monotonic())
-                fault = f"no progress for {HUNG_S:.0f} s" if self._dispatcher.engine_idle_s() > HUNG_S else ""
+                self._keeper.expect_progress(self._dispatcher.engine_idle_s())
             except EngineDiedError as e:
-                fault = e.reason
-            if fault and not self._replace_engine(fault):
-                return
+                if not self._replace_engine(e):
+                    return
             self._housekeeping()
 
     def _finished(self) -> bool:
@@ -180,9 +183,9 @@ class Daemon:
         if back:
             logs.event(self._log, logs.Action.STOPPING, f"{back} jobs went back to the queue")
 
-    def _replace_engine(self, why: str) -> bool:
-        lost = self._dispatcher.engine_lost()
-        self._keeper.replace(f"the engine is gone ({why}); {lost} jobs went back to the queue")
+    def _replace_engine(self, fault: EngineDiedError) -> bool:
+        lost = self._dispatcher.engine_lost(fault)
+        self._keeper.replace(f"the engine is gone ({fault.reason}); {lost} jobs went back to the queue")
         if not self._keeper.wait_ready(self._while_starting):
             return False
         self._dispatcher.engine_replaced(self._keeper.engine)

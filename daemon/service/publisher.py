@@ -24,9 +24,11 @@ from daemon.errors import DropscribeError, OutputTakenError, RecordingChangedErr
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, Finish
 from daemon.service.assembly import Result
+from daemon.service.canonical_line import log_done
 from daemon.service.directory_index import DirectoryIndex
 from daemon.service.draft import TIMING, Draft, draft, intents, pending, with_stage
 from daemon.service.partials import Partials
+from daemon.service.patience import Patience
 from daemon.service.retry import Problem
 from daemon.transcript.publish import publish, sweep
 from daemon.transcript.timing import timing_log
@@ -67,11 +69,13 @@ class Publisher:
         settings: Callable[[], Settings],
         engine: Callable[[], EngineFacts],
         wake: Callable[[], None],
+        patience: Patience,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._engine = engine
         self._wake = wake
+        self._patience = patience
         self._log = logs.get("service")
         #: Files of jobs that are still under way; here, because a transcript takes the place of one.
         self.partials = Partials(ledger, settings, engine, self._on_death)
@@ -120,7 +124,7 @@ class Publisher:
         try:
             with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as writers:
                 while (batch := self._gather()) is not None:
-                    self._bring_through(batch, writers)
+                    self._bring_through_or_leave(batch, writers)
         except BaseException as e:
             self._on_death(e)
             raise
@@ -143,6 +147,14 @@ class Publisher:
                     break
                 batch.append(following)
         return batch
+
+    def _bring_through_or_leave(self, batch: list[Ready], writers: ThreadPoolExecutor) -> None:
+        try:
+            self._bring_through(batch, writers)
+        except StorageError as e:
+            # Only once patience is given up, to stop. They are still on record as under way, so that the next start
+            # does them again, and finds the files that are theirs.
+            logs.problem(self._log, logs.Action.STORAGE, f"{len(batch)} jobs are left to the next start: {e}")
 
     def _bring_through(self, batch: list[Ready], writers: ThreadPoolExecutor) -> None:
         with self._planning:
@@ -191,13 +203,11 @@ class Publisher:
         self, drafts: list[Draft], contents: list[dict[str, bytes]], writers: ThreadPoolExecutor
     ) -> list[Draft]:
         """Record the intents, publish the files; returns the drafts that are on disk, with the time it took."""
-        refused = self._ledger.intend_many(
-            [
-                (d.claim.job_id, d.claim.generation, intents(c, d.paths))
-                for d, c in zip(drafts, contents, strict=True)
-            ],
-            time.time(),
-        )
+        meant = [
+            (d.claim.job_id, d.claim.generation, intents(c, d.paths))
+            for d, c in zip(drafts, contents, strict=True)
+        ]
+        refused = self._patience.insist(lambda: self._ledger.intend_many(meant, time.time()))
         going = [(d, c) for d, c in zip(drafts, contents, strict=True) if d.claim.job_id not in refused]
         for job_id in refused:
             self._refuse(job_id)
@@ -218,26 +228,24 @@ class Publisher:
         return one if TIMING in files else _timed(one, time.perf_counter() - began)
 
     def _finish(self, drafts: list[Draft]) -> None:
-        refused = self._ledger.finish(
-            [
-                Finish(
-                    d.claim.job_id,
-                    d.claim.generation,
-                    d.transcript.media,
-                    d.transcript.engine,
-                    d.transcript.timings,
-                    d.transcript.segments,
-                    d.reference,
-                )
-                for d in drafts
-            ],
-            time.time(),
-        )
+        finished = [
+            Finish(
+                d.claim.job_id,
+                d.claim.generation,
+                d.transcript.media,
+                d.transcript.engine,
+                d.transcript.timings,
+                d.transcript.segments,
+                d.reference,
+            )
+            for d in drafts
+        ]
+        refused = self._patience.insist(lambda: self._ledger.finish(finished, time.time()))
         for d in drafts:
             if d.claim.job_id in refused:
                 self._refuse(d.claim.job_id)
                 continue
-            self._canonical_line(d)
+            log_done(self._log, d)
             self._out.put(Published(d.claim.job_id, None))
 
     def _attempt(self, claim: Claim, step: Callable[[], Draft]) -> Draft | None:
@@ -269,26 +277,6 @@ class Publisher:
         """Other content stands at its path by now, or somebody else owns the job: our result is dropped."""
         reason = "the recording was replaced, or its job taken over or cancelled, meanwhile"
         self._out.put(Published(job_id, Problem(RecordingChangedError.code, reason, retryable=True)))
-
-    def _canonical_line(self, one: Draft) -> None:
-        timings, media = one.transcript.timings, one.transcript.media
-        logs.event(
-            self._log,
-            logs.Action.JOB_DONE,
-            f"{one.transcript.recording_name}: {media.duration_ms / 1000:.1f} s of audio"
-            + (f", as job {one.reference}" if one.reference else f" in {timings.wall_s:.2f} s"),
-            job=one.claim.job_id,
-            path=one.transcript.recording_name,
-            attempt=one.claim.attempt,
-            audio_s=media.duration_ms / 1000,
-            speech_s=timings.speech_ms / 1000,
-            wall_s=round(timings.wall_s, 3),
-            segments=len(one.transcript.segments),
-            characters=sum(len(s.text) for s in one.transcript.segments),
-            truncated=media.truncated,
-            reference=one.reference,
-            **{f"{stage}_s": round(seconds, 4) for stage, seconds in timings.seconds},
-        )
 
 
 def _timed(one: Draft, seconds: float) -> Draft:
