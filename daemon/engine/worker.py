@@ -109,9 +109,8 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
     except Exception as e:
         traceback.print_exc()
         reason = f"{type(e).__name__}: {e}"
-        reports.send(
-            Refused(reason, "start engine", None, "run 'dropscribe doctor'; the log has the details")
-        )
+        remedy = "look at what stands above this on standard error or in the journal, and report it"
+        reports.send(Refused(reason, "start engine", None, remedy))
         sys.exit(1)
     memory = arena.map()
 
