@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -50,11 +51,24 @@ def main() -> None:
         # A terminal that cannot show a character gets its number, not a traceback.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _leave_out_closed_folders()
     try:
         build()()
     except DropscribeError as e:
         print_error(e, as_json=_wants_json(sys.argv[1:]))
         sys.exit(e.exit_code)
+
+
+def _leave_out_closed_folders() -> None:
+    """Take what this user may not enter out of PATH, as of root's PATH, which runuser and sudo may keep.
+
+    Looking for a program that is nowhere ends with PermissionError there. FunASR looks for ffmpeg when it is imported,
+    and expects FileNotFoundError: no engine would start.
+    """
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(
+        f for f in folders if os.access(f or ".", os.X_OK, effective_ids=True)
+    )
 
 
 def _wants_json(arguments: list[str]) -> bool:

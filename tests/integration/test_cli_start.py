@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from daemon import __version__
 from daemon.cli.app import COMMANDS
+from daemon.engine.models import SAMPLE
 from daemon.errors import DropscribeError
 from tests.integration.cli import call, process
 
@@ -102,3 +104,20 @@ def test_exit_codes_are_those_of_the_classes() -> None:
         kinds += kind.__subclasses__()
     assert {k.exit_code for k in kinds} == {1, 2, 3, 4, 5}
     assert len({k.code for k in kinds}) == len(kinds)
+
+
+def test_folders_of_path_that_this_user_may_not_enter_are_no_hindrance(tmp_path: Path) -> None:
+    """Those of root, where an administrator became the user of the service and kept the PATH."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    # Root enters everything, unless the capabilities to do so are taken away.
+    powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if powerless:
+        os.chown(closed, 65534, 65534)
+    command = [*powerless, sys.executable, "-m", "daemon", "transcribe", str(SAMPLE), "--device", "cpu"]
+    done = subprocess.run(
+        command, check=False, capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=120,
+        env={**os.environ, "PATH": f"{closed}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
