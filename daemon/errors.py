@@ -79,6 +79,14 @@ class EngineDiedError(EngineError):
     )
 
 
+class DeviceFailedError(EngineDiedError):
+    """The engine process went away because its device failed, or stopped answering: whatever it worked on then is not
+    the cause until that is shown (`daemon/service/doubts.py`).
+    """
+
+    code = "device_failed"
+
+
 class OutOfDeviceMemoryError(EngineError):
     """A batch did not fit the device; the engine halves it and goes on. Never counted against a recording."""
 

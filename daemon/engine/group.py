@@ -22,7 +22,7 @@ from daemon.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from daemon.errors import EngineDiedError, EngineError
+from daemon.errors import DeviceFailedError, EngineDiedError, EngineError
 from daemon.transcript.types import EngineFacts
 
 
@@ -49,7 +49,8 @@ class EngineGroup:
         #: Events of lost members, for the next `results`.
         self._pending: list[Event] = []
         self._losses: list[Loss] = []
-        self._last_words = "the engine is closed"
+        #: What befell the member lost last.
+        self._last_words = EngineDiedError("the engine is closed", operation="recognise")
         #: Of every member that has been ready, by index.
         self._facts: dict[int, EngineFacts] = {}
         for index, member in enumerate(members):
@@ -157,7 +158,7 @@ class EngineGroup:
         for seat in list(self._by_fd.values()):
             if seat.is_stuck(now, hung_s=hung_s, start_s=start_s):
                 waited_s = hung_s if seat.ready else start_s
-                self._bury(seat, f"{seat.device}: no progress for {waited_s:.0f} s")
+                self._bury(seat, f"{seat.device}: no progress for {waited_s:.0f} s", DeviceFailedError)
 
     def _ready(self) -> list[Seat]:
         return [s for s in self._by_fd.values() if s.ready]
@@ -186,7 +187,7 @@ class EngineGroup:
         try:
             seat.member.submit(message)
         except EngineDiedError as e:
-            self._bury(seat, f"{seat.device}: {e.reason}")
+            self._bury(seat, f"{seat.device}: {e.reason}", type(e))
 
     def _roomiest(self) -> Seat:
         ready = self._ready()
@@ -202,7 +203,8 @@ class EngineGroup:
             self._admit(seat)
             return [self._noted(seat, e) for e in seat.member.results(0)] if seat.ready else []
         except EngineError as e:
-            self._bury(seat, e.reason if seat.device in e.reason else f"{seat.device}: {e.reason}")
+            reason = e.reason if seat.device in e.reason else f"{seat.device}: {e.reason}"
+            self._bury(seat, reason, type(e) if isinstance(e, EngineDiedError) else EngineDiedError)
             return []
 
     def _admit(self, seat: Seat) -> None:
@@ -237,18 +239,18 @@ class EngineGroup:
         self._of_stream.pop(stream, None)
         self._complete.discard(stream)
 
-    def _bury(self, seat: Seat, reason: str) -> None:
+    def _bury(self, seat: Seat, reason: str, kind: type[EngineDiedError]) -> None:
         """Fail a member's streams, give its blocks back, and leave its place empty."""
         self._seats[seat.index] = None
         del self._by_fd[seat.fd]
         self._epoll.unregister(seat.fd)
         seat.member.close()
-        self._last_words = reason
+        self._last_words = kind(reason, operation="recognise")
         self._losses.append(Loss(seat.index, seat.device, reason, seat.ready))
         self._failed |= seat.streams - self._complete
         for stream in list(seat.streams):
             self._part(stream, seat)
-            self._pending.append(StreamFailed(stream, EngineDiedError.code, reason, retryable=True))
+            self._pending.append(StreamFailed(stream, kind.code, reason, retryable=kind.retryable))
         self._pending += [BlockFreed(offset) for offset in seat.lent]
         self._ring()
 
@@ -266,6 +268,7 @@ class EngineGroup:
         return events
 
     def _died(self) -> EngineDiedError:
-        return EngineDiedError(
-            self._last_words, operation="recognise", remedy="it is replaced, and its jobs are tried again"
+        said = self._last_words
+        return type(said)(
+            said.reason, operation="recognise", remedy="it is replaced, and its jobs are tried again"
         )

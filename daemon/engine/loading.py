@@ -15,13 +15,14 @@ import torch
 from funasr import AutoModel
 from funasr.download.download_model_from_hub import download_model
 
-from daemon.errors import EngineDiedError, EngineError, OutOfDeviceMemoryError
+from daemon.errors import DeviceFailedError, EngineError, OutOfDeviceMemoryError
 
-#: What torch writes for faults after which a CUDA context is of no use.
-_DEVICE_FAULTS = ("CUDA error", "CUDNN", "cuDNN", "CUBLAS", "CUFFT")
+#: What torch (and Triton: "[CUDA]") writes for faults after which a CUDA context is of no use.
+_DEVICE_FAULTS = ("CUDA error", "CUDA driver error", "[CUDA]", "CUDNN", "cuDNN", "CUBLAS", "CUFFT", "NVRTC")
 #: How much of somebody else's message goes into ours.
 MESSAGE_CHARS = 300
-_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+#: The libraries that work in the device's memory have names of their own for a full one.
+_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +129,27 @@ def load(directory: Path, device: torch.device, threads: int) -> LoadedModel:
 def device_faults() -> Iterator[None]:
     """Translate torch's ways of failing.
 
-    Raises OutOfDeviceMemoryError where a smaller batch may do, EngineDiedError where the device's context
+    Raises OutOfDeviceMemoryError where a smaller batch may do, DeviceFailedError where the device's context
     is lost. Anything else passes through as it is: it belongs to the recording.
     """
     try:
         yield
-    except torch.OutOfMemoryError as e:
-        torch.cuda.empty_cache()
-        raise OutOfDeviceMemoryError(str(e), operation="recognise") from e
     except RuntimeError as e:
         text = str(e)
-        if any(sign in text for sign in _NO_MEMORY):
+        if isinstance(e, torch.OutOfMemoryError) or any(sign in text for sign in _NO_MEMORY):
+            _give_back_cache()
             raise OutOfDeviceMemoryError(text, operation="recognise") from e
-        if any(sign in text for sign in _DEVICE_FAULTS):
-            raise EngineDiedError(text, operation="recognise") from e
+        if isinstance(e, torch.AcceleratorError) or any(sign in text for sign in _DEVICE_FAULTS):
+            raise DeviceFailedError(text, operation="recognise") from e
         raise
+
+
+def _give_back_cache() -> None:
+    """Free what torch keeps for later. Of a context that is lost this is where one may hear of it first."""
+    try:
+        torch.cuda.empty_cache()
+    except RuntimeError as e:
+        raise DeviceFailedError(str(e), operation="recognise") from e
 
 
 def in_short(error: Exception) -> str:

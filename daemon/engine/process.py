@@ -20,7 +20,7 @@ from daemon.engine.protocol import (
     StreamFailed,
 )
 from daemon.engine.wire import Aborted, FromChild, Note, Ready, Refused, Report
-from daemon.errors import EngineDiedError, EngineError
+from daemon.errors import DeviceFailedError, EngineDiedError, EngineError
 from daemon.transcript.types import EngineFacts
 
 #: How long the process may take to notice that it is no longer wanted, seconds; then it is killed.
@@ -267,8 +267,10 @@ class ProcessEngine:
         how = (
             f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
         )
-        return EngineDiedError(
-            f"the engine process {how} {when}".rstrip(),
+        lost = code == worker.DEVICE_LOST
+        kind = DeviceFailedError if lost else EngineDiedError
+        return kind(
+            f"the engine process {how}{' (its device failed)' if lost else ''} {when}".rstrip(),
             operation="recognise",
             remedy="it is replaced, and its jobs are tried again",
         )

@@ -19,7 +19,7 @@ from daemon.engine.paraformer.forward import SILENT_IDS, PaddedForward, Spoken
 from daemon.engine.paraformer.seaco import has_bias
 from daemon.engine.paraformer.timestamps import spans_of
 from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
-from daemon.errors import EngineError
+from daemon.errors import EngineDiedError, EngineError
 
 if TYPE_CHECKING:
     from daemon.engine.paraformer.packed_forward import Decoded, Encoded
@@ -108,6 +108,8 @@ class _UnderWay:
     said: list[Hypothesis]
     encoded: Encoded | None = None
     decoded: Decoded | None = None
+    #: Why it could not be decoded; told by its own `finish`, whoever's step it came up in.
+    error: Exception | None = None
 
 
 class PipelinedParaformer(ParaformerRecogniser):
@@ -140,6 +142,8 @@ class PipelinedParaformer(ParaformerRecogniser):
     def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
         """See `daemon.engine.stages.Pipelined`."""
         self._decode(handle)
+        if handle.error is not None:
+            raise handle.error
         if handle.decoded is None:
             return handle.said
         with device_faults():
@@ -148,6 +152,12 @@ class PipelinedParaformer(ParaformerRecogniser):
 
     def _decode(self, batch: _UnderWay) -> None:
         encoded, batch.encoded = batch.encoded, None
-        if encoded is not None:
+        if encoded is None:
+            return
+        try:
             with device_faults(), torch.inference_mode():
                 batch.decoded = self._packed.decode(encoded)
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            batch.error = e

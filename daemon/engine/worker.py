@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -100,8 +100,8 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
     inbox.start()
     try:
         ensemble = registry.assemble(settings, lambda text: reports.send(Note(text)))
-    except EngineDiedError:
-        raise
+    except EngineDiedError as e:
+        _end_with_the_device(reports, e)
     except EngineError as e:
         path = None if e.path is None else str(e.path)
         reports.send(Refused(e.reason, e.operation, path, e.remedy))
@@ -127,10 +127,7 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
     try:
         loop.run(attentive)
     except EngineDiedError as e:
-        sys.stderr.write(f"engine: the device failed: {e.reason}\n")
-        sys.stderr.flush()
-        # Unwinding would touch the broken device again.
-        os._exit(DEVICE_LOST)
+        _end_with_the_device(reports, e)
     except (BrokenPipeError, ConnectionResetError):
         # The parent is gone; nobody wants results.
         os._exit(0)
@@ -141,6 +138,13 @@ def _keep_to_ourselves() -> None:
 
     FunASR prints, logs through the root logger and draws progress bars; what matters of it comes back as
     an exception. Standard error stays open for crashes.
+def _end_with_the_device(reports: Connection, error: EngineDiedError) -> NoReturn:
+    """Say what the device said, and end the process without unwinding, which would touch it again."""
+    with contextlib.suppress(OSError):
+        reports.send(Note(f"the device failed: {error.reason}"))
+    os._exit(DEVICE_LOST)
+
+
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

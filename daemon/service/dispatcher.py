@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from daemon import logs
 from daemon.config import Settings
 from daemon.engine.protocol import LocalEngine
-from daemon.errors import StaleLeaseError
+from daemon.errors import DeviceFailedError, EngineDiedError, StaleLeaseError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim
 from daemon.media.protocol import FileSignature
 from daemon.service.assembly import Result
+from daemon.service.doubts import Doubts
 from daemon.service.publisher import Published, Publisher, Ready
 from daemon.service.pump import Pump
 from daemon.service.retry import Again, Drop, GiveUp, Problem, decide
@@ -54,6 +55,7 @@ class Dispatcher:
         self._limit = limit
         self._clocks = clocks
         self._log = logs.get("service")
+        self._doubts = Doubts()
         self._ticket = 0
         #: Claimed, not started yet.
         self._claimed: deque[Claim] = deque()
@@ -105,11 +107,12 @@ class Dispatcher:
             self._on_published(published)
         self._show_text()
 
-    def engine_lost(self) -> int:
+    def engine_lost(self, fault: EngineDiedError) -> int:
         """The engine died or hung: its jobs return to the queue, suspects to be tried alone; how many."""
         problem = Problem(
-            "engine_died", "the engine process died while it worked on this recording",
-            "it is tried again alone; see the log for what the engine said", retryable=True, suspect=True,
+            fault.code, f"{fault.reason} while it worked on this recording",
+            "see the log for what the engine met; 'dropscribe doctor' checks the chain",
+            retryable=True, suspect=True, device=isinstance(fault, DeviceFailedError),
         )  # fmt: skip
         alone = len(self._running) == 1 and self._alone
         self._pump.abandon_engine()
@@ -179,6 +182,7 @@ class Dispatcher:
     def _on_outcome(self, outcome: Outcome) -> None:
         claim = self._running.pop(outcome.ticket)
         if isinstance(outcome.end, Result):
+            self._doubts.recognised(claim.job_id)
             self._publish(claim, outcome.end)
         else:
             self._apply(claim, outcome.end, alone=self._alone)
@@ -210,8 +214,9 @@ class Dispatcher:
     def _apply(self, claim: Claim, problem: Problem, *, alone: bool) -> None:
         now = self._clocks.wall()
         decision = decide(
-            problem, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now
-        )
+            problem, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now,
+            doubts=self._doubts.raised(claim.job_id) if alone and problem.device else 0,
+        )  # fmt: skip
         keys = {"job": claim.job_id, "path": str(claim.path), "attempt": claim.attempt, "code": problem.code}
         try:
             match decision:

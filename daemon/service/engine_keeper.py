@@ -8,7 +8,7 @@ from collections.abc import Callable
 from daemon import logs
 from daemon.config import EngineSettings
 from daemon.engine.group import EngineGroup
-from daemon.errors import EngineDiedError, EngineError
+from daemon.errors import DeviceFailedError, EngineDiedError, EngineError
 from daemon.service import engines
 from daemon.service.arena import Arena
 
@@ -64,6 +64,16 @@ class EngineKeeper:
                     remedy="run 'dropscribe doctor'; a slow download can be done beforehand",
                 )
         return False
+
+    def expect_progress(self, idle_s: float) -> None:
+        """Raises DeviceFailedError when an engine that holds work has not moved for too long; then `replace` it.
+
+        Whatever hangs there (a kernel, a driver, a call into somebody's library), the process is killed with it.
+        """
+        if idle_s > HUNG_S:
+            raise DeviceFailedError(
+                f"the engine made no progress for {HUNG_S:.0f} s and counts as hung", operation="recognise"
+            )
 
     def replace(self, why: str) -> None:
         """End the engine at hand and start another; `wait_ready` before using it."""

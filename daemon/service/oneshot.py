@@ -86,6 +86,7 @@ class OneShot:
             try:
                 outcomes = self._pump.turn(0.1)
                 self._keeper.tend(time.monotonic())
+                self._keeper.expect_progress(self._pump.engine_idle_s())
             except EngineDiedError as e:
                 for ticket in self._pump.abandon_engine():
                     yield Finished(running.pop(ticket), Problem(e.code, e.reason, e.remedy))

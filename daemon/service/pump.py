@@ -22,7 +22,7 @@ from daemon.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from daemon.errors import EngineDiedError, LostSegmentError
+from daemon.errors import DeviceFailedError, EngineDiedError, LostSegmentError, OutOfDeviceMemoryError
 from daemon.media.protocol import (
     DecodeDone,
     DecodeFailed,
@@ -210,9 +210,17 @@ class Pump:
         self._reclaim(self._decoders.abort(event.stream))
         self._drop_blocks(event.stream)
         # One of several devices may die alone; whatever was on it may have been the cause.
-        suspect = event.code == EngineDiedError.code
-        remedy = "see the log for what the engine met; 'dropscribe doctor' checks the chain"
-        problem = Problem(event.code, event.reason, remedy, retryable=event.retryable, suspect=suspect)
+        device = event.code == DeviceFailedError.code
+        problem = Problem(
+            event.code,
+            event.reason,
+            "see the log for what the engine met; 'dropscribe doctor' checks the chain",
+            retryable=event.retryable,
+            # The longest segment there is did fit at warm-up: it is somebody else who fills the device.
+            blameless=event.code == OutOfDeviceMemoryError.code,
+            suspect=device or event.code == EngineDiedError.code,
+            device=device,
+        )
         self._outcomes.append(Outcome(event.stream, problem))
 
     def _end_if_complete(self, ticket: int) -> None:

@@ -24,6 +24,8 @@ class Problem:
     blameless: bool = False
     #: It may have brought the engine down: it is tried alone next.
     suspect: bool = False
+    #: It was the device that failed, or the engine that hung: a suspect only where `Doubts` are over.
+    device: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,14 @@ class Drop:
 Decision = Again | GiveUp | Drop
 
 
-def decide(problem: Problem, *, attempt: int, max_attempts: int, alone: bool, now: float) -> Decision:
+def decide(
+    problem: Problem, *, attempt: int, max_attempts: int, alone: bool, now: float, doubts: int = 0
+) -> Decision:
     """What to do after `attempt` (1 for the first) ended with `problem` at `now` (epoch seconds).
 
     An engine that dies with many recordings in it blames none of them: all are tried again, alone. One
-    that dies with a single recording in it blames that one, which so runs out of tries.
+    that dies with a single recording in it blames that one, which so runs out of tries; unless there are
+    `doubts` (see `daemon/service/doubts.py`), which make the wait longer.
     """
     if problem.code in {"recording_gone", "recording_changed"}:
         # A mere touch is healed when the file is admitted again, once it has been quiet for long enough. A file that is
@@ -67,6 +72,9 @@ def decide(problem: Problem, *, attempt: int, max_attempts: int, alone: bool, no
     if problem.suspect:
         if not alone:
             return Again(now, refund=True, isolate=True)
+        if doubts:
+            wait_s = min(LONGEST_WAIT_S, BLAMELESS_WAIT_S * 2 ** (doubts - 1))
+            return Again(now + wait_s, refund=True, isolate=True)
         if attempt >= max_attempts:
             return GiveUp()
         return Again(now + _wait(attempt), refund=False, isolate=True)

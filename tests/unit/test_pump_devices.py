@@ -164,3 +164,22 @@ def test_a_recording_the_engine_refused_is_no_suspect(parts: Parts) -> None:
     (outcome,) = pump.turn(0.0)
     assert isinstance(outcome.end, Problem)
     assert not outcome.end.suspect
+
+
+@pytest.mark.parametrize(
+    ("code", "suspect", "device", "blameless"),
+    [
+        ("engine_died", True, False, False),
+        ("device_failed", True, True, False),
+        ("device_memory", False, False, True),
+        ("lost_segment", False, False, False),
+    ],
+)
+def test_whom_a_failure_of_the_engine_is_laid_on(
+    parts: Parts, code: str, suspect: bool, device: bool, blameless: bool
+) -> None:
+    pump, _, engine, _ = parts
+    engine.said = [StreamFailed(1, code, "so it was", retryable=True)]
+    (outcome,) = pump.turn(0.0)
+    assert isinstance(outcome.end, Problem)
+    assert (outcome.end.suspect, outcome.end.device, outcome.end.blameless) == (suspect, device, blameless)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.service.retry import BLAMELESS_WAIT_S, Again, Decision, Drop, GiveUp, Problem, decide
+from daemon.service.doubts import Doubts
+from daemon.service.retry import (
+    BLAMELESS_WAIT_S,
+    LONGEST_WAIT_S,
+    Again,
+    Decision,
+    Drop,
+    GiveUp,
+    Problem,
+    decide,
+)
 
 NOW = 1000.0
 
@@ -56,3 +66,38 @@ def test_a_rewritten_recording_is_given_the_time_to_be_admitted_again(attempt: i
 def test_a_rewritten_recording_is_never_failed() -> None:
     """A failed job stands for its content: were that to come back, nobody would look at it."""
     assert of(Problem("recording_changed", "it was changed", retryable=True), 3) == Drop()
+
+
+def test_a_device_that_fails_on_a_recording_alone_costs_it_nothing_while_there_are_doubts() -> None:
+    problem = Problem("device_failed", "CUDA error", retryable=True, suspect=True, device=True)
+    waits = []
+    for doubts in range(1, 8):
+        again = decide(problem, attempt=3, max_attempts=3, alone=True, now=NOW, doubts=doubts)
+        assert isinstance(again, Again)
+        assert (again.refund, again.isolate) == (True, True)
+        waits.append(again.not_before - NOW)
+    assert waits == sorted(waits)
+    assert waits[0] == BLAMELESS_WAIT_S
+    assert waits[-1] == LONGEST_WAIT_S
+    assert decide(problem, attempt=3, max_attempts=3, alone=True, now=NOW, doubts=0) == GiveUp()
+
+
+def test_a_device_that_fails_on_everything_makes_no_recording_the_cause() -> None:
+    doubts = Doubts()
+    assert [doubts.raised(job) for _ in range(4) for job in (1, 2)] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_a_recording_is_the_cause_once_others_came_through_between_two_of_its_failures() -> None:
+    doubts = Doubts()
+    doubts.recognised(7)
+    assert doubts.raised(1) == 1, "what came through before says nothing of the device now"
+    doubts.recognised(2)
+    assert [doubts.raised(1), doubts.raised(1)] == [0, 0]
+    assert doubts.raised(3) == 1, "nor of another recording"
+
+
+def test_a_recording_that_comes_through_is_cleared() -> None:
+    doubts = Doubts()
+    assert doubts.raised(1) == 1
+    doubts.recognised(1)
+    assert doubts.raised(1) == 1

@@ -1,0 +1,162 @@
+"""What a device says when it fails, and what the engine makes of it: a smaller batch, another process, or one recording."""
+
+# ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.engine import models
+from daemon.engine.batcher import Batcher
+from daemon.engine.loop import Loop
+from daemon.engine.null import NullVadModel
+from daemon.engine.protocol import Abort, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from daemon.engine.stages import Pcm, SpeechSegment
+from daemon.engine.wire import Report
+from daemon.errors import DeviceFailedError, OutOfDeviceMemoryError
+
+#: Importing FunASR and its dependencies warns about their own use of old things.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+def raised_within(error: Exception) -> Exception:
+    """What comes out when `error` is raised where a device is used."""
+    from daemon.engine.loading import device_faults
+
+    with pytest.raises((DeviceFailedError, OutOfDeviceMemoryError, type(error))) as caught, device_faults():
+        raise error
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: device-side assert triggered",
+        "CUDA error: an illegal memory access was encountered",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`",
+        "CUDA driver error: unknown error",
+        "Triton Error [CUDA]: unspecified launch failure",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+    ],
+)
+def test_a_lost_device_is_told_as_such(text: str) -> None:
+    assert isinstance(raised_within(RuntimeError(text)), DeviceFailedError)
+
+
+def test_what_torch_has_a_type_for_needs_no_words() -> None:
+    import torch
+
+    lost = raised_within(torch.AcceleratorError("something went wrong"))
+    assert isinstance(lost, DeviceFailedError)
+    assert isinstance(raised_within(torch.OutOfMemoryError("full")), OutOfDeviceMemoryError)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "Triton Error [CUDA]: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to",
+    ],
+)
+def test_a_full_device_may_take_a_smaller_batch(text: str) -> None:
+    assert isinstance(raised_within(RuntimeError(text)), OutOfDeviceMemoryError)
+
+
+def test_anything_else_is_the_recordings_own() -> None:
+    own = RuntimeError("shape '[3]' is invalid for input of size 4")
+    assert raised_within(own) is own
+
+
+def test_a_device_that_is_lost_while_its_memory_is_tidied_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first to touch a broken context hears of it, whatever it wanted."""
+    import torch
+
+    def broken() -> None:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", broken)
+    assert isinstance(raised_within(torch.OutOfMemoryError("full")), DeviceFailedError)
+
+
+@dataclass(eq=False)
+class TightDevice:
+    """A forward in three steps like that of a GPU, on a device whose second step fits no more than `room` segments."""
+
+    whole: Callable[[Sequence[Pcm], Sequence[Any]], Any]
+    room: int
+    error: type[Exception]
+    refused: list[int] = field(default_factory=list)
+
+    def begin(self, pcms: Sequence[Pcm], hotwords: Sequence[Any]) -> Any:
+        return list(pcms), list(hotwords)
+
+    def decode(self, encoded: Any) -> Any:
+        if len(encoded[0]) > self.room:
+            self.refused.append(len(encoded[0]))
+            raise self.error("CUDA out of memory. Tried to allocate")
+        return encoded
+
+    def collect(self, decoded: Any) -> Any:
+        return self.whole(*decoded)
+
+    def __call__(self, pcms: Sequence[Pcm], hotwords: Sequence[Any]) -> Any:
+        return self.collect(self.decode(self.begin(pcms, hotwords)))
+
+    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
+        raise NotImplementedError
+
+
+class Script:
+    def __init__(self, *messages: PcmBlock | Abort) -> None:
+        self.messages = deque(messages)
+
+    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
+        messages = list(self.messages)
+        self.messages.clear()
+        return messages
+
+
+def test_a_batch_that_stops_fitting_half_way_is_halved_and_none_beside_it_suffers() -> None:
+    """In a pipeline it comes up in the step of the batch behind, which has no part in it."""
+    import torch
+
+    from daemon.engine.loading import load
+    from daemon.engine.paraformer.forward import PaddedForward
+    from daemon.engine.recogniser import ParaformerRecogniser, PipelinedParaformer
+
+    loaded = load(models.BUNDLED / "paraformer-mini", torch.device("cpu"), 1)
+    tight = TightDevice(
+        PaddedForward(loaded.module, loaded.frontend, loaded.device), 2, torch.OutOfMemoryError
+    )
+    # What its own constructor would put there needs CUDA.
+    recogniser = object.__new__(PipelinedParaformer)
+    ParaformerRecogniser.__init__(recogniser, loaded, tight)
+    recogniser._packed = tight  # type: ignore[assignment]
+    recogniser._latest = None
+    reports: list[Report] = []
+    batcher: Batcher[SpeechSegment] = Batcher(4.0, 0.0)
+    said = np.resize(np.arange(-500, 500, dtype=np.int16), 16_000)
+    loop = Loop(
+        NullVadModel(), recogniser, batcher, read=lambda _: said, send=reports.append, clock=lambda: 0.0
+    )
+    script = Script(*(PcmBlock(i, i, 16_000, final=True) for i in range(12)))
+    for _ in range(12):
+        loop.turn(script)
+    events = [e for r in reports for e in r.events]
+    assert tight.refused
+    assert [e for e in events if isinstance(e, StreamFailed)] == []
+    assert sorted(e.stream for e in events if isinstance(e, StreamDone)) == list(range(12))
+    assert len([e for e in events if isinstance(e, SegmentDone)]) == 12
+    assert batcher.budget_s == 2.0
