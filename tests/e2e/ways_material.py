@@ -53,3 +53,8 @@ def all_done(daemon: DaemonProcess, below: Path, wanted: Iterable[Path]) -> bool
     """Whether the latest job of each of these recordings is done."""
     states = jobs_of(daemon, below)
     return all(states.get(path, [""])[-1] == "done" for path in wanted)
+
+
+def last_contents(daemon: DaemonProcess, below: Path) -> dict[Path, str]:
+    """The content taken last for each recording below a folder."""
+    return {path: contents[-1] for path, contents in on_record(daemon, below).items()}
