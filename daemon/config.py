@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ __all__ = [
     "Settings",
     "embedded",
     "find",
+    "foreign_names",
     "load",
     "override",
 ]
@@ -93,6 +95,15 @@ def load(file: Path) -> Loaded:
             remedy="correct that line; strings need quotes",
         ) from e
     return Loaded(_validate(raw, file), file, dict.fromkeys(_leaves(raw), str(file)))
+
+
+def foreign_names(file: Path) -> frozenset[str]:
+    """Names in a TOML file that are not those of settings: of profiles, and mistaken ones. Empty where it is no TOML."""
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(_keys(raw)) - set(_names())
 
 
 def embedded(
@@ -154,6 +165,9 @@ def _validate(raw: dict[str, Any], file: Path | None) -> Settings:
             near = difflib.get_close_matches(str(first["loc"][-1]), _names(), n=1)
             if near:
                 remedy = f"did you mean '{near[0]}'?"
+        elif first["type"] == "tuple_type":
+            # What it becomes in here; nobody writes a tuple into TOML.
+            message = "Input should be a list, in square brackets"
         raise ConfigError(
             f"{field}: {message}",
             operation="read configuration" if file else "check options",
@@ -166,6 +180,14 @@ def _names() -> list[str]:
     """Every name a setting may have, for suggestions."""
     models = (Settings, Folder, Profile, EngineSettings, MediaSettings, ServiceSettings)
     return [f.alias or name for m in models for name, f in m.model_fields.items()]
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Every key of a TOML document, at any depth."""
+    if isinstance(value, dict):
+        yield from value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(inner)
 
 
 def _leaves(raw: dict[str, Any], prefix: str = "") -> list[str]:

@@ -54,14 +54,16 @@ def command(
     logs.setup(level="warning")
 
     loaded: Loaded | None = None
+    refused: Path | None = None
 
     def look() -> Iterator[Check]:
-        nonlocal loaded
+        nonlocal loaded, refused
         try:
             loaded = in_force(
                 config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
             )
         except ConfigError as e:
+            refused = e.path
             yield from_error("configuration", e)
             yield from examination.examine_machine()
         else:
@@ -80,12 +82,14 @@ def command(
         typer.echo(json.dumps(document(checks), ensure_ascii=False, indent=2))
     if bundle is not None:
         named = [p for p in (config, database, *(watch or [])) if p is not None]
-        _write_bundle(bundle, loaded, checks, named)
+        _write_bundle(bundle, loaded, checks, named, refused)
     if not healthy(checks):
         raise typer.Exit(1)
 
 
-def _write_bundle(file: Path, loaded: Loaded | None, checks: list[Check], named: list[Path]) -> None:
+def _write_bundle(
+    file: Path, loaded: Loaded | None, checks: list[Check], named: list[Path], refused: Path | None
+) -> None:
     """Raises UsageError where a file is, StorageError."""
     from daemon.cli.config import settings_in_force
     from daemon.cli.output import readable
@@ -93,6 +97,8 @@ def _write_bundle(file: Path, loaded: Loaded | None, checks: list[Check], named:
 
     now = time.time()
     listed = () if loaded is None else settings_in_force(loaded)
-    documents = bundle.collect(loaded, (bundle.Setting(*s) for s in listed), checks, now, *named)
+    documents = bundle.collect(
+        loaded, (bundle.Setting(*s) for s in listed), checks, now, *named, refused=refused
+    )
     bundle.write(file, documents, now)
     typer.echo(f"wrote {readable(file)}; look through it before you send it", err=True)

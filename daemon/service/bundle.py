@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon import __version__
-from daemon.config import Loaded
+from daemon.config import Loaded, foreign_names
 from daemon.engine.models import BUNDLED_MODELS, NULL
 from daemon.errors import DropscribeError, StorageError, UsageError
 from daemon.ledger.ledger import Ledger
@@ -65,13 +65,18 @@ class Setting:
 
 
 def collect(
-    loaded: Loaded | None, settings: Iterable[Setting], checks: Iterable[Check], now: float, *named: Path
+    loaded: Loaded | None,
+    settings: Iterable[Setting],
+    checks: Iterable[Check],
+    now: float,
+    *named: Path,
+    refused: Path | None = None,
 ) -> dict[str, Any]:
-    """The documents of a bundle by name. `loaded` is None where the configuration cannot be read.
+    """The documents of a bundle by name. `loaded` is None where the configuration, the file `refused`, is wrong.
 
     `named`: paths of the command line.
     """
-    mask = mask_for(loaded, *named)
+    mask = mask_for(loaded, *named, refused=refused)
     documents: dict[str, Any] = {}
     missing: dict[str, str] = {}
     documents["settings.json"] = [_setting(s, mask) for s in settings]
@@ -122,15 +127,19 @@ def write(path: Path, documents: Mapping[str, Any], now: float) -> None:
         raise _storage(e, path) from e
 
 
-def mask_for(loaded: Loaded | None, *named: Path) -> Mask:
-    """A mask that knows the places of these settings and of this installation."""
+def mask_for(loaded: Loaded | None, *named: Path, refused: Path | None = None) -> Mask:
+    """A mask that knows the places of these settings and of this installation.
+
+    Of a configuration that was refused it knows the names that are not ours: what is said of the fault has one in it.
+    """
     known: dict[str, list[Path]] = {
         "home": [Path.home()],
         "program": [Path(sys.prefix), Path(__file__).parents[2]],
         "current folder": [Path.cwd()],
         "command line": [*named],
     }
-    words: list[str] = []
+    words: list[str] = [] if refused is None else [*foreign_names(refused)]
+    known["configuration"] = [] if refused is None else [refused, refused.absolute()]
     if loaded is not None:
         settings = loaded.settings
         words += [word for profile in settings.profiles.values() for word in profile.hotwords]

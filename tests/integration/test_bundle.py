@@ -132,6 +132,30 @@ def test_a_bundle_of_what_cannot_be_read_says_so(home: Path) -> None:
     assert "hunter2" not in "".join(members(file).values())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[profiles.legal]\nformats = ['docx']",
+        "[profiles.'Ms Klein']\nhotwords = 'Dr Weber'",
+        "[profiles.default]\ntakeover = 3",
+        "[engine]\ndevice = 'hunter2'",
+        "[[folder]]\npath = 'Board meeting'",
+        "[[folder]]\npath = '/Board meeting'\nprofile = 'legal'",
+        "[legal]\n[legal]",
+        "model = Klein",
+    ],
+)
+def test_a_configuration_that_is_refused_tells_no_names(home: Path, text: str) -> None:
+    (home / "anna.toml").write_text(text, encoding="utf-8")
+    file = home / "bundle.tar.gz"
+    outcome("doctor", "--config", "anna.toml", "--bundle", str(file))
+    (check,) = (c for c in documents(file)["doctor.json"] if c["name"] == "configuration")
+    assert check["status"] == "fail"
+    for name, written in members(file).items():
+        for word in PRIVATE:
+            assert word not in written, f"{word} stands in {name}: {check}"
+
+
 def test_a_damaged_database_does_not_stop_it(home: Path) -> None:
     (home / "jobs.db").write_bytes(b"not a database at all" * 100)
     file = home / "bundle.tar.gz"
