@@ -155,14 +155,13 @@ def _job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
 
 
 def _segment_row(job: int, s: Segment) -> dict[str, Any]:
-    tokens = _dump([(t.text, t.start_ms, t.end_ms) for t in s.tokens])
     return {
         "job_id": job,
         "idx": s.index,
         "start_ms": s.start_ms,
         "end_ms": s.end_ms,
         "text": storable(s.text),
-        "tokens": tokens,
+        "tokens": _dump(s.tokens),  # a list of (text, start_ms, end_ms)
     }
 
 

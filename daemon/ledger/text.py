@@ -27,11 +27,11 @@ def readable(path: Path) -> str:
 
 def storable(text: str) -> str:
     """Free text (reasons often quote file names) without lone surrogates, which SQLite text cannot hold."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8") if _is_odd(text) else text
-
-
-def _is_odd(text: str) -> bool:
-    return any("\ud800" <= c <= "\udfff" for c in text)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
 
 
 def below(folder: Path) -> tuple[bytes, bytes]:

@@ -66,7 +66,7 @@ def draft(
     )
     options = render.Options(profile.subtitle_max_chars, profile.subtitle_max_s, profile.subtitle_pause_ms)
     formats: list[str] = [*profile.formats]
-    files = {f: render.render(transcript, f, options) for f in formats}
+    files = render.render_all(transcript, formats, options)
     if profile.timing_log:
         formats.append(TIMING)
     paths = plan_names(claim, formats, profile, settings=settings, ledger=ledger, index=index).paths

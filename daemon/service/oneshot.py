@@ -133,7 +133,7 @@ def write_beside(path: Path, transcript: Transcript) -> list[Path]:
         siblings=(),
     )
     now = time.time()
-    files = {f: render.render(transcript, f, render.Options()) for f in render.RENDERERS}
+    files = render.render_all(transcript, render.RENDERERS, render.Options())
     files["timing"] = timing_log(transcript, started=now - transcript.timings.wall_s, ended=now)
     publish([PendingFile(plan.paths[f], data) for f, data in files.items()])
     return [plan.paths[f] for f in formats]

@@ -6,7 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import lru_cache
+from itertools import accumulate, pairwise
 
 from daemon.transcript.types import Segment, Token
 
@@ -31,13 +32,8 @@ class Cue:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """What is never divided: a character or a word. `text` ends with the space that follows it, if any."""
-
-    text: str
-    start_ms: int
-    end_ms: int
+#: What is never divided: a character or a word; its text ends with the space that follows it, if any.
+_Unit = Token
 
 
 def cues(segments: Iterable[Segment], *, max_chars: int, max_s: float, pause_ms: int) -> tuple[Cue, ...]:
@@ -57,15 +53,30 @@ def cues(segments: Iterable[Segment], *, max_chars: int, max_s: float, pause_ms:
 
 def width(text: str) -> int:
     """Width in half characters: 2 for a wide (CJK) character, 1 for any other, 0 for a combining one."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
+    return sum(map(_width_of, text))
 
 
-def _units(segment: Segment) -> list[_Unit]:
+@lru_cache(1 << 16)
+def _width_of(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+@lru_cache(1 << 16)
+def _stands_alone(text: str) -> bool:
+    """One wide letter: nothing before or after it is ever a part of it."""
+    return len(text) == 1 and text.isalnum() and _width_of(text) == 2
+
+
+def _units(segment: Segment) -> Sequence[_Unit]:
     text = " ".join(segment.text.split())
     if not segment.tokens:
         return _spread(text, segment.start_ms, segment.end_ms)
+    texts = [t.text for t in segment.tokens]
+    if all(map(_stands_alone, texts)) and "".join(texts) == text:
+        # By far the most common case in Chinese, and what is below is slow.
+        return [t if t.end_ms >= t.start_ms else t._replace(end_ms=t.start_ms) for t in segment.tokens]
     pieces = _slices(text, segment.tokens)
     if pieces is None:
         pieces = _joined(segment.tokens)
@@ -136,45 +147,46 @@ def _spread(text: str, start_ms: int, end_ms: int) -> list[_Unit]:
     return units
 
 
-def _phrases(units: list[_Unit], pause_ms: int) -> list[list[_Unit]]:
-    phrases: list[list[_Unit]] = []
-    for unit in units:
-        if phrases and unit.start_ms - phrases[-1][-1].end_ms < pause_ms:
-            phrases[-1].append(unit)
-        else:
-            phrases.append([unit])
-    return phrases
+def _phrases(units: Sequence[_Unit], pause_ms: int) -> list[Sequence[_Unit]]:
+    breaks = [
+        i for i, (unit, following) in enumerate(pairwise(units), start=1)
+        if following.start_ms - unit.end_ms >= pause_ms
+    ]  # fmt: skip
+    return [units[a:b] for a, b in pairwise([0, *breaks, len(units)])] if units else []
 
 
-def _divide(units: list[_Unit], max_width: int, max_ms: int) -> list[list[_Unit]]:
+def _divide(units: Sequence[_Unit], max_width: int, max_ms: int) -> list[Sequence[_Unit]]:
     """As few parts as the limits allow and, among those, the most even ones (least sum of squared widths)."""
     widths = [width(u.text) for u in units]
-    bare = [width(u.text.rstrip()) for u in units]
-    #: best[j]: (parts, sum of squares, where the last part begins) of the first j units
-    best: list[tuple[int, int, int]] = [(0, 0, 0)]
-    for j in range(1, len(units) + 1):
-        options: list[tuple[int, int, int]] = []
-        total = 0
-        latest_ms = units[j - 1].end_ms
-        for i in range(j - 1, -1, -1):
-            total += bare[i] if i == j - 1 else widths[i]
-            latest_ms = max(latest_ms, units[i].end_ms)
-            too_much = total > max_width or latest_ms - units[i].start_ms > max_ms
-            if too_much and i < j - 1:
-                break
-            parts, squares, _ = best[i]
-            options.append((parts + 1, squares + total * total, i))
-        best.append(min(options))
-    parts_found: list[list[_Unit]] = []
+    #: before[i]: width of the first i units
+    before = [0, *accumulate(widths)]
+    # Positions may run backwards; made to rise, they only ever make a part look longer than it is.
+    starts = list(accumulate((u.start_ms for u in reversed(units)), min))[::-1]
+    ends = list(accumulate((u.end_ms for u in units), max))
+    if before[-1] <= max_width and ends[-1] - starts[0] <= max_ms:
+        return [units]
+    #: cost[j] of the first j units: parts and, in the lower digits, the sum of squares; begins[j]: where the last part does
+    one_part = before[-1] ** 2 + 1
+    cost, begins = [0], [0]
+    first = 0
+    for j, unit in enumerate(units, start=1):
+        # A space at the end of a line is not shown.
+        until = before[j - 1] + (width(unit.text.rstrip()) if unit.text[-1:].isspace() else widths[j - 1])
+        while first < j - 1 and (until - before[first] > max_width or ends[j - 1] - starts[first] > max_ms):
+            first += 1
+        costs = [c + (until - b) ** 2 for c, b in zip(cost[first:], before[first:], strict=False)]
+        least = min(costs)
+        cost.append(one_part + least)
+        begins.append(first + costs.index(least))
+    parts: list[Sequence[_Unit]] = []
     j = len(units)
     while j:
-        i = best[j][2]
-        parts_found.append(units[i:j])
-        j = i
-    return parts_found[::-1]
+        parts.append(units[begins[j] : j])
+        j = begins[j]
+    return parts[::-1]
 
 
-def _cue(units: list[_Unit]) -> Cue:
+def _cue(units: Sequence[_Unit]) -> Cue:
     text = "".join(u.text for u in units).strip()
     return Cue(units[0].start_ms, max(u.end_ms for u in units), text)
 

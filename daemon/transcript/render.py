@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -32,11 +33,30 @@ class Options:
     subtitle_pause_ms: int = 400
 
 
-Renderer = Callable[[Transcript, Options], str]
+class Content:
+    """What the files of one job are made from; what several of them show is worked out once."""
+
+    def __init__(self, transcript: Transcript, options: Options) -> None:
+        self.transcript = transcript
+        self._options = options
+
+    @cached_property
+    def cues(self) -> tuple[Cue, ...]:
+        """The subtitles, without remarks."""
+        return cues(
+            self.transcript.segments,
+            max_chars=self._options.subtitle_max_chars,
+            max_s=self._options.subtitle_max_s,
+            pause_ms=self._options.subtitle_pause_ms,
+        )
 
 
-def txt(transcript: Transcript, _options: Options) -> str:
+Renderer = Callable[[Content], str]
+
+
+def txt(content: Content) -> str:
     """Plain text: a paragraph (line) per speech segment, remarks in brackets at the end."""
+    transcript = content.transcript
     lines = spoken_lines(s.text for s in transcript.segments)
     said = [f"[{r.text}]" for r in remarks(transcript)]
     if lines and said:
@@ -49,9 +69,9 @@ def spoken_lines(texts: Iterable[str]) -> list[str]:
     return [_line(text) for text in texts if text.strip()]
 
 
-def srt(transcript: Transcript, options: Options) -> str:
+def srt(content: Content) -> str:
     """SubRip. Remarks are one last cue, over the end of the recording."""
-    shown = list(_cues(transcript, options))
+    transcript, shown = content.transcript, list(content.cues)
     said = remarks(transcript)
     if said:
         shown.append(_remark_cue(said, shown, transcript.media.duration_ms))
@@ -63,17 +83,16 @@ def srt(transcript: Transcript, options: Options) -> str:
     return "\n".join(blocks) or "\n"
 
 
-def vtt(transcript: Transcript, options: Options) -> str:
+def vtt(content: Content) -> str:
     """WebVTT. Remarks are NOTE blocks before the first cue; `&`, `<` and `>` are escaped."""
-    notes = [f"NOTE {r.text.replace('-->', '->')}\n" for r in remarks(transcript)]
+    notes = [f"NOTE {r.text.replace('-->', '->')}\n" for r in remarks(content.transcript)]
     blocks = [
-        f"{_clock(c.start_ms, '.')} --> {_clock(c.end_ms, '.')}\n{_escape(c.text)}\n"
-        for c in _cues(transcript, options)
+        f"{_clock(c.start_ms, '.')} --> {_clock(c.end_ms, '.')}\n{_escape(c.text)}\n" for c in content.cues
     ]
     return "\n".join(["WEBVTT\n", *notes, *blocks])
 
 
-def json_document(transcript: Transcript, _options: Options) -> str:
+def json_document(content: Content) -> str:
     """JSON, schema `dropscribe/transcript/1`: facts first, then one segment a line.
 
     schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
@@ -82,6 +101,7 @@ def json_document(transcript: Transcript, _options: Options) -> str:
     remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms, text,
     tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
     """
+    transcript = content.transcript
     head = json.dumps(_facts(transcript), ensure_ascii=False, indent=2).removesuffix("\n}")
     segments = ",\n    ".join(json.dumps(_segment(s), ensure_ascii=False) for s in transcript.segments)
     body = f"[\n    {segments}\n  ]" if segments else "[]"
@@ -95,7 +115,13 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
 
 def render(transcript: Transcript, name: str, options: Options) -> bytes:
     """The bytes of one file: UTF-8, the same for equal input. Raises KeyError for a format that is not there."""
-    return encode(RENDERERS[name](transcript, options))
+    return render_all(transcript, [name], options)[name]
+
+
+def render_all(transcript: Transcript, names: Iterable[str], options: Options) -> dict[str, bytes]:
+    """As `render`, of several formats: what they share is worked out once."""
+    content = Content(transcript, options)
+    return {name: encode(RENDERERS[name](content)) for name in names}
 
 
 def encode(text: str) -> bytes:
@@ -148,17 +174,8 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "start_ms": segment.start_ms,
         "end_ms": segment.end_ms,
         "text": segment.text,
-        "tokens": [{"text": t.text, "start_ms": t.start_ms, "end_ms": t.end_ms} for t in segment.tokens],
+        "tokens": [{"text": text, "start_ms": start, "end_ms": end} for text, start, end in segment.tokens],
     }
-
-
-def _cues(transcript: Transcript, options: Options) -> tuple[Cue, ...]:
-    return cues(
-        transcript.segments,
-        max_chars=options.subtitle_max_chars,
-        max_s=options.subtitle_max_s,
-        pause_ms=options.subtitle_pause_ms,
-    )
 
 
 def _remark_cue(said: tuple[Remark, ...], shown: list[Cue], duration_ms: int) -> Cue:

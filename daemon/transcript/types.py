@@ -6,11 +6,14 @@ All positions are milliseconds from the start of the recording.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token as the model emits it: a Chinese character or a (sub)word, with its position."""
+class Token(NamedTuple):
+    """One token as the model emits it: a Chinese character or a (sub)word, with its position.
+
+    A tuple, because a GPU makes tens of thousands of them a second: they are made, sent and written as fast as lists.
+    """
 
     text: str
     start_ms: int
