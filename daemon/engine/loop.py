@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from daemon.engine.batcher import Batch, Batcher
 from daemon.engine.protocol import (
     Abort,
@@ -18,7 +20,7 @@ from daemon.engine.protocol import (
 )
 from daemon.engine.stages import Hypothesis, Pcm, Pipelined, Recogniser, SpeechSegment, VadModel, WholeBatch
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import Offered, one_each, search
+from daemon.engine.vad_search import Offered, one_look, search
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, EngineError, LostSegmentError, OutOfDeviceMemoryError
 
@@ -63,7 +65,7 @@ class Loop:
         send: Callable[[Report], None],
         clock: Callable[[], float],
     ) -> None:
-        """`read` copies a block's samples out of the arena."""
+        """`read` gives a block's samples, which may lie in the arena: they are not looked at once the block is freed."""
         self._vad = vad
         self._recogniser = recogniser
         self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
@@ -89,7 +91,7 @@ class Loop:
             self.turn(inbox)
 
     def turn(self, inbox: Inbox) -> None:
-        """Take what has come, look at one block of each stream, run one batch if it is time."""
+        """Take what has come, look for speech in it, run one batch if it is time."""
         for message in inbox.take(self._patience(self._clock())):
             self._accept(message)
         self._find_speech()
@@ -126,15 +128,18 @@ class Loop:
         self._out.append(Aborted(message.stream))
 
     def _find_speech(self) -> None:
-        """Look at all blocks that are waiting, at most one of each stream."""
+        """Look at the blocks that are waiting, oldest first, as many as one look takes."""
         offered = []
-        for block in one_each(self._blocks):
-            stream = self._streams.get(block.stream)
+        for blocks in one_look(self._blocks):
+            stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
             if stream is not None:
-                offered.append(Offered(stream, self._read(block), block.final))
-            elif block.final:
-                self._failed.discard(block.stream)
-            self._free(block)
+                pcm = [self._read(block) for block in blocks]
+                offered.append(Offered(stream, pcm[0] if len(pcm) == 1 else np.concatenate(pcm), final))
+            elif final:
+                self._failed.discard(blocks[-1].stream)
+            for block in blocks:
+                # Said of only at the end of this turn: until then what was read may be looked at in its place.
+                self._free(block)
         now = self._clock()
         for one, found in search(self._vad, offered, now):
             if isinstance(found, Exception):
@@ -200,6 +205,7 @@ class Loop:
     def _deliver(self, batch: Batched, recognised: Recognised, started: float, seconds: float) -> None:
         by_key = {(h.stream, h.index): h for h in recognised.hypotheses}
         failed = {f.stream for f in recognised.failures}
+        size, audio_s, padded_s = len(batch.segments), batch.audio_s, batch.padded_s
         for segment in batch.segments:
             self._unanswered -= len(segment.pcm)
             stream = self._streams.get(segment.stream)
@@ -216,11 +222,11 @@ class Loop:
                     text=said.text,
                     tokens=said.tokens,
                     batch=batch.number,
-                    batch_size=len(batch.segments),
-                    batch_padded_s=batch.padded_s,
-                    batch_audio_s=batch.audio_s,
+                    batch_size=size,
+                    batch_padded_s=padded_s,
+                    batch_audio_s=audio_s,
                     queued_s=started - segment.found_at,
-                    recognition_s=seconds * segment.audio_s / batch.audio_s if batch.audio_s else 0.0,
+                    recognition_s=seconds * segment.audio_s / audio_s if audio_s else 0.0,
                 )
             )
             stream.answered()

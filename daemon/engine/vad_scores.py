@@ -19,8 +19,6 @@ from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, pl
 #: Rows of one forward pass: on a CPU what its caches hold, on a GPU what keeps it busy within some 200 MB.
 CPU_ROWS = 2_200
 CUDA_ROWS = 16_384
-#: cuFFT plans anew for every number of frames: on a GPU it is rounded up to a multiple of this.
-CUDA_FRAMES = 512
 #: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
 FIRST = -1
 
@@ -118,8 +116,6 @@ class Scorer:
         first_sample, frames, first_frame, counts, first_row, skipped = sizes
         owner, within = self._owners(frames, first_frame, made.frames)
         starts = first_sample[owner] + within * SHIFT_SAMPLES
-        if self._on_gpu:
-            starts = torch.nn.functional.pad(starts, (0, -made.frames % CUDA_FRAMES))
         log_mel = self._log_mel(pcm, starts)
         owner, within = self._owners(counts, first_row, made.rows)
         centre = within - self._network.left + skipped[owner]

@@ -7,10 +7,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from daemon.engine.protocol import PcmBlock
+from daemon.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
 from daemon.engine.stages import Pcm, Piece, Region, SpeechSegment, VadModel
 from daemon.engine.streams import Stream
 from daemon.errors import EngineDiedError
+
+#: A look costs a GPU nearly the same whatever it holds; but batches wait while it lasts, on a CPU half a second for this.
+LOOK_SAMPLES = 600 * SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,15 +25,14 @@ class Offered:
     final: bool
 
 
-def one_each(blocks: deque[PcmBlock]) -> list[PcmBlock]:
-    """Take the oldest block of every stream out of `blocks`; the others stay, in their order.
-
-    How much audio that is at most, is bounded by the arena all blocks lie in.
-    """
-    taken: dict[int, PcmBlock] = {}
-    later = [block for block in blocks if taken.setdefault(block.stream, block) is not block]
-    blocks.clear()
-    blocks.extend(later)
+def one_look(blocks: deque[PcmBlock]) -> list[list[PcmBlock]]:
+    """Take the oldest blocks out of `blocks`, `LOOK_SAMPLES` of them or the very first; those of a stream side by side."""
+    taken: dict[int, list[PcmBlock]] = {}
+    samples = 0
+    while blocks and (not taken or samples + blocks[0].samples <= LOOK_SAMPLES):
+        block = blocks.popleft()
+        samples += block.samples
+        taken.setdefault(block.stream, []).append(block)
     return list(taken.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import mmap
 import os
@@ -32,6 +33,8 @@ from daemon.engine.stages import Listener, Pcm, SpeechSegment
 from daemon.engine.wire import Note, Ready, Refused
 from daemon.errors import EngineDiedError, EngineError
 
+#: Objects made between two looks for cycles of garbage.
+GARBAGE = 100_000
 #: Exit status after a fault of the device: the service starts another process.
 DEVICE_LOST = 70
 
@@ -115,8 +118,7 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
     memory = arena.map()
 
     def read(block: PcmBlock) -> Pcm:
-        stored = np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
-        return stored.astype(np.int16)
+        return np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
 
     recogniser = ensemble.recogniser
     complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
@@ -124,6 +126,9 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
     batcher: Batcher[SpeechSegment] = Batcher(ensemble.batch_s, settings.max_wait_ms / 1000)
     loop = Loop(ensemble.vad, recogniser, batcher, read=read, send=reports.send, clock=time.monotonic)
     reports.send(Ready(ensemble.facts, ensemble.batch_s))
+    # Models are for ever, and what comes after them dies by itself: looking for cycles would be most of the host's work.
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 20)
     try:
         loop.run(attentive)
     except EngineDiedError as e:
@@ -133,11 +138,6 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
         os._exit(0)
 
 
-def _keep_to_ourselves() -> None:
-    """Only the parent decides when to stop, and only it writes the log.
-
-    FunASR prints, logs through the root logger and draws progress bars; what matters of it comes back as
-    an exception. Standard error stays open for crashes.
 def _end_with_the_device(reports: Connection, error: EngineDiedError) -> NoReturn:
     """Say what the device said, and end the process without unwinding, which would touch it again."""
     with contextlib.suppress(OSError):
@@ -145,6 +145,11 @@ def _end_with_the_device(reports: Connection, error: EngineDiedError) -> NoRetur
     os._exit(DEVICE_LOST)
 
 
+def _keep_to_ourselves() -> None:
+    """Only the parent decides when to stop, and only it writes the log.
+
+    FunASR prints, logs through the root logger and draws progress bars; what matters of it comes back as
+    an exception. Standard error stays open for crashes.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -129,7 +129,7 @@ def sample() -> Pcm:
 
 def settings(model: str) -> EngineSettings:
     return EngineSettings(
-        model=model, vad_model="vad-mini", device="cpu", threads=1, batch_s=None, max_wait_ms=50
+        model=model, vad_model="vad-mini", device="cpu", threads=1, batch_s=None, max_wait_ms=300
     )
 
 
@@ -244,7 +244,9 @@ def test_block_size_does_not_change_what_is_said(client: Client[LocalEngine]) ->
 
 def test_many_streams_share_batches_and_each_is_complete(client: Client[LocalEngine]) -> None:
     lengths = [3.0, 14.35, 5.0, 9.0, 14.35, 1.0, 12.0, 4.6]
-    streams = [client.send(sample()[: int(x * 16_000)]) for x in lengths]
+    streams = [client.send(sample()[: int(x * 16_000)], final=False) for x in lengths]
+    for stream in streams:
+        client.block(stream, sample()[:0], final=True)
     client.until_done(*streams)
     for stream, length in zip(streams, lengths, strict=True):
         assert client.done(stream).audio_ms == int(length * 1000)

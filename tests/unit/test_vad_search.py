@@ -12,7 +12,7 @@ from daemon.engine.null import NullVad, NullVadModel
 from daemon.engine.protocol import PcmBlock
 from daemon.engine.stages import Piece, Region, Vad
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import Offered, one_each, search
+from daemon.engine.vad_search import LOOK_SAMPLES, Offered, one_look, search
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 
 MINUTE = 60 * 16_000
@@ -42,13 +42,21 @@ def offered(count: int) -> list[Offered]:
     return [Offered(Stream(i, NullVad()), np.full(MINUTE, i, np.int16), final=True) for i in range(count)]
 
 
-def test_one_block_of_each_stream_is_taken_and_the_others_keep_their_order() -> None:
-    blocks = deque(PcmBlock(s, i, 160, final=False) for i, s in enumerate([1, 1, 2, 1, 3, 2]))
-    assert [(b.stream, b.offset) for b in one_each(blocks)] == [(1, 0), (2, 2), (3, 4)]
-    assert [(b.stream, b.offset) for b in blocks] == [(1, 1), (1, 3), (2, 5)]
-    assert [b.offset for b in one_each(blocks)] == [1, 5]
-    assert [b.offset for b in one_each(blocks)] == [3]
-    assert one_each(blocks) == []
+def test_the_oldest_blocks_are_looked_at_first_those_of_a_stream_together() -> None:
+    size = LOOK_SAMPLES // 4
+    blocks = deque(PcmBlock(s, i, size, final=False) for i, s in enumerate([1, 1, 2, 1, 3, 2]))
+    assert [[(b.stream, b.offset) for b in one] for one in one_look(blocks)] == [
+        [(1, 0), (1, 1), (1, 3)],
+        [(2, 2)],
+    ]
+    assert [[b.offset for b in one] for one in one_look(blocks)] == [[4], [5]]
+    assert one_look(blocks) == []
+
+
+def test_a_block_larger_than_a_look_is_looked_at_alone() -> None:
+    blocks = deque(PcmBlock(1, i, LOOK_SAMPLES + 1, final=False) for i in range(2))
+    assert [len(one) for one in one_look(blocks)] == [1]
+    assert len(blocks) == 1
 
 
 def test_everybody_is_looked_at_in_one_call_and_pays_its_share() -> None:

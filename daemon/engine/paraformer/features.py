@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 #: Samples of a frame and between two frames, at 16 kHz.
 FRAME_SAMPLES = 400
@@ -28,6 +29,8 @@ SAMPLE_RATE_HZ = 16_000
 PRE_EMPHASIS = 0.97
 #: Frames transformed at a time: bounds the spectrum's memory to some 270 MB.
 CHUNK_FRAMES = 65_536
+#: On CUDA the number of frames is a multiple of this.
+CUDA_FRAMES = 512
 
 
 def frames_of(samples: int) -> int:
@@ -68,11 +71,15 @@ class LogMel:
         Returns (n, 80) float32.
         """
         offsets = torch.arange(FRAME_SAMPLES, device=pcm.device)
+        count = starts.numel()
+        if pcm.is_cuda:
+            # cuFFT plans anew for every number of frames, so there are few; the frames added are thrown away.
+            starts = F.pad(starts, (0, -count % CUDA_FRAMES))
         out = torch.empty(starts.numel(), MEL_BINS, device=pcm.device)
         for first in range(0, starts.numel(), CHUNK_FRAMES):
             part = starts[first : first + CHUNK_FRAMES]
             out[first : first + CHUNK_FRAMES] = self._log_mel(pcm[part[:, None] + offsets].float())
-        return out
+        return out[:count]
 
     def _log_mel(self, frames: Tensor) -> Tensor:
         frames = frames - frames.mean(dim=1, keepdim=True)

@@ -31,7 +31,9 @@ def _normalise(y, weight, bias, cols, channels: tl.constexpr, epsilon: tl.conste
     return centred * scale[:, None] * tl.load(weight + cols)[None, :] + tl.load(bias + cols)[None, :]
 
 
-@triton.jit
+# The count of rows is of no meaning to the compiler: a kernel of its own for every kind of number would be made while
+# recordings wait.
+@triton.jit(do_not_specialize=["count"])
 def _memory_add_norm(  # type: ignore[no-untyped-def]
     v, v_stride, taps, first, last, attended, out_bias, stream, weight, bias, new_stream, normed, count,
     scale: tl.constexpr, has_attended: tl.constexpr, has_stream: tl.constexpr, channels: tl.constexpr,
@@ -65,7 +67,7 @@ def _memory_add_norm(  # type: ignore[no-untyped-def]
     tl.store(normed + at, n.to(normed.dtype.element_ty), mask=inside[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def _add_norm(  # type: ignore[no-untyped-def]
     product, product_bias, stream, weight, bias, new_stream, normed, count,
     scale: tl.constexpr, channels: tl.constexpr, epsilon: tl.constexpr, rows_each: tl.constexpr,
