@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
+
+# How long an example takes says nothing of the product.
+settings.register_profile("dropscribe", deadline=None)
+settings.load_profile("dropscribe")
 
 
 @pytest.fixture(autouse=True)
