@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -44,6 +45,9 @@ DRAIN_S = 20.0
 #: How long a thread may keep the interpreter, seconds. The main thread wakes a thousand times a second to hand decoders
 #: and engine their next piece of work; with Python's 5 ms it would wait for a publishing thread each time.
 SWITCH_S = 0.0005
+#: Objects made between two looks for cycles of garbage, of which there are few: with Python's 700 the looks would take
+#: longer than the reading of what the engine says.
+GARBAGE = 50_000
 #: The main loop turns at least this often, seconds.
 TURN_S = 0.5
 #: How often the status file is renewed, seconds.
@@ -77,6 +81,7 @@ class Daemon:
         """
         settings = self._settings
         sys.setswitchinterval(SWITCH_S)
+        gc.set_threshold(GARBAGE, 20, 20)
         for line in announcement(self._loaded):
             logs.event(self._log, logs.Action.CONFIG, line)
         with ExitStack() as stack:
