@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -39,6 +39,35 @@ class Action(StrEnum):
 Logger = structlog.stdlib.BoundLogger
 
 
+class LogStream:
+    """Where log lines go. One that cannot be written is dropped, and before the next that can it is said how many.
+
+    A full disk under the log, or a reader that is gone, must not end the work. structlog holds its lock around each
+    `write` and `flush`.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._dropped = 0
+        self._why = ""
+
+    def write(self, line: str) -> int:
+        """One line with its end. Never raises OSError."""
+        said = f"dropscribe: {self._dropped} log lines could not be written here: {self._why}\n"
+        try:
+            self._stream.write(said + line if self._dropped else line)
+            self._stream.flush()
+        except OSError as e:
+            self._dropped += 1
+            self._why = e.strerror or str(e)
+        else:
+            self._dropped = 0
+        return len(line)
+
+    def flush(self) -> None:
+        """Nothing is kept back: see `write`."""
+
+
 def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
     """Configure logging once, at start; `json_lines=None` decides by whether stderr is a terminal."""
     as_json = not sys.stderr.isatty() if json_lines is None else json_lines
@@ -58,7 +87,7 @@ def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, LogStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )
 
