@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from daemon import __version__
-from daemon.cli.output import print_error
+from daemon.cli.output import checked, print_error
 from daemon.errors import DropscribeError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
@@ -47,16 +47,27 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command given on the command line. Ends the process: 0, or what the error's class says."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets its number, not a traceback.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = checked(sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
     _leave_out_closed_folders()
     try:
-        build()()
+        _run()
+    except BrokenPipeError:
+        sys.exit(1)
     except DropscribeError as e:
         print_error(e, as_json=_wants_json(sys.argv[1:]))
         sys.exit(e.exit_code)
+
+
+def _run() -> None:
+    """One command, and what it printed is out. Ends the process; raises DropscribeError, BrokenPipeError."""
+    try:
+        build()()
+    finally:
+        if sys.stdout is not None:  # it is where it was closed before we began
+            sys.stdout.flush()
 
 
 def _leave_out_closed_folders() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -12,11 +14,47 @@ from typing import Any
 
 import typer
 
-from daemon.errors import DropscribeError
+from daemon.errors import DropscribeError, StorageError
 
 ERROR_SCHEMA = "dropscribe/error/1"
 #: Where standard output is not a terminal nothing is cut to its width.
 _NO_LIMIT = 100_000
+
+
+class StandardOutput(io.FileIO):
+    """Standard output, unbuffered: that it cannot be written, as on a full disk, is an error of ours, once.
+
+    A pipe whose reader is gone stays a BrokenPipeError, by which a command ends without a word.
+    """
+
+    def write(self, data: Any) -> int:
+        """Raises StorageError."""
+        try:
+            return super().write(data)
+        except OSError as e:
+            # The buffers above this try again, at the latest when the interpreter ends, and would complain again.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            if isinstance(e, BrokenPipeError):
+                raise
+            raise StorageError(
+                e.strerror or str(e),
+                operation="write to standard output",
+                remedy="send it to a file on another disk, or make room",
+            ) from e
+
+
+def checked(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """A standard output like `stream` that raises StorageError, and writes characters it does not have as escapes."""
+    raw = StandardOutput(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def print_json(document: Any) -> None:
@@ -27,7 +65,9 @@ def print_json(document: Any) -> None:
 
 def print_error(error: DropscribeError, *, as_json: bool) -> None:
     """One line on stderr; with `as_json` the document of `error_document` on standard output, too."""
-    typer.echo(f"dropscribe: {one_line(str(error))}", err=True)
+    # Where nobody can be told, the exit status still tells.
+    with contextlib.suppress(OSError):
+        typer.echo(f"dropscribe: {one_line(str(error))}", err=True)
     if as_json:
         print_json(error_document(error))
 

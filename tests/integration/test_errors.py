@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +18,7 @@ import pytest
 import daemon
 from daemon import errors
 from daemon.cli.app import COMMANDS
+from daemon.ledger.ledger import Ledger
 from daemon.ledger.lock import lock_database
 from tests.integration.cli import process
 
@@ -168,3 +173,46 @@ def test_a_wrong_command_line_has_the_code_of_one(arguments: str, place: Path) -
     done = process(*arguments.split(), cwd=place)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["config", "config --json", "jobs", "jobs --json", "--help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_on_a_full_disk_is_an_error_like_others(
+    command: str, unbuffered: str, tmp_path: Path
+) -> None:
+    Ledger.open(tmp_path / "jobs.db").close()
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "daemon", *command.split()],
+            check=False, stdout=full, stderr=subprocess.PIPE, encoding="utf-8", cwd=tmp_path, timeout=120,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    expected = "dropscribe: write to standard output: No space left on device (send it to a file on another disk, or make room)"
+    assert done.stderr.splitlines() == [expected]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough_is_no_error_to_talk_of(unbuffered: str, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", "config"],
+        check=False, stdout=writing, stderr=subprocess.PIPE, encoding="utf-8", cwd=tmp_path, timeout=120,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
+    """At a moment that is known: while it waits for the configuration, which is a pipe."""
+    os.mkfifo(tmp_path / "slow.toml")
+    command = [sys.executable, "-m", "daemon", "config", "--config", "slow.toml"]
+    with (
+        subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8") as process,
+        (tmp_path / "slow.toml").open("w", encoding="utf-8"),
+    ):
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, said.strip()) == (130, "")
