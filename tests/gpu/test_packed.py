@@ -69,6 +69,24 @@ def test_a_segment_gives_the_same_alone_and_among_others(loaded: Any) -> None:
     assert [s.ids for s in together] == [s.ids for s in alone]
 
 
+def test_a_batch_in_which_nothing_is_said_is_no_fault(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torch.nn import functional as F
+
+    from daemon.engine.paraformer.packed_forward import PackedForward
+
+    silent = [np.zeros(n, np.int16) for n in (400, 1_000)]
+    forward = PackedForward(loaded.module, loaded.frontend, loaded.device)
+    # Whatever the weights are: nothing is counted in any segment.
+    monkeypatch.setattr(
+        forward._predictor,
+        "weights",
+        lambda padded, keep: (F.pad(torch.zeros_like(keep).float(), (0, 1)), padded),
+    )
+    with torch.inference_mode():
+        assert [s.ids for s in forward(silent)] == [[], []]
+
+
 def test_batches_under_way_do_not_mix(loaded: Any) -> None:
     from daemon.engine.recogniser import PipelinedParaformer
 

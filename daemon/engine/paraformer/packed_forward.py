@@ -114,7 +114,11 @@ class PackedForward:
         """Launch the decoder; waits only until the batch's token counts are known."""
         batch.counted.synchronize()
         counts = batch.counts.tolist()
-        most = max(1, *counts)
+        if not any(counts):
+            # Nobody says anything, and no kernel takes a batch of nothing.
+            nothing = torch.empty(0, dtype=torch.int32)
+            return Decoded(batch.order, batch.rows, counts, nothing, None, batch.counted)
+        most = max(counts)
         tokens = rows_of(counts, self._device)
         embeds = integrate(batch.padded.float(), batch.total, most)
         place = torch.arange(tokens.first.numel(), device=self._device) - tokens.first
