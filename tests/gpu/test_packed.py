@@ -71,7 +71,6 @@ def test_a_segment_gives_the_same_alone_and_among_others(loaded: Any) -> None:
 
 def test_a_batch_in_which_nothing_is_said_is_no_fault(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
-    from torch.nn import functional as F
 
     from daemon.engine.paraformer.packed_forward import PackedForward
 
@@ -81,7 +80,7 @@ def test_a_batch_in_which_nothing_is_said_is_no_fault(loaded: Any, monkeypatch: 
     monkeypatch.setattr(
         forward._predictor,
         "weights",
-        lambda padded, keep: (F.pad(torch.zeros_like(keep).float(), (0, 1)), padded),
+        lambda padded, keep: (torch.zeros(keep.shape[0], keep.shape[1] + 1, device=keep.device), padded),
     )
     with torch.inference_mode():
         assert [s.ids for s in forward(silent)] == [[], []]
