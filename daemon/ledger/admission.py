@@ -14,7 +14,7 @@ from daemon.ledger.records import Admission, Admitted, JobState, SkippedFile
 from daemon.ledger.schema import jobs, recordings
 from daemon.ledger.stat_numbers import inode_of, mtime_of, stored
 from daemon.ledger.text import below, path_of, raw, readable, storable
-from daemon.ledger.transitions import CHANGED, GONE
+from daemon.ledger.transitions import CHANGED, GONE, transition
 
 _SUPERSEDED = "content changed before it was transcribed"
 
@@ -39,12 +39,19 @@ _SUPERSEDE = sa.text("UPDATE recordings SET latest = 0 WHERE id = :id")
 _REFRESH = sa.text(
     "UPDATE recordings SET size = :size, mtime_ns = :mtime_ns, inode = :inode WHERE id = :recording"
 )
-# The plus keeps SQLite from walking the whole queue by the index of states.
+# Those being worked on too: nothing of them could be published any more.
 _CANCEL_OLDER = sa.text(
-    "UPDATE jobs SET state = 'cancelled', finished_at = :now, reason_code = :code, reason = :reason "
-    "WHERE +state = 'queued' AND recording_id IN "
-    "(SELECT o.id FROM recordings n JOIN recordings o ON o.path_raw = n.path_raw "
-    "WHERE n.id = :latest AND o.id < n.id) RETURNING id"
+    transition(
+        JobState.CANCELLED,
+        "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
+        "reason_code = :code, reason = :reason, remedy = NULL WHERE {legal} AND recording_id IN "
+        "(SELECT o.id FROM recordings n JOIN recordings o ON o.path_raw = n.path_raw "
+        "WHERE n.id = :latest AND o.id < n.id) RETURNING id",
+    )
+)
+_CLOSE_ATTEMPT = sa.text(
+    "UPDATE attempts SET ended_at = :now, outcome = 'cancelled', code = :code, reason = :reason "
+    "WHERE job_id = :id AND outcome IS NULL"
 )
 _KNOWN = sa.text(
     "SELECT r.path_raw, r.size, r.mtime_ns, r.inode FROM recordings r "
@@ -133,7 +140,7 @@ class AdmissionDesk:
 
         A path whose latest content on record is the same, under the same profile and recipe, keeps its job
         (`created` False) and has its `stat` values refreshed. Anything else is a new job; jobs of that path's
-        earlier contents that are still queued are cancelled.
+        earlier contents that are not over are cancelled, those being worked on too.
         """
         if not admissions:
             return []
@@ -192,11 +199,12 @@ class AdmissionDesk:
         if batch.new_jobs:
             connection.execute(sa.insert(jobs), batch.new_jobs)
         if batch.superseded:
-            replaced = [row["id"] for row in batch.new_recordings if row["latest"]]
-            for latest in replaced:
-                connection.execute(
-                    _CANCEL_OLDER, {"latest": latest, "now": now, "code": CHANGED, "reason": _SUPERSEDED}
-                )
+            cancelled: list[int] = []
+            why = {"now": now, "code": CHANGED, "reason": _SUPERSEDED}
+            for latest in (row["id"] for row in batch.new_recordings if row["latest"]):
+                cancelled += connection.scalars(_CANCEL_OLDER, why | {"latest": latest})
+            if cancelled:
+                connection.execute(_CLOSE_ATTEMPT, [why | {"id": job} for job in cancelled])
 
 
 def _json(numbers: Iterable[int]) -> str:

@@ -41,9 +41,12 @@ _CANCEL = sa.text(
     )
 )
 _CANCEL_GONE = sa.text(
-    "UPDATE jobs SET state = 'cancelled', finished_at = :now, reason_code = :code, reason = :reason, remedy = NULL "
-    "WHERE +state = 'queued' AND recording_id IN (SELECT id FROM recordings WHERE path_raw = :path_raw) "
-    "RETURNING id"
+    transition(
+        JobState.CANCELLED,
+        "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
+        "reason_code = :code, reason = :reason, remedy = NULL "
+        "WHERE {legal} AND recording_id IN (SELECT id FROM recordings WHERE path_raw = :path_raw) RETURNING id",
+    )
 )
 _CLOSE_ATTEMPT = sa.text(
     "UPDATE attempts SET ended_at = :now, outcome = :outcome, code = :code, reason = :reason "
@@ -142,10 +145,16 @@ class Endings:
             connection.execute(_CLOSE_ATTEMPT, values | {"outcome": "cancelled"})
 
     def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:
-        """Cancel the queued jobs of a recording that is no longer there; returns them."""
+        """Cancel the jobs of a recording that is no longer there, those being worked on too; returns them.
+
+        Whoever works on one is refused from now on, and hears of it at the next heartbeat.
+        """
         values = {"path_raw": raw(path), "now": now, "code": GONE, "reason": storable(reason)}
         with self._db.write("cancel the jobs of a removed recording") as connection:
-            return sorted(int(job) for job in connection.scalars(_CANCEL_GONE, values))
+            jobs = sorted(int(job) for job in connection.scalars(_CANCEL_GONE, values))
+            for job in jobs:
+                connection.execute(_CLOSE_ATTEMPT, values | {"id": job, "outcome": "cancelled"})
+            return jobs
 
 
 def _stale(connection: Connection, job_id: int, generation: int | None) -> StaleLeaseError:

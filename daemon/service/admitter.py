@@ -29,6 +29,8 @@ HASHERS = 2
 BATCH = 128
 #: Pause before a file that could not be read is looked at again, seconds.
 REREAD_S = 5.0
+#: Why a job is cancelled whose file went.
+REMOVED = "the recording was removed before it was transcribed"
 #: How often the recording thread looks at what is due, seconds.
 TICK_S = 0.5
 
@@ -198,11 +200,5 @@ class Admitter:
         )
 
     def _record_gone(self, gone: Gone, now: float) -> None:
-        for job in self._ledger.cancel_gone(gone.path, now, "the recording was removed before its turn"):
-            logs.event(
-                self._log,
-                logs.Action.JOB_CANCELLED,
-                "the recording was removed before its turn",
-                job=job,
-                path=str(gone.path),
-            )
+        for job in self._ledger.cancel_gone(gone.path, now, REMOVED):
+            logs.event(self._log, logs.Action.JOB_CANCELLED, REMOVED, job=job, path=str(gone.path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -139,7 +140,9 @@ class Dispatcher:
         self._running.clear()
         for claim in back:
             stopped = Problem("stopped", "the daemon stopped", "it goes on when the daemon is started again")
-            self._release(claim, Again(now, refund=True, isolate=claim.isolate), stopped)
+            # Cancelled or superseded since the last heartbeat: it is over already.
+            with contextlib.suppress(StaleLeaseError):
+                self._release(claim, Again(now, refund=True, isolate=claim.isolate), stopped)
         return len(back)
 
     def _claim(self) -> None:
@@ -159,7 +162,7 @@ class Dispatcher:
         self._claimed.extend(claims)
         self._alone = any(c.isolate for c in claims)
         if isolating and not self._alone:
-            self._isolation_due = None
+            self._isolation_due = self._ledger.next_isolated()
         self._news = len(claims) == want or self._alone
         self._next_poll = now + POLL_S
 
@@ -265,15 +268,15 @@ class Dispatcher:
         self._publisher.partials.drop(claim.job_id)
         if claim.isolate:
             self._alone = False
-            # There may be more of them; the next claim with nothing in flight finds out.
-            if self._isolation_due is None:
-                self._isolation_due = self._clocks.wall()
+            self._isolation_due = self._ledger.next_isolated()
 
     def _heartbeat(self) -> None:
         now = self._clocks.monotonic()
         if now < self._next_heartbeat:
             return
         self._next_heartbeat = now + HEARTBEAT_S
+        # Others may have changed it: a twin that came to its end, somebody who set the clock.
+        self._isolation_due = self._ledger.next_isolated()
         claims = [*self._claimed, *self._running.values(), *self._publishing.values()]
         if not claims:
             return
@@ -290,4 +293,6 @@ class Dispatcher:
                     "the job was taken over or cancelled",
                     job=claim.job_id,
                 )
-        self._claimed = deque(c for c in self._claimed if c.job_id not in lost)
+        for claim in [c for c in self._claimed if c.job_id in lost]:
+            self._claimed.remove(claim)
+            self._settled(claim)

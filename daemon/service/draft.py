@@ -131,7 +131,8 @@ def plan_names(
 
     def ours(path: Path) -> bool:
         mine = [o for o in before if o.path == path]
-        return bool(mine) and standing(path, mine) is not None
+        # A listing may be older than the removal of what was listed.
+        return bool(mine) and (not os.path.lexists(path) or standing(path, mine) is not None)
 
     directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
     watched = next((f for f in settings.folders if f.path == claim.folder), None)

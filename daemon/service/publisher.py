@@ -267,16 +267,19 @@ class Publisher:
                 StorageError.code, where + (e.strerror or str(e)),
                 "see that the disk is mounted and can be written to", retryable=True, blameless=True,
             )  # fmt: skip
-        # The names it was to have are not there, whatever the listing says by now.
-        with self._planning:
-            self._index.clear()
-        self._out.put(Published(claim.job_id, problem))
+        self._end(claim.job_id, problem)
         return None
 
     def _refuse(self, job_id: int) -> None:
         """Other content stands at its path by now, or somebody else owns the job: our result is dropped."""
         reason = "the recording was replaced, or its job taken over or cancelled, meanwhile"
-        self._out.put(Published(job_id, Problem(RecordingChangedError.code, reason, retryable=True)))
+        self._end(job_id, Problem(RecordingChangedError.code, reason, retryable=True))
+
+    def _end(self, job_id: int, problem: Problem) -> None:
+        # The names it was to have are not there, whatever the listing says by now.
+        with self._planning:
+            self._index.clear()
+        self._out.put(Published(job_id, problem))
 
 
 def _timed(one: Draft, seconds: float) -> Draft:

@@ -62,7 +62,7 @@ def decide(
     if problem.code in {"recording_gone", "recording_changed"}:
         # A mere touch is healed when the file is admitted again, once it has been quiet for long enough. A file that is
         # not there may lie in a folder that was unmounted this instant: it is intake that tells the two apart, and
-        # cancels the queued job of a removed one, or has it wait. Content that went is not failed: a failed job would
+        # has the job of a removed one cancelled, or that of an unmounted one wait. Content that went is not failed: a failed job would
         # stand for it, and nobody would look at it were it to return.
         if attempt >= max_attempts:
             return Drop()

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import JobState, SkippedFile
-from tests.integration.ledger_material import FOLDER, admission, claim_all, finish_of, transcribed
+from tests.integration.ledger_material import FOLDER, LEASE_S, admission, claim_all, finish_of, transcribed
 
 
 @pytest.fixture
@@ -73,13 +73,18 @@ def test_new_content_is_a_new_job_and_cancels_what_waits(ledger: Ledger) -> None
     assert [c.job_id for c in claim_all(ledger)] == [second.job_id]
 
 
-def test_new_content_leaves_what_runs_and_what_is_done(ledger: Ledger) -> None:
+def test_new_content_ends_what_runs_and_leaves_what_is_done(ledger: Ledger) -> None:
+    """Nothing of what runs could be published: at its path stands something else."""
     done = transcribed(ledger, "一", name="a.wav")
     ledger.admit([admission("a.wav", "two")], 200.0)
     (running,) = claim_all(ledger, 201.0)
     (third,) = ledger.admit([admission("a.wav", "three")], 202.0)
-    assert (state(ledger, done), state(ledger, running.job_id)) == (JobState.DONE, JobState.RUNNING)
-    assert ledger.finish([finish_of(running, "二")], 203.0) == []
+    assert (state(ledger, done), state(ledger, running.job_id)) == (JobState.DONE, JobState.CANCELLED)
+    detail = ledger.job(running.job_id)
+    assert detail is not None
+    assert [a.outcome for a in detail.attempts] == ["cancelled"]
+    assert ledger.heartbeat([(running.job_id, running.generation)], 203.0, LEASE_S) == {running.job_id}
+    assert ledger.finish([finish_of(running, "二")], 203.0) == [running.job_id]
     assert [c.job_id for c in claim_all(ledger, 204.0)] == [third.job_id]
 
 
@@ -133,6 +138,16 @@ def test_known_speaks_of_one_folder_only(ledger: Ledger) -> None:
     assert set(ledger.known(FOLDER)) == {FOLDER / "deep/er/a.wav"}
     assert set(ledger.known(other)) == {other / "b.wav"}
     assert set(ledger.known(Path("/"))) == {FOLDER / "deep/er/a.wav", other / "b.wav"}
+
+
+def test_a_recording_that_is_removed_while_it_is_worked_on_is_cancelled(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    (claim,) = claim_all(ledger)
+    assert ledger.cancel_gone(FOLDER / "a.wav", 102.0, "removed") == [claim.job_id]
+    detail = ledger.job(claim.job_id)
+    assert detail is not None
+    assert [(a.outcome, a.reason) for a in detail.attempts] == [("cancelled", "removed")]
+    assert ledger.finish([finish_of(claim, "一")], 103.0) == [claim.job_id]
 
 
 def test_a_removed_recording_is_cancelled_and_taken_when_it_is_back(ledger: Ledger) -> None:

@@ -86,7 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         assert made.job_id not in self.jobs
         for job in self.jobs.values():
-            if job.path == path and self.latest[path] != content and job.state is JobState.QUEUED:
+            if job.path == path and self.latest[path] != content and job.state not in FINAL:
                 job.become(JobState.CANCELLED)
                 job.absent = True
         self.latest[path] = content
@@ -214,9 +214,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(["a", "b", "c"]))
     def gone(self, path: str) -> None:
-        waiting = [n for n, j in self.jobs.items() if j.path == path and j.state is JobState.QUEUED]
-        assert self.ledger.cancel_gone(FOLDER / path, self.now, "removed") == waiting
-        for n in waiting:
+        unfinished = [n for n, j in self.jobs.items() if j.path == path and j.state not in FINAL]
+        assert self.ledger.cancel_gone(FOLDER / path, self.now, "removed") == unfinished
+        for n in unfinished:
             self.jobs[n].become(JobState.CANCELLED)
             self.jobs[n].absent = True
 
