@@ -53,6 +53,11 @@ _CLAIM = sa.text(
         "ORDER BY 1 LIMIT :limit) RETURNING id",
     ).replace("{free}", _FREE_OF_TWINS)
 )
+_NEXT_ISOLATED = sa.text(
+    "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {free}".replace(
+        "{free}", _FREE_OF_TWINS
+    )
+)
 _CLAIMED = sa.text(
     "SELECT j.id, j.generation, j.attempts, j.max_attempts, j.profile, j.recipe, j.admitted_at, j.settle_s, "
     "j.not_before, j.isolate, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, "
@@ -131,6 +136,12 @@ class Claims:
             chosen = json.dumps(ids)
             connection.execute(_OPEN_ATTEMPTS, {"ids": chosen})
             return [_claim(row, now) for row in connection.execute(_CLAIMED, {"ids": chosen})]
+
+    def next_isolated(self) -> float | None:
+        """When the first of the jobs to be tried alone may be claimed, epoch seconds; None while there is none."""
+        with self._db.read("look for jobs to be tried alone") as connection:
+            due = connection.scalar(_NEXT_ISOLATED)
+        return None if due is None else float(due)
 
     def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
         """Renew leases of (job, generation); returns the jobs that are no longer ours."""

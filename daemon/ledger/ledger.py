@@ -117,6 +117,10 @@ class Ledger:
         """See `Claims.claim`."""
         return self._claims.claim(worker, limit, now, lease_s, allow_isolated=allow_isolated)
 
+    def next_isolated(self) -> float | None:
+        """See `Claims.next_isolated`."""
+        return self._claims.next_isolated()
+
     def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
         """See `Claims.heartbeat`."""
         return self._claims.heartbeat(ours, now, lease_s)

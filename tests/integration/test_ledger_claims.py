@@ -370,3 +370,17 @@ def test_what_an_adopted_job_said_serves_for_the_same_content(ledger: Ledger) ->
     ledger.finish([finish_of(first, "一")], 101.0)
     ledger.admit([admission("b.wav", "same", recipe="large|vad"), admission("c.wav", "same")], 102.0)
     assert [c.reference for c in claim_all(ledger, 103.0)] == [first.job_id, None]
+
+
+def test_when_the_next_job_to_be_tried_alone_is_due_is_told(ledger: Ledger) -> None:
+    assert ledger.next_isolated() is None
+    ledger.admit([admission(f"{i}.wav", str(i)) for i in range(3)], 1.0)
+    first, second, _ = claim_all(ledger)
+    release(ledger, first, isolate=True, not_before=150.0)
+    release(ledger, second, isolate=True, not_before=130.0)
+    assert ledger.next_isolated() == 130.0
+    assert claim_all(ledger, now=129.0, isolated=True) == []
+    (alone,) = claim_all(ledger, now=130.0, isolated=True)
+    assert ledger.next_isolated() == 150.0
+    ledger.finish([finish_of(alone)], 131.0)
+    assert ledger.next_isolated() == 150.0

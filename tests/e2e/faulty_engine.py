@@ -1,0 +1,194 @@
+"""`dropscribe` with a device that fails as told: `python -m tests.e2e.faulty_engine run --config …`.
+
+Everything is the real thing but for what the forward pass (or the detector's) does when its time has come. Engine
+processes are spawned, and import this module before they begin: that is how the fault gets into them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.engine import registry
+from tests.e2e.harness import DaemonProcess
+
+FOLDER = "DROPSCRIBE_FAULTS"
+ROOT = Path(__file__).resolve().parents[2]
+#: What a poison recording holds somewhere in its speech: no sound has it.
+MARKER = np.tile(np.array([32_000, -32_000, 16_000, -16_000, 1], np.int16), 40)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`fault`: a name in `FAULTS`, or none. It strikes once an engine is warm."""
+
+    fault: str = ""
+    where: str = "recogniser"  #: or detector
+    times: int | None = None  #: it strikes so often, in all engines together; None: always
+    least: int = 1  #: in passes over so many segments or streams at least
+    poison: bool = False  #: only where `MARKER` is in the samples
+    hung_s: float | None = None  #: after so long without progress an engine counts as hung
+    blameless_wait_s: float | None = None  #: how long recordings wait that a device failed on
+
+
+class Faults:
+    """A plan and how often it has struck, in a folder that all processes see."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def set(self, plan: Plan) -> None:
+        (self.folder / "plan.json").write_text(json.dumps(asdict(plan)), encoding="utf-8")
+
+    @property
+    def plan(self) -> Plan:
+        path = self.folder / "plan.json"
+        return Plan(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Plan()
+
+    @property
+    def strikes(self) -> list[int]:
+        """How many segments, or streams, were in the pass each time."""
+        path = self.folder / "strikes"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    def look(self, pcms: Sequence[NDArray[np.int16]]) -> None:
+        """Strike, if it is time."""
+        plan = self.plan
+        if not plan.fault or len(pcms) < plan.least:
+            return
+        if plan.times is not None and len(self.strikes) >= plan.times:
+            return
+        if plan.poison and not any(holds_marker(pcm) for pcm in pcms):
+            return
+        with (self.folder / "strikes").open("a", encoding="ascii") as file:
+            file.write(f"{len(pcms)}\n")
+        FAULTS[plan.fault]()
+
+
+def holds_marker(pcm: NDArray[np.int16]) -> bool:
+    return MARKER.tobytes() in pcm.tobytes()
+
+
+def _full() -> None:
+    import torch  # noqa: PLC0415 - the engine's own
+
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def _asserted() -> None:
+    import torch  # noqa: PLC0415
+
+    raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+
+def _lost() -> None:
+    raise RuntimeError("Triton Error [CUDA]: unspecified launch failure")
+
+
+def _hung() -> None:
+    threading.Event().wait()
+
+
+def _crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    threading.Event().wait()
+
+
+def _really_asserted() -> None:
+    """An index out of range, on the device. Nobody waits for it: it shows wherever the device is used next."""
+    import torch  # noqa: PLC0415
+
+    cells = torch.zeros(8, device="cuda")
+    cells[torch.tensor([1 << 20], device="cuda")] += 1
+
+
+def _really_hung() -> None:
+    """A kernel that turns for minutes, and somebody who waits for it."""
+    import torch  # noqa: PLC0415
+
+    torch.cuda._sleep(2_000_000_000 * 300)
+    torch.cuda.synchronize()
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "full": _full,
+    "assert": _asserted,
+    "lost": _lost,
+    "hang": _hung,
+    "crash": _crash,
+    "real assert": _really_asserted,
+    "real hang": _really_hung,
+}
+
+
+def before(faults: Faults, of: type[Any], method: str, pcms_of: Callable[[Any], Any] = lambda x: x) -> None:
+    """Look for a strike before each call of a method whose first argument is what passes over the device."""
+    whole = getattr(of, method)
+
+    @functools.wraps(whole)
+    def looking(self: Any, passing: Any, *others: Any) -> Any:
+        faults.look(pcms_of(passing))
+        return whole(self, passing, *others)
+
+    setattr(of, method, looking)
+
+
+def break_the_engine(faults: Faults) -> None:
+    """Have the engine of this process, once it is warm, fail as planned."""
+    assemble = registry.assemble
+
+    def assemble_and_break(*arguments: Any) -> registry.Ensemble:
+        ensemble = assemble(*arguments)
+        if faults.plan.where == "detector":
+            from daemon.engine.vad_scores import Scorer  # noqa: PLC0415 - imports torch
+
+            before(faults, Scorer, "__call__", lambda steps: [s.samples for s in steps])
+        else:
+            from daemon.engine.paraformer.forward import PaddedForward  # noqa: PLC0415
+
+            before(faults, PaddedForward, "__call__")
+            if ensemble.facts.precision == "fp16":
+                from daemon.engine.paraformer.packed_forward import PackedForward  # noqa: PLC0415
+
+                before(faults, PackedForward, "begin")
+        return ensemble
+
+    registry.assemble = assemble_and_break
+
+
+def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Faults]:
+    """A daemon on `root` whose device fails as planned, not started yet."""
+    faults = Faults(root / "faults")
+    faults.folder.mkdir()
+    faults.set(plan)
+    told = [f"{FOLDER}={faults.folder}", f"PYTHONPATH={ROOT}"]
+    command = ("env", *told, sys.executable, "-m", "tests.e2e.faulty_engine")
+    return DaemonProcess(root, command=command, **options), faults
+
+
+def main(faults: Faults) -> None:
+    """The daemon's own process: as impatient as planned."""
+    from daemon.cli import app  # noqa: PLC0415
+    from daemon.service import engine_keeper, retry  # noqa: PLC0415
+
+    plan = faults.plan
+    engine_keeper.HUNG_S = plan.hung_s or engine_keeper.HUNG_S
+    retry.BLAMELESS_WAIT_S = plan.blameless_wait_s or retry.BLAMELESS_WAIT_S
+    app.main()
+
+
+if os.environ.get(FOLDER):
+    break_the_engine(Faults(Path(os.environ[FOLDER])))
+if __name__ == "__main__":
+    main(Faults(Path(os.environ[FOLDER])))

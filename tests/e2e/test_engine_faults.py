@@ -1,0 +1,160 @@
+"""A device that is full, fails, or hangs, and a model that goes away: the engine is replaced, and no recording is to blame.
+
+The faults are made where the forward pass runs, in the real engine process of the real daemon; `tests/gpu/test_faults.py`
+has a real device fail.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.faulty_engine import Plan, faulty
+from tests.e2e.harness import BUNDLED, DaemonProcess, wait_until, write_speech
+
+#: Every recording is worked on, whatever it holds.
+EACH = '[profiles.default]\nduplicates = "transcribe"\n'
+
+
+def drop(daemon: DaemonProcess, count: int, seconds: float = 6.0) -> list[Path]:
+    """Recordings that come together, every one another cut of the sample."""
+    staged = daemon.root / "staged"
+    staged.mkdir(exist_ok=True)
+    made = [write_speech(staged / f"{i}.wav", seconds=seconds + i / 2, offset=i * 0.4) for i in range(count)]
+    return [path.rename(daemon.inbox / path.name) for path in made]
+
+
+def jobs(daemon: DaemonProcess) -> list[tuple[str, int]]:
+    """State and counted attempts of each."""
+    return [(r["state"], r["attempts"]) for r in daemon.rows("select state, attempts from jobs order by id")]
+
+
+def words(daemon: DaemonProcess, action: str) -> str:
+    return "\n".join(str(line.get("event")) for line in daemon.actions(action))
+
+
+def reasons(daemon: DaemonProcess) -> set[str]:
+    """Why attempts ended that were not the last."""
+    return {str(line["code"]) for line in daemon.actions("job_retry")}
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_that_is_remembered(tmp_path: Path) -> None:
+    daemon, faults = faulty(tmp_path, Plan("full", least=3), extra=EACH)
+    with daemon:
+        engine = daemon.child("ds-engine")
+        # Each alone is more segments than fit at once.
+        for path in drop(daemon, 3, seconds=60.0):
+            daemon.wait_for(path)
+        assert faults.strikes
+        assert jobs(daemon) == [("done", 1)] * 3
+        assert daemon.child("ds-engine") == engine
+        assert not daemon.actions("job_retry")
+        before = len(faults.strikes)
+        for path in drop(daemon, 6, seconds=55.0)[3:]:
+            daemon.wait_for(path)
+        # Few are as short as to be three within half of a half; never is it learnt anew for every recording.
+        assert len(faults.strikes) - before <= before
+
+
+def test_a_device_filled_by_somebody_else_has_recordings_wait(tmp_path: Path) -> None:
+    daemon, faults = faulty(tmp_path, Plan("full", "detector", blameless_wait_s=2.0), extra=EACH)
+    with daemon:
+        engine = daemon.child("ds-engine")
+        paths = drop(daemon, 2)
+        wait_until(
+            lambda: len(daemon.actions("job_retry")) >= 8, "both were tried more often than is allowed"
+        )
+        assert {row[0] for row in jobs(daemon)} <= {"queued", "running"}
+        assert reasons(daemon) <= {"device_memory"}
+        assert "does not fit the device" in words(daemon, "job_retry")
+        faults.set(Plan())
+        for path in paths:
+            daemon.wait_for(path)
+        assert daemon.child("ds-engine") == engine
+        assert jobs(daemon) == [("done", 1)] * 2
+
+
+@pytest.mark.parametrize(("fault", "where"), [("assert", "recogniser"), ("lost", "detector")])
+def test_a_device_that_fails_once_costs_nobody_anything(tmp_path: Path, fault: str, where: str) -> None:
+    daemon, _ = faulty(tmp_path, Plan(fault, where, times=1), extra=EACH)
+    with daemon:
+        engine = daemon.child("ds-engine")
+        for path in drop(daemon, 6):
+            daemon.wait_for(path)
+        assert daemon.child("ds-engine") != engine
+        assert jobs(daemon) == [("done", 1)] * 6
+        assert reasons(daemon) == {"device_failed"}
+        said = words(daemon, "engine")
+        assert "[CUDA]" in said or "CUDA error: device-side assert" in said
+        assert "status 70 (its device failed)" in said
+
+
+def test_a_device_that_fails_on_everything_is_not_the_recordings_fault(tmp_path: Path) -> None:
+    """One that is to blame would have failed the first time it was alone."""
+    once = f"{EACH}max_attempts = 1\n"
+    daemon, faults = faulty(tmp_path, Plan("assert", blameless_wait_s=0.5), extra=once)
+    with daemon:
+        paths = drop(daemon, 2)
+        wait_until(lambda: len(faults.strikes) >= 4, "engines failed time and again")
+        assert {row[0] for row in jobs(daemon)} <= {"queued", "running"}
+        assert not daemon.actions("job_failed")
+        faults.set(Plan())
+        for path in paths:
+            daemon.wait_for(path)
+        assert jobs(daemon) == [("done", 1)] * 2
+
+
+def test_an_engine_that_hangs_is_ended_and_replaced(tmp_path: Path) -> None:
+    daemon, faults = faulty(tmp_path, Plan("hang", times=1, hung_s=6.0), extra=EACH)
+    with daemon:
+        hung = daemon.child("ds-engine")
+        for path in drop(daemon, 4):
+            daemon.wait_for(path)
+        assert faults.strikes
+        assert not psutil.pid_exists(hung)
+        assert "made no progress for 6 s" in words(daemon, "engine")
+        assert jobs(daemon) == [("done", 1)] * 4
+        assert reasons(daemon) == {"device_failed"}
+
+
+def gone(model: Path) -> None:
+    model.rename(model.with_name("elsewhere"))
+
+
+def cut(model: Path) -> None:
+    """As after a copy that broke off: the name is there, the weights are not."""
+    weights = model / "model.pt"
+    data = weights.read_bytes()
+    weights.unlink()
+    weights.write_bytes(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(("harm", "said"), [(gone, "there is no such directory"), (cut, "cannot")])
+def test_a_model_that_is_harmed_between_two_engines_is_named_and_the_jobs_wait(
+    tmp_path: Path, harm: Callable[[Path], None], said: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(BUNDLED / "paraformer-mini", model)
+    daemon = DaemonProcess(tmp_path, model=str(model))
+    daemon.start().wait_ready()
+    (path,) = drop(daemon, 1, seconds=300.0)
+    wait_until(lambda: daemon.state(path) == "running", "it is worked on")
+    harm(model)
+    psutil.Process(daemon.child("ds-engine")).send_signal(signal.SIGKILL)
+    assert daemon.process is not None
+    assert daemon.process.wait(120) == 5
+    daemon._close()
+    told = words(daemon, "unparsed") + words(daemon, "stopped")
+    assert said in told
+    assert str(model) in told
+    assert jobs(daemon) == [("queued", 0)]
+    shutil.rmtree(model, ignore_errors=True)
+    shutil.copytree(BUNDLED / "paraformer-mini", model)
+    with daemon:
+        daemon.wait_for(path)
+        assert jobs(daemon) == [("done", 1)]
