@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+#: A batch costs the host nearly the same whatever it holds; with fewer and larger ones it keeps up with the device.
+BUSY_TIMES = 3
+
 
 class Batchable(Protocol):
     """What the batcher needs to know of a segment."""
@@ -57,7 +60,7 @@ class Batcher(Generic[T]):
 
     1. the batch around it has no room for another segment, or
     2. as much audio waits as a batch may hold: the device must not, or
-    3. it has waited `max_wait_s`, or
+    3. it has waited `max_wait_s` (`BUSY_TIMES` as long while the device has other batches to do), or
     4. nothing more is on its way (`flush`).
 
     The oldest segment is in every batch, so that each segment starts after at most as many batches as
@@ -96,15 +99,19 @@ class Batcher(Generic[T]):
         self._by_age[waiting.order] = waiting
         self._queued_s += waiting.audio_s
 
-    def next(self, now: float, *, flush: bool = False) -> Batch[T] | None:
-        """The batch to run now, or None if it is better to wait. Its segments leave the queue."""
+    def next(self, now: float, *, flush: bool = False, busy: bool = False) -> Batch[T] | None:
+        """The batch to run now, or None if it is better to wait. Its segments leave the queue.
+
+        `busy`: other batches are under way, so that waiting costs the device nothing and makes this one larger.
+        """
         oldest = self._oldest()
         if oldest is None:
             return None
         first, last = self._window(oldest)
         taken = self._by_length[first : last + 1]
         full = taken[-1].audio_s * (len(taken) + 1) > self._budget_s or self._queued_s >= self._budget_s
-        if not (full or flush or now >= oldest.since + self._max_wait_s):
+        wait_s = self._max_wait_s * (BUSY_TIMES if busy else 1)
+        if not (full or flush or now >= oldest.since + wait_s):
             return None
         del self._by_length[first : last + 1]
         self._leave(taken)

@@ -95,7 +95,7 @@ class Loop:
         for message in inbox.take(self._patience(self._clock())):
             self._accept(message)
         self._find_speech()
-        batch = self._batcher.next(self._clock(), flush=self._nothing_is_coming())
+        batch = self._batcher.next(self._clock(), flush=self._nothing_is_coming(), busy=bool(self._running))
         if batch is not None:
             self._begin(batch)
         # Results are awaited only when enough batches are under way, or when there is nothing else to do.
