@@ -1,0 +1,88 @@
+"""kill -9 at every named point of a job's life, round after round: is anything lost, half written or double?
+
+    python benchmarks/kill.py --rounds 40 --jobs 2
+
+A round is a folder and a database of its own. In it the daemon, its engine or a decoder is killed at every point of
+`tests/killed_daemon.py` once, in random order, at its first passage or a later one; each run begins with what the one before left,
+and with new recordings. After every kill the database must be sound and every visible file whole; at the end every
+recording is done once, its files are those of an undisturbed run byte by byte, and nothing else is there. Where a child
+was killed, the daemon goes on to the end of its work in half of the cases before it is killed, too.
+A broken promise ends the benchmark with an error that names round, seed and point.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import surroundings
+
+sys.path.insert(0, str(surroundings.ROOT))
+
+from tests.kill_material import Chain
+from tests.killed_daemon import DAEMON, POINTS
+
+
+def main() -> None:
+    parser = surroundings.parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--jobs", type=int, default=2, help="rounds at the same time")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round; the next has the next")
+    parser.add_argument("--points", type=int, help="only so many of the points, chosen anew each round")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        futures = [pool.submit(one_round, options.seed + i, options.points) for i in range(options.rounds)]
+        try:
+            rounds = [future.result() for future in futures]
+        finally:
+            pool.shutdown(cancel_futures=True)
+    total: Counter[str] = Counter()
+    for one in rounds:
+        total.update(one["ended"])
+    surroundings.report(
+        "kill",
+        options,
+        {
+            "points": len({name for one in rounds for name in one["kills"]}),
+            "kills": sum(len(one["kills"]) for one in rounds),
+            "kills_of_children": sum(one["of_children"] for one in rounds),
+            "minutes": round((time.monotonic() - began) / 60, 1),
+            # Anything but zero would have ended it with an error.
+            "lost": 0,
+            "half_written": 0,
+            "double": 0,
+            "damaged_databases": 0,
+            "totals": dict(total),
+            "times_killed_at": dict(sorted(Counter(n for one in rounds for n in one["kills"]).items())),
+        },
+    )
+
+
+def one_round(seed: int, points: int | None) -> dict[str, Any]:
+    """One folder from its first recording to its last, with a kill at each of the points."""
+    chance = random.Random(seed)
+    names = chance.sample(list(POINTS), points or len(POINTS))
+    with tempfile.TemporaryDirectory(prefix="dropscribe-kill-") as root:
+        chain = Chain(Path(root))
+        try:
+            chain.prepare([POINTS[name] for name in names])
+            for name in names:
+                nth = chance.randint(1, POINTS[name].passages)
+                chain.kill_at(name, nth, goes_on=chance.random() < 0.5)
+            ended = chain.end()
+        except AssertionError as e:
+            raise SystemExit(f"round with seed {seed}, after {chain.runs} runs: {e!r}") from e
+    print(f"seed {seed}: {len(names)} kills, {ended}", file=sys.stderr, flush=True)
+    children = sum(POINTS[name].process != DAEMON for name in names)
+    return {"kills": names, "of_children": children, "ended": ended}
+
+
+if __name__ == "__main__":
+    main()
