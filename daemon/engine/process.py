@@ -146,7 +146,11 @@ class ProcessEngine:
                 case Note(text):
                     logs.event(self._log, logs.Action.ENGINE, text)
                 case None:
-                    raise self._died("while it was starting")
+                    raise self._died(
+                        "start engine",
+                        "look for its last words on standard error or in the journal; memory, the driver and the model "
+                        "are what it may die of",
+                    )
         return True
 
     def submit(self, message: PcmBlock | Abort) -> None:
@@ -163,10 +167,10 @@ class ProcessEngine:
             self._aborting.add(message.stream)
         try:
             if self._gone:
-                raise self._died("")
+                raise self._died()
             self._commands.send(message)
         except OSError as e:
-            raise self._died("") from e
+            raise self._died() from e
 
     def results(self, timeout_s: float) -> Sequence[Event]:
         """See `daemon.engine.protocol.Engine`."""
@@ -184,7 +188,7 @@ class ProcessEngine:
                 case None:
                     self._gone = True
         if not events:
-            raise self._died("")
+            raise self._died()
         return events
 
     def capacity(self, stream: int | None = None) -> float:  # noqa: ARG002 - the same for every stream
@@ -259,7 +263,9 @@ class ProcessEngine:
         self._streams.discard(stream)
         self._complete.discard(stream)
 
-    def _died(self, when: str) -> EngineDiedError:
+    def _died(
+        self, operation: str = "recognise", remedy: str = "it is replaced, and its jobs are tried again"
+    ) -> EngineDiedError:
         self._gone = True
         if not self._closed:
             self._process.join(CLOSE_S)
@@ -270,7 +276,7 @@ class ProcessEngine:
         lost = code == worker.DEVICE_LOST
         kind = DeviceFailedError if lost else EngineDiedError
         return kind(
-            f"the engine process {how}{' (its device failed)' if lost else ''} {when}".rstrip(),
-            operation="recognise",
-            remedy="it is replaced, and its jobs are tried again",
+            f"the engine process {how}{' (its device failed)' if lost else ''}",
+            operation=operation,
+            remedy=remedy,
         )

@@ -498,8 +498,11 @@ def test_killed_while_starting_is_a_death_and_not_a_refusal() -> None:
     )
     assert not engine.poll_ready()
     os.kill(engine.pid, signal.SIGKILL)
-    with pytest.raises(EngineDiedError, match="signal 9"):
+    with pytest.raises(EngineDiedError, match="signal 9") as died:
         engine.wait_ready(PATIENCE_S)
+    assert died.value.operation == "start engine"
+    # Whether it is replaced is for those to say who replace it.
+    assert "replaced" not in died.value.remedy
     engine.close()
     arena.close()
 
