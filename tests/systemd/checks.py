@@ -439,10 +439,12 @@ def headline() -> str:
         "-c",
         "import torch, platform as p; print(p.python_version(), torch.__version__)",
     )
+    unit = (machine.CHECKOUT / "systemd/dropscribe.service").read_text(encoding="utf-8")
     release = Path("/etc/debian_version").read_text(encoding="utf-8").strip()
     return (
         f"{run(machine.DROPSCRIBE, '--version').strip()} on Debian {release}, {systemd}, Linux {platform.release()}, "
-        f"Python and torch {python.strip()}; processor {'emulated' if SLOWER > 1 else 'by KVM'}; {time.strftime('%Y-%m-%d')}"
+        f"Python and torch {python.strip()}; processor {'emulated' if SLOWER > 1 else 'by KVM'}; "
+        f"unit {machine.digest(unit)}; {time.strftime('%Y-%m-%d')}"
     )
 
 

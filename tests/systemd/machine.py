@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -59,6 +60,12 @@ def wait(what: str, holds: Callable[[], object], limit_s: float) -> float:
             raise FailedCheckError(f"not after {limit_s:.0f} s: {what}")
         time.sleep(LOOK_S)
     return time.monotonic() - began
+
+
+def digest(unit: str) -> str:
+    """Of the settings of a unit, in a few letters; the comments do not count. By it a report says which it is of."""
+    settings = [line for line in unit.splitlines() if line and not line.startswith("#")]
+    return hashlib.sha256("\n".join(settings).encode()).hexdigest()[:12]
 
 
 def as_user(user: str, *command: str) -> str:
