@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.config import EngineSettings
 from daemon.engine import registry
 from tests.e2e.harness import DaemonProcess
 
@@ -117,7 +118,8 @@ def _really_hung() -> None:
     """A kernel that turns for minutes, and somebody who waits for it."""
     import torch  # noqa: PLC0415
 
-    torch.cuda._sleep(2_000_000_000 * 300)
+    spin: Any = torch.cuda._sleep
+    spin(2_000_000_000 * 300)
     torch.cuda.synchronize()
 
 
@@ -148,8 +150,8 @@ def break_the_engine(faults: Faults) -> None:
     """Have the engine of this process, once it is warm, fail as planned."""
     assemble = registry.assemble
 
-    def assemble_and_break(*arguments: Any) -> registry.Ensemble:
-        ensemble = assemble(*arguments)
+    def assemble_and_break(settings: EngineSettings, note: Callable[[str], None]) -> registry.Ensemble:
+        ensemble = assemble(settings, note)
         if faults.plan.where == "detector":
             from daemon.engine.vad_scores import Scorer  # noqa: PLC0415 - imports torch
 
