@@ -81,12 +81,10 @@ def command(
 
 
 def _checked(files: list[Path]) -> list[Path]:
-    """The recordings, by their whole paths, each once. Raises UsageError for one that is not there."""
-    from daemon.errors import UsageError
+    """The recordings, by their whole paths, each once. Raises UsageError for one that is no file."""
+    from daemon.cli.recordings import demand_files
 
-    for file in files:
-        if not file.is_file():
-            raise UsageError("no such file", operation="bench", path=file, remedy="check the name")
+    demand_files(files, "bench")
     return list(dict.fromkeys(f.absolute() for f in files))
 
 

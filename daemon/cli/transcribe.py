@@ -41,6 +41,7 @@ def command(
     With --json prints one object a line: {"file", "ok": true, "transcript": {…dropscribe/transcript/1…}} or
     {"file", "ok": false, "error": {"code", "operation", "path", "reason", "remedy"}}, and with --write "outputs": [paths].
     """
+    from daemon.cli.recordings import demand_files
     from daemon.cli.settings import in_force
     from daemon.errors import UsageError
     from daemon.service.oneshot import OneShot
@@ -51,9 +52,7 @@ def command(
         raise UsageError(
             f"there is no format '{output_format}'", operation="transcribe", remedy=f"there are: {known}"
         )
-    for file in files:
-        if not file.is_file():
-            raise UsageError("no such file", operation="transcribe", path=file, remedy="check the name")
+    demand_files(files, "transcribe")
     loaded = in_force(config=config, model=model, vad_model=vad_model, device=device)
     failed = 0
     with _Bars(files) as bars, OneShot(loaded.settings) as engine:

@@ -99,6 +99,8 @@ FAILURES = (
     Failure("config --config wrong.toml", 2, "wrong.toml", "config"),
     Failure(f"doctor --watch drop {NULL} --bundle junk.db", 2, "junk.db", "usage"),
     Failure("transcribe none.wav", 2, "none.wav", "usage"),
+    Failure("transcribe drop", 2, "drop", "usage"),
+    Failure("transcribe junk.wav/none.wav", 2, "none.wav", "usage"),
     Failure("transcribe junk.wav --format doc", 2, None, "usage"),
     Failure("transcribe junk.wav --model ./none", 5, "none", "engine"),
     Failure("bench none.wav", 2, "none.wav", "usage"),
