@@ -10,13 +10,14 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import surroundings
+from numpy.typing import NDArray
 
 from daemon.engine.models import SAMPLE
 
@@ -132,18 +133,33 @@ class Daemon:
         self.wait(look)
 
 
-def write_recording(path: Path, seconds: float, seed: int) -> None:
-    """Speech and pauses as 16 kHz mono WAV, with a content of its own for each seed."""
-    rng = np.random.default_rng(seed)
+def sample() -> NDArray[np.int16]:
+    """The bundled recording, 16 kHz mono."""
     with wave.open(str(SAMPLE), "rb") as file:
-        said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-    left = round(seconds * RATE)
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+def write_pcm(path: Path, parts: Iterable[NDArray[np.int16]]) -> None:
+    """16 kHz mono WAV of parts that need not be in memory together."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        while left > 0:
-            pause = rng.integers(-8, 8, size=round(rng.uniform(0.3, 2.0) * RATE), dtype=np.int16)
-            block = np.concatenate([pause, said])[:left]
-            file.writeframes(block.tobytes())
-            left -= len(block)
+        for part in parts:
+            file.writeframes(part.tobytes())
+
+
+def write_recording(path: Path, seconds: float, seed: int) -> None:
+    """Speech and pauses, with a content of its own for each seed."""
+    write_pcm(path, _spoken(seconds, seed))
+
+
+def _spoken(seconds: float, seed: int) -> Iterator[NDArray[np.int16]]:
+    rng = np.random.default_rng(seed)
+    said = sample()
+    left = round(seconds * RATE)
+    while left > 0:
+        pause = rng.integers(-8, 8, size=round(rng.uniform(0.3, 2.0) * RATE), dtype=np.int16)
+        block = np.concatenate([pause, said])[:left]
+        yield block
+        left -= len(block)

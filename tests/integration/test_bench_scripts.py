@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("engine", "end_to_end", "latency", "memory", "random_model", "fuzz_media")
+SCRIPTS = ("engine", "end_to_end", "latency", "memory", "leaks", "many", "long", "random_model", "fuzz_media")
 
 
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:

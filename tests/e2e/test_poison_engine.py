@@ -1,0 +1,63 @@
+"""One recording among 64 brings the engine down whenever it is recognised: it fails by itself, with its reason, and
+the others are what they are alone.
+"""
+
+from __future__ import annotations
+
+import wave
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.e2e.faulty_engine import MARKER, Plan, faulty
+from tests.e2e.harness import wait_until, write_speech
+from tests.e2e.test_poison import GOOD, LIMITS, alone, assert_as_alone, drop_with, reason_of
+
+#: A fixture, of the module that has all that is said of poison.
+__all__ = ["alone"]
+
+
+def poison(folder: Path) -> Path:
+    """Speech with the marker in its middle, as every decoder leaves it."""
+    path = write_speech(folder / "bad.wav", seconds=4)
+    with closing(wave.open(str(path), "rb")) as source:
+        said = np.frombuffer(source.readframes(source.getnframes()), np.int16).copy()
+    said[32_000 : 32_000 + len(MARKER)] = MARKER
+    with closing(wave.open(str(path), "wb")) as target:
+        target.setnchannels(1)
+        target.setsampwidth(2)
+        target.setframerate(16_000)
+        target.writeframes(said.tobytes())
+    return path
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ("crash", "engine_died", "killed by signal 11"),
+        # The device is doubted until others have come through.
+        ("assert", "device_failed", "its device failed"),
+    ],
+)
+def test_a_recording_that_brings_down_the_engine_fails_alone(
+    tmp_path: Path, alone: dict[str, dict[str, Any]], fault: str, code: str, said: str
+) -> None:
+    daemon, faults = faulty(
+        tmp_path, Plan(fault, poison=True, blameless_wait_s=6.0), extra=f"{LIMITS}max_attempts = 2\n"
+    )
+    with daemon:
+        bad, good = drop_with(daemon, poison, "poison")
+        assert_as_alone(daemon, good, alone)
+        wait_until(lambda: daemon.state(bad) == "failed" or not daemon.running, "the bad one has failed")
+        why, reason, attempts = reason_of(daemon, bad)
+        assert (why, attempts) == (code, 2)
+        assert said in reason
+        assert len(faults.strikes) >= 3, "among others, and twice alone"
+        counted = daemon.rows("select attempts from jobs where state = 'done'")
+        assert [row["attempts"] for row in counted] == [1] * GOOD
+        # Whatever was in the engine with it was tried alone, and found to be innocent.
+        assert daemon.rows("select 1 from jobs where state not in ('done', 'failed')") == []
