@@ -65,7 +65,7 @@ class Loop:
         send: Callable[[Report], None],
         clock: Callable[[], float],
     ) -> None:
-        """`read` gives a block's samples, which may lie in the arena: they are not looked at once the block is freed."""
+        """`read` gives a block's samples in the arena; they are copied before the block is freed."""
         self._vad = vad
         self._recogniser = recogniser
         self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
@@ -133,12 +133,12 @@ class Loop:
         for blocks in one_look(self._blocks):
             stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
             if stream is not None:
-                pcm = [self._read(block) for block in blocks]
-                offered.append(Offered(stream, pcm[0] if len(pcm) == 1 else np.concatenate(pcm), final))
+                # The only copy on the host before that into pinned memory.
+                pcm = np.concatenate([self._read(block) for block in blocks])
+                offered.append(Offered(stream, pcm, final))
             elif final:
                 self._failed.discard(blocks[-1].stream)
             for block in blocks:
-                # Said of only at the end of this turn: until then what was read may be looked at in its place.
                 self._free(block)
         now = self._clock()
         for one, found in search(self._vad, offered, now):

@@ -221,7 +221,8 @@ class ProcessEngine:
         self._process.join(CLOSE_S)
         if self._process.is_alive():
             self._process.kill()
-            self._process.join()
+            # In a driver that does not answer a process outlives even this; whoever waited for it would hang, too.
+            self._process.join(CLOSE_S)
         self._reports.close()
 
     def _holds_work(self) -> bool:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from daemon.engine.protocol import SAMPLE_RATE_HZ, StreamDone
 from daemon.engine.stages import SAMPLES_PER_MS, Pcm, Piece, Region, SpeechSegment, Vad
 
+NOTHING: Pcm = np.zeros(0, np.int16)
+
 
 class Stream:
     """Turns blocks of samples into segments. Owned by the worker's thread.
 
     It holds samples from the start of the region that is open, or the little that a region to come may
-    reach back; a 6-hour recording never lies in it whole.
+    reach back; a 6-hour recording never lies in it whole. They stay in the pieces they came in, and a segment
+    is a part of one, not a copy, where it does not reach over two.
     """
 
     def __init__(self, number: int, vad: Vad, hotwords: tuple[str, ...] = ()) -> None:
@@ -22,8 +26,8 @@ class Stream:
         self.number = number
         self._hotwords = hotwords
         self._vad = vad
-        self._pcm: Pcm = np.zeros(0, np.int16)
-        self._pcm_from = 0  #: sample number of `_pcm[0]`
+        self._held: deque[Pcm] = deque()
+        self._held_from = 0  #: number of the first sample held
         self._samples = 0
         self._vad_s = 0.0
         self._speech_ms = 0
@@ -34,24 +38,23 @@ class Stream:
     @property
     def held_samples(self) -> int:
         """Samples kept for regions that are not certain yet."""
-        return len(self._pcm)
+        return sum(map(len, self._held))
 
     def piece(self, pcm: Pcm, *, final: bool) -> Piece:
-        """What the detector is to be shown next. The caller hands its answer to `accept`."""
+        """What the detector is to be shown next. The caller hands its answer to `accept`, and leaves `pcm` as it is."""
         return Piece(self._vad, pcm, final)
 
     def accept(
         self, piece: Piece, regions: Sequence[Region], seconds: float, now: float
     ) -> list[SpeechSegment]:
         """Segments that a piece completes, given what the detector, in so many seconds, found in it."""
-        self._pcm = np.concatenate([self._pcm, piece.pcm])
+        self._held.append(piece.pcm)
         self._samples += len(piece.pcm)
         self._vad_s += seconds
         segments = []
         for region in regions:
-            first = region.start_ms * SAMPLES_PER_MS - self._pcm_from
-            last = min(region.end_ms * SAMPLES_PER_MS, self._samples) - self._pcm_from
-            samples = self._pcm[first:last].copy()
+            first = region.start_ms * SAMPLES_PER_MS
+            samples = self._between(first, min(region.end_ms * SAMPLES_PER_MS, self._samples))
             segments.append(
                 SpeechSegment(
                     self.number, self._found, region.start_ms, region.end_ms, samples, now, self._hotwords
@@ -61,11 +64,29 @@ class Stream:
             self._speech_ms += region.end_ms - region.start_ms
         self._unanswered += len(segments)
         self._complete = piece.final
-        keep = self._samples if piece.final else self._vad.needed_from_ms * SAMPLES_PER_MS
-        drop = min(max(0, keep - self._pcm_from), len(self._pcm))
-        self._pcm = self._pcm[drop:].copy()
-        self._pcm_from += drop
+        self._forget_before(self._samples if piece.final else self._vad.needed_from_ms * SAMPLES_PER_MS)
         return segments
+
+    def _between(self, first: int, last: int) -> Pcm:
+        parts = [pcm[max(0, first - at) : max(0, last - at)] for at, pcm in self._pieces()]
+        filled = [part for part in parts if len(part)]
+        return filled[0] if len(filled) == 1 else np.concatenate(filled or [NOTHING])
+
+    def _pieces(self) -> Iterator[tuple[int, Pcm]]:
+        """What is held, each with the number of its first sample."""
+        at = self._held_from
+        for pcm in self._held:
+            yield at, pcm
+            at += len(pcm)
+
+    def _forget_before(self, sample: int) -> None:
+        while self._held and self._held_from + len(self._held[0]) <= sample:
+            self._held_from += len(self._held.popleft())
+        over = sample - self._held_from
+        if self._held and over > len(self._held[0]) // 2:
+            # A view would keep all of it alive.
+            self._held[0] = self._held[0][over:].copy()
+            self._held_from += over
 
     def answered(self) -> None:
         """One of its segments was recognised and delivered."""

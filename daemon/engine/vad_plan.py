@@ -39,7 +39,8 @@ START = Position(np.zeros(0, np.int16), 0, 0)
 class Step:
     """What one stream contributes to a call."""
 
-    samples: Pcm
+    parts: tuple[Pcm, ...]  #: its samples, one part after another
+    samples: int
     frames: int  #: frames that the samples make
     skipped: int  #: frames before that of the first new row
     rows: int  #: new rows
@@ -48,15 +49,19 @@ class Step:
 
 def step(at: Position, pcm: Pcm, splice: Splice, *, final: bool) -> Step:
     """The rows that `pcm` completes. A row needs `splice.after` frames behind it, except at the end of the stream."""
-    samples = np.concatenate([at.samples, pcm]) if len(at.samples) else pcm
-    frames = 0 if len(samples) < FRAME_SAMPLES else 1 + (len(samples) - FRAME_SAMPLES) // SHIFT_SAMPLES
+    samples = len(at.samples) + len(pcm)
+    frames = 0 if samples < FRAME_SAMPLES else 1 + (samples - FRAME_SAMPLES) // SHIFT_SAMPLES
     known = at.first_frame + frames
     # Without a frame there is no last one to repeat, also when rows are still owed: then there were none at all.
     until = known if final else max(at.rows, known - splice.after)
     first = max(0, until - splice.before)
+    begin = (first - at.first_frame) * SHIFT_SAMPLES
     # A copy: a view would keep the whole block alive.
-    kept = samples[(first - at.first_frame) * SHIFT_SAMPLES :].copy()
-    return Step(samples, frames, at.rows - at.first_frame, until - at.rows, Position(kept, first, until))
+    kept = np.concatenate([at.samples[begin:], pcm[max(0, begin - len(at.samples)) :]])
+    parts = (at.samples, pcm)
+    return Step(
+        parts, samples, frames, at.rows - at.first_frame, until - at.rows, Position(kept, first, until)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +87,7 @@ class Plan:
 
 def plan(steps: Sequence[Step], left: int) -> Plan:
     """Lay out steps that have rows, each behind `left` rows of context."""
-    samples = np.array([len(s.samples) for s in steps], np.int64)
+    samples = np.array([s.samples for s in steps], np.int64)
     frames = np.array([s.frames for s in steps], np.int64)
     rows = np.array([left + s.rows for s in steps], np.int64)
     skipped = np.array([s.skipped for s in steps], np.int64)

@@ -136,7 +136,7 @@ class Scorer:
     def _upload_pcm(self, steps: Sequence[Step], samples: int) -> Tensor:
         """All samples one after another; on the host they are copied once, into pinned memory."""
         host = torch.empty(samples, dtype=torch.int16, pin_memory=self._on_gpu)
-        np.concatenate([s.samples for s in steps], out=host.numpy())
+        np.concatenate([part for s in steps for part in s.parts], out=host.numpy())
         return host.to(self._device, non_blocking=True)
 
     def _upload(self, values: NDArray[np.int64]) -> Tensor:
