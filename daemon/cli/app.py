@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import sys
 from typing import Annotated
@@ -11,7 +10,8 @@ from typing import Annotated
 import typer
 
 from daemon import __version__
-from daemon.cli.output import checked, print_error
+from daemon.cli import streams
+from daemon.cli.output import print_error
 from daemon.errors import DropscribeError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
@@ -47,10 +47,7 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command given on the command line. Ends the process: 0, or what the error's class says."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout = checked(sys.stdout)
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")
+    streams.prepare()
     _leave_out_closed_folders()
     try:
         _run()
@@ -66,8 +63,7 @@ def _run() -> None:
     try:
         build()()
     finally:
-        if sys.stdout is not None:  # it is where it was closed before we began
-            sys.stdout.flush()
+        sys.stdout.flush()
 
 
 def _leave_out_closed_folders() -> None:

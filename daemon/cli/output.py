@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import sys
@@ -14,47 +13,11 @@ from typing import Any
 
 import typer
 
-from daemon.errors import DropscribeError, StorageError
+from daemon.errors import DropscribeError
 
 ERROR_SCHEMA = "dropscribe/error/1"
 #: Where standard output is not a terminal nothing is cut to its width.
 _NO_LIMIT = 100_000
-
-
-class StandardOutput(io.FileIO):
-    """Standard output, unbuffered: that it cannot be written, as on a full disk, is an error of ours, once.
-
-    A pipe whose reader is gone stays a BrokenPipeError, by which a command ends without a word.
-    """
-
-    def write(self, data: Any) -> int:
-        """Raises StorageError."""
-        try:
-            return super().write(data)
-        except OSError as e:
-            # The buffers above this try again, at the latest when the interpreter ends, and would complain again.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.fileno())
-            os.close(nowhere)
-            if isinstance(e, BrokenPipeError):
-                raise
-            raise StorageError(
-                e.strerror or str(e),
-                operation="write to standard output",
-                remedy="send it to a file on another disk, or make room",
-            ) from e
-
-
-def checked(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """A standard output like `stream` that raises StorageError, and writes characters it does not have as escapes."""
-    raw = StandardOutput(stream.fileno(), "w", closefd=False)
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=stream.encoding,
-        errors="backslashreplace",
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
-    )
 
 
 def print_json(document: Any) -> None:

@@ -1,4 +1,4 @@
-"""The work goes on when the log cannot be written."""
+"""The work goes on when the log cannot be written, and where there is none."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.harness import SAMPLE, DaemonProcess, wait_until
 
 
-def test_a_full_disk_under_the_log_stops_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("streams", ["2>/dev/full", "<&- >&- 2>&-"])
+def test_a_log_that_cannot_be_written_stops_nothing(streams: str, tmp_path: Path) -> None:
     # The harness reads standard error, so it is taken from the daemon by the shell that becomes it.
-    into_a_full_disk = ("/bin/sh", "-c", f'exec "{sys.executable}" -m daemon "$@" 2>/dev/full', "sh")
-    daemon = DaemonProcess(tmp_path, model="null", command=into_a_full_disk).start()
+    without = ("/bin/sh", "-c", f'exec "{sys.executable}" -m daemon "$@" {streams}', "sh")
+    daemon = DaemonProcess(tmp_path, model="null", command=without).start()
     try:
         shutil.copy(SAMPLE, daemon.inbox / "one.wav")
         wait_until(lambda: (daemon.inbox / "one.json").exists() or not daemon.running, "a transcript")

@@ -218,3 +218,20 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
     assert (process.returncode, said.strip()) == (130, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_takes_no_file_with_it(closed: str, tmp_path: Path) -> None:
+    """The number of a closed stream is that of the next file that is opened: what is printed would stand in it."""
+    Ledger.open(tmp_path / "jobs.db").close()
+    command = f'"{sys.executable}" -m daemon jobs --json {closed}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.stdout == "") == (" >" in f" {closed}")
