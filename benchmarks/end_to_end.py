@@ -10,6 +10,8 @@ been started. What the model is matters: `random_model.py` writes one of the off
 
 from __future__ import annotations
 
+import json
+import statistics
 import time
 from typing import Any
 
@@ -36,12 +38,19 @@ def main() -> None:
         gpus = gauge.gpu_ids(facts["device"].split(" ")[:1], gauge.visible_devices())
         with gauge.Gauge(gpus) as watching:
             watching.watch(daemon.pid)
+            before = daemon.cpu_s()
             began = time.monotonic()
             staging.rename(daemon.inbox / "all")
             daemon.wait_for(1 + options.recordings)
             ended = time.monotonic()
             usage = watching.finish(began, ended)
+            spent = {name: round(s - before.get(name, 0.0), 2) for name, s in daemon.cpu_s().items()}
         sidecars = sum(1 for _ in (daemon.inbox / "all").glob("*.txt"))
+        sizes = [
+            size
+            for (said,) in daemon.rows("select timings from jobs where state = 'done'")
+            for size in json.loads(said)["batch_sizes"]
+        ]
         stages = daemon.rows("select stage, round(sum(seconds), 3) from stage_timings group by stage")
     audio_s = options.recordings * options.seconds
     figures: dict[str, Any] = {
@@ -52,6 +61,8 @@ def main() -> None:
         "jobs_per_s": round(options.recordings / (ended - began), 2),
         "texts_on_disk": sidecars,
         "seconds_by_stage": dict(stages),
+        "segments_a_batch": round(statistics.mean(sizes), 1),
+        "cpu_s": spent,
         "gpu_busy_percent": usage.gpu_percent,
         "host_bytes": usage.host_bytes,
         "ready_s": round(daemon.ready_s, 3),

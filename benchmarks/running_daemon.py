@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -111,6 +112,27 @@ class Daemon:
         """Ends the benchmark with the log when the daemon has ended."""
         if self._process is None or self._process.poll() is not None:
             raise SystemExit((self.root / "daemon.log").read_text(encoding="utf-8", errors="replace"))
+
+    def cpu_s(self) -> dict[str, float]:
+        """Processor seconds so far: of the daemon and its children by name, of all threads and of the main one alone."""
+        spent: dict[str, float] = {}
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                name, fields = status.read_text().split("(", 1)[1].rsplit(")", 1)
+                main = status.parent / "task" / status.parent.name / "stat"
+                threads = {"": fields.split(), " main thread": main.read_text().rsplit(")", 1)[1].split()}
+            except (OSError, IndexError):
+                continue  # it has just ended
+            if int(status.parent.name) == self.pid:
+                name = "daemon"
+            elif int(threads[""][1]) != self.pid:
+                continue
+            for which, numbers in threads.items():
+                ticks = int(numbers[11]) + int(numbers[12])
+                spent[name + which] = round(
+                    spent.get(name + which, 0.0) + ticks / os.sysconf("SC_CLK_TCK"), 2
+                )
+        return spent
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as db:
