@@ -41,7 +41,8 @@ class EngineKeeper:
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """Wait for the engine to be warm, calling `meanwhile` a few times a second; False when that says stop.
 
-        Raises EngineError when the engine cannot be started at all (wrong directory, wrong device).
+        Raises EngineError when the engine cannot be started at all (wrong directory, wrong device), EngineDiedError
+        when it died `MOST_FAILED_STARTS` times before it was ready.
         """
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not meanwhile():
@@ -49,13 +50,15 @@ class EngineKeeper:
                 if self.engine.wait_ready(SLICE_S):
                     self._failed_starts = 0
                     return True
-            except EngineDiedError:
+            except EngineDiedError as e:
                 self._failed_starts += 1
                 if self._failed_starts >= MOST_FAILED_STARTS:
-                    raise
-                logs.problem(
-                    self._log, logs.Action.ENGINE, "the engine died while starting; starting another"
-                )
+                    raise type(e)(
+                        f"{e.reason}, {self._failed_starts} times in a row",
+                        operation=e.operation,
+                        remedy=e.remedy,
+                    ) from e
+                logs.problem(self._log, logs.Action.ENGINE, f"while starting, {e.reason}; starting another")
                 self._respawn()
             if time.monotonic() > deadline:
                 raise EngineError(

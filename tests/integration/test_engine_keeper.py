@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from daemon.config import EngineSettings
+from daemon.engine import process
 from daemon.engine.group import EngineGroup
+from daemon.engine.process import ProcessEngine
 from daemon.engine.protocol import BlockFreed, Event, PcmBlock, StreamDone, StreamFailed
-from daemon.errors import EngineError
-from daemon.service import engine_keeper
+from daemon.errors import DeviceFailedError, EngineDiedError, EngineError
+from daemon.service import engine_keeper, engines
 from daemon.service.arena import Arena
 from daemon.service.engine_keeper import EngineKeeper
 
@@ -153,6 +155,48 @@ def test_a_device_that_never_starts_again_is_left_alone_for_a_while(
         assert time.monotonic() < deadline
         keeper.engine.results(0.1)
         keeper.tend(time.monotonic())
+
+
+def test_an_engine_that_dies_whenever_it_starts_is_given_up_with_a_remedy(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = engines.EnginePlan.start_member
+    started: list[int] = []
+
+    def start_and_kill(plan: engines.EnginePlan, index: int) -> ProcessEngine:
+        engine = start(plan, index)
+        started.append(engine.pid)
+        os.kill(engine.pid, signal.SIGKILL)
+        return engine
+
+    monkeypatch.setattr(engines.EnginePlan, "start_member", start_and_kill)
+    keeper = EngineKeeper(EngineSettings(model="null", device="cpu"), arena, 100.0)
+    with pytest.raises(EngineDiedError, match="killed by signal 9, 3 times in a row") as caught:
+        keeper.wait_ready(lambda: False)
+    assert len(started) == engine_keeper.MOST_FAILED_STARTS
+    assert "the driver and the model" in caught.value.remedy
+    keeper.close()
+    assert engine_pids() == set()
+
+
+def test_an_engine_that_stands_still_over_work_has_failed(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = EngineKeeper(EngineSettings(model="null", device="cpu"), arena, 100.0)
+    assert keeper.wait_ready(lambda: False)
+    (victim,) = engine_pids()
+    os.kill(victim, signal.SIGSTOP)
+    send(keeper, arena, 1, final=True)
+    keeper.expect_progress(keeper.engine.idle_s(time.monotonic() + engine_keeper.HUNG_S - 5.0))
+    with pytest.raises(DeviceFailedError, match="no progress for 180 s"):
+        keeper.expect_progress(keeper.engine.idle_s(time.monotonic() + engine_keeper.HUNG_S + 5.0))
+    monkeypatch.setattr(process, "CLOSE_S", 0.2)
+    keeper.replace("it hangs")
+    assert keeper.wait_ready(lambda: False)
+    assert victim not in engine_pids()
+    send(keeper, arena, 2, final=True)
+    assert [type(e) for e in listen(keeper, ended(2))].count(StreamDone) == 1
+    keeper.close()
 
 
 def test_one_that_cannot_start_at_first_ends_the_start(arena: Arena) -> None:

@@ -20,7 +20,7 @@ from daemon.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from daemon.errors import EngineDiedError, EngineError
+from daemon.errors import DeviceFailedError, EngineDiedError, EngineError
 from daemon.transcript.types import EngineFacts
 
 DEVICES = ("cuda:0", "cuda:1")
@@ -208,6 +208,19 @@ class TestDeath:
         group.submit(block(2, 7, final=True))
         assert members[1].got[-1] == block(2, 7, final=True)
         assert members[0].ended == ["closed"]
+
+    def test_whether_it_was_its_device_that_failed_is_told(
+        self, group: EngineGroup, members: list[FakeMember]
+    ) -> None:
+        for offset, stream in enumerate((1, 2)):
+            group.submit(block(stream, offset))
+        members[0].die(DeviceFailedError("CUDA error"))
+        members[1].idle = 200.0
+        group.retire_stuck(0.0, hung_s=180.0, start_s=1800.0)
+        codes = {e.stream: e.code for e in group.results(0.0) if isinstance(e, StreamFailed)}
+        assert codes == {1: "device_failed", 2: "device_failed"}
+        with pytest.raises(DeviceFailedError):
+            group.submit(block(3, 9))
 
     def test_blocks_that_still_come_for_a_failed_stream_are_only_freed(
         self, group: EngineGroup, members: list[FakeMember]
