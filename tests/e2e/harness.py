@@ -176,6 +176,7 @@ log_format = "json"
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self.process is not None:
             self._close()
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
