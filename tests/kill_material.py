@@ -99,6 +99,8 @@ class Chain:
         for drop, path in made:
             self.expected.setdefault(drop.name, []).append(transcripts(path))
         shutil.rmtree(daemon.root)
+        self._daemon("killed")  # makes the folders
+        self.drop(slow=False)
         self._undisturbed()
 
     def drop(self, *, slow: bool) -> None:
@@ -114,6 +116,9 @@ class Chain:
         """One run that dies at the `nth` passage of a point. After the death of a child the daemon is killed, too: at once,
         or when it `goes_on` once it has done everything."""
         point = POINTS[name]
+        if point.process != DAEMON and not self._all_done():
+            # What was tried many times by now would wait for minutes after its decoder died.
+            self._undisturbed()
         self.drop(slow=point.slow)
         mark = self.root / f"mark-{self.runs}"
         daemon = self._daemon("killed", sys.executable, str(LAUNCHER), name, str(nth), str(mark)).start()
@@ -133,6 +138,7 @@ class Chain:
 
     def end(self) -> dict[str, int]:
         """An undisturbed run to the end; what came of it all. Raises AssertionError where a promise is broken."""
+        self.drop(slow=False)
         self._undisturbed()
         wanted = {n for name in self.expected for n in self._names(name)}
         assert {p.name for p in self.inbox.iterdir()} == wanted
@@ -182,9 +188,7 @@ class Chain:
             assert transcripts(Path(os.fsdecode(raw))) in self.expected[Path(os.fsdecode(raw)).name], after
 
     def _undisturbed(self) -> None:
-        daemon = self._daemon("killed")
-        self.drop(slow=False)
-        with daemon:
+        with self._daemon("killed") as daemon:
             wait_until(lambda: self._all_done() or not daemon.running, "everything is done")
             assert daemon.running, daemon.lines[-5:]
         self.check("a run without a kill")

@@ -59,9 +59,9 @@ def command(
     """Say whether a daemon runs on the database and is well (exit 0) or not (exit 1), and what it has to do.
 
     JSON, dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready",
-    "draining"), since, updated, engine, folders [{path, backend, problem, remedy}], in_flight, unsettled (null when
-    it does not run), counts {state: jobs}, oldest_waiting, last_finished (jobs as `jobs --json` has them, or null),
-    recent_failures [jobs]. Instants are ISO 8601, UTC.
+    "draining"), since, updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}],
+    in_flight, unsettled (null when it does not run), counts {state: jobs}, oldest_waiting, last_finished (jobs as
+    `jobs --json` has them, or null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
     from daemon.cli.history import database_path
     from daemon.cli.output import print_json
@@ -122,6 +122,9 @@ def problems(process: Process, now: float) -> Iterator[str]:
         yield f"the daemon was not heard for {silent:.0f} s (see the log; restart it if it hangs)"
     if said["state"] != "ready":
         yield f"the daemon is {said['state']} (wait for it)"
+    # A daemon of the version before said nothing of it.
+    for complaint in said.get("storage", []):
+        yield f"{complaint['problem']} ({complaint['remedy']})"
     for folder in said["folders"]:
         if folder["problem"]:
             remedy = f" ({folder['remedy']})" if folder["remedy"] else ""
@@ -150,6 +153,7 @@ def document(path: Path, process: Process, queue: Queue | None, wrong: list[str]
         "updated": utc(said.get("updated")),
         "engine": said.get("engine"),
         "folders": said.get("folders"),
+        "storage": said.get("storage"),
         "in_flight": said.get("in_flight"),
         "unsettled": said.get("unsettled"),
         "counts": None if queue is None else {s.value: n for s, n in queue.counts.items()},

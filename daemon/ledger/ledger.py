@@ -36,7 +36,7 @@ from daemon.ledger.records import (
 from daemon.ledger.results import Results
 from daemon.ledger.search import Search
 from daemon.ledger.upgrade import check, prepare
-from daemon.ledger.waits import Waits
+from daemon.ledger.waits import AWAY, Waits
 
 __all__ = ["DatabaseLock", "Ledger", "lock_database"]
 
@@ -135,13 +135,13 @@ class Ledger:
 
     # Waits
 
-    def hold(self, folder: Path, now: float, *, reason: str, remedy: str) -> int:
+    def hold(self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY) -> int:
         """See `Waits.hold`."""
-        return self._waits.hold(folder, now, reason=reason, remedy=remedy)
+        return self._waits.hold(folder, now, reason=reason, remedy=remedy, code=code)
 
-    def resume(self, folder: Path, now: float) -> int:
+    def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
         """See `Waits.resume`."""
-        return self._waits.resume(folder, now)
+        return self._waits.resume(folder, now, code=code)
 
     def clock_jumped(self, jump: float) -> None:
         """See `Waits.clock_jumped`."""

@@ -15,6 +15,8 @@ from daemon.ledger.text import below, storable
 
 #: Reason code of jobs that wait for their folder.
 AWAY = "folder_away"
+#: Reason code of jobs that wait for room on the disk their transcripts go to.
+NO_ROOM = "no_room"
 #: A hold lasts so long, seconds, and is renewed when half of it is over: one that a killed daemon left ends by itself.
 HOLD_S = 600.0
 
@@ -46,7 +48,7 @@ class Waits:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def hold(self, folder: Path, now: float, *, reason: str, remedy: str) -> int:
+    def hold(self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY) -> int:
         """Have the queued jobs of recordings below `folder` wait, and say why; how many were told to anew.
 
         The caller does so again every `HOLD_S` / 2 at most, until `resume`.
@@ -54,15 +56,15 @@ class Waits:
         first, last = below(folder)
         values = {
             "until": now + HOLD_S, "renew": now + HOLD_S / 2, "first": first, "last": last,
-            "code": AWAY, "reason": storable(reason), "remedy": storable(remedy) or None,
+            "code": code, "reason": storable(reason), "remedy": storable(remedy) or None,
         }  # fmt: skip
         with self._db.write("hold the jobs of a folder") as connection:
             return int(connection.execute(_HOLD, values).rowcount)
 
-    def resume(self, folder: Path, now: float) -> int:
-        """The folder is there again: what `hold` held may be claimed at once; how many."""
+    def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
+        """What `hold` held under that code may be claimed at once; how many."""
         first, last = below(folder)
-        values = {"now": now, "first": first, "last": last, "code": AWAY}
+        values = {"now": now, "first": first, "last": last, "code": code}
         with self._db.write("resume the jobs of a folder") as connection:
             return int(connection.execute(_RESUME, values).rowcount)
 

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from daemon import logs
 from daemon.config import Settings
-from daemon.errors import DropscribeError, RecordingChangedError, RecordingGoneError
+from daemon.errors import DropscribeError, RecordingChangedError, RecordingGoneError, StorageError
 from daemon.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission
 from daemon.service.hashing import content_hash
+from daemon.service.patience import Patience
 
 #: Files hashed at the same time. Hashing leaves the interpreter lock, and a core does some 5,000 hours of WAV an hour:
 #: less than a GPU.
@@ -59,8 +60,11 @@ class Hooks:
 class Admitter:
     """Takes notices from intake's thread (`take`), never blocking it; owns its own threads."""
 
-    def __init__(self, ledger: Ledger, settings: Callable[[], Settings], hooks: Hooks) -> None:
+    def __init__(
+        self, ledger: Ledger, settings: Callable[[], Settings], hooks: Hooks, patience: Patience
+    ) -> None:
         self._ledger = ledger
+        self._patience = patience
         self._settings = settings
         self._hooks = hooks
         self._log = logs.get("service")
@@ -141,7 +145,7 @@ class Admitter:
             profile=name,
             recipe=settings.recipe(name),
             share_result=profile.duplicates == "reference",
-            settle_s=max(0.0, arrival.settled_at - arrival.first_seen),
+            settle_s=arrival.settle_s,
             max_attempts=profile.max_attempts,
         )
 
@@ -149,6 +153,9 @@ class Admitter:
         try:
             while self._record_batch():
                 pass
+        except StorageError as e:
+            # Only once patience is given up, to stop. What is not on record is found by the next start's scan.
+            logs.problem(self._log, logs.Action.STORAGE, f"files are left to the next start: {e}")
         except BaseException as e:
             self.failure = e
             raise
@@ -168,7 +175,7 @@ class Admitter:
         now = time.time()
         admissions = [n for n in batch if isinstance(n, Admission)]
         if admissions:
-            made = self._ledger.admit(admissions, now)
+            made = self._patience.insist(lambda: self._ledger.admit(admissions, now))
             for admission, admitted in zip(admissions, made, strict=True):
                 if admitted.created:
                     self._log.debug(
@@ -192,7 +199,7 @@ class Admitter:
         return None not in batch
 
     def _record_skip(self, skip: Skip, now: float) -> None:
-        self._ledger.skip(skip.path, skip.folder, skip.code, skip.reason, now)
+        self._patience.insist(lambda: self._ledger.skip(skip.path, skip.folder, skip.code, skip.reason, now))
         logs.event(
             self._log,
             logs.Action.SKIPPED,

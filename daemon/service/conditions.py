@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
 
 from daemon import logs
-from daemon.errors import AlreadyRunningError
+from daemon.errors import AlreadyRunningError, StorageError
 from daemon.intake.types import FolderHealth, FolderState
 from daemon.ledger.ledger import Ledger
 
@@ -25,6 +26,8 @@ class FolderConditions:
         #: Folders nothing can be said of now.
         self._away: dict[Path, FolderHealth] = {}
         self._taken: FolderHealth | None = None
+        #: Folders that are back, whose jobs could not be told yet.
+        self._back: set[Path] = set()
         self._renew_at = 0.0
 
     def take(self, health: FolderHealth) -> None:
@@ -60,6 +63,12 @@ class FolderConditions:
             with self._lock:
                 for health in self._away.values():
                     self._hold(health)
+                for folder in list(self._back - self._away.keys()):
+                    self._resume(folder)
+
+    def renew(self) -> None:
+        """Jobs may have been told to go on for another reason: those of folders that are away shall not."""
+        self._renew_at = 0.0
 
     def refuse_taken(self) -> None:
         """Raises AlreadyRunningError when another daemon watches one of the folders. For the start.
@@ -76,10 +85,15 @@ class FolderConditions:
 
     def _hold(self, health: FolderHealth) -> None:
         reason = f"{health.folder}: {health.problem}"
-        self._ledger.hold(health.folder, time.time(), reason=reason, remedy=health.remedy)
+        # Refused by storage: `tend` does it again. Who claims jobs meets the same, says it, and claims none.
+        with contextlib.suppress(StorageError):
+            self._ledger.hold(health.folder, time.time(), reason=reason, remedy=health.remedy)
 
     def _resume(self, folder: Path) -> None:
-        count = self._ledger.resume(folder, time.time())
-        if count:
-            message = f"{folder} is there again: {count} jobs go on"
-            logs.event(self._log, logs.Action.FOLDER, message, folder=str(folder))
+        self._back.add(folder)
+        with contextlib.suppress(StorageError):
+            count = self._ledger.resume(folder, time.time())
+            self._back.discard(folder)
+            if count:
+                message = f"{folder} is there again: {count} jobs go on"
+                logs.event(self._log, logs.Action.FOLDER, message, folder=str(folder))

@@ -28,13 +28,15 @@ from daemon.service.arena import SLOT_BYTES, Arena
 from daemon.service.conditions import FolderConditions
 from daemon.service.dispatcher import Clocks, Dispatcher
 from daemon.service.engine_keeper import EngineKeeper
+from daemon.service.free_space import FreeSpace
 from daemon.service.opening import open_ledger
 from daemon.service.patience import Patience
 from daemon.service.publisher import Publisher
 from daemon.service.pump import Pump
 from daemon.service.signals import Signals
 from daemon.service.sizing import audio_bounds, decoder_count
-from daemon.service.status_file import Status
+from daemon.service.status_file import Complaint, Status, StatusFile
+from daemon.service.upkeep import Upkeep
 from daemon.service.wall import Wall
 from daemon.service.wholeness import wholeness
 from daemon.transcript.types import EngineFacts
@@ -69,6 +71,7 @@ class Daemon:
         self._since = time.time()
         self._patience = Patience()
         self._wall = Wall(time.monotonic, time.time)
+        self._status_file = StatusFile(loaded.settings.database)
         self._next_status = 0.0
         self._stop_by: float | None = None
 
@@ -114,6 +117,8 @@ class Daemon:
         )
         self._publisher.start()
         stack.callback(self._publisher.stop)
+        self._space = FreeSpace(self._ledger, settings)
+        stack.callback(self._space.close)
         self._dispatcher = Dispatcher(
             self._ledger,
             Pump(decoders, self._keeper.engine, arena, time.monotonic),
@@ -122,12 +127,19 @@ class Daemon:
             worker=f"{os.uname().nodename}:{os.getpid()}",
             limit=settings.service.jobs_in_flight,
             clocks=Clocks(time.monotonic, self._wall.now),
+            patience=self._patience,
+            has_room=self._space.has_room,
         )
         self._conditions = FolderConditions(self._ledger)
+        self._upkeep = Upkeep(
+            self._ledger, self._wall, self._space, self._conditions,
+            patience=self._patience, clock=time.monotonic, wake=self._dispatcher.wake,
+        )  # fmt: skip
         self._admitter = Admitter(
             self._ledger,
             lambda: self._settings,
             Hooks(self._on_admitted, self._forget, self._conditions.take),
+            self._patience,
         )
         self._watcher = Watcher(
             settings.folders,
@@ -221,24 +233,12 @@ class Daemon:
             self._signals.reload = False
             self._reload()
         now = time.monotonic()
-        self._follow_clock()
+        self._upkeep.tend()
         self._watcher.tend()
-        self._conditions.tend(now)
         self._notifier.watchdog(now)
         if now >= self._next_status:
             self._next_status = now + STATUS_S
             self._write_status()
-
-    def _follow_clock(self) -> None:
-        # In the thread that claims: it never sees waits and leases of one clock and the time of another.
-        jump = self._wall.step()
-        if jump:
-            self._ledger.clock_jumped(jump)
-            logs.event(
-                self._log,
-                logs.Action.CLOCK,
-                f"the system's clock was set by {jump:+.0f} s; waits go on as they were",
-            )
 
     def _reload(self) -> None:
         self._notifier.reloading()
@@ -258,6 +258,7 @@ class Daemon:
                 )
             self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
             self._ledger.adopt(self._settings.recipe)
+            self._space.watch(self._settings)
             self._conditions.keep({f.path for f in new.folders})
             self._watcher.reload(new.folders)
             logs.event(self._log, logs.Action.RELOAD, f"now watching {len(new.folders)} folders")
@@ -266,18 +267,14 @@ class Daemon:
     def _write_status(self) -> None:
         in_flight = self._dispatcher.in_flight
         self._notifier.status(f"{self._state}, {in_flight} recordings under way")
+        refused = [
+            Complaint(f"{e.operation} {e.path}: {e.reason}", e.remedy) for e in self._patience.complaints()
+        ]
         status = Status(
-            self._state,
-            self._since,
-            self._facts,
-            tuple(self._watcher.health()),
-            in_flight,
-            self._watcher.unsettled(),
-        )
-        try:
-            status_file.write(self._settings.database, status, time.time())
-        except OSError as e:
-            logs.problem(self._log, logs.Action.STORAGE, f"cannot write the status file: {e}")
+            self._state, self._since, self._facts, tuple(self._watcher.health()), in_flight,
+            self._watcher.unsettled(), (*refused, *self._space.complaints()),
+        )  # fmt: skip
+        self._status_file.renew(status, time.time())
 
     def _engine_facts(self) -> EngineFacts:
         if self._facts is None:

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from daemon import logs
 from daemon.config import Settings
 from daemon.engine.protocol import LocalEngine
-from daemon.errors import DeviceFailedError, EngineDiedError, StaleLeaseError
+from daemon.errors import DeviceFailedError, EngineDiedError, StaleLeaseError, StorageError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim
 from daemon.media.protocol import FileSignature
 from daemon.service.assembly import Result
 from daemon.service.doubts import Doubts
+from daemon.service.patience import Patience, Postponable
 from daemon.service.publisher import Published, Publisher, Ready
 from daemon.service.pump import Pump
-from daemon.service.retry import Again, Drop, GiveUp, Problem, decide
+from daemon.service.retry import Again, Problem, decide
+from daemon.service.verdicts import Verdict, Verdicts, release
 from daemon.service.work import Outcome, Work
 
 #: A claim is ours for so long without a heartbeat, seconds.
@@ -46,8 +48,9 @@ class Dispatcher:
 
     def __init__(
         self, ledger: Ledger, pump: Pump, publisher: Publisher, *, settings: Callable[[], Settings],
-        worker: str, limit: int, clocks: Clocks,
+        worker: str, limit: int, clocks: Clocks, patience: Patience, has_room: Callable[[], bool],
     ) -> None:  # fmt: skip
+        """`has_room` is asked right before jobs are claimed: False where there is no room on disk for what comes of them."""
         self._ledger = ledger
         self._pump = pump
         self._publisher = publisher
@@ -56,7 +59,14 @@ class Dispatcher:
         self._limit = limit
         self._clocks = clocks
         self._log = logs.get("service")
+        self._has_room = has_room
         self._doubts = Doubts()
+        #: Ended, but not on record yet.
+        self._verdicts = Verdicts(ledger, clocks.wall)
+        self._renewal, self._delivery, self._claiming = (
+            Postponable(patience, step, clocks.monotonic)
+            for step in (self._heartbeat, self._deliver, self._claim)
+        )
         self._ticket = 0
         #: Claimed, not started yet.
         self._claimed: deque[Claim] = deque()
@@ -70,12 +80,14 @@ class Dispatcher:
         self._next_look = 0.0
         #: Look for a job that must be tried alone, once nothing else is in flight, from this instant on.
         self._isolation_due: float | None = 0.0
+        #: Whether that instant is the one on record.
+        self._isolation_known = False
         self._alone = False
 
     @property
     def in_flight(self) -> int:
         """Jobs claimed and not yet at their end."""
-        return len(self._claimed) + len(self._running) + len(self._publishing)
+        return len(self._claimed) + len(self._running) + len(self._publishing) + len(self._verdicts)
 
     @property
     def unpublished(self) -> int:
@@ -96,9 +108,10 @@ class Dispatcher:
         Raises EngineDiedError; call `engine_lost` then.
         """
         # First, so that after a long pause of this process our own leases are renewed, not taken over by us.
-        self._heartbeat()
+        renewed = self._renewal()
+        if self._delivery() and renewed and claiming:
+            self._claiming()
         if claiming:
-            self._claim()
             self._start()
         # With claims at hand and room for them there is nothing to wait for.
         ready_to_start = claiming and bool(self._claimed) and self._pump.room() > 0
@@ -138,11 +151,17 @@ class Dispatcher:
             self._publisher.partials.drop(claim.job_id)
         self._claimed.clear()
         self._running.clear()
-        for claim in back:
-            stopped = Problem("stopped", "the daemon stopped", "it goes on when the daemon is started again")
-            # Cancelled or superseded since the last heartbeat: it is over already.
-            with contextlib.suppress(StaleLeaseError):
-                self._release(claim, Again(now, refund=True, isolate=claim.isolate), stopped)
+        stopped = Problem("stopped", "the daemon stopped", "it goes on when the daemon is started again")
+        try:
+            self._deliver()
+            for claim in back:
+                verdict = Verdict(claim, stopped, Again(now, refund=True, isolate=claim.isolate))
+                # Cancelled or superseded since the last heartbeat: it is over already.
+                with contextlib.suppress(StaleLeaseError):
+                    release(self._ledger, verdict, now)
+        except StorageError as e:
+            # On record they are still under way; the next start puts those back, too.
+            logs.problem(self._log, logs.Action.STORAGE, f"jobs are left to the next start: {e}")
         return len(back)
 
     def _claim(self) -> None:
@@ -152,6 +171,12 @@ class Dispatcher:
             return
         if not self._news and now < self._next_poll:
             return
+        if not self._has_room():
+            self._next_poll = now + POLL_S
+            return
+        if not self._isolation_known:
+            self._isolation_due = self._ledger.next_isolated()
+            self._isolation_known = True
         isolating = self._isolation_due is not None and self._isolation_due <= self._clocks.wall()
         if isolating and self.in_flight:
             return
@@ -162,7 +187,7 @@ class Dispatcher:
         self._claimed.extend(claims)
         self._alone = any(c.isolate for c in claims)
         if isolating and not self._alone:
-            self._isolation_due = self._ledger.next_isolated()
+            self._isolation_known = False
         self._news = len(claims) == want or self._alone
         self._next_poll = now + POLL_S
 
@@ -220,68 +245,33 @@ class Dispatcher:
             problem, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now,
             doubts=self._doubts.raised(claim.job_id) if alone and problem.device else 0,
         )  # fmt: skip
-        keys = {"job": claim.job_id, "path": str(claim.path), "attempt": claim.attempt, "code": problem.code}
-        try:
-            match decision:
-                case Again():
-                    self._release(claim, decision, problem)
-                    logs.problem(
-                        self._log, logs.Action.JOB_RETRY, problem.reason, remedy=problem.remedy, **keys
-                    )
-                case GiveUp():
-                    self._ledger.fail(
-                        claim.job_id,
-                        claim.generation,
-                        now,
-                        code=problem.code,
-                        reason=problem.reason,
-                        remedy=problem.remedy,
-                    )
-                    logs.problem(
-                        self._log, logs.Action.JOB_FAILED, problem.reason, remedy=problem.remedy, **keys
-                    )
-                case Drop():
-                    self._ledger.cancel(claim.job_id, now, problem.reason, generation=claim.generation)
-                    logs.event(self._log, logs.Action.JOB_CANCELLED, problem.reason, **keys)
-        except StaleLeaseError as e:
-            logs.problem(self._log, logs.Action.JOB_REFUSED, e.reason, **keys)
-        self._settled(claim)
-        self.wake()
+        if isinstance(decision, Again) and decision.isolate:
+            self._isolation_known = False
+        self._verdicts.add(Verdict(claim, problem, decision))
+        self._delivery()
 
-    def _release(self, claim: Claim, again: Again, problem: Problem) -> None:
-        self._ledger.release(
-            claim.job_id,
-            claim.generation,
-            self._clocks.wall(),
-            not_before=again.not_before,
-            refund=again.refund,
-            isolate=again.isolate,
-            code=problem.code,
-            reason=problem.reason,
-            remedy=problem.remedy,
-        )
-        if again.isolate:
-            due = self._isolation_due
-            self._isolation_due = again.not_before if due is None else min(due, again.not_before)
+    def _deliver(self) -> None:
+        self._verdicts.deliver(self._settled)
 
     def _settled(self, claim: Claim) -> None:
         self._publisher.partials.drop(claim.job_id)
         if claim.isolate:
             self._alone = False
-            self._isolation_due = self._ledger.next_isolated()
+            self._isolation_known = False
+        self.wake()
 
     def _heartbeat(self) -> None:
         now = self._clocks.monotonic()
         if now < self._next_heartbeat:
             return
-        self._next_heartbeat = now + HEARTBEAT_S
         # Others may have changed it: a twin that came to its end, somebody who set the clock.
-        self._isolation_due = self._ledger.next_isolated()
-        claims = [*self._claimed, *self._running.values(), *self._publishing.values()]
-        if not claims:
-            return
+        self._isolation_known = False
+        claims = [
+            *self._claimed, *self._running.values(), *self._publishing.values(), *self._verdicts.claims(),
+        ]  # fmt: skip
         ours = [(c.job_id, c.generation) for c in claims]
         lost = self._ledger.heartbeat(ours, self._clocks.wall(), LEASE_S)
+        self._next_heartbeat = now + HEARTBEAT_S
         for ticket, claim in list(self._running.items()):
             if claim.job_id in lost:
                 self._pump.abort(ticket)

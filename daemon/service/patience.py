@@ -80,3 +80,35 @@ class Patience:
     def give_up(self) -> None:
         """The daemon stops: from now on every call is made once."""
         self._giving_up.set()
+
+
+class Postponable:
+    """A step of a thread that must not wait: when storage refuses it, it is made again at a later call.
+
+    Owned by one thread.
+    """
+
+    def __init__(self, patience: Patience, step: Callable[[], object], clock: Callable[[], float]) -> None:
+        """`clock`: monotonic seconds. `step` must leave what it was to do to be done again when it raises."""
+        self._patience = patience
+        self._step = step
+        self._clock = clock
+        self._told: StorageError | None = None
+        self._again_at = 0.0
+
+    def __call__(self) -> bool:
+        """Make the step, unless it was refused just now; whether it has been made."""
+        if self._told is not None and self._clock() < self._again_at:
+            return False
+        try:
+            self._step()
+        except StorageError as e:
+            self._again_at = self._clock() + RETRY_S
+            if self._told is None:
+                self._told = e
+                self._patience.refused(e)
+            return False
+        if self._told is not None:
+            self._patience.taken(self._told)
+            self._told = None
+        return True

@@ -12,10 +12,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from daemon import logs
 from daemon.intake.types import FolderHealth
 from daemon.transcript.types import EngineFacts
 
 SCHEMA = "dropscribe/status/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Something of the disk that a person should see to."""
+
+    problem: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,27 @@ class Status:
     folders: tuple[FolderHealth, ...]
     in_flight: int
     unsettled: int
+    storage: tuple[Complaint, ...] = ()
+
+
+class StatusFile:
+    """The file of one daemon. Owned by its main thread."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._log = logs.get("service")
+        self._refused = False
+
+    def renew(self, status: Status, now: float) -> None:
+        """Put `status` on disk; where that cannot be done, say so once in the log, and go on."""
+        try:
+            write(self._database, status, now)
+        except OSError as e:
+            if not self._refused:
+                logs.problem(self._log, logs.Action.STORAGE, f"cannot write the status file: {e}")
+            self._refused = True
+        else:
+            self._refused = False
 
 
 def status_path(database: Path) -> Path:
@@ -49,6 +79,7 @@ def write(database: Path, status: Status, now: float) -> None:
         "folders": list(_folders(status.folders)),
         "in_flight": status.in_flight,
         "unsettled": status.unsettled,
+        "storage": [asdict(c) for c in status.storage],
     }
     temporary.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(target)

@@ -1,0 +1,54 @@
+"""What the ledger is told between two turns of the main loop, whether or not there is work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from daemon import logs
+from daemon.ledger.ledger import Ledger
+from daemon.service.conditions import FolderConditions
+from daemon.service.free_space import FreeSpace
+from daemon.service.patience import Patience, Postponable
+from daemon.service.wall import Wall
+
+
+class Upkeep:
+    """Owned by the thread that claims, so that it never sees waits and leases of one clock and the time of another."""
+
+    def __init__(
+        self, ledger: Ledger, wall: Wall, space: FreeSpace, conditions: FolderConditions, *,
+        patience: Patience, clock: Callable[[], float], wake: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """`clock`: monotonic seconds. `wake`: there may be something new to claim."""
+        self._ledger = ledger
+        self._wall = wall
+        self._space = space
+        self._conditions = conditions
+        self._clock = clock
+        self._wake = wake
+        self._log = logs.get("service")
+        #: What the clock was set by and the ledger was not told of yet, seconds.
+        self._jump = 0.0
+        self._steps = [Postponable(patience, step, clock) for step in (self._follow_clock, self._tend_space)]
+
+    def tend(self) -> None:
+        """What is due. Never waits for storage: what it refuses is done later."""
+        for step in self._steps:
+            step()
+        self._conditions.tend(self._clock())
+
+    def _follow_clock(self) -> None:
+        self._jump += self._wall.step()
+        if self._jump:
+            self._ledger.clock_jumped(self._jump)
+            logs.event(
+                self._log,
+                logs.Action.CLOCK,
+                f"the system's clock was set by {self._jump:+.0f} s; waits go on as they were",
+            )
+            self._jump = 0.0
+
+    def _tend_space(self) -> None:
+        if self._space.tend():
+            self._conditions.renew()
+            self._wake()
