@@ -14,7 +14,8 @@ from pathlib import Path
 from daemon.intake import runner
 from daemon.intake.hold import Holds, Taken
 from daemon.intake.types import FolderState, Signature
-from tests.intake_material import Watched, folder_of, wait_until
+from tests.intake_material import QUIET_S, Watched, folder_of, wait_until
+from tests.intake_turned import turned
 
 DATA = b"RIFF" + bytes(100)
 
@@ -184,6 +185,47 @@ def does_not_answer(folder: Path) -> None:
         assert w.watcher.alive()
 
 
+def one_rescan_notices_a_share_that_went(folder: Path) -> None:
+    store, inbox = folder / "store", folder / "inbox"
+    store.mkdir()
+    inbox.mkdir()
+    mount("-t", "tmpfs", "none", str(store))
+    mount("--bind", str(store), str(inbox))
+    put(inbox / "a.wav")
+    with turned(folder_of(inbox, poll_s=3600.0)) as w:
+        w.turn(QUIET_S)
+        assert w.arrived() == ["a.wav"]
+        unmount(inbox)
+        w.rescan()
+        assert w.health().state is FolderState.AWAY
+        assert "unmounted" in str(w.health().problem)
+        for _ in range(3):
+            w.rescan()
+        mount("--bind", str(store), str(inbox))
+        put(inbox / "b.wav")
+        w.rescan()
+        assert w.health().problem is None
+        w.turn(QUIET_S)
+        assert w.arrived() == ["a.wav", "b.wav"]
+        assert w.gone() == [], "an empty mount is not deleted"
+
+
+def one_rescan_notices_that_watches_are_granted_again(folder: Path) -> None:
+    for i in range(10):
+        (folder / f"{i}").mkdir()
+    limit("max_inotify_watches", 3)
+    with turned(folder_of(folder, poll_s=3600.0)) as w:
+        assert "fs.inotify.max_user_watches" in str(w.health().problem)
+        assert (w.health().backend, w.health().state) == ("poll", FolderState.WATCHED)
+        limit("max_inotify_watches", 100)
+        w.rescan()
+        assert (w.health().backend, w.health().problem) == ("inotify", None)
+        limit("max_inotify_watches", 5)
+        (folder / "later").mkdir()
+        w.rescan()
+        assert "fs.inotify.max_user_watches" in str(w.health().problem)
+
+
 def read_only(folder: Path) -> None:
     inbox = folder / "inbox"
     inbox.mkdir()
@@ -206,6 +248,8 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
         part_unmounted_and_mounted_again,
         does_not_answer,
         read_only,
+        one_rescan_notices_a_share_that_went,
+        one_rescan_notices_that_watches_are_granted_again,
         unreadable,
     )
 }

@@ -46,14 +46,14 @@ class Book:
         """Whether any file has been seen in the folder as it is now."""
         return bool(self._present or self._waiting)
 
-    def saw(self, path: str, stamp: Stamp, now: float, wall: float) -> None:
+    def saw(self, path: str, stamp: Stamp, now: float) -> None:
         """A recording stands at `path` with this stamp; it is to be settled if that is news."""
         if self.settled.get(path) == stamp or self._refused.get(path) == stamp:
             self._waiting.pop(path, None)
             return
         before = self._waiting.get(path)
         candidate = self.settling.observe(
-            None if before is None else before.candidate, Signature(*stamp), now, wall
+            None if before is None else before.candidate, Signature(*stamp), now
         )
         due = max(now, self.settling.ripe(candidate))
         if before is None or candidate is not before.candidate or due < before.due:
@@ -141,11 +141,11 @@ class Book:
         self.settled = dict(known)
         self._present &= self.settled.keys()
 
-    def take_walk(self, walk: Scan, now: float, wall: float) -> None:
+    def take_walk(self, walk: Scan, now: float) -> None:
         """What a walk found, of the whole folder or of a part."""
         self._present |= walk.seen
         for path, stamp in walk.found.items():
-            self.saw(path, stamp, now, wall)
+            self.saw(path, stamp, now)
 
     def close_walk(self, walk: Scan, confirm_at: float) -> None:
         """`walk` went through the whole folder: what it did not see is missing, and needs no remembering."""

@@ -119,7 +119,7 @@ class FolderWatch:
         if isinstance(looked, Refuse):
             self._refuse(path, looked, None)
         elif looked is not None:
-            self._book.saw(path, looked, now, self._around.wall())
+            self._book.saw(path, looked, now)
 
     def _vanished(self, path: str, now: float) -> None:
         self._book.drop(path)
@@ -180,7 +180,7 @@ class FolderWatch:
             self._enter,
             recursive=self.folder.recursive,
         )
-        self._book.take_walk(found, now, self._around.wall())
+        self._book.take_walk(found, now)
         for path, refusal in found.refused:
             self._refuse(path, refusal, None)
         # If the folder changed under the walk, what the walk did not see proves nothing.
@@ -210,8 +210,7 @@ class FolderWatch:
         if isinstance(looked, Refuse):
             self._refuse(path, looked, None)
             return
-        wall = self._around.wall()
-        candidate = self._book.settling.observe(before, Signature(*looked), now, wall)
+        candidate = self._book.settling.observe(before, Signature(*looked), now)
         ripe = self._book.settling.ripe(candidate)
         decision: Decision = Wait(ripe) if now < ripe else self._decide(path, candidate, now)
         match decision:
@@ -219,8 +218,9 @@ class FolderWatch:
                 self._refuse(path, decision, looked)
             case Complete():
                 self._book.settle(path, looked)
+                took = now - candidate.first_seen
                 self._around.sink(
-                    Arrival(self.folder.path, Path(path), candidate.signature, candidate.first_seen, wall)
+                    Arrival(self.folder.path, Path(path), candidate.signature, took, self._around.wall())
                 )
             case Wait(until):
                 self._book.wait(path, candidate, until)

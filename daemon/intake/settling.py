@@ -28,7 +28,7 @@ class Candidate:
 
     signature: Signature
     since: float  #: monotonic seconds at which we first saw this signature
-    first_seen: float  #: epoch seconds at which we first saw the file
+    first_seen: float  #: monotonic seconds at which we first saw the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,10 @@ class Settling:
         self._incomplete_s = folder.incomplete_s
 
     @staticmethod
-    def observe(before: Candidate | None, signature: Signature, now: float, wall: float) -> Candidate:
-        """What is known after seeing `signature` at `now` (monotonic) and `wall` (epoch) seconds."""
+    def observe(before: Candidate | None, signature: Signature, now: float) -> Candidate:
+        """What is known after seeing `signature` at `now` (monotonic seconds)."""
         if before is None:
-            return Candidate(signature, now, wall)
+            return Candidate(signature, now, now)
         if before.signature != signature:
             return Candidate(signature, now, before.first_seen)
         return before

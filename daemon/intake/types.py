@@ -31,7 +31,7 @@ class Arrival:
     folder: Path  #: the watched folder (root) it was found under
     path: Path  #: absolute, inside `folder`
     signature: Signature
-    first_seen: float  #: epoch seconds
+    settle_s: float  #: from our first sight of it until now, seconds: not the difference of two times of day
     settled_at: float  #: epoch seconds
 
 

@@ -30,15 +30,15 @@ def new_book(known: dict[str, Stamp] | None = None) -> Book:
 
 
 def test_due_once_though_it_changed_twice_at_one_instant(book: Book) -> None:
-    book.saw(A, (0, 1, 1), 10.0, 0.0)
-    book.saw(A, (5, 1, 1), 10.0, 0.0)
+    book.saw(A, (0, 1, 1), 10.0)
+    book.saw(A, (5, 1, 1), 10.0)
     assert book.take_due(10.0 + QUIET) == [A]
     assert book.take_due(10.0 + QUIET) == []
 
 
 def test_a_change_starts_the_wait_anew(book: Book) -> None:
-    book.saw(A, (1, 1, 1), 10.0, 0.0)
-    book.saw(A, (2, 1, 1), 11.0, 0.0)
+    book.saw(A, (1, 1, 1), 10.0)
+    book.saw(A, (2, 1, 1), 11.0)
     assert book.take_due(12.5) == []
     assert book.take_due(13.0) == [A]
 
@@ -46,7 +46,7 @@ def test_a_change_starts_the_wait_anew(book: Book) -> None:
 def test_waiting_without_end_takes_no_room(book: Book) -> None:
     """Files without their marker are seen at every scan, for months."""
     for now in range(1000):
-        book.saw(A, (1, 1, 1), float(now), 0.0)
+        book.saw(A, (1, 1, 1), float(now))
         for path in book.take_due(float(now)):
             candidate = book.candidate(path)
             assert candidate is not None
@@ -57,12 +57,12 @@ def test_waiting_without_end_takes_no_room(book: Book) -> None:
 
 
 def test_an_empty_file_is_refused_once_and_looked_at_when_it_changes(book: Book) -> None:
-    book.saw(A, (0, 1, 1), 0.0, 0.0)
+    book.saw(A, (0, 1, 1), 0.0)
     assert book.take_due(QUIET) == [A]
     assert book.refuse(A, EMPTY, (0, 1, 1))
-    book.saw(A, (0, 1, 1), 5.0, 0.0)
+    book.saw(A, (0, 1, 1), 5.0)
     assert len(book) == 0
-    book.saw(A, (0, 2, 1), 6.0, 0.0)
+    book.saw(A, (0, 2, 1), 6.0)
     assert book.take_due(6.0 + QUIET) == [A]
     assert not book.refuse(A, EMPTY, (0, 2, 1)), "said already"
 
@@ -105,13 +105,13 @@ class Life(RuleBasedStateMachine):
     @rule(path=st.sampled_from([A, B]))
     def hint(self, path: str) -> None:
         if path in self.disk:
-            self.book.saw(path, self.disk[path][0], self.now, 0.0)
+            self.book.saw(path, self.disk[path][0], self.now)
 
     @rule()
     def scan(self) -> None:
         found = {p: s for p, (s, _) in self.disk.items() if self.book.settled.get(p) != s}
         walk = Scan(found=found, seen=self.disk.keys() & self.book.settled.keys())
-        self.book.take_walk(walk, self.now, 0.0)
+        self.book.take_walk(walk, self.now)
         self.book.close_walk(walk, self.now + QUIET)
 
     @rule(after=st.sampled_from([0.0, 0.5, QUIET, 50.0]))
@@ -121,7 +121,7 @@ class Life(RuleBasedStateMachine):
             before = self.book.candidate(path)
             assert before is not None
             stamp, written = self.disk[path]
-            candidate = self.book.settling.observe(before, Signature(*stamp), self.now, 0.0)
+            candidate = self.book.settling.observe(before, Signature(*stamp), self.now)
             if self.now < self.book.settling.ripe(candidate):
                 self.book.wait(path, candidate, self.book.settling.ripe(candidate))
                 continue

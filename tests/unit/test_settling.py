@@ -90,7 +90,6 @@ class Step:
     changes: bool
     writer: Writer
     mtime: int
-    wall: float
 
 
 steps = st.lists(
@@ -101,7 +100,6 @@ steps = st.lists(
         writer=st.sampled_from(Writer),
         # A stranger's clock: past, future, going back.
         mtime=st.integers(-(2**40), 2**62),
-        wall=st.floats(-1e9, 1e12, allow_nan=False),
     ),
     min_size=1,
     max_size=30,
@@ -121,7 +119,7 @@ def test_never_complete_early_and_never_stuck(
         if step.changes or candidate is None:
             size, mtime = size + 1, step.mtime
             changed_at = now
-        candidate = rules.observe(candidate, Signature(size, mtime, 1), now, step.wall)
+        candidate = rules.observe(candidate, Signature(size, mtime, 1), now)
         assert rules.ripe(candidate) == changed_at + QUIET
         decision = rules.decide(candidate, now, writer=step.writer, marked=marked, wholeness=wholeness)
         needed = QUIET if step.writer is Writer.FREE else UNPROBED
@@ -156,7 +154,7 @@ def test_the_first_sight_stays_and_quiet_starts_at_each_change(looks: list[tuple
     seen: list[tuple[float, int]] = []
     for after, size in looks:
         now += after
-        candidate = Settling.observe(candidate, Signature(size, 0, 0), now, wall=now + 1000)
+        candidate = Settling.observe(candidate, Signature(size, 0, 0), now)
         if not seen or seen[-1][1] != size:
             seen.append((now, size))
-    assert candidate == Candidate(Signature(seen[-1][1], 0, 0), seen[-1][0], looks[0][0] + 1000)
+    assert candidate == Candidate(Signature(seen[-1][1], 0, 0), seen[-1][0], looks[0][0])
