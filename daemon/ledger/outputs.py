@@ -23,10 +23,15 @@ _HELD = sa.text(
     "WHERE j.id IN :jobs AND j.state = 'running' AND r.latest = 1"
 ).bindparams(sa.bindparam("jobs", expanding=True))
 # The same bytes at the same path need no second row. Other hashes stay until the job is done: one of them is on
-# disk if the last attempt died between writing and finishing, and must be known as ours.
+# disk if the last attempt died between writing and finishing, and must be known as ours. What a try before the last one
+# meant, and is not on disk now, never will be: on a full disk every half minute would leave such a row.
 _REPLACE = sa.text(
-    "DELETE FROM outputs WHERE path_raw = :path_raw AND recording_raw = :recording_raw "
-    "AND sha256 = :sha256 AND published = 0"
+    "DELETE FROM outputs WHERE path_raw = :path_raw AND recording_raw = :recording_raw AND published = 0 "
+    "AND (sha256 = :sha256 OR (job_id = :job_id AND generation < :generation - 1 AND sha256 <> :standing))"
+)
+_INSERT = sa.text(
+    "INSERT INTO outputs (job_id, generation, recording_raw, format, path_raw, path, sha256, published, at) "
+    "VALUES (:job_id, :generation, :recording_raw, :format, :path_raw, :path, :sha256, :published, :at)"
 )
 _COLUMNS = (
     outputs.c.job_id,
@@ -75,8 +80,9 @@ class Outputs:
         """Record what is about to be written, for many (job, generation, files) in one transaction.
 
         Returns the jobs refused, because they are not claimed under that generation any more, or because other
-        content stands at their path by now: nothing may be written for those. A further intent for the same path does not replace what else is recorded of it
-        before the job is done, since the file of an attempt that died may be there.
+        content stands at their path by now: nothing may be written for those. A further intent for the same path does
+        not replace what else is recorded of it before the job is done, since the file of an attempt that died may be
+        there; only what tries before the last one meant is forgotten, where something else is known to stand there.
         """
         refused: list[int] = []
         if not intents:
@@ -93,7 +99,7 @@ class Outputs:
                     rows += _rows((job, generation), recording_raw, files, now)
             if rows:
                 connection.execute(_REPLACE, rows)
-                connection.execute(sa.insert(outputs), rows)
+                connection.execute(_INSERT, rows)
         return refused
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
@@ -141,6 +147,7 @@ def _rows(
             "sha256": f.sha256,
             "published": 0,
             "at": now,
+            "standing": f.standing,
         }
         for f in files
     ]

@@ -77,6 +77,8 @@ class OutputIntent:
     format: str  #: "txt", "srt", "vtt", "json", "timing"
     path: Path
     sha256: str
+    #: SHA-256 (hex) of the file that stands at the path now, "" where none does; None where that is not known.
+    standing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

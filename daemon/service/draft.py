@@ -90,8 +90,16 @@ def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript
 
 
 def intents(files: dict[str, bytes], paths: dict[str, Path]) -> list[OutputIntent]:
-    """What is about to be written, for the record."""
-    return [OutputIntent(f, paths[f], hashlib.sha256(data).hexdigest()) for f, data in files.items()]
+    """What is about to be written, and what stands there now, for the record."""
+    return [
+        OutputIntent(
+            f,
+            paths[f],
+            hashlib.sha256(data).hexdigest(),
+            _hash(paths[f]) if os.path.lexists(paths[f]) else "",
+        )
+        for f, data in files.items()
+    ]
 
 
 def pending(one: Draft, files: dict[str, bytes], ledger: Ledger) -> list[PendingFile]:

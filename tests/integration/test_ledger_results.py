@@ -134,6 +134,29 @@ def test_meaning_the_same_twice_is_one_row(ledger: Ledger) -> None:
     assert len(ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]) == 1
 
 
+def test_tries_that_come_to_nothing_do_not_pile_up_on_record(ledger: Ledger, path: Path) -> None:
+    """A timing log differs at each try: while a disk is full it is meant every half minute and never written."""
+    claim = claimed(ledger)
+    log = FOLDER / "a.timing.json"
+    for n in range(20):
+        standing = "hash of written in try 5" if n > 5 else ""
+        content = "written in try 5" if n == 5 else f"try {n}"
+        files = [replace(intent("a.timing.json", content, "timing"), standing=standing)]
+        ledger.intend(claim.job_id, claim.generation, files, 101.0 + n)
+        ledger.release(
+            claim.job_id, claim.generation, 101.0 + n,
+            not_before=0.0, refund=True, isolate=False, code="storage", reason="full",
+        )  # fmt: skip
+        (claim,) = claim_all(ledger, 101.0 + n)
+        known = {o.sha256 for o in ledger.owned([log])[log]}
+        # What was just meant may be there; what is there stays ours.
+        assert f"hash of {content}" in known
+        assert n < 5 or "hash of written in try 5" in known
+        assert len(known) <= 3
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM outputs").fetchone() == (3,)
+
+
 def test_names_meant_by_an_earlier_attempt_are_not_said_to_be_published(ledger: Ledger) -> None:
     claim = claimed(ledger)
     ledger.intend(claim.job_id, claim.generation, [intent("a.txt", "one")], 101.0)
