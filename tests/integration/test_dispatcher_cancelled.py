@@ -1,0 +1,86 @@
+"""Jobs that are cancelled, on the real record, between being claimed and being started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+from unittest.mock import create_autospec
+
+import pytest
+
+from daemon.config import Settings
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import JobState
+from daemon.service.dispatcher import HEARTBEAT_S, LEASE_S, Clocks, Dispatcher
+from daemon.service.partials import Partials
+from daemon.service.patience import Patience
+from daemon.service.publisher import Publisher
+from daemon.service.pump import Pump
+from tests.integration.ledger_material import admission
+
+START = 1_000.0
+
+
+class Turning:
+    """A dispatcher whose decoders are all busy, so that what it claims is not started."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.now = START
+        pump = create_autospec(Pump, instance=True, spec_set=True)
+        pump.room.return_value = 0
+        pump.turn.return_value = []
+        publisher = create_autospec(Publisher, instance=True)
+        publisher.completed.return_value = []
+        publisher.partials = create_autospec(Partials, instance=True)
+        self.dispatcher = Dispatcher(
+            ledger,
+            cast("Pump", pump),
+            cast("Publisher", publisher),
+            settings=Settings,
+            worker="w",
+            limit=10,
+            clocks=Clocks(lambda: self.now, lambda: self.now),
+            patience=Patience(),
+            has_room=lambda: True,
+        )
+
+    def turn(self, after_s: float = 0.0) -> None:
+        self.now += after_s
+        self.dispatcher.wake()
+        self.dispatcher.turn(0.0, (), claiming=True)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "jobs.db")
+    yield opened
+    opened.close()
+
+
+def states(ledger: Ledger) -> list[JobState]:
+    return [job.state for job in ledger.jobs(oldest_first=True)]
+
+
+def test_one_that_was_to_be_tried_alone_leaves_the_way_free_for_the_others(ledger: Ledger) -> None:
+    (suspect, _) = ledger.admit([admission("a.wav", "a"), admission("b.wav", "b")], 1.0)
+    (claim,) = ledger.claim("w", 1, 2.0, LEASE_S, allow_isolated=True)
+    ledger.release(
+        claim.job_id, claim.generation, 3.0, not_before=3.0, refund=True, isolate=True, code="c", reason="r"
+    )
+    w = Turning(ledger)
+    w.turn()
+    assert states(ledger) == [JobState.RUNNING, JobState.QUEUED], "alone"
+    ledger.cancel(suspect.job_id, w.now, "not wanted")
+    w.turn(HEARTBEAT_S)
+    w.turn()
+    assert states(ledger) == [JobState.CANCELLED, JobState.RUNNING]
+
+
+def test_the_daemon_stops_though_its_claims_are_over(ledger: Ledger) -> None:
+    (first, _) = ledger.admit([admission("a.wav", "a"), admission("b.wav", "b")], 1.0)
+    w = Turning(ledger)
+    w.turn()
+    ledger.cancel(first.job_id, w.now, "not wanted")
+    w.dispatcher.requeue_all()
+    assert states(ledger) == [JobState.CANCELLED, JobState.QUEUED]
