@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-#: A batch costs the host nearly the same whatever it holds; with fewer and larger ones it keeps up with the device.
-BUSY_TIMES = 3
+#: A batch costs the host nearly the same whatever it holds: with few and large ones it keeps up with a GPU.
+CROWDED_TIMES = 8
 
 
 class Batchable(Protocol):
@@ -60,7 +60,7 @@ class Batcher(Generic[T]):
 
     1. the batch around it has no room for another segment, or
     2. as much audio waits as a batch may hold: the device must not, or
-    3. it has waited `max_wait_s` (`BUSY_TIMES` as long while the device has other batches to do), or
+    3. it has waited `max_wait_s` (`CROWDED_TIMES` as long in a crowd), or
     4. nothing more is on its way (`flush`).
 
     The oldest segment is in every batch, so that each segment starts after at most as many batches as
@@ -99,10 +99,10 @@ class Batcher(Generic[T]):
         self._by_age[waiting.order] = waiting
         self._queued_s += waiting.audio_s
 
-    def next(self, now: float, *, flush: bool = False, busy: bool = False) -> Batch[T] | None:
+    def next(self, now: float, *, flush: bool = False, crowded: bool = False) -> Batch[T] | None:
         """The batch to run now, or None if it is better to wait. Its segments leave the queue.
 
-        `busy`: other batches are under way, so that waiting costs the device nothing and makes this one larger.
+        `crowded`: many recordings are under way, and larger batches serve them better than earlier ones.
         """
         oldest = self._oldest()
         if oldest is None:
@@ -110,18 +110,17 @@ class Batcher(Generic[T]):
         first, last = self._window(oldest)
         taken = self._by_length[first : last + 1]
         full = taken[-1].audio_s * (len(taken) + 1) > self._budget_s or self._queued_s >= self._budget_s
-        wait_s = self._max_wait_s * (BUSY_TIMES if busy else 1)
-        if not (full or flush or now >= oldest.since + wait_s):
+        if not (full or flush or now >= self._due(oldest, crowded=crowded)):
             return None
         del self._by_length[first : last + 1]
         self._leave(taken)
         self._batches += 1
         return Batch(self._batches, tuple(w.segment for w in taken))
 
-    def deadline(self) -> float | None:
+    def deadline(self, *, crowded: bool = False) -> float | None:
         """When the oldest segment will have waited long enough, monotonic seconds; None if none waits."""
         oldest = self._oldest()
-        return None if oldest is None else oldest.since + self._max_wait_s
+        return None if oldest is None else self._due(oldest, crowded=crowded)
 
     def drop(self, stream: int) -> Iterable[T]:
         """Take every segment of a stream out of the queue; returns them."""
@@ -129,6 +128,9 @@ class Batcher(Generic[T]):
         self._leave(dropped)
         self._by_length = [w for w in self._by_length if w.segment.stream != stream]
         return [w.segment for w in dropped]
+
+    def _due(self, oldest: _Waiting[T], *, crowded: bool) -> float:
+        return oldest.since + self._max_wait_s * (CROWDED_TIMES if crowded else 1)
 
     def _leave(self, gone: Iterable[_Waiting[T]]) -> None:
         for waiting in gone:

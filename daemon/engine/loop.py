@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from daemon.engine.batcher import Batch, Batcher
-from daemon.engine.protocol import (
-    Abort,
-    BlockFreed,
-    Event,
-    PcmBlock,
-    SegmentDone,
-    StreamFailed,
-)
-from daemon.engine.stages import Hypothesis, Pcm, Pipelined, Recogniser, SpeechSegment, VadModel, WholeBatch
+from daemon.engine.outcomes import Recognised, account, failure_of, joined
+from daemon.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
+from daemon.engine.stages import Pcm, Pipelined, Recogniser, SpeechSegment, VadModel, WholeBatch
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import Offered, one_look, search
+from daemon.engine.vad_search import Looks, Offered, one_look, search
 from daemon.engine.wire import Aborted, Report
-from daemon.errors import EngineDiedError, EngineError, LostSegmentError, OutOfDeviceMemoryError
+from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 
 Batched = Batch[SpeechSegment]
+#: So many recordings in the engine are a crowd.
+CROWD = 4
 
 
 class Inbox(Protocol):
@@ -32,14 +28,6 @@ class Inbox(Protocol):
 
     def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
         """All that has arrived, waiting at most so long for the first (None: for ever)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """What became of a batch: every segment has a hypothesis or its stream is in `failures`."""
-
-    hypotheses: tuple[Hypothesis, ...]
-    failures: tuple[StreamFailed, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +65,7 @@ class Loop:
         #: Batches launched and not delivered, oldest first.
         self._running: deque[_Running] = deque()
         self._finished_at = 0.0
+        self._looks = Looks()
         self._streams: dict[int, Stream] = {}
         #: Failed streams whose last block (or abort) has not come yet: their blocks are only freed.
         self._failed: set[int] = set()
@@ -94,20 +83,35 @@ class Loop:
         """Take what has come, look for speech in it, run one batch if it is time."""
         for message in inbox.take(self._patience(self._clock())):
             self._accept(message)
-        self._find_speech()
-        batch = self._batcher.next(self._clock(), flush=self._nothing_is_coming(), busy=bool(self._running))
+        looking = self._look_wait_s(self._clock()) == 0.0
+        if looking:
+            self._find_speech()
+        batch = self._batcher.next(self._clock(), flush=self._nothing_is_coming(), crowded=self._crowded())
         if batch is not None:
             self._begin(batch)
         # Results are awaited only when enough batches are under way, or when there is nothing else to do.
-        while self._running and (len(self._running) >= self._pipeline.depth or not (batch or self._blocks)):
+        while self._running and (len(self._running) >= self._pipeline.depth or not (batch or looking)):
             self._finish(self._running.popleft())
         self._report()
 
     def _patience(self, now: float) -> float | None:
-        if self._blocks or self._running:
+        if self._running:
             return 0.0
-        deadline = self._batcher.deadline()
-        return None if deadline is None else max(0.0, deadline - now)
+        waits = [self._look_wait_s(now)]
+        deadline = self._batcher.deadline(crowded=self._crowded())
+        if deadline is not None:
+            waits.append(max(0.0, deadline - now))
+        return min((w for w in waits if w is not None), default=None)
+
+    def _look_wait_s(self, now: float) -> float | None:
+        """Seconds until blocks that wait are to be looked at; None while there are none."""
+        if not self._blocks:
+            return None
+        return self._looks.wait_s(now, self._unread, crowded=self._crowded())
+
+    def _crowded(self) -> bool:
+        """Whether it is worth while for the device, and harms nobody, to do more at a time and less often."""
+        return self._pipeline.depth > 1 and len(self._streams) >= CROWD
 
     def _nothing_is_coming(self) -> bool:
         return not self._blocks and not any(s.open for s in self._streams.values())
@@ -141,9 +145,10 @@ class Loop:
             for block in blocks:
                 self._free(block)
         now = self._clock()
+        self._looks.looked(now)
         for one, found in search(self._vad, offered, now):
             if isinstance(found, Exception):
-                self._fail(_failure(one.stream.number, found), more_to_come=not one.final)
+                self._fail(failure_of(one.stream.number, found), more_to_come=not one.final)
                 continue
             for segment in found:
                 self._unanswered += len(segment.pcm)
@@ -168,7 +173,7 @@ class Loop:
             if running.error is not None:
                 recognised = self._in_parts(batch, running.error)
             else:
-                recognised = _account(batch.segments, self._pipeline.finish(running.handle))
+                recognised = account(batch.segments, self._pipeline.finish(running.handle))
         except EngineDiedError:
             raise
         except Exception as e:
@@ -182,7 +187,7 @@ class Loop:
     def _recognise(self, batch: Batched) -> Recognised:
         """Run a part of a batch that failed."""
         try:
-            return _account(batch.segments, self._recogniser(batch.segments))
+            return account(batch.segments, self._recogniser(batch.segments))
         except EngineDiedError:
             raise
         except Exception as e:
@@ -192,7 +197,7 @@ class Loop:
         """Run a batch that failed again, in parts, down to the segment at fault."""
         segments = batch.segments
         if len(segments) == 1:
-            return Recognised((), (_failure(segments[0].stream, error),))
+            return Recognised((), (failure_of(segments[0].stream, error),))
         if isinstance(error, OutOfDeviceMemoryError):
             # What did not fit will not fit next time either.
             self._batcher.limit(batch.padded_s / 2)
@@ -200,7 +205,7 @@ class Loop:
             parts = [segments[:half], segments[half:]]
         else:
             parts = [(s,) for s in segments]
-        return _joined([self._recognise(Batch(batch.number, part)) for part in parts])
+        return joined([self._recognise(Batch(batch.number, part)) for part in parts])
 
     def _deliver(self, batch: Batched, recognised: Recognised, started: float, seconds: float) -> None:
         by_key = {(h.stream, h.index): h for h in recognised.hypotheses}
@@ -262,36 +267,3 @@ class Loop:
             released = self._received - self._unread - self._unanswered
             self._send(Report(tuple(self._out), released))
             self._out = []
-
-
-def _account(segments: Sequence[SpeechSegment], hypotheses: Iterable[Hypothesis]) -> Recognised:
-    """Every segment must have been spoken of: a stream that lost one fails rather than lose text."""
-    by_key = {(h.stream, h.index): h for h in hypotheses}
-    kept, failures = [], {}
-    for segment in segments:
-        said = by_key.get((segment.stream, segment.index))
-        if said is not None:
-            kept.append(said)
-        else:
-            lost = LostSegmentError(
-                f"the model said nothing of segment {segment.index} ({segment.start_ms}-{segment.end_ms} ms)"
-            )
-            failures[segment.stream] = _failure(segment.stream, lost)
-    return Recognised(tuple(kept), tuple(failures.values()))
-
-
-def _joined(parts: Sequence[Recognised]) -> Recognised:
-    failures = {f.stream: f for part in parts for f in part.failures}
-    return Recognised(tuple(h for part in parts for h in part.hypotheses), tuple(failures.values()))
-
-
-def _failure(stream: int, error: Exception) -> StreamFailed:
-    if isinstance(error, OutOfDeviceMemoryError):
-        return StreamFailed(
-            stream, error.code, f"one segment alone does not fit the device: {error.reason}", True
-        )
-    if isinstance(error, (LostSegmentError, EngineError)):
-        return StreamFailed(stream, error.code, error.reason, error.retryable)
-    # The same samples will fail the same way, unless it was the host that ran short.
-    reason = f"{type(error).__name__}: {error}"
-    return StreamFailed(stream, EngineError.code, reason, isinstance(error, MemoryError))

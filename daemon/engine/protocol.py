@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from daemon.transcript.types import EngineFacts, Token
 
@@ -68,6 +68,21 @@ class SegmentDone:
     batch_audio_s: float  #: audio seconds of that batch, padding not counted
     queued_s: float  #: from found by VAD to start of its batch
     recognition_s: float  #: this segment's share of the batch's wall time, by audio
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes tokens travel as columns: ten times as fast as one by one."""
+        columns = tuple(zip(*self.tokens, strict=True))
+        before = (self.stream, self.index, self.start_ms, self.end_ms, self.text)
+        after = (
+            self.batch, self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s,
+        )  # fmt: skip
+        return _arrived, (before, columns, after)
+
+
+def _arrived(before: tuple[Any, ...], columns: tuple[Any, ...], after: tuple[Any, ...]) -> SegmentDone:
+    tokens = tuple(map(Token, *columns)) if columns else ()
+    values = (*before, tokens, *after)
+    return SegmentDone(*values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from daemon.errors import EngineDiedError
 
 #: A look costs a GPU nearly the same whatever it holds; but batches wait while it lasts, on a CPU half a second for this.
 LOOK_SAMPLES = 600 * SAMPLE_RATE_HZ
+REST_S = 0.04
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +25,22 @@ class Offered:
     stream: Stream
     pcm: Pcm
     final: bool
+
+
+class Looks:
+    """When to look. Pure: `now` is an argument, in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+
+    def wait_s(self, now: float, samples: int, *, crowded: bool) -> float:
+        """Seconds until `samples` that wait should be looked at; in a crowd small looks come `REST_S` apart."""
+        if not crowded or samples >= LOOK_SAMPLES:
+            return 0.0
+        return max(0.0, self._last + REST_S - now)
+
+    def looked(self, now: float) -> None:
+        self._last = now
 
 
 def one_look(blocks: deque[PcmBlock]) -> list[list[PcmBlock]]:

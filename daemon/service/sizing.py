@@ -9,6 +9,8 @@ from daemon.service.arena import SLOT_S
 
 #: Longest speech segment (60 s) and what VAD looks ahead, seconds.
 OPEN_SEGMENT_S = 70.0
+#: Slots of the arena for each decoder: what it decodes while the engine is busy with a batch of a GPU's size. 10 MB.
+SLOTS_A_DECODER = 32
 
 
 def decoder_count(settings: Settings) -> int:
@@ -23,5 +25,5 @@ def audio_bounds(settings: Settings) -> tuple[float, float]:
     must exceed all of them together or everybody would wait for everybody.
     """
     decoders = decoder_count(settings)
-    arena_s = max(settings.service.queue_audio_s, 4 * decoders * SLOT_S)
+    arena_s = max(settings.service.queue_audio_s, SLOTS_A_DECODER * decoders * SLOT_S)
     return arena_s, max(settings.service.queue_audio_s, 2 * decoders * OPEN_SEGMENT_S)

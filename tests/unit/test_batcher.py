@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.engine.batcher import BUSY_TIMES, Batch, Batcher
+from daemon.engine.batcher import Batch, Batcher
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,14 @@ def test_a_thin_queue_waits_until_the_deadline_and_no_longer() -> None:
     assert batcher.deadline() is None
 
 
-def test_while_the_device_is_busy_a_batch_grows_for_longer_but_not_for_ever() -> None:
+def test_in_a_crowd_a_batch_grows_for_longer_but_not_for_ever() -> None:
     batcher: Batcher[Seg] = Batcher(60.0, max_wait_s=0.1)
     batcher.add(Seg(1, 5.0), now=10.0)
-    assert batcher.next(10.0 + 0.099 * BUSY_TIMES, busy=True) is None
-    batch = batcher.next(10.0 + 0.101 * BUSY_TIMES, busy=True)
-    assert batch is not None
+    due = batcher.deadline(crowded=True)
+    assert due is not None
+    assert 10.5 < due < 12.0
+    assert batcher.next(due - 0.01, crowded=True) is None
+    assert batcher.next(due, crowded=True) is not None
 
 
 def test_a_full_batch_does_not_wait() -> None:

@@ -12,7 +12,7 @@ from daemon.engine.null import NullVad, NullVadModel
 from daemon.engine.protocol import PcmBlock
 from daemon.engine.stages import Piece, Region, Vad
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import LOOK_SAMPLES, Offered, one_look, search
+from daemon.engine.vad_search import LOOK_SAMPLES, Looks, Offered, one_look, search
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 
 MINUTE = 60 * 16_000
@@ -57,6 +57,17 @@ def test_a_block_larger_than_a_look_is_looked_at_alone() -> None:
     blocks = deque(PcmBlock(1, i, LOOK_SAMPLES + 1, final=False) for i in range(2))
     assert [len(one) for one in one_look(blocks)] == [1]
     assert len(blocks) == 1
+
+
+def test_a_lone_recording_is_looked_at_at_once_and_a_crowd_together() -> None:
+    looks = Looks()
+    assert looks.wait_s(5.0, 160, crowded=True) == 0.0, "the first look"
+    looks.looked(5.0)
+    assert looks.wait_s(5.0, 160, crowded=False) == 0.0
+    assert looks.wait_s(5.0, LOOK_SAMPLES, crowded=True) == 0.0, "as much as a look takes"
+    rest = looks.wait_s(5.0, 160, crowded=True)
+    assert 0.0 < rest < 1.0
+    assert looks.wait_s(5.0 + rest, 160, crowded=True) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_everybody_is_looked_at_in_one_call_and_pays_its_share() -> None:
