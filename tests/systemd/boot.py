@@ -3,8 +3,8 @@
     apt-get install debootstrap qemu-system-x86 e2fsprogs
     python3 tests/systemd/boot.py
 
-as root, with some 8 GB of disk and a quarter of an hour where the processor can run virtual machines, an hour where
-QEMU has to emulate it. It makes a Debian root with debootstrap, installs the checkout into it with pip, puts
+as root, with some 10 GB of disk and a quarter of an hour; on a busy machine, where QEMU has to emulate the processor, half an
+hour or more. It makes a Debian root with debootstrap, installs the checkout into it with pip, puts
 both into a disk image, and boots that in QEMU, with a kernel and a systemd of its own and without any network
 device. Inside, checks.py prints one line a check, `ok` or `FAILED`, which this script repeats; it exits with 1 when
 one failed, and with 2 when it did not come so far. Nothing of the machine it runs on is changed.
