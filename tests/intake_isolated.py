@@ -145,10 +145,10 @@ def unreadable(folder: Path) -> None:
     known = put(closed / "known.wav")
     folder.chmod(0o777)
     with Watched(folder_of(folder)) as w:
-        w.wait_arrival(known)
+        record = {known: w.wait_arrival(known).signature}
     closed.chmod(0)
     os.setresuid(65534, 65534, 65534)
-    with Watched(folder_of(folder), known=lambda _: {known: w.arrivals(known)[0].signature}) as w:
+    with Watched(folder_of(folder), known=lambda _: record) as w:
         skip = w.wait_skip(closed, "unreadable")
         assert "read" in skip.reason
         w.settle_marker(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from daemon.config import Folder
-from daemon.intake.types import Arrival, FolderHealth, Gone, Notice, Signature, Skip, Wholeness
+from daemon.intake.types import Arrival, FolderHealth, Gone, Known, Notice, Signature, Skip, Wholeness
 from daemon.intake.watcher import Watcher
 
 #: How long anything may take before a test gives up, seconds; never what a test measures.
@@ -42,6 +42,13 @@ def folder_of(path: Path, **values: Any) -> Folder:
     return Folder.model_validate({"path": path, **quick, **values})
 
 
+def known_of(record: Callable[[Path], Mapping[Path, Signature]]) -> Callable[[Path], list[Known]]:
+    """What is on record, none of it done yet, as a watcher asks for it."""
+    return lambda folder: [
+        Known(str(p), s.size, s.mtime_ns, s.inode, unfinished=True) for p, s in record(folder).items()
+    ]
+
+
 def unknown(_: Path) -> Wholeness:
     return Wholeness.UNKNOWN
 
@@ -62,7 +69,11 @@ class Watched:
         self.notices: list[Notice] = []
         self._changed = threading.Condition()
         self.watcher = Watcher(
-            folders, known=known or self._on_record, wholeness=wholeness, sink=self._take, rescan_s=rescan_s
+            folders,
+            known=known_of(known or self._on_record),
+            wholeness=wholeness,
+            sink=self._take,
+            rescan_s=rescan_s,
         )
 
     def _take(self, notice: Notice) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from daemon.config import Folder
 from daemon.intake.folder import FolderWatch, Surroundings
 from daemon.intake.hold import Holds
-from daemon.intake.scan import Stamp
-from daemon.intake.types import Arrival, FolderHealth, Gone, Notice
+from daemon.intake.types import Arrival, FolderHealth, Gone, Known, Notice
 from tests.intake_material import unknown
 
 RESCAN_S = 30.0
@@ -19,13 +19,13 @@ START_WALL = 1_800_000_000.0
 class Turned:
     """A `FolderWatch` that is given no hint at all: only its scans tell it anything. Use `turned`."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, known: Callable[[], Iterable[Known]] | None = None) -> None:
         self.notices: list[Notice] = []
         self.now = 50.0
         #: What the system's clock is ahead of `now`, seconds.
         self.ahead = START_WALL
         around = Surroundings(
-            self._known,
+            lambda _: self._on_record() if known is None else known(),
             unknown,
             self.notices.append,
             lambda: self.now,
@@ -35,16 +35,16 @@ class Turned:
         )
         self.watch = FolderWatch(folder, lambda _: None, around)
 
-    def _known(self, _: str) -> dict[str, Stamp]:
+    def _on_record(self) -> Iterable[Known]:
         """What has arrived and is not gone."""
-        record: dict[str, Stamp] = {}
+        record: dict[Path, Known] = {}
         for notice in self.notices:
             if isinstance(notice, Arrival):
-                signature = notice.signature
-                record[str(notice.path)] = (signature.size, signature.mtime_ns, signature.inode)
+                s = notice.signature
+                record[notice.path] = Known(str(notice.path), s.size, s.mtime_ns, s.inode, unfinished=True)
             elif isinstance(notice, Gone):
-                record.pop(str(notice.path), None)
-        return record
+                record.pop(notice.path, None)
+        return record.values()
 
     def turn(self, after_s: float = 0.0) -> None:
         """What is due when so many seconds have passed."""
@@ -67,9 +67,9 @@ class Turned:
 
 
 @contextmanager
-def turned(folder: Folder) -> Iterator[Turned]:
-    """A folder that has been looked at once."""
-    made = Turned(folder)
+def turned(folder: Folder, known: Callable[[], Iterable[Known]] | None = None) -> Iterator[Turned]:
+    """A folder that has been looked at once. `known`: what is on record, unless it is what has arrived."""
+    made = Turned(folder, known)
     try:
         made.turn()
         yield made

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from daemon.intake.scan import Scan, Stamp
 from daemon.intake.settling import Candidate, Refuse, Settling
-from daemon.intake.types import Signature
+from daemon.intake.types import Known, Signature
 
 
 @dataclass(slots=True)
@@ -22,16 +22,16 @@ class _Waiting:
 
 
 class Book:
-    """Owned by the folder's thread. `known` are the files on record, with the stamp they had then.
+    """Owned by the folder's thread.
 
-    Every known file is in `settled`. A file is only ever reported as gone if it has been seen since the folder
+    Of what is on record only what is there is in `settled`, with the stamp it had then. A file is only ever reported as gone if it has been seen since the folder
     came to be what it is (`present`): a folder that was made anew or mounted says nothing of files it never had.
     """
 
-    def __init__(self, settling: Settling, known: Mapping[str, Stamp]) -> None:
+    def __init__(self, settling: Settling) -> None:
         self.settling = settling
-        self.settled: dict[str, Stamp] = dict(known)
-        self._present: set[str] = set(known)
+        self.settled: dict[str, Stamp] = {}
+        self._present: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
         self._queue: list[tuple[float, str]] = []
         self._refused: dict[str, Stamp] = {}
@@ -136,10 +136,26 @@ class Book:
         self._refused.pop(path, None)
         self._said = {key for key in self._said if key[0] != path}
 
-    def relearn(self, known: Mapping[str, Stamp]) -> None:
-        """`known` is what is on record now. What was handed over and did not stay there is found again."""
-        self.settled = dict(known)
-        self._present &= self.settled.keys()
+    def learn(self, walk: Scan, known: Iterable[Known], *, trusting: bool) -> None:
+        """`known` is what is on record now; `walk`, which found everything as if it were new, is told what is not.
+
+        What was handed over and did not stay on record is so found again. `trusting`: the folder is taken for the
+        one in which the files on record were, so that those with work to give up are missing if they are not there.
+        """
+        settled: dict[str, Stamp] = {}
+        present: set[str] = set()
+        for path, size, mtime_ns, inode, unfinished in known:
+            found = walk.found.get(path)
+            if found is None:
+                if path in self._present or (trusting and unfinished):
+                    present.add(path)
+                continue
+            stamp = settled[path] = size, mtime_ns, inode
+            walk.seen.add(path)
+            if found == stamp:
+                del walk.found[path]
+                self._waiting.pop(path, None)
+        self.settled, self._present = settled, present
 
     def take_walk(self, walk: Scan, now: float) -> None:
         """What a walk found, of the whole folder or of a part."""

@@ -13,9 +13,9 @@ from daemon.config import Folder
 from daemon.intake.book import Book
 from daemon.intake.hold import Holds
 from daemon.intake.names import DONE_SUFFIX, Kind, Names
-from daemon.intake.scan import Stamp, examine, foreign, walk
+from daemon.intake.scan import Scan, Stamp, examine, foreign, walk
 from daemon.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
-from daemon.intake.types import Arrival, Gone, Notice, Signature, Skip, Wholeness
+from daemon.intake.types import Arrival, Gone, Known, Notice, Signature, Skip, Wholeness
 from daemon.intake.watchpost import Standing, Watchpost
 from daemon.intake.writer_probe import probe
 
@@ -27,7 +27,7 @@ SOON_S = 1.0
 class Surroundings:
     """What a folder needs of the rest of the program."""
 
-    known: Callable[[str], Mapping[str, Stamp]]  #: the files of a folder that are on record
+    known: Callable[[Path], Iterable[Known]]  #: the files of a folder that are on record
     wholeness: Callable[[Path], Wholeness]
     sink: Callable[[Notice], None]
     clock: Callable[[], float]  #: monotonic seconds
@@ -47,8 +47,9 @@ class FolderWatch:
         self._path = str(folder.path)
         self._around = around
         self._names = Names(folder)
-        #: Filled at the first look.
-        self._book = Book(Settling(folder), {})
+        self._book = Book(Settling(folder))
+        #: What is on record has to be asked before what a walk finds can be called new.
+        self._unsure = True
         self._next_scan = -math.inf
         self._last_scan = -math.inf
         self._checked = False
@@ -107,7 +108,7 @@ class FolderWatch:
         name = path.rpartition("/")[2]
         if stat.S_ISDIR(status.st_mode):
             if self.folder.recursive and not self._names.prunes(name, relative):
-                self._walk(path, now)
+                self._take(self._find(path, self._book.settled), now)
             return
         if self.folder.done_marker and name.endswith(DONE_SUFFIX):
             path, name = path.removesuffix(DONE_SUFFIX), name.removesuffix(DONE_SUFFIX)
@@ -136,8 +137,6 @@ class FolderWatch:
         its rest.
         """
         self._ask()
-        if not self._checked:
-            self._book = Book(self._book.settling, self._around.known(self._path))
         standing = self.post.check(inhabited=self._book.inhabited())
         # What stands there at the start is taken for what stood there when the files became known, unless it is
         # empty: then it may be a share that is not mounted yet.
@@ -145,12 +144,14 @@ class FolderWatch:
         if standing is Standing.TROUBLE:
             self._book.pause()
         else:
-            if standing is Standing.RENEWED and (not first or self.post.empty):
-                self._book.disown()
-            if standing is Standing.RENEWED and not first:
-                self._relearn()
+            trusting = first and not self.post.empty
+            if standing is Standing.RENEWED:
+                # The jobs of recordings that were away may have been cancelled: those recordings are new again.
+                self._unsure = True
+                if not trusting:
+                    self._book.disown()
             self._follow_mounts()
-            self._walk(self._path, now)
+            self._walk_all(now, trusting=trusting)
         self._last_scan = self._around.clock()
         every = self._around.rescan_s
         if self.post.polled and standing is not Standing.TROUBLE:
@@ -163,30 +164,29 @@ class FolderWatch:
         for directory in gone:
             self._book.disown(directory)
         if came:
-            self._relearn()
+            self._unsure = True
             self.scan_now()
         return gone
 
-    def _relearn(self) -> None:
-        # The jobs of recordings that were away may have been cancelled: those recordings are new again.
-        self._book.relearn(self._around.known(self._path))
+    def _walk_all(self, now: float, *, trusting: bool) -> None:
+        found = self._find(self._path, {} if self._unsure else self._book.settled)
+        # If the folder changed under the walk, what the walk did not see proves nothing.
+        whole = self.post.holds()
+        if self._unsure:
+            self._book.learn(found, self._around.known(self.folder.path), trusting=trusting and whole)
+            self._unsure = not whole
+        self._take(found, now)
+        if whole:
+            self._book.close_walk(found, now + self.folder.quiet_s)
+            self.post.keep(found.directories)
 
-    def _walk(self, start: str, now: float) -> None:
-        found = walk(
-            start,
-            self._path,
-            self._names,
-            self._book.settled,
-            self._enter,
-            recursive=self.folder.recursive,
-        )
+    def _find(self, start: str, known: Mapping[str, Stamp]) -> Scan:
+        return walk(start, self._path, self._names, known, self._enter, recursive=self.folder.recursive)
+
+    def _take(self, found: Scan, now: float) -> None:
         self._book.take_walk(found, now)
         for path, refusal in found.refused:
             self._refuse(path, refusal, None)
-        # If the folder changed under the walk, what the walk did not see proves nothing.
-        if start == self._path and self.post.holds():
-            self._book.close_walk(found, now + self.folder.quiet_s)
-            self.post.keep(found.directories)
 
     def _enter(self, directory: str, identity: tuple[int, int]) -> Refuse | None:
         self._ask()

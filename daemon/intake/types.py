@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,16 @@ class Signature:
     size: int
     mtime_ns: int
     inode: int
+
+
+class Known(NamedTuple):
+    """A file on record: nothing to hand over as long as it looks like this. Of these there may be a million."""
+
+    path: str  #: absolute, as `os.fsdecode` gives it
+    size: int
+    mtime_ns: int
+    inode: int
+    unfinished: bool  #: there is work to give up should it be gone
 
 
 class Wholeness(Enum):
@@ -48,7 +59,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A file that had been sent as `Arrival` (or was known at start) is no longer there.
+    """A file that had been sent as `Arrival` (or was on record at start, unfinished) is no longer there.
 
     Never sent for a folder that is itself missing or was unmounted (see `FolderHealth`).
     """

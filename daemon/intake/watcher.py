@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from daemon.config import Folder
 from daemon.intake.folder import Surroundings
 from daemon.intake.hold import Holds
 from daemon.intake.runner import FolderRunner, Forget, Reconfigure, Rescan, Stop
-from daemon.intake.scan import Stamp
-from daemon.intake.types import FolderHealth, Notice, Signature, Wholeness
+from daemon.intake.types import FolderHealth, Known, Notice, Wholeness
 
 #: Longest `stop` waits for the threads, seconds.
 STOP_S = 5.0
@@ -24,9 +23,9 @@ class Watcher:
     """Hands every complete file in `folders` to `sink` as an `Arrival`, once per signature.
 
     What is on disk at the start counts as what arrives later. Events are hints; a scan of every folder each
-    `rescan_s` seconds (polled folders: `Folder.poll_s`) is what guarantees. A file whose signature is the one in
+    `rescan_s` seconds (polled folders: `Folder.poll_s`) is what guarantees. A file that looks as it does in
     `known` is not handed over until it changes; that is asked at the start and whenever the folder comes back
-    after it was away. After `Gone` a file of that name is new.
+    after it was away, and read once, so that what is not there any more takes no memory. After `Gone` a file of that name is new.
 
     `known`, `wholeness` and `sink` are called from the folders' threads, several at a time, and must not wait for
     long; what they raise ends the thread (see `alive`). `sink` is the one responsible from then on: after `Arrival` the
@@ -38,17 +37,16 @@ class Watcher:
         self,
         folders: Sequence[Folder],
         *,
-        known: Callable[[Path], Mapping[Path, Signature]],
+        known: Callable[[Path], Iterable[Known]],
         wholeness: Callable[[Path], Wholeness],
         sink: Callable[[Notice], None],
         rescan_s: float,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._known = known
         self._sink = sink
         self._clock = clock
-        self._around = Surroundings(self._stamps, wholeness, self._say, clock, wall, rescan_s, Holds())
+        self._around = Surroundings(known, wholeness, self._say, clock, wall, rescan_s, Holds())
         self._folders = tuple(folders)
         #: By path. Replaced as a whole, under the lock, so that it can be read without it.
         self._runners: dict[Path, FolderRunner] = {}
@@ -139,6 +137,3 @@ class Watcher:
     def _say(self, notice: Notice) -> None:
         if not self._stopped:
             self._sink(notice)
-
-    def _stamps(self, folder: str) -> dict[str, Stamp]:
-        return {str(p): (s.size, s.mtime_ns, s.inode) for p, s in self._known(Path(folder)).items()}

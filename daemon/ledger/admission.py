@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from daemon.ledger.db import Database
-from daemon.ledger.records import Admission, Admitted, JobState, SkippedFile
+from daemon.ledger.records import Admission, Admitted, JobState, KnownRecording, SkippedFile
 from daemon.ledger.schema import jobs, recordings
 from daemon.ledger.stat_numbers import inode_of, mtime_of, stored
-from daemon.ledger.text import below, path_of, raw, readable, storable
+from daemon.ledger.text import below, raw, readable, storable
 from daemon.ledger.transitions import CHANGED, GONE, transition
 
+#: Rows of the history in memory at a time.
+KNOWN_AT_ONCE = 2000
 _SUPERSEDED = "content changed before it was transcribed"
 
 # A cancelled job stands for its content only if a person cancelled it: a file that was gone and is there again,
@@ -54,7 +57,8 @@ _CLOSE_ATTEMPT = sa.text(
     "WHERE job_id = :id AND outcome IS NULL"
 )
 _KNOWN = sa.text(
-    "SELECT r.path_raw, r.size, r.mtime_ns, r.inode FROM recordings r "
+    "SELECT r.path_raw, r.size, r.mtime_ns, r.inode, EXISTS (SELECT 1 FROM jobs j WHERE j.recording_id = r.id "
+    "AND j.state IN ('queued', 'running')) FROM recordings r "
     "WHERE r.latest = 1 AND r.path_raw >= :first AND r.path_raw < :last "
     "AND EXISTS (SELECT 1 FROM jobs j WHERE j.recording_id = r.id AND {stands})".replace("{stands}", _STANDS)
 )
@@ -150,12 +154,18 @@ class AdmissionDesk:
             self._store(connection, batch, now)
         return answers
 
-    def known(self, folder: Path) -> dict[Path, tuple[int, int, int]]:
-        """(size, mtime_ns, inode) of every recording below `folder` that needs no admission as it stands."""
+    def known(self, folder: Path) -> Iterator[KnownRecording]:
+        """Every recording below `folder` that needs no admission as it stands, read while the caller goes on."""
         first, last = below(folder)
         with self._db.read("read known recordings") as connection:
-            rows = connection.execute(_KNOWN, {"first": first, "last": last})
-            return {path_of(r.path_raw): (r.size, mtime_of(r.mtime_ns), inode_of(r.inode)) for r in rows}
+            rows = connection.execution_options(yield_per=KNOWN_AT_ONCE).execute(
+                _KNOWN, {"first": first, "last": last}
+            )
+            for some in rows.partitions():
+                for path_raw, size, mtime_ns, inode, unfinished in some:
+                    yield KnownRecording(
+                        os.fsdecode(path_raw), size, mtime_of(mtime_ns), inode_of(inode), bool(unfinished)
+                    )
 
     def skips(self, skipped: Sequence[SkippedFile], now: float) -> None:
         """Record why files were not taken; the same file and code again only moves its `last_seen`."""

@@ -6,7 +6,7 @@ is the list of what can be asked and told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from daemon.errors import UsageError
@@ -27,6 +27,7 @@ from daemon.ledger.records import (
     JobDetail,
     JobState,
     JobSummary,
+    KnownRecording,
     OutputIntent,
     OwnedOutput,
     SkippedFile,
@@ -97,7 +98,7 @@ class Ledger:
         """See `AdmissionDesk.admit`."""
         return self._admissions.admit(admissions, now)
 
-    def known(self, folder: Path) -> dict[Path, tuple[int, int, int]]:
+    def known(self, folder: Path) -> Iterator[KnownRecording]:
         """See `AdmissionDesk.known`."""
         return self._admissions.known(folder)
 
@@ -128,6 +129,10 @@ class Ledger:
     def recover(self, now: float) -> int:
         """See `Claims.recover`."""
         return self._claims.recover(now)
+
+    def disown(self, worker: str, known: Sequence[int]) -> int:
+        """See `Claims.disown`."""
+        return self._claims.disown(worker, known)
 
     def adopt(self, recipe: Callable[[str], str]) -> int:
         """See `Claims.adopt`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from daemon.transcript.types import EngineFacts, MediaFacts, Segment, Timings
 
@@ -35,6 +36,16 @@ class Admission:
     share_result: bool
     settle_s: float
     max_attempts: int
+
+
+class KnownRecording(NamedTuple):
+    """A recording on record that needs no admission as long as it looks like this. Of these there may be a million."""
+
+    path: str  #: as `os.fsdecode` gives it
+    size: int
+    mtime_ns: int
+    inode: int
+    unfinished: bool  #: a job of it is waiting or being worked on
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from daemon.errors import (
     EngineDiedError,
     EngineError,
 )
-from daemon.intake.types import Signature
+from daemon.intake.types import Known
 from daemon.intake.watcher import Watcher
 from daemon.media.pool import DecoderPool
 from daemon.service import notify, status_file
@@ -283,8 +283,8 @@ class Daemon:
             )
         return self._facts
 
-    def _known(self, folder: Path) -> Mapping[Path, Signature]:
-        return {path: Signature(*stat) for path, stat in self._ledger.known(folder).items()}
+    def _known(self, folder: Path) -> Iterator[Known]:
+        return (Known(*known) for known in self._ledger.known(folder))
 
     def _on_admitted(self) -> None:
         self._dispatcher.wake()

@@ -20,6 +20,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
+def known(ledger: Ledger, folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """(size, mtime_ns, inode) of what is known below a folder."""
+    return {Path(k.path): (k.size, k.mtime_ns, k.inode) for k in ledger.known(folder)}
+
+
 def state(ledger: Ledger, job: int) -> JobState:
     found = ledger.job(job)
     assert found is not None
@@ -52,7 +57,7 @@ def test_the_same_again_keeps_its_job(ledger: Ledger, how_far: str) -> None:
     (again,) = ledger.admit([admission(mtime_ns=99, inode=8)], 200.0)
     assert (again.job_id, again.created) == (made.job_id, False)
     assert state(ledger, made.job_id) == how_far
-    assert ledger.known(FOLDER) == {FOLDER / "a.wav": (1_000, 99, 8)}
+    assert known(ledger, FOLDER) == {FOLDER / "a.wav": (1_000, 99, 8)}
 
 
 def test_a_touched_recording_is_claimed_as_it_is_now(ledger: Ledger) -> None:
@@ -116,7 +121,7 @@ def test_one_batch_may_hold_a_path_twice(ledger: Ledger) -> None:
     assert [m.created for m in made] == [True, False, True, True]
     assert made[0].job_id == made[1].job_id
     assert state(ledger, made[0].job_id) is JobState.CANCELLED
-    assert set(ledger.known(FOLDER)) == {FOLDER / "a.wav", FOLDER / "b.wav"}
+    assert known(ledger, FOLDER).keys() == {FOLDER / "a.wav", FOLDER / "b.wav"}
     assert [c.job_id for c in claim_all(ledger)] == [made[2].job_id, made[3].job_id]
 
 
@@ -135,9 +140,9 @@ def test_known_speaks_of_one_folder_only(ledger: Ledger) -> None:
         ],
         1.0,
     )
-    assert set(ledger.known(FOLDER)) == {FOLDER / "deep/er/a.wav"}
-    assert set(ledger.known(other)) == {other / "b.wav"}
-    assert set(ledger.known(Path("/"))) == {FOLDER / "deep/er/a.wav", other / "b.wav"}
+    assert known(ledger, FOLDER).keys() == {FOLDER / "deep/er/a.wav"}
+    assert known(ledger, other).keys() == {other / "b.wav"}
+    assert known(ledger, Path("/")).keys() == {FOLDER / "deep/er/a.wav", other / "b.wav"}
 
 
 def test_a_recording_that_is_removed_while_it_is_worked_on_is_cancelled(ledger: Ledger) -> None:
@@ -150,11 +155,22 @@ def test_a_recording_that_is_removed_while_it_is_worked_on_is_cancelled(ledger: 
     assert ledger.finish([finish_of(claim, "一")], 103.0) == [claim.job_id]
 
 
+def test_what_is_known_says_whether_there_is_work_to_give_up(ledger: Ledger) -> None:
+    transcribed(ledger, "一", name="done.wav")
+    ledger.admit([admission("queued.wav", "q")], 200.0)
+    assert {Path(k.path).name: k.unfinished for k in ledger.known(FOLDER)} == {
+        "done.wav": False,
+        "queued.wav": True,
+    }
+    claim_all(ledger, 201.0)
+    assert [k.unfinished for k in ledger.known(FOLDER) if k.path.endswith("queued.wav")] == [True]
+
+
 def test_a_removed_recording_is_cancelled_and_taken_when_it_is_back(ledger: Ledger) -> None:
     (first,) = ledger.admit([admission()], 1.0)
     assert ledger.cancel_gone(FOLDER / "a.wav", 2.0, "removed") == [first.job_id]
     assert ledger.cancel_gone(FOLDER / "a.wav", 2.0, "removed") == []
-    assert ledger.known(FOLDER) == {}
+    assert known(ledger, FOLDER) == {}
     (back,) = ledger.admit([admission()], 3.0)
     assert back.created
     assert [c.job_id for c in claim_all(ledger)] == [back.job_id]
@@ -164,14 +180,14 @@ def test_a_recording_that_was_gone_at_its_turn_is_taken_when_it_is_back(ledger: 
     ledger.admit([admission()], 1.0)
     (claim,) = claim_all(ledger)
     ledger.cancel(claim.job_id, 101.0, "gone", generation=claim.generation)
-    assert ledger.known(FOLDER) == {}
+    assert known(ledger, FOLDER) == {}
     assert ledger.admit([admission()], 102.0)[0].created
 
 
 def test_a_recording_whose_job_a_person_cancelled_is_left_alone(ledger: Ledger) -> None:
     (made,) = ledger.admit([admission()], 1.0)
     ledger.cancel(made.job_id, 2.0, "not wanted")
-    assert set(ledger.known(FOLDER)) == {FOLDER / "a.wav"}
+    assert known(ledger, FOLDER).keys() == {FOLDER / "a.wav"}
     assert not ledger.admit([admission()], 3.0)[0].created
     assert claim_all(ledger) == []
 
@@ -189,7 +205,7 @@ def test_names_that_are_not_utf8_come_back_whole(ledger: Ledger, tmp_path: Path)
     ]
     made = ledger.admit([admission(path=p, sha256=f"sha-{i}") for i, p in enumerate(odd)], 1.0)
     assert len({m.job_id for m in made}) == len(odd)
-    assert set(ledger.known(FOLDER)) == set(odd)
+    assert known(ledger, FOLDER).keys() == set(odd)
     assert [c.path for c in claim_all(ledger)] == odd
     assert {j.recording for j in ledger.jobs()} == set(odd)
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from daemon.intake.book import Book
 from daemon.intake.scan import Scan, Stamp
 from daemon.intake.settling import EMPTY, Settling
-from daemon.intake.types import Signature
+from daemon.intake.types import Known, Signature
 from tests.intake_material import folder_of
 
 A, B = "/in/a.wav", "/in/sub/b.wav"
@@ -25,8 +25,12 @@ def book() -> Book:
     return new_book()
 
 
-def new_book(known: dict[str, Stamp] | None = None) -> Book:
-    return Book(Settling(folder_of(Path("/in"), quiet_s=QUIET)), known or {})
+def new_book() -> Book:
+    return Book(Settling(folder_of(Path("/in"), quiet_s=QUIET)))
+
+
+def known(path: str, stamp: Stamp, *, unfinished: bool = False) -> Known:
+    return Known(path, *stamp, unfinished)
 
 
 def test_due_once_though_it_changed_twice_at_one_instant(book: Book) -> None:
@@ -76,7 +80,9 @@ def test_what_went_and_came_back_is_refused_aloud_again(book: Book) -> None:
 
 
 def test_only_what_was_seen_here_can_be_missing() -> None:
-    book = new_book({A: (1, 1, 1), B: (2, 2, 2)})
+    book = new_book()
+    book.settle(A, (1, 1, 1))
+    book.settle(B, (2, 2, 2))
     book.disown("/in/sub")
     book.close_walk(Scan(), 7.0)
     assert book.take_missing(6.9) == []
@@ -84,6 +90,27 @@ def test_only_what_was_seen_here_can_be_missing() -> None:
     book.disown()
     book.close_walk(Scan(), 9.0)
     assert book.take_missing(100.0) == []
+
+
+def test_of_a_long_history_only_what_is_there_is_remembered(book: Book) -> None:
+    walk = Scan(found={A: (1, 1, 1), B: (9, 9, 9)})
+    history = [known(f"/in/{i}.wav", (1, 1, 1)) for i in range(1000)]
+    book.learn(walk, [*history, known(A, (1, 1, 1)), known(B, (2, 2, 2))], trusting=True)
+    assert book.settled == {A: (1, 1, 1), B: (2, 2, 2)}
+    assert walk.found == {B: (9, 9, 9)}, "it changed"
+    book.take_walk(walk, 10.0)
+    book.close_walk(walk, 12.0)
+    assert book.take_missing(100.0) == [], "nobody needs to hear that what was done is not there"
+    assert book.take_due(10.0 + QUIET) == [B]
+
+
+@pytest.mark.parametrize("trusting", [True, False])
+def test_unfinished_and_not_there_is_missing_where_the_folder_is_trusted(
+    book: Book, *, trusting: bool
+) -> None:
+    book.learn(Scan(), [known(A, (1, 1, 1), unfinished=True)], trusting=trusting)
+    book.close_walk(Scan(), 12.0)
+    assert book.take_missing(12.0) == ([A] if trusting else [])
 
 
 class Life(RuleBasedStateMachine):
