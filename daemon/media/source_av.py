@@ -235,7 +235,10 @@ def _rows(frame: AudioFrame, channels: int) -> NDArray[Any]:
     # channels `to_ndarray` reads addresses that are none and dies. Listing the planes reads nothing from them.
     dtype = _FORMATS[frame.format.packed.name]
     planes: Any = frame.planes[:channels]  # typed without the buffer protocol, which they have
-    return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes], axis=1)
+    rows = np.empty((frame.samples, channels), dtype)
+    for i, plane in enumerate(planes):
+        rows[:, i] = np.frombuffer(plane, dtype, frame.samples)
+    return rows
 
 
 def _block(gathered: list[NDArray[Any]], shape: tuple[int, int, str]) -> Block:

@@ -9,13 +9,17 @@ from daemon.service.arena import SLOT_S
 
 #: Longest speech segment (60 s) and what VAD looks ahead, seconds.
 OPEN_SEGMENT_S = 70.0
+#: Cores that daemon, engine and hashing keep busy at full load: a compressed recording costs a core more to decode than
+#: a GPU to recognise.
+OTHERS = 4
 #: Slots of the arena for each decoder: what it decodes while the engine is busy with a batch of a GPU's size. 10 MB.
 SLOTS_A_DECODER = 32
 
 
 def decoder_count(settings: Settings) -> int:
-    """Decoder processes: as configured, else half the cores and at least 2."""
-    return settings.media.decoders or max(2, (os.cpu_count() or 2) // 2)
+    """Decoder processes: as configured, else half the cores, on large machines all but `OTHERS`, and at least 2."""
+    cores = os.cpu_count() or 2
+    return settings.media.decoders or max(2, cores // 2, cores - OTHERS)
 
 
 def audio_bounds(settings: Settings) -> tuple[float, float]:
