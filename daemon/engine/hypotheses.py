@@ -31,9 +31,8 @@ def hypothesis(segment: SpeechSegment, tokens: list[str], spans: list[Span] | No
     """What is said of a segment; without `spans` its words are spread evenly over it."""
     if all(map(wording.stands_alone, tokens)):
         # Nothing to join: by far the most common case, and FunASR's way is slow.
-        words, placed = tokens, spans
-    else:
-        words, placed = join_words(tokens, spans)
+        return of_words(segment, "".join(tokens), tokens, spans)
+    words, placed = join_words(tokens, spans)
     return of_words(segment, wording.join(words), words, placed)
 
 

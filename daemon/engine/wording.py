@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from daemon.transcript.types import Token
 
@@ -22,8 +23,9 @@ def join(words: Sequence[str]) -> str:
     return text
 
 
+@lru_cache(1 << 16)
 def stands_alone(word: str) -> bool:
-    """Whether a token is a whole word for sure: one CJK character."""
+    """Whether a token is a whole word for sure, written without spaces: one CJK character."""
     return len(word) == 1 and _CJK.match(word) is not None
 
 
