@@ -14,7 +14,7 @@ from daemon.engine.outcomes import Recognised, account, failure_of, joined
 from daemon.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
 from daemon.engine.stages import Pcm, Pipelined, Recogniser, SpeechSegment, VadModel, WholeBatch
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import Looks, Offered, one_look, search
+from daemon.engine.vad_search import CPU_LOOK_SAMPLES, LOOK_SAMPLES, Looks, Offered, one_look, search
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 
@@ -66,6 +66,7 @@ class Loop:
         self._running: deque[_Running] = deque()
         self._finished_at = 0.0
         self._looks = Looks()
+        self._look_samples = LOOK_SAMPLES if self._pipeline.depth > 1 else CPU_LOOK_SAMPLES
         self._streams: dict[int, Stream] = {}
         #: Failed streams whose last block (or abort) has not come yet: their blocks are only freed.
         self._failed: set[int] = set()
@@ -134,7 +135,7 @@ class Loop:
     def _find_speech(self) -> None:
         """Look at the blocks that are waiting, oldest first, as many as one look takes."""
         offered = []
-        for blocks in one_look(self._blocks):
+        for blocks in one_look(self._blocks, self._look_samples):
             stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
             if stream is not None:
                 # The only copy on the host before that into pinned memory.

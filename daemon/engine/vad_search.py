@@ -13,8 +13,11 @@ from daemon.engine.stages import Pcm, Piece, Region, SpeechSegment, VadModel
 from daemon.engine.streams import Stream
 from daemon.errors import EngineDiedError
 
-#: A look costs a GPU nearly the same whatever it holds; but batches wait while it lasts, on a CPU half a second for this.
+#: What a look takes at most on a GPU, which it costs nearly the same whatever it holds …
 LOOK_SAMPLES = 600 * SAMPLE_RATE_HZ
+#: … and on a CPU, where batches wait while it lasts and a small one stays in the caches.
+CPU_LOOK_SAMPLES = 40 * SAMPLE_RATE_HZ
+#: Seconds between two looks at a crowd.
 REST_S = 0.04
 
 
@@ -43,11 +46,11 @@ class Looks:
         self._last = now
 
 
-def one_look(blocks: deque[PcmBlock]) -> list[list[PcmBlock]]:
-    """Take the oldest blocks out of `blocks`, `LOOK_SAMPLES` of them or the very first; those of a stream side by side."""
+def one_look(blocks: deque[PcmBlock], most: int) -> list[list[PcmBlock]]:
+    """Take the oldest blocks out of `blocks`: so many samples at most, or the very first; those of a stream side by side."""
     taken: dict[int, list[PcmBlock]] = {}
     samples = 0
-    while blocks and (not taken or samples + blocks[0].samples <= LOOK_SAMPLES):
+    while blocks and (not taken or samples + blocks[0].samples <= most):
         block = blocks.popleft()
         samples += block.samples
         taken.setdefault(block.stream, []).append(block)

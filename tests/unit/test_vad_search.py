@@ -45,17 +45,17 @@ def offered(count: int) -> list[Offered]:
 def test_the_oldest_blocks_are_looked_at_first_those_of_a_stream_together() -> None:
     size = LOOK_SAMPLES // 4
     blocks = deque(PcmBlock(s, i, size, final=False) for i, s in enumerate([1, 1, 2, 1, 3, 2]))
-    assert [[(b.stream, b.offset) for b in one] for one in one_look(blocks)] == [
+    assert [[(b.stream, b.offset) for b in one] for one in one_look(blocks, LOOK_SAMPLES)] == [
         [(1, 0), (1, 1), (1, 3)],
         [(2, 2)],
     ]
-    assert [[b.offset for b in one] for one in one_look(blocks)] == [[4], [5]]
-    assert one_look(blocks) == []
+    assert [[b.offset for b in one] for one in one_look(blocks, LOOK_SAMPLES)] == [[4], [5]]
+    assert one_look(blocks, LOOK_SAMPLES) == []
 
 
 def test_a_block_larger_than_a_look_is_looked_at_alone() -> None:
     blocks = deque(PcmBlock(1, i, LOOK_SAMPLES + 1, final=False) for i in range(2))
-    assert [len(one) for one in one_look(blocks)] == [1]
+    assert [len(one) for one in one_look(blocks, LOOK_SAMPLES)] == [1]
     assert len(blocks) == 1
 
 
