@@ -1,0 +1,125 @@
+"""What a long history costs a start: how long until a folder has been looked through for the first time, and in how much memory.
+
+    python benchmarks/known.py --jobs 1000000 --files 50000 --out benchmarks/results/known-NAME.json
+
+A ledger with so many finished jobs, and a real folder with some of their files in it. Measured are reading what is on
+record alone, and the first look at the folder, after which it is known that none of its files is new. Memory is
+resident, before, at its highest and afterwards (Linux).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sqlite3
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import surroundings
+
+from daemon.config import Folder
+from daemon.intake.folder import FolderWatch, Surroundings
+from daemon.intake.hold import Holds
+from daemon.intake.types import Gone, Known, Notice, Wholeness
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Admission
+
+#: Admissions a transaction.
+BATCH = 5_000
+#: Files a directory.
+TOGETHER = 500
+#: As the daemon has it unless told otherwise, seconds.
+RESCAN_S = 30.0
+
+
+def fill(ledger: Ledger, folder: Path, jobs: int, files: int) -> None:
+    """Put `jobs` recordings on record; the first `files` of them are there."""
+    for first in range(0, jobs, BATCH):
+        ledger.admit(
+            [_admission(folder, n, there=n < files) for n in range(first, min(jobs, first + BATCH))], 1.0
+        )
+
+
+def _admission(folder: Path, number: int, *, there: bool) -> Admission:
+    path = folder / f"customer-{number // TOGETHER:05}" / f"conversation of the day, part {number:07}.wav"
+    size, mtime_ns, inode = 1_000_000, 1_700_000_000_000_000_000 + number, number
+    if there:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"RIFF")
+        status = path.stat()
+        size, mtime_ns, inode = status.st_size, status.st_mtime_ns, status.st_ino
+    return Admission(path, folder, size, mtime_ns, inode, f"{number:064x}", "default", "m|v", False, 2.0, 3)
+
+
+def measured(work: Callable[[], object]) -> dict[str, float]:
+    """How long `work` takes, and the resident memory of this process around it."""
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    # proc(5): has the highest value counted anew.
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    began = time.monotonic()
+    kept = work()
+    took = time.monotonic() - began
+    gc.collect()
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    highest = int(status.split("VmHWM:")[1].split()[0]) * 1024
+    after = psutil.Process().memory_info().rss
+    del kept
+    return {
+        "seconds": round(took, 2),
+        "highest_growth_mb": round((highest - before) / 1e6, 1),
+        "growth_mb": round((after - before) / 1e6, 1),
+    }
+
+
+def first_look(ledger: Ledger, folder: Path, notices: list[Notice]) -> FolderWatch:
+    """What watches a folder, after it has looked through it once."""
+    around = Surroundings(
+        lambda path: (Known(*known) for known in ledger.known(path)),
+        lambda _: Wholeness.UNKNOWN,
+        notices.append,
+        time.monotonic,
+        time.time,
+        RESCAN_S,
+        Holds(),
+    )
+    watch = FolderWatch(Folder(path=folder), lambda _: None, around)
+    watch.turn(time.monotonic(), ())
+    return watch
+
+
+def main() -> None:
+    parser = surroundings.parser(__doc__)
+    parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, default=50_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="dropscribe-known-") as name:
+        root = Path(os.path.realpath(name))
+        folder, database = root / "inbox", root / "jobs.db"
+        folder.mkdir()
+        with closing(Ledger.open(database)) as ledger:
+            fill(ledger, folder, options.jobs, options.files)
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("UPDATE jobs SET state = 'done', finished_at = 2.0")
+            connection.commit()
+        with closing(Ledger.open(database)) as ledger:
+            notices: list[Notice] = []
+            watches: list[FolderWatch] = []
+            figures: dict[str, Any] = {
+                "reading what is on record": measured(lambda: deque(ledger.known(folder), maxlen=0)),
+                "first look": measured(lambda: watches.append(first_look(ledger, folder, notices))),
+                "taken for new": watches[0].unsettled(),
+                "taken for gone": sum(isinstance(n, Gone) for n in notices),
+            }
+            watches[0].post.close()
+    surroundings.report("known", options, figures)
+
+
+if __name__ == "__main__":
+    main()
