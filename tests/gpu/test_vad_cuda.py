@@ -1,0 +1,74 @@
+"""Speech found on CUDA is what is found on a CPU, whoever shares the call."""
+
+# ruff: noqa: PLC0415 - torch takes seconds and warns at import: only where a test runs it
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from daemon.engine import models
+from daemon.engine.stages import Pcm, Piece, Region
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+#: Samples a stream is given at a time, one size for each round.
+ROUNDS = (163_840, 50_000, 7, 400_000)
+
+
+def recordings() -> list[Pcm]:
+    """Speech with pauses of its own, louder and softer, cut at odd places."""
+    with wave.open(str(models.SAMPLE)) as file:
+        said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    rng = np.random.default_rng(7)
+    made = []
+    for i in range(24):
+        pause = rng.integers(-20, 20, size=int(rng.uniform(0.1, 3.0) * 16_000)).astype(np.int16)
+        cut = int(rng.uniform(0, len(said) // 2))
+        soft = (said[cut:].astype(np.float32) * rng.uniform(0.05, 1.0)).astype(np.int16)
+        made.append(np.concatenate([pause, soft, pause[: i * 100], said])[: 160 * 3_000 + 37 * i])
+    return made
+
+
+def regions(model: Any, pcms: Sequence[Pcm]) -> list[list[Region]]:
+    """All streams together, round by round."""
+    vads = [model.open() for _ in pcms]
+    found: list[list[Region]] = [[] for _ in pcms]
+    at = 0
+    for number, size in enumerate(ROUNDS):
+        final = number == len(ROUNDS) - 1
+        pieces = [
+            Piece(vad, pcm[at:] if final else pcm[at : at + size], final)
+            for vad, pcm in zip(vads, pcms, strict=True)
+        ]
+        for own, new in zip(found, model.accept(pieces), strict=True):
+            own += new
+        at += size
+    return found
+
+
+def test_cuda_finds_the_regions_a_cpu_finds() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs CUDA")
+    from daemon.engine.fsmn_vad import FsmnVadModel
+    from daemon.engine.loading import load
+
+    on_cpu, on_cuda = (
+        FsmnVadModel(load(models.BUNDLED / "vad-mini", torch.device(where), 4)) for where in ("cpu", "cuda:0")
+    )
+    pcms = recordings()
+    expected = regions(on_cpu, pcms)
+    assert sum(map(len, expected)) > len(pcms)
+    assert regions(on_cuda, pcms) == expected
+    assert [regions(on_cuda, [pcm])[0] for pcm in pcms[:4]] == expected[:4]
