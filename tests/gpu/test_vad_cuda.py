@@ -51,7 +51,7 @@ def regions(model: Any, pcms: Sequence[Pcm]) -> list[list[Region]]:
             for vad, pcm in zip(vads, pcms, strict=True)
         ]
         for own, new in zip(found, model.accept(pieces), strict=True):
-            own += new
+            own.extend(new)
         at += size
     return found
 
