@@ -29,6 +29,8 @@ SAMPLE_RATE_HZ = 16_000
 PRE_EMPHASIS = 0.97
 #: Frames transformed at a time: bounds the spectrum's memory to some 270 MB.
 CHUNK_FRAMES = 65_536
+#: The same on a CPU, whose caches they have to pass through, and whose allocator keeps what it was once asked for.
+CPU_CHUNK_FRAMES = 4_096
 #: On CUDA the number of frames is a multiple of this.
 CUDA_FRAMES = 512
 
@@ -76,9 +78,10 @@ class LogMel:
             # cuFFT plans anew for every number of frames, so there are few; the frames added are thrown away.
             starts = F.pad(starts, (0, -count % CUDA_FRAMES))
         out = torch.empty(starts.numel(), MEL_BINS, device=pcm.device)
-        for first in range(0, starts.numel(), CHUNK_FRAMES):
-            part = starts[first : first + CHUNK_FRAMES]
-            out[first : first + CHUNK_FRAMES] = self._log_mel(pcm[part[:, None] + offsets].float())
+        chunk = CHUNK_FRAMES if pcm.is_cuda else CPU_CHUNK_FRAMES
+        for first in range(0, starts.numel(), chunk):
+            part = starts[first : first + chunk]
+            out[first : first + chunk] = self._log_mel(pcm[part[:, None] + offsets].float())
         return out[:count]
 
     def _log_mel(self, frames: Tensor) -> Tensor:
