@@ -43,6 +43,8 @@ def look(root: int) -> list[Footprint]:
 def _look(role: str, pid: int) -> Footprint:
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     fields = dict(line.split(":", 1) for line in status.splitlines())
+    if "VmRSS" not in fields:
+        raise ProcessLookupError(f"{role} {pid} has ended, and holds nothing")
     kib = {name: int(fields[name].split()[0]) for name in ("VmRSS", "RssAnon", "RssShmem")}
     return Footprint(
         role,

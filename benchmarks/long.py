@@ -39,7 +39,7 @@ def main() -> None:
         "runs": runs,
         "times_the_work": round(long["hours"] / short["hours"], 2),
         "times_the_wall": round(long["wall_s"] / short["wall_s"], 2),
-        "times_the_cpu": round(long["cpu_s"] / short["cpu_s"], 2),
+        "times_the_cpu": round(long["cpu_s"] / max(short["cpu_s"], 0.01), 2),
         "largest_growth_mib": max(max(one["growth_mib"].values()) for one in runs),
     }
     surroundings.report("long", options, figures)

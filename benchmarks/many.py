@@ -39,7 +39,7 @@ def main() -> None:
         "runs": runs,
         "times_the_work": round(work, 2),
         "times_the_wall": round(last["wall_s"] / first["wall_s"], 2),
-        "times_the_cpu": round(last["cpu_s"] / first["cpu_s"], 2),
+        "times_the_cpu": round(last["cpu_s"] / max(first["cpu_s"], 0.01), 2),
         "largest_growth_mib": max(max(one["growth_mib"].values()) for one in runs),
     }
     surroundings.report("many", options, figures)
