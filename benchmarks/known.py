@@ -10,6 +10,7 @@ resident, before, at its highest and afterwards (Linux).
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import sqlite3
 import tempfile
@@ -38,12 +39,15 @@ TOGETHER = 500
 RESCAN_S = 30.0
 
 
-def fill(ledger: Ledger, folder: Path, jobs: int, files: int) -> None:
-    """Put `jobs` recordings on record; the first `files` of them are there."""
-    for first in range(0, jobs, BATCH):
-        ledger.admit(
-            [_admission(folder, n, there=n < files) for n in range(first, min(jobs, first + BATCH))], 1.0
-        )
+def fill(database: Path, folder: Path, jobs: int, files: int) -> None:
+    """Put `jobs` finished recordings on record; the first `files` of them are there."""
+    with closing(Ledger.open(database)) as ledger:
+        for first in range(0, jobs, BATCH):
+            some = range(first, min(jobs, first + BATCH))
+            ledger.admit([_admission(folder, n, there=n < files) for n in some], 1.0)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE jobs SET state = 'done', finished_at = 2.0")
+        connection.commit()
 
 
 def _admission(folder: Path, number: int, *, there: bool) -> Admission:
@@ -103,11 +107,12 @@ def main() -> None:
         root = Path(os.path.realpath(name))
         folder, database = root / "inbox", root / "jobs.db"
         folder.mkdir()
-        with closing(Ledger.open(database)) as ledger:
-            fill(ledger, folder, options.jobs, options.files)
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("UPDATE jobs SET state = 'done', finished_at = 2.0")
-            connection.commit()
+        # By another process: what making it leaves behind in memory would hide what reading it takes.
+        making = multiprocessing.get_context("spawn").Process(
+            target=fill, args=(database, folder, options.jobs, options.files)
+        )
+        making.start()
+        making.join()
         with closing(Ledger.open(database)) as ledger:
             notices: list[Notice] = []
             watches: list[FolderWatch] = []
