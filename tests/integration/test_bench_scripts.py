@@ -111,3 +111,33 @@ def test_the_ledger_is_measured_with_a_history_in_it(tmp_path: Path) -> None:
     assert report["filling"]["jobs"] == 300
     assert report["steps"]["admit"]["p99_ms"] > 0
     assert "search, nothing" in report["questions"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("many", ("--recordings", "40", "80", "--seconds", "0.2")),
+        ("long", ("--hours", "0.02", "0.04", "--model", "null", "--vad-model", "null", "--device", "cpu")),
+    ],
+)
+def test_what_ten_times_the_work_costs_is_told(name: str, arguments: tuple[str, ...]) -> None:
+    done = script(name, *arguments)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["times_the_work"] == 2.0
+    assert {"daemon", "engine", "decoder"} <= report["runs"][1]["growth_mib"].keys()
+    if name == "many":
+        assert [one["texts_on_disk"] for one in report["runs"]] == [540, 580]
+    else:
+        assert [one["duration_ms"] for one in report["runs"]] == [72_000, 144_000]
+
+
+def test_what_every_process_holds_is_told_by_the_number_of_recordings(tmp_path: Path) -> None:
+    out = tmp_path / "leaks.json"
+    null = ("--model", "null", "--vad-model", "null", "--device", "cpu")
+    done = script("leaks", "--recordings", "80", "--round", "20", *null, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["jobs"] == {"done": 80}
+    assert report["lines"]["decoder"]["handles"]["last"] > 0
+    assert [one["recordings"] for one in report["samples"]] == [20, 40, 60, 80]
