@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from daemon.engine.batcher import Batch, Batcher
-from daemon.engine.outcomes import Recognised, account, failure_of, joined
+from daemon.engine.outcomes import Recognised, account, failure_of, joined, let_go
 from daemon.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
 from daemon.engine.stages import Pcm, Pipelined, Recogniser, SpeechSegment, VadModel, WholeBatch
 from daemon.engine.streams import Stream
@@ -164,21 +164,23 @@ class Loop:
         except EngineDiedError:
             raise
         except Exception as e:
-            running = _Running(batch, started, None, e)
+            running = _Running(batch, started, None, let_go(e))
         self._running.append(running)
 
     def _finish(self, running: _Running) -> None:
         """Wait for a batch and deliver it."""
-        batch = running.batch
-        try:
-            if running.error is not None:
-                recognised = self._in_parts(batch, running.error)
-            else:
+        batch, error = running.batch, running.error
+        recognised = None
+        if error is None:
+            try:
                 recognised = account(batch.segments, self._pipeline.finish(running.handle))
-        except EngineDiedError:
-            raise
-        except Exception as e:
-            recognised = self._in_parts(batch, e)
+            except EngineDiedError:
+                raise
+            except Exception as e:
+                error = let_go(e)
+        if recognised is None:
+            assert error is not None
+            recognised = self._in_parts(batch, error)
         now = self._clock()
         # Batches overlap; each is charged for the time since the one before it was done.
         seconds = now - max(running.started, self._finished_at)
@@ -192,7 +194,9 @@ class Loop:
         except EngineDiedError:
             raise
         except Exception as e:
-            return self._in_parts(batch, e)
+            error = let_go(e)
+        # Not in the handler, where the error's frames would still be alive.
+        return self._in_parts(batch, error)
 
     def _in_parts(self, batch: Batched, error: Exception) -> Recognised:
         """Run a batch that failed again, in parts, down to the segment at fault."""

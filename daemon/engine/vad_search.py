@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from daemon.engine.outcomes import let_go
 from daemon.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
 from daemon.engine.stages import Pcm, Piece, Region, SpeechSegment, VadModel
 from daemon.engine.streams import Stream
@@ -74,8 +75,10 @@ def search(
     except EngineDiedError:
         raise
     except Exception as e:
+        regions, error = None, let_go(e)
+    if regions is None:
         if len(offered) == 1:
-            yield offered[0], e
+            yield offered[0], error
             return
         half = len(offered) // 2
         yield from search(model, offered[:half], now)

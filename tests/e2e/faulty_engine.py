@@ -174,7 +174,8 @@ def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Fault
     faults = Faults(root / "faults")
     faults.folder.mkdir()
     faults.set(plan)
-    told = [f"{FOLDER}={faults.folder}", f"PYTHONPATH={ROOT}"]
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    told = [f"{FOLDER}={faults.folder}", f"PYTHONPATH={paths}"]
     command = ("env", *told, sys.executable, "-m", "tests.e2e.faulty_engine")
     return DaemonProcess(root, command=command, **options), faults
 

@@ -88,7 +88,7 @@ def test_a_batch_that_does_not_fit_is_halved_loses_nothing_and_is_remembered(kin
             NullVadModel(), recogniser, batcher, read=lambda _: said, send=reports.append, clock=lambda: 0.0
         )
         inbox.messages.extend(PcmBlock(i, i, MINUTE, final=True) for i in range(segments))
-        for _ in range(50):
+        for _ in range(4 * segments):
             loop.turn(inbox)
         events = [e for report in reports for e in report.events]
         assert [e for e in events if isinstance(e, StreamFailed)] == []

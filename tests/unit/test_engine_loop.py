@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -294,3 +295,31 @@ def test_six_hours_never_lie_in_a_stream_whole(talking: bool) -> None:
         most = max(most, stream.held_samples)
     assert most <= MINUTE + len(block)
     assert found == ([(i * 60_000, MINUTE) for i in range(359)] if talking else [])
+
+
+class Tensor:
+    """Stands for memory of the device that a failed call had taken."""
+
+
+class Hoarder:
+    """Has room for one segment at a time, and only while nothing of an earlier call is alive."""
+
+    def __init__(self) -> None:
+        self.taken: list[weakref.ref[Tensor]] = []
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        assert [one for one in self.taken if one() is not None] == []
+        memory = Tensor()
+        self.taken.append(weakref.ref(memory))
+        if len(segments) > 1:
+            raise OutOfDeviceMemoryError("no room", operation="recognise")
+        return NullRecogniser()(segments)
+
+
+def test_what_a_batch_had_taken_is_free_again_when_its_parts_are_tried() -> None:
+    hoarder = Hoarder()
+    bench = Bench(hoarder)
+    bench.give(*(PcmBlock(s, s, MINUTE, final=True) for s in range(4)))
+    bench.turn(12)
+    assert len([e for e in bench.events if isinstance(e, StreamDone)]) == 4
+    assert len(hoarder.taken) > 4, "it did not fit at first"
