@@ -35,6 +35,19 @@ CALLS = {
     "ftruncate": (77, 46),
     "fallocate": (285, 47),
 }
+#: Calls that make, rename or remove what has a path: number on (x86-64, ARM 64; -1: not there), which argument is the path.
+NAMING_CALLS = {
+    "openat": ((257, 56), 1),
+    "link": ((86, -1), 1),
+    "linkat": ((265, 37), 3),
+    "rename": ((82, -1), 1),
+    "renameat": ((264, 38), 3),
+    "renameat2": ((316, 276), 3),
+    "unlink": ((87, -1), 0),
+    "unlinkat": ((263, 35), 1),
+    "mkdir": ((83, -1), 0),
+    "mkdirat": ((258, 34), 1),
+}
 _MACHINES = {"x86_64": 0, "aarch64": 1}
 _SECCOMP = (317, 277)
 _PR_SET_NO_NEW_PRIVS = 38
@@ -45,6 +58,10 @@ _ASK, _ALLOW = 0x7FC00000, 0x7FFF0000
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _NOTICE_BYTES = 80
 _CONTINUE = 1
+#: Where Linux keeps processes from reading each other's memory, this one may be read by its judge.
+_PR_SET_PTRACER = 0x59616D61
+#: Of the flags of openat only these count: what is merely read changes nothing.
+_OPENS = os.O_CREAT | os.O_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,7 @@ class FaultyDisk:
                 [sys.executable, "-m", "tests.syscall_faults", str(there.fileno())],
                 pass_fds=[there.fileno()], cwd=Path(__file__).resolve().parents[1],
             )  # fmt: skip
+        ctypes.CDLL(None).prctl(_PR_SET_PTRACER, self._process.pid, 0, 0, 0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,10 +108,13 @@ class FaultyDisk:
         nth: int,
         error: int = errno.EIO,
         lasting: bool = False,
+        naming: bool = False,
     ) -> Seen:
         """Run `work` in a thread whose `nth` (from 1; 0: none) writing call below `folder` fails with `error`.
 
-        `lasting`: every later one fails, too. Skips the test where the kernel allows no such filters.
+        The same holds for threads that `work` starts, all of which must have ended when it returns. `lasting`: every
+        later call fails, too. `naming`: the calls that make, rename or remove files count as well. Skips the test where
+        the kernel allows no such filters.
         """
         order = {"folder": str(folder.resolve()), "nth": nth, "error": error, "lasting": lasting}
         raised: list[BaseException] = []
@@ -101,7 +122,7 @@ class FaultyDisk:
 
         def run() -> None:
             try:
-                listener = _install()
+                listener = _install(naming=naming)
             except OSError as e:
                 forbidden.append(e)
                 return
@@ -123,10 +144,12 @@ class FaultyDisk:
         return Seen(calls, failed, raised[0] if raised else None)
 
 
-def _install() -> int:
+def _install(*, naming: bool) -> int:
     """Filter the calls of this thread, for the rest of its life; the descriptor that asks about them."""
     column = _MACHINES[platform.machine()]
     numbers = [both[column] for both in CALLS.values()]
+    if naming:
+        numbers += [both[column] for both, _ in NAMING_CALLS.values() if both[column] >= 0]
     program = [(_LOAD, 0, 0, 0)]
     program += [(_JUMP_IF_EQUAL, len(numbers) - i, 0, number) for i, number in enumerate(numbers)]
     program += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _ASK)]
@@ -155,7 +178,9 @@ def _answer_for_the_disk(asking: socket.socket) -> None:
 
 def _judge(listener: int, order: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """Let calls through or fail them, until the thread that makes them is gone."""
-    names = {both[_MACHINES[platform.machine()]]: name for name, both in CALLS.items()}
+    column = _MACHINES[platform.machine()]
+    names = {both[column]: name for name, both in CALLS.items()}
+    names |= {both[column]: name for name, (both, _) in NAMING_CALLS.items()}
     calls: list[Any] = []
     failed: list[Any] = []
     poll = select.poll()
@@ -166,8 +191,8 @@ def _judge(listener: int, order: dict[str, Any]) -> tuple[list[Any], list[Any]]:
             return calls, failed
         notice = bytearray(_NOTICE_BYTES)
         fcntl.ioctl(listener, _RECEIVE, notice)
-        identity, thread, number, descriptor = struct.unpack_from("QI4xi12xQ", notice)
-        path = str(Path(f"/proc/{thread}/fd/{descriptor}").readlink())
+        identity, thread, number, *arguments = struct.unpack_from("QI4xi12x6Q", notice)
+        path = _path_of(thread, names[number], arguments)
         fails = False
         if path.startswith(order["folder"] + "/"):
             calls.append([names[number], path])
@@ -176,6 +201,17 @@ def _judge(listener: int, order: dict[str, Any]) -> tuple[list[Any], list[Any]]:
                 failed.append(calls[-1])
         answer = (identity, 0, -order["error"], 0) if fails else (identity, 0, 0, _CONTINUE)
         fcntl.ioctl(listener, _SEND, struct.pack("QqiI", *answer))
+
+
+def _path_of(thread: int, name: str, arguments: list[int]) -> str:
+    """What a call is about; empty for one that does not count."""
+    if name in CALLS:
+        return str(Path(f"/proc/{thread}/fd/{arguments[0]}").readlink())
+    if name == "openat" and not arguments[2] & _OPENS:
+        return ""
+    with Path(f"/proc/{thread}/mem").open("rb", buffering=0) as memory:
+        memory.seek(arguments[NAMING_CALLS[name][1]])
+        return os.fsdecode(memory.read(4096).split(b"\0", 1)[0])
 
 
 if __name__ == "__main__":

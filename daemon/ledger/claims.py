@@ -94,6 +94,16 @@ _REQUEUE = sa.text(
         "WHERE {legal} AND id IN (SELECT value FROM json_each(:ids))",
     )
 )
+_DISOWN = sa.text(
+    transition(
+        JobState.QUEUED,
+        "UPDATE jobs SET state = 'queued', attempts = attempts - 1, lease_until = NULL, claimed_by = NULL "
+        "WHERE {legal} AND claimed_by = :worker AND id NOT IN (SELECT value FROM json_each(:known)) RETURNING id",
+    )
+)
+_DROP_ATTEMPTS = sa.text(
+    "DELETE FROM attempts WHERE outcome IS NULL AND job_id IN (SELECT value FROM json_each(:ids))"
+)
 _QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
 # Content, profile and recipe, as `admission.identity` has them.
 _ADOPT = sa.text(
@@ -164,6 +174,18 @@ class Claims:
                 self._close(connection, ids, now, "interrupted", "the daemon stopped in the middle of it")
                 self._fail_worn_out(connection, ids, now)
                 connection.execute(_REQUEUE, {"ids": json.dumps(ids), "now": now})
+        return len(ids)
+
+    def disown(self, worker: str, known: Sequence[int]) -> int:
+        """Put back every job that `worker` is said to hold and does not know of, as if never claimed; how many.
+
+        For a worker whose claim was refused: a commit that a disk refuses at the last moment may stand nevertheless.
+        """
+        with self._db.write("put back claims nobody knows of") as connection:
+            values = {"worker": storable(worker), "known": json.dumps(list(known))}
+            ids = _ids(connection.execute(_DISOWN, values))
+            if ids:
+                connection.execute(_DROP_ATTEMPTS, {"ids": json.dumps(ids)})
         return len(ids)
 
     def adopt(self, recipe: Callable[[str], str]) -> int:

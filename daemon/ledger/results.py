@@ -18,8 +18,8 @@ from daemon.ledger.transitions import transition
 from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Token
 
 _HELD = sa.text(
-    "SELECT id, generation, attempts FROM jobs "
-    "WHERE state = 'running' AND id IN (SELECT value FROM json_each(:ids))"
+    "SELECT id, generation, attempts, state FROM jobs "
+    "WHERE state IN ('running', 'done') AND id IN (SELECT value FROM json_each(:ids))"
 )
 _DONE = sa.text(
     transition(
@@ -57,7 +57,8 @@ class Results:
         """These jobs are done and their files published: store everything of them in one transaction.
 
         Returns the jobs refused, because they are not claimed under that generation any more. Of a job done
-        by reference the segments are not stored again.
+        by reference the segments are not stored again. One that is done under that very generation is left as it is: a
+        commit that a disk refused at the last moment may stand, and whoever made it makes it again.
         """
         if not finished:
             return []
@@ -70,7 +71,7 @@ class Results:
                 row = held.pop(f.job_id, None)
                 if row is None or row.generation != f.generation:
                     refused.append(f.job_id)
-                else:
+                elif row.state == JobState.RUNNING:
                     done.append((f, row.attempts))
             if done:
                 self._store(connection, done, now)

@@ -83,6 +83,8 @@ class Dispatcher:
         #: Whether that instant is the one on record.
         self._isolation_known = False
         self._alone = False
+        #: The last claim was refused; it may stand on record nevertheless.
+        self._unsure = False
 
     @property
     def in_flight(self) -> int:
@@ -164,6 +166,11 @@ class Dispatcher:
             logs.problem(self._log, logs.Action.STORAGE, f"jobs are left to the next start: {e}")
         return len(back)
 
+    def _held(self) -> list[Claim]:
+        return [
+            *self._claimed, *self._running.values(), *self._publishing.values(), *self._verdicts.claims(),
+        ]  # fmt: skip
+
     def _claim(self) -> None:
         now = self._clocks.monotonic()
         room = self._limit - self.in_flight
@@ -181,9 +188,13 @@ class Dispatcher:
         if isolating and self.in_flight:
             return
         want = min(room, CLAIM_BATCH)
+        if self._unsure:
+            self._ledger.disown(self._worker, [c.job_id for c in self._held()])
+        self._unsure = True
         claims = self._ledger.claim(
             self._worker, want, self._clocks.wall(), LEASE_S, allow_isolated=isolating
         )
+        self._unsure = False
         self._claimed.extend(claims)
         self._alone = any(c.isolate for c in claims)
         if isolating and not self._alone:
@@ -266,10 +277,7 @@ class Dispatcher:
             return
         # Others may have changed it: a twin that came to its end, somebody who set the clock.
         self._isolation_known = False
-        claims = [
-            *self._claimed, *self._running.values(), *self._publishing.values(), *self._verdicts.claims(),
-        ]  # fmt: skip
-        ours = [(c.job_id, c.generation) for c in claims]
+        ours = [(c.job_id, c.generation) for c in self._held()]
         lost = self._ledger.heartbeat(ours, self._clocks.wall(), LEASE_S)
         self._next_heartbeat = now + HEARTBEAT_S
         for ticket, claim in list(self._running.items()):

@@ -82,7 +82,7 @@ class Publisher:
         self._in: queue.SimpleQueue[Ready | None] = queue.SimpleQueue()
         self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
         self._index = DirectoryIndex()
-        #: Directories cleared of what a killed daemon left unfinished; one look each is enough for a run.
+        #: Directories cleared of what a killed daemon left unfinished, or a failing disk kept; looked at once, otherwise.
         self._swept: set[Path] = set()
         #: Held while names are planned: two lanes must not plan the same one.
         self._planning = threading.RLock()
@@ -224,7 +224,8 @@ class Publisher:
 
     def _publish(self, one: Draft, files: dict[str, bytes]) -> Draft:
         began = time.perf_counter()
-        publish(pending(one, files, self._ledger))
+        if not publish(pending(one, files, self._ledger)):
+            self._swept.clear()
         return one if TIMING in files else _timed(one, time.perf_counter() - began)
 
     def _finish(self, drafts: list[Draft]) -> None:
@@ -276,9 +277,10 @@ class Publisher:
         self._end(job_id, Problem(RecordingChangedError.code, reason, retryable=True))
 
     def _end(self, job_id: int, problem: Problem) -> None:
-        # The names it was to have are not there, whatever the listing says by now.
+        # The names it was to have are not there, whatever the listing says by now, and a temporary may be.
         with self._planning:
             self._index.clear()
+            self._swept.clear()
         self._out.put(Published(job_id, problem))
 
 

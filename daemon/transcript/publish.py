@@ -51,11 +51,12 @@ class _Written:
     identity: tuple[int, int]  #: device and inode
 
 
-def publish(files: Sequence[PendingFile]) -> None:
+def publish(files: Sequence[PendingFile]) -> bool:
     """Publish `files` together; when this returns they are on disk under their names.
 
-    Missing directories are made. After an error no temporary stays, and names that did not exist before do not
-    exist; a file that had been replaced by then keeps its new, whole content.
+    Missing directories are made. Returns False when a temporary could not be removed: `sweep` its directory later.
+    After an error that may be so, too; names that did not exist before do not exist then, and a file that had been
+    replaced keeps its new, whole content.
 
     Raises OutputTakenError when a name belongs to somebody else (plan another one), StorageError when the disk
     refuses; the error's `path` names the file.
@@ -70,6 +71,7 @@ def publish(files: Sequence[PendingFile]) -> None:
             with _reported("publish", directory):
                 _fsync_directory(directory)
         undo.pop_all()
+    return not any(os.path.lexists(w.temporary) for w in written)
 
 
 def sweep(directory: Path) -> int:

@@ -384,3 +384,19 @@ def test_when_the_next_job_to_be_tried_alone_is_due_is_told(ledger: Ledger) -> N
     assert ledger.next_isolated() == 150.0
     ledger.finish([finish_of(alone)], 131.0)
     assert ledger.next_isolated() == 150.0
+
+
+def test_claims_that_stand_though_they_were_refused_are_put_back_as_if_never_made(ledger: Ledger) -> None:
+    ledger.admit([admission(f"{n}.wav", n) for n in "abc"], 90.0)
+    (known,) = claim_all(ledger, 100.0, limit=1)
+    claim_all(ledger, 100.0)
+    assert ledger.disown("somebody else", []) == 0
+    assert ledger.disown("worker", [known.job_id]) == 2
+    again = claim_all(ledger, 100.0)
+    assert [(c.path.name, c.attempt) for c in again] == [("b.wav", 1), ("c.wav", 1)]
+    # The older claim of these is worth nothing any more; the one that was known goes on.
+    assert [c.generation for c in again] == [2, 2]
+    assert ledger.heartbeat([(known.job_id, known.generation)], 101.0, LEASE_S) == set()
+    detail = ledger.job(again[0].job_id)
+    assert detail is not None
+    assert [a.outcome for a in detail.attempts] == [None]
