@@ -173,3 +173,13 @@ def test_no_message_sends_people_to_a_section_that_is_not_there() -> None:
     for path, text in SOURCES.items():
         for named in re.findall(r"\(see README, ([^)\"]+)\)", text):
             assert named in headings, path
+
+
+def test_every_test_the_promises_name_is_there() -> None:
+    page = README.split("## What dropscribe promises", 1)[1].split("\n## ", 1)[0]
+    named = re.findall(r"`((?:tests|benchmarks)/[\w/.]+)(?:::(\w+))?`", page)
+    assert len(re.findall(r"^\| [1-6] \|.*`tests/[\w/.]+::\w+`", page, re.MULTILINE)) == 6
+    for path, name in named:
+        assert (PACKAGE.parent / path).is_file(), path
+        text = (PACKAGE.parent / path).read_text(encoding="utf-8")
+        assert not name or re.search(rf"^(?:def |class )?{name}\b", text, re.MULTILINE), f"{path}::{name}"
