@@ -8,6 +8,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # where a CPU build is at hand.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
+# Many tests wait for a process or a quiet period: several at a time, those of one file in one place.
+WORKERS ?= 3
+
 .PHONY: help run test check bench wheel clean
 .DEFAULT_GOAL := help
 
@@ -50,7 +53,7 @@ check: $(STAMP)
 
 # The tests run, and their summary is seen, also where the checks found something.
 test: $(STAMP)
-	@status=0; $(MAKE) --no-print-directory check || status=1; $(BIN)/pytest || status=1; exit $$status
+	@status=0; $(MAKE) --no-print-directory check || status=1; $(BIN)/pytest -n $(WORKERS) --dist loadfile || status=1; exit $$status
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/ingest.py
