@@ -157,7 +157,8 @@ class EngineSettings(_Strict):
         100,
         ge=0,
         le=60_000,
-        description="Longest a segment waits for others to share its batch, milliseconds.",
+        description="Longest a segment waits for others to share its batch, milliseconds; on a GPU with more than a few "
+        "recordings under way eight times as long.",
     )
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads of each engine process. Default: all cores, shared out."
