@@ -7,15 +7,13 @@ that one causal depthwise convolution over all rows at once never mixes two stre
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - what torch calls it
 from torch import Tensor
 
-#: rows (n, inputs) → (n, outputs)
-Layer = Callable[[Tensor], Tensor]
+from daemon.engine.products import Product, product
 
 
 class FsmnNetwork:
@@ -27,10 +25,10 @@ class FsmnNetwork:
         self.left = int(taps[0].shape[2]) - 1  #: rows of context
         self.width = int(taps[0].shape[0])  #: channels of a memory block
         self._taps = [_channels_last(weight) for weight in taps]
-        self._enter = (_linear(encoder.in_linear1.linear), _linear(encoder.in_linear2.linear, relu=True))
-        self._shrink = [_linear(block.linear.linear) for block in encoder.fsmn]
-        self._widen = [_linear(block.affine.linear, relu=True) for block in encoder.fsmn]
-        self._leave = (_linear(encoder.out_linear1.linear), _linear(encoder.out_linear2.linear))
+        self._enter = (_of(encoder.in_linear1.linear), _of(encoder.in_linear2.linear, relu=True))
+        self._shrink = [_of(block.linear.linear) for block in encoder.fsmn]
+        self._widen = [_of(block.affine.linear, relu=True) for block in encoder.fsmn]
+        self._leave = (_of(encoder.out_linear1.linear), _of(encoder.out_linear2.linear))
 
     def __call__(
         self, rows: Tensor, memory: Tensor, context: Tensor, newest: Tensor
@@ -67,33 +65,5 @@ def _channels_last(weight: Tensor) -> Tensor:
     return weight.detach().contiguous(memory_format=torch.channels_last)
 
 
-def _linear(module: torch.nn.Linear, *, relu: bool = False) -> Layer:
-    weight = module.weight.detach()
-    bias = None if module.bias is None else module.bias.detach()
-
-    def plain(rows: Tensor) -> Tensor:
-        made = F.linear(rows, weight, bias)
-        return made.relu_() if relu else made
-
-    return plain if weight.device.type != "cpu" else _fastest(plain, weight, bias, relu=relu)
-
-
-def _fastest(plain: Layer, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Layer:
-    """The product of oneDNN where this torch has it and it agrees: on processors that MKL is slow on, twice as fast.
-
-    torch itself uses the operator in compiled models, but promises nothing about it: hence the trial.
-    """
-
-    def by_onednn(rows: Tensor) -> Tensor:
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - see above
-            rows, weight, bias, "relu" if relu else "none", [], ""
-        )
-        return made
-
-    trial = torch.linspace(-1.0, 1.0, 4 * weight.shape[1]).view(4, -1)
-    try:
-        with torch.inference_mode():
-            agrees = torch.allclose(by_onednn(trial), plain(trial), rtol=1e-4, atol=1e-4)
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
-        return plain
-    return by_onednn if agrees else plain
+def _of(module: torch.nn.Linear, *, relu: bool = False) -> Product:
+    return product(module.weight.detach(), None if module.bias is None else module.bias.detach(), relu=relu)

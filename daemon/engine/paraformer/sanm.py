@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from daemon.engine.products import Product, product
+
 
 @dataclass(frozen=True, slots=True)
 class Norm:
@@ -25,17 +27,6 @@ class Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.epsilon)
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """x·Wᵀ + b."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +49,12 @@ class EncoderLayer:
     """One SANM layer; the first changes the width and has no residual around its attention."""
 
     norm1: Norm
-    qkv: Affine
-    out: Affine
+    qkv: Product
+    out: Product
     memory: Memory
     norm2: Norm
-    w1: Affine
-    w2: Affine
+    w1: Product  #: with the rectifier
+    w2: Product
     heads: int
     residual: bool
 
@@ -71,7 +62,7 @@ class EncoderLayer:
         q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=-1)
         attended = self.out(attend(q, k, v, mask, self.heads)) + self.memory(v, keep)
         x = x + attended if self.residual else attended
-        return x + self.w2(F.relu(self.w1(self.norm2(x))))
+        return x + self.w2(self.w1(self.norm2(x)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +70,15 @@ class DecoderLayer:
     """Feed-forward, then memory block, then attention to the encoder; the last layer is feed-forward alone."""
 
     norm1: Norm
-    w1: Affine
+    w1: Product  #: with the rectifier
     hidden_norm: Norm
-    w2: Affine
+    w2: Product
     norm2: Norm | None
     memory: Memory | None
     norm3: Norm | None
-    q: Affine | None
-    kv: Affine | None
-    out: Affine | None
+    q: Product | None
+    kv: Product | None
+    out: Product | None
     heads: int
 
     def __call__(self, x: Tensor, keep: Tensor, encoded: Tensor, mask: Tensor) -> Tensor:
@@ -110,7 +101,7 @@ class DecoderLayer:
 
     def _remember(self, x: Tensor, keep: Tensor) -> Tensor:
         """The layer up to its attention."""
-        fed = self.w2(self.hidden_norm(F.relu(self.w1(self.norm1(x)))))
+        fed = self.w2(self.hidden_norm(self.w1(self.norm1(x))))
         if self.norm2 is None or self.memory is None:
             return fed
         return x + self.memory(self.norm2(fed), keep)
@@ -198,10 +189,10 @@ def norm(module: Any, dtype: torch.dtype) -> Norm:
     return Norm(module.weight.detach().to(dtype), module.bias.detach().to(dtype), float(module.eps))
 
 
-def affine(module: Any, dtype: torch.dtype) -> Affine:
-    """Weights of a Linear."""
+def affine(module: Any, dtype: torch.dtype, *, relu: bool = False) -> Product:
+    """Weights of a Linear, and of the rectifier after it."""
     bias = None if module.bias is None else module.bias.detach().to(dtype)
-    return Affine(module.weight.detach().to(dtype), bias)
+    return product(module.weight.detach().to(dtype), bias, relu=relu)
 
 
 def _memory(module: Any, dtype: torch.dtype) -> Memory:
@@ -217,7 +208,7 @@ def encoder_layer(layer: Any, dtype: torch.dtype) -> EncoderLayer:
         affine(attention.linear_out, dtype),
         _memory(attention, dtype),
         norm(layer.norm2, dtype),
-        affine(layer.feed_forward.w_1, dtype),
+        affine(layer.feed_forward.w_1, dtype, relu=True),
         affine(layer.feed_forward.w_2, dtype),
         int(attention.h),
         bool(layer.in_size == layer.size),
@@ -228,7 +219,7 @@ def _decoder_layer(layer: Any, dtype: torch.dtype) -> DecoderLayer:
     own, source = layer.self_attn, layer.src_attn
     return DecoderLayer(
         norm(layer.norm1, dtype),
-        affine(layer.feed_forward.w_1, dtype),
+        affine(layer.feed_forward.w_1, dtype, relu=True),
         norm(layer.feed_forward.norm, dtype),
         affine(layer.feed_forward.w_2, dtype),
         None if own is None else norm(layer.norm2, dtype),
