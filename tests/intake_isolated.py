@@ -132,6 +132,8 @@ def part_unmounted_and_mounted_again(folder: Path) -> None:
         record[kept] = w.wait_arrival(kept).signature
         w.wait_arrival(cancelled)
         unmount(share)
+        # Nobody hears of a bind mount that goes: only a look tells.
+        w.watcher.rescan_now()
         w.settle_marker(folder / "inbox")
         mount("--bind", str(store), str(share))
         w.wait_arrival(cancelled, 2)

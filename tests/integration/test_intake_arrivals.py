@@ -391,8 +391,10 @@ def test_a_notice_that_cannot_be_taken_ends_the_watcher(inbox: Path, monkeypatch
 
 def test_a_dead_event_thread_is_noticed(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("threading.excepthook", lambda _: None)
+    first = put(inbox / "first.wav")
     with Watched(folder_of(inbox, backend="inotify")) as w:
-        w.wait_watching(inbox)
+        # The look that finds it watches the folder before it reads it.
+        w.wait_arrival(first)
         assert w.watcher.alive()
 
         def fail(*_: object) -> None:
