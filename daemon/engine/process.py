@@ -121,10 +121,6 @@ class ProcessEngine:
         """Process number, for messages and measurements."""
         return self._process.pid or 0
 
-    def poll_ready(self) -> bool:
-        """Whether it is warm, without waiting. Raises as `wait_ready`."""
-        return self.wait_ready(0.0)
-
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait at most so long for it to be warm.
 

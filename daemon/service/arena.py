@@ -34,11 +34,6 @@ class Arena:
         """How many slots nobody holds."""
         return len(self._free)
 
-    @property
-    def held_s(self) -> float:
-        """Audio seconds that the held slots could carry."""
-        return len(self._held) * SLOT_S
-
     def take(self, wanted: int) -> tuple[int, ...]:
         """Up to `wanted` free slots, fewer (or none) when they run short."""
         taken = tuple(self._free.popleft() for _ in range(min(wanted, len(self._free))))

@@ -106,10 +106,6 @@ class Notifier:
         """Shutdown begins."""
         self._send("STOPPING=1")
 
-    def main_pid(self, pid: int) -> None:
-        """Another process is the main one from now on."""
-        self._send(f"MAINPID={pid}")
-
     def _send(self, *lines: str) -> None:
         # Why this is allowed to fail stands in the docstring of the class.
         with contextlib.suppress(OSError):

@@ -40,8 +40,6 @@ BATCH = 64
 LANES = 2
 #: Threads that write files: writing is waiting for the disk.
 WRITERS = 8
-#: How often another name is tried when somebody took the one just planned.
-NAMES_TRIED = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -485,7 +485,7 @@ def test_starting_does_not_wait_and_facts_come_with_readiness() -> None:
     with pytest.raises(EngineError, match="not ready"):
         _ = engine.facts
     assert engine.wait_ready(PATIENCE_S)
-    assert engine.poll_ready()
+    assert engine.wait_ready(0.0)
     assert engine.facts.model == "null"
     engine.close()
     arena.close()
@@ -496,7 +496,7 @@ def test_killed_while_starting_is_a_death_and_not_a_refusal() -> None:
     engine = ProcessEngine(
         settings("paraformer-mini"), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1.0
     )
-    assert not engine.poll_ready()
+    assert not engine.wait_ready(0.0)
     os.kill(engine.pid, signal.SIGKILL)
     with pytest.raises(EngineDiedError, match="signal 9") as died:
         engine.wait_ready(PATIENCE_S)
