@@ -10,7 +10,7 @@ import pytest
 
 from daemon.engine.protocol import Abort, BlockFreed, Event, PcmBlock, StreamFailed
 from daemon.media.protocol import DecodeEvent, DecodeOrder, PcmReady
-from daemon.service.arena import SLOT_SAMPLES, Arena
+from daemon.service.arena import SLOT_BYTES, SLOT_SAMPLES, Arena
 from daemon.service.pump import Pump
 from daemon.service.retry import Problem
 from daemon.service.work import Work
