@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 def command(
     files: Annotated[list[Path], typer.Argument(help="Recordings to transcribe.", show_default=False)],
     output_format: Annotated[
-        str, typer.Option("--format", help="What to print: txt, srt, vtt or json.")
-    ] = "txt",
+        str | None,
+        typer.Option(
+            "--format",
+            help="txt, srt, vtt or json. Default: txt is printed, or with --write all are written.",
+        ),
+    ] = None,
     write: Annotated[
         bool,
         typer.Option(
@@ -47,7 +51,7 @@ def command(
     from daemon.service.oneshot import OneShot
     from daemon.transcript.render import RENDERERS
 
-    if output_format not in RENDERERS:
+    if output_format is not None and output_format not in RENDERERS:
         known = ", ".join(RENDERERS)
         raise UsageError(
             f"there is no format '{output_format}'", operation="transcribe", remedy=f"there are: {known}"
@@ -63,7 +67,7 @@ def command(
 
 
 def _tell(
-    finished: Finished, engine: OneShot, output_format: str, *, write: bool, as_json: bool, bars: _Bars
+    finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool, bars: _Bars
 ) -> bool:
     """Print or write one result; False if there is none."""
     from daemon.cli.output import one_line, readable
@@ -88,7 +92,7 @@ def _tell(
             print(one_line(said), file=sys.stderr)
         return False
     transcript = oneshot.transcript_of(finished.path, finished.end, engine.facts)
-    written = oneshot.write_beside(finished.path, transcript) if write else []
+    written = oneshot.write_beside(finished.path, transcript, output_format) if write else []
     if as_json:
         line: dict[str, Any] = {
             "file": str(finished.path),
@@ -100,7 +104,7 @@ def _tell(
         for path in written:
             print(path)
     else:
-        sys.stdout.write(_rendered(transcript, output_format))
+        sys.stdout.write(_rendered(transcript, output_format or "txt"))
         sys.stdout.flush()
     return True
 

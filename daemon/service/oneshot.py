@@ -117,12 +117,12 @@ def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript
     )
 
 
-def write_beside(path: Path, transcript: Transcript) -> list[Path]:
-    """Publish every format and the timing log beside `path`; existing files are never touched.
+def write_beside(path: Path, transcript: Transcript, only: str | None = None) -> list[Path]:
+    """Publish every format and the timing log, or one format alone, beside `path`; existing files are never touched.
 
     Raises StorageError, OutputTakenError.
     """
-    formats = [*render.RENDERERS, "timing"]
+    formats = [*render.RENDERERS, "timing"] if only is None else [only]
     plan = naming.plan(
         path,
         formats,
@@ -133,7 +133,8 @@ def write_beside(path: Path, transcript: Transcript) -> list[Path]:
         siblings=(),
     )
     now = time.time()
-    files = render.render_all(transcript, render.RENDERERS, render.Options())
-    files["timing"] = timing_log(transcript, started=now - transcript.timings.wall_s, ended=now)
+    files = render.render_all(transcript, [f for f in formats if f != "timing"], render.Options())
+    if "timing" in formats:
+        files["timing"] = timing_log(transcript, started=now - transcript.timings.wall_s, ended=now)
     publish([PendingFile(plan.paths[f], data) for f, data in files.items()])
     return [plan.paths[f] for f in formats]

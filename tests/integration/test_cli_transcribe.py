@@ -1,0 +1,72 @@
+"""`dropscribe transcribe`: the text of given files, printed or written beside them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from daemon.engine.models import SAMPLE
+from tests.integration.cli import process
+
+NULL = ("--model", "null", "--device", "cpu")
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    return Path(shutil.copy(SAMPLE, tmp_path / "talk.wav"))
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()}
+
+
+def test_the_text_is_printed_and_nothing_is_written(talk: Path) -> None:
+    done = process("transcribe", talk, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "会议" in done.stdout
+    assert "00:00" not in done.stdout
+    assert names(talk.parent) == {"talk.wav"}
+
+
+def test_subtitles_are_printed_where_they_are_asked_for(talk: Path) -> None:
+    done = process("transcribe", talk, *NULL, "--format", "srt")
+    assert done.returncode == 0, done.stderr
+    assert "00:00:00,000 --> " in done.stdout
+
+
+def test_all_files_are_written_beside_it(talk: Path) -> None:
+    done = process("transcribe", talk, *NULL, "--write")
+    assert done.returncode == 0, done.stderr
+    written = {f"talk.{end}" for end in ("txt", "srt", "vtt", "json", "timing.json")}
+    assert names(talk.parent) == {"talk.wav"} | written
+    assert {Path(line).name for line in done.stdout.splitlines()} == written
+
+
+def test_only_the_format_that_is_named_is_written(talk: Path) -> None:
+    done = process("transcribe", talk, *NULL, "--write", "--format", "vtt")
+    assert done.returncode == 0, done.stderr
+    assert names(talk.parent) == {"talk.wav", "talk.vtt"}
+
+
+def test_a_file_that_is_there_is_left_alone(talk: Path) -> None:
+    mine = talk.with_suffix(".txt")
+    mine.write_text("mine", encoding="utf-8")
+    done = process("transcribe", talk, *NULL, "--write")
+    assert done.returncode == 0, done.stderr
+    assert mine.read_text(encoding="utf-8") == "mine"
+    assert "talk.wav.txt" in names(talk.parent)
+
+
+def test_scripts_get_an_object_a_file_and_a_bad_one_costs_the_others_nothing(talk: Path) -> None:
+    junk = talk.with_name("junk.wav")
+    junk.write_bytes(b"no sound" * 100)
+    done = process("transcribe", junk, talk, *NULL, "--json")
+    assert done.returncode == 1
+    said = {Path(line["file"]).name: line for line in map(json.loads, done.stdout.splitlines())}
+    assert said["talk.wav"]["ok"] is True
+    assert said["talk.wav"]["transcript"]["schema"] == "dropscribe/transcript/1"
+    assert said["junk.wav"]["ok"] is False
+    assert said["junk.wav"]["error"]["remedy"]
