@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.config import Folder
+from daemon.errors import StorageError
 from daemon.intake.book import Book
 from daemon.intake.hold import Holds
 from daemon.intake.names import DONE_SUFFIX, Kind, Names
@@ -21,13 +22,16 @@ from daemon.intake.writer_probe import probe
 
 #: Least time between two scans that events ask for (a directory went away, events were lost), seconds.
 SOON_S = 1.0
+#: Time until what is on record is asked for again, when storage refuses to say, seconds.
+AGAIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a folder needs of the rest of the program."""
 
-    known: Callable[[Path], Iterable[Known]]  #: the files of a folder that are on record
+    #: The files of a folder that are on record. StorageError, also while they are read: it is asked again later.
+    known: Callable[[Path], Iterable[Known]]
     wholeness: Callable[[Path], Wholeness]
     sink: Callable[[Notice], None]
     clock: Callable[[], float]  #: monotonic seconds
@@ -138,6 +142,7 @@ class FolderWatch:
         """
         self._ask()
         standing = self.post.check(inhabited=self._book.inhabited())
+        again_s = math.inf
         # What stands there at the start is taken for what stood there when the files became known, unless it is
         # empty: then it may be a share that is not mounted yet.
         first, self._checked = not self._checked, True
@@ -151,9 +156,11 @@ class FolderWatch:
                 if not trusting:
                     self._book.disown()
             self._follow_mounts()
-            self._walk_all(now, trusting=trusting)
+            if not self._walk_all(now, trusting=trusting):
+                again_s = AGAIN_S
+                self._checked = self._checked and not first
         self._last_scan = self._around.clock()
-        every = self._around.rescan_s
+        every = min(self._around.rescan_s, again_s)
         if self.post.polled and standing is not Standing.TROUBLE:
             every = min(every, self.folder.poll_s)
         self._next_scan = self._last_scan + every
@@ -168,17 +175,22 @@ class FolderWatch:
             self.scan_now()
         return gone
 
-    def _walk_all(self, now: float, *, trusting: bool) -> None:
+    def _walk_all(self, now: float, *, trusting: bool) -> bool:
+        """False when nothing could be made of it, because storage does not say what is on record."""
         found = self._find(self._path, {} if self._unsure else self._book.settled)
         # If the folder changed under the walk, what the walk did not see proves nothing.
         whole = self.post.holds()
         if self._unsure:
-            self._book.learn(found, self._around.known(self.folder.path), trusting=trusting and whole)
+            try:
+                self._book.learn(found, self._around.known(self.folder.path), trusting=trusting and whole)
+            except StorageError:
+                return False
             self._unsure = not whole
         self._take(found, now)
         if whole:
             self._book.close_walk(found, now + self.folder.quiet_s)
             self.post.keep(found.directories)
+        return True
 
     def _find(self, start: str, known: Mapping[str, Stamp]) -> Scan:
         return walk(start, self._path, self._names, known, self._enter, recursive=self.folder.recursive)

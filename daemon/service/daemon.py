@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from daemon.errors import (
     EngineDiedError,
     EngineError,
 )
-from daemon.intake.types import Known
 from daemon.intake.watcher import Watcher
 from daemon.media.pool import DecoderPool
 from daemon.service import notify, status_file
@@ -29,6 +28,7 @@ from daemon.service.conditions import FolderConditions
 from daemon.service.dispatcher import Clocks, Dispatcher
 from daemon.service.engine_keeper import EngineKeeper
 from daemon.service.free_space import FreeSpace
+from daemon.service.on_record import OnRecord
 from daemon.service.opening import open_ledger
 from daemon.service.patience import Patience
 from daemon.service.publisher import Publisher
@@ -143,7 +143,7 @@ class Daemon:
         )
         self._watcher = Watcher(
             settings.folders,
-            known=self._known,
+            known=OnRecord(self._ledger, self._patience),
             wholeness=wholeness,
             sink=self._admitter.take,
             rescan_s=settings.service.rescan_s,
@@ -257,7 +257,7 @@ class Daemon:
                     f"changes in [{', '.join(fixed)}] take effect at the next restart",
                 )
             self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
-            self._ledger.adopt(self._settings.recipe)
+            self._upkeep.adopt(self._settings.recipe)
             self._space.watch(self._settings)
             self._conditions.keep({f.path for f in new.folders})
             self._watcher.reload(new.folders)
@@ -282,9 +282,6 @@ class Daemon:
                 "no engine has been ready yet", operation="publish", remedy="please report this message"
             )
         return self._facts
-
-    def _known(self, folder: Path) -> Iterator[Known]:
-        return (Known(*known) for known in self._ledger.known(folder))
 
     def _on_admitted(self) -> None:
         self._dispatcher.wake()

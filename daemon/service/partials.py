@@ -17,7 +17,7 @@ from pathlib import Path
 
 from daemon import logs
 from daemon.config import Profile, Settings
-from daemon.errors import DropscribeError, OutputTakenError
+from daemon.errors import DropscribeError, OutputTakenError, StorageError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.partials import PARTIAL
 from daemon.ledger.records import Claim, OwnedOutput
@@ -236,8 +236,12 @@ class Partials:
 
     def _clear(self) -> None:
         left: dict[tuple[Path, Path], list[OwnedOutput]] = {}
-        for one in self._ledger.partials():
-            left.setdefault((one.recording, one.path), []).append(one)
+        try:
+            for one in self._ledger.partials():
+                left.setdefault((one.recording, one.path), []).append(one)
+        except StorageError as e:
+            logs.problem(self._log, logs.Action.STORAGE, f"old partial texts stay until the next start: {e}")
+            return
         for files in left.values():
             self._remove(files)
         for directory in {path.parent for _, path in left}:

@@ -29,13 +29,27 @@ class Upkeep:
         self._log = logs.get("service")
         #: What the clock was set by and the ledger was not told of yet, seconds.
         self._jump = 0.0
-        self._steps = [Postponable(patience, step, clock) for step in (self._follow_clock, self._tend_space)]
+        #: Under which queued jobs are to be done from now on; None once the ledger was told.
+        self._recipe: Callable[[str], str] | None = None
+        self._steps = [
+            Postponable(patience, step, clock)
+            for step in (self._follow_clock, self._tend_space, self._hand_on_recipe)
+        ]
 
     def tend(self) -> None:
         """What is due. Never waits for storage: what it refuses is done later."""
         for step in self._steps:
             step()
         self._conditions.tend(self._clock())
+
+    def adopt(self, recipe: Callable[[str], str]) -> None:
+        """Have queued jobs done under these recipes, told by the name of a profile; soon, if not at once."""
+        self._recipe = recipe
+
+    def _hand_on_recipe(self) -> None:
+        if self._recipe is not None:
+            self._ledger.adopt(self._recipe)
+            self._recipe = None
 
     def _follow_clock(self) -> None:
         self._jump += self._wall.step()

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, WatchDescriptor
 
+from daemon.errors import StorageError
 from daemon.intake.types import Signature
 from tests.intake_isolated import SCENARIOS
 from tests.intake_material import Watched, folder_of, signature_of, wait_until
@@ -189,3 +190,25 @@ def test_unreadable_parts_are_said_and_not_gone(open_folder: Path) -> None:
 def run(command: list[str]) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_record_that_cannot_be_read_just_now_is_asked_for_again(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is called new or missing meanwhile, and the folder's thread lives on."""
+    monkeypatch.setattr("daemon.intake.folder.AGAIN_S", 0.1)
+    known, new = put(inbox / "known.wav"), put(inbox / "new.wav")
+    asked = 0
+
+    def record(_: Path) -> Mapping[Path, Signature]:
+        nonlocal asked
+        asked += 1
+        if asked <= 3:
+            raise StorageError("disk I/O error", operation="read what is on record", path=inbox)
+        return {known: signature_of(known), inbox / "removed.wav": signature_of(known)}
+
+    with Watched(folder_of(inbox), known=record, rescan_s=3600) as w:
+        w.wait_arrival(new)
+        w.wait_gone(inbox / "removed.wav")
+        assert asked > 3
+        assert w.arrivals(known) == []

@@ -1,0 +1,34 @@
+"""What the ledger has of a folder, as intake asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.errors import StorageError
+from daemon.intake.types import Known
+from daemon.ledger.ledger import Ledger
+from daemon.service.patience import Patience
+
+
+class OnRecord:
+    """Called by the folders' threads, each for its own folder. That storage refuses to answer is told once."""
+
+    def __init__(self, ledger: Ledger, patience: Patience) -> None:
+        self._ledger = ledger
+        self._patience = patience
+        self._told: dict[Path, StorageError] = {}
+
+    def __call__(self, folder: Path) -> Iterator[Known]:
+        """The files on record, one after another. Raises StorageError, also in the middle."""
+        try:
+            for known in self._ledger.known(folder):
+                yield Known(*known)
+        except StorageError as e:
+            if folder not in self._told:
+                self._told[folder] = e
+                self._patience.refused(e)
+            raise
+        told = self._told.pop(folder, None)
+        if told is not None:
+            self._patience.taken(told)
