@@ -155,7 +155,7 @@ def break_the_engine(faults: Faults) -> None:
         if faults.plan.where == "detector":
             from daemon.engine.vad_scores import Scorer  # noqa: PLC0415 - imports torch
 
-            before(faults, Scorer, "__call__", lambda steps: [s.samples for s in steps])
+            before(faults, Scorer, "__call__", lambda steps: [np.concatenate(s.parts) for s in steps])
         else:
             from daemon.engine.paraformer.forward import PaddedForward  # noqa: PLC0415
 
