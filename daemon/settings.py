@@ -199,7 +199,7 @@ class MediaSettings(_Strict):
         None,
         ge=1,
         le=256,
-        description="Decoder processes. Default: half the cores, all but 4 where that is more, at least 2.",
+        description="Decoder processes. Default: half the cores, all but 4 where that is more, at least 2, at most 32.",
     )
     memory_mb: int = Field(2048, ge=256, description="Address space one decoder may use, MiB.")
     max_hours: float = Field(48.0, gt=0, description="A longer recording is refused, hours of audio.")

@@ -7,7 +7,6 @@ hundreds of commits, not ten thousand, while a single file is admitted at once.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -24,10 +23,8 @@ from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission
 from daemon.service.hashing import content_hash
 from daemon.service.patience import Patience
+from daemon.service.sizing import hasher_count
 
-#: Files hashed at the same time. Hashing leaves the interpreter lock, and a core does some 5,000 hours of WAV an hour:
-#: less than a GPU.
-HASHERS = max(2, (os.cpu_count() or 2) // 2)
 #: Most admissions in one transaction.
 BATCH = 128
 #: Pause before a file that could not be read is looked at again, seconds.
@@ -74,7 +71,7 @@ class Admitter:
         #: (monotonic seconds, path) to look at again, in order; owned by the recording thread.
         self._later: deque[tuple[float, Path]] = deque()
         self._threads = [
-            threading.Thread(target=self._hash, name=f"hash-{i}", daemon=True) for i in range(HASHERS)
+            threading.Thread(target=self._hash, name=f"hash-{i}", daemon=True) for i in range(hasher_count())
         ]
         self._threads.append(threading.Thread(target=self._record, name="admit", daemon=True))
         #: First exception that ended a thread; read by `alive`.
@@ -101,9 +98,10 @@ class Admitter:
     def stop(self) -> None:
         """Leave what is not admitted yet to the next start's scan: nothing on disk is lost by that."""
         self._stopping.set()
-        for _ in range(HASHERS):
+        hashers = self._threads[:-1]
+        for _ in hashers:
             self._arrivals.put(None)
-        for thread in self._threads[:-1]:
+        for thread in hashers:
             thread.join()
         self._records.put(None)
         self._threads[-1].join()

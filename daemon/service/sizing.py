@@ -12,14 +12,28 @@ OPEN_SEGMENT_S = 70.0
 #: Cores that daemon, engine and hashing keep busy at full load: a compressed recording costs a core more to decode than
 #: a GPU to recognise.
 OTHERS = 4
+#: More decoders than this no engine keeps up with, and each costs some 30 MB.
+MOST_DECODERS = 32
+#: More threads than this no disk keeps up with.
+MOST_HASHERS = 16
 #: Slots of the arena for each decoder: what it decodes while the engine is busy with a batch of a GPU's size. 10 MB.
 SLOTS_A_DECODER = 32
 
 
+def cores() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
 def decoder_count(settings: Settings) -> int:
-    """Decoder processes: as configured, else half the cores, on large machines all but `OTHERS`, and at least 2."""
-    cores = os.cpu_count() or 2
-    return settings.media.decoders or max(2, cores // 2, cores - OTHERS)
+    """Decoder processes: as configured, else half the cores, on large machines all but `OTHERS`, and 2 to `MOST_DECODERS`."""
+    mine = cores()
+    return settings.media.decoders or min(MOST_DECODERS, max(2, mine // 2, mine - OTHERS))
+
+
+def hasher_count() -> int:
+    """Threads that hash: hashing leaves the interpreter lock, and a core does some 5,000 hours of WAV an hour, less than a GPU."""
+    return min(MOST_HASHERS, max(2, cores() // 2))
 
 
 def audio_bounds(settings: Settings) -> tuple[float, float]:
