@@ -33,6 +33,8 @@ from daemon.engine.stages import Listener, Pcm, SpeechSegment
 from daemon.engine.wire import Note, Ready, Refused
 from daemon.errors import EngineDiedError, EngineError
 
+#: Shapes of products and convolutions whose code oneDNN keeps: those of a few batches of each length.
+SHAPES_KEPT = 128
 #: Objects made between two looks for cycles of garbage.
 GARBAGE = 100_000
 #: Exit status after a fault of the device: the service starts another process.
@@ -160,6 +162,8 @@ def _keep_to_ourselves() -> None:
     # Read when torch loads OpenMP: its waiting threads would spin, and where anything else wants the same cores
     # (decoders, a second model) every batch waits for them, up to twenty times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Likewise for oneDNN: by default it keeps the code made for the last 1024 shapes, hundreds of megabytes of it.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     logging.getLogger().addHandler(logging.NullHandler())
