@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from daemon import logs
@@ -19,12 +20,15 @@ RENEW_S = 5.0
 class FolderConditions:
     """Thread-safe: folders report from their own threads."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, folders: Collection[Path]) -> None:
+        """`folders`: those of the start."""
         self._ledger = ledger
         self._log = logs.get("service")
         self._lock = threading.Lock()
         #: Folders nothing can be said of now.
         self._away: dict[Path, FolderHealth] = {}
+        #: Folders of the start that nothing was heard of yet.
+        self._unheard = set(folders)
         self._taken: FolderHealth | None = None
         #: Folders that are back, whose jobs could not be told yet.
         self._back: set[Path] = set()
@@ -41,7 +45,9 @@ class FolderConditions:
             logs.problem(self._log, logs.Action.FOLDER, message, **keys)
         with self._lock:
             was_away = self._away.pop(health.folder, None) is not None
-            if health.state is FolderState.TAKEN and self._taken is None:
+            first = health.folder in self._unheard
+            self._unheard.discard(health.folder)
+            if first and health.state is FolderState.TAKEN and self._taken is None:
                 self._taken = health
             if health.state is not FolderState.WATCHED:
                 self._away[health.folder] = health
@@ -71,9 +77,9 @@ class FolderConditions:
         self._renew_at = 0.0
 
     def refuse_taken(self) -> None:
-        """Raises AlreadyRunningError when another daemon watches one of the folders. For the start.
+        """Raises AlreadyRunningError when the first that was heard of a folder of the start is that another daemon watches it.
 
-        Later it is that folder's trouble alone: those that are served already shall not suffer from it.
+        What comes later is that folder's trouble alone: those that are served already shall not suffer from it.
         """
         if self._taken is not None:
             raise AlreadyRunningError(

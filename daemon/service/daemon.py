@@ -130,7 +130,7 @@ class Daemon:
             patience=self._patience,
             has_room=self._space.has_room,
         )
-        self._conditions = FolderConditions(self._ledger)
+        self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
         self._upkeep = Upkeep(
             self._ledger, self._wall, self._space, self._conditions,
             patience=self._patience, clock=time.monotonic, wake=self._dispatcher.wake,
@@ -210,14 +210,16 @@ class Daemon:
 
     def _while_starting(self) -> bool:
         """Called while an engine loads; True when asked to stop."""
-        if self._state == "starting":
-            self._conditions.refuse_taken()
         self._signals.drain()
         self._housekeeping()
         return self._signals.stops > 0
 
     def _housekeeping(self) -> None:
-        """What is due between two turns. Raises DropscribeError when a thread the daemon needs has died."""
+        """What is due between two turns.
+
+        Raises DropscribeError when a thread the daemon needs has died, AlreadyRunningError when a folder is another daemon's.
+        """
+        self._conditions.refuse_taken()
         for room, alive, cause in (
             ("intake", self._watcher.alive(), self._watcher.failure),
             ("admission", self._admitter.alive(), self._admitter.failure),

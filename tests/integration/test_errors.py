@@ -211,7 +211,9 @@ def test_a_reader_that_has_enough_is_no_error_to_talk_of(unbuffered: str, tmp_pa
 def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
     """At a moment that is known: while it waits for the configuration, which is a pipe."""
     os.mkfifo(tmp_path / "slow.toml")
-    command = [sys.executable, "-m", "daemon", "config", "--config", "slow.toml"]
+    # Who is started in the background has it ignored, and so would this be.
+    heeding = ("env", "--default-signal=INT")
+    command = [*heeding, sys.executable, "-m", "daemon", "config", "--config", "slow.toml"]
     with (
         subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8") as process,
         (tmp_path / "slow.toml").open("w", encoding="utf-8"),
