@@ -12,7 +12,7 @@ import threading
 import time
 import wave
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -153,6 +153,16 @@ log_format = "json"
             if process.name() == name:
                 return int(process.pid)
         raise AssertionError(f"no child is called {name}")
+
+    @contextmanager
+    def engine_held(self) -> Iterator[None]:
+        """Recognition stands still inside; jobs stay where they are."""
+        engine = self.child("ds-engine")
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(engine, signal.SIGCONT)
 
     def _close(self) -> None:
         """After the process has ended: its last lines are read, then the pipe goes."""

@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +33,6 @@ def folder(daemon: DaemonProcess, request: pytest.FixtureRequest) -> Path:
     made = daemon.inbox / str(request.node.name)
     made.mkdir()
     return made
-
-
-@contextmanager
-def engine_held(daemon: DaemonProcess) -> Iterator[None]:
-    """Recognition stands still inside; jobs stay where they are."""
-    engine = daemon.child("ds-engine")
-    os.kill(engine, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(engine, signal.SIGCONT)
 
 
 def jobs(daemon: DaemonProcess, recording: Path) -> list[tuple[str, str]]:
@@ -88,7 +75,7 @@ def occupy(daemon: DaemonProcess, folder: Path) -> Path:
 
 
 def test_deleted_while_it_waits(daemon: DaemonProcess, folder: Path) -> None:
-    with engine_held(daemon):
+    with daemon.engine_held():
         busy = occupy(daemon, folder)
         target = speak(folder / "target.wav", 3)
         wait_until(lambda: states(daemon, target) == ["queued"], "it waits")
@@ -104,7 +91,7 @@ def test_deleted_while_it_waits(daemon: DaemonProcess, folder: Path) -> None:
 
 
 def test_edited_while_it_waits(daemon: DaemonProcess, folder: Path) -> None:
-    with engine_held(daemon):
+    with daemon.engine_held():
         occupy(daemon, folder)
         target = speak(folder / "target.wav", 3)
         wait_until(lambda: states(daemon, target) == ["queued"], "it waits")
@@ -116,7 +103,7 @@ def test_edited_while_it_waits(daemon: DaemonProcess, folder: Path) -> None:
 
 
 def test_deleted_while_it_is_worked_on(daemon: DaemonProcess, folder: Path) -> None:
-    with engine_held(daemon):
+    with daemon.engine_held():
         busy = occupy(daemon, folder)
         busy.unlink()
         after = speak(folder / "after.wav", 2)
@@ -127,7 +114,7 @@ def test_deleted_while_it_is_worked_on(daemon: DaemonProcess, folder: Path) -> N
 
 
 def test_edited_while_it_is_worked_on(daemon: DaemonProcess, folder: Path) -> None:
-    with engine_held(daemon):
+    with daemon.engine_held():
         busy = occupy(daemon, folder)
         speak(busy, 6)
         wait_until(lambda: len(states(daemon, busy)) == 2, "it is taken anew")
@@ -139,7 +126,7 @@ def test_edited_while_it_is_worked_on(daemon: DaemonProcess, folder: Path) -> No
 
 def test_its_folder_is_renamed_while_it_is_worked_on(daemon: DaemonProcess, folder: Path) -> None:
     (folder / "old").mkdir()
-    with engine_held(daemon):
+    with daemon.engine_held():
         busy = occupy(daemon, folder / "old")
         (folder / "old").rename(folder / "new")
     wait_until(lambda: states(daemon, busy) == ["cancelled"], "it is cancelled")
@@ -150,7 +137,7 @@ def test_its_folder_is_renamed_while_it_is_worked_on(daemon: DaemonProcess, fold
 
 
 def test_somebody_puts_a_file_where_the_transcript_would_go(daemon: DaemonProcess, folder: Path) -> None:
-    with engine_held(daemon):
+    with daemon.engine_held():
         busy = occupy(daemon, folder)
         (folder / "busy.txt").write_bytes(MINE)
         (folder / "busy.json").mkdir()
@@ -165,7 +152,7 @@ def test_a_corrected_transcript_outlives_the_recordings_next_version(
 ) -> None:
     target = speak(folder / "target.wav", 3)
     daemon.wait_for(target)
-    with engine_held(daemon):
+    with daemon.engine_held():
         speak(target, 4)
         wait_until(lambda: states(daemon, target) == ["done", "running"], "the next version is worked on")
         target.with_suffix(".txt").write_bytes(MINE)
@@ -181,7 +168,7 @@ def test_transcripts_are_deleted_while_the_next_version_is_worked_on(
 ) -> None:
     target = speak(folder / "target.wav", 3)
     daemon.wait_for(target)
-    with engine_held(daemon):
+    with daemon.engine_held():
         speak(target, 4)
         wait_until(lambda: states(daemon, target) == ["done", "running"], "the next version is worked on")
         for form in FORMATS:
@@ -205,7 +192,7 @@ def test_deleted_transcripts_of_a_recording_that_stays_are_not_made_again(
 
 
 def test_the_whole_folder_is_deleted_while_it_is_worked_on(daemon: DaemonProcess, folder: Path) -> None:
-    with engine_held(daemon):
+    with daemon.engine_held():
         busy = occupy(daemon, folder)
         waiting = speak(folder / "waiting.wav", 2)
         wait_until(lambda: states(daemon, waiting) == ["queued"], "it waits")

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,17 +19,6 @@ from tests.e2e.ways_material import tiny
 #: A namespace in which limits are our own; the daemon takes the place of `sh`.
 ISOLATED = ("unshare", "--user", "--map-root-user")
 WATCHES = "/proc/sys/user/max_inotify_watches"
-
-
-@contextmanager
-def engine_held(daemon: DaemonProcess) -> Iterator[None]:
-    """Recognition stands still inside; jobs stay where they are."""
-    engine = daemon.child("ds-engine")
-    os.kill(engine, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(engine, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -91,7 +78,7 @@ def assert_all_done_once(daemon: DaemonProcess, recordings: list[Path]) -> None:
 
 
 def test_moved_off_and_back(daemon: DaemonProcess) -> None:
-    with engine_held(daemon):
+    with daemon.engine_held():
         recordings = fill(daemon)
         away = daemon.inbox.rename(daemon.root / "away")
         wait_said(daemon, "does not exist")
@@ -145,7 +132,7 @@ def test_a_share_that_goes_and_leaves_an_empty_folder_and_comes_back(
     share: Path, daemon: DaemonProcess
 ) -> None:
     mount(share, daemon.inbox)
-    with engine_held(daemon):
+    with daemon.engine_held():
         recordings = fill(daemon)
         unmount(daemon.inbox)
         assert list(daemon.inbox.iterdir()) == []

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import wave
-from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,12 @@ from daemon.engine import models
 from daemon.engine.batcher import Batcher
 from daemon.engine.loop import Loop
 from daemon.engine.null import NullVadModel
-from daemon.engine.protocol import Abort, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
 from daemon.engine.stages import Pcm, SpeechSegment
 from daemon.engine.wire import Report
 from tests.e2e.faulty_engine import Plan, faulty
 from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.engine_material import Script
 
 #: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
@@ -44,18 +43,6 @@ def cuda() -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("torch sees no CUDA device here")
-
-
-class Script:
-    """An inbox that was written beforehand."""
-
-    def __init__(self) -> None:
-        self.messages: deque[PcmBlock | Abort] = deque()
-
-    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
-        messages = list(self.messages)
-        self.messages.clear()
-        return messages
 
 
 def minute() -> Pcm:

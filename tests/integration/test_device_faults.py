@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +15,11 @@ from daemon.engine import models
 from daemon.engine.batcher import Batcher
 from daemon.engine.loop import Loop
 from daemon.engine.null import NullVadModel
-from daemon.engine.protocol import Abort, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
 from daemon.engine.stages import Pcm, SpeechSegment
 from daemon.engine.wire import Report
 from daemon.errors import DeviceFailedError, OutOfDeviceMemoryError
+from tests.engine_material import Script
 
 #: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
@@ -116,16 +116,6 @@ class TightDevice:
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
         raise NotImplementedError
-
-
-class Script:
-    def __init__(self, *messages: PcmBlock | Abort) -> None:
-        self.messages = deque(messages)
-
-    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
-        messages = list(self.messages)
-        self.messages.clear()
-        return messages
 
 
 def test_a_batch_that_stops_fitting_half_way_is_halved_and_none_beside_it_suffers() -> None:
