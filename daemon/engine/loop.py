@@ -170,7 +170,6 @@ class Loop:
     def _finish(self, running: _Running) -> None:
         """Wait for a batch and deliver it."""
         batch, error = running.batch, running.error
-        recognised = None
         if error is None:
             try:
                 recognised = account(batch.segments, self._pipeline.finish(running.handle))
@@ -178,8 +177,7 @@ class Loop:
                 raise
             except Exception as e:
                 error = let_go(e)
-        if recognised is None:
-            assert error is not None
+        if error is not None:
             recognised = self._in_parts(batch, error)
         now = self._clock()
         # Batches overlap; each is charged for the time since the one before it was done.

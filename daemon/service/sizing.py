@@ -1,4 +1,4 @@
-"""How many decoders, and how much audio is held where. Pure."""
+"""How many decoders and hashers this machine gets, and how much audio is held where."""
 
 from __future__ import annotations
 

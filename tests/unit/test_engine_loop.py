@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from daemon.engine.batcher import Batcher
-from daemon.engine.loop import Loop
+from daemon.engine.batcher import CROWDED_TIMES, Batcher
+from daemon.engine.loop import CROWD, Loop
 from daemon.engine.null import NullRecogniser, NullVadModel
 from daemon.engine.protocol import (
     Abort,
@@ -23,22 +23,12 @@ from daemon.engine.protocol import (
 )
 from daemon.engine.stages import Hypothesis, Pcm, Piece, Recogniser, Region, SpeechSegment, Vad, VadModel
 from daemon.engine.streams import Stream
+from daemon.engine.vad_search import REST_S
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
+from tests.engine_material import Script
 
 MINUTE = 60 * 16_000
-
-
-class Script:
-    """An inbox that was written beforehand."""
-
-    def __init__(self) -> None:
-        self.messages: deque[PcmBlock | Abort] = deque()
-
-    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
-        messages = list(self.messages)
-        self.messages.clear()
-        return messages
 
 
 class Bench:
@@ -323,3 +313,49 @@ def test_what_a_batch_had_taken_is_free_again_when_its_parts_are_tried() -> None
     bench.turn(12)
     assert len([e for e in bench.events if isinstance(e, StreamDone)]) == 4
     assert len(hoarder.taken) > 4, "it did not fit at first"
+
+
+class Deep:
+    """As a GPU's: three batches under way, each done when it is asked for."""
+
+    depth = 3
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> object:
+        return segments
+
+    def finish(self, handle: Any) -> Sequence[Hypothesis]:
+        return NullRecogniser()(handle)
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        return NullRecogniser()(segments)
+
+
+def freed(bench: Bench) -> int:
+    return len([e for e in bench.events if isinstance(e, BlockFreed)])
+
+
+def test_a_lone_recording_is_looked_at_at_once() -> None:
+    bench = Bench(Deep())
+    for count in (1, 2, 3):
+        bench.give(PcmBlock(1, count, MINUTE, final=False))
+        bench.turn()
+        assert freed(bench) == count
+
+
+def test_in_a_crowd_blocks_are_looked_at_together_and_segments_share_a_batch_none_waits_for_ever() -> None:
+    bench = Bench(Deep())
+    bench.give(*(PcmBlock(s, s, 160, final=False) for s in range(CROWD)))
+    bench.turn()
+    assert freed(bench) == CROWD, "the first look"
+    bench.give(PcmBlock(0, 0, MINUTE, final=False))
+    bench.turn(3)
+    assert freed(bench) == CROWD, "it waits for others"
+    bench.now += REST_S
+    bench.turn()
+    assert freed(bench) == CROWD + 1
+    bench.now += 1.5
+    bench.turn(3)
+    assert not [e for e in bench.events if isinstance(e, SegmentDone)], "a lone one would be done after 1 s"
+    bench.now += CROWDED_TIMES
+    bench.turn(3)
+    assert len([e for e in bench.events if isinstance(e, SegmentDone)]) == 1
