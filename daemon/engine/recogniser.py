@@ -15,6 +15,7 @@ import torch
 from daemon.engine.hotwords import NO_HOTWORDS, Spelling, read_dictionary
 from daemon.engine.hypotheses import Span, hypothesis, long_enough
 from daemon.engine.loading import LoadedModel, device_faults
+from daemon.engine.outcomes import let_go
 from daemon.engine.paraformer.forward import SILENT_IDS, PaddedForward, Spoken
 from daemon.engine.paraformer.seaco import has_bias
 from daemon.engine.paraformer.timestamps import spans_of
@@ -160,4 +161,4 @@ class PipelinedParaformer(ParaformerRecogniser):
         except EngineDiedError:
             raise
         except Exception as e:
-            batch.error = e
+            batch.error = let_go(e)

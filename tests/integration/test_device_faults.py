@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,6 +91,10 @@ def test_a_device_that_is_lost_while_its_memory_is_tidied_is_lost(monkeypatch: p
     assert isinstance(raised_within(torch.OutOfMemoryError("full")), DeviceFailedError)
 
 
+class Memory:
+    """Stands for what a step that failed had taken of the device."""
+
+
 @dataclass(eq=False)
 class TightDevice:
     """A forward in three steps like that of a GPU, on a device whose second step fits no more than `room` segments."""
@@ -98,12 +103,17 @@ class TightDevice:
     room: int
     error: type[Exception]
     refused: list[int] = field(default_factory=list)
+    taken: list[weakref.ref[Memory]] = field(default_factory=list)
+    alive: int = 0  #: how often something of a step that failed was still there at the next
 
     def begin(self, pcms: Sequence[Pcm], hotwords: Sequence[Any]) -> Any:
+        self.alive += sum(one() is not None for one in self.taken)
         return list(pcms), list(hotwords)
 
     def decode(self, encoded: Any) -> Any:
         if len(encoded[0]) > self.room:
+            memory = Memory()
+            self.taken.append(weakref.ref(memory))
             self.refused.append(len(encoded[0]))
             raise self.error("CUDA out of memory. Tried to allocate")
         return encoded
@@ -146,6 +156,7 @@ def test_a_batch_that_stops_fitting_half_way_is_halved_and_none_beside_it_suffer
         loop.turn(script)
     events = [e for r in reports for e in r.events]
     assert tight.refused
+    assert tight.alive == 0, "what a failed step had taken leaves no room for others"
     assert [e for e in events if isinstance(e, StreamFailed)] == []
     assert sorted(e.stream for e in events if isinstance(e, StreamDone)) == list(range(12))
     assert len([e for e in events if isinstance(e, SegmentDone)]) == 12
