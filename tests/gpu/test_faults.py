@@ -69,7 +69,8 @@ def test_a_batch_that_does_not_fit_is_halved_loses_nothing_and_is_remembered(kin
     filler = torch.empty(max(0, free - LEFT), dtype=torch.uint8, device=device)
     try:
         reports: list[Report] = []
-        batcher: Batcher[SpeechSegment] = Batcher(segments * 60.0, 0.0)
+        # The clock stands still: a batch starts when it is full, or when nothing more is coming.
+        batcher: Batcher[SpeechSegment] = Batcher(segments * 60.0, 1.0)
         inbox = Script()
         loop = Loop(
             NullVadModel(), recogniser, batcher, read=lambda _: said, send=reports.append, clock=lambda: 0.0
