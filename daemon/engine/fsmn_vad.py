@@ -8,6 +8,7 @@ FSMN memories for the network) and the end-point rules run on their own, over fr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from daemon.engine.endpoint import Endpointer, EndpointOptions
 from daemon.engine.loading import LoadedModel, device_faults
-from daemon.engine.paraformer.features import MEL_BINS
+from daemon.engine.paraformer.features import MEL_BINS, frames_of
 from daemon.engine.protocol import SAMPLE_RATE_HZ
-from daemon.engine.stages import Pcm, Piece, Region, Vad
+from daemon.engine.stages import SAMPLES_PER_MS, Pcm, Piece, Region, Vad
+from daemon.engine.vad_frames import HeldFrames
 from daemon.engine.vad_network import FsmnNetwork
 from daemon.engine.vad_plan import FRAME_SAMPLES, SHIFT_SAMPLES, START, Position, Splice, step
 from daemon.engine.vad_scores import Scorer, Threshold
@@ -26,6 +28,7 @@ from daemon.errors import EngineError
 #: Audio decibels never get near these; a model that asks for more needs rules we do not have.
 LEAST_DECIBEL, LEAST_SNR = -60.0, -90.0
 NO_FRAMES = np.zeros(0, np.bool_)
+SHIFT_MS = SHIFT_SAMPLES // SAMPLES_PER_MS
 
 
 class FsmnVadModel:
@@ -51,6 +54,7 @@ class FsmnVadModel:
             ("encoder rorder", loaded.module.encoder_conf.get("rorder", 0), 0),
             ("encoder lstride", loaded.module.encoder_conf.get("lstride", 1), 1),
             ("encoder use_softmax", loaded.module.encoder_conf.get("use_softmax", True), True),
+            ("frame_in_ms", options.frame_in_ms, SHIFT_MS),
             ("detect_mode", options.detect_mode, 1),
             ("decibel_thres below -60", options.decibel_thres <= LEAST_DECIBEL, True),
             ("snr_thres below -90", options.snr_thres <= LEAST_SNR, True),
@@ -110,8 +114,11 @@ class FsmnVadModel:
             vad.position = steps[i].after
             if mine is not None:
                 vad.memory = mine.memory
+                vad.held.add(mine.log_mel)
             speech = NO_FRAMES if mine is None else mine.speech
-            found.append(vad.endpointer.accept(speech, final=pieces[i].final))
+            regions = vad.endpointer.accept(speech, final=pieces[i].final)
+            found.append([vad.with_frames(region) for region in regions])
+            vad.held.forget_before(vad.held.end if pieces[i].final else vad.needed_from_ms // SHIFT_MS)
         return found
 
 
@@ -123,6 +130,7 @@ class FsmnVad:
         self.endpointer = endpointer
         self.position: Position = START
         self.memory = memory  #: (layers, left, width) float32, what the network remembers
+        self.held = HeldFrames()
 
     @property
     def needed_from_ms(self) -> int:
@@ -132,6 +140,12 @@ class FsmnVad:
     def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
         """See `daemon.engine.stages.Vad`."""
         return self._model.accept([Piece(self, pcm, final)])[0]
+
+    def with_frames(self, region: Region) -> Region:
+        """A region just found, with the frames that lie wholly in it and in the recording."""
+        first = region.start_ms // SHIFT_MS
+        last = min(first + frames_of((region.end_ms - region.start_ms) * SAMPLES_PER_MS), self.held.end)
+        return replace(region, log_mel=self.held.between(first, last))
 
 
 def _own(vad: Vad) -> FsmnVad:

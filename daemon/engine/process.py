@@ -19,7 +19,7 @@ from daemon.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from daemon.engine.wire import Aborted, FromChild, Note, Ready, Refused, Report
+from daemon.engine.wire import BATCHES_AHEAD, Aborted, FromChild, Note, Ready, Refused, Report
 from daemon.errors import DeviceFailedError, EngineDiedError, EngineError
 from daemon.transcript.types import EngineFacts
 
@@ -28,8 +28,6 @@ CLOSE_S = 5.0
 #: Only after so long without a report, seconds, does `idle_s` look whether one lies unread: it is asked a thousand times
 #: a second, of every device.
 GLANCE_S = 1.0
-#: Batches' worth of audio it takes at least: those under way, one forming, and one arriving.
-BATCHES_AHEAD = 5
 
 
 class ProcessEngine:

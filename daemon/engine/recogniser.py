@@ -16,10 +16,11 @@ from daemon.engine.hotwords import NO_HOTWORDS, Spelling, read_dictionary
 from daemon.engine.hypotheses import Span, hypothesis, long_enough
 from daemon.engine.loading import LoadedModel, device_faults
 from daemon.engine.outcomes import let_go
+from daemon.engine.paraformer.features import Sound, sound_of
 from daemon.engine.paraformer.forward import SILENT_IDS, PaddedForward, Spoken
 from daemon.engine.paraformer.seaco import has_bias
 from daemon.engine.paraformer.timestamps import spans_of
-from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
+from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.errors import EngineDiedError, EngineError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Forward(Protocol):
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
         """A list of hotwords, by token numbers, for use in calls; asked only of a model that takes them."""
 
-    def __call__(self, pcms: Sequence[Pcm], hotwords: Sequence[Any]) -> list[Spoken]:
+    def __call__(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> list[Spoken]:
         """What is said in each. hotwords: one of `encode_hotwords`, or None, for each."""
 
 
@@ -63,7 +64,7 @@ class ParaformerRecogniser:
         kept, said = long_enough(segments)
         if kept:
             with device_faults(), torch.inference_mode():
-                spoken = self._forward([s.pcm for s in kept], self._hotwords(kept))
+                spoken = self._forward([sound_of(s) for s in kept], self._hotwords(kept))
             said += self._hypotheses(kept, spoken)
         return said
 
@@ -134,7 +135,7 @@ class PipelinedParaformer(ParaformerRecogniser):
         if batch.segments:
             with device_faults(), torch.inference_mode():
                 hotwords = self._hotwords(batch.segments)
-                batch.encoded = self._packed.begin([s.pcm for s in batch.segments], hotwords)
+                batch.encoded = self._packed.begin([sound_of(s) for s in batch.segments], hotwords)
         before, self._latest = self._latest, batch
         if before is not None:
             self._decode(before)

@@ -30,6 +30,7 @@ from daemon.engine.stages import (
     VadModel,
     WholeBatch,
 )
+from daemon.engine.wire import BATCHES_AHEAD
 from daemon.errors import EngineError, OutOfDeviceMemoryError
 from daemon.transcript.types import EngineFacts
 
@@ -102,7 +103,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     recogniser, precision = _recogniser(source, device, threads, precision, note)
     torch.set_num_threads(threads)
     batch_s = settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
-    batch_s = _warm_up(vad, recogniser, batch_s, full=device.type != "cpu")
+    batch_s = _warm_up(vad, recogniser, batch_s, device)
     versions = _versions("torch", "funasr")
     if torch.version.cuda is not None:
         versions = tuple(sorted((*versions, ("cuda", torch.version.cuda))))
@@ -155,10 +156,10 @@ def _recogniser(
     return AutoModelRecogniser(source.directory, device, threads), "fp32"
 
 
-def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, *, full: bool) -> float:
+def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any) -> float:
     """Run real speech at the shapes to come, so that the first job takes no longer than the tenth.
 
-    With `full` also the longest segment and a whole batch. Returns the padded seconds that a batch may
+    On a GPU also the longest segment and a whole batch. Returns the padded seconds that a batch may
     hold: `batch_s`, halved until one fits the device. Raises OutOfDeviceMemoryError if not even one
     segment does.
     """
@@ -166,12 +167,12 @@ def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, *, full: boo
     vad.open().accept(speech, final=True)
     recogniser(_repeated(speech, WARM_SEGMENT_S, 1))
     recogniser(_repeated(speech, WARM_SEGMENT_S, 2))
-    if not full:
+    if device.type == "cpu":
         return batch_s
     recogniser(_repeated(speech, min(LONGEST_SEGMENT_S, batch_s), 1))
     while batch_s > 2 * WARM_SEGMENT_S:
         try:
-            _run_full(recogniser, _repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S)))
+            _run_full(recogniser, _repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S)), device)
         except OutOfDeviceMemoryError:
             batch_s /= 2
         else:
@@ -179,11 +180,19 @@ def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, *, full: boo
     return batch_s
 
 
-def _run_full(recogniser: Recogniser, segments: list[SpeechSegment]) -> None:
-    """As many batches at once as there will be under load: memory that is enough now will be enough then."""
+def _run_full(recogniser: Recogniser, segments: list[SpeechSegment], device: Any) -> None:
+    """As many batches at once as there will be under load, and the frames of those ahead of them beside: memory that is
+    enough now will be enough then.
+    """
+    from daemon.engine.loading import device_faults  # noqa: PLC0415 - imports torch
+    from daemon.engine.paraformer.features import room_for  # noqa: PLC0415
+
+    with device_faults():
+        ahead = room_for(BATCHES_AHEAD * sum(s.audio_s for s in segments), device)
     pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
     for handle in [pipeline.begin(segments) for _ in range(pipeline.depth)]:
         pipeline.finish(handle)
+    del ahead
 
 
 def _repeated(speech: Pcm, seconds: float, count: int) -> list[SpeechSegment]:

@@ -6,8 +6,8 @@ No stage imports torch through this module: scheduler, loop and null models run 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 from daemon.engine.protocol import SAMPLE_RATE_HZ
 from daemon.transcript.types import Token
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Pcm = NDArray[np.int16]  #: 16 kHz mono
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
+#: Log-mel frames of a stretch of sound, (n, 80) float32, in parts one after another, on the device of the models. Each
+#: frame is what its 400 samples alone make of it, so it does not matter who has computed it.
+LogMelFrames = tuple["Tensor", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +31,16 @@ class Region:
 
     start_ms: int
     end_ms: int
+    #: The detector's, where it has them: as many as fit wholly between start and end.
+    log_mel: LogMelFrames | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechSegment:
-    """A speech region with its samples, waiting to be recognised."""
+    """A speech region with its samples, waiting to be recognised.
+
+    Whoever has it recognised keeps it until the result is there: the device may be reading its `log_mel`.
+    """
 
     stream: int
     index: int
@@ -38,6 +49,7 @@ class SpeechSegment:
     pcm: Pcm
     found_at: float  #: monotonic seconds
     hotwords: tuple[str, ...] = ()  #: what to listen for, where the model can
+    log_mel: LogMelFrames | None = None  #: of `pcm`, from the detector: need not be computed again
 
     @property
     def audio_s(self) -> float:

@@ -57,7 +57,14 @@ class Stream:
             samples = self._between(first, min(region.end_ms * SAMPLES_PER_MS, self._samples))
             segments.append(
                 SpeechSegment(
-                    self.number, self._found, region.start_ms, region.end_ms, samples, now, self._hotwords
+                    self.number,
+                    self._found,
+                    region.start_ms,
+                    region.end_ms,
+                    samples,
+                    now,
+                    self._hotwords,
+                    region.log_mel,
                 )
             )
             self._found += 1

@@ -30,9 +30,10 @@ class Position:
     samples: Pcm  #: from the beginning of frame number `first_frame`
     first_frame: int
     rows: int  #: rows given out so far; row t is frame t with its neighbours
+    frames: int  #: frames computed so far
 
 
-START = Position(np.zeros(0, np.int16), 0, 0)
+START = Position(np.zeros(0, np.int16), 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +43,7 @@ class Step:
     parts: tuple[Pcm, ...]  #: its samples, one part after another
     samples: int
     frames: int  #: frames that the samples make
+    computed: int  #: of those, how many, the first, an earlier call has computed
     skipped: int  #: frames before that of the first new row
     rows: int  #: new rows
     after: Position
@@ -58,10 +60,11 @@ def step(at: Position, pcm: Pcm, splice: Splice, *, final: bool) -> Step:
     begin = (first - at.first_frame) * SHIFT_SAMPLES
     # A copy: a view would keep the whole block alive.
     kept = np.concatenate([at.samples[begin:], pcm[max(0, begin - len(at.samples)) :]])
-    parts = (at.samples, pcm)
-    return Step(
-        parts, samples, frames, at.rows - at.first_frame, until - at.rows, Position(kept, first, until)
-    )
+    rows = until - at.rows
+    # Without a row there is nothing to compute, and the samples will be shown again.
+    after = Position(kept, first, until, known if rows else at.frames)
+    computed = at.frames - at.first_frame
+    return Step((at.samples, pcm), samples, frames, computed, at.rows - at.first_frame, rows, after)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -39,10 +39,14 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """Of one stream: whether each new frame is speech, (n,), and what the network remembers from now on."""
+    """Of one stream: whether each new frame is speech, (n,), and what the network remembers from now on.
+
+    `log_mel`: frames computed for the first time, (m, 80) float32. They may be read on any CUDA stream: the host has waited.
+    """
 
     speech: NDArray[np.bool_]
     memory: Tensor
+    log_mel: Tensor
 
 
 class Scorer:
@@ -79,14 +83,17 @@ class Scorer:
         plans: list[Plan] = []
         decided: list[Tensor] = []
         remembered: list[Tensor] = []
+        computed: list[Tensor] = []
         with torch.inference_mode(), self._own_stream():
             for part in groups((left + s.rows for s in steps), self._most_rows):
                 made = plan(steps[part], left)
-                speech, memory = self._judge(made, steps[part], memories[part])
+                speech, memory, log_mel = self._judge(made, steps[part], memories[part])
                 plans.append(made)
                 decided.append(speech)
-                # Copies: a view would keep the memories of all streams of the group alive.
+                # Copies: a view would keep those of all streams of the group alive.
                 remembered += [m.clone() for m in memory.unbind(0)]
+                of_streams = torch.split(log_mel, [s.frames for s in steps[part]])
+                computed += [f[s.computed :].clone() for f, s in zip(of_streams, steps[part], strict=True)]
             if not decided:
                 return []
             host = torch.cat(decided).cpu().numpy()
@@ -95,28 +102,34 @@ class Scorer:
         for made in plans:
             for stream in range(made.streams):
                 speech_of = host[at : at + made.rows][made.new_rows(stream, left)]
-                judged.append(Judged(speech_of, remembered[len(judged)]))
+                judged.append(Judged(speech_of, remembered[len(judged)], computed[len(judged)]))
             at += made.rows
         return judged
 
-    def _judge(self, made: Plan, steps: Sequence[Step], memories: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(rows,) bool and (streams, layers, left, width)."""
+    def _judge(
+        self, made: Plan, steps: Sequence[Step], memories: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(rows,) bool, (streams, layers, left, width) and log-mel frames, (frames, 80)."""
         left = self._network.left
         sizes = self._upload(made.sizes)
-        rows = self._rows(made, self._upload_pcm(steps, made.samples), sizes)
+        log_mel = self._frames(made, self._upload_pcm(steps, made.samples), sizes)
+        rows = self._rows(made, log_mel, sizes)
         _, _, _, counts, first_row, _ = sizes
         within = torch.arange(left, device=self._device)
         context = (first_row[:, None] + within).flatten()
         newest = ((first_row + counts - left)[:, None] + within).flatten()
         scores, memory = self._network(rows, torch.stack(list(memories)), context, newest)
-        return self._threshold(scores), memory
+        return self._threshold(scores), memory, log_mel
 
-    def _rows(self, made: Plan, pcm: Tensor, sizes: Tensor) -> Tensor:
-        """Spliced, normalised frames, (rows, inputs); rows of context hold frames of no meaning."""
-        first_sample, frames, first_frame, counts, first_row, skipped = sizes
+    def _frames(self, made: Plan, pcm: Tensor, sizes: Tensor) -> Tensor:
+        """Log-mel frames of all streams, (frames, 80)."""
+        first_sample, frames, first_frame, *_ = sizes
         owner, within = self._owners(frames, first_frame, made.frames)
-        starts = first_sample[owner] + within * SHIFT_SAMPLES
-        log_mel = self._log_mel(pcm, starts)
+        return self._log_mel(pcm, first_sample[owner] + within * SHIFT_SAMPLES)
+
+    def _rows(self, made: Plan, log_mel: Tensor, sizes: Tensor) -> Tensor:
+        """Spliced, normalised frames, (rows, inputs); rows of context hold frames of no meaning."""
+        _, frames, first_frame, counts, first_row, skipped = sizes
         owner, within = self._owners(counts, first_row, made.rows)
         centre = within - self._network.left + skipped[owner]
         place = (centre[:, None] + self._near).clamp_(min=0).minimum((frames[owner] - 1)[:, None])

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from daemon.engine.protocol import Event
 from daemon.transcript.types import EngineFacts
 
+#: Batches' worth of audio an engine takes at least: those under way, one forming, and one arriving.
+BATCHES_AHEAD = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,10 +17,13 @@ from daemon.engine.batcher import Batcher
 from daemon.engine.loop import Loop
 from daemon.engine.null import NullVadModel
 from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
-from daemon.engine.stages import Pcm, SpeechSegment
+from daemon.engine.stages import SpeechSegment
 from daemon.engine.wire import Report
 from daemon.errors import DeviceFailedError, OutOfDeviceMemoryError
 from tests.engine_material import Script
+
+if TYPE_CHECKING:
+    from daemon.engine.paraformer.features import Sound
 
 #: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
@@ -99,16 +102,16 @@ class Memory:
 class TightDevice:
     """A forward in three steps like that of a GPU, on a device whose second step fits no more than `room` segments."""
 
-    whole: Callable[[Sequence[Pcm], Sequence[Any]], Any]
+    whole: Callable[[Sequence[Sound], Sequence[Any]], Any]
     room: int
     error: type[Exception]
     refused: list[int] = field(default_factory=list)
     taken: list[weakref.ref[Memory]] = field(default_factory=list)
     alive: int = 0  #: how often something of a step that failed was still there at the next
 
-    def begin(self, pcms: Sequence[Pcm], hotwords: Sequence[Any]) -> Any:
+    def begin(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> Any:
         self.alive += sum(one() is not None for one in self.taken)
-        return list(pcms), list(hotwords)
+        return list(sounds), list(hotwords)
 
     def decode(self, encoded: Any) -> Any:
         if len(encoded[0]) > self.room:
@@ -121,8 +124,8 @@ class TightDevice:
     def collect(self, decoded: Any) -> Any:
         return self.whole(*decoded)
 
-    def __call__(self, pcms: Sequence[Pcm], hotwords: Sequence[Any]) -> Any:
-        return self.collect(self.decode(self.begin(pcms, hotwords)))
+    def __call__(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> Any:
+        return self.collect(self.decode(self.begin(sounds, hotwords)))
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
         raise NotImplementedError

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from daemon.engine.stages import LogMelFrames, SpeechSegment
+
 #: Samples of a frame and between two frames, at 16 kHz.
 FRAME_SAMPLES = 400
 SHIFT_SAMPLES = 160
@@ -98,6 +100,10 @@ def stacked_of(frames: int, skip: int) -> int:
     return -(-frames // skip)
 
 
+#: A recording as its samples, or as the log-mel frames that somebody has already computed of it.
+Sound = NDArray[np.int16] | LogMelFrames
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """The encoder's input for a batch, packed: recording b owns `rows[b]` rows, one recording after another."""
@@ -107,7 +113,7 @@ class Features:
 
 
 class Frontend:
-    """int16 PCM of a batch → stacked, normalised features, computed where the model runs."""
+    """Samples or log-mel frames of a batch → stacked, normalised features, computed where the model runs."""
 
     def __init__(self, cmvn: Tensor, *, stack: int, skip: int, device: torch.device) -> None:
         """cmvn: (2, stack · 80), what is added to and then multiplied with each stacked frame."""
@@ -117,22 +123,35 @@ class Frontend:
         self._device = device
         self._log_mel = LogMel(device)
 
-    def __call__(self, pcms: Sequence[NDArray[np.int16]]) -> Features:
+    def __call__(self, sounds: Sequence[Sound]) -> Features:
         """Each recording must hold at least one frame of 400 samples."""
-        samples = [len(p) for p in pcms]
-        frames = [frames_of(n) for n in samples]
+        frames = [_frames_in(sound) for sound in sounds]
         rows = [stacked_of(n, self._skip) for n in frames]
-        pcm = self._upload_pcm(pcms, sum(samples))
-        plan = np.array([samples, frames, rows], dtype=np.int64)
-        begins = np.cumsum(plan, axis=1) - plan
-        sizes = self._upload(np.concatenate([plan, begins]))
-        log_mel = self._log_mel(pcm, self._starts(sizes, sum(frames)))
+        log_mel = self._log_mel_of(sounds)
+        sizes = self._upload(_with_begins(frames, rows))
         stacked = log_mel[self._stacked(sizes, sum(rows))].flatten(1)
         return Features((stacked + self._cmvn[0]) * self._cmvn[1], rows)
 
+    def _log_mel_of(self, sounds: Sequence[Sound]) -> Tensor:
+        """Frames of all recordings, one after another; computed of those that come as samples."""
+        pcms = [sound for sound in sounds if isinstance(sound, np.ndarray)]
+        if len(pcms) == len(sounds):
+            return self._computed(pcms)
+        if not pcms:
+            return torch.cat([part for sound in sounds for part in sound])
+        computed = iter(self._computed(pcms).split([frames_of(len(p)) for p in pcms]))
+        each = ((next(computed),) if isinstance(sound, np.ndarray) else sound for sound in sounds)
+        return torch.cat([part for parts in each for part in parts])
+
+    def _computed(self, pcms: Sequence[NDArray[np.int16]]) -> Tensor:
+        samples = [len(p) for p in pcms]
+        frames = [frames_of(n) for n in samples]
+        pcm = self._upload_pcm(pcms, sum(samples))
+        return self._log_mel(pcm, self._starts(self._upload(_with_begins(samples, frames)), sum(frames)))
+
     def _starts(self, sizes: Tensor, count: int) -> Tensor:
         """First sample of every frame of the batch."""
-        _, frames, _, first_sample, first_frame, _ = sizes
+        _, frames, first_sample, first_frame = sizes
         owner = torch.repeat_interleave(frames, output_size=count)
         within = torch.arange(count, device=self._device) - first_frame[owner]
         return first_sample[owner] + within * SHIFT_SAMPLES
@@ -143,7 +162,7 @@ class Frontend:
         Stacked frame t holds frames t·skip − (stack−1)/2 and the following, the first and last frame repeated
         beyond a recording's ends (FunASR's `apply_lfr`).
         """
-        _, frames, rows, _, first_frame, first_row = sizes
+        frames, rows, first_frame, first_row = sizes
         owner = torch.repeat_interleave(rows, output_size=count)
         t = torch.arange(count, device=self._device) - first_row[owner]
         near = torch.arange(self._stack, device=self._device) - (self._stack - 1) // 2
@@ -161,3 +180,23 @@ class Frontend:
         if self._device.type != "cuda":
             return host
         return host.pin_memory().to(self._device, non_blocking=True)
+
+
+def room_for(seconds: float, device: torch.device) -> Tensor:
+    """As much of the device's memory as log-mel frames of so much audio take."""
+    return torch.empty(int(seconds * SAMPLE_RATE_HZ / SHIFT_SAMPLES), MEL_BINS, device=device)
+
+
+def sound_of(segment: SpeechSegment) -> Sound:
+    """What a recogniser is to be shown of a segment: frames the detector has computed are not computed again."""
+    return segment.pcm if segment.log_mel is None else segment.log_mel
+
+
+def _frames_in(sound: Sound) -> int:
+    return frames_of(len(sound)) if isinstance(sound, np.ndarray) else sum(map(len, sound))
+
+
+def _with_begins(*counts: Sequence[int]) -> NDArray[np.int64]:
+    """Several counts of each recording, and below them, for each, the sum over the recordings before."""
+    plan = np.array(counts, dtype=np.int64)
+    return np.concatenate([plan, np.cumsum(plan, axis=1) - plan])

@@ -1,4 +1,4 @@
-"""From PCM to token numbers and fires, one call a batch; everything between stays on the device.
+"""From sound to token numbers and fires, one call a batch; everything between stays on the device.
 
 Float32, any device, each segment as if it were alone: the oracle of every faster path, and what runs on a CPU.
 """
@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from daemon.engine.paraformer.cif import Predictor, Timestamps
-from daemon.engine.paraformer.features import Frontend
+from daemon.engine.paraformer.features import Frontend, Sound
 from daemon.engine.paraformer.sanm import SanmDecoder, SanmEncoder
 from daemon.engine.paraformer.seaco import Bias, BiasEncoder, has_bias
 
@@ -53,14 +52,12 @@ class PaddedForward:
         """What a call wants of hotwords, given as token numbers; None for a model that has none."""
         return None if self._bias_encoder is None else self._bias_encoder(words)
 
-    def __call__(
-        self, pcms: Sequence[NDArray[np.int16]], hotwords: Sequence[Tensor | None] = ()
-    ) -> list[Spoken]:
-        """pcms: 16 kHz mono, at least 400 samples each. One `Spoken` for each, in order.
+    def __call__(self, sounds: Sequence[Sound], hotwords: Sequence[Tensor | None] = ()) -> list[Spoken]:
+        """sounds: 16 kHz mono, at least 400 samples (one frame) each. One `Spoken` for each, in order.
 
         hotwords: what `encode_hotwords` gave, for each of them or for none; segments that share a list share the tensor.
         """
-        features = self._frontend(pcms)
+        features = self._frontend(sounds)
         rows = torch.tensor(features.rows, device=self._device)
         keep = torch.arange(max(features.rows), device=self._device)[None] < rows[:, None]
         x = torch.zeros(*keep.shape, features.packed.shape[1], device=self._device)
@@ -69,7 +66,7 @@ class PaddedForward:
         alpha, hidden = self._predictor.weights(encoded, keep)
         most = int(alpha.sum(dim=1).max())
         if most < 1:
-            return [Spoken([], None, 0) for _ in pcms]
+            return [Spoken([], None, 0) for _ in sounds]
         embeds, counts = self._predictor.embed(encoded, keep, alpha, most)
         tokens = torch.arange(most, device=self._device)[None] < counts[:, None]
         decoded = self._decoder.hidden(embeds, tokens, encoded, keep)

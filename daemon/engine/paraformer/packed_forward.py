@@ -1,4 +1,4 @@
-"""From PCM to token numbers and fires on CUDA, in three steps that never make the device wait for the host.
+"""From sound to token numbers and fires on CUDA, in three steps that never make the device wait for the host.
 
 `begin` launches features, encoder and predictor; `decode` needs to know how many tokens there are, which by then has
 travelled to the host behind the next batch's `begin`; `collect` reads the result, which travels once. The
@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from daemon.engine.paraformer.cif import Predictor, Timestamps, integrate
-from daemon.engine.paraformer.features import Frontend
+from daemon.engine.paraformer.features import Frontend, Sound
 from daemon.engine.paraformer.forward import SILENT_IDS, Spoken
 from daemon.engine.paraformer.packed import HALF, PackedEncoder, Rows, rows_of
 from daemon.engine.paraformer.packed_decoder import Looking, PackedDecoder
@@ -84,16 +83,14 @@ class PackedForward:
         """What `begin` wants of hotwords, given as token numbers; None for a model that has none."""
         return None if self._bias is None else self._bias.encode(words)
 
-    def begin(
-        self, pcms: Sequence[NDArray[np.int16]], hotwords: Sequence[PackedHotwords | None] = ()
-    ) -> Encoded:
+    def begin(self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()) -> Encoded:
         """Launch features, encoder, predictor and timestamp branch.
 
         hotwords: what `encode_hotwords` gave, for each segment or for none; those that share a list share the object.
         """
-        order = side_by_side(hotwords) if hotwords else [*range(len(pcms))]
+        order = side_by_side(hotwords) if hotwords else [*range(len(sounds))]
         lists = [words for i in order if hotwords and (words := hotwords[i]) is not None]
-        features = self._frontend([pcms[i] for i in order])
+        features = self._frontend([sounds[i] for i in order])
         frames = rows_of(features.rows, self._device)
         hidden = self._encoder(features.packed, frames)
         lengths = frames.ends.diff().long()
@@ -101,9 +98,9 @@ class PackedForward:
         keep = torch.arange(longest, device=self._device)[None] < lengths[:, None]
         place = torch.arange(hidden.shape[0], device=self._device) - frames.first
         owner = torch.repeat_interleave(lengths, output_size=hidden.shape[0])
-        padded = hidden.new_zeros(len(pcms) * longest, hidden.shape[1])
+        padded = hidden.new_zeros(len(sounds) * longest, hidden.shape[1])
         padded.index_copy_(0, owner * longest + place, hidden)
-        padded = padded.unflatten(0, (len(pcms), longest))
+        padded = padded.unflatten(0, (len(sounds), longest))
         alpha, convolved = self._predictor.weights(padded, keep)
         total = alpha.double().cumsum(dim=1)
         counts = _to_host(total[:, -1].floor().long())
@@ -150,10 +147,10 @@ class PackedForward:
         return [one for _, one in sorted(zip(batch.order, spoken, strict=True), key=lambda pair: pair[0])]
 
     def __call__(
-        self, pcms: Sequence[NDArray[np.int16]], hotwords: Sequence[PackedHotwords | None] = ()
+        self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()
     ) -> list[Spoken]:
         """All three steps, waiting for each."""
-        return self.collect(self.decode(self.begin(pcms, hotwords)))
+        return self.collect(self.decode(self.begin(sounds, hotwords)))
 
     def _biased(
         self, batch: Encoded, counts: list[int], ids: Tensor, embeds: Tensor, decoded: Tensor

@@ -1,4 +1,4 @@
-"""From PCM to runs of tokens, one call a batch; everything between stays on the device.
+"""From sound to runs of tokens, one call a batch; everything between stays on the device.
 
 Float32, any device, each segment as if it were alone: the oracle of the packed path, and what runs on a CPU.
 """
@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from daemon.engine.paraformer.features import Frontend
+from daemon.engine.paraformer.features import Frontend, Sound
 from daemon.engine.sense_voice.collapse import Spoken, collapse, runs
 from daemon.engine.sense_voice.encoder import QUERIES, Head, SenseVoiceEncoder
 
@@ -31,9 +30,9 @@ class PaddedForward:
         self._head = Head(module.ctc)
         self._blank = int(module.blank_id)
 
-    def __call__(self, pcms: Sequence[NDArray[np.int16]]) -> list[Spoken]:
-        """pcms: 16 kHz mono, at least 400 samples each. One `Spoken` for each, in order."""
-        features = self._frontend(pcms)
+    def __call__(self, sounds: Sequence[Sound]) -> list[Spoken]:
+        """sounds: 16 kHz mono, at least 400 samples (one frame) each. One `Spoken` for each, in order."""
+        features = self._frontend(sounds)
         lengths = [QUERIES + rows for rows in features.rows]
         rows = torch.tensor([0, *lengths], device=self._device)
         keep = torch.arange(max(lengths), device=self._device)[None] < rows[1:, None]

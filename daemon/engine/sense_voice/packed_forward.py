@@ -1,4 +1,4 @@
-"""From PCM to runs of tokens on CUDA, packed without padding, in two steps that never make the device wait for the host.
+"""From sound to runs of tokens on CUDA, packed without padding, in two steps that never make the device wait for the host.
 
 `begin` launches everything, down to the result's way back; `collect` reads it once it is there. The layers are those of
 `daemon.engine.paraformer.packed`: float16 products, float32 residual stream.
@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from daemon.engine.paraformer.features import Features, Frontend
+from daemon.engine.paraformer.features import Features, Frontend, Sound
 from daemon.engine.paraformer.packed import HALF, PackedLayers, Rows, placed, rows_of
 from daemon.engine.sense_voice.collapse import Spoken, collapse, runs
 from daemon.engine.sense_voice.encoder import CHUNK_ROWS, QUERIES
@@ -88,9 +87,9 @@ class PackedForward:
         self._head = PackedHead(module.ctc)
         self._blank = int(module.blank_id)
 
-    def begin(self, pcms: Sequence[NDArray[np.int16]]) -> Launched:
+    def begin(self, sounds: Sequence[Sound]) -> Launched:
         """Launch features, encoder, head, collapse and the transfer of its result."""
-        features = self._frontend(pcms)
+        features = self._frontend(sounds)
         lengths = [QUERIES + rows for rows in features.rows]
         rows = rows_of(lengths, self._device)
         best = self._head(self._encoder(self._with_queries(features, rows), rows))
@@ -106,9 +105,9 @@ class PackedForward:
         batch.done.synchronize()
         return runs(batch.collapsed.numpy(), batch.lengths, QUERIES)
 
-    def __call__(self, pcms: Sequence[NDArray[np.int16]]) -> list[Spoken]:
+    def __call__(self, sounds: Sequence[Sound]) -> list[Spoken]:
         """Both steps, waiting for the result."""
-        return self.collect(self.begin(pcms))
+        return self.collect(self.begin(sounds))
 
     def _with_queries(self, features: Features, rows: Rows) -> Tensor:
         """The queries before the features of each recording, (rows, F)."""

@@ -15,17 +15,18 @@ from torch import Tensor
 
 from daemon.engine.hypotheses import long_enough, of_words
 from daemon.engine.loading import LoadedModel, device_faults
+from daemon.engine.paraformer.features import Sound, sound_of
 from daemon.engine.sense_voice.collapse import Spoken
 from daemon.engine.sense_voice.encoder import queries
 from daemon.engine.sense_voice.forward import PaddedForward
 from daemon.engine.sense_voice.pieces import Pieces
-from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
+from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.errors import EngineError
 
 if TYPE_CHECKING:
     from daemon.engine.sense_voice.packed_forward import Launched
 
-Forward = Callable[[Sequence[Pcm]], list[Spoken]]
+Forward = Callable[[Sequence[Sound]], list[Spoken]]
 #: What the model writes where it hears nothing at all; FunASR's own post-processing takes it out, too.
 NOTHING_SAID = "The."
 
@@ -52,7 +53,7 @@ class SenseVoiceRecogniser:
         kept, said = long_enough(segments)
         if kept:
             with device_faults(), torch.inference_mode():
-                spoken = self._forward([s.pcm for s in kept])
+                spoken = self._forward([sound_of(s) for s in kept])
             said += self._hypotheses(kept, spoken)
         return said
 
@@ -110,7 +111,7 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
         batch = _UnderWay(*long_enough(segments))
         if batch.segments:
             with device_faults(), torch.inference_mode():
-                batch.launched = self._packed.begin([s.pcm for s in batch.segments])
+                batch.launched = self._packed.begin([sound_of(s) for s in batch.segments])
         return batch
 
     def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:

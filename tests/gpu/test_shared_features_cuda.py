@@ -1,0 +1,94 @@
+"""On CUDA, too, the detector's frames serve the recogniser, while batches of many recordings are under way."""
+
+# ruff: noqa: PLC0415 - torch takes seconds and warns at import: only where a test runs it
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from daemon.engine import models
+from daemon.engine.batcher import Batcher
+from daemon.engine.loop import Loop
+from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone
+from daemon.engine.stages import Hypothesis, SpeechSegment
+from daemon.engine.wire import Report
+from tests.engine_material import Script
+from tests.gpu.test_vad_cuda import recordings
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+#: Samples of a block: a recording's segments come from many looks.
+BLOCK = 40_000
+
+
+class FromSamples:
+    """A pipeline that is shown no frames."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        self.depth: int = pipeline.depth
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        return self.finish(self.begin(segments))
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> object:
+        assert all(s.log_mel is not None and s.log_mel[0].is_cuda for s in segments)
+        return self._pipeline.begin([replace(s, log_mel=None) for s in segments])
+
+    def finish(self, handle: Any) -> Sequence[Hypothesis]:
+        said: Sequence[Hypothesis] = self._pipeline.finish(handle)
+        return said
+
+
+def recognised(detector: Any, pipeline: Any) -> dict[tuple[int, int], str]:
+    pcms = recordings()
+    reports: list[Report] = []
+    batcher: Batcher[SpeechSegment] = Batcher(60.0, 0.0)
+    loop = Loop(
+        detector,
+        pipeline,
+        batcher,
+        read=lambda b: pcms[b.stream][b.offset : b.offset + b.samples],
+        send=reports.append,
+        clock=iter(range(1_000_000)).__next__,
+    )
+    inbox = Script()
+    for at in range(0, max(map(len, pcms)), BLOCK):
+        for i, pcm in enumerate(pcms):
+            if at < len(pcm):
+                count = min(BLOCK, len(pcm) - at)
+                inbox.messages.append(PcmBlock(i, at, count, final=at + count == len(pcm)))
+        loop.turn(inbox)
+    for _ in range(1_000):
+        loop.turn(inbox)
+        if sum(isinstance(e, StreamDone) for r in reports for e in r.events) == len(pcms):
+            break
+    done = [e for r in reports for e in r.events if isinstance(e, SegmentDone)]
+    return {(e.stream, e.index): e.text for e in done}
+
+
+def test_words_are_those_of_the_samples() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs CUDA")
+    from daemon.engine.fsmn_vad import FsmnVadModel
+    from daemon.engine.loading import load
+    from daemon.engine.recogniser import PipelinedParaformer
+
+    device = torch.device("cuda:0")
+    detector = FsmnVadModel(load(models.BUNDLED / "vad-mini", device, 1))
+    pipeline = PipelinedParaformer(load(models.BUNDLED / "paraformer-mini", device, 1))
+    expected = recognised(detector, FromSamples(pipeline))
+    assert len(expected) > 24
+    assert any(expected.values())
+    assert recognised(detector, pipeline) == expected

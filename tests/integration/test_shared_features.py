@@ -1,0 +1,188 @@
+"""Log-mel frames are computed once: by the detector, for itself and for the recogniser."""
+
+# ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
+
+from __future__ import annotations
+
+import random
+import wave
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from daemon.engine import models
+from daemon.engine.batcher import Batcher
+from daemon.engine.loop import Loop
+from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone
+from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment
+from daemon.engine.streams import Stream
+from daemon.engine.wire import Report
+from tests.engine_material import Script
+
+if TYPE_CHECKING:
+    from daemon.engine.fsmn_vad import FsmnVadModel
+
+#: Importing FunASR and its dependencies warns about their own use of old things.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+RATE = 16_000
+
+
+def load(name: str) -> Any:
+    import torch
+
+    from daemon.engine.loading import load as load_
+
+    torch.set_num_threads(1)
+    return load_(models.BUNDLED / name, torch.device("cpu"), 1)
+
+
+@pytest.fixture(scope="module")
+def detector() -> FsmnVadModel:
+    from daemon.engine.fsmn_vad import FsmnVadModel
+
+    return FsmnVadModel(load("vad-mini"))
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Recogniser:
+    from daemon.engine.recogniser import ParaformerRecogniser
+
+    return ParaformerRecogniser(load("paraformer-mini"))
+
+
+def speech() -> Pcm:
+    with wave.open(str(models.SAMPLE)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+def recordings() -> list[Pcm]:
+    said = speech()
+    noise = np.random.default_rng(3).normal(0, 300, 3 * RATE).astype(np.int16)
+    return [
+        said,
+        np.concatenate([noise, said, noise[:777]]),
+        np.resize(said, 70 * RATE + 333),
+        said[: 2 * RATE + 50],
+    ]
+
+
+def segments(detector: FsmnVadModel, pcm: Pcm, seed: int) -> list[SpeechSegment]:
+    """Those of a recording that comes in ragged pieces."""
+    rng = random.Random(seed)
+    stream = Stream(seed, detector.open())
+    found: list[SpeechSegment] = []
+    at, final = 0, False
+    while not final:
+        size = rng.choice([1, 159, 400, 16_000, rng.randint(0, 200_000)])
+        final = at + size >= len(pcm) and rng.random() < 0.5
+        piece = stream.piece(pcm[at : at + size], final=final)
+        found += stream.accept(piece, detector.accept([piece])[0], 0.0, 0.0)
+        at += len(piece.pcm)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_segment_has_the_frames_of_its_samples(detector: FsmnVadModel, seed: int) -> None:
+    import torch
+
+    from daemon.engine.paraformer.features import SHIFT_SAMPLES, LogMel, frames_of
+
+    log_mel = LogMel(torch.device("cpu"))
+    for pcm in recordings():
+        found = segments(detector, pcm, seed)
+        assert found
+        for segment in found:
+            assert segment.log_mel is not None
+            starts = torch.arange(frames_of(len(segment.pcm))) * SHIFT_SAMPLES
+            expected = log_mel(torch.from_numpy(segment.pcm.copy()), starts)
+            torch.testing.assert_close(torch.cat(segment.log_mel), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_what_no_region_can_need_any_more_is_forgotten(detector: FsmnVadModel) -> None:
+    """Ten minutes of silence, then speech, a second at a time."""
+    vad = detector.open()
+    said = speech()[: 3 * RATE]
+    quiet = np.zeros(RATE, np.int16)
+    for _ in range(600):
+        vad.accept(quiet, final=False)
+    assert held_seconds(vad) < 3.0
+    vad.accept(said, final=False)
+    vad.accept(quiet, final=True)
+    assert held_seconds(vad) == 0.0
+
+
+def held_seconds(vad: Any) -> float:
+    return sum(len(frames) for _, frames in vad.held._pieces) / 100.0
+
+
+class FromSamples:
+    """A recogniser that is shown no frames."""
+
+    def __init__(self, recogniser: Recogniser) -> None:
+        self._recogniser = recogniser
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        assert all(s.log_mel is not None for s in segments)
+        return self._recogniser([replace(s, log_mel=None) for s in segments])
+
+
+class EveryOther(FromSamples):
+    """One that is shown frames of some segments of a batch, and samples of the others."""
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        return self._recogniser([replace(s, log_mel=None) if i % 2 else s for i, s in enumerate(segments)])
+
+
+def recognised(detector: FsmnVadModel, recogniser: Recogniser) -> dict[tuple[int, int], SegmentDone]:
+    """All recordings through the engine's loop."""
+    reports: list[Report] = []
+    pcms = recordings()
+    batcher: Batcher[SpeechSegment] = Batcher(60.0, 1.0)
+    loop = Loop(
+        detector, recogniser, batcher, read=lambda b: pcms[b.stream], send=reports.append, clock=lambda: 0.0
+    )
+    inbox = Script(*(PcmBlock(i, i, len(pcm), final=True) for i, pcm in enumerate(pcms)))
+    events: list[Any] = []
+    for _ in range(100):
+        loop.turn(inbox)
+        events = [e for report in reports for e in report.events]
+        if sum(isinstance(e, StreamDone) for e in events) == len(pcms):
+            break
+    return {(e.stream, e.index): e for e in events if isinstance(e, SegmentDone)}
+
+
+@pytest.mark.parametrize("other", [FromSamples, EveryOther])
+def test_words_and_their_places_are_those_of_the_samples(
+    detector: FsmnVadModel, recogniser: Recogniser, other: type[FromSamples]
+) -> None:
+    shared = recognised(detector, recogniser)
+    own = recognised(detector, other(recogniser))
+    assert len(shared) > 10
+    assert {k: (e.text, e.tokens) for k, e in shared.items()} == {
+        k: (e.text, e.tokens) for k, e in own.items()
+    }
+    assert any(e.tokens for e in shared.values())
+
+
+def test_every_frame_is_computed_once(
+    detector: FsmnVadModel, recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from daemon.engine.paraformer.features import LogMel, frames_of
+
+    computed: list[int] = []
+    compute = LogMel.__call__
+
+    def counted(self: LogMel, pcm: Any, starts: Any) -> Any:
+        computed.append(len(starts))
+        return compute(self, pcm, starts)
+
+    monkeypatch.setattr(LogMel, "__call__", counted)
+    recognised(detector, recogniser)
+    assert sum(computed) == sum(frames_of(len(pcm)) for pcm in recordings())
