@@ -140,7 +140,8 @@ class EngineSettings(_Strict):
     device: str = Field(
         "auto",
         description="auto takes cuda:0 where torch sees one, else the cpu; cuda takes every GPU. A list, "
-        '["cuda:0", "cuda:1"], names some: each gets an engine process of its own.',
+        '["cuda:0", "cuda:1"], names some: each gets an engine process of its own. A GPU that is faster than one process can '
+        "feed it may be named twice.",
     )
     precision: Literal["auto", "fp32", "fp16"] = Field(
         "auto",
@@ -152,6 +153,13 @@ class EngineSettings(_Strict):
         ge=1,
         le=100_000,
         description="Padded audio seconds of one batch. Default: 60 on cpu; on cuda up to 4000, as memory allows.",
+    )
+    gpu_memory: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of a GPU's memory that each engine process may fill. Default: all of it, or, of a GPU that is named "
+        "more than once, nine tenths shared out.",
     )
     max_wait_ms: int = Field(
         100,
@@ -181,9 +189,6 @@ class EngineSettings(_Strict):
             raise ValueError("the list is empty; name a device")
         if len({d.partition(":")[0] for d in devices}) > 1:
             raise ValueError("a recording would get another text on the cpu than on cuda; name one kind")
-        twice = next((d for d in devices if d != "cpu" and devices.count(d) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{twice} is named twice; a GPU has one owner")
         return ", ".join(devices)
 
     @property

@@ -31,6 +31,7 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
         "profiles.default.output_dir": "/srv/dropscribe/transcripts",
         "engine.batch_s": 600,
+        "engine.gpu_memory": 0.5,
         "engine.threads": 8,
         "media.decoders": 4,
     }

@@ -76,14 +76,14 @@ def check_alike(one: EngineFacts, other: EngineFacts) -> None:
 
 
 def joint_facts(known: Sequence[EngineFacts]) -> EngineFacts:
-    """Facts of members that are alike: devices and precisions listed, the slowest's warm-up."""
+    """Facts of members that are alike: devices and precisions listed, each once; the slowest's warm-up."""
     if not known:
         raise EngineError(
             "not ready yet", operation="ask the engine for its facts", remedy="wait until it is ready"
         )
     return replace(
         known[0],
-        device=", ".join(f.device for f in known),
+        device=", ".join(dict.fromkeys(f.device for f in known)),
         precision=", ".join(sorted({f.precision for f in known})),
         warmup_s=max(f.warmup_s for f in known),
     )

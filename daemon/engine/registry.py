@@ -97,6 +97,9 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     from daemon.engine.loading import choose_device, describe_device, load  # noqa: PLC0415
 
     device = choose_device(settings.device)
+    if settings.gpu_memory is not None and device.type != "cpu":
+        # More than that is out of memory to this process, and handled like it.
+        torch.cuda.set_per_process_memory_fraction(settings.gpu_memory, device)
     threads = threads_of(settings)
     vad = FsmnVadModel(load(vad_source.directory, device, threads))
     precision = _precision(settings, device)

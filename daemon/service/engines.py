@@ -13,6 +13,8 @@ from daemon.engine.process import ProcessEngine
 from daemon.service.arena import Arena
 
 AnyEngine = ProcessEngine | EngineGroup
+#: What several processes on one GPU share; the rest is for what CUDA keeps for each of them.
+SHARED_OUT = 0.9
 
 
 def devices_of(
@@ -25,11 +27,19 @@ def devices_of(
 
 
 def settings_of(settings: EngineSettings, devices: tuple[str, ...], cores: int) -> tuple[EngineSettings, ...]:
-    """Settings of each engine process: its own device and, where threads are not set, its share of the cores."""
+    """Settings of each engine process: its own device and, where they are not set, its share of cores and GPU memory."""
     threads = settings.threads
     if threads is None and len(devices) > 1:
         threads = max(1, cores // len(devices))
-    return tuple(settings.model_copy(update={"device": d, "threads": threads}) for d in devices)
+
+    def memory(device: str) -> float | None:
+        processes = devices.count(device)
+        return settings.gpu_memory or (SHARED_OUT / processes if processes > 1 else None)
+
+    return tuple(
+        settings.model_copy(update={"device": d, "threads": threads, "gpu_memory": memory(d)})
+        for d in devices
+    )
 
 
 @dataclass(frozen=True, slots=True)

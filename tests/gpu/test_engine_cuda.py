@@ -125,3 +125,19 @@ def test_a_full_device_is_told_as_such_and_a_smaller_batch_still_works() -> None
     with pytest.raises(OutOfDeviceMemoryError):
         recogniser(many)
     assert next(iter(recogniser(many[:1]))).text
+
+
+def test_a_share_of_the_memory_is_kept_to() -> None:
+    import torch
+
+    from daemon.engine import registry
+
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    share = (torch.cuda.memory_reserved(0) + 6e8) / total
+    settings = EngineSettings(
+        model="paraformer-mini", vad_model="vad-mini", device="cuda:0", gpu_memory=share
+    )
+    ensemble = registry.assemble(settings, lambda _: None)
+    assert 60.0 <= ensemble.batch_s < registry.CUDA_BATCH_S, "as much as fits the share"
+    assert torch.cuda.memory_reserved(0) <= share * total

@@ -28,6 +28,7 @@ def no_gpus() -> int:
         (["cuda:0", "cuda:2"], ("cuda:0", "cuda:2")),
         ("cuda:0,cuda:2", ("cuda:0", "cuda:2")),
         (["cpu", "cpu"], ("cpu", "cpu")),
+        (["cuda:0", "cuda:0", "cuda:1"], ("cuda:0", "cuda:0", "cuda:1")),
     ],
 )
 def test_devices(written: object, meant: tuple[str, ...]) -> None:
@@ -46,7 +47,6 @@ def test_devices(written: object, meant: tuple[str, ...]) -> None:
         (["cuda", "cuda:0"], "in a list"),
         (["auto", "cpu"], "in a list"),
         (["cpu", "cuda:0"], "one kind"),
-        (["cuda:0", "cuda:0"], "named twice"),
         (3, "list"),
         ([0, 1], "list"),
     ],
@@ -57,8 +57,8 @@ def test_what_is_no_device_is_told(written: object, word: str) -> None:
 
 
 def test_on_the_command_line_the_field_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"engine\.device: cuda:1 is named twice"):
-        embedded((), device="cuda:1, cuda:1")
+    with pytest.raises(ConfigError, match=r"engine\.device: there is no device 'cuda1'"):
+        embedded((), device="cuda:1, cuda1")
 
 
 def test_cuda_is_every_gpu() -> None:
@@ -76,6 +76,14 @@ def test_cores_are_shared_out_unless_threads_are_set() -> None:
     assert [s.threads for s in settings_of(settings(two), two, cores=1)] == [1, 1]
     assert [s.threads for s in settings_of(settings(two, threads=7), two, cores=2)] == [7, 7]
     assert [s.threads for s in settings_of(settings("cpu"), ("cpu",), cores=8)] == [None]
+
+
+def test_processes_of_one_gpu_share_its_memory_unless_their_part_is_set() -> None:
+    three = ("cuda:0", "cuda:0", "cuda:1")
+    made = settings_of(settings(three), three, cores=8)
+    assert [s.gpu_memory for s in made] == [0.45, 0.45, None]
+    made = settings_of(settings(three, gpu_memory=0.3), three, cores=8)
+    assert [s.gpu_memory for s in made] == [0.3, 0.3, 0.3]
 
 
 def test_gpus_are_counted_as_the_driver_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:

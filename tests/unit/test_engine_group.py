@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from daemon.engine.group import EngineGroup
-from daemon.engine.member import Member
+from daemon.engine.member import Member, joint_facts
 from daemon.engine.protocol import (
     SAMPLE_RATE_HZ,
     Abort,
@@ -186,6 +186,11 @@ def test_batches_of_two_members_have_different_numbers(group: EngineGroup, membe
 
 def test_facts_list_the_devices(group: EngineGroup) -> None:
     assert group.facts == facts(device="cuda:0 (Card), cuda:1 (Card)")
+
+
+def test_facts_name_a_device_of_two_processes_once() -> None:
+    known = [facts(device="cuda:0 (Card)", warmup_s=s) for s in (3.0, 9.0)]
+    assert joint_facts(known) == facts(device="cuda:0 (Card)", warmup_s=9.0)
 
 
 class TestDeath:

@@ -32,7 +32,7 @@ class Reading:
 
 def gpu_ids(devices: Sequence[str], visible: str | None) -> tuple[str, ...]:
     """What nvidia-smi calls the devices `cuda:0`, …; `visible` is $CUDA_VISIBLE_DEVICES, which renumbers them."""
-    numbers = [int(d.partition(":")[2] or 0) for d in devices if d.startswith("cuda")]
+    numbers = [int(d.partition(":")[2] or 0) for d in dict.fromkeys(devices) if d.startswith("cuda")]
     if visible is None:
         return tuple(str(n) for n in numbers)
     listed = [v.strip() for v in visible.split(",") if v.strip()]

@@ -58,10 +58,11 @@ def look_running(status_file: Path, setting: str) -> Check | None:
 def check_facts(facts: EngineFacts, setting: str) -> Check:
     """Whether a warm engine is on the device that `engine.device` asks for, and its model fit for use."""
     text = f"{facts.model} with {facts.vad_model} on {facts.device}, warm after {facts.warmup_s:.1f} s"
-    # "cuda:0 (NVIDIA H200), cuda:1 (NVIDIA H200)" → "cuda:0, cuda:1"
-    found = ", ".join(device.split(" ", maxsplit=1)[0] for device in facts.device.split(", "))
+    # "cuda:0 (NVIDIA H200), cuda:1 (NVIDIA H200)" → "cuda:0", "cuda:1"
+    found = [device.split(" ", maxsplit=1)[0] for device in facts.device.split(", ")]
     fits = {"auto": True, "cuda": "cpu" not in found}
-    if not fits.get(setting, found == setting):
+    # One that is named twice has two processes, and is one device.
+    if not fits.get(setting, found == [*dict.fromkeys(setting.split(", "))]):
         return fail(NAME, f"{text}, and engine.device is {setting}", "see the checks of torch and device")
     if facts.notice is not None:
         return warning(
