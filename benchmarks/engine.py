@@ -99,7 +99,8 @@ def batches(all_segments: Sequence[SpeechSegment], batch_s: float, ahead: float)
 def times(spoken: Spoken | collapse.Spoken) -> list[tuple[int, int]]:
     if isinstance(spoken, collapse.Spoken):
         return spoken.spans
-    return [] if spoken.fires is None else spans_of(spoken.fires, spoken.frames)
+    starts, ends = spans_of([spoken.fires], [spoken.frames], [0])[0] or ([], [])
+    return list(zip(starts, ends, strict=True))
 
 
 def listed(count: int) -> list[str]:

@@ -17,8 +17,10 @@ LEAST_SAMPLES = 400
 #: every later position by one token; here they go together.
 NO_WORDS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>"})
 
-#: Start and end of a token, ms from the start of its segment.
+#: Start and end of a token, ms.
 Span = tuple[int, int]
+#: The same of many tokens: all starts, all ends.
+Columns = tuple[list[int], list[int]]
 
 
 def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
@@ -27,24 +29,28 @@ def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment],
     return kept, [of_words(s, "", [], []) for s in segments if len(s.pcm) < LEAST_SAMPLES]
 
 
-def hypothesis(segment: SpeechSegment, tokens: list[str], spans: list[Span] | None) -> Hypothesis:
-    """What is said of a segment; without `spans` its words are spread evenly over it."""
-    if all(map(wording.stands_alone, tokens)):
-        # Nothing to join: by far the most common case, and FunASR's way is slow.
-        return of_words(segment, "".join(tokens), tokens, spans)
-    words, placed = join_words(tokens, spans)
-    return of_words(segment, wording.join(words), words, placed)
-
-
-def of_words(segment: SpeechSegment, text: str, words: list[str], spans: list[Span] | None) -> Hypothesis:
-    """What is said of a segment where words are whole and `text` spaced already; without `spans` they are spread."""
-    if spans is None:
+def hypothesis(segment: SpeechSegment, tokens: list[str], columns: Columns | None) -> Hypothesis:
+    """What is said of a segment. columns: starts and ends, ms in the recording; without them its words are spread evenly over it."""
+    words, text = tokens, "".join(tokens)
+    if not all(map(wording.stands_alone, tokens)):
+        # By far the rarer case, and FunASR's way is slow.
+        spans = None if columns is None else list(zip(*columns, strict=True))
+        words, spans = join_words(tokens, spans)
+        columns = None if spans is None else ([a for a, _ in spans], [b for _, b in spans])
+        text = wording.join(words)
+    if columns is None:
         marks = wording.spread(words, segment.start_ms, segment.end_ms)
     else:
-        marks = tuple(
-            Token(word, segment.start_ms + start, segment.start_ms + end)
-            for word, (start, end) in zip(words, spans, strict=True)
-        )
+        marks = tuple(map(Token, words, *columns))
+    return Hypothesis(segment.stream, segment.index, text, marks)
+
+
+def of_words(segment: SpeechSegment, text: str, words: list[str], spans: list[Span]) -> Hypothesis:
+    """What is said of a segment where words are whole and `text` spaced already. spans: ms from the start of the segment."""
+    marks = tuple(
+        Token(word, segment.start_ms + start, segment.start_ms + end)
+        for word, (start, end) in zip(words, spans, strict=True)
+    )
     return Hypothesis(segment.stream, segment.index, text, marks)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from daemon.engine.hotwords import NO_HOTWORDS, Spelling, read_dictionary
-from daemon.engine.hypotheses import Span, hypothesis, long_enough
+from daemon.engine.hypotheses import hypothesis, long_enough
 from daemon.engine.loading import LoadedModel, device_faults
 from daemon.engine.outcomes import let_go
 from daemon.engine.paraformer.features import Sound, sound_of
@@ -82,24 +82,19 @@ class ParaformerRecogniser:
         return self._forward.encode_hotwords([self._spelling.numbers_of(word) for word in hotwords])
 
     def _hypotheses(self, segments: Sequence[SpeechSegment], spoken: Sequence[Spoken]) -> list[Hypothesis]:
-        return [self._hypothesis(s, one) for s, one in zip(segments, spoken, strict=True)]
-
-    def _hypothesis(self, segment: SpeechSegment, spoken: Spoken) -> Hypothesis:
-        tokens: list[str] = self._tokenizer.ids2tokens(spoken.ids)
-        return hypothesis(segment, tokens, _spans(spoken))
+        columns = spans_of(
+            [one.fires for one in spoken], [one.frames for one in spoken], [s.start_ms for s in segments]
+        )
+        return [
+            hypothesis(segment, self._tokenizer.ids2tokens(one.ids), placed)
+            for segment, one, placed in zip(segments, spoken, columns, strict=True)
+        ]
 
 
 def spelling_of(loaded: LoadedModel) -> Spelling:
     """How the model spells hotwords."""
     tokenizer = loaded.tokenizer
     return Spelling(tokenizer.token2id, tokenizer.unk_id, read_dictionary(loaded.directory))
-
-
-def _spans(spoken: Spoken) -> list[Span] | None:
-    """Where each token stands; None if the model found no place for them (all its weights are zero)."""
-    if spoken.fires is None or (spoken.fires and spoken.fires[0] >= spoken.frames):
-        return None
-    return spans_of(spoken.fires, spoken.frames)
 
 
 @dataclass(slots=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from daemon.engine.paraformer.cif import Predictor, Timestamps
@@ -28,7 +29,7 @@ class Spoken:
 
     ids: list[int]  #: token numbers, blank, start and end left out
     #: Upsampled frame at which each token starts, and one more where the last ends; None without such a branch.
-    fires: list[int] | None
+    fires: NDArray[np.integer[Any]] | None
     frames: int  #: upsampled frames of the segment
 
 
@@ -97,6 +98,6 @@ def _collect(ids: Tensor, said: Tensor, fires: Tensor | None, rows: list[int], t
     spoken = []
     for b, n in enumerate(rows):
         own = host_ids[b][host_said[b]].tolist()
-        starts = None if host_fires is None else host_fires[b][: len(own) + 1].tolist()
+        starts = None if host_fires is None else host_fires[b][: len(own) + 1]
         spoken.append(Spoken(own, starts, n * times))
     return spoken

@@ -142,7 +142,7 @@ class PackedForward:
             own = ids[at : at + count]
             at += count
             said = own[own >= SILENT_IDS].tolist()
-            starts = None if fires is None else fires[b, : len(said) + 1].tolist()
+            starts = None if fires is None else fires[b, : len(said) + 1]
             spoken.append(Spoken(said, starts, rows * times))
         return [one for _, one in sorted(zip(batch.order, spoken, strict=True), key=lambda pair: pair[0])]
 
