@@ -5,7 +5,8 @@
 
 All recordings are written elsewhere on the same file system and moved into the folder at once; the clock runs from then
 until the last job is done with its sidecars on disk, quiet period included. One more goes first, so that the decoders have
-been started. What the model is matters: `random_model.py` writes one of the official size.
+been started. `backlog` is the same between the end of the first tenth of the recordings and that of the last but one: while
+there is more to do than can be done. What the model is matters: `random_model.py` writes one of the official size.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def main() -> None:
             daemon.wait_for(1 + options.recordings)
             ended = time.monotonic()
             usage = watching.finish(began, ended)
+            first, last = tenths(daemon, options.recordings)
+            busy = watching.finish(first, last).gpu_percent
             spent = {name: round(s - before.get(name, 0.0), 2) for name, s in daemon.cpu_s().items()}
         sidecars = sum(1 for _ in (daemon.inbox / "all").glob("*.txt"))
         sizes = [
@@ -64,10 +67,21 @@ def main() -> None:
         "segments_a_batch": round(statistics.mean(sizes), 1),
         "cpu_s": spent,
         "gpu_busy_percent": usage.gpu_percent,
+        "backlog": {"rtfx": round(0.8 * audio_s / max(last - first, 1e-3), 1), "gpu_busy_percent": busy},
         "host_bytes": usage.host_bytes,
         "ready_s": round(daemon.ready_s, 3),
     }
     surroundings.report("end_to_end", options, figures)
+
+
+def tenths(daemon: running_daemon.Daemon, recordings: int) -> tuple[float, float]:
+    """When a tenth of the recordings was done, and when nine tenths were; monotonic seconds."""
+    ends = [
+        at for (at,) in daemon.rows("select finished_at from jobs where state = 'done' order by finished_at")
+    ]
+    ahead = time.time() - time.monotonic()
+    # The very first is the one that went before.
+    return ends[1 + recordings // 10 - 1] - ahead, ends[1 + recordings - recordings // 10 - 1] - ahead
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import os
 import select
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from daemon.engine.member import Loss, Member, Seat, check_alike, joint_facts
 from daemon.engine.protocol import (
@@ -225,7 +224,7 @@ class EngineGroup:
                 seat.lent.discard(event.offset)
             case SegmentDone():
                 # Members count for themselves; here too, a number means one batch.
-                return replace(event, batch=event.batch * len(self._seats) + seat.index)
+                return event.in_batch(event.batch * len(self._seats) + seat.index)
             case StreamDone():
                 self._part(event.stream, seat)
             case StreamFailed():

@@ -69,6 +69,13 @@ class SegmentDone:
     queued_s: float  #: from found by VAD to start of its batch
     recognition_s: float  #: this segment's share of the batch's wall time, by audio
 
+    def in_batch(self, batch: int) -> SegmentDone:
+        """The same with another number of its batch; many times as fast as `dataclasses.replace`."""
+        return SegmentDone(
+            self.stream, self.index, self.start_ms, self.end_ms, self.text, self.tokens, batch,
+            self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s,
+        )  # fmt: skip
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Between processes tokens travel as columns: ten times as fast as one by one."""
         columns = tuple(zip(*self.tokens, strict=True))

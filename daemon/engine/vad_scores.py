@@ -16,9 +16,13 @@ from daemon.engine.paraformer.features import LogMel
 from daemon.engine.vad_network import FsmnNetwork
 from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, plan
 
-#: Rows of one forward pass: on a CPU what its caches hold, on a GPU what keeps it busy within some 200 MB.
+#: Rows of one forward pass: on a CPU what its caches hold …
 CPU_ROWS = 2_200
+#: … on a GPU what keeps it busy within some 200 MB, and, where there is memory for four times that, a whole look: it costs the
+#: host nearly the same whatever it holds.
 CUDA_ROWS = 16_384
+LARGE_CUDA_ROWS = 65_536
+LARGE_BYTES = 16 << 30
 #: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
 FIRST = -1
 
@@ -69,7 +73,7 @@ class Scorer:
         self._log_mel = LogMel(device)
         self._near = torch.arange(-splice.before, splice.after + 1, device=device)
         self._on_gpu = device.type == "cuda"
-        self._most_rows = CUDA_ROWS if self._on_gpu else CPU_ROWS
+        self._most_rows = _rows_on(device)
         #: What a stream remembers before its first frame.
         self.nothing = torch.zeros(network.layers, network.left, network.width, device=device)
         # A stream of its own: on the common one its results would come only after all batches launched before.
@@ -155,3 +159,12 @@ class Scorer:
     def _upload(self, values: NDArray[np.int64]) -> Tensor:
         host = torch.from_numpy(values)
         return host.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else host
+
+
+def _rows_on(device: torch.device) -> int:
+    """How many rows a forward pass has at most."""
+    if device.type != "cuda":
+        return CPU_ROWS
+    return (
+        LARGE_CUDA_ROWS if torch.cuda.get_device_properties(device).total_memory > LARGE_BYTES else CUDA_ROWS
+    )

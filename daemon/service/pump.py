@@ -37,8 +37,9 @@ from daemon.service.assembly import Assembly, Heard, Result
 from daemon.service.retry import Problem
 from daemon.service.work import Outcome, Progress, Work
 
-#: Slots a decoder holds at most: one to fill while the other travels.
-SLOTS_PER_DECODER = 2
+#: Slots a decoder is given at a time. Each time costs it a turn of this loop, which a decoder of WAV files would spend most of
+#: its time waiting for.
+SLOTS_PER_DECODER = 8
 
 
 class Pump:
