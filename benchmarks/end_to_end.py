@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/end_to_end.py [--recordings 200] [--seconds 300] [--model DIR] [--vad-model DIR] \\
         [--device cuda:0] [--out FILE.json]
 
-All recordings are written elsewhere on the same file system and moved into the folder at once; the clock runs from then
-until the last job is done with its sidecars on disk, quiet period included. One more goes first, so that the decoders have
+All recordings are written elsewhere on the same file system, brought to the disk, and moved into the folder at once; the clock runs from
+then until the last job is done with its sidecars on disk, quiet period included. One more goes first, so that the decoders have
 been started. `backlog` is the same between the end of the first tenth of the recordings and that of the last but one: while
 there is more to do than can be done. What the model is matters: `random_model.py` writes one of the official size.
 """
@@ -12,6 +12,7 @@ there is more to do than can be done. What the model is matters: `random_model.p
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from typing import Any
@@ -35,6 +36,8 @@ def main() -> None:
             running_daemon.write_recording(staging / f"{i:06d}.wav", options.seconds, i)
         running_daemon.write_recording(daemon.inbox / "first.wav", 10.0, options.recordings)
         daemon.wait_for(1)
+        # Otherwise every file the daemon brings to the disk waits for these, too.
+        os.sync()
         facts = daemon.facts()
         gpus = gauge.gpu_ids(facts["device"].split(" ")[:1], gauge.visible_devices())
         with gauge.Gauge(gpus) as watching:

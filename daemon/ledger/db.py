@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +21,15 @@ from daemon.errors import DropscribeError, LedgerError, StorageError
 #: How long a statement waits for another writer, milliseconds. Writers hold the lock for milliseconds; only
 #: a backup or a person's open transaction takes longer.
 BUSY_TIMEOUT_MS = 30_000
+#: How long our own threads queue for each other before they leave it to SQLite, seconds. It would find out in steps of up to
+#: a tenth of a second that the lock is free, and give it to whoever looks next.
+QUEUE_S = 5.0
 #: The write-ahead log is cut back to this after a checkpoint, bytes; a burst must not leave a huge file.
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
-#: Connections kept open: main, admitter, publisher and status threads, with room.
+#: Connections kept open: main, admitter, publisher and status threads, with room …
 POOL_SIZE = 8
+#: … and as many more, for a moment: threads that write files look up whose they are.
+OVERFLOW = 40
 
 #: First and last SQLite with the WAL-reset bug (https://sqlite.org/wal.html): two connections that write and
 #: checkpoint at the same moment can, very rarely, damage the database.
@@ -77,7 +83,7 @@ def connect(path: Path, *, read_only: bool = False, foreign_keys: bool = True) -
         creator=open_connection,
         poolclass=sa.QueuePool,
         pool_size=POOL_SIZE,
-        max_overflow=POOL_SIZE,
+        max_overflow=OVERFLOW,
     )
     # pysqlite begins late and deferred; a deferred transaction that then writes fails as soon as another
     # connection wrote meanwhile. So transactions are begun here, and writers take the lock at once.
@@ -109,6 +115,7 @@ class Database:
         self.path = path
         self._engine = connect(path, read_only=read_only)
         self._readers = self._engine.execution_options(**{READING: True})
+        self._writing = threading.Lock()
 
     @contextmanager
     def write(self, operation: str) -> Iterator[Connection]:
@@ -116,8 +123,13 @@ class Database:
 
         Raises StorageError (disk full, I/O, locked, read-only) and LedgerError (damaged), naming `operation`.
         """
-        with translated(self.path, operation), self._engine.begin() as connection:
-            yield connection
+        first = self._writing.acquire(timeout=QUEUE_S)
+        try:
+            with translated(self.path, operation), self._engine.begin() as connection:
+                yield connection
+        finally:
+            if first:
+                self._writing.release()
 
     @contextmanager
     def read(self, operation: str) -> Iterator[Connection]:

@@ -31,8 +31,9 @@ HEARTBEAT_S = 15.0
 POLL_S = 1.0
 #: How often what is under way is looked at for text to show, seconds: the loop turns far more often.
 LOOK_S = 0.1
-#: Claims in one statement: one commit for many small recordings.
-CLAIM_BATCH = 32
+#: Claims in one statement: one commit for many small recordings. The loop waits for that commit, so there is none for a few
+#: while many are under way.
+CLAIM_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Dispatcher:
         self._settings = settings
         self._worker = worker
         self._limit = limit
+        #: As many must have come to their end before others are claimed.
+        self._least = max(1, min(CLAIM_BATCH // 2, limit // 4))
         self._clocks = clocks
         self._log = logs.get("service")
         self._has_room = has_room
@@ -174,7 +177,7 @@ class Dispatcher:
     def _claim(self) -> None:
         now = self._clocks.monotonic()
         room = self._limit - self.in_flight
-        if self._alone or room < 1 or len(self._claimed) > CLAIM_BATCH // 2:
+        if self._alone or room < self._least or len(self._claimed) > CLAIM_BATCH // 2:
             return
         if not self._news and now < self._next_poll:
             return

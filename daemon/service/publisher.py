@@ -1,8 +1,8 @@
 """Writes what is finished: rendered, named, on record as intended, published, on record as done.
 
 A lane (a thread) takes what has gathered and brings it through each step together, so that a hundred small recordings share
-three commits; within a step the files of different jobs are written in parallel. There are two lanes, so that one renders
-while the other waits for the disk; names are planned by one at a time. The order is what makes it safe:
+three commits; within a step the files of different jobs are written in parallel. There are two lanes or more, so that one
+renders while another waits for the disk; names are planned by one at a time. The order is what makes it safe:
 the intent is on record before the file is on disk, and the file is on disk before the job is done.
 """
 
@@ -30,15 +30,14 @@ from daemon.service.draft import TIMING, Draft, draft, intents, pending, with_st
 from daemon.service.partials import Partials
 from daemon.service.patience import Patience
 from daemon.service.retry import Problem
+from daemon.service.sizing import lane_count
 from daemon.transcript.publish import publish, sweep
 from daemon.transcript.timing import timing_log
 from daemon.transcript.types import EngineFacts, Timings
 
 #: Jobs brought through the steps together.
 BATCH = 64
-#: Threads that bring batches through.
-LANES = 2
-#: Threads that write files: writing is waiting for the disk.
+#: Threads of a lane that write files: writing is waiting for the disk.
 WRITERS = 8
 
 
@@ -85,7 +84,7 @@ class Publisher:
         #: Held while names are planned: two lanes must not plan the same one.
         self._planning = threading.RLock()
         self._lanes = [
-            threading.Thread(target=self._run, name=f"publish-{i}", daemon=True) for i in range(LANES)
+            threading.Thread(target=self._run, name=f"publish-{i}", daemon=True) for i in range(lane_count())
         ]
         #: What ended a lane; read by `alive`.
         self.failure: BaseException | None = None

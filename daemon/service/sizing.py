@@ -1,4 +1,4 @@
-"""How many decoders and hashers this machine gets, and how much audio is held where."""
+"""How many decoders, hashers and publishers this machine gets, and how much audio is held where."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ OTHERS = 4
 MOST_DECODERS = 32
 #: More threads than this no disk keeps up with.
 MOST_HASHERS = 16
+#: More threads than this would mostly wait for the interpreter.
+MOST_LANES = 4
 #: Slots of the arena for each decoder: what it decodes while the engine is busy with a batch of a GPU's size. 10 MB.
 SLOTS_A_DECODER = 32
 
@@ -34,6 +36,11 @@ def decoder_count(settings: Settings) -> int:
 def hasher_count() -> int:
     """Threads that hash: hashing leaves the interpreter lock, and a core does some 5,000 hours of WAV an hour, less than a GPU."""
     return min(MOST_HASHERS, max(2, cores() // 2))
+
+
+def lane_count() -> int:
+    """Threads that publish: each spends its time waiting for the disk, but what is between needs the interpreter."""
+    return min(MOST_LANES, max(2, cores() // 4))
 
 
 def audio_bounds(settings: Settings) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from daemon.config import EngineSettings
 from daemon.engine import registry
+from daemon.engine.stages import SpeechSegment
 from tests.e2e.harness import DaemonProcess
 
 FOLDER = "DROPSCRIBE_FAULTS"
@@ -146,6 +147,27 @@ def before(faults: Faults, of: type[Any], method: str, pcms_of: Callable[[Any], 
     setattr(of, method, looking)
 
 
+class Remembered(tuple[Any, ...]):  # noqa: SLOT001 - a tuple has no room for slots of its own
+    """Log-mel frames that still know of which samples they are."""
+
+    pcm: NDArray[np.int16]
+
+
+def remember_samples() -> None:
+    """What the recogniser shows its model are frames; poison is in the samples."""
+    from daemon.engine import recogniser  # noqa: PLC0415 - imports torch
+    from daemon.engine.paraformer.features import sound_of  # noqa: PLC0415
+
+    def remembering(segment: SpeechSegment) -> Any:
+        sound = sound_of(segment)
+        assert isinstance(sound, tuple), "the detector has computed its frames"
+        remembered = Remembered(sound)
+        remembered.pcm = segment.pcm
+        return remembered
+
+    vars(recogniser)["sound_of"] = remembering
+
+
 def break_the_engine(faults: Faults) -> None:
     """Have the engine of this process, once it is warm, fail as planned."""
     assemble = registry.assemble
@@ -159,11 +181,12 @@ def break_the_engine(faults: Faults) -> None:
         else:
             from daemon.engine.paraformer.forward import PaddedForward  # noqa: PLC0415
 
-            before(faults, PaddedForward, "__call__")
+            remember_samples()
+            before(faults, PaddedForward, "__call__", lambda sounds: [s.pcm for s in sounds])
             if ensemble.facts.precision == "fp16":
                 from daemon.engine.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
-                before(faults, PackedForward, "begin")
+                before(faults, PackedForward, "begin", lambda sounds: [s.pcm for s in sounds])
         return ensemble
 
     registry.assemble = assemble_and_break

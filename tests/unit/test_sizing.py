@@ -1,4 +1,4 @@
-"""How many decoders and hashers a machine gets, and that nobody waits for everybody."""
+"""How many decoders, hashers and publishers a machine gets, and that nobody waits for everybody."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from daemon.service.arena import SLOT_S
 
 
 @pytest.mark.parametrize(
-    ("cores", "decoders", "hashers"), [(1, 2, 2), (2, 2, 2), (8, 4, 4), (16, 12, 8), (128, 32, 16)]
+    ("cores", "decoders", "hashers", "lanes"),
+    [(1, 2, 2, 2), (2, 2, 2, 2), (8, 4, 4, 2), (16, 12, 8, 4), (128, 32, 16, 4)],
 )
 def test_a_machine_is_used_but_not_filled(
-    cores: int, decoders: int, hashers: int, monkeypatch: pytest.MonkeyPatch
+    cores: int, decoders: int, hashers: int, lanes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sizing, "cores", lambda: cores)
     assert sizing.decoder_count(Settings()) == decoders
     assert sizing.hasher_count() == hashers
+    assert sizing.lane_count() == lanes
 
 
 def test_what_is_configured_holds() -> None:
