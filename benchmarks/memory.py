@@ -3,15 +3,19 @@
     .venv/bin/python benchmarks/memory.py [--minutes 60] [--model DIR] [--vad-model DIR] [--device cuda:0] [--out FILE.json]
 
 Recordings of mixed lengths (5 to 600 s, one in twenty without a pause for 60 s) are dropped so that --ahead are always waiting,
-and taken away again once they are done. Every --every seconds the resident memory of the daemon and all its processes and the memory
-in use on the GPU are noted. The slope is that of a straight line through the samples after the first quarter, which fills caches.
+and taken away again once they are done; a GPU wants 400. They are copies of a hundred that are made beforehand, each with a last
+sample of its own. Every --every seconds the resident memory of the daemon and all its processes and the memory in use on the GPU are
+noted. The slope is that of a straight line through the samples after the first quarter, which fills caches.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import time
 import wave
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,8 @@ from daemon.service.bench import gauge
 WARMING = 0.25
 #: One recording in so many is speech without a pause: the longest segment there is.
 UNBROKEN = 20
+#: Recordings made beforehand.
+MADE = 100
 
 
 def main() -> None:
@@ -37,17 +43,21 @@ def main() -> None:
     parser.add_argument("--ahead", type=int, default=50, help="recordings waiting or under way")
     options = parser.parse_args()
     samples: list[tuple[float, int, int | None]] = []
-    with Daemon(options) as daemon:
+    with ExitStack() as stack:
+        daemon = stack.enter_context(Daemon(options))
         facts = daemon.facts()
         gpus = gauge.gpu_ids(facts["device"].split(" ")[:1], gauge.visible_devices())
+        made = make(daemon.root / "made")
         dropped = 0
+        watching = stack.enter_context(gauge.Gauge(gpus))
+        watching.watch(daemon.pid)
         began = time.monotonic()
         due = began
         while (now := time.monotonic()) < began + options.minutes * 60:
             counts = daemon.ended()
             over = counts.get("done", 0) + counts.get("failed", 0)
             for _ in range(min(options.ahead, over + options.ahead - dropped)):
-                feed(daemon, dropped)
+                feed(daemon, made, dropped)
                 dropped += 1
             tidy(daemon)
             if now >= due:
@@ -57,10 +67,13 @@ def main() -> None:
             time.sleep(0.1)
         counts = daemon.ended()
         audio_s = daemon.rows("select coalesce(sum(audio_s), 0) from job_history where state = 'done'")[0][0]
+        usage = watching.finish(began, time.monotonic())
     figures: dict[str, Any] = {
         "engine": facts,
         "jobs": counts,
         "audio_s": round(audio_s, 1),
+        "rtfx": round(audio_s / (options.minutes * 60), 1),
+        "gpu_busy_percent": usage.gpu_percent,
         "host": line([(t, host) for t, host, _ in samples]),
         "gpu": line([(t, gpu) for t, _, gpu in samples if gpu is not None]),
         "samples": [{"at_s": round(t, 1), "host_bytes": h, "gpu_bytes": g} for t, h, g in samples],
@@ -68,14 +81,27 @@ def main() -> None:
     surroundings.report("memory", options, figures)
 
 
-def feed(daemon: Daemon, number: int) -> None:
+def make(folder: Path) -> list[Path]:
+    """The recordings of which all others are copies."""
+    folder.mkdir()
+    made = [folder / f"{number:03d}.wav" for number in range(MADE)]
+    for number, path in enumerate(made):
+        if number % UNBROKEN == 0:
+            unbroken(path, 90.0, number)
+        else:
+            seconds = float(np.exp(np.random.default_rng(number).uniform(np.log(5), np.log(600))))
+            running_daemon.write_recording(path, seconds, number)
+    return made
+
+
+def feed(daemon: Daemon, made: list[Path], number: int) -> None:
     """Move one more recording in."""
-    staged = daemon.root / f"{number:06d}.wav"
-    if number % UNBROKEN == 0:
-        unbroken(staged, 90.0, number)
-    else:
-        seconds = float(np.exp(np.random.default_rng(number).uniform(np.log(5), np.log(600))))
-        running_daemon.write_recording(staged, seconds, number)
+    staged = daemon.root / f"{number:07d}.wav"
+    shutil.copyfile(made[number % MADE], staged)
+    with staged.open("r+b") as file:
+        # So that no two are the same: those would share one transcript.
+        file.seek(-4, os.SEEK_END)
+        file.write(np.array([number % 1000, number // 1000], "<i2").tobytes())
     staged.rename(daemon.inbox / staged.name)
 
 

@@ -18,10 +18,10 @@ from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, pl
 
 #: Rows of one forward pass: on a CPU what its caches hold …
 CPU_ROWS = 2_200
-#: … on a GPU what keeps it busy within some 200 MB, and, where there is memory for four times that, a whole look: it costs the
-#: host nearly the same whatever it holds.
+#: … on a GPU what keeps it busy within some 200 MB, and, where there is memory, half a look: a pass costs the host nearly the
+#: same whatever it holds, and while it launches one the device works on the other.
 CUDA_ROWS = 16_384
-LARGE_CUDA_ROWS = 65_536
+LARGE_CUDA_ROWS = 32_768
 LARGE_BYTES = 16 << 30
 #: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
 FIRST = -1
