@@ -23,14 +23,15 @@ START = 1_000.0
 
 
 class Turning:
-    """A dispatcher whose decoders are all busy, so that what it claims is not started."""
+    """A dispatcher whose decoders are all busy, unless `room` says otherwise, so that what it claims is not started."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, limit: int = 10, room: int = 0) -> None:
         self.now = START
-        pump = create_autospec(Pump, instance=True, spec_set=True)
-        pump.room.return_value = 0
+        self.pump = pump = create_autospec(Pump, instance=True, spec_set=True)
+        pump.room.return_value = room
         pump.turn.return_value = []
-        publisher = create_autospec(Publisher, instance=True)
+        pump.heard.return_value = None
+        self.publisher = publisher = create_autospec(Publisher, instance=True)
         publisher.completed.return_value = []
         publisher.partials = create_autospec(Partials, instance=True)
         self.dispatcher = Dispatcher(
@@ -39,7 +40,7 @@ class Turning:
             cast("Publisher", publisher),
             settings=Settings,
             worker="w",
-            limit=10,
+            limit=limit,
             clocks=Clocks(lambda: self.now, lambda: self.now),
             patience=Patience(),
             has_room=lambda: True,
