@@ -74,7 +74,7 @@ def segments(hours: float, seed: int) -> list[SpeechSegment]:
         count = round(rng.uniform(2, 20) * RATE)
         at = int(rng.integers(0, len(said)))
         pcm = twice[at : at + count] + rng.integers(-40, 40, size=count, dtype=np.int16)
-        made.append(SpeechSegment(0, len(made), 0, count * 1000 // RATE, pcm, 0.0))
+        made.append(SpeechSegment(0, len(made), 0, count * 1000 // RATE, count, 0.0, pcm=pcm))
         left -= count / RATE
     return made
 
@@ -93,7 +93,12 @@ def batches(all_segments: Sequence[SpeechSegment], batch_s: float, ahead: float)
         if batch is None:
             return
         queued -= batch.audio_s
-        yield [s.pcm for s in batch.segments]
+        yield [samples_of(s) for s in batch.segments]
+
+
+def samples_of(segment: SpeechSegment) -> Pcm:
+    assert segment.pcm is not None
+    return segment.pcm
 
 
 def times(spoken: Spoken | collapse.Spoken) -> list[tuple[int, int]]:
@@ -213,7 +218,7 @@ def stock(loaded: LoadedModel, work: list[SpeechSegment], minutes: float, hotwor
     """FunASR's `inference` of the model, PCM as float32 arrays, batches of 300 s sorted by length."""
     ends = itertools.accumulate(s.audio_s for s in work)
     part = [s for s, end in zip(work, ends, strict=True) if end <= minutes * 60] or work[:1]
-    waves = sorted((s.pcm.astype(np.float32) / 32768 for s in part), key=len)
+    waves = sorted((samples_of(s).astype(np.float32) / 32768 for s in part), key=len)
     groups: list[list[Any]] = [[]]
     for pcm in waves:
         if len(pcm) * (len(groups[-1]) + 1) > STOCK_BATCH_S * RATE and groups[-1]:

@@ -57,7 +57,7 @@ def run(model: FsmnVadModel, pcms: list[Pcm]) -> tuple[list[list[Region]], list[
         started = time.perf_counter()
         final = at + BLOCK >= len(pcms[0])
         answers = model.accept(
-            [Piece(vad, pcm[at : at + BLOCK], final) for vad, pcm in zip(vads, pcms, strict=True)]
+            [Piece(vad, (pcm[at : at + BLOCK],), final) for vad, pcm in zip(vads, pcms, strict=True)]
         )
         calls.append(time.perf_counter() - started)
         for regions, more in zip(found, answers, strict=True):

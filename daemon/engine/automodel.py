@@ -48,6 +48,7 @@ class AutoModelRecogniser:
         return [self._one(s) for s in segments]
 
     def _one(self, segment: SpeechSegment) -> Hypothesis:
+        assert segment.pcm is not None, "it takes no frames"
         wave = torch.from_numpy(segment.pcm.astype(np.float32) / 32768.0)
         with device_faults():
             results: Any = self._model.generate(input=wave, fs=16_000)

@@ -34,6 +34,8 @@ SHIFT_MS = SHIFT_SAMPLES // SAMPLES_PER_MS
 class FsmnVadModel:
     """A loaded `FsmnVADStreaming`, shared by all streams. Silence is fixed at what its config says."""
 
+    gives_frames = True
+
     def __init__(self, loaded: LoadedModel) -> None:
         options = getattr(loaded.module, "vad_opts", None)
         if options is None or loaded.frontend is None:
@@ -100,7 +102,7 @@ class FsmnVadModel:
         """See `daemon.engine.stages.VadModel`."""
         vads = [_own(p.vad) for p in pieces]
         steps = [
-            step(vad.position, p.pcm, self._splice, final=p.final)
+            step(vad.position, p.parts, self._splice, final=p.final)
             for vad, p in zip(vads, pieces, strict=True)
         ]
         busy = [i for i, s in enumerate(steps) if s.rows]
@@ -139,7 +141,7 @@ class FsmnVad:
 
     def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
         """See `daemon.engine.stages.Vad`."""
-        return self._model.accept([Piece(self, pcm, final)])[0]
+        return self._model.accept([Piece(self, (pcm,), final)])[0]
 
     def with_frames(self, region: Region) -> Region:
         """A region just found, with the frames that lie wholly in it and in the recording."""

@@ -25,8 +25,8 @@ Columns = tuple[list[int], list[int]]
 
 def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
     """Those that fill a frame, and empty hypotheses for the others."""
-    kept = [s for s in segments if len(s.pcm) >= LEAST_SAMPLES]
-    return kept, [of_words(s, "", [], []) for s in segments if len(s.pcm) < LEAST_SAMPLES]
+    kept = [s for s in segments if s.samples >= LEAST_SAMPLES]
+    return kept, [of_words(s, "", [], []) for s in segments if s.samples < LEAST_SAMPLES]
 
 
 def hypothesis(segment: SpeechSegment, tokens: list[str], columns: Columns | None) -> Hypothesis:

@@ -7,12 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from daemon.engine.batcher import Batch, Batcher
 from daemon.engine.outcomes import Recognised, account, failure_of, joined, let_go
 from daemon.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
-from daemon.engine.stages import Pcm, Pipelined, Recogniser, SpeechSegment, VadModel, WholeBatch
+from daemon.engine.stages import (
+    Pcm,
+    Pipelined,
+    Recogniser,
+    SpeechSegment,
+    VadModel,
+    WholeBatch,
+    needs_samples,
+)
 from daemon.engine.streams import Stream
 from daemon.engine.vad_search import CPU_LOOK_SAMPLES, LOOK_SAMPLES, Looks, Offered, one_look, search
 from daemon.engine.wire import Aborted, Report
@@ -53,12 +59,13 @@ class Loop:
         send: Callable[[Report], None],
         clock: Callable[[], float],
     ) -> None:
-        """`read` gives a block's samples in the arena; they are copied before the block is freed."""
+        """`read` gives a block's samples in the arena; nothing looks at them any more once the block is freed."""
         self._vad = vad
         self._recogniser = recogniser
         self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
         self._batcher = batcher
         self._read = read
+        self._keeps_samples = needs_samples(vad, recogniser)
         self._send = send
         self._clock = clock
         self._blocks: deque[PcmBlock] = deque()
@@ -123,7 +130,9 @@ class Loop:
             self._received += message.samples
             self._unread += message.samples
             if message.stream not in self._failed and message.stream not in self._streams:
-                self._streams[message.stream] = Stream(message.stream, self._vad.open(), message.hotwords)
+                self._streams[message.stream] = Stream(
+                    message.stream, self._vad.open(), message.hotwords, keeps_samples=self._keeps_samples
+                )
             return
         for block in [b for b in self._blocks if b.stream == message.stream]:
             self._free(block)
@@ -135,24 +144,26 @@ class Loop:
     def _find_speech(self) -> None:
         """Look at the blocks that are waiting, oldest first, as many as one look takes."""
         offered = []
-        for blocks in one_look(self._blocks, self._look_samples):
+        looked_at = one_look(self._blocks, self._look_samples)
+        for blocks in looked_at:
             stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
             if stream is not None:
-                # The only copy on the host before that into pinned memory.
-                pcm = np.concatenate([self._read(block) for block in blocks])
-                offered.append(Offered(stream, pcm, final))
+                # In the arena itself: the detector copies them into pinned memory, and nobody else does.
+                offered.append(Offered(stream, tuple(self._read(block) for block in blocks), final))
             elif final:
                 self._failed.discard(blocks[-1].stream)
-            for block in blocks:
-                self._free(block)
         now = self._clock()
         self._looks.looked(now)
-        for one, found in search(self._vad, offered, now):
+        answers = list(search(self._vad, offered, now))
+        for blocks in looked_at:
+            for block in blocks:
+                self._free(block)
+        for one, found in answers:
             if isinstance(found, Exception):
                 self._fail(failure_of(one.stream.number, found), more_to_come=not one.final)
                 continue
             for segment in found:
-                self._unanswered += len(segment.pcm)
+                self._unanswered += segment.samples
                 self._batcher.add(segment, now)
             self._end_if_done(one.stream)
 
@@ -215,7 +226,7 @@ class Loop:
         failed = {f.stream for f in recognised.failures}
         size, audio_s, padded_s = len(batch.segments), batch.audio_s, batch.padded_s
         for segment in batch.segments:
-            self._unanswered -= len(segment.pcm)
+            self._unanswered -= segment.samples
             stream = self._streams.get(segment.stream)
             # Gone: aborted, or failed, since the segment was found.
             if stream is None or segment.stream in failed:
@@ -259,7 +270,7 @@ class Loop:
     def _forget(self, stream: int) -> None:
         self._streams.pop(stream, None)
         for segment in self._batcher.drop(stream):
-            self._unanswered -= len(segment.pcm)
+            self._unanswered -= segment.samples
 
     def _free(self, block: PcmBlock) -> None:
         self._unread -= block.samples

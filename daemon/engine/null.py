@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from daemon.engine.stages import SAMPLES_PER_MS, Hypothesis, Pcm, Piece, Region, SpeechSegment
 from daemon.transcript.types import Token
 
@@ -46,7 +48,7 @@ class NullVadModel:
 
     def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
         """See `daemon.engine.stages.VadModel`."""
-        return [p.vad.accept(p.pcm, final=p.final) for p in pieces]
+        return [p.vad.accept(np.concatenate(p.parts), final=p.final) for p in pieces]
 
 
 class NullRecogniser:

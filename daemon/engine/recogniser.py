@@ -43,6 +43,8 @@ class Forward(Protocol):
 class ParaformerRecogniser:
     """One forward pass per call. Owned by the worker's thread."""
 
+    takes_frames = True
+
     def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
         """In fp32, unless another `forward` is given. Raises EngineError for a vocabulary we do not know."""
         special = {getattr(loaded.module, name, None) for name in ("blank_id", "sos", "eos")}

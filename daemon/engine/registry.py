@@ -201,7 +201,7 @@ def _run_full(recogniser: Recogniser, segments: list[SpeechSegment], device: Any
 def _repeated(speech: Pcm, seconds: float, count: int) -> list[SpeechSegment]:
     samples = np.resize(speech, round(seconds * 1000) * SAMPLES_PER_MS)
     end_ms = round(seconds * 1000)
-    return [SpeechSegment(-1, i, 0, end_ms, samples, 0.0, WARM_HOTWORDS) for i in range(count)]
+    return [SpeechSegment(-1, i, 0, end_ms, len(samples), 0.0, WARM_HOTWORDS, samples) for i in range(count)]
 
 
 def _sample() -> Pcm:

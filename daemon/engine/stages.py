@@ -37,7 +37,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechSegment:
-    """A speech region with its samples, waiting to be recognised.
+    """A speech region waiting to be recognised, with its samples, or the frames made of them, or both.
 
     Whoever has it recognised keeps it until the result is there: the device may be reading its `log_mel`.
     """
@@ -46,15 +46,16 @@ class SpeechSegment:
     index: int
     start_ms: int
     end_ms: int
-    pcm: Pcm
+    samples: int
     found_at: float  #: monotonic seconds
     hotwords: tuple[str, ...] = ()  #: what to listen for, where the model can
-    log_mel: LogMelFrames | None = None  #: of `pcm`, from the detector: need not be computed again
+    pcm: Pcm | None = None  #: None where `needs_samples` says so
+    log_mel: LogMelFrames | None = None  #: from the detector: need not be computed again
 
     @property
     def audio_s(self) -> float:
         """Seconds of audio it costs to recognise."""
-        return len(self.pcm) / SAMPLE_RATE_HZ
+        return self.samples / SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,18 @@ class Vad(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """The next samples of one stream for its detector; `final` when no more will follow."""
+    """The next samples of one stream for its detector, part after part; `final` when no more will follow.
+
+    They may be the sender's own memory, and are read during the call only.
+    """
 
     vad: Vad
-    pcm: Pcm
+    parts: tuple[Pcm, ...]
     final: bool
+
+    @property
+    def samples(self) -> int:
+        return sum(map(len, self.parts))
 
 
 class VadModel(Protocol):
@@ -113,6 +121,15 @@ class Recogniser(Protocol):
 
         Raises OutOfDeviceMemoryError (a smaller batch may do), EngineDiedError (the device is beyond use).
         """
+
+
+def needs_samples(vad: VadModel, recogniser: Recogniser) -> bool:
+    """Whether segments must come with their samples.
+
+    Not where the detector says that each of its regions has its `log_mel` (`gives_frames`), and the recogniser that it looks at
+    nothing else then (`takes_frames`): samples then need not be kept at all.
+    """
+    return not (getattr(vad, "gives_frames", False) and getattr(recogniser, "takes_frames", False))
 
 
 @runtime_checkable

@@ -16,14 +16,17 @@ NOTHING: Pcm = np.zeros(0, np.int16)
 class Stream:
     """Turns blocks of samples into segments. Owned by the worker's thread.
 
-    It holds samples from the start of the region that is open, or the little that a region to come may
-    reach back; a 6-hour recording never lies in it whole. They stay in the pieces they came in, and a segment
-    is a part of one, not a copy, where it does not reach over two.
+    Where its segments are to have their samples it holds those from the start of the region that is open, or the little
+    that a region to come may reach back; a 6-hour recording never lies in it whole. They stay in the pieces they came in,
+    and a segment is a part of one, not a copy, where it does not reach over two.
     """
 
-    def __init__(self, number: int, vad: Vad, hotwords: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, number: int, vad: Vad, hotwords: tuple[str, ...] = (), *, keeps_samples: bool = True
+    ) -> None:
         """`hotwords`: what to listen for in all of its segments, which share the one tuple."""
         self.number = number
+        self._keeps_samples = keeps_samples
         self._hotwords = hotwords
         self._vad = vad
         self._held: deque[Pcm] = deque()
@@ -40,30 +43,37 @@ class Stream:
         """Samples kept for regions that are not certain yet."""
         return sum(map(len, self._held))
 
-    def piece(self, pcm: Pcm, *, final: bool) -> Piece:
-        """What the detector is to be shown next. The caller hands its answer to `accept`, and leaves `pcm` as it is."""
-        return Piece(self._vad, pcm, final)
+    def piece(self, parts: tuple[Pcm, ...], *, final: bool) -> Piece:
+        """What the detector is to be shown next; the caller hands its answer to `accept`.
+
+        Whoever gave `parts` may have them back after that: what is to be kept is copied here.
+        """
+        if self._keeps_samples:
+            parts = (np.concatenate(parts),)
+        return Piece(self._vad, parts, final)
 
     def accept(
         self, piece: Piece, regions: Sequence[Region], seconds: float, now: float
     ) -> list[SpeechSegment]:
         """Segments that a piece completes, given what the detector, in so many seconds, found in it."""
-        self._held.append(piece.pcm)
-        self._samples += len(piece.pcm)
+        if self._keeps_samples:
+            self._held += piece.parts
+        self._samples += piece.samples
         self._vad_s += seconds
         segments = []
         for region in regions:
             first = region.start_ms * SAMPLES_PER_MS
-            samples = self._between(first, min(region.end_ms * SAMPLES_PER_MS, self._samples))
+            last = min(region.end_ms * SAMPLES_PER_MS, self._samples)
             segments.append(
                 SpeechSegment(
                     self.number,
                     self._found,
                     region.start_ms,
                     region.end_ms,
-                    samples,
+                    last - first,
                     now,
                     self._hotwords,
+                    self._between(first, last) if self._keeps_samples else None,
                     region.log_mel,
                 )
             )

@@ -49,22 +49,33 @@ class Step:
     after: Position
 
 
-def step(at: Position, pcm: Pcm, splice: Splice, *, final: bool) -> Step:
-    """The rows that `pcm` completes. A row needs `splice.after` frames behind it, except at the end of the stream."""
-    samples = len(at.samples) + len(pcm)
+def step(at: Position, new: tuple[Pcm, ...], splice: Splice, *, final: bool) -> Step:
+    """The rows that the samples in `new` complete. A row needs `splice.after` frames behind it, except at the end of the stream."""
+    parts = (at.samples, *new)
+    samples = sum(map(len, parts))
     frames = 0 if samples < FRAME_SAMPLES else 1 + (samples - FRAME_SAMPLES) // SHIFT_SAMPLES
     known = at.first_frame + frames
     # Without a frame there is no last one to repeat, also when rows are still owed: then there were none at all.
     until = known if final else max(at.rows, known - splice.after)
     first = max(0, until - splice.before)
     begin = (first - at.first_frame) * SHIFT_SAMPLES
-    # A copy: a view would keep the whole block alive.
-    kept = np.concatenate([at.samples[begin:], pcm[max(0, begin - len(at.samples)) :]])
+    kept = _end_of(parts, samples - begin)
     rows = until - at.rows
     # Without a row there is nothing to compute, and the samples will be shown again.
     after = Position(kept, first, until, known if rows else at.frames)
     computed = at.frames - at.first_frame
-    return Step((at.samples, pcm), samples, frames, computed, at.rows - at.first_frame, rows, after)
+    return Step(parts, samples, frames, computed, at.rows - at.first_frame, rows, after)
+
+
+def _end_of(parts: tuple[Pcm, ...], count: int) -> Pcm:
+    """The last so many samples: a copy, since whoever owns the parts gets them back."""
+    found: list[Pcm] = []
+    for part in reversed(parts):
+        if count <= 0:
+            break
+        found.append(part[max(0, len(part) - count) :])
+        count -= len(found[-1])
+    return np.concatenate(found[::-1]) if found else START.samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)

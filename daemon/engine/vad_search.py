@@ -27,7 +27,7 @@ class Offered:
     """The next samples of a stream, about to be looked at."""
 
     stream: Stream
-    pcm: Pcm
+    parts: tuple[Pcm, ...]
     final: bool
 
 
@@ -68,7 +68,7 @@ def search(
     """
     if not offered:
         return
-    pieces = [o.stream.piece(o.pcm, final=o.final) for o in offered]
+    pieces = [o.stream.piece(o.parts, final=o.final) for o in offered]
     started = time.perf_counter()
     try:
         regions = model.accept(pieces)
@@ -95,7 +95,7 @@ def _completed(
     now: float,
 ) -> Iterator[tuple[Offered, list[SpeechSegment]]]:
     """Each stream is charged for the share of the call that its samples are."""
-    samples = sum(len(p.pcm) for p in pieces)
+    samples = sum(p.samples for p in pieces)
     for one, piece, found in zip(offered, pieces, regions, strict=True):
-        share = len(piece.pcm) / samples if samples else 1 / len(pieces)
+        share = piece.samples / samples if samples else 1 / len(pieces)
         yield one, one.stream.accept(piece, found, seconds * share, now)

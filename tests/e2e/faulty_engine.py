@@ -161,11 +161,13 @@ def remember_samples() -> None:
     def remembering(segment: SpeechSegment) -> Any:
         sound = sound_of(segment)
         assert isinstance(sound, tuple), "the detector has computed its frames"
+        assert segment.pcm is not None, "it says that it wants them"
         remembered = Remembered(sound)
         remembered.pcm = segment.pcm
         return remembered
 
     vars(recogniser)["sound_of"] = remembering
+    recogniser.ParaformerRecogniser.takes_frames = False
 
 
 def break_the_engine(faults: Faults) -> None:

@@ -17,6 +17,7 @@ from daemon.engine.process import ProcessEngine
 from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
 from daemon.engine.stages import Hypothesis, Pcm, Region, SpeechSegment
 from daemon.errors import OutOfDeviceMemoryError
+from tests.engine_material import segment
 
 #: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
@@ -45,7 +46,7 @@ def sample() -> Pcm:
 def pieces() -> list[SpeechSegment]:
     cuts = ((0.28, 4.53), (5.29, 8.78), (9.55, 13.28), (0.0, 14.35), (5.3, 6.0), (10.0, 10.3))
     parts = [sample()[int(a * 16_000) : int(b * 16_000)] for a, b in cuts]
-    return [SpeechSegment(i, 0, 0, len(p) // 16, p, 0.0) for i, p in enumerate(parts)]
+    return [segment(p, i) for i, p in enumerate(parts)]
 
 
 def through_the_engine(device: str) -> tuple[str, list[str]]:
@@ -117,7 +118,7 @@ def test_a_full_device_is_told_as_such_and_a_smaller_batch_still_works() -> None
 
     recogniser = ParaformerRecogniser(load(models.BUNDLED / "paraformer-mini", torch.device("cuda:0"), 1))
     minute = np.resize(sample(), 60 * 16_000)
-    many = [SpeechSegment(i, 0, 0, 60_000, minute, 0.0) for i in range(40)]
+    many = [segment(minute, i) for i in range(40)]
     recogniser(many[:1])
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory

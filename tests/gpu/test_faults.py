@@ -20,7 +20,7 @@ from daemon.engine.stages import Pcm, SpeechSegment
 from daemon.engine.wire import Report
 from tests.e2e.faulty_engine import Plan, faulty
 from tests.e2e.harness import DaemonProcess, wait_until, write_speech
-from tests.engine_material import Script
+from tests.engine_material import Script, segment
 
 #: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
@@ -62,7 +62,7 @@ def test_a_batch_that_does_not_fit_is_halved_loses_nothing_and_is_remembered(kin
     device, segments = torch.device("cuda:0"), 400
     recogniser = getattr(recognisers, kind)(load(models.BUNDLED / "paraformer-mini", device, 1))
     said = minute()
-    recogniser([SpeechSegment(0, 0, 0, 60_000, said, 0.0)])
+    recogniser([segment(said)])
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from daemon.engine import models
-from daemon.engine.stages import Pcm, SpeechSegment
+from daemon.engine.stages import Pcm
+from tests.engine_material import segment
 
 pytestmark = [
     pytest.mark.gpu,
@@ -90,10 +91,7 @@ def test_batches_under_way_do_not_mix(loaded: Any) -> None:
     from daemon.engine.recogniser import PipelinedParaformer
 
     recogniser = PipelinedParaformer(loaded)
-    batches = [
-        [SpeechSegment(b, i, 0, len(p) // 16, p, 0.0) for i, p in enumerate(pieces()[b : b + 3])]
-        for b in range(4)
-    ]
+    batches = [[segment(p, b, i) for i, p in enumerate(pieces()[b : b + 3])] for b in range(4)]
     handles = [recogniser.begin(b) for b in batches]
     said = [recogniser.finish(h) for h in handles]
     for batch, hypotheses in zip(batches, said, strict=True):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.engine.stages import Pcm, SpeechSegment
+from daemon.engine.stages import Pcm
+from tests.engine_material import segment
 from tests.seaco_material import BRIM, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
 pytestmark = [
@@ -104,7 +105,7 @@ def test_batches_under_way_do_not_mix_their_hotwords(loaded: Any) -> None:
     recogniser = PipelinedParaformer(loaded)
     pcm = pieces()[1]
     batches = [
-        [SpeechSegment(b, i, 0, len(pcm) // 16, pcm, 0.0, words) for i, words in enumerate(order)]
+        [segment(pcm, b, i, hotwords=words) for i, words in enumerate(order)]
         for b, order in enumerate(((FEW, (), MANY), ((), ()), (MANY, ONE, FEW, ONE), (BRIM,)))
     ]
     handles = [recogniser.begin(b) for b in batches]

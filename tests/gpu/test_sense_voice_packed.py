@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from daemon.engine.stages import SpeechSegment
 from tests import sense_voice_material as material
+from tests.engine_material import segment
 
 pytestmark = [
     pytest.mark.gpu,
@@ -90,10 +90,7 @@ def test_batches_under_way_do_not_mix(loaded: Any) -> None:
 
     recogniser = PipelinedSenseVoice(loaded)
     batches = [
-        [
-            SpeechSegment(b, i, 0, len(p) // 16, p, 0.0)
-            for i, p in enumerate((*material.pieces()[b : b + 3], material.pieces()[0][:100]))
-        ]
+        [segment(p, b, i) for i, p in enumerate((*material.pieces()[b : b + 3], material.pieces()[0][:100]))]
         for b in range(4)
     ]
     handles = [recogniser.begin(b) for b in batches]
@@ -109,5 +106,5 @@ def test_a_batch_of_nothing_but_slivers_is_a_batch_of_empty_hypotheses(loaded: A
     from daemon.engine.sense_voice.recogniser import PipelinedSenseVoice
 
     recogniser = PipelinedSenseVoice(loaded)
-    sliver = SpeechSegment(0, 0, 0, 6, material.pieces()[0][:100], 0.0)
+    sliver = segment(material.pieces()[0][:100])
     assert [h.text for h in recogniser.finish(recogniser.begin([sliver]))] == [""]

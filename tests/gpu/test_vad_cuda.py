@@ -47,7 +47,7 @@ def regions(model: Any, pcms: Sequence[Pcm]) -> list[list[Region]]:
     for number, size in enumerate(ROUNDS):
         final = number == len(ROUNDS) - 1
         pieces = [
-            Piece(vad, pcm[at:] if final else pcm[at : at + size], final)
+            Piece(vad, (pcm[at:] if final else pcm[at : at + size],), final)
             for vad, pcm in zip(vads, pcms, strict=True)
         ]
         for own, new in zip(found, model.accept(pieces), strict=True):

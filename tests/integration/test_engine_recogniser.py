@@ -22,6 +22,7 @@ from daemon.engine.process import ProcessEngine
 from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
 from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment
 from daemon.errors import EngineError
+from tests.engine_material import segment
 
 #: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
@@ -35,7 +36,7 @@ Oracle = Callable[[Pcm], tuple[list[str], list[tuple[int, int]]]]
 
 
 def segments(pcms: Sequence[Pcm], start_ms: int = 0) -> list[SpeechSegment]:
-    return [SpeechSegment(i, 0, start_ms, start_ms + len(p) // 16, p, 0.0) for i, p in enumerate(pcms)]
+    return [segment(p, i, start_ms=start_ms) for i, p in enumerate(pcms)]
 
 
 def pieces() -> list[Pcm]:
@@ -75,8 +76,8 @@ def oracle() -> Oracle:
 
 def in_batches(recogniser: Recogniser, wanted: list[SpeechSegment]) -> dict[int, Hypothesis]:
     batcher: Batcher[SpeechSegment] = Batcher(60.0, 0.1)
-    for segment in wanted:
-        batcher.add(segment, 0.0)
+    for one in wanted:
+        batcher.add(one, 0.0)
     said: dict[int, Hypothesis] = {}
     while (batch := batcher.next(0.0, flush=True)) is not None:
         said |= {h.stream: h for h in recogniser(batch.segments)}

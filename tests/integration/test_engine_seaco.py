@@ -16,6 +16,7 @@ import pytest
 from daemon.engine import models
 from daemon.engine.hotwords import NO_HOTWORDS, look
 from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
+from tests.engine_material import segment
 from tests.seaco_material import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
 MINI = models.BUNDLED / "paraformer-mini"
@@ -43,7 +44,7 @@ def loaded(directory: Path) -> Any:
 
 
 def segments(wanted: Sequence[tuple[Pcm, Hotwords]]) -> list[SpeechSegment]:
-    return [SpeechSegment(i, 0, 0, len(p) // 16, p, 0.0, words) for i, (p, words) in enumerate(wanted)]
+    return [segment(p, i, hotwords=words) for i, (p, words) in enumerate(wanted)]
 
 
 def funasr(loaded: Any, pcm: Pcm, hotwords: Hotwords, folder: Path) -> tuple[list[str], list[list[int]]]:
@@ -64,9 +65,10 @@ def funasr(loaded: Any, pcm: Pcm, hotwords: Hotwords, folder: Path) -> tuple[lis
 
 def compare(loaded: Any, said: Sequence[Hypothesis], wanted: list[SpeechSegment], folder: Path) -> None:
     by_stream = {h.stream: h for h in said}
-    for segment in wanted:
-        words, spans = funasr(loaded, segment.pcm, segment.hotwords, folder)
-        tokens = by_stream[segment.stream].tokens
+    for one in wanted:
+        assert one.pcm is not None
+        words, spans = funasr(loaded, one.pcm, one.hotwords, folder)
+        tokens = by_stream[one.stream].tokens
         assert [t.text for t in tokens] == words
         assert [[t.start_ms, t.end_ms] for t in tokens] == spans
 

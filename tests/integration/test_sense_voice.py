@@ -21,6 +21,7 @@ from daemon.config import EngineSettings
 from daemon.engine.stages import Pcm, SpeechSegment
 from daemon.errors import EngineError
 from tests import sense_voice_material as material
+from tests.engine_material import segment
 
 #: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
@@ -50,7 +51,7 @@ Oracle = Callable[..., Said]
 
 
 def segments(pcms: Sequence[Pcm], start_ms: int = 0) -> list[SpeechSegment]:
-    return [SpeechSegment(i, 0, start_ms, start_ms + len(p) // 16, p, 0.0) for i, p in enumerate(pcms)]
+    return [segment(p, i, start_ms=start_ms) for i, p in enumerate(pcms)]
 
 
 @pytest.fixture(scope="module")

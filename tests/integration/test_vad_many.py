@@ -77,7 +77,7 @@ def together(model: FsmnVadModel, pcms: list[Pcm], seed: int, most: int) -> list
             part = pcms[i][at[i] : at[i] + size]
             at[i] += len(part)
             final = at[i] == len(pcms[i]) and rng.random() < 0.5
-            pieces.append(Piece(vads[i], part, final))
+            pieces.append(Piece(vads[i], (part[:5], part[5:]), final))
             if final:
                 left.remove(i)
         for i, regions in zip(chosen, model.accept(pieces), strict=True):
@@ -117,9 +117,9 @@ def test_a_call_that_fails_takes_nothing(model: FsmnVadModel, monkeypatch: pytes
     vads = [model.open() for _ in pcms]
     found = [
         list(r)
-        for r in model.accept([Piece(v, p[: 2 * RATE], False) for v, p in zip(vads, pcms, strict=True)])
+        for r in model.accept([Piece(v, (p[: 2 * RATE],), False) for v, p in zip(vads, pcms, strict=True)])
     ]
-    rest = [Piece(v, p[2 * RATE :], True) for v, p in zip(vads, pcms, strict=True)]
+    rest = [Piece(v, (p[2 * RATE :],), True) for v, p in zip(vads, pcms, strict=True)]
 
     def broken(*_: object) -> None:
         raise ArithmeticError("out of luck")
@@ -134,7 +134,7 @@ def test_a_call_that_fails_takes_nothing(model: FsmnVadModel, monkeypatch: pytes
 
 def test_a_strange_detector_is_refused(model: FsmnVadModel) -> None:
     with pytest.raises(TypeError, match="NullVad"):
-        model.accept([Piece(NullVad(), speech(), True)])
+        model.accept([Piece(NullVad(), (speech(),), True)])
 
 
 def test_the_network_is_funasrs() -> None:

@@ -237,7 +237,7 @@ class SickVadModel:
         return SickVad()
 
     def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
-        return [p.vad.accept(p.pcm, final=p.final) for p in pieces]
+        return [p.vad.accept(np.concatenate(p.parts), final=p.final) for p in pieces]
 
 
 def test_a_recording_that_breaks_the_detector_fails_alone_and_its_later_blocks_are_freed() -> None:
@@ -279,9 +279,9 @@ def test_six_hours_never_lie_in_a_stream_whole(talking: bool) -> None:
     found = []
     most = 0
     for _ in range(6 * 3600 * 16_000 // len(block)):
-        piece = stream.piece(block, final=False)
+        piece = stream.piece((block,), final=False)
         regions = vad.accept(block, final=False)
-        found += [(s.start_ms, len(s.pcm)) for s in stream.accept(piece, regions, 0.0, 0.0)]
+        found += [(s.start_ms, s.samples) for s in stream.accept(piece, regions, 0.0, 0.0)]
         most = max(most, stream.held_samples)
     assert most <= MINUTE + len(block)
     assert found == ([(i * 60_000, MINUTE) for i in range(359)] if talking else [])

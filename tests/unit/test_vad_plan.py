@@ -26,7 +26,9 @@ def test_each_row_comes_once_with_the_samples_of_its_neighbours(sizes: list[int]
     at, seen, rows = START, 0, []
     for i, size in enumerate([*sizes, 0]):
         final = i == len(sizes)
-        made = step(at, pcm[seen : seen + size], SPLICE, final=final)
+        made = step(
+            at, (pcm[seen : seen + size // 2], pcm[seen + size // 2 : seen + size]), SPLICE, final=final
+        )
         seen += size
         for row in range(made.skipped, made.skipped + made.rows):
             near = [min(max(row + o, 0), made.frames - 1) for o in range(-2, 3)]
@@ -41,7 +43,7 @@ def test_each_row_comes_once_with_the_samples_of_its_neighbours(sizes: list[int]
 
 
 def test_streams_lie_one_after_another_behind_their_context() -> None:
-    steps = [step(START, np.zeros(n, np.int16), SPLICE, final=True) for n in (400, 16_000, 720)]
+    steps = [step(START, (np.zeros(n, np.int16),), SPLICE, final=True) for n in (400, 16_000, 720)]
     made = plan(steps, left=19)
     assert (made.samples, made.frames, made.rows) == (17_120, 1 + 98 + 3, 3 * 19 + 102)
     assert [made.new_rows(i, 19) for i in range(3)] == [slice(19, 20), slice(39, 137), slice(156, 159)]
@@ -57,4 +59,4 @@ def test_groups_keep_the_order_lose_nothing_and_are_as_large_as_may_be(rows: lis
 
 @pytest.mark.parametrize("samples", [0, 1, 399])
 def test_less_than_a_frame_has_no_row(samples: int) -> None:
-    assert step(START, np.zeros(samples, np.int16), SPLICE, final=True).rows == 0
+    assert step(START, (np.zeros(samples, np.int16),), SPLICE, final=True).rows == 0

@@ -32,14 +32,14 @@ class Fragile:
 
     def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
         self.calls.append(len(pieces))
-        if len(pieces) > self.most or any(p.pcm[0] == self.bad for p in pieces):
+        if len(pieces) > self.most or any(p.parts[0][0] == self.bad for p in pieces):
             raise self.error
         return NullVadModel().accept(pieces)
 
 
 def offered(count: int) -> list[Offered]:
     """Of each stream a minute of samples that are its number."""
-    return [Offered(Stream(i, NullVad()), np.full(MINUTE, i, np.int16), final=True) for i in range(count)]
+    return [Offered(Stream(i, NullVad()), (np.full(MINUTE, i, np.int16),), final=True) for i in range(count)]
 
 
 def test_the_oldest_blocks_are_looked_at_first_those_of_a_stream_together() -> None:
@@ -73,7 +73,7 @@ def test_a_lone_recording_is_looked_at_at_once_and_a_crowd_together() -> None:
 def test_everybody_is_looked_at_in_one_call_and_pays_its_share() -> None:
     model = Fragile(ValueError(), most=100)
     streams = offered(4)
-    streams[3] = Offered(streams[3].stream, np.full(2 * MINUTE, 3, np.int16), final=True)
+    streams[3] = Offered(streams[3].stream, (np.full(2 * MINUTE, 3, np.int16),), final=True)
     found = list(search(model, streams, 5.0))
     assert model.calls == [4]
     assert [(o.stream.number, [s.start_ms for s in said]) for o, said in found if isinstance(said, list)] == [

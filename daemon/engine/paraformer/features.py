@@ -189,7 +189,10 @@ def room_for(seconds: float, device: torch.device) -> Tensor:
 
 def sound_of(segment: SpeechSegment) -> Sound:
     """What a recogniser is to be shown of a segment: frames the detector has computed are not computed again."""
-    return segment.pcm if segment.log_mel is None else segment.log_mel
+    if segment.log_mel is not None:
+        return segment.log_mel
+    assert segment.pcm is not None, "neither samples nor frames"
+    return segment.pcm
 
 
 def _frames_in(sound: Sound) -> int:

@@ -34,6 +34,8 @@ NOTHING_SAID = "The."
 class SenseVoiceRecogniser:
     """One forward pass per call. Owned by the worker's thread."""
 
+    takes_frames = True
+
     def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
         """In fp32, unless another `forward` is given. Raises EngineError for a model or options we do not know."""
         processor = getattr(loaded.tokenizer, "sp", None)
