@@ -148,11 +148,14 @@ log_format = "json"
 
     def child(self, name: str) -> int:
         """The process number of a child, by the name it gave itself ("ds-engine", "ds-decoder")."""
+        found = self.children(name)
+        assert found, f"no child is called {name}"
+        return found[0]
+
+    def children(self, name: str) -> list[int]:
+        """The process numbers of all children of that name."""
         assert self.process is not None
-        for process in psutil.Process(self.process.pid).children():
-            if process.name() == name:
-                return int(process.pid)
-        raise AssertionError(f"no child is called {name}")
+        return [p.pid for p in psutil.Process(self.process.pid).children() if p.name() == name]
 
     @contextmanager
     def engine_held(self) -> Iterator[None]:

@@ -18,7 +18,8 @@ def test_two_devices_and_the_death_of_one(tmp_path: Path) -> None:
     )
     with daemon:
         (ready,) = daemon.actions("ready")
-        assert ready["device"] == "cpu, cpu"
+        assert ready["device"] == "cpu", "one device, two processes"
+        assert len(daemon.children("ds-engine")) == 2
         targets = [write_speech(daemon.inbox / f"{i}.wav", seconds=60 + 10 * i) for i in range(4)]
         wait_until(lambda: any(daemon.state(t) == "running" for t in targets), "a job runs")
         os.kill(daemon.child("ds-engine"), signal.SIGKILL)
