@@ -4,7 +4,7 @@
 
 Models of the official sizes with random weights are made in DIR, and each report is written there as JSON; what a step
 printed is in STEP.log. A step that fails or takes longer than it may does not keep the others from being tried; the exit status
-then is 1. The daemon's own speed needs 16 cores and 15 GB in the temporary directory. All of it takes some 25 minutes and
+then is 1. The daemon's own speed needs 16 cores and 15 GB in the temporary directory. All of it takes some 26 minutes and
 the minutes for memory.
 """
 
@@ -44,6 +44,7 @@ def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
         return "--out", str(folder / f"{name}.json")
 
     own = ("--model", bicif, "--device", device)
+    twice = ("--model", bicif, "--device", f"{device}, {device}")
     return [
         Step("random-bicif", script("random_model", bicif), 120),
         Step("random-sense-voice", script("random_sense_voice", sense_voice), 120),
@@ -60,12 +61,17 @@ def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
             300,
         ),
         Step("end-to-end", script("end_to_end", *own, "--recordings", "1300", *report("end-to-end")), 300),
+        Step(
+            "end-to-end-two-processes",
+            script("end_to_end", *twice, "--recordings", "1300", *report("end-to-end-two-processes")),
+            300,
+        ),
         Step("latency", script("latency", *own, *report("latency")), 300),
         Step("decoding", script("decoding", "--recordings", "96", *report("decoding")), 180),
         Step("bench", ("-m", "daemon", "bench", "--generate", "80", *own, "--out", str(folder / "bench")), 400),
         Step(
             "memory",
-            script("memory", *own, "--minutes", str(memory_minutes), *report("memory")),
+            script("memory", *own, "--minutes", str(memory_minutes), "--ahead", "400", *report("memory")),
             memory_minutes * 60 + 120,
         ),
     ]  # fmt: skip
