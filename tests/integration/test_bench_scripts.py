@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -75,6 +76,40 @@ def test_every_script_explains_itself(name: str) -> None:
     done = script(name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"benchmarks/{name}.py" in done.stdout
+
+
+def test_what_runs_everything_on_a_gpu_asks_each_script_for_what_it_has() -> None:
+    spec = importlib.util.spec_from_file_location("on_gpu", ROOT / "benchmarks" / "on_gpu.py")
+    assert spec is not None
+    assert spec.loader is not None
+    on_gpu = importlib.util.module_from_spec(spec)
+    # Its frozen records look their module up.
+    sys.modules["on_gpu"] = on_gpu
+    spec.loader.exec_module(on_gpu)
+    known: dict[tuple[str, ...], str] = {}
+    for step in on_gpu.steps(Path("/x"), "cuda:0", 60.0):
+        asked = [a for a in step.arguments if a.startswith("--")]
+        # The tests are pytest's business.
+        if "pytest" in step.arguments or not asked:
+            continue
+        command = (*step.arguments[: step.arguments.index(asked[0])][:3], "--help")
+        if command not in known:
+            known[command] = subprocess.run(
+                [sys.executable, *command],
+                capture_output=True,
+                encoding="utf-8",
+                check=True,
+                timeout=240,
+                cwd=ROOT,
+            ).stdout
+        assert [option for option in asked if option not in known[command]] == [], step.name
+
+
+def test_killing_at_two_points_loses_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "kill.json"
+    done = script("kill", "--rounds", "1", "--jobs", "1", "--points", "2", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(out.read_text(encoding="utf-8"))["kills"] == 2
 
 
 def test_mutants_of_every_format_leave_the_decoders_standing_and_a_run_is_taken_up_again(
