@@ -6,6 +6,7 @@ What a segment yields does not depend on what else is in its batch, and equals F
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -106,14 +107,14 @@ class _UnderWay:
     segments: list[SpeechSegment]
     said: list[Hypothesis]
     encoded: Encoded | None = None
-    decoded: Decoded | None = None
+    words: Future[list[Hypothesis]] | None = None
     #: Why it could not be decoded; told by its own `finish`, whoever's step it came up in.
     error: Exception | None = None
 
 
 class PipelinedParaformer(ParaformerRecogniser):
     """On CUDA in half precision, three batches deep: while the device encodes one, the one before it is decoded behind
-    it, and the one before that is put into words.
+    it, and the one before that is put into words, on a thread of its own: whoever launches waits for the device often enough.
     """
 
     depth = 3
@@ -125,6 +126,7 @@ class PipelinedParaformer(ParaformerRecogniser):
         self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device)
         super().__init__(loaded, self._packed)
         self._latest: _UnderWay | None = None
+        self._words = ThreadPoolExecutor(1, thread_name_prefix="words")
 
     def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
         """See `daemon.engine.stages.Pipelined`."""
@@ -143,11 +145,7 @@ class PipelinedParaformer(ParaformerRecogniser):
         self._decode(handle)
         if handle.error is not None:
             raise handle.error
-        if handle.decoded is None:
-            return handle.said
-        with device_faults():
-            spoken = self._packed.collect(handle.decoded)
-        return handle.said + self._hypotheses(handle.segments, spoken)
+        return handle.said if handle.words is None else handle.said + handle.words.result()
 
     def _decode(self, batch: _UnderWay) -> None:
         encoded, batch.encoded = batch.encoded, None
@@ -155,8 +153,16 @@ class PipelinedParaformer(ParaformerRecogniser):
             return
         try:
             with device_faults(), torch.inference_mode():
-                batch.decoded = self._packed.decode(encoded)
+                decoded = self._packed.decode(encoded)
         except EngineDiedError:
             raise
         except Exception as e:
             batch.error = let_go(e)
+        else:
+            batch.words = self._words.submit(self._in_words, batch.segments, decoded)
+
+    def _in_words(self, segments: Sequence[SpeechSegment], decoded: Decoded) -> list[Hypothesis]:
+        """On the thread for words: waits for the device and touches nothing that the other thread changes."""
+        with device_faults():
+            spoken = self._packed.collect(decoded)
+        return self._hypotheses(segments, spoken)

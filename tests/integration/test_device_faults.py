@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,7 @@ def test_a_batch_that_stops_fitting_half_way_is_halved_and_none_beside_it_suffer
     ParaformerRecogniser.__init__(recogniser, loaded, tight)
     recogniser._packed = tight  # type: ignore[assignment]
     recogniser._latest = None
+    recogniser._words = ThreadPoolExecutor(1)
     reports: list[Report] = []
     batcher: Batcher[SpeechSegment] = Batcher(4.0, 0.0)
     said = np.resize(np.arange(-500, 500, dtype=np.int16), 16_000)

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 
 from daemon.config import EngineSettings
 from daemon.engine.stages import Pcm, SpeechSegment
-from daemon.errors import EngineError
+from daemon.errors import DeviceFailedError, EngineError
 from tests import sense_voice_material as material
 from tests.engine_material import segment
 
@@ -232,6 +233,50 @@ def test_what_is_only_the_models_habit_on_silence_is_no_text(loaded: Any) -> Non
     assert (habit.text, habit.tokens) == ("", ())
     (speech,) = saying("The. park")(segments(material.pieces()[:1]))
     assert speech.text == "The. park"
+
+
+class TwoSteps:
+    """A forward in two steps like that of a GPU, whose second step may fail."""
+
+    def __init__(self, whole: Any, error: Exception | None = None) -> None:
+        self._whole = whole
+        self._error = error
+
+    def begin(self, sounds: Sequence[Any]) -> Any:
+        return list(sounds)
+
+    def collect(self, launched: Any) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._whole(launched)
+
+
+def pipelined(recogniser: Any, loaded: Any, error: Exception | None = None) -> Any:
+    from daemon.engine.sense_voice.recogniser import PipelinedSenseVoice, SenseVoiceRecogniser
+
+    # What its own constructor would put there needs CUDA.
+    made = object.__new__(PipelinedSenseVoice)
+    SenseVoiceRecogniser.__init__(made, loaded, recogniser._forward)
+    made._packed = TwoSteps(recogniser._forward, error)  # type: ignore[assignment]
+    made._words = ThreadPoolExecutor(1)
+    return made
+
+
+def test_batches_under_way_come_out_as_they_went_in(recogniser: Any, loaded: Any) -> None:
+    pcms = [*material.pieces(), material.pieces()[0][:100]]
+    batches = [segments(pcms[i : i + 3]) for i in range(0, len(pcms), 3)]
+    pipeline = pipelined(recogniser, loaded)
+    begun = [pipeline.begin(batch) for batch in batches]
+    for batch, handle in zip(batches, begun, strict=True):
+        said = sorted(pipeline.finish(handle), key=lambda h: h.stream)
+        assert said == sorted(recogniser(batch), key=lambda h: h.stream)
+
+
+def test_what_goes_wrong_on_the_way_to_words_is_told_by_its_own_batch(recogniser: Any, loaded: Any) -> None:
+    pipeline = pipelined(recogniser, loaded, RuntimeError("CUDA error: unspecified launch failure"))
+    handle = pipeline.begin(segments(material.pieces()[:1]))
+    with pytest.raises(DeviceFailedError, match="unspecified launch failure"):
+        pipeline.finish(handle)
 
 
 def test_the_registry_runs_a_directory_of_it_by_our_own_path(directory: Path) -> None:

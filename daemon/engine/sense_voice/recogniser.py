@@ -7,6 +7,7 @@ without the marks of language, emotion and sound.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,11 +94,11 @@ class _UnderWay:
 
     segments: list[SpeechSegment]
     said: list[Hypothesis]
-    launched: Launched | None = None
+    words: Future[list[Hypothesis]] | None = None
 
 
 class PipelinedSenseVoice(SenseVoiceRecogniser):
-    """On CUDA in half precision, three batches deep: one runs, one waits behind it, one is put into words."""
+    """On CUDA in half precision, three batches deep: one runs, one waits behind it, one is put into words, by a thread of its own."""
 
     depth = 3
 
@@ -107,19 +108,23 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
 
         self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
         super().__init__(loaded, self._packed)
+        self._words = ThreadPoolExecutor(1, thread_name_prefix="words")
 
     def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
         """See `daemon.engine.stages.Pipelined`."""
         batch = _UnderWay(*long_enough(segments))
         if batch.segments:
             with device_faults(), torch.inference_mode():
-                batch.launched = self._packed.begin([sound_of(s) for s in batch.segments])
+                launched = self._packed.begin([sound_of(s) for s in batch.segments])
+            batch.words = self._words.submit(self._in_words, batch.segments, launched)
         return batch
 
     def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
         """See `daemon.engine.stages.Pipelined`."""
-        if handle.launched is None:
-            return handle.said
+        return handle.said if handle.words is None else handle.said + handle.words.result()
+
+    def _in_words(self, segments: Sequence[SpeechSegment], launched: Launched) -> list[Hypothesis]:
+        """On the thread for words."""
         with device_faults():
-            spoken = self._packed.collect(handle.launched)
-        return handle.said + self._hypotheses(handle.segments, spoken)
+            spoken = self._packed.collect(launched)
+        return self._hypotheses(segments, spoken)
