@@ -26,9 +26,6 @@ BUSY_TIMEOUT_MS = 30_000
 QUEUE_S = 5.0
 #: The write-ahead log is cut back to this after a checkpoint, bytes; a burst must not leave a huge file.
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
-#: Pages that each connection keeps to itself, KiB. The system keeps the file's pages anyway: with SQLite's own 2 MB no call is
-#: faster (`benchmarks/history.py`), and the daemon grows for tens of thousands of recordings until they are full.
-CACHE_KIB = 256
 #: Connections kept open: main, admitter, publisher and status threads, with room …
 POOL_SIZE = 8
 #: … and as many more, for a moment: threads that write files look up whose they are.
@@ -97,7 +94,6 @@ def connect(path: Path, *, read_only: bool = False, foreign_keys: bool = True) -
 def _configure(connection: Any, *, read_only: bool, foreign_keys: bool) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    cursor.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
     cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
     if not read_only:
         cursor.execute("PRAGMA journal_mode = WAL")
