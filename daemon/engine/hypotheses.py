@@ -9,6 +9,7 @@ from funasr.utils.postprocess_utils import sentence_postprocess
 
 from daemon.engine import wording
 from daemon.engine.stages import Hypothesis, SpeechSegment
+from daemon.engine.wording import Columns, Span
 from daemon.transcript.types import Token
 
 #: A shorter segment does not fill one frame of 25 ms; VAD gives out none.
@@ -16,11 +17,6 @@ LEAST_SAMPLES = 400
 #: Marks that are no words. FunASR drops them from the text and leaves their positions in, which moves
 #: every later position by one token; here they go together.
 NO_WORDS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>"})
-
-#: Start and end of a token, ms.
-Span = tuple[int, int]
-#: The same of many tokens: all starts, all ends.
-Columns = tuple[list[int], list[int]]
 
 
 def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:

@@ -8,6 +8,11 @@ from functools import lru_cache
 
 from daemon.transcript.types import Token
 
+#: Start and end of a word or token, ms.
+Span = tuple[int, int]
+#: The same of many: all starts, all ends.
+Columns = tuple[list[int], list[int]]
+
 #: Scripts written without spaces: CJK ideographs and extension A, kana, full-width forms and their signs.
 _UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef0-9]")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.engine.hypotheses import Columns
+from daemon.engine.wording import Columns
 
 #: Seconds of an upsampled frame: stacked frames of 60 ms, three times finer. Written as FunASR computes it: positions are
 #: cut to whole milliseconds, so the last bit decides.

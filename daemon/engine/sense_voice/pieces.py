@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Span = tuple[int, int]
+from daemon.engine.wording import Span
+
 SPACE = "▁"
 #: Marks of language, emotion, sound and style, like <|zh|>.
 _MARK = re.compile(r"<\|[^|]*\|>")
