@@ -1,0 +1,59 @@
+"""Threads that write take turns: none is kept out by another that failed, or that takes too long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from daemon.ledger import db
+from daemon.ledger.db import Database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(tmp_path / "it.db")
+    with opened.write("make") as connection:
+        connection.execute(sa.text("CREATE TABLE t (n INTEGER UNIQUE)"))
+    yield opened
+    opened.close()
+
+
+def add(database: Database, number: int) -> None:
+    with database.write("add") as connection:
+        connection.execute(sa.text("INSERT INTO t VALUES (:n)"), {"n": number})
+
+
+def numbers(database: Database) -> list[int]:
+    with database.read("look") as connection:
+        return list(connection.execute(sa.text("SELECT n FROM t ORDER BY n")).scalars())
+
+
+@pytest.mark.timeout(60)
+def test_one_that_failed_lets_the_next_in(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise the next would only be late.
+    monkeypatch.setattr(db, "QUEUE_S", -1)
+    add(database, 1)
+    with pytest.raises(sa.exc.IntegrityError):
+        add(database, 1)
+    add(database, 2)
+    assert numbers(database) == [1, 2]
+
+
+@pytest.mark.timeout(60)
+def test_one_that_queued_in_vain_asks_sqlite_and_takes_nobodys_place(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "QUEUE_S", 0.0)
+    with database.write("long") as connection:
+        connection.execute(sa.text("INSERT INTO t VALUES (1)"))
+        waiting = threading.Thread(target=add, args=(database, 2))
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive(), "SQLite has one writer"
+    waiting.join()
+    add(database, 3)
+    assert numbers(database) == [1, 2, 3]
