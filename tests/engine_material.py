@@ -1,12 +1,43 @@
-"""What tests of the engine's loop have in common."""
+"""What tests of the engine have in common."""
 
 from __future__ import annotations
 
+import wave
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+
+from daemon.engine import models
 from daemon.engine.protocol import Abort, PcmBlock
 from daemon.engine.stages import SAMPLES_PER_MS, Pcm, SpeechSegment
+
+#: Importing FunASR and its dependencies warns about their own use of old things …
+FUNASR_WARNS = [
+    pytest.mark.filterwarnings(f"ignore::{kind}")
+    for kind in ("DeprecationWarning", "SyntaxWarning", "FutureWarning")
+]
+#: … and torch, where it compiles for a GPU.
+ON_GPU = [pytest.mark.gpu, *FUNASR_WARNS, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+
+def sample() -> Pcm:
+    """The bundled recording."""
+    with wave.open(str(models.SAMPLE)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+def on_cpu(directory: Path) -> Any:
+    """The model of a directory, loaded for one thread of the CPU."""
+    import torch  # noqa: PLC0415 - takes seconds: only where a test runs it
+
+    from daemon.engine.loading import load  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    return load(directory, torch.device("cpu"), 1)
 
 
 class Script:

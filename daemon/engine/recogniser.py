@@ -143,6 +143,9 @@ class PipelinedParaformer(ParaformerRecogniser):
     def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
         """See `daemon.engine.stages.Pipelined`."""
         self._decode(handle)
+        if self._latest is handle:
+            # None may follow for hours, and its segments hold memory of the device.
+            self._latest = None
         if handle.error is not None:
             raise handle.error
         return handle.said if handle.words is None else handle.said + handle.words.result()

@@ -21,17 +21,12 @@ from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFail
 from daemon.engine.stages import SpeechSegment
 from daemon.engine.wire import Report
 from daemon.errors import DeviceFailedError, OutOfDeviceMemoryError
-from tests.engine_material import Script
+from tests.engine_material import FUNASR_WARNS, Script, on_cpu, sample, segment
 
 if TYPE_CHECKING:
     from daemon.engine.paraformer.features import Sound
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 
 
 def raised_within(error: Exception) -> Exception:
@@ -132,24 +127,46 @@ class TightDevice:
         raise NotImplementedError
 
 
+def pipelined(loaded: Any, device: TightDevice) -> Any:
+    """A `PipelinedParaformer` over it. What its own constructor would put there needs CUDA."""
+    from daemon.engine.recogniser import ParaformerRecogniser, PipelinedParaformer
+
+    recogniser = object.__new__(PipelinedParaformer)
+    ParaformerRecogniser.__init__(recogniser, loaded, device)
+    recogniser._packed = device  # type: ignore[assignment]
+    recogniser._latest = None
+    recogniser._words = ThreadPoolExecutor(1)
+    return recogniser
+
+
+def test_the_last_batch_before_a_pause_holds_nothing_during_it() -> None:
+    """Frames of its segments are the device's memory."""
+    from daemon.engine.paraformer.forward import PaddedForward
+
+    loaded = on_cpu(models.BUNDLED / "paraformer-mini")
+    whole = PaddedForward(loaded.module, loaded.frontend, loaded.device)
+    recogniser = pipelined(loaded, TightDevice(whole, 9, RuntimeError))
+    said = sample()[:40_000].copy()
+    held = weakref.ref(said)
+    handle = recogniser.begin([segment(said)])
+    assert [h.stream for h in recogniser.finish(handle)] == [0]
+    del said, handle
+    # The thread lets go of what it did a moment after the result is there.
+    recogniser._words.shutdown()
+    assert held() is None
+
+
 def test_a_batch_that_stops_fitting_half_way_is_halved_and_none_beside_it_suffers() -> None:
     """In a pipeline it comes up in the step of the batch behind, which has no part in it."""
     import torch
 
-    from daemon.engine.loading import load
     from daemon.engine.paraformer.forward import PaddedForward
-    from daemon.engine.recogniser import ParaformerRecogniser, PipelinedParaformer
 
-    loaded = load(models.BUNDLED / "paraformer-mini", torch.device("cpu"), 1)
+    loaded = on_cpu(models.BUNDLED / "paraformer-mini")
     tight = TightDevice(
         PaddedForward(loaded.module, loaded.frontend, loaded.device), 2, torch.OutOfMemoryError
     )
-    # What its own constructor would put there needs CUDA.
-    recogniser = object.__new__(PipelinedParaformer)
-    ParaformerRecogniser.__init__(recogniser, loaded, tight)
-    recogniser._packed = tight  # type: ignore[assignment]
-    recogniser._latest = None
-    recogniser._words = ThreadPoolExecutor(1)
+    recogniser = pipelined(loaded, tight)
     reports: list[Report] = []
     batcher: Batcher[SpeechSegment] = Batcher(4.0, 0.0)
     said = np.resize(np.arange(-500, 500, dtype=np.int16), 16_000)
