@@ -15,13 +15,11 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import BUNDLED, DaemonProcess, wait_until
+from tests.engine_material import FUNASR_WARNS
 
 pytestmark = [
     pytest.mark.shared,
-    #: Importing FunASR and its dependencies warns about their own use of old things.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    *FUNASR_WARNS,
     #: Dozens of recordings pass through a CPU.
     pytest.mark.timeout(900),
 ]

@@ -5,17 +5,11 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.engine_material import FUNASR_WARNS
 from tests.seaco_material import FEW, MANY, Hotwords, random_seaco
 
-#: Importing FunASR, which writes the model, warns about its own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 
 
 def quoted(words: Hotwords) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import wave
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,18 +14,11 @@ from daemon.config import EngineSettings
 from daemon.engine import models
 from daemon.engine.process import ProcessEngine
 from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
-from daemon.engine.stages import Hypothesis, Pcm, Region, SpeechSegment
+from daemon.engine.stages import Hypothesis, Region, SpeechSegment
 from daemon.errors import OutOfDeviceMemoryError
-from tests.engine_material import segment
+from tests.engine_material import ON_GPU, sample, segment
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = ON_GPU
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +28,6 @@ def cuda() -> Iterator[None]:
         pytest.skip("torch sees no CUDA device here")
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
-
-
-def sample() -> Pcm:
-    with wave.open(str(models.SAMPLE)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
 
 
 def pieces() -> list[SpeechSegment]:

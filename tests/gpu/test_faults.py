@@ -20,16 +20,11 @@ from daemon.engine.stages import Pcm, SpeechSegment
 from daemon.engine.wire import Report
 from tests.e2e.faulty_engine import Plan, faulty
 from tests.e2e.harness import DaemonProcess, wait_until, write_speech
-from tests.engine_material import Script, segment
+from tests.engine_material import ON_GPU, Script, segment
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
 pytestmark = [
-    pytest.mark.gpu,
+    *ON_GPU,
     pytest.mark.timeout(900),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 MINUTE = 60 * 16_000
 #: What is left of the device's memory, bytes: several minutes fit, hundreds do not.

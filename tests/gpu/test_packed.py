@@ -12,15 +12,9 @@ import pytest
 
 from daemon.engine import models
 from daemon.engine.stages import Pcm
-from tests.engine_material import segment
+from tests.engine_material import ON_GPU, segment
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = ON_GPU
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,10 @@ import numpy as np
 import pytest
 
 from daemon.engine.stages import Pcm
-from tests.engine_material import segment
+from tests.engine_material import ON_GPU, segment
 from tests.seaco_material import BRIM, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = ON_GPU
 
 #: Tokens that half precision may turn, of random weights: best candidates lie close together.
 MAY_DIFFER = 0.02

@@ -9,15 +9,9 @@ from typing import Any
 import pytest
 
 from tests import sense_voice_material as material
-from tests.engine_material import segment
+from tests.engine_material import ON_GPU, segment
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = ON_GPU
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,10 @@ from daemon.engine.loop import Loop
 from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone
 from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.engine.wire import Report
-from tests.engine_material import Script
+from tests.engine_material import ON_GPU, Script
 from tests.gpu.test_vad_cuda import recordings
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = ON_GPU
 #: Samples of a block: a recording's segments come from many looks.
 BLOCK = 40_000
 

@@ -13,14 +13,9 @@ import pytest
 
 from daemon.engine import models
 from daemon.engine.stages import Pcm, Piece, Region
+from tests.engine_material import ON_GPU
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = ON_GPU
 #: Samples a stream is given at a time, one size for each round.
 ROUNDS = (163_840, 50_000, 7, 400_000)
 

@@ -22,14 +22,9 @@ from daemon.engine.process import ProcessEngine
 from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
 from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment
 from daemon.errors import EngineError
-from tests.engine_material import segment
+from tests.engine_material import FUNASR_WARNS, segment
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 
 MINI = models.BUNDLED / "paraformer-mini"
 Oracle = Callable[[Pcm], tuple[list[str], list[tuple[int, int]]]]

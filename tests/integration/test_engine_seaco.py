@@ -16,16 +16,11 @@ import pytest
 from daemon.engine import models
 from daemon.engine.hotwords import NO_HOTWORDS, look
 from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
-from tests.engine_material import segment
+from tests.engine_material import FUNASR_WARNS, segment
 from tests.seaco_material import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
 MINI = models.BUNDLED / "paraformer-mini"
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 
 
 @pytest.fixture(scope="module")

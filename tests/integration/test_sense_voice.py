@@ -22,14 +22,9 @@ from daemon.config import EngineSettings
 from daemon.engine.stages import Pcm, SpeechSegment
 from daemon.errors import DeviceFailedError, EngineError
 from tests import sense_voice_material as material
-from tests.engine_material import segment
+from tests.engine_material import FUNASR_WARNS, segment
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 
 MARK = re.compile(r"<\|[^|]*\|>")
 #: What FunASR aligns leaves out the four marks at the beginning.

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import random
-import wave
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,52 +19,33 @@ from daemon.engine.protocol import BlockFreed, PcmBlock, SegmentDone, StreamDone
 from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment
 from daemon.engine.streams import Stream
 from daemon.engine.wire import Report
-from tests.engine_material import Script
+from tests.engine_material import FUNASR_WARNS, Script, on_cpu, sample
 
 if TYPE_CHECKING:
     from daemon.engine.fsmn_vad import FsmnVadModel
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 RATE = 16_000
 #: Samples of a block: no whole number of frames.
 BLOCK = 100_003
-
-
-def load(name: str) -> Any:
-    import torch
-
-    from daemon.engine.loading import load as load_
-
-    torch.set_num_threads(1)
-    return load_(models.BUNDLED / name, torch.device("cpu"), 1)
 
 
 @pytest.fixture(scope="module")
 def detector() -> FsmnVadModel:
     from daemon.engine.fsmn_vad import FsmnVadModel
 
-    return FsmnVadModel(load("vad-mini"))
+    return FsmnVadModel(on_cpu(models.BUNDLED / "vad-mini"))
 
 
 @pytest.fixture(scope="module")
 def recogniser() -> Recogniser:
     from daemon.engine.recogniser import ParaformerRecogniser
 
-    return ParaformerRecogniser(load("paraformer-mini"))
-
-
-def speech() -> Pcm:
-    with wave.open(str(models.SAMPLE)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    return ParaformerRecogniser(on_cpu(models.BUNDLED / "paraformer-mini"))
 
 
 def recordings() -> list[Pcm]:
-    said = speech()
+    said = sample()
     noise = np.random.default_rng(3).normal(0, 300, 3 * RATE).astype(np.int16)
     return [
         said,
@@ -112,7 +92,7 @@ def test_a_segment_has_the_frames_of_its_samples(detector: FsmnVadModel, seed: i
 def test_what_no_region_can_need_any_more_is_forgotten(detector: FsmnVadModel) -> None:
     """Ten minutes of silence, then speech, a second at a time."""
     vad = detector.open()
-    said = speech()[: 3 * RATE]
+    said = sample()[: 3 * RATE]
     quiet = np.zeros(RATE, np.int16)
     for _ in range(600):
         vad.accept(quiet, final=False)

@@ -16,13 +16,9 @@ import pytest
 from daemon.engine import models
 from daemon.engine.stages import Pcm, Region
 from daemon.errors import EngineError
+from tests.engine_material import FUNASR_WARNS
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 
 Find = Callable[[Path, Pcm], list[Region]]
 RATE = 16_000

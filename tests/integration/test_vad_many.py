@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import random
-import wave
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,42 +14,24 @@ import pytest
 from daemon.engine import models
 from daemon.engine.null import NullVad
 from daemon.engine.stages import Pcm, Piece, Region
+from tests.engine_material import FUNASR_WARNS, on_cpu, sample
 
 if TYPE_CHECKING:
     from daemon.engine.fsmn_vad import FsmnVadModel
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 RATE = 16_000
-
-
-def load(directory: Path) -> Any:
-    import torch
-
-    from daemon.engine.loading import load as load_
-
-    torch.set_num_threads(1)
-    return load_(directory, torch.device("cpu"), 1)
 
 
 @pytest.fixture(scope="module")
 def model() -> FsmnVadModel:
     from daemon.engine.fsmn_vad import FsmnVadModel
 
-    return FsmnVadModel(load(models.BUNDLED / "vad-mini"))
-
-
-def speech() -> Pcm:
-    with wave.open(str(models.SAMPLE)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    return FsmnVadModel(on_cpu(models.BUNDLED / "vad-mini"))
 
 
 def recordings() -> list[Pcm]:
-    said = speech()
+    said = sample()
     noise = np.random.default_rng(7).normal(0, 300, 3 * RATE).astype(np.int16)
     return [
         np.zeros(0, np.int16), said[5000:5399], said[5000:5400], said[5000:5880], noise, said[: 3 * RATE], said,
@@ -101,7 +82,7 @@ def test_all_real_recordings_at_once(name: str, shared: Path) -> None:
 
     from daemon.engine.fsmn_vad import FsmnVadModel
 
-    model = FsmnVadModel(load(shared / "models" / name))
+    model = FsmnVadModel(on_cpu(shared / "models" / name))
     folder = shared / "data" / "recordings"
     pcms = []
     for path in sorted([*folder.rglob("*.wav"), *folder.rglob("*.flac")]):
@@ -113,7 +94,7 @@ def test_all_real_recordings_at_once(name: str, shared: Path) -> None:
 
 
 def test_a_call_that_fails_takes_nothing(model: FsmnVadModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    pcms = [speech(), speech()[3 * RATE :]]
+    pcms = [sample(), sample()[3 * RATE :]]
     vads = [model.open() for _ in pcms]
     found = [
         list(r)
@@ -134,7 +115,7 @@ def test_a_call_that_fails_takes_nothing(model: FsmnVadModel, monkeypatch: pytes
 
 def test_a_strange_detector_is_refused(model: FsmnVadModel) -> None:
     with pytest.raises(TypeError, match="NullVad"):
-        model.accept([Piece(NullVad(), (speech(),), True)])
+        model.accept([Piece(NullVad(), (sample(),), True)])
 
 
 def test_the_network_is_funasrs() -> None:
@@ -143,7 +124,7 @@ def test_the_network_is_funasrs() -> None:
 
     from daemon.engine.vad_network import FsmnNetwork
 
-    encoder = load(models.BUNDLED / "vad-mini").module.encoder
+    encoder = on_cpu(models.BUNDLED / "vad-mini").module.encoder
     network = FsmnNetwork(encoder)
     left, rng = network.left, torch.Generator().manual_seed(3)
     streams = [torch.randn(n, 400, generator=rng) for n in (70, 31, 45)]

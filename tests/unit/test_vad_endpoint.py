@@ -12,13 +12,9 @@ import pytest
 from daemon.engine import models
 from daemon.engine.endpoint import Endpointer, EndpointOptions
 from daemon.engine.stages import Region
+from tests.engine_material import FUNASR_WARNS
 
-#: Importing FunASR and its dependencies warns about their own use of old things.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::SyntaxWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = FUNASR_WARNS
 
 OPTIONS = EndpointOptions(
     frame_ms=10,
