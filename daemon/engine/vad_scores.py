@@ -18,11 +18,10 @@ from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, pl
 
 #: Rows of one forward pass: on a CPU what its caches hold …
 CPU_ROWS = 2_200
-#: … on a GPU what keeps it busy within some 200 MB, and, where there is memory, half a look: a pass costs the host nearly the
-#: same whatever it holds, and while it launches one the device works on the other.
+#: … on a GPU one for each MiB of its memory, of which a pass then takes about 1 %, within these bounds: a pass costs the host
+#: nearly the same whatever it holds. Not more than half a look, so that the device works on one while the other is launched.
 CUDA_ROWS = 16_384
-LARGE_CUDA_ROWS = 32_768
-LARGE_BYTES = 16 << 30
+MOST_CUDA_ROWS = 131_072
 #: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
 FIRST = -1
 
@@ -165,6 +164,5 @@ def _rows_on(device: torch.device) -> int:
     """How many rows a forward pass has at most."""
     if device.type != "cuda":
         return CPU_ROWS
-    return (
-        LARGE_CUDA_ROWS if torch.cuda.get_device_properties(device).total_memory > LARGE_BYTES else CUDA_ROWS
-    )
+    mebibytes = torch.cuda.get_device_properties(device).total_memory >> 20
+    return min(MOST_CUDA_ROWS, max(CUDA_ROWS, mebibytes))

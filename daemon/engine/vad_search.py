@@ -15,7 +15,7 @@ from daemon.engine.streams import Stream
 from daemon.errors import EngineDiedError
 
 #: What a look takes at most on a GPU, which it costs nearly the same whatever it holds …
-LOOK_SAMPLES = 600 * SAMPLE_RATE_HZ
+LOOK_SAMPLES = 2_400 * SAMPLE_RATE_HZ
 #: … and on a CPU, where batches wait while it lasts and a small one stays in the caches.
 CPU_LOOK_SAMPLES = 40 * SAMPLE_RATE_HZ
 #: Seconds between two looks at a crowd.

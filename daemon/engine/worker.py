@@ -37,6 +37,9 @@ from daemon.errors import EngineDiedError, EngineError
 SHAPES_KEPT = 128
 #: Objects made between two looks for cycles of garbage.
 GARBAGE = 100_000
+#: How long a thread may keep the interpreter, seconds. Every operation launched on a device gives it away; with Python's 5 ms
+#: the thread that launches would wait so long, each time, for the one that puts what was recognised into words.
+SWITCH_S = 0.0001
 #: Exit status after a fault of the device: the service starts another process.
 DEVICE_LOST = 70
 
@@ -131,6 +134,7 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
     # Models are for ever, and what comes after them dies by itself: looking for cycles would be most of the host's work.
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 20)
+    sys.setswitchinterval(SWITCH_S)
     try:
         loop.run(attentive)
     except EngineDiedError as e:

@@ -75,16 +75,14 @@ class Child:
         with contextlib.suppress(OSError):  # it is gone; its end is found, and told, by the next poll
             self.pipe.send(Give(self.order.ticket, tuple(slots)))
 
-    def messages(self) -> tuple[list[Any], bool]:
-        """What it said since the last call, and whether it is still there."""
-        said: list[Any] = []
+    def messages(self) -> tuple[Sequence[Any], bool]:
+        """The oldest of what it said, and whether it is still there. Only once its pipe is readable."""
         try:
-            while self.pipe.poll():
-                said.append(self.pipe.recv())
+            said = self.pipe.recv()
         except Exception:
             # EOFError or OSError: it is gone. Anything else: it wrote nonsense, and is not to be trusted.
-            return said, False
-        return said, True
+            return (), False
+        return (said, True) if isinstance(said, tuple) else ((), False)
 
     def release(self) -> tuple[int, ...]:
         """End its order: returns the slots it still held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,6 +60,8 @@ class DecoderPool:
         self._clock = clock
         self._terms = Terms(slot_bytes, settings.memory_mb, settings.max_hours)
         self._children: list[Child] = []
+        #: Which of their pipes have something; one call tells of all.
+        self._pipes = select.poll()
         self._failed_starts = 0
         #: Kept between calls only when a call ends with an error.
         self._events: list[DecodeEvent] = []
@@ -112,8 +115,9 @@ class DecoderPool:
 
         Raises DecoderDiedError when decoders cannot be started at all: the installation is broken.
         """
+        readable = {fd for fd, _ in self._pipes.poll(0)}
         for child in tuple(self._children):
-            said, there = child.messages()
+            said, there = child.messages() if child.pipe.fileno() in readable else ((), True)
             if said:
                 child.alive_at = now
             # Stops at the first False: what a child says after that is of no order any more.
@@ -130,7 +134,7 @@ class DecoderPool:
     def close(self) -> None:
         """Stop all decoders; may be called twice."""
         while self._children:
-            self._children.pop().bury()
+            self._bury(self._children[-1])
 
     def _take(self, child: Child, message: Any) -> bool:
         """Handle one message; False when the child is to be replaced."""
@@ -183,8 +187,7 @@ class DecoderPool:
     def _lost(self, child: Child, how: str | None = None) -> None:
         """A child is gone (or never came up): its order ends, another child takes its place."""
         ended = child.find_end() if how is None else how
-        child.bury()
-        self._children.remove(child)
+        self._bury(child)
         if child.order is not None:
             self._died(child, ended)
         if not child.ready:
@@ -212,21 +215,27 @@ class DecoderPool:
         return child.files < MAX_FILES and rss_bytes - child.first_rss < MAX_GROWTH_BYTES
 
     def _replace(self, child: Child) -> Child:
-        child.bury()
-        self._children.remove(child)
+        self._bury(child)
         fresh = self._spawn()
         self._children.append(fresh)
         return fresh
 
+    def _bury(self, child: Child) -> None:
+        self._pipes.unregister(child.pipe.fileno())
+        self._children.remove(child)
+        child.bury()
+
     def _spawn(self) -> Child:
         try:
-            return Child(self._arena_fd, self._terms, self._clock())
+            child = Child(self._arena_fd, self._terms, self._clock())
         except OSError as e:
             raise DecoderDiedError(
                 f"no process can be started: {e.strerror}",
                 operation="starting decoders",
                 remedy="Look at the limits on processes and memory of the service.",
             ) from e
+        self._pipes.register(child.pipe.fileno(), select.POLLIN)
+        return child
 
     def _of(self, ticket: int) -> Child | None:
         return next((c for c in self._children if c.order is not None and c.order.ticket == ticket), None)

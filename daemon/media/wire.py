@@ -6,7 +6,7 @@ import multiprocessing.reduction
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.media.protocol import DecodeOrder
+from daemon.media.protocol import DecodeOrder, Opened, PcmReady, SlotWanted
 from daemon.transcript.types import MediaFacts
 
 
@@ -54,6 +54,10 @@ class Failed:
     retryable: bool
     rss_bytes: int
     leaving: bool
+
+
+#: What a child says. Each message on the pipe is a tuple of these.
+FromChild = Ready | Opened | PcmReady | SlotWanted | Finished | Failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,21 @@ does not load them.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import select
 import signal
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.errors import DecoderDiedError, DropscribeError, MediaLimitError
 from daemon.media.protocol import Opened, PcmReady, SlotWanted
-from daemon.media.wire import Begin, Failed, Finished, Give, InheritedFd, Ready, Terms
+from daemon.media.wire import Begin, Failed, Finished, FromChild, Give, InheritedFd, Ready, Terms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
 #: Open files of a child: its pipe, the arena, the recording twice, and what Python keeps.
 _MAX_FILES = 64
+
+#: What is decoded so quickly is told of together, seconds: each message costs the pool's thread, which waits for the
+#: interpreter at every read, more than what stands in it.
+HOLD_S = 0.005
 
 #: Decoding yields to the engine, which feeds the GPU from the same cores.
 _NICENESS = 5
@@ -56,49 +62,80 @@ def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
     arena: NDArray[np.int16] = np.frombuffer(mmap.mmap(arena_fd.fd, 0), dtype=np.int16)
     os.close(arena_fd.fd)
     _limit(terms.memory_mb)
-    pool.send(Ready(_resident()))
+    said = Outbox(pool)
+    said.at_once(Ready(_resident()))
     with contextlib.suppress(EOFError, OSError):  # the pool's end is closed: there is nobody left to tell
         while True:
             message = pool.recv()
             if isinstance(message, Begin):
-                _serve(message, pool, arena, terms)
+                _serve(message, said, pool, arena, terms)
 
 
-def _serve(begin: Begin, pool: Connection, arena: NDArray[np.int16], terms: Terms) -> None:
+def _serve(begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16], terms: Terms) -> None:
     from daemon.media.decode import Limits, decode  # noqa: PLC0415  see the module's docstring
 
     order = begin.order
-    writer = SlotWriter(begin, pool, arena, terms.slot_bytes)
+    writer = SlotWriter(begin, said, pool, arena, terms.slot_bytes)
     started = time.monotonic()
     try:
         facts = decode(order.path, order.expected, Limits(terms.max_hours), writer)
         writer.flush()
     except DropscribeError as e:
         leaving = isinstance(e.__cause__, MemoryError)
-        pool.send(_failed(order.ticket, e, leaving=leaving))
+        said.at_once(_failed(order.ticket, e, leaving=leaving))
     except MemoryError:
         short = MediaLimitError(
             "a decoder ran out of memory", remedy="If the recording is sound, raise [media] memory_mb."
         )
-        pool.send(_failed(order.ticket, short, leaving=True))
+        said.at_once(_failed(order.ticket, short, leaving=True))
     except Exception as e:
         # The boundary of the process: what was not foreseen fails this order and costs this process.
         died = DecoderDiedError(
             f"the decoder failed in a way nobody foresaw: {type(e).__name__}: {e}",
             remedy="Convert the recording to wav and drop that; please report this message.",
         )
-        pool.send(_failed(order.ticket, died, leaving=True))
+        said.at_once(_failed(order.ticket, died, leaving=True))
     else:
         spent = time.monotonic() - started - writer.waited_s
-        pool.send(Finished(order.ticket, facts, spent, _resident()))
+        said.at_once(Finished(order.ticket, facts, spent, _resident()))
+
+
+class Outbox:
+    """What is said to the pool, in order. Blocks that are decoded within `HOLD_S` of each other travel together."""
+
+    def __init__(self, pool: Connection, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: monotonic seconds."""
+        self._pool = pool
+        self._clock = clock
+        self._held: list[FromChild] = []
+        self._sent_at = -math.inf
+
+    def soon(self, message: FromChild) -> None:
+        """With what follows, if that follows at once; the first after a pause goes alone."""
+        self._held.append(message)
+        if self._clock() - self._sent_at >= HOLD_S:
+            self._send()
+
+    def at_once(self, message: FromChild) -> None:
+        """Now, and all that is still here before it."""
+        self._held.append(message)
+        self._send()
+
+    def _send(self) -> None:
+        self._pool.send(tuple(self._held))
+        self._held.clear()
+        self._sent_at = self._clock()
 
 
 class SlotWriter:
     """Writes samples into the slots of one order and tells the pool of each one that is full."""
 
-    def __init__(self, begin: Begin, pool: Connection, arena: NDArray[np.int16], slot_bytes: int) -> None:
+    def __init__(
+        self, begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16], slot_bytes: int
+    ) -> None:
         self._ticket = begin.order.ticket
         self._slots = list(begin.slots)
+        self._said = said
         self._pool = pool
         self._arena = arena
         self._slot_samples = slot_bytes // 2
@@ -109,7 +146,7 @@ class SlotWriter:
     def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
         """Tell the pool what the file is."""
         declared_ms = round(declared_s * 1000) if declared_s is not None and 0 < declared_s < 1e9 else None
-        self._pool.send(Opened(self._ticket, facts.container, facts.codec, declared_ms))
+        self._said.soon(Opened(self._ticket, facts.container, facts.codec, declared_ms))
 
     def write(self, pcm: NDArray[np.int16]) -> None:
         """Copy samples on, waiting for slots as needed."""
@@ -128,13 +165,13 @@ class SlotWriter:
     def flush(self) -> None:
         """Hand over the slot being filled, if there is anything in it."""
         if self._filled:
-            self._pool.send(PcmReady(self._ticket, self._at, self._filled))
+            self._said.soon(PcmReady(self._ticket, self._at, self._filled))
             self._at, self._filled = -1, 0
 
     def _next_slot(self) -> int:
         if not self._slots:
             since = time.monotonic()
-            self._pool.send(SlotWanted(self._ticket))
+            self._said.at_once(SlotWanted(self._ticket))
             while not self._slots:
                 message: Any = self._pool.recv()
                 if isinstance(message, Give) and message.ticket == self._ticket:

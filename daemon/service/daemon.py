@@ -45,8 +45,9 @@ from daemon.transcript.types import EngineFacts
 #: the closing of processes it stays inside the unit's TimeoutStopSec.
 DRAIN_S = 20.0
 #: How long a thread may keep the interpreter, seconds. The main thread wakes a thousand times a second to hand decoders
-#: and engine their next piece of work; with Python's 5 ms it would wait for a publishing thread each time.
-SWITCH_S = 0.0005
+#: and engine their next piece of work, and gives the interpreter away at every read; with Python's 5 ms it would wait for a
+#: publishing thread each time.
+SWITCH_S = 0.0001
 #: Objects made between two looks for cycles of garbage, of which there are few: with Python's 700 the looks would take
 #: longer than the reading of what the engine says.
 GARBAGE = 50_000

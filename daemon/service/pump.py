@@ -39,7 +39,7 @@ from daemon.service.work import Outcome, Progress, Work
 
 #: Slots a decoder is given at a time. Each time costs it a turn of this loop, which a decoder of WAV files would spend most of
 #: its time waiting for.
-SLOTS_PER_DECODER = 8
+SLOTS_PER_DECODER = 16
 
 
 class Pump:

@@ -18,8 +18,8 @@ MOST_DECODERS = 32
 MOST_HASHERS = 16
 #: More threads than this would mostly wait for the interpreter.
 MOST_LANES = 4
-#: Slots of the arena for each decoder: what it decodes while the engine is busy with a batch of a GPU's size. 10 MB.
-SLOTS_A_DECODER = 32
+#: Slots of the arena for each decoder: what it decodes while the engine is busy with a batch of a GPU's size. 20 MB.
+SLOTS_A_DECODER = 64
 
 
 def cores() -> int:

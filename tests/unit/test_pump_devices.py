@@ -95,7 +95,7 @@ Parts = tuple[Pump, Decoders, TwoDevices, Arena]
 
 @pytest.fixture
 def parts() -> Iterator[Parts]:
-    decoders, engine, arena = Decoders(), TwoDevices(), Arena(400.0)
+    decoders, engine, arena = Decoders(), TwoDevices(), Arena(800.0)
     pump = Pump(decoders, engine, arena, lambda: 0.0)
     for ticket in (1, 2):
         pump.start(Work(ticket, Path("a.wav"), None))
