@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +27,9 @@ from daemon.transcript.types import EngineFacts
 
 #: How long the process may take to notice that it is no longer wanted, seconds; then it is killed.
 CLOSE_S = 5.0
+#: Reports wait in a pipe of this size, the largest that everybody may have: the results of a batch of a GPU's size are read in
+#: one go, where 64 KiB would have the reader wait for the writer again and again.
+PIPE_BYTES = 1 << 20
 #: Only after so long without a report, seconds, does `idle_s` look whether one lies unread: it is asked a thousand times
 #: a second, of every device.
 GLANCE_S = 1.0
@@ -68,6 +73,8 @@ class ProcessEngine:
         context = multiprocessing.get_context("spawn")
         commands_out, self._commands = context.Pipe(duplex=False)
         self._reports, reports_in = context.Pipe(duplex=False)
+        with contextlib.suppress(OSError):  # where pipes may not be so large
+            fcntl.fcntl(self._reports.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._process = context.Process(
             target=worker.main,
             args=(settings, worker.ArenaHandle(arena_fd, arena_bytes), commands_out, reports_in),

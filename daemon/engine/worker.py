@@ -7,14 +7,11 @@ import gc
 import logging
 import mmap
 import os
-import queue
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -28,7 +25,8 @@ from daemon.engine.batcher import Batcher
 from daemon.engine.hotword_notes import HotwordNotes
 from daemon.engine.hotwords import NO_HOTWORDS
 from daemon.engine.loop import Loop
-from daemon.engine.protocol import Abort, PcmBlock
+from daemon.engine.pipes import PipeInbox, PipeOutbox
+from daemon.engine.protocol import PcmBlock
 from daemon.engine.stages import Listener, Pcm, SpeechSegment
 from daemon.engine.wire import Note, Ready, Refused
 from daemon.errors import EngineDiedError, EngineError
@@ -40,6 +38,8 @@ GARBAGE = 100_000
 #: How long a thread may keep the interpreter, seconds. Every operation launched on a device gives it away; with Python's 5 ms
 #: the thread that launches would wait so long, each time, for the one that puts what was recognised into words.
 SWITCH_S = 0.0001
+#: What is said last is given so long to be sent, seconds; a parent that reads needs none of it.
+LAST_WORDS_S = 5.0
 #: Exit status after a fault of the device: the service starts another process.
 DEVICE_LOST = 70
 
@@ -63,42 +63,6 @@ def _arrive(duplicate: Any, size_bytes: int) -> ArenaHandle:
     return ArenaHandle(duplicate.detach(), size_bytes)
 
 
-class PipeInbox(threading.Thread):
-    """Drains the parent's pipe at all times, so that the parent never waits while a batch runs.
-
-    It is also how the process notices that its parent is gone: the pipe ends, and so does the process,
-    at once and whatever it is doing.
-    """
-
-    def __init__(self, commands: Connection) -> None:
-        super().__init__(name="inbox", daemon=True)
-        self._commands = commands
-        self._arrived: queue.SimpleQueue[PcmBlock | Abort] = queue.SimpleQueue()
-
-    def run(self) -> None:
-        """Owns the pipe."""
-        try:
-            while True:
-                self._arrived.put(self._commands.recv())
-        except (EOFError, OSError):
-            os._exit(0)
-        finally:
-            # Reached only when a message cannot be read: without this thread the process would be deaf.
-            os._exit(1)
-
-    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
-        """See `daemon.engine.loop.Inbox`."""
-        messages = []
-        try:
-            messages.append(
-                self._arrived.get(timeout=timeout_s) if timeout_s != 0 else self._arrived.get_nowait()
-            )
-            while True:
-                messages.append(self._arrived.get_nowait())
-        except queue.Empty:
-            return messages
-
-
 def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, reports: Connection) -> None:
     """Entry of the spawned process; returns only when it cannot work."""
     _keep_to_ourselves()
@@ -106,19 +70,28 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
         Path("/proc/self/comm").write_text("ds-engine", encoding="ascii")
     inbox = PipeInbox(commands)
     inbox.start()
+    outbox = PipeOutbox(reports)
+    outbox.start()
     try:
-        ensemble = registry.assemble(settings, lambda text: reports.send(Note(text)))
+        _serve(settings, arena, inbox, outbox)
+    finally:
+        outbox.finish(LAST_WORDS_S)
+
+
+def _serve(settings: EngineSettings, arena: ArenaHandle, inbox: PipeInbox, outbox: PipeOutbox) -> None:
+    try:
+        ensemble = registry.assemble(settings, lambda text: outbox.say(Note(text)))
     except EngineDiedError as e:
-        _end_with_the_device(reports, e)
+        _end_with_the_device(outbox, e)
     except EngineError as e:
         path = None if e.path is None else str(e.path)
-        reports.send(Refused(e.reason, e.operation, path, e.remedy))
+        outbox.say(Refused(e.reason, e.operation, path, e.remedy))
         sys.exit(1)
     except Exception as e:
         traceback.print_exc()
         reason = f"{type(e).__name__}: {e}"
         remedy = "look at what stands above this on standard error or in the journal, and report it"
-        reports.send(Refused(reason, "start engine", None, remedy))
+        outbox.say(Refused(reason, "start engine", None, remedy))
         sys.exit(1)
     memory = arena.map()
 
@@ -127,10 +100,10 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
 
     recogniser = ensemble.recogniser
     complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
-    attentive = HotwordNotes(inbox, complaint, lambda text: reports.send(Note(text)))
+    attentive = HotwordNotes(inbox, complaint, lambda text: outbox.say(Note(text)))
     batcher: Batcher[SpeechSegment] = Batcher(ensemble.batch_s, settings.max_wait_ms / 1000)
-    loop = Loop(ensemble.vad, recogniser, batcher, read=read, send=reports.send, clock=time.monotonic)
-    reports.send(Ready(ensemble.facts, ensemble.batch_s))
+    loop = Loop(ensemble.vad, recogniser, batcher, read=read, send=outbox.say, clock=time.monotonic)
+    outbox.say(Ready(ensemble.facts, ensemble.batch_s))
     # Models are for ever, and what comes after them dies by itself: looking for cycles would be most of the host's work.
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 20)
@@ -138,16 +111,13 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
     try:
         loop.run(attentive)
     except EngineDiedError as e:
-        _end_with_the_device(reports, e)
-    except (BrokenPipeError, ConnectionResetError):
-        # The parent is gone; nobody wants results.
-        os._exit(0)
+        _end_with_the_device(outbox, e)
 
 
-def _end_with_the_device(reports: Connection, error: EngineDiedError) -> NoReturn:
+def _end_with_the_device(outbox: PipeOutbox, error: EngineDiedError) -> NoReturn:
     """Say what the device said, and end the process without unwinding, which would touch it again."""
-    with contextlib.suppress(OSError):
-        reports.send(Note(f"the device failed: {error.reason}"))
+    outbox.say(Note(f"the device failed: {error.reason}"))
+    outbox.finish(LAST_WORDS_S)
     os._exit(DEVICE_LOST)
 
 
