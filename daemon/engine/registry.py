@@ -24,12 +24,14 @@ from daemon.engine.null import NullRecogniser, NullVadModel
 from daemon.engine.stages import (
     SAMPLES_PER_MS,
     Pcm,
+    Piece,
     Pipelined,
     Recogniser,
     SpeechSegment,
     VadModel,
     WholeBatch,
 )
+from daemon.engine.vad_search import LOOK_SAMPLES
 from daemon.engine.wire import BATCHES_AHEAD
 from daemon.errors import EngineError, OutOfDeviceMemoryError
 from daemon.transcript.types import EngineFacts
@@ -45,6 +47,8 @@ CUDA_BATCH_S = 4000.0
 #: Segment lengths run at warm-up, seconds: the usual one, and the longest there is.
 WARM_SEGMENT_S = 8.0
 LONGEST_SEGMENT_S = 60.0
+#: Recordings among which the largest look for speech is divided there.
+WARM_STREAMS = 64
 #: Hotwords run at warm-up: 64, of which a model that takes some has to choose.
 WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二三四五六七八")
 
@@ -175,7 +179,7 @@ def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any)
     recogniser(_repeated(speech, min(LONGEST_SEGMENT_S, batch_s), 1))
     while batch_s > 2 * WARM_SEGMENT_S:
         try:
-            _run_full(recogniser, _repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S)), device)
+            _run_full(vad, recogniser, speech, batch_s, device)
         except OutOfDeviceMemoryError:
             batch_s /= 2
         else:
@@ -183,17 +187,21 @@ def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any)
     return batch_s
 
 
-def _run_full(recogniser: Recogniser, segments: list[SpeechSegment], device: Any) -> None:
-    """As many batches at once as there will be under load, and the frames of those ahead of them beside: memory that is
-    enough now will be enough then.
+def _run_full(vad: VadModel, recogniser: Recogniser, speech: Pcm, batch_s: float, device: Any) -> None:
+    """As many batches at once as there will be under load, the frames of those ahead of them beside, and the largest look
+    for speech: memory that is enough now will be enough then.
     """
     from daemon.engine.loading import device_faults  # noqa: PLC0415 - imports torch
     from daemon.engine.paraformer.features import room_for  # noqa: PLC0415
 
+    segments = _repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S))
+    heard = np.resize(speech, LOOK_SAMPLES // WARM_STREAMS)
     with device_faults():
         ahead = room_for(BATCHES_AHEAD * sum(s.audio_s for s in segments), device)
     pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
-    for handle in [pipeline.begin(segments) for _ in range(pipeline.depth)]:
+    handles = [pipeline.begin(segments) for _ in range(pipeline.depth)]
+    vad.accept([Piece(vad.open(), (heard,), final=True) for _ in range(WARM_STREAMS)])
+    for handle in handles:
         pipeline.finish(handle)
     del ahead
 
