@@ -82,6 +82,34 @@ class Patience:
         self._giving_up.set()
 
 
+class Refusal:
+    """Whether storage refuses one thing that a thread does which must not wait. Owned by that thread."""
+
+    def __init__(self, patience: Patience, clock: Callable[[], float]) -> None:
+        """`clock`: monotonic seconds."""
+        self._patience = patience
+        self._clock = clock
+        self._told: StorageError | None = None
+        self._again_at = 0.0
+
+    def recent(self) -> bool:
+        """It was refused just now, so it is not to be tried again yet."""
+        return self._told is not None and self._clock() < self._again_at
+
+    def refused(self, error: StorageError) -> None:
+        """It was tried in vain."""
+        self._again_at = self._clock() + RETRY_S
+        if self._told is None:
+            self._told = error
+            self._patience.refused(error)
+
+    def taken(self) -> None:
+        """It has been done."""
+        if self._told is not None:
+            self._patience.taken(self._told)
+            self._told = None
+
+
 class Postponable:
     """A step of a thread that must not wait: when storage refuses it, it is made again at a later call.
 
@@ -90,25 +118,17 @@ class Postponable:
 
     def __init__(self, patience: Patience, step: Callable[[], object], clock: Callable[[], float]) -> None:
         """`clock`: monotonic seconds. `step` must leave what it was to do to be done again when it raises."""
-        self._patience = patience
+        self._refusal = Refusal(patience, clock)
         self._step = step
-        self._clock = clock
-        self._told: StorageError | None = None
-        self._again_at = 0.0
 
     def __call__(self) -> bool:
         """Make the step, unless it was refused just now; whether it has been made."""
-        if self._told is not None and self._clock() < self._again_at:
+        if self._refusal.recent():
             return False
         try:
             self._step()
         except StorageError as e:
-            self._again_at = self._clock() + RETRY_S
-            if self._told is None:
-                self._told = e
-                self._patience.refused(e)
+            self._refusal.refused(e)
             return False
-        if self._told is not None:
-            self._patience.taken(self._told)
-            self._told = None
+        self._refusal.taken()
         return True
