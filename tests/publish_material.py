@@ -16,11 +16,13 @@ from daemon.ledger.db import driver
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission, JobState
 from daemon.service.assembly import Heard, Result
-from daemon.service.dispatcher import Clocks, Dispatcher
+from daemon.service.claiming import Claiming, Clocks
+from daemon.service.dispatcher import Dispatcher
 from daemon.service.patience import Patience
 from daemon.service.publisher import Publisher
 from daemon.service.pump import Pump
 from daemon.service.work import Outcome, Work
+from tests.claiming_material import AtOnce
 from tests.integration.ledger_material import ENGINE, MEDIA, TIMINGS, segments
 
 FORMATS = ("txt", "srt", "vtt", "json", "timing.json")
@@ -102,9 +104,14 @@ class House:
             ledger.recover(now[0])
             ledger.cut_waits(now[0], 0.0)
             publisher = Publisher(ledger, lambda: settings, lambda: ENGINE, woken.set, self.patience)
+            clocks = Clocks(lambda: now[0], lambda: now[0])
+            claiming = Claiming(
+                ledger, AtOnce(), lambda: None, worker="test", limit=8,
+                clocks=clocks, patience=self.patience, has_room=lambda: True,
+            )  # fmt: skip
             dispatcher = Dispatcher(
-                ledger, InstantPump(self.texts), publisher, settings=lambda: settings, worker="test", limit=8,
-                clocks=Clocks(lambda: now[0], lambda: now[0]), patience=self.patience, has_room=lambda: True,
+                ledger, InstantPump(self.texts), publisher, claiming,
+                settings=lambda: settings, clocks=clocks, patience=self.patience,
             )  # fmt: skip
             publisher.start()
             try:

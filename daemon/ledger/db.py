@@ -26,7 +26,7 @@ BUSY_TIMEOUT_MS = 30_000
 QUEUE_S = 5.0
 #: The write-ahead log is cut back to this after a checkpoint, bytes; a burst must not leave a huge file.
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
-#: Connections kept open: main, admitter, publisher and status threads, with room …
+#: Connections kept open: main, claim, admitter, publisher and status threads, with room …
 POOL_SIZE = 8
 #: … and as many more, for a moment: threads that write files look up whose they are.
 OVERFLOW = 40

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from daemon.service import notify, status_file
 from daemon.service.admitter import Admitter, Hooks
 from daemon.service.announcement import announcement
 from daemon.service.arena import SLOT_BYTES, Arena
+from daemon.service.claiming import Claiming, Clocks
 from daemon.service.conditions import FolderConditions
-from daemon.service.dispatcher import Clocks, Dispatcher
+from daemon.service.dispatcher import Dispatcher
 from daemon.service.engine_keeper import EngineKeeper
 from daemon.service.free_space import FreeSpace
 from daemon.service.on_record import OnRecord
@@ -120,21 +122,20 @@ class Daemon:
         stack.callback(self._publisher.stop)
         self._space = FreeSpace(self._ledger, settings)
         stack.callback(self._space.close)
+        clocks = Clocks(time.monotonic, self._wall.now)
+        claiming = Claiming(
+            self._ledger, stack.enter_context(ThreadPoolExecutor(1, "claim")), self._signals.wake,
+            worker=f"{os.uname().nodename}:{os.getpid()}", limit=settings.service.jobs_in_flight,
+            clocks=clocks, patience=self._patience, has_room=self._space.has_room,
+        )  # fmt: skip
         self._dispatcher = Dispatcher(
-            self._ledger,
-            Pump(decoders, self._keeper.engine, arena, time.monotonic),
-            self._publisher,
-            settings=lambda: self._settings,
-            worker=f"{os.uname().nodename}:{os.getpid()}",
-            limit=settings.service.jobs_in_flight,
-            clocks=Clocks(time.monotonic, self._wall.now),
-            patience=self._patience,
-            has_room=self._space.has_room,
-        )
+            self._ledger, Pump(decoders, self._keeper.engine, arena, time.monotonic), self._publisher, claiming,
+            settings=lambda: self._settings, clocks=clocks, patience=self._patience,
+        )  # fmt: skip
         self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
         self._upkeep = Upkeep(
             self._ledger, self._wall, self._space, self._conditions,
-            patience=self._patience, clock=time.monotonic, wake=self._dispatcher.wake,
+            patience=self._patience, clock=time.monotonic, wake=self._dispatcher.wake, claiming=claiming.busy,
         )  # fmt: skip
         self._admitter = Admitter(
             self._ledger,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from daemon import logs
 from daemon.config import Settings
@@ -15,6 +14,7 @@ from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim
 from daemon.media.protocol import FileSignature
 from daemon.service.assembly import Result
+from daemon.service.claiming import LEASE_S, Claiming, Clocks
 from daemon.service.doubts import Doubts
 from daemon.service.patience import Patience, Postponable
 from daemon.service.publisher import Published, Publisher, Ready
@@ -23,52 +23,31 @@ from daemon.service.retry import Again, Problem, decide
 from daemon.service.verdicts import Verdict, Verdicts, release
 from daemon.service.work import Outcome, Work
 
-#: A claim is ours for so long without a heartbeat, seconds.
-LEASE_S = 60.0
 #: Heartbeats come this often, seconds: three may be missed.
 HEARTBEAT_S = 15.0
-#: Without news from the admitter the queue is looked at this often, seconds (jobs whose wait is over).
-POLL_S = 1.0
 #: How often what is under way is looked at for text to show, seconds: the loop turns far more often.
 LOOK_S = 0.1
-#: Claims in one statement: one commit for many small recordings. The loop waits for that commit, so there is none for a few
-#: while many are under way.
-CLAIM_BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Monotonic seconds for waiting, epoch seconds for the record."""
-
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
 
 
 class Dispatcher:
     """Keeps the pump full of claimed jobs and brings every one of them to its end in the ledger."""
 
     def __init__(
-        self, ledger: Ledger, pump: Pump, publisher: Publisher, *, settings: Callable[[], Settings],
-        worker: str, limit: int, clocks: Clocks, patience: Patience, has_room: Callable[[], bool],
+        self, ledger: Ledger, pump: Pump, publisher: Publisher, claiming: Claiming, *,
+        settings: Callable[[], Settings], clocks: Clocks, patience: Patience,
     ) -> None:  # fmt: skip
-        """`has_room` is asked right before jobs are claimed: False where there is no room on disk for what comes of them."""
         self._ledger = ledger
         self._pump = pump
         self._publisher = publisher
+        self._claiming = claiming
         self._settings = settings
-        self._worker = worker
-        self._limit = limit
-        #: As many must have come to their end before others are claimed.
-        self._least = max(1, min(CLAIM_BATCH // 2, limit // 4))
         self._clocks = clocks
         self._log = logs.get("service")
-        self._has_room = has_room
         self._doubts = Doubts()
         #: Ended, but not on record yet.
         self._verdicts = Verdicts(ledger, clocks.wall)
-        self._renewal, self._delivery, self._claiming = (
-            Postponable(patience, step, clocks.monotonic)
-            for step in (self._heartbeat, self._deliver, self._claim)
+        self._renewal, self._delivery = (
+            Postponable(patience, step, clocks.monotonic) for step in (self._heartbeat, self._deliver)
         )
         self._ticket = 0
         #: Claimed, not started yet.
@@ -77,17 +56,8 @@ class Dispatcher:
         self._running: dict[int, Claim] = {}
         #: With the publisher, by job.
         self._publishing: dict[int, Claim] = {}
-        self._news = True
-        self._next_poll = 0.0
         self._next_heartbeat = 0.0
         self._next_look = 0.0
-        #: Look for a job that must be tried alone, once nothing else is in flight, from this instant on.
-        self._isolation_due: float | None = 0.0
-        #: Whether that instant is the one on record.
-        self._isolation_known = False
-        self._alone = False
-        #: The last claim was refused; it may stand on record nevertheless.
-        self._unsure = False
 
     @property
     def in_flight(self) -> int:
@@ -105,7 +75,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """There may be something new to claim."""
-        self._news = True
+        self._claiming.news()
 
     def turn(self, timeout_s: float, wake: tuple[int, ...], *, claiming: bool) -> None:
         """Claim, start, wait for something to happen, and carry out what it means.
@@ -115,12 +85,14 @@ class Dispatcher:
         # First, so that after a long pause of this process our own leases are renewed, not taken over by us.
         renewed = self._renewal()
         if self._delivery() and renewed and claiming:
-            self._claiming()
+            self._claiming.ask(self.in_flight, len(self._claimed), self._held)
+        # After asking: between an answer and the next question leases are renewed, and the clock is followed.
+        answered = self._take_in()
         if claiming:
             self._start()
-        # With claims at hand and room for them there is nothing to wait for.
+        # With claims at hand and room for them there is nothing to wait for, nor where there may be more to claim.
         ready_to_start = claiming and bool(self._claimed) and self._pump.room() > 0
-        for outcome in self._pump.turn(0.0 if ready_to_start else timeout_s, wake):
+        for outcome in self._pump.turn(0.0 if ready_to_start or answered else timeout_s, wake):
             self._on_outcome(outcome)
         for published in self._publisher.completed():
             self._on_published(published)
@@ -133,7 +105,7 @@ class Dispatcher:
             "see the log for what the engine met; 'dropscribe doctor' checks the chain",
             retryable=True, suspect=True, device=isinstance(fault, DeviceFailedError),
         )  # fmt: skip
-        alone = len(self._running) == 1 and self._alone
+        alone = len(self._running) == 1 and self._claiming.alone
         self._pump.abandon_engine()
         lost = list(self._running.values())
         self._running.clear()
@@ -147,10 +119,14 @@ class Dispatcher:
         self.wake()
 
     def requeue_all(self) -> int:
-        """Give back every claim whose transcript is not with the publisher; how many. For stopping."""
+        """Give back every claim whose transcript is not with the publisher; how many. For stopping.
+
+        Waits for jobs that are just being claimed: they are given back, too.
+        """
         now = self._clocks.wall()
         for ticket in list(self._running):
             self._pump.abort(ticket)
+        self._claimed.extend(self._claiming.last())
         back = [*self._claimed, *self._running.values()]
         for claim in self._running.values():
             self._publisher.partials.drop(claim.job_id)
@@ -174,36 +150,15 @@ class Dispatcher:
             *self._claimed, *self._running.values(), *self._publishing.values(), *self._verdicts.claims(),
         ]  # fmt: skip
 
-    def _claim(self) -> None:
-        now = self._clocks.monotonic()
-        room = self._limit - self.in_flight
-        if self._alone or room < self._least or len(self._claimed) > CLAIM_BATCH // 2:
-            return
-        if not self._news and now < self._next_poll:
-            return
-        if not self._has_room():
-            self._next_poll = now + POLL_S
-            return
-        if not self._isolation_known:
-            self._isolation_due = self._ledger.next_isolated()
-            self._isolation_known = True
-        isolating = self._isolation_due is not None and self._isolation_due <= self._clocks.wall()
-        if isolating and self.in_flight:
-            return
-        want = min(room, CLAIM_BATCH)
-        if self._unsure:
-            self._ledger.disown(self._worker, [c.job_id for c in self._held()])
-        self._unsure = True
-        claims = self._ledger.claim(
-            self._worker, want, self._clocks.wall(), LEASE_S, allow_isolated=isolating
-        )
-        self._unsure = False
-        self._claimed.extend(claims)
-        self._alone = any(c.isolate for c in claims)
-        if isolating and not self._alone:
-            self._isolation_known = False
-        self._news = len(claims) == want or self._alone
-        self._next_poll = now + POLL_S
+    def _take_in(self) -> bool:
+        """What was claimed since the last turn is in flight from now on; whether there was an answer."""
+        claimed = self._claiming.answer()
+        if claimed is None:
+            return False
+        self._claimed.extend(claimed.claims)
+        # The answer may have taken long, or this process a pause: no lease of ours gets older than the others.
+        self._next_heartbeat = min(self._next_heartbeat, claimed.asked_at + HEARTBEAT_S)
+        return True
 
     def _start(self) -> None:
         while self._claimed:
@@ -227,7 +182,7 @@ class Dispatcher:
             self._doubts.recognised(claim.job_id)
             self._publish(claim, outcome.end)
         else:
-            self._apply(claim, outcome.end, alone=self._alone)
+            self._apply(claim, outcome.end, alone=self._claiming.alone)
 
     def _show_text(self) -> None:
         now = self._clocks.monotonic()
@@ -247,7 +202,7 @@ class Dispatcher:
     def _on_published(self, published: Published) -> None:
         claim = self._publishing.pop(published.job_id)
         if published.problem is not None:
-            self._apply(claim, published.problem, alone=self._alone)
+            self._apply(claim, published.problem, alone=self._claiming.alone)
         else:
             self._settled(claim)
         # Its twins, if any, may be done by reference now.
@@ -260,7 +215,7 @@ class Dispatcher:
             doubts=self._doubts.raised(claim.job_id) if alone and problem.device else 0,
         )  # fmt: skip
         if isinstance(decision, Again) and decision.isolate:
-            self._isolation_known = False
+            self._claiming.look_again()
         self._verdicts.add(Verdict(claim, problem, decision))
         self._delivery()
 
@@ -269,17 +224,14 @@ class Dispatcher:
 
     def _settled(self, claim: Claim) -> None:
         self._publisher.partials.drop(claim.job_id)
-        if claim.isolate:
-            self._alone = False
-            self._isolation_known = False
-        self.wake()
+        self._claiming.ended(claim)
 
     def _heartbeat(self) -> None:
         now = self._clocks.monotonic()
         if now < self._next_heartbeat:
             return
         # Others may have changed it: a twin that came to its end, somebody who set the clock.
-        self._isolation_known = False
+        self._claiming.look_again()
         ours = [(c.job_id, c.generation) for c in self._held()]
         lost = self._ledger.heartbeat(ours, self._clocks.wall(), LEASE_S)
         self._next_heartbeat = now + HEARTBEAT_S

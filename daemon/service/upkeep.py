@@ -13,19 +13,22 @@ from daemon.service.wall import Wall
 
 
 class Upkeep:
-    """Owned by the thread that claims, so that it never sees waits and leases of one clock and the time of another."""
+    """Owned by the thread that has jobs claimed, and idle while they are: no claim sees waits and leases of one clock and the
+    time of another, or jobs that one reason to wait has left and the next has not reached.
+    """
 
     def __init__(
         self, ledger: Ledger, wall: Wall, space: FreeSpace, conditions: FolderConditions, *,
-        patience: Patience, clock: Callable[[], float], wake: Callable[[], None],
+        patience: Patience, clock: Callable[[], float], wake: Callable[[], None], claiming: Callable[[], bool],
     ) -> None:  # fmt: skip
-        """`clock`: monotonic seconds. `wake`: there may be something new to claim."""
+        """`clock`: monotonic seconds. `wake`: there may be something new to claim. `claiming`: jobs are being claimed now."""
         self._ledger = ledger
         self._wall = wall
         self._space = space
         self._conditions = conditions
         self._clock = clock
         self._wake = wake
+        self._claiming = claiming
         self._log = logs.get("service")
         #: What the clock was set by and the ledger was not told of yet, seconds.
         self._jump = 0.0
@@ -37,7 +40,9 @@ class Upkeep:
         ]
 
     def tend(self) -> None:
-        """What is due. Never waits for storage: what it refuses is done later."""
+        """What is due. Never waits for storage: what it refuses is done later, as what is due during a claim."""
+        if self._claiming():
+            return
         for step in self._steps:
             step()
         self._conditions.tend(self._clock())

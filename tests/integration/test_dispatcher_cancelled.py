@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import cast
 from unittest.mock import create_autospec
@@ -12,11 +13,14 @@ import pytest
 from daemon.config import Settings
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import JobState
-from daemon.service.dispatcher import HEARTBEAT_S, LEASE_S, Clocks, Dispatcher
+from daemon.service.claiming import LEASE_S, Claiming, Clocks
+from daemon.service.dispatcher import HEARTBEAT_S, Dispatcher
 from daemon.service.partials import Partials
 from daemon.service.patience import Patience
 from daemon.service.publisher import Publisher
 from daemon.service.pump import Pump
+from daemon.service.wall import Wall
+from tests.claiming_material import AtOnce
 from tests.integration.ledger_material import admission
 
 START = 1_000.0
@@ -25,8 +29,17 @@ START = 1_000.0
 class Turning:
     """A dispatcher whose decoders are all busy, unless `room` says otherwise, so that what it claims is not started."""
 
-    def __init__(self, ledger: Ledger, *, limit: int = 10, room: int = 0) -> None:
+    def __init__(
+        self, ledger: Ledger, *, limit: int = 10, room: int = 0, thread: Executor | None = None
+    ) -> None:
         self.now = START
+        #: What is told while storage refuses.
+        self.patience = Patience()
+        #: By how much the system's clock was set, seconds.
+        self.ahead = 0.0
+        self.wall = Wall(lambda: self.now, lambda: self.now + self.ahead)
+        #: How often the thread that claims has woken the main thread.
+        self.woken = 0
         self.pump = pump = create_autospec(Pump, instance=True, spec_set=True)
         pump.room.return_value = room
         pump.turn.return_value = []
@@ -34,17 +47,18 @@ class Turning:
         self.publisher = publisher = create_autospec(Publisher, instance=True)
         publisher.completed.return_value = []
         publisher.partials = create_autospec(Partials, instance=True)
+        clocks = Clocks(lambda: self.now, self.wall.now)
+        self.claiming = Claiming(
+            ledger, thread or AtOnce(), self.wake, worker="w", limit=limit,
+            clocks=clocks, patience=self.patience, has_room=lambda: True,
+        )  # fmt: skip
         self.dispatcher = Dispatcher(
-            ledger,
-            cast("Pump", pump),
-            cast("Publisher", publisher),
-            settings=Settings,
-            worker="w",
-            limit=limit,
-            clocks=Clocks(lambda: self.now, lambda: self.now),
-            patience=Patience(),
-            has_room=lambda: True,
-        )
+            ledger, cast("Pump", pump), cast("Publisher", publisher), self.claiming,
+            settings=Settings, clocks=clocks, patience=self.patience,
+        )  # fmt: skip
+
+    def wake(self) -> None:
+        self.woken += 1
 
     def turn(self, after_s: float = 0.0) -> None:
         self.now += after_s

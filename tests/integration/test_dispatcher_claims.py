@@ -11,7 +11,7 @@ import pytest
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import JobState
 from daemon.service.assembly import Result
-from daemon.service.dispatcher import CLAIM_BATCH
+from daemon.service.claiming import CLAIM_BATCH
 from daemon.service.publisher import Published
 from daemon.service.work import Outcome, Work
 from tests.integration.ledger_material import admission

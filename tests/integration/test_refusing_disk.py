@@ -50,7 +50,7 @@ def test_recipes_that_are_refused_during_a_reload_are_handed_on_later(
     space = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
     upkeep = Upkeep(
         ledger, Wall(lambda: now, lambda: now), space, FolderConditions(ledger, ()),
-        patience=patience, clock=lambda: now, wake=lambda: None,
+        patience=patience, clock=lambda: now, wake=lambda: None, claiming=lambda: False,
     )  # fmt: skip
     calls = refused(ledger, "adopt", 2, monkeypatch)
     upkeep.adopt(str)
