@@ -13,7 +13,7 @@ import numpy as np
 
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission, Claim, Finish, OutputIntent
-from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Token
+from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
 FOLDER = Path("/srv/dropscribe/inbox")
 RECIPE = "paraformer-zh|fsmn-vad"
@@ -57,7 +57,8 @@ class Texts:
             if self._made % RARE_EVERY == 1:
                 text = text[:5] + RARE + text[5:]
             start = i * 10_000
-            tokens = tuple(Token(c, start + j * 240, start + j * 240 + 200) for j, c in enumerate(text))
+            begins = range(start, start + len(text) * 240, 240)
+            tokens = Tokens(text, begins, [begin + 200 for begin in begins])
             out.append(Segment(i, start, start + len(text) * 240, text, tokens))
         return tuple(out)
 

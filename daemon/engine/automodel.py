@@ -15,7 +15,7 @@ from daemon.engine import wording
 from daemon.engine.loading import device_faults, in_short
 from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.errors import EngineError
-from daemon.transcript.types import Token
+from daemon.transcript.types import Tokens
 
 #: Marks of language, emotion and sound that some models write into the text, like <|zh|>.
 _MARKS = re.compile(r"<\|[^|]*\|>")
@@ -58,10 +58,8 @@ class AutoModelRecogniser:
         words = wording.split(text)
         times = result.get("timestamp") or []
         if len(times) == len(words):
-            tokens = tuple(
-                Token(word, segment.start_ms + int(a), segment.start_ms + int(b))
-                for word, (a, b) in zip(words, times, strict=True)
-            )
+            starts, ends = ([segment.start_ms + int(span[i]) for span in times] for i in (0, 1))
+            tokens = Tokens(words, starts, ends)
         else:
             tokens = wording.spread(words, segment.start_ms, segment.end_ms)
         return Hypothesis(segment.stream, segment.index, wording.join(words), tokens)

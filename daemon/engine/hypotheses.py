@@ -10,7 +10,7 @@ from funasr.utils.postprocess_utils import sentence_postprocess
 from daemon.engine import wording
 from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.engine.wording import Columns, Span
-from daemon.transcript.types import Token
+from daemon.transcript.types import Tokens
 
 #: A shorter segment does not fill one frame of 25 ms; VAD gives out none.
 LEAST_SAMPLES = 400
@@ -27,9 +27,12 @@ def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment],
 
 def hypothesis(segment: SpeechSegment, tokens: list[str], columns: Columns | None) -> Hypothesis:
     """What is said of a segment. columns: starts and ends, ms in the recording; without them its words are spread evenly over it."""
-    words, text = tokens, "".join(tokens)
-    if not all(map(wording.stands_alone, tokens)):
-        # By far the rarer case, and FunASR's way is slow.
+    words: Sequence[str]
+    text = wording.unspaced(tokens)
+    if text is not None:
+        # By far the most common case in Chinese, and FunASR's way is slow.
+        words = text
+    else:
         spans = None if columns is None else list(zip(*columns, strict=True))
         words, spans = join_words(tokens, spans)
         columns = None if spans is None else ([a for a, _ in spans], [b for _, b in spans])
@@ -37,16 +40,14 @@ def hypothesis(segment: SpeechSegment, tokens: list[str], columns: Columns | Non
     if columns is None:
         marks = wording.spread(words, segment.start_ms, segment.end_ms)
     else:
-        marks = tuple(map(Token, words, *columns))
+        marks = Tokens(words, *columns)
     return Hypothesis(segment.stream, segment.index, text, marks)
 
 
 def of_words(segment: SpeechSegment, text: str, words: list[str], spans: list[Span]) -> Hypothesis:
     """What is said of a segment where words are whole and `text` spaced already. spans: ms from the start of the segment."""
-    marks = tuple(
-        Token(word, segment.start_ms + start, segment.start_ms + end)
-        for word, (start, end) in zip(words, spans, strict=True)
-    )
+    origin = segment.start_ms
+    marks = Tokens(words, [origin + start for start, _ in spans], [origin + end for _, end in spans])
     return Hypothesis(segment.stream, segment.index, text, marks)
 
 

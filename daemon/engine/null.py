@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from daemon.engine.stages import SAMPLES_PER_MS, Hypothesis, Pcm, Piece, Region, SpeechSegment
-from daemon.transcript.types import Token
+from daemon.transcript.types import Tokens
 
 #: The whole recording is cut into regions of this length, ms.
 REGION_MS = 60_000
@@ -56,4 +56,6 @@ class NullRecogniser:
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """One token for each segment."""
-        return [Hypothesis(s.stream, s.index, TEXT, (Token(TEXT, s.start_ms, s.end_ms),)) for s in segments]
+        return [
+            Hypothesis(s.stream, s.index, TEXT, Tokens(TEXT, (s.start_ms,), (s.end_ms,))) for s in segments
+        ]

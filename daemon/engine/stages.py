@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.engine.protocol import SAMPLE_RATE_HZ
-from daemon.transcript.types import Token
+from daemon.transcript.types import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +65,7 @@ class Hypothesis:
     stream: int
     index: int
     text: str
-    tokens: tuple[Token, ...]
+    tokens: Tokens
 
 
 class Vad(Protocol):

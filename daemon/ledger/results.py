@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from json.encoder import encode_basestring
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from daemon.ledger.records import Finish, JobState, StoredResult
 from daemon.ledger.schema import segments, stage_timings
 from daemon.ledger.text import storable
 from daemon.ledger.transitions import transition
-from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Token
+from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
 _HELD = sa.text(
     "SELECT id, generation, attempts, state FROM jobs "
@@ -121,7 +122,7 @@ def load_result(connection: Connection, job_id: int) -> StoredResult | None:
             wall_s=rest["wall_s"],
         ),
         segments=tuple(
-            Segment(s.idx, s.start_ms, s.end_ms, s.text, tuple(Token(*t) for t in json.loads(s.tokens)))
+            Segment(s.idx, s.start_ms, s.end_ms, s.text, Tokens(*zip(*json.loads(s.tokens), strict=True)))
             for s in connection.execute(_SEGMENTS, {"id": row.origin})
         ),
     )
@@ -162,8 +163,14 @@ def _segment_row(job: int, s: Segment) -> dict[str, Any]:
         "start_ms": s.start_ms,
         "end_ms": s.end_ms,
         "text": storable(s.text),
-        "tokens": _dump(s.tokens),  # a list of (text, start_ms, end_ms)
+        "tokens": storable(_tokens(s.tokens)),
     }
+
+
+def _tokens(said: Tokens) -> str:
+    """As `_dump` writes a list of (text, start_ms, end_ms)."""
+    columns = zip(map(encode_basestring, said.texts), said.starts_ms, said.ends_ms, strict=True)
+    return f"[{','.join([f'[{text},{start},{end}]' for text, start, end in columns])}]"
 
 
 def _dump(value: Any) -> str:

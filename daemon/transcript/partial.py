@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daemon.transcript.render import encode, spoken_lines
+from daemon.transcript.render import clock, encode, spoken_lines
 
 
 def partial_text(
@@ -17,15 +17,9 @@ def partial_text(
     file says it. `notice`: the engine's, if it has one.
     """
     # What a file declares may be wrong; it is not said where it cannot be true.
-    whole = f" of {_clock(declared_ms)}" if declared_ms is not None and declared_ms >= until_ms else ""
+    whole = f" of {clock(declared_ms // 1000)}" if declared_ms is not None and declared_ms >= until_ms else ""
     said = [f"[{' '.join(notice.split())}]"] if notice is not None else []
     said.append(
-        f"[unfinished: up to {_clock(until_ms)}{whole}; this file goes when the transcript is complete]"
+        f"[unfinished: up to {clock(until_ms // 1000)}{whole}; this file goes when the transcript is complete]"
     )
     return encode("\n".join([*spoken_lines(texts), "", *said]) + "\n")
-
-
-def _clock(ms: int) -> str:
-    minutes, seconds = divmod(ms // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from json.encoder import encode_basestring
 from types import MappingProxyType
 from typing import Any
 
@@ -103,7 +104,7 @@ def json_document(content: Content) -> str:
     """
     transcript = content.transcript
     head = json.dumps(_facts(transcript), ensure_ascii=False, indent=2).removesuffix("\n}")
-    segments = ",\n    ".join(json.dumps(_segment(s), ensure_ascii=False) for s in transcript.segments)
+    segments = ",\n    ".join(map(_segment, transcript.segments))
     body = f"[\n    {segments}\n  ]" if segments else "[]"
     return f'{head},\n  "segments": {body}\n}}\n'
 
@@ -127,6 +128,14 @@ def render_all(transcript: Transcript, names: Iterable[str], options: Options) -
 def encode(text: str) -> bytes:
     """UTF-8; half a surrogate pair, which has no UTF-8 form, is written as its number."""
     return text.encode("utf-8", "backslashreplace")
+
+
+@lru_cache(1 << 14)
+def clock(seconds: int) -> str:
+    """A position in a recording: `01:02:03`."""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}"
 
 
 def engine_facts(engine: EngineFacts) -> dict[str, Any]:
@@ -168,14 +177,18 @@ def _facts(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def _segment(segment: Segment) -> dict[str, Any]:
-    return {
-        "index": segment.index,
-        "start_ms": segment.start_ms,
-        "end_ms": segment.end_ms,
-        "text": segment.text,
-        "tokens": [{"text": text, "start_ms": start, "end_ms": end} for text, start, end in segment.tokens],
-    }
+def _segment(segment: Segment) -> str:
+    """As `json.dumps(…, ensure_ascii=False)` writes it; there are so many tokens that no object is made of each."""
+    said = segment.tokens
+    texts = map(encode_basestring, said.texts)
+    tokens = ", ".join([
+        f'{{"text": {text}, "start_ms": {start}, "end_ms": {end}}}'
+        for text, start, end in zip(texts, said.starts_ms, said.ends_ms, strict=True)
+    ])  # fmt: skip
+    return (
+        f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
+        f'"text": {encode_basestring(segment.text)}, "tokens": [{tokens}]}}'
+    )
 
 
 def _remark_cue(said: tuple[Remark, ...], shown: list[Cue], duration_ms: int) -> Cue:
@@ -186,10 +199,7 @@ def _remark_cue(said: tuple[Remark, ...], shown: list[Cue], duration_ms: int) ->
 
 
 def _clock(ms: int, mark: str) -> str:
-    seconds, rest = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{rest:03}"
+    return f"{clock(ms // 1000)}{mark}{ms % 1000:03}"
 
 
 def _escape(text: str) -> str:

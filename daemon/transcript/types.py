@@ -5,19 +5,81 @@ All positions are milliseconds from the start of the recording.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
+
+_set = object.__setattr__
 
 
 class Token(NamedTuple):
-    """One token as the model emits it: a Chinese character or a (sub)word, with its position.
-
-    A tuple, because a GPU makes tens of thousands of them a second: they are made, sent and written as fast as lists.
-    """
+    """One token as the model emits it: a Chinese character or a (sub)word, with its position."""
 
     text: str
     start_ms: int
     end_ms: int
+
+
+@dataclass(frozen=True, slots=True, init=False, eq=False)
+class Tokens(Sequence[Token]):
+    """The tokens of a segment, in order, kept as columns: a GPU makes tens of thousands of them a second, and whoever
+    sends, divides or writes them wants a column at a time. It is equal to a tuple or list of the same.
+    """
+
+    #: One string where each token is one character of it, as in Chinese; else a tuple. Both are sequences of texts.
+    texts: str | tuple[str, ...]
+    starts_ms: tuple[int, ...]
+    ends_ms: tuple[int, ...]
+
+    def __init__(
+        self, texts: Sequence[str] = (), starts_ms: Sequence[int] = (), ends_ms: Sequence[int] = ()
+    ) -> None:
+        """Columns of equal length."""
+        if not len(texts) == len(starts_ms) == len(ends_ms):
+            raise ValueError(f"{len(texts)} tokens start {len(starts_ms)} times and end {len(ends_ms)} times")
+        _set(self, "texts", texts if isinstance(texts, str) else _joined(texts))
+        _set(self, "starts_ms", tuple(starts_ms))
+        _set(self, "ends_ms", tuple(ends_ms))
+
+    @classmethod
+    def of(cls, tokens: Iterable[Token]) -> Tokens:
+        """The same tokens as columns."""
+        return cls(*zip(*tokens, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.starts_ms)
+
+    def __iter__(self) -> Iterator[Token]:
+        return map(Token, self.texts, self.starts_ms, self.ends_ms)
+
+    @overload
+    def __getitem__(self, at: int) -> Token: ...
+    @overload
+    def __getitem__(self, at: slice) -> Tokens: ...
+    def __getitem__(self, at: int | slice) -> Token | Tokens:
+        if isinstance(at, slice):
+            return Tokens(self.texts[at], self.starts_ms[at], self.ends_ms[at])
+        return Token(self.texts[at], self.starts_ms[at], self.ends_ms[at])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Tokens):
+            return (self.texts, self.starts_ms, self.ends_ms) == (other.texts, other.starts_ms, other.ends_ms)
+        return tuple(self) == tuple(other) if isinstance(other, (tuple, list)) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Between processes: what dataclasses do by themselves takes several times as long."""
+        return Tokens, (self.texts, self.starts_ms, self.ends_ms)
+
+
+def _joined(texts: Sequence[str]) -> str | tuple[str, ...]:
+    whole = "".join(texts)
+    return whole if len(whole) == len(texts) and all(texts) else tuple(texts)
+
+
+NO_TOKENS = Tokens()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +93,7 @@ class Segment:
     start_ms: int
     end_ms: int
     text: str
-    tokens: tuple[Token, ...] = ()
+    tokens: Tokens = NO_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

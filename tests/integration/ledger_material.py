@@ -7,7 +7,7 @@ from typing import Any
 
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission, Claim, Finish
-from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Token
+from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
 FOLDER = Path("/srv/drop")
 LEASE_S = 60.0
@@ -40,7 +40,7 @@ def admission(name: str = "a.wav", content: str = "one", **changes: Any) -> Admi
 def segments(*texts: str) -> tuple[Segment, ...]:
     """One segment a text, a second each."""
     return tuple(
-        Segment(i, i * 1_000, i * 1_000 + 900, text, (Token(text[:1], i * 1_000, i * 1_000 + 50),))
+        Segment(i, i * 1_000, i * 1_000 + 900, text, Tokens((text[:1],), (i * 1_000,), (i * 1_000 + 50,)))
         for i, text in enumerate(texts)
     )
 

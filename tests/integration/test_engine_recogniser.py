@@ -22,6 +22,7 @@ from daemon.engine.process import ProcessEngine
 from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
 from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment
 from daemon.errors import EngineError
+from daemon.transcript.types import NO_TOKENS
 from tests.engine_material import FUNASR_WARNS, segment
 
 pytestmark = FUNASR_WARNS
@@ -166,7 +167,7 @@ def test_a_batch_in_which_no_item_has_a_token_is_a_batch_of_empty_hypotheses(
     weights = predictor.weights
     monkeypatch.setattr(predictor, "weights", lambda *a: (weights(*a)[0] * 0, weights(*a)[1]))
     said = recogniser(segments(pieces()[:3]))
-    assert [(h.stream, h.text, h.tokens) for h in said] == [(0, "", ()), (1, "", ()), (2, "", ())]
+    assert [(h.stream, h.text, h.tokens) for h in said] == [(i, "", NO_TOKENS) for i in range(3)]
 
 
 def test_the_adapter_for_other_models_agrees(recogniser: Recogniser) -> None:

@@ -21,7 +21,7 @@ from daemon.engine.protocol import (
     StreamFailed,
 )
 from daemon.errors import DeviceFailedError, EngineDiedError, EngineError
-from daemon.transcript.types import EngineFacts
+from daemon.transcript.types import NO_TOKENS, EngineFacts
 
 DEVICES = ("cuda:0", "cuda:1")
 
@@ -116,7 +116,7 @@ def block(stream: int, offset: int, seconds: float = 10.0, *, final: bool = Fals
 
 
 def segment(stream: int, batch: int) -> SegmentDone:
-    return SegmentDone(stream, 0, 0, 1000, "t", (), batch, 1, 1.0, 1.0, 0.0, 0.1)
+    return SegmentDone(stream, 0, 0, 1000, "t", NO_TOKENS, batch, 1, 1.0, 1.0, 0.0, 0.1)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from daemon.engine.streams import Stream
 from daemon.engine.vad_search import REST_S
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
+from daemon.transcript.types import NO_TOKENS
 from tests.engine_material import Script
 
 MINUTE = 60 * 16_000
@@ -200,7 +201,7 @@ def test_a_segment_nobody_spoke_of_fails_the_stream_and_not_the_batch() -> None:
 
 
 def test_an_empty_hypothesis_is_a_hypothesis() -> None:
-    bench = Bench(lambda segments: [Hypothesis(s.stream, s.index, "", ()) for s in segments])
+    bench = Bench(lambda segments: [Hypothesis(s.stream, s.index, "", NO_TOKENS) for s in segments])
     bench.give(PcmBlock(1, 0, 16_000, final=True))
     bench.turn()
     assert [e.text for e in bench.events if isinstance(e, SegmentDone)] == [""]

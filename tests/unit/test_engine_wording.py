@@ -30,6 +30,21 @@ def test_split_is_the_way_back(text: str) -> None:
     assert wording.join(wording.split(text)) == text
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["今", "天"], "今天"),
+        ([], ""),
+        (["今", "AI"], None),
+        (["今", "a"], None),
+        (["今天", "天"], None),
+        (["今天", ""], None),
+    ],
+)
+def test_only_single_chinese_characters_are_whole_words_for_sure(words: list[str], text: str | None) -> None:
+    assert wording.unspaced(words) == text
+
+
 def test_words_without_positions_fill_the_segment_in_order() -> None:
     tokens = wording.spread(["a", "b", "c"], 1000, 2000)
     assert [t.text for t in tokens] == ["a", "b", "c"]

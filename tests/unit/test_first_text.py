@@ -9,7 +9,7 @@ from daemon.service.assembly import Assembly, Heard
 from daemon.service.first_text import GROWN, LONG_MS, RENEW_S, Shown, due
 from daemon.transcript.partial import partial_text
 from daemon.transcript.render import Options, render
-from daemon.transcript.types import Segment
+from daemon.transcript.types import NO_TOKENS, Segment
 from tests.unit.transcripts import transcript
 
 HOUR_MS = 3_600_000
@@ -61,7 +61,7 @@ def test_it_is_renewed_at_once_when_there_is_far_more() -> None:
 
 def segment(index: int) -> SegmentDone:
     return SegmentDone(
-        1, index, index * 1000, index * 1000 + 900, f"text {index}", (), 0, 1, 1.0, 1.0, 0.0, 0.0
+        1, index, index * 1000, index * 1000 + 900, f"text {index}", NO_TOKENS, 0, 1, 1.0, 1.0, 0.0, 0.0
     )
 
 

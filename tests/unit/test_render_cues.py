@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.transcript.cues import Cue, cues, width
-from daemon.transcript.types import Segment, Token
+from daemon.transcript.cues import _WIDE_LETTERS, Cue, cues, width
+from daemon.transcript.types import Segment, Token, Tokens
 from tests.unit.transcripts import tokens
 
 
@@ -26,7 +27,7 @@ def chinese(text: str, start_ms: int = 0, step_ms: int = 200) -> Segment:
 
 
 def test_a_pause_ends_a_cue_and_a_shorter_one_does_not() -> None:
-    placed = (Token("你", 0, 200), Token("好", 200, 400), Token("再", 800, 1000), Token("见", 1399, 1600))
+    placed = Tokens("你好再见", (0, 200, 800, 1399), (200, 400, 1000, 1600))
     assert texts(divide(Segment(0, 0, 1600, "你好再见", placed), pause=400)) == ["你好", "再见"]
     assert texts(divide(Segment(0, 0, 1600, "你好再见", placed), pause=401)) == ["你好再见"]
 
@@ -76,7 +77,7 @@ def test_a_word_longer_than_a_line_stays_whole() -> None:
 
 def test_a_short_cue_stands_long_enough_to_be_read_where_there_is_room() -> None:
     found = divide(
-        Segment(0, 0, 60, "好", (Token("好", 0, 60),)), Segment(1, 500, 560, "对", (Token("对", 500, 560),))
+        Segment(0, 0, 60, "好", tokens(["好"], 0, 60)), Segment(1, 500, 560, "对", tokens(["对"], 500, 60))
     )
     assert found == (Cue(0, 500, "好"), Cue(500, 1300, "对"))
 
@@ -108,7 +109,7 @@ def _segments(draw: st.DrawFn) -> list[Segment]:
         cursor += draw(st.integers(0, 2000))
         text = " ".join(t.text for t in placed).replace("@@ ", "").removesuffix("@@")
         text = draw(st.sampled_from([text, "", text.upper()]))
-        made.append(Segment(index, start, max(cursor, start), text, tuple(placed)))
+        made.append(Segment(index, start, max(cursor, start), text, Tokens.of(placed)))
     return made
 
 
@@ -137,3 +138,9 @@ def test_text_without_tokens_is_kept_whatever_it_is(text: str, start: int, lengt
     assert "".join("".join(c.text for c in found).split()) == "".join(text.split())
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(found))
     assert all(c.end_ms > c.start_ms for c in found)
+
+
+def test_letters_that_are_taken_for_wide_are() -> None:
+    letters = [c for c in map(chr, range(sys.maxunicode + 1)) if _WIDE_LETTERS.fullmatch(c)]
+    assert len(letters) > 20_000
+    assert all(c.isalnum() and width(c) == 2 for c in letters)

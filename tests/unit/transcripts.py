@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.transcript.types import EngineFacts, MediaFacts, Segment, Timings, Token, Transcript
+from daemon.transcript.types import EngineFacts, MediaFacts, Segment, Timings, Tokens, Transcript
 
 ENGINE = EngineFacts(
     model="paraformer-zh",
@@ -18,9 +18,10 @@ MEDIA = MediaFacts(
 )
 
 
-def tokens(words: list[str], start_ms: int, step_ms: int = 250) -> tuple[Token, ...]:
+def tokens(words: list[str], start_ms: int, step_ms: int = 250) -> Tokens:
     """Words one after the other, each `step_ms` long."""
-    return tuple(Token(w, start_ms + i * step_ms, start_ms + (i + 1) * step_ms) for i, w in enumerate(words))
+    bounds = [start_ms + i * step_ms for i in range(len(words) + 1)]
+    return Tokens(words, bounds[:-1], bounds[1:])
 
 
 def transcript(
@@ -46,12 +47,12 @@ def rich_transcript() -> Transcript:
     escape, a recording that is cut short, a notice.
     """
     long_text = "我们今天讨论明年的预算以及上海分公司的租金问题请大家先看第一页"
-    first = (*tokens(["hel@@", "lo", "every@@", "one"], 300), *tokens(list("大家好"), 2300))
+    first = Tokens.of([*tokens(["hel@@", "lo", "every@@", "one"], 300), *tokens(list("大家好"), 2300)])
     return transcript(
         Segment(0, 300, 3050, "hello everyone 大家好", first),
         Segment(1, 3500, 11_500, long_text, tokens(list(long_text), 3500, 240)),
-        Segment(2, 11_600, 11_900, "", ()),
-        Segment(3, 11_900, 12_400, "a <b> & c --> d", ()),
+        Segment(2, 11_600, 11_900, ""),
+        Segment(3, 11_900, 12_400, "a <b> & c --> d"),
         media=MediaFacts(
             duration_ms=12_500,
             container="mov",

@@ -54,7 +54,7 @@ def spans_of(
     # A last token cut at its longest keeps its end: the rest after it is silence.
     ends[last] = np.where(cut[last], ends[last], rest)
     offsets = np.repeat(np.array([begins_ms[i] for i, _ in placed]), counts)[:-1]
-    starts_ms, ends_ms = ((_ms(column) + offsets).tolist() for column in (starts, ends))
+    starts_ms, ends_ms = (tuple((_ms(column) + offsets).tolist()) for column in (starts, ends))
     for (i, _), a, b in zip(placed, (until - counts).tolist(), until.tolist(), strict=True):
         spans[i] = starts_ms[a : b - 1], ends_ms[a : b - 1]
     return spans
