@@ -193,6 +193,10 @@ def _divide(units: _Units, max_width: int, max_ms: int) -> list[_Units]:
     # Positions may run backwards; made to rise, they only ever make a part look longer than it is.
     starts = list(accumulate(reversed(units.starts), min))[::-1]
     ends = list(accumulate(units.ends, max))
+    if isinstance(units.texts, str):
+        bounds = _evenly(len(units.texts), max_width // 2)
+        if all(ends[b - 1] - starts[a] <= max_ms for a, b in pairwise(bounds)):
+            return [units[a:b] for a, b in pairwise(bounds)]
     #: cost[j] of the first j units: parts and, in the lower digits, the sum of squares; begins[j]: where the last part does
     one_part = before[-1] ** 2 + 1
     cost, begins = [0], [0]
@@ -212,6 +216,13 @@ def _divide(units: _Units, max_width: int, max_ms: int) -> list[_Units]:
         parts.append(units[begins[j] : j])
         j = begins[j]
     return parts[::-1]
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Bounds of as few parts of so many letters as may be, which differ by one letter at most, the longer ones last."""
+    parts = -(-count // most)
+    letters, longer = divmod(count, parts)
+    return [letters * i + max(0, i - (parts - longer)) for i in range(parts + 1)]
 
 
 def _in_order(parts: Sequence[_Units], max_ms: int) -> Iterator[Cue]:

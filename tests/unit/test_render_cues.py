@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.transcript.cues import _WIDE_LETTERS, Cue, cues, width
+from daemon.transcript.cues import _WIDE_LETTERS, Cue, _divide, _Units, cues, width
 from daemon.transcript.types import Segment, Token, Tokens
 from tests.unit.transcripts import tokens
 
@@ -138,6 +138,25 @@ def test_text_without_tokens_is_kept_whatever_it_is(text: str, start: int, lengt
     assert "".join("".join(c.text for c in found).split()) == "".join(text.split())
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(found))
     assert all(c.end_ms > c.start_ms for c in found)
+
+
+@given(
+    st.integers(1, 120),
+    st.integers(4, 30),
+    st.integers(500, 20_000),
+    st.lists(st.tuples(st.integers(-300, 900), st.integers(0, 700)), min_size=120, max_size=120),
+)
+def test_letters_of_one_width_are_divided_as_words_are(
+    count: int, chars: int, max_ms: int, places: list[tuple[int, int]]
+) -> None:
+    starts = [i * 200 + shift for i, (shift, _) in enumerate(places[:count])]
+    ends = [start + length for start, (_, length) in zip(starts, places, strict=False)]
+    text, widths = "好" * count, [2] * count
+    letters, words = _Units(text, starts, ends, widths), _Units([*text], starts, ends, widths)
+    found, expected = (_divide(units, 2 * chars, max_ms) for units in (letters, words))
+    assert [(list(p.texts), p.starts, p.ends) for p in found] == [
+        (p.texts, p.starts, p.ends) for p in expected
+    ]
 
 
 def test_letters_that_are_taken_for_wide_are() -> None:
