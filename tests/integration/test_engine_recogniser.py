@@ -211,6 +211,14 @@ def test_marks_that_are_no_words_take_their_positions_with_them(recogniser: Reco
     assert _words(["今", "天"], None) == (["今", "天"], None)
 
 
+def test_a_packed_batch_is_taken_apart_into_what_each_segment_says() -> None:
+    from daemon.engine.paraformer.forward import words_of
+
+    ids = np.array([7, 2, 8, 0, 1, 9, 3], np.int32)
+    assert words_of(ids, [3, 0, 2, 2]) == [[7, 8], [], [], [9, 3]]
+    assert words_of(ids[:0], [0, 0]) == [[], []]
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """FunASR would leave the missing parameters at random values and say so on standard output only."""
     import torch

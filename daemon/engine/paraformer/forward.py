@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,18 @@ class PaddedForward:
             return None
         alpha = self._times.weights(encoded, hidden, keep)
         return self._times.fires(alpha, counts, said.sum(dim=1), said.shape[1])
+
+
+def words_of(ids: NDArray[np.integer[Any]], counts: Sequence[int]) -> list[list[int]]:
+    """What each segment of a batch says, in token numbers; worked out for all of them at once.
+
+    ids: (tokens,), segment after segment, silent ones among them; counts: how many of them are each segment's.
+    """
+    said = ids >= SILENT_IDS
+    before = np.concatenate(([0], np.cumsum(said)))
+    bounds = before[np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))].tolist()
+    spoken = ids[said].tolist()
+    return [spoken[a:b] for a, b in pairwise(bounds)]
 
 
 def _collect(ids: Tensor, said: Tensor, fires: Tensor | None, rows: list[int], times: int) -> list[Spoken]:

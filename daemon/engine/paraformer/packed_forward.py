@@ -19,7 +19,7 @@ from torch import Tensor
 
 from daemon.engine.paraformer.cif import Predictor, Timestamps, integrate
 from daemon.engine.paraformer.features import Frontend, Sound
-from daemon.engine.paraformer.forward import SILENT_IDS, Spoken
+from daemon.engine.paraformer.forward import SILENT_IDS, Spoken, words_of
 from daemon.engine.paraformer.packed import HALF, PackedEncoder, Rows, rows_of
 from daemon.engine.paraformer.packed_decoder import Looking, PackedDecoder
 from daemon.engine.paraformer.packed_seaco import PackedBias, PackedHotwords, side_by_side
@@ -134,16 +134,13 @@ class PackedForward:
     def collect(self, batch: Decoded) -> list[Spoken]:
         """The result, once it is there."""
         batch.done.synchronize()
-        ids = batch.ids.numpy()
+        said = words_of(batch.ids.numpy(), batch.counts)
         fires = None if batch.fires is None else batch.fires.numpy()
         times = 1 if self._times is None else self._times.times
-        spoken, at = [], 0
-        for b, (rows, count) in enumerate(zip(batch.rows, batch.counts, strict=True)):
-            own = ids[at : at + count]
-            at += count
-            said = own[own >= SILENT_IDS].tolist()
-            starts = None if fires is None else fires[b, : len(said) + 1]
-            spoken.append(Spoken(said, starts, rows * times))
+        spoken = [
+            Spoken(own, None if fires is None else fires[b, : len(own) + 1], rows * times)
+            for b, (own, rows) in enumerate(zip(said, batch.rows, strict=True))
+        ]
         return [one for _, one in sorted(zip(batch.order, spoken, strict=True), key=lambda pair: pair[0])]
 
     def __call__(
