@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import multiprocessing
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -169,7 +170,8 @@ class ProcessEngine:
         try:
             if self._gone:
                 raise self._died()
-            self._commands.send(message)
+            # What `send` pickles with looks in Python for a way to pickle each object: thrice the time, thousands of times a second.
+            self._commands.send_bytes(pickle.dumps(message))
         except OSError as e:
             raise self._died() from e
 
