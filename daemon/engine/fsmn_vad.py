@@ -8,7 +8,7 @@ FSMN memories for the network) and the end-point rules run on their own, over fr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from daemon.engine.stages import SAMPLES_PER_MS, Pcm, Piece, Region, Vad
 from daemon.engine.vad_frames import HeldFrames
 from daemon.engine.vad_network import FsmnNetwork
 from daemon.engine.vad_plan import FRAME_SAMPLES, SHIFT_SAMPLES, START, Position, Splice, step
-from daemon.engine.vad_scores import Scorer, Threshold
+from daemon.engine.vad_scores import Judged, Scorer, Threshold
 from daemon.errors import EngineError
 
 #: Audio decibels never get near these; a model that asks for more needs rules we do not have.
@@ -100,6 +100,10 @@ class FsmnVadModel:
 
     def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
         """See `daemon.engine.stages.VadModel`."""
+        return self.finish(self.begin(pieces))
+
+    def begin(self, pieces: Sequence[Piece]) -> _Look:
+        """See `daemon.engine.stages.PipelinedVad`."""
         vads = [_own(p.vad) for p in pieces]
         steps = [
             step(vad.position, p.parts, self._splice, final=p.final)
@@ -107,20 +111,29 @@ class FsmnVadModel:
         ]
         busy = [i for i, s in enumerate(steps) if s.rows]
         with device_faults():
-            judged = self._scorer([steps[i] for i in busy], [vads[i].memory for i in busy])
+            judged = self._scorer.judge([steps[i] for i in busy], [vads[i].memory for i in busy])
         # From here on nothing can fail: all pieces are taken, or none was.
-        by_piece = dict(zip(busy, judged, strict=True))
+        for vad, taken in zip(vads, steps, strict=True):
+            vad.position = taken.after
+        if judged is not None:
+            for i, memory in zip(busy, judged.memories, strict=True):
+                vads[i].memory = memory
+        return _Look(vads, [p.final for p in pieces], busy, judged)
+
+    def finish(self, handle: _Look) -> list[Sequence[Region]]:
+        """See `daemon.engine.stages.PipelinedVad`."""
+        speech = [NO_FRAMES] * len(handle.vads)
+        if handle.judged is not None:
+            with device_faults():
+                of_busy = self._scorer.speech(handle.judged)
+            for i, frames, log_mel in zip(handle.busy, of_busy, handle.judged.log_mels, strict=True):
+                speech[i] = frames
+                handle.vads[i].held.add(log_mel)
         found: list[Sequence[Region]] = []
-        for i, vad in enumerate(vads):
-            mine = by_piece.get(i)
-            vad.position = steps[i].after
-            if mine is not None:
-                vad.memory = mine.memory
-                vad.held.add(mine.log_mel)
-            speech = NO_FRAMES if mine is None else mine.speech
-            regions = vad.endpointer.accept(speech, final=pieces[i].final)
+        for vad, frames, final in zip(handle.vads, speech, handle.finals, strict=True):
+            regions = vad.endpointer.accept(frames, final=final)
             found.append([vad.with_frames(region) for region in regions])
-            vad.held.forget_before(vad.held.end if pieces[i].final else vad.needed_from_ms // SHIFT_MS)
+            vad.held.forget_before(vad.held.end if final else vad.needed_from_ms // SHIFT_MS)
         return found
 
 
@@ -148,6 +161,16 @@ class FsmnVad:
         first = region.start_ms // SHIFT_MS
         last = min(first + frames_of((region.end_ms - region.start_ms) * SAMPLES_PER_MS), self.held.end)
         return replace(region, log_mel=self.held.between(first, last))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """Pieces on the device. `judged`: of those that had rows, whose places `busy` tells."""
+
+    vads: list[FsmnVad]
+    finals: list[bool]
+    busy: list[int]
+    judged: Judged | None
 
 
 def _own(vad: Vad) -> FsmnVad:

@@ -20,7 +20,7 @@ from daemon.engine.stages import (
     needs_samples,
 )
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import CPU_LOOK_SAMPLES, LOOK_SAMPLES, Looks, Offered, one_look, search
+from daemon.engine.vad_search import CPU_LOOK_SAMPLES, LOOK_SAMPLES, Looks, Offered, Search, one_look
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 
@@ -61,6 +61,7 @@ class Loop:
     ) -> None:
         """`read` gives a block's samples in the arena; nothing looks at them any more once the block is freed."""
         self._vad = vad
+        self._search = Search(vad)
         self._recogniser = recogniser
         self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
         self._batcher = batcher
@@ -81,6 +82,7 @@ class Loop:
         self._received = 0  #: samples in all blocks that ever came
         self._unread = 0  #: samples in blocks not read yet
         self._unanswered = 0  #: samples in segments not recognised yet
+        self._released = 0  #: samples, as last reported
 
     def run(self, inbox: Inbox) -> None:
         """Work for ever. Raises EngineDiedError when the device is beyond use."""
@@ -88,22 +90,27 @@ class Loop:
             self.turn(inbox)
 
     def turn(self, inbox: Inbox) -> None:
-        """Take what has come, look for speech in it, run one batch if it is time."""
+        """Take what has come, look for speech in it, run one batch if it is time.
+
+        In a crowd the device looks while this thread takes in what the look before has found, and launches a batch.
+        """
         for message in inbox.take(self._patience(self._clock())):
             self._accept(message)
         looking = self._look_wait_s(self._clock()) == 0.0
         if looking:
-            self._find_speech()
+            self._begin_look()
+        busy = len(self._search) > 0
+        self._finish_looks(but=1 if looking and self._crowded() and self._search.runs_ahead else 0)
         batch = self._batcher.next(self._clock(), flush=self._nothing_is_coming(), crowded=self._crowded())
         if batch is not None:
             self._begin(batch)
         # Results are awaited only when enough batches are under way, or when there is nothing else to do.
-        while self._running and (len(self._running) >= self._pipeline.depth or not (batch or looking)):
+        while self._running and (len(self._running) >= self._pipeline.depth or not (batch or busy)):
             self._finish(self._running.popleft())
         self._report()
 
     def _patience(self, now: float) -> float | None:
-        if self._running:
+        if self._running or self._search:
             return 0.0
         waits = [self._look_wait_s(now)]
         deadline = self._batcher.deadline(crowded=self._crowded())
@@ -141,7 +148,7 @@ class Loop:
         self._failed.discard(message.stream)
         self._out.append(Aborted(message.stream))
 
-    def _find_speech(self) -> None:
+    def _begin_look(self) -> None:
         """Look at the blocks that are waiting, oldest first, as many as one look takes."""
         offered = []
         looked_at = one_look(self._blocks, self._look_samples)
@@ -152,13 +159,21 @@ class Loop:
                 offered.append(Offered(stream, tuple(self._read(block) for block in blocks), final))
             elif final:
                 self._failed.discard(blocks[-1].stream)
-        now = self._clock()
-        self._looks.looked(now)
-        answers = list(search(self._vad, offered, now))
+        self._looks.looked(self._clock())
+        self._search.begin(offered)
         for blocks in looked_at:
             for block in blocks:
                 self._free(block)
-        for one, found in answers:
+
+    def _finish_looks(self, *, but: int) -> None:
+        """Take in what was found, but for the newest looks."""
+        now = self._clock()
+        for one, found in self._search.finish(now, but=but):
+            if self._streams.get(one.stream.number) is not one.stream:
+                # Failed, or aborted, while it was looked at.
+                if one.final:
+                    self._failed.discard(one.stream.number)
+                continue
             if isinstance(found, Exception):
                 self._fail(failure_of(one.stream.number, found), more_to_come=not one.final)
                 continue
@@ -277,7 +292,7 @@ class Loop:
         self._out.append(BlockFreed(block.offset))
 
     def _report(self) -> None:
-        if self._out:
-            released = self._received - self._unread - self._unanswered
+        released = self._received - self._unread - self._search.samples - self._unanswered
+        if self._out or released != self._released:
             self._send(Report(tuple(self._out), released))
-            self._out = []
+            self._out, self._released = [], released

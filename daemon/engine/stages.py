@@ -113,6 +113,34 @@ class VadModel(Protocol):
         """
 
 
+@runtime_checkable
+class PipelinedVad(Protocol):
+    """A detector whose device looks at pieces while the host does something else, also begins the next look.
+
+    Looks are finished in the order they were begun.
+    """
+
+    def begin(self, pieces: Sequence[Piece]) -> object:
+        """Launch a look; what is returned is for `finish`. Pieces are not read any more after it. When it raises, none was taken."""
+
+    def finish(self, handle: Any) -> list[Sequence[Region]]:
+        """What `VadModel.accept` answers. When it raises, all pieces are lost."""
+
+
+class WholeLook:
+    """Makes a `PipelinedVad` of a detector that does a look in one go."""
+
+    def __init__(self, model: VadModel) -> None:
+        self._model = model
+
+    def begin(self, pieces: Sequence[Piece]) -> object:
+        return self._model.accept(pieces)
+
+    def finish(self, handle: Any) -> list[Sequence[Region]]:
+        regions: list[Sequence[Region]] = handle
+        return regions
+
+
 class Recogniser(Protocol):
     """A loaded model. It never decides what to run or when."""
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from daemon.engine.gather import Gather, side_by_side
 from daemon.engine.paraformer.features import LogMel
 from daemon.engine.vad_network import FsmnNetwork
 from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, plan
@@ -22,6 +23,8 @@ CPU_ROWS = 2_200
 #: nearly the same whatever it holds. Not more than half a look, so that the device works on one while the other is launched.
 CUDA_ROWS = 16_384
 MOST_CUDA_ROWS = 131_072
+#: Threads that copy what a look takes into pinned memory, up to 77 MB: one core alone would take as long as the launching.
+COPIERS = 4
 #: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
 FIRST = -1
 
@@ -42,14 +45,17 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """Of one stream: whether each new frame is speech, (n,), and what the network remembers from now on.
+    """What is being worked out of streams in one go. Each stream's own, in their order:
 
-    `log_mel`: frames computed for the first time, (m, 80) float32. They may be read on any CUDA stream: the host has waited.
+    `memories`: what the network remembers from now on, which may be given to the next call at once. `log_mels`: frames computed
+    for the first time, (m, 80) float32, which may be read on any CUDA stream once the host has waited in `Scorer.speech`.
     """
 
-    speech: NDArray[np.bool_]
-    memory: Tensor
-    log_mel: Tensor
+    plans: list[Plan]
+    memories: list[Tensor]
+    log_mels: list[Tensor]
+    speech: Tensor  #: (rows of all plans,) bool, on the host
+    done: torch.cuda.Event | None
 
 
 class Scorer:
@@ -75,13 +81,14 @@ class Scorer:
         self._most_rows = _rows_on(device)
         #: What a stream remembers before its first frame.
         self.nothing = torch.zeros(network.layers, network.left, network.width, device=device)
+        self._gather = Gather(COPIERS) if self._on_gpu else side_by_side
         # A stream of its own: on the common one its results would come only after all batches launched before.
         self._beside = torch.cuda.Stream(device, priority=FIRST) if self._on_gpu else None  # type: ignore[no-untyped-call]
         if self._on_gpu:
             torch.cuda.synchronize(device)
 
-    def __call__(self, steps: Sequence[Step], memories: Sequence[Tensor]) -> list[Judged]:
-        """Judge steps, each of which must have rows; one transfer back for all of them."""
+    def judge(self, steps: Sequence[Step], memories: Sequence[Tensor]) -> Judged | None:
+        """Launch the judging of steps, each of which must have rows; one transfer back for all of them. None of no steps."""
         left = self._network.left
         plans: list[Plan] = []
         decided: list[Tensor] = []
@@ -98,16 +105,23 @@ class Scorer:
                 of_streams = torch.split(log_mel, [s.frames for s in steps[part]])
                 computed += [f[s.computed :].clone() for f, s in zip(of_streams, steps[part], strict=True)]
             if not decided:
-                return []
-            host = torch.cat(decided).cpu().numpy()
-        judged: list[Judged] = []
+                return None
+            # On CUDA into pinned memory, while the host goes on.
+            host = torch.cat(decided).to("cpu", non_blocking=self._on_gpu)
+            done = None if self._beside is None else self._beside.record_event()
+        return Judged(plans, remembered, computed, host, done)
+
+    def speech(self, judged: Judged) -> list[NDArray[np.bool_]]:
+        """Of each stream whether its new frames are speech, (n,), once that is known."""
+        if judged.done is not None:
+            judged.done.synchronize()
+        host, left = judged.speech.numpy(), self._network.left
+        found: list[NDArray[np.bool_]] = []
         at = 0
-        for made in plans:
-            for stream in range(made.streams):
-                speech_of = host[at : at + made.rows][made.new_rows(stream, left)]
-                judged.append(Judged(speech_of, remembered[len(judged)], computed[len(judged)]))
+        for made in judged.plans:
+            found += [host[at : at + made.rows][made.new_rows(i, left)] for i in range(made.streams)]
             at += made.rows
-        return judged
+        return found
 
     def _judge(
         self, made: Plan, steps: Sequence[Step], memories: Sequence[Tensor]
@@ -152,7 +166,7 @@ class Scorer:
     def _upload_pcm(self, steps: Sequence[Step], samples: int) -> Tensor:
         """All samples one after another; on the host they are copied once, into pinned memory."""
         host = torch.empty(samples, dtype=torch.int16, pin_memory=self._on_gpu)
-        np.concatenate([part for s in steps for part in s.parts], out=host.numpy())
+        self._gather(tuple(part for s in steps for part in s.parts), host.numpy())
         return host.to(self._device, non_blocking=True)
 
     def _upload(self, values: NDArray[np.int64]) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from daemon.engine.outcomes import let_go
 from daemon.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
-from daemon.engine.stages import Pcm, Piece, Region, SpeechSegment, VadModel
+from daemon.engine.stages import Pcm, Piece, PipelinedVad, Region, SpeechSegment, VadModel, WholeLook
 from daemon.engine.streams import Stream
 from daemon.errors import EngineDiedError
 
@@ -58,33 +58,90 @@ def one_look(blocks: deque[PcmBlock], most: int) -> list[list[PcmBlock]]:
     return list(taken.values())
 
 
-def search(
-    model: VadModel, offered: Sequence[Offered], now: float
-) -> Iterator[tuple[Offered, list[SpeechSegment] | Exception]]:
-    """What each stream's samples complete, or why its detector failed, in the order offered.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """Pieces that are being looked at together, or the one whose detector would not."""
 
-    A call that fails took nothing, so its halves are tried, down to the stream at fault: out of memory, a smaller
-    call may do; of anything else, only who causes it suffers. Raises EngineDiedError.
-    """
-    if not offered:
-        return
-    pieces = [o.stream.piece(o.parts, final=o.final) for o in offered]
-    started = time.perf_counter()
-    try:
-        regions = model.accept(pieces)
-    except EngineDiedError:
-        raise
-    except Exception as e:
-        regions, error = None, let_go(e)
-    if regions is None:
+    offered: Sequence[Offered]
+    pieces: Sequence[Piece]
+    handle: object
+    error: Exception | None
+    seconds: float  #: what it took to begin
+
+
+#: What a stream's samples complete, or why its detector failed.
+Found = tuple[Offered, list[SpeechSegment] | Exception]
+
+
+class Search:
+    """Looks under way. Owned by the worker's thread."""
+
+    def __init__(self, model: VadModel) -> None:
+        self._model = model if isinstance(model, PipelinedVad) else WholeLook(model)
+        #: Whether a look may be begun before the one before it is finished.
+        self.runs_ahead = isinstance(model, PipelinedVad)
+        #: In the order in which they were begun; each in as many parts as it took.
+        self._begun: deque[list[_Look]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._begun)
+
+    @property
+    def samples(self) -> int:
+        """In all that is being looked at."""
+        return sum(p.samples for parts in self._begun for look in parts for p in look.pieces)
+
+    def begin(self, offered: Sequence[Offered]) -> None:
+        """Look at the next samples of each stream; whoever gave them may have them back afterwards.
+
+        A call that fails took nothing, so its halves are tried, down to the stream at fault: out of memory, a smaller
+        call may do; of anything else, only who causes it suffers. Raises EngineDiedError.
+        """
+        if offered:
+            pieces = [o.stream.piece(o.parts, final=o.final) for o in offered]
+            self._begun.append(list(self._parts(offered, pieces)))
+
+    def finish(self, now: float, *, but: int = 0) -> Iterator[Found]:
+        """Wait for the oldest looks, all but so many; what each stream has, in the order offered. Raises EngineDiedError."""
+        while len(self._begun) > but:
+            for look in self._begun.popleft():
+                yield from self._finish(look, now)
+
+    def _parts(self, offered: Sequence[Offered], pieces: Sequence[Piece]) -> Iterator[_Look]:
+        started = time.perf_counter()
+        try:
+            handle = self._model.begin(pieces)
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            error = let_go(e)
+        else:
+            yield _Look(offered, pieces, handle, None, time.perf_counter() - started)
+            return
+        # Not in the handler, where the error's frames would still be alive.
         if len(offered) == 1:
-            yield offered[0], error
+            yield _Look(offered, pieces, None, error, 0.0)
             return
         half = len(offered) // 2
-        yield from search(model, offered[:half], now)
-        yield from search(model, offered[half:], now)
-        return
-    yield from _completed(offered, pieces, regions, time.perf_counter() - started, now)
+        yield from self._parts(offered[:half], pieces[:half])
+        yield from self._parts(offered[half:], pieces[half:])
+
+    def _finish(self, look: _Look, now: float) -> Iterator[Found]:
+        error, regions = look.error, None
+        started = time.perf_counter()
+        if error is None:
+            try:
+                regions = self._model.finish(look.handle)
+            except EngineDiedError:
+                raise
+            except Exception as e:
+                error = let_go(e)
+        if regions is None:
+            assert error is not None
+            yield from ((one, error) for one in look.offered)
+            return
+        seconds = look.seconds + time.perf_counter() - started
+        yield from _completed(look.offered, look.pieces, regions, seconds, now)
 
 
 def _completed(

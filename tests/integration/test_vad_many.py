@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -72,6 +72,28 @@ def test_each_stream_gets_what_it_gets_alone(model: FsmnVadModel, seed: int) -> 
     wanted = [alone(model, pcm) for pcm in pcms]
     assert sum(len(regions) for regions in wanted) > 10
     assert together(model, pcms, seed, most=163_840) == wanted
+
+
+def test_a_look_begun_before_the_one_before_it_is_finished_finds_the_same(model: FsmnVadModel) -> None:
+    pcms = recordings()
+    vads = [model.open() for _ in pcms]
+    found: list[list[Region]] = [[] for _ in pcms]
+    under_way: list[Any] = []
+    size, longest = 50_000, max(map(len, pcms))
+    for at in range(0, longest, size):
+        here = [i for i, pcm in enumerate(pcms) if at < len(pcm)]
+        pieces = [Piece(vads[i], (pcms[i][at : at + size],), at + size >= len(pcms[i])) for i in here]
+        under_way.append((here, model.begin(pieces)))
+        if len(under_way) > 2:
+            take(found, model, *under_way.pop(0))
+    for look in under_way:
+        take(found, model, *look)
+    assert found == [alone(model, pcm) for pcm in pcms]
+
+
+def take(found: list[list[Region]], model: FsmnVadModel, streams: list[int], handle: Any) -> None:
+    for i, regions in zip(streams, model.finish(handle), strict=True):
+        found[i] += regions
 
 
 @pytest.mark.shared

@@ -335,6 +335,98 @@ def freed(bench: Bench) -> int:
     return len([e for e in bench.events if isinstance(e, BlockFreed)])
 
 
+class Ahead:
+    """As a GPU's: a look is under way until it is finished. Streams in `lost` get nothing back."""
+
+    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
+        self.lost = lost
+        self.events: list[tuple[str, tuple[int, ...]]] = []
+
+    def open(self) -> Vad:
+        return NullVadModel().open()
+
+    def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
+        return self.finish(self.begin(pieces))
+
+    def begin(self, pieces: Sequence[Piece]) -> list[tuple[Piece, int]]:
+        handle = [(p, int(p.parts[0][0])) for p in pieces]
+        self.events.append(("begin", tuple(number for _, number in handle)))
+        return handle
+
+    def finish(self, handle: list[tuple[Piece, int]]) -> list[Sequence[Region]]:
+        numbers = tuple(number for _, number in handle)
+        self.events.append(("finish", numbers))
+        if self.lost.intersection(numbers):
+            raise RuntimeError("the device gave nothing back")
+        return NullVadModel().accept([p for p, _ in handle])
+
+
+def crowd(*, final: bool) -> list[PcmBlock]:
+    """A minute of each of as many recordings as are a crowd, their numbers in their samples."""
+    return [PcmBlock(s, s, MINUTE, final) for s in range(CROWD)]
+
+
+def test_in_a_crowd_the_device_looks_on_while_what_it_found_is_taken_in() -> None:
+    vad = Ahead()
+    bench = Bench(Deep(), vad=vad)
+    bench.give(*crowd(final=False))
+    bench.turn()
+    everybody = tuple(range(CROWD))
+    assert vad.events == [("begin", everybody)]
+    assert freed(bench) == CROWD, "what has been copied is free"
+    assert bench.reports[-1].released == 0, "and still held by the engine"
+    bench.now += REST_S
+    bench.give(*crowd(final=True))
+    bench.turn()
+    assert vad.events[1:] == [("begin", everybody), ("finish", everybody)]
+    bench.turn(3)
+    assert vad.events[3:] == [("finish", everybody)]
+    assert len(bench.of(StreamDone)) == CROWD
+    assert len(bench.of(SegmentDone)) == 2 * CROWD
+    assert bench.reports[-1].released == 2 * CROWD * MINUTE
+
+
+class Deaf(Ahead):
+    """Hears nobody speak."""
+
+    def finish(self, handle: list[tuple[Piece, int]]) -> list[Sequence[Region]]:
+        return [[] for _ in handle]
+
+
+def test_silence_is_reported_as_done_with_although_nothing_else_comes_of_it() -> None:
+    bench = Bench(Deep(), vad=Deaf())
+    bench.give(*crowd(final=False))
+    bench.turn(2)
+    assert bench.reports[-1].released == CROWD * MINUTE
+
+
+def test_what_is_found_of_a_recording_aborted_meanwhile_is_dropped() -> None:
+    bench = Bench(Deep(), vad=Ahead())
+    bench.give(*crowd(final=True))
+    bench.turn()
+    bench.give(Abort(1))
+    bench.turn(4)
+    assert {e.stream for e in bench.events if isinstance(e, StreamDone)} == set(range(CROWD)) - {1}
+    assert not [e for e in bench.events if isinstance(e, (SegmentDone, StreamFailed)) and e.stream == 1]
+    assert bench.reports[-1].released == CROWD * MINUTE
+
+
+def test_a_look_that_gives_nothing_back_fails_its_recordings_once_also_those_looked_at_further() -> None:
+    bench = Bench(Deep(), vad=Ahead(lost=frozenset([2])))
+    bench.give(*crowd(final=False))
+    bench.turn()
+    bench.now += REST_S
+    bench.give(*crowd(final=True))
+    bench.turn(4)
+    assert sorted(e.stream for e in bench.events if isinstance(e, StreamFailed)) == list(range(CROWD))
+    assert bench.of(SegmentDone) + bench.of(StreamDone) == []
+    assert bench.reports[-1].released == 2 * CROWD * MINUTE
+    # Nobody is remembered: one that comes later is served, whatever its number.
+    bench.give(PcmBlock(3, 7, MINUTE, final=True))
+    bench.turn(3)
+    assert [e.stream for e in bench.events if isinstance(e, StreamDone)] == [3]
+
+
 def test_a_lone_recording_is_looked_at_at_once() -> None:
     bench = Bench(Deep())
     for count in (1, 2, 3):

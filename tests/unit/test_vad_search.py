@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from daemon.engine.null import NullVad, NullVadModel
 from daemon.engine.protocol import PcmBlock
 from daemon.engine.stages import Piece, Region, Vad
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import LOOK_SAMPLES, Looks, Offered, one_look, search
+from daemon.engine.vad_search import LOOK_SAMPLES, Found, Looks, Offered, Search, one_look
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 
 MINUTE = 60 * 16_000
@@ -40,6 +40,13 @@ class Fragile:
 def offered(count: int) -> list[Offered]:
     """Of each stream a minute of samples that are its number."""
     return [Offered(Stream(i, NullVad()), (np.full(MINUTE, i, np.int16),), final=True) for i in range(count)]
+
+
+def search(model: Fragile, streams: Sequence[Offered], now: float) -> Iterator[Found]:
+    """One look."""
+    one = Search(model)
+    one.begin(streams)
+    return one.finish(now)
 
 
 def test_the_oldest_blocks_are_looked_at_first_those_of_a_stream_together() -> None:
@@ -116,3 +123,50 @@ def test_out_of_memory_makes_smaller_calls_and_fails_nobody() -> None:
 def test_a_lost_device_is_nobodys_fault() -> None:
     with pytest.raises(EngineDiedError):
         list(search(Fragile(EngineDiedError("CUDA error"), most=0), offered(3), 0.0))
+
+
+class Ahead:
+    """As a GPU's: what a look finds is worked out when it is finished; `lost` ones are not."""
+
+    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
+        self.lost = lost
+        self.done: list[list[int]] = []
+
+    def open(self) -> Vad:
+        return NullVad()
+
+    def accept(self, pieces: Sequence[Piece]) -> list[Sequence[Region]]:
+        return self.finish(self.begin(pieces))
+
+    def begin(self, pieces: Sequence[Piece]) -> list[tuple[Piece, int]]:
+        return [(p, int(p.parts[0][0])) for p in pieces]
+
+    def finish(self, handle: list[tuple[Piece, int]]) -> list[Sequence[Region]]:
+        self.done.append([number for _, number in handle])
+        if self.lost.intersection(self.done[-1]):
+            raise RuntimeError("the device gave nothing back")
+        return NullVadModel().accept([p for p, _ in handle])
+
+
+def test_looks_are_finished_in_their_order_and_as_many_left_under_way_as_asked() -> None:
+    model = Ahead()
+    looks = Search(model)
+    streams = offered(6)
+    for pair in (streams[:2], streams[2:4], streams[4:]):
+        looks.begin(pair)
+    assert looks.samples == 6 * MINUTE
+    assert [one.stream.number for one, _ in looks.finish(0.0, but=1)] == [0, 1, 2, 3]
+    assert looks.samples == 2 * MINUTE
+    assert len(looks) == 1
+    assert [one.stream.number for one, _ in looks.finish(0.0)] == [4, 5]
+    assert model.done == [[0, 1], [2, 3], [4, 5]]
+    assert looks.samples == 0
+
+
+def test_a_look_that_gives_nothing_back_costs_those_who_were_in_it() -> None:
+    looks = Search(Ahead(lost=frozenset([1])))
+    streams = offered(4)
+    looks.begin(streams[:2])
+    looks.begin(streams[2:])
+    found = [(one.stream.number, isinstance(said, RuntimeError)) for one, said in looks.finish(0.0)]
+    assert found == [(0, True), (1, True), (2, False), (3, False)]

@@ -33,8 +33,10 @@ PRE_EMPHASIS = 0.97
 CHUNK_FRAMES = 65_536
 #: The same on a CPU, whose caches they have to pass through, and whose allocator keeps what it was once asked for.
 CPU_CHUNK_FRAMES = 4_096
-#: On CUDA the number of frames is a multiple of this.
+#: On CUDA the number of frames is a multiple of this …
 CUDA_FRAMES = 512
+#: … and where there are many, of this.
+MANY_FRAMES = 4_096
 
 
 def frames_of(samples: int) -> int:
@@ -78,7 +80,7 @@ class LogMel:
         count = starts.numel()
         if pcm.is_cuda:
             # cuFFT plans anew for every number of frames, so there are few; the frames added are thrown away.
-            starts = F.pad(starts, (0, -count % CUDA_FRAMES))
+            starts = F.pad(starts, (0, -count % (CUDA_FRAMES if count < 2 * MANY_FRAMES else MANY_FRAMES)))
         out = torch.empty(starts.numel(), MEL_BINS, device=pcm.device)
         chunk = CHUNK_FRAMES if pcm.is_cuda else CPU_CHUNK_FRAMES
         for first in range(0, starts.numel(), chunk):
