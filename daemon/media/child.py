@@ -47,7 +47,7 @@ class Child:
         self.alive_at = now
         self.ready = False
         self.files = 0
-        self.first_rss = 0
+        self.first_private = 0
 
     @property
     def pid(self) -> int:

@@ -23,7 +23,7 @@ from daemon.media.wire import Failed, Finished, Ready, Terms
 #: Files a child decodes before a fresh one takes its place: leaks of decoding libraries end there.
 MAX_FILES = 500
 
-#: Bytes by which a child's resident memory may grow before the same happens.
+#: Bytes by which a child's own memory may grow before the same happens.
 MAX_GROWTH_BYTES = 200 * 1024 * 1024
 
 #: Seconds a child may take to load its libraries; on a cold, busy disk that is many.
@@ -140,7 +140,7 @@ class DecoderPool:
         """Handle one message; False when the child is to be replaced."""
         match message:
             case Ready():
-                child.ready, child.first_rss = True, message.rss_bytes
+                child.ready, child.first_private = True, message.private_bytes
                 self._failed_starts = 0
             case Opened():
                 self._events.append(message)
@@ -152,10 +152,10 @@ class DecoderPool:
             case Finished():
                 unused = child.release()
                 self._events.append(DecodeDone(message.ticket, message.facts, message.decode_s, unused))
-                return self._fresh(child, message.rss_bytes)
+                return self._fresh(child, message.private_bytes)
             case Failed():
                 self._fail(child, message.code, message.reason, message.remedy, retryable=message.retryable)
-                return not message.leaving and self._fresh(child, message.rss_bytes)
+                return not message.leaving and self._fresh(child, message.private_bytes)
         return True
 
     def _take_pcm(self, child: Child, message: PcmReady) -> bool:
@@ -210,9 +210,9 @@ class DecoderPool:
         ticket = child.order.ticket
         self._events.append(DecodeFailed(ticket, code, reason, remedy, retryable, child.release()))
 
-    def _fresh(self, child: Child, rss_bytes: int) -> bool:
+    def _fresh(self, child: Child, private_bytes: int) -> bool:
         child.files += 1
-        return child.files < MAX_FILES and rss_bytes - child.first_rss < MAX_GROWTH_BYTES
+        return child.files < MAX_FILES and private_bytes - child.first_private < MAX_GROWTH_BYTES
 
     def _replace(self, child: Child) -> Child:
         self._bury(child)

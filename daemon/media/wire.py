@@ -30,7 +30,7 @@ class Give:
 class Ready:
     """From the child, once: its libraries are loaded and its limits are in force."""
 
-    rss_bytes: int
+    private_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Finished:
     ticket: int
     facts: MediaFacts
     decode_s: float
-    rss_bytes: int
+    private_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Failed:
     reason: str
     remedy: str
     retryable: bool
-    rss_bytes: int
+    private_bytes: int
     leaving: bool
 
 

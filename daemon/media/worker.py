@@ -63,7 +63,7 @@ def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
     os.close(arena_fd.fd)
     _limit(terms.memory_mb)
     said = Outbox(pool)
-    said.at_once(Ready(_resident()))
+    said.at_once(Ready(_private()))
     with contextlib.suppress(EOFError, OSError):  # the pool's end is closed: there is nobody left to tell
         while True:
             message = pool.recv()
@@ -97,7 +97,7 @@ def _serve(begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16
         said.at_once(_failed(order.ticket, died, leaving=True))
     else:
         spent = time.monotonic() - started - writer.waited_s
-        said.at_once(Finished(order.ticket, facts, spent, _resident()))
+        said.at_once(Finished(order.ticket, facts, spent, _private()))
 
 
 class Outbox:
@@ -181,7 +181,7 @@ class SlotWriter:
 
 
 def _failed(ticket: int, error: DropscribeError, *, leaving: bool) -> Failed:
-    return Failed(ticket, error.code, error.reason, error.remedy, error.retryable, _resident(), leaving)
+    return Failed(ticket, error.code, error.reason, error.remedy, error.retryable, _private(), leaving)
 
 
 def _die_with(fd: int) -> None:
@@ -207,9 +207,9 @@ def _limit(memory_mb: int) -> None:
         resource.setrlimit(what, (value, value))
 
 
-def _resident() -> int:
-    """Resident memory of this process, bytes."""
-    return _statm(1)
+def _private() -> int:
+    """Resident memory that is this process's own, bytes: the arena, of which it comes to touch every slot, is not."""
+    return _statm(1) - _statm(2)
 
 
 def _statm(field: int) -> int:

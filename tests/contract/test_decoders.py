@@ -330,6 +330,28 @@ def test_children_are_replaced_after_their_share_of_files(
         bench.close()
 
 
+def test_a_decoder_is_not_taken_to_have_grown_for_the_slots_it_has_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pool_module, "MAX_GROWTH_BYTES", 24 * 1024 * 1024)
+    bench = Bench(MediaSettings.model_validate({}), workers=1, slots=512)
+    path = tmp_path / "long.wav"
+    pcm = np.resize(noise(1.0), 512 * SLOT_BYTES // 2)
+    soundfile.write(path, pcm, 16_000, subtype="PCM_16")
+    try:
+        decoder = bench.pool.pids()
+        bench.start(1, path, slots=512)
+        bench.until(1)
+        bench.done(1)
+        assert bench.pool.pids() == decoder
+        monkeypatch.setattr(pool_module, "MAX_GROWTH_BYTES", -1_000_000_000)
+        bench.start(2, path, slots=2)
+        bench.until(2)
+        assert bench.pool.pids() != decoder
+    finally:
+        bench.close()
+
+
 def test_decoders_end_when_the_pool_closes_its_pipe(wav: tuple[Path, NDArray[np.int16]]) -> None:
     bench = Bench(MediaSettings.model_validate({}))
     bench.settle()
