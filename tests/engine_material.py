@@ -45,8 +45,11 @@ class Script:
 
     def __init__(self, *messages: PcmBlock | Abort) -> None:
         self.messages = deque(messages)
+        #: How long each call would have waited.
+        self.timeouts: list[float | None] = []
 
     def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
+        self.timeouts.append(timeout_s)
         messages = list(self.messages)
         self.messages.clear()
         return messages

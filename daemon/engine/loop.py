@@ -20,7 +20,7 @@ from daemon.engine.stages import (
     needs_samples,
 )
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import CPU_LOOK_SAMPLES, LOOK_SAMPLES, Looks, Offered, Search, one_look
+from daemon.engine.vad_search import ON_CPU, ON_GPU, Looks, Offered, Search, one_look
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 
@@ -74,7 +74,7 @@ class Loop:
         self._running: deque[_Running] = deque()
         self._finished_at = 0.0
         self._looks = Looks()
-        self._look_samples = LOOK_SAMPLES if self._pipeline.depth > 1 else CPU_LOOK_SAMPLES
+        self._look_bounds = ON_GPU if self._pipeline.depth > 1 else ON_CPU
         self._streams: dict[int, Stream] = {}
         #: Failed streams whose last block (or abort) has not come yet: their blocks are only freed.
         self._failed: set[int] = set()
@@ -151,7 +151,7 @@ class Loop:
     def _begin_look(self) -> None:
         """Look at the blocks that are waiting, oldest first, as many as one look takes."""
         offered = []
-        looked_at = one_look(self._blocks, self._look_samples)
+        looked_at = one_look(self._blocks, self._look_bounds)
         for blocks in looked_at:
             stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
             if stream is not None:

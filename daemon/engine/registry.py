@@ -31,7 +31,7 @@ from daemon.engine.stages import (
     VadModel,
     WholeBatch,
 )
-from daemon.engine.vad_search import LOOK_SAMPLES
+from daemon.engine.vad_search import LOOK_STREAMS, ON_GPU
 from daemon.engine.wire import BATCHES_AHEAD
 from daemon.errors import EngineError, OutOfDeviceMemoryError
 from daemon.transcript.types import EngineFacts
@@ -47,8 +47,6 @@ CUDA_BATCH_S = 4000.0
 #: Segment lengths run at warm-up, seconds: the usual one, and the longest there is.
 WARM_SEGMENT_S = 8.0
 LONGEST_SEGMENT_S = 60.0
-#: Recordings among which the largest look for speech is divided there.
-WARM_STREAMS = 64
 #: Hotwords run at warm-up: 64, of which a model that takes some has to choose.
 WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二三四五六七八")
 
@@ -195,12 +193,12 @@ def _run_full(vad: VadModel, recogniser: Recogniser, speech: Pcm, batch_s: float
     from daemon.engine.paraformer.features import room_for  # noqa: PLC0415
 
     segments = _repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S))
-    heard = np.resize(speech, LOOK_SAMPLES // WARM_STREAMS)
+    heard = np.resize(speech, ON_GPU.of_one)
     with device_faults():
         ahead = room_for(BATCHES_AHEAD * sum(s.audio_s for s in segments), device)
     pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
     handles = [pipeline.begin(segments) for _ in range(pipeline.depth)]
-    vad.accept([Piece(vad.open(), (heard,), final=True) for _ in range(WARM_STREAMS)])
+    vad.accept([Piece(vad.open(), (heard,), final=True) for _ in range(LOOK_STREAMS)])
     for handle in handles:
         pipeline.finish(handle)
     del ahead

@@ -109,7 +109,7 @@ class VadModel(Protocol):
         """As `Vad.accept` for pieces of different streams at once; the regions of each, in the order of the pieces.
 
         What a stream yields does not depend on who shares the call. When it raises, none of the pieces was
-        taken: the caller may send them again, fewer at a time. Errors as those of `Vad.accept`.
+        taken (but see `PipelinedVad.finish`): the caller may send them again, fewer at a time. Errors as those of `Vad.accept`.
         """
 
 

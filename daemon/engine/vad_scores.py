@@ -20,7 +20,7 @@ from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, pl
 #: Rows of one forward pass: on a CPU what its caches hold …
 CPU_ROWS = 2_200
 #: … on a GPU one for each MiB of its memory, of which a pass then takes about 1 %, within these bounds: a pass costs the host
-#: nearly the same whatever it holds. Not more than half a look, so that the device works on one while the other is launched.
+#: nearly the same whatever it holds. Not more than about half a look, so that the device works on one while the other is launched.
 CUDA_ROWS = 16_384
 MOST_CUDA_ROWS = 131_072
 #: Threads that copy what a look takes into pinned memory, up to 77 MB: one core alone would take as long as the launching.
@@ -178,5 +178,7 @@ def _rows_on(device: torch.device) -> int:
     """How many rows a forward pass has at most."""
     if device.type != "cuda":
         return CPU_ROWS
-    mebibytes = torch.cuda.get_device_properties(device).total_memory >> 20
+    # Of the share that is this process's, where it has one.
+    memory = torch.cuda.get_device_properties(device).total_memory
+    mebibytes = int(memory * torch.cuda.get_per_process_memory_fraction(device)) >> 20
     return min(MOST_CUDA_ROWS, max(CUDA_ROWS, mebibytes))

@@ -380,6 +380,7 @@ def test_in_a_crowd_the_device_looks_on_while_what_it_found_is_taken_in() -> Non
     bench.turn()
     assert vad.events[1:] == [("begin", everybody), ("finish", everybody)]
     bench.turn(3)
+    assert bench.inbox.timeouts[2] == 0.0, "what is under way is not left for somebody to come"
     assert vad.events[3:] == [("finish", everybody)]
     assert len(bench.of(StreamDone)) == CROWD
     assert len(bench.of(SegmentDone)) == 2 * CROWD

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
 
 from daemon.engine.pipes import PipeOutbox
 from daemon.engine.wire import Note
@@ -34,3 +39,35 @@ def test_what_was_said_last_is_sent_before_the_end() -> None:
         outbox.finish(60.0)
         assert ours.poll()
         assert ours.recv() == Note("the device failed")
+
+
+def say_and_stay(reports: Connection, message: Any) -> None:
+    """A process that does not end by itself."""
+    outbox = PipeOutbox(reports)
+    outbox.start()
+    outbox.say(message)
+    threading.Event().wait()
+
+
+class Unspeakable:
+    """Arrives whole in the other process and cannot be sent back."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if multiprocessing.parent_process() is not None:
+            raise TypeError("cannot be said")
+        return Unspeakable, ()
+
+
+@pytest.mark.parametrize(("message", "status"), [(Note("is anybody there?"), 0), (Unspeakable(), 1)])
+def test_a_process_that_cannot_make_itself_heard_ends(message: Any, status: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=say_and_stay, args=(theirs, message), daemon=True)
+    process.start()
+    theirs.close()
+    if status == 0:
+        ours.close()
+    process.join(60.0)
+    assert process.exitcode == status
+    process.close()
+    ours.close()
