@@ -122,7 +122,7 @@ def load_result(connection: Connection, job_id: int) -> StoredResult | None:
             wall_s=rest["wall_s"],
         ),
         segments=tuple(
-            Segment(s.idx, s.start_ms, s.end_ms, s.text, Tokens(*zip(*json.loads(s.tokens), strict=True)))
+            Segment(s.idx, s.start_ms, s.end_ms, s.text, Tokens.of(json.loads(s.tokens)))
             for s in connection.execute(_SEGMENTS, {"id": row.origin})
         ),
     )

@@ -147,7 +147,6 @@ def _core(token: str) -> str:
     return " ".join(_PIECE_MARKS.sub("", token).split()) or token.strip()
 
 
-@lru_cache(_WORDS_KEPT)
 def _has_letter(text: str) -> bool:
     return any(map(str.isalnum, text))
 

@@ -42,7 +42,7 @@ class Tokens(Sequence[Token]):
         _set(self, "ends_ms", tuple(ends_ms))
 
     @classmethod
-    def of(cls, tokens: Iterable[Token]) -> Tokens:
+    def of(cls, tokens: Iterable[tuple[str, int, int]]) -> Tokens:
         """The same tokens as columns."""
         return cls(*zip(*tokens, strict=True))
 
