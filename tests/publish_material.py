@@ -97,7 +97,10 @@ class House:
 
     def run(self) -> None:
         """Until everything is done, or `TURNS` are over."""
-        settings = Settings.model_validate({"database": self.database, "folder": [{"path": self.inbox}]})
+        models = {"model": "mini", "vad_model": "vad"}
+        settings = Settings.model_validate(
+            {"database": self.database, "folder": [{"path": self.inbox}], "engine": models}
+        )
         now, woken = [1000.0], threading.Event()
         self.patience = Patience(retry_s=0.001)
         with closing(Ledger.open(self.database)) as ledger:
@@ -111,7 +114,7 @@ class House:
             )  # fmt: skip
             dispatcher = Dispatcher(
                 ledger, InstantPump(self.texts), publisher, claiming,
-                settings=lambda: settings, clocks=clocks, patience=self.patience,
+                settings=lambda: settings, clocks=clocks, patience=self.patience, outdated=lambda: None,
             )  # fmt: skip
             publisher.start()
             try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from daemon.errors import StorageError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim
-from daemon.service.patience import Patience, Refusal
+from daemon.service.patience import Patience, Postponable, Refusal
 
 #: A claim is ours for so long without a heartbeat, seconds.
 LEASE_S = 60.0
@@ -103,6 +103,8 @@ class Claiming:
         self._clocks = clocks
         self._has_room = has_room
         self._refusal = Refusal(patience, clocks.monotonic)
+        self._roomy = True
+        self._look_for_room = Postponable(patience, self._has_room_now, clocks.monotonic)
         self._asked: tuple[Question, float, Future[Answer]] | None = None
         #: A job that must be tried alone is in flight.
         self.alone = False
@@ -150,18 +152,19 @@ class Claiming:
         )  # fmt: skip
         if in_flight and self._due_known and question.isolating(self._due):
             return
-        try:
-            if not self._has_room():
-                self._next_poll = now + POLL_S
-                return
-        except StorageError as e:
-            self._refusal.refused(e)
+        if not self._look_for_room():
+            return
+        if not self._roomy:
+            self._next_poll = now + POLL_S
             return
         self._news = False
         self._due_known = True
         call = self._thread.submit(question.put_to, self._ledger)
         self._asked = question, now, call
         call.add_done_callback(lambda _: self._wake())
+
+    def _has_room_now(self) -> None:
+        self._roomy = self._has_room()
 
     def answer(self) -> Claimed | None:
         """What has been claimed, once; None while there is no answer.

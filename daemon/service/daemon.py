@@ -131,6 +131,7 @@ class Daemon:
         self._dispatcher = Dispatcher(
             self._ledger, Pump(decoders, self._keeper.engine, arena, time.monotonic), self._publisher, claiming,
             settings=lambda: self._settings, clocks=clocks, patience=self._patience,
+            outdated=lambda: self._upkeep.adopt(self._settings.recipe),
         )  # fmt: skip
         self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
         self._upkeep = Upkeep(

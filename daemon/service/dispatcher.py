@@ -12,6 +12,7 @@ from daemon.engine.protocol import LocalEngine
 from daemon.errors import DeviceFailedError, EngineDiedError, StaleLeaseError, StorageError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim
+from daemon.ledger.text import storable
 from daemon.media.protocol import FileSignature
 from daemon.service.assembly import Result
 from daemon.service.claiming import LEASE_S, Claiming, Clocks
@@ -34,13 +35,15 @@ class Dispatcher:
 
     def __init__(
         self, ledger: Ledger, pump: Pump, publisher: Publisher, claiming: Claiming, *,
-        settings: Callable[[], Settings], clocks: Clocks, patience: Patience,
+        settings: Callable[[], Settings], clocks: Clocks, patience: Patience, outdated: Callable[[], None],
     ) -> None:  # fmt: skip
+        """`outdated` is called when a job was claimed under a recipe that its profile has not now: those in the queue may be, too."""
         self._ledger = ledger
         self._pump = pump
         self._publisher = publisher
         self._claiming = claiming
         self._settings = settings
+        self._outdated = outdated
         self._clocks = clocks
         self._log = logs.get("service")
         self._doubts = Doubts()
@@ -161,8 +164,13 @@ class Dispatcher:
         return True
 
     def _start(self) -> None:
+        settings = self._settings()
         while self._claimed:
             claim = self._claimed[0]
+            if claim.recipe != storable(settings.recipe(claim.profile)):
+                self._claimed.popleft()
+                self._give_back(claim)
+                continue
             if claim.reference is not None:
                 self._claimed.popleft()
                 self._publish(claim, None)
@@ -173,8 +181,16 @@ class Dispatcher:
             self._ticket += 1
             self._running[self._ticket] = claim
             expected = FileSignature(claim.size, claim.mtime_ns, claim.inode)
-            hotwords = self._settings().profile(claim.profile).hotwords
+            hotwords = settings.profile(claim.profile).hotwords
             self._pump.start(Work(self._ticket, claim.path, expected, hotwords))
+
+    def _give_back(self, claim: Claim) -> None:
+        """Its profile was changed when it was just being claimed: what is done now would stand under what was wanted before."""
+        problem = Problem("reloaded", "its profile was changed before it was begun", "it goes on at once")
+        again = Again(self._clocks.wall(), refund=True, isolate=claim.isolate)
+        self._verdicts.add(Verdict(claim, problem, again))
+        self._delivery()
+        self._outdated()
 
     def _on_outcome(self, outcome: Outcome) -> None:
         claim = self._running.pop(outcome.ticket)

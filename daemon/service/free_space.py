@@ -94,7 +94,7 @@ class FreeSpace:
     def has_room(self) -> bool:
         """To be asked right before jobs are claimed: whether any may be. Raises StorageError.
 
-        When this returns, the jobs of folders without room are not there to be claimed.
+        When this returns, the jobs that folders without room have by now are not there to be claimed.
         """
         self._look()
         if self._database in self._low:

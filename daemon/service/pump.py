@@ -101,7 +101,7 @@ class Pump:
         self._forget_in_engine(ticket)
 
     def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
-        """Wait for something to happen (or for a descriptor in `wake`), handle all of it, return what ended.
+        """Wait for something to happen (or for a descriptor in `wake`), handle it, return what ended.
 
         Raises EngineDiedError; outcomes found before that are kept for the next call.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import cast
@@ -40,6 +40,11 @@ class Turning:
         self.wall = Wall(lambda: self.now, lambda: self.now + self.ahead)
         #: How often the thread that claims has woken the main thread.
         self.woken = 0
+        self.has_room: Callable[[], bool] = lambda: True
+        #: Whose recipe is that of `ledger_material.admission`.
+        self.settings = Settings.model_validate({"engine": {"model": "mini", "vad_model": "vad"}})
+        #: How often it came out that a recipe is not in force any more.
+        self.outdated = 0
         self.pump = pump = create_autospec(Pump, instance=True, spec_set=True)
         pump.room.return_value = room
         pump.turn.return_value = []
@@ -50,15 +55,21 @@ class Turning:
         clocks = Clocks(lambda: self.now, self.wall.now)
         self.claiming = Claiming(
             ledger, thread or AtOnce(), self.wake, worker="w", limit=limit,
-            clocks=clocks, patience=self.patience, has_room=lambda: True,
+            clocks=clocks, patience=self.patience, has_room=self.look_for_room,
         )  # fmt: skip
         self.dispatcher = Dispatcher(
             ledger, cast("Pump", pump), cast("Publisher", publisher), self.claiming,
-            settings=Settings, clocks=clocks, patience=self.patience,
+            settings=lambda: self.settings, clocks=clocks, patience=self.patience, outdated=self.find_outdated,
         )  # fmt: skip
 
     def wake(self) -> None:
         self.woken += 1
+
+    def look_for_room(self) -> bool:
+        return self.has_room()
+
+    def find_outdated(self) -> None:
+        self.outdated += 1
 
     def turn(self, after_s: float = 0.0) -> None:
         self.now += after_s

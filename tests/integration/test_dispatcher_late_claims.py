@@ -314,6 +314,57 @@ def test_a_claim_that_is_refused_is_told_once_and_made_later(
     assert [job.attempts for job in ledger.jobs(oldest_first=True)] == [1, 1]
 
 
+def test_room_that_cannot_be_looked_for_is_complained_of_only_so_long(ledger: Ledger) -> None:
+    admit(ledger, "a")
+    w = Late(ledger)
+
+    def refused() -> bool:
+        raise StorageError("no space left on device", operation="hold jobs")
+
+    w.has_room = refused
+    w.turn()
+    assert [e.operation for e in w.patience.complaints()] == ["hold jobs"]
+    w.has_room = lambda: False
+    w.turn(RETRY_S)
+    assert w.patience.complaints() == (), "it could be looked for, and there is none"
+    assert not w.thread.waiting
+
+
+def test_a_job_claimed_while_its_profile_is_changed_is_done_under_what_is_wanted_now(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    admit(ledger, "a")
+    w = Late(ledger)
+    space = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
+    upkeep = Upkeep(
+        ledger, w.wall, space, FolderConditions(ledger, ()), patience=w.patience,
+        clock=lambda: w.now, wake=w.dispatcher.wake, claiming=w.claiming.busy,
+    )  # fmt: skip
+    w.turn()
+    w.settings = w.settings.model_copy(
+        update={
+            "profiles": {
+                "default": w.settings.profile("default").model_copy(update={"hotwords": ("达摩院",)})
+            }
+        }
+    )
+    upkeep.adopt(w.settings.recipe)
+    upkeep.tend()
+    w.thread.go()
+    w.look()
+    assert (w.started(), w.outdated) == ([], 1)
+    upkeep.tend()
+    w.answered()
+    assert w.started() == ["a"]
+    (work,) = (call.args[0] for call in w.pump.start.call_args_list)
+    assert work.hotwords == ("达摩院",)
+    (record,) = ledger.jobs()
+    assert record.attempts == 1, "what was not begun is no try"
+    (claim,) = w.dispatcher._held()
+    assert claim.recipe == w.settings.recipe("default")
+    space.close()
+
+
 def test_what_waiting_cannot_mend_ends_the_turn(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged(*_: object, **__: object) -> list[Claim]:
         raise LedgerError("malformed")
