@@ -36,7 +36,7 @@ class Plan:
     """`fault`: a name in `FAULTS`, or none. It strikes once an engine is warm."""
 
     fault: str = ""
-    where: str = "recogniser"  #: or detector
+    where: str = "recogniser"  #: or detector, or what it found
     times: int | None = None  #: it strikes so often, in all engines together; None: always
     least: int = 1  #: in passes over so many segments or streams at least
     poison: bool = False  #: only where `MARKER` is in the samples
@@ -179,7 +179,11 @@ def break_the_engine(faults: Faults) -> None:
         if faults.plan.where == "detector":
             from daemon.engine.vad_scores import Scorer  # noqa: PLC0415 - imports torch
 
-            before(faults, Scorer, "__call__", lambda steps: [np.concatenate(s.parts) for s in steps])
+            before(faults, Scorer, "judge", lambda steps: [np.concatenate(s.parts) for s in steps])
+        elif faults.plan.where == "what it found":
+            from daemon.engine.vad_scores import Scorer  # noqa: PLC0415
+
+            before(faults, Scorer, "speech", lambda judged: judged.memories)
         else:
             from daemon.engine.paraformer.forward import PaddedForward  # noqa: PLC0415
 

@@ -79,7 +79,9 @@ def test_a_device_filled_by_somebody_else_has_recordings_wait(tmp_path: Path) ->
         assert jobs(daemon) == [("done", 1)] * 2
 
 
-@pytest.mark.parametrize(("fault", "where"), [("assert", "recogniser"), ("lost", "detector")])
+@pytest.mark.parametrize(
+    ("fault", "where"), [("assert", "recogniser"), ("lost", "detector"), ("assert", "what it found")]
+)
 def test_a_device_that_fails_once_costs_nobody_anything(tmp_path: Path, fault: str, where: str) -> None:
     daemon, _ = faulty(tmp_path, Plan(fault, where, times=1), extra=EACH)
     with daemon:
