@@ -51,6 +51,13 @@ class Late(Turning):
         self.thread.go()
         self.look()
 
+    def upkeep(self, ledger: Ledger, space: FreeSpace) -> Upkeep:
+        """What the main thread has put on record between two turns."""
+        return Upkeep(
+            ledger, self.wall, space, FolderConditions(ledger, ()), patience=self.patience,
+            clock=lambda: self.now, wake=self.dispatcher.wake, claiming=self.claiming.busy,
+        )  # fmt: skip
+
     def started(self) -> list[str]:
         return [call.args[0].path.name for call in self.pump.start.call_args_list]
 
@@ -78,6 +85,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened = Ledger.open(tmp_path / "jobs.db")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def space(ledger: Ledger, tmp_path: Path) -> Iterator[FreeSpace]:
+    looking = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
+    yield looking
+    looking.close()
 
 
 def admit(ledger: Ledger, *names: str) -> list[int]:
@@ -331,15 +345,11 @@ def test_room_that_cannot_be_looked_for_is_complained_of_only_so_long(ledger: Le
 
 
 def test_a_job_claimed_while_its_profile_is_changed_is_done_under_what_is_wanted_now(
-    ledger: Ledger, tmp_path: Path
+    ledger: Ledger, space: FreeSpace
 ) -> None:
     admit(ledger, "a")
     w = Late(ledger)
-    space = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
-    upkeep = Upkeep(
-        ledger, w.wall, space, FolderConditions(ledger, ()), patience=w.patience,
-        clock=lambda: w.now, wake=w.dispatcher.wake, claiming=w.claiming.busy,
-    )  # fmt: skip
+    upkeep = w.upkeep(ledger, space)
     w.turn()
     w.settings = w.settings.model_copy(
         update={
@@ -362,7 +372,6 @@ def test_a_job_claimed_while_its_profile_is_changed_is_done_under_what_is_wanted
     assert record.attempts == 1, "what was not begun is no try"
     (claim,) = w.dispatcher._held()
     assert claim.recipe == w.settings.recipe("default")
-    space.close()
 
 
 def test_what_waiting_cannot_mend_ends_the_turn(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,15 +403,11 @@ def test_what_was_claimed_before_a_long_pause_is_not_taken_over_from_ourselves(l
 
 @pytest.mark.parametrize("jump_s", [DAY_S, -DAY_S])
 def test_a_clock_that_is_set_meanwhile_is_followed_afterwards(
-    ledger: Ledger, tmp_path: Path, jump_s: float
+    ledger: Ledger, space: FreeSpace, jump_s: float
 ) -> None:
     jobs = admit(ledger, "a")
     w = Late(ledger, room=0)
-    space = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
-    upkeep = Upkeep(
-        ledger, w.wall, space, FolderConditions(ledger, ()), patience=w.patience,
-        clock=lambda: w.now, wake=w.dispatcher.wake, claiming=w.claiming.busy,
-    )  # fmt: skip
+    upkeep = w.upkeep(ledger, space)
     w.answered()
     jobs += admit(ledger, "b")
     w.turn()
@@ -415,4 +420,3 @@ def test_a_clock_that_is_set_meanwhile_is_followed_afterwards(
     w.look()
     w.answered()
     assert generations(ledger, jobs) == [1, 1]
-    space.close()
