@@ -14,7 +14,7 @@ from daemon.engine.stages import Pcm
 WORTH_SHARING = 1 << 20
 
 
-def side_by_side(parts: Sequence[Pcm], out: Pcm) -> None:
+def one_after_another(parts: Sequence[Pcm], out: Pcm) -> None:
     """Copy; `out` is as long as all parts together."""
     np.concatenate(parts, out=out)
 
@@ -27,16 +27,16 @@ class Gather:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="copy")
 
     def __call__(self, parts: Sequence[Pcm], out: Pcm) -> None:
-        """As `side_by_side`; has copied all when it returns."""
+        """As `one_after_another`; has copied all when it returns."""
         if len(out) < WORTH_SHARING:
-            side_by_side(parts, out)
+            one_after_another(parts, out)
             return
         #: begins[i]: samples before part i
         begins = np.cumsum([0, *map(len, parts)])
         cuts = np.searchsorted(begins, [len(out) * i // self._shares for i in range(self._shares + 1)])
         cuts[-1] = len(parts)
         copies = [
-            self._threads.submit(side_by_side, parts[a:b], out[begins[a] : begins[b]])
+            self._threads.submit(one_after_another, parts[a:b], out[begins[a] : begins[b]])
             for a, b in pairwise(cuts.tolist())
             if a < b
         ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from daemon.engine.batcher import Batch, Batcher
+from daemon.engine.looks import ON_CPU, ON_GPU, Looks, one_look
 from daemon.engine.outcomes import Recognised, account, failure_of, joined, let_go
 from daemon.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
 from daemon.engine.stages import (
@@ -20,7 +21,7 @@ from daemon.engine.stages import (
     needs_samples,
 )
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import ON_CPU, ON_GPU, Looks, Offered, Search, one_look
+from daemon.engine.vad_search import Offered, Search
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 

@@ -20,6 +20,7 @@ import numpy as np
 from daemon import __version__
 from daemon.config import EngineSettings
 from daemon.engine import models
+from daemon.engine.looks import LOOK_STREAMS, ON_GPU
 from daemon.engine.null import NullRecogniser, NullVadModel
 from daemon.engine.stages import (
     SAMPLES_PER_MS,
@@ -31,7 +32,6 @@ from daemon.engine.stages import (
     VadModel,
     WholeBatch,
 )
-from daemon.engine.vad_search import LOOK_STREAMS, ON_GPU
 from daemon.engine.wire import BATCHES_AHEAD
 from daemon.errors import EngineError, OutOfDeviceMemoryError
 from daemon.transcript.types import EngineFacts

@@ -13,6 +13,10 @@ from daemon.engine.stages import Pcm
 #: Samples of a filter bank frame, and between two; those of `daemon.engine.paraformer.features`.
 FRAME_SAMPLES = 400
 SHIFT_SAMPLES = 160
+#: Rows of one forward pass on a GPU, at least and at most. The most is about half a look, so that the device works on one pass
+#: while the next is launched.
+CUDA_ROWS = 16_384
+MOST_CUDA_ROWS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,14 @@ def plan(steps: Sequence[Step], left: int) -> Plan:
 def _before(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     before: NDArray[np.int64] = np.cumsum(counts) - counts
     return before
+
+
+def cuda_rows(memory_bytes: int) -> int:
+    """Rows of one forward pass on a GPU of which so much memory is ours: one for each MiB, of which it then takes about 1 %.
+
+    A pass costs the host nearly the same whatever it holds.
+    """
+    return min(MOST_CUDA_ROWS, max(CUDA_ROWS, memory_bytes >> 20))
 
 
 def groups(rows: Iterable[int], most: int) -> Iterator[slice]:

@@ -12,19 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from daemon.engine.gather import Gather, side_by_side
 from daemon.engine.paraformer.features import LogMel
+from daemon.engine.transfer import Upload, to_host
 from daemon.engine.vad_network import FsmnNetwork
-from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, groups, plan
+from daemon.engine.vad_plan import SHIFT_SAMPLES, Plan, Splice, Step, cuda_rows, groups, plan
 
-#: Rows of one forward pass: on a CPU what its caches hold …
+#: Rows of one forward pass on a CPU: what its caches hold.
 CPU_ROWS = 2_200
-#: … on a GPU one for each MiB of its memory, of which a pass then takes about 1 %, within these bounds: a pass costs the host
-#: nearly the same whatever it holds. Not more than about half a look, so that the device works on one while the other is launched.
-CUDA_ROWS = 16_384
-MOST_CUDA_ROWS = 131_072
-#: Threads that copy what a look takes into pinned memory, up to 77 MB: one core alone would take as long as the launching.
-COPIERS = 4
 #: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
 FIRST = -1
 
@@ -75,13 +69,13 @@ class Scorer:
         self._splice = splice
         self._cmvn = None if cmvn is None else cmvn.to(device=device, dtype=torch.float32)
         self._device = device
+        self._upload = Upload(device)
         self._log_mel = LogMel(device)
         self._near = torch.arange(-splice.before, splice.after + 1, device=device)
         self._on_gpu = device.type == "cuda"
         self._most_rows = _rows_on(device)
         #: What a stream remembers before its first frame.
         self.nothing = torch.zeros(network.layers, network.left, network.width, device=device)
-        self._gather = Gather(COPIERS) if self._on_gpu else side_by_side
         # A stream of its own: on the common one its results would come only after all batches launched before.
         self._beside = torch.cuda.Stream(device, priority=FIRST) if self._on_gpu else None  # type: ignore[no-untyped-call]
         if self._on_gpu:
@@ -106,9 +100,8 @@ class Scorer:
                 computed += [f[s.computed :].clone() for f, s in zip(of_streams, steps[part], strict=True)]
             if not decided:
                 return None
-            # On CUDA into pinned memory, while the host goes on.
-            host = torch.cat(decided).to("cpu", non_blocking=self._on_gpu)
-            done = None if self._beside is None else self._beside.record_event()
+            speech = torch.cat(decided)
+            host, done = to_host(speech) if self._on_gpu else (speech, None)
         return Judged(plans, remembered, computed, host, done)
 
     def speech(self, judged: Judged) -> list[NDArray[np.bool_]]:
@@ -128,8 +121,9 @@ class Scorer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(rows,) bool, (streams, layers, left, width) and log-mel frames, (frames, 80)."""
         left = self._network.left
-        sizes = self._upload(made.sizes)
-        log_mel = self._frames(made, self._upload_pcm(steps, made.samples), sizes)
+        sizes = self._upload.values(made.sizes)
+        pcm = self._upload.samples([part for s in steps for part in s.parts])
+        log_mel = self._frames(made, pcm, sizes)
         rows = self._rows(made, log_mel, sizes)
         _, _, _, counts, first_row, _ = sizes
         within = torch.arange(left, device=self._device)
@@ -163,16 +157,6 @@ class Scorer:
     def _own_stream(self) -> AbstractContextManager[Any]:
         return nullcontext() if self._beside is None else torch.cuda.stream(self._beside)
 
-    def _upload_pcm(self, steps: Sequence[Step], samples: int) -> Tensor:
-        """All samples one after another; on the host they are copied once, into pinned memory."""
-        host = torch.empty(samples, dtype=torch.int16, pin_memory=self._on_gpu)
-        self._gather(tuple(part for s in steps for part in s.parts), host.numpy())
-        return host.to(self._device, non_blocking=True)
-
-    def _upload(self, values: NDArray[np.int64]) -> Tensor:
-        host = torch.from_numpy(values)
-        return host.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else host
-
 
 def _rows_on(device: torch.device) -> int:
     """How many rows a forward pass has at most."""
@@ -180,5 +164,4 @@ def _rows_on(device: torch.device) -> int:
         return CPU_ROWS
     # Of the share that is this process's, where it has one.
     memory = torch.cuda.get_device_properties(device).total_memory
-    mebibytes = int(memory * torch.cuda.get_per_process_memory_fraction(device)) >> 20
-    return min(MOST_CUDA_ROWS, max(CUDA_ROWS, mebibytes))
+    return cuda_rows(int(memory * torch.cuda.get_per_process_memory_fraction(device)))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from daemon.engine.batcher import CROWDED_TIMES, Batcher
+from daemon.engine.looks import REST_S
 from daemon.engine.loop import CROWD, Loop
 from daemon.engine.null import NullRecogniser, NullVadModel
 from daemon.engine.protocol import (
@@ -23,7 +24,6 @@ from daemon.engine.protocol import (
 )
 from daemon.engine.stages import Hypothesis, Pcm, Piece, Recogniser, Region, SpeechSegment, Vad, VadModel
 from daemon.engine.streams import Stream
-from daemon.engine.vad_search import REST_S
 from daemon.engine.wire import Aborted, Report
 from daemon.errors import EngineDiedError, OutOfDeviceMemoryError
 from daemon.transcript.types import NO_TOKENS

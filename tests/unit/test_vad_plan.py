@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.engine.vad_plan import START, Splice, groups, plan, step
+from daemon.engine.vad_plan import START, Splice, cuda_rows, groups, plan, step
 
 SPLICE = Splice(2, 2)
 
@@ -60,3 +60,10 @@ def test_groups_keep_the_order_lose_nothing_and_are_as_large_as_may_be(rows: lis
 @pytest.mark.parametrize("samples", [0, 1, 399])
 def test_less_than_a_frame_has_no_row(samples: int) -> None:
     assert step(START, (np.zeros(samples, np.int16),), SPLICE, final=True).rows == 0
+
+
+@pytest.mark.parametrize(
+    ("gib", "rows"), [(4, 16_384), (16, 16_384), (24, 24_576), (80, 81_920), (141, 131_072)]
+)
+def test_a_pass_is_as_large_as_the_memory_of_a_gpu_allows(gib: int, rows: int) -> None:
+    assert cuda_rows(gib << 30) == rows

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from daemon.engine.stages import LogMelFrames, SpeechSegment
+from daemon.engine.transfer import Upload
 
 #: Samples of a frame and between two frames, at 16 kHz.
 FRAME_SAMPLES = 400
@@ -123,6 +123,7 @@ class Frontend:
         self._stack = stack
         self._skip = skip
         self._device = device
+        self._upload = Upload(device)
         self._log_mel = LogMel(device)
 
     def __call__(self, sounds: Sequence[Sound]) -> Features:
@@ -130,7 +131,7 @@ class Frontend:
         frames = [_frames_in(sound) for sound in sounds]
         rows = [stacked_of(n, self._skip) for n in frames]
         log_mel = self._log_mel_of(sounds)
-        sizes = self._upload(_with_begins(frames, rows))
+        sizes = self._upload.values(_with_begins(frames, rows))
         stacked = log_mel[self._stacked(sizes, sum(rows))].flatten(1)
         return Features((stacked + self._cmvn[0]) * self._cmvn[1], rows)
 
@@ -148,8 +149,9 @@ class Frontend:
     def _computed(self, pcms: Sequence[NDArray[np.int16]]) -> Tensor:
         samples = [len(p) for p in pcms]
         frames = [frames_of(n) for n in samples]
-        pcm = self._upload_pcm(pcms, sum(samples))
-        return self._log_mel(pcm, self._starts(self._upload(_with_begins(samples, frames)), sum(frames)))
+        pcm = self._upload.samples(pcms)
+        sizes = self._upload.values(_with_begins(samples, frames))
+        return self._log_mel(pcm, self._starts(sizes, sum(frames)))
 
     def _starts(self, sizes: Tensor, count: int) -> Tensor:
         """First sample of every frame of the batch."""
@@ -170,18 +172,6 @@ class Frontend:
         near = torch.arange(self._stack, device=self._device) - (self._stack - 1) // 2
         place = (t[:, None] * self._skip + near).clamp(min=0)
         return first_frame[owner][:, None] + place.minimum((frames[owner] - 1)[:, None])
-
-    def _upload_pcm(self, pcms: Sequence[NDArray[np.int16]], samples: int) -> Tensor:
-        """All samples one after another on the device; on the host they are copied once, into pinned memory."""
-        host = torch.empty(samples, dtype=torch.int16, pin_memory=self._device.type == "cuda")
-        np.concatenate(pcms, out=host.numpy())
-        return host.to(self._device, non_blocking=True)
-
-    def _upload(self, values: NDArray[Any]) -> Tensor:
-        host = torch.from_numpy(values)
-        if self._device.type != "cuda":
-            return host
-        return host.pin_memory().to(self._device, non_blocking=True)
 
 
 def room_for(seconds: float, device: torch.device) -> Tensor:

@@ -24,6 +24,7 @@ from daemon.engine.paraformer.packed import HALF, PackedEncoder, Rows, rows_of
 from daemon.engine.paraformer.packed_decoder import Looking, PackedDecoder
 from daemon.engine.paraformer.packed_seaco import PackedBias, PackedHotwords, side_by_side
 from daemon.engine.paraformer.seaco import has_bias
+from daemon.engine.transfer import to_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class PackedForward:
         padded = padded.unflatten(0, (len(sounds), longest))
         alpha, convolved = self._predictor.weights(padded, keep)
         total = alpha.double().cumsum(dim=1)
-        counts = _to_host(total[:, -1].floor().long())
+        counts = to_host(total[:, -1].floor().long())
         times = self._begin_times(padded, convolved, keep)
         return Encoded(order, lists, features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
 
@@ -125,10 +126,10 @@ class PackedForward:
         decoded = self._decoder.hidden(packed, tokens, self._decoder.sources(batch.hidden), looking)
         ids = self._biased(batch, counts, self._decoder.tokens(decoded), packed, decoded)
         fires = self._fires(batch, ids, owner, most)
-        host_ids, done = _to_host(ids.int())
+        host_ids, done = to_host(ids.int())
         host_fires = None
         if fires is not None:
-            host_fires, done = _to_host(fires.int())
+            host_fires, done = to_host(fires.int())
         return Decoded(batch.order, batch.rows, counts, host_ids, host_fires, done)
 
     def collect(self, batch: Decoded) -> list[Spoken]:
@@ -192,12 +193,3 @@ class PackedForward:
         said.index_add_(0, owner, (ids >= SILENT_IDS).long())
         counts = batch.counts.to(self._device, non_blocking=True)
         return Timestamps.fires(times.alpha, counts, said, most)
-
-
-def _to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-    """Start copying to pinned memory; the values may be read once the event has happened."""
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    host.copy_(values, non_blocking=True)
-    event = torch.cuda.Event()
-    event.record()
-    return host, event

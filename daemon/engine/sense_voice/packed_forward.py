@@ -19,6 +19,7 @@ from daemon.engine.paraformer.features import Features, Frontend, Sound
 from daemon.engine.paraformer.packed import HALF, PackedLayers, Rows, placed, rows_of
 from daemon.engine.sense_voice.collapse import Spoken, collapse, runs
 from daemon.engine.sense_voice.encoder import CHUNK_ROWS, QUERIES
+from daemon.engine.transfer import to_host
 
 #: Tokens are filled up to a multiple of this, for aligned rows of weights and scores: 25,055 is odd.
 ALIGNED = 64
@@ -93,12 +94,7 @@ class PackedForward:
         lengths = [QUERIES + rows for rows in features.rows]
         rows = rows_of(lengths, self._device)
         best = self._head(self._encoder(self._with_queries(features, rows), rows))
-        collapsed = collapse(best, rows.ends, self._blank)
-        host = torch.empty(collapsed.shape, dtype=collapsed.dtype, pin_memory=True)
-        host.copy_(collapsed, non_blocking=True)
-        done = torch.cuda.Event()
-        done.record()
-        return Launched(lengths, host, done)
+        return Launched(lengths, *to_host(collapse(best, rows.ends, self._blank)))
 
     def collect(self, batch: Launched) -> list[Spoken]:
         """The result, once it is there."""
