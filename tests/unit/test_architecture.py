@@ -13,14 +13,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "daemon"
-MOST_LINES = 300
+MOST_LINES = 500
 
 #: Who may import whom: every room, and the single modules that count as one.
-BASE = frozenset({"config", "settings", "errors", "logs", ""})
+BASE = frozenset({"config", "settings", "errors", "files", "logs", ""})
 MIDDLE = frozenset({"intake", "ledger", "media", "engine"})
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset({""}),
+    "files": frozenset({"", "errors"}),
     "logs": frozenset({"", "errors"}),
     "settings": frozenset({""}),
     "config": frozenset({"", "errors", "settings"}),
