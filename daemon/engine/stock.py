@@ -18,7 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-from daemon.engine import models
+from daemon.engine import models, own_gpu
+from daemon.engine.hardware import count_gpus
 from daemon.errors import EngineDiedError, EngineError
 
 #: Padded audio seconds of one batch when calibrated: FunASR batches only within a file, so more brings nothing, and
@@ -195,13 +196,14 @@ def _load(plan: StockPlan) -> tuple[Any, str]:
 
     from daemon.engine.loading import choose_device, describe_device  # noqa: PLC0415
 
-    device = choose_device(plan.device)
+    own = own_gpu.show_only(plan.device, os.environ, count_gpus)
+    device = choose_device(own.torch_name)
     model = AutoModel(
         model=str(directory), vad_model=str(vad_directory), device=str(device), **plan.construction()
     )
     if plan.calibrated:
         model.generate(input=str(models.SAMPLE), **plan.generation())
-    return model, describe_device(device)
+    return model, own.rename(describe_device(device))
 
 
 def _end_with_the_parent() -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 import warnings
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -20,8 +21,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from daemon.config import EngineSettings
-from daemon.engine import registry
+from daemon.engine import own_gpu, registry
 from daemon.engine.batcher import Batcher
+from daemon.engine.hardware import count_gpus
 from daemon.engine.hotword_notes import HotwordNotes
 from daemon.engine.hotwords import NO_HOTWORDS
 from daemon.engine.loop import Loop
@@ -79,6 +81,8 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
 
 
 def _serve(settings: EngineSettings, arena: ArenaHandle, inbox: PipeInbox, outbox: PipeOutbox) -> None:
+    own = own_gpu.show_only(settings.device, os.environ, count_gpus)
+    settings = settings.model_copy(update={"device": own.torch_name})
     try:
         ensemble = registry.assemble(settings, lambda text: outbox.say(Note(text)))
     except EngineDiedError as e:
@@ -103,7 +107,8 @@ def _serve(settings: EngineSettings, arena: ArenaHandle, inbox: PipeInbox, outbo
     attentive = HotwordNotes(inbox, complaint, lambda text: outbox.say(Note(text)))
     batcher: Batcher[SpeechSegment] = Batcher(ensemble.batch_s, settings.max_wait_ms / 1000)
     loop = Loop(ensemble.vad, recogniser, batcher, read=read, send=outbox.say, clock=time.monotonic)
-    outbox.say(Ready(ensemble.facts, ensemble.batch_s))
+    facts = replace(ensemble.facts, device=own.rename(ensemble.facts.device))
+    outbox.say(Ready(facts, ensemble.batch_s))
     # Models are for ever, and what comes after them dies by itself: looking for cycles would be most of the host's work.
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 20)
