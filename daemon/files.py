@@ -7,9 +7,12 @@ a path beneath a directory descriptor and refuses links on the way, so that chec
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
+import stat
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +28,14 @@ _TRIES = 16
 _UNAVAILABLE = frozenset({errno.ENOSYS, errno.EPERM})
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+#: For a directory that is passed through: permission to enter it is enough.
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Never waits: not for the other end of a pipe, nor for a process that holds a lease on the file.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+#: What opening says when nothing that may be opened stands at a path: nothing at all, or a link on the way. A path that
+#: was good when the recording was admitted is good no more.
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 
 
 class _OpenHow(ctypes.Structure):
@@ -34,6 +45,16 @@ class _OpenHow(ctypes.Structure):
 def open_folder(folder: Path) -> int:
     """Descriptor of a folder that the configuration names. Links on the way to it are the administrator's: followed."""
     return os.open(folder, _DIRECTORY)
+
+
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """The descriptor of `open_folder`, closed at the end."""
+    descriptor = open_folder(folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def open_beneath(folder: int, relative: Path, flags: int, mode: int = 0o666) -> int:
@@ -49,6 +70,56 @@ def open_beneath(folder: int, relative: Path, flags: int, mode: int = 0o666) -> 
     if _has_openat2():
         return _openat2(folder, str(relative), flags, mode)
     return _open_stepwise(folder, parts, flags, mode)
+
+
+def status_beneath(folder: int, relative: Path) -> os.stat_result:
+    """What lstat(2) says of `relative` beneath the directory descriptor `folder`. Raises OSError as `open_beneath` does."""
+    descriptor = open_beneath(folder, relative, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_target(folder: int, root: Path, relative: Path) -> Path:
+    """Where the symbolic link at `relative` leads, relative to `root`, whose descriptor is `folder`.
+
+    The answer may be outdated at once: open it with `open_beneath`. Raises OSError: ELOOP when it is a directory on the way
+    that is a link, EXDEV when the target lies outside `root`.
+    """
+    if not stat.S_ISLNK(status_beneath(folder, relative).st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(relative))
+    inside = os.path.realpath(root).rstrip("/") + "/"
+    target = os.path.realpath(inside + str(relative))
+    if not target.startswith(inside):
+        raise OSError(errno.EXDEV, "the link leads out of the folder", str(relative))
+    return Path(target[len(inside) :])
+
+
+def open_recording(path: Path, folder: Path | None) -> int:
+    """Open a recording for reading without leaving `folder`, the watched folder it lies in; never waits.
+
+    A link to a file in the folder counts as that file; links to directories are not followed. Where `folder` is None a
+    person named the file, and links are followed. The caller checks that it is a regular file, and the one that was meant.
+    Raises OSError, with an `errno` in `GONE` when no recording of the folder stands at `path`.
+    """
+    if folder is None:
+        return os.open(path, _READ)
+    relative = relative_to(path, folder)
+    with opened(folder) as root:
+        try:
+            return open_beneath(root, relative, _READ)
+        except OSError as e:
+            if e.errno != errno.ELOOP:
+                raise
+        return open_beneath(root, link_target(root, folder, relative), _READ)
+
+
+def relative_to(path: Path, folder: Path) -> Path:
+    """`path` as `open_beneath` takes it. Raises OSError (EXDEV) when it does not lie in `folder`."""
+    if not path.is_relative_to(folder):
+        raise OSError(errno.EXDEV, f"it does not lie in {folder}", str(path))
+    return path.relative_to(folder)
 
 
 @cache
@@ -69,7 +140,7 @@ def _openat2(folder: int, relative: str, flags: int, mode: int) -> int:
     how = _OpenHow(
         flags, mode if creates else 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
     )
-    call = ctypes.CDLL(None, use_errno=True).syscall
+    call = _libc().syscall
     name = os.fsencode(relative)
     code = errno.EAGAIN
     for _ in range(_TRIES):
@@ -84,6 +155,11 @@ def _openat2(folder: int, relative: str, flags: int, mode: int) -> int:
     raise OSError(code, os.strerror(code), relative)
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _open_stepwise(folder: int, parts: tuple[str, ...], flags: int, mode: int) -> int:
     """The same without openat2(2): one component after another, following no link."""
     if not parts:
@@ -91,7 +167,7 @@ def _open_stepwise(folder: int, parts: tuple[str, ...], flags: int, mode: int) -
     at = os.dup(folder)
     try:
         for part in parts[:-1]:
-            below = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+            below = os.open(part, _STEP, dir_fd=at)
             os.close(at)
             at = below
         return os.open(parts[-1], flags | os.O_NOFOLLOW, mode, dir_fd=at)

@@ -49,7 +49,7 @@ def known_of(record: Callable[[Path], Mapping[Path, Signature]]) -> Callable[[Pa
     ]
 
 
-def unknown(_: Path) -> Wholeness:
+def unknown(_folder: Path, _path: Path) -> Wholeness:
     return Wholeness.UNKNOWN
 
 
@@ -63,7 +63,7 @@ class Watched:
         self,
         *folders: Folder,
         known: Callable[[Path], Mapping[Path, Signature]] | None = None,
-        wholeness: Callable[[Path], Wholeness] = unknown,
+        wholeness: Callable[[Path, Path], Wholeness] = unknown,
         rescan_s: float = RESCAN_S,
     ) -> None:
         self.notices: list[Notice] = []

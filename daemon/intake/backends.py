@@ -54,8 +54,8 @@ class Backend(Protocol):
     def name(self) -> str:
         """As `FolderHealth.backend` says it."""
 
-    def enter(self, directory: str, identity: tuple[int, int]) -> None:
-        """Hint what happens in this directory (of this device and inode) from now on. Raises WatchesExhaustedError."""
+    def enter(self, directory: str, descriptor: int) -> None:
+        """Hint what happens in this directory, of which `descriptor` is open, from now on. Raises WatchesExhaustedError."""
 
     def keep(self, directories: Collection[str]) -> None:
         """Forget all directories but these."""
@@ -75,7 +75,7 @@ class PollBackend:
 
     name = "poll"
 
-    def enter(self, directory: str, identity: tuple[int, int]) -> None:
+    def enter(self, directory: str, descriptor: int) -> None:
         """Nothing to prepare."""
 
     def keep(self, directories: Collection[str]) -> None:
@@ -135,7 +135,9 @@ class InotifyBackend:
             raise
         self._reader.start()
 
-    def enter(self, directory: str, identity: tuple[int, int]) -> None:
+    def enter(self, directory: str, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        identity = status.st_dev, status.st_ino
         before = self._watches.get(directory)
         if before is not None and before.identity == identity and not before.ended:
             return
@@ -143,8 +145,10 @@ class InotifyBackend:
         # A name for each callback: a directory that was renamed keeps its descriptor, and for a while has the
         # callbacks of both its paths.
         name = CallbackId(id(watch))
+        # By its descriptor: at its path a link to another directory may stand by now.
+        exactly = f"/proc/self/fd/{descriptor}".encode()
         try:
-            watch.descriptor = self._reader.add_callback(os.fsencode(directory), _EVENTS, watch, name)
+            watch.descriptor = self._reader.add_callback(exactly, _EVENTS, watch, name)
         except OSError as e:
             if e.errno == errno.ENOSPC:
                 raise WatchesExhaustedError("fs.inotify.max_user_watches") from e

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from pathlib import Path
 
 from daemon.config import Folder
 from daemon.errors import StorageError
+from daemon.files import opened, status_beneath
 from daemon.intake.book import Book
 from daemon.intake.hold import Holds
 from daemon.intake.names import DONE_SUFFIX, Kind, Names
-from daemon.intake.scan import Scan, Stamp, examine, foreign, walk
+from daemon.intake.scan import Scan, Stamp, below_root, examine, foreign, is_there, walk
 from daemon.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
 from daemon.intake.types import Arrival, Gone, Known, Notice, Signature, Skip, Wholeness
 from daemon.intake.watchpost import Standing, Watchpost
@@ -32,7 +32,7 @@ class Surroundings:
 
     #: The files of a folder that are on record. StorageError, also while they are read: it is asked again later.
     known: Callable[[Path], Iterable[Known]]
-    wholeness: Callable[[Path], Wholeness]
+    wholeness: Callable[[Path, Path], Wholeness]  #: of the recording at a path, in a watched folder
     sink: Callable[[Notice], None]
     clock: Callable[[], float]  #: monotonic seconds
     wall: Callable[[], float]  #: epoch seconds
@@ -103,12 +103,13 @@ class FolderWatch:
         if self.post.troubled or path == self._path:
             self._scan_soon(now)
             return
+        relative = below_root(path, self._path)
         try:
-            status = os.lstat(path)
+            with opened(self.folder.path) as folder:
+                status = status_beneath(folder, Path(relative))
         except OSError:
             self._vanished(path, now)
             return
-        relative = path[len(self._path.rstrip("/")) + 1 :]
         name = path.rpartition("/")[2]
         if stat.S_ISDIR(status.st_mode):
             if self.folder.recursive and not self._names.prunes(name, relative):
@@ -200,15 +201,15 @@ class FolderWatch:
         for path, refusal in found.refused:
             self._refuse(path, refusal, None)
 
-    def _enter(self, directory: str, identity: tuple[int, int]) -> Refuse | None:
+    def _enter(self, directory: str, descriptor: int) -> Refuse | None:
         self._ask()
-        taken = self.post.elsewhere(directory)
+        taken = self.post.elsewhere(directory, descriptor)
         if taken is not None:
             self._book.disown(directory)
             return Refuse(
                 "watched_elsewhere", f"another daemon ({taken.holder}) watches this folder by itself"
             )
-        self.post.enter(directory, identity)
+        self.post.enter(directory, descriptor)
         return None
 
     def _look(self, path: str, now: float) -> None:
@@ -238,14 +239,14 @@ class FolderWatch:
                 self._book.wait(path, candidate, until)
 
     def _decide(self, path: str, candidate: Candidate, now: float) -> Decision:
-        writer = probe(path)
+        writer = probe(Path(path), self.folder.path)
         if writer is Writer.FREE and not self.post.sees_writers:
             writer = Writer.UNKNOWN
-        marked = not self.folder.done_marker or os.path.lexists(path + DONE_SUFFIX)
+        marked = not self.folder.done_marker or self._is_there(path + DONE_SUFFIX)
         settling = self._book.settling
         decision = settling.decide(candidate, now, writer=writer, marked=marked)
         if isinstance(decision, Inspect):
-            wholeness = self._around.wholeness(Path(path))
+            wholeness = self._around.wholeness(self.folder.path, Path(path))
             decision = settling.decide(candidate, now, writer=writer, marked=marked, wholeness=wholeness)
         return decision
 
@@ -266,17 +267,19 @@ class FolderWatch:
         lost = tuple(f"{directory}/" for directory in self._follow_mounts())
         for path in missing:
             self._ask()
-            if not (lost and path.startswith(lost)) and _is_gone(path):
+            if not (lost and path.startswith(lost)) and self._is_gone(path):
                 self._book.gone(path)
                 self._around.sink(Gone(self.folder.path, Path(path), self._around.wall()))
 
+    def _is_there(self, path: str) -> bool:
+        try:
+            return is_there(path, self._path)
+        except OSError:
+            return False
 
-def _is_gone(path: str) -> bool:
-    """Whether nothing stands at `path`; what we may not see, or cannot read now, is not gone."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
+    def _is_gone(self, path: str) -> bool:
+        """Whether nothing stands at `path`; what we may not see, or cannot read now, is not gone."""
+        try:
+            return not is_there(path, self._path)
+        except OSError:
+            return False

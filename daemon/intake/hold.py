@@ -89,10 +89,14 @@ class Holds:
                 return taken
         return hold
 
-    def taken(self, directory: str) -> Taken | None:
-        """Whether another process holds this very directory. What cannot be opened is nobody's."""
+    def taken(self, directory: str, opened: int | None = None) -> Taken | None:
+        """Whether another process holds this very directory, of which `opened` may be a descriptor.
+
+        What cannot be opened is nobody's.
+        """
         try:
-            descriptor = os.open(directory, _FLAGS)
+            # Locks belong to what was opened: the caller's descriptor must not come to hold one.
+            descriptor = os.open(directory if opened is None else ".", _FLAGS, dir_fd=opened)
         except OSError:
             return None
         try:

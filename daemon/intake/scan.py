@@ -1,14 +1,17 @@
 """Walking a watched folder, and looking at one file in it. Strings throughout: 50,000 known files cost no `Path`."""
 
-# ruff: noqa: PTH112, PTH114, PTH116, PTH119 - a Path for each of 50,000 files would cost more than looking at them
+# ruff: noqa: PTH112, PTH114, PTH119 - a Path for each of 50,000 files would cost more than looking at them
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from daemon.files import GONE, link_target, open_beneath, opened, status_beneath
 from daemon.intake.names import Kind, Names, why_foreign
 from daemon.intake.settling import Refuse
 
@@ -50,44 +53,63 @@ def walk(
     root: str,
     names: Names,
     known: Mapping[str, Stamp],
-    enter: Callable[[str, tuple[int, int]], Refuse | None],
+    enter: Callable[[str, int], Refuse | None],
     *,
     recursive: bool,
 ) -> Scan:
     """Walk the directory `start`, which is `root` or lies in it; links to directories are not followed.
 
-    `enter` is called with each directory and its device and inode before that directory is read, so that a watch put on it
+    `enter` is called with each directory and a descriptor of it before that directory is read, so that a watch put on it
     misses nothing that comes after the reading; it may refuse it. Directories and files that vanish meanwhile are not there.
     """
     result = Scan()
     stack = [start]
-    while stack:
-        directory = stack.pop()
-        try:
-            status = os.stat(directory)
-            refusal = enter(directory, (status.st_dev, status.st_ino))
-            if refusal is not None:
-                result.refused.append((directory, refusal))
-                continue
-            entries = os.scandir(directory)
-        except OSError as e:
-            _refuse_directory(result, directory, e)
-            continue
-        result.directories.add(directory)
-        with entries:
-            try:
-                below = _read(entries, directory, root, result, names=names, known=known)
-            except OSError as e:
-                _refuse_directory(result, directory, e)
-                continue
-        if recursive:
-            stack += below
+    try:
+        with opened(Path(root)) as folder:
+            while stack:
+                below = _walk_one(stack.pop(), root, folder, result, names=names, known=known, enter=enter)
+                if recursive:
+                    stack += below
+    except OSError as e:
+        _refuse_directory(result, root, e)
     return result
+
+
+def _walk_one(
+    directory: str,
+    root: str,
+    folder: int,
+    result: Scan,
+    *,
+    names: Names,
+    known: Mapping[str, Stamp],
+    enter: Callable[[str, int], Refuse | None],
+) -> list[str]:
+    """Read one directory into `result`; returns the directories to walk next. Raises OSError when `root` cannot be read."""
+    relative = Path(below_root(directory, root))
+    try:
+        at = open_beneath(folder, relative, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as e:
+        _refuse_directory(result, directory, e)
+        return []
+    try:
+        refusal = enter(directory, at)
+        if refusal is not None:
+            result.refused.append((directory, refusal))
+            return []
+        with os.scandir(at) as entries:
+            result.directories.add(directory)
+            return _read(entries, directory, root, folder, result, names=names, known=known)
+    except OSError as e:
+        _refuse_directory(result, directory, e)
+        return []
+    finally:
+        os.close(at)
 
 
 def _refuse_directory(result: Scan, directory: str, error: OSError) -> None:
     """A directory that vanished while we walked is simply not there; all else is worth saying."""
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
         reason = f"this folder cannot be read: {error.strerror}; let the daemon's user read it, or exclude it"
         result.refused.append((directory, Refuse("unreadable", reason)))
 
@@ -96,6 +118,7 @@ def _read(
     entries: os._ScandirIterator[str],
     directory: str,
     root: str,
+    folder: int,
     result: Scan,
     *,
     names: Names,
@@ -118,7 +141,7 @@ def _read(
         kind = names.kind(entry.name)
         if kind is Kind.SIDECAR or kind is Kind.TEMPORARY or names.excludes(path[cut:]):
             continue
-        looked = foreign(path) if kind is Kind.FOREIGN else examine(path, root)
+        looked = foreign(path) if kind is Kind.FOREIGN else _examine_entry(entry, folder, root, path[cut:])
         if isinstance(looked, Refuse):
             result.refused.append((path, looked))
         elif looked is not None:
@@ -129,11 +152,17 @@ def _read(
 
 
 def _unchanged(entry: os.DirEntry[str], stamp: Stamp) -> bool:
+    """False for a link, too: what it points to is to be seen."""
     try:
-        status = entry.stat()
+        status = entry.stat(follow_symlinks=False)
     except OSError:
         return False
     return stamp_of(status) == stamp
+
+
+def below_root(path: str, root: str) -> str:
+    """`path`, which is `root` or lies in it, relative to `root`."""
+    return path[len(root.rstrip("/")) + 1 :]
 
 
 def foreign(path: str) -> Refuse:
@@ -147,21 +176,45 @@ def examine(path: str, root: str) -> Stamp | Refuse | None:
     """The stamp of a file named like a recording, why it is not taken, or None if it is not there.
 
     A link counts as what it points to, as long as that lies in `root`: what is outside belongs to somebody who
-    did not drop it here.
+    did not drop it here. No link to a directory is followed on the way.
     """
+    relative = below_root(path, root)
     try:
-        status = os.lstat(path)
-        if stat.S_ISLNK(status.st_mode):
-            inside = os.path.realpath(root).rstrip("/") + "/"
-            if not os.path.realpath(path).startswith(inside):
-                return LINK_OUTSIDE
-            try:
-                status = os.stat(path)
-            except OSError:
-                return BROKEN_LINK
+        with opened(Path(root)) as folder:
+            return _judge(status_beneath(folder, Path(relative)), folder, root, relative)
     except OSError:
         # Gone, or in a directory we may not enter, of which the walk speaks.
         return None
+
+
+def is_there(path: str, root: str) -> bool:
+    """Whether anything stands at `path` in `root`, a broken link included. Raises OSError where that cannot be seen."""
+    with opened(Path(root)) as folder:
+        try:
+            status_beneath(folder, Path(below_root(path, root)))
+        except OSError as e:
+            if e.errno not in GONE:
+                raise
+            return False
+    return True
+
+
+def _examine_entry(entry: os.DirEntry[str], folder: int, root: str, relative: str) -> Stamp | Refuse | None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return _judge(status, folder, root, relative)
+
+
+def _judge(status: os.stat_result, folder: int, root: str, relative: str) -> Stamp | Refuse:
+    if stat.S_ISLNK(status.st_mode):
+        try:
+            status = status_beneath(folder, link_target(folder, Path(root), Path(relative)))
+        except OSError as e:
+            return LINK_OUTSIDE if e.errno == errno.EXDEV else BROKEN_LINK
     if stat.S_ISDIR(status.st_mode):
         return LINKED_FOLDER
+    if stat.S_ISLNK(status.st_mode):
+        return BROKEN_LINK
     return stamp_of(status) if stat.S_ISREG(status.st_mode) else SPECIAL

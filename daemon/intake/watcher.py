@@ -38,7 +38,7 @@ class Watcher:
         folders: Sequence[Folder],
         *,
         known: Callable[[Path], Iterable[Known]],
-        wholeness: Callable[[Path], Wholeness],
+        wholeness: Callable[[Path, Path], Wholeness],
         sink: Callable[[Notice], None],
         rescan_s: float,
         clock: Callable[[], float] = time.monotonic,

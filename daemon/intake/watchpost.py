@@ -111,20 +111,20 @@ class Watchpost:
 
         return inside(before - self._mounts), inside(self._mounts - before)
 
-    def elsewhere(self, directory: str) -> Taken | None:
-        """Whether another daemon watches this directory of the folder, which is left to it then.
+    def elsewhere(self, directory: str, descriptor: int) -> Taken | None:
+        """Whether another daemon watches this (open) directory of the folder, which is left to it then.
 
         Asked when the directory is new to us: while we hold the folder none can take a part of it.
         """
         if directory == self._path or directory in self._directories:
             return None
-        return self._holds.taken(directory)
+        return self._holds.taken(directory, descriptor)
 
-    def enter(self, directory: str, identity: tuple[int, int]) -> None:
-        """Watch this directory, by polling from now on if the kernel grants no more watches."""
+    def enter(self, directory: str, descriptor: int) -> None:
+        """Watch this (open) directory, by polling from now on if the kernel grants no more watches."""
         self._directories.add(directory)
         try:
-            self._backend.enter(directory, identity)
+            self._backend.enter(directory, descriptor)
         except WatchesExhaustedError as e:
             self._fall_back(e)
             self._report()

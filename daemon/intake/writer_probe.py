@@ -17,21 +17,25 @@ import fcntl
 import os
 import signal
 import stat
+from pathlib import Path
 
+from daemon.files import open_recording
 from daemon.intake.settling import Writer
 
 #: Harmless where nobody handles it; SIGIO, the default, ends the process.
 _BREAK_SIGNAL = signal.SIGURG
 
 
-def probe(path: str) -> Writer:
-    """Whether somebody has the file open for writing, as far as this machine's kernel knows. Never raises OSError.
+def probe(path: Path, folder: Path) -> Writer:
+    """Whether somebody has a recording in `folder` open for writing, as far as this machine's kernel knows.
 
-    On a network file system only BUSY means anything: writers on other machines are not seen.
+    Never raises OSError. On a network file system only BUSY means anything: writers on other machines are not seen.
     """
     try:
-        # Not to wait for the other end, should a pipe have taken the file's place.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_recording(path, folder)
+    except BlockingIOError:
+        # Another process holds a lease for writing on it.
+        return Writer.BUSY
     except OSError:
         return Writer.UNKNOWN
     try:

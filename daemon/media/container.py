@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from daemon.files import open_recording
 from daemon.media import sizes_boxed, sizes_chunked, sizes_framed, sizes_streamed
 from daemon.media.reading import Bytes, ContainerCheck
 from daemon.media.sniff import HEAD_BYTES, Sniffed, sniff
@@ -41,10 +42,13 @@ _TAGGED: dict[str, Callable[[Bytes, int], ContainerCheck]] = {
 }
 
 
-def inspect(path: Path) -> ContainerCheck:
-    """Look at a file's own sizes. Never raises: what cannot be read is of unknown wholeness."""
+def inspect(path: Path, folder: Path | None = None) -> ContainerCheck:
+    """Look at a file's own sizes, without leaving `folder` if one is given.
+
+    Never raises: what cannot be read is of unknown wholeness.
+    """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_recording(path, folder)
     except (OSError, ValueError) as e:
         return ContainerCheck("unknown", None, None, 0, f"cannot be opened: {e}")
     try:

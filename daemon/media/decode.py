@@ -23,6 +23,7 @@ from daemon.errors import (
     StorageError,
     UnreadableMediaError,
 )
+from daemon.files import GONE, open_recording
 from daemon.media.normalise import TARGET_HZ, Block, Normaliser
 from daemon.media.protocol import FileSignature
 from daemon.media.source import Opening, SourceFacts, open_source
@@ -50,14 +51,16 @@ class Limits:
     max_hours: float
 
 
-def decode(path: Path, expected: FileSignature | None, limits: Limits, sink: Sink) -> MediaFacts:
-    """Decode `path` into `sink`.
+def decode(
+    path: Path, expected: FileSignature | None, limits: Limits, sink: Sink, folder: Path | None = None
+) -> MediaFacts:
+    """Decode `path` into `sink`; `expected` and `folder` as in `DecodeOrder`.
 
     Raises an error of `daemon.errors` that names the path: RecordingGoneError, RecordingChangedError,
     StorageError, UnreadableMediaError, NoAudioError, MediaLimitError. What `sink` got before is then void.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_recording(path, folder)
     except OSError as e:
         raise _storage(e, path) from e
     try:
@@ -199,7 +202,7 @@ def _unchanged(fd: int, meant: FileSignature) -> None:
 
 
 def _storage(error: OSError, path: Path) -> DropscribeError:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno in GONE:
         return RecordingGoneError("the file is no longer there", operation="opening", path=path)
     remedy = "Check the disk or the network share it lies on."
     if error.errno in (errno.EACCES, errno.EPERM):

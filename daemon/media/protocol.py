@@ -26,11 +26,15 @@ class FileSignature:
 
 @dataclass(frozen=True, slots=True)
 class DecodeOrder:
-    """Decode one file. `ticket` names the order in every event. `expected` guards against a file that changed."""
+    """Decode one file. `ticket` names the order in every event. `expected` guards against a file that changed.
+
+    `folder`: the watched folder that must not be left on the way to it; None for a file that a person named.
+    """
 
     ticket: int
     path: Path
     expected: FileSignature | None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

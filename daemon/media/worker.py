@@ -78,7 +78,7 @@ def _serve(begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16
     writer = SlotWriter(begin, said, pool, arena, terms.slot_bytes)
     started = time.monotonic()
     try:
-        facts = decode(order.path, order.expected, Limits(terms.max_hours), writer)
+        facts = decode(order.path, order.expected, Limits(terms.max_hours), writer, order.folder)
         writer.flush()
     except DropscribeError as e:
         leaving = isinstance(e.__cause__, MemoryError)

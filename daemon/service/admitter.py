@@ -116,7 +116,7 @@ class Admitter:
 
     def _hash_one(self, arrival: Arrival) -> None:
         try:
-            sha256 = content_hash(arrival.path, arrival.signature)
+            sha256 = content_hash(arrival.path, arrival.folder, arrival.signature)
         except (RecordingGoneError, RecordingChangedError):
             # Whatever stands there now, intake settles it anew.
             self._hooks.forget(arrival.path)

@@ -182,7 +182,7 @@ class Dispatcher:
             self._running[self._ticket] = claim
             expected = FileSignature(claim.size, claim.mtime_ns, claim.inode)
             hotwords = settings.profile(claim.profile).hotwords
-            self._pump.start(Work(self._ticket, claim.path, expected, hotwords))
+            self._pump.start(Work(self._ticket, claim.path, expected, hotwords, claim.folder))
 
     def _give_back(self, claim: Claim) -> None:
         """Its profile was changed when it was just being claimed: what is done now would stand under what was wanted before."""

@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from daemon.errors import RecordingChangedError, RecordingGoneError, StorageError
+from daemon.files import GONE, open_recording
 from daemon.intake.types import Signature
 
 #: Read in pieces of this size, bytes: large enough for full disk speed, small enough to stay in cache.
 PIECE_BYTES = 1 << 20
 
 
-def content_hash(path: Path, expected: Signature) -> str:
-    """SHA-256 of a file, hex.
+def content_hash(path: Path, folder: Path | None, expected: Signature) -> str:
+    """SHA-256 of a recording, hex, without leaving the watched `folder` (None: a person named the file).
 
     Raises RecordingChangedError when the file is not (or no longer) what `expected` says, RecordingGoneError
     when it is missing, StorageError when it cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb", buffering=0) as file:
-            while piece := file.read(PIECE_BYTES):
-                digest.update(piece)
-            stat = os.fstat(file.fileno())
-    except FileNotFoundError as e:
-        raise RecordingGoneError("the file was removed", operation="hash", path=path) from e
+        descriptor = open_recording(path, folder)
+        try:
+            return _hash(descriptor, path, expected)
+        finally:
+            os.close(descriptor)
     except OSError as e:
+        if e.errno in GONE:
+            raise RecordingGoneError("the file was removed", operation="hash", path=path) from e
         raise StorageError(
             e.strerror or str(e),
             operation="hash",
             path=path,
             remedy="make the file readable for the user the daemon runs as",
         ) from e
-    if Signature(stat.st_size, stat.st_mtime_ns, stat.st_ino) != expected:
-        raise RecordingChangedError("the file changed while it was read", operation="hash", path=path)
+
+
+def _hash(descriptor: int, path: Path, expected: Signature) -> str:
+    _demand(descriptor, path, expected)
+    digest = hashlib.sha256()
+    left = expected.size
+    while left > 0 and (piece := os.read(descriptor, min(left, PIECE_BYTES))):
+        digest.update(piece)
+        left -= len(piece)
+    _demand(descriptor, path, expected)
     return digest.hexdigest()
+
+
+def _demand(descriptor: int, path: Path, expected: Signature) -> None:
+    status = os.fstat(descriptor)
+    there = Signature(status.st_size, status.st_mtime_ns, status.st_ino)
+    if not stat.S_ISREG(status.st_mode) or there != expected:
+        raise RecordingChangedError("the file changed while it was read", operation="hash", path=path)

@@ -107,7 +107,7 @@ def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript
     stat = path.stat()
     return Transcript(
         recording_name=os.fsencode(path.name).decode("utf-8", "backslashreplace"),
-        sha256=content_hash(path, Signature(stat.st_size, stat.st_mtime_ns, stat.st_ino)),
+        sha256=content_hash(path, None, Signature(stat.st_size, stat.st_mtime_ns, stat.st_ino)),
         job_id=0,
         created_at=time.time(),
         media=result.media,

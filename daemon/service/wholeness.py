@@ -8,9 +8,9 @@ from daemon.intake.types import Wholeness
 from daemon.media.container import inspect
 
 
-def wholeness(path: Path) -> Wholeness:
-    """What the container of `path` declares against what is on disk; UNKNOWN where it declares nothing."""
-    whole = inspect(path).whole
+def wholeness(folder: Path, path: Path) -> Wholeness:
+    """What the container of a recording in `folder` declares against what is on disk; UNKNOWN where it declares nothing."""
+    whole = inspect(path, folder).whole
     if whole is None:
         return Wholeness.UNKNOWN
     return Wholeness.WHOLE if whole else Wholeness.INCOMPLETE

@@ -12,12 +12,13 @@ from daemon.service.retry import Problem
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One attempt at one recording; `ticket` is never used again."""
+    """One attempt at one recording; `ticket` is never used again. `folder` as in `DecodeOrder`."""
 
     ticket: int
     path: Path
     expected: FileSignature | None
     hotwords: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,7 +297,7 @@ def test_a_done_marker_is_waited_for(inbox: Path) -> None:
 def test_a_cut_file_is_given_time_and_then_handed_over(inbox: Path) -> None:
     looks: list[Path] = []
 
-    def cut(path: Path) -> Wholeness:
+    def cut(_: Path, path: Path) -> Wholeness:
         looks.append(path)
         return Wholeness.INCOMPLETE if path.name == "cut.wav" else Wholeness.WHOLE
 

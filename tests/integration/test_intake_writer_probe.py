@@ -23,16 +23,16 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_nobody_writes(file: Path) -> None:
-    assert probe(str(file)) is Writer.FREE
+    assert probe(file, file.parent) is Writer.FREE
     with file.open("rb"):
-        assert probe(str(file)) is Writer.FREE, "readers do not matter"
+        assert probe(file, file.parent) is Writer.FREE, "readers do not matter"
 
 
 @pytest.mark.parametrize("mode", ["ab", "r+b"])
 def test_somebody_writes(file: Path, mode: str) -> None:
     with file.open(mode):
-        assert probe(str(file)) is Writer.BUSY
-    assert probe(str(file)) is Writer.FREE
+        assert probe(file, file.parent) is Writer.BUSY
+    assert probe(file, file.parent) is Writer.FREE
 
 
 def test_another_process_writes(file: Path) -> None:
@@ -42,21 +42,21 @@ def test_another_process_writes(file: Path) -> None:
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline()
-        assert probe(str(file)) is Writer.BUSY
+        assert probe(file, file.parent) is Writer.BUSY
         writer.communicate(b"")
-    assert probe(str(file)) is Writer.FREE
+    assert probe(file, file.parent) is Writer.FREE
 
 
 def test_what_cannot_be_asked_is_unknown(file: Path, tmp_path: Path) -> None:
-    assert probe(str(tmp_path / "none.wav")) is Writer.UNKNOWN
-    assert probe(str(tmp_path)) is Writer.UNKNOWN
+    assert probe(tmp_path / "none.wav", tmp_path) is Writer.UNKNOWN
+    assert probe(tmp_path, tmp_path) is Writer.UNKNOWN
     os.mkfifo(tmp_path / "pipe.wav")
-    assert probe(str(tmp_path / "pipe.wav")) is Writer.UNKNOWN
+    assert probe(tmp_path / "pipe.wav", tmp_path) is Writer.UNKNOWN
 
 
 def test_it_does_not_touch_the_file(file: Path) -> None:
     before = file.stat()
-    probe(str(file))
+    probe(file, file.parent)
     after = file.stat()
     assert (before.st_mtime_ns, before.st_ctime_ns, before.st_size) == (
         after.st_mtime_ns,
@@ -71,8 +71,8 @@ def test_a_writer_that_comes_at_that_moment_kills_nobody(file: Path) -> None:
     A process of its own probes without pause while writers come and go, and must still be there afterwards.
     """
     code = (
-        "import sys\nfrom daemon.intake.writer_probe import probe\nprint('ready', flush=True)\n"
-        "for _ in range(30_000): probe(sys.argv[1])\nprint('alive', flush=True)"
+        "import sys\nfrom pathlib import Path\nfrom daemon.intake.writer_probe import probe\nprint('ready', flush=True)\n"
+        "for _ in range(30_000): probe(Path(sys.argv[1]), Path(sys.argv[1]).parent)\nprint('alive', flush=True)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from daemon import files
-from daemon.files import open_beneath, open_folder
+from daemon.files import GONE, open_beneath, open_folder, open_recording, status_beneath
 
 
 @pytest.fixture(params=["openat2", "stepwise"])
@@ -63,3 +64,68 @@ def test_what_open_says_comes_through(beneath: int) -> None:
         os.close(open_beneath(beneath, Path("a/none.wav"), os.O_RDONLY))
     with pytest.raises(IsADirectoryError):
         os.close(open_beneath(beneath, Path("a"), os.O_WRONLY))
+
+
+def read(path: Path, folder: Path | None) -> bytes:
+    descriptor = open_recording(path, folder)
+    try:
+        return os.read(descriptor, 100)
+    finally:
+        os.close(descriptor)
+
+
+def swap(place: Path, target: Path) -> None:
+    """Put a link in the place of what stands there."""
+    place.rename(place.with_name(place.name + "-moved"))
+    place.symlink_to(target)
+
+
+@pytest.mark.usefixtures("beneath")
+class TestOpenRecording:
+    def test_a_recording_and_a_link_to_it(self, tmp_path: Path) -> None:
+        folder = tmp_path / "folder"
+        (folder / "relative.wav").symlink_to("a/b/talk.wav")
+        (folder / "a/absolute.wav").symlink_to(folder / "relative.wav")
+        (tmp_path / "other name").symlink_to(folder)
+        for name in ("a/b/talk.wav", "relative.wav", "a/absolute.wav"):
+            assert read(folder / name, folder) == b"ours"
+            assert read(tmp_path / "other name" / name, tmp_path / "other name") == b"ours"
+
+    @pytest.mark.parametrize("swapped", ["a", "a/b", "a/b/talk.wav"])
+    @pytest.mark.parametrize("kind", ["absolute", "relative", "chain"])
+    def test_what_lies_outside_is_not_opened(self, tmp_path: Path, swapped: str, kind: str) -> None:
+        folder = tmp_path / "folder"
+        secret = tmp_path / "secret"
+        (secret / "b").mkdir()
+        (secret / "b/talk.wav").write_bytes(b"secret")
+        target = secret / "talk.wav" if swapped.endswith("wav") else secret
+        if kind == "relative":
+            target = Path(os.path.relpath(target, (folder / swapped).parent))
+        if kind == "chain":
+            (folder / "step").symlink_to(target)
+            target = folder / "step"
+        swap(folder / swapped, target)
+        with pytest.raises(OSError, match="Errno") as refused:
+            read(folder / "a/b/talk.wav", folder)
+        assert refused.value.errno in GONE
+        assert read(folder / "a/b/talk.wav", None) == b"secret", "a person who names it may follow links"
+
+    def test_what_is_not_in_the_folder_is_not_opened(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "secret/talk.wav", tmp_path / "folder/../secret/talk.wav"):
+            with pytest.raises(OSError, match="Errno") as refused:
+                read(path, tmp_path / "folder")
+            assert refused.value.errno == errno.EXDEV
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "folder/pipe.wav")
+        os.close(open_recording(tmp_path / "folder/pipe.wav", tmp_path / "folder"))
+
+
+def test_status_is_that_of_the_link_itself(beneath: int, tmp_path: Path) -> None:
+    (tmp_path / "folder/a/link.wav").symlink_to(tmp_path / "secret/talk.wav")
+    assert stat.S_ISLNK(status_beneath(beneath, Path("a/link.wav")).st_mode)
+    assert status_beneath(beneath, Path("a/b/talk.wav")).st_size == 4
+    swap(tmp_path / "folder/a", tmp_path / "secret")
+    with pytest.raises(OSError, match="Errno") as refused:
+        status_beneath(beneath, Path("a/talk.wav"))
+    assert refused.value.errno in GONE
