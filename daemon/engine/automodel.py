@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from funasr import AutoModel
+from funasr.utils import postprocess_utils
 
 from daemon.engine import wording
+from daemon.engine.joining import join_words
 from daemon.engine.loading import device_faults, in_short
 from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.errors import EngineError
@@ -50,16 +53,48 @@ class AutoModelRecogniser:
     def _one(self, segment: SpeechSegment) -> Hypothesis:
         assert segment.pcm is not None, "it takes no frames"
         wave = torch.from_numpy(segment.pcm.astype(np.float32) / 32768.0)
-        with device_faults():
+        with device_faults(), _own_joining():
             results: Any = self._model.generate(input=wave, fs=16_000)
         # FunASR gives nothing at all where it heard nothing.
         result = results[0] if results else {}
         text = _MARKS.sub("", str(result.get("text", ""))).strip()
-        words = wording.split(text)
         times = result.get("timestamp") or []
+        words = wording.split(text)
+        if len(times) != len(words) and len(times) == len(text.split()):
+            # With times FunASR's text is its words with spaces between.
+            words = text.split()
         if len(times) == len(words):
             starts, ends = ([segment.start_ms + int(span[i]) for span in times] for i in (0, 1))
             tokens = Tokens(words, starts, ends)
         else:
             tokens = wording.spread(words, segment.start_ms, segment.end_ms)
         return Hypothesis(segment.stream, segment.index, wording.join(words), tokens)
+
+
+@contextlib.contextmanager
+def _own_joining() -> Iterator[None]:
+    """Join tokens by `join_words` while FunASR runs.
+
+    FunASR's own `sentence_postprocess` raises IndexError on some sequences and loses places and sub-words on others
+    (`daemon/engine/joining.py`). Its models look the function up in this module at each call.
+    """
+    theirs = postprocess_utils.sentence_postprocess
+    postprocess_utils.sentence_postprocess = _sentence
+    try:
+        yield
+    finally:
+        postprocess_utils.sentence_postprocess = theirs
+
+
+def _sentence(
+    words: Sequence[str | bytes], time_stamp: Sequence[Sequence[int]] | None = None
+) -> tuple[Any, ...]:
+    """Return what FunASR's function does: text and words, with places (ms) between them where `time_stamp` is given."""
+    tokens = [w if isinstance(w, str) else w.decode("utf-8") for w in words]
+    if time_stamp is None:
+        joined, _ = join_words(tokens, None)
+        return wording.join(joined), joined
+    # A model that found no place for its tokens gives none.
+    spans = [(int(a), int(b)) for a, b in time_stamp] if len(time_stamp) == len(tokens) else None
+    joined, places = join_words(tokens, spans)
+    return " ".join(joined), [list(span) for span in places or ()], joined

@@ -1,22 +1,17 @@
-"""From a segment's tokens and their places to what is said of it: sub-words joined, positions made absolute."""
+"""Make the hypothesis of a segment from its tokens and their places."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from funasr.utils.postprocess_utils import sentence_postprocess
 
 from daemon.engine import wording
+from daemon.engine.joining import join_words
 from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.engine.wording import Columns, Span
 from daemon.transcript.types import Tokens
 
 #: A shorter segment does not fill one frame of 25 ms; VAD gives out none.
 LEAST_SAMPLES = 400
-#: Marks that are no words. FunASR drops them from the text and leaves their positions in, which moves
-#: every later position by one token; here they go together.
-NO_WORDS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>"})
 
 
 def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
@@ -30,7 +25,7 @@ def hypothesis(segment: SpeechSegment, tokens: list[str], columns: Columns | Non
     words: Sequence[str]
     text = wording.unspaced(tokens)
     if text is not None:
-        # By far the most common case in Chinese, and FunASR's way is slow.
+        # By far the most common case in Chinese, and joining takes several times as long.
         words = text
     else:
         spans = None if columns is None else list(zip(*columns, strict=True))
@@ -49,16 +44,3 @@ def of_words(segment: SpeechSegment, text: str, words: list[str], spans: list[Sp
     origin = segment.start_ms
     marks = Tokens(words, [origin + start for start, _ in spans], [origin + end for _, end in spans])
     return Hypothesis(segment.stream, segment.index, text, marks)
-
-
-def join_words(tokens: list[str], spans: list[Span] | None) -> tuple[list[str], list[Span] | None]:
-    """Join sub-words (`hel@@ lo`) and spelt letters into words, as FunASR does, with their spans."""
-    kept = [i for i, token in enumerate(tokens) if token not in NO_WORDS]
-    words: list[str]
-    if spans is not None:
-        times: Any
-        _, times, words = sentence_postprocess([tokens[i] for i in kept], [list(spans[i]) for i in kept])
-        if len(times) == len(words):
-            return words, [(int(a), int(b)) for a, b in times]
-    _, words = sentence_postprocess([tokens[i] for i in kept])
-    return words, None

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("engine", "end_to_end", "latency", "memory", "leaks", "many", "long", "random_model", "fuzz_media")
+SCRIPTS = (
+    "engine",
+    "end_to_end",
+    "latency",
+    "memory",
+    "leaks",
+    "many",
+    "long",
+    "random_model",
+    "fuzz_media",
+    "fuzz_joining",
+)
 
 
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -125,6 +136,14 @@ def test_mutants_of_every_format_leave_the_decoders_standing_and_a_run_is_taken_
         assert report["findings"] == []
         next_number = report["next"]
     assert next_number == 200
+
+
+def test_random_sequences_of_tokens_are_joined_and_timed() -> None:
+    done = script("fuzz_joining", "--count", "500")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["findings"] == 0
+    assert report["ktokens_per_s"]["mixed"]["ours"] > 0
 
 
 def test_workers_frozen_beyond_their_leases_do_every_job_once() -> None:

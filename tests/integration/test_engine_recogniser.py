@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import shutil
 import wave
 from collections.abc import Callable, Sequence
@@ -199,16 +200,64 @@ def test_all_aishell_clips_give_the_same_words_and_positions(
         ]
 
 
-def test_marks_that_are_no_words_take_their_positions_with_them(recogniser: Recogniser) -> None:
-    """FunASR drops <unk> from the text only, and every later word gets its neighbour's position."""
-    from daemon.engine.hypotheses import join_words as _words
+def test_ordinary_sequences_are_joined_as_funasr_joins_them() -> None:
+    """CJK characters, words, whole sub-words, spelt letters: words and places, with and without times."""
+    from funasr.utils.postprocess_utils import sentence_postprocess
 
-    spans = [(0, 10), (10, 20), (20, 30)]
-    assert _words(["今", "<unk>", "天"], spans) == (["今", "天"], [(0, 10), (20, 30)])
-    assert _words(["hel@@", "lo", "天"], spans) == (["hello", "天"], [(0, 20), (20, 30)])
-    assert _words(["<unk>"], [(0, 10)])[0] == []
-    assert _words([], []) == ([], [])
-    assert _words(["今", "天"], None) == (["今", "天"], None)
+    from daemon.engine.joining import join_words
+
+    chosen = random.Random(5)
+    starts, ends = ("hel@@", "wor@@", "a@@", "l@@"), ("lo", "ld", "b", "ing", "i'm")
+    ordinary = (*"今天开会年元一二", *"abcixz", "hello", "don't", "it's", "the", "machine")
+    for _ in range(3_000):
+        tokens: list[str] = []
+        for _ in range(chosen.randrange(12)):
+            if chosen.random() < 0.2:
+                tokens += [*chosen.sample(starts, chosen.randrange(1, 3)), chosen.choice(ends)]
+            else:
+                tokens.append(chosen.choice(ordinary[: chosen.choice((8, 14, len(ordinary)))]))
+        spans = [(20 * i, 20 * i + 15) for i in range(len(tokens))]
+        _, places, words = sentence_postprocess(tokens, [list(s) for s in spans])
+        assert join_words(tokens, spans) == (words, [tuple(p) for p in places])
+        assert join_words(tokens, None) == (sentence_postprocess(tokens)[1], None)
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_models_that_funasr_runs_have_their_tokens_joined_by_the_same_rules(
+    timed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FunASR's own joining raises IndexError on the first, and loses every place of the others."""
+    import torch
+    from funasr.utils import postprocess_utils
+
+    from daemon.engine.automodel import AutoModelRecogniser
+
+    adapter = AutoModelRecogniser(MINI, torch.device("cpu"), 1)
+    theirs = postprocess_utils.sentence_postprocess
+    for tokens, text in (
+        ("a . b . c d", "A.B.CD"),
+        ("2@@ 0@@ 2@@ 4 年", "2024年"),
+        ("今 。 a t & t 网", "今。 AT&T 网"),
+        ("hel@@ 天", "hel 天"),
+    ):
+        said = tokens.split()
+        places = [[30 * i, 30 * i + 20] for i in range(len(said))]
+
+        def generate(
+            said: list[str] = said, places: list[list[int]] = places, **_: object
+        ) -> list[dict[str, object]]:
+            if not timed:
+                return [{"text": postprocess_utils.sentence_postprocess(said)[0]}]
+            text, times, _words = postprocess_utils.sentence_postprocess(said, places)
+            return [{"text": text, "timestamp": times}]
+
+        monkeypatch.setattr(adapter._model, "generate", generate)
+        (heard,) = adapter([segment(np.zeros(16_000, np.int16), start_ms=500)])
+        assert heard.text == text
+        assert heard.tokens[0].start_ms == 500
+        if timed:
+            assert heard.tokens[-1].end_ms == 500 + places[-1][1]
+    assert postprocess_utils.sentence_postprocess is theirs
 
 
 def test_a_packed_batch_is_taken_apart_into_what_each_segment_says() -> None:
