@@ -30,16 +30,16 @@ import surroundings
 import torch
 
 from daemon.engine.batcher import Batcher
+from daemon.engine.families import Kind, kind_of
 from daemon.engine.loading import LoadedModel, choose_device, load
 from daemon.engine.models import SAMPLE
 from daemon.engine.paraformer.forward import PaddedForward, Spoken
 from daemon.engine.paraformer.seaco import has_bias
 from daemon.engine.paraformer.timestamps import spans_of
-from daemon.engine.recogniser import spelling_of
-from daemon.engine.registry import SENSE_VOICE_FAMILIES
 from daemon.engine.sense_voice import collapse, forward
 from daemon.engine.sense_voice.recogniser import asked
 from daemon.engine.stages import Pcm, SpeechSegment
+from daemon.engine.vocabulary import vocabulary_of
 from daemon.service.bench import gauge
 
 RATE = 16_000
@@ -56,7 +56,7 @@ def gflop(seconds: float, family: str, *, hotwords: bool) -> float:
 
     (SenseVoice: 70 layers instead of 50, and its head. Hotwords: a second decoder of 6 layers, twice, and its head.)
     """
-    if family in SENSE_VOICE_FAMILIES:
+    if kind_of(family) is Kind.SENSE_VOICE:
         return seconds * (7.343 + 0.0398 * seconds + 0.428 + 0.04)
     return seconds * (
         5.245 + 0.0284 * seconds + 0.70 + 0.0025 * seconds + 0.026 + 0.446 + 0.04 + 0.23 * hotwords
@@ -149,7 +149,7 @@ def forward_of(loaded: LoadedModel, *, on_cuda: bool) -> Any:
     """The forward path that the daemon takes."""
     parts = (loaded.module, loaded.frontend, loaded.device)
     # The packed ones need Triton, which comes with CUDA builds of torch only.
-    if loaded.family in SENSE_VOICE_FAMILIES:
+    if kind_of(loaded.family) is Kind.SENSE_VOICE:
         if not on_cuda:
             return forward.PaddedForward(*parts, asked(loaded))
         from daemon.engine.sense_voice import packed_forward as sense_voice  # noqa: PLC0415
@@ -167,7 +167,7 @@ def ours(loaded: LoadedModel, work: list[SpeechSegment], options: argparse.Names
     made = forward_of(loaded, on_cuda=on_cuda)
     words = listed(options.hotwords)
     with torch.inference_mode():
-        spelling = spelling_of(loaded) if words else None
+        spelling = vocabulary_of(loaded).spelling if words else None
         encoded = made.encode_hotwords([spelling.numbers_of(w) for w in words]) if spelling else None
 
     def given(batch: list[Pcm]) -> tuple[Any, ...]:

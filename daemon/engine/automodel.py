@@ -15,9 +15,10 @@ from funasr.utils import postprocess_utils
 
 from daemon.engine import wording
 from daemon.engine.joining import join_words
-from daemon.engine.loading import device_faults, in_short
+from daemon.engine.loading import cannot_build, device_faults
+from daemon.engine.model_config import read_model_config
 from daemon.engine.stages import Hypothesis, SpeechSegment
-from daemon.errors import EngineError
+from daemon.engine.weights import load_weights
 from daemon.transcript.types import Tokens
 
 #: Marks of language, emotion and sound that some models write into the text, like <|zh|>.
@@ -28,10 +29,11 @@ class AutoModelRecogniser:
     """Owned by the worker's thread."""
 
     def __init__(self, directory: Path, device: torch.device, threads: int) -> None:
-        """Raises EngineError when FunASR cannot build the model."""
+        """Raises EngineError when FunASR cannot build the model, or when its weights do not fit."""
+        config = read_model_config(directory)
         try:
             self._model = AutoModel(
-                model=str(directory),
+                **config.options,
                 device=str(device),
                 ncpu=threads,
                 disable_update=True,
@@ -39,12 +41,8 @@ class AutoModelRecogniser:
                 log_level="ERROR",
             )
         except Exception as e:
-            raise EngineError(
-                f"FunASR cannot build it: {in_short(e)}",
-                operation="load model",
-                path=directory,
-                remedy="check that the directory is complete, or fetch the model again",
-            ) from e
+            raise cannot_build(config, e) from e
+        load_weights(self._model.model, config.weights, directory)
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """See `daemon.engine.stages.Recogniser`."""

@@ -51,8 +51,11 @@ class FsmnVadModel:
             ("frontend n_mels", frontend.n_mels, MEL_BINS),
             ("frontend window", frontend.window, "hamming"),
             ("frontend dither", frontend.dither, 0.0),
-            ("frame length in samples", frontend.frame_sample_length, FRAME_SAMPLES),
-            ("frame shift in samples", frontend.frame_shift_sample_length, SHIFT_SAMPLES),
+            # By what both of FunASR's front ends have: the one for streams differs from the other only in how it is fed.
+            ("frame length in samples", int(frontend.frame_length * frontend.fs / 1000), FRAME_SAMPLES),
+            ("frame shift in samples", int(frontend.frame_shift * frontend.fs / 1000), SHIFT_SAMPLES),
+            ("frontend snip_edges", frontend.snip_edges, True),
+            ("frontend upsacle_samples", frontend.upsacle_samples, True),
             ("encoder rorder", loaded.module.encoder_conf.get("rorder", 0), 0),
             ("encoder lstride", loaded.module.encoder_conf.get("lstride", 1), 1),
             ("encoder use_softmax", loaded.module.encoder_conf.get("use_softmax", True), True),

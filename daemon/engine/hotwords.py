@@ -10,13 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-#: Of a model directory: a word and the tokens it is made of, on each line.
-DICTIONARY = "seg_dict"
-#: A list of all tokens, in order of their numbers.
-TOKENS = "tokens.json"
-#: Of its configuration: the line that names a model which takes hotwords.
-_TAKES_HOTWORDS = re.compile(r"^model:\s*['\"]?SeacoParaformer\b", re.MULTILINE)
+from daemon.engine.model_config import ModelConfig
+
+#: The model class that takes hotwords.
+_TAKES_HOTWORDS = "SeacoParaformer"
 UNKNOWN = "<unk>"
 #: Only such a word is spelt character by character when the dictionary lacks it. The digits are FunASR's, which meant 0-9.
 _BY_CHARACTER = re.compile("[一-龥0-9]+")
@@ -44,14 +43,7 @@ class Spelling:
 
     def complaint(self, hotwords: Sequence[str]) -> str:
         """Which hotwords the model cannot listen for as they are written, for people; empty when there are none."""
-        strange = [word for word in hotwords if self.unknown in self.numbers_of(word)]
-        if not strange:
-            return ""
-        named = ", ".join(strange[:_NAMED]) + (", …" if len(strange) > _NAMED else "")
-        return (
-            f"{len(strange)} of {len(hotwords)} hotwords are not in the model's vocabulary, wholly or in part, and "
-            f"help little: {named}"
-        )
+        return _complaint(hotwords, [word for word in hotwords if self.unknown in self.numbers_of(word)])
 
     @staticmethod
     def _spelt(word: str, dictionary: Mapping[str, tuple[str, ...]]) -> Sequence[str]:
@@ -63,21 +55,49 @@ class Spelling:
         return [token for character in word for token in dictionary.get(character, (UNKNOWN,))]
 
 
-def read_dictionary(directory: Path) -> dict[str, tuple[str, ...]] | None:
-    """The dictionary of a model directory; None where there is none."""
-    path = directory / DICTIONARY
-    if not path.is_file():
+class PieceSpelling:
+    """What a model with a sentence piece vocabulary knows of words: it cuts them into pieces itself."""
+
+    def __init__(self, processor: Any) -> None:
+        """`processor`: a SentencePieceProcessor."""
+        self._processor = processor
+        self.unknown = int(processor.unk_id())
+
+    def numbers_of(self, hotword: str) -> list[int]:
+        """Token numbers of a hotword, at least one; what cannot be spelt is `unknown`."""
+        return list(self._processor.EncodeAsIds(hotword)) or [self.unknown]
+
+    def complaint(self, hotwords: Sequence[str]) -> str:
+        """See `Spelling.complaint`."""
+        return _complaint(hotwords, [word for word in hotwords if self.unknown in self.numbers_of(word)])
+
+
+def _complaint(hotwords: Sequence[str], strange: Sequence[str]) -> str:
+    if not strange:
+        return ""
+    named = ", ".join(strange[:_NAMED]) + (", …" if len(strange) > _NAMED else "")
+    return (
+        f"{len(strange)} of {len(hotwords)} hotwords are not in the model's vocabulary, wholly or in part, and "
+        f"help little: {named}"
+    )
+
+
+def read_dictionary(path: Path | None) -> dict[str, tuple[str, ...]] | None:
+    """The dictionary of a model: a word and the tokens it is made of, on each line; None where there is none."""
+    if path is None:
         return None
     lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return {word: tuple(tokens) for word, *tokens in filter(None, lines)}
 
 
-def look(directory: Path, hotwords: Sequence[str]) -> str:
+def look(config: ModelConfig, hotwords: Sequence[str]) -> str:
     """What a model will complain of, by its directory alone: as `daemon.engine.stages.Listener.complaint`."""
-    if not _TAKES_HOTWORDS.search((directory / "config.yaml").read_text(encoding="utf-8")):
+    if config.family != _TAKES_HOTWORDS:
         return NO_HOTWORDS
-    if not (directory / TOKENS).is_file():
-        return ""  # it keeps them elsewhere; the engine will tell
-    tokens: list[str] = json.loads((directory / TOKENS).read_text(encoding="utf-8"))
+    vocabulary = config.file("tokenizer_conf", "token_list")
+    if vocabulary is None or vocabulary.suffix != ".json":
+        return ""  # it keeps its tokens elsewhere; the engine will tell
+    tokens: list[str] = json.loads(vocabulary.read_text(encoding="utf-8"))
     numbers = {token: number for number, token in enumerate(tokens)}
-    return Spelling(numbers, numbers[UNKNOWN], read_dictionary(directory)).complaint(hotwords)
+    dictionary = read_dictionary(config.dictionary)
+    return Spelling(numbers, numbers[UNKNOWN], dictionary).complaint(hotwords)

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from funasr import AutoModel
-from funasr.download.download_model_from_hub import download_model
 
+from daemon.engine.model_config import ModelConfig, read_model_config
+from daemon.engine.weights import load_weights
 from daemon.errors import DeviceFailedError, EngineError, OutOfDeviceMemoryError
 
 #: What torch (and Triton: "[CUDA]") writes for faults after which a CUDA context is of no use.
@@ -30,12 +31,17 @@ class LoadedModel:
     """A FunASR model in evaluation mode on its device, fp32."""
 
     family: str  #: the class name in FunASR's registry
-    directory: Path
+    config: ModelConfig
     module: Any
     tokenizer: Any
     frontend: Any
     device: torch.device
     options: dict[str, Any]
+
+    @property
+    def directory(self) -> Path:
+        """Where it was loaded from."""
+        return self.config.directory
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -70,20 +76,6 @@ def describe_device(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
-def family_of(directory: Path) -> str:
-    """The model class a directory asks for, by its `config.yaml`. Raises EngineError."""
-    options = _read_config(directory)
-    family = options.get("model")
-    if not isinstance(family, str) or "model_conf" not in options:
-        raise EngineError(
-            "its config.yaml names no model that FunASR knows",
-            operation="load model",
-            path=directory,
-            remedy="give a FunASR model directory (config.yaml, model.pt)",
-        )
-    return family
-
-
 def load(directory: Path, device: torch.device, threads: int) -> LoadedModel:
     """Build the model of a directory and read its weights.
 
@@ -93,19 +85,17 @@ def load(directory: Path, device: torch.device, threads: int) -> LoadedModel:
     # TF32 would make fp32 results depend on the card; nothing here is bound by these matmuls yet.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    config = read_model_config(directory)
     try:
-        options = {**_read_config(directory), "device": str(device), "ncpu": threads, "disable_update": True}
-        module, options = AutoModel.build_model(**options)
-    except EngineError:
-        raise
+        # On the CPU, where weights replace what FunASR makes up, and without `init_param`, so that it reads no weights.
+        module, options = AutoModel.build_model(
+            **config.options, device="cpu", ncpu=threads, disable_update=True
+        )
     except Exception as e:
-        raise EngineError(
-            f"FunASR cannot build it: {in_short(e)}",
-            operation="load model",
-            path=directory,
-            remedy="check that the directory is complete, or fetch the model again",
-        ) from e
-    _check_weights(module, Path(str(options.get("init_param", directory / "model.pt"))), directory)
+        raise cannot_build(config, e) from e
+    load_weights(module, config.weights, directory)
+    module.to(device)
+    options["device"] = str(device)
     elsewhere = {str(p.device) for p in module.parameters() if not _same(p.device, device)}
     if elsewhere:
         raise EngineError(
@@ -115,8 +105,8 @@ def load(directory: Path, device: torch.device, threads: int) -> LoadedModel:
             remedy="run 'dropscribe doctor'",
         )
     return LoadedModel(
-        str(options["model"]),
-        directory,
+        config.family,
+        config,
         module.eval(),
         options.get("tokenizer"),
         options.get("frontend"),
@@ -152,6 +142,16 @@ def _give_back_cache() -> None:
         raise DeviceFailedError(str(e), operation="recognise") from e
 
 
+def cannot_build(config: ModelConfig, error: Exception) -> EngineError:
+    """What is said where FunASR cannot build a model out of its configuration."""
+    return EngineError(
+        f"FunASR cannot build {config.family}: {in_short(error)}",
+        operation="load model",
+        path=config.directory,
+        remedy="check that the directory is complete, or fetch the model again",
+    )
+
+
 def in_short(error: Exception) -> str:
     """Type and first line of an exception: FunASR's messages run over pages."""
     lines = str(error).strip().splitlines()
@@ -161,37 +161,3 @@ def in_short(error: Exception) -> str:
 
 def _same(one: torch.device, other: torch.device) -> bool:
     return one.type == other.type and (one.index or 0) == (other.index or 0)
-
-
-def _read_config(directory: Path) -> dict[str, Any]:
-    try:
-        options: dict[str, Any] = download_model(model=str(directory))
-    except Exception as e:
-        raise EngineError(
-            f"its configuration cannot be read: {in_short(e)}",
-            operation="load model",
-            path=directory,
-            remedy="check config.yaml and configuration.json, or fetch the model again",
-        ) from e
-    return options
-
-
-def _check_weights(module: torch.nn.Module, weights: Path, directory: Path) -> None:
-    """FunASR leaves parameters that the file lacks at random values and only prints so; we refuse."""
-    stored = torch.load(weights, map_location="cpu", mmap=True, weights_only=True)
-    for wrapping in ("state_dict", "model_state_dict", "model"):
-        if wrapping in stored:
-            stored = stored[wrapping]
-    names = {name.removeprefix("module."): value for name, value in stored.items()}
-    wrong = [
-        name
-        for name, wanted in module.state_dict().items()
-        if name not in names or names[name].shape != wanted.shape
-    ]
-    if wrong:
-        raise EngineError(
-            f"{weights.name} lacks {len(wrong)} of the model's parameters ({', '.join(sorted(wrong)[:3])}, …)",
-            operation="load model",
-            path=directory,
-            remedy="config.yaml and weights do not belong together; fetch the model again",
-        )

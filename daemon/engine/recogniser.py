@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from daemon.engine.hotwords import NO_HOTWORDS, Spelling, read_dictionary
-from daemon.engine.hypotheses import hypothesis, long_enough
+from daemon.engine.hotwords import NO_HOTWORDS
+from daemon.engine.hypotheses import long_enough
 from daemon.engine.loading import LoadedModel, device_faults
 from daemon.engine.outcomes import let_go
 from daemon.engine.paraformer.features import Sound, sound_of
@@ -22,6 +22,7 @@ from daemon.engine.paraformer.forward import SILENT_IDS, PaddedForward, Spoken
 from daemon.engine.paraformer.seaco import has_bias
 from daemon.engine.paraformer.timestamps import spans_of
 from daemon.engine.stages import Hypothesis, SpeechSegment
+from daemon.engine.vocabulary import vocabulary_of
 from daemon.errors import EngineDiedError, EngineError
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ class ParaformerRecogniser:
                 path=loaded.directory,
                 remedy="use a model of FunASR's Paraformer family",
             )
-        self._tokenizer = loaded.tokenizer
+        self._vocabulary = vocabulary_of(loaded)
         self._forward: Forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device)
         self._takes_hotwords = has_bias(loaded.module)
-        self._spelling = spelling_of(loaded)
+        self._spelling = self._vocabulary.spelling
         self._encoded = lru_cache(LISTS_KEPT)(self._encode)
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
@@ -89,15 +90,9 @@ class ParaformerRecogniser:
             [one.fires for one in spoken], [one.frames for one in spoken], [s.start_ms for s in segments]
         )
         return [
-            hypothesis(segment, self._tokenizer.ids2tokens(one.ids), placed)
+            self._vocabulary.hypothesis(segment, one.ids, placed)
             for segment, one, placed in zip(segments, spoken, columns, strict=True)
         ]
-
-
-def spelling_of(loaded: LoadedModel) -> Spelling:
-    """How the model spells hotwords."""
-    tokenizer = loaded.tokenizer
-    return Spelling(tokenizer.token2id, tokenizer.unk_id, read_dictionary(loaded.directory))
 
 
 @dataclass(slots=True, eq=False)

@@ -1,6 +1,6 @@
 """Which class runs which model, and how the engine process gets its models ready.
 
-A model family is one entry in `FAMILIES`; whatever is not named there runs through `AutoModelRecogniser`.
+A model family is one entry in `daemon.engine.families`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from daemon import __version__
 from daemon.config import EngineSettings
 from daemon.engine import models
+from daemon.engine.families import Kind, kind_of
 from daemon.engine.looks import LOOK_STREAMS, ON_GPU
 from daemon.engine.null import NullRecogniser, NullVadModel
 from daemon.engine.stages import (
@@ -36,10 +37,6 @@ from daemon.engine.wire import BATCHES_AHEAD
 from daemon.errors import EngineError, OutOfDeviceMemoryError
 from daemon.transcript.types import EngineFacts
 
-#: FunASR's model class → the class here that runs it, in `daemon.engine.recogniser`.
-FAMILIES: tuple[str, ...] = ("BiCifParaformer", "Paraformer", "SeacoParaformer")
-#: The same, in `daemon.engine.sense_voice.recogniser`.
-SENSE_VOICE_FAMILIES: tuple[str, ...] = ("SenseVoiceSmall",)
 #: Padded audio seconds of one batch, unless the settings say otherwise.
 CPU_BATCH_S = 60.0
 #: On CUDA this is where warm-up begins; it is halved until batches of it fit the device's memory.
@@ -91,8 +88,8 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
         return models.fetch_from_hub(name, note)
 
     # Both directories are looked at before torch is imported, so that a wrong one is told at once.
-    source = models.resolve(settings.model, "model", fetch)
-    vad_source = models.resolve(settings.vad_model, "VAD model", fetch)
+    source = models.resolve(settings.model, models.MODEL, fetch)
+    vad_source = models.resolve(settings.vad_model, models.VAD_MODEL, fetch)
     import torch  # noqa: PLC0415 - not for the null models
 
     from daemon.engine.fsmn_vad import FsmnVadModel  # noqa: PLC0415
@@ -142,22 +139,24 @@ def _recogniser(
 ) -> tuple[Recogniser, str]:
     """The recogniser, and the precision it really has."""
     from daemon.engine.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports torch
-    from daemon.engine.loading import family_of, load  # noqa: PLC0415
+    from daemon.engine.loading import load  # noqa: PLC0415
     from daemon.engine.recogniser import ParaformerRecogniser, PipelinedParaformer  # noqa: PLC0415
     from daemon.engine.sense_voice.recogniser import (  # noqa: PLC0415
         PipelinedSenseVoice,
         SenseVoiceRecogniser,
     )
 
-    family = family_of(source.directory)
-    if family in FAMILIES:
+    kind = kind_of(source.config.family)
+    if kind is Kind.PARAFORMER:
         loaded = load(source.directory, device, threads)
         made = PipelinedParaformer(loaded) if precision == "fp16" else ParaformerRecogniser(loaded)
         return made, precision
-    if family in SENSE_VOICE_FAMILIES:
+    if kind is Kind.SENSE_VOICE:
         loaded = load(source.directory, device, threads)
         return (PipelinedSenseVoice if precision == "fp16" else SenseVoiceRecogniser)(loaded), precision
-    note(f"{family} runs one segment at a time through FunASR itself: slower than the Paraformer family")
+    note(
+        f"{source.config.family} runs one segment at a time through FunASR itself: slower than the Paraformer family"
+    )
     return AutoModelRecogniser(source.directory, device, threads), "fp32"
 
 

@@ -189,8 +189,8 @@ def _load(plan: StockPlan) -> tuple[Any, str]:
     def fetch(name: str) -> Path:
         return models.fetch_from_hub(name, lambda _: None)
 
-    directory = models.resolve(plan.model, "model", fetch).directory
-    vad_directory = models.resolve(plan.vad_model, "VAD model", fetch).directory
+    asr = models.resolve(plan.model, models.MODEL, fetch).config
+    vad = models.resolve(plan.vad_model, models.VAD_MODEL, fetch).config
     os.environ.update(plan.environment())
     from funasr import AutoModel  # noqa: PLC0415 - only the spawned process pays for these
 
@@ -198,8 +198,16 @@ def _load(plan: StockPlan) -> tuple[Any, str]:
 
     own = own_gpu.show_only(plan.device, os.environ, count_gpus)
     device = choose_device(own.torch_name)
+    options = plan.construction()
+    # What FunASR would read of the two directories itself, and from there on its own way: nothing in a directory is run.
+    vad_kwargs = vad.options | {"init_param": str(vad.weights)} | options.pop("vad_kwargs", {})
     model = AutoModel(
-        model=str(directory), vad_model=str(vad_directory), device=str(device), **plan.construction()
+        **asr.options,
+        init_param=str(asr.weights),
+        vad_model=vad.family,
+        vad_kwargs=vad_kwargs,
+        device=str(device),
+        **options,
     )
     if plan.calibrated:
         model.generate(input=str(models.SAMPLE), **plan.generation())

@@ -39,9 +39,9 @@ def mixed() -> tuple[list[Pcm], list[Hotwords]]:
 
 
 def encoded(forward: Any, loaded: Any) -> dict[Hotwords, Any]:
-    from daemon.engine.recogniser import spelling_of
+    from daemon.engine.vocabulary import vocabulary_of
 
-    spelling = spelling_of(loaded)
+    spelling = vocabulary_of(loaded).spelling
     lists = {words: [spelling.numbers_of(w) for w in words] for words in LISTS}
     return {words: forward.encode_hotwords(numbers) if words else None for words, numbers in lists.items()}
 

@@ -53,7 +53,7 @@ def test_hotwords_are_looked_at_where_a_profile_has_some(tmp_path: Path) -> None
     bundled = tmp_path / "tokens of its own"
     bundled.mkdir()
     for name, text in {
-        "config.yaml": "model: SeacoParaformer\n",
+        "config.yaml": "model: SeacoParaformer\ntokenizer: CharTokenizer\n",
         "tokens.json": '["<blank>", "<s>", "</s>", "达", "摩", "<unk>"]',
         "seg_dict": "达 达\n摩 摩\n院 院\n",
         "model.pt": "",

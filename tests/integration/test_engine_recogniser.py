@@ -286,7 +286,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_a_spoilt_directory_is_told_with_its_path(tmp_path: Path) -> None:
     import torch
 
-    from daemon.engine.loading import family_of, load
+    from daemon.engine.loading import load
 
     folder = tmp_path / "spoilt"
     shutil.copytree(MINI, folder)
@@ -296,7 +296,7 @@ def test_a_spoilt_directory_is_told_with_its_path(tmp_path: Path) -> None:
     assert caught.value.path == folder
     (folder / "config.yaml").write_text("model: [")
     with pytest.raises(EngineError, match="configuration cannot be read"):
-        family_of(folder)
+        load(folder, torch.device("cpu"), 1)
 
 
 def test_a_device_that_is_not_there_is_refused_and_not_replaced_by_the_cpu() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from daemon.engine import models
 from daemon.engine.hotwords import NO_HOTWORDS, look
+from daemon.engine.model_config import read_model_config
 from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
 from tests.engine_material import FUNASR_WARNS, segment
 from tests.seaco_material import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
@@ -146,11 +147,11 @@ def test_what_a_model_cannot_listen_for_is_said(directory: Path, loaded: Any) ->
     from daemon.engine.recogniser import ParaformerRecogniser
 
     recogniser = ParaformerRecogniser(loaded)
-    assert recogniser.complaint(MANY) == look(directory, MANY) == ""
+    assert recogniser.complaint(MANY) == look(read_model_config(directory), MANY) == ""
     said = recogniser.complaint(FEW)
     # The doctor reads the same out of the directory.
-    assert look(directory, FEW) == said
-    assert look(MINI, FEW) == NO_HOTWORDS
+    assert look(read_model_config(directory), FEW) == said
+    assert look(read_model_config(MINI), FEW) == NO_HOTWORDS
     assert said.startswith("2 of 4 hotwords")
     assert said.endswith(": 上x, hello")
     mini = ParaformerRecogniser(load(MINI, torch.device("cpu"), 1))

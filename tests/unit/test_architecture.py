@@ -46,6 +46,8 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "triton": frozenset({"engine"}),
     "numba": frozenset({"engine"}),
     "funasr": frozenset({"engine"}),
+    "omegaconf": frozenset({"engine"}),
+    "yaml": frozenset({"engine"}),
     "typer": frozenset({"cli"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli"}),

@@ -15,10 +15,10 @@ def no_fetch(name: str) -> Path:
     raise AssertionError(f"{name} was looked for on the hub")
 
 
-def a_model(folder: Path, *files: str, declared: object = None) -> Path:
+def a_model(folder: Path, *files: str, declared: object = None, family: str = "Paraformer") -> Path:
     folder.mkdir()
     for name in files:
-        (folder / name).write_text("x")
+        (folder / name).write_text(f"model: {family}\nmodel_conf: {{}}\n" if name == "config.yaml" else "x")
     if declared is not None:
         (folder / "configuration.json").write_text(json.dumps({"file_path_metas": declared}))
     return folder
@@ -26,7 +26,8 @@ def a_model(folder: Path, *files: str, declared: object = None) -> Path:
 
 @pytest.mark.parametrize("name", models.BUNDLED_MODELS)
 def test_a_bundled_model_needs_no_hub_and_says_that_it_is_for_demonstration(name: str) -> None:
-    source = models.resolve(name, "model", no_fetch)
+    purpose = models.VAD_MODEL if name == "vad-mini" else models.MODEL
+    source = models.resolve(name, purpose, no_fetch)
     assert source.directory == models.BUNDLED / name
     assert source.notice is not None
     assert f"demonstration model {name}" in source.notice
@@ -62,10 +63,14 @@ def test_a_directory_that_is_not_there_is_not_taken_for_a_hub_name(tmp_path: Pat
     assert caught.value.remedy
 
 
-def test_a_file_is_no_directory(tmp_path: Path) -> None:
+def test_a_file_is_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.pt").write_text("x")
-    with pytest.raises(EngineError, match="not a directory"):
+    with pytest.raises(EngineError, match="not a directory") as caught:
         models.resolve(str(tmp_path / "model.pt"), "model", no_fetch)
+    assert str(tmp_path) in caught.value.remedy
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EngineError, match="not a directory"):
+        models.resolve("model.pt", "model", no_fetch)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,139 @@ def test_a_spoilt_list_of_files_is_told(tmp_path: Path) -> None:
     (folder / "configuration.json").write_text("{")
     with pytest.raises(EngineError, match=r"configuration\.json"):
         models.resolve(str(folder), "model", no_fetch)
+
+
+FULL = ("config.yaml", "model.pt", "tokens.json", "am.mvn")
+LISTED = {"init_param": "model.pt", "config": "config.yaml", "tokenizer_conf": {"token_list": "tokens.json"}}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"llm_conf": {"init_param_path": "llm"}},  # a directory
+        {
+            "tokenizer_conf": {"token_list": "tokens.json", "seg_dict_file": "seg_dict"}
+        },  # not there, and not needed
+        {"tokenizer_conf": {"token_list": "sub/tokens.json"}},
+        {"tokenizer_conf": {"token_list": "llm/../tokens.json"}},
+        {"seg_dicts": ["tokens.json", "gone", {"inner": "am.mvn"}]},
+        {"frontend_conf": [{"cmvn_file": "am.mvn"}]},
+        {
+            "model_name_in_hub": {"ms": "", "hf": "iic/some-model"},
+            "batch_size": 3,
+            "use_itn": True,
+            "none": None,
+        },
+        {"jieba_usr_dict": "", "extra": ""},
+        {"note": "any text, not a name"},
+    ],
+)
+def test_what_a_list_of_files_may_hold_besides_files_it_needs(
+    tmp_path: Path, more: dict[str, object]
+) -> None:
+    folder = a_model(tmp_path / "m", *FULL, declared=LISTED | more)
+    (folder / "llm").mkdir()
+    (folder / "sub").mkdir()
+    (folder / "sub" / "tokens.json").write_text("[]")
+    config = models.resolve(str(folder), models.MODEL, no_fetch).config
+    assert config.weights == folder / "model.pt"
+    tokens = config.file("tokenizer_conf", "token_list")
+    assert tokens is not None
+    assert tokens.is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../other/tokens.json", "sub/../../tokens.json", "..", "http://127.0.0.1/t"]
+)
+def test_a_list_of_files_does_not_lead_out_of_the_directory(tmp_path: Path, name: str) -> None:
+    folder = a_model(tmp_path / "m", *FULL, declared=LISTED | {"tokenizer_conf": {"token_list": name}})
+    (tmp_path / "tokens.json").write_text("[]")
+    with pytest.raises(EngineError, match="outside the directory") as caught:
+        models.resolve(str(folder), models.MODEL, no_fetch)
+    assert name in caught.value.reason
+    assert caught.value.path == folder
+
+
+def test_a_hub_cache_of_links_is_taken(tmp_path: Path) -> None:
+    blobs = a_model(tmp_path / "blobs", *FULL, declared=LISTED)
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    for path in blobs.iterdir():
+        (folder / path.name).symlink_to(Path("..") / "blobs" / path.name)
+    assert models.resolve(str(folder), models.MODEL, no_fetch).config.family == "Paraformer"
+
+
+def test_a_configuration_by_another_name_is_read(tmp_path: Path) -> None:
+    folder = a_model(tmp_path / "m", *FULL, declared=LISTED | {"config": "conf/asr.yaml"})
+    (folder / "conf").mkdir()
+    (folder / "config.yaml").rename(folder / "conf" / "asr.yaml")
+    assert models.resolve(str(folder), models.MODEL, no_fetch).config.family == "Paraformer"
+
+
+@pytest.mark.parametrize(
+    ("family", "purpose", "told"),
+    [
+        ("CTTransformer", models.MODEL, "punctuation"),
+        ("CTTransformerStreaming", models.VAD_MODEL, "punctuation"),
+        ("CAMPPlus", models.MODEL, "speaker"),
+        ("ERes2NetV2", models.VAD_MODEL, "speaker"),
+        ("FsmnVADStreaming", models.MODEL, "engine.vad_model"),
+        ("BiCifParaformer", models.VAD_MODEL, "engine.model"),
+        ("SenseVoiceSmall", models.VAD_MODEL, "engine.model"),
+        ("Conformer", models.VAD_MODEL, "engine.model"),
+        ("Emotion2vec", models.MODEL, "emotion"),
+        ("FsmnKWS", models.MODEL, "keyword"),
+        ("MonotonicAligner", models.MODEL, "alignment"),
+        ("FunASRNano", models.MODEL, "large language model"),
+        ("Qwen3ASR", models.MODEL, "large language model"),
+        ("WhisperWarp", models.MODEL, "Whisper"),
+        ("SileroVad", models.VAD_MODEL, "FSMN"),
+        ("paraformer", models.MODEL, "before FunASR 1.0"),
+        ("SomethingNew", models.MODEL, "not known"),
+        ("SomethingNew", models.VAD_MODEL, "not known"),
+    ],
+)
+def test_a_model_of_another_role_is_refused_with_what_it_is(
+    tmp_path: Path, family: str, purpose: str, told: str
+) -> None:
+    folder = a_model(tmp_path / "m", "config.yaml", "model.pt", family=family)
+    with pytest.raises(EngineError) as caught:
+        models.resolve(str(folder), purpose, no_fetch)
+    assert family in caught.value.reason
+    assert told in str(caught.value)
+    assert purpose in caught.value.operation
+    assert caught.value.path == folder
+    assert (
+        "fsmn-vad" in caught.value.remedy
+        if purpose == models.VAD_MODEL
+        else "paraformer-zh" in caught.value.remedy
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "told", "remedy"),
+    [
+        ((), "it is empty", "model directory"),
+        (("model.onnx", "model_quant.onnx", "config.yaml", "configuration.json", "tokens.json"), "ONNX export", "exported from"),
+        (("model.onnx", "am.mvn"), "ONNX", "exported from"),
+        (("config.json", "model.safetensors", "tokenizer.json"), "transformers", "FunASR model directory"),
+        (("paraformer/config.yaml", "vad/config.yaml"), "no model directory itself", "/m/paraformer, or another"),
+        (("iic--x/snapshots/master/config.yaml",), "no model directory itself", "snapshots/master"),
+        (("README.md",), "lacks config.yaml", "complete"),
+    ],
+)  # fmt: skip
+def test_a_directory_that_is_no_model_is_told_by_what_it_is(
+    tmp_path: Path, files: tuple[str, ...], told: str, remedy: str
+) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}" if name.endswith(".json") else "model: Paraformer\nmodel_conf: {}\n")
+    with pytest.raises(EngineError, match=told) as caught:
+        models.resolve(str(folder), models.MODEL, no_fetch)
+    assert remedy in caught.value.remedy
+    assert caught.value.path == folder
 
 
 def test_a_model_fetched_before_is_found_without_the_hub(

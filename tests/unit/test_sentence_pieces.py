@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.engine.sense_voice.pieces import Pieces
+from daemon.engine.pieces import Pieces
 
 
 def words(*pieces: str) -> tuple[str, list[str], list[tuple[int, int]]]:

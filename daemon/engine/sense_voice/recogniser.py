@@ -17,10 +17,10 @@ from torch import Tensor
 from daemon.engine.hypotheses import long_enough, of_words
 from daemon.engine.loading import LoadedModel, device_faults
 from daemon.engine.paraformer.features import Sound, sound_of
+from daemon.engine.pieces import Pieces
 from daemon.engine.sense_voice.collapse import Spoken
 from daemon.engine.sense_voice.encoder import queries
 from daemon.engine.sense_voice.forward import PaddedForward
-from daemon.engine.sense_voice.pieces import Pieces
 from daemon.engine.stages import Hypothesis, SpeechSegment
 from daemon.errors import EngineError
 

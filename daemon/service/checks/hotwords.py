@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from daemon.config import Settings
 from daemon.engine import hotwords, models
+from daemon.engine.model_config import ModelConfig
 from daemon.errors import EngineError
 from daemon.service.checks.record import Check, from_error, ok, warning
 
@@ -19,16 +19,16 @@ def check_hotwords(settings: Settings) -> Iterator[Check]:
     profiles = {name: p.hotwords for name, p in settings.profiles.items() if p.hotwords}
     if not profiles:
         return
-    directory: Path | None = None
+    config: ModelConfig | None = None
     try:
         if settings.engine.model != models.NULL:
             fetch = partial(models.fetch_from_hub, note=_unsaid)
-            directory = models.resolve(settings.engine.model, "model", fetch).directory
+            config = models.resolve(settings.engine.model, models.MODEL, fetch).config
     except EngineError as e:
         yield from_error(NAME, e)
         return
     for name, words in sorted(profiles.items()):
-        complaint = hotwords.look(directory, words) if directory else hotwords.NO_HOTWORDS
+        complaint = hotwords.look(config, words) if config else hotwords.NO_HOTWORDS
         if complaint:
             remedy = f"change hotwords in [profiles.{name}], or engine.model"
             yield warning(f"{NAME}:{name}", complaint, remedy)
