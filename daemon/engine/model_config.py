@@ -205,7 +205,8 @@ class _Reader:
             return None
         path = Path(os.path.normpath(self._directory / name))
         if (
-            "\0" in name
+            name.startswith("~")
+            or "\0" in name
             or "://" in name
             or path == self._directory
             or not path.is_relative_to(self._directory)
@@ -264,7 +265,7 @@ class _Reader:
             )
         options.setdefault("model_conf", {})
         for key, known in (("frontend", _FRONTENDS), ("tokenizer", _TOKENIZERS)):
-            if options.get(key) is not None and options[key] not in known:
+            if options.get(key) is not None and str(options[key]) not in known:
                 raise self._error(
                     f"its {key} is {options[key]}, which is not supported",
                     f"use a model whose {key} is one of {', '.join(sorted(known))}",

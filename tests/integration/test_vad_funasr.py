@@ -17,6 +17,7 @@ from daemon.engine import models
 from daemon.engine.stages import Pcm, Region
 from daemon.errors import EngineError
 from tests.engine_material import FUNASR_WARNS
+from tests.model_material import change, copy_of
 
 pytestmark = FUNASR_WARNS
 
@@ -98,6 +99,36 @@ def test_on_made_audio(name: str, ours: Callable[[Path, Pcm, int], list[Region]]
     wanted = funasr(directory, pcm)
     for block in (163_840, 7_919, max(1, len(pcm))):
         assert ours(directory, pcm, block) == wanted, f"in blocks of {block} samples"
+
+
+@pytest.mark.parametrize("frontend", ["WavFrontend", "wav_frontend"])
+def test_a_model_with_the_other_front_end_finds_the_same(
+    frontend: str, ours: Callable[[Path, Pcm, int], list[Region]], funasr: Find, tmp_path: Path
+) -> None:
+    """Fine-tuned models and FunASR's template name it; only the way it is fed differs."""
+    directory = change(
+        copy_of(models.BUNDLED / "vad-mini", tmp_path / "m"), lambda c: c.update(frontend=frontend)
+    )
+    for name, pcm in synthetic().items():
+        wanted = funasr(models.BUNDLED / "vad-mini", pcm)
+        for block in (163_840, 7_919):
+            assert ours(directory, pcm, block) == wanted, name
+
+
+@pytest.mark.parametrize(
+    "option", [{"dither": 1.0}, {"snip_edges": False}, {"lfr_n": 6}, {"fs": 8000}, {"frame_shift": 20}]
+)
+def test_a_front_end_that_computes_something_else_is_refused(option: dict[str, Any], tmp_path: Path) -> None:
+    import torch
+
+    from daemon.engine.fsmn_vad import FsmnVadModel
+    from daemon.engine.loading import load
+
+    directory = change(
+        copy_of(models.BUNDLED / "vad-mini", tmp_path / "m"), lambda c: c["frontend_conf"].update(option)
+    )
+    with pytest.raises(EngineError, match="not supported"):
+        FsmnVadModel(load(directory, torch.device("cpu"), 1))
 
 
 def test_the_made_audio_has_speech_to_find(ours: Callable[[Path, Pcm, int], list[Region]]) -> None:
