@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,19 @@ def official(name: str, shared: Path, folder: Path) -> Path:
     folder.mkdir()
     for path in (source / name).iterdir():
         shutil.copyfile(path, folder / path.name)
-    for path in ("tokens.json", "am.mvn"):
-        if not (folder / path).exists() and name not in ("SenseVoiceSmall", "fsmn-vad"):
-            shutil.copyfile(source / "paraformer-zh" / path, folder / path)
+    for missing in ("tokens.json", "am.mvn"):
+        if not (folder / missing).exists() and name not in ("SenseVoiceSmall", "fsmn-vad"):
+            shutil.copyfile(source / "paraformer-zh" / missing, folder / missing)
     return change(folder, few_layers)
+
+
+def characters_only(module: Any, tokens: list[str]) -> None:
+    """Make a model speak in Chinese characters: how FunASR joins other tokens, and fails to, is not what is compared here."""
+    speaking(module)
+    others = [i for i, token in enumerate(tokens) if not ("一" <= token <= "龥" and len(token) == 1)]
+    module.decoder.output_layer.bias[others] = -1e4
+    if hasattr(module, "hotword_output_layer"):
+        module.hotword_output_layer.bias[[i for i in others if i != module.NO_BIAS]] = -1e4
 
 
 @pytest.mark.parametrize("legacy", [True, False])
@@ -51,14 +61,16 @@ def test_paraformers_say_what_funasr_says(name: str, legacy: bool, shared: Path,
 
     from daemon.engine.recogniser import ParaformerRecogniser
 
-    folder = with_random_weights(official(name, shared, tmp_path / "m"), speaking)
+    folder = official(name, shared, tmp_path / "m")
+    tokens = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
+    with_random_weights(folder, lambda module: characters_only(module, tokens))
     if legacy:
         save(weights_of(folder), folder / "model.pt", legacy=True)
     assert models.resolve(str(folder), models.MODEL, lambda _: folder).config.directory == folder
     recogniser = ParaformerRecogniser(on_cpu(folder))
     model: Any = AutoModel(model=str(folder), device="cpu", ncpu=1, disable_update=True, disable_pbar=True)
     said = sorted(recogniser([segment(p, i) for i, p in enumerate(pieces())]), key=lambda h: h.stream)
-    tokens = 0
+    count = 0
     for one, pcm in zip(said, pieces(), strict=True):
         result = model.generate(input=pcm.astype(np.float32) / 32768, fs=16_000)[0]
         assert one.text.replace(" ", "") == result["text"].replace(" ", "")
@@ -66,8 +78,8 @@ def test_paraformers_say_what_funasr_says(name: str, legacy: bool, shared: Path,
             words, spans = result["text"].split(), result["timestamp"]
             assert [t.text for t in one.tokens] == words
             assert [[t.start_ms, t.end_ms] for t in one.tokens] == spans
-        tokens += len(one.tokens)
-    assert tokens > 60
+        count += len(one.tokens)
+    assert count > 60
 
 
 def test_sense_voice_says_what_funasr_says(shared: Path, tmp_path: Path) -> None:

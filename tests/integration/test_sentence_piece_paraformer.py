@@ -103,8 +103,8 @@ def test_its_text_is_what_funasr_writes(text: str, tmp_path: Path) -> None:
 def test_a_word_lasts_from_its_first_piece_to_its_last(edit: Any, tmp_path: Path) -> None:
     """FunASR's own times are of no use here: it takes each letter of the text for a token. So the pieces' are compared."""
     from daemon.engine.paraformer.features import sound_of
+    from daemon.engine.paraformer.forward import PaddedForward
     from daemon.engine.paraformer.timestamps import spans_of
-    from daemon.engine.recogniser import PaddedForward
 
     folder = made(tmp_path / "m", edit, TEXTS["en"])
     loaded = on_cpu(folder)
@@ -129,7 +129,7 @@ def test_a_word_lasts_from_its_first_piece_to_its_last(edit: Any, tmp_path: Path
                 words[-1][2] = end
                 several += 1
         words = [word for word in words if word[0]]
-        found = [[t.text, t.start_ms, t.end_ms] for t in one.tokens]
+        found: list[list[Any]] = [[t.text, t.start_ms, t.end_ms] for t in one.tokens]
         assert [w[0] for w in found] == [w[0] for w in words]
         assert one.text.split() == processor.DecodeIds(spoken.ids).split()
         assert [w for w in found if w[0].isalpha()] == [w for w in words if w[0].isalpha()]
