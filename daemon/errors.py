@@ -55,6 +55,14 @@ class LedgerError(DropscribeError):
     exit_code = 3
 
 
+class UnusableLedgerError(LedgerError):
+    """The database is damaged, or its file was removed or replaced while it was open. The daemon stops with it: no
+    recording is at fault, so no job fails because of it.
+    """
+
+    code = "ledger_unusable"
+
+
 class AlreadyRunningError(DropscribeError):
     """Another daemon holds this database."""
 

@@ -17,7 +17,7 @@ from daemon.ledger.db import Database
 from daemon.ledger.records import Claim, JobState
 from daemon.ledger.stat_numbers import inode_of, mtime_of
 from daemon.ledger.text import path_of, storable
-from daemon.ledger.transitions import transition
+from daemon.ledger.transitions import REFUSED_BY_LEDGER, transition
 
 #: Why a job failed whose every try ended with its worker gone.
 WORN_OUT = "worker_lost"
@@ -92,6 +92,15 @@ _REQUEUE = sa.text(
         "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL, not_before = :now, "
         "reason_code = 'interrupted', reason = 'the daemon stopped in the middle of it' "
         "WHERE {legal} AND id IN (SELECT value FROM json_each(:ids))",
+    )
+)
+# Unless other content stands at its path, or a newer job of the recording.
+_RESTORE = sa.text(
+    "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, not_before = :now, isolate = 0 "
+    "WHERE state = 'failed' AND reason_code IN ({codes}) "
+    "AND EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.latest = 1) "
+    "AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.recording_id = jobs.recording_id AND n.id > jobs.id)".replace(
+        "{codes}", ", ".join(f"'{code}'" for code in REFUSED_BY_LEDGER)
     )
 )
 _DISOWN = sa.text(
@@ -175,6 +184,14 @@ class Claims:
                 self._fail_worn_out(connection, ids, now)
                 connection.execute(_REQUEUE, {"ids": json.dumps(ids), "now": now})
         return len(ids)
+
+    def restore_refused(self, now: float) -> int:
+        """Queue every job again that failed because of the ledger, at start; how many.
+
+        A recording is not to blame for a damaged database, so no such end stands.
+        """
+        with self._db.write("restore jobs that the database failed") as connection:
+            return connection.execute(_RESTORE, {"now": now}).rowcount
 
     def disown(self, worker: str, known: Sequence[int]) -> int:
         """Put back every job that `worker` is said to hold and does not know of, as if never claimed; how many.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import os
 import sqlite3
@@ -16,7 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
-from daemon.errors import DropscribeError, LedgerError, StorageError
+from daemon.errors import DropscribeError, UnusableLedgerError
+from daemon.ledger.checking import findings
+from daemon.ledger.database_file import DatabaseFile
+from daemon.ledger.faults import damaged, explain
 
 #: How long a statement waits for another writer, milliseconds. Writers hold the lock for milliseconds; only
 #: a backup or a person's open transaction takes longer.
@@ -26,6 +31,8 @@ BUSY_TIMEOUT_MS = 30_000
 QUEUE_S = 5.0
 #: The write-ahead log is cut back to this after a checkpoint, bytes; a burst must not leave a huge file.
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
+#: How long is looked for damage where a constraint was broken, seconds.
+CONTRADICTION_S = 20.0
 #: Connections kept open: main, claim, admitter, publisher and status threads, with room …
 POOL_SIZE = 8
 #: … and as many more, for a moment: threads that write files look up whose they are.
@@ -65,16 +72,30 @@ def wal_bug_warning(version: str | None = None) -> str | None:
     )
 
 
-def connect(path: Path, *, read_only: bool = False, foreign_keys: bool = True) -> Engine:
-    """An engine on the database at `path`; nothing is opened before the first statement."""
-    mode = "ro" if read_only else "rwc"
-    # Percent-encoded bytes, so that a name with '?', '#' or bytes that are not UTF-8 stays one name.
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+def connect(
+    path: Path,
+    *,
+    read_only: bool = False,
+    foreign_keys: bool = True,
+    file: DatabaseFile | None = None,
+) -> Engine:
+    """An engine on the database at `path`; nothing is opened before the first statement.
+
+    With `file` all connections are to one file: the first pins it, and the later ones raise once the path leads elsewhere.
+    """
     module = driver()
 
     def open_connection() -> Any:
+        pinned = file is not None and file.pinned
+        # One that was removed meanwhile must not be made anew, empty.
+        mode = "ro" if read_only else "rw" if pinned else "rwc"
+        # Percent-encoded bytes, so that a name with '?', '#' or bytes that are not UTF-8 stays one name.
+        uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
         connection = module.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
         _configure(connection, read_only=read_only, foreign_keys=foreign_keys)
+        if file is not None:
+            file.pin()
+            file.verify("open database")
         return connection
 
     engine = sa.create_engine(
@@ -109,11 +130,18 @@ def _begin(connection: Connection) -> None:
 
 
 class Database:
-    """Transactions on one database file. Thread-safe: every transaction has a pooled connection of its own."""
+    """Transactions on one database file. Thread-safe: every transaction has a pooled connection of its own.
+
+    One that was found damaged, removed or replaced, by whichever thread, is not touched again: see `fault`.
+    """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self._engine = connect(path, read_only=read_only)
+        #: Why this database cannot be used any more; set once. Every later call raises it.
+        self.fault: UnusableLedgerError | None = None
+        # Questions of a moment, beside a daemon that sees to its file, need no such care.
+        self._file = None if read_only else DatabaseFile(path)
+        self._engine = connect(path, read_only=read_only, file=self._file)
         self._readers = self._engine.execution_options(**{READING: True})
         self._writing = threading.Lock()
 
@@ -121,11 +149,15 @@ class Database:
     def write(self, operation: str) -> Iterator[Connection]:
         """One transaction that holds the write lock from its first moment; committed on leaving without error.
 
-        Raises StorageError (disk full, I/O, locked, read-only) and LedgerError (damaged), naming `operation`.
+        Raises StorageError (disk full, I/O, locked, read-only) and UnusableLedgerError (damaged, removed, replaced),
+        naming `operation`.
         """
         first = self._writing.acquire(timeout=QUEUE_S)
         try:
-            with translated(self.path, operation), self._engine.begin() as connection:
+            with self._usable(operation), self._engine.begin() as connection:
+                if self._file is not None:
+                    self._file.pin_log()
+                    self._see_to_file(self._file, connection, operation)
                 yield connection
         finally:
             if first:
@@ -134,55 +166,77 @@ class Database:
     @contextmanager
     def read(self, operation: str) -> Iterator[Connection]:
         """One consistent view of the database. Raises as `write` does."""
-        with translated(self.path, operation), self._readers.begin() as connection:
+        with self._usable(operation), self._readers.begin() as connection:
             yield connection
+
+    def verify(self, operation: str) -> None:
+        """Raise UnusableLedgerError when the file that is open is not the one at the path, or was cut. Cheap."""
+        if self._file is None or not self._file.pinned:
+            return
+        with self._usable(operation):
+            shrunk = self._file.verify(operation)
+        if shrunk is not None:
+            with self.read(operation) as connection:
+                self._see_to_file(self._file, connection, operation)
 
     def close(self) -> None:
         """Close the pooled connections; may be called twice."""
+        if self._file is not None and self._file.log_is_foreign():
+            # Closing would remove the log that stands at the path now, which belongs to another database. What
+            # stands in ours is moved into the database, and the connections are left to the end of the process.
+            with contextlib.suppress(sa.exc.DBAPIError, DropscribeError), self._engine.connect() as connection:
+                connection.rollback()
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
+            return
         self._engine.dispose()
+
+    @contextmanager
+    def _usable(self, operation: str) -> Iterator[None]:
+        if self.fault is not None:
+            raise self.fault
+        try:
+            with translated(self.path, operation, self._file):
+                yield
+        except UnusableLedgerError as e:
+            self.fault = self.fault or e
+            raise
+        except sa.exc.IntegrityError as e:
+            contradiction = self._contradiction()
+            if contradiction is None:
+                raise
+            self.fault = damaged(f"it is damaged ({contradiction})", self.path, operation)
+            raise self.fault from e
+
+    def _see_to_file(self, file: DatabaseFile, connection: Connection, operation: str) -> None:
+        size = file.verify(operation)
+        if size is not None:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            file.accept(size, pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one(), operation)
+
+    def _contradiction(self) -> str | None:
+        """What is wrong where a constraint was broken: in a sound database that is a mistake of ours, and None."""
+        try:
+            with self._readers.begin() as connection:
+                found = findings(connection, "integrity_check", limit_s=CONTRADICTION_S)
+        except sa.exc.DBAPIError as e:
+            return str(e.orig)
+        return found[0] if found else None
 
 
 @contextmanager
-def translated(path: Path, operation: str) -> Iterator[None]:
+def translated(path: Path, operation: str, file: DatabaseFile | None = None) -> Iterator[None]:
     """Turn what SQLite raises for reasons outside the program into errors a person can act on.
 
-    Mistakes of ours (a wrong statement, a broken constraint) pass through as they are.
+    Mistakes of ours (a wrong statement, a broken constraint) pass through as they are. What a file that is no longer at its
+    path makes SQLite say tells less than that.
     """
     try:
         yield
     except sa.exc.DBAPIError as e:
-        error = _explain(e, path, operation)
+        if file is not None and file.pinned:
+            file.verify(operation)
+        error = explain(e, path, operation)
         if error is None:
             raise
         raise error from e
-
-
-#: What SQLite says (lower case, in part) → what to do. Each may pass without a change of the database.
-_STORAGE = {
-    "disk is full": "free some space on that disk",
-    # Also what a quota and a limit of file sizes look like from SQLite.
-    "disk i/o error": "look at the kernel's log for faults of that disk, and whether a quota is used up",
-    "readonly database": "make the database and its folder writable for the user the daemon runs as",
-    "locked": "close the program that holds a transaction open on the database",
-    "unable to open": "check that the folder exists, on a local disk, and is writable for this user",
-}
-_DAMAGE = {
-    "malformed": "restore the newest backup, or recover the rows with the sqlite3 command '.recover'",
-    "not a database": "name another database file; this one is left as it is",
-}
-
-
-def _explain(e: sa.exc.DBAPIError, path: Path, operation: str) -> DropscribeError | None:
-    said = str(e.orig)
-    if path.is_dir():
-        # SQLite calls it an I/O error.
-        return LedgerError(
-            "it is a folder", operation=operation, path=path, remedy="name a file: its history is one file"
-        )
-    for part, remedy in _STORAGE.items():
-        if part in said.lower():
-            return StorageError(said, operation=operation, path=path, remedy=remedy)
-    for part, remedy in _DAMAGE.items():
-        if part in said.lower():
-            return LedgerError(said, operation=operation, path=path, remedy=remedy)
-    return None

@@ -5,26 +5,36 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from daemon.ledger.checking import findings
 from daemon.ledger.db import Database
+from daemon.ledger.faults import REPAIR, REPAIR_SEARCH, damaged
 from daemon.ledger.schema import HEAD
 from daemon.ledger.upgrade import revision
 
-#: Findings that are read at most; the first says enough.
-MOST_FINDINGS = 10
+#: How long a database is checked at a start of the daemon, seconds; a small one is checked to its end.
+START_CHECK_S = 2.0
 
 
-def quick_check(path: Path) -> tuple[str, ...]:
-    """What SQLite's `quick_check` finds wrong, () for a sound database. Reads the whole file.
+def quick_check(path: Path, limit_s: float | None = None) -> tuple[str, ...]:
+    """What SQLite's `quick_check` finds wrong, () for a sound database. Reads the whole file, or for `limit_s` seconds.
 
     Raises StorageError and LedgerError as reading does.
     """
     database = Database(path, read_only=True)
     try:
         with database.read("check database") as connection:
-            rows = connection.exec_driver_sql(f"PRAGMA quick_check({MOST_FINDINGS})").scalars().all()
+            return findings(connection, "quick_check", limit_s)
     finally:
         database.close()
-    return tuple(str(row) for row in rows if row != "ok")
+
+
+def check_at_start(path: Path) -> None:
+    """Raise UnusableLedgerError when the database at `path` is seen to be damaged within `START_CHECK_S`."""
+    found = quick_check(path, START_CHECK_S)
+    if found:
+        search_only = all("fts5" in finding.lower() for finding in found)
+        what = "its search index is damaged" if search_only else "it is damaged"
+        raise damaged(f"{what} ({found[0]})", path, "open database", REPAIR_SEARCH if search_only else REPAIR)
 
 
 def holder(path: Path, locks: Path = Path("/proc/locks")) -> int | None:

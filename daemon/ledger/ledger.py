@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from daemon.errors import UsageError
+from daemon.errors import UnusableLedgerError, UsageError
 from daemon.ledger.admission import AdmissionDesk
 from daemon.ledger.claims import Claims
 from daemon.ledger.db import Database
@@ -46,7 +46,7 @@ class Ledger:
     """One open database. All instants are epoch seconds; every `now` is the caller's.
 
     Every method raises StorageError when the database cannot be written or read for a reason outside it, and
-    LedgerError when it is damaged.
+    UnusableLedgerError when it is damaged or its file is no longer at its path.
     """
 
     def __init__(self, db: Database, backup: Path | None = None) -> None:
@@ -87,6 +87,18 @@ class Ledger:
             )
         check(path)
         return cls(Database(path, read_only=True))
+
+    @property
+    def fault(self) -> UnusableLedgerError | None:
+        """Why this ledger cannot be used any more, as some thread found out; every later call raises it."""
+        return self._db.fault
+
+    def verify(self) -> None:
+        """Raise UnusableLedgerError when the file that is open is not the one at its path any more. Cheap.
+
+        Raises StorageError when that cannot be seen.
+        """
+        self._db.verify("look after the database")
 
     def close(self) -> None:
         """Close all connections; may be called twice."""
@@ -129,6 +141,10 @@ class Ledger:
     def recover(self, now: float) -> int:
         """See `Claims.recover`."""
         return self._claims.recover(now)
+
+    def restore_refused(self, now: float) -> int:
+        """See `Claims.restore_refused`."""
+        return self._claims.restore_refused(now)
 
     def disown(self, worker: str, known: Sequence[int]) -> int:
         """See `Claims.disown`."""

@@ -27,14 +27,23 @@ class DatabaseLock:
             self._fd = -1
 
 
+def has_lock_file(path: Path) -> bool:
+    """Whether a daemon has worked with a database of this name, which may be gone since."""
+    return _lock_file(path).exists()
+
+
+def _lock_file(path: Path) -> Path:
+    # Two names of one database must meet at one lock.
+    real = Path(os.path.realpath(path))
+    return real.with_name(real.name + ".lock")
+
+
 def lock_database(path: Path) -> DatabaseLock:
     """Take `<path>.lock` for this process, with its pid inside.
 
     Raises AlreadyRunningError naming the pid that holds it, StorageError when the file cannot be made.
     """
-    # Two names of one database must meet at one lock.
-    real = Path(os.path.realpath(path))
-    file = real.with_name(real.name + ".lock")
+    file = _lock_file(path)
     try:
         fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as e:

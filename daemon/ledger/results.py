@@ -8,9 +8,11 @@ from json.encoder import encode_basestring
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
+from daemon.errors import UnusableLedgerError
 from daemon.ledger.db import Database
+from daemon.ledger.faults import REPAIR
 from daemon.ledger.outputs import mark_published
 from daemon.ledger.records import Finish, JobState, StoredResult
 from daemon.ledger.schema import segments, stage_timings
@@ -106,6 +108,16 @@ def load_result(connection: Connection, job_id: int) -> StoredResult | None:
     if row is None:
         return None
     seconds = {str(stage): float(value) for stage, value in connection.execute(_STAGES, {"id": job_id})}
+    try:
+        return _result(row, seconds, connection.execute(_SEGMENTS, {"id": row.origin}).all())
+    except (ValueError, TypeError, KeyError) as e:
+        # We write nothing that cannot be read back.
+        raise UnusableLedgerError(
+            f"it is damaged (the result of job {job_id} cannot be read: {e})", operation="read a result", remedy=REPAIR
+        ) from e
+
+
+def _result(row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]]) -> StoredResult:
     order = [s for s in STAGES if s in seconds] + sorted(seconds.keys() - set(STAGES))
     rest = json.loads(row.timings)
     media = json.loads(row.media)
@@ -123,7 +135,7 @@ def load_result(connection: Connection, job_id: int) -> StoredResult | None:
         ),
         segments=tuple(
             Segment(s.idx, s.start_ms, s.end_ms, s.text, Tokens.of(json.loads(s.tokens)))
-            for s in connection.execute(_SEGMENTS, {"id": row.origin})
+            for s in said
         ),
     )
 

@@ -36,6 +36,11 @@ CHANGED = "content_changed"
 BY_REQUEST = "cancelled"
 
 
+#: Codes of jobs that failed because of the ledger itself, as versions before wrote them. Such a row says nothing of its
+#: recording and does not stand: the one change out of a final state, made by `Claims.restore_refused`.
+REFUSED_BY_LEDGER = ("ledger", "ledger_unusable")
+
+
 def sources(target: JobState) -> tuple[JobState, ...]:
     """The states from which a job may become `target`."""
     return tuple(state for state, targets in LEGAL.items() if target in targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,15 @@ import sqlalchemy as sa
 import daemon
 from daemon.errors import LedgerError, StorageError
 from daemon.ledger.db import READING, connect, driver, translated
-from daemon.ledger.schema import HEAD
+from daemon.ledger.extras import EXTRAS
+from daemon.ledger.faults import damaged
+from daemon.ledger.schema import HEAD, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+#: The name in a statement of `EXTRAS`.
+_CREATED = re.compile(r"CREATE (?:VIRTUAL TABLE|TRIGGER|VIEW) (\w+)")
 
 _NEWER = (
     "it was written by a newer or unknown version of dropscribe (schema {revision}; this one knows {head})"
@@ -49,8 +55,10 @@ def prepare(path: Path) -> Path | None:
             path=path,
             remedy="make that folder, on a local disk",
         )
+    _refuse_orphaned_log(path)
     found = revision(path)
     if found == HEAD:
+        _check_schema(path)
         return None
     config = _alembic(path, found)
     backup = back_up(path, found) if found is not None else None
@@ -85,7 +93,10 @@ def revision(path: Path) -> str | None:
         with translated(path, "open database"), engine.connect() as connection:
             tables = set(connection.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")))
             if "alembic_version" in tables:
-                return str(connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+                found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+                if found is None:
+                    raise damaged("it is damaged (its table alembic_version is empty)", path, "open database")
+                return str(found)
     finally:
         engine.dispose()
     if tables:
@@ -96,6 +107,37 @@ def revision(path: Path) -> str | None:
             remedy="name another database file",
         )
     return None
+
+
+def _check_schema(path: Path) -> None:
+    """Raise UnusableLedgerError where a table, index, trigger or view of ours is missing."""
+    expected = {name for table in metadata.tables.values() for name in (table.name, *(i.name for i in table.indexes))}
+    expected |= {match[1] for statement in EXTRAS if (match := _CREATED.search(statement))}
+    engine = connect(path, read_only=True).execution_options(**{READING: True})
+    try:
+        with translated(path, "open database"), engine.connect() as connection:
+            there = set(connection.scalars(sa.text("SELECT name FROM sqlite_master")))
+    finally:
+        engine.dispose()
+    missing = sorted(str(name) for name in expected - there)
+    if missing:
+        raise damaged(f"it is damaged (there is no {missing[0]} in it)", path, "open database")
+
+
+def _refuse_orphaned_log(path: Path) -> None:
+    """Raise UnusableLedgerError where the log of a database stands without the database: SQLite would remove it."""
+    log = Path(f"{os.path.realpath(path)}-wal")
+    try:
+        empty = not path.exists() or path.stat().st_size == 0
+        orphaned = empty and log.stat().st_size > 0
+    except OSError:
+        return
+    if orphaned:
+        raise damaged(
+            f"it is missing or empty, but its log {log.name} is there", path, "open database",
+            f"put the database back; or, to begin a new one, move {log} away ('dropscribe adopt DIR' then takes what was "
+            "done from the transcripts)",
+        )  # fmt: skip
 
 
 def back_up(path: Path, found: str) -> Path:

@@ -17,7 +17,13 @@ from pathlib import Path
 
 from daemon import logs
 from daemon.config import Settings
-from daemon.errors import DropscribeError, RecordingChangedError, RecordingGoneError, StorageError
+from daemon.errors import (
+    DropscribeError,
+    RecordingChangedError,
+    RecordingGoneError,
+    StorageError,
+    UnusableLedgerError,
+)
 from daemon.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission
@@ -154,6 +160,9 @@ class Admitter:
         except StorageError as e:
             # Only once patience is given up, to stop. What is not on record is found by the next start's scan.
             logs.problem(self._log, logs.Action.STORAGE, f"files are left to the next start: {e}")
+        except UnusableLedgerError:
+            # The main thread stops the daemon because of it. What is not on record is found as above.
+            return
         except BaseException as e:
             self.failure = e
             raise
@@ -207,5 +216,5 @@ class Admitter:
         )
 
     def _record_gone(self, gone: Gone, now: float) -> None:
-        for job in self._ledger.cancel_gone(gone.path, now, REMOVED):
+        for job in self._patience.insist(lambda: self._ledger.cancel_gone(gone.path, now, REMOVED)):
             logs.event(self._log, logs.Action.JOB_CANCELLED, REMOVED, job=job, path=str(gone.path))

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from daemon import logs
-from daemon.errors import AlreadyRunningError, StorageError
+from daemon.errors import AlreadyRunningError, StorageError, UnusableLedgerError
 from daemon.intake.types import FolderHealth, FolderState
 from daemon.ledger.ledger import Ledger
 
@@ -92,12 +92,13 @@ class FolderConditions:
     def _hold(self, health: FolderHealth) -> None:
         reason = f"{health.folder}: {health.problem}"
         # Refused by storage: `tend` does it again. Who claims jobs meets the same, says it, and claims none.
-        with contextlib.suppress(StorageError):
+        # A ledger that cannot be used any more ends the daemon, in the main thread.
+        with contextlib.suppress(StorageError, UnusableLedgerError):
             self._ledger.hold(health.folder, time.time(), reason=reason, remedy=health.remedy)
 
     def _resume(self, folder: Path) -> None:
         self._back.add(folder)
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(StorageError, UnusableLedgerError):
             count = self._ledger.resume(folder, time.time())
             self._back.discard(folder)
             if count:

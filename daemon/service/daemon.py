@@ -32,7 +32,7 @@ from daemon.service.engine_keeper import EngineKeeper
 from daemon.service.free_space import FreeSpace
 from daemon.service.on_record import OnRecord
 from daemon.service.opening import open_ledger
-from daemon.service.patience import Patience
+from daemon.service.patience import Patience, Postponable
 from daemon.service.publisher import Publisher
 from daemon.service.pump import Pump
 from daemon.service.signals import Signals
@@ -95,6 +95,7 @@ class Daemon:
             stack.callback(lambda: logs.event(self._log, logs.Action.STOPPED, "stopped"))
             self._ledger = open_ledger(settings, stack, self._log)
             stack.callback(status_file.remove, settings.database)
+            self._look_after_ledger = Postponable(self._patience, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
             if self._keeper.wait_ready(self._while_starting):
                 self._serve()
@@ -220,8 +221,12 @@ class Daemon:
     def _housekeeping(self) -> None:
         """What is due between two turns.
 
-        Raises DropscribeError when a thread the daemon needs has died, AlreadyRunningError when a folder is another daemon's.
+        Raises DropscribeError when a thread the daemon needs has died, AlreadyRunningError when a folder is another daemon's,
+        UnusableLedgerError when the database is damaged, or its file is not the one that is open.
         """
+        fault = self._ledger.fault
+        if fault is not None:
+            raise fault
         self._conditions.refuse_taken()
         for room, alive, cause in (
             ("intake", self._watcher.alive(), self._watcher.failure),
@@ -243,6 +248,7 @@ class Daemon:
         self._notifier.watchdog(now)
         if now >= self._next_status:
             self._next_status = now + STATUS_S
+            self._look_after_ledger()
             self._write_status()
 
     def _reload(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from daemon.errors import StorageError
+from daemon.errors import StorageError, UnusableLedgerError
 from daemon.intake.types import Known
 from daemon.ledger.ledger import Ledger
 from daemon.service.patience import Patience
@@ -24,6 +24,9 @@ class OnRecord:
         try:
             for known in self._ledger.known(folder):
                 yield Known(*known)
+        except UnusableLedgerError as e:
+            # The main thread stops the daemon because of it. For intake it is an answer that does not come.
+            raise StorageError(e.reason, operation=e.operation, path=e.path, remedy=e.remedy) from e
         except StorageError as e:
             if folder not in self._told:
                 self._told[folder] = e

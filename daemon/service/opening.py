@@ -9,7 +9,9 @@ from pathlib import Path
 from daemon import logs
 from daemon.config import Settings
 from daemon.errors import StorageError
+from daemon.ledger.integrity import check_at_start
 from daemon.ledger.ledger import Ledger, lock_database
+from daemon.ledger.lock import has_lock_file
 from daemon.service.retry import LONGEST_WAIT_S
 
 
@@ -19,9 +21,18 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
     Raises AlreadyRunningError when another daemon has it, LedgerError and StorageError when it cannot be used.
     """
     _make_parent(settings.database)
+    used_before = has_lock_file(settings.database)
     stack.callback(lock_database(settings.database).close)
+    new = not settings.database.exists() or settings.database.stat().st_size == 0
+    if not new:
+        check_at_start(settings.database)
     ledger = Ledger.open(settings.database)
     stack.callback(ledger.close)
+    if new and used_before:
+        logs.problem(
+            log, logs.Action.LEDGER, f"{settings.database} is new, although a daemon has worked with one of that name",
+            remedy="if it was lost, stop the daemon and run 'dropscribe adopt DIR', so that nothing is done again",
+        )  # fmt: skip
     if ledger.backup is not None:
         logs.event(log, logs.Action.LEDGER, f"upgraded; the old database is {ledger.backup}")
     now = time.time()
@@ -29,6 +40,8 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
         logs.event(log, logs.Action.LEDGER, f"{recovered} interrupted jobs are tried again")
     if cut := ledger.cut_waits(now, LONGEST_WAIT_S):
         logs.event(log, logs.Action.LEDGER, f"{cut} jobs need not wait any longer")
+    if restored := ledger.restore_refused(now):
+        logs.event(log, logs.Action.LEDGER, f"{restored} jobs that failed because of a damaged database are tried again")
     ledger.adopt(settings.recipe)
     return ledger
 

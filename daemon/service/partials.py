@@ -17,7 +17,7 @@ from pathlib import Path
 
 from daemon import logs
 from daemon.config import Profile, Settings
-from daemon.errors import DropscribeError, OutputTakenError, StorageError
+from daemon.errors import DropscribeError, OutputTakenError, StorageError, UnusableLedgerError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.partials import PARTIAL
 from daemon.ledger.records import Claim, OwnedOutput
@@ -161,6 +161,9 @@ class Partials:
         except OutputTakenError as e:
             refused = True
             logs.event(self._log, logs.Action.STORAGE, f"no partial text at {e.path}: {e.reason}", **keys)
+        except UnusableLedgerError:
+            # The main thread stops the daemon because of it, and says so.
+            refused = True
         except (DropscribeError, OSError) as e:
             refused = True
             logs.problem(self._log, logs.Action.STORAGE, f"no partial text: {e}", **keys)
@@ -228,6 +231,9 @@ class Partials:
         try:
             if withdraw(one.path, {o.sha256 for o in files}):
                 self._ledger.forget_partials(list(files))
+        except UnusableLedgerError:
+            # As above; on record it stays until the next start, which finds it gone.
+            return
         except DropscribeError as e:
             logs.problem(
                 self._log, logs.Action.STORAGE, f"{e}; it is tried again at the next start",
@@ -241,6 +247,8 @@ class Partials:
                 left.setdefault((one.recording, one.path), []).append(one)
         except StorageError as e:
             logs.problem(self._log, logs.Action.STORAGE, f"old partial texts stay until the next start: {e}")
+            return
+        except UnusableLedgerError:
             return
         for files in left.values():
             self._remove(files)

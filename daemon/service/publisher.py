@@ -20,7 +20,13 @@ from pathlib import Path
 
 from daemon import logs
 from daemon.config import Settings
-from daemon.errors import DropscribeError, OutputTakenError, RecordingChangedError, StorageError
+from daemon.errors import (
+    DropscribeError,
+    OutputTakenError,
+    RecordingChangedError,
+    StorageError,
+    UnusableLedgerError,
+)
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, Finish
 from daemon.service.assembly import Result
@@ -152,6 +158,9 @@ class Publisher:
             # Only once patience is given up, to stop. They are still on record as under way, so that the next start
             # does them again, and finds the files that are theirs.
             logs.problem(self._log, logs.Action.STORAGE, f"{len(batch)} jobs are left to the next start: {e}")
+        except UnusableLedgerError:
+            # The main thread stops the daemon because of it. The jobs are left as above.
+            self._wake()
 
     def _bring_through(self, batch: list[Ready], writers: ThreadPoolExecutor) -> None:
         with self._planning:
@@ -253,6 +262,9 @@ class Publisher:
         except OutputTakenError as e:
             # Somebody was quicker than our plan: the job comes back and other names are planned.
             problem = Problem(e.code, e.reason, e.remedy, retryable=True)
+        except UnusableLedgerError:
+            # Nothing of the recording: no job may fail because the ledger is damaged.
+            raise
         except DropscribeError as e:
             # Which disk is full only the path tells: with an output_dir it is not that of the recording.
             reason = e.reason if e.path is None else f"{e.operation} {e.path}: {e.reason}"

@@ -1,0 +1,126 @@
+"""A database that is damaged, cut, removed or replaced under the daemon: it stops and says so, and no recording is at fault."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests import ledger_damage
+from tests.e2e.harness import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.ledger_damage import Damage
+
+#: The exit status of LedgerError, as the README lists it.
+DATABASE_UNUSABLE = 3
+
+
+def daemon_on(tmp_path: Path) -> DaemonProcess:
+    """With its database in a folder of its own."""
+    daemon = DaemonProcess(tmp_path, model="null")
+    state = tmp_path / "state"
+    state.mkdir()
+    daemon.database = state / "jobs.db"
+    text = daemon.config.read_text(encoding="utf-8")
+    daemon.config.write_text(text.replace(str(tmp_path / "jobs.db"), str(daemon.database)), encoding="utf-8")
+    return daemon
+
+
+def ended(daemon: DaemonProcess) -> str:
+    """How a daemon that stops by itself explains it, in one line."""
+    assert daemon.process is not None
+    assert daemon.process.wait(PATIENCE_S) == DATABASE_UNUSABLE
+    daemon.__exit__()
+    assert not any("Traceback" in str(line) for line in daemon.lines), daemon.lines
+    (said,) = [str(line["event"]) for line in daemon.lines if str(line.get("event", "")).startswith("dropscribe: ")]
+    return said.strip()
+
+
+def failed(database: Path) -> list[str]:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return [why for (why,) in connection.execute("select reason from jobs where state = 'failed'")]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ledger_damage.renamed,
+        ledger_damage.removed,
+        ledger_damage.replaced,
+        ledger_damage.folder_renamed,
+        ledger_damage.cut,
+        ledger_damage.emptied,
+        ledger_damage.log_removed,
+        ledger_damage.log_replaced,
+        ledger_damage.index_of_log_removed,
+    ],
+    ids=lambda damage: damage.__name__,
+)
+def test_a_file_that_is_not_the_one_that_is_open_stops_an_idle_daemon(tmp_path: Path, damage: Damage) -> None:
+    """Within a look of the main loop: nothing has to be dropped first."""
+    with daemon_on(tmp_path) as daemon:
+        daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
+        damage(daemon.database)
+        said = ended(daemon)
+    assert str(daemon.database) in said
+    assert said.endswith(")"), "what to do is said"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ledger_damage.overwritten,
+        ledger_damage.cut,
+        ledger_damage.removed,
+        ledger_damage.search_damaged,
+        ledger_damage.table_dropped,
+    ],
+    ids=lambda damage: damage.__name__,
+)
+def test_recordings_under_way_are_not_to_blame(tmp_path: Path, damage: Damage) -> None:
+    with daemon_on(tmp_path) as daemon:
+        daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
+        kept = os.open(daemon.database, os.O_RDONLY)
+        with daemon.engine_held():
+            busy = [write_speech(daemon.inbox / f"{i}.wav", seconds=3 + i) for i in range(3)]
+            wait_until(lambda: {daemon.state(b) for b in busy} == {"running"}, "they are worked on")
+            damage(daemon.database)
+        ended(daemon)
+    assert [line for line in daemon.lines if line.get("action") in {"job_failed", "job_retry"}] == []
+    os.close(kept)
+
+
+def test_what_the_database_failed_is_done_after_all(tmp_path: Path) -> None:
+    """Such a row, written by a version that blamed recordings, does not stand."""
+    daemon = daemon_on(tmp_path)
+    with daemon:
+        recording = write_speech(daemon.inbox / "a.wav", seconds=2)
+        daemon.wait_for(recording)
+    with closing(sqlite3.connect(daemon.database)) as connection:
+        connection.execute("delete from segments")
+        connection.execute("update jobs set state = 'failed', attempts = 3, reason_code = 'ledger', reason = 'malformed'")
+        connection.commit()
+    with daemon:
+        daemon.wait_for(recording)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ledger_damage.overwritten,
+        ledger_damage.cut,
+        ledger_damage.search_damaged,
+        ledger_damage.table_dropped,
+    ],
+    ids=lambda damage: damage.__name__,
+)
+def test_a_damaged_database_is_not_started_with(tmp_path: Path, damage: Damage) -> None:
+    daemon = daemon_on(tmp_path)
+    with daemon:
+        daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
+        assert daemon.stop() == 0
+    damage(daemon.database)
+    daemon.start()
+    assert "doctor --repair" in ended(daemon)
