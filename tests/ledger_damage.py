@@ -27,14 +27,18 @@ def pages_of(database: Path, *names: str) -> list[int]:
     """The pages of these tables and indexes, root first."""
     with closing(driver().connect(str(database))) as connection:
         marks = ", ".join("?" * len(names))
-        found = connection.execute(f"SELECT pageno FROM dbstat WHERE name IN ({marks}) ORDER BY pageno", names)
+        found = connection.execute(
+            f"SELECT pageno FROM dbstat WHERE name IN ({marks}) ORDER BY pageno", names
+        )
         return [page for (page,) in found]
 
 
 def root_of(database: Path, name: str) -> int:
     """The page at which the tree of a table or index begins."""
     with closing(driver().connect(str(database))) as connection:
-        return int(connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0])
+        return int(
+            connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
+        )
 
 
 def change(database: Path, sql: str) -> None:

@@ -16,7 +16,7 @@ from daemon.errors import DropscribeError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
 #: its name. These modules import what is heavy inside their functions only.
-COMMANDS = ("run", "init", "config", "doctor", "transcribe", "bench", "jobs", "status")
+COMMANDS = ("run", "init", "config", "doctor", "adopt", "transcribe", "bench", "jobs", "status")
 #: The end of the help; the README has the same as a table.
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it did not work (doctor, status: something is wrong); 2 wrong command line or "

@@ -184,7 +184,10 @@ class Database:
         if self._file is not None and self._file.log_is_foreign():
             # Closing would remove the log that stands at the path now, which belongs to another database. What
             # stands in ours is moved into the database, and the connections are left to the end of the process.
-            with contextlib.suppress(sa.exc.DBAPIError, DropscribeError), self._engine.connect() as connection:
+            with (
+                contextlib.suppress(sa.exc.DBAPIError, DropscribeError),
+                self._engine.connect() as connection,
+            ):
                 connection.rollback()
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))

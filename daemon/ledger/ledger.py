@@ -11,6 +11,7 @@ from pathlib import Path
 
 from daemon.errors import UnusableLedgerError, UsageError
 from daemon.ledger.admission import AdmissionDesk
+from daemon.ledger.adoption import Adoption, Past
 from daemon.ledger.claims import Claims
 from daemon.ledger.db import Database
 from daemon.ledger.endings import Endings
@@ -55,6 +56,7 @@ class Ledger:
         self.backup = backup
         self._admissions = AdmissionDesk(db)
         self._claims = Claims(db)
+        self._adoption = Adoption(db)
         self._waits = Waits(db)
         self._endings = Endings(db)
         self._outputs = Outputs(db)
@@ -153,6 +155,16 @@ class Ledger:
     def adopt(self, recipe: Callable[[str], str]) -> int:
         """See `Claims.adopt`."""
         return self._claims.adopt(recipe)
+
+    # Adoption
+
+    def on_record(self, admission: Admission) -> bool:
+        """See `Adoption.on_record`."""
+        return self._adoption.on_record(admission)
+
+    def adopt_finished(self, past: Sequence[Past], now: float) -> int:
+        """See `Adoption.adopt`."""
+        return self._adoption.adopt(past, now)
 
     # Waits
 

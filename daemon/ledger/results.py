@@ -86,7 +86,7 @@ class Results:
             return load_result(connection, job_id)
 
     def _store(self, connection: Connection, done: list[tuple[Finish, int]], now: float) -> None:
-        rows = [_job_row(f, _origin(connection, f.reference), now) for f, _ in done]
+        rows = [job_row(f, _origin(connection, f.reference), now) for f, _ in done]
         connection.execute(_DONE, rows)
         connection.execute(_CLOSE_ATTEMPT, rows)
         stages = [
@@ -96,7 +96,7 @@ class Results:
         ]
         if stages:
             connection.execute(sa.insert(stage_timings), stages)
-        texts = [_segment_row(f.job_id, s) for f, _ in done if f.reference is None for s in f.segments]
+        texts = [segment_row(f.job_id, s) for f, _ in done if f.reference is None for s in f.segments]
         if texts:
             connection.execute(sa.insert(segments), texts)
         mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
@@ -113,7 +113,9 @@ def load_result(connection: Connection, job_id: int) -> StoredResult | None:
     except (ValueError, TypeError, KeyError) as e:
         # We write nothing that cannot be read back.
         raise UnusableLedgerError(
-            f"it is damaged (the result of job {job_id} cannot be read: {e})", operation="read a result", remedy=REPAIR
+            f"it is damaged (the result of job {job_id} cannot be read: {e})",
+            operation="read a result",
+            remedy=REPAIR,
         ) from e
 
 
@@ -134,8 +136,7 @@ def _result(row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]]) 
             wall_s=rest["wall_s"],
         ),
         segments=tuple(
-            Segment(s.idx, s.start_ms, s.end_ms, s.text, Tokens.of(json.loads(s.tokens)))
-            for s in said
+            Segment(s.idx, s.start_ms, s.end_ms, s.text, Tokens.of(json.loads(s.tokens))) for s in said
         ),
     )
 
@@ -146,7 +147,8 @@ def _origin(connection: Connection, reference: int | None) -> int | None:
     return int(connection.execute(_ORIGIN, {"id": reference}).scalar_one())
 
 
-def _job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
+def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
+    """What the row of a job says of its result."""
     return {
         "id": f.job_id,
         "generation": f.generation,
@@ -168,7 +170,8 @@ def _job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _segment_row(job: int, s: Segment) -> dict[str, Any]:
+def segment_row(job: int, s: Segment) -> dict[str, Any]:
+    """A row of `segments`."""
     return {
         "job_id": job,
         "idx": s.index,

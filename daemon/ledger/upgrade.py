@@ -111,7 +111,9 @@ def revision(path: Path) -> str | None:
 
 def _check_schema(path: Path) -> None:
     """Raise UnusableLedgerError where a table, index, trigger or view of ours is missing."""
-    expected = {name for table in metadata.tables.values() for name in (table.name, *(i.name for i in table.indexes))}
+    expected = {
+        name for table in metadata.tables.values() for name in (table.name, *(i.name for i in table.indexes))
+    }
     expected |= {match[1] for statement in EXTRAS if (match := _CREATED.search(statement))}
     engine = connect(path, read_only=True).execution_options(**{READING: True})
     try:

@@ -41,7 +41,11 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
     if cut := ledger.cut_waits(now, LONGEST_WAIT_S):
         logs.event(log, logs.Action.LEDGER, f"{cut} jobs need not wait any longer")
     if restored := ledger.restore_refused(now):
-        logs.event(log, logs.Action.LEDGER, f"{restored} jobs that failed because of a damaged database are tried again")
+        logs.event(
+            log,
+            logs.Action.LEDGER,
+            f"{restored} jobs that failed because of a damaged database are tried again",
+        )
     ledger.adopt(settings.recipe)
     return ledger
 

@@ -35,10 +35,14 @@ class Options:
 
 
 class Content:
-    """What the files of one job are made from; what several of them show is worked out once."""
+    """What the files of one job are made from; what several of them show is worked out once.
 
-    def __init__(self, transcript: Transcript, options: Options) -> None:
+    `version`: of the dropscribe that writes them, or wrote them.
+    """
+
+    def __init__(self, transcript: Transcript, options: Options, version: str = __version__) -> None:
         self.transcript = transcript
+        self.version = version
         self._options = options
 
     @cached_property
@@ -103,7 +107,7 @@ def json_document(content: Content) -> str:
     tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
     """
     transcript = content.transcript
-    head = json.dumps(_facts(transcript), ensure_ascii=False, indent=2).removesuffix("\n}")
+    head = json.dumps(_facts(transcript, content.version), ensure_ascii=False, indent=2).removesuffix("\n}")
     segments = ",\n    ".join(map(_segment, transcript.segments))
     body = f"[\n    {segments}\n  ]" if segments else "[]"
     return f'{head},\n  "segments": {body}\n}}\n'
@@ -119,9 +123,11 @@ def render(transcript: Transcript, name: str, options: Options) -> bytes:
     return render_all(transcript, [name], options)[name]
 
 
-def render_all(transcript: Transcript, names: Iterable[str], options: Options) -> dict[str, bytes]:
-    """As `render`, of several formats: what they share is worked out once."""
-    content = Content(transcript, options)
+def render_all(
+    transcript: Transcript, names: Iterable[str], options: Options, version: str = __version__
+) -> dict[str, bytes]:
+    """As `render`, of several formats: what they share is worked out once. `version` as in `Content`."""
+    content = Content(transcript, options, version)
     return {name: encode(RENDERERS[name](content)) for name in names}
 
 
@@ -149,11 +155,11 @@ def engine_facts(engine: EngineFacts) -> dict[str, Any]:
     }
 
 
-def _facts(transcript: Transcript) -> dict[str, Any]:
+def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
     media = transcript.media
     return {
         "schema": JSON_SCHEMA,
-        "generator": {"name": "dropscribe", "version": __version__},
+        "generator": {"name": "dropscribe", "version": version},
         "job": transcript.job_id,
         "recording": {
             "name": transcript.recording_name,

@@ -14,10 +14,10 @@ from daemon.transcript.types import STAGES, Transcript
 TIMING_SCHEMA = "dropscribe/timing/1"
 
 
-def timing_log(transcript: Transcript, *, started: float, ended: float) -> bytes:
+def timing_log(transcript: Transcript, *, started: float, ended: float, version: str = __version__) -> bytes:
     """NAME.timing.json, schema `dropscribe/timing/1`; UTF-8, the same for equal input.
 
-    `started` and `ended` are epoch seconds: claimed, and published. Fields: schema, generator, job, recording
+    `started` and `ended` are epoch seconds: claimed, and published. `version`: of the dropscribe that writes it. Fields: schema, generator, job, recording
     {name, sha256}, admitted/started/ended (UTC), audio_s, speech_s, wall_s (claim → assembled), rtfx (audio_s over
     wall_s; null when no time passed), stages {every stage: seconds}, batches {count, sizes, mean_size,
     padding_waste (0 is none)}, engine {…, notice, warmup_s}.
@@ -27,7 +27,7 @@ def timing_log(transcript: Transcript, *, started: float, ended: float) -> bytes
     audio_s = transcript.media.duration_ms / 1000
     document: dict[str, Any] = {
         "schema": TIMING_SCHEMA,
-        "generator": {"name": "dropscribe", "version": __version__},
+        "generator": {"name": "dropscribe", "version": version},
         "job": transcript.job_id,
         "recording": {"name": transcript.recording_name, "sha256": transcript.sha256},
         "admitted": iso(transcript.created_at),

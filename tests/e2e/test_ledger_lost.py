@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from daemon.ledger.ledger import Ledger
 from tests import ledger_damage
 from tests.e2e.harness import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.integration.ledger_material import admission, claim_all, finish_of
 from tests.ledger_damage import Damage
 
 #: The exit status of LedgerError, as the README lists it.
@@ -34,7 +35,9 @@ def ended(daemon: DaemonProcess) -> str:
     assert daemon.process.wait(PATIENCE_S) == DATABASE_UNUSABLE
     daemon.__exit__()
     assert not any("Traceback" in str(line) for line in daemon.lines), daemon.lines
-    (said,) = [str(line["event"]) for line in daemon.lines if str(line.get("event", "")).startswith("dropscribe: ")]
+    (said,) = [
+        str(line["event"]) for line in daemon.lines if str(line.get("event", "")).startswith("dropscribe: ")
+    ]
     return said.strip()
 
 
@@ -71,7 +74,6 @@ def test_a_file_that_is_not_the_one_that_is_open_stops_an_idle_daemon(tmp_path: 
 @pytest.mark.parametrize(
     "damage",
     [
-        ledger_damage.overwritten,
         ledger_damage.cut,
         ledger_damage.removed,
         ledger_damage.search_damaged,
@@ -82,14 +84,35 @@ def test_a_file_that_is_not_the_one_that_is_open_stops_an_idle_daemon(tmp_path: 
 def test_recordings_under_way_are_not_to_blame(tmp_path: Path, damage: Damage) -> None:
     with daemon_on(tmp_path) as daemon:
         daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
-        kept = os.open(daemon.database, os.O_RDONLY)
         with daemon.engine_held():
             busy = [write_speech(daemon.inbox / f"{i}.wav", seconds=3 + i) for i in range(3)]
             wait_until(lambda: {daemon.state(b) for b in busy} == {"running"}, "they are worked on")
             damage(daemon.database)
         ended(daemon)
     assert [line for line in daemon.lines if line.get("action") in {"job_failed", "job_retry"}] == []
-    os.close(kept)
+
+
+@pytest.mark.parametrize(
+    "names", [("segments",), ("jobs", "ix_jobs_results"), ("segment_search_data",), ("recordings",)]
+)
+def test_pages_that_are_read_no_more_are_not_a_recordings_fault(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """A history larger than what SQLite keeps in memory; what was read before the damage may still be there."""
+    daemon = daemon_on(tmp_path)
+    with closing(Ledger.open(daemon.database)) as ledger:
+        ledger.admit([admission(f"{i}.wav", str(i)) for i in range(600)], 10.0)
+        claims = claim_all(ledger, limit=600)
+        ledger.finish(
+            [finish_of(c, *[f"预算会议讨论 {j} of {c.job_id}" for j in range(20)]) for c in claims], 20.0
+        )
+    pages = ledger_damage.pages_of(daemon.database, *names)
+    with daemon:
+        ledger_damage.overwrite_pages(daemon.database, pages)
+        for i in range(3):
+            write_speech(daemon.inbox / f"{i}.wav", seconds=3 + i)
+        ended(daemon)
+    assert [line for line in daemon.lines if line.get("action") in {"job_failed", "job_retry"}] == []
 
 
 def test_what_the_database_failed_is_done_after_all(tmp_path: Path) -> None:
@@ -100,7 +123,9 @@ def test_what_the_database_failed_is_done_after_all(tmp_path: Path) -> None:
         daemon.wait_for(recording)
     with closing(sqlite3.connect(daemon.database)) as connection:
         connection.execute("delete from segments")
-        connection.execute("update jobs set state = 'failed', attempts = 3, reason_code = 'ledger', reason = 'malformed'")
+        connection.execute(
+            "update jobs set state = 'failed', attempts = 3, reason_code = 'ledger', reason = 'malformed'"
+        )
         connection.commit()
     with daemon:
         daemon.wait_for(recording)
