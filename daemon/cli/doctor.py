@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+#: Name of the check of the database.
+DATABASE = "database"
+REPAIR_SCHEMA = "dropscribe/repair/1"
+
 if TYPE_CHECKING:
     from daemon.config import Loaded
     from daemon.service.checks.record import Check
@@ -33,25 +37,41 @@ def command(
             help="Write a bundle for support, too: without transcripts, names of recordings and paths.",
         ),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Only repair the database, where it is damaged; what was there is kept beside it. Stop the daemon first.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/doctor/1 as JSON.")] = False,
 ) -> None:
-    """Check the chain from folder to transcript, one line each with the remedy; exit 1 when something fails.
+    """Check the chain from folder to transcript, one line each with the remedy; exit 1 when something fails, 3 when it is the
+    database.
 
     Loads the model as the daemon would, so a model that is not on this machine yet is fetched.
 
     The bundle (about.json in it: dropscribe/bundle/1) holds versions, settings, these checks, what the daemon says of
     itself, counts and timings of jobs, the newest failures and lines of the journal. Look through it before it leaves.
+
+    With --repair and --json, dropscribe/repair/1: database, how ("sound", "search": the search index was rebuilt,
+    "recovered": what could be read is in a new file), findings [text], kept (path of what was there before, or null),
+    rows {table: count}, queued (jobs that are to be done).
     """
     from collections.abc import Iterator
 
     from daemon import logs
     from daemon.cli.settings import in_force
-    from daemon.errors import ConfigError
+    from daemon.errors import ConfigError, LedgerError
     from daemon.service.checks import examination
     from daemon.service.checks.record import Level, document, from_error, healthy
 
     # To stderr, so that standard output holds the checks and nothing else.
     logs.setup(level="warning")
+
+    if repair:
+        _repair(in_force(config=config, watch=watch, database=database).settings.database, as_json=as_json)
+        return
 
     loaded: Loaded | None = None
     refused: Path | None = None
@@ -84,7 +104,51 @@ def command(
         named = [p for p in (config, database, *(watch or [])) if p is not None]
         _write_bundle(bundle, loaded, checks, named, refused)
     if not healthy(checks):
-        raise typer.Exit(1)
+        failed = any(c.name == DATABASE and c.status is Level.FAIL for c in checks)
+        raise typer.Exit(LedgerError.exit_code if failed else 1)
+
+
+def _repair(database: Path, *, as_json: bool) -> None:
+    """Raises UsageError, AlreadyRunningError, LedgerError, StorageError."""
+    from contextlib import closing
+
+    from daemon.cli.output import print_json, readable
+    from daemon.errors import UsageError
+    from daemon.ledger.lock import lock_database
+    from daemon.ledger.repair import repair
+
+    if not database.exists():
+        raise UsageError(
+            "there is no database",
+            operation="repair database",
+            path=database,
+            remedy="name it with --database",
+        )
+    with closing(lock_database(database)):
+        done = repair(database)
+    kept = None if done.kept is None else readable(done.kept)
+    if as_json:
+        print_json(
+            {
+                "schema": REPAIR_SCHEMA,
+                "database": readable(database),
+                "how": done.how,
+                "findings": list(done.findings),
+                "kept": kept,
+                "rows": dict(done.rows),
+                "queued": done.queued,
+            }
+        )
+        return
+    if done.how == "sound":
+        typer.echo(f"{readable(database)} is sound; nothing was changed")
+        return
+    what = {"search": "its search index was rebuilt", "recovered": "what could be read is in a new file"}[
+        done.how
+    ]
+    typer.echo(f"{readable(database)} was damaged ({done.findings[0]}): {what}")
+    typer.echo("there are now " + ", ".join(f"{count} {table}" for table, count in done.rows))
+    typer.echo(f"{done.queued} jobs are to be done; what was there before is kept as {kept}")
 
 
 def _write_bundle(

@@ -151,7 +151,7 @@ def _insert_job(connection: Connection, past: Past, recording: int) -> int:
         result | ({"id": number} if free else {}) | {
             "recording_id": recording, "profile": storable(admission.profile), "recipe": storable(admission.recipe),
             "identity": shared, "state": JobState.DONE.value, "attempts": 1, "max_attempts": admission.max_attempts,
-            "not_before": 0.0, "isolate": 0, "settle_s": admission.settle_s, "admitted_at": transcript.created_at,
+            "not_before": 0.0, "isolate": 0, "settle_s": transcript.timings.of("settling"), "admitted_at": transcript.created_at,
             "claimed_at": past.started, "finished_at": past.ended, "reference_job_id": reference,
         },
     )  # fmt: skip

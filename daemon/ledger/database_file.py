@@ -15,7 +15,7 @@ from daemon.errors import StorageError, UnusableLedgerError
 from daemon.ledger.faults import damaged
 
 #: Beside the database while it is open: its log, and the index of its log.
-_LOG, _INDEX = "-wal", "-shm"
+LOG_ENDINGS = ("-wal", "-shm")
 
 _GONE_REMEDY = (
     "put it back, or restore a backup, and start the daemon again; where it is lost, 'dropscribe adopt DIR' takes what "
@@ -56,8 +56,8 @@ class DatabaseFile:
         with self._lock:
             if len(self._pinned) == 1:
                 real = Path(os.path.realpath(self._path))
-                self._log = real.with_name(real.name + _LOG)
-                for path in (self._log, real.with_name(real.name + _INDEX)):
+                self._log = real.with_name(real.name + LOG_ENDINGS[0])
+                for path in (self._log, real.with_name(real.name + LOG_ENDINGS[1])):
                     if path.exists():
                         self._pinned[path] = _identity(path.stat())
 

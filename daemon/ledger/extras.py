@@ -33,6 +33,11 @@ BEGIN
 END
 """
 
+#: The same for texts that stand there already.
+FILL_SEARCH = """
+INSERT INTO segment_search (rowid, text) SELECT id, text || char(2, 2) FROM segments WHERE text <> ''
+"""
+
 #: One row a job, for people at a prompt. Times are UTC; `total_s` runs from first seen to finished, `rtfx` is
 #: audio seconds per second between claim and finish.
 HISTORY = """

@@ -58,7 +58,7 @@ def prepare(path: Path) -> Path | None:
     _refuse_orphaned_log(path)
     found = revision(path)
     if found == HEAD:
-        _check_schema(path)
+        check_schema(path)
         return None
     config = _alembic(path, found)
     backup = back_up(path, found) if found is not None else None
@@ -109,7 +109,7 @@ def revision(path: Path) -> str | None:
     return None
 
 
-def _check_schema(path: Path) -> None:
+def check_schema(path: Path) -> None:
     """Raise UnusableLedgerError where a table, index, trigger or view of ours is missing."""
     expected = {
         name for table in metadata.tables.values() for name in (table.name, *(i.name for i in table.indexes))
@@ -145,6 +145,12 @@ def _refuse_orphaned_log(path: Path) -> None:
 def back_up(path: Path, found: str) -> Path:
     """Copy the database to `<path>.backup-<revision>`, whole or not at all; also what stands in its WAL."""
     target = path.with_name(f"{path.name}.backup-{found}")
+    copy_database(path, target, "back up database before its upgrade")
+    return target
+
+
+def copy_database(path: Path, target: Path, operation: str) -> None:
+    """Copy the database to `target`, whole or not at all; also what stands in its WAL. Raises StorageError."""
     unfinished = target.with_name(target.name + ".tmp")
     module = driver()
     try:
@@ -160,11 +166,10 @@ def back_up(path: Path, found: str) -> Path:
         unfinished.unlink(missing_ok=True)
         raise StorageError(
             str(e),
-            operation="back up database before its upgrade",
+            operation=operation,
             path=target,
             remedy="free space for a copy of the database beside it",
         ) from e
-    return target
 
 
 def _alembic(path: Path, found: str | None) -> Config:

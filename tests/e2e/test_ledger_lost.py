@@ -122,7 +122,7 @@ def test_what_the_database_failed_is_done_after_all(tmp_path: Path) -> None:
         recording = write_speech(daemon.inbox / "a.wav", seconds=2)
         daemon.wait_for(recording)
     with closing(sqlite3.connect(daemon.database)) as connection:
-        connection.execute("delete from segments")
+        connection.executescript("delete from segments; delete from stage_timings")
         connection.execute(
             "update jobs set state = 'failed', attempts = 3, reason_code = 'ledger', reason = 'malformed'"
         )

@@ -8,6 +8,7 @@ from daemon.errors import DropscribeError
 from daemon.intake.filesystem import filesystem_of
 from daemon.ledger import integrity
 from daemon.ledger.db import sqlite_version, wal_bug_warning
+from daemon.ledger.faults import REPAIR
 from daemon.service.checks.folders import writing_problem
 from daemon.service.checks.record import Check, fail, from_error, ok, warning
 
@@ -44,7 +45,7 @@ def look_database(path: Path) -> Check:
     except DropscribeError as e:
         return from_error(NAME, e)
     if findings:
-        return fail(NAME, f"{path} is damaged: {findings[0]}", "restore the newest backup beside it")
+        return fail(NAME, f"{path} is damaged: {findings[0]}", REPAIR)
     if newer is not None:
         text = f"{path} was written by a newer dropscribe (schema {newer})"
         return fail(NAME, text, "install that version, or restore the backup beside it")

@@ -1,0 +1,228 @@
+"""`dropscribe doctor --repair` on really damaged databases: nothing is destroyed, what can be read is saved, and it says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daemon.errors import AlreadyRunningError, LedgerError, StorageError, UnusableLedgerError
+from daemon.ledger import repair as repairing
+from daemon.ledger.db import driver
+from daemon.ledger.integrity import check_at_start, quick_check
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.lock import lock_database
+from daemon.ledger.records import OutputIntent
+from daemon.ledger.repair import repair
+from tests import ledger_damage
+from tests.integration.cli import call, document, process
+from tests.integration.ledger_material import FOLDER, admission, claim_all, finish_of
+from tests.ledger_damage import PAGE, Damage
+
+JOBS = 150
+TEXTS = 12
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history of some hundred pages, closed."""
+    path = tmp_path_factory.mktemp("sound") / "jobs.db"
+    with closing(Ledger.open(path)) as ledger:
+        ledger.admit([admission(f"{i}.wav", str(i)) for i in range(JOBS)], 10.0)
+        claims = claim_all(ledger, limit=JOBS - 10)
+        for c in claims:
+            ledger.intend(
+                c.job_id, c.generation, [OutputIntent("txt", c.path.with_suffix(".txt"), "hash")], 15.0
+            )
+        done = [finish_of(c, *[f"预算会议 {j} of {c.job_id}" for j in range(TEXTS)]) for c in claims]
+        assert ledger.finish(done, 20.0) == []
+    return path
+
+
+@pytest.fixture
+def database(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(sound, tmp_path / "jobs.db"))
+
+
+def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(driver().connect(str(path))) as connection:
+        return list(connection.execute(sql).fetchall())
+
+
+def is_whole(path: Path) -> None:
+    """What stands in a repaired database agrees with itself: no job is done without all of its text."""
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(path, "PRAGMA foreign_key_check") == []
+    counts = rows(
+        path,
+        "SELECT j.id, count(s.id) FROM jobs j LEFT JOIN segments s ON s.job_id = j.id WHERE j.state = 'done' GROUP BY j.id",
+    )
+    assert {count for _, count in counts} <= {TEXTS}
+    with closing(Ledger.open(path)) as ledger:
+        ledger.recover(30.0)
+        made = ledger.admit([admission("new.wav", "new")], 31.0)
+        assert made[0].job_id > JOBS, "a number is never given again"
+        waiting = claim_all(ledger, 32.0, limit=1000)
+        assert ledger.finish([finish_of(c, *["预算会议"] * TEXTS) for c in waiting], 40.0) == []
+        assert len(ledger.search("预算会议", 10_000)) == TEXTS * ledger.counts()["done"]
+
+
+def test_a_sound_database_is_left_alone(database: Path) -> None:
+    before = database.read_bytes()
+    assert "is sound" in call("doctor", "--repair", "--database", database)
+    assert database.read_bytes() == before
+    assert document("doctor", "--repair", "--database", database)["how"] == "sound"
+
+
+@pytest.mark.parametrize("page", range(1, 200, 9))
+def test_any_page_may_be_damaged(database: Path, page: int) -> None:
+    ledger_damage.overwrite_pages(database, [page])
+    damaged = database.read_bytes()
+    done = repair(database)
+    assert done.how != "sound"
+    is_whole(database)
+    assert done.kept is not None
+    if done.how == "recovered":
+        assert done.kept.read_bytes() == damaged
+    # One page holds a few jobs, or a few texts, or leads to others by which they are found all the same.
+    if shutil.which("sqlite3"):
+        assert dict(done.rows)["jobs"] > JOBS / 2
+    assert not list(database.parent.glob("*.tmp*"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ledger_damage.cut,
+        ledger_damage.table_dropped,
+        lambda path: ledger_damage.change(path, "DELETE FROM alembic_version"),
+        lambda path: ledger_damage.change(path, "UPDATE segments SET tokens = '[[' WHERE id % 50 = 0"),
+        lambda path: ledger_damage.change(
+            path, "UPDATE segments SET text = CAST(x'ff41' AS TEXT) WHERE id = 9"
+        ),
+        lambda path: ledger_damage.change(path, "UPDATE jobs SET media = NULL WHERE id = 7"),
+        lambda path: ledger_damage.change(path, "DROP INDEX uq_recordings_latest"),
+    ],
+)
+def test_other_damage(database: Path, damage: Damage) -> None:
+    damage(database)
+    assert repair(database).how == "recovered"
+    is_whole(database)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE segment_search_data SET block = randomblob(200)",
+        "DELETE FROM segment_search_data",
+        "UPDATE segment_search_idx SET term = randomblob(4)",
+        "DELETE FROM segment_search_config",
+        "DROP TABLE segment_search_config",
+    ],
+)
+def test_a_damaged_search_index_loses_nothing(database: Path, sql: str) -> None:
+    before = rows(database, "SELECT * FROM segments ORDER BY id")
+    ledger_damage.change(database, sql)
+    with pytest.raises(UnusableLedgerError, match="search index"):
+        check_at_start(database)
+    done = repair(database)
+    assert done.queued == 10
+    assert rows(database, "SELECT * FROM segments ORDER BY id") == before
+    is_whole(database)
+
+
+def test_without_the_sqlite3_command_rows_are_read_all_the_same(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    ledger_damage.overwrite_pages(database, [ledger_damage.root_of(database, "ix_jobs_queue"), 60, 61])
+    assert repair(database).how == "recovered"
+    is_whole(database)
+
+
+def test_what_stands_in_the_log_is_saved_too(database: Path, tmp_path: Path) -> None:
+    """The daemon was killed: the newest rows are in the log only."""
+    ledger = Ledger.open(database)
+    ledger.admit([admission("late.wav", "late")], 25.0)
+    killed = tmp_path / "killed" / "jobs.db"
+    killed.parent.mkdir()
+    for ending in ("", "-wal"):
+        shutil.copy(f"{database}{ending}", f"{killed}{ending}")
+    ledger.close()
+    ledger_damage.overwrite_pages(killed, [50])
+    assert repair(killed).how == "recovered"
+    assert rows(killed, "SELECT count(*) FROM recordings WHERE path LIKE '%late.wav'") == [(1,)]
+    assert not Path(f"{killed}-wal").exists() or Path(f"{killed}-wal").stat().st_size == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"no database at all\n" * 4000, os.urandom(PAGE * 20)])
+def test_where_nothing_can_be_read_nothing_is_changed(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "jobs.db"
+    path.write_bytes(data)
+    with pytest.raises(LedgerError, match="nothing can be read"):
+        repair(path)
+    assert path.read_bytes() == data
+    assert [p.name for p in tmp_path.iterdir()] == ["jobs.db"]
+
+
+def test_no_room_changes_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    ledger_damage.overwrite_pages(database, [40])
+    before = database.read_bytes()
+    monkeypatch.setattr(repairing.salvage, "salvage", full)
+    with pytest.raises(StorageError, match="No space"):
+        repair(database)
+    assert database.read_bytes() == before
+
+
+def test_not_while_a_daemon_has_it(database: Path) -> None:
+    with closing(lock_database(database)), pytest.raises(AlreadyRunningError):
+        call("doctor", "--repair", "--database", database)
+
+
+@pytest.mark.parametrize(
+    "command", [("status",), ("jobs",), ("jobs", "search", "预算会议"), ("jobs", "show", "3")]
+)
+@pytest.mark.parametrize("damage", [ledger_damage.overwritten, ledger_damage.emptied])
+def test_commands_say_it_in_one_line(database: Path, command: tuple[str, ...], damage: Damage) -> None:
+    damage(database)
+    done = process(*command, "--database", str(database))
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert str(database) in done.stderr
+
+
+def test_the_doctor_ends_with_3_and_names_the_way(database: Path, tmp_path: Path) -> None:
+    ledger_damage.overwritten(database)
+    (tmp_path / "drop").mkdir()
+    options = ("--model", "null", "--vad-model", "null", "--device", "cpu")
+    done = process("doctor", "--watch", str(tmp_path / "drop"), "--database", str(database), *options)
+    assert done.returncode == 3
+    assert "doctor --repair" in done.stdout
+
+
+def test_a_log_without_its_database_is_not_thrown_away(tmp_path: Path) -> None:
+    log = tmp_path / "jobs.db-wal"
+    log.write_bytes(b"the newest rows")
+    with pytest.raises(UnusableLedgerError, match="its log"):
+        Ledger.open(tmp_path / "jobs.db")
+    assert log.read_bytes() == b"the newest rows"
+
+
+def test_a_history_that_is_vacuumed_under_the_daemon_is_no_damage(database: Path) -> None:
+    with closing(Ledger.open(database)) as ledger:
+        ledger.admit([admission("a.wav", "x")], 30.0)
+        ledger_damage.change(database, "DELETE FROM segments WHERE id > 100")
+        with closing(driver().connect(str(database), isolation_level=None)) as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ledger.verify()
+        ledger.admit([admission("b.wav", "y")], 31.0)
+        assert ledger.fault is None
+    assert quick_check(database) == ()
+    assert FOLDER
