@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -69,6 +71,9 @@ def diagnose(path: Path) -> tuple[tuple[str, ...], bool]:
             invalid = connection.exec_driver_sql(_INVALID).scalar_one()
             if invalid:
                 return (f"{invalid} results cannot be read",), False
+            for table in salvage.TABLES:
+                # Text that is no text is found by reading it.
+                collections.deque(connection.exec_driver_sql(f"SELECT * FROM {table}"), maxlen=0)  # noqa: S608 - our names
         with database.read("check database") as connection:
             found = findings(connection, "integrity_check")
     except UnusableLedgerError as e:
@@ -104,15 +109,19 @@ def _rebuild_search(path: Path) -> bool:
 
 def _replace_by_salvage(path: Path, mark: str) -> Path:
     real = Path(os.path.realpath(path))
-    fresh, scratch = (real.with_name(f"{real.name}.{what}.tmp") for what in ("repaired", "recovered"))
+    fresh, working, scratch = (
+        real.with_name(f"{real.name}.{what}.tmp") for what in ("repaired", "working", "recovered")
+    )
     kept = real.with_name(f"{real.name}.damaged-{mark}")
     with _reported(real):
-        for old in (fresh, scratch):
+        for old in (fresh, working, scratch):
             _remove(old)
         try:
             prepare(fresh)
+            _checkpoint(fresh)
+            _copy_bytes(real, working)
             with translated(fresh, "repair database"):
-                salvage.salvage(real, fresh, scratch)
+                salvage.salvage(working, fresh, scratch)
             if not any(n for _, n in _count(fresh)[0]):
                 raise LedgerError(
                     "nothing can be read of it", operation="repair database", path=path,
@@ -121,7 +130,7 @@ def _replace_by_salvage(path: Path, mark: str) -> Path:
             _checkpoint(fresh)
             _put_in_place(real, fresh, kept)
         finally:
-            for old in (fresh, scratch):
+            for old in (fresh, working, scratch):
                 _remove(old)
     return kept
 
@@ -139,6 +148,14 @@ def _put_in_place(real: Path, fresh: Path, kept: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _copy_bytes(real: Path, working: Path) -> None:
+    """The database and its log as they are: nothing that reads the original may change it."""
+    for ending in ("", LOG_ENDINGS[0]):
+        beside = real.with_name(real.name + ending)
+        if beside.exists():
+            shutil.copyfile(beside, working.with_name(working.name + ending))
 
 
 def _checkpoint(path: Path) -> None:
@@ -177,5 +194,5 @@ def _reported(path: Path) -> Iterator[None]:
     except (OSError, driver().OperationalError) as e:
         raise StorageError(
             str(e), operation="repair database", path=path,
-            remedy="free space for two copies of the database beside it; it is as it was",
+            remedy="free space for three copies of the database beside it; it is as it was",
         ) from e  # fmt: skip

@@ -20,6 +20,12 @@ TABLES = ("recordings", "jobs", "attempts", "stage_timings", "segments", "output
 _KEYS = {"attempts": "job_id", "stage_timings": "job_id"}
 #: Ranges of rows that are tried between two that can be read, in all.
 _MOST_TRIES = 100_000
+#: The header of a database, and the first byte of the page after it, which says what kind of page it is.
+_HEADER_BYTES = 101
+_MAGIC = b"SQLite format 3\0"
+_PAGE_KINDS = {5, 13}
+#: Of every database of ours.
+_PAGE_BYTES = 4096
 #: Where the command puts rows of tables that the schema does not name any more.
 _LOST = "lost_and_found"
 
@@ -27,24 +33,45 @@ Row = tuple[Any, ...]
 
 
 def salvage(source: Path, target: Path, scratch: Path) -> None:
-    """Fill `target`, a new database of today's schema, with what can be read of `source`, which is not changed.
+    """Fill `target`, a new database of today's schema, with what can be read of `source`, a copy that may be changed.
 
     `scratch`: where the sqlite3 command may put what it recovers, if it is there.
     """
+    _make_readable(source, target)
     with closing(driver().connect(os.fspath(target), isolation_level=None)) as into:
         into.execute("BEGIN")
         seen = _copy_all(source, into)
         if _recover_by_command(source, scratch):
             seen = max(seen, _copy_all(scratch, into))
-            with closing(_read_only(scratch)) as recovered:
+            with closing(_opened(scratch)) as recovered:
                 _copy_lost(recovered, into)
         _make_consistent(into, seen)
         into.execute("COMMIT")
 
 
+def _make_readable(source: Path, fresh: Path) -> None:
+    """Give a file that SQLite refuses as a whole a first page and a size that it takes.
+
+    The first page says where each table begins. Databases that were made, not upgraded, by one version agree in that with a
+    `fresh` one, so its page can stand for one that is lost.
+    """
+    with source.open("r+b") as file:
+        head = file.read(_HEADER_BYTES)
+        if len(head) < _HEADER_BYTES:
+            return
+        if not head.startswith(_MAGIC) or head[-1] not in _PAGE_KINDS:
+            with fresh.open("rb") as model:
+                page = model.read(_PAGE_BYTES)
+            file.seek(0)
+            file.write(page)
+        pages = os.fstat(file.fileno()).st_size // _PAGE_BYTES
+        file.seek(28)
+        file.write(pages.to_bytes(4, "big"))
+
+
 def _copy_all(source: Path, into: Any) -> int:
     """Copy every table; the highest job number that is named anywhere."""
-    with closing(_read_only(source)) as connection:
+    with closing(_opened(source)) as connection:
         for table in TABLES:
             _copy(connection, into, table)
         try:
@@ -54,8 +81,8 @@ def _copy_all(source: Path, into: Any) -> int:
         return int(found[0]) if found is not None else 0
 
 
-def _read_only(path: Path) -> Any:
-    return driver().connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=ro", uri=True)
+def _opened(path: Path) -> Any:
+    return driver().connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=rw", uri=True)
 
 
 def _copy(source: Any, into: Any, table: str) -> None:
@@ -126,12 +153,11 @@ def _recover_by_command(source: Path, scratch: Path) -> bool:
     command = shutil.which("sqlite3")
     if command is None:
         return False
-    uri = f"file:{quote(os.fsencode(source.absolute()))}?mode=ro"
     base = [command, "-batch", "-init", os.devnull]
     with ExitStack() as stack:
         reader = stack.enter_context(
             subprocess.Popen(
-                [*base, uri, ".recover"],
+                [*base, os.fspath(source), ".recover"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -168,6 +194,10 @@ def _make_consistent(into: Any, seen: int) -> None:
     """No row without those it belongs to; jobs whose result is not whole are to be done again."""
     named = [into.execute(f"SELECT coalesce(max({c}), 0) FROM {t}").fetchone()[0]  # noqa: S608 - as above
              for t, c in (("jobs", "id"), ("segments", "job_id"), ("outputs", "job_id"), ("attempts", "job_id"))]  # fmt: skip
+    into.execute(
+        "DELETE FROM recordings WHERE typeof(path_raw) <> 'blob' OR typeof(folder_raw) <> 'blob' "
+        "OR typeof(sha256) <> 'text' OR typeof(size) <> 'integer'"
+    )
     into.execute(
         "UPDATE recordings SET latest = 1 WHERE id IN (SELECT max(id) FROM recordings GROUP BY path_raw "
         "HAVING max(latest) = 0)"
