@@ -1,7 +1,8 @@
 """Log set-up and the list of `action` values: every log line names one.
 
 JSON lines for journald (no terminal), readable lines on a terminal. The message is for people, the
-`action` and the other keys are for machines and stay stable.
+`action` and the other keys are for machines and stay stable. Neither form holds a character that a terminal would obey or that
+begins another line (`daemon/escapes.py`).
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import logging
 import sys
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any, TextIO, cast
 
 import structlog
+
+from daemon import escapes
 
 
 class Action(StrEnum):
@@ -80,16 +84,31 @@ def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
     if as_json:
         shared += [
             structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            structlog.processors.JSONRenderer(serializer=escapes.dumps),
         ]
     else:
-        shared += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        shared += [_escaped, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, LogStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )
+
+
+def _escaped(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Every text of a line, its keys included, before colours are added."""
+    return {escapes.one_line(key): _safe(value) for key, value in line.items()}
+
+
+def _safe(value: Any) -> Any:
+    if isinstance(value, str):
+        return escapes.one_line(value)
+    if isinstance(value, PurePath):
+        return escapes.one_line(str(value))
+    if isinstance(value, dict):
+        return {_safe(k): _safe(v) for k, v in value.items()}
+    return [_safe(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def get(room: str) -> Logger:

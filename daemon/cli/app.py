@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
-from daemon import __version__
+from daemon import __version__, escapes
 from daemon.cli import streams
 from daemon.cli.output import print_error
 from daemon.errors import DropscribeError
@@ -24,10 +27,34 @@ EXIT_CODES = (
 )
 
 
+class _Commands(typer.core.TyperGroup):
+    """Commands whose complaints about the command line, which quote it, command no terminal."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Raises TyperException."""
+        with _escaped_complaints():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Raises TyperException, and what the command raises."""
+        with _escaped_complaints():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _escaped_complaints() -> Iterator[None]:
+    try:
+        yield
+    except typer.TyperException as e:
+        e.message = escapes.one_line(e.message)
+        raise
+
+
 def build() -> typer.Typer:
     """All commands."""
     app = typer.Typer(
         name="dropscribe",
+        cls=_Commands,
         help="Drop recordings into a folder, find transcripts beside them.",
         epilog=EXIT_CODES,
         no_args_is_help=True,

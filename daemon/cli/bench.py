@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from daemon import escapes
+from daemon.cli.output import readable, say
 
 if TYPE_CHECKING:
     from daemon.service.bench.records import Report, Run
@@ -62,7 +64,7 @@ def command(
     with _recordings(given, generate) as recordings:
         report = compare(settings, recordings, generated=not given, note=_note)
     document = out / "bench.json"
-    _write(document, json.dumps(report.document(), ensure_ascii=False, indent=2) + "\n")
+    _write(document, escapes.dumps(report.document(), indent=2) + "\n")
     written = [document]
     try:
         draw(report, out / "bench.png")
@@ -75,7 +77,7 @@ def command(
     else:
         _print(report)
         for path in written:
-            typer.echo(path)
+            say(readable(path))
     if not all(run.whole for run in report.runs):
         raise typer.Exit(1)
 
@@ -126,9 +128,9 @@ def _write(path: Path, text: str) -> None:
 def _note(text: str) -> None:
     """What goes on, on standard error: one line that is written over on a terminal."""
     if sys.stderr.isatty():
-        typer.echo(f"\r\x1b[K{text}", nl=False, err=True)
+        typer.echo(f"\r\x1b[K{escapes.one_line(text)}", nl=False, err=True)
     elif text.endswith("loading"):
-        typer.echo(text, err=True)
+        say(text, err=True)
 
 
 def _print(report: Report) -> None:
@@ -148,7 +150,7 @@ def _print(report: Report) -> None:
         "loading",
     )
     print_table(titles, (_row(report, run) for run in report.runs), right=range(1, 9))
-    typer.echo()
+    say()
     longest = max(report.runs, key=lambda r: len(r.recordings), default=None)
     shown = list(longest.recordings[:LISTED]) if longest else []
     names = [run.name for run in report.runs]
@@ -156,12 +158,12 @@ def _print(report: Report) -> None:
     for recording in sorted(shown, key=lambda r: r.path):
         ends = [next((r for r in run.recordings if r.path == recording.path), None) for run in report.runs]
         cells = ["-" if e is None else "failed" if e.problem else duration(e.wall_s) for e in ends]
-        rows.append((recording.path.name, duration(report.lengths.get(recording.path)), *cells))
+        rows.append((readable(recording.path.name), duration(report.lengths.get(recording.path)), *cells))
     print_table(("recording", "length", *names), rows, right=range(1, 5))
     hidden = (len(longest.recordings) if longest else 0) - len(shown)
     if hidden:
-        typer.echo(f"… and {hidden} more in bench.json")
-    typer.echo()
+        say(f"… and {hidden} more in bench.json")
+    say()
     _print_findings(report)
 
 
@@ -190,13 +192,13 @@ def _print_findings(report: Report) -> None:
     for name in ("stock", "calibrated"):
         times = report.speedup(name)
         if times is not None:
-            typer.echo(f"dropscribe is {times:,.1f} times as fast as {name} FunASR here.")
+            say(f"dropscribe is {times:,.1f} times as fast as {name} FunASR here.")
     same, compared = report.same_text()
     if compared:
-        typer.echo(f"The same text as calibrated FunASR, letter for letter: {same} of {compared} recordings.")
+        say(f"The same text as calibrated FunASR, letter for letter: {same} of {compared} recordings.")
     for run in report.runs:
         if run.problem:
-            typer.echo(f"{run.name}: {run.problem}", err=True)
+            say(f"{run.name}: {run.problem}", err=True)
         for recording in run.recordings:
             if recording.problem:
-                typer.echo(f"{run.name}: {recording.path.name}: {recording.problem}", err=True)
+                say(f"{run.name}: {readable(recording.path.name)}: {recording.problem}", err=True)

@@ -34,7 +34,7 @@ def command(
     settings [{name (dotted), value, source (a file, "command line", "embedded" or "default")}].
     """
     from daemon.cli.init import toml_value
-    from daemon.cli.output import print_json, print_table, readable
+    from daemon.cli.output import print_json, print_table, readable, say
     from daemon.cli.settings import in_force
 
     loaded = in_force(
@@ -49,7 +49,7 @@ def command(
         }
         print_json(document)
         return
-    typer.echo(f"# file: {readable(loaded.file.absolute()) if loaded.file else 'none'}")
+    say(f"# file: {readable(loaded.file.absolute()) if loaded.file else 'none'}")
     rows = [
         (name, source, "(not set)" if value is None else toml_value(value)) for name, value, source in listed
     ]

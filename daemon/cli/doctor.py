@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,6 +60,7 @@ def command(
     from collections.abc import Iterator
 
     from daemon import logs
+    from daemon.cli.output import print_json, say
     from daemon.cli.settings import in_force
     from daemon.errors import ConfigError, LedgerError
     from daemon.service.checks import examination
@@ -95,11 +95,11 @@ def command(
         checks.append(check)
         if not as_json:
             typer.secho(f"{check.status:<8}", fg=colours[check.status], nl=False)
-            typer.echo(f"{check.name}: {check.detail}")
+            say(f"{check.name}: {check.detail}")
             if check.remedy:
-                typer.echo(f"        → {check.remedy}")
+                say(f"        → {check.remedy}")
     if as_json:
-        typer.echo(json.dumps(document(checks), ensure_ascii=False, indent=2))
+        print_json(document(checks))
     if bundle is not None:
         named = [p for p in (config, database, *(watch or [])) if p is not None]
         _write_bundle(bundle, loaded, checks, named, refused)
@@ -156,7 +156,7 @@ def _write_bundle(
 ) -> None:
     """Raises UsageError where a file is, StorageError."""
     from daemon.cli.config import settings_in_force
-    from daemon.cli.output import readable
+    from daemon.cli.output import readable, say
     from daemon.service import bundle
 
     now = time.time()
@@ -165,4 +165,4 @@ def _write_bundle(
         loaded, (bundle.Setting(*s) for s in listed), checks, now, *named, refused=refused
     )
     bundle.write(file, documents, now)
-    typer.echo(f"wrote {readable(file)}; look through it before you send it", err=True)
+    say(f"wrote {readable(file)}; look through it before you send it", err=True)

@@ -53,7 +53,7 @@ def command(
 
     JSON, dropscribe/init/1: file (what was written), backup (where the file before went; null if there was none).
     """
-    from daemon.cli.output import print_json, readable
+    from daemon.cli.output import print_json, readable, say
 
     target = (SYSTEM_FILE if system else file).absolute()
     backup = _write(target, production_file().encode(), force=force)
@@ -61,10 +61,10 @@ def command(
         backup_text = None if backup is None else readable(backup)
         print_json({"schema": INIT_SCHEMA, "file": readable(target), "backup": backup_text})
         return
-    typer.echo(f"wrote {readable(target)}")
+    say(f"wrote {readable(target)}")
     if backup is not None:
-        typer.echo(f"the file that was there is now {readable(backup)}")
-    typer.echo("Change [[folder]] path to the folder to watch, then: dropscribe doctor")
+        say(f"the file that was there is now {readable(backup)}")
+    say("Change [[folder]] path to the folder to watch, then: dropscribe doctor")
 
 
 def production_file() -> str:

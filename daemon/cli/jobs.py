@@ -71,7 +71,7 @@ def list_jobs(
         context.obj = _Given(config, database, as_json)
         return
     from daemon.cli.history import database_path, job_document
-    from daemon.cli.output import print_json, readable
+    from daemon.cli.output import print_json, readable, say
     from daemon.ledger.ledger import Ledger
 
     wanted = None if state is None else _state(state)
@@ -86,7 +86,7 @@ def list_jobs(
             {"schema": JOBS_SCHEMA, "database": readable(path), "jobs": [job_document(j) for j in found]}
         )
     elif not found:
-        typer.echo("no jobs" if (state or folder or since) is None else "no such jobs")
+        say("no jobs" if (state or folder or since) is None else "no such jobs")
     else:
         _print_jobs(found)
 
@@ -140,7 +140,7 @@ def search(
     [first, last) or null}].
     """
     from daemon.cli.history import brief, database_path, hit_document
-    from daemon.cli.output import position, print_json, print_table
+    from daemon.cli.output import position, print_json, print_table, say
     from daemon.ledger.ledger import Ledger
 
     given = _merged(context, config, database, as_json)
@@ -149,7 +149,7 @@ def search(
     if given.as_json:
         print_json({"schema": SEARCH_SCHEMA, "query": text, "hits": [hit_document(h) for h in hits]})
     elif not hits:
-        typer.echo("not found")
+        say("not found")
     else:
         rows = [(str(h.job_id), position(h.start_ms), h.snippet, brief(h.recording)) for h in hits]
         print_table(("job", "at", "text", "recording"), rows, right=(0, 1))
@@ -169,7 +169,7 @@ def skipped(
     JSON, dropscribe/skipped/1: database, skipped [{path, folder, code, reason, first_seen, last_seen}].
     """
     from daemon.cli.history import brief, database_path, skip_document
-    from daemon.cli.output import local, print_json, print_table, readable
+    from daemon.cli.output import local, print_json, print_table, readable, say
     from daemon.ledger.ledger import Ledger
 
     given = _merged(context, config, database, as_json)
@@ -180,7 +180,7 @@ def skipped(
         listed = [skip_document(s) for s in skips]
         print_json({"schema": SKIPPED_SCHEMA, "database": readable(path), "skipped": listed})
     elif not skips:
-        typer.echo("nothing was skipped")
+        say("nothing was skipped")
     else:
         rows = [(s.code, local(s.first_seen), local(s.last_seen), brief(s.path), s.reason) for s in skips]
         print_table(("code", "first noticed", "last noticed", "file", "reason"), rows)
@@ -250,7 +250,7 @@ def _outcome(job: JobSummary) -> str:
 
 def _print_job(detail: JobDetail) -> None:
     from daemon.cli.history import text_of
-    from daemon.cli.output import duration, local, one_line, print_facts, readable
+    from daemon.cli.output import duration, local, print_facts, print_text, readable, say
 
     job, result = detail.summary, detail.result
     facts = [
@@ -289,6 +289,5 @@ def _print_job(detail: JobDetail) -> None:
     print_facts((name, value) for name, value in facts if value)
     text = text_of(detail)
     if text:
-        typer.echo()
-        for line in text.splitlines():
-            typer.echo(one_line(line))
+        say()
+        print_text(f"{text}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 import typer
 
+from daemon import escapes
 from daemon.errors import DropscribeError
 
 ERROR_SCHEMA = "dropscribe/error/1"
@@ -22,15 +22,38 @@ _NO_LIMIT = 100_000
 
 def print_json(document: Any) -> None:
     """One document on standard output, UTF-8 whatever the locale says."""
-    text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
-    typer.echo(text.encode("utf-8", "backslashreplace"), nl=False)
+    _print_utf8(escapes.dumps(document, indent=2))
+
+
+def print_json_line(document: Any) -> None:
+    """One document of several, on a line of its own."""
+    _print_utf8(escapes.dumps(document))
+
+
+def _print_utf8(text: str) -> None:
+    typer.echo(text.encode("utf-8") + b"\n", nl=False)
+
+
+def print_json_text(document: str) -> None:
+    """A JSON document that is text already."""
+    _print_utf8(escapes.in_json(document).removesuffix("\n"))
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """One line for people, whatever the names in it hold."""
+    typer.echo(escapes.one_line(text), err=err)
+
+
+def print_text(text: str) -> None:
+    """Text of several lines on standard output, such as a transcript."""
+    typer.echo(escapes.lines(text), nl=False)
 
 
 def print_error(error: DropscribeError, *, as_json: bool) -> None:
     """One line on stderr; with `as_json` the document of `error_document` on standard output, too."""
     # Where nobody can be told, the exit status still tells.
     with contextlib.suppress(OSError):
-        typer.echo(f"dropscribe: {one_line(str(error))}", err=True)
+        say(f"dropscribe: {error}", err=True)
     if as_json:
         print_json(error_document(error))
 
@@ -51,7 +74,7 @@ def error_document(error: DropscribeError) -> dict[str, Any]:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> None:
-    """A table on standard output; columns in `right` are aligned to the right. Cells are printed as they are."""
+    """A table on standard output; columns in `right` are aligned to the right. Nothing in a cell is markup."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -62,7 +85,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: 
     for i, title in enumerate(titles):
         table.add_column(title, justify="right" if i in aligned else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))
+        table.add_row(*(Text(escapes.one_line(cell)) for cell in row))
     Console(width=width, highlight=False).print(table)
 
 
@@ -71,12 +94,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     listed = list(facts)
     width = max((len(name) for name, _ in listed), default=0)
     for name, value in listed:
-        typer.echo(f"{name:<{width}}  {one_line(value)}".rstrip())
-
-
-def one_line(text: str) -> str:
-    """`text` without what would break a line or command a terminal: such characters are written as their escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+        say(f"{name:<{width}}  {value}".rstrip())
 
 
 def readable(path: Path | str) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
+import threading
+import traceback
+from types import TracebackType
 from typing import Any
 
+from daemon import escapes
 from daemon.errors import StorageError
 
 
@@ -20,6 +25,20 @@ def prepare() -> None:
     if isinstance(sys.stderr, io.TextIOWrapper):
         # A terminal that cannot show a character gets its number, not a traceback.
         sys.stderr.reconfigure(errors="backslashreplace")
+    sys.excepthook = _report
+    threading.excepthook = _report_of_thread
+
+
+def _report(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """A traceback on standard error; messages of exceptions quote names."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(escapes.lines("".join(traceback.format_exception(kind, error, trace))))
+        sys.stderr.flush()
+
+
+def _report_of_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is not SystemExit:
+        _report(ended.exc_type, ended.exc_value, ended.exc_traceback)
 
 
 def _leading_nowhere(number: int) -> io.TextIOWrapper:

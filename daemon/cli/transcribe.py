@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -70,7 +69,7 @@ def _tell(
     finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool, bars: _Bars
 ) -> bool:
     """Print or write one result; False if there is none."""
-    from daemon.cli.output import one_line, readable
+    from daemon.cli.output import print_json_line, print_json_text, print_text, readable, say
     from daemon.service import oneshot
     from daemon.service.retry import Problem
 
@@ -85,11 +84,10 @@ def _tell(
                 "reason": problem.reason,
                 "remedy": problem.remedy,
             }
-            _print_line({"file": str(finished.path), "ok": False, "error": error})
+            print_json_line({"file": str(finished.path), "ok": False, "error": error})
         else:
             then = f" ({problem.remedy})" if problem.remedy else ""
-            said = f"dropscribe: transcribe {readable(finished.path)}: {problem.reason}{then}"
-            print(one_line(said), file=sys.stderr)
+            say(f"dropscribe: transcribe {readable(finished.path)}: {problem.reason}{then}", err=True)
         return False
     transcript = oneshot.transcript_of(finished.path, finished.end, engine.facts)
     written = oneshot.write_beside(finished.path, transcript, output_format) if write else []
@@ -99,13 +97,13 @@ def _tell(
             "ok": True,
             "transcript": json.loads(_rendered(transcript, "json")),
         }
-        _print_line(line | ({"outputs": [str(p) for p in written]} if write else {}))
+        print_json_line(line | ({"outputs": [str(p) for p in written]} if write else {}))
     elif write:
         for path in written:
-            print(path)
+            say(readable(path))
     else:
-        sys.stdout.write(_rendered(transcript, output_format or "txt"))
-        sys.stdout.flush()
+        show = print_json_text if output_format == "json" else print_text
+        show(_rendered(transcript, output_format or "txt"))
     return True
 
 
@@ -115,10 +113,6 @@ def _rendered(transcript: Transcript, name: str) -> str:
     return render(transcript, name, Options()).decode("utf-8")
 
 
-def _print_line(document: dict[str, Any]) -> None:
-    print(json.dumps(document, ensure_ascii=False), flush=True)
-
-
 class _Bars:
     """Progress on standard error, where that is a terminal: a bar a file, by the audio recognised."""
 
@@ -126,12 +120,17 @@ class _Bars:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        from daemon.cli.output import readable
+        from daemon.escapes import one_line
+
         console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(), console=console, disable=not console.is_terminal,
         )  # fmt: skip
-        self._tasks = {f.absolute(): self._progress.add_task(f.name, total=None) for f in files}
+        self._tasks = {
+            f.absolute(): self._progress.add_task(one_line(readable(f.name)), total=None) for f in files
+        }
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+from daemon import escapes
 from daemon.engine.protocol import Abort, PcmBlock
 from daemon.engine.wire import FromChild
 
@@ -80,5 +82,5 @@ class PipeOutbox(threading.Thread):
             os._exit(0)
         except BaseException:
             # Without this thread the process would be dumb.
-            traceback.print_exc()
+            sys.stderr.write(escapes.lines(traceback.format_exc()))
             os._exit(1)

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from daemon import escapes
 from daemon.config import EngineSettings
 from daemon.engine import own_gpu, registry
 from daemon.engine.batcher import Batcher
@@ -92,7 +93,7 @@ def _serve(settings: EngineSettings, arena: ArenaHandle, inbox: PipeInbox, outbo
         outbox.say(Refused(e.reason, e.operation, path, e.remedy))
         sys.exit(1)
     except Exception as e:
-        traceback.print_exc()
+        sys.stderr.write(escapes.lines(traceback.format_exc()))
         reason = f"{type(e).__name__}: {e}"
         remedy = "look at what stands above this on standard error or in the journal, and report it"
         outbox.say(Refused(reason, "start engine", None, remedy))

@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from daemon import __version__
+from daemon import __version__, escapes
 from daemon.config import Loaded, foreign_names
 from daemon.engine.models import BUNDLED_MODELS, NULL
 from daemon.errors import DropscribeError, StorageError, UsageError
@@ -105,9 +105,7 @@ def write(path: Path, documents: Mapping[str, Any], now: float) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, content in documents.items():
-            data = (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode(
-                "utf-8", "backslashreplace"
-            )
+            data = (escapes.dumps(content, indent=1) + "\n").encode()
             entry = tarfile.TarInfo(f"dropscribe-bundle/{name}")
             entry.size, entry.mtime, entry.mode = len(data), int(now), 0o600
             archive.addfile(entry, io.BytesIO(data))

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Mapping
 
+from daemon import escapes
 from daemon.errors import DropscribeError
 
 #: A keep-alive is sent this share of the watchdog's interval after the last one: half of it leaves room for
@@ -123,4 +124,4 @@ class Notifier:
 
 def _status_line(text: str) -> str:
     # A newline in the text would begin another assignment.
-    return f"STATUS={' '.join(text.split())}"
+    return f"STATUS={escapes.one_line(' '.join(text.split()))}"

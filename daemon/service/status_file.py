@@ -5,14 +5,13 @@ Schema `dropscribe/status/1`; written whole by rename, so a reader never sees ha
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon import logs
+from daemon import escapes, logs
 from daemon.intake.types import FolderHealth
 from daemon.transcript.types import EngineFacts
 
@@ -81,7 +80,7 @@ def write(database: Path, status: Status, now: float) -> None:
         "unsettled": status.unsettled,
         "storage": [asdict(c) for c in status.storage],
     }
-    temporary.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(escapes.dumps(document) + "\n", encoding="utf-8")
     temporary.replace(target)
 
 

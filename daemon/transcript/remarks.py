@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daemon import escapes
 from daemon.transcript.types import Transcript
 
 
@@ -30,4 +31,4 @@ def remarks(transcript: Transcript) -> tuple[Remark, ...]:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return escapes.one_line(" ".join(text.split()))

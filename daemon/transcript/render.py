@@ -5,7 +5,6 @@ To add a format: write its function, enter it in `RENDERERS`, add its golden fil
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,7 +12,7 @@ from json.encoder import encode_basestring
 from types import MappingProxyType
 from typing import Any
 
-from daemon import __version__
+from daemon import __version__, escapes
 from daemon.transcript.cues import Cue, cues
 from daemon.transcript.instants import iso
 from daemon.transcript.remarks import Remark, remarks
@@ -107,7 +106,7 @@ def json_document(content: Content) -> str:
     tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
     """
     transcript = content.transcript
-    head = json.dumps(_facts(transcript, content.version), ensure_ascii=False, indent=2).removesuffix("\n}")
+    head = escapes.dumps(_facts(transcript, content.version), indent=2).removesuffix("\n}")
     segments = ",\n    ".join(map(_segment, transcript.segments))
     body = f"[\n    {segments}\n  ]" if segments else "[]"
     return f'{head},\n  "segments": {body}\n}}\n'
@@ -184,17 +183,19 @@ def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
 
 
 def _segment(segment: Segment) -> str:
-    """As `json.dumps(…, ensure_ascii=False)` writes it; there are so many tokens that no object is made of each."""
+    """As `escapes.dumps` writes it; there are so many tokens that no object is made of each."""
     said = segment.tokens
     texts = map(encode_basestring, said.texts)
     tokens = ", ".join([
         f'{{"text": {text}, "start_ms": {start}, "end_ms": {end}}}'
         for text, start, end in zip(texts, said.starts_ms, said.ends_ms, strict=True)
     ])  # fmt: skip
-    return (
+    written = (
         f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
         f'"text": {encode_basestring(segment.text)}, "tokens": [{tokens}]}}'
     )
+    # A cheaper question than what is harmful, and mostly the answer is yes.
+    return written if written.isprintable() else escapes.in_json(written)
 
 
 def _remark_cue(said: tuple[Remark, ...], shown: list[Cue], duration_ms: int) -> Cue:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from daemon import __version__
+from daemon import __version__, escapes
 from daemon.transcript.instants import iso
 from daemon.transcript.render import encode, engine_facts
 from daemon.transcript.types import STAGES, Transcript
@@ -50,4 +49,4 @@ def timing_log(transcript: Transcript, *, started: float, ended: float, version:
             "warmup_s": round(transcript.engine.warmup_s, 3),
         },
     }
-    return encode(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    return encode(escapes.dumps(document, indent=2) + "\n")

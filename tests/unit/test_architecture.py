@@ -16,13 +16,14 @@ PACKAGE = ROOT / "daemon"
 MOST_LINES = 500
 
 #: Who may import whom: every room, and the single modules that count as one.
-BASE = frozenset({"config", "settings", "errors", "files", "logs", ""})
+BASE = frozenset({"config", "settings", "errors", "escapes", "files", "logs", ""})
 MIDDLE = frozenset({"intake", "ledger", "media", "engine"})
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset({""}),
+    "escapes": frozenset({""}),
     "files": frozenset({"", "errors"}),
-    "logs": frozenset({"", "errors"}),
+    "logs": frozenset({"", "errors", "escapes"}),
     "settings": frozenset({""}),
     "config": frozenset({"", "errors", "settings"}),
     "transcript": BASE,

@@ -167,7 +167,8 @@ def first_text(recordings: Sequence[Recording], heard_s: float | None) -> float 
 
 
 def _letters(text: str) -> str:
-    return "".join(text.split())
+    """What two ways of joining tokens have in common: FunASR leaves some marks of sub-words, and spells small."""
+    return "".join(text.replace("@@", "").split()).casefold()
 
 
 def _rounded(value: float | None) -> float | None:

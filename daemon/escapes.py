@@ -1,0 +1,78 @@
+r"""Text of other people on its way to a terminal or into JSON: what a terminal obeys, and what nobody sees, as escapes. Pure.
+
+Names, tags and messages may hold anything. Escaped are controls (C0, DEL, C1), line and paragraph separators, controls of
+writing direction, invisible characters (Unicode's Default_Ignorable_Code_Point), noncharacters, and halves of surrogate
+pairs, which stand for bytes that are not UTF-8. Letters of every script stay, and so do the invisible characters that a
+script or an emoji needs: joiners between letters of joining scripts or emoji, variation selectors, flags made of tags.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+#: As they stand in a character class, without C0.
+_HARMFUL = (
+    r"\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    r"\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+#: Scripts that join letters, symbols and emoji.
+_JOINING = (
+    r"\u0620-\u08ff\u0900-\u109f\u1780-\u17b3\u17b6-\u17ff\u1810-\u18af\u2190-\u2bff\ua8e0-\uabff\ufb50-\ufdcf\ufdf0-\ufdff"
+    r"\ufe0f\ufe70-\ufefc\U00011000-\U00011fff\U0001f000-\U0001faff"
+)
+_IDEOGRAPHS = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_NEEDED = (
+    rf"(?<=[{_JOINING}])[\u200c\u200d](?=[{_JOINING}])"
+    r"|(?<=[\u1810-\u18af])[\u180b-\u180f]"
+    rf"|(?<=[^\x00-\x22\x24-\x29\x2b-\x2f\x3a-\x7e{_HARMFUL}])[\ufe00-\ufe0f]"
+    rf"|(?<=[{_IDEOGRAPHS}])[\U000e0100-\U000e01ef]"
+    r"|\U0001f3f4[\U000e0020-\U000e007e]{2,6}\U000e007f"
+)
+#: Found fast; `_EACH` then tells those that are needed from the others.
+_ANY = re.compile(rf"[\x00-\x1f{_HARMFUL}]")
+_ANY_BUT_C0 = re.compile(rf"[{_HARMFUL}]")
+_EACH = re.compile(rf"(?P<needed>{_NEEDED})|[\x00-\x1f{_HARMFUL}]")
+_EACH_BUT_C0 = re.compile(rf"(?P<needed>{_NEEDED})|[{_HARMFUL}]")
+#: Bytes of a name that are not UTF-8 (PEP 383).
+_BYTES = range(0xDC80, 0xDD00)
+
+
+def one_line(text: str) -> str:
+    r"""`text` on one line that commands no terminal: `\n`, `\x1b`, `\u202e`; a byte that is not UTF-8 as `\xff`."""
+    if _ANY.search(text) is None:
+        return text
+    return _EACH.sub(_shown, text)
+
+
+def lines(text: str) -> str:
+    """As `one_line`, line by line: line feeds stay."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def in_json(document: str) -> str:
+    r"""A JSON document with the same characters as `\uXXXX`: equal when it is read, harmless when it is shown."""
+    if _ANY_BUT_C0.search(document) is None:
+        return document
+    return _EACH_BUT_C0.sub(_shown_in_json, document)
+
+
+def dumps(document: Any, **options: Any) -> str:
+    """`json.dumps` of `document`, UTF-8 where that is harmless; it can always be encoded. options: as there."""
+    return in_json(json.dumps(document, ensure_ascii=False, **options))
+
+
+def _shown(found: re.Match[str]) -> str:
+    character = found.group()
+    if found["needed"]:
+        return character
+    if ord(character) in _BYTES:
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _shown_in_json(found: re.Match[str]) -> str:
+    character = found.group()
+    return character if found["needed"] else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
