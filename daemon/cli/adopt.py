@@ -43,7 +43,7 @@ def command(
     only, which cannot be adopted), skipped [{path, reason}], differing [path] (files that are not what the NAME.json beside them
     renders to: edited, or made under other settings; they are never overwritten).
     """
-    from daemon.cli.output import print_json, readable
+    from daemon.cli.output import print_json, readable, say
     from daemon.cli.settings import in_force
     from daemon.ledger.ledger import lock_database
 
@@ -55,10 +55,12 @@ def command(
     if as_json:
         print_json(document(settings.database, report, dry_run=dry_run))
         return
-    typer.echo(f"{report.recordings} recordings: {report.adopted} {'would be adopted' if dry_run else 'adopted'}, "
-               f"{report.on_record} on record already")  # fmt: skip
+    say(
+        f"{report.recordings} recordings: {report.adopted} {'would be adopted' if dry_run else 'adopted'}, "
+        f"{report.on_record} on record already"
+    )
     if report.without_json:
-        typer.echo(f"{report.without_json} have a transcript without a NAME.json: they cannot be adopted")
+        say(f"{report.without_json} have a transcript without a NAME.json: they cannot be adopted")
     _print_files("not adopted", [f"{readable(path)}: {reason}" for path, reason in report.skipped])
     _print_files("differs from its NAME.json, stays as it is", [readable(path) for path in report.differing])
 
@@ -101,19 +103,21 @@ def _progress() -> Any:
     """Shows a count on standard error, where that is a terminal."""
     import sys
 
+    from daemon.cli.output import say
+
     shown = time.monotonic()
 
     def tell(count: int) -> None:
         nonlocal shown
         if sys.stderr.isatty() and time.monotonic() - shown > PROGRESS_S:
             shown = time.monotonic()
-            typer.echo(f"{count} recordings read", err=True)
+            say(f"{count} recordings read", err=True)
 
     return tell
 
 
 def _print_files(what: str, lines: list[str]) -> None:
-    from daemon.cli.output import one_line
+    from daemon.cli.output import say
 
     for line in lines:
-        typer.echo(f"{what}: {one_line(line)}")
+        say(f"{what}: {line}")

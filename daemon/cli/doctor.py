@@ -112,7 +112,7 @@ def _repair(database: Path, *, as_json: bool) -> None:
     """Raises UsageError, AlreadyRunningError, LedgerError, StorageError."""
     from contextlib import closing
 
-    from daemon.cli.output import print_json, readable
+    from daemon.cli.output import print_json, readable, say
     from daemon.errors import UsageError
     from daemon.ledger.lock import lock_database
     from daemon.ledger.repair import repair
@@ -141,14 +141,14 @@ def _repair(database: Path, *, as_json: bool) -> None:
         )
         return
     if done.how == "sound":
-        typer.echo(f"{readable(database)} is sound; nothing was changed")
+        say(f"{readable(database)} is sound; nothing was changed")
         return
     what = {"search": "its search index was rebuilt", "recovered": "what could be read is in a new file"}[
         done.how
     ]
-    typer.echo(f"{readable(database)} was damaged ({done.findings[0]}): {what}")
-    typer.echo("there are now " + ", ".join(f"{count} {table}" for table, count in done.rows))
-    typer.echo(f"{done.queued} jobs are to be done; what was there before is kept as {kept}")
+    say(f"{readable(database)} was damaged ({done.findings[0]}): {what}")
+    say("there are now " + ", ".join(f"{count} {table}" for table, count in done.rows))
+    say(f"{done.queued} jobs are to be done; what was there before is kept as {kept}")
 
 
 def _write_bundle(
