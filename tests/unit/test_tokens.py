@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon import escapes
 from daemon.transcript.render import Options, render
 from daemon.transcript.types import NO_TOKENS, Segment, Token, Tokens
 from tests.unit.transcripts import transcript
@@ -88,5 +89,6 @@ def test_they_travel_between_processes(tokens: list[Token]) -> None:
 def test_json_says_of_them_what_the_json_module_would(text: str, tokens: list[Token]) -> None:
     data = render(transcript(Segment(0, 0, 1000, text, Tokens.of(tokens))), "json", Options())
     said = {"index": 0, "start_ms": 0, "end_ms": 1000, "text": text, "tokens": [t._asdict() for t in tokens]}
-    line = json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    line = escapes.dumps(said).encode()
+    assert json.loads(line) == said
     assert data.endswith(b'"segments": [\n    ' + line + b"\n  ]\n}\n")
