@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -268,3 +269,18 @@ def test_the_commands_refuse_with_one_line_and_what_to_do(option: str, tmp_path:
     assert "code of its own" in checks["model"]["detail"]
     assert "never run" in checks["model"]["remedy"]
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "tokens.json", "am.mvn", "model.pt"])
+@pytest.mark.parametrize("kind", ["a pipe", "an endless device", "a directory", "a link to itself"])
+def test_what_is_no_file_is_missing_and_nothing_waits_for_it(name: str, kind: str, tmp_path: Path) -> None:
+    folder = copy_of(MINI, tmp_path / "m")
+    (folder / name).unlink()
+    if kind == "a pipe":
+        os.mkfifo(folder / name)
+    elif kind == "a directory":
+        (folder / name).mkdir()
+    else:
+        (folder / name).symlink_to("/dev/zero" if kind == "an endless device" else name)
+    with pytest.raises(EngineError, match=f"lacks {name}"):
+        on_cpu(folder)
