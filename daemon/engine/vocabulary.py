@@ -19,7 +19,7 @@ from daemon.errors import EngineError
 from daemon.transcript.types import Tokens
 
 #: Tokens of a list that are no part of the text.
-_MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>"})
+_MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<sos/eos>"})
 
 
 class Vocabulary(Protocol):
