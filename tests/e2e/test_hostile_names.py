@@ -128,6 +128,7 @@ def commands(root: Path) -> dict[str, list[str]]:
         "failed": ["jobs", "--state", "failed", *config],
         "search": ["jobs", "search", "ø", *config],
         "skipped": ["jobs", "skipped", *config],
+        "adopt": ["adopt", str(root / "inbox"), "--database", str(root / "new.db"), "--dry-run"],
         "status": ["status", *config],
         "config": ["config", "--watch", str(root / "in\x1b[2J\u202e")],
         "doctor": ["doctor", "--watch", str(root / "in\x1b[2J\u202e"), "--model", "null", "--vad-model", "null"],

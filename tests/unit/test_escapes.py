@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+import daemon.cli
 from daemon import escapes, logs
 
 _anything = st.text(st.characters(exclude_categories=()))
@@ -108,3 +111,17 @@ def test_no_line_of_the_log_holds_what_its_message_and_keys_bring(
         )
     else:
         assert r"a\x1b]0;owned\x07\x9b31m\n2026" in written
+
+
+#: The only modules of commands that write by themselves: what they write holds no text of other people, or is escaped there.
+WRITERS = frozenset({"output", "bench", "app", "doctor", "streams"})
+
+
+def test_commands_write_through_the_functions_that_escape() -> None:
+    found = set()
+    for path in Path(daemon.cli.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called in {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}:
+                found.add(path.stem)
+    assert found <= WRITERS
