@@ -109,19 +109,17 @@ def _rebuild_search(path: Path) -> bool:
 
 def _replace_by_salvage(path: Path, mark: str) -> Path:
     real = Path(os.path.realpath(path))
-    fresh, working, scratch = (
-        real.with_name(f"{real.name}.{what}.tmp") for what in ("repaired", "working", "recovered")
-    )
+    fresh, working = (real.with_name(f"{real.name}.{what}.tmp") for what in ("repaired", "working"))
     kept = real.with_name(f"{real.name}.damaged-{mark}")
     with _reported(real):
-        for old in (fresh, working, scratch):
+        for old in (fresh, working):
             _remove(old)
         try:
             prepare(fresh)
             _checkpoint(fresh)
             _copy_bytes(real, working)
             with translated(fresh, "repair database"):
-                salvage.salvage(working, fresh, scratch)
+                salvage.salvage(working, fresh)
             if not any(n for _, n in _count(fresh)[0]):
                 raise LedgerError(
                     "nothing can be read of it", operation="repair database", path=path,
@@ -130,7 +128,7 @@ def _replace_by_salvage(path: Path, mark: str) -> Path:
             _checkpoint(fresh)
             _put_in_place(real, fresh, kept)
         finally:
-            for old in (fresh, working, scratch):
+            for old in (fresh, working):
                 _remove(old)
     return kept
 
@@ -194,5 +192,5 @@ def _reported(path: Path) -> Iterator[None]:
     except (OSError, driver().OperationalError) as e:
         raise StorageError(
             str(e), operation="repair database", path=path,
-            remedy="free space for three copies of the database beside it; it is as it was",
+            remedy="free space for two copies of the database beside it; it is as it was",
         ) from e  # fmt: skip

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from daemon.ledger import pages
 from daemon.ledger.db import driver
 from daemon.ledger.schema import metadata
 
@@ -24,27 +23,21 @@ _MOST_TRIES = 100_000
 _HEADER_BYTES = 101
 _MAGIC = b"SQLite format 3\0"
 _PAGE_KINDS = {5, 13}
-#: Of every database of ours.
-_PAGE_BYTES = 4096
-#: Where the command puts rows of tables that the schema does not name any more.
-_LOST = "lost_and_found"
 
 Row = tuple[Any, ...]
 
 
-def salvage(source: Path, target: Path, scratch: Path) -> None:
-    """Fill `target`, a new database of today's schema, with what can be read of `source`, a copy that may be changed.
-
-    `scratch`: where the sqlite3 command may put what it recovers, if it is there.
-    """
+def salvage(source: Path, target: Path) -> None:
+    """Fill `target`, a new database of today's schema, with what can be read of `source`, a copy that may be changed."""
     _make_readable(source, target)
     with closing(driver().connect(os.fspath(target), isolation_level=None)) as into:
         into.execute("BEGIN")
-        seen = _copy_all(source, into)
-        if _recover_by_command(source, scratch):
-            seen = max(seen, _copy_all(scratch, into))
-            with closing(_opened(scratch)) as recovered:
-                _copy_lost(recovered, into)
+        with closing(_opened(source)) as connection:
+            unread = {table for table in TABLES if not _copy(connection, into, table)}
+            seen = _last_job(connection)
+        # Closing has moved the log into the file.
+        if unread:
+            _copy_pages(source, into, unread)
         _make_consistent(into, seen)
         into.execute("COMMIT")
 
@@ -61,39 +54,37 @@ def _make_readable(source: Path, fresh: Path) -> None:
             return
         if not head.startswith(_MAGIC) or head[-1] not in _PAGE_KINDS:
             with fresh.open("rb") as model:
-                page = model.read(_PAGE_BYTES)
+                page = model.read(pages.PAGE_BYTES)
             file.seek(0)
             file.write(page)
-        pages = os.fstat(file.fileno()).st_size // _PAGE_BYTES
+        count = os.fstat(file.fileno()).st_size // pages.PAGE_BYTES
         file.seek(28)
-        file.write(pages.to_bytes(4, "big"))
+        file.write(count.to_bytes(4, "big"))
 
 
-def _copy_all(source: Path, into: Any) -> int:
-    """Copy every table; the highest job number that is named anywhere."""
-    with closing(_opened(source)) as connection:
-        for table in TABLES:
-            _copy(connection, into, table)
-        try:
-            found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
-        except driver().Error:
-            return 0
+def _last_job(connection: Any) -> int:
+    """The highest job number ever given, as far as it is known."""
+    try:
+        found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
         return int(found[0]) if found is not None else 0
+    except (driver().Error, ValueError, TypeError):
+        return 0
 
 
 def _opened(path: Path) -> Any:
     return driver().connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=rw", uri=True)
 
 
-def _copy(source: Any, into: Any, table: str) -> None:
+def _copy(source: Any, into: Any, table: str) -> bool:
+    """Copy the rows that can be read; whether all could."""
     key = _KEYS.get(table, "id")
     try:
         there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
     except driver().Error:
-        return
+        return False
     columns = [c.name for c in metadata.tables[table].columns if c.name in there]
     if key not in columns:
-        return
+        return False
     put = _putter(into, table, columns)
     named = ", ".join(columns)
     at = columns.index(key)
@@ -123,19 +114,20 @@ def _copy(source: Any, into: Any, table: str) -> None:
     lowest, highest = -(2**62), 2**62
     begun, whole = run(lowest, highest)
     if whole:
-        return
+        return True
     ended, _ = run(lowest, highest, "DESC")
     if ended is None:
-        return
+        return False
     left = [(begun + 1 if begun is not None else 0, ended - 1)]
     for _ in range(_MOST_TRIES):
         if not left:
-            return
+            break
         first, last = left.pop()
         if first > last or run(first, last)[1] or first == last:
             continue
         middle = (first + last) // 2
         left += [(first, middle), (middle + 1, last)]
+    return False
 
 
 def _putter(into: Any, table: str, columns: list[str]) -> Callable[[Row], None]:
@@ -148,46 +140,19 @@ def _putter(into: Any, table: str, columns: list[str]) -> Callable[[Row], None]:
     return put
 
 
-def _recover_by_command(source: Path, scratch: Path) -> bool:
-    """Have the sqlite3 command, where it is, write what it recovers into `scratch`; it reads pages that no tree leads to."""
-    command = shutil.which("sqlite3")
-    if command is None:
-        return False
-    base = [command, "-batch", "-init", os.devnull]
-    with ExitStack() as stack:
-        reader = stack.enter_context(
-            subprocess.Popen(
-                [*base, os.fspath(source), ".recover"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        subprocess.run(
-            [*base, os.fspath(scratch)], stdin=reader.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            check=False,
-        )  # fmt: skip
-        assert reader.stdout is not None
-        reader.stdout.close()
-    return scratch.exists() and scratch.stat().st_size > 0
+def _copy_pages(source: Path, into: Any, wanted: set[str]) -> None:
+    """Rows that no tree leads to any more, of tables that could not be read whole: told by how many columns they have.
 
-
-def _copy_lost(recovered: Any, into: Any) -> None:
-    """Rows of tables whose entry in the schema is lost: told by how many columns they have."""
-    tables = [t for t in TABLES if t not in _KEYS]
-    by_width = {len(metadata.tables[t].columns): t for t in tables}
-    for width, table in by_width.items():
+    Only of tables that number their rows; the others hold where the time went.
+    """
+    put = {}
+    for table in wanted - _KEYS.keys():
         columns = [c.name for c in metadata.tables[table].columns]
-        fields = ", ".join(f"c{i}" for i in range(1, width))
-        put = _putter(into, table, columns)
-        # The first column is the row's number, which the record itself does not hold.
-        statement = f"SELECT id, {fields} FROM {_LOST} WHERE nfield = ? AND id IS NOT NULL"  # noqa: S608 - as above
-        try:
-            rows = recovered.execute(statement, (width,)).fetchall()
-        except driver().Error:
-            continue
-        for row in rows:
-            put(row)
+        put[len(columns)] = _putter(into, table, columns)
+    for number, values in pages.rows(source):
+        # The number of a row stands for its first column, which is empty.
+        if len(values) in put and values[0] is None:
+            put[len(values)]((number, *values[1:]))
 
 
 def _make_consistent(into: Any, seen: int) -> None:
