@@ -60,8 +60,6 @@ class UnusableLedgerError(LedgerError):
     recording is at fault, so no job fails because of it.
     """
 
-    code = "ledger_unusable"
-
 
 class AlreadyRunningError(DropscribeError):
     """Another daemon holds this database."""

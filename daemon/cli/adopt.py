@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.config import Folder, Settings
     from daemon.service.adoption import Report
 
 ADOPT_SCHEMA = "dropscribe/adopt/1"
@@ -46,12 +46,14 @@ def command(
     from daemon.cli.output import print_json, readable, say
     from daemon.cli.settings import in_force
     from daemon.ledger.ledger import lock_database
+    from daemon.service.adoption import starts
 
     settings = in_force(config=config, database=database, model=model, vad_model=vad_model).settings
     if not settings.folders and config is None:
         settings = in_force(watch=[directory], database=database, model=model, vad_model=vad_model).settings
+    places = starts(settings, directory)
     with closing(lock_database(settings.database)):
-        report = _adopt(settings, directory, dry_run=dry_run)
+        report = _adopt(settings, places, dry_run=dry_run)
     if as_json:
         print_json(document(settings.database, report, dry_run=dry_run))
         return
@@ -82,7 +84,7 @@ def document(database: Path, report: Report, *, dry_run: bool) -> dict[str, Any]
     }
 
 
-def _adopt(settings: Settings, directory: Path, *, dry_run: bool) -> Report:
+def _adopt(settings: Settings, places: list[tuple[Folder, Path]], *, dry_run: bool) -> Report:
     from contextlib import nullcontext
 
     from daemon.ledger.ledger import Ledger
@@ -96,7 +98,7 @@ def _adopt(settings: Settings, directory: Path, *, dry_run: bool) -> Report:
     else:
         opened = nullcontext()
     with opened as ledger:
-        return Adopter(settings, ledger, dry_run=dry_run).run(directory, _progress())
+        return Adopter(settings, ledger, dry_run=dry_run).run(places, _progress())
 
 
 def _progress() -> Any:

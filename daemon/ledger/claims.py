@@ -97,10 +97,10 @@ _REQUEUE = sa.text(
 # Unless other content stands at its path, or a newer job of the recording.
 _RESTORE = sa.text(
     "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, not_before = :now, isolate = 0 "
-    "WHERE state = 'failed' AND reason_code IN ({codes}) "
+    "WHERE state = 'failed' AND reason_code = '{code}' "
     "AND EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.latest = 1) "
     "AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.recording_id = jobs.recording_id AND n.id > jobs.id)".replace(
-        "{codes}", ", ".join(f"'{code}'" for code in REFUSED_BY_LEDGER)
+        "{code}", REFUSED_BY_LEDGER
     )
 )
 _DISOWN = sa.text(

@@ -202,6 +202,7 @@ class Database:
             with translated(self.path, operation, self._file):
                 yield
         except UnusableLedgerError as e:
+            e.path = e.path or self.path
             self.fault = self.fault or e
             raise
         except sa.exc.IntegrityError as e:

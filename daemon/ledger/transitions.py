@@ -36,9 +36,9 @@ CHANGED = "content_changed"
 BY_REQUEST = "cancelled"
 
 
-#: Codes of jobs that failed because of the ledger itself, as versions before wrote them. Such a row says nothing of its
+#: Code of jobs that failed because of the ledger itself, as versions before wrote them. Such a row says nothing of its
 #: recording and does not stand: the one change out of a final state, made by `Claims.restore_refused`.
-REFUSED_BY_LEDGER = ("ledger", "ledger_unusable")
+REFUSED_BY_LEDGER = "ledger"
 
 
 def sources(target: JobState) -> tuple[JobState, ...]:

@@ -85,12 +85,12 @@ class Adopter:
         self._past: list[Past] = []
         self.report = Report()
 
-    def run(self, directory: Path, progress: Callable[[int], None]) -> Report:
-        """Take over what is found in and below `directory`; `progress` is told how many recordings were looked at.
+    def run(self, starts: Iterable[tuple[Folder, Path]], progress: Callable[[int], None]) -> Report:
+        """Take over what is found below `starts`; `progress` is told how many recordings were looked at.
 
-        Raises UsageError when it is not in a watched folder, StorageError and LedgerError as the ledger does.
+        Raises StorageError and LedgerError as the ledger does.
         """
-        for folder, start in _starts(self._settings, directory):
+        for folder, start in starts:
             for place in self._places(folder, start):
                 self._take(place, progress)
         self._put_on_record()
@@ -257,8 +257,8 @@ class Adopter:
             self._ledger.adopt_finished(past, time.time())
 
 
-def _starts(settings: Settings, directory: Path) -> list[tuple[Folder, Path]]:
-    """Each watched folder that `directory` is, is in or has in it, and where in it to begin."""
+def starts(settings: Settings, directory: Path) -> list[tuple[Folder, Path]]:
+    """Each watched folder that `directory` is, is in or has in it, and where in it to begin. Raises UsageError."""
     wanted = Path(os.path.normpath(directory.absolute()))
     found = [(f, wanted if wanted.is_relative_to(f.path) else f.path) for f in settings.folders
              if wanted.is_relative_to(f.path) or f.path.is_relative_to(wanted)]  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 from daemon.ledger.ledger import Ledger
 from tests import ledger_damage
 from tests.e2e.harness import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.integration.cli import process
 from tests.integration.ledger_material import admission, claim_all, finish_of
 from tests.ledger_damage import Damage
 
@@ -149,3 +150,47 @@ def test_a_damaged_database_is_not_started_with(tmp_path: Path, damage: Damage) 
     damage(daemon.database)
     daemon.start()
     assert "doctor --repair" in ended(daemon)
+
+
+def adopted_or_repaired(daemon: DaemonProcess, *command: str) -> str:
+    done = process(*command)
+    assert done.returncode == 0, done.stderr
+    with daemon:
+        wait_until(lambda: "unsettled" not in daemon.status() or daemon.actions("folder") != [], "it watches")
+        daemon.wait_for(write_speech(daemon.inbox / "after.wav", seconds=7))
+        assert daemon.stop() == 0
+    return done.stdout
+
+
+def test_after_the_database_is_lost_and_adopted_nothing_is_done_again(tmp_path: Path) -> None:
+    daemon = daemon_on(tmp_path)
+    with daemon:
+        before = [write_speech(daemon.inbox / f"{i}.wav", seconds=2 + i) for i in range(3)]
+        for recording in before:
+            daemon.wait_for(recording)
+        daemon.database.unlink()
+        ended(daemon)
+    files = {path.name: path.read_bytes() for path in daemon.inbox.iterdir()}
+    said = adopted_or_repaired(daemon, "adopt", str(daemon.inbox), "--config", str(daemon.config))
+    assert "3 adopted" in said
+    assert [Path(line["path"]).name for line in daemon.actions("job_done")] == ["after.wav"]
+    now = {
+        path.name: path.read_bytes() for path in daemon.inbox.iterdir() if path.stem.split(".")[0] != "after"
+    }
+    assert now == files
+
+
+def test_after_a_repair_the_daemon_goes_on_and_does_nothing_twice(tmp_path: Path) -> None:
+    daemon = daemon_on(tmp_path)
+    with daemon:
+        before = [write_speech(daemon.inbox / f"{i}.wav", seconds=2 + i) for i in range(3)]
+        for recording in before:
+            daemon.wait_for(recording)
+        assert daemon.stop() == 0
+    ledger_damage.overwrite_pages(daemon.database, [ledger_damage.root_of(daemon.database, "ix_jobs_state")])
+    daemon.start()
+    ended(daemon)
+    said = adopted_or_repaired(daemon, "doctor", "--repair", "--config", str(daemon.config))
+    assert "3 jobs" in said
+    assert [Path(line["path"]).name for line in daemon.actions("job_done")] == ["after.wav"]
+    assert len(list(daemon.database.parent.glob("jobs.db.damaged-*"))) == 1

@@ -99,6 +99,11 @@ FAILURES = (
     Failure("init junk.wav/x.toml", 1, "junk.wav/x.toml", "storage"),
     Failure("config --config wrong.toml", 2, "wrong.toml", "config"),
     Failure(f"doctor --watch drop {NULL} --bundle junk.db", 2, "junk.db", "usage"),
+    Failure("doctor --repair --database none.db", 2, "none.db", "usage"),
+    Failure("doctor --repair --database junk.db", 3, "junk.db", "ledger"),
+    Failure("adopt none", 2, "none", "usage"),
+    Failure("adopt drop --database held.db", 4, "held.db", "already_running"),
+    Failure("adopt drop --database junk.db", 3, "junk.db", "ledger"),
     Failure("transcribe none.wav", 2, "none.wav", "usage"),
     Failure("transcribe drop", 2, "drop", "usage"),
     Failure("transcribe junk.wav/none.wav", 2, "none.wav", "usage"),
@@ -114,7 +119,7 @@ FAILURES = (
     Failure("status --database junk.db", 3, "junk.db", "ledger"),
 )
 #: These take --json, and say the same there.
-WITH_JSON = ("config", "doctor", "transcribe", "bench", "jobs", "status", "init")
+WITH_JSON = ("config", "doctor", "adopt", "transcribe", "bench", "jobs", "status", "init")
 
 
 @pytest.fixture(scope="module")
