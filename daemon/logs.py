@@ -112,7 +112,9 @@ def _safe(value: Any) -> Any:
 
 
 def get(room: str) -> Logger:
-    """A logger whose lines carry `room`."""
+    """A logger whose lines carry `room`. Lines go to stderr even where `setup` was not called: structlog's default is stdout."""
+    if not structlog.is_configured():
+        setup()
     return cast(Logger, structlog.get_logger(room=room))
 
 

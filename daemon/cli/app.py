@@ -15,7 +15,7 @@ import typer.core
 from daemon import __version__, escapes
 from daemon.cli import streams
 from daemon.cli.output import print_error
-from daemon.errors import DropscribeError
+from daemon.errors import DropscribeError, UsageError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
 #: its name. These modules import what is heavy inside their functions only.
@@ -25,6 +25,9 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 it did not work (doctor, status: something is wrong); 2 wrong command line or "
     "configuration; 3 the database cannot be used; 4 another daemon holds the database; 5 the engine cannot start."
 )
+
+#: What typer raises for a wrong command line; which package the class comes from differs with typer's version.
+CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 class _Commands(typer.core.TyperGroup):
@@ -88,9 +91,25 @@ def main() -> None:
 def _run() -> None:
     """One command, and what it printed is out. Ends the process; raises DropscribeError, BrokenPipeError."""
     try:
+        if _wants_json(sys.argv[1:]):
+            sys.exit(_run_for_json())
         build()()
     finally:
         sys.stdout.flush()
+
+
+def _run_for_json() -> int:
+    """Exit status of a command that prints JSON: then a wrong command line is an error like others, not a text of typer's."""
+    try:
+        status = build()(standalone_mode=False)
+    except CommandLineError as e:
+        reason = e.format_message() if hasattr(e, "format_message") else str(e)
+        raise UsageError(
+            reason.strip().rstrip(".") or "there is no command",
+            operation="read the command line",
+            remedy="--help lists commands and options",
+        ) from e
+    return status if isinstance(status, int) else 0
 
 
 def _leave_out_closed_folders() -> None:

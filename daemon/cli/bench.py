@@ -52,6 +52,7 @@ def command(
     gpu_percent, gpu_bytes, host_bytes, problem, recordings [{file, audio_s, began_s, finished_s, wall_s, characters,
     problem}]}]; null is not known. Seconds of a run count from its first recording.
     """
+    from daemon import logs
     from daemon.cli.output import print_error, print_json
     from daemon.cli.settings import in_force
     from daemon.errors import DropscribeError
@@ -59,6 +60,7 @@ def command(
     from daemon.service.bench.comparison import compare
 
     given = _checked(files or [])
+    logs.setup(json_lines=False)
     settings = in_force(config=config, model=model, vad_model=vad_model, device=device).settings
     _prepare(out)
     with _recordings(given, generate) as recordings:

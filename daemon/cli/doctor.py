@@ -66,8 +66,7 @@ def command(
     from daemon.service.checks import examination
     from daemon.service.checks.record import Level, document, from_error, healthy
 
-    # To stderr, so that standard output holds the checks and nothing else.
-    logs.setup(level="warning")
+    logs.setup(json_lines=False)
 
     if repair:
         _repair(in_force(config=config, watch=watch, database=database).settings.database, as_json=as_json)
@@ -98,11 +97,12 @@ def command(
             say(f"{check.name}: {check.detail}")
             if check.remedy:
                 say(f"        → {check.remedy}")
-    if as_json:
-        print_json(document(checks))
     if bundle is not None:
         named = [p for p in (config, database, *(watch or [])) if p is not None]
         _write_bundle(bundle, loaded, checks, named, refused)
+    if as_json:
+        # Last, since an error of the bundle is a document of its own.
+        print_json(document(checks))
     if not healthy(checks):
         failed = any(c.name == DATABASE and c.status is Level.FAIL for c in checks)
         raise typer.Exit(LedgerError.exit_code if failed else 1)

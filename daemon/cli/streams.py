@@ -1,4 +1,4 @@
-"""The standard streams, so that commands need not care where they lead."""
+"""The standard streams, so that commands need not care where they lead, and libraries cannot write into a command's output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from daemon.errors import StorageError
 
 
 def prepare() -> None:
-    """Before anything else is opened: every stream is there, and one that cannot be written is told as an error."""
+    """Before anything else is opened: every stream is there, and one that cannot be written is told as an error.
+
+    Standard output gets a descriptor that only `sys.stdout` has, and descriptor 1 leads to standard error: what a library or
+    a child process prints, at whatever level, is no part of what a command prints.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, _leading_nowhere(number))
@@ -79,8 +83,12 @@ class StandardOutput(io.FileIO):
 
 
 def _checked(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """A standard output like `stream` that raises StorageError, and writes characters it does not have as escapes."""
-    raw = StandardOutput(stream.fileno(), "w", closefd=False)
+    """A standard output like `stream` that raises StorageError, and writes characters it does not have as escapes.
+
+    It leads where `stream` led, by a descriptor that children do not inherit; that of `stream` leads to standard error now.
+    """
+    raw = StandardOutput(os.dup(stream.fileno()), "w", closefd=False)
+    os.dup2(sys.stderr.fileno(), stream.fileno())
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=stream.encoding,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -44,6 +46,7 @@ def command(
     With --json prints one object a line: {"file", "ok": true, "transcript": {…dropscribe/transcript/1…}} or
     {"file", "ok": false, "error": {"code", "operation", "path", "reason", "remedy"}}, and with --write "outputs": [paths].
     """
+    from daemon import logs
     from daemon.cli.recordings import demand_files
     from daemon.cli.settings import in_force
     from daemon.errors import UsageError
@@ -56,6 +59,7 @@ def command(
             f"there is no format '{output_format}'", operation="transcribe", remedy=f"there are: {known}"
         )
     demand_files(files, "transcribe")
+    logs.setup(json_lines=False)
     loaded = in_force(config=config, model=model, vad_model=vad_model, device=device)
     failed = 0
     with _Bars(files) as bars, OneShot(loaded.settings) as engine:
@@ -69,11 +73,17 @@ def _tell(
     finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool, bars: _Bars
 ) -> bool:
     """Print or write one result; False if there is none."""
+    with bars.aside(finished.path):
+        return _print(finished, engine, output_format, write=write, as_json=as_json)
+
+
+def _print(
+    finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool
+) -> bool:
     from daemon.cli.output import print_json_line, print_json_text, print_text, readable, say
     from daemon.service import oneshot
     from daemon.service.retry import Problem
 
-    bars.done(finished.path)
     if isinstance(finished.end, Problem):
         problem = finished.end
         if as_json:
@@ -126,7 +136,9 @@ class _Bars:
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True,
+            # Redirected, what is printed would go where the bars are: standard error.
+            redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         self._tasks = {
             f.absolute(): self._progress.add_task(one_line(readable(f.name)), total=None) for f in files
@@ -144,6 +156,10 @@ class _Bars:
         total = progress.declared_ms or None
         self._progress.update(self._tasks[path], completed=progress.recognised_ms, total=total)
 
-    def done(self, path: Path) -> None:
-        """A file has come to its end."""
+    @contextmanager
+    def aside(self, path: Path) -> Iterator[None]:
+        """Remove the bar of a file that has ended, and all bars while its result is printed."""
         self._progress.remove_task(self._tasks[path])
+        self._progress.stop()
+        yield
+        self._progress.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,43 +90,6 @@ def resolve(name: str, purpose: str, fetch: Callable[[str], Path]) -> ModelSourc
     config = read_model_config(directory, operation)
     _check_role(config, purpose)
     return ModelSource(name, directory, directory.resolve().is_relative_to(BUNDLED.resolve()), config)
-
-
-def fetch_from_hub(name: str, note: Callable[[str], None]) -> Path:
-    """Directory of a hub model: from the local cache if it is there, else downloaded by FunASR.
-
-    `note` is told before a download, which may take minutes. Raises EngineError.
-    """
-    # Inside, since they take seconds to import and a bundled model needs neither.
-    from funasr.download.download_model_from_hub import get_or_download_model_dir  # noqa: PLC0415
-    from funasr.download.name_maps_from_hub import name_maps_ms  # noqa: PLC0415
-
-    hub_id = name_maps_ms.get(name, name)
-    cached = cached_directory(hub_id)
-    if cached is not None:
-        return cached
-    note(f"fetching {hub_id} from the model hub; this happens once")
-    try:
-        return Path(get_or_download_model_dir(hub_id))
-    except Exception as e:
-        reason = " ".join(str(e).split())[:300] or type(e).__name__
-        raise EngineError(
-            f"'{name}' is neither bundled nor a directory, and it could not be fetched from the hub: {reason}",
-            operation="fetch model",
-            remedy="with no network, put the model on this machine and name its directory; "
-            f"bundled for demonstration: {BUNDLED_MODELS[0]}",
-        ) from e
-
-
-def cached_directory(hub_id: str) -> Path | None:
-    """Where the hub's client keeps a model it has fetched before; None if it is not complete there."""
-    # The client's own variable, read only to find what it stored.
-    root = Path(os.environ.get("MODELSCOPE_CACHE") or Path.home() / ".cache" / "modelscope")
-    for folder in (root / "hub" / "models", root / "models", root / "hub", root):
-        for form in (hub_id, hub_id.replace(".", "___")):
-            if (folder / form / "config.yaml").is_file() and (folder / form / "model.pt").is_file():
-                return folder / form
-    return None
 
 
 def _explain(directory: Path, operation: str) -> None:

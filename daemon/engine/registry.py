@@ -19,7 +19,7 @@ import numpy as np
 
 from daemon import __version__
 from daemon.config import EngineSettings
-from daemon.engine import models
+from daemon.engine import hub, models
 from daemon.engine.families import Kind, kind_of
 from daemon.engine.looks import LOOK_STREAMS, ON_GPU
 from daemon.engine.null import NullRecogniser, NullVadModel
@@ -85,7 +85,7 @@ def threads_of(settings: EngineSettings) -> int:
 
 def _assemble_real(settings: EngineSettings, note: Callable[[str], None], started: float) -> Ensemble:
     def fetch(name: str) -> Path:
-        return models.fetch_from_hub(name, note)
+        return hub.locate(name, note)
 
     # Both directories are looked at before torch is imported, so that a wrong one is told at once.
     source = models.resolve(settings.model, models.MODEL, fetch)

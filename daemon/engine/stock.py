@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-from daemon.engine import models, own_gpu
+from daemon.engine import hub, models, own_gpu
 from daemon.engine.hardware import count_gpus
 from daemon.errors import EngineDiedError, EngineError
 
@@ -187,7 +187,7 @@ def _load(plan: StockPlan) -> tuple[Any, str]:
     """FunASR's AutoModel, and the device it is on. Raises EngineError, and whatever FunASR raises."""
 
     def fetch(name: str) -> Path:
-        return models.fetch_from_hub(name, lambda _: None)
+        return hub.locate(name, lambda _: None)
 
     asr = models.resolve(plan.model, models.MODEL, fetch).config
     vad = models.resolve(plan.vad_model, models.VAD_MODEL, fetch).config

@@ -239,16 +239,3 @@ def test_a_directory_that_is_no_model_is_told_by_what_it_is(
         models.resolve(str(folder), models.MODEL, no_fetch)
     assert remedy in caught.value.remedy
     assert caught.value.path == folder
-
-
-def test_a_model_fetched_before_is_found_without_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
-    assert models.cached_directory("iic/speech_x.y") is None
-    folder = tmp_path / "hub" / "models" / "iic" / "speech_x___y"
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("x")
-    assert models.cached_directory("iic/speech_x.y") is None, "half a download is none"
-    (folder / "model.pt").write_text("x")
-    assert models.cached_directory("iic/speech_x.y") == folder

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from pathlib import Path
 
 from daemon.config import Settings
-from daemon.engine import hotwords, models
+from daemon.engine import hotwords, hub, models
 from daemon.engine.model_config import ModelConfig
 from daemon.errors import EngineError
 from daemon.service.checks.record import Check, from_error, ok, warning
@@ -15,15 +15,14 @@ NAME = "hotwords"
 
 
 def check_hotwords(settings: Settings) -> Iterator[Check]:
-    """One for each profile that has hotwords. The model must be on this machine, or it is fetched."""
+    """One for each profile that has hotwords. A model that is not on this machine is not fetched for it."""
     profiles = {name: p.hotwords for name, p in settings.profiles.items() if p.hotwords}
     if not profiles:
         return
     config: ModelConfig | None = None
     try:
         if settings.engine.model != models.NULL:
-            fetch = partial(models.fetch_from_hub, note=_unsaid)
-            config = models.resolve(settings.engine.model, models.MODEL, fetch).config
+            config = models.resolve(settings.engine.model, models.MODEL, _stored).config
     except EngineError as e:
         yield from_error(NAME, e)
         return
@@ -36,5 +35,13 @@ def check_hotwords(settings: Settings) -> Iterator[Check]:
             yield ok(f"{NAME}:{name}", f"{len(words)}, all in the model's vocabulary")
 
 
-def _unsaid(text: str) -> None:
-    """The check of the model, which came first, has said that it is fetched."""
+def _stored(name: str) -> Path:
+    """Directory of a model of the hub. A running daemon may have it in the cache of its user, who is not the one that asks."""
+    directory = hub.find(name)
+    if directory is None:
+        raise EngineError(
+            f"{name} is not in the model cache of this user, so its vocabulary is not known",
+            operation="find model",
+            remedy="run the doctor as the user of the daemon, with the same HOME and MODELSCOPE_CACHE",
+        )
+    return directory

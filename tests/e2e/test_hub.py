@@ -1,0 +1,351 @@
+"""Models of the hub, fetched by the real client from a hub on 127.0.0.1, through the real commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from daemon.engine.models import BUNDLED, SAMPLE
+from tests.e2e.harness import wait_until
+from tests.hub_material import FSMN_VAD, SEACO, Hub, command_environment, running_hub
+
+#: Models by FunASR's names, from the hub; and the detector alone, which is smaller, by its id, which is found sooner.
+BOTH = ("--model", "paraformer-zh", "--vad-model", "fsmn-vad", "--device", "cpu")
+DETECTOR = ("--model", "paraformer-mini", "--vad-model", FSMN_VAD, "--device", "cpu")
+#: Without root's rights to read and write everything.
+POWERLESS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+Result = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+def command(*arguments: str | Path, env: Mapping[str, str], before: list[str] | None = None) -> Result:
+    """A command to its end."""
+    return subprocess.run(
+        [*(before or []), sys.executable, "-m", "daemon", *arguments],
+        capture_output=True, encoding="utf-8", check=False, env=env, cwd=env.get("HOME", "/"), timeout=280,
+    )  # fmt: skip
+
+
+def refused(
+    *arguments: str | Path, env: Mapping[str, str], before: list[str] | None = None
+) -> dict[str, Any]:
+    """The error of `transcribe --json` that cannot have its model, told in one line on stderr and one document on stdout."""
+    done = command("transcribe", SAMPLE, "--json", *arguments, env=env, before=before)
+    assert done.returncode == 5, done.stderr
+    error: dict[str, Any] = json.loads(done.stdout)["error"]
+    told = [line for line in done.stderr.splitlines() if line.startswith("dropscribe: ")]
+    assert len(told) == 1, done.stderr
+    assert error["reason"] in told[0]
+    others = [line for line in done.stderr.splitlines() if line not in told]
+    assert all("fetching" in line for line in others), done.stderr
+    assert len(error["reason"]) + len(error["remedy"]) < 600
+    return error
+
+
+def snapshot(cache: Path, hub_id: str) -> Path:
+    """The directory with a model's files, wherever the client has put it."""
+    return next(p.parent for p in cache.rglob("README.md") if hub_id.split("/")[1] in str(p))
+
+
+def test_the_doctor_fetches_once_and_everything_afterwards_needs_no_network(hub: Hub, home: Path) -> None:
+    folder = home / "drop"
+    folder.mkdir()
+    env = hub.environment(home)
+    done = command("doctor", "--json", "--watch", folder, *BOTH, env=env)
+    checks = {c["name"]: c for c in json.loads(done.stdout)["checks"]}
+    assert checks["model"]["status"] == "ok", done.stderr
+    for name, hub_id in (("paraformer-zh", SEACO), ("fsmn-vad", FSMN_VAD)):
+        assert f"fetching {name} ({hub_id}) from {hub.address}" in done.stderr
+        assert f"fetched {name} ({hub_id})" in done.stderr
+    asked = len(hub.asked)
+    offline = command_environment(home, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
+    transcribed = command("transcribe", SAMPLE, "--json", *BOTH, env=offline)
+    assert transcribed.returncode == 0, transcribed.stderr
+    assert json.loads(transcribed.stdout)["transcript"]["engine"]["model"] == "paraformer-zh"
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "daemon", "run", "--watch", folder, *BOTH],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=offline, cwd=home,
+    )  # fmt: skip
+    assert daemon.stderr is not None
+    for line in daemon.stderr:
+        if '"action": "ready"' in line:
+            break
+    daemon.send_signal(signal.SIGTERM)
+    output, _ = daemon.communicate(timeout=60)
+    assert daemon.returncode == 0, "it never was ready"
+    assert output == ""
+    # Asked where the network is there, too, the hub hears nothing of it.
+    assert command("transcribe", SAMPLE, *BOTH, env=env).returncode == 0
+    assert len(hub.asked) == asked
+
+
+def test_killed_in_the_middle_it_is_no_model_and_is_resumed(hub: Hub, home: Path) -> None:
+    hub.held["model.pt"] = 256 * 1024
+    fetching = subprocess.Popen(
+        [sys.executable, "-m", "daemon", "transcribe", SAMPLE, *DETECTOR],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=hub.environment(home), cwd=home,
+    )  # fmt: skip
+    assert hub.holding.wait(120)
+    wait_until(lambda: any(p.stat().st_size for p in home.rglob("*.incomplete")), "bytes have arrived")
+    children = psutil.Process(fetching.pid).children(recursive=True)
+    fetching.kill()
+    fetching.communicate()
+    assert psutil.wait_procs(children, timeout=60)[1] == [], "nothing goes on fetching"
+    offline = command_environment(home, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
+    assert "connection refused" in refused(*DETECTOR, env=offline)["reason"]
+    hub.go_on.set()
+    done = command("transcribe", SAMPLE, *DETECTOR, env=hub.environment(home))
+    assert done.returncode == 0, done.stderr
+    assert [first > 0 for name, first in hub.asked if name == "model.pt"] == [False, True]
+    whole = (BUNDLED / "vad-mini" / "model.pt").read_bytes()
+    assert (snapshot(home, FSMN_VAD) / "model.pt").read_bytes() == whole
+
+
+def test_a_file_that_is_gone_or_cut_short_is_fetched_again(hub: Hub, home: Path) -> None:
+    env = hub.environment(home)
+    assert command("transcribe", SAMPLE, *DETECTOR, env=env).returncode == 0
+    directory = snapshot(home, FSMN_VAD)
+    os.truncate(directory / "model.pt", 1000)
+    (directory / "am.mvn").unlink()
+    before = len(hub.asked)
+    assert command("transcribe", SAMPLE, *DETECTOR, env=env).returncode == 0
+    assert {name for name, _ in hub.asked[before:]} == {"", "model.pt", "am.mvn"}
+
+
+def test_two_engines_fetch_a_model_once(hub: Hub, home: Path) -> None:
+    hub.held["model.pt"] = 256 * 1024
+    threading.Timer(3.0, hub.go_on.set).start()
+    done = command("transcribe", SAMPLE, *DETECTOR[:4], "--device", "cpu,cpu", env=hub.environment(home))
+    assert done.returncode == 0, done.stderr
+    assert len([name for name, _ in hub.asked if name == "model.pt"]) == 1
+
+
+def breaks(hub: Hub, **how: Any) -> None:
+    for name, value in how.items():
+        setattr(hub, name, value)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"damaged": {"model.pt"}}, "model.pt: it arrives damaged"),
+        ({"status": {"": 500}}, "HTTP 500"),
+        ({"status": {"model.pt": 503}}, "model.pt: the hub answers with HTTP 503"),
+        ({"status": {"": 403}}, "access is refused"),
+        ({"status": {"am.mvn": 404}}, "am.mvn: the hub answers with HTTP 404"),
+        ({"models": {}}, "no model of this name"),
+        ({"held": {"": -1}}, "does not answer in time"),
+        ({"held": {"model.pt": -1}}, "model.pt: the hub does not answer in time"),
+        ({"held": {"model.pt": 256 * 1024}}, "model.pt: "),
+        ({"page": b"<html>Please log in</html>"}, "no model hub"),
+        ({"page": b'{"Code": 200, "Data": {"Files": []}}'}, "it lists no files"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_hub_that_fails_is_told_in_one_line(hub: Hub, home: Path, how: dict[str, Any], words: str) -> None:
+    breaks(hub, **how)
+    error = refused(*DETECTOR, env=hub.environment(home))
+    assert words in error["reason"]
+    assert FSMN_VAD in error["reason"]
+    assert hub.address in error["reason"]
+    assert "MODELSCOPE_" in error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("http://127.0.0.1:9", "connection refused"),
+        ("http://hub.invalid", "cannot be resolved"),
+        ("https://127.0.0.1:{port}", "certificate"),
+        ("http://[", "no address of a hub"),
+    ],
+)
+def test_a_hub_that_is_not_there_is_told_in_one_line(hub: Hub, home: Path, endpoint: str, words: str) -> None:
+    endpoint = endpoint.format(port=hub.address.split(":")[1])
+    error = refused(*DETECTOR, env=command_environment(home, MODELSCOPE_ENDPOINT=endpoint))
+    assert words in error["reason"]
+    assert "mirror" in error["remedy"] or "https://host" in error["remedy"] or "CA_BUNDLE" in error["remedy"]
+
+
+def test_a_host_that_takes_connections_and_says_nothing_is_given_up(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        env = command_environment(home, MODELSCOPE_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert "does not answer in time" in refused(*DETECTOR, env=env)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("paraformer-hz", "did you mean 'paraformer-zh'"),
+        ("no-such", "owner/model"),
+        ("https://hub/iic/x", "owner/model"),
+        ("a/b/c", "owner/model"),
+        ("iic/..", "owner/model"),
+    ],
+)
+def test_a_name_that_can_be_none_of_the_hub_is_not_asked_for(
+    hub: Hub, home: Path, name: str, words: str
+) -> None:
+    error = refused("--model", name, "--device", "cpu", env=hub.environment(home))
+    assert name in error["reason"]
+    assert words in error["remedy"]
+    assert hub.asked == []
+
+
+def test_a_model_by_its_hub_id_with_a_dot_in_its_name(home: Path) -> None:
+    with running_hub({"some_one/vad-v2.0.4": BUNDLED / "vad-mini"}) as hub:
+        arguments = ("--model", "paraformer-mini", "--vad-model", "some_one/vad-v2.0.4", "--device", "cpu")
+        for _ in range(2):
+            done = command("transcribe", SAMPLE, *arguments, env=hub.environment(home))
+            assert done.returncode == 0, done.stderr
+        assert len([name for name, _ in hub.asked if not name]) == 1
+
+
+def test_a_model_that_an_earlier_client_has_fetched_is_found(home: Path) -> None:
+    directory = home / ".cache/modelscope/hub/models" / FSMN_VAD
+    shutil.copytree(BUNDLED / "vad-mini", directory)
+    offline = command_environment(home, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
+    assert command("transcribe", SAMPLE, *DETECTOR, env=offline).returncode == 0
+    (directory / "am.mvn").unlink()
+    assert "connection refused" in refused(*DETECTOR, env=offline)["reason"]
+
+
+def test_another_cache_that_may_only_be_read_is_enough_once_the_model_is_there(hub: Hub, home: Path) -> None:
+    cache = home / "elsewhere"
+    assert (
+        command(
+            "transcribe", SAMPLE, *DETECTOR, env=hub.environment(home, MODELSCOPE_CACHE=str(cache))
+        ).returncode
+        == 0
+    )
+    assert not (home / ".cache" / "modelscope" / "models").exists()
+    asked = len(hub.asked)
+    for path in (cache, *cache.rglob("*"), home):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        done = command(
+            "transcribe",
+            SAMPLE,
+            *DETECTOR,
+            env=hub.environment(home, MODELSCOPE_CACHE=str(cache)),
+            before=POWERLESS,
+        )
+    finally:
+        for path in (home, cache, *(p for p in cache.rglob("*") if p.is_dir())):
+            path.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert len(hub.asked) == asked
+
+
+def read_only(home: Path) -> dict[str, str]:
+    home.chmod(0o555)
+    return {}
+
+
+def is_a_file(home: Path) -> dict[str, str]:
+    (home / "file").write_text("")
+    return {"HOME": str(home / "file")}
+
+
+def other_cache_is_a_file(home: Path) -> dict[str, str]:
+    (home / "file").write_text("")
+    return {"MODELSCOPE_CACHE": str(home / "file")}
+
+
+@pytest.mark.parametrize("spoil", [read_only, is_a_file, other_cache_is_a_file])
+def test_a_cache_that_cannot_be_written_is_told_with_its_place(
+    hub: Hub, home: Path, spoil: Callable[[Path], dict[str, str]]
+) -> None:
+    more = spoil(home)
+    try:
+        done = subprocess.run(
+            [*POWERLESS, sys.executable, "-m", "daemon", "transcribe", SAMPLE, "--json", *DETECTOR],
+            capture_output=True, text=True, check=False, env=hub.environment(home) | more, cwd="/", timeout=280,
+        )  # fmt: skip
+    finally:
+        home.chmod(0o755)
+    error = json.loads(done.stdout)["error"]
+    assert str(home) in error["reason"], error
+    assert "MODELSCOPE_CACHE" in error["remedy"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_user_without_a_home_directory(hub: Hub, home: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may become a user that is in no list")
+    env = {k: v for k, v in hub.environment(home).items() if k != "HOME"}
+    stranger = ["setpriv", "--reuid=61234", "--regid=61234", "--clear-groups"]
+    done = subprocess.run(
+        [*stranger, sys.executable, "-m", "daemon", "transcribe", SAMPLE, "--json", *DETECTOR],
+        capture_output=True, text=True, check=False, env=env, cwd="/", timeout=280,
+    )  # fmt: skip
+    if "Permission denied" in done.stderr:
+        pytest.skip("another user may not run this Python")
+    error = json.loads(done.stdout)["error"]
+    assert "home directory" in error["reason"]
+    assert "MODELSCOPE_CACHE" in error["remedy"]
+
+
+def test_a_full_disk_is_told_and_what_has_arrived_is_kept(hub: Hub, home: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system")
+    disk = home / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr}")
+    try:
+        error = refused(*DETECTOR, env=hub.environment(home, MODELSCOPE_CACHE=str(disk)))
+        assert f"no space is left in {disk}" in error["reason"]
+        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+        done = command("transcribe", SAMPLE, *DETECTOR, env=hub.environment(home, MODELSCOPE_CACHE=str(disk)))
+        assert done.returncode == 0, done.stderr
+        assert [first > 0 for name, first in hub.asked if name == "model.pt"] == [False, True]
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_the_doctor_and_the_daemon_tell_the_same(home: Path) -> None:
+    (home / "drop").mkdir()
+    env = command_environment(home, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
+    checks = json.loads(command("doctor", "--json", "--watch", home / "drop", *BOTH, env=env).stdout)[
+        "checks"
+    ]
+    model = next(c for c in checks if c["name"] == "model")
+    assert model["status"] == "fail"
+    for words in (f"paraformer-zh ({SEACO})", "127.0.0.1:9", "connection refused"):
+        assert words in model["detail"]
+    done = command("run", "--watch", home / "drop", *BOTH, env=env)
+    assert done.returncode == 5
+    assert model["detail"] in done.stderr.splitlines()[-1]
+    assert model["remedy"] in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
