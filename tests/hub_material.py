@@ -25,9 +25,9 @@ OFFICIAL = {SEACO: BUNDLED / "paraformer-mini", FSMN_VAD: BUNDLED / "vad-mini"}
 #: The client tries once, so that tests do not wait for it; these are its own variables.
 IMPATIENT = {
     "MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS": "1",
-    "MODELSCOPE_REPO_TREE_PAGE_TIMEOUT_SECONDS": "1",
+    "MODELSCOPE_REPO_TREE_PAGE_TIMEOUT_SECONDS": "5",
     "MODELSCOPE_DOWNLOAD_MAX_RETRIES": "0",
-    "MODELSCOPE_DOWNLOAD_TIMEOUT": "1",
+    "MODELSCOPE_DOWNLOAD_TIMEOUT": "5",
 }
 CHUNK = 16 * 1024
 

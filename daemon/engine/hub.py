@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from daemon.errors import EngineError
 
@@ -106,8 +105,8 @@ def hub_id_of(name: str) -> str:
 def host() -> str:
     """The hub's host (and port), for messages."""
     endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or os.environ.get("MODELSCOPE_DOMAIN") or _DEFAULT_HOST
-    # Without a name and password that may stand in it.
-    return urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").netloc.rpartition("@")[2] or endpoint
+    # Without the scheme, the path, and a name and password. Whether it is an address at all shows later.
+    return endpoint.split("://")[-1].split("/")[0].rpartition("@")[2] or endpoint
 
 
 def _both(name: str, hub_id: str) -> str:
@@ -272,6 +271,16 @@ class _FileProgress:
 
 def _explain(error: Exception) -> tuple[str, str]:
     """Why a model could not be found or fetched, and what to do about it, of an error of the client."""
+    if isinstance(error, ImportError):
+        return (
+            f"the hub's client cannot be imported: {_in_short(error)}",
+            "pip install --force-reinstall modelscope",
+        )
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return (
+            "this user has no home directory, which the hub's client needs",
+            "set HOME to a directory of this user",
+        )
     from modelscope_hub import errors  # noqa: PLC0415 - comes with the client
 
     chain = list(_chain(error))
@@ -296,10 +305,6 @@ def _explain(error: Exception) -> tuple[str, str]:
         return "what answers there is no model hub (a proxy or a login page?)", _NO_NETWORK
     if any(isinstance(e, errors.NetworkError) for e in chain):
         return f"{failed}the connection breaks off", _LATER
-    if any(isinstance(e, RuntimeError) and "home directory" in str(e) for e in chain):
-        return "there is no home directory to keep it in", "set HOME, or MODELSCOPE_CACHE and MODELSCOPE_HOME"
-    if isinstance(error, ImportError):
-        return f"the hub's client cannot be imported: {_in_short(error)}", "pip install modelscope"
     return f"{failed}{_in_short(chain[-1])}", _LATER
 
 

@@ -71,7 +71,7 @@ def snapshot(cache: Path, hub_id: str) -> Path:
     return next(p.parent for p in cache.rglob("README.md") if hub_id.split("/")[1] in str(p))
 
 
-def test_the_doctor_fetches_once_and_everything_afterwards_needs_no_network(hub: Hub, home: Path) -> None:
+def test_what_the_doctor_has_fetched_the_daemon_finds_without_network(hub: Hub, home: Path) -> None:
     folder = home / "drop"
     folder.mkdir()
     env = hub.environment(home)
@@ -81,11 +81,7 @@ def test_the_doctor_fetches_once_and_everything_afterwards_needs_no_network(hub:
     for name, hub_id in (("paraformer-zh", SEACO), ("fsmn-vad", FSMN_VAD)):
         assert f"fetching {name} ({hub_id}) from {hub.address}" in done.stderr
         assert f"fetched {name} ({hub_id})" in done.stderr
-    asked = len(hub.asked)
     offline = command_environment(home, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
-    transcribed = command("transcribe", SAMPLE, "--json", *BOTH, env=offline)
-    assert transcribed.returncode == 0, transcribed.stderr
-    assert json.loads(transcribed.stdout)["transcript"]["engine"]["model"] == "paraformer-zh"
     daemon = subprocess.Popen(
         [sys.executable, "-m", "daemon", "run", "--watch", folder, *BOTH],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=offline, cwd=home,
@@ -98,9 +94,6 @@ def test_the_doctor_fetches_once_and_everything_afterwards_needs_no_network(hub:
     output, _ = daemon.communicate(timeout=60)
     assert daemon.returncode == 0, "it never was ready"
     assert output == ""
-    # Asked where the network is there, too, the hub hears nothing of it.
-    assert command("transcribe", SAMPLE, *BOTH, env=env).returncode == 0
-    assert len(hub.asked) == asked
 
 
 def test_killed_in_the_middle_it_is_no_model_and_is_resumed(hub: Hub, home: Path) -> None:
@@ -188,7 +181,11 @@ def test_a_hub_that_is_not_there_is_told_in_one_line(hub: Hub, home: Path, endpo
     endpoint = endpoint.format(port=hub.address.split(":")[1])
     error = refused(*DETECTOR, env=command_environment(home, MODELSCOPE_ENDPOINT=endpoint))
     assert words in error["reason"]
-    assert "mirror" in error["remedy"] or "https://host" in error["remedy"] or "CA_BUNDLE" in error["remedy"]
+    assert (
+        "MODELSCOPE_ENDPOINT" in error["remedy"]
+        or "CA_BUNDLE" in error["remedy"]
+        or "https://host" in error["remedy"]
+    )
 
 
 def test_a_host_that_takes_connections_and_says_nothing_is_given_up(home: Path) -> None:
@@ -295,19 +292,14 @@ def test_a_cache_that_cannot_be_written_is_told_with_its_place(
 
 
 def test_a_user_without_a_home_directory(hub: Hub, home: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root may become a user that is in no list")
     env = {k: v for k, v in hub.environment(home).items() if k != "HOME"}
-    stranger = ["setpriv", "--reuid=61234", "--regid=61234", "--clear-groups"]
-    done = subprocess.run(
-        [*stranger, sys.executable, "-m", "daemon", "transcribe", SAMPLE, "--json", *DETECTOR],
-        capture_output=True, text=True, check=False, env=env, cwd="/", timeout=280,
-    )  # fmt: skip
-    if "Permission denied" in done.stderr:
-        pytest.skip("another user may not run this Python")
-    error = json.loads(done.stdout)["error"]
-    assert "home directory" in error["reason"]
-    assert "MODELSCOPE_CACHE" in error["remedy"]
+    # A number that is in no list of users, and the rights of the one that runs the test.
+    stranger = ["unshare", "--user", "--map-user=61234", "--map-group=61234"]
+    if subprocess.run([*stranger, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no other user can be had here")
+    error = refused(*DETECTOR, env=env, before=stranger)
+    assert "no home directory" in error["reason"]
+    assert "HOME" in error["remedy"]
 
 
 def test_a_full_disk_is_told_and_what_has_arrived_is_kept(hub: Hub, home: Path) -> None:
