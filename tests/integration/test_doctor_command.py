@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from daemon import config
 from daemon.cli import doctor
+from daemon.engine import hub
 from daemon.ledger.lock import lock_database
 from daemon.service import status_file
 from daemon.service.checks.hotwords import check_hotwords
@@ -74,6 +75,20 @@ def test_hotwords_are_looked_at_where_a_profile_has_some(tmp_path: Path) -> None
     assert (lab.name, lab.status) == ("hotwords:lab", Level.OK)
     assert (old.name, old.status) == ("hotwords:old", Level.WARNING)
     assert old.detail.endswith(": 达摩院")
+
+
+def test_for_hotwords_alone_no_model_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon that runs may have its model in the cache of another user than the one that asks the doctor."""
+    monkeypatch.setattr(hub, "find", lambda _: None)
+    monkeypatch.setattr(hub, "locate", None)
+    file = tmp_path / "my.toml"
+    file.write_text(
+        '[engine]\nmodel = "paraformer-zh"\n[profiles.lab]\nhotwords = ["达摩"]\n', encoding="utf-8"
+    )
+    (check,) = check_hotwords(config.load(file).settings)
+    assert check.status == Level.FAIL
+    assert "not in the model cache of this user" in check.detail
+    assert "MODELSCOPE_CACHE" in check.remedy
 
 
 def test_a_place_that_is_in_order(options: list[str], tmp_path: Path) -> None:

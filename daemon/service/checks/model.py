@@ -29,7 +29,9 @@ def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> 
         engine = engines.plan(settings, arena, NO_AUDIO_S).start()
         if not engine.wait_ready(timeout_s):
             return fail(
-                NAME, f"{settings.model} was not ready after {timeout_s:.0f} s", "fetch or copy it beforehand"
+                NAME,
+                f"{settings.model} was not ready after {timeout_s:.0f} s",
+                "run it again (a fetch goes on where it stopped), or copy the model's directory and give its path",
             )
         return check_facts(engine.facts, settings.device)
     except EngineError as e:
