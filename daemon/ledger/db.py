@@ -181,15 +181,16 @@ class Database:
 
     def close(self) -> None:
         """Close the pooled connections; may be called twice."""
-        if self._file is not None and self._file.log_is_foreign():
-            # Closing would remove the log that stands at the path now, which belongs to another database. What
-            # stands in ours is moved into the database, and the connections are left to the end of the process.
-            with (
-                contextlib.suppress(sa.exc.DBAPIError, DropscribeError),
-                self._engine.connect() as connection,
-            ):
-                connection.rollback()
-                connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        foreign = self._file is not None and self._file.log_is_foreign()
+        if self.fault is not None or foreign:
+            # SQLite leaves the log of a file that was moved as it is. What stands in it goes into that file, so that neither a
+            # renamed database lacks it nor a new one meets it. The log of another database is not to be cut.
+            how = "PASSIVE" if foreign else "TRUNCATE"
+            refusals = (sa.exc.DBAPIError, driver().Error, DropscribeError)
+            with contextlib.suppress(*refusals), self._engine.connect() as connection:
+                connection.connection.cursor().execute(f"PRAGMA wal_checkpoint({how})")
+        if foreign:
+            # Closing would remove the log that stands at the path now. The connections are left to the end of the process.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
             return
         self._engine.dispose()

@@ -138,8 +138,10 @@ def _put_in_place(real: Path, fresh: Path, kept: Path) -> None:
     os.link(real, kept)
     for ending in LOG_ENDINGS:
         beside = real.with_name(real.name + ending)
-        if beside.exists():
+        if ending == LOG_ENDINGS[0] and beside.exists() and beside.stat().st_size:
             beside.rename(kept.with_name(kept.name + ending))
+        # An empty log and the index of a log, which SQLite makes anew, say nothing.
+        beside.unlink(missing_ok=True)
     fresh.replace(real)
     descriptor = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

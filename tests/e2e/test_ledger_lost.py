@@ -116,6 +116,20 @@ def test_pages_that_are_read_no_more_are_not_a_recordings_fault(
     assert [line for line in daemon.lines if line.get("action") in {"job_failed", "job_retry"}] == []
 
 
+def test_a_renamed_database_has_everything_when_it_is_put_back(tmp_path: Path) -> None:
+    daemon = daemon_on(tmp_path)
+    with daemon:
+        recording = write_speech(daemon.inbox / "a.wav", seconds=2)
+        daemon.wait_for(recording)
+        ledger_damage.renamed(daemon.database)
+        ended(daemon)
+    daemon.database.with_name("old.db").rename(daemon.database)
+    with daemon:
+        assert daemon.state(recording) == "done"
+        assert daemon.stop() == 0
+    assert daemon.actions("job_done") == []
+
+
 def test_what_the_database_failed_is_done_after_all(tmp_path: Path) -> None:
     """Such a row, written by a version that blamed recordings, does not stand."""
     daemon = daemon_on(tmp_path)
@@ -193,4 +207,4 @@ def test_after_a_repair_the_daemon_goes_on_and_does_nothing_twice(tmp_path: Path
     said = adopted_or_repaired(daemon, "doctor", "--repair", "--config", str(daemon.config))
     assert "3 jobs" in said
     assert [Path(line["path"]).name for line in daemon.actions("job_done")] == ["after.wav"]
-    assert len(list(daemon.database.parent.glob("jobs.db.damaged-*"))) == 1
+    assert len([p for p in daemon.database.parent.iterdir() if ".damaged-" in p.name]) == 1
