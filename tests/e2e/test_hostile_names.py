@@ -31,7 +31,7 @@ GOOD = (
     b"bytes\xff\xfe\x9b.wav",
     "rtl\u202evaw.gpj.wav".encode(),
     "lines\u2028\u2029\u200b\U000e0041.wav".encode(),
-    b"[red]x[/b][link=x]y.wav",
+    b"[red]x[b][link=x]y.wav",
     "会议 اجتماع 👩\u200d👧 פגישה.wav".encode(),
 )
 BAD = "broken\x1b[2J\u202e\n.wav".encode()
@@ -149,7 +149,7 @@ def test_the_log_on_a_terminal_shows_names_and_obeys_none(log: str) -> None:
         r"\x1b]0;owned\x07.wav",
         r"line\nforged: done.wav",
         r"\u202evaw",
-        "[red]x[/b][link=x]y",
+        "[red]x[b][link=x]y",
         READABLE,
     ):
         assert shown in log
@@ -170,7 +170,7 @@ def test_no_command_shows_what_a_terminal_would_obey(log: str, root: Path) -> No
                 assert "\x1b" not in said, title
             if title in ("jobs", "write"):
                 assert r"\x1b]0;owned\x07" in said
-                assert "[red]x[/b][link=x]y" in said
+                assert "[red]x[b][link=x]y" in said
 
 
 def test_json_is_harmless_to_show_and_gives_the_names_back(log: str, root: Path) -> None:
