@@ -1,4 +1,7 @@
-"""Does the file hold all that its container declares? A few small reads, no decoder."""
+"""Does the file hold all that its container declares? A few small reads, no decoder.
+
+Runs in the decoders and in the inspection processes (`inspector.py`), never in the daemon itself.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from daemon.files import open_recording
 from daemon.media import sizes_boxed, sizes_chunked, sizes_framed, sizes_streamed
-from daemon.media.reading import Bytes, ContainerCheck
+from daemon.media.reading import Bytes, ContainerCheck, TooMuchError
 from daemon.media.sniff import HEAD_BYTES, Sniffed, sniff
 
 __all__ = ["ContainerCheck", "inspect", "inspect_open", "recognise"]
@@ -72,6 +75,8 @@ def inspect_open(fd: int) -> ContainerCheck:
             return _TAGGED[kind](file, start)
         check = _CHECKS.get(kind)
         return check(file) if check and start == 0 else ContainerCheck(kind, None, None, size)
+    except TooMuchError as e:
+        return ContainerCheck(kind, None, None, size, f"its header was not read to its end: {e}")
     except EOFError:
         return ContainerCheck(kind, False, None, size, "the file ends inside its header")
     except (OSError, ValueError, KeyError, IndexError, OverflowError, ArithmeticError) as e:

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from daemon.media.reading import Bytes, ContainerCheck
 
-#: Top-level boxes looked at: two for each second of a fragmented recording, for 12 hours.
-_MAX_BOXES = 100_000
-
 _MATROSKA_SEGMENT = 0x18538067
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -19,17 +16,17 @@ def mp4(file: Bytes) -> ContainerCheck:
     """Top-level boxes: each must end inside the file, and `moov` (the index) must be one of them."""
     at = 0
     names: set[bytes] = set()
-    for _ in range(_MAX_BOXES):
-        if at >= file.size:
-            break
-        if file.size - at < 8:
-            # Some writers leave a few bytes of padding; a box cut so short loses no audio either.
-            break
-        size, name, header = file.uint(at, 4, "big"), file.at(at + 4, 4), 8
+    # Some writers leave a few bytes of padding; a box cut so short loses no audio either.
+    while file.size - at >= 8:
+        # One read for each box, of which there may be very many.
+        head = file.at(at, 16)
+        size, name, header = int.from_bytes(head[:4], "big"), head[4:8], 8
         if not name.isascii() and not name.startswith(b"\xa9"):
             break
         if size == 1:
-            size, header = file.uint(at + 8, 8, "big"), 16
+            if len(head) < 16:
+                raise EOFError("the file ends inside the size of a box")
+            size, header = int.from_bytes(head[8:], "big"), 16
         if size == 0:
             names.add(name)
             if b"moov" in names:
@@ -81,8 +78,9 @@ def matroska(file: Bytes) -> ContainerCheck:
 def asf(file: Bytes) -> ContainerCheck:
     """The file size that stands in the File Properties object, unless it was a broadcast."""
     at = 30
+    header = file.uint(16, 8, "little")
     for _ in range(256):
-        if at >= file.uint(16, 8, "little"):
+        if at >= header:
             break
         size = file.uint(at + 16, 8, "little")
         if file.at(at, 16) == _ASF_FILE_PROPERTIES:

@@ -35,8 +35,9 @@ def follow(kind: str, file: Bytes, start: int, length: FrameLength) -> Container
     """Follow the frames (the first is at `start`) to the end of the file and see whether the last one is complete."""
     tail_at = max(start, file.size - _TAIL)
     tail = file.at(tail_at, _TAIL)
-    at = 0 if tail_at == start else _first_frame(tail, length)
+    at = 0 if tail_at == start else _first_frame(file, tail, length)
     while at is not None and at < len(tail):
+        file.step()
         step = length(tail, at)
         if step is None:
             # A tag, padding, or a header of which too little is there to tell.
@@ -69,9 +70,9 @@ def tta(file: Bytes) -> ContainerCheck:
     if not per_frame or not samples:
         return ContainerCheck("tta", None, None, file.size)
     frames = -(-samples // per_frame)
-    table = file.at(22, 4 * frames)
-    if len(table) < 4 * frames:
+    if 22 + 4 * frames > file.size:
         raise EOFError("the table of frames is cut")
+    table = file.at(22, 4 * frames)
     sizes = (int.from_bytes(table[at : at + 4], "little") for at in range(0, len(table), 4))
     return _declared("tta", file, 22 + 4 * frames + 4 + sum(sizes), samples / rate)
 
@@ -87,6 +88,7 @@ def wavpack(file: Bytes) -> ContainerCheck:
     tail = file.at(tail_at, _WAVPACK_TAIL)
     at = len(tail)
     while (at := tail.rfind(b"wvpk", 0, at)) >= 0:
+        file.step()
         block = tail[at : at + 32]
         size = int.from_bytes(block[4:8], "little") + 8
         if len(block) == 32 and block[9] == 4 and 32 <= size <= _WAVPACK_TAIL:
@@ -106,9 +108,10 @@ def _declared(kind: str, file: Bytes, end: int, declared_s: float) -> ContainerC
     return ContainerCheck(kind, whole, end, file.size, detail, declared_s)
 
 
-def _first_frame(tail: bytes, length: FrameLength) -> int | None:
+def _first_frame(file: Bytes, tail: bytes, length: FrameLength) -> int | None:
     """Where the first frame begins behind which as many follow as chance does not bring about."""
     for start in range(len(tail) // 2):
+        file.step()
         at = start
         for _ in range(_CHAIN):
             step = length(tail, at) if at < len(tail) else None

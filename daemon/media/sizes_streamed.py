@@ -6,7 +6,7 @@ broken one; `container.inspect` turns those into an answer.
 
 from __future__ import annotations
 
-from daemon.media.reading import Bytes, ContainerCheck
+from daemon.media.reading import MOST_AT_ONCE, Bytes, ContainerCheck
 from daemon.media.sizes_framed import follow
 
 #: Bytes at the end in which the last frame or page must begin: an Ogg page has at most 65,307.
@@ -39,9 +39,12 @@ def flac(file: Bytes, start: int) -> ContainerCheck:
             "flac", None, None, file.size, "its header does not say how long it is", open_ended=True
         )
     declared_s = total / rate
-    tail_at = max(start + 42, file.size - max(_TAIL, int.from_bytes(info[7:10], "big") + 16))
+    # A frame may declare up to 16 MiB; one of more than we read leaves the end unknown.
+    tail_at = max(
+        start + 42, file.size - min(MOST_AT_ONCE, max(_TAIL, int.from_bytes(info[7:10], "big") + 16))
+    )
     tail = file.at(tail_at, file.size - tail_at)
-    end = _last_flac_sample(tail, least if least == most else 0)
+    end = _last_flac_sample(file, tail, least if least == most else 0)
     if end is None:
         return ContainerCheck("flac", None, None, file.size, "no frame was found near its end", declared_s)
     if end >= total:
@@ -89,6 +92,7 @@ def ogg(file: Bytes) -> ContainerCheck:
     tail = file.at(tail_at, 2 * _TAIL)
     at = tail.rfind(b"OggS")
     while at >= 0:
+        file.step()
         header = tail[at : at + 27]
         if len(header) < 27 or len(tail) < at + 27 + header[26]:
             return ContainerCheck("ogg", False, None, file.size, "the file ends inside a page header")
@@ -139,11 +143,12 @@ def _mp3_length(raw: bytes, at: int) -> int | None:
     return frame.length or None if frame else None
 
 
-def _last_flac_sample(tail: bytes, block: int) -> int | None:
+def _last_flac_sample(file: Bytes, tail: bytes, block: int) -> int | None:
     """One past the last sample of the last frame whose header is intact; `block`: the fixed block size."""
     at = len(tail)
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         if tail[at + 1 : at + 2] in (b"\xf8", b"\xf9"):
+            file.step()
             found = _flac_header(tail[at : at + 16])
             if found is not None:
                 number, size, counts_samples = found

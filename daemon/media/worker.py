@@ -12,17 +12,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import resource
-import select
-import signal
-import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.errors import DecoderDiedError, DropscribeError, MediaLimitError
+from daemon.media import confinement
 from daemon.media.protocol import Opened, PcmReady, SlotWanted
 from daemon.media.wire import Begin, Failed, Finished, FromChild, Give, InheritedFd, Ready, Terms
 
@@ -39,18 +35,10 @@ _MAX_FILES = 64
 #: interpreter at every read, more than what stands in it.
 HOLD_S = 0.005
 
-#: Decoding yields to the engine, which feeds the GPU from the same cores.
-_NICENESS = 5
-
 
 def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
     """Serve the pool until its end of the pipe closes."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
-    with contextlib.suppress(OSError):  # a name for `ps` and `top`, no more
-        Path("/proc/self/comm").write_text("ds-decoder", encoding="ascii")
-    threading.Thread(target=_die_with, args=(pool.fileno(),), daemon=True).start()
-    os.nice(_NICENESS)
+    confinement.attach(pool.fileno(), "ds-decoder")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"  # read when numpy is loaded; each such thread reserves address space
     import mmap  # noqa: PLC0415  see the module's docstring
@@ -61,7 +49,7 @@ def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
 
     arena: NDArray[np.int16] = np.frombuffer(mmap.mmap(arena_fd.fd, 0), dtype=np.int16)
     os.close(arena_fd.fd)
-    _limit(terms.memory_mb)
+    confinement.limit(terms.memory_mb << 20, _MAX_FILES)
     said = Outbox(pool)
     said.at_once(Ready(_private()))
     with contextlib.suppress(EOFError, OSError):  # the pool's end is closed: there is nobody left to tell
@@ -184,33 +172,6 @@ def _failed(ticket: int, error: DropscribeError, *, leaving: bool) -> Failed:
     return Failed(ticket, error.code, error.reason, error.remedy, error.retryable, _private(), leaving)
 
 
-def _die_with(fd: int) -> None:
-    """Wait until the other end of the pipe is closed, then end the process, whatever a decoder is at."""
-    hangup = select.poll()
-    hangup.register(fd, 0)
-    hangup.poll()
-    os._exit(0)
-
-
-def _limit(memory_mb: int) -> None:
-    """Put the limits in force; memory counts from what the libraries themselves have taken by now."""
-    used = _statm(0)
-    wanted = {
-        resource.RLIMIT_AS: used + memory_mb * 1024 * 1024,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: _MAX_FILES,
-        resource.RLIMIT_FSIZE: 0,
-    }
-    for what, most in wanted.items():
-        _, hard = resource.getrlimit(what)
-        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (value, value))
-
-
 def _private() -> int:
     """Resident memory that is this process's own, bytes: the arena, of which it comes to touch every slot, is not."""
-    return _statm(1) - _statm(2)
-
-
-def _statm(field: int) -> int:
-    return int(Path("/proc/self/statm").read_bytes().split()[field]) * resource.getpagesize()
+    return confinement.statm(1) - confinement.statm(2)

@@ -1,0 +1,54 @@
+"""Limits of the processes that meet hostile input: memory, files, core dumps, signals, and no life without the parent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import threading
+from pathlib import Path
+
+#: Work on recordings yields to the engine, which feeds the GPU from the same cores.
+_NICENESS = 5
+
+
+def attach(pipe_fd: int, name: str) -> None:
+    """Tie this process to its parent: it ends at once when the other end of the pipe closes, and leaves signals to the parent.
+
+    `name`: shown by `ps` and `top`.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
+    with contextlib.suppress(OSError):  # a name for people, no more
+        Path("/proc/self/comm").write_text(name, encoding="ascii")
+    threading.Thread(target=_die_with, args=(pipe_fd,), daemon=True).start()
+    os.nice(_NICENESS)
+
+
+def limit(memory_bytes: int, files: int) -> None:
+    """Put the limits in force; memory counts from what the libraries themselves have taken by now."""
+    wanted = {
+        resource.RLIMIT_AS: statm(0) + memory_bytes,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: files,
+        resource.RLIMIT_FSIZE: 0,
+    }
+    for what, most in wanted.items():
+        _, hard = resource.getrlimit(what)
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (value, value))
+
+
+def statm(field: int) -> int:
+    """A field of /proc/self/statm (proc_pid_statm(5)), in bytes."""
+    return int(Path("/proc/self/statm").read_bytes().split()[field]) * resource.getpagesize()
+
+
+def _die_with(fd: int) -> None:
+    """Wait until the other end of the pipe is closed, then end the process, whatever it is at."""
+    hangup = select.poll()
+    hangup.register(fd, 0)
+    hangup.poll()
+    os._exit(0)
