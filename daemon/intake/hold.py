@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ class Holds:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ours: set[Identity] = set()
+        #: By how many threads each is held, or just being taken.
+        self._ours: Counter[Identity] = Counter()
 
     def take(self, path: str) -> Hold | Taken | None:
         """Hold a directory; or who holds it, or one that it lies in.
@@ -69,14 +71,14 @@ class Holds:
         try:
             status = os.fstat(descriptor)
             identity = status.st_dev, status.st_ino
+            # Noted first and locked without `_lock`: a share that hangs keeps even this call, and must not keep other folders.
             with self._lock:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return Taken(path, _holder(identity))
-                except OSError:
-                    return None
-                self._ours.add(identity)
+                self._ours[identity] += 1
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as e:
+                self.forget(identity)
+                return Taken(path, _holder(identity)) if isinstance(e, BlockingIOError) else None
             hold, descriptor = Hold(self, identity, descriptor), -1
         finally:
             if descriptor >= 0:
@@ -103,7 +105,7 @@ class Holds:
             status = os.fstat(descriptor)
             identity = status.st_dev, status.st_ino
             with self._lock:
-                if identity in self._ours:
+                if self._ours[identity]:
                     return None
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -117,7 +119,9 @@ class Holds:
     def forget(self, identity: Identity) -> None:
         """This directory is not ours any more."""
         with self._lock:
-            self._ours.discard(identity)
+            self._ours[identity] -= 1
+            if self._ours[identity] <= 0:
+                del self._ours[identity]
 
 
 def _above(path: str) -> Iterator[str]:

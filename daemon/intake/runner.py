@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass
 
 from daemon.config import Folder
@@ -78,6 +79,10 @@ class FolderRunner:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
+    def running(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
+
     def alive(self) -> bool:
         """False once a thread it needs has died."""
         return self._stopping or (self._thread.is_alive() and self._watch.post.alive())
@@ -93,13 +98,14 @@ class FolderRunner:
 
     def health(self, now: float) -> FolderHealth | None:
         """How the folder is at `now` (monotonic seconds); None before the first look at it has ended."""
-        said = self._watch.post.health
-        if not self.hangs(now):
+        said, asked = self._watch.post.health, self._watch.asked_at
+        if asked is None or now - asked < HUNG_S:
             return said
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._around.wall() - (now - asked)))
         return FolderHealth(
             self.folder,
             "poll" if said is None else said.backend,
-            f"its file system has not answered for {HUNG_S:.0f} s",
+            f"its file system has not answered since {since}",
             "see to the disk or the network share; it goes on by itself when there is an answer",
             self._around.wall(),
             FolderState.AWAY,

@@ -15,7 +15,7 @@ from daemon.intake.types import FolderHealth, Known, Notice, Wholeness
 
 #: Longest `stop` waits for the threads, seconds.
 STOP_S = 5.0
-#: Longest `reload` waits for the thread of a folder that is no longer watched, seconds.
+#: Longest `reload` waits for the threads of folders that are no longer watched, seconds.
 LEAVE_S = 1.0
 
 
@@ -65,14 +65,15 @@ class Watcher:
         self._started = True
         self.reload(self._folders)
 
-    def stop(self) -> None:
-        """Stop; no notice is given afterwards. May be called twice, or without `start`."""
+    def stop(self) -> bool:
+        """Stop; no notice is given afterwards. May be called twice, or without `start`. False when a file system holds a thread."""
         self._stopped = True
         deadline = time.monotonic() + STOP_S
         for runner in self._runners.values():
             runner.send(Stop())
         for runner in self._runners.values():
             runner.join(max(0.0, deadline - time.monotonic()))
+        return not any(runner.running() for runner in self._runners.values())
 
     def rescan_now(self) -> None:
         """Scan every folder at once."""
@@ -98,9 +99,10 @@ class Watcher:
         left = [runner for path, runner in before.items() if path not in after]
         for runner in left:
             runner.send(Stop())
+        deadline = time.monotonic() + LEAVE_S
         for runner in left:
             # So that a folder that is soon watched again is free; one that hangs ends when it can.
-            runner.join(LEAVE_S)
+            runner.join(max(0.0, deadline - time.monotonic()))
 
     def forget(self, path: Path) -> None:
         """Hand `path` over again if it is there, whatever is known of it."""
