@@ -169,6 +169,12 @@ class StorageError(DropscribeError):
     retryable = True
 
 
+class UnansweredError(StorageError):
+    """A file system has not answered for long: a disk that hangs, a network share whose server is away."""
+
+    code = "unanswered"
+
+
 class OutputTakenError(StorageError):
     """The name of a transcript file belongs to somebody else by now; another one must be planned."""
 

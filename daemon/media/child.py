@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from daemon.media.protocol import DecodeOrder
 from daemon.media.wire import Begin, Give, InheritedFd, Terms
 from daemon.media.worker import main
 
-#: Seconds a killed process is waited for. One that hangs in the kernel (a dead network share) takes longer,
-#: but it has been killed and writes nothing any more.
+#: Seconds a process is waited for that has closed its pipe, which happens a moment before its end.
 _BURIAL_S = 1.0
+#: Seconds a killed process is waited for. One that hangs in the kernel (a dead network share) takes longer,
+#: but it has been killed and writes nothing any more; the pool asks again later.
+_KILLED_S = 0.2
+#: A decoder that has brought nothing for so long, seconds, and has not computed either waits for its file system.
+DISK_S = 15.0
+#: Silence after which it is first probed, seconds, and the share of the silence it must have computed to be at work.
+_PROBE_S = 1.0
+_COMPUTING_SHARE = 0.05
 
 
 class Child:
@@ -45,6 +54,9 @@ class Child:
         self.starved = False
         #: Monotonic time of its latest sign of life, or of the latest thing it was given.
         self.alive_at = now
+        #: Processor time it had spent, seconds, when it was first probed after the sign of life at `_probed_for`.
+        self._spent_s = 0.0
+        self._probed_for = -1.0
         self.ready = False
         self.files = 0
         self.first_private = 0
@@ -92,16 +104,44 @@ class Child:
 
     def find_end(self) -> str:
         """How a process whose end of the pipe is closed came to its end, in words."""
-        self._process.join(_BURIAL_S)  # the pipe closes a moment before the process is gone
+        self._process.join(_BURIAL_S)
         return _words(self._process.exitcode)
 
-    def bury(self) -> None:
-        """Kill it if it lives, and take it down."""
+    def waits_for_disk(self, now: float) -> bool:
+        """Whether it has brought nothing for `DISK_S` and neither computed: a file system keeps it. To be asked now and then."""
+        silent_s = now - self.alive_at
+        if silent_s < _PROBE_S:
+            return False
+        state, spent_s = _state_of(self.pid)
+        if self._probed_for != self.alive_at:
+            self._probed_for, self._spent_s = self.alive_at, spent_s
+        computed = spent_s - self._spent_s > _COMPUTING_SHARE * silent_s
+        # One that was stopped by a signal ("T") or gets no processor ("R") waits for no disk.
+        return silent_s >= DISK_S and state in {"D", "S"} and not computed
+
+    def bury(self) -> bool:
+        """Kill it if it lives, and take it down; False while it cannot end."""
         self._process.kill()
-        self._process.join(_BURIAL_S)
         self.pipe.close()
-        if self._process.exitcode is not None:
-            self._process.close()
+        return self.ended(_KILLED_S)
+
+    def ended(self, wait_s: float = 0.0) -> bool:
+        """Whether the killed process is gone; to be asked until it is."""
+        self._process.join(wait_s)
+        if self._process.exitcode is None:
+            return False
+        self._process.close()
+        return True
+
+
+def _state_of(pid: int) -> tuple[str, float]:
+    """The state of a process (proc_pid_stat(5)) and the processor time it has spent, seconds; ("", 0) if it is gone."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "", 0.0
+    fields = line.rpartition(")")[2].split()  # the name before it may hold anything
+    return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _words(exitcode: int | None) -> str:

@@ -32,8 +32,8 @@ def main(pipe: Connection) -> None:
             pipe.send_bytes(_answer(folder, path))
 
 
-def _answer(folder: Path, path: Path) -> bytes:  # noqa: ARG001
-    whole = inspect(path).whole
+def _answer(folder: Path, path: Path) -> bytes:
+    whole = inspect(path, folder).whole
     if whole is None:
         return UNKNOWN
     return WHOLE if whole else CUT

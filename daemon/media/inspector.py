@@ -87,8 +87,11 @@ class Inspector:
     def _take(self) -> _Child:
         """A process that nobody else uses. Raises OSError when the system gives none."""
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                child = self._idle.pop()
+                if child.alive():
+                    return child
+                child.kill()
         return _Child(self._target)
 
     def _keep(self, child: _Child) -> None:
@@ -128,6 +131,10 @@ class _Child:
             return self._receive(limit_s)
         except (OSError, EOFError):
             return None
+
+    def alive(self) -> bool:
+        """Whether it still runs; one may be killed from outside while it has nothing to do."""
+        return self._process.is_alive()
 
     def kill(self) -> None:
         """Kill the process. It ends at once, unless it waits for a file system in a way that cannot be interrupted."""

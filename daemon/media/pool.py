@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from daemon.config import MediaSettings
-from daemon.errors import DecoderDiedError, MediaLimitError
-from daemon.media.child import Child
+from daemon.errors import DecoderDiedError, MediaLimitError, UnansweredError
+from daemon.media.child import DISK_S, Child
 from daemon.media.protocol import (
     DecodeDone,
     DecodeEvent,
@@ -36,6 +36,7 @@ _FAILED_STARTS = 4
 class DecoderPool:
     """Implements `Decoders` with `workers` spawned processes. Owned by one thread; not thread-safe.
 
+    An order whose decoder waits for its file system longer than `DISK_S` fails with `unanswered`, which is not the recording's fault.
     An order's decoder is killed when it has brought nothing for `settings.stall_s` although it had slots;
     waiting for a slot is never held against it. After its death, whatever the reason, a new one stands in
     its place before the next order.
@@ -60,6 +61,8 @@ class DecoderPool:
         self._clock = clock
         self._terms = Terms(slot_bytes, settings.memory_mb, settings.max_hours)
         self._children: list[Child] = []
+        #: Killed, but held in the kernel by a file system that does not answer.
+        self._ending: list[Child] = []
         #: Which of their pipes have something; one call tells of all.
         self._pipes = select.poll()
         self._failed_starts = 0
@@ -115,6 +118,8 @@ class DecoderPool:
 
         Raises DecoderDiedError when decoders cannot be started at all: the installation is broken.
         """
+        if self._ending:
+            self.ended()
         readable = {fd for fd, _ in self._pipes.poll(0)}
         for child in tuple(self._children):
             said, there = child.messages() if child.pipe.fileno() in readable else ((), True)
@@ -132,9 +137,14 @@ class DecoderPool:
         return events
 
     def close(self) -> None:
-        """Stop all decoders; may be called twice."""
+        """Stop all decoders, without waiting for one that a file system holds; may be called twice."""
         while self._children:
             self._bury(self._children[-1])
+
+    def ended(self) -> bool:
+        """Whether every decoder that was stopped is gone."""
+        self._ending = [child for child in self._ending if not child.ended()]
+        return not self._ending
 
     def _take(self, child: Child, message: Any) -> bool:
         """Handle one message; False when the child is to be replaced."""
@@ -174,7 +184,18 @@ class DecoderPool:
         if not child.ready:
             if silent_s > _START_S:
                 self._lost(child, "did not start")
-        elif child.order is not None and not child.starved and silent_s > self._settings.stall_s:
+        elif child.order is None or child.starved:
+            return
+        elif child.waits_for_disk(now):
+            self._fail(
+                child,
+                UnansweredError.code,
+                f"its file system has not answered for {DISK_S:.0f} s",
+                "See to the disk or the network share; the recording is tried again by itself.",
+                retryable=UnansweredError.retryable,
+            )
+            self._replace(child)
+        elif silent_s > self._settings.stall_s:
             self._fail(
                 child,
                 MediaLimitError.code,
@@ -223,7 +244,8 @@ class DecoderPool:
     def _bury(self, child: Child) -> None:
         self._pipes.unregister(child.pipe.fileno())
         self._children.remove(child)
-        child.bury()
+        if not child.bury():
+            self._ending.append(child)
 
     def _spawn(self) -> Child:
         try:

@@ -22,7 +22,14 @@ from daemon.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from daemon.errors import DeviceFailedError, EngineDiedError, LostSegmentError, OutOfDeviceMemoryError
+from daemon.errors import (
+    DeviceFailedError,
+    EngineDiedError,
+    LostSegmentError,
+    OutOfDeviceMemoryError,
+    StorageError,
+    UnansweredError,
+)
 from daemon.media.protocol import (
     DecodeDone,
     DecodeFailed,
@@ -191,7 +198,7 @@ class Pump:
             event.reason,
             event.remedy,
             retryable=event.retryable,
-            blameless=event.code == "storage",
+            blameless=event.code in {StorageError.code, UnansweredError.code},
         )
         self._outcomes.append(Outcome(event.ticket, problem))
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from daemon.config import MediaSettings
 from daemon.errors import DecoderDiedError, DropscribeError
 from daemon.media import pool as pool_module
+from daemon.media.child import DISK_S
 from daemon.media.pool import DecoderPool
 from daemon.media.protocol import (
     DecodeDone,
@@ -31,6 +32,8 @@ from daemon.media.protocol import (
     PcmReady,
     SlotWanted,
 )
+from tests.e2e.harness import wait_until
+from tests.hanging_disk import HangingDisk
 from tests.media_material import noise
 
 SLOT_BYTES = 32_768 * 2
@@ -299,6 +302,35 @@ def test_a_decoder_that_hangs_is_stopped_and_one_that_waits_for_us_is_not(tmp_pa
         assert np.array_equal(np.concatenate(bench.pcm[2]), pcm[:, 0])
     finally:
         bench.close()
+
+
+def test_a_decoder_that_waits_for_its_disk_is_not_its_recordings_fault(
+    tmp_path: Path, wav: tuple[Path, NDArray[np.int16]]
+) -> None:
+    with HangingDisk(tmp_path / "mounted", tmp_path / "behind") as disk:
+        (disk.path / "a.wav").write_bytes(wav[0].read_bytes())
+        bench = Bench(MediaSettings.model_validate({"stall_s": 60.0}))
+        try:
+            bench.settle()
+            disk.hang()
+            bench.start(1, disk.path / "a.wav")
+            hung = next(c.pid for c in bench.pool._children if c.order is not None)
+            wait_until(lambda: "\nState:\tR" not in Path(f"/proc/{hung}/status").read_text(), "it waits")
+            given = time.monotonic()
+            assert bench.step(now=given + 2) == []
+            assert bench.step(now=given + DISK_S - 1) == []
+            bench.step(now=given + DISK_S + 1)
+            assert (bench.failed(1).code, bench.failed(1).retryable) == ("unanswered", True)
+            bench.start(2, wav[0])
+            bench.start(3, wav[0])
+            bench.until(2, 3)
+            disk.answer()
+            bench.start(4, disk.path / "a.wav")
+            bench.until(4)
+            bench.done(4)
+            wait_until(bench.pool.ended, "the killed decoder is gone")
+        finally:
+            bench.close()
 
 
 def test_a_recording_longer_than_the_cap_stops_there(tmp_path: Path) -> None:
