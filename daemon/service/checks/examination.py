@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 from daemon.config import Loaded
 from daemon.engine import hardware
 from daemon.ledger import integrity
 from daemon.service.arena import SLOT_BYTES, SLOT_S
+from daemon.service.checks.answering import answered
 from daemon.service.checks.clock import look_clock
 from daemon.service.checks.database import check_daemon, look_database, look_sqlite
 from daemon.service.checks.device import check_devices, check_torch, nvidia_nodes
@@ -21,6 +24,9 @@ from daemon.service.checks.storage import available_memory, check_memory, look_f
 from daemon.service.checks.watching import look_watching
 from daemon.service.sizing import audio_bounds
 from daemon.service.status_file import status_path
+
+#: Longest walk through the folders to count their directories, seconds.
+WALK_S = 60.0
 
 
 def examine_machine() -> Iterator[Check]:
@@ -38,11 +44,12 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     yield from examine_machine()
     yield look_clock(status_path(settings.database))
     yield from check_folders(settings)
-    yield from look_watching(settings)
+    yield from answered("watching", lambda: list(look_watching(settings)), WALK_S)
     yield look_free("disk:database", settings.database.parent)
     targets = {settings.profiles[f.profile].output_dir or f.path for f in settings.folders}
     for target in sorted(targets):
-        yield look_free(f"disk:{readable(target)}", target)
+        name = f"disk:{readable(target)}"
+        yield from answered(name, partial(_free, name, target))
     arena_s, _ = audio_bounds(settings)
     yield check_memory(round(arena_s / SLOT_S) * SLOT_BYTES, available_memory())
     yield look_database(settings.database)
@@ -56,3 +63,7 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     yield model
     if model.status is not Level.FAIL:
         yield from check_hotwords(settings)
+
+
+def _free(name: str, place: Path) -> list[Check]:
+    return [look_free(name, place)]

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from daemon.config import Folder, Settings
+from daemon.service.checks.answering import answered
 from daemon.service.checks.record import Check, fail, ok, readable
 
 
@@ -18,7 +19,12 @@ def check_folders(settings: Settings) -> list[Check]:
                 "folders", "no folder is watched", "add a [[folder]] to the configuration, or use --watch DIR"
             )
         ]
-    return [check_folder(folder, settings.profiles[folder.profile].output_dir) for folder in settings.folders]
+    return [check for folder in settings.folders for check in _asked(folder, settings)]
+
+
+def _asked(folder: Folder, settings: Settings) -> list[Check]:
+    output_dir = settings.profiles[folder.profile].output_dir
+    return answered(f"folder:{readable(folder.path)}", lambda: [check_folder(folder, output_dir)])
 
 
 def check_folder(folder: Folder, output_dir: Path | None) -> Check:
