@@ -15,6 +15,7 @@ from daemon.errors import StorageError
 from daemon.ledger.db import driver
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission, JobState
+from daemon.service.activity import Activities
 from daemon.service.assembly import Heard, Result
 from daemon.service.claiming import Claiming, Clocks
 from daemon.service.dispatcher import Dispatcher
@@ -106,7 +107,10 @@ class House:
         with closing(Ledger.open(self.database)) as ledger:
             ledger.recover(now[0])
             ledger.cut_waits(now[0], 0.0)
-            publisher = Publisher(ledger, lambda: settings, lambda: ENGINE, woken.set, self.patience)
+            publisher = Publisher(
+                ledger, lambda: settings, lambda: ENGINE, woken.set, self.patience,
+                activities=Activities(),
+            )  # fmt: skip
             clocks = Clocks(lambda: now[0], lambda: now[0])
             claiming = Claiming(
                 ledger, AtOnce(), lambda: None, worker="test", limit=8,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -25,6 +27,7 @@ def command(
     import faulthandler
 
     from daemon import logs
+    from daemon.cli.output import print_error
     from daemon.cli.settings import in_force
     from daemon.service.daemon import Daemon
 
@@ -34,7 +37,7 @@ def command(
         )
 
     from daemon.config import Loaded
-    from daemon.errors import ConfigError
+    from daemon.errors import ConfigError, DropscribeError
 
     loaded = read()
     if not loaded.settings.folders:
@@ -49,4 +52,20 @@ def command(
     logs.setup(json_lines=as_json, level=service.log_level)
     # The watchdog ends a daemon that hangs with SIGABRT: where it hung stands in the journal then.
     faulthandler.enable()
-    Daemon(loaded, read).run()
+    daemon = Daemon(loaded, read)
+    try:
+        daemon.run()
+    except DropscribeError as e:
+        if daemon.left_behind:
+            print_error(e, as_json=False)
+            _leave(e.exit_code)
+        raise
+    if daemon.left_behind:
+        _leave(0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process now: the interpreter would wait for threads and children that a file system holds."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

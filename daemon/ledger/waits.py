@@ -17,6 +17,8 @@ from daemon.ledger.text import below, storable
 AWAY = "folder_away"
 #: Reason code of jobs that wait for room on the disk their transcripts go to.
 NO_ROOM = "no_room"
+#: Reason code of jobs that wait for a file system that does not answer.
+HANGS = "unanswered"
 #: A hold lasts so long, seconds, and is renewed when half of it is over: one that a killed daemon left ends by itself.
 HOLD_S = 600.0
 

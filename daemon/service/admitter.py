@@ -1,4 +1,4 @@
-"""Puts what intake found on record: hashes files in a few threads, admits them in batches from one.
+"""Puts what intake found on record: hashes files in a few threads (`FolderPool`), admits them in batches from one.
 
 One commit admits as many files as have been hashed meanwhile, so that ten thousand files dropped at once cost
 hundreds of commits, not ten thousand, while a single file is admitted at once.
@@ -27,6 +27,8 @@ from daemon.errors import (
 from daemon.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission
+from daemon.service.activity import Activities, Activity
+from daemon.service.folder_pool import FolderPool
 from daemon.service.hashing import content_hash
 from daemon.service.patience import Patience
 from daemon.service.sizing import hasher_count
@@ -39,6 +41,14 @@ REREAD_S = 5.0
 REMOVED = "the recording was removed before it was transcribed"
 #: How often the recording thread looks at what is due, seconds.
 TICK_S = 0.5
+#: A larger file is hashed beside the others of its folder, one at a time, so that they need not wait for it, bytes.
+LARGE_BYTES = 1 << 30
+#: Longest `stop` waits, seconds.
+STOP_S = 5.0
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: the daemon stops
+    """Ends the hashing of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +74,36 @@ class Admitter:
     """Takes notices from intake's thread (`take`), never blocking it; owns its own threads."""
 
     def __init__(
-        self, ledger: Ledger, settings: Callable[[], Settings], hooks: Hooks, patience: Patience
-    ) -> None:
+        self, ledger: Ledger, settings: Callable[[], Settings], hooks: Hooks, patience: Patience, *,
+        activities: Activities,
+    ) -> None:  # fmt: skip
         self._ledger = ledger
         self._patience = patience
         self._settings = settings
         self._hooks = hooks
         self._log = logs.get("service")
-        self._arrivals: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self._records: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         #: (monotonic seconds, path) to look at again, in order; owned by the recording thread.
         self._later: deque[tuple[float, Path]] = deque()
-        self._threads = [
-            threading.Thread(target=self._hash, name=f"hash-{i}", daemon=True) for i in range(hasher_count())
-        ]
-        self._threads.append(threading.Thread(target=self._record, name="admit", daemon=True))
+        self._activities = activities
+        self._hashers: FolderPool[Arrival] = FolderPool(
+            "admission", self._hash, threads=hasher_count(), batch=1, activities=activities, died=self._died
+        )
+        self._thread = threading.Thread(target=self._record, name="admit", daemon=True)
         #: First exception that ended a thread; read by `alive`.
         self.failure: BaseException | None = None
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._hashers.start()
+        self._thread.start()
 
     def take(self, notice: Notice) -> None:
         """One notice from intake."""
         match notice:
             case Arrival():
-                self._arrivals.put(notice)
+                large = notice.signature.size > LARGE_BYTES
+                self._hashers.put(notice.folder, notice, large=large)
             case FolderHealth():
                 self._hooks.folder(notice)
             case Skip() | Gone():
@@ -101,28 +113,38 @@ class Admitter:
         """False once one of its threads has died: the daemon then stops, rather than run without it."""
         return self.failure is None
 
-    def stop(self) -> None:
-        """Leave what is not admitted yet to the next start's scan: nothing on disk is lost by that."""
+    def tend(self) -> None:
+        """To be called now and then: a file system that hangs does not keep a thread from other folders."""
+        self._hashers.tend()
+
+    def stop(self) -> bool:
+        """Leave what is not admitted yet to the next start's scan: nothing on disk is lost by that.
+
+        False when a thread could not be ended, because a file system does not answer.
+        """
         self._stopping.set()
-        hashers = self._threads[:-1]
-        for _ in hashers:
-            self._arrivals.put(None)
-        for thread in hashers:
-            thread.join()
+        ended = self._hashers.stop(STOP_S)
         self._records.put(None)
-        self._threads[-1].join()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+        return ended and not self._thread.is_alive()
 
-    def _hash(self) -> None:
-        try:
-            while (arrival := self._arrivals.get()) is not None and not self._stopping.is_set():
-                self._hash_one(arrival)
-        except BaseException as e:
-            self.failure = e
-            raise
+    def _died(self, cause: BaseException) -> None:
+        self.failure = cause
 
-    def _hash_one(self, arrival: Arrival) -> None:
+    def _hash(self, folder: Path, arrivals: list[Arrival], activity: Activity) -> None:
+        for arrival in arrivals:
+            with contextlib.suppress(_Stopped), activity.storage("hash", folder, arrival.path) as answered:
+                self._hash_one(arrival, answered)
+
+    def _hash_one(self, arrival: Arrival, answered: Callable[[], None]) -> None:
+        def between() -> None:
+            answered()
+            if self._stopping.is_set():
+                raise _Stopped
+
         try:
-            sha256 = content_hash(arrival.path, arrival.folder, arrival.signature)
+            sha256 = content_hash(arrival.path, arrival.folder, arrival.signature, between)
         except (RecordingGoneError, RecordingChangedError):
             # Whatever stands there now, intake settles it anew.
             self._hooks.forget(arrival.path)
@@ -154,8 +176,9 @@ class Admitter:
         )
 
     def _record(self) -> None:
+        activity = self._activities.enter("admission")
         try:
-            while self._record_batch():
+            while self._record_batch(activity):
                 pass
         except StorageError as e:
             # Only once patience is given up, to stop. What is not on record is found by the next start's scan.
@@ -166,6 +189,8 @@ class Admitter:
         except BaseException as e:
             self.failure = e
             raise
+        finally:
+            self._activities.leave(activity)
 
     def _next_batch(self) -> list[_Record | None]:
         """What has gathered, waiting at most `TICK_S` for the first."""
@@ -176,13 +201,15 @@ class Admitter:
                 batch.append(self._records.get_nowait())
         return batch
 
-    def _record_batch(self) -> bool:
+    def _record_batch(self, activity: Activity) -> bool:
         """Put one batch on record; False once told to stop."""
+        activity.idle()
         batch = self._next_batch()
+        activity.begin()
         now = time.time()
         admissions = [n for n in batch if isinstance(n, Admission)]
         if admissions:
-            made = self._patience.insist(lambda: self._ledger.admit(admissions, now))
+            made = self._patience.insist(lambda: self._ledger.admit(admissions, now), activity.working)
             for admission, admitted in zip(admissions, made, strict=True):
                 if admitted.created:
                     self._log.debug(
@@ -195,18 +222,20 @@ class Admitter:
         for record in batch:
             match record:
                 case Skip():
-                    self._record_skip(record, now)
+                    self._record_skip(record, now, activity)
                 case Gone():
                     self._record_gone(record, now)
                 case _Unreadable():
-                    self._record_skip(record.skip, now)
+                    self._record_skip(record.skip, now, activity)
                     self._later.append((time.monotonic() + REREAD_S, record.skip.path))
         while self._later and self._later[0][0] <= time.monotonic():
             self._hooks.forget(self._later.popleft()[1])
         return None not in batch
 
-    def _record_skip(self, skip: Skip, now: float) -> None:
-        self._patience.insist(lambda: self._ledger.skip(skip.path, skip.folder, skip.code, skip.reason, now))
+    def _record_skip(self, skip: Skip, now: float, activity: Activity) -> None:
+        self._patience.insist(
+            lambda: self._ledger.skip(skip.path, skip.folder, skip.code, skip.reason, now), activity.working
+        )
         logs.event(
             self._log,
             logs.Action.SKIPPED,

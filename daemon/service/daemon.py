@@ -20,8 +20,10 @@ from daemon.errors import (
     EngineError,
 )
 from daemon.intake.watcher import Watcher
+from daemon.media.inspector import Inspector
 from daemon.media.pool import DecoderPool
 from daemon.service import notify, status_file
+from daemon.service.activity import Activities
 from daemon.service.admitter import Admitter, Hooks
 from daemon.service.announcement import announcement
 from daemon.service.arena import SLOT_BYTES, Arena
@@ -38,6 +40,7 @@ from daemon.service.pump import Pump
 from daemon.service.signals import Signals
 from daemon.service.sizing import audio_bounds, decoder_count
 from daemon.service.status_file import Complaint, Status, StatusFile
+from daemon.service.storage_hangs import StorageHangs
 from daemon.service.upkeep import Upkeep
 from daemon.service.wall import Wall
 from daemon.service.wholeness import wholeness
@@ -57,6 +60,8 @@ GARBAGE = 50_000
 TURN_S = 0.5
 #: How often the status file is renewed, seconds.
 STATUS_S = 2.0
+#: How often the threads of the rooms are looked after, seconds.
+TEND_S = 0.5
 
 
 class Daemon:
@@ -75,7 +80,12 @@ class Daemon:
         self._patience = Patience()
         self._wall = Wall(time.monotonic, time.time)
         self._status_file = StatusFile(loaded.settings.database)
-        self._next_status = 0.0
+        self._next_status = self._next_tend = 0.0
+        self._activities = Activities()
+        #: No thread of the rooms is stuck, as of the latest look.
+        self._sound = True
+        #: A thread or a child could not be ended, because a file system does not answer: the interpreter would wait for it at its end.
+        self.left_behind = False
         self._stop_by: float | None = None
 
     def run(self) -> None:
@@ -115,12 +125,14 @@ class Daemon:
             settings=settings.media,
             clock=time.monotonic,
         )
+        stack.callback(self._end, decoders.ended)
         stack.callback(decoders.close)
         self._publisher = Publisher(
-            self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake, self._patience
-        )
+            self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake, self._patience,
+            activities=self._activities,
+        )  # fmt: skip
         self._publisher.start()
-        stack.callback(self._publisher.stop)
+        stack.callback(self._end, self._publisher.stop)
         self._space = FreeSpace(self._ledger, settings)
         stack.callback(self._space.close)
         clocks = Clocks(time.monotonic, self._wall.now)
@@ -135,8 +147,9 @@ class Daemon:
             outdated=lambda: self._upkeep.adopt(self._settings.recipe),
         )  # fmt: skip
         self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
+        self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
         self._upkeep = Upkeep(
-            self._ledger, self._wall, self._space, self._conditions,
+            self._ledger, self._wall, self._space, self._conditions, self._hangs,
             patience=self._patience, clock=time.monotonic, wake=self._dispatcher.wake, claiming=claiming.busy,
         )  # fmt: skip
         self._admitter = Admitter(
@@ -144,20 +157,28 @@ class Daemon:
             lambda: self._settings,
             Hooks(self._on_admitted, self._forget, self._conditions.take),
             self._patience,
+            activities=self._activities,
         )
+        inspector = Inspector()
+        stack.callback(self._end, inspector.close)
         self._watcher = Watcher(
             settings.folders,
             known=OnRecord(self._ledger, self._patience),
-            wholeness=wholeness,
+            wholeness=wholeness(inspector),
             sink=self._admitter.take,
             rescan_s=settings.service.rescan_s,
         )
+        inspector.start()
         self._admitter.start()
-        stack.callback(self._admitter.stop)
+        stack.callback(self._end, self._admitter.stop)
         self._watcher.start()
-        stack.callback(self._watcher.stop)
+        stack.callback(self._end, self._watcher.stop)
         # First of all, so that nobody who is to stop waits for a disk.
         stack.callback(self._patience.give_up)
+
+    def _end(self, stop: Callable[[], bool]) -> None:
+        """Stop a room; `stop` returns False when something of it waits for a file system that does not answer."""
+        self.left_behind = not stop() or self.left_behind
 
     def _serve(self) -> None:
         facts = self._facts = self._keeper.engine.facts
@@ -245,7 +266,14 @@ class Daemon:
         now = time.monotonic()
         self._upkeep.tend()
         self._watcher.tend()
-        self._notifier.watchdog(now)
+        if now >= self._next_tend:
+            self._next_tend = now + TEND_S
+            self._admitter.tend()
+            self._publisher.tend()
+            self._sound = self._hangs.look()
+        # Without keep-alives the service manager ends this process and starts another.
+        if self._sound:
+            self._notifier.watchdog(now)
         if now >= self._next_status:
             self._next_status = now + STATUS_S
             self._look_after_ledger()
@@ -283,7 +311,7 @@ class Daemon:
         ]
         status = Status(
             self._state, self._since, self._facts, tuple(self._watcher.health()), in_flight,
-            self._watcher.unsettled(), (*refused, *self._space.complaints()),
+            self._watcher.unsettled(), (*refused, *self._hangs.complaints(), *self._space.complaints()),
         )  # fmt: skip
         self._status_file.renew(status, time.time())
 

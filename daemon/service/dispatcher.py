@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from daemon import logs
 from daemon.config import Settings
 from daemon.engine.protocol import LocalEngine
-from daemon.errors import DeviceFailedError, EngineDiedError, StaleLeaseError, StorageError
+from daemon.errors import DeviceFailedError, EngineDiedError, StaleLeaseError, StorageError, UnansweredError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim
 from daemon.ledger.text import storable
@@ -20,7 +21,7 @@ from daemon.service.doubts import Doubts
 from daemon.service.patience import Patience, Postponable
 from daemon.service.publisher import Published, Publisher, Ready
 from daemon.service.pump import Pump
-from daemon.service.retry import Again, Problem, decide
+from daemon.service.retry import BLAMELESS_WAIT_S, Again, Problem, decide
 from daemon.service.verdicts import Verdict, Verdicts, release
 from daemon.service.work import Outcome, Work
 
@@ -28,6 +29,12 @@ from daemon.service.work import Outcome, Work
 HEARTBEAT_S = 15.0
 #: How often what is under way is looked at for text to show, seconds: the loop turns far more often.
 LOOK_S = 0.1
+
+#: Why a job of such a folder goes back.
+_UNANSWERED = Problem(
+    UnansweredError.code, "the file system of its folder does not answer", "see to the disk or the network share",
+    retryable=True, blameless=True,
+)  # fmt: skip
 
 
 class Dispatcher:
@@ -52,6 +59,8 @@ class Dispatcher:
         self._renewal, self._delivery = (
             Postponable(patience, step, clocks.monotonic) for step in (self._heartbeat, self._deliver)
         )
+        #: Folders whose file system kept a decoder waiting: until when no other decoder is risked there, monotonic seconds.
+        self._unanswering: dict[Path, float] = {}
         self._ticket = 0
         #: Claimed, not started yet.
         self._claimed: deque[Claim] = deque()
@@ -70,7 +79,7 @@ class Dispatcher:
     @property
     def unpublished(self) -> int:
         """Jobs whose recognition is under way or done, that are worth waiting for when stopping."""
-        return len(self._running) + len(self._publishing)
+        return len(self._running) + len(self._publishing) - self._blocked()
 
     def engine_idle_s(self) -> float:
         """Seconds without progress of an engine that holds work."""
@@ -88,7 +97,8 @@ class Dispatcher:
         # First, so that after a long pause of this process our own leases are renewed, not taken over by us.
         renewed = self._renewal()
         if self._delivery() and renewed and claiming:
-            self._claiming.ask(self.in_flight, len(self._claimed), self._held)
+            # What cannot be published while a file system hangs takes no room from the others.
+            self._claiming.ask(self.in_flight - self._blocked(), len(self._claimed), self._held)
         # After asking: between an answer and the next question leases are renewed, and the clock is followed.
         answered = self._take_in()
         if claiming:
@@ -148,6 +158,11 @@ class Dispatcher:
             logs.problem(self._log, logs.Action.STORAGE, f"jobs are left to the next start: {e}")
         return len(back)
 
+    def _blocked(self) -> int:
+        """How many jobs cannot be published because a file system does not answer."""
+        waiting = self._publisher.waiting
+        return len(waiting & self._publishing.keys()) if waiting else 0
+
     def _held(self) -> list[Claim]:
         return [
             *self._claimed, *self._running.values(), *self._publishing.values(), *self._verdicts.claims(),
@@ -175,6 +190,10 @@ class Dispatcher:
                 self._claimed.popleft()
                 self._publish(claim, None)
                 continue
+            if self._unanswering.get(claim.folder, 0.0) > self._clocks.monotonic():
+                self._claimed.popleft()
+                self._apply(claim, _UNANSWERED, alone=False)
+                continue
             if self._pump.room() < 1:
                 return
             self._claimed.popleft()
@@ -198,6 +217,8 @@ class Dispatcher:
             self._doubts.recognised(claim.job_id)
             self._publish(claim, outcome.end)
         else:
+            if outcome.end.code == UnansweredError.code:
+                self._unanswering[claim.folder] = self._clocks.monotonic() + BLAMELESS_WAIT_S
             self._apply(claim, outcome.end, alone=self._claiming.alone)
 
     def _show_text(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from daemon.errors import RecordingChangedError, RecordingGoneError, StorageError
@@ -13,10 +14,20 @@ from daemon.intake.types import Signature
 
 #: Read in pieces of this size, bytes: large enough for full disk speed, small enough to stay in cache.
 PIECE_BYTES = 1 << 20
+#: After so many pieces it is checked whether the file is still what was meant: a large one takes an hour.
+CHECK_PIECES = 64
 
 
-def content_hash(path: Path, folder: Path | None, expected: Signature) -> str:
+def _nothing() -> None:
+    pass
+
+
+def content_hash(
+    path: Path, folder: Path | None, expected: Signature, between: Callable[[], None] = _nothing
+) -> str:
     """SHA-256 of a recording, hex, without leaving the watched `folder` (None: a person named the file).
+
+    `between` is called before each piece; what it raises ends the work.
 
     Raises RecordingChangedError when the file is not (or no longer) what `expected` says, RecordingGoneError
     when it is missing, StorageError when it cannot be read.
@@ -24,7 +35,7 @@ def content_hash(path: Path, folder: Path | None, expected: Signature) -> str:
     try:
         descriptor = open_recording(path, folder)
         try:
-            return _hash(descriptor, path, expected)
+            return _hash(descriptor, path, folder, expected, between)
         finally:
             os.close(descriptor)
     except OSError as e:
@@ -38,13 +49,27 @@ def content_hash(path: Path, folder: Path | None, expected: Signature) -> str:
         ) from e
 
 
-def _hash(descriptor: int, path: Path, expected: Signature) -> str:
+def _hash(
+    descriptor: int, path: Path, folder: Path | None, expected: Signature, between: Callable[[], None]
+) -> str:
     _demand(descriptor, path, expected)
     digest = hashlib.sha256()
-    left = expected.size
-    while left > 0 and (piece := os.read(descriptor, min(left, PIECE_BYTES))):
+    left, pieces = expected.size, 0
+    while left > 0:
+        between()
+        piece = os.read(descriptor, min(left, PIECE_BYTES))
+        if not piece:
+            break
         digest.update(piece)
         left -= len(piece)
+        pieces += 1
+        if pieces % CHECK_PIECES == 0:
+            _demand(descriptor, path, expected)
+            again = open_recording(path, folder)
+            try:
+                _demand(again, path, expected)
+            finally:
+                os.close(again)
     _demand(descriptor, path, expected)
     return digest.hexdigest()
 

@@ -21,6 +21,7 @@ from daemon.errors import DropscribeError, OutputTakenError, StorageError, Unusa
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.partials import PARTIAL
 from daemon.ledger.records import Claim, OwnedOutput
+from daemon.service.activity import Activities, Activity
 from daemon.service.assembly import Heard
 from daemon.service.directory_index import DirectoryIndex
 from daemon.service.draft import TIMING, plan_names, standing
@@ -51,7 +52,13 @@ class Partials:
         settings: Callable[[], Settings],
         engine: Callable[[], EngineFacts],
         died: Callable[[BaseException], None],
+        *,
+        activities: Activities,
+        mine: Callable[[Path], bool] = lambda _: True,
     ) -> None:
+        """`mine`: which of the files that a killed daemon left are to be removed at the start."""
+        self._activities = activities
+        self._mine = mine
         self._ledger = ledger
         self._settings = settings
         self._engine = engine
@@ -100,39 +107,50 @@ class Partials:
             self._dropped.add(job_id)
             self._changed.notify_all()
 
-    def end(self, jobs: Collection[int]) -> None:
-        """The transcripts of these are on disk: when this returns, their partial texts are not."""
+    def end(self, jobs: Collection[int], waiting: Callable[[], None] = lambda: None) -> None:
+        """The transcripts of these are on disk: when this returns, their partial texts are not. `waiting`: called meanwhile."""
         with self._changed:
             for job in jobs:
                 self._pending.pop(job, None)
-            self._changed.wait_for(lambda: self._writing not in jobs)
+            while not self._changed.wait_for(lambda: self._writing not in jobs, 1.0):
+                waiting()
         self._take_away(jobs)
 
-    def stop(self) -> None:
-        """Remove what is there and stop; nobody may call anything else any more."""
+    def ask_to_stop(self) -> None:
+        """Remove what is there and stop; nobody may call anything else but `join` any more."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end that was asked for; False when a file system does not answer in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
+        activity = self._activities.enter("partial texts")
         try:
-            self._clear()
+            self._clear(activity)
             rest_until = 0.0
             while True:
+                activity.idle()
                 dropped, text = self._next(rest_until)
                 if dropped is None:
                     return
+                activity.begin()
                 if dropped:
-                    self._take_away(dropped)
+                    self._take_away(dropped, activity)
                 elif text is not None:
                     began = time.monotonic()
-                    self._attempt(text)
+                    with activity.storage("write a partial text", text.claim.folder, text.claim.path):
+                        self._attempt(text)
                     ended = time.monotonic()
                     rest_until = ended + REST_TIMES * (ended - began)
         except BaseException as e:
             self._died(e)
             raise
+        finally:
+            self._activities.leave(activity)
 
     def _next(self, rest_until: float) -> tuple[set[int] | None, _Text | None]:
         """What to remove or else to write, waiting for it; (None, None) when told to stop and nothing is left."""
@@ -219,17 +237,25 @@ class Partials:
         )
         return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))
 
-    def _take_away(self, jobs: Collection[int]) -> None:
+    def _take_away(self, jobs: Collection[int], activity: Activity | None = None) -> None:
+        """Remove the partial texts of these; `activity`: of this room's own thread."""
         with self._changed:
             gone = [self._written.pop(job) for job in jobs if job in self._written]
         for files in gone:
-            self._remove(files)
+            self._remove(files, activity)
 
-    def _remove(self, files: Collection[OwnedOutput]) -> None:
+    def _remove(self, files: Collection[OwnedOutput], activity: Activity | None) -> None:
         """Remove what is ours, then forget it. What cannot be removed stays on record for the next start."""
         one = next(iter(files))
+        asking = (
+            contextlib.nullcontext()
+            if activity is None
+            else activity.storage("remove a partial text", one.path.parent, one.path)
+        )
         try:
-            if withdraw(one.path, {o.sha256 for o in files}):
+            with asking:
+                withdrawn = withdraw(one.path, {o.sha256 for o in files})
+            if withdrawn:
                 self._ledger.forget_partials(list(files))
         except UnusableLedgerError:
             # As above; on record it stays until the next start, which finds it gone.
@@ -240,10 +266,11 @@ class Partials:
                 job=one.job_id, path=str(one.path),
             )  # fmt: skip
 
-    def _clear(self) -> None:
+    def _clear(self, activity: Activity) -> None:
+        activity.begin()
         left: dict[tuple[Path, Path], list[OwnedOutput]] = {}
         try:
-            for one in self._ledger.partials():
+            for one in filter(lambda o: self._mine(o.path), self._ledger.partials()):
                 left.setdefault((one.recording, one.path), []).append(one)
         except StorageError as e:
             logs.problem(self._log, logs.Action.STORAGE, f"old partial texts stay until the next start: {e}")
@@ -251,10 +278,10 @@ class Partials:
         except UnusableLedgerError:
             return
         for files in left.values():
-            self._remove(files)
+            self._remove(files, activity)
         for directory in {path.parent for _, path in left}:
             # A temporary that cannot be removed now is looked for again when a transcript is written there.
-            with contextlib.suppress(DropscribeError):
+            with contextlib.suppress(DropscribeError), activity.storage("clean up", directory, directory):
                 sweep(directory)
 
     def _profile(self, claim: Claim) -> Profile:

@@ -30,13 +30,14 @@ class Patience:
         #: By what was to be done: how many threads wait to do it, and what they were told last.
         self._refused: dict[str, tuple[int, StorageError]] = {}
 
-    def insist(self, call: Callable[[], T]) -> T:
-        """Make `call` until storage takes it. For threads that may wait.
+    def insist(self, call: Callable[[], T], trying: Callable[[], None] = lambda: None) -> T:
+        """Make `call` until storage takes it. For threads that may wait. `trying` is called before each time.
 
         Raises the StorageError when it is refused after `give_up`; every other error at once.
         """
         told: StorageError | None = None
         while True:
+            trying()
             try:
                 done = call()
             except StorageError as e:

@@ -9,6 +9,7 @@ from daemon.ledger.ledger import Ledger
 from daemon.service.conditions import FolderConditions
 from daemon.service.free_space import FreeSpace
 from daemon.service.patience import Patience, Postponable
+from daemon.service.storage_hangs import StorageHangs
 from daemon.service.wall import Wall
 
 
@@ -18,13 +19,15 @@ class Upkeep:
     """
 
     def __init__(
-        self, ledger: Ledger, wall: Wall, space: FreeSpace, conditions: FolderConditions, *,
+        self, ledger: Ledger, wall: Wall, space: FreeSpace, conditions: FolderConditions,
+        hangs: StorageHangs, *,
         patience: Patience, clock: Callable[[], float], wake: Callable[[], None], claiming: Callable[[], bool],
     ) -> None:  # fmt: skip
         """`clock`: monotonic seconds. `wake`: there may be something new to claim. `claiming`: jobs are being claimed now."""
         self._ledger = ledger
         self._wall = wall
         self._space = space
+        self._hangs = hangs
         self._conditions = conditions
         self._clock = clock
         self._wake = wake
@@ -36,7 +39,7 @@ class Upkeep:
         self._recipe: Callable[[str], str] | None = None
         self._steps = [
             Postponable(patience, step, clock)
-            for step in (self._follow_clock, self._tend_space, self._hand_on_recipe)
+            for step in (self._follow_clock, self._tend_space, self._tend_hangs, self._hand_on_recipe)
         ]
 
     def tend(self) -> None:
@@ -69,5 +72,10 @@ class Upkeep:
 
     def _tend_space(self) -> None:
         if self._space.tend():
+            self._conditions.renew()
+            self._wake()
+
+    def _tend_hangs(self) -> None:
+        if self._hangs.tend():
             self._conditions.renew()
             self._wake()

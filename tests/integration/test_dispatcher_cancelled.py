@@ -51,6 +51,7 @@ class Turning:
         pump.heard.return_value = None
         self.publisher = publisher = create_autospec(Publisher, instance=True)
         publisher.completed.return_value = []
+        publisher.waiting = frozenset()
         publisher.partials = create_autospec(Partials, instance=True)
         clocks = Clocks(lambda: self.now, self.wall.now)
         self.claiming = Claiming(

@@ -16,6 +16,7 @@ from daemon.config import Settings
 from daemon.errors import LedgerError, StorageError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, JobState
+from daemon.service.activity import Activities
 from daemon.service.assembly import Result
 from daemon.service.claiming import LEASE_S, POLL_S
 from daemon.service.conditions import FolderConditions
@@ -24,6 +25,7 @@ from daemon.service.free_space import FreeSpace
 from daemon.service.patience import RETRY_S
 from daemon.service.publisher import Published
 from daemon.service.retry import Problem
+from daemon.service.storage_hangs import StorageHangs
 from daemon.service.upkeep import Upkeep
 from daemon.service.work import Outcome
 from tests.claiming_material import Later
@@ -54,7 +56,8 @@ class Late(Turning):
     def upkeep(self, ledger: Ledger, space: FreeSpace) -> Upkeep:
         """What the main thread has put on record between two turns."""
         return Upkeep(
-            ledger, self.wall, space, FolderConditions(ledger, ()), patience=self.patience,
+            ledger, self.wall, space, FolderConditions(ledger, ()),
+            StorageHangs(ledger, Activities(), Settings, lambda: self.now), patience=self.patience,
             clock=lambda: self.now, wake=self.dispatcher.wake, claiming=self.claiming.busy,
         )  # fmt: skip
 

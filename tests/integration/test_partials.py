@@ -14,6 +14,7 @@ from daemon.config import Settings
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, OutputIntent
 from daemon.service import partials as module
+from daemon.service.activity import Activities
 from daemon.service.assembly import Heard
 from daemon.service.partials import Partials
 from daemon.transcript.publish import PendingFile, publish, withdraw
@@ -38,7 +39,9 @@ class Bench:
         self.deaths: list[BaseException] = []
 
     def writer(self) -> Partials:
-        partials = Partials(self.ledger, lambda: self.settings, lambda: ENGINE, self.deaths.append)
+        partials = Partials(
+            self.ledger, lambda: self.settings, lambda: ENGINE, self.deaths.append, activities=Activities()
+        )
         partials.start()
         return partials
 
@@ -69,6 +72,11 @@ def settle(partials: Partials) -> None:
                 return
 
 
+def stop(partials: Partials) -> None:
+    partials.ask_to_stop()
+    assert partials.join(60.0)
+
+
 def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
@@ -92,7 +100,7 @@ def test_it_is_written_renewed_and_gone_when_the_transcript_is_there(bench: Benc
     partials.end({claim.job_id})
     assert names(bench.root) == ["a.wav"]
     assert bench.ledger.partials() == []
-    partials.stop()
+    stop(partials)
 
 
 def test_a_job_that_is_dropped_shows_nothing_and_its_next_try_does(bench: Bench) -> None:
@@ -104,20 +112,22 @@ def test_a_job_that_is_dropped_shows_nothing_and_its_next_try_does(bench: Bench)
     partials.put(claim, ("again",), heard(1), 0.0)
     settle(partials)
     assert lines(bench.root / "a.partial.txt") == ["again"]
-    partials.stop()
+    stop(partials)
     assert names(bench.root) == ["a.wav"]
 
 
 def test_text_of_a_next_try_is_not_taken_for_that_of_the_dropped_one(bench: Bench) -> None:
     claim = bench.claim()
-    partials = Partials(bench.ledger, lambda: bench.settings, lambda: ENGINE, bench.deaths.append)
+    partials = Partials(
+        bench.ledger, lambda: bench.settings, lambda: ENGINE, bench.deaths.append, activities=Activities()
+    )
     partials.put(claim, ("one",), heard(1), 0.0)
     partials.drop(claim.job_id)
     partials.put(claim, ("again",), heard(1), 0.0)
     partials.start()
     settle(partials)
     assert lines(bench.root / "a.partial.txt") == ["again"]
-    partials.stop()
+    stop(partials)
 
 
 def test_the_next_start_removes_what_was_left(bench: Bench) -> None:
@@ -126,11 +136,11 @@ def test_the_next_start_removes_what_was_left(bench: Bench) -> None:
     settle(first)  # and is killed: it says and does nothing more
     assert (bench.root / "a.partial.txt").exists()
     second = bench.writer()
-    second.stop()
+    stop(second)
     assert names(bench.root) == ["a.wav"]
     assert bench.ledger.partials() == []
     first._written.clear()
-    first.stop()
+    stop(first)
 
 
 def test_the_next_start_leaves_what_somebody_changed_meanwhile(bench: Bench) -> None:
@@ -138,10 +148,10 @@ def test_the_next_start_leaves_what_somebody_changed_meanwhile(bench: Bench) -> 
     first.put(bench.claim(), ("one",), heard(1), 0.0)
     settle(first)
     (bench.root / "a.partial.txt").write_bytes(b"my own notes")
-    bench.writer().stop()
+    stop(bench.writer())
     assert (bench.root / "a.partial.txt").read_bytes() == b"my own notes"
     assert bench.ledger.partials() == []
-    first.stop()
+    stop(first)
 
 
 def test_a_kill_between_record_and_disk_leaves_neither_the_old_nor_the_new_text(
@@ -160,10 +170,10 @@ def test_a_kill_between_record_and_disk_leaves_neither_the_old_nor_the_new_text(
     settle(first)
     assert (bench.root / "a.partial.txt").read_bytes() == old
     assert len(bench.ledger.partials()) == 2
-    bench.writer().stop()
+    stop(bench.writer())
     assert names(bench.root) == ["a.wav"]
     first._written.clear()
-    first.stop()
+    stop(first)
 
 
 def test_what_stands_there_or_comes_to_stand_there_is_somebody_elses(bench: Bench) -> None:
@@ -177,7 +187,7 @@ def test_what_stands_there_or_comes_to_stand_there_is_somebody_elses(bench: Benc
     for claim in (taken, later):
         partials.put(claim, ("one", "two"), heard(2), 0.0)
     settle(partials)
-    partials.stop()
+    stop(partials)
     for name in ("taken", "later"):
         assert (bench.root / f"{name}.partial.txt").read_bytes() == b"mine"
     assert bench.ledger.partials() == []
@@ -188,7 +198,7 @@ def test_a_job_that_is_not_ours_any_more_writes_nothing(bench: Bench) -> None:
     bench.ledger.cancel(claim.job_id, 200.0, "asked to")
     partials.put(claim, ("one",), heard(1), 0.0)
     settle(partials)
-    partials.stop()
+    stop(partials)
     assert names(bench.root) == ["a.wav"]
     assert bench.ledger.partials() == []
 
@@ -202,7 +212,7 @@ def test_recordings_of_one_stem_have_partial_texts_of_their_own(bench: Bench) ->
     settle(partials)
     assert lines(bench.root / "a.wav.partial.txt") == ["wav"]
     assert lines(bench.root / "a.mp3.partial.txt") == ["mp3"]
-    partials.stop()
+    stop(partials)
     assert names(bench.root) == ["a.mp3", "a.wav"]
 
 
@@ -216,7 +226,7 @@ def test_a_profile_without_txt_or_without_partial_texts_wants_none(
         {"folder": [{"path": bench.root}], "profiles": {"default": changes}}
     )
     assert not partials.wants(claim, heard(1), 1_000.0)
-    partials.stop()
+    stop(partials)
 
 
 def test_history_and_names_know_nothing_of_partial_texts(bench: Bench) -> None:
@@ -232,7 +242,7 @@ def test_history_and_names_know_nothing_of_partial_texts(bench: Bench) -> None:
     assert [(o.format, o.published) for o in job.outputs] == [("txt", True)]
     # Finishing has not made it a transcript, nor has it lost sight of it.
     assert [o.path.name for o in bench.ledger.partials()] == ["a.partial.txt"]
-    partials.stop()
+    stop(partials)
 
 
 def test_forgetting_one_text_leaves_another_of_the_same_name_on_record(bench: Bench) -> None:

@@ -11,10 +11,12 @@ import pytest
 from daemon.config import Settings
 from daemon.errors import StorageError
 from daemon.ledger.ledger import Ledger
+from daemon.service.activity import Activities
 from daemon.service.conditions import FolderConditions
 from daemon.service.free_space import FreeSpace
 from daemon.service.on_record import OnRecord
 from daemon.service.patience import RETRY_S, Patience
+from daemon.service.storage_hangs import StorageHangs
 from daemon.service.upkeep import Upkeep
 from daemon.service.wall import Wall
 
@@ -50,7 +52,7 @@ def test_recipes_that_are_refused_during_a_reload_are_handed_on_later(
     space = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
     upkeep = Upkeep(
         ledger, Wall(lambda: now, lambda: now), space, FolderConditions(ledger, ()),
-        patience=patience, clock=lambda: now, wake=lambda: None, claiming=lambda: False,
+        StorageHangs(ledger, Activities(), Settings, lambda: now), patience=patience, clock=lambda: now, wake=lambda: None, claiming=lambda: False,
     )  # fmt: skip
     calls = refused(ledger, "adopt", 2, monkeypatch)
     upkeep.adopt(str)
