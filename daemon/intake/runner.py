@@ -96,6 +96,11 @@ class FolderRunner:
         asked = self._watch.asked_at
         return asked is not None and now - asked >= HUNG_S
 
+    def silent_thread(self, now: float, seconds: float) -> int | None:
+        """The thread (native id) if it has worked, or waited for the file system, for `seconds` without an answer."""
+        asked = self._watch.asked_at
+        return self._thread.native_id if asked is not None and now - asked >= seconds else None
+
     def health(self, now: float) -> FolderHealth | None:
         """How the folder is at `now` (monotonic seconds); None before the first look at it has ended."""
         said, asked = self._watch.post.health, self._watch.asked_at

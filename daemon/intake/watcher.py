@@ -126,6 +126,11 @@ class Watcher:
                 (self._hung.add if hung else self._hung.discard)(folder)
                 self._say(health)
 
+    def silent_threads(self, now: float, seconds: float) -> list[int]:
+        """The threads (native ids) that have worked, or waited for a file system, for `seconds` (`now`: monotonic) without an answer."""
+        found = [runner.silent_thread(now, seconds) for runner in self._runners.values()]
+        return [thread for thread in found if thread is not None]
+
     def unsettled(self) -> int:
         """How many files are waited for."""
         return sum(runner.unsettled() for runner in self._runners.values())

@@ -12,7 +12,7 @@ import itertools
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from pathlib import Path
 HUNG_S = 60.0
 #: A worker thread without progress for so long is stuck, seconds; rendering a transcript of days takes some.
 STUCK_S = 180.0
+#: A thread of intake is stuck only after so long, seconds: it reads what is on record of millions of files without a pause.
+INTAKE_STUCK_S = 900.0
 #: futex(2), in which a thread waits for a lock of this process, by architecture.
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), -1)
 
@@ -134,14 +136,18 @@ class Activities:
         found = [w for w in overdue if self._in_kernel(w.thread)]
         return sorted(found, key=lambda w: w.since)
 
-    def stuck(self, now: float) -> list[str]:
-        """The rooms with a thread that has work, makes no progress and does not wait for a file system."""
+    def stuck(self, now: float, intake: Iterable[int] = ()) -> list[str]:
+        """The rooms with a thread that has work, makes no progress and does not wait for a file system.
+
+        `intake`: threads of intake (native ids), which has no activities, without progress for `INTAKE_STUCK_S`.
+        """
+        spinning = ["intake"] if any(not self._in_kernel(thread) for thread in intake) else []
         for activity in self._known():
             if activity.silent_s(now) < STUCK_S:
                 self._stuck.discard(activity)
             elif not any(self._in_kernel(w.thread) for w in activity.waits() if w.thread):
                 self._stuck.add(activity)
-        return sorted({a.room for a in self._stuck})
+        return sorted({*spinning, *(a.room for a in self._stuck)})
 
     def _known(self) -> list[Activity]:
         with self._lock:

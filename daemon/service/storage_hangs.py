@@ -10,7 +10,7 @@ from daemon import logs
 from daemon.config import Settings
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.waits import HANGS
-from daemon.service.activity import Activities, Waiting
+from daemon.service.activity import INTAKE_STUCK_S, Activities, Waiting
 from daemon.service.status_file import Complaint
 
 #: Held jobs are told to wait again this often, seconds: others come back to the queue meanwhile.
@@ -41,9 +41,11 @@ class StorageHangs:
         self._renew_at = 0.0
         self._stuck: list[str] = []
 
-    def look(self) -> bool:
+    def look(self, intake: Callable[[float, float], list[int]] = lambda _now, _seconds: []) -> bool:
         """Find out and log what began to hang and what answers again. False when a thread is stuck that waits for no file system:
         then the service manager must hear no keep-alive.
+
+        `intake`: its threads without progress (see `Watcher.silent_threads`).
         """
         now = self._clock()
         found: dict[tuple[str, Path], Waiting] = {}
@@ -55,7 +57,7 @@ class StorageHangs:
         for room, folder in self._hangs.keys() - found.keys():
             logs.event(self._log, logs.Action.STORAGE, f"{room}: the file system of {folder} answers again")
         self._hangs = found
-        stuck = self._activities.stuck(now)
+        stuck = self._activities.stuck(now, intake(now, INTAKE_STUCK_S))
         for room in set(stuck) - set(self._stuck):
             logs.problem(
                 self._log, logs.Action.STORAGE,

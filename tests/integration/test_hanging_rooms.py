@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from daemon.config import Settings
 from daemon.errors import RecordingChangedError, RecordingGoneError
 from daemon.intake.types import Signature
+from daemon.ledger.ledger import Ledger
 from daemon.service import folder_pool
 from daemon.service.activity import HUNG_S, STUCK_S, Activities, Activity
 from daemon.service.folder_pool import FolderPool
 from daemon.service.hashing import CHECK_PIECES, PIECE_BYTES, content_hash
+from daemon.service.storage_hangs import StorageHangs
+from tests.integration.ledger_material import admission
 
 PATIENCE_S = 60.0
 A, B = Path("/a"), Path("/b")
@@ -180,6 +185,56 @@ def test_a_thread_that_does_not_come_back_from_our_own_code_is_stuck() -> None:
     activity.working()
     assert activities.stuck(clock()) == []
     activities.leave(activity)
+
+
+def test_a_thread_of_intake_that_waits_for_no_file_system_is_stuck() -> None:
+    kernel = {7}
+    activities = Activities(Clock(), kernel.__contains__)
+    assert activities.stuck(0.0, [7]) == []
+    assert activities.stuck(0.0, [7, 8]) == ["intake"]
+
+
+def test_a_daemon_with_a_stuck_thread_is_reported_and_not_kept_alive(tmp_path: Path) -> None:
+    clock = Clock()
+    activities = Activities(clock, lambda _: False)
+    with closing(Ledger.open(tmp_path / "jobs.db")) as ledger:
+        hangs = StorageHangs(ledger, activities, Settings, clock)
+        activities.enter("publishing").begin()
+        assert hangs.look() is True
+        assert hangs.complaints() == []
+        clock.now += STUCK_S
+        assert hangs.look() is False
+        assert "publishing" in hangs.complaints()[0].problem
+
+
+def test_jobs_wait_while_a_file_system_does_not_answer_and_go_on_after(tmp_path: Path) -> None:
+    clock = Clock()
+    activities = Activities(clock, lambda _: True)
+    folder, out = tmp_path / "inbox", tmp_path / "out"
+    settings = Settings.model_validate(
+        {"folder": [{"path": folder}], "profiles": {"default": {"output_dir": out}}}
+    )
+    with closing(Ledger.open(tmp_path / "jobs.db")) as ledger:
+        ledger.admit([admission("a.wav", "a", path=folder / "a.wav", folder=folder)], 100.0)
+        hangs = StorageHangs(ledger, activities, lambda: settings, clock)
+        activity = activities.enter("publishing")
+        with activity.storage("publish", out, out / "x.txt"):
+            clock.now += HUNG_S
+            assert hangs.look() is True, "it is no fault of ours"
+            (said,) = hangs.complaints()
+            assert str(out) in said.problem
+            assert "since" in said.problem
+            assert said.remedy
+            assert hangs.tend() == 0
+            assert ledger.claim("w", 10, time.time(), 60.0, allow_isolated=False) == []
+            (job,) = ledger.jobs()
+            assert job.reason is not None
+            assert str(out) in job.reason
+        clock.now += 10.0
+        assert hangs.look() is True
+        assert hangs.complaints() == []
+        assert hangs.tend() == 1
+        assert len(ledger.claim("w", 10, time.time(), 60.0, allow_isolated=False)) == 1
 
 
 def signature(path: Path) -> Signature:
