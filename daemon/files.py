@@ -47,6 +47,12 @@ def open_folder(folder: Path) -> int:
     return os.open(folder, _DIRECTORY)
 
 
+def close(descriptor: int) -> None:
+    """Close a descriptor and ignore errors: nothing was written through it."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[int]:
     """The descriptor of `open_folder`, closed at the end."""
@@ -54,7 +60,7 @@ def opened(folder: Path) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def open_beneath(folder: int, relative: Path, flags: int, mode: int = 0o666) -> int:
@@ -78,7 +84,19 @@ def status_beneath(folder: int, relative: Path) -> os.stat_result:
     try:
         return os.fstat(descriptor)
     finally:
-        os.close(descriptor)
+        close(descriptor)
+
+
+def is_there(path: Path, root: Path) -> bool:
+    """Whether anything stands at `path` beneath `root`, a broken link included. Raises OSError where that cannot be seen."""
+    with opened(root) as folder:
+        try:
+            status_beneath(folder, relative_to(path, root))
+        except OSError as e:
+            if e.errno not in GONE:
+                raise
+            return False
+    return True
 
 
 def link_target(folder: int, root: Path, relative: Path) -> Path:
@@ -115,11 +133,59 @@ def open_recording(path: Path, folder: Path | None) -> int:
         return open_beneath(root, link_target(root, folder, relative), _READ)
 
 
+def open_directory(root: Path, directory: Path, *, make: bool = False) -> int:
+    """Descriptor of `directory`, which is `root` or lies beneath it, to put files there or read them.
+
+    `make`: what is missing of it is made, and brought to the disk. Raises OSError: ELOOP or ENOTDIR when a link stands on the
+    way, EXDEV when it does not lie in `root`, and what open(2) and mkdir(2) raise.
+    """
+    if make and not root.is_dir():
+        _make_root(root)
+    with opened(root) as folder:
+        return _open_directory(folder, relative_to(directory, root), make=make)
+
+
 def relative_to(path: Path, folder: Path) -> Path:
     """`path` as `open_beneath` takes it. Raises OSError (EXDEV) when it does not lie in `folder`."""
-    if not path.is_relative_to(folder):
+    plain, root = Path(os.path.normpath(path)), Path(os.path.normpath(folder))
+    if not plain.is_relative_to(root):
         raise OSError(errno.EXDEV, f"it does not lie in {folder}", str(path))
-    return path.relative_to(folder)
+    return plain.relative_to(root)
+
+
+def sync_directory(descriptor: int) -> None:
+    """Bring the names in a directory to the disk. Raises OSError."""
+    try:
+        os.fsync(descriptor)
+    except OSError as e:
+        # Some network shares cannot do this for directories; there is nothing better to be had there.
+        if e.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+            raise
+
+
+def _open_directory(folder: int, relative: Path, *, make: bool) -> int:
+    try:
+        return open_beneath(folder, relative, _DIRECTORY)
+    except FileNotFoundError:
+        if not make or not relative.parts:
+            raise
+    above = _open_directory(folder, relative.parent, make=True)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(relative.name, dir_fd=above)
+        sync_directory(above)
+    finally:
+        close(above)
+    return open_beneath(folder, relative, _DIRECTORY)
+
+
+def _make_root(root: Path) -> None:
+    """Make a directory that the configuration, or a person, names."""
+    missing = [d for d in (root, *root.parents) if not d.exists()]
+    root.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        with opened(made.parent) as above:
+            sync_directory(above)
 
 
 @cache
@@ -168,8 +234,8 @@ def _open_stepwise(folder: int, parts: tuple[str, ...], flags: int, mode: int) -
     try:
         for part in parts[:-1]:
             below = os.open(part, _STEP, dir_fd=at)
-            os.close(at)
+            close(at)
             at = below
         return os.open(parts[-1], flags | os.O_NOFOLLOW, mode, dir_fd=at)
     finally:
-        os.close(at)
+        close(at)

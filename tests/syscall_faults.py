@@ -36,8 +36,10 @@ CALLS = {
     "fallocate": (285, 47),
 }
 #: Calls that make, rename or remove what has a path: number on (x86-64, ARM 64; -1: not there), which argument is the path.
+#: In those whose name says "at" the argument before it is the directory that a relative path is meant from.
 NAMING_CALLS = {
     "openat": ((257, 56), 1),
+    "openat2": ((437, 437), 1),
     "link": ((86, -1), 1),
     "linkat": ((265, 37), 3),
     "rename": ((82, -1), 1),
@@ -209,9 +211,19 @@ def _path_of(thread: int, name: str, arguments: list[int]) -> str:
         return str(Path(f"/proc/{thread}/fd/{arguments[0]}").readlink())
     if name == "openat" and not arguments[2] & _OPENS:
         return ""
+    number = NAMING_CALLS[name][1]
     with Path(f"/proc/{thread}/mem").open("rb", buffering=0) as memory:
-        memory.seek(arguments[NAMING_CALLS[name][1]])
-        return os.fsdecode(memory.read(4096).split(b"\0", 1)[0])
+        if name == "openat2":
+            memory.seek(arguments[2])
+            flags: int = struct.unpack("Q", memory.read(8))[0]
+            if flags & os.O_PATH or not flags & _OPENS:
+                return ""
+        memory.seek(arguments[number])
+        path = os.fsdecode(memory.read(4096).split(b"\0", 1)[0])
+    directory = struct.unpack("i", struct.pack("I", arguments[number - 1] & 0xFFFFFFFF))[0]
+    if "at" in name and not path.startswith("/") and directory >= 0:
+        path = str(Path(f"/proc/{thread}/fd/{directory}").readlink() / path)
+    return path
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +16,8 @@ INIT_SCHEMA = "dropscribe/init/1"
 SYSTEM_FILE = Path("/etc/dropscribe/dropscribe.toml")
 #: Width of comments.
 _COLUMNS = 100
+#: Larger than any configuration, bytes: such a file is not replaced.
+_MOST_BYTES = 16 << 20
 
 #: What a production file sets; everything else stands there as a comment with its default.
 _SET: Mapping[str, Any] = MappingProxyType(
@@ -142,19 +146,22 @@ def _comment(text: str) -> Iterator[str]:
 
 def _write(target: Path, data: bytes, *, force: bool) -> Path | None:
     """Write the file; where the one before went, if there was one. Raises UsageError, StorageError."""
-    import hashlib
-
     from daemon.errors import OutputTakenError, StorageError, UsageError
+    from daemon.files import opened
     from daemon.transcript.publish import PendingFile, publish
     from daemon.transcript.rename import place_new
+    from daemon.transcript.standing import digest
 
     backup = None
     replaces = None
-    if force and target.is_file():
+    if force:
         try:
-            replaces = hashlib.sha256(target.read_bytes()).hexdigest()
-            backup = next(b for b in _backups(target) if not b.exists())
-            place_new(target, backup)
+            # Where its folder is not there yet, that is made.
+            with contextlib.suppress(FileNotFoundError), opened(target.parent) as directory:
+                replaces = digest(directory, target.name, lambda size: size <= _MOST_BYTES) or None
+                if replaces is not None:
+                    backup = next(b for b in _backups(target) if not os.path.lexists(b))
+                    place_new(directory, target.name, backup.name)
         except OSError as e:
             raise StorageError(
                 e.strerror or str(e),

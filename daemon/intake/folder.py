@@ -10,11 +10,11 @@ from pathlib import Path
 
 from daemon.config import Folder
 from daemon.errors import StorageError
-from daemon.files import opened, status_beneath
+from daemon.files import is_there, opened, status_beneath
 from daemon.intake.book import Book
 from daemon.intake.hold import Holds
 from daemon.intake.names import DONE_SUFFIX, Kind, Names
-from daemon.intake.scan import Scan, Stamp, below_root, examine, foreign, is_there, walk
+from daemon.intake.scan import Scan, Stamp, below_root, examine, foreign, walk
 from daemon.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
 from daemon.intake.types import Arrival, Gone, Known, Notice, Signature, Skip, Wholeness
 from daemon.intake.watchpost import Standing, Watchpost
@@ -273,13 +273,13 @@ class FolderWatch:
 
     def _is_there(self, path: str) -> bool:
         try:
-            return is_there(path, self._path)
+            return is_there(Path(path), self.folder.path)
         except OSError:
             return False
 
     def _is_gone(self, path: str) -> bool:
         """Whether nothing stands at `path`; what we may not see, or cannot read now, is not gone."""
         try:
-            return not is_there(path, self._path)
+            return not is_there(Path(path), self.folder.path)
         except OSError:
             return False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.files import GONE, link_target, open_beneath, opened, status_beneath
+from daemon.files import link_target, open_beneath, opened, status_beneath
 from daemon.intake.names import Kind, Names, why_foreign
 from daemon.intake.settling import Refuse
 
@@ -185,18 +185,6 @@ def examine(path: str, root: str) -> Stamp | Refuse | None:
     except OSError:
         # Gone, or in a directory we may not enter, of which the walk speaks.
         return None
-
-
-def is_there(path: str, root: str) -> bool:
-    """Whether anything stands at `path` in `root`, a broken link included. Raises OSError where that cannot be seen."""
-    with opened(Path(root)) as folder:
-        try:
-            status_beneath(folder, Path(below_root(path, root)))
-        except OSError as e:
-            if e.errno not in GONE:
-                raise
-            return False
-    return True
 
 
 def _examine_entry(entry: os.DirEntry[str], folder: int, root: str, relative: str) -> Stamp | Refuse | None:

@@ -245,10 +245,17 @@ class Ledger:
         return self._outputs.outputs_of(recording)
 
     def intend_partial(
-        self, job: tuple[int, int], path: Path, sha256: str, standing: Sequence[str], now: float
+        self,
+        job: tuple[int, int],
+        path: Path,
+        sha256: str,
+        standing: Sequence[str],
+        now: float,
+        *,
+        size: int | None = None,
     ) -> bool:
         """See `Partials.intend`."""
-        return self._partials.intend(job, path, sha256, standing, now)
+        return self._partials.intend(job, path, sha256, standing, now, size=size)
 
     def partials(self) -> list[OwnedOutput]:
         """See `Partials.all`."""

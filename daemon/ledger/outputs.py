@@ -30,8 +30,8 @@ _REPLACE = sa.text(
     "AND (sha256 = :sha256 OR (job_id = :job_id AND generation < :generation - 1 AND sha256 <> :standing))"
 )
 _INSERT = sa.text(
-    "INSERT INTO outputs (job_id, generation, recording_raw, format, path_raw, path, sha256, published, at) "
-    "VALUES (:job_id, :generation, :recording_raw, :format, :path_raw, :path, :sha256, :published, :at)"
+    "INSERT INTO outputs (job_id, generation, recording_raw, format, path_raw, path, sha256, published, at, bytes) "
+    "VALUES (:job_id, :generation, :recording_raw, :format, :path_raw, :path, :sha256, :published, :at, :bytes)"
 )
 _COLUMNS = (
     outputs.c.job_id,
@@ -40,6 +40,7 @@ _COLUMNS = (
     outputs.c.format,
     outputs.c.sha256,
     outputs.c.published,
+    outputs.c.bytes,
 )
 _OWNED = (
     sa.select(*_COLUMNS)
@@ -49,13 +50,13 @@ _OWNED = (
 # A partial text (see `Partials`) is no transcript: it is never published, and none of a recording's files here.
 # Of what was published only the newest of each path can be on disk.
 _OF_RECORDING = sa.text(
-    "SELECT job_id, recording_raw, path_raw, format, sha256, published FROM outputs o "
+    "SELECT job_id, recording_raw, path_raw, format, sha256, published, bytes FROM outputs o "
     "WHERE recording_raw = :recording_raw AND format <> 'partial' AND (published = 0 OR id = (SELECT max(n.id) FROM outputs n "
     "WHERE n.recording_raw = :recording_raw AND n.path_raw = o.path_raw AND n.published = 1)) "
     "ORDER BY id DESC"
 )
 _OF_JOB = sa.text(
-    "SELECT job_id, recording_raw, path_raw, format, sha256, published FROM outputs "
+    "SELECT job_id, recording_raw, path_raw, format, sha256, published, bytes FROM outputs "
     "WHERE job_id = :job AND format <> 'partial' ORDER BY id"
 )
 _PUBLISH = sa.text(
@@ -147,6 +148,7 @@ def _rows(
             "sha256": f.sha256,
             "published": 0,
             "at": now,
+            "bytes": f.size,
             "standing": f.standing,
         }
         for f in files
@@ -170,4 +172,5 @@ def _output(row: Row[*tuple[Any, ...]]) -> OwnedOutput:
         format=row.format,
         sha256=row.sha256,
         published=bool(row.published),
+        size=row.bytes,
     )

@@ -28,7 +28,12 @@ _SUPERSEDED = (
     .where(outputs.c.sha256.not_in(sa.bindparam("standing", expanding=True)))
 )
 _ALL = sa.select(
-    outputs.c.job_id, outputs.c.recording_raw, outputs.c.path_raw, outputs.c.format, outputs.c.sha256
+    outputs.c.job_id,
+    outputs.c.recording_raw,
+    outputs.c.path_raw,
+    outputs.c.format,
+    outputs.c.sha256,
+    outputs.c.bytes,
 ).where(outputs.c.format == PARTIAL)
 _FORGET = (
     sa.delete(outputs)
@@ -46,9 +51,16 @@ class Partials:
         self._db = db
 
     def intend(
-        self, job: tuple[int, int], path: Path, sha256: str, standing: Sequence[str], now: float
+        self,
+        job: tuple[int, int],
+        path: Path,
+        sha256: str,
+        standing: Sequence[str],
+        now: float,
+        *,
+        size: int | None = None,
     ) -> bool:
-        """Record the partial text about to be written at `path` for a claimed job: (job, generation).
+        """Record the partial text (of `size` bytes) about to be written at `path` for a claimed job: (job, generation).
 
         `standing`: hashes of ours that may stand there now; others of this path are forgotten. False when the job
         is not claimed under that generation any more: nothing may be written then.
@@ -61,7 +73,7 @@ class Partials:
             connection.execute(_SUPERSEDED, where)
             row = {
                 "job_id": job[0], "generation": job[1], "recording_raw": found, "format": PARTIAL,
-                "path_raw": raw(path), "path": readable(path), "sha256": sha256, "published": 0, "at": now,
+                "path_raw": raw(path), "path": readable(path), "sha256": sha256, "bytes": size, "published": 0, "at": now,
             }  # fmt: skip
             connection.execute(sa.insert(outputs), row)
         return True
@@ -71,7 +83,13 @@ class Partials:
         with self._db.read("read the partial texts") as connection:
             return [
                 OwnedOutput(
-                    r.job_id, path_of(r.recording_raw), path_of(r.path_raw), r.format, r.sha256, False
+                    r.job_id,
+                    path_of(r.recording_raw),
+                    path_of(r.path_raw),
+                    r.format,
+                    r.sha256,
+                    False,
+                    r.bytes,
                 )
                 for r in connection.execute(_ALL)
             ]

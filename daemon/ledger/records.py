@@ -90,11 +90,12 @@ class OutputIntent:
     sha256: str
     #: SHA-256 (hex) of the file that stands at the path now, "" where none does; None where that is not known.
     standing: str | None = None
+    size: int | None = None  #: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedOutput:
-    """A file some job wrote or meant to write."""
+    """A file some job wrote or meant to write. `size` in bytes; None where a version before recorded it."""
 
     job_id: int
     recording: Path
@@ -102,6 +103,7 @@ class OwnedOutput:
     format: str
     sha256: str
     published: bool
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

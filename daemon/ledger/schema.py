@@ -11,7 +11,7 @@ from daemon.ledger.extras import EXTRAS
 from daemon.ledger.records import JobState
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0002"
+HEAD = "0003"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -162,6 +162,8 @@ outputs = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("published", sa.Integer, nullable=False),
     sa.Column("at", sa.REAL, nullable=False),
+    #: Size; NULL where a version before wrote the row.
+    sa.Column("bytes", sa.Integer),
     sa.Index("ix_outputs_job_id", "job_id"),
     sa.Index("ix_outputs_path_raw", "path_raw"),
     sa.Index("ix_outputs_recording_raw", "recording_raw", "id"),

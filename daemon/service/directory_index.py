@@ -12,6 +12,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daemon.files import close, open_directory
+
 #: A listing is believed for so long, seconds, or for so many times what reading it took.
 FRESH_S = 1.0
 FRESH_TIMES = 20.0
@@ -31,16 +33,16 @@ class DirectoryIndex:
     def __init__(self) -> None:
         self._listings: dict[Path, _Listing] = {}
 
-    def like(self, directory: Path, name: str) -> set[str]:
-        """Names in `directory` that begin as `name` does up to its first dot, whatever their case.
+    def like(self, root: Path, directory: Path, name: str) -> set[str]:
+        """Names in `directory`, beneath `root`, that begin as `name` does up to its first dot, whatever their case.
 
-        A directory that is not there has none. Raises OSError.
+        A directory that is not there has none. Raises OSError, also where a link stands on the way below `root`.
         """
         now = time.monotonic()
         listing = self._listings.get(directory)
         if listing is None or now > listing.until:
             self._listings = {d: known for d, known in self._listings.items() if now <= known.until}
-            listing = self._listings[directory] = _read(directory, now)
+            listing = self._listings[directory] = _read(root, directory, now)
         return listing.names.get(_prefix(name), set())
 
     def add(self, path: Path) -> None:
@@ -54,14 +56,18 @@ class DirectoryIndex:
         self._listings.clear()
 
 
-def _read(directory: Path, now: float) -> _Listing:
+def _read(root: Path, directory: Path, now: float) -> _Listing:
     listing = _Listing(until=now)
     try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                listing.names.setdefault(_prefix(entry.name), set()).add(entry.name)
+        descriptor = open_directory(root, directory)
     except FileNotFoundError:
         return listing
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                listing.names.setdefault(_prefix(entry.name), set()).add(entry.name)
+    finally:
+        close(descriptor)
     took = time.monotonic() - now
     listing.until = now + took + max(FRESH_S, took * FRESH_TIMES)
     return listing

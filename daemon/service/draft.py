@@ -11,12 +11,14 @@ from pathlib import Path
 
 from daemon.config import Profile, Settings
 from daemon.errors import RecordingGoneError
+from daemon.files import is_there
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, OutputIntent, OwnedOutput
 from daemon.service.assembly import Result
 from daemon.service.directory_index import DirectoryIndex
 from daemon.transcript import naming, render
 from daemon.transcript.publish import PendingFile
+from daemon.transcript.standing import FOREIGN, standing_at
 from daemon.transcript.types import EngineFacts, Timings, Transcript
 
 TIMING = "timing"
@@ -30,6 +32,8 @@ class Draft:
     profile: Profile
     transcript: Transcript
     paths: dict[str, Path]  #: by format, the timing log among them
+    root: Path  #: no link below it is followed on the way to them
+    replaces: dict[Path, OwnedOutput]  #: what of ours stands at them
     files: dict[str, bytes]  #: by format, without the timing log
     started: float  #: epoch seconds, claimed
     reference: int | None
@@ -47,9 +51,9 @@ def draft(
 ) -> Draft:
     """Render every format of the folder's profile and decide where each goes.
 
-    Raises RecordingGoneError when the recording is no longer there: nothing is written beside a deleted file.
+    Raises RecordingGoneError when the recording is no longer there: nothing is written beside a deleted file. OSError.
     """
-    if not os.path.lexists(claim.path):
+    if not is_there(claim.path, claim.folder):
         raise RecordingGoneError("the recording was removed", operation="publish", path=claim.path)
     profile = settings.profiles.get(claim.profile) or settings.profiles["default"]
     began = time.perf_counter()
@@ -72,11 +76,14 @@ def draft(
     paths = plan_names(claim, formats, profile, settings=settings, ledger=ledger, index=index).paths
     for path in paths.values():
         index.add(path)
+    root = root_of(claim, profile, settings)
     return Draft(
         claim,
         profile,
         with_stage(transcript, "rendering", time.perf_counter() - began),
         dict(paths),
+        root,
+        _replaced(claim, list(paths.values()), root, ledger),
         files,
         time.time() - result.timings.wall_s,
         reference,
@@ -89,39 +96,69 @@ def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript
     return replace(transcript, timings=timings)
 
 
-def intents(files: dict[str, bytes], paths: dict[str, Path]) -> list[OutputIntent]:
-    """What is about to be written, and what stands there now, for the record."""
+def root_of(claim: Claim, profile: Profile, settings: Settings) -> Path:
+    """The directory beneath which no link is followed on the way to the files of a claimed job."""
+    return naming.output_root(
+        naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir),
+        folder=claim.folder,
+        output_dir=profile.output_dir,
+        watched=[f.path for f in settings.folders],
+    )
+
+
+def intents(one: Draft, files: dict[str, bytes]) -> list[OutputIntent]:
+    """What is about to be written, and what of ours stands there now, for the record."""
     return [
         OutputIntent(
             f,
-            paths[f],
+            one.paths[f],
             hashlib.sha256(data).hexdigest(),
-            _hash(paths[f]) if os.path.lexists(paths[f]) else "",
+            one.replaces[one.paths[f]].sha256 if one.paths[f] in one.replaces else "",
+            len(data),
         )
         for f, data in files.items()
     ]
 
 
-def pending(one: Draft, files: dict[str, bytes], ledger: Ledger) -> list[PendingFile]:
-    """The files to publish, each with the hash of this recording's own file that may stand there now."""
-    there = [one.paths[f] for f in files if os.path.lexists(one.paths[f])]
-    owned = ledger.owned(there) if there else {}
-
-    def mine(path: Path) -> list[OwnedOutput]:
-        return [o for o in owned.get(path, ()) if o.recording == one.claim.path]
-
+def pending_files(one: Draft, files: dict[str, bytes]) -> list[PendingFile]:
+    """The files to publish, each with what of this recording's own may stand there now."""
     return [
-        PendingFile(one.paths[f], data, standing(one.paths[f], mine(one.paths[f])))
-        for f, data in files.items()
+        pending(one.paths[f], data, one.replaces.get(one.paths[f]), one.root) for f, data in files.items()
     ]
 
 
-def standing(path: Path, owned: Collection[OwnedOutput]) -> str | None:
-    """Hash of what stands at `path`, if it is what we wrote (or meant to write) there."""
-    if not owned or not os.path.lexists(path):
+def pending(path: Path, data: bytes, replaces: OwnedOutput | None, root: Path) -> PendingFile:
+    """A file to publish, in the place of one of ours that stands there now, if any."""
+    if replaces is None:
+        return PendingFile(path, data, root=root)
+    return PendingFile(path, data, replaces.sha256, replaces.size, root)
+
+
+def _replaced(claim: Claim, paths: Sequence[Path], root: Path, ledger: Ledger) -> dict[Path, OwnedOutput]:
+    there = [path for path in paths if is_there(path, root)]
+    owned = ledger.owned(there) if there else {}
+    found = {
+        path: standing(path, root, [o for o in owned.get(path, ()) if o.recording == claim.path])
+        for path in there
+    }
+    return {path: one for path, one in found.items() if one is not None}
+
+
+def standing(path: Path, root: Path, owned: Collection[OwnedOutput]) -> OwnedOutput | None:
+    """Which of the files that we wrote (or meant to write) at `path` stands there. Raises OSError."""
+    if not owned:
         return None
-    there = _hash(path)
-    return there if any(o.sha256 == there for o in owned) else None
+    found = standing_at(path, root, sizes_of(owned))
+    return next((o for o in owned if o.sha256 == found), None)
+
+
+def sizes_of(owned: Collection[OwnedOutput]) -> dict[str, int | None]:
+    """Files of ours as `transcript.standing` takes them. A size that is on record counts before one that is not."""
+    sizes: dict[str, int | None] = {}
+    for one in owned:
+        if sizes.get(one.sha256) is None:
+            sizes[one.sha256] = one.size
+    return sizes
 
 
 def plan_names(
@@ -137,30 +174,24 @@ def plan_names(
     before = ledger.outputs_of(claim.path)
     kept = next((form for o in before if (form := naming.form_of(claim.path, o.format, o.path.name))), None)
 
+    root = root_of(claim, profile, settings)
+
     def ours(path: Path) -> bool:
         mine = [o for o in before if o.path == path]
-        # A listing may be older than the removal of what was listed.
-        return bool(mine) and (not os.path.lexists(path) or standing(path, mine) is not None)
+        # A listing may be older than the removal of what was listed: then nothing stands there.
+        return bool(mine) and standing_at(path, root, sizes_of(mine)) != FOREIGN
 
     directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
     watched = next((f for f in settings.folders if f.path == claim.folder), None)
     extensions = set(watched.extensions) if watched else set()
-    beside = index.like(claim.path.parent, claim.path.name)
+    beside = index.like(claim.folder, claim.path.parent, claim.path.name)
     return naming.plan(
         claim.path,
         formats,
         folder=claim.folder,
         output_dir=profile.output_dir,
-        listing=index.like(directory, claim.path.name),
+        listing=index.like(root, directory, claim.path.name),
         ours=ours,
         siblings=[claim.path.with_name(n) for n in beside if Path(n).suffix.lower() in extensions],
         kept=kept,
     )
-
-
-def _hash(path: Path) -> str | None:
-    """SHA-256 of a file of ours; None for what cannot be read, which then is not taken for ours."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -18,17 +17,18 @@ from pathlib import Path
 from daemon import logs
 from daemon.config import Profile, Settings
 from daemon.errors import DropscribeError, OutputTakenError, StorageError, UnusableLedgerError
+from daemon.files import is_there
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.partials import PARTIAL
 from daemon.ledger.records import Claim, OwnedOutput
 from daemon.service.activity import Activities, Activity
 from daemon.service.assembly import Heard
 from daemon.service.directory_index import DirectoryIndex
-from daemon.service.draft import TIMING, plan_names, standing
+from daemon.service.draft import TIMING, pending, plan_names, root_of, sizes_of, standing
 from daemon.service.first_text import Shown, due
 from daemon.transcript import naming
 from daemon.transcript.partial import partial_text
-from daemon.transcript.publish import PendingFile, publish, sweep, withdraw
+from daemon.transcript.publish import publish, sweep, withdraw
 from daemon.transcript.types import EngineFacts
 
 #: After a write the thread rests for so many times what it took: under a backlog of long recordings partial texts
@@ -198,14 +198,15 @@ class Partials:
         Raises OutputTakenError when a file of somebody else stands there, other DropscribeErrors, OSError.
         """
         claim = text.claim
-        if not os.path.lexists(claim.path):
+        if not is_there(claim.path, claim.folder):
             return
+        root = root_of(claim, self._profile(claim), self._settings())
         before = self._written.get(claim.job_id, ())
         path = before[-1].path if before else self._path(claim)
         if not before:
             before = tuple(o for o in self._ledger.owned([path]).get(path, ()) if _is_partial_of(o, claim))
-        there = standing(path, before)
-        if there is None and os.path.lexists(path):
+        there = standing(path, root, before)
+        if there is None and is_there(path, root):
             raise OutputTakenError(
                 "a file of somebody else has that name",
                 operation="write a partial text",
@@ -219,14 +220,16 @@ class Partials:
             notice=self._engine().notice,
         )
         digest = hashlib.sha256(data).hexdigest()
-        ours = tuple(o for o in before if o.sha256 == there)
+        ours = () if there is None else (there,)
         held = (claim.job_id, claim.generation)
-        if not self._ledger.intend_partial(held, path, digest, [o.sha256 for o in ours], time.time()):
+        if not self._ledger.intend_partial(
+            held, path, digest, [o.sha256 for o in ours], time.time(), size=len(data)
+        ):
             return  # Cancelled or taken over: the main thread hears of it by itself.
-        new = OwnedOutput(claim.job_id, claim.path, path, PARTIAL, digest, published=False)
+        new = OwnedOutput(claim.job_id, claim.path, path, PARTIAL, digest, published=False, size=len(data))
         with self._changed:
             self._written[claim.job_id] = (*ours, new)
-        publish([PendingFile(path, data, there)])
+        publish([pending(path, data, there, root)])
 
     def _path(self, claim: Claim) -> Path:
         """Beside where the transcript will be, named as it will be."""
@@ -254,7 +257,7 @@ class Partials:
         )
         try:
             with asking:
-                withdrawn = withdraw(one.path, {o.sha256 for o in files})
+                withdrawn = withdraw(one.path, sizes_of(files), self._root(one))
             if withdrawn:
                 self._ledger.forget_partials(list(files))
         except UnusableLedgerError:
@@ -279,10 +282,28 @@ class Partials:
             return
         for files in left.values():
             self._remove(files, activity)
-        for directory in {path.parent for _, path in left}:
+        for directory, root in {
+            one.path.parent: self._root(one) for files in left.values() for one in files
+        }.items():
             # A temporary that cannot be removed now is looked for again when a transcript is written there.
             with contextlib.suppress(DropscribeError), activity.storage("clean up", directory, directory):
-                sweep(directory)
+                sweep(directory, root)
+
+    def _root(self, one: OwnedOutput) -> Path:
+        """Where the way to a file on record begins; of a folder that is watched no more nothing is taken on trust."""
+        settings = self._settings()
+        for folder in settings.folders:
+            if one.recording.is_relative_to(folder.path):
+                output_dir = settings.profile(folder.profile).output_dir
+                directory = one.path.parent
+                root = naming.output_root(
+                    directory,
+                    folder=folder.path,
+                    output_dir=output_dir,
+                    watched=[f.path for f in settings.folders],
+                )
+                return root if directory.is_relative_to(root) else Path(directory.anchor)
+        return Path(one.path.anchor)
 
     def _profile(self, claim: Claim) -> Profile:
         profiles = self._settings().profiles

@@ -34,7 +34,7 @@ from daemon.service.activity import Activities, Activity
 from daemon.service.assembly import Result
 from daemon.service.canonical_line import log_done
 from daemon.service.directory_index import DirectoryIndex
-from daemon.service.draft import TIMING, Draft, draft, intents, pending, with_stage
+from daemon.service.draft import TIMING, Draft, draft, intents, pending_files, with_stage
 from daemon.service.folder_pool import FolderPool
 from daemon.service.partials import Partials
 from daemon.service.patience import Patience
@@ -261,22 +261,23 @@ class Publisher:
     @staticmethod
     def _intents(one: Draft, files: dict[str, bytes], lane: _Lane) -> list[OutputIntent]:
         with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
-            return intents(files, one.paths)
+            return intents(one, files)
 
     def _sweep(self, drafts: list[Draft], lane: _Lane) -> None:
-        for directory in {p.parent for d in drafts for p in d.paths.values()} - lane.place.swept:
+        roots = {p.parent: d.root for d in drafts for p in d.paths.values()}
+        for directory in roots.keys() - lane.place.swept:
             lane.place.swept.add(directory)
             # Left for the next run's look: what cannot be removed now will say so when it is in the way.
             with (
                 contextlib.suppress(StorageError),
                 lane.activity.storage("clean up", lane.target, directory),
             ):
-                sweep(directory)
+                sweep(directory, roots[directory])
 
     def _publish(self, one: Draft, files: dict[str, bytes], lane: _Lane) -> Draft:
         began = time.perf_counter()
         with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
-            clean = publish(pending(one, files, self._ledger))
+            clean = publish(pending_files(one, files))
         if not clean:
             lane.place.swept.clear()
         return one if TIMING in files else _timed(one, time.perf_counter() - began)

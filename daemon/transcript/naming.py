@@ -81,6 +81,18 @@ def target_directory(recording: Path, *, folder: Path, output_dir: Path | None) 
     return folder / output_dir / (recording.parent.relative_to(folder) if inside else Path())
 
 
+def output_root(directory: Path, *, folder: Path, output_dir: Path | None, watched: Iterable[Path]) -> Path:
+    """The directory beneath which no link is followed on the way to `directory`, as of `target_directory`.
+
+    That is the watched folder it lies in, where people who drop recordings may plant links; else `output_dir`.
+    """
+    plain = Path(os.path.normpath(directory))
+    for root in (folder, *watched):
+        if plain.is_relative_to(os.path.normpath(root)):
+            return root
+    return directory if output_dir is None else folder / output_dir
+
+
 def name_of(recording: Path, format_name: str, form: str) -> str:
     """The file name of one format in a form; cut to what file systems take, the cut part told by its hash."""
     number = ""

@@ -6,53 +6,57 @@ import contextlib
 import ctypes
 import errno
 import os
-from pathlib import Path
 
 #: What file systems without hard links (FAT, exFAT, some FUSE and network ones) say to link(2).
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 #: What kernels and file systems without RENAME_NOREPLACE say to renameat2(2).
 _NO_FLAG = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-_AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 
 
-def place_new(source: Path, target: Path) -> None:
-    """Make `source` appear as `target`; `source` may or may not be left.
+def place_new(directory: int, source: str, target: str) -> None:
+    """Make `source` appear as `target`, two names in the directory descriptor; `source` may or may not be left.
 
     Raises FileExistsError when `target` exists, and then leaves it as it is; any other OSError as the system gives it.
     """
     try:
-        os.link(source, target)
+        os.link(source, target, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     except OSError as e:
         if e.errno not in _NO_LINKS:
             raise
     else:
         return
-    if not rename_without_replacing(source, target):
-        _claim_then_replace(source, target)
+    if not rename_without_replacing(directory, source, target):
+        _claim_then_replace(directory, source, target)
 
 
-def rename_without_replacing(source: Path, target: Path) -> bool:
+def replace(directory: int, source: str, target: str) -> None:
+    """rename(2) within the directory descriptor."""
+    os.replace(source, target, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def rename_without_replacing(directory: int, source: str, target: str) -> bool:
     """renameat2(2) with RENAME_NOREPLACE; False where there is no such thing. Raises OSError (FileExistsError)."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
     ctypes.set_errno(0)
-    if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+    if call(directory, os.fsencode(source), directory, os.fsencode(target), _RENAME_NOREPLACE) == 0:
         return True
     code = ctypes.get_errno()
     if code in _NO_FLAG:
         return False
-    raise OSError(code, os.strerror(code), str(source), None, str(target))
+    raise OSError(code, os.strerror(code), source, None, target)
 
 
-def _claim_then_replace(source: Path, target: Path) -> None:
+def _claim_then_replace(directory: int, source: str, target: str) -> None:
     """The last resort: an empty file claims the name, then is replaced. A kill between the two leaves it empty."""
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(target, flags, 0o600, dir_fd=directory))
     try:
-        os.replace(source, target)  # noqa: PTH105 - the same name as in every other place that renames
+        replace(directory, source, target)
     except OSError:
         # The first error is the one to tell; what stays behind is an empty file.
         with contextlib.suppress(OSError):
-            target.unlink()
+            os.unlink(target, dir_fd=directory)
         raise
