@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -84,11 +83,11 @@ def look(database: Path) -> Process:
 
     Testing takes the lock, shared and for an instant; a daemon that starts in that instant is told to try again.
     """
-    from daemon.service.status_file import status_path
+    from daemon.service import status_file
 
     real = Path(os.path.realpath(database))
     try:
-        descriptor = os.open(real.with_name(real.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(real.with_name(real.name + ".lock"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return Process(running=False, pid=None, said=None)
     try:
@@ -100,10 +99,7 @@ def look(database: Path) -> Process:
     finally:
         os.close(descriptor)
     pid = int(holder) if holder.isdecimal() else None
-    try:
-        said = json.loads(status_path(database).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        said = None
+    said = status_file.read(database)
     # One that was killed leaves its last words behind.
     return Process(running=True, pid=pid, said=said if said and said["pid"] == pid else None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from daemon.errors import AlreadyRunningError, StorageError
@@ -45,7 +46,8 @@ def lock_database(path: Path) -> DatabaseLock:
     """
     file = _lock_file(path)
     try:
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # No link is followed and nothing but a plain file is written into: it is emptied below.
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     except OSError as e:
         raise StorageError(
             e.strerror or str(e),
@@ -53,6 +55,14 @@ def lock_database(path: Path) -> DatabaseLock:
             path=file,
             remedy="make the folder of the database exist and writable for this user",
         ) from e
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise StorageError(
+            "something else than a file stands there",
+            operation="lock database",
+            path=file,
+            remedy="move it away",
+        )
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as e:

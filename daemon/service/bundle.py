@@ -7,6 +7,7 @@ stands in its place (see `masking.py`).
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -27,10 +28,9 @@ from daemon.engine.models import BUNDLED_MODELS, NULL
 from daemon.errors import DropscribeError, StorageError, UsageError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import JobState, JobSummary
-from daemon.service import journal
+from daemon.service import journal, status_file
 from daemon.service.checks.record import Check
 from daemon.service.masking import Mask
-from daemon.service.status_file import status_path
 
 SCHEMA = "dropscribe/bundle/1"
 #: Finished jobs whose timings are told, and failed ones whose reasons are.
@@ -215,7 +215,11 @@ def _check(check: Check, mask: Mask) -> dict[str, str]:
 
 def _status(database: Path, mask: Mask) -> dict[str, Any]:
     """The status file; of folders what is wrong with them."""
-    said = json.loads(status_path(database).read_text(encoding="utf-8"))
+    said = status_file.read(database)
+    if said is None:
+        raise FileNotFoundError(
+            errno.ENOENT, os.strerror(errno.ENOENT), str(status_file.status_path(database))
+        )
     kept = {k: said.get(k) for k in ("schema", "pid", "state", "since", "updated", "in_flight", "unsettled")}
     engine = said.get("engine") or {}
     shown = ("device", "precision", "versions", "warmup_s")

@@ -13,9 +13,12 @@ from typing import Any
 
 from daemon import escapes, logs
 from daemon.intake.types import FolderHealth
+from daemon.transcript.standing import contents
 from daemon.transcript.types import EngineFacts
 
 SCHEMA = "dropscribe/status/1"
+#: Larger than any status file, bytes.
+MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,23 @@ def write(database: Path, status: Status, now: float) -> None:
         "unsettled": status.unsettled,
         "storage": [asdict(c) for c in status.storage],
     }
-    temporary.write_text(escapes.dumps(document) + "\n", encoding="utf-8")
+    # Anew each time: whatever stands at that name is not written into.
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+    )
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(escapes.dumps(document) + "\n")
     temporary.replace(target)
+
+
+def read(database: Path) -> dict[str, Any] | None:
+    """What the daemon on this database says of itself; None where there is no status file. Raises OSError, ValueError."""
+    data = contents(status_path(database), MOST_BYTES)
+    if data is None:
+        return None
+    document: dict[str, Any] = json.loads(data)
+    return document
 
 
 def remove(database: Path) -> None:

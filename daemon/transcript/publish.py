@@ -24,7 +24,7 @@ from daemon.errors import OutputTakenError, StorageError
 from daemon.files import GONE, close, open_directory, sync_directory
 from daemon.transcript.naming import NAME_BYTES
 from daemon.transcript.rename import place_new, replace
-from daemon.transcript.standing import standing
+from daemon.transcript.standing import NOT_OURS, standing
 
 _TEMPORARY = re.compile(r"\..*\.dropscribe\.tmp", re.DOTALL)
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -243,8 +243,10 @@ def _remove_stale(directory: int, name: str) -> bool:
         # For writing, because network shares lock nothing that is open for reading only.
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(name, flags, dir_fd=directory)
-    except (FileNotFoundError, BlockingIOError):
-        return False
+    except OSError as e:
+        if e.errno in NOT_OURS or isinstance(e, FileNotFoundError):
+            return False
+        raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return False

@@ -24,12 +24,12 @@ FOREIGN = ""
 #: Largest file that may be ours where a version before recorded its hash and not its size, bytes: well above the
 #: `json` of the longest recording.
 MOST_UNRECORDED_BYTES = 128 << 20
-#: A file is hashed in pieces of this size, bytes.
+#: A file is read in pieces of this size, bytes.
 _PIECE_BYTES = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What opening says of a file that is not for us to read: a link, no permission, the end of a socket or of a device that is
 #: not there, a directory, a lease that another process holds.
-_NOT_OURS = frozenset(
+NOT_OURS = frozenset(
     {
         errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.EWOULDBLOCK,
         errno.ETXTBSY, errno.EOVERFLOW,
@@ -45,21 +45,27 @@ def digest(directory: int, name: str, fits: Callable[[int], bool]) -> str | None
     None where nothing stands there; `FOREIGN` for all else: no plain file, another size, one that may not be read, is
     protected from us (chattr +i) or changes while it is read. Raises OSError when the disk does not answer.
     """
+    found = hashlib.sha256()
+    read = _read(directory, name, fits, found.update)
+    if read is None:
+        return None
+    return found.hexdigest() if read else FOREIGN
+
+
+def contents(path: Path, most: int) -> bytes | None:
+    """The bytes of a file of ours that has `most` at most; None where nothing, or something else, stands there.
+
+    Links on the way are followed, one at `path` itself is not. Raises OSError when the disk does not answer.
+    """
+    found = bytearray()
     try:
-        # Before it is opened: opening a device may do something.
-        if not _may_be(os.stat(name, dir_fd=directory, follow_symlinks=False), fits):
-            return FOREIGN
-        descriptor = os.open(name, _OPEN, dir_fd=directory)
+        directory = open_directory(path.parent, path.parent)
     except FileNotFoundError:
         return None
-    except OSError as e:
-        if e.errno in _NOT_OURS:
-            return FOREIGN
-        raise
     try:
-        return _digest_open(descriptor, fits)
+        return bytes(found) if _read(directory, path.name, lambda size: size <= most, found.extend) else None
     finally:
-        close(descriptor)
+        close(directory)
 
 
 def standing(directory: int, name: str, ours: Mapping[str, int | None]) -> str | None:
@@ -91,21 +97,36 @@ def standing_at(path: Path, root: Path, ours: Mapping[str, int | None]) -> str |
         close(directory)
 
 
+def _read(
+    directory: int, name: str, fits: Callable[[int], bool], take: Callable[[bytes], object]
+) -> bool | None:
+    """Whether the file is what `digest` says it must be, and was read whole; None where nothing stands there."""
+    try:
+        # Before it is opened: opening a device may do something.
+        if not _may_be(os.stat(name, dir_fd=directory, follow_symlinks=False), fits):
+            return False
+        descriptor = os.open(name, _OPEN, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        if e.errno in NOT_OURS:
+            return False
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not _may_be(status, fits) or _is_protected(descriptor):
+            return False
+        left = status.st_size
+        while left > 0 and (piece := os.read(descriptor, min(left, _PIECE_BYTES))):
+            take(piece)
+            left -= len(piece)
+        return left == 0 and not os.read(descriptor, 1)
+    finally:
+        close(descriptor)
+
+
 def _may_be(status: os.stat_result, fits: Callable[[int], bool]) -> bool:
     return stat.S_ISREG(status.st_mode) and fits(status.st_size)
-
-
-def _digest_open(descriptor: int, fits: Callable[[int], bool]) -> str:
-    status = os.fstat(descriptor)
-    if not _may_be(status, fits) or _is_protected(descriptor):
-        return FOREIGN
-    found = hashlib.sha256()
-    left = status.st_size
-    while left > 0 and (piece := os.read(descriptor, min(left, _PIECE_BYTES))):
-        found.update(piece)
-        left -= len(piece)
-    whole = left == 0 and not os.read(descriptor, 1)
-    return found.hexdigest() if whole else FOREIGN
 
 
 def _is_protected(descriptor: int) -> bool:

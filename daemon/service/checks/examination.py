@@ -58,7 +58,7 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     seen, nodes, setting = hardware.look(), nvidia_nodes(), settings.engine.device
     yield check_torch(seen, nodes, setting)
     yield from check_devices(seen, nodes, setting)
-    running = look_running(status_path(settings.database), setting) if pid is not None else None
+    running = look_running(settings.database, setting) if pid is not None else None
     model = running or look_model(settings.engine)
     yield model
     if model.status is not Level.FAIL:

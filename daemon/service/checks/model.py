@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from daemon.config import EngineSettings
 from daemon.errors import EngineError
-from daemon.service import engines
+from daemon.service import engines, status_file
 from daemon.service.arena import Arena
 from daemon.service.checks.record import Check, fail, from_error, ok, warning
 from daemon.service.engine_keeper import READY_TIMEOUT_S
@@ -42,14 +41,14 @@ def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> 
         arena.close()
 
 
-def look_running(status_file: Path, setting: str) -> Check | None:
+def look_running(database: Path, setting: str) -> Check | None:
     """`check_facts` of the engine a running daemon has; None while it has none yet.
 
     A second engine beside it would take the device's memory from it.
     """
     try:
-        raw = json.loads(status_file.read_text(encoding="utf-8"))["engine"]
-    except (OSError, ValueError, KeyError):
+        raw = (status_file.read(database) or {}).get("engine")
+    except (OSError, ValueError):
         return None
     if raw is None:
         return None
