@@ -5,6 +5,7 @@ Schema `dropscribe/status/1`; written whole by rename, so a reader never sees ha
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
