@@ -1,4 +1,4 @@
-# make run | test | check | bench; all of it happens in .venv inside the checkout.
+# make run | test | check | bench | soak; all of it happens in .venv inside the checkout.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Many tests wait for a process or a quiet period: several at a time, those of one file in one place.
 WORKERS ?= 3
 
-.PHONY: help run test check bench wheel clean
+.PHONY: help run test check bench soak wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make test   check, then every test'
 	@echo 'make check  lint, formatting, types, systemd unit'
 	@echo 'make bench  measure how fast recordings are taken in'
+	@echo 'make soak   kill it again and again, for about an hour: at every point, and over a backlog'
 	@echo 'make wheel  build the distribution into dist/'
 	@echo 'make clean  remove what the tools leave behind (not .venv, drop and jobs.db)'
 
@@ -57,6 +58,11 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/ingest.py
+
+# Too slow for "make test"; each ends with an error at the first broken promise.
+soak: $(STAMP)
+	$(BIN)/python benchmarks/kill.py --rounds 40 --jobs 2
+	$(BIN)/python benchmarks/kill.py --backlog 512 --kills 100
 
 wheel: $(STAMP)
 	rm -rf dist

@@ -8,6 +8,11 @@ and with new recordings. After every kill the database must be sound and every v
 recording is done once, its files are those of an undisturbed run byte by byte, and nothing else is there. Where a child
 was killed, the daemon goes on to the end of its work in half of the cases before it is killed, too.
 A broken promise ends the benchmark with an error that names round, seed and point.
+
+    python benchmarks/kill.py --backlog 512 --kills 100
+
+One folder with so many long recordings and two decoders; the daemon is killed so many times at random moments of its work, and now
+and then one of its decoders before it (`killed_backlog.py`). At the end every recording is done once.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import killed_backlog
 import surroundings
 
 sys.path.insert(0, str(surroundings.ROOT))
@@ -35,7 +41,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="rounds at the same time")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next has the next")
     parser.add_argument("--points", type=int, help="only so many of the points, chosen anew each round")
+    parser.add_argument("--backlog", type=int, default=0, help="recordings of the other mode")
+    parser.add_argument("--kills", type=int, default=100, help="of the daemon, with --backlog")
+    parser.add_argument(
+        "--seconds", type=float, default=1_200.0, help="length of each recording of a backlog"
+    )
     options = parser.parse_args()
+    if options.backlog:
+        surroundings.report("kill-backlog", options, killed_backlog.run(options))
+        return
     began = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
         futures = [pool.submit(one_round, options.seed + i, options.points) for i in range(options.rounds)]

@@ -145,6 +145,12 @@ class DecoderDiedError(DropscribeError):
     usual_remedy = "it is tried again; if it stays so, convert the recording to wav and drop that"
 
 
+class DecoderKilledError(DecoderDiedError):
+    """Something else killed the decoder process (out of memory, an administrator); the recording hardly ever is the cause."""
+
+    code = "decoder_killed"
+
+
 class RecordingChangedError(DropscribeError):
     """The file changed while it was being read; the new content becomes a job of its own."""
 

@@ -51,7 +51,9 @@ class Profile(_Strict):
         "reference",
         description="The same content again: use the result that is there, or transcribe it again.",
     )
-    max_attempts: int = Field(3, ge=1, le=100, description="Tries before a job is failed.")
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="Tries before a job is failed; interrupted ones do not count."
+    )
     hotwords: tuple[Hotword, ...] = Field(
         (),
         description="Names and terms to listen for, for a model that can (SeACo-Paraformer, which is paraformer-zh). "

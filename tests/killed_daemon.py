@@ -66,6 +66,8 @@ POINTS: dict[str, Point] = {
     "recovered": Point(DAEMON, "ledger:recover interrupted jobs", "committed"),
     "claimed, not committed": Point(DAEMON, "ledger:claim jobs", "uncommitted"),
     "claimed": Point(DAEMON, "ledger:claim jobs", "committed"),
+    "begun, not committed": Point(DAEMON, "ledger:begin to decode", "uncommitted"),
+    "begun": Point(DAEMON, "ledger:begin to decode", "committed"),
     "decoding begins": Point(DAEMON, f"{_PUMP}.start", "after", passages=2),
     "a block is decoded": Point(DAEMON, f"{_PUMP}._on_pcm", "before", passages=2),
     "all is decoded": Point(DAEMON, f"{_PUMP}._on_decoded", "before", passages=2),

@@ -17,6 +17,7 @@ from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Admission, JobState
 from daemon.service.activity import Activities
 from daemon.service.assembly import Heard, Result
+from daemon.service.beginning import Beginning
 from daemon.service.claiming import Claiming, Clocks
 from daemon.service.dispatcher import Dispatcher
 from daemon.service.patience import Patience
@@ -105,8 +106,8 @@ class House:
         now, woken = [1000.0], threading.Event()
         self.patience = Patience(retry_s=0.001)
         with closing(Ledger.open(self.database)) as ledger:
-            ledger.recover(now[0])
             ledger.cut_waits(now[0], 0.0)
+            ledger.recover(now[0])
             publisher = Publisher(
                 ledger, lambda: settings, lambda: ENGINE, woken.set, self.patience,
                 activities=Activities(),
@@ -116,8 +117,11 @@ class House:
                 ledger, AtOnce(), lambda: None, worker="test", limit=8,
                 clocks=clocks, patience=self.patience, has_room=lambda: True,
             )  # fmt: skip
+            beginning = Beginning(
+                ledger, AtOnce(), lambda: None, patience=self.patience, clock=lambda: now[0]
+            )
             dispatcher = Dispatcher(
-                ledger, InstantPump(self.texts), publisher, claiming,
+                ledger, InstantPump(self.texts), publisher, claiming, beginning,
                 settings=lambda: settings, clocks=clocks, patience=self.patience, outdated=lambda: None,
             )  # fmt: skip
             publisher.start()

@@ -25,7 +25,8 @@ def database_path(config: Path | None, database: Path | None) -> Path:
 def job_document(job: JobSummary) -> dict[str, Any]:
     """One job: id, state, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
     max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, reason_code, reason,
-    remedy, reference (each null where there is nothing to say).
+    remedy, reference (each null where there is nothing to say). `attempts` counts tries from when decoding begins; neither a claim
+    counts nor a try that was cut off by a kill or given back.
     """
     return {
         "id": job.id,

@@ -1,7 +1,8 @@
-"""Taking jobs and keeping them: claim, heartbeat, and what happens to those whose worker is gone.
+"""Claim jobs, begin them, renew their leases, and put back those whose worker is gone.
 
-A claim is a lease with a generation. The worker that holds both may end the job; once the lease has expired
-another may take the job over, with the next generation, and everything the first says later is refused.
+A claim is a lease with a generation, and no try: `begin` counts one, when decoding begins. The worker that holds lease and
+generation may end the job; once the lease has expired the job goes back to the queue, and everything that worker says
+later is refused.
 """
 
 from __future__ import annotations
@@ -11,22 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Row
 
 from daemon.ledger.db import Database
-from daemon.ledger.records import Claim, JobState
+from daemon.ledger.interruptions import defer_lone_trials, drop_attempts, put_back
+from daemon.ledger.records import Claim, JobState, Recovered
 from daemon.ledger.stat_numbers import inode_of, mtime_of
 from daemon.ledger.text import path_of, storable
 from daemon.ledger.transitions import REFUSED_BY_LEDGER, transition
 
-#: Why a job failed whose every try ended with its worker gone.
-WORN_OUT = "worker_lost"
-WORN_OUT_REASON = "each try ended with the worker killed or hung, {attempts} times"
-WORN_OUT_REMEDY = (
-    "look at the log around those times; convert the recording, or drop a copy of it to try again"
-)
-
-_EXPIRY = "its lease expired"
+_EXPIRY = "its lease expired: the daemon did not move for too long"
+_KILLED = "the daemon was killed in the middle of it"
 
 # A job waits while an older one of the same content is under way: its result may serve for both. Where there is
 # such a result already nothing has to be waited for, or ten thousand copies would be done one by one.
@@ -37,20 +33,15 @@ _FREE_OF_TWINS = (
     "AND d.reference_job_id IS NULL))"
 )
 
-# One statement, so that no two workers can see the same job as free. Tries are counted here, not at the end:
-# a recording that kills the process runs out of them.
+# One statement, so that no two workers can see the same job as free.
 _CLAIM = sa.text(
     transition(
         JobState.RUNNING,
-        "UPDATE jobs SET state = 'running', attempts = attempts + 1, generation = generation + 1, "
+        "UPDATE jobs SET state = 'running', begun = 0, generation = generation + 1, "
         "claimed_by = :worker, claimed_at = :now, lease_until = :until "
         "WHERE {legal} AND id IN ("
         "SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.isolate = :isolate AND j.not_before <= :now "
-        "AND {free} "
-        "UNION ALL "
-        "SELECT j.id FROM jobs j WHERE j.state = 'running' AND j.lease_until < :now AND j.isolate = :isolate "
-        "AND {free} "
-        "ORDER BY 1 LIMIT :limit) RETURNING id",
+        "AND {free} ORDER BY j.id LIMIT :limit) RETURNING id",
     ).replace("{free}", _FREE_OF_TWINS)
 )
 _NEXT_ISOLATED = sa.text(
@@ -60,7 +51,7 @@ _NEXT_ISOLATED = sa.text(
 )
 _CLAIMED = sa.text(
     "SELECT j.id, j.generation, j.attempts, j.max_attempts, j.profile, j.recipe, j.admitted_at, j.settle_s, "
-    "j.not_before, j.isolate, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, "
+    "j.not_before, j.isolate, j.lone_deaths, j.others_done, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, "
     "(SELECT max(d.id) FROM jobs d WHERE d.identity = j.identity AND d.state = 'done' "
     "AND d.reference_job_id IS NULL) AS reference "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
@@ -68,31 +59,15 @@ _CLAIMED = sa.text(
 )
 _OPEN_ATTEMPTS = sa.text(
     "INSERT INTO attempts (job_id, generation, number, worker, started_at) "
-    "SELECT id, generation, attempts, claimed_by, claimed_at FROM jobs "
+    "SELECT id, generation, attempts + 1, claimed_by, claimed_at FROM jobs "
     "WHERE id IN (SELECT value FROM json_each(:ids))"
 )
 _EXPIRED = sa.text("SELECT id FROM jobs WHERE state = 'running' AND lease_until < :now")
 _RUNNING = sa.text("SELECT id FROM jobs WHERE state = 'running'")
-_CLOSE_ATTEMPTS = sa.text(
-    "UPDATE attempts SET ended_at = :now, outcome = :outcome, reason = :reason "
-    "WHERE outcome IS NULL AND job_id IN (SELECT value FROM json_each(:ids))"
-)
-_FAIL_WORN_OUT = sa.text(
-    transition(
-        JobState.FAILED,
-        "UPDATE jobs SET state = 'failed', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
-        "reason_code = :code, reason = replace(:reason, '{attempts}', attempts), remedy = :remedy "
-        "WHERE {legal} AND attempts >= max_attempts "
-        "AND id IN (SELECT value FROM json_each(:ids)) RETURNING id",
-    )
-)
-_REQUEUE = sa.text(
-    transition(
-        JobState.QUEUED,
-        "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL, not_before = :now, "
-        "reason_code = 'interrupted', reason = 'the daemon stopped in the middle of it' "
-        "WHERE {legal} AND id IN (SELECT value FROM json_each(:ids))",
-    )
+# Once more for the same claim changes nothing: its first commit may have been refused, and stand.
+_BEGIN = sa.text(
+    "UPDATE jobs SET attempts = attempts + 1 - begun, begun = 1 WHERE state = 'running' AND (id, generation) IN "
+    "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
 )
 # Unless other content stands at its path, or a newer job of the recording.
 _RESTORE = sa.text(
@@ -106,12 +81,9 @@ _RESTORE = sa.text(
 _DISOWN = sa.text(
     transition(
         JobState.QUEUED,
-        "UPDATE jobs SET state = 'queued', attempts = attempts - 1, lease_until = NULL, claimed_by = NULL "
+        "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL "
         "WHERE {legal} AND claimed_by = :worker AND id NOT IN (SELECT value FROM json_each(:known)) RETURNING id",
     )
-)
-_DROP_ATTEMPTS = sa.text(
-    "DELETE FROM attempts WHERE outcome IS NULL AND job_id IN (SELECT value FROM json_each(:ids))"
 )
 _QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
 # Content, profile and recipe, as `admission.identity` has them.
@@ -137,12 +109,13 @@ class Claims:
     ) -> list[Claim]:
         """Take up to `limit` jobs, oldest first; the caller must end each of them or let its lease expire.
 
-        Free are queued jobs whose wait is over and running ones whose lease has expired, unless an older job
-        of the same content is still under way and none is done. A job to be tried alone is given only with `allow_isolated`,
-        and then without any other. Jobs whose lease expired on their last try are failed here.
+        Free are queued jobs whose wait is over, unless an older job of the same content is still under way and none
+        is done. A job to be tried alone is given only with `allow_isolated`, and then without any other. A claim is a lease
+        and no try: see `begin`. Running jobs whose lease has expired are put back first, as by `recover`.
         """
         with self._db.write("claim jobs") as connection:
-            self._bury(connection, now)
+            expired = _ids(connection.execute(_EXPIRED, {"now": now}))
+            put_back(connection, expired, now, outcome="lost", reason=_EXPIRY)
             values = {"worker": storable(worker), "now": now, "until": now + lease_s}
             ids: list[int] = []
             if allow_isolated:
@@ -151,7 +124,6 @@ class Claims:
                 ids = _ids(connection.execute(_CLAIM, values | {"isolate": 0, "limit": limit}))
             if not ids:
                 return []
-            self._close(connection, ids, now, "lost", _EXPIRY)
             chosen = json.dumps(ids)
             connection.execute(_OPEN_ATTEMPTS, {"ids": chosen})
             return [_claim(row, now) for row in connection.execute(_CLAIMED, {"ids": chosen})]
@@ -171,19 +143,34 @@ class Claims:
             kept = _ids(connection.execute(_HEARTBEAT, values))
         return {job for job, _ in ours} - set(kept)
 
-    def recover(self, now: float) -> int:
-        """Put back every running job, at start, when nobody can be working on one; how many there were.
+    def begin(self, ours: Sequence[tuple[int, int]]) -> set[int]:
+        """Count a try for each of these (job, generation): it is decoded next. Returns the jobs that are no longer ours.
 
-        The caller holds the database's lock. A job that was on its last try is failed: its tries were counted
-        when it was claimed.
+        The caller hands none of them to a decoder before: only so a recording that kills the daemon is found on record.
+        """
+        if not ours:
+            return set()
+        with self._db.write("begin to decode") as connection:
+            begun = _ids(connection.execute(_BEGIN, {"ours": json.dumps(list(ours))}))
+        return {job for job, _ in ours} - set(begun)
+
+    def recover(self, now: float) -> Recovered:
+        """Put back every running job, at start, when nobody can be working on one.
+
+        The caller holds the database's lock. What had not begun is as if never claimed. What had begun is not counted
+        either, and tried alone; if it was alone already, `daemon/ledger/lone_trials.py` decides.
         """
         with self._db.write("recover interrupted jobs") as connection:
             ids = _ids(connection.execute(_RUNNING))
-            if ids:
-                self._close(connection, ids, now, "interrupted", "the daemon stopped in the middle of it")
-                self._fail_worn_out(connection, ids, now)
-                connection.execute(_REQUEUE, {"ids": json.dumps(ids), "now": now})
-        return len(ids)
+            return put_back(connection, ids, now, outcome="interrupted", reason=_KILLED)
+
+    def defer_lone_trials(self, now: float) -> None:
+        """When the daemon is ready to work: others first, for as long as `lone_trials.wait_after` says.
+
+        Loading an engine takes longer than these waits, which would be over before anything can come through.
+        """
+        with self._db.write("defer lone trials") as connection:
+            defer_lone_trials(connection, now)
 
     def restore_refused(self, now: float) -> int:
         """Queue every job again that failed because of the ledger, at start; how many.
@@ -202,7 +189,7 @@ class Claims:
             values = {"worker": storable(worker), "known": json.dumps(list(known))}
             ids = _ids(connection.execute(_DISOWN, values))
             if ids:
-                connection.execute(_DROP_ATTEMPTS, {"ids": json.dumps(ids)})
+                drop_attempts(connection, ids)
         return len(ids)
 
     def adopt(self, recipe: Callable[[str], str]) -> int:
@@ -218,22 +205,6 @@ class Claims:
                 changed += connection.execute(_ADOPT, values).rowcount
         return changed
 
-    def _bury(self, connection: Connection, now: float) -> None:
-        """Fail the jobs whose lease expired on their last try."""
-        expired = _ids(connection.execute(_EXPIRED, {"now": now}))
-        if expired:
-            self._close(connection, self._fail_worn_out(connection, expired, now), now, "lost", _EXPIRY)
-
-    def _fail_worn_out(self, connection: Connection, ids: list[int], now: float) -> list[int]:
-        values = {"ids": json.dumps(ids), "now": now}
-        why = {"code": WORN_OUT, "reason": WORN_OUT_REASON, "remedy": WORN_OUT_REMEDY}
-        return _ids(connection.execute(_FAIL_WORN_OUT, values | why))
-
-    def _close(self, connection: Connection, ids: list[int], now: float, outcome: str, reason: str) -> None:
-        """End the attempts that are under way on these jobs."""
-        values = {"ids": json.dumps(ids), "now": now}
-        connection.execute(_CLOSE_ATTEMPTS, values | {"outcome": outcome, "reason": reason})
-
 
 def _ids(result: sa.CursorResult[Any]) -> list[int]:
     return [int(row[0]) for row in result]
@@ -243,7 +214,7 @@ def _claim(row: Row[Any], now: float) -> Claim:
     return Claim(
         job_id=row.id,
         generation=row.generation,
-        attempt=row.attempts,
+        attempt=row.attempts + 1,
         max_attempts=row.max_attempts,
         path=path_of(row.path_raw),
         folder=path_of(row.folder_raw),
@@ -259,4 +230,6 @@ def _claim(row: Row[Any], now: float) -> Claim:
         waited_s=max(0.0, now - max(row.admitted_at, row.not_before)),
         reference=row.reference,
         isolate=bool(row.isolate),
+        lone_deaths=row.lone_deaths,
+        others_done=bool(row.others_done),
     )

@@ -9,7 +9,8 @@ from sqlalchemy.engine import Connection
 
 from daemon.errors import StaleLeaseError
 from daemon.ledger.db import Database
-from daemon.ledger.records import JobState
+from daemon.ledger.interruptions import exonerate
+from daemon.ledger.records import JobState, Killed
 from daemon.ledger.text import raw, storable
 from daemon.ledger.transitions import BY_REQUEST, GONE, transition
 
@@ -19,16 +20,17 @@ _RELEASE = sa.text(
         JobState.QUEUED,
         "UPDATE jobs SET state = CASE WHEN {spent} THEN 'failed' ELSE 'queued' END, "
         "finished_at = CASE WHEN {spent} THEN :now END, "
-        "attempts = attempts - :refund, lease_until = NULL, claimed_by = NULL, not_before = :not_before, "
+        "attempts = attempts + 1 - begun - :refund, lone_deaths = lone_deaths + :alone, "
+        "others_done = CASE WHEN :alone AND lone_deaths = 0 THEN 0 ELSE others_done END, lease_until = NULL, claimed_by = NULL, not_before = :not_before, "
         "isolate = :isolate, reason_code = :code, reason = :reason, remedy = :remedy "
         "WHERE {legal} AND id = :id AND generation = :generation RETURNING state",
-    ).replace("{spent}", "(:refund = 0 AND attempts >= max_attempts)")
+    ).replace("{spent}", "(:refund = 0 AND attempts + 1 - begun >= max_attempts)")
 )
 _FAIL = sa.text(
     transition(
         JobState.FAILED,
-        "UPDATE jobs SET state = 'failed', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
-        "reason_code = :code, reason = :reason, remedy = :remedy "
+        "UPDATE jobs SET state = 'failed', finished_at = :now, attempts = attempts + 1 - begun, lease_until = NULL, "
+        "claimed_by = NULL, reason_code = :code, reason = :reason, remedy = :remedy "
         "WHERE {legal} AND id = :id AND generation = :generation RETURNING state",
     )
 )
@@ -92,9 +94,11 @@ class Endings:
         code: str,
         reason: str,
         remedy: str = "",
+        killed: Killed | None = None,
     ) -> JobState:
-        """Give a claimed job back, claimable from `not_before`; `refund` takes its try off the count again.
+        """Give a claimed job back, claimable from `not_before`; `refund` leaves its try out of the count.
 
+        `killed`: its decoder was, from outside; see `daemon/ledger/lone_trials.py`.
         Tries refunded for the same `code` one after the other stand in the history as one.
         Returns QUEUED; or FAILED, when the try that is not refunded was the last one.
         Raises StaleLeaseError when the job is not claimed under this generation.
@@ -102,12 +106,14 @@ class Endings:
         values = {
             "id": job_id, "generation": generation, "now": now, "not_before": not_before,
             "refund": int(refund), "isolate": int(isolate), "code": code, "reason": storable(reason),
-            "remedy": storable(remedy) or None,
+            "remedy": storable(remedy) or None, "alone": int(killed is Killed.ALONE),
         }  # fmt: skip
         with self._db.write("give a job back") as connection:
             state = connection.scalar(_RELEASE, values)
             if state is None:
                 raise _stale(connection, job_id, generation)
+            if killed is Killed.AMONG_OTHERS:
+                exonerate(connection)
             outcome = "released" if state == JobState.QUEUED else "failed"
             connection.execute(_CLOSE_ATTEMPT, values | {"outcome": outcome})
             if refund:

@@ -28,9 +28,11 @@ from daemon.ledger.records import (
     JobDetail,
     JobState,
     JobSummary,
+    Killed,
     KnownRecording,
     OutputIntent,
     OwnedOutput,
+    Recovered,
     SkippedFile,
     SkipSummary,
     StoredResult,
@@ -140,13 +142,21 @@ class Ledger:
         """See `Claims.heartbeat`."""
         return self._claims.heartbeat(ours, now, lease_s)
 
-    def recover(self, now: float) -> int:
+    def begin(self, ours: Sequence[tuple[int, int]]) -> set[int]:
+        """See `Claims.begin`."""
+        return self._claims.begin(ours)
+
+    def recover(self, now: float) -> Recovered:
         """See `Claims.recover`."""
         return self._claims.recover(now)
 
     def restore_refused(self, now: float) -> int:
         """See `Claims.restore_refused`."""
         return self._claims.restore_refused(now)
+
+    def defer_lone_trials(self, now: float) -> None:
+        """See `Claims.defer_lone_trials`."""
+        self._claims.defer_lone_trials(now)
 
     def disown(self, worker: str, known: Sequence[int]) -> int:
         """See `Claims.disown`."""
@@ -198,11 +208,13 @@ class Ledger:
         code: str,
         reason: str,
         remedy: str = "",
+        killed: Killed | None = None,
     ) -> JobState:
         """See `Endings.release`."""
         return self._endings.release(
             job_id, generation, now,
             not_before=not_before, refund=refund, isolate=isolate, code=code, reason=reason, remedy=remedy,
+            killed=killed,
         )  # fmt: skip
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:

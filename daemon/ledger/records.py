@@ -20,6 +20,13 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Killed(StrEnum):
+    """How a recording was being worked on when its daemon or decoder was killed; see `daemon/ledger/lone_trials.py`."""
+
+    ALONE = "alone"
+    AMONG_OTHERS = "among others"
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """A complete file to be put on record. `recipe` names model and options that shape the text."""
@@ -62,7 +69,7 @@ class Claim:
 
     job_id: int
     generation: int
-    attempt: int  #: 1 for the first
+    attempt: int  #: 1 for the first; counted once decoding begins
     max_attempts: int
     path: Path
     folder: Path
@@ -77,8 +84,24 @@ class Claim:
     waited_s: float  #: since it became claimable
     #: A finished job of the same content, profile and recipe whose result serves for this one.
     reference: int | None
-    #: It was in flight when the engine died: work on it alone.
+    #: It was being worked on when engine, daemon or decoder died: work on it alone.
     isolate: bool
+    #: How often daemon or decoder were killed while it was worked on alone.
+    lone_deaths: int = 0
+    #: Another recording came through since the first of these deaths.
+    others_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How many claims of a daemon that is gone were put back."""
+
+    #: Not begun: as if never claimed.
+    unbegun: int
+    #: Begun: to be tried alone.
+    suspects: int
+    #: Begun, and failed: one death too many while it was worked on alone.
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +215,7 @@ class AttemptSummary:
     worker: str
     started_at: float
     ended_at: float | None
-    #: done, failed, released, cancelled, interrupted (the daemon went away), lost (its lease expired)
+    #: done, failed, released, cancelled, interrupted (the daemon was killed), lost (its lease expired)
     outcome: str | None
     code: str | None
     reason: str | None

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Row
 from daemon.errors import UnusableLedgerError
 from daemon.ledger.db import Database
 from daemon.ledger.faults import REPAIR
+from daemon.ledger.interruptions import note_others_done
 from daemon.ledger.outputs import mark_published
 from daemon.ledger.records import Finish, JobState, StoredResult
 from daemon.ledger.schema import segments, stage_timings
@@ -21,13 +22,13 @@ from daemon.ledger.transitions import transition
 from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
 _HELD = sa.text(
-    "SELECT id, generation, attempts, state FROM jobs "
+    "SELECT id, generation, attempts + 1 - begun AS attempt, state FROM jobs "
     "WHERE state IN ('running', 'done') AND id IN (SELECT value FROM json_each(:ids))"
 )
 _DONE = sa.text(
     transition(
         JobState.DONE,
-        "UPDATE jobs SET state = 'done', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
+        "UPDATE jobs SET state = 'done', finished_at = :now, attempts = attempts + 1 - begun, lease_until = NULL, claimed_by = NULL, "
         "reason_code = NULL, reason = NULL, remedy = NULL, reference_job_id = :reference, "
         "audio_ms = :audio_ms, speech_ms = :speech_ms, characters = :characters, truncated = :truncated, "
         "model = :model, device = :device, media = :media, engine = :engine, timings = :timings "
@@ -75,7 +76,7 @@ class Results:
                 if row is None or row.generation != f.generation:
                     refused.append(f.job_id)
                 elif row.state == JobState.RUNNING:
-                    done.append((f, row.attempts))
+                    done.append((f, row.attempt))
             if done:
                 self._store(connection, done, now)
         return refused
@@ -100,6 +101,8 @@ class Results:
         if texts:
             connection.execute(sa.insert(segments), texts)
         mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
+        if any(f.reference is None for f, _ in done):
+            note_others_done(connection)
 
 
 def load_result(connection: Connection, job_id: int) -> StoredResult | None:

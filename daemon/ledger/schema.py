@@ -11,7 +11,7 @@ from daemon.ledger.extras import EXTRAS
 from daemon.ledger.records import JobState
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0003"
+HEAD = "0004"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -59,6 +59,8 @@ jobs = sa.Table(
     #: Content, profile and recipe in one; NULL when its result is not shared with others.
     sa.Column("identity", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
+    #: Tries that count: those that failed by what the recording, the engine or the file system did, and the one that has
+    #: begun or came to an end. Neither a claim counts nor a try that was cut off by a kill or given back.
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("max_attempts", sa.Integer, nullable=False),
     #: Counts claims; a late result names an older one and is refused.
@@ -86,6 +88,12 @@ jobs = sa.Table(
     sa.Column("media", sa.Text),
     sa.Column("engine", sa.Text),
     sa.Column("timings", sa.Text),
+    #: 1 from when the newest claim's decoding began, just before a decoder got the file; then `attempts` includes it.
+    sa.Column("begun", sa.Integer, nullable=False, server_default="0"),
+    #: How often daemon or decoder were killed while it was worked on alone, and whether another recording came through
+    #: since the first of these deaths (`daemon/ledger/lone_trials.py`).
+    sa.Column("lone_deaths", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("others_done", sa.Integer, nullable=False, server_default="0"),
     sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
     sa.CheckConstraint("state IN (" + ", ".join(f"'{s.value}'" for s in JobState) + ")", name="state"),
     sa.Index("ix_jobs_recording_id", "recording_id"),
@@ -105,8 +113,9 @@ jobs = sa.Table(
     sqlite_autoincrement=True,
 )
 
-#: One row a claim. `outcome` is NULL while it is under way, else done, failed, released, cancelled,
-#: interrupted (the daemon went away) or lost (its lease expired and the job was taken over). Tries that were given
+#: One row a claim; that of a claim which was put back before it began is removed. `number` is that of the try that counts:
+#: one that was cut off or given back has the same as the next. `outcome` is NULL while it is under way, else done, failed,
+#: released, cancelled, interrupted (the daemon was killed) or lost (its lease expired). Tries that were given
 #: back uncounted for the same reason are one row, from the first to the last, `times` saying how many they were:
 #: while a disk is full there is one every half minute.
 attempts = sa.Table(

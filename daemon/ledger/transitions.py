@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from daemon.ledger.records import JobState
 
-#: From each state, where a job may go. Running to running is another worker taking over an expired lease.
+#: From each state, where a job may go. One whose lease has expired goes back to the queue before it is claimed again.
 LEGAL: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
-    JobState.RUNNING: frozenset(JobState),
+    JobState.RUNNING: frozenset(JobState) - {JobState.RUNNING},
     JobState.DONE: frozenset(),
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),

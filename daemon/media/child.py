@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,20 @@ DISK_S = 15.0
 #: Silence after which it is first probed, seconds, and the share of the silence it must have computed to be at work.
 _PROBE_S = 1.0
 _COMPUTING_SHARE = 0.05
+
+#: Signals that a process brings on itself; every other one was sent by somebody else.
+_OWN_SIGNALS = frozenset(
+    {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS,
+     signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process came to its end: in words, and whether something else killed it."""
+
+    how: str
+    killed: bool
 
 
 class Child:
@@ -102,10 +117,10 @@ class Child:
         self.order, self.held, self.starved = None, set(), False
         return held
 
-    def find_end(self) -> str:
-        """How a process whose end of the pipe is closed came to its end, in words."""
+    def find_end(self) -> Ended:
+        """How a process whose end of the pipe is closed came to its end."""
         self._process.join(_BURIAL_S)
-        return _words(self._process.exitcode)
+        return ended(self._process.exitcode)
 
     def waits_for_disk(self, now: float) -> bool:
         """Whether it has brought nothing for `DISK_S` and neither computed: a file system keeps it. To be asked now and then."""
@@ -144,11 +159,14 @@ def _state_of(pid: int) -> tuple[str, float]:
     return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _words(exitcode: int | None) -> str:
+def ended(exitcode: int | None) -> Ended:
+    """What the exit status of a process (negative: a signal; None: it is not gone yet) says of its end."""
     if exitcode is None:
-        return "closed its pipe and did not end"
+        # It has closed its pipe, and does not do so by itself: while memory is short, the end of a killed process takes long.
+        return Ended("closed its pipe and did not end", killed=True)
     if exitcode < 0:
+        killed = -exitcode not in _OWN_SIGNALS
         with contextlib.suppress(ValueError):  # a number without a name
-            return f"was killed by {signal.Signals(-exitcode).name}"
-        return f"was killed by signal {-exitcode}"
-    return f"ended with status {exitcode}"
+            return Ended(f"was killed by {signal.Signals(-exitcode).name}", killed=killed)
+        return Ended(f"was killed by signal {-exitcode}", killed=killed)
+    return Ended(f"ended with status {exitcode}", killed=False)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from daemon.config import MediaSettings
-from daemon.errors import DecoderDiedError, MediaLimitError, UnansweredError
-from daemon.media.child import DISK_S, Child
+from daemon.errors import DecoderDiedError, DecoderKilledError, MediaLimitError, UnansweredError
+from daemon.media.child import DISK_S, Child, Ended
 from daemon.media.protocol import (
     DecodeDone,
     DecodeEvent,
@@ -175,7 +175,7 @@ class DecoderPool:
             return True
         if child.order is not None:
             # Its memory is damaged: what it says of slots it does not hold would corrupt other recordings.
-            self._died(child, "wrote where it was not allowed to")
+            self._died(child, Ended("wrote where it was not allowed to", killed=False))
         return False
 
     def _check(self, child: Child, now: float) -> None:
@@ -183,7 +183,7 @@ class DecoderPool:
         silent_s = now - child.alive_at
         if not child.ready:
             if silent_s > _START_S:
-                self._lost(child, "did not start")
+                self._lost(child, Ended("did not start", killed=False))
         elif child.order is None or child.starved:
             return
         elif child.waits_for_disk(now):
@@ -205,7 +205,7 @@ class DecoderPool:
             )
             self._replace(child)
 
-    def _lost(self, child: Child, how: str | None = None) -> None:
+    def _lost(self, child: Child, how: Ended | None = None) -> None:
         """A child is gone (or never came up): its order ends, another child takes its place."""
         ended = child.find_end() if how is None else how
         self._bury(child)
@@ -214,16 +214,17 @@ class DecoderPool:
         if not child.ready:
             self._failed_starts += 1
             if self._failed_starts >= _FAILED_STARTS:
-                raise _broken(ended)
+                raise _broken(ended.how)
         self._children.append(self._spawn())
 
-    def _died(self, child: Child, how: str) -> None:
+    def _died(self, child: Child, ended: Ended) -> None:
+        kind = DecoderKilledError if ended.killed else DecoderDiedError
         self._fail(
             child,
-            DecoderDiedError.code,
-            f"the decoder process {how}",
+            kind.code,
+            f"the decoder process {ended.how}",
             "If it happens again, the recording is damaged or memory is short.",
-            retryable=DecoderDiedError.retryable,
+            retryable=kind.retryable,
         )
 
     def _fail(self, child: Child, code: str, reason: str, remedy: str, *, retryable: bool) -> None:

@@ -27,6 +27,7 @@ from daemon.service.activity import Activities
 from daemon.service.admitter import Admitter, Hooks
 from daemon.service.announcement import announcement
 from daemon.service.arena import SLOT_BYTES, Arena
+from daemon.service.beginning import Beginning
 from daemon.service.claiming import Claiming, Clocks
 from daemon.service.conditions import FolderConditions
 from daemon.service.dispatcher import Dispatcher
@@ -141,8 +142,12 @@ class Daemon:
             worker=f"{os.uname().nodename}:{os.getpid()}", limit=settings.service.jobs_in_flight,
             clocks=clocks, patience=self._patience, has_room=self._space.has_room,
         )  # fmt: skip
+        beginning = Beginning(
+            self._ledger, stack.enter_context(ThreadPoolExecutor(1, "begin")), self._signals.wake,
+            patience=self._patience, clock=time.monotonic,
+        )  # fmt: skip
         self._dispatcher = Dispatcher(
-            self._ledger, Pump(decoders, self._keeper.engine, arena, time.monotonic), self._publisher, claiming,
+            self._ledger, Pump(decoders, self._keeper.engine, arena, time.monotonic), self._publisher, claiming, beginning,
             settings=lambda: self._settings, clocks=clocks, patience=self._patience,
             outdated=lambda: self._upkeep.adopt(self._settings.recipe),
         )  # fmt: skip
@@ -192,6 +197,7 @@ class Daemon:
             notice=facts.notice,
         )
         self._notifier.ready(f"{facts.model} on {facts.device}")
+        self._upkeep.begin()
         while not self._finished():
             try:
                 stopping = self._stop_by is not None

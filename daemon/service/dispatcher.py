@@ -16,6 +16,7 @@ from daemon.ledger.records import Claim
 from daemon.ledger.text import storable
 from daemon.media.protocol import FileSignature
 from daemon.service.assembly import Result
+from daemon.service.beginning import Beginning
 from daemon.service.claiming import LEASE_S, Claiming, Clocks
 from daemon.service.doubts import Doubts
 from daemon.service.patience import Patience, Postponable
@@ -41,7 +42,7 @@ class Dispatcher:
     """Keeps the pump full of claimed jobs and brings every one of them to its end in the ledger."""
 
     def __init__(
-        self, ledger: Ledger, pump: Pump, publisher: Publisher, claiming: Claiming, *,
+        self, ledger: Ledger, pump: Pump, publisher: Publisher, claiming: Claiming, beginning: Beginning, *,
         settings: Callable[[], Settings], clocks: Clocks, patience: Patience, outdated: Callable[[], None],
     ) -> None:  # fmt: skip
         """`outdated` is called when a job was claimed under a recipe that its profile has not now: those in the queue may be, too."""
@@ -49,6 +50,7 @@ class Dispatcher:
         self._pump = pump
         self._publisher = publisher
         self._claiming = claiming
+        self._beginning = beginning
         self._settings = settings
         self._outdated = outdated
         self._clocks = clocks
@@ -103,8 +105,8 @@ class Dispatcher:
         answered = self._take_in()
         if claiming:
             self._start()
-        # With claims at hand and room for them there is nothing to wait for, nor where there may be more to claim.
-        ready_to_start = claiming and bool(self._claimed) and self._pump.room() > 0
+        # With claims that may begin and room for them there is nothing to wait for, nor where there may be more to claim.
+        ready_to_start = claiming and self._may_start()
         for outcome in self._pump.turn(0.0 if ready_to_start or answered else timeout_s, wake):
             self._on_outcome(outcome)
         for published in self._publisher.completed():
@@ -178,9 +180,22 @@ class Dispatcher:
         self._next_heartbeat = min(self._next_heartbeat, claimed.asked_at + HEARTBEAT_S)
         return True
 
+    def _may_start(self) -> bool:
+        """Whether the next of the claimed jobs may be started now: without a decoder, or on record as begun with one idle."""
+        if not self._claimed:
+            return False
+        claim = self._claimed[0]
+        return claim.reference is not None or (self._beginning.begun(claim) and self._pump.room() > 0)
+
     def _start(self) -> None:
+        self._start_begun()
+        if self._beginning.ask((c for c in self._claimed if c.reference is None), self._pump.room()):
+            self._start_begun()
+
+    def _start_begun(self) -> None:
+        self._drop(self._beginning.answer())
         settings = self._settings()
-        while self._claimed:
+        while self._may_start():
             claim = self._claimed[0]
             if claim.recipe != storable(settings.recipe(claim.profile)):
                 self._claimed.popleft()
@@ -192,11 +207,11 @@ class Dispatcher:
                 continue
             if self._unanswering.get(claim.folder, 0.0) > self._clocks.monotonic():
                 self._claimed.popleft()
+                self._beginning.forget(claim)
                 self._apply(claim, _UNANSWERED, alone=False)
                 continue
-            if self._pump.room() < 1:
-                return
             self._claimed.popleft()
+            self._beginning.started(claim)
             self._ticket += 1
             self._running[self._ticket] = claim
             expected = FileSignature(claim.size, claim.mtime_ns, claim.inode)
@@ -205,6 +220,7 @@ class Dispatcher:
 
     def _give_back(self, claim: Claim) -> None:
         """Its profile was changed when it was just being claimed: what is done now would stand under what was wanted before."""
+        self._beginning.forget(claim)
         problem = Problem("reloaded", "its profile was changed before it was begun", "it goes on at once")
         again = Again(self._clocks.wall(), refund=True, isolate=claim.isolate)
         self._verdicts.add(Verdict(claim, problem, again))
@@ -250,6 +266,7 @@ class Dispatcher:
         decision = decide(
             problem, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now,
             doubts=self._doubts.raised(claim.job_id) if alone and problem.device else 0,
+            lone_deaths=claim.lone_deaths, others_done=claim.others_done,
         )  # fmt: skip
         if isinstance(decision, Again) and decision.isolate:
             self._claiming.look_again()
@@ -272,6 +289,12 @@ class Dispatcher:
         ours = [(c.job_id, c.generation) for c in self._held()]
         lost = self._ledger.heartbeat(ours, self._clocks.wall(), LEASE_S)
         self._next_heartbeat = now + HEARTBEAT_S
+        self._drop(lost)
+
+    def _drop(self, lost: set[int]) -> None:
+        """Forget jobs that are no longer ours."""
+        if not lost:
+            return
         for ticket, claim in list(self._running.items()):
             if claim.job_id in lost:
                 self._pump.abort(ticket)
@@ -285,4 +308,5 @@ class Dispatcher:
                 )
         for claim in [c for c in self._claimed if c.job_id in lost]:
             self._claimed.remove(claim)
+            self._beginning.forget(claim)
             self._settled(claim)

@@ -36,8 +36,6 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
     if ledger.backup is not None:
         logs.event(log, logs.Action.LEDGER, f"upgraded; the old database is {ledger.backup}")
     now = time.time()
-    if recovered := ledger.recover(now):
-        logs.event(log, logs.Action.LEDGER, f"{recovered} interrupted jobs are tried again")
     if cut := ledger.cut_waits(now, LONGEST_WAIT_S):
         logs.event(log, logs.Action.LEDGER, f"{cut} jobs need not wait any longer")
     if restored := ledger.restore_refused(now):
@@ -45,6 +43,22 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
             log,
             logs.Action.LEDGER,
             f"{restored} jobs that failed because of a damaged database are tried again",
+        )
+    recovered = ledger.recover(now)
+    if recovered.unbegun:
+        logs.event(log, logs.Action.LEDGER, f"{recovered.unbegun} claimed jobs are back in the queue")
+    if recovered.suspects:
+        logs.event(
+            log,
+            logs.Action.LEDGER,
+            f"{recovered.suspects} jobs were interrupted when the daemon was killed; each is tried again alone",
+        )
+    if recovered.failed:
+        logs.problem(
+            log,
+            logs.Action.JOB_FAILED,
+            f"{recovered.failed} jobs failed: the daemon was killed each time it worked on them alone",
+            remedy="'dropscribe jobs --state failed' lists them",
         )
     ledger.adopt(settings.recipe)
     return ledger

@@ -23,6 +23,7 @@ from daemon.engine.protocol import (
     StreamFailed,
 )
 from daemon.errors import (
+    DecoderKilledError,
     DeviceFailedError,
     EngineDiedError,
     LostSegmentError,
@@ -199,6 +200,7 @@ class Pump:
             event.remedy,
             retryable=event.retryable,
             blameless=event.code in {StorageError.code, UnansweredError.code},
+            killed=event.code == DecoderKilledError.code,
         )
         self._outcomes.append(Outcome(event.ticket, problem))
 

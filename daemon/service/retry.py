@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daemon.ledger.lone_trials import is_last, wait_after
+from daemon.ledger.records import Killed
+
 #: First wait before another try, seconds; it doubles with each attempt.
 FIRST_WAIT_S = 2.0
 #: Longest wait between two tries, seconds.
@@ -26,6 +29,8 @@ class Problem:
     suspect: bool = False
     #: It was the device that failed, or the engine that hung: a suspect only where `Doubts` are over.
     device: bool = False
+    #: Its decoder was killed from outside: it is tried alone next, see `daemon/ledger/lone_trials.py`.
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Again:
     not_before: float
     refund: bool
     isolate: bool
+    killed: Killed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +57,16 @@ Decision = Again | GiveUp | Drop
 
 
 def decide(
-    problem: Problem, *, attempt: int, max_attempts: int, alone: bool, now: float, doubts: int = 0
-) -> Decision:
+    problem: Problem, *, attempt: int, max_attempts: int, alone: bool, now: float,
+    doubts: int = 0, lone_deaths: int = 0, others_done: bool = False,
+) -> Decision:  # fmt: skip
     """What to do after `attempt` (1 for the first) ended with `problem` at `now` (epoch seconds).
 
     An engine that dies with many recordings in it blames none of them: all are tried again, alone. One
     that dies with a single recording in it blames that one, which so runs out of tries; unless there are
     `doubts` (see `daemon/service/doubts.py`), which make the wait longer.
+
+    A decoder that is killed from outside costs no try. `lone_deaths`, `others_done`: as in `Claim`.
     """
     if problem.code in {"recording_gone", "recording_changed"}:
         # A mere touch is healed when the file is admitted again, once it has been quiet for long enough. A file that is
@@ -69,6 +78,13 @@ def decide(
         return Again(now + BLAMELESS_WAIT_S, refund=False, isolate=False)
     if not problem.retryable:
         return GiveUp()
+    if problem.killed:
+        if not alone:
+            return Again(now, refund=True, isolate=True, killed=Killed.AMONG_OTHERS)
+        deaths = lone_deaths + 1
+        if is_last(deaths, others_done=others_done):
+            return GiveUp()
+        return Again(now + wait_after(deaths), refund=True, isolate=True, killed=Killed.ALONE)
     if problem.suspect:
         if not alone:
             return Again(now, refund=True, isolate=True)

@@ -37,9 +37,17 @@ class Upkeep:
         self._jump = 0.0
         #: Under which queued jobs are to be done from now on; None once the ledger was told.
         self._recipe: Callable[[str], str] | None = None
+        #: The ledger is to be told that work begins.
+        self._begins = False
         self._steps = [
             Postponable(patience, step, clock)
-            for step in (self._follow_clock, self._tend_space, self._tend_hangs, self._hand_on_recipe)
+            for step in (
+                self._follow_clock,
+                self._tend_space,
+                self._tend_hangs,
+                self._hand_on_recipe,
+                self._defer_lone_trials,
+            )
         ]
 
     def tend(self) -> None:
@@ -50,6 +58,11 @@ class Upkeep:
             step()
         self._conditions.tend(self._clock())
 
+    def begin(self) -> None:
+        """The engine is ready and work begins: recordings that were alone when a daemon was killed wait from now on."""
+        self._begins = True
+        self.tend()
+
     def adopt(self, recipe: Callable[[str], str]) -> None:
         """Have queued jobs done under these recipes, told by the name of a profile; soon, if not at once."""
         self._recipe = recipe
@@ -58,6 +71,11 @@ class Upkeep:
         if self._recipe is not None:
             self._ledger.adopt(self._recipe)
             self._recipe = None
+
+    def _defer_lone_trials(self) -> None:
+        if self._begins:
+            self._ledger.defer_lone_trials(self._wall.now())
+            self._begins = False
 
     def _follow_clock(self) -> None:
         self._jump += self._wall.step()

@@ -87,5 +87,5 @@ def release(ledger: Ledger, verdict: Verdict, now: float) -> None:
     ledger.release(
         claim.job_id, claim.generation, now,
         not_before=again.not_before, refund=again.refund, isolate=again.isolate,
-        code=problem.code, reason=problem.reason, remedy=problem.remedy,
+        code=problem.code, reason=problem.reason, remedy=problem.remedy, killed=again.killed,
     )  # fmt: skip

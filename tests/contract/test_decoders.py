@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from daemon.config import MediaSettings
-from daemon.errors import DecoderDiedError, DropscribeError
+from daemon.errors import DecoderKilledError, DropscribeError
 from daemon.media import pool as pool_module
 from daemon.media.child import DISK_S
 from daemon.media.pool import DecoderPool
@@ -257,7 +257,7 @@ def test_killing_a_decoder_in_the_middle_costs_only_that_attempt(
     bench.wanting.clear()
     bench.until(1)
     end = bench.failed(1)
-    assert (end.code, end.retryable) == (DecoderDiedError.code, True)
+    assert (end.code, end.retryable) == (DecoderKilledError.code, True)
     assert "SIGKILL" in end.reason
     assert victim not in bench.pool.pids()
     bench.start(2, wav[0])

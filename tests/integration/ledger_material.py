@@ -55,6 +55,11 @@ def claim_all(ledger: Ledger, now: float = 100.0, *, limit: int = 100, isolated:
     return ledger.claim("worker", limit, now, LEASE_S, allow_isolated=isolated)
 
 
+def begin(ledger: Ledger, *claims: Claim) -> set[int]:
+    """Their decoding begins; returns the jobs for which that was refused."""
+    return ledger.begin([(c.job_id, c.generation) for c in claims])
+
+
 def transcribed(ledger: Ledger, *texts: str, name: str = "a.wav", now: float = 100.0) -> int:
     """A recording of its own content that went all the way to done, with these segments; its job."""
     ledger.admit([admission(name, name)], now)

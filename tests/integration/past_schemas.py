@@ -78,9 +78,13 @@ INSERT INTO skips (path_raw, path, folder, code, reason, first_seen, last_seen) 
 (CAST('/srv/drop/x.pdf' AS BLOB), '/srv/drop/x.pdf', '/srv/drop', 'extension', 'it is no recording', 1.0, 9.0);
 """
 
+_0002 = f"""{_0001}
+UPDATE attempts SET times = 4 WHERE job_id = 6 AND generation = 3;
+"""
+
 #: By revision; a new one needs an entry for the one it replaces.
-#: `attempts.times` and `outputs.bytes`, which came later, have defaults.
-ROWS = {"0001": _0001, "0002": _0001}
+#: `outputs.bytes`, which came with 0003, has a default.
+ROWS = {"0001": _0001, "0002": _0002, "0003": _0002}
 
 
 def make(path: Path, revision: str) -> None:

@@ -123,6 +123,14 @@ def test_killing_at_two_points_loses_nothing(tmp_path: Path) -> None:
     assert json.loads(out.read_text(encoding="utf-8"))["kills"] == 2
 
 
+def test_a_backlog_whose_daemon_is_killed_comes_through(tmp_path: Path) -> None:
+    out = tmp_path / "kill.json"
+    done = script("kill", "--backlog", "6", "--kills", "2", "--seconds", "120", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert (report["kills"], report["recordings"], report["tries"]["done"]) == (2, 6, 6)
+
+
 def test_mutants_of_every_format_leave_the_decoders_standing_and_a_run_is_taken_up_again(
     tmp_path: Path,
 ) -> None:

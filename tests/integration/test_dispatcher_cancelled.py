@@ -13,6 +13,7 @@ import pytest
 from daemon.config import Settings
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import JobState
+from daemon.service.beginning import Beginning
 from daemon.service.claiming import LEASE_S, Claiming, Clocks
 from daemon.service.dispatcher import HEARTBEAT_S, Dispatcher
 from daemon.service.partials import Partials
@@ -30,15 +31,16 @@ class Turning:
     """A dispatcher whose decoders are all busy, unless `room` says otherwise, so that what it claims is not started."""
 
     def __init__(
-        self, ledger: Ledger, *, limit: int = 10, room: int = 0, thread: Executor | None = None
-    ) -> None:
+        self, ledger: Ledger, *, limit: int = 10, room: int = 0,
+        thread: Executor | None = None, begin: Executor | None = None,
+    ) -> None:  # fmt: skip
         self.now = START
         #: What is told while storage refuses.
         self.patience = Patience()
         #: By how much the system's clock was set, seconds.
         self.ahead = 0.0
         self.wall = Wall(lambda: self.now, lambda: self.now + self.ahead)
-        #: How often the thread that claims has woken the main thread.
+        #: How often a thread that claims, or puts on record what begins, has woken the main thread.
         self.woken = 0
         self.has_room: Callable[[], bool] = lambda: True
         #: Whose recipe is that of `ledger_material.admission`.
@@ -58,8 +60,11 @@ class Turning:
             ledger, thread or AtOnce(), self.wake, worker="w", limit=limit,
             clocks=clocks, patience=self.patience, has_room=self.look_for_room,
         )  # fmt: skip
+        self.beginning = Beginning(
+            ledger, begin or AtOnce(), self.wake, patience=self.patience, clock=lambda: self.now
+        )
         self.dispatcher = Dispatcher(
-            ledger, cast("Pump", pump), cast("Publisher", publisher), self.claiming,
+            ledger, cast("Pump", pump), cast("Publisher", publisher), self.claiming, self.beginning,
             settings=lambda: self.settings, clocks=clocks, patience=self.patience, outdated=self.find_outdated,
         )  # fmt: skip
 

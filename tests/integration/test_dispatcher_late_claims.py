@@ -126,7 +126,7 @@ def test_while_jobs_are_claimed_those_under_way_go_on(ledger: Ledger) -> None:
     assert len(w.thread.waiting) == 1
     w.thread.go()
     assert w.started() == ["a", "b"], "it is for the main thread to start it"
-    assert w.woken == 2
+    assert w.woken == 3, "by two claims, and by what was put on record as begun"
     w.look()
     assert w.started() == ["a", "b", "c"]
 

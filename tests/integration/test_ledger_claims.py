@@ -10,7 +10,7 @@ import pytest
 from daemon.errors import StaleLeaseError
 from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim, JobDetail, JobState, OutputIntent
-from tests.integration.ledger_material import LEASE_S, admission, claim_all, finish_of, transcribed
+from tests.integration.ledger_material import LEASE_S, admission, begin, claim_all, finish_of, transcribed
 
 
 @pytest.fixture
@@ -40,12 +40,39 @@ def test_the_oldest_are_claimed_first_and_once(ledger: Ledger) -> None:
     assert {(c.generation, c.attempt, c.waited_s) for c in first} == {(1, 1, 90.0)}
 
 
-def test_a_claim_counts_its_try_at_once(ledger: Ledger) -> None:
+def test_a_claim_is_no_try_until_decoding_begins(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     (claim,) = claim_all(ledger)
     found = detail(ledger, claim.job_id)
-    assert (found.summary.state, found.summary.attempts, found.claimed_by) == (JobState.RUNNING, 1, "worker")
+    assert (found.summary.state, found.summary.attempts, found.claimed_by) == (JobState.RUNNING, 0, "worker")
     assert [(a.number, a.outcome) for a in found.attempts] == [(1, None)]
+    for _ in range(2):
+        assert begin(ledger, claim) == set()
+        assert detail(ledger, claim.job_id).summary.attempts == 1, "once, however often it is said"
+    assert release(ledger, claim, refund=True, not_before=0.0) is JobState.QUEUED
+    assert detail(ledger, claim.job_id).summary.attempts == 0
+
+
+def test_what_ends_without_having_been_decoded_is_a_try(ledger: Ledger) -> None:
+    """A copy that is done by reference, or cannot be published."""
+    ledger.admit([admission("a.wav", "a", max_attempts=1), admission("b.wav", "b", max_attempts=1)], 1.0)
+    ledger.admit([admission("c.wav", "c")], 1.0)
+    a, b, c = claim_all(ledger)
+    assert release(ledger, a) is JobState.FAILED
+    ledger.fail(b.job_id, b.generation, 101.0, code="c", reason="r", remedy="m")
+    assert ledger.finish([finish_of(c, "一")], 102.0) == []
+    assert [job.attempts for job in ledger.jobs()] == [1, 1, 1]
+
+
+def test_only_what_is_still_ours_begins(ledger: Ledger) -> None:
+    ledger.admit([admission(n, n) for n in ("a.wav", "b.wav", "c.wav")], 1.0)
+    a, b, c = claim_all(ledger)
+    ledger.cancel(a.job_id, 101.0, "not wanted")
+    release(ledger, b, refund=True)
+    (again,) = claim_all(ledger, 102.0)
+    assert begin(ledger, a, b, c) == {a.job_id, b.job_id}
+    assert detail(ledger, again.job_id).summary.attempts == 0
+    assert begin(ledger) == set()
 
 
 def test_a_job_given_back_says_what_to_do(ledger: Ledger) -> None:
@@ -98,9 +125,11 @@ def test_no_job_circles_for_ever(ledger: Ledger) -> None:
 def test_an_expired_lease_is_taken_over_and_the_late_result_refused(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     (frozen,) = claim_all(ledger, 100.0)
+    begin(ledger, frozen)
     assert claim_all(ledger, 100.0 + LEASE_S) == []
-    (taken,) = claim_all(ledger, 100.1 + LEASE_S)
-    assert (taken.job_id, taken.generation, taken.attempt) == (frozen.job_id, 2, 2)
+    assert claim_all(ledger, 100.1 + LEASE_S) == [], "it had begun, and is tried alone"
+    (taken,) = claim_all(ledger, 100.1 + LEASE_S, isolated=True)
+    assert (taken.job_id, taken.generation, taken.attempt) == (frozen.job_id, 2, 1)
     assert ledger.heartbeat([(frozen.job_id, frozen.generation)], 170.0, LEASE_S) == {frozen.job_id}
     assert ledger.finish([finish_of(frozen, "迟到")], 171.0) == [frozen.job_id]
     assert ledger.finish([finish_of(taken, "准时")], 172.0) == []
@@ -108,6 +137,14 @@ def test_an_expired_lease_is_taken_over_and_the_late_result_refused(ledger: Ledg
     assert result is not None
     assert [s.text for s in result.segments] == ["准时"]
     assert [a.outcome for a in detail(ledger, taken.job_id).attempts] == ["lost", "done"]
+
+
+def test_an_expired_lease_of_what_had_not_begun_leaves_no_trace(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    claim_all(ledger, 100.0)
+    (taken,) = claim_all(ledger, 200.0)
+    assert (taken.generation, taken.attempt, taken.isolate) == (2, 1, False)
+    assert [(a.generation, a.outcome) for a in detail(ledger, taken.job_id).attempts] == [(2, None)]
 
 
 def test_a_heartbeat_keeps_a_lease(ledger: Ledger) -> None:
@@ -124,33 +161,6 @@ def test_a_worker_late_but_not_replaced_may_go_on(ledger: Ledger) -> None:
     assert ledger.heartbeat([(claim.job_id, claim.generation)], 900.0, LEASE_S) == set()
     assert claim_all(ledger, 901.0) == []
     assert ledger.finish([finish_of(claim, "一")], 902.0) == []
-
-
-def test_a_job_that_loses_every_worker_fails(ledger: Ledger) -> None:
-    (made,) = ledger.admit([admission(max_attempts=2)], 1.0)
-    assert len(claim_all(ledger, 100.0)) == 1
-    assert len(claim_all(ledger, 200.0)) == 1
-    assert claim_all(ledger, 300.0) == []
-    found = detail(ledger, made.job_id)
-    assert found.summary.state is JobState.FAILED
-    assert "2 times" in (found.summary.reason or "")
-    assert found.summary.remedy
-    assert [a.outcome for a in found.attempts] == ["lost", "lost"]
-
-
-def test_recovery_puts_back_what_was_interrupted(ledger: Ledger) -> None:
-    ledger.admit(
-        [admission("a.wav", "a"), admission("b.wav", "b", max_attempts=1), admission("c.wav", "c")], 1.0
-    )
-    a, b = claim_all(ledger, 100.0, limit=2)
-    assert ledger.recover(200.0) == 2
-    assert detail(ledger, a.job_id).summary.state is JobState.QUEUED
-    assert detail(ledger, b.job_id).summary.state is JobState.FAILED
-    assert [x.outcome for x in detail(ledger, a.job_id).attempts] == ["interrupted"]
-    assert [x.outcome for x in detail(ledger, b.job_id).attempts] == ["interrupted"]
-    assert ledger.recover(201.0) == 0
-    assert ledger.finish([finish_of(a, "一")], 202.0) == [a.job_id]
-    assert [c.attempt for c in claim_all(ledger, 203.0)] == [2, 1]
 
 
 CALLS: dict[str, Callable[[Ledger, int, int], object]] = {

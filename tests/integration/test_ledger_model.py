@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from daemon.errors import StaleLeaseError
 from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import Claim, JobState
+from daemon.ledger.lone_trials import is_last, wait_after
+from daemon.ledger.records import Claim, JobState, Killed, Recovered
 from daemon.ledger.transitions import FINAL, LEGAL
 from tests.integration.ledger_material import FOLDER, LEASE_S, admission, finish_of
 
@@ -33,10 +34,18 @@ class ModelJob:
     lease_until: float = 0.0
     not_before: float = 0.0
     isolate: bool = False
+    begun: bool = False
+    lone_deaths: int = 0
+    others_done: bool = False
     reference: int | None = None
     #: Cancelled because the file was not there as admitted.
     absent: bool = False
     seen: list[JobState] = field(default_factory=list)
+
+    @property
+    def attempt(self) -> int:
+        """The number of the try under way."""
+        return self.attempts + (not self.begun)
 
     def become(self, state: JobState) -> None:
         self.state = state
@@ -61,7 +70,7 @@ class LedgerMachine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     @initialize()
-    def begin(self) -> None:
+    def start(self) -> None:
         assert self.ledger.counts() == dict.fromkeys(JobState, 0)
 
     @rule(seconds=st.sampled_from([1.0, 30.0, LEASE_S + 1]))
@@ -103,7 +112,6 @@ class LedgerMachine(RuleBasedStateMachine):
         out = []
         for n, j in sorted(self.jobs.items()):
             ready = j.state is JobState.QUEUED and j.not_before <= self.now
-            expired = j.state is JobState.RUNNING and j.lease_until < self.now
             twin = any(
                 m < n and o.content == j.content and o.state in {JobState.QUEUED, JobState.RUNNING}
                 for m, o in self.jobs.items()
@@ -111,24 +119,23 @@ class LedgerMachine(RuleBasedStateMachine):
                 o.content == j.content and o.state is JobState.DONE and o.reference is None
                 for o in self.jobs.values()
             )
-            if j.isolate is isolate and (ready or expired) and not twin:
+            if j.isolate is isolate and ready and not twin:
                 out.append(n)
         return out
 
     @rule(limit=st.integers(1, 3), isolated=st.booleans())
     def claim(self, limit: int, *, isolated: bool) -> None:
         got = self.ledger.claim("w", limit, self.now, LEASE_S, allow_isolated=isolated)
-        for job in self.jobs.values():
-            worn = job.attempts >= job.max_attempts
-            if job.state is JobState.RUNNING and job.lease_until < self.now and worn:
-                job.become(JobState.FAILED)
+        self.put_back(
+            [j for j in self.jobs.values() if j.state is JobState.RUNNING and j.lease_until < self.now]
+        )
         expected = self.eligible(isolate=True)[:1] if isolated else []
         expected = expected or self.eligible(isolate=False)[:limit]
         assert [c.job_id for c in got] == expected
         for c in got:
             job = self.jobs[c.job_id]
             job.become(JobState.RUNNING)
-            job.attempts += 1
+            job.begun = False
             job.generation += 1
             job.lease_until = self.now + LEASE_S
             done = [
@@ -137,9 +144,54 @@ class LedgerMachine(RuleBasedStateMachine):
                 if o.content == job.content and o.state is JobState.DONE and o.reference is None
             ]
             assert (c.generation, c.attempt, c.reference) == (
-                job.generation, job.attempts, max(done, default=None),
+                job.generation, job.attempts + 1, max(done, default=None),
+            )  # fmt: skip
+            assert (c.isolate, c.lone_deaths, c.others_done) == (
+                job.isolate, job.lone_deaths, job.others_done,
             )  # fmt: skip
             self.claims.append(c)
+
+    def put_back(self, jobs: list[ModelJob]) -> Recovered:
+        """The worker of these is gone."""
+        begun = [j for j in jobs if j.begun]
+        if any(not j.isolate for j in begun):
+            self.exonerate()
+        failed = 0
+        for job in jobs:
+            if not job.begun:
+                job.not_before = min(job.not_before, self.now)
+                job.become(JobState.QUEUED)
+                continue
+            job.lone_deaths = job.lone_deaths + 1 if job.isolate else 0
+            if job.lone_deaths and is_last(job.lone_deaths, others_done=job.others_done):
+                job.become(JobState.FAILED)
+                failed += 1
+                continue
+            job.attempts -= 1
+            job.isolate = True
+            job.others_done = job.others_done and job.lone_deaths > 1
+            job.not_before = self.now + (wait_after(job.lone_deaths) if job.lone_deaths else 0.0)
+            job.become(JobState.QUEUED)
+        return Recovered(len(jobs) - len(begun), len(begun) - failed, failed)
+
+    def exonerate(self) -> None:
+        for job in self.lone_suspects():
+            job.lone_deaths, job.others_done = 0, False
+
+    def lone_suspects(self) -> list[ModelJob]:
+        """Those that wait after a lone death."""
+        return [j for j in self.jobs.values() if j.state is JobState.QUEUED and j.isolate and j.lone_deaths]
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        some = data.draw(st.lists(st.sampled_from(self.claims), unique_by=lambda c: c.job_id))
+        lost = self.ledger.begin([(c.job_id, c.generation) for c in some])
+        assert lost == {c.job_id for c in some if not self.ours(c)}
+        for c in some:
+            if self.ours(c):
+                job = self.jobs[c.job_id]
+                job.attempts, job.begun = job.attempt, True
 
     def ours(self, claim: Claim) -> bool:
         job = self.jobs[claim.job_id]
@@ -167,13 +219,18 @@ class LedgerMachine(RuleBasedStateMachine):
         refused = self.ledger.finish([finish_of(claim, "一", reference=claim.reference)], self.now)
         assert refused == ([] if held or done_by_it else [claim.job_id])
         if held:
+            job.attempts = job.attempt
             job.become(JobState.DONE)
             job.reference = claim.reference
+            if claim.reference is None:
+                for other in self.lone_suspects():
+                    other.others_done = True
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
         claim = data.draw(st.sampled_from(self.claims))
+        job, held = self.jobs[claim.job_id], self.ours(claim)
         self.attempt(
             claim,
             lambda: self.ledger.fail(
@@ -181,13 +238,15 @@ class LedgerMachine(RuleBasedStateMachine):
             ),
             JobState.FAILED,
         )
+        if held:
+            job.attempts = job.attempt
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), refund=st.booleans(), isolate=st.booleans(), wait=st.sampled_from([0.0, 40.0]))
     def release(self, data: st.DataObject, wait: float, *, refund: bool, isolate: bool) -> None:
         claim = data.draw(st.sampled_from(self.claims))
         job, held = self.jobs[claim.job_id], self.ours(claim)
-        spent = not refund and job.attempts >= job.max_attempts
+        spent = not refund and job.attempt >= job.max_attempts
         self.attempt(
             claim,
             lambda: self.ledger.release(
@@ -197,9 +256,32 @@ class LedgerMachine(RuleBasedStateMachine):
             JobState.FAILED if spent else JobState.QUEUED,
         )  # fmt: skip
         if held:
-            job.attempts -= refund
+            job.attempts = job.attempt - refund
             job.isolate = isolate
             job.not_before = self.now + wait
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def decoder_killed(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        job, held = self.jobs[claim.job_id], self.ours(claim)
+        killed = Killed.ALONE if claim.isolate else Killed.AMONG_OTHERS
+        self.attempt(
+            claim,
+            lambda: self.ledger.release(
+                claim.job_id, claim.generation, self.now,
+                not_before=self.now, refund=True, isolate=True, code="c", reason="r", killed=killed,
+            ),
+            JobState.QUEUED,
+        )  # fmt: skip
+        if held:
+            job.attempts = job.attempt - 1
+            job.isolate, job.not_before = True, self.now
+            if killed is Killed.ALONE:
+                job.others_done = job.others_done and job.lone_deaths > 0
+                job.lone_deaths += 1
+            else:
+                self.exonerate()
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -237,10 +319,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.close()
         self.ledger = Ledger.open(self.folder / "jobs.db")
         running = [j for j in self.jobs.values() if j.state is JobState.RUNNING]
-        assert self.ledger.recover(self.now) == len(running)
-        for job in running:
-            job.become(JobState.FAILED if job.attempts >= job.max_attempts else JobState.QUEUED)
-            job.not_before = self.now
+        recovered = self.ledger.recover(self.now)
+        assert recovered == self.put_back(running)
+        self.ledger.defer_lone_trials(self.now)
+        for job in self.lone_suspects():
+            job.not_before = self.now + wait_after(job.lone_deaths)
 
     @invariant()
     def they_agree(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,11 +148,10 @@ WORK: dict[str, tuple[Callable[[Place], object], Callable[[Place, Any], bool]]] 
 
 
 @pytest.fixture(params=["openat2", "stepwise"], autouse=True)
-def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "openat2" and not files._has_openat2():
         pytest.skip("this kernel has no openat2")
     monkeypatch.setattr(files, "_has_openat2", lambda: request.param == "openat2")
-    return
 
 
 @pytest.mark.parametrize("name", WORK)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from daemon.ledger.lone_trials import MOST_DEATHS, wait_after
+from daemon.ledger.records import Killed
 from daemon.service.doubts import Doubts
 from daemon.service.retry import (
     BLAMELESS_WAIT_S,
@@ -101,3 +105,25 @@ def test_a_recording_that_comes_through_is_cleared() -> None:
     assert doubts.raised(1) == 1
     doubts.recognised(1)
     assert doubts.raised(1) == 1
+
+
+KILLED = Problem("decoder_killed", "the decoder process was killed by SIGKILL", retryable=True, killed=True)
+
+
+def test_a_decoder_that_was_killed_among_others_costs_no_try_and_the_recording_is_tried_alone() -> None:
+    assert of(KILLED, 3) == Again(NOW, refund=True, isolate=True, killed=Killed.AMONG_OTHERS)
+
+
+def test_a_decoder_that_is_killed_again_and_again_alone_fails_at_the_limit_of_lone_deaths() -> None:
+    """Whatever `max_attempts` is: they are for what the recording itself did."""
+    for before in range(MOST_DEATHS - 1):
+        again = decide(
+            KILLED, attempt=3, max_attempts=3, alone=True, now=NOW, lone_deaths=before, others_done=True
+        )
+        wait = wait_after(before + 1)
+        assert again == Again(NOW + wait, refund=True, isolate=True, killed=Killed.ALONE)
+    last = partial(
+        decide, KILLED, attempt=1, max_attempts=3, alone=True, now=NOW, lone_deaths=MOST_DEATHS - 1
+    )
+    assert last(others_done=True) == GiveUp()
+    assert isinstance(last(others_done=False), Again)

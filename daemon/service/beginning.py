@@ -1,0 +1,91 @@
+"""Put on record that recordings begin to be decoded, before their decoders get them.
+
+A recording that kills the daemon, or whatever is killed with it, must be found begun on record by the next daemon; and what
+was only claimed must not. So no decoder gets a recording before the commit that says so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from itertools import islice
+
+from daemon.errors import StorageError
+from daemon.ledger.ledger import Ledger
+from daemon.ledger.records import Claim
+from daemon.service.patience import Patience, Refusal
+
+#: As many recordings as began within so many seconds are put on record ahead: decoders that take milliseconds for each would
+#: otherwise wait for a commit each time. Where recordings take longer none is, and none is suspected for nothing.
+RECENT_S = 0.25
+
+
+class Beginning:
+    """One commit at a time, for all that begin next, made by a thread that may wait for the disk. Owned by the main thread."""
+
+    def __init__(
+        self, ledger: Ledger, thread: Executor, wake: Callable[[], None], *,
+        patience: Patience, clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`thread` makes the commits; `wake` is called there when one is made. `clock`: monotonic seconds."""
+        self._ledger = ledger
+        self._thread = thread
+        self._wake = wake
+        self._clock = clock
+        self._refusal = Refusal(patience, clock)
+        #: (job, generation) of what may be given to a decoder.
+        self._begun: set[tuple[int, int]] = set()
+        self._asked: tuple[list[tuple[int, int]], Future[set[int]]] | None = None
+        #: When the latest recordings were given to decoders.
+        self._recent: deque[float] = deque()
+
+    def begun(self, claim: Claim) -> bool:
+        """Whether it is on record, so that a decoder may get it."""
+        return _key(claim) in self._begun
+
+    def started(self, claim: Claim) -> None:
+        """A decoder has got it."""
+        self._begun.discard(_key(claim))
+        self._recent.append(self._clock())
+
+    def forget(self, claim: Claim) -> None:
+        """It is no longer to be started."""
+        self._begun.discard(_key(claim))
+
+    def ask(self, claims: Iterable[Claim], room: int) -> bool:
+        """Have the first of `claims` put on record, enough for `room` idle decoders; False where that is so or being done."""
+        if self._asked is not None or len(self._begun) >= room or self._refusal.recent():
+            return False
+        horizon = self._clock() - RECENT_S
+        while self._recent and self._recent[0] < horizon:
+            self._recent.popleft()
+        want = room + len(self._recent) - len(self._begun)
+        keys = list(islice((_key(c) for c in claims if not self.begun(c)), want))
+        if keys:
+            call = self._thread.submit(self._ledger.begin, keys)
+            self._asked = keys, call
+            call.add_done_callback(lambda _: self._wake())
+        return bool(keys)
+
+    def answer(self) -> set[int]:
+        """Take in what has been put on record; returns the jobs that are no longer ours.
+
+        Raises what the call raised, but for StorageError: that is told of, and `ask` asks again later.
+        """
+        if self._asked is None or not self._asked[1].done():
+            return set()
+        keys, call = self._asked
+        self._asked = None
+        try:
+            lost = call.result()
+        except StorageError as e:
+            self._refusal.refused(e)
+            return set()
+        self._refusal.taken()
+        self._begun.update(key for key in keys if key[0] not in lost)
+        return lost
+
+
+def _key(claim: Claim) -> tuple[int, int]:
+    return claim.job_id, claim.generation
