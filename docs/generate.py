@@ -1,0 +1,248 @@
+"""Write the generated parts of the documentation: the settings and the command line.
+
+    python docs/generate.py            rewrite docs/configuration.md and docs/command-line.md
+    python docs/generate.py --check    exit with 1 if they are not current; change nothing
+
+A generated part stands between two comments, `<!-- generated: NAME -->` and `<!-- end: NAME -->`. Its text comes from the
+descriptions of the settings and from the help of the commands: to change it, change these.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import annotated_types
+import typer
+from pydantic.fields import FieldInfo
+
+from daemon import config
+from daemon.cli.app import build
+from daemon.cli.init import toml_value
+
+FOLDER = Path(__file__).resolve().parent
+#: Width of the pages, characters.
+COLUMNS = 118
+#: A default with more entries than this stands below its setting.
+LONG_LIST = 10
+#: What stands for the value of an option that has no metavar of its own; else its name in capitals.
+VALUES = {
+    "config": "FILE",
+    "database": "FILE",
+    "watch": "DIR",
+    "folder": "DIR",
+    "out": "DIR",
+    "limit": "NUMBER",
+    "generate": "MINUTES",
+    "output_format": "FORMAT",
+    "vad_model": "MODEL",
+}
+#: Heading, settings class: in the order of the file that `dropscribe init` writes.
+SECTIONS: tuple[tuple[str, Any], ...] = (
+    ("Top level", config.Settings),
+    ("[engine]", config.EngineSettings),
+    ("[media]", config.MediaSettings),
+    ("[service]", config.ServiceSettings),
+    ("[profiles.NAME]", config.Profile),
+    ("[[folder]]", config.Folder),
+)
+#: Fields of `Settings` that are sections of their own.
+NESTED = frozenset({"folders", "profiles", "engine", "media", "service"})
+
+
+def settings() -> str:
+    """Every setting: name, type and bounds, default, description."""
+    parts: list[str] = []
+    for heading, model in SECTIONS:
+        parts.append(f"### {heading}\n")
+        for name, field in model.model_fields.items():
+            if model is config.Settings and name in NESTED:
+                continue
+            parts.append("\n".join(_setting(name, field)))
+        parts.append("")
+    return "\n".join(parts).strip()
+
+
+def commands() -> str:
+    """Every command: what it does, how it is called, its arguments and options."""
+    root = typer.main.get_command(build())
+    return "\n\n".join("\n".join(_command(name, c)) for name, c in below("", root) if name)
+
+
+def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """("jobs show", its click command) of a command and those in it."""
+    yield name, command
+    for part, inner in getattr(command, "commands", {}).items():
+        yield from below(f"{name} {part}".strip(), inner)
+
+
+def _setting(name: str, field: FieldInfo) -> Iterator[str]:
+    default = "required" if field.is_required() else _default(field.default)
+    kind = type_text(field.annotation, field.metadata)
+    first, *more = _wrapped(f"**`{name}`** ({kind}; {default}): {_plain(field.description or '')}", "  ")
+    yield f"- {first.lstrip()}"
+    yield from more
+    if isinstance(field.default, tuple) and len(field.default) > LONG_LIST:
+        yield from _wrapped("By default: " + ", ".join(f"`{v}`" for v in field.default) + ".", "  ")
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "not set by default"
+    if isinstance(value, tuple) and len(value) > LONG_LIST:
+        return "default: see below"
+    return f"default `{toml_value(value)}`"
+
+
+def type_text(annotation: Any, metadata: list[Any]) -> str:
+    """A type and its bounds in words: `number, 0 to 86400`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return type_text(arguments[0], [*metadata, *getattr(arguments[1], "metadata", [arguments[1]])])
+    if origin in (typing.Union, types.UnionType):
+        (only,) = (a for a in arguments if a is not type(None))
+        return type_text(only, metadata)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(f"`{a}`" for a in arguments)
+    if origin is tuple:
+        return f"list of {type_text(arguments[0], []).removeprefix('one of ')}{_length(metadata, 'entry', 'entries')}"
+    names = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path"}
+    return names[annotation] + (
+        _bounds(metadata) if annotation in (int, float) else _length(metadata, "character", "characters")
+    )
+
+
+def _bounds(metadata: list[Any]) -> str:
+    low = high = ""
+    for bound in metadata:
+        match bound:
+            case annotated_types.Ge():
+                low = f"{bound.ge:g}"
+            case annotated_types.Gt():
+                low = f"more than {bound.gt:g}"
+            case annotated_types.Le():
+                high = f"{bound.le:g}" if float(bound.le) < 1e6 else str(bound.le)
+            case annotated_types.Lt():
+                high = f"less than {bound.lt:g}"
+    if low and high:
+        return f", {low} to {high}"
+    return f", {low if low.startswith('more') else f'{low} or more'}" if low else ""
+
+
+def _length(metadata: list[Any], one: str, many: str) -> str:
+    bounds = [m for m in metadata if isinstance(m, (annotated_types.MinLen, annotated_types.MaxLen))]
+    parts = [
+        f"at least {b.min_length}" if isinstance(b, annotated_types.MinLen) else f"at most {b.max_length}"
+        for b in bounds
+    ]
+    last = getattr(bounds[-1], "max_length", 1) if bounds else 1
+    return f" of {' and '.join(parts)} {one if last == 1 else many}" if parts else ""
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    yield f"### `dropscribe {name}`"
+    yield ""
+    texts = [command.help or ""]
+    described = inspect.getdoc(command.callback) or ""
+    if hasattr(command, "commands") and described not in texts:
+        # A group with commands of its own that also does something without one.
+        texts.append(described)
+    text = "\n\n".join(inspect.cleandoc(t) for t in texts)
+    for paragraph in text.split("\n\n"):
+        # The fields of the documents stand in outputs.md.
+        kept = _plain(re.sub(r"\s*\bJSON, dropscribe/.*", "", paragraph, flags=re.DOTALL))
+        if kept:
+            yield from _wrapped(kept, "")
+            yield ""
+    schemas = dict.fromkeys(re.findall(r"\bdropscribe/([a-z]+)/(\d+)", text))
+    if schemas:
+        links = ", ".join(f"[`dropscribe/{n}/{v}`](outputs.md#dropscribe{n}{v})" for n, v in schemas)
+        yield f"JSON: {links}"
+        yield ""
+    arguments = [p for p in command.params if not _is_option(p)]
+    named = [_argument(p) if p.required else f"[{_argument(p)}]" for p in arguments]
+    inner = ["COMMAND"] if hasattr(command, "commands") else []
+    yield f"Usage: `{' '.join(['dropscribe', name, '[OPTIONS]', *named, *inner])}`"
+    yield ""
+    for parameter in command.params:
+        if parameter.name != "help":
+            first, *more = _wrapped(f"{_called(parameter)}: {_plain(parameter.help or '')}", "  ")
+            yield f"- {first.lstrip()}"
+            yield from more
+
+
+def _is_option(parameter: Any) -> bool:
+    return bool(parameter.opts[0].startswith("-"))
+
+
+def _argument(parameter: Any) -> str:
+    name: str = parameter.metavar or parameter.name.upper()
+    return f"{name}..." if parameter.nargs == -1 else name
+
+
+def _called(parameter: Any) -> str:
+    """How an argument or option is written, and its default where it has one."""
+    if not _is_option(parameter):
+        called = f"`{_argument(parameter)}`"
+    else:
+        value = "" if parameter.is_flag else f" {parameter.metavar or VALUES.get(parameter.name, parameter.name.upper())}"
+        called = ", ".join(f"`{o}{value}`" for o in parameter.opts)
+    shown = isinstance(parameter.default, (int, str, Path)) and not isinstance(parameter.default, bool)
+    return f"{called} (default: `{parameter.default}`)" if shown else called
+
+
+def _plain(text: str) -> str:
+    """Help text as Markdown shows it unchanged."""
+    return re.sub(r"([*<>])", r"\\\1", " ".join(text.split()))
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+#: Page → (name of the part, the function that writes it).
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "configuration.md": ("settings", settings),
+    "command-line.md": ("commands", commands),
+}
+
+
+def page(name: str) -> str:
+    """A page of `PARTS` with its generated part as it should be."""
+    part, write = PARTS[name]
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    start, end = f"<!-- generated: {part} -->", f"<!-- end: {part} -->"
+    before, _, rest = text.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"docs/{name} has no part between '{start}' and '{end}'")
+    return f"{before}{start}\n\n{write()}\n\n{end}{after}"
+
+
+def main() -> None:
+    stale = [name for name in PARTS if page(name) != (FOLDER / name).read_text(encoding="utf-8")]
+    if "--check" in sys.argv[1:]:
+        if stale:
+            raise SystemExit(f"not current: {', '.join(stale)}; run docs/generate.py")
+        return
+    for name in stale:
+        (FOLDER / name).write_text(page(name), encoding="utf-8")
+        print(f"wrote docs/{name}")
+
+
+if __name__ == "__main__":
+    main()
