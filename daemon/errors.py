@@ -19,7 +19,7 @@ class DropscribeError(Exception):
     code: ClassVar[str] = "error"
     #: True when the same work may succeed later without a person doing anything.
     retryable: ClassVar[bool] = False
-    #: Exit status of a command that ends with this error (see README, "Exit codes").
+    #: Exit status of a command that ends with this error (see docs/command-line.md, Exit codes).
     exit_code: ClassVar[int] = 1
     #: What stands for `operation` and `remedy` where they were not given: what is true of every such error.
     usual_operation: ClassVar[str] = ""

@@ -192,7 +192,11 @@ def _called(parameter: Any) -> str:
     if not _is_option(parameter):
         called = f"`{_argument(parameter)}`"
     else:
-        value = "" if parameter.is_flag else f" {parameter.metavar or VALUES.get(parameter.name, parameter.name.upper())}"
+        value = (
+            ""
+            if parameter.is_flag
+            else f" {parameter.metavar or VALUES.get(parameter.name, parameter.name.upper())}"
+        )
         called = ", ".join(f"`{o}{value}`" for o in parameter.opts)
     shown = isinstance(parameter.default, (int, str, Path)) and not isinstance(parameter.default, bool)
     return f"{called} (default: `{parameter.default}`)" if shown else called

@@ -20,7 +20,7 @@ from daemon.errors import DropscribeError, UsageError
 #: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
 #: its name. These modules import what is heavy inside their functions only.
 COMMANDS = ("run", "init", "config", "doctor", "adopt", "transcribe", "bench", "jobs", "status")
-#: The end of the help; the README has the same as a table.
+#: The end of the help; docs/command-line.md has the same as a table.
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it did not work (doctor, status: something is wrong); 2 wrong command line or "
     "configuration; 3 the database cannot be used; 4 another daemon holds the database; 5 the engine cannot start."

@@ -1,4 +1,4 @@
-"""Every way a recording arrives: each ends as the README says, none is read early, none is lost."""
+"""Every way a recording arrives: each ends as docs/recordings.md says, none is read early, none is lost."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.harness import PATIENCE_S, DaemonProcess, wait_until
 from tests.e2e.ways_material import tiny
 
-#: The exit status of AlreadyRunningError, as the README lists it.
+#: The exit status of AlreadyRunningError, as docs/command-line.md lists it.
 ALREADY_RUNNING = 4
 FILES = 50
 

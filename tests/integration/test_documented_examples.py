@@ -153,7 +153,10 @@ def test_drop_ins_of_the_unit_are_valid(block: Block, tmp_path: Path) -> None:
         pytest.skip("systemd-analyze is not installed")
     unit = tmp_path / "dropscribe.service"
     text = (ROOT / "systemd" / "dropscribe.service").read_text(encoding="utf-8")
-    unit.write_text(re.sub(r"^(ExecStart|User|Group)=.*\n", "", text, flags=re.MULTILINE) + "[Service]\nExecStart=/bin/true\n")
+    unit.write_text(
+        re.sub(r"^(ExecStart|User|Group)=.*\n", "", text, flags=re.MULTILINE)
+        + "[Service]\nExecStart=/bin/true\n"
+    )
     (tmp_path / "dropscribe.service.d").mkdir()
     (tmp_path / "dropscribe.service.d" / "override.conf").write_text(block.text, encoding="utf-8")
     done = subprocess.run(
@@ -168,5 +171,9 @@ def test_drop_ins_of_the_unit_are_valid(block: Block, tmp_path: Path) -> None:
 def test_what_systemds_checks_take_from_the_installation_page_is_there() -> None:
     """tests/systemd/checks.py runs the steps from the accounts to the configuration, and doctor's command."""
     (block,) = [b for b in blocks(DOCS / "installation.md", "sh") if "dropscribe init" in b.text]
-    assert block.text.index("install -Dm644") < block.text.index("systemd-sysusers") < block.text.index("runuser")
+    assert (
+        block.text.index("install -Dm644")
+        < block.text.index("systemd-sysusers")
+        < block.text.index("runuser")
+    )
     assert re.search(r"^runuser .*?\\\n.*doctor.*$", block.text, re.MULTILINE)

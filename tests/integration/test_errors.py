@@ -1,5 +1,5 @@
 """Whatever goes wrong, a person is told what was being done, to what, why it did not work and what to do; by which
-exit code a script is told is in the table of the README (see test_documented.py)."""
+exit code a script is told is in the table of docs/command-line.md (see test_documented.py)."""
 
 from __future__ import annotations
 

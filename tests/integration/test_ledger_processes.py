@@ -173,7 +173,7 @@ def test_a_worker_frozen_beyond_its_lease_is_not_heard_any_more(tmp_path: Path, 
 
 @pytest.mark.parametrize("way", ["VACUUM INTO", ".backup"])
 def test_a_copy_made_while_jobs_are_done_takes_the_place_of_the_database(tmp_path: Path, way: str) -> None:
-    """As the README says it is done. What was done after the copy is done again."""
+    """As docs/operations.md says it is done. What was done after the copy is done again."""
     path, copy = tmp_path / "jobs.db", tmp_path / "copy.db"
     command = shutil.which("sqlite3")
     if way == ".backup" and command is None:

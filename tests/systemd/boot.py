@@ -1,4 +1,4 @@
-"""Boots a bare Debian with dropscribe installed as README says, and checks the unit under its real systemd.
+"""Boots a bare Debian with dropscribe installed as docs/installation.md says, and checks the unit under its real systemd.
 
     apt-get install debootstrap qemu-system-x86 e2fsprogs
     python3 tests/systemd/boot.py
@@ -31,10 +31,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-#: What a wheel is built from, and what the installation steps of the README use.
+#: What a wheel is built from, and what the installation steps of docs/installation.md use.
 SOURCES = (
     "daemon", "migrations", "systemd", "tests/systemd", "tests/__init__.py",
-    "pyproject.toml", "constraints.txt", "README.md", "LICENSE",
+    "docs", "pyproject.toml", "constraints.txt", "README.md", "LICENSE",
 )  # fmt: skip
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
@@ -44,7 +44,7 @@ PACKAGES = (
     "python3", "python3-venv", "initramfs-tools", "linux-image-cloud-amd64",
 )  # fmt: skip
 TOOLS = ("debootstrap", "qemu-system-x86_64", "mke2fs", "unshare", "chroot")
-#: What the README does with pip; the rest of its steps is done by the checks, in the booted machine.
+#: What docs/installation.md does with pip; the rest of its steps is done by the checks, in the booted machine.
 INSTALLATION = """
 set -e
 cd /root/checkout

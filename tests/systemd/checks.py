@@ -36,6 +36,7 @@ MODEL, VAD_MODEL = ("paraformer-mini", "vad-mini") if SLOWER == 1 else ("null", 
 #: Loading takes so long at most, seconds.
 START_S = 120.0 * SLOWER
 MOST_EXPOSURE = 2.0
+INSTALLATION = machine.CHECKOUT / "docs" / "installation.md"
 #: Of recordings, seconds of audio: under way long enough to be met there.
 MEDIUM_S = 400.0 if SLOWER == 1 else 1200.0
 
@@ -49,10 +50,14 @@ def check(function: Callable[[], str]) -> Callable[[], str]:
 
 
 @check
-def installed_as_the_readme_says() -> str:
-    """Runs the README's own commands, from the accounts to the configuration."""
-    readme = (machine.CHECKOUT / "README.md").read_text(encoding="utf-8")
-    block = next(b for b in re.findall(r"```\n(.*?)```", readme, re.DOTALL) if "systemd-sysusers" in b)
+def installed_as_documented() -> str:
+    """Runs the commands of docs/installation.md, from the accounts to the configuration."""
+    page = INSTALLATION.read_text(encoding="utf-8")
+    block = next(
+        b
+        for b in re.findall(r"^```sh root\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        if "systemd-sysusers" in b
+    )
     steps = block[block.index("install -Dm644") : block.index("runuser")]
     machine.CONFIG.unlink(missing_ok=True)
     run("sh", "-ec", f"cd {machine.CHECKOUT}\n{steps}")
@@ -76,9 +81,9 @@ def unit_is_valid() -> str:
     return "systemd-analyze verify finds nothing"
 
 
-def doctor_of_the_readme() -> str:
-    """The command."""
-    text = (machine.CHECKOUT / "README.md").read_text(encoding="utf-8")
+def documented_doctor() -> str:
+    """The command that docs/installation.md has administrators run."""
+    text = INSTALLATION.read_text(encoding="utf-8")
     found = re.search(r"^runuser .*?\\\n.*doctor.*$", text, re.MULTILINE)
     assert found is not None
     return found[0]
@@ -86,7 +91,7 @@ def doctor_of_the_readme() -> str:
 
 @check
 def doctor_before_the_first_start() -> str:
-    said = run("sh", "-c", doctor_of_the_readme(), limit_s=START_S)
+    said = run("sh", "-c", documented_doctor(), limit_s=START_S)
     demand("fail" not in said.split(), said)
     return f"{said.count('ok ')} checks of its own are ok"
 
@@ -423,10 +428,10 @@ def demonstration_model_in_the_sandbox() -> str:
 
 @check
 def doctor_of_that_model_with_the_path_of_root() -> str:
-    """As the README has it, from the shell of an administrator whose programs nobody else may enter."""
+    """As docs/installation.md has it, from the shell of an administrator whose programs nobody else may enter."""
     Path("/root/bin").mkdir()
     Path("/root").chmod(0o700)
-    said = run("sh", "-c", f"PATH=/root/bin:$PATH\n{doctor_of_the_readme()}", limit_s=START_S)
+    said = run("sh", "-c", f"PATH=/root/bin:$PATH\n{documented_doctor()}", limit_s=START_S)
     demand("paraformer-mini with vad-mini on cpu, warm" in said, said)
     demand("running as process" in said, "it does not see the service")
     return f"{said.count('ok ')} checks of its own are ok"

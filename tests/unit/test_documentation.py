@@ -151,7 +151,9 @@ def test_the_walk_leads_to_code_that_is_there(file: str, start: str) -> None:
 @in_place
 def test_files_of_the_architecture_page_are_there() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    named = {n for n in re.findall(r"`([a-z_]+(?:/[a-z_]+)*/[a-z_]+\.py)`", page) if not n.startswith("tests/")}
+    named = {
+        n for n in re.findall(r"`([a-z_]+(?:/[a-z_]+)*/[a-z_]+\.py)`", page) if not n.startswith("tests/")
+    }
     below = {p.relative_to(ROOT / PACKAGE).as_posix() for p in (ROOT / PACKAGE).rglob("*.py")}
     for name in named:
         assert any(b == name or b.endswith(f"/{name}") for b in below), name
@@ -169,7 +171,9 @@ def test_every_guarantee_names_tests_that_are_there() -> None:
         for path, name in named:
             assert (ROOT / path).is_file(), path
             source = (ROOT / path).read_text(encoding="utf-8")
-            assert not name or re.search(rf"^(?:def |class )?{name}\b", source, re.MULTILINE), f"{path}::{name}"
+            assert not name or re.search(rf"^(?:def |class )?{name}\b", source, re.MULTILINE), (
+                f"{path}::{name}"
+            )
 
 
 def test_the_glossary_defines_each_term_once() -> None:

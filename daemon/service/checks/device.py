@@ -28,7 +28,11 @@ def check_torch(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Che
     if setting.startswith("cpu"):
         setting = "cpu"  # however many
     if hardware.torch is None:
-        return fail(name, hardware.problem or "torch is missing", "install torch (see README, In production)")
+        return fail(
+            name,
+            hardware.problem or "torch is missing",
+            "install torch (see docs/installation.md, GPU or CPU)",
+        )
     seen = f"torch {hardware.torch}"
     cards = [n for n in nodes if n.removeprefix("nvidia").isdigit()]
     if hardware.built_for is None:
@@ -36,13 +40,13 @@ def check_torch(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Che
             return fail(
                 name,
                 f"{seen} is built for the CPU, and engine.device is {setting}",
-                "install torch with CUDA (see README, In production)",
+                "install torch with CUDA (see docs/installation.md, GPU or CPU)",
             )
         if cards and setting == "auto":
             return warning(
                 name,
                 f"{seen} is built for the CPU while this machine has an NVIDIA card",
-                "install torch with CUDA (see README, In production), or set engine.device = 'cpu'",
+                "install torch with CUDA (see docs/installation.md, GPU or CPU), or set engine.device = 'cpu'",
             )
         return ok(name, f"{seen}, built for the CPU")
     seen = f"{seen}, built for CUDA {_dotted(hardware.built_for)}"
