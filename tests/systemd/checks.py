@@ -50,7 +50,7 @@ def check(function: Callable[[], str]) -> Callable[[], str]:
 
 
 @check
-def installed_as_documented() -> str:
+def installed_as_the_readme_says() -> str:
     """Runs the commands of docs/installation.md, from the accounts to the configuration."""
     page = INSTALLATION.read_text(encoding="utf-8")
     block = next(
