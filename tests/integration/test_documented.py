@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 import daemon
 from daemon import errors
+from daemon.cli import adopt
 from daemon.cli.app import EXIT_CODES, build
 from daemon.cli.history import job_document
 from daemon.cli.init import production_file
@@ -28,7 +29,7 @@ from daemon.ledger.records import JobState, OutputIntent
 from daemon.ledger.schema import metadata
 from daemon.ledger.waits import AWAY, NO_ROOM
 from daemon.logs import Action
-from daemon.service import bundle, status_file
+from daemon.service import adoption, bundle, status_file
 from daemon.service.bench.records import OURS, Recording, Report, Run, Usage
 from daemon.service.checks import record as doctor
 from daemon.transcript.render import RENDERERS
@@ -316,6 +317,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(cli.document("jobs", "skipped", "--database", database))
     keep(cli.document("config", "--watch", folder))
     keep(cli.document("init", folder / "new.toml"))
+    keep(cli.document("doctor", "--repair", "--database", database))
+    keep(adoption_document(folder))
     keep(error_document(errors.UsageError("why", operation="do", path=folder, remedy="do this")))
     keep(doctor.document([doctor.ok("python", "3.11")]))
     keep(bundle.collect(None, [], [], 0.0)["about.json"])
@@ -323,6 +326,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(status_document(folder / "status.db"))
     keep(daemon_document(database, found["dropscribe/status/1"]))
     return found
+
+
+def adoption_document(folder: Path) -> dict[str, Any]:
+    report = adoption.Report(1, 1, skipped=[(folder / "a.wav", "why")], differing=[folder / "a.txt"])
+    return adopt.document(folder / "jobs.db", report, dry_run=False)
 
 
 def bench_document(folder: Path) -> dict[str, Any]:

@@ -54,6 +54,26 @@ class Checkout:
             cwd=self.folder, env=self.environment, capture_output=True, encoding="utf-8", check=False, timeout=LIMIT_S,
         )  # fmt: skip
 
+    def start(self) -> None:
+        """As the last line of `make run`; returns when the daemon is well."""
+        log = self.folder / "log"
+        with log.open("w") as out:
+            self.daemon = subprocess.Popen(
+                ["bash", "-c", f"exec {command_of_make_run()}"],
+                cwd=self.folder, env=self.environment, stdout=out, stderr=out,
+            )  # fmt: skip
+        end = time.monotonic() + LIMIT_S
+        while self.run("dropscribe status --database jobs.db").returncode != 0:
+            if self.daemon.poll() is not None or time.monotonic() > end:
+                self.daemon.kill()
+                raise AssertionError(log.read_text(encoding="utf-8"))
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """As Ctrl-C does."""
+        self.daemon.terminate()
+        assert self.daemon.wait(LIMIT_S) == 0, (self.folder / "log").read_text(encoding="utf-8")
+
     def wait_done(self) -> None:
         """Until every recording in ./drop has all its files."""
         end = time.monotonic() + LIMIT_S
@@ -78,25 +98,11 @@ def command_of_make_run() -> str:
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     made = Checkout(tmp_path_factory.mktemp("checkout"))
-    log = made.folder / "log"
-    with (
-        log.open("w") as out,
-        subprocess.Popen(
-            ["bash", "-c", f"exec {command_of_make_run()}"],
-            cwd=made.folder, env=made.environment, stdout=out, stderr=out,
-        ) as daemon,
-    ):  # fmt: skip
-        try:
-            end = time.monotonic() + LIMIT_S
-            while made.run("dropscribe status --database jobs.db").returncode != 0:
-                assert daemon.poll() is None, log.read_text(encoding="utf-8")
-                assert time.monotonic() < end, log.read_text(encoding="utf-8")
-                time.sleep(0.2)
-            yield made
-        finally:
-            daemon.terminate()
-            daemon.wait(LIMIT_S)
-    assert daemon.returncode == 0, log.read_text(encoding="utf-8")
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +122,17 @@ def test_every_shell_block_works(block: Block, dropped: Checkout) -> None:
     done = dropped.run(block.text)
     assert done.returncode == 0, f"{block.name}: {done.stderr}{done.stdout}"
     dropped.wait_done()
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_blocks_for_a_stopped_daemon_work(dropped: Checkout) -> None:
+    dropped.stop()
+    try:
+        for block in (b for b in SHELL if b.note == "stopped"):
+            done = dropped.run(block.text)
+            assert done.returncode == 0, f"{block.name}: {done.stderr}{done.stdout}"
+    finally:
+        dropped.start()
 
 
 def test_the_first_page_shows_a_transcript(dropped: Checkout) -> None:
