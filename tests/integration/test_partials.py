@@ -19,6 +19,7 @@ from daemon.service.assembly import Heard
 from daemon.service.partials import Partials
 from daemon.transcript.publish import PendingFile, publish, withdraw
 from tests.integration.ledger_material import ENGINE, admission, claim_all, finish_of
+from tests.occupants import OCCUPANTS
 
 
 def sha(data: bytes) -> str:
@@ -287,3 +288,21 @@ def test_withdraw_leaves_what_is_no_plain_file(tmp_path: Path, make: Callable[[P
 
 def test_withdraw_does_not_know_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert not withdraw(tmp_path / "share" / "x.txt", dict.fromkeys([sha(b"ours")]))
+
+
+@pytest.mark.parametrize("kind", OCCUPANTS)
+def test_what_somebody_puts_in_its_place_ends_it_and_hinders_nobody(bench: Bench, kind: str) -> None:
+    claim, other, partials = bench.claim("a.wav"), bench.claim("b.wav"), bench.writer()
+    partials.put(claim, ("one",), heard(1), 0.0)
+    settle(partials)
+    place = bench.root / "a.partial.txt"
+    with OCCUPANTS[kind](place):
+        before = place.lstat()
+        partials.put(claim, ("one", "two"), heard(2), 0.0)
+        partials.put(other, ("other",), heard(1), 0.0)
+        settle(partials)
+        assert lines(bench.root / "b.partial.txt") == ["other"]
+        partials.end({claim.job_id, other.job_id})
+        partials.stop()
+        assert place.lstat().st_ino == before.st_ino
+    assert not (bench.root / "b.partial.txt").exists()

@@ -1,0 +1,49 @@
+"""Pipes, devices and endless files at names of the running daemon: the others get their transcripts, and it stops when told."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.occupants import OCCUPANTS
+
+KINDS = ("pipe", "link to an endless device", "sparse file of 4 TB", "directory")
+
+
+def is_done(daemon: DaemonProcess, recording: Path) -> bool:
+    """Whether what stands there now has its transcript."""
+    sql = (
+        "select 1 from jobs j join recordings r on r.id = recording_id"
+        " where r.path = ? and r.latest and j.state = 'done' and r.size = ?"
+    )
+    return bool(daemon.rows(sql, str(recording), recording.stat().st_size))
+
+
+def test_what_stands_at_its_names_does_not_stop_it(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path) as daemon, ExitStack() as occupied:
+        recordings = [
+            write_speech(daemon.inbox / f"{i}.wav", seconds=1.0, offset=0.2 * i) for i in range(len(KINDS))
+        ]
+        for recording in recordings:
+            daemon.wait_for(recording)
+        assert daemon.process is not None
+        process = psutil.Process(daemon.process.pid)
+        before = process.memory_info().rss
+        for recording, kind in zip(recordings, KINDS, strict=True):
+            occupied.enter_context(OCCUPANTS[kind](recording.with_suffix(".txt")))
+            os.mkfifo(recording.with_suffix(".partial.txt"))
+            # The same name, other content.
+            write_speech(recording, seconds=1.5, offset=0.2)
+        last = write_speech(daemon.inbox / "last.wav", seconds=1.2)
+        for recording in [*recordings, last]:
+            wait_until(partial(is_done, daemon, recording), f"{recording.name} is done; {daemon.lines[-3:]}")
+        assert last.with_suffix(".txt").is_file()
+        for recording in recordings:
+            assert (daemon.inbox / f"{recording.name}.txt").is_file(), "other names were planned"
+        assert process.memory_info().rss < before + (200 << 20)
+        assert daemon.stop() == 0
