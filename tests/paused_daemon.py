@@ -17,7 +17,7 @@ from typing import Any
 #: By the name of the recording that is waited for.
 POINTS = {
     "examine": "daemon.intake.scan:examine",
-    "inspect": "daemon.media.container:inspect",
+    "inspect": "daemon.media.inspector:Inspector.whole",
     "hash": "daemon.service.hashing:content_hash",
     "decode": "daemon.media.pool:DecoderPool.start",
     "draft": "daemon.service.draft:draft",

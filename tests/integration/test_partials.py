@@ -303,6 +303,6 @@ def test_what_somebody_puts_in_its_place_ends_it_and_hinders_nobody(bench: Bench
         settle(partials)
         assert lines(bench.root / "b.partial.txt") == ["other"]
         partials.end({claim.job_id, other.job_id})
-        partials.stop()
+        stop(partials)
         assert place.lstat().st_ino == before.st_ino
     assert not (bench.root / "b.partial.txt").exists()
