@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -48,10 +49,27 @@ class Checkout:
             "PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
-    def run(self, text: str) -> subprocess.CompletedProcess[str]:
+        #: The manual speaks of an installed service, whose configuration is found; its first page of none.
+        self.configuration = folder / "service.toml"
+        self.configuration.write_text(
+            f'database = "{folder}/jobs.db"\n'
+            '[engine]\nmodel = "paraformer-mini"\nvad_model = "vad-mini"\n'
+            f'[[folder]]\npath = "{folder}/drop"\n',
+            encoding="utf-8",
+        )
+
+    def run_block(self, block: Block) -> None:
+        """Run a block as a reader of its page does. It must succeed."""
+        installed = {"DROPSCRIBE_CONFIG": str(self.configuration)} if block.page.parent == DOCS else {}
+        done = self.run(block.text, installed)
+        assert done.returncode == 0, f"{block.name}: {done.stderr}{done.stdout}"
+
+    def run(
+        self, text: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["bash", "-e", "-u", "-o", "pipefail", "-c", text],
-            cwd=self.folder, env=self.environment, capture_output=True, encoding="utf-8", check=False, timeout=LIMIT_S,
+            cwd=self.folder, env={**self.environment, **more}, capture_output=True, encoding="utf-8", check=False, timeout=LIMIT_S,
         )  # fmt: skip
 
     def start(self) -> None:
@@ -110,8 +128,7 @@ def dropped(checkout: Checkout) -> Checkout:
     """After the reader's first step: the sample is dropped, as README.md has it, and done."""
     first = next(b for b in RUN if b.page == README)
     assert first.text == f"cp {SAMPLE} drop/\n"
-    done = checkout.run(first.text)
-    assert done.returncode == 0, done.stderr
+    checkout.run_block(first)
     checkout.wait_done()
     return checkout
 
@@ -119,8 +136,7 @@ def dropped(checkout: Checkout) -> Checkout:
 @pytest.mark.timeout(2 * LIMIT_S)
 @pytest.mark.parametrize("block", RUN, ids=lambda b: b.name)
 def test_every_shell_block_works(block: Block, dropped: Checkout) -> None:
-    done = dropped.run(block.text)
-    assert done.returncode == 0, f"{block.name}: {done.stderr}{done.stdout}"
+    dropped.run_block(block)
     dropped.wait_done()
 
 
@@ -129,8 +145,7 @@ def test_blocks_for_a_stopped_daemon_work(dropped: Checkout) -> None:
     dropped.stop()
     try:
         for block in (b for b in SHELL if b.note == "stopped"):
-            done = dropped.run(block.text)
-            assert done.returncode == 0, f"{block.name}: {done.stderr}{done.stdout}"
+            dropped.run_block(block)
     finally:
         dropped.start()
 
