@@ -14,7 +14,7 @@ README_ZH = ROOT / "README.zh.md"
 #: Every page, readers' first page first.
 PAGES = (README, README_ZH, *sorted(DOCS.glob("*.md")))
 #: The package and its sample recording, as the pages write their paths.
-PACKAGE = "daemon/dropscribe"
+PACKAGE = "daemon"
 SAMPLE = f"{PACKAGE}/engine/bundled/sample/sample.wav"
 #: False in a checkout whose package is not in `PACKAGE` yet: tests of these paths are skipped there.
 PACKAGE_IN_PLACE = (ROOT / PACKAGE).is_dir()

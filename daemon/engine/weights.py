@@ -149,4 +149,6 @@ def _alone(value: Tensor) -> Tensor:
 
 def _in_short(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}"
+    # The first sentence: what follows is advice for programmers.
+    first = lines[0].split(". ")[0][:200] if lines else "no message"
+    return f"{type(error).__name__}: {first}"

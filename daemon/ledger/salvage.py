@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import sqlalchemy as sa
 
 from daemon.ledger import pages
 from daemon.ledger.db import driver
@@ -23,6 +25,9 @@ _MOST_TRIES = 100_000
 _HEADER_BYTES = 101
 _MAGIC = b"SQLite format 3\0"
 _PAGE_KINDS = {5, 13}
+
+#: How SQLite gives back what a column of a Python type holds.
+_STORED: dict[type, type | tuple[type, ...]] = {int: int, float: (int, float), str: str, bytes: bytes}
 
 Row = tuple[Any, ...]
 
@@ -141,18 +146,38 @@ def _putter(into: Any, table: str, columns: list[str]) -> Callable[[Row], None]:
 
 
 def _copy_pages(source: Path, into: Any, wanted: set[str]) -> None:
-    """Rows that no tree leads to any more, of tables that could not be read whole: told by how many columns they have.
+    """Rows that no tree leads to any more, of tables that could not be read whole: told by the types of their columns.
 
     Only of tables that number their rows; the others hold where the time went.
     """
-    put = {}
-    for table in wanted - _KEYS.keys():
-        columns = [c.name for c in metadata.tables[table].columns]
-        put[len(columns)] = _putter(into, table, columns)
+    tables = {name: list(table.columns) for name, table in metadata.tables.items() if name not in _KEYS}
+    put: dict[tuple[str, int], Callable[[Row], None]] = {}
     for number, values in pages.rows(source):
         # The number of a row stands for its first column, which is empty.
-        if len(values) in put and values[0] is None:
-            put[len(values)]((number, *values[1:]))
+        if not values or values[0] is not None:
+            continue
+        row = (number, *values[1:])
+        fitting = [name for name, columns in tables.items() if _fits(row, columns)]
+        # Rows of before an upgrade are shorter; where several tables would do, the one without a column more.
+        table = min(fitting, key=lambda name: len(tables[name]), default=None)
+        if table is None or table not in wanted:
+            continue
+        key = table, len(row)
+        if key not in put:
+            put[key] = _putter(into, table, [c.name for c in tables[table][: len(row)]])
+        put[key](row)
+
+
+def _fits(row: Row, columns: Sequence[sa.Column[Any]]) -> bool:
+    """Whether the values can be a row of a table with these columns, of which the last may have come later."""
+    if len(row) > len(columns):
+        return False
+    if not all(c.nullable or c.server_default is not None for c in columns[len(row) :]):
+        return False
+    return all(
+        c.nullable if value is None else isinstance(value, _STORED.get(c.type.python_type, object))
+        for value, c in zip(row, columns, strict=False)
+    )
 
 
 def _make_consistent(into: Any, seen: int) -> None:

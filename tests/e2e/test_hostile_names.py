@@ -101,7 +101,7 @@ def log(root: Path) -> str:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        wait_until(daemon.database.exists, "a database")
+        wait_until(lambda: b"ready: null" in written or process.poll() is not None, "the daemon is ready")
         wait_until(
             lambda: (
                 process.poll() is not None

@@ -62,7 +62,7 @@ def test_a_sense_voice_with_random_weights_is_measured_as_well(tmp_path: Path) -
         "--stock-minutes", "0.3",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout[done.stdout.index("\n{\n") :])
+    report = json.loads(done.stdout[done.stdout.index("{\n") :])
     # The marks before each segment are tokens, too.
     assert 4.0 < report["ours"]["tokens_per_s_of_audio"] < 6.5
     assert report["ours"]["tokens_with_times"] > 0
