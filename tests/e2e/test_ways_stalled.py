@@ -14,8 +14,11 @@ FILES = 20_000
 FOLDERS = 50
 #: Seconds between rescans. Where events come, none is due: the loss itself must be noticed.
 RESCAN_S = {"inotify": 3600.0, "poll": 1.0}
+#: Two slow cores that other tests use too take some minutes to look into each of them. Seconds.
+ALL_S = 600.0
 
 
+@pytest.mark.timeout(2 * ALL_S)
 @pytest.mark.parametrize("backend", sorted(RESCAN_S))
 def test_what_came_while_it_was_stopped_is_admitted_all_and_once(tmp_path: Path, backend: str) -> None:
     daemon = DaemonProcess(
@@ -33,6 +36,8 @@ def test_what_came_while_it_was_stopped_is_admitted_all_and_once(tmp_path: Path,
             path.write_bytes(data)
             written[path] = [sha256_of(data)]
         daemon.process.send_signal(signal.SIGCONT)
-        wait_until(lambda: daemon.rows("select count(*) from recordings")[0][0] >= FILES, "all are admitted")
+        wait_until(
+            lambda: daemon.rows("select count(*) from recordings")[0][0] >= FILES, "all are admitted", ALL_S
+        )
         assert on_record(daemon) == written
         assert daemon.rows("select count(*) from jobs")[0][0] == FILES
