@@ -18,7 +18,7 @@ from daemon.service.assembly import Result
 from daemon.service.directory_index import DirectoryIndex
 from daemon.transcript import naming, render
 from daemon.transcript.publish import PendingFile
-from daemon.transcript.standing import FOREIGN, standing_at
+from daemon.transcript.standing import FOREIGN, occupied, standing_at
 from daemon.transcript.types import EngineFacts, Timings, Transcript
 
 TIMING = "timing"
@@ -135,7 +135,7 @@ def pending(path: Path, data: bytes, replaces: OwnedOutput | None, root: Path) -
 
 
 def _replaced(claim: Claim, paths: Sequence[Path], root: Path, ledger: Ledger) -> dict[Path, OwnedOutput]:
-    there = [path for path in paths if is_there(path, root)]
+    there = [path for path in paths if occupied(path, root)]
     owned = ledger.owned(there) if there else {}
     found = {
         path: standing(path, root, [o for o in owned.get(path, ()) if o.recording == claim.path])

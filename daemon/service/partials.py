@@ -29,6 +29,7 @@ from daemon.service.first_text import Shown, due
 from daemon.transcript import naming
 from daemon.transcript.partial import partial_text
 from daemon.transcript.publish import publish, sweep, withdraw
+from daemon.transcript.standing import occupied
 from daemon.transcript.types import EngineFacts
 
 #: After a write the thread rests for so many times what it took: under a backlog of long recordings partial texts
@@ -206,7 +207,7 @@ class Partials:
         if not before:
             before = tuple(o for o in self._ledger.owned([path]).get(path, ()) if _is_partial_of(o, claim))
         there = standing(path, root, before)
-        if there is None and is_there(path, root):
+        if there is None and occupied(path, root):
             raise OutputTakenError(
                 "a file of somebody else has that name",
                 operation="write a partial text",

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from daemon.files import GONE, close, open_directory
+from daemon.files import GONE, close, is_there, open_directory
 
 #: What `digest` answers for a file that is not ours.
 FOREIGN = ""
@@ -95,6 +95,17 @@ def standing_at(path: Path, root: Path, ours: Mapping[str, int | None]) -> str |
         return standing(directory, path.name, ours)
     finally:
         close(directory)
+
+
+def occupied(path: Path, root: Path) -> bool:
+    """Whether anything stands at `path` beneath `root`; False as well where `root` is not there: publishing makes it.
+
+    Raises OSError where that cannot be seen.
+    """
+    try:
+        return is_there(path, root)
+    except FileNotFoundError:
+        return False
 
 
 def _read(

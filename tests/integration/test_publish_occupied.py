@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from daemon.transcript.publish import PendingFile, publish, sweep, temporary_path, withdraw
+from daemon.transcript.standing import occupied
 from tests.occupants import OCCUPANTS
 from tests.publish_material import FORMATS, House
 
@@ -109,3 +110,11 @@ def test_a_file_of_an_older_version_whose_size_is_not_on_record_is_known_by_its_
     run(house)
     assert text(house, "b.txt") == "as it is"
     assert house.states() == {"done"}
+
+
+def test_nothing_stands_below_an_output_dir_that_is_to_be_made(tmp_path: Path) -> None:
+    root = tmp_path / "transcripts"
+    path = root / "calls" / "a.txt"
+    assert not occupied(path, root)
+    publish([PendingFile(path, b"x", root=root)])
+    assert occupied(path, root)
