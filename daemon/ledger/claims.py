@@ -34,16 +34,17 @@ _FREE_OF_TWINS = (
 )
 
 # One statement, so that no two workers can see the same job as free.
-_CLAIM = sa.text(
-    transition(
-        JobState.RUNNING,
-        "UPDATE jobs SET state = 'running', begun = 0, generation = generation + 1, "
-        "claimed_by = :worker, claimed_at = :now, lease_until = :until "
-        "WHERE {legal} AND id IN ("
-        "SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.isolate = :isolate AND j.not_before <= :now "
-        "AND {free} ORDER BY j.id LIMIT :limit) RETURNING id",
-    ).replace("{free}", _FREE_OF_TWINS)
-)
+_CLAIM = transition(
+    JobState.RUNNING,
+    "UPDATE jobs SET state = 'running', begun = 0, generation = generation + 1, "
+    "claimed_by = :worker, claimed_at = :now, lease_until = :until "
+    "WHERE {legal} AND id IN ("
+    "SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.isolate = {isolate} AND j.not_before <= :now "
+    "AND {free} ORDER BY {order} LIMIT :limit) RETURNING id",
+).replace("{free}", _FREE_OF_TWINS)
+_CLAIM_MANY = sa.text(_CLAIM.replace("{isolate}", "0").replace("{order}", "j.id"))
+# The one that has waited longest: one that fails again and again must not go before the others each time.
+_CLAIM_ISOLATED = sa.text(_CLAIM.replace("{isolate}", "1").replace("{order}", "j.not_before, j.id"))
 _NEXT_ISOLATED = sa.text(
     "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {free}".replace(
         "{free}", _FREE_OF_TWINS
@@ -119,9 +120,9 @@ class Claims:
             values = {"worker": storable(worker), "now": now, "until": now + lease_s}
             ids: list[int] = []
             if allow_isolated:
-                ids = _ids(connection.execute(_CLAIM, values | {"isolate": 1, "limit": 1}))
+                ids = _ids(connection.execute(_CLAIM_ISOLATED, values | {"limit": 1}))
             if not ids:
-                ids = _ids(connection.execute(_CLAIM, values | {"isolate": 0, "limit": limit}))
+                ids = _ids(connection.execute(_CLAIM_MANY, values | {"limit": limit}))
             if not ids:
                 return []
             chosen = json.dumps(ids)

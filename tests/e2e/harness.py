@@ -24,7 +24,7 @@ BUNDLED = Path(daemon.__file__).parent / "engine" / "bundled"
 SAMPLE = BUNDLED / "sample" / "sample.wav"
 
 #: How long anything may take before a test gives up, seconds; never what a test measures.
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
