@@ -71,7 +71,7 @@ class Watched:
         self.watcher = Watcher(
             folders,
             known=known_of(known or self._on_record),
-            wholeness=wholeness,
+            wholeness=lambda of, paths: [wholeness(of, path) for path in paths],
             sink=self._take,
             rescan_s=rescan_s,
         )

@@ -26,7 +26,7 @@ class Turned:
         self.ahead = START_WALL
         around = Surroundings(
             lambda _: self._on_record() if known is None else known(),
-            unknown,
+            lambda of, paths: [unknown(of, path) for path in paths],
             self.notices.append,
             lambda: self.now,
             lambda: self.now + self.ahead,

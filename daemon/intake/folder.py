@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from daemon.intake.writer_probe import probe
 SOON_S = 1.0
 #: Time until what is on record is asked for again, when storage refuses to say, seconds.
 AGAIN_S = 2.0
+#: Files whose containers are inspected together: each exchange with the process that does it costs more than an inspection.
+INSPECTED_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,23 @@ class Surroundings:
 
     #: The files of a folder that are on record. StorageError, also while they are read: it is asked again later.
     known: Callable[[Path], Iterable[Known]]
-    wholeness: Callable[[Path, Path], Wholeness]  #: of the recording at a path, in a watched folder
+    #: Of recordings in a watched folder, in turn.
+    wholeness: Callable[[Path, Sequence[Path]], Iterable[Wholeness]]
     sink: Callable[[Notice], None]
     clock: Callable[[], float]  #: monotonic seconds
     wall: Callable[[], float]  #: epoch seconds
     rescan_s: float
     holds: Holds
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A file that only its container can prove complete."""
+
+    path: str
+    candidate: Candidate
+    writer: Writer
+    marked: bool
 
 
 class FolderWatch:
@@ -64,8 +77,9 @@ class FolderWatch:
             self._follow(path, now)
         if now >= self._next_scan:
             self._scan(now)
-        for path in self._book.take_due(now):
-            self._look(path, now)
+        due = self._book.take_due(now)
+        for i in range(0, len(due), INSPECTED_AT_ONCE):
+            self._look_at(due[i : i + INSPECTED_AT_ONCE], now)
         self._confirm_missing(now)
         self.asked_at = None
 
@@ -212,43 +226,60 @@ class FolderWatch:
         self.post.enter(directory, descriptor)
         return None
 
-    def _look(self, path: str, now: float) -> None:
-        """A file's time has come: is it complete?"""
+    def _look_at(self, paths: list[str], now: float) -> None:
+        """The time of these files has come: are they complete?"""
+        seen = [s for s in (self._look(path, now) for path in paths) if s is not None]
+        if not seen:
+            return
+        self._ask()
+        inspected = self._around.wholeness(self.folder.path, [Path(s.path) for s in seen])
+        for s, wholeness in zip(seen, inspected, strict=True):
+            self._ask()
+            decision = self._book.settling.decide(
+                s.candidate, now, writer=s.writer, marked=s.marked, wholeness=wholeness
+            )
+            self._conclude(s.path, s.candidate, decision, now)
+
+    def _look(self, path: str, now: float) -> _Seen | None:
+        """What was seen of the file, if its container has to be inspected before anything is decided."""
         self._ask()
         looked = examine(path, self._path)
         before = self._book.candidate(path)
         if looked is None:
             self._book.drop(path)
-            return
+            return None
         if isinstance(looked, Refuse):
             self._refuse(path, looked, None)
-            return
+            return None
         candidate = self._book.settling.observe(before, Signature(*looked), now)
         ripe = self._book.settling.ripe(candidate)
-        decision: Decision = Wait(ripe) if now < ripe else self._decide(path, candidate, now)
+        if now < ripe:
+            self._book.wait(path, candidate, ripe)
+            return None
+        writer = probe(Path(path), self.folder.path)
+        if writer is Writer.FREE and not self.post.sees_writers:
+            writer = Writer.UNKNOWN
+        marked = not self.folder.done_marker or self._is_there(path + DONE_SUFFIX)
+        decision = self._book.settling.decide(candidate, now, writer=writer, marked=marked)
+        if isinstance(decision, Inspect):
+            return _Seen(path, candidate, writer, marked)
+        self._conclude(path, candidate, decision, now)
+        return None
+
+    def _conclude(self, path: str, candidate: Candidate, decision: Decision, now: float) -> None:
+        signature = candidate.signature
+        stamp = signature.size, signature.mtime_ns, signature.inode
         match decision:
             case Refuse():
-                self._refuse(path, decision, looked)
+                self._refuse(path, decision, stamp)
             case Complete():
-                self._book.settle(path, looked)
+                self._book.settle(path, stamp)
                 took = now - candidate.first_seen
                 self._around.sink(
                     Arrival(self.folder.path, Path(path), candidate.signature, took, self._around.wall())
                 )
             case Wait(until):
                 self._book.wait(path, candidate, until)
-
-    def _decide(self, path: str, candidate: Candidate, now: float) -> Decision:
-        writer = probe(Path(path), self.folder.path)
-        if writer is Writer.FREE and not self.post.sees_writers:
-            writer = Writer.UNKNOWN
-        marked = not self.folder.done_marker or self._is_there(path + DONE_SUFFIX)
-        settling = self._book.settling
-        decision = settling.decide(candidate, now, writer=writer, marked=marked)
-        if isinstance(decision, Inspect):
-            wholeness = self._around.wholeness(self.folder.path, Path(path))
-            decision = settling.decide(candidate, now, writer=writer, marked=marked, wholeness=wholeness)
-        return decision
 
     def _refuse(self, path: str, refusal: Refuse, stamp: Stamp | None) -> None:
         if self._book.refuse(path, refusal, stamp):

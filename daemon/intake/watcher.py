@@ -38,7 +38,7 @@ class Watcher:
         folders: Sequence[Folder],
         *,
         known: Callable[[Path], Iterable[Known]],
-        wholeness: Callable[[Path, Path], Wholeness],
+        wholeness: Callable[[Path, Sequence[Path]], Iterable[Wholeness]],
         sink: Callable[[Notice], None],
         rescan_s: float,
         clock: Callable[[], float] = time.monotonic,

@@ -17,7 +17,7 @@ MEMORY_BYTES = 256 << 20
 #: Open files: its pipe, the folder and the recording, and what Python keeps.
 _MAX_FILES = 32
 
-#: The answers, one byte each; bytes rather than pickles, because a hijacked child must not reach into the daemon.
+#: The answers, one byte for each file; bytes rather than pickles, because a hijacked child must not reach into the daemon.
 READY, WHOLE, CUT, UNKNOWN = b"r", b"w", b"c", b"u"
 
 
@@ -28,8 +28,8 @@ def main(pipe: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):  # the other end is closed: there is nobody left to answer
         pipe.send_bytes(READY)
         while True:
-            folder, path = pipe.recv()
-            pipe.send_bytes(_answer(folder, path))
+            folder, paths = pipe.recv()
+            pipe.send_bytes(b"".join(_answer(folder, path) for path in paths))
 
 
 def _answer(folder: Path, path: Path) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -48,21 +48,34 @@ class Inspector:
 
     def whole(self, folder: Path, path: Path) -> bool | None:
         """True: all that is declared is there. False: cut, or still arriving. None: unknown."""
+        answers = self._inspect(folder, [path])
+        return None if answers is None else answers[0]
+
+    def whole_each(self, folder: Path, paths: Sequence[Path]) -> Iterator[bool | None]:
+        """The same of several files in turn, in one exchange: in a busy daemon a process is waited for long.
+
+        Where that fails or takes longer than one inspection may, each is inspected by itself, as its answer is asked for.
+        """
+        answers = self._inspect(folder, paths) if len(paths) > 1 else None
+        yield from (self.whole(folder, path) for path in paths) if answers is None else answers
+
+    def _inspect(self, folder: Path, paths: Sequence[Path]) -> list[bool | None] | None:
         if self._hangs(folder):
             return None
         try:
             child = self._take()
         except OSError:
             return None
-        answer = child.ask(folder, path, self._limit_s)
-        if answer is None:
+        answers = child.ask(folder, paths, self._limit_s)
+        if answers is None:
             child.kill()
             if not child.ended():
                 with self._lock:
                     self._hung[folder] = child
             return None
         self._keep(child)
-        return {inspection.WHOLE: True, inspection.CUT: False}.get(answer)
+        meaning = {inspection.WHOLE: True, inspection.CUT: False}
+        return [meaning.get(bytes((answer,))) for answer in answers]
 
     def close(self) -> bool:
         """End the processes, never waiting for one that hangs; False when one does."""
@@ -120,17 +133,18 @@ class _Child:
             theirs.close()  # ours alone would keep the pipe open after its death
         self._ready = False
 
-    def ask(self, folder: Path, path: Path, limit_s: float) -> bytes | None:
-        """The answer; None when there is none in time, or the process is gone."""
+    def ask(self, folder: Path, paths: Sequence[Path], limit_s: float) -> bytes | None:
+        """A byte for each path; None when they do not come in time, or the process is gone."""
         try:
             if not self._ready:
-                self._ready = self._receive(_START_S) == inspection.READY
+                self._ready = self._receive(1, _START_S) == inspection.READY
             if not self._ready:
                 return None
-            self._pipe.send((folder, path))
-            return self._receive(limit_s)
+            self._pipe.send((folder, paths))
+            answers = self._receive(len(paths), limit_s)
         except (OSError, EOFError):
             return None
+        return answers if answers is not None and len(answers) == len(paths) else None
 
     def alive(self) -> bool:
         """Whether it still runs; one may be killed from outside while it has nothing to do."""
@@ -149,5 +163,5 @@ class _Child:
         self._process.close()
         return True
 
-    def _receive(self, limit_s: float) -> bytes | None:
-        return self._pipe.recv_bytes(1) if self._pipe.poll(limit_s) else None
+    def _receive(self, most: int, limit_s: float) -> bytes | None:
+        return self._pipe.recv_bytes(most) if self._pipe.poll(limit_s) else None

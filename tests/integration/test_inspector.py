@@ -26,7 +26,8 @@ def bad_child(pipe: Connection) -> None:
     """Does what the name of the file says; inspects every other."""
     pipe.send_bytes(inspection.READY)
     while True:
-        _, path = pipe.recv()
+        _, paths = pipe.recv()
+        path = max(paths, key=lambda p: p.stem == "hangs")
         if path.stem == "hangs":
             time.sleep(3600)
         elif path.stem == "crashes":
@@ -71,10 +72,15 @@ def test_it_says_what_the_container_says(tmp_path: Path) -> None:
     (tmp_path / "strange.wav").write_bytes(b"?" * 100)
     with inspector() as i:
         i.start()
-        answers = [
-            i.whole(tmp_path, tmp_path / f"{name}.wav") for name in ("whole", "cut", "strange", "gone")
-        ]
-    assert answers == [True, False, None, None]
+        paths = [tmp_path / f"{name}.wav" for name in ("whole", "cut", "strange", "gone")]
+        assert [i.whole(tmp_path, path) for path in paths] == [True, False, None, None]
+        assert list(i.whole_each(tmp_path, paths)) == [True, False, None, None]
+
+
+def test_of_files_inspected_together_only_the_one_that_fails_is_unknown(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.wav" for name in ("first", "hangs", "next")]
+    with inspector(1.0, bad_child) as i:
+        assert list(i.whole_each(tmp_path, paths)) == [True, None, True]
 
 
 @pytest.mark.parametrize("how", ["hangs", "crashes", "leaves", "talks"])
