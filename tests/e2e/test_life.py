@@ -24,7 +24,7 @@ def test_killed_in_the_middle_the_transcript_appears_once_and_whole(tmp_path: Pa
     daemon = DaemonProcess(tmp_path)
     target = write_speech(daemon.inbox / "long.wav", seconds=300)
     daemon.start().wait_ready()
-    wait_until(lambda: daemon.state(target) == "running", "the job runs")
+    wait_until(lambda: daemon.rows("select 1 from jobs where begun = 1") != [], "it is being decoded")
     daemon.kill()
     assert not target.with_suffix(".txt").exists()
     with daemon:
