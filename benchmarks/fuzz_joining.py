@@ -30,7 +30,7 @@ from tests import joining_material
 BUNDLED = models.BUNDLED / "paraformer-mini" / "tokens.json"
 #: Sequences made and checked at a time.
 PORTION = 10_000
-#: Findings printed; more of the same kind help nobody.
+#: Most findings that are printed.
 SHOWN = 20
 #: What is timed: sequences, and tokens in each, as in a segment of some 10 s.
 TIMED, LENGTH = 2_000, 45

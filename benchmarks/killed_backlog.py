@@ -24,7 +24,7 @@ from tests.e2e.harness import SAMPLE, DaemonProcess, wait_until
 
 #: Longest time from the first recording that begins to the kill, seconds: a few recordings come through in that.
 LONGEST_RUN_S = 4.0
-#: Of so many runs one has a decoder killed as well.
+#: In one of this many runs a decoder is killed as well.
 DECODER_KILLS = 4
 #: How long the rest may take after the last kill, seconds.
 REST_S = 3_600.0

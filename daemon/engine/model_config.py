@@ -68,7 +68,7 @@ _NOT_TRUSTED = "use a model of FunASR's own classes; code that comes with a mode
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What a model directory says of itself."""
+    """Configuration of a model directory: what its files state, checked."""
 
     directory: Path
     family: str  #: the class name in FunASR's registry

@@ -43,7 +43,7 @@ _CLAIM = transition(
     "AND {free} ORDER BY {order} LIMIT :limit) RETURNING id",
 ).replace("{free}", _FREE_OF_TWINS)
 _CLAIM_MANY = sa.text(_CLAIM.replace("{isolate}", "0").replace("{order}", "j.id"))
-# The one that has waited longest: one that fails again and again must not go before the others each time.
+# Longest wait first: a job that fails repeatedly must not delay the other suspects each time.
 _CLAIM_ISOLATED = sa.text(_CLAIM.replace("{isolate}", "1").replace("{order}", "j.not_before, j.id"))
 _NEXT_ISOLATED = sa.text(
     "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {free}".replace(
