@@ -10,6 +10,10 @@ import pytest
 import structlog
 from hypothesis import settings
 
+# The terminal from which the tests were started says nothing of the ones that the tests open.
+for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_name, None)
+
 # How long an example takes says nothing of the product.
 settings.register_profile("dropscribe", deadline=None)
 settings.load_profile("dropscribe")
