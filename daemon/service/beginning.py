@@ -16,8 +16,8 @@ from daemon.ledger.ledger import Ledger
 from daemon.ledger.records import Claim
 from daemon.service.patience import Patience, Refusal
 
-#: As many recordings as began within so many seconds are put on record ahead: decoders that take milliseconds for each would
-#: otherwise wait for a commit each time. Where recordings take longer none is, and none is suspected for nothing.
+#: As many recordings as decoders finished within so many seconds are put on record ahead of an idle decoder, so that none waits
+#: for a commit. While recordings take longer than this none is, and a kill makes no waiting recording a suspect.
 RECENT_S = 0.25
 
 
@@ -37,8 +37,9 @@ class Beginning:
         #: (job, generation) of what may be given to a decoder.
         self._begun: set[tuple[int, int]] = set()
         self._asked: tuple[list[tuple[int, int]], Future[set[int]]] | None = None
-        #: When the latest recordings were given to decoders.
-        self._recent: deque[float] = deque()
+        #: When decoders became idle lately, and how many were idle at the last look.
+        self._freed: deque[float] = deque()
+        self._idle: int | None = None
 
     def begun(self, claim: Claim) -> bool:
         """Whether it is on record, so that a decoder may get it."""
@@ -47,26 +48,38 @@ class Beginning:
     def started(self, claim: Claim) -> None:
         """A decoder has got it."""
         self._begun.discard(_key(claim))
-        self._recent.append(self._clock())
+        if self._idle is not None:
+            self._idle -= 1
 
     def forget(self, claim: Claim) -> None:
         """It is no longer to be started."""
         self._begun.discard(_key(claim))
 
     def ask(self, claims: Iterable[Claim], room: int) -> bool:
-        """Have the first of `claims` put on record, enough for `room` idle decoders; False where that is so or being done."""
-        if self._asked is not None or len(self._begun) >= room or self._refusal.recent():
+        """Have the first of `claims` put on record: enough for `room` idle decoders and those about to be idle.
+
+        Called at every turn. Returns False when enough are on record, or while a commit is under way.
+        """
+        ahead = self._freed_lately(room)
+        # Half of them is left when the next commit is asked for: it takes its time.
+        if self._asked is not None or len(self._begun) >= room + (ahead + 1) // 2 or self._refusal.recent():
             return False
-        horizon = self._clock() - RECENT_S
-        while self._recent and self._recent[0] < horizon:
-            self._recent.popleft()
-        want = room + len(self._recent) - len(self._begun)
+        want = room + ahead - len(self._begun)
         keys = list(islice((_key(c) for c in claims if not self.begun(c)), want))
         if keys:
             call = self._thread.submit(self._ledger.begin, keys)
             self._asked = keys, call
             call.add_done_callback(lambda _: self._wake())
         return bool(keys)
+
+    def _freed_lately(self, idle: int) -> int:
+        now = self._clock()
+        if self._idle is not None:
+            self._freed.extend([now] * (idle - self._idle))
+        self._idle = idle
+        while self._freed and self._freed[0] < now - RECENT_S:
+            self._freed.popleft()
+        return max(len(self._freed) - 1, 0)  # a single one says nothing of the next
 
     def answer(self) -> set[int]:
         """Take in what has been put on record; returns the jobs that are no longer ours.

@@ -122,6 +122,22 @@ def test_of_long_recordings_only_those_begin_on_record_that_a_decoder_gets(ledge
     assert w.started() == ["a", "b", "c"]
 
 
+def test_of_short_recordings_the_next_are_on_record_before_a_decoder_is_idle(ledger: Ledger) -> None:
+    admit(ledger, *"abcdefgh")
+    w = Beginner(ledger)
+    w.turn()
+    w.begin()
+    w.end("a")
+    w.end("b")
+    w.begin()
+    w.begin()
+    assert w.started() == ["a", "b", "c", "d"]
+    assert attempts(ledger) == [1, 1, 1, 1, 1, 0, 0, 0]
+    w.end("c")
+    w.look()
+    assert w.started() == ["a", "b", "c", "d", "e"], "no commit was waited for"
+
+
 def test_of_short_recordings_as_many_as_began_lately_are_one_commit(ledger: Ledger) -> None:
     """Decoders that take milliseconds must not wait for the disk each time."""
     names = [f"{i:02d}" for i in range(40)]
