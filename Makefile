@@ -38,7 +38,7 @@ run: $(STAMP)
 	@echo 'As soon as it says "ready", copy recordings in, from another terminal:'
 	@echo
 	@echo '    cd $(CURDIR)'
-	@echo '    cp daemon/engine/bundled/sample/sample.wav drop/'
+	@echo '    cp daemon/dropscribe/engine/bundled/sample/sample.wav drop/'
 	@echo
 	@echo 'Transcripts appear beside them: sample.txt, .srt, .vtt, .json and .timing.json.'
 	@echo 'The history is in jobs.db:  $(BIN)/dropscribe jobs --database jobs.db'

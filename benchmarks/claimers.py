@@ -25,8 +25,8 @@ from typing import Any
 import surroundings
 from filled_ledger import Texts, admission_of, finish_of
 
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import JobState
+from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sqlite.ledger import Ledger
 
 LEASE_S = 1.0
 FROZEN_S = 1.3

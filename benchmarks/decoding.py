@@ -21,12 +21,12 @@ import av
 import numpy as np
 import surroundings
 
-from daemon.config import MediaSettings, Settings
-from daemon.engine.models import SAMPLE
-from daemon.media.pool import DecoderPool
-from daemon.media.protocol import DecodeDone, DecodeFailed, DecodeOrder, PcmReady, SlotWanted
-from daemon.service.arena import SLOT_BYTES, Arena
-from daemon.service.sizing import decoder_count
+from dropscribe.config import MediaSettings, Settings
+from dropscribe.engine.models.store import SAMPLE
+from dropscribe.media.pool import DecoderPool
+from dropscribe.media.protocol import DecodeDone, DecodeFailed, DecodeOrder, PcmReady, SlotWanted
+from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from dropscribe.pipeline.sizing import decoder_count
 
 RATE = 16_000
 SLOTS = 2

@@ -20,7 +20,7 @@ from typing import Any
 import running_daemon
 import surroundings
 
-from daemon.service.bench import gauge
+from dropscribe.bench import gauge
 
 
 def main() -> None:

@@ -29,18 +29,18 @@ import random_model
 import surroundings
 import torch
 
-from daemon.engine.batcher import Batcher
-from daemon.engine.families import Kind, kind_of
-from daemon.engine.loading import LoadedModel, choose_device, load
-from daemon.engine.models import SAMPLE
-from daemon.engine.paraformer.forward import PaddedForward, Spoken
-from daemon.engine.paraformer.seaco import has_bias
-from daemon.engine.paraformer.timestamps import spans_of
-from daemon.engine.sense_voice import collapse, forward
-from daemon.engine.sense_voice.recogniser import asked
-from daemon.engine.stages import Pcm, SpeechSegment
-from daemon.engine.vocabulary import vocabulary_of
-from daemon.service.bench import gauge
+from dropscribe.bench import gauge
+from dropscribe.engine.core.batcher import Batcher
+from dropscribe.engine.core.interfaces import Pcm, SpeechSegment
+from dropscribe.engine.models.families import Kind, kind_of
+from dropscribe.engine.models.loading import LoadedModel, choose_device, load
+from dropscribe.engine.models.paraformer.forward import DecodedSegment, PaddedForward
+from dropscribe.engine.models.paraformer.seaco import has_bias
+from dropscribe.engine.models.paraformer.timestamps import spans_of
+from dropscribe.engine.models.sense_voice import collapse, forward
+from dropscribe.engine.models.sense_voice.recogniser import asked
+from dropscribe.engine.models.store import SAMPLE
+from dropscribe.engine.models.text.vocabulary import vocabulary_of
 
 RATE = 16_000
 #: Batches begun before the first is collected.
@@ -101,8 +101,8 @@ def samples_of(segment: SpeechSegment) -> Pcm:
     return segment.pcm
 
 
-def times(spoken: Spoken | collapse.Spoken) -> list[tuple[int, int]]:
-    if isinstance(spoken, collapse.Spoken):
+def times(spoken: DecodedSegment | collapse.DecodedSegment) -> list[tuple[int, int]]:
+    if isinstance(spoken, collapse.DecodedSegment):
         return spoken.spans
     starts, ends = spans_of([spoken.fires], [spoken.frames], [0])[0] or ([], [])
     return list(zip(starts, ends, strict=True))
@@ -120,7 +120,7 @@ def through(
     """Run everything; tokens and spans that came out. `given`: what a batch goes into the model as."""
     tokens = spans = 0
 
-    def take(result: Sequence[Spoken | collapse.Spoken]) -> None:
+    def take(result: Sequence[DecodedSegment | collapse.DecodedSegment]) -> None:
         nonlocal tokens, spans
         tokens += sum(len(s.ids) for s in result)
         spans += sum(len(times(s)) for s in result)
@@ -152,12 +152,12 @@ def forward_of(loaded: LoadedModel, *, on_cuda: bool) -> Any:
     if kind_of(loaded.family) is Kind.SENSE_VOICE:
         if not on_cuda:
             return forward.PaddedForward(*parts, asked(loaded))
-        from daemon.engine.sense_voice import packed_forward as sense_voice  # noqa: PLC0415
+        from dropscribe.engine.models.sense_voice import packed_forward as sense_voice  # noqa: PLC0415
 
         return sense_voice.PackedForward(*parts, asked(loaded))
     if not on_cuda:
         return PaddedForward(*parts)
-    from daemon.engine.paraformer.packed_forward import PackedForward  # noqa: PLC0415
+    from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
     return PackedForward(*parts)
 

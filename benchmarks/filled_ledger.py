@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import Admission, Claim, Finish, OutputIntent
-from daemon.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
+from dropscribe.ledger.records import Admission, Claim, Finish, OutputIntent
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
 FOLDER = Path("/srv/dropscribe/inbox")
 RECIPE = "paraformer-zh|fsmn-vad"

@@ -23,11 +23,12 @@ from typing import Any
 import surroundings
 from funasr.utils.postprocess_utils import sentence_postprocess
 
-from daemon.engine import models, wording
-from daemon.engine.joining import join_words
-from tests import joining_material
+from dropscribe.engine.models import store
+from dropscribe.engine.models.text import spacing
+from dropscribe.engine.models.text.joining import join_words
+from tests.support import joining
 
-BUNDLED = models.BUNDLED / "paraformer-mini" / "tokens.json"
+BUNDLED = store.BUNDLED / "paraformer-mini" / "tokens.json"
 #: Sequences made and checked at a time.
 PORTION = 10_000
 #: Most findings that are printed.
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    vocabularies = [_read(p) for p in options.tokens] or [[*_read(BUNDLED), *joining_material.ODD]]
+    vocabularies = [_read(p) for p in options.tokens] or [[*_read(BUNDLED), *joining.ODD]]
     findings = sum(_check(v, options.count // len(vocabularies), options.seed) for v in vocabularies)
     options.tokens = [p.name for p in options.tokens]
     surroundings.report(
@@ -62,10 +63,10 @@ def _read(path: Path) -> list[str]:
 def _check(vocabulary: Sequence[str], count: int, seed: int) -> int:
     findings = 0
     for portion in range(0, count, PORTION):
-        chosen = joining_material.sequences(vocabulary, min(PORTION, count - portion), seed + portion)
+        chosen = joining.sequences(vocabulary, min(PORTION, count - portion), seed + portion)
         for tokens in chosen:
             try:
-                joining_material.check(tokens)
+                joining.check(tokens)
             except Exception as e:  # whatever is raised is a finding
                 findings += 1
                 if findings <= SHOWN:
@@ -92,11 +93,11 @@ def _speeds(vocabulary: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def _ours(tokens: list[str], spans: list[tuple[int, int]]) -> Any:
-    """As `daemon.engine.hypotheses.hypothesis` does it."""
-    if (text := wording.unspaced(tokens)) is not None:
+    """As `dropscribe.engine.models.hypotheses.hypothesis` does it."""
+    if (text := spacing.unspaced(tokens)) is not None:
         return text
     words, places = join_words(tokens, spans)
-    return wording.join(words), places
+    return spacing.join(words), places
 
 
 def _funasr(tokens: list[str], spans: list[tuple[int, int]]) -> Any:

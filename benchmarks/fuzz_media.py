@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 import surroundings
 
-from daemon.config import MediaSettings
-from daemon.media.container import inspect
-from daemon.media.pool import DecoderPool
-from daemon.media.protocol import DecodeDone, DecodeFailed, DecodeOrder, PcmReady, SlotWanted
-from daemon.service.arena import SLOT_BYTES, Arena
-from tests import media_material
+from dropscribe.config import MediaSettings
+from dropscribe.media.container.inspect import inspect
+from dropscribe.media.pool import DecoderPool
+from dropscribe.media.protocol import DecodeDone, DecodeFailed, DecodeOrder, PcmReady, SlotWanted
+from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from tests.support import recordings
 
 #: Bytes at the start where most headers are, and most mutations go.
 HEAD = 600
@@ -186,8 +186,8 @@ def main() -> None:
 def sound(folder: Path, corpus: Path | None) -> list[Seed]:
     """A second of every format, and the files of `corpus` by name."""
     seeds = []
-    for kind in media_material.KINDS:
-        path = media_material.make(folder, kind, 1.0)
+    for kind in recordings.KINDS:
+        path = recordings.make(folder, kind, 1.0)
         seeds.append(seed_of(path, f"{kind[1]}-{kind[2]}"))
         path.unlink()
     files = sorted(corpus.iterdir()) if corpus else []

@@ -32,12 +32,12 @@ import filled_ledger
 import surroundings
 from filled_ledger import BEGAN, EVERY_S, FOLDER, LEASE_S, RARE, Texts
 
-from daemon.ledger.db import sqlite_version
-from daemon.ledger.integrity import quick_check
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import JobState
-from daemon.ledger.schema import HEAD
-from daemon.ledger.upgrade import back_up
+from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sqlite.db import sqlite_version
+from dropscribe.ledger.sqlite.file.integrity import quick_check
+from dropscribe.ledger.sqlite.file.upgrade import back_up
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.sqlite.schema import HEAD
 
 #: What an admission writes: about fifteen pages of 4 KB.
 COMMIT_BYTES = 61_440

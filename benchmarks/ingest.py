@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-import daemon as product
+import dropscribe as product
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,7 +66,7 @@ def start(root: Path, inbox: Path) -> subprocess.Popen[bytes]:
     )
     log = (root / "daemon.log").open("ab")
     process = subprocess.Popen(
-        [sys.executable, "-m", "daemon", "run", "--config", str(config)], stderr=log, cwd=ROOT
+        [sys.executable, "-m", "dropscribe", "run", "--config", str(config)], stderr=log, cwd=ROOT
     )
     while json.loads(_status(root) or '{"state": ""}')["state"] != "ready":
         if process.poll() is not None:

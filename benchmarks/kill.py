@@ -3,7 +3,7 @@
     python benchmarks/kill.py --rounds 40 --jobs 2
 
 A round is a folder and a database of its own. In it the daemon, its engine or a decoder is killed at every point of
-`tests/killed_daemon.py` once, in random order, at its first passage or a later one; each run begins with what the one before left,
+`tests/support/killed_daemon.py` once, in random order, at its first passage or a later one; each run begins with what the one before left,
 and with new recordings. After every kill the database must be sound and every visible file whole; at the end every
 recording is done once, its files are those of an undisturbed run byte by byte, and nothing else is there. Where a child
 was killed, the daemon goes on to the end of its work in half of the cases before it is killed, too.
@@ -31,8 +31,8 @@ import surroundings
 
 sys.path.insert(0, str(surroundings.ROOT))
 
-from tests.kill_material import Chain
-from tests.killed_daemon import DAEMON, POINTS
+from tests.support.killed_daemon import DAEMON, POINTS
+from tests.support.kills import Chain
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import surroundings
 
 sys.path.insert(0, str(surroundings.ROOT))
 
-from tests.e2e.harness import SAMPLE, DaemonProcess, wait_until
+from tests.support.daemon_process import SAMPLE, DaemonProcess, wait_until
 
 #: Longest time from the first recording that begins to the kill, seconds: a few recordings come through in that.
 LONGEST_RUN_S = 4.0

@@ -24,12 +24,12 @@ from typing import Any
 import psutil
 import surroundings
 
-from daemon.config import Folder
-from daemon.intake.folder import FolderWatch, Surroundings
-from daemon.intake.hold import Holds
-from daemon.intake.types import Gone, Known, Notice, Wholeness
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import Admission
+from dropscribe.config import Folder
+from dropscribe.intake.folder import FolderWatch, Surroundings
+from dropscribe.intake.folder_lock import FolderLocks
+from dropscribe.intake.types import Completeness, Gone, Known, Notice
+from dropscribe.ledger.records import Admission
+from dropscribe.ledger.sqlite.ledger import Ledger
 
 #: Admissions a transaction.
 BATCH = 5_000
@@ -86,12 +86,12 @@ def first_look(ledger: Ledger, folder: Path, notices: list[Notice]) -> FolderWat
     """What watches a folder, after it has looked through it once."""
     around = Surroundings(
         lambda path: (Known(*known) for known in ledger.known(path)),
-        lambda _: Wholeness.UNKNOWN,
+        lambda _: Completeness.UNKNOWN,
         notices.append,
         time.monotonic,
         time.time,
         RESCAN_S,
-        Holds(),
+        FolderLocks(),
     )
     watch = FolderWatch(Folder(path=folder), lambda _: None, around)
     watch.turn(time.monotonic(), ())

@@ -18,7 +18,7 @@ import numpy as np
 import running_daemon
 import surroundings
 
-from daemon.service.bench import gauge
+from dropscribe.bench import gauge
 
 #: Share of the rounds that is warming up.
 WARMING = 0.25

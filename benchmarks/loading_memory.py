@@ -20,7 +20,7 @@ import sys, warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
 import torch
-from daemon.engine.loading import AutoModel, load
+from dropscribe.engine.models.loading import AutoModel, load
 
 def status(name):
     return int(next(l for l in open("/proc/self/status") if l.startswith(name)).split()[1]) >> 10

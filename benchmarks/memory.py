@@ -24,8 +24,8 @@ import running_daemon
 import surroundings
 from running_daemon import Daemon
 
-from daemon.engine.models import SAMPLE
-from daemon.service.bench import gauge
+from dropscribe.bench import gauge
+from dropscribe.engine.models.store import SAMPLE
 
 #: Share of the samples that is warming up.
 WARMING = 0.25

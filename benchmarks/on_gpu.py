@@ -68,7 +68,7 @@ def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
         ),
         Step("latency", script("latency", *own, *report("latency")), 300),
         Step("decoding", script("decoding", "--recordings", "96", *report("decoding")), 180),
-        Step("bench", ("-m", "daemon", "bench", "--generate", "80", *own, "--out", str(folder / "bench")), 400),
+        Step("bench", ("-m", "dropscribe", "bench", "--generate", "80", *own, "--out", str(folder / "bench")), 400),
         Step(
             "memory",
             script("memory", *own, "--minutes", str(memory_minutes), "--ahead", "400", *report("memory")),

@@ -22,7 +22,7 @@ import yaml
 from funasr import AutoModel
 from funasr.download.download_model_from_hub import download_model
 
-from daemon.engine.models import BUNDLED
+from dropscribe.engine.models.store import BUNDLED
 
 TEMPLATE = BUNDLED / "paraformer-mini"
 VOCABULARY = 8404

@@ -27,7 +27,7 @@ import yaml
 from funasr import AutoModel
 from funasr.download.download_model_from_hub import download_model
 
-from daemon.engine.models import BUNDLED, SAMPLE
+from dropscribe.engine.models.store import BUNDLED, SAMPLE
 
 TEMPLATE = BUNDLED / "paraformer-mini"
 #: Tokens of the official model, and of a small one.

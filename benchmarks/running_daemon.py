@@ -20,7 +20,7 @@ import numpy as np
 import surroundings
 from numpy.typing import NDArray
 
-from daemon.engine.models import SAMPLE
+from dropscribe.engine.models.store import SAMPLE
 
 RATE = 16_000
 #: Between two looks at the database or the folder, seconds: the resolution of what is measured.
@@ -59,7 +59,7 @@ class Daemon:
         began = time.monotonic()
         with (self.root / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", "run", "--config", str(self._config)],
+                [sys.executable, "-m", "dropscribe", "run", "--config", str(self._config)],
                 stderr=log,
                 stdout=log,
                 cwd=surroundings.ROOT,

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import daemon as product
-from daemon.service.bench.comparison import machine
+import dropscribe as product
+from dropscribe.bench.comparison import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 

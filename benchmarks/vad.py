@@ -24,10 +24,10 @@ import surroundings
 import torch
 from funasr import AutoModel
 
-from daemon.engine.fsmn_vad import FsmnVadModel
-from daemon.engine.loading import choose_device, describe_device, load
-from daemon.engine.models import BUNDLED, SAMPLE
-from daemon.engine.stages import Pcm, Piece, Region
+from dropscribe.engine.core.interfaces import Pcm, Region, VadChunk
+from dropscribe.engine.models.loading import choose_device, describe_device, load
+from dropscribe.engine.models.store import BUNDLED, SAMPLE
+from dropscribe.engine.vad.model import FsmnVadModel
 
 RATE = 16_000
 #: Samples of a block as the daemon hands it over.
@@ -57,7 +57,7 @@ def run(model: FsmnVadModel, pcms: list[Pcm]) -> tuple[list[list[Region]], list[
         started = time.perf_counter()
         final = at + BLOCK >= len(pcms[0])
         answers = model.accept(
-            [Piece(vad, (pcm[at : at + BLOCK],), final) for vad, pcm in zip(vads, pcms, strict=True)]
+            [VadChunk(vad, (pcm[at : at + BLOCK],), final) for vad, pcm in zip(vads, pcms, strict=True)]
         )
         calls.append(time.perf_counter() - started)
         for regions, more in zip(found, answers, strict=True):

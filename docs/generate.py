@@ -23,9 +23,9 @@ import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
-from daemon import config
-from daemon.cli.app import build
-from daemon.cli.init import toml_value
+from dropscribe import config
+from dropscribe.cli.app import build
+from dropscribe.cli.init import toml_value
 
 FOLDER = Path(__file__).resolve().parent
 #: Width of the pages, characters.

@@ -1,8 +1,8 @@
-"""Alembic's entry: runs revisions on the connection that `daemon.ledger.upgrade` hands over.
+"""Alembic's entry: runs revisions on the connection that `dropscribe.ledger.sqlite.file.upgrade` hands over.
 
 There is no alembic.ini and no connection of its own: an upgrade is always preceded by a backup and happens in
 one transaction, both of which the ledger sees to. Foreign keys are off meanwhile, because batch mode replaces
-tables; for the same reason a revision that replaces `segments` makes its two triggers again. For a new revision: copy the newest file under `versions/`, change `daemon/ledger/schema.py` alike and
+tables; for the same reason a revision that replaces `segments` makes its two triggers again. For a new revision: copy the newest file under `versions/`, change `daemon/dropscribe/ledger/sqlite/schema.py` alike and
 raise its `HEAD`; `tests/integration/test_ledger_upgrade.py` says whether both give the same database.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from daemon.ledger.schema import metadata
+from dropscribe.ledger.sqlite.schema import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -16,12 +16,12 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from daemon.config import MediaSettings
-from daemon.errors import DecoderKilledError, DropscribeError
-from daemon.media import pool as pool_module
-from daemon.media.child import DISK_S
-from daemon.media.pool import DecoderPool
-from daemon.media.protocol import (
+from dropscribe.config import MediaSettings
+from dropscribe.errors import DecoderKilledError, DropscribeError
+from dropscribe.media import pool as pool_module
+from dropscribe.media.child import DISK_S
+from dropscribe.media.pool import DecoderPool
+from dropscribe.media.protocol import (
     DecodeDone,
     DecodeEvent,
     DecodeFailed,
@@ -32,9 +32,9 @@ from daemon.media.protocol import (
     PcmReady,
     SlotWanted,
 )
-from tests.e2e.harness import wait_until
-from tests.hanging_disk import HangingDisk
-from tests.media_material import noise
+from tests.support.daemon_process import wait_until
+from tests.support.hanging_disk import HangingDisk
+from tests.support.recordings import noise
 
 SLOT_BYTES = 32_768 * 2
 

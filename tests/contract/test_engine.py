@@ -1,4 +1,4 @@
-"""The contract of `daemon.engine.protocol.Engine`, over the null models and the bundled real ones.
+"""The contract of `dropscribe.engine.protocol.Engine`, over the null models and the bundled real ones.
 
 Real processes, real shared memory. Nothing here asserts on how long something took.
 """
@@ -21,11 +21,12 @@ from typing import Generic, TypeVar
 import numpy as np
 import pytest
 
-from daemon.config import EngineSettings
-from daemon.engine import models
-from daemon.engine.group import EngineGroup
-from daemon.engine.process import ProcessEngine
-from daemon.engine.protocol import (
+from dropscribe.config import EngineSettings
+from dropscribe.engine.core.interfaces import Pcm
+from dropscribe.engine.group import EngineGroup
+from dropscribe.engine.models import store
+from dropscribe.engine.process import ProcessEngine
+from dropscribe.engine.protocol import (
     Abort,
     BlockFreed,
     Event,
@@ -35,9 +36,8 @@ from daemon.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from daemon.engine.stages import Pcm
-from daemon.errors import EngineDiedError, EngineError
-from tests import seaco_material, sense_voice_material
+from dropscribe.errors import EngineDiedError, EngineError
+from tests.support import seaco, sense_voice
 
 SLOT = 163_840  #: samples
 SLOTS = 64
@@ -123,7 +123,7 @@ class Client(Generic[E]):
 
 
 def sample() -> Pcm:
-    with wave.open(str(models.SAMPLE)) as file:
+    with wave.open(str(store.SAMPLE)) as file:
         return np.frombuffer(file.readframes(file.getnframes()), np.int16)
 
 
@@ -156,8 +156,8 @@ def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineG
 
 #: Models of which none is bundled, and what writes a directory as a user would have it.
 NOT_BUNDLED: dict[str, Callable[[Path], object]] = {
-    "sense-voice": sense_voice_material.write,
-    "seaco": seaco_material.random_seaco,
+    "sense-voice": sense_voice.write,
+    "seaco": seaco.random_seaco,
 }
 
 
@@ -197,7 +197,7 @@ def client(shared_engine: tuple[LocalEngine, Arena]) -> Client[LocalEngine]:
     engine, arena = shared_engine
     assert len(arena.free) == SLOTS, "an earlier test lost slots"
     # An engine whose model has no use for hotwords takes them as well.
-    return Client(engine, arena, streams=next(_numbers), hotwords=seaco_material.FEW)
+    return Client(engine, arena, streams=next(_numbers), hotwords=seaco.FEW)
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_it_is_a_local_engine_and_says_what_it_is(client: Client[LocalEngine]) -
     facts = engine.facts
     assert set(facts.device.split(", ")) == {"cpu"}
     # What is bundled says that it is for demonstration.
-    assert (facts.notice is None) == (facts.model not in {models.NULL, "paraformer-mini"})
+    assert (facts.notice is None) == (facts.model not in {store.NULL, "paraformer-mini"})
     assert dict(facts.versions).keys() >= {"dropscribe", "python"}
     assert facts.versions == tuple(sorted(facts.versions))
     if facts.model != "null":
@@ -441,8 +441,8 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, sys\n"
-        "from daemon.config import EngineSettings\n"
-        "from daemon.engine.process import ProcessEngine\n"
+        "from dropscribe.config import EngineSettings\n"
+        "from dropscribe.engine.process import ProcessEngine\n"
         "if __name__ == '__main__':\n"
         "    fd = os.memfd_create('x'); os.ftruncate(fd, 4096)\n"
         "    e = ProcessEngine.start(EngineSettings(model='null'), arena_fd=fd, arena_bytes=4096,\n"
@@ -512,8 +512,8 @@ def test_a_real_engine_prints_nothing(tmp_path: Path) -> None:
     script = tmp_path / "quiet.py"
     script.write_text(
         "import os\n"
-        "from daemon.config import EngineSettings\n"
-        "from daemon.engine.process import ProcessEngine\n"
+        "from dropscribe.config import EngineSettings\n"
+        "from dropscribe.engine.process import ProcessEngine\n"
         "if __name__ == '__main__':\n"
         "    fd = os.memfd_create('x'); os.ftruncate(fd, 4096)\n"
         "    s = EngineSettings(model='paraformer-mini', vad_model='vad-mini', device='cpu', threads=1)\n"

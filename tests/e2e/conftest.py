@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import DaemonProcess
+from tests.support.daemon_process import DaemonProcess
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.media.container import inspect
-from tests.e2e.harness import SAMPLE, DaemonProcess, pieces, wait_until, write_speech
+from dropscribe.media.container.inspect import inspect
+from tests.support.daemon_process import SAMPLE, DaemonProcess, pieces, wait_until, write_speech
 
 SIDECARS = (".txt", ".srt", ".vtt", ".json", ".timing.json")
 

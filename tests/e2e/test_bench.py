@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.integration.cli import process
+from tests.support.command_line import process
 
 SAMPLE = Path(__file__).resolve().parents[2] / "daemon" / "engine" / "bundled" / "sample" / "sample.wav"
 

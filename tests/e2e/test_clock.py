@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import tests.clocked_daemon
-from tests.e2e.harness import DaemonProcess, wait_until
-from tests.e2e.ways_material import tiny
+import tests.support.clocked_daemon
+from tests.support.daemon_process import DaemonProcess, wait_until
+from tests.support.ways_of_arriving import tiny
 
 DAY_S = 86_400.0
 #: Longer than any wait or lease of the daemon, seconds.
@@ -28,7 +28,7 @@ class Clocked(DaemonProcess):
         self._ahead_s = 0.0
         self._file = root / "ahead"
         self._file.write_text("0", encoding="ascii")
-        program = str(tests.clocked_daemon.__file__)
+        program = str(tests.support.clocked_daemon.__file__)
         super().__init__(root, model="null", extra=extra, command=(sys.executable, program, str(self._file)))
 
     def set_clock(self, jump_s: float) -> None:

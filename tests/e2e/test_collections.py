@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import BUNDLED, DaemonProcess, wait_until
-from tests.engine_material import FUNASR_WARNS
+from tests.support.daemon_process import BUNDLED, DaemonProcess, wait_until
+from tests.support.engines import FUNASR_WARNS
 
 pytestmark = [
     pytest.mark.shared,

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.faulty_engine import Plan, faulty
-from tests.e2e.harness import BUNDLED, DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import BUNDLED, DaemonProcess, wait_until, write_speech
+from tests.support.faulty_engine import Plan, faulty
 
 #: Every recording is worked on, whatever it holds.
 EACH = '[profiles.default]\nduplicates = "transcribe"\n'

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 MIB = 1024**2
 #: A small disk, MiB; the floor on it is a tenth.
@@ -48,7 +48,7 @@ def filled(disk: Path, left: int) -> Iterator[Path]:
 
 def status(daemon: DaemonProcess) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "daemon", "status", "--json", "--config", str(daemon.config)],
+        [sys.executable, "-m", "dropscribe", "status", "--json", "--config", str(daemon.config)],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     found: dict[str, Any] = json.loads(done.stdout)

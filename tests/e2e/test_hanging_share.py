@@ -1,4 +1,4 @@
-"""Shares that stop answering while the daemon works, for real (`tests/hanging_disk.py`): others go on, it is said, a stop is a stop."""
+"""Shares that stop answering while the daemon works, for real (`tests/support/hanging_disk.py`): others go on, it is said, a stop is a stop."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import PATIENCE_S, DaemonProcess, wait_until, write_speech
-from tests.hanging_disk import HangingDisk
+from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.support.hanging_disk import HangingDisk
 
 #: A launcher under which file systems are reported early, so that no test takes minutes.
 LAUNCHER = Path(__file__).with_name("impatient_daemon.py")
@@ -37,7 +37,7 @@ class House:
 
     def said(self) -> dict[str, Any]:
         asked = subprocess.run(
-            [sys.executable, "-m", "daemon", "status", "--json", "--config", str(self.daemon.config)],
+            [sys.executable, "-m", "dropscribe", "status", "--json", "--config", str(self.daemon.config)],
             capture_output=True, text=True, check=False, timeout=PATIENCE_S,
         )  # fmt: skip
         document: dict[str, Any] = json.loads(asked.stdout)

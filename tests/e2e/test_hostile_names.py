@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until, write_speech
 
 #: Good recordings, by the bytes of their names.
 GOOD = (
@@ -87,7 +87,7 @@ def log(root: Path) -> str:
     Path(os.fsdecode(os.fsencode(daemon.inbox) + b"/" + BAD)).write_bytes(b"RIFF no recording" * 9)
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "daemon", "run", "--config", str(daemon.config)],
+        [sys.executable, "-m", "dropscribe", "run", "--config", str(daemon.config)],
         stdin=theirs, stdout=theirs, stderr=theirs,
     )  # fmt: skip
     os.close(theirs)
@@ -160,7 +160,7 @@ def test_the_log_on_a_terminal_shows_names_and_obeys_none(log: str) -> None:
 def test_no_command_shows_what_a_terminal_would_obey(log: str, root: Path) -> None:
     assert log
     for title, arguments in commands(root).items():
-        command = [sys.executable, "-m", "daemon", *arguments]
+        command = [sys.executable, "-m", "dropscribe", *arguments]
         for way in (in_pipe, in_terminal):
             said = way(*command, cwd=root)
             assert said.strip(), title
@@ -181,7 +181,7 @@ def test_json_is_harmless_to_show_and_gives_the_names_back(log: str, root: Path)
     for title, arguments in commands(root).items():
         if title not in whole | {"transcribe"}:
             continue
-        said = in_pipe(sys.executable, "-m", "daemon", *arguments, "--json", cwd=root)
+        said = in_pipe(sys.executable, "-m", "dropscribe", *arguments, "--json", cwd=root)
         assert NEVER.search(said) is None, (title, NEVER.findall(said))
         documents = (
             [json.loads(line) for line in said.splitlines()] if title == "transcribe" else [json.loads(said)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
-from tests.engine_material import FUNASR_WARNS
-from tests.seaco_material import FEW, MANY, Hotwords, random_seaco
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.engines import FUNASR_WARNS
+from tests.support.seaco import FEW, MANY, Hotwords, random_seaco
 
 pytestmark = FUNASR_WARNS
 

@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
-from daemon.engine.models import BUNDLED, SAMPLE
-from tests.e2e.harness import wait_until
-from tests.hub_material import FSMN_VAD, SEACO, Hub, command_environment, running_hub
+from dropscribe.engine.models.store import BUNDLED, SAMPLE
+from tests.support.daemon_process import wait_until
+from tests.support.hubs import FSMN_VAD, SEACO, Hub, command_environment, running_hub
 
 #: Models by FunASR's names, from the hub; and the detector alone, which is smaller, by its id, which is found sooner.
 BOTH = ("--model", "paraformer-zh", "--vad-model", "fsmn-vad", "--device", "cpu")
@@ -45,7 +45,7 @@ def home(tmp_path: Path) -> Path:
 def command(*arguments: str | Path, env: Mapping[str, str], before: list[str] | None = None) -> Result:
     """A command to its end."""
     return subprocess.run(
-        [*(before or []), sys.executable, "-m", "daemon", *arguments],
+        [*(before or []), sys.executable, "-m", "dropscribe", *arguments],
         capture_output=True, encoding="utf-8", check=False, env=env, cwd=env.get("HOME", "/"), timeout=280,
     )  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_what_the_doctor_has_fetched_the_daemon_finds_without_network(hub: Hub, 
         assert f"fetched {name} ({hub_id})" in done.stderr
     offline = command_environment(home, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "daemon", "run", "--watch", folder, *BOTH],
+        [sys.executable, "-m", "dropscribe", "run", "--watch", folder, *BOTH],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=offline, cwd=home,
     )  # fmt: skip
     assert daemon.stderr is not None
@@ -99,7 +99,7 @@ def test_what_the_doctor_has_fetched_the_daemon_finds_without_network(hub: Hub, 
 def test_killed_in_the_middle_it_is_no_model_and_is_resumed(hub: Hub, home: Path) -> None:
     hub.held["model.pt"] = 256 * 1024
     fetching = subprocess.Popen(
-        [sys.executable, "-m", "daemon", "transcribe", SAMPLE, *DETECTOR],
+        [sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, *DETECTOR],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=hub.environment(home), cwd=home,
     )  # fmt: skip
     assert hub.holding.wait(120)
@@ -280,7 +280,7 @@ def test_a_cache_that_cannot_be_written_is_told_with_its_place(
     more = spoil(home)
     try:
         done = subprocess.run(
-            [*POWERLESS, sys.executable, "-m", "daemon", "transcribe", SAMPLE, "--json", *DETECTOR],
+            [*POWERLESS, sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, "--json", *DETECTOR],
             capture_output=True, text=True, check=False, env=hub.environment(home) | more, cwd="/", timeout=280,
         )  # fmt: skip
     finally:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 FORMATS = (".txt", ".srt", ".vtt", ".json", ".timing.json")
 MINE = b"my own words\n"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.kill_material import Chain
-from tests.killed_daemon import POINTS
+from tests.support.killed_daemon import POINTS
+from tests.support.kills import Chain
 
 
 def test_killed_at_every_point_nothing_is_lost_half_or_double(tmp_path: Path) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from daemon.ledger.lone_trials import MOST_DEATHS
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS
 from tests.e2e.test_poison import reason_of, whoever_decodes
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 DECODERS = "[media]\ndecoders = 2\n"
 #: `dropscribe` whose waits between two lone trials are short.
 _PROGRAM = """
-from daemon.ledger import lone_trials
+from dropscribe.ledger import lone_trials
 lone_trials.LONGEST_WAIT_S = 0.5
-from daemon.cli.app import main
+from dropscribe.cli.app import main
 main()
 """
 IMPATIENT = (sys.executable, "-c", _PROGRAM)

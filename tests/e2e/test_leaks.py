@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 #: Recordings of a round, rounds before the first look and after it.
 ROUND, WARM_UP, ROUNDS = 60, 2, 4

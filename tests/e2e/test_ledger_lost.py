@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.ledger.ledger import Ledger
-from tests import ledger_damage
-from tests.e2e.harness import PATIENCE_S, DaemonProcess, wait_until, write_speech
-from tests.integration.cli import process
-from tests.integration.ledger_material import admission, claim_all, finish_of
-from tests.ledger_damage import Damage
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support import ledger_damage
+from tests.support.command_line import process
+from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.support.ledger_damage import Damage
+from tests.support.ledgers import admission, claim_all, finish_of
 
 #: The exit status of LedgerError, as the README lists it.
 DATABASE_UNUSABLE = 3

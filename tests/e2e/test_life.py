@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 
 def test_what_was_there_before_the_start_is_transcribed(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_sigterm_finishes_or_requeues_and_exits_clean(tmp_path: Path) -> None:
 
 def test_a_second_daemon_on_the_same_database_is_refused(dropscribe: DaemonProcess) -> None:
     second = subprocess.run(
-        [sys.executable, "-m", "daemon", "run", "--config", str(dropscribe.config)],
+        [sys.executable, "-m", "dropscribe", "run", "--config", str(dropscribe.config)],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert second.returncode == 4
@@ -113,7 +113,7 @@ def test_a_place_that_cannot_be_written_is_named_with_the_remedy_and_the_job_wai
         (line,) = daemon.actions("job_retry")
         assert (line["event"], line["remedy"]) == (row["reason"], row["remedy"])
         status = subprocess.run(
-            [sys.executable, "-m", "daemon", "status", "--config", str(daemon.config)],
+            [sys.executable, "-m", "dropscribe", "status", "--config", str(daemon.config)],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert f"{row['reason']} ({row['remedy']})" in status.stdout

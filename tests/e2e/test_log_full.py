@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import SAMPLE, DaemonProcess, wait_until
+from tests.support.daemon_process import SAMPLE, DaemonProcess, wait_until
 
 
 @pytest.mark.parametrize("streams", ["2>/dev/full", "<&- >&- 2>&-"])
 def test_a_log_that_cannot_be_written_stops_nothing(streams: str, tmp_path: Path) -> None:
     # The harness reads standard error, so it is taken from the daemon by the shell that becomes it.
-    without = ("/bin/sh", "-c", f'exec "{sys.executable}" -m daemon "$@" {streams}', "sh")
+    without = ("/bin/sh", "-c", f'exec "{sys.executable}" -m dropscribe "$@" {streams}', "sh")
     daemon = DaemonProcess(tmp_path, model="null", command=without).start()
     try:
         shutil.copy(SAMPLE, daemon.inbox / "one.wav")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
-from tests.occupants import OCCUPANTS
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.occupants import OCCUPANTS
 
 KINDS = ("pipe", "link to an endless device", "sparse file of 4 TB", "directory")
 

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 #: Text as soon as there is some, whatever the speed of the machine.
 EARLY = "[profiles.default]\npartial_after_s = 0.01\n"

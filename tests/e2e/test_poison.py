@@ -17,11 +17,11 @@ import psutil
 import pytest
 import soundfile
 
-from daemon.config import Settings
-from daemon.service.assembly import Result
-from daemon.service.oneshot import OneShot, transcript_of
-from daemon.transcript import render
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
+from dropscribe.config import Settings
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.oneshot import OneShot, transcript_of
+from dropscribe.transcript import render
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 GOOD = 63
 #: Limits under which a bad recording shows within a test; the good ones are seconds long.

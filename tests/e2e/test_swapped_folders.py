@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
-from tests.paused_daemon import POINTS
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.paused_daemon import POINTS
 
 DAEMON, DROPPER = 61_001, 61_002
 
@@ -55,7 +55,7 @@ def daemon(root: Path) -> Iterator[DaemonProcess]:
     command = (
         *("setpriv", f"--reuid={DAEMON}", f"--regid={DAEMON}", "--clear-groups"),
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
-        *("env", f"HOME={root}", sys.executable, "-m", "tests.paused_daemon", str(root / "marks")),
+        *("env", f"HOME={root}", sys.executable, "-m", "tests.support.paused_daemon", str(root / "marks")),
     )
     with DaemonProcess(root, command=command) as running:
         yield running

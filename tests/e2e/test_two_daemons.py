@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import PATIENCE_S, DaemonProcess, wait_until
-from tests.e2e.ways_material import tiny
+from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until
+from tests.support.ways_of_arriving import tiny
 
 #: The exit status of AlreadyRunningError, as docs/command-line.md lists it.
 ALREADY_RUNNING = 4

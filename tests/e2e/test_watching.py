@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import DaemonProcess, wait_until
-from tests.e2e.ways_material import tiny
+from tests.support.daemon_process import DaemonProcess, wait_until
+from tests.support.ways_of_arriving import tiny
 
 #: A namespace in which limits are our own; the daemon takes the place of `sh`.
 ISOLATED = ("unshare", "--user", "--map-root-user")
@@ -153,7 +153,9 @@ def few_watches(tmp_path: Path) -> Iterator[DaemonProcess]:
         pytest.skip("user namespaces are not allowed here")
     start = f'echo 3 > {WATCHES}; exec "$@"'
     daemon = DaemonProcess(
-        tmp_path, model="null", command=(*ISOLATED, "sh", "-c", start, "sh", sys.executable, "-m", "daemon")
+        tmp_path,
+        model="null",
+        command=(*ISOLATED, "sh", "-c", start, "sh", sys.executable, "-m", "dropscribe"),
     )
     for i in range(9):
         (daemon.inbox / f"{i}").mkdir()

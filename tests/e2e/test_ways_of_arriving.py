@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import DaemonProcess, pieces, wait_until
-from tests.e2e.ways_material import all_done, jobs_of, last_contents, on_record, sha256_of, tiny
+from tests.support.daemon_process import DaemonProcess, pieces, wait_until
+from tests.support.ways_of_arriving import all_done, jobs_of, last_contents, on_record, sha256_of, tiny
 
 COUNT = 200
 #: The quiet period, seconds: short, so that whoever is taken too early shows.

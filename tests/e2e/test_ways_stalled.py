@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import DaemonProcess, wait_until
-from tests.e2e.ways_material import on_record, sha256_of, tiny
+from tests.support.daemon_process import DaemonProcess, wait_until
+from tests.support.ways_of_arriving import on_record, sha256_of, tiny
 
 FILES = 20_000
 FOLDERS = 50

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from daemon.config import EngineSettings
-from daemon.engine import models
-from daemon.engine.process import ProcessEngine
-from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
-from daemon.engine.stages import Hypothesis, Region, SpeechSegment
-from daemon.errors import OutOfDeviceMemoryError
-from tests.engine_material import ON_GPU, sample, segment
+from dropscribe.config import EngineSettings
+from dropscribe.engine.core.interfaces import Hypothesis, Region, SpeechSegment
+from dropscribe.engine.models import store
+from dropscribe.engine.process import ProcessEngine
+from dropscribe.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from dropscribe.errors import OutOfDeviceMemoryError
+from tests.support.engines import ON_GPU, sample, segment
 
 pytestmark = ON_GPU
 
@@ -67,12 +67,12 @@ def test_the_engine_takes_the_gpu_and_says_the_same() -> None:
 def test_a_mixed_batch_gives_the_words_of_the_cpu_at_its_positions() -> None:
     import torch
 
-    from daemon.engine.loading import load
-    from daemon.engine.recogniser import ParaformerRecogniser
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
     said: dict[str, list[Hypothesis]] = {}
     for device in ("cpu", "cuda:0"):
-        recogniser = ParaformerRecogniser(load(models.BUNDLED / "paraformer-mini", torch.device(device), 1))
+        recogniser = ParaformerRecogniser(load(store.BUNDLED / "paraformer-mini", torch.device(device), 1))
         said[device] = sorted(recogniser(pieces()), key=lambda h: h.stream)
     for here, there in zip(said["cpu"], said["cuda:0"], strict=True):
         assert here.text == there.text
@@ -84,12 +84,12 @@ def test_a_mixed_batch_gives_the_words_of_the_cpu_at_its_positions() -> None:
 def test_speech_is_found_where_the_cpu_finds_it() -> None:
     import torch
 
-    from daemon.engine.fsmn_vad import FsmnVadModel
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.vad.model import FsmnVadModel
 
     found: list[list[Region]] = []
     for device in ("cpu", "cuda:0"):
-        detector = FsmnVadModel(load(models.BUNDLED / "vad-mini", torch.device(device), 1)).open()
+        detector = FsmnVadModel(load(store.BUNDLED / "vad-mini", torch.device(device), 1)).open()
         pcm = np.tile(sample(), 6)
         regions = [*detector.accept(pcm[:500_000], final=False), *detector.accept(pcm[500_000:], final=True)]
         found.append(regions)
@@ -100,10 +100,10 @@ def test_speech_is_found_where_the_cpu_finds_it() -> None:
 def test_a_full_device_is_told_as_such_and_a_smaller_batch_still_works() -> None:
     import torch
 
-    from daemon.engine.loading import load
-    from daemon.engine.recogniser import ParaformerRecogniser
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
-    recogniser = ParaformerRecogniser(load(models.BUNDLED / "paraformer-mini", torch.device("cuda:0"), 1))
+    recogniser = ParaformerRecogniser(load(store.BUNDLED / "paraformer-mini", torch.device("cuda:0"), 1))
     minute = np.resize(sample(), 60 * 16_000)
     many = [segment(minute, i) for i in range(40)]
     recogniser(many[:1])
@@ -118,7 +118,7 @@ def test_a_full_device_is_told_as_such_and_a_smaller_batch_still_works() -> None
 def test_a_share_of_the_memory_is_kept_to() -> None:
     import torch
 
-    from daemon.engine import registry
+    from dropscribe.engine import registry
 
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()

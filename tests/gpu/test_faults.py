@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.engine import models
-from daemon.engine.batcher import Batcher
-from daemon.engine.loop import Loop
-from daemon.engine.null import NullVadModel
-from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
-from daemon.engine.stages import Pcm, SpeechSegment
-from daemon.engine.wire import Report
-from tests.e2e.faulty_engine import Plan, faulty
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
-from tests.engine_material import ON_GPU, Script, segment
+from dropscribe.engine.core.batcher import Batcher
+from dropscribe.engine.core.interfaces import Pcm, SpeechSegment
+from dropscribe.engine.core.scheduler import Scheduler
+from dropscribe.engine.models import store
+from dropscribe.engine.models.null import NullVadModel
+from dropscribe.engine.protocol import PcmBlock, SegmentDone, StreamDone, StreamFailed
+from dropscribe.engine.wire import Report
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.engines import ON_GPU, Script, segment
+from tests.support.faulty_engine import Plan, faulty
 
 pytestmark = [
     *ON_GPU,
@@ -41,7 +41,7 @@ def cuda() -> None:
 
 
 def minute() -> Pcm:
-    with wave.open(str(models.SAMPLE)) as file:
+    with wave.open(str(store.SAMPLE)) as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     return np.resize(said, MINUTE)
 
@@ -51,11 +51,11 @@ def test_a_batch_that_does_not_fit_is_halved_loses_nothing_and_is_remembered(kin
     """fp32 as written, and fp16 as packed; the rest of the memory really is somebody else's."""
     import torch
 
-    from daemon.engine import recogniser as recognisers
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.models.paraformer import recogniser as recognisers
 
     device, segments = torch.device("cuda:0"), 400
-    recogniser = getattr(recognisers, kind)(load(models.BUNDLED / "paraformer-mini", device, 1))
+    recogniser = getattr(recognisers, kind)(load(store.BUNDLED / "paraformer-mini", device, 1))
     said = minute()
     recogniser([segment(said)])
     torch.cuda.synchronize()
@@ -67,7 +67,7 @@ def test_a_batch_that_does_not_fit_is_halved_loses_nothing_and_is_remembered(kin
         # The clock stands still: a batch starts when it is full, or when nothing more is coming.
         batcher: Batcher[SpeechSegment] = Batcher(segments * 60.0, 1.0)
         inbox = Script()
-        loop = Loop(
+        loop = Scheduler(
             NullVadModel(), recogniser, batcher, read=lambda _: said, send=reports.append, clock=lambda: 0.0
         )
         inbox.messages.extend(PcmBlock(i, i, MINUTE, final=True) for i in range(segments))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.engine import models
-from daemon.engine.stages import Pcm
-from tests.engine_material import ON_GPU, segment
+from dropscribe.engine.core.interfaces import Pcm
+from dropscribe.engine.models import store
+from tests.support.engines import ON_GPU, segment
 
 pytestmark = ON_GPU
 
@@ -23,13 +23,13 @@ def loaded() -> Any:
 
     if not torch.cuda.is_available():
         pytest.skip("needs CUDA")
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
 
-    return load(models.BUNDLED / "paraformer-mini", torch.device("cuda:0"), 1)
+    return load(store.BUNDLED / "paraformer-mini", torch.device("cuda:0"), 1)
 
 
 def pieces() -> list[Pcm]:
-    with wave.open(str(models.SAMPLE)) as file:
+    with wave.open(str(store.SAMPLE)) as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     cuts = ((0.28, 4.53), (5.29, 8.78), (9.55, 13.28), (0.0, 14.35), (5.3, 6.0), (10.0, 10.3), (0.0, 0.05))
     return [said[int(a * 16_000) : int(b * 16_000)] for a, b in cuts]
@@ -38,8 +38,8 @@ def pieces() -> list[Pcm]:
 def test_fp16_hears_the_same_tokens_at_the_same_places(loaded: Any) -> None:
     import torch
 
-    from daemon.engine.paraformer.forward import PaddedForward
-    from daemon.engine.paraformer.packed_forward import PackedForward
+    from dropscribe.engine.models.paraformer.forward import PaddedForward
+    from dropscribe.engine.models.paraformer.packed_forward import PackedForward
 
     with torch.inference_mode():
         exact = PaddedForward(loaded.module, loaded.frontend, loaded.device)(pieces())
@@ -55,7 +55,7 @@ def test_fp16_hears_the_same_tokens_at_the_same_places(loaded: Any) -> None:
 def test_a_segment_gives_the_same_alone_and_among_others(loaded: Any) -> None:
     import torch
 
-    from daemon.engine.paraformer.packed_forward import PackedForward
+    from dropscribe.engine.models.paraformer.packed_forward import PackedForward
 
     forward = PackedForward(loaded.module, loaded.frontend, loaded.device)
     with torch.inference_mode():
@@ -67,7 +67,7 @@ def test_a_segment_gives_the_same_alone_and_among_others(loaded: Any) -> None:
 def test_a_batch_in_which_nothing_is_said_is_no_fault(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from daemon.engine.paraformer.packed_forward import PackedForward
+    from dropscribe.engine.models.paraformer.packed_forward import PackedForward
 
     silent = [np.zeros(n, np.int16) for n in (400, 1_000)]
     forward = PackedForward(loaded.module, loaded.frontend, loaded.device)
@@ -82,7 +82,7 @@ def test_a_batch_in_which_nothing_is_said_is_no_fault(loaded: Any, monkeypatch: 
 
 
 def test_batches_under_way_do_not_mix(loaded: Any) -> None:
-    from daemon.engine.recogniser import PipelinedParaformer
+    from dropscribe.engine.models.paraformer.recogniser import PipelinedParaformer
 
     recogniser = PipelinedParaformer(loaded)
     batches = [[segment(p, b, i) for i, p in enumerate(pieces()[b : b + 3])] for b in range(4)]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.engine.stages import Pcm
-from tests.engine_material import ON_GPU, segment
-from tests.seaco_material import BRIM, FEW, MANY, ONE, Hotwords, pieces, random_seaco
+from dropscribe.engine.core.interfaces import Pcm
+from tests.support.engines import ON_GPU, segment
+from tests.support.seaco import BRIM, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
 pytestmark = ON_GPU
 
@@ -27,7 +27,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     if not torch.cuda.is_available():
         pytest.skip("needs CUDA")
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
 
     return load(random_seaco(tmp_path_factory.mktemp("seaco")), torch.device("cuda:0"), 1)
 
@@ -39,7 +39,7 @@ def mixed() -> tuple[list[Pcm], list[Hotwords]]:
 
 
 def encoded(forward: Any, loaded: Any) -> dict[Hotwords, Any]:
-    from daemon.engine.vocabulary import vocabulary_of
+    from dropscribe.engine.models.text.vocabulary import vocabulary_of
 
     spelling = vocabulary_of(loaded).spelling
     lists = {words: [spelling.numbers_of(w) for w in words] for words in LISTS}
@@ -49,8 +49,8 @@ def encoded(forward: Any, loaded: Any) -> dict[Hotwords, Any]:
 def test_fp16_hears_the_hotwords_that_fp32_hears(loaded: Any) -> None:
     import torch
 
-    from daemon.engine.paraformer.forward import PaddedForward
-    from daemon.engine.paraformer.packed_forward import PackedForward
+    from dropscribe.engine.models.paraformer.forward import PaddedForward
+    from dropscribe.engine.models.paraformer.packed_forward import PackedForward
 
     pcms, wanted = mixed()
     said = []
@@ -81,7 +81,7 @@ def different(one: list[Any], other: list[Any]) -> float:
 def test_a_segment_gives_the_same_alone_and_among_others(loaded: Any) -> None:
     import torch
 
-    from daemon.engine.paraformer.packed_forward import PackedForward
+    from dropscribe.engine.models.paraformer.packed_forward import PackedForward
 
     forward = PackedForward(loaded.module, loaded.frontend, loaded.device)
     pcms, wanted = mixed()
@@ -94,7 +94,7 @@ def test_a_segment_gives_the_same_alone_and_among_others(loaded: Any) -> None:
 
 
 def test_batches_under_way_do_not_mix_their_hotwords(loaded: Any) -> None:
-    from daemon.engine.recogniser import PipelinedParaformer
+    from dropscribe.engine.models.paraformer.recogniser import PipelinedParaformer
 
     recogniser = PipelinedParaformer(loaded)
     pcm = pieces()[1]

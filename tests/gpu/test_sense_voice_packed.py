@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests import sense_voice_material as material
-from tests.engine_material import ON_GPU, segment
+from tests.support import sense_voice as material
+from tests.support.engines import ON_GPU, segment
 
 pytestmark = ON_GPU
 
@@ -20,7 +20,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     if not torch.cuda.is_available():
         pytest.skip("needs CUDA")
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
 
     folder = tmp_path_factory.mktemp("sense-voice")
     material.write(folder)
@@ -29,8 +29,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def packed(loaded: Any) -> Any:
-    from daemon.engine.sense_voice.packed_forward import PackedForward
-    from daemon.engine.sense_voice.recogniser import asked
+    from dropscribe.engine.models.sense_voice.packed_forward import PackedForward
+    from dropscribe.engine.models.sense_voice.recogniser import asked
 
     return PackedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
 
@@ -38,8 +38,8 @@ def packed(loaded: Any) -> Any:
 def test_fp16_hears_the_same_tokens_at_the_same_places(loaded: Any, packed: Any) -> None:
     import torch
 
-    from daemon.engine.sense_voice.forward import PaddedForward
-    from daemon.engine.sense_voice.recogniser import asked
+    from dropscribe.engine.models.sense_voice.forward import PaddedForward
+    from dropscribe.engine.models.sense_voice.recogniser import asked
 
     with torch.inference_mode():
         exact = PaddedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))(material.pieces())
@@ -53,8 +53,8 @@ def test_hidden_states_are_those_of_fp32_but_for_rounding(loaded: Any, packed: A
     """Both stacks, queries and positions in front of every recording: a wrong row would be off by far more."""
     import torch
 
-    from daemon.engine.paraformer.packed import rows_of
-    from daemon.engine.sense_voice.encoder import SenseVoiceEncoder
+    from dropscribe.engine.layers.packed import rows_of
+    from dropscribe.engine.models.sense_voice.encoder import SenseVoiceEncoder
 
     lengths = [5, 71, 1, 240]
     rows = rows_of(lengths, loaded.device)
@@ -80,7 +80,7 @@ def test_a_segment_gives_the_same_alone_and_among_others(packed: Any) -> None:
 
 
 def test_batches_under_way_do_not_mix(loaded: Any) -> None:
-    from daemon.engine.sense_voice.recogniser import PipelinedSenseVoice
+    from dropscribe.engine.models.sense_voice.recogniser import PipelinedSenseVoice
 
     recogniser = PipelinedSenseVoice(loaded)
     batches = [
@@ -97,7 +97,7 @@ def test_batches_under_way_do_not_mix(loaded: Any) -> None:
 
 
 def test_a_batch_of_nothing_but_slivers_is_a_batch_of_empty_hypotheses(loaded: Any) -> None:
-    from daemon.engine.sense_voice.recogniser import PipelinedSenseVoice
+    from dropscribe.engine.models.sense_voice.recogniser import PipelinedSenseVoice
 
     recogniser = PipelinedSenseVoice(loaded)
     sliver = segment(material.pieces()[0][:100])

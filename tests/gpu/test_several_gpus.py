@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.engine.hardware import count_gpus
-from daemon.engine.own_gpu import VISIBLE
-from tests.e2e.harness import DaemonProcess, wait_until, write_speech
-from tests.engine_material import ON_GPU
+from dropscribe.engine.gpu_probe import count_gpus
+from dropscribe.engine.own_gpu import VISIBLE
 from tests.gpu.test_engine_cuda import through_the_engine
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.engines import ON_GPU
 
 ROOT = Path(__file__).resolve().parents[2]
 #: An engine loads, makes its kernels and warms up; on a shared machine that takes its time. Seconds.

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from daemon.engine import models
-from daemon.engine.batcher import Batcher
-from daemon.engine.loop import Loop
-from daemon.engine.protocol import PcmBlock, SegmentDone, StreamDone
-from daemon.engine.stages import Hypothesis, SpeechSegment
-from daemon.engine.wire import Report
-from tests.engine_material import ON_GPU, Script
+from dropscribe.engine.core.batcher import Batcher
+from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
+from dropscribe.engine.core.scheduler import Scheduler
+from dropscribe.engine.models import store
+from dropscribe.engine.protocol import PcmBlock, SegmentDone, StreamDone
+from dropscribe.engine.wire import Report
 from tests.gpu.test_vad_cuda import recordings
+from tests.support.engines import ON_GPU, Script
 
 pytestmark = ON_GPU
 #: Samples of a block: a recording's segments come from many looks.
@@ -47,7 +47,7 @@ def recognised(detector: Any, pipeline: Any) -> dict[tuple[int, int], str]:
     pcms = recordings()
     reports: list[Report] = []
     batcher: Batcher[SpeechSegment] = Batcher(60.0, 0.0)
-    loop = Loop(
+    loop = Scheduler(
         detector,
         pipeline,
         batcher,
@@ -75,13 +75,13 @@ def test_words_are_those_of_the_samples() -> None:
 
     if not torch.cuda.is_available():
         pytest.skip("needs CUDA")
-    from daemon.engine.fsmn_vad import FsmnVadModel
-    from daemon.engine.loading import load
-    from daemon.engine.recogniser import PipelinedParaformer
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.models.paraformer.recogniser import PipelinedParaformer
+    from dropscribe.engine.vad.model import FsmnVadModel
 
     device = torch.device("cuda:0")
-    detector = FsmnVadModel(load(models.BUNDLED / "vad-mini", device, 1))
-    pipeline = PipelinedParaformer(load(models.BUNDLED / "paraformer-mini", device, 1))
+    detector = FsmnVadModel(load(store.BUNDLED / "vad-mini", device, 1))
+    pipeline = PipelinedParaformer(load(store.BUNDLED / "paraformer-mini", device, 1))
     expected = recognised(detector, FromSamples(pipeline))
     assert len(expected) > 24
     assert any(expected.values())

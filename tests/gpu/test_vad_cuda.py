@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.engine import models
-from daemon.engine.stages import Pcm, Piece, Region
-from tests.engine_material import ON_GPU
+from dropscribe.engine.core.interfaces import Pcm, Region, VadChunk
+from dropscribe.engine.models import store
+from tests.support.engines import ON_GPU
 
 pytestmark = ON_GPU
 #: Samples a stream is given at a time, one size for each round.
@@ -22,7 +22,7 @@ ROUNDS = (163_840, 50_000, 7, 400_000)
 
 def recordings() -> list[Pcm]:
     """Speech with pauses of its own, louder and softer, cut at odd places."""
-    with wave.open(str(models.SAMPLE)) as file:
+    with wave.open(str(store.SAMPLE)) as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     rng = np.random.default_rng(7)
     made = []
@@ -42,7 +42,7 @@ def regions(model: Any, pcms: Sequence[Pcm]) -> list[list[Region]]:
     for number, size in enumerate(ROUNDS):
         final = number == len(ROUNDS) - 1
         pieces = [
-            Piece(vad, (pcm[at:] if final else pcm[at : at + size],), final)
+            VadChunk(vad, (pcm[at:] if final else pcm[at : at + size],), final)
             for vad, pcm in zip(vads, pcms, strict=True)
         ]
         for own, new in zip(found, model.accept(pieces), strict=True):
@@ -67,7 +67,7 @@ def regions_ahead(model: Any, pcms: Sequence[Pcm]) -> list[list[Region]]:
         # A copy that is overwritten at once: whoever gave the samples has them back when the look has begun.
         lent = [pcms[i][at : at + size].copy() for i in here]
         pieces = [
-            Piece(vads[i], (part,), at + size >= len(pcms[i])) for i, part in zip(here, lent, strict=True)
+            VadChunk(vads[i], (part,), at + size >= len(pcms[i])) for i, part in zip(here, lent, strict=True)
         ]
         under_way.append((here, model.begin(pieces)))
         for part in lent:
@@ -84,11 +84,11 @@ def test_cuda_finds_the_regions_a_cpu_finds() -> None:
 
     if not torch.cuda.is_available():
         pytest.skip("needs CUDA")
-    from daemon.engine.fsmn_vad import FsmnVadModel
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.vad.model import FsmnVadModel
 
     on_cpu, on_cuda = (
-        FsmnVadModel(load(models.BUNDLED / "vad-mini", torch.device(where), 4)) for where in ("cpu", "cuda:0")
+        FsmnVadModel(load(store.BUNDLED / "vad-mini", torch.device(where), 4)) for where in ("cpu", "cuda:0")
     )
     pcms = recordings()
     expected = regions(on_cpu, pcms)

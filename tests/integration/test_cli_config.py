@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon import config
-from daemon.errors import ConfigError
-from tests.integration.cli import call, document, process
+from dropscribe import config
+from dropscribe.errors import ConfigError
+from tests.support.command_line import call, document, process
 
 
 def settings(*arguments: str | Path) -> dict[str, tuple[object, str]]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from daemon import config
-from daemon.cli.init import production_file, toml_value
-from daemon.errors import StorageError, UsageError
-from tests.integration.cli import call, document
+from dropscribe import config
+from dropscribe.cli.init import production_file, toml_value
+from dropscribe.errors import StorageError, UsageError
+from tests.support.command_line import call, document
 
 SECTIONS: dict[str, Any] = {
     "[engine]": config.EngineSettings,

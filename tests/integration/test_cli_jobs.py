@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cli.jobs import instant
-from daemon.errors import UsageError
-from daemon.ledger.records import OutputIntent, SkippedFile
-from tests.integration.cli import call, document, process
-from tests.integration.history_material import ENGINE, MEDIA, NOW, History
+from dropscribe.cli.jobs import instant
+from dropscribe.errors import UsageError
+from dropscribe.ledger.records import OutputIntent, SkippedFile
+from tests.support.command_line import call, document, process
+from tests.support.histories import ENGINE, MEDIA, NOW, History
 
 
 @pytest.fixture

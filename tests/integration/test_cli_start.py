@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon import __version__
-from daemon.cli.app import COMMANDS
-from daemon.engine.models import SAMPLE
-from daemon.errors import DropscribeError
-from tests.integration.cli import call, process
+from dropscribe import __version__
+from dropscribe.cli.app import COMMANDS
+from dropscribe.engine.models.store import SAMPLE
+from dropscribe.errors import DropscribeError
+from tests.support.command_line import call, process
 
 #: What takes long to import, and no command needs before it is at work. (Typer brings pydantic along by itself.)
 HEAVY = frozenset(
@@ -26,7 +26,7 @@ HEAVY = frozenset(
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["jobs", "--help"], ["run", "--help"]])
 def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "daemon", *arguments],
+        [sys.executable, "-X", "importtime", "-m", "dropscribe", *arguments],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     imported = {
@@ -39,7 +39,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str]) -> 
 def test_history_and_settings_need_no_model(tmp_path: Path) -> None:
     for arguments in (["config"], ["init"], ["status"]):
         done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "daemon", *arguments],
+            [sys.executable, "-X", "importtime", "-m", "dropscribe", *arguments],
             capture_output=True, text=True, check=False, cwd=tmp_path,
         )  # fmt: skip
         imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line}
@@ -116,7 +116,7 @@ def test_folders_of_path_that_this_user_may_not_enter_are_no_hindrance(tmp_path:
     powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     if powerless:
         os.chown(closed, 65534, 65534)
-    command = [*powerless, sys.executable, "-m", "daemon", "transcribe", str(SAMPLE), "--device", "cpu"]
+    command = [*powerless, sys.executable, "-m", "dropscribe", "transcribe", str(SAMPLE), "--device", "cpu"]
     done = subprocess.run(
         command, check=False, capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=120,
         env={**os.environ, "PATH": f"{closed}{os.pathsep}{os.environ['PATH']}"},

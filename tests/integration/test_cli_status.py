@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from daemon.cli.status import SILENT_S, Process, look, problems
-from daemon.errors import AlreadyRunningError
-from daemon.intake.types import FolderHealth
-from daemon.ledger.lock import lock_database
-from daemon.service import status_file
-from daemon.service.status_file import Status
-from tests.integration.cli import outcome
-from tests.integration.history_material import ENGINE, History
+from dropscribe.cli.status import SILENT_S, Process, look, problems
+from dropscribe.errors import AlreadyRunningError
+from dropscribe.intake.types import FolderHealth
+from dropscribe.ledger.sqlite.file.lock import lock_database
+from dropscribe.service import status_file
+from dropscribe.service.status_file import Status
+from tests.support.command_line import outcome
+from tests.support.histories import ENGINE, History
 
 NOW = 1000.0
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.engine.models import SAMPLE
-from tests.integration.cli import process
+from dropscribe.engine.models.store import SAMPLE
+from tests.support.command_line import process
 
 NULL = ("--model", "null", "--device", "cpu")
 

@@ -10,15 +10,15 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from daemon import config
-from daemon.cli import doctor
-from daemon.engine import hub
-from daemon.ledger.lock import lock_database
-from daemon.service import status_file
-from daemon.service.checks.hotwords import check_hotwords
-from daemon.service.checks.record import Level
-from daemon.service.status_file import Status
-from daemon.transcript.types import EngineFacts
+from dropscribe import config
+from dropscribe.cli import doctor
+from dropscribe.doctor.checks.hotwords import check_hotwords
+from dropscribe.doctor.checks.record import Level
+from dropscribe.engine.models import hub
+from dropscribe.ledger.sqlite.file.lock import lock_database
+from dropscribe.service import status_file
+from dropscribe.service.status_file import Status
+from dropscribe.transcript.types import EngineFacts
 
 
 def called(*arguments: str) -> Result:

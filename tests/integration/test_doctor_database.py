@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import DropscribeError
-from daemon.ledger import integrity
-from daemon.ledger.db import Database
-from daemon.ledger.lock import lock_database
+from dropscribe.errors import DropscribeError
+from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.file import integrity
+from dropscribe.ledger.sqlite.file.lock import lock_database
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_nobody_holds_a_database_that_was_never_used(tmp_path: Path) -> None:
 def test_the_holder_is_found_and_not_disturbed(tmp_path: Path) -> None:
     database = tmp_path / "jobs.db"
     script = (
-        "import sys; from pathlib import Path; from daemon.ledger.lock import lock_database\n"
+        "import sys; from pathlib import Path; from dropscribe.ledger.sqlite.file.lock import lock_database\n"
         "held = lock_database(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.config import EngineSettings
-from daemon.engine import models
-from daemon.engine.batcher import Batcher
-from daemon.engine.process import ProcessEngine
-from daemon.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
-from daemon.engine.stages import Hypothesis, Pcm, Recogniser, SpeechSegment
-from daemon.errors import EngineError
-from daemon.transcript.types import NO_TOKENS
-from tests.engine_material import FUNASR_WARNS, segment
+from dropscribe.config import EngineSettings
+from dropscribe.engine.core.batcher import Batcher
+from dropscribe.engine.core.interfaces import Hypothesis, Pcm, Recogniser, SpeechSegment
+from dropscribe.engine.models import store
+from dropscribe.engine.process import ProcessEngine
+from dropscribe.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from dropscribe.errors import EngineError
+from dropscribe.transcript.types import NO_TOKENS
+from tests.support.engines import FUNASR_WARNS, segment
 
 pytestmark = FUNASR_WARNS
 
-MINI = models.BUNDLED / "paraformer-mini"
+MINI = store.BUNDLED / "paraformer-mini"
 Oracle = Callable[[Pcm], tuple[list[str], list[tuple[int, int]]]]
 
 
@@ -38,7 +38,7 @@ def segments(pcms: Sequence[Pcm], start_ms: int = 0) -> list[SpeechSegment]:
 
 def pieces() -> list[Pcm]:
     """Parts of the sample of very different lengths."""
-    with wave.open(str(models.SAMPLE)) as file:
+    with wave.open(str(store.SAMPLE)) as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     cuts = ((0.28, 4.53), (5.29, 8.78), (9.55, 13.28), (0.0, 14.35), (5.3, 6.0), (10.0, 10.3))
     return [said[int(a * 16_000) : int(b * 16_000)] for a, b in cuts]
@@ -48,8 +48,8 @@ def pieces() -> list[Pcm]:
 def recogniser() -> Recogniser:
     import torch
 
-    from daemon.engine.loading import load
-    from daemon.engine.recogniser import ParaformerRecogniser
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
     torch.set_num_threads(1)
     return ParaformerRecogniser(load(MINI, torch.device("cpu"), 1))
@@ -95,12 +95,12 @@ def test_the_sample_through_the_whole_engine_is_what_funasr_makes_of_it() -> Non
     """Detector, batches and recogniser in their process, against `AutoModel` with the same two models."""
     from funasr import AutoModel
 
-    with wave.open(str(models.SAMPLE)) as file:
+    with wave.open(str(store.SAMPLE)) as file:
         raw = file.readframes(file.getnframes())
     pcm = np.frombuffer(raw, np.int16)
     model: Any = AutoModel(
         model=str(MINI),
-        vad_model=str(models.BUNDLED / "vad-mini"),
+        vad_model=str(store.BUNDLED / "vad-mini"),
         device="cpu",
         ncpu=1,
         disable_update=True,
@@ -174,7 +174,7 @@ def test_a_batch_in_which_no_item_has_a_token_is_a_batch_of_empty_hypotheses(
 def test_the_adapter_for_other_models_agrees(recogniser: Recogniser) -> None:
     import torch
 
-    from daemon.engine.automodel import AutoModelRecogniser
+    from dropscribe.engine.models.automodel import AutoModelRecogniser
 
     adapter = AutoModelRecogniser(MINI, torch.device("cpu"), 1)
     wanted = segments(pieces()[:3], start_ms=500)
@@ -204,7 +204,7 @@ def test_ordinary_sequences_are_joined_as_funasr_joins_them() -> None:
     """CJK characters, words, whole sub-words, spelt letters: words and places, with and without times."""
     from funasr.utils.postprocess_utils import sentence_postprocess
 
-    from daemon.engine.joining import join_words
+    from dropscribe.engine.models.text.joining import join_words
 
     chosen = random.Random(5)
     starts, ends = ("hel@@", "wor@@", "a@@", "l@@"), ("lo", "ld", "b", "ing", "i'm")
@@ -230,7 +230,7 @@ def test_models_that_funasr_runs_have_their_tokens_joined_by_the_same_rules(
     import torch
     from funasr.utils import postprocess_utils
 
-    from daemon.engine.automodel import AutoModelRecogniser
+    from dropscribe.engine.models.automodel import AutoModelRecogniser
 
     adapter = AutoModelRecogniser(MINI, torch.device("cpu"), 1)
     theirs = postprocess_utils.sentence_postprocess
@@ -261,7 +261,7 @@ def test_models_that_funasr_runs_have_their_tokens_joined_by_the_same_rules(
 
 
 def test_a_packed_batch_is_taken_apart_into_what_each_segment_says() -> None:
-    from daemon.engine.paraformer.forward import words_of
+    from dropscribe.engine.models.paraformer.forward import words_of
 
     ids = np.array([7, 2, 8, 0, 1, 9, 3], np.int32)
     assert words_of(ids, [3, 0, 2, 2]) == [[7, 8], [], [], [9, 3]]
@@ -272,7 +272,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """FunASR would leave the missing parameters at random values and say so on standard output only."""
     import torch
 
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
 
     folder = tmp_path / "half"
     shutil.copytree(MINI, folder)
@@ -286,7 +286,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_a_spoilt_directory_is_told_with_its_path(tmp_path: Path) -> None:
     import torch
 
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
 
     folder = tmp_path / "spoilt"
     shutil.copytree(MINI, folder)
@@ -302,7 +302,7 @@ def test_a_spoilt_directory_is_told_with_its_path(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_refused_and_not_replaced_by_the_cpu() -> None:
     import torch
 
-    from daemon.engine.loading import choose_device
+    from dropscribe.engine.models.loading import choose_device
 
     assert choose_device("cpu").type == "cpu"
     missing = f"cuda:{torch.cuda.device_count() + 1}"

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daemon.engine import models
-from daemon.engine.hotwords import NO_HOTWORDS, look
-from daemon.engine.model_config import read_model_config
-from daemon.engine.stages import Hypothesis, Pcm, SpeechSegment
-from tests.engine_material import FUNASR_WARNS, segment
-from tests.seaco_material import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
+from dropscribe.engine.core.interfaces import Hypothesis, Pcm, SpeechSegment
+from dropscribe.engine.models import store
+from dropscribe.engine.models.hotwords import NO_HOTWORDS, look
+from dropscribe.engine.models.model_config import read_model_config
+from tests.support.engines import FUNASR_WARNS, segment
+from tests.support.seaco import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
-MINI = models.BUNDLED / "paraformer-mini"
+MINI = store.BUNDLED / "paraformer-mini"
 pytestmark = FUNASR_WARNS
 
 
@@ -33,7 +33,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(directory: Path) -> Any:
     import torch
 
-    from daemon.engine.loading import load
+    from dropscribe.engine.models.loading import load
 
     torch.set_num_threads(1)
     return load(directory, torch.device("cpu"), 1)
@@ -72,7 +72,7 @@ def compare(loaded: Any, said: Sequence[Hypothesis], wanted: list[SpeechSegment]
 def test_a_batch_of_segments_with_different_hotwords_gives_what_each_gives_alone(
     loaded: Any, tmp_path: Path
 ) -> None:
-    from daemon.engine.recogniser import ParaformerRecogniser
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
     lists = ((), FEW, MANY, ONE, BRIM)
     wanted = segments(list(itertools.product(pieces(), lists)))
@@ -88,8 +88,8 @@ def test_a_batch_of_segments_with_different_hotwords_gives_what_each_gives_alone
 def test_a_model_without_a_dictionary_spells_as_funasr_does(directory: Path, tmp_path: Path) -> None:
     import torch
 
-    from daemon.engine.loading import load
-    from daemon.engine.recogniser import ParaformerRecogniser
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
     folder = tmp_path / "bare"
     shutil.copytree(directory, folder)
@@ -102,7 +102,7 @@ def test_a_model_without_a_dictionary_spells_as_funasr_does(directory: Path, tmp
 
 
 def test_hotwords_are_encoded_once_for_all_batches_and_old_lists_are_forgotten(loaded: Any) -> None:
-    from daemon.engine.recogniser import LISTS_KEPT, ParaformerRecogniser
+    from dropscribe.engine.models.paraformer.recogniser import LISTS_KEPT, ParaformerRecogniser
 
     recogniser = ParaformerRecogniser(loaded)
     runs: list[None] = []
@@ -122,7 +122,7 @@ def test_hotwords_are_encoded_once_for_all_batches_and_old_lists_are_forgotten(l
 def test_a_bias_encoder_of_two_directions_reads_each_hotword_from_its_own_end(loaded: Any) -> None:
     import torch
 
-    from daemon.engine.paraformer.seaco import BiasEncoder
+    from dropscribe.engine.models.paraformer.seaco import BiasEncoder
 
     module, before = loaded.module, (loaded.module.bias_encoder, loaded.module.lstm_proj)
     wide = module.inner_dim
@@ -143,8 +143,8 @@ def test_a_bias_encoder_of_two_directions_reads_each_hotword_from_its_own_end(lo
 def test_what_a_model_cannot_listen_for_is_said(directory: Path, loaded: Any) -> None:
     import torch
 
-    from daemon.engine.loading import load
-    from daemon.engine.recogniser import ParaformerRecogniser
+    from dropscribe.engine.models.loading import load
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
     recogniser = ParaformerRecogniser(loaded)
     assert recogniser.complaint(MANY) == look(read_model_config(directory), MANY) == ""

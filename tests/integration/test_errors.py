@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-import daemon
-from daemon import errors
-from daemon.cli.app import COMMANDS
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.lock import lock_database
-from tests.integration.cli import process
+import dropscribe
+from dropscribe import errors
+from dropscribe.cli.app import COMMANDS
+from dropscribe.ledger.sqlite.file.lock import lock_database
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.command_line import process
 
-PACKAGE = Path(daemon.__file__).parent
+PACKAGE = Path(dropscribe.__file__).parent
 KINDS = {
     name: kind
     for name, kind in vars(errors).items()
@@ -191,7 +191,7 @@ def test_standard_output_on_a_full_disk_is_an_error_like_others(
     Ledger.open(tmp_path / "jobs.db").close()
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "daemon", *command.split()],
+            [sys.executable, "-m", "dropscribe", *command.split()],
             check=False, stdout=full, stderr=subprocess.PIPE, encoding="utf-8", cwd=tmp_path, timeout=120,
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
@@ -205,7 +205,7 @@ def test_a_reader_that_has_enough_is_no_error_to_talk_of(unbuffered: str, tmp_pa
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "daemon", "config"],
+        [sys.executable, "-m", "dropscribe", "config"],
         check=False, stdout=writing, stderr=subprocess.PIPE, encoding="utf-8", cwd=tmp_path, timeout=120,
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )  # fmt: skip
@@ -218,7 +218,7 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "slow.toml")
     # Who is started in the background has it ignored, and so would this be.
     heeding = ("env", "--default-signal=INT")
-    command = [*heeding, sys.executable, "-m", "daemon", "config", "--config", "slow.toml"]
+    command = [*heeding, sys.executable, "-m", "dropscribe", "config", "--config", "slow.toml"]
     with (
         subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8") as process,
         (tmp_path / "slow.toml").open("w", encoding="utf-8"),
@@ -236,7 +236,7 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
 def test_a_stream_that_is_closed_takes_no_file_with_it(closed: str, tmp_path: Path) -> None:
     """The number of a closed stream is that of the next file that is opened: what is printed would stand in it."""
     Ledger.open(tmp_path / "jobs.db").close()
-    command = f'"{sys.executable}" -m daemon jobs --json {closed}'
+    command = f'"{sys.executable}" -m dropscribe jobs --json {closed}'
     done = subprocess.run(
         ["/bin/sh", "-c", command],
         check=False,

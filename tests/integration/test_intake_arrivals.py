@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.intake.types import Arrival, Signature, Wholeness
-from tests.intake_material import QUIET_S, Watched, folder_of, signature_of, wait_until
+from dropscribe.intake.types import Arrival, Completeness, Signature
+from tests.support.intake import QUIET_S, Watched, folder_of, signature_of, wait_until
 
 DATA = b"RIFF" + bytes(4000)
 
@@ -297,13 +297,13 @@ def test_a_done_marker_is_waited_for(inbox: Path) -> None:
 def test_a_cut_file_is_given_time_and_then_handed_over(inbox: Path) -> None:
     looks: list[Path] = []
 
-    def cut(_: Path, path: Path) -> Wholeness:
+    def cut(_: Path, path: Path) -> Completeness:
         looks.append(path)
-        return Wholeness.INCOMPLETE if path.name == "cut.wav" else Wholeness.WHOLE
+        return Completeness.INCOMPLETE if path.name == "cut.wav" else Completeness.WHOLE
 
     path = put(inbox / "cut.wav")
     folder = folder_of(inbox, incomplete_s=5 * QUIET_S)
-    with Watched(folder, wholeness=cut) as w:
+    with Watched(folder, completeness=cut) as w:
         w.wait_watching(inbox)
         arrival = w.wait_arrival(path)
         assert arrival.settle_s >= 5 * QUIET_S

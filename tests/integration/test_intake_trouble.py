@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, WatchDescriptor
 
-from daemon.errors import StorageError
-from daemon.intake.types import Signature
-from tests.intake_isolated import SCENARIOS
-from tests.intake_material import Watched, folder_of, signature_of, wait_until
+from dropscribe.errors import StorageError
+from dropscribe.intake.types import Signature
+from tests.support.intake import Watched, folder_of, signature_of, wait_until
+from tests.support.intake_isolated import SCENARIOS
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = b"RIFF" + bytes(4000)
@@ -179,12 +179,12 @@ def open_folder() -> Iterator[Path]:
 def test_in_namespaces_of_its_own(unshare: list[str], scenario: str, open_folder: Path) -> None:
     if scenario == "does_not_answer" and not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("there is no /dev/fuse to make a file system with that hangs")
-    run([*unshare, sys.executable, "-m", "tests.intake_isolated", scenario, str(open_folder)])
+    run([*unshare, sys.executable, "-m", "tests.support.intake_isolated", scenario, str(open_folder)])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_unreadable_parts_are_said_and_not_gone(open_folder: Path) -> None:
-    run([sys.executable, "-m", "tests.intake_isolated", "unreadable", str(open_folder)])
+    run([sys.executable, "-m", "tests.support.intake_isolated", "unreadable", str(open_folder)])
 
 
 def run(command: list[str]) -> None:
@@ -196,7 +196,7 @@ def test_a_record_that_cannot_be_read_just_now_is_asked_for_again(
     inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is called new or missing meanwhile, and the folder's thread lives on."""
-    monkeypatch.setattr("daemon.intake.folder.AGAIN_S", 0.1)
+    monkeypatch.setattr("dropscribe.intake.folder.AGAIN_S", 0.1)
     known, new = put(inbox / "known.wav"), put(inbox / "new.wav")
     asked = 0
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.intake.types import Arrival, FolderState
-from tests.intake_material import QUIET_S, folder_of
-from tests.intake_turned import Turned, turned
+from dropscribe.intake.types import Arrival, FolderState
+from tests.support.intake import QUIET_S, folder_of
+from tests.support.intake_turned import Turned, turned
 
 DATA = b"RIFF" + bytes(400)
 BACKENDS = pytest.mark.parametrize("backend", ["inotify", "poll"])

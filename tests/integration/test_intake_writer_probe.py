@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.intake.settling import Writer
-from daemon.intake.writer_probe import probe
+from dropscribe.intake.settling import Writer
+from dropscribe.intake.writer_probe import probe
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_writer_that_comes_at_that_moment_kills_nobody(file: Path) -> None:
     A process of its own probes without pause while writers come and go, and must still be there afterwards.
     """
     code = (
-        "import sys\nfrom pathlib import Path\nfrom daemon.intake.writer_probe import probe\nprint('ready', flush=True)\n"
+        "import sys\nfrom pathlib import Path\nfrom dropscribe.intake.writer_probe import probe\nprint('ready', flush=True)\n"
         "for _ in range(30_000): probe(Path(sys.argv[1]), Path(sys.argv[1]).parent)\nprint('alive', flush=True)"
     )
     with subprocess.Popen(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import JobState, SkippedFile
-from tests.integration.ledger_material import FOLDER, LEASE_S, admission, claim_all, finish_of, transcribed
+from dropscribe.ledger.records import JobState, SkippedFile
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of, transcribed
 
 
 @pytest.fixture

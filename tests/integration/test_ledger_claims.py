@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import StaleLeaseError
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import Claim, JobDetail, JobState, OutputIntent
-from tests.integration.ledger_material import LEASE_S, admission, begin, claim_all, finish_of, transcribed
+from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.records import Claim, JobDetail, JobState, OutputIntent
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.ledgers import LEASE_S, admission, begin, claim_all, finish_of, transcribed
 
 
 @pytest.fixture

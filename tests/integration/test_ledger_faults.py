@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import StorageError
-from daemon.ledger.db import driver
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import Claim, OutputIntent, SkippedFile
-from tests.integration import past_schemas
-from tests.integration.ledger_material import FOLDER, LEASE_S, admission, claim_all, finish_of
-from tests.syscall_faults import FaultyDisk
+from dropscribe.errors import StorageError
+from dropscribe.ledger.records import Claim, OutputIntent, SkippedFile
+from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support import past_schemas
+from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
+from tests.support.syscall_faults import FaultyDisk
 
 #: Limits of a file's size are tried in steps of so many bytes: no whole pages, so that some writes are cut short.
 LIMIT_STEP = 6_000

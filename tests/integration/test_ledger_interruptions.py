@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.lone_trials import MOST_DEATHS, MOST_DEATHS_UNPROVEN, wait_after
-from daemon.ledger.records import Claim, JobState, JobSummary, Killed, Recovered
-from tests.integration.ledger_material import LEASE_S, admission, begin, claim_all, finish_of
+from dropscribe.ledger.records import Claim, JobState, JobSummary, Killed, Recovered
+from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS, MOST_DEATHS_UNPROVEN, wait_after
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.ledgers import LEASE_S, admission, begin, claim_all, finish_of
 
 DONE, FAILED, QUEUED = JobState.DONE, JobState.FAILED, JobState.QUEUED
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import JobState, OutputIntent
-from tests.integration.ledger_material import FOLDER, LEASE_S, admission, claim_all, finish_of
+from dropscribe.ledger.records import JobState, OutputIntent
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
 
 #: Jobs a round, each round in a thread of its own; rounds before the first look and after it.
 JOBS, WARM_UP, ROUNDS = 100, 5, 45

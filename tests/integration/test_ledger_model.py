@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from daemon.errors import StaleLeaseError
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.lone_trials import is_last, wait_after
-from daemon.ledger.records import Claim, JobState, Killed, Recovered
-from daemon.ledger.transitions import FINAL, LEGAL
-from tests.integration.ledger_material import FOLDER, LEASE_S, admission, finish_of
+from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.records import Claim, JobState, Killed, Recovered
+from dropscribe.ledger.sqlite.jobs.lone_trials import is_last, wait_after
+from dropscribe.ledger.sqlite.jobs.transitions import FINAL, LEGAL
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of
 
 
 @dataclass

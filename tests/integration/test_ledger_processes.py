@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.ledger.db import driver
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import JobState
-from tests.integration.ledger_material import LEASE_S, admission, claim_all, finish_of
+from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.ledgers import LEASE_S, admission, claim_all, finish_of
 
 WORKERS = 4
 JOBS = 400
@@ -24,7 +24,7 @@ JOBS = 400
 CLAIMER = """
 import sys
 from pathlib import Path
-from daemon.ledger.ledger import Ledger
+from dropscribe.ledger.sqlite.ledger import Ledger
 ledger = Ledger.open(Path(sys.argv[1]))
 sys.stdin.readline()
 while claims := ledger.claim(sys.argv[2], 3, 100.0, 60.0, allow_isolated=False):
@@ -36,8 +36,8 @@ while claims := ledger.claim(sys.argv[2], 3, 100.0, 60.0, allow_isolated=False):
 WRITER = """
 import sys
 from pathlib import Path
-from daemon.ledger.ledger import Ledger
-from tests.integration.ledger_material import admission, claim_all, finish_of
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.ledgers import admission, claim_all, finish_of
 ledger = Ledger.open(Path(sys.argv[1]))
 ledger.recover(1.0)
 for i in range(1_000_000):
@@ -54,10 +54,10 @@ for i in range(1_000_000):
 LATE = """
 import sys
 from pathlib import Path
-from daemon.errors import StaleLeaseError
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import OutputIntent
-from tests.integration.ledger_material import LEASE_S, claim_all, finish_of
+from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.records import OutputIntent
+from tests.support.ledgers import LEASE_S, claim_all, finish_of
 ledger = Ledger.open(Path(sys.argv[1]))
 claims = {c.path.stem: c for c in claim_all(ledger, 100.0)}
 print("claimed", flush=True)

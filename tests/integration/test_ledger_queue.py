@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from daemon.ledger import db
-from daemon.ledger.db import Database
+from dropscribe.ledger.sqlite import db
+from dropscribe.ledger.sqlite.db import Database
 
 
 @pytest.fixture

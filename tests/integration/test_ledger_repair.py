@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import AlreadyRunningError, LedgerError, StorageError, UnusableLedgerError
-from daemon.ledger import salvage
-from daemon.ledger.db import driver
-from daemon.ledger.integrity import check_at_start, quick_check
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.lock import lock_database
-from daemon.ledger.records import JobState, OutputIntent
-from daemon.ledger.repair import repair
-from tests import ledger_damage
-from tests.integration.cli import call, document, process
-from tests.integration.ledger_material import FOLDER, admission, claim_all, finish_of
-from tests.ledger_damage import PAGE, Damage
+from dropscribe.errors import AlreadyRunningError, LedgerError, StorageError, UnusableLedgerError
+from dropscribe.ledger.records import JobState, OutputIntent
+from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sqlite.file import salvage
+from dropscribe.ledger.sqlite.file.integrity import check_at_start, quick_check
+from dropscribe.ledger.sqlite.file.lock import lock_database
+from dropscribe.ledger.sqlite.file.repair import repair
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support import ledger_damage
+from tests.support.command_line import call, document, process
+from tests.support.ledger_damage import PAGE, Damage
+from tests.support.ledgers import FOLDER, admission, claim_all, finish_of
 
 JOBS = 150
 TEXTS = 12

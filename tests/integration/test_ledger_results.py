@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import StaleLeaseError
-from daemon.ledger import history as history_of_jobs
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import Claim, JobState, OutputIntent
-from daemon.transcript.types import STAGES
-from tests.integration.ledger_material import (
+from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.records import Claim, JobState, OutputIntent
+from dropscribe.ledger.sqlite import history as history_of_jobs
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.transcript.types import STAGES
+from tests.support.ledgers import (
     ENGINE,
     FOLDER,
     MEDIA,

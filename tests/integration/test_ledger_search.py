@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from daemon.ledger import search
-from daemon.ledger.db import driver
-from daemon.ledger.ledger import Ledger
-from tests.integration.ledger_material import FOLDER, transcribed
+from dropscribe.ledger.sqlite import search
+from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.support.ledgers import FOLDER, transcribed
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from daemon.errors import LedgerError, StorageError, UsageError
-from daemon.ledger import upgrade
-from daemon.ledger.db import connect
-from daemon.ledger.ledger import Ledger
-from daemon.ledger.records import Recovered
-from daemon.ledger.schema import HEAD, metadata
-from daemon.transcript.types import STAGES
-from tests.integration import past_schemas
-from tests.integration.ledger_material import admission, claim_all, finish_of, transcribed
+from dropscribe.errors import LedgerError, StorageError, UsageError
+from dropscribe.ledger.records import Recovered
+from dropscribe.ledger.sqlite.db import connect
+from dropscribe.ledger.sqlite.file import upgrade
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.sqlite.schema import HEAD, metadata
+from dropscribe.transcript.types import STAGES
+from tests.support import past_schemas
+from tests.support.ledgers import admission, claim_all, finish_of, transcribed
 
 
 def schema_of(path: Path) -> dict[str, str]:

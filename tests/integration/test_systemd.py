@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cli.init import production_file
-from daemon.config import SEARCH_PATH, Settings
-from daemon.errors import AlreadyRunningError, ConfigError, EngineError, LedgerError
+from dropscribe.cli.init import production_file
+from dropscribe.config import SEARCH_PATH, Settings
+from dropscribe.errors import AlreadyRunningError, ConfigError, EngineError, LedgerError
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
 UNIT = FOLDER / "dropscribe.service"
@@ -157,8 +157,8 @@ def test_the_files_its_comments_install_are_there(unit: Unit) -> None:
 
 
 def test_time_limits_leave_the_daemon_its_own(unit: Unit) -> None:
-    limits = importlib.import_module("daemon.service.daemon")
-    keeper = importlib.import_module("daemon.service.engine_keeper")
+    limits = importlib.import_module("dropscribe.service.daemon")
+    keeper = importlib.import_module("dropscribe.pipeline.engine_supervisor")
     assert seconds(unit.one("TimeoutStopSec")) >= 2 * limits.DRAIN_S
     assert seconds(unit.one("TimeoutStartSec")) > keeper.READY_TIMEOUT_S
     assert seconds(unit.one("WatchdogSec")) > 20 * limits.TURN_S

@@ -20,7 +20,7 @@ UNIT = Path("/etc/systemd/system/dropscribe.service")
 CONFIG = Path("/etc/dropscribe/dropscribe.toml")
 DATABASE = Path("/var/lib/dropscribe/jobs.db")
 INBOX = Path("/srv/dropscribe/inbox")
-SAMPLE = CHECKOUT / "daemon/engine/bundled/sample/sample.wav"
+SAMPLE = CHECKOUT / "daemon/dropscribe/engine/bundled/sample/sample.wav"
 #: Between two looks, seconds.
 LOOK_S = 0.25
 

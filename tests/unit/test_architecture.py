@@ -1,4 +1,4 @@
-"""The rules of daemon/ARCHITECTURE.md, read from the source of every module of the package."""
+"""The rules of daemon/dropscribe/ARCHITECTURE.md, read from the source of every module of the package."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Import:
 
 
 def room_of(module: str) -> str:
-    """`daemon.intake.watcher` → `intake`; the package itself → ``."""
+    """`dropscribe.intake.watcher` → `intake`; the package itself → ``."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else ""
 
@@ -184,19 +184,19 @@ def test_the_table_of_rooms_in_the_document_is_the_one_enforced() -> None:
 @pytest.mark.parametrize(
     ("source", "module"),
     [
-        ("from daemon.ledger.records import Claim", "daemon.intake.watcher"),
-        ("from daemon.service import notify", "daemon.engine.worker"),
-        ("from daemon import service", "daemon.engine.worker"),
-        ("from ..media import pool", "daemon.engine.worker"),
-        ("def f():\n    import torch", "daemon.service.checks.device"),
-        ("import importlib\nimportlib.import_module('torch.cuda')", "daemon.service.checks.device"),
-        ("import numpy as np", "daemon.ledger.schema"),
-        ("import pydantic", "daemon.engine.models"),
-        ("from structlog.stdlib import BoundLogger", "daemon.service.daemon"),
-        ("import sqlite3", "daemon.service.checks.ledger"),
-        ("import rich", "daemon.service.daemon"),
-        ("from daemon.transcript.types import Segment", "daemon.config"),
-        ("from daemon.service import daemon", "migrations.env"),
+        ("from dropscribe.ledger.records import Claim", "dropscribe.intake.watcher"),
+        ("from dropscribe.service import notify", "dropscribe.engine.worker"),
+        ("from daemon import service", "dropscribe.engine.worker"),
+        ("from ..media import pool", "dropscribe.engine.worker"),
+        ("def f():\n    import torch", "dropscribe.doctor.checks.device"),
+        ("import importlib\nimportlib.import_module('torch.cuda')", "dropscribe.doctor.checks.device"),
+        ("import numpy as np", "dropscribe.ledger.sqlite.schema"),
+        ("import pydantic", "dropscribe.engine.models.store"),
+        ("from structlog.stdlib import BoundLogger", "dropscribe.service.daemon"),
+        ("import sqlite3", "dropscribe.doctor.checks.ledger"),
+        ("import rich", "dropscribe.service.daemon"),
+        ("from dropscribe.transcript.types import Segment", "dropscribe.config"),
+        ("from dropscribe.service import daemon", "migrations.env"),
     ],
 )
 def test_the_rules_catch_what_breaks_them(source: str, module: str) -> None:
@@ -206,10 +206,10 @@ def test_the_rules_catch_what_breaks_them(source: str, module: str) -> None:
 @pytest.mark.parametrize(
     ("source", "module"),
     [
-        ("from daemon.ledger.records import Claim\nimport numpy", "daemon.service.pump"),
-        ("from daemon import __version__, logs", "daemon.service.daemon"),
-        ("from . import types", "daemon.intake.watcher"),
-        ("import torch, funasr, numpy", "daemon.engine.worker"),
+        ("from dropscribe.ledger.records import Claim\nimport numpy", "dropscribe.pipeline.pump"),
+        ("from daemon import __version__, logs", "dropscribe.service.daemon"),
+        ("from . import types", "dropscribe.intake.watcher"),
+        ("import torch, funasr, numpy", "dropscribe.engine.worker"),
     ],
 )
 def test_the_rules_allow_what_they_should(source: str, module: str) -> None:

@@ -10,22 +10,13 @@ from typing import Any
 
 import pytest
 
-from daemon.config import embedded
-from daemon.engine.stock import StockPlan
-from daemon.errors import EngineError, UsageError
-from daemon.service.bench import chart, gauge, material
-from daemon.service.bench.comparison import contenders, measure
-from daemon.service.bench.contenders import Ended, Heard
-from daemon.service.bench.records import (
-    CALIBRATED,
-    OURS,
-    STOCK,
-    Recording,
-    Report,
-    Run,
-    Usage,
-    first_text,
-)
+from dropscribe.bench import chart, gauge, material
+from dropscribe.bench.comparison import contenders, measure
+from dropscribe.bench.contenders import Ended, Heard
+from dropscribe.bench.records import CALIBRATED, OURS, STOCK, Recording, Report, Run, Usage, first_text
+from dropscribe.bench.stock_funasr import StockPlan
+from dropscribe.config import embedded
+from dropscribe.errors import EngineError, UsageError
 
 A, B = Path("/r/a.wav"), Path("/r/b.wav")
 NOT_SEEN = Usage(None, None, None)

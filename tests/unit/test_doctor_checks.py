@@ -7,13 +7,13 @@ from typing import Literal
 
 import pytest
 
-from daemon.config import Folder
-from daemon.engine.hardware import Gpu, Hardware, from_json
-from daemon.errors import ConfigError
-from daemon.intake.filesystem import FileSystem
-from daemon.service.checks import clock, device, folders, manager, model, python, record, storage, watching
-from daemon.service.checks.record import Check, Level
-from daemon.transcript.types import EngineFacts
+from dropscribe.config import Folder
+from dropscribe.doctor.checks import clock, device, folders, manager, model, python, record, storage, watching
+from dropscribe.doctor.checks.record import Check, Level
+from dropscribe.engine.gpu_probe import Gpu, Hardware, from_json
+from dropscribe.errors import ConfigError
+from dropscribe.intake.filesystem import FileSystem
+from dropscribe.transcript.types import EngineFacts
 
 GIB = 1024**3
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config import load
-from tests.documentation import (
+from dropscribe.config import load
+from tests.support.documentation import (
     DOCS,
     LANGUAGES,
     NOT_RUN,

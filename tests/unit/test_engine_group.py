@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from daemon.engine.group import EngineGroup
-from daemon.engine.member import Member, joint_facts
-from daemon.engine.protocol import (
+from dropscribe.engine.group import EngineGroup
+from dropscribe.engine.member import Member, joint_facts
+from dropscribe.engine.protocol import (
     SAMPLE_RATE_HZ,
     Abort,
     BlockFreed,
@@ -20,8 +20,8 @@ from daemon.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from daemon.errors import DeviceFailedError, EngineDiedError, EngineError
-from daemon.transcript.types import NO_TOKENS, EngineFacts
+from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
+from dropscribe.transcript.types import NO_TOKENS, EngineFacts
 
 DEVICES = ("cuda:0", "cuda:1")
 

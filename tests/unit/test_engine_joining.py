@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.engine import models, wording
-from daemon.engine.hypotheses import hypothesis
-from daemon.engine.joining import join_words
-from daemon.engine.stages import SpeechSegment
-from daemon.transcript.cues import cues
-from daemon.transcript.types import Segment
-from tests.joining_material import MARKS, ODD, check, sequences
+from dropscribe.engine.core.interfaces import SpeechSegment
+from dropscribe.engine.models import store
+from dropscribe.engine.models.hypotheses import hypothesis
+from dropscribe.engine.models.text import spacing
+from dropscribe.engine.models.text.joining import join_words
+from dropscribe.transcript.cues import cues
+from dropscribe.transcript.types import Segment
+from tests.support.joining import MARKS, ODD, check, sequences
 
-BUNDLED = models.BUNDLED / "paraformer-mini" / "tokens.json"
+BUNDLED = store.BUNDLED / "paraformer-mini" / "tokens.json"
 
 
 def vocabulary() -> list[str]:
@@ -93,7 +94,7 @@ def vocabulary() -> list[str]:
 )
 def test_what_is_read(tokens: str, text: str) -> None:
     words, _ = join_words(tokens.split(), None)
-    assert wording.join(words) == text
+    assert spacing.join(words) == text
     check(tokens.split())
 
 
@@ -140,7 +141,7 @@ def test_a_hypothesis_has_the_text_and_the_places_of_its_words_and_subtitles_sho
             [1_090 + 100 * i for i in range(len(tokens))],
         )
         timed, spread = hypothesis(segment, tokens, columns), hypothesis(segment, tokens, None)
-        assert timed.text == spread.text == wording.join(timed.tokens.texts)
+        assert timed.text == spread.text == spacing.join(timed.tokens.texts)
         assert timed.tokens.texts == spread.tokens.texts
         assert timed.tokens[0].start_ms == 1_000
         assert timed.tokens[-1].end_ms == columns[1][-1]

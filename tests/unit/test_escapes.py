@@ -13,8 +13,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-import daemon.cli
-from daemon import escapes, logs
+import dropscribe.cli
+from dropscribe import escapes, logs
 
 _anything = st.text(st.characters(exclude_categories=()))
 
@@ -119,7 +119,7 @@ WRITERS = frozenset({"output", "bench", "app", "doctor", "streams"})
 
 def test_commands_write_through_the_functions_that_escape() -> None:
     found = set()
-    for path in Path(daemon.cli.__file__).parent.glob("*.py"):
+    for path in Path(dropscribe.cli.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called in {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon import files
-from daemon.files import GONE, open_beneath, open_folder, open_recording, status_beneath
+from dropscribe import files
+from dropscribe.files import GONE, open_beneath, open_folder, open_recording, status_beneath
 
 
 @pytest.fixture(params=["openat2", "stepwise"])

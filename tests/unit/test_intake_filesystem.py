@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from daemon.intake.filesystem import FileSystem, InotifyLimits, filesystem_of, inotify_limits, mounts_below
+from dropscribe.intake.filesystem import (
+    FileSystem,
+    InotifyLimits,
+    filesystem_of,
+    inotify_limits,
+    mounts_below,
+)
 
 MOUNTS = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

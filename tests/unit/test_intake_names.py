@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from daemon.config import RECORDING_EXTENSIONS, Folder
-from daemon.intake.names import Kind, Names, why_foreign
+from dropscribe.config import RECORDING_EXTENSIONS, Folder
+from dropscribe.intake.names import Kind, Names, why_foreign
 
 
 def names(**values: Any) -> Names:

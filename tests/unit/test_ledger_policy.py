@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.ledger import transitions
-from daemon.ledger.db import wal_bug_warning
-from daemon.ledger.records import JobState
-from daemon.ledger.search import clean, fold, snippet
-from daemon.ledger.text import below, path_of, raw, readable, storable
+from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sqlite.db import wal_bug_warning
+from dropscribe.ledger.sqlite.jobs import transitions
+from dropscribe.ledger.sqlite.paths import below, path_of, raw, readable, storable
+from dropscribe.ledger.sqlite.search import clean, fold, snippet
 
 
 def test_nothing_leaves_a_final_state() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.media import reading
-from daemon.media.container import inspect
+from dropscribe.media.container import reader
+from dropscribe.media.container.inspect import inspect
 
 #: Numbers at which sizes go wrong: none, the largest that fit, and one beyond.
 EXTREMES = (0, 1, 2**31 - 1, 2**32 - 1, 2**63, 2**64 - 1)
@@ -116,9 +116,9 @@ def test_an_inspection_is_bounded_whatever_the_header_says(
             monkeypatch.undo()
             about = (name, a, b, tail, size, check)
             assert check.present_bytes == path.stat().st_size, about
-            assert counted.reads <= reading.MOST_READS + 16, about
-            assert counted.bytes <= reading.MOST_BYTES + (1 << 16), about
-            assert peak <= 8 * reading.MOST_AT_ONCE, about
+            assert counted.reads <= reader.MOST_READS + 16, about
+            assert counted.bytes <= reader.MOST_BYTES + (1 << 16), about
+            assert peak <= 8 * reader.MOST_AT_ONCE, about
 
 
 def test_a_table_of_gigabytes_that_is_there_makes_the_file_unknown_and_not_cut(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_table_of_gigabytes_that_is_there_makes_the_file_unknown_and_not_cut(t
 def test_more_boxes_than_are_followed_make_the_file_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MOST_READS", 1000)
+    monkeypatch.setattr(reader, "MOST_READS", 1000)
     path = tmp_path / "a.mp4"
     path.write_bytes(b"\x00\x00\x00\x10ftypM4A \x00\x00\x00\x00" + b"\x00\x00\x00\x08free" * 2000)
     assert inspect(path).whole is None

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from daemon.media.child import ended
+from dropscribe.media.child import ended
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, 40])

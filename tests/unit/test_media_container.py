@@ -10,9 +10,9 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.media.container import inspect, inspect_open
-from daemon.media.sniff import sniff, unusual_name
-from tests.media_material import AV_KINDS, KINDS, SOUNDFILE_KINDS, cut, make, noise
+from dropscribe.media.container.inspect import inspect, inspect_open
+from dropscribe.media.container.sniff import sniff, unusual_name
+from tests.support.recordings import AV_KINDS, KINDS, SOUNDFILE_KINDS, cut, make, noise
 
 
 def of(tmp_path: Path, content: bytes) -> Path:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from daemon.media.downmix import Downmixer
-from daemon.media.normalise import Block, Normaliser
+from dropscribe.media.downmix import Downmixer
+from dropscribe.media.normalise import Block, Normaliser
 
 
 def voice(seed: int, frames: int = 20_000) -> NDArray[np.float32]:

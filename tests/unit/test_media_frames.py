@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.media.container import inspect
-from tests.media_material import amr
+from dropscribe.media.container.inspect import inspect
+from tests.support.recordings import amr
 
 
 def adts_frame(payload: int, fill: int = 0x21) -> bytes:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daemon.media.normalise import Block, Normaliser
-from daemon.media.reading import ContainerCheck
-from daemon.media.truncation import Decoded, judge
+from dropscribe.media.container.reader import ContainerCheck
+from dropscribe.media.container.truncation import Decoded, judge
+from dropscribe.media.normalise import Block, Normaliser
 
 
 def through(*blocks: Block) -> tuple[NDArray[np.int16], tuple[str, ...]]:

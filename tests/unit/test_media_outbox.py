@@ -8,9 +8,9 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from daemon.media.protocol import PcmReady, SlotWanted
-from daemon.media.wire import FromChild
-from daemon.media.worker import HOLD_S, Outbox
+from dropscribe.media.protocol import PcmReady, SlotWanted
+from dropscribe.media.wire import FromChild
+from dropscribe.media.worker import HOLD_S, Outbox
 
 
 class Told:

@@ -1,0 +1,125 @@
+"""`dropscribe adopt`: put on record again what was done before the database was lost."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dropscribe.config import Folder, Settings
+    from dropscribe.service.adoption import Report
+
+ADOPT_SCHEMA = "dropscribe/adopt/1"
+#: How often progress is shown, seconds.
+PROGRESS_S = 2.0
+
+
+def command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A watched folder, or a folder in one.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file (TOML); without any, DIR is taken as watched.")
+    ] = None,
+    database: Annotated[
+        Path | None, typer.Option(help="The job history (default: as configured, else ./jobs.db).")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="As `run` is given it.")] = None,
+    vad_model: Annotated[str | None, typer.Option(help="As `run` is given it.")] = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/adopt/1 as JSON.")] = False,
+) -> None:
+    """Put on record what was done before the database was lost, so that it is not done again.
+
+    Reads the NAME.json beside each recording (or in output_dir) and takes it over where the recording has the content it was made
+    from. Stop the daemon first (exit 4 otherwise). May be run again: what is on record is left as it is.
+
+    JSON, dropscribe/adopt/1: database, dry_run, recordings, adopted, on_record, without_json (transcripts in other formats
+    only, which cannot be adopted), skipped [{path, reason}], differing [path] (files that are not what the NAME.json beside them
+    renders to: edited, or made under other settings; they are never overwritten).
+    """
+    from dropscribe.cli.output import print_json, readable, say
+    from dropscribe.cli.settings import in_force
+    from dropscribe.ledger.sqlite.ledger import lock_database
+    from dropscribe.service.adoption import starts
+
+    settings = in_force(config=config, database=database, model=model, vad_model=vad_model).settings
+    if not settings.folders and config is None:
+        settings = in_force(watch=[directory], database=database, model=model, vad_model=vad_model).settings
+    places = starts(settings, directory)
+    with closing(lock_database(settings.database)):
+        report = _adopt(settings, places, dry_run=dry_run)
+    if as_json:
+        print_json(document(settings.database, report, dry_run=dry_run))
+        return
+    say(
+        f"{report.recordings} recordings: {report.adopted} {'would be adopted' if dry_run else 'adopted'}, "
+        f"{report.on_record} on record already"
+    )
+    if report.without_json:
+        say(f"{report.without_json} have a transcript without a NAME.json: they cannot be adopted")
+    _print_files("not adopted", [f"{readable(path)}: {reason}" for path, reason in report.skipped])
+    _print_files("differs from its NAME.json, stays as it is", [readable(path) for path in report.differing])
+
+
+def document(database: Path, report: Report, *, dry_run: bool) -> dict[str, Any]:
+    """What `--json` prints; described at `command`."""
+    from dropscribe.cli.output import readable
+
+    return {
+        "schema": ADOPT_SCHEMA,
+        "database": readable(database),
+        "dry_run": dry_run,
+        "recordings": report.recordings,
+        "adopted": report.adopted,
+        "on_record": report.on_record,
+        "without_json": report.without_json,
+        "skipped": [{"path": readable(path), "reason": reason} for path, reason in report.skipped],
+        "differing": [readable(path) for path in report.differing],
+    }
+
+
+def _adopt(settings: Settings, places: list[tuple[Folder, Path]], *, dry_run: bool) -> Report:
+    from contextlib import nullcontext
+
+    from dropscribe.ledger.sqlite.ledger import Ledger
+    from dropscribe.service.adoption import Adopter
+
+    opened: Any
+    if not dry_run:
+        opened = closing(Ledger.open(settings.database))
+    elif settings.database.exists() and settings.database.stat().st_size:
+        opened = closing(Ledger.read_only(settings.database))
+    else:
+        opened = nullcontext()
+    with opened as ledger:
+        return Adopter(settings, ledger, dry_run=dry_run).run(places, _progress())
+
+
+def _progress() -> Any:
+    """Shows a count on standard error, where that is a terminal."""
+    import sys
+
+    from dropscribe.cli.output import say
+
+    shown = time.monotonic()
+
+    def tell(count: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and time.monotonic() - shown > PROGRESS_S:
+            shown = time.monotonic()
+            say(f"{count} recordings read", err=True)
+
+    return tell
+
+
+def _print_files(what: str, lines: list[str]) -> None:
+    from dropscribe.cli.output import say
+
+    for line in lines:
+        say(f"{what}: {line}")

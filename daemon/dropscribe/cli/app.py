@@ -1,0 +1,145 @@
+"""The command line: which commands there are, and how every one of them ends."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from dropscribe import __version__, escapes
+from dropscribe.cli import streams
+from dropscribe.cli.output import print_error
+from dropscribe.errors import DropscribeError, UsageError
+
+#: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
+#: its name. These modules import what is heavy inside their functions only.
+COMMANDS = ("run", "init", "config", "doctor", "adopt", "transcribe", "bench", "jobs", "status")
+#: The end of the help; docs/command-line.md has the same as a table.
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 it did not work (doctor, status: something is wrong); 2 wrong command line or "
+    "configuration; 3 the database cannot be used; 4 another daemon holds the database; 5 the engine cannot start."
+)
+
+#: What typer raises for a wrong command line; which package the class comes from differs with typer's version.
+CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+class _Commands(typer.core.TyperGroup):
+    """Commands whose complaints about the command line, which quote it, command no terminal."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Raises TyperException."""
+        with _escaped_complaints():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Raises TyperException, and what the command raises."""
+        with _escaped_complaints():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _escaped_complaints() -> Iterator[None]:
+    try:
+        yield
+    except typer.TyperException as e:
+        e.message = escapes.one_line(e.message)
+        raise
+
+
+def build() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(
+        name="dropscribe",
+        cls=_Commands,
+        help="Drop recordings into a folder, find transcripts beside them.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_global_options)
+    for name in COMMANDS:
+        module = importlib.import_module(f"dropscribe.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.command)
+    return app
+
+
+def main() -> None:
+    """Run the command given on the command line. Ends the process: 0, or what the error's class says."""
+    streams.prepare()
+    _leave_out_closed_folders()
+    try:
+        _run()
+    except BrokenPipeError:
+        sys.exit(1)
+    except DropscribeError as e:
+        print_error(e, as_json=_wants_json(sys.argv[1:]))
+        sys.exit(e.exit_code)
+
+
+def _run() -> None:
+    """One command, and what it printed is out. Ends the process; raises DropscribeError, BrokenPipeError."""
+    try:
+        if _wants_json(sys.argv[1:]):
+            sys.exit(_run_for_json())
+        build()()
+    finally:
+        sys.stdout.flush()
+
+
+def _run_for_json() -> int:
+    """Exit status of a command that prints JSON: then a wrong command line is an error like others, not a text of typer's."""
+    try:
+        status = build()(standalone_mode=False)
+    except CommandLineError as e:
+        reason = e.format_message() if hasattr(e, "format_message") else str(e)
+        raise UsageError(
+            reason.strip().rstrip(".") or "there is no command",
+            operation="read the command line",
+            remedy="--help lists commands and options",
+        ) from e
+    return status if isinstance(status, int) else 0
+
+
+def _leave_out_closed_folders() -> None:
+    """Take what this user may not enter out of PATH, as of root's PATH, which runuser and sudo may keep.
+
+    Looking for a program that is nowhere ends with PermissionError there. FunASR looks for ffmpeg when it is imported,
+    and expects FileNotFoundError: no engine would start.
+    """
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(
+        f for f in folders if os.access(f or ".", os.X_OK, effective_ids=True)
+    )
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether `--json` is among the options; what follows `--` are names."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dropscribe {__version__}")
+        raise typer.Exit
+
+
+def _global_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Drop recordings into a folder, find transcripts beside them."""

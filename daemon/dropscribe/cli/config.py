@@ -1,0 +1,84 @@
+"""`dropscribe config`: which settings are in force, and where each of them comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from dropscribe.config import Loaded
+
+CONFIG_SCHEMA = "dropscribe/config/1"
+
+
+def command(
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    watch: Annotated[
+        list[Path] | None, typer.Option(help="As for run: watch this folder, without a configuration file.")
+    ] = None,
+    database: Annotated[Path | None, typer.Option(help="The job history.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
+    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/config/1 as JSON.")] = False,
+) -> None:
+    """Print every setting in force and where it comes from: the file, the command line, or the default.
+
+    Takes the options of run, and so shows what run would work with. JSON, dropscribe/config/1: file (null if none),
+    settings [{name (dotted), value, source (a file, "command line", "embedded" or "default")}].
+    """
+    from dropscribe.cli.init import toml_value
+    from dropscribe.cli.output import print_json, print_table, readable, say
+    from dropscribe.cli.settings import in_force
+
+    loaded = in_force(
+        config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
+    )
+    listed = list(settings_in_force(loaded))
+    if as_json:
+        document = {
+            "schema": CONFIG_SCHEMA,
+            "file": None if loaded.file is None else readable(loaded.file.absolute()),
+            "settings": [{"name": n, "value": v, "source": s} for n, v, s in listed],
+        }
+        print_json(document)
+        return
+    say(f"# file: {readable(loaded.file.absolute()) if loaded.file else 'none'}")
+    rows = [
+        (name, source, "(not set)" if value is None else toml_value(value)) for name, value, source in listed
+    ]
+    print_table(("setting", "from", "value"), rows)
+
+
+def settings_in_force(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
+    """(dotted name, value as JSON has it, source) of every setting. List entries of folders are numbered from 0."""
+    for name, value in _leaves(loaded.settings.model_dump(by_alias=True), ""):
+        yield name, value, loaded.sources.get(name, "default")
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}.")
+        elif isinstance(value, (tuple, list)) and value and isinstance(value[0], Mapping):
+            for i, item in enumerate(value):
+                yield from _leaves(item, f"{name}.{i}.")
+        else:
+            yield name, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    from dropscribe.cli.output import readable
+
+    if isinstance(value, Path):
+        return readable(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,168 @@
+"""`dropscribe doctor`: checks the whole chain and names the remedy of what it finds."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+#: Name of the check of the database.
+DATABASE = "database"
+REPAIR_SCHEMA = "dropscribe/repair/1"
+
+if TYPE_CHECKING:
+    from dropscribe.config import Loaded
+    from dropscribe.doctor.checks.record import Check
+
+
+def command(
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    watch: Annotated[
+        list[Path] | None, typer.Option(help="Check for this folder instead of a configuration file.")
+    ] = None,
+    database: Annotated[Path | None, typer.Option(help="The job history.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
+    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
+    ] = None,
+    *,
+    support_bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.tar.gz",
+            help="Write a bundle for support, too: without transcripts, names of recordings and paths.",
+        ),
+    ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Only repair the database, where it is damaged; what was there is kept beside it. Stop the daemon first.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/doctor/1 as JSON.")] = False,
+) -> None:
+    """Check the chain from folder to transcript, one line each with the remedy; exit 1 when something fails, 3 when it is the
+    database.
+
+    Loads the model as the daemon would, so a model that is not on this machine yet is fetched.
+
+    The bundle (about.json in it: dropscribe/bundle/1) holds versions, settings, these checks, what the daemon says of
+    itself, counts and timings of jobs, the newest failures and lines of the journal. Look through it before it leaves.
+
+    With --repair and --json, dropscribe/repair/1: database, how ("sound", "search": the search index was rebuilt,
+    "recovered": what could be read is in a new file), findings [text], kept (path of what was there before, or null),
+    rows {table: count}, queued (jobs that are to be done).
+    """
+    from collections.abc import Iterator
+
+    from dropscribe import logs
+    from dropscribe.cli.output import print_json, say
+    from dropscribe.cli.settings import in_force
+    from dropscribe.doctor import examination
+    from dropscribe.doctor.checks.record import Level, document, from_error, healthy
+    from dropscribe.errors import ConfigError, LedgerError
+
+    logs.setup(json_lines=False)
+
+    if repair:
+        _repair(in_force(config=config, watch=watch, database=database).settings.database, as_json=as_json)
+        return
+
+    loaded: Loaded | None = None
+    refused: Path | None = None
+
+    def look() -> Iterator[Check]:
+        nonlocal loaded, refused
+        try:
+            loaded = in_force(
+                config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
+            )
+        except ConfigError as e:
+            refused = e.path
+            yield from_error("configuration", e)
+            yield from examination.examine_machine()
+        else:
+            yield from examination.examine(loaded)
+
+    colours = {Level.OK: "green", Level.WARNING: "yellow", Level.FAIL: "red"}
+    checks: list[Check] = []
+    for check in look():
+        checks.append(check)
+        if not as_json:
+            typer.secho(f"{check.status:<8}", fg=colours[check.status], nl=False)
+            say(f"{check.name}: {check.detail}")
+            if check.remedy:
+                say(f"        → {check.remedy}")
+    if support_bundle is not None:
+        named = [p for p in (config, database, *(watch or [])) if p is not None]
+        _write_bundle(support_bundle, loaded, checks, named, refused)
+    if as_json:
+        # Last, since an error of the bundle is a document of its own.
+        print_json(document(checks))
+    if not healthy(checks):
+        failed = any(c.name == DATABASE and c.status is Level.FAIL for c in checks)
+        raise typer.Exit(LedgerError.exit_code if failed else 1)
+
+
+def _repair(database: Path, *, as_json: bool) -> None:
+    """Raises UsageError, AlreadyRunningError, LedgerError, StorageError."""
+    from contextlib import closing
+
+    from dropscribe.cli.output import print_json, readable, say
+    from dropscribe.errors import UsageError
+    from dropscribe.ledger.sqlite.file.lock import lock_database
+    from dropscribe.ledger.sqlite.file.repair import repair
+
+    if not database.exists():
+        raise UsageError(
+            "there is no database",
+            operation="repair database",
+            path=database,
+            remedy="name it with --database",
+        )
+    with closing(lock_database(database)):
+        done = repair(database)
+    kept = None if done.kept is None else readable(done.kept)
+    if as_json:
+        print_json(
+            {
+                "schema": REPAIR_SCHEMA,
+                "database": readable(database),
+                "how": done.how,
+                "findings": list(done.findings),
+                "kept": kept,
+                "rows": dict(done.rows),
+                "queued": done.queued,
+            }
+        )
+        return
+    if done.how == "sound":
+        say(f"{readable(database)} is sound; nothing was changed")
+        return
+    what = {"search": "its search index was rebuilt", "recovered": "what could be read is in a new file"}[
+        done.how
+    ]
+    say(f"{readable(database)} was damaged ({done.findings[0]}): {what}")
+    say("there are now " + ", ".join(f"{count} {table}" for table, count in done.rows))
+    say(f"{done.queued} jobs are to be done; what was there before is kept as {kept}")
+
+
+def _write_bundle(
+    file: Path, loaded: Loaded | None, checks: list[Check], named: list[Path], refused: Path | None
+) -> None:
+    """Raises UsageError where a file is, StorageError."""
+    from dropscribe.cli.config import settings_in_force
+    from dropscribe.cli.output import readable, say
+    from dropscribe.doctor import support_bundle
+
+    now = time.time()
+    listed = () if loaded is None else settings_in_force(loaded)
+    documents = support_bundle.collect(
+        loaded, (support_bundle.Setting(*s) for s in listed), checks, now, *named, refused=refused
+    )
+    support_bundle.write(file, documents, now)
+    say(f"wrote {readable(file)}; look through it before you send it", err=True)

@@ -1,0 +1,189 @@
+"""`dropscribe init`: a commented configuration file, written from the descriptions of the settings themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import typer
+
+INIT_SCHEMA = "dropscribe/init/1"
+SYSTEM_FILE = Path("/etc/dropscribe/dropscribe.toml")
+#: Width of comments.
+_COLUMNS = 100
+#: Larger than any configuration, bytes: such a file is not replaced.
+_MOST_BYTES = 16 << 20
+
+#: What a production file sets; everything else stands there as a comment with its default.
+_SET: Mapping[str, Any] = MappingProxyType(
+    {
+        "database": "/var/lib/dropscribe/jobs.db",
+        "engine.model": "paraformer-zh",
+        "engine.vad_model": "fsmn-vad",
+        "engine.device": "cuda:0",
+        "folder.path": "/srv/dropscribe/inbox",
+        "folder.profile": "default",
+    }
+)
+#: For settings without a default value: what one could look like.
+_EXAMPLES: Mapping[str, Any] = MappingProxyType(
+    {
+        "profiles.default.output_dir": "/srv/dropscribe/transcripts",
+        "engine.batch_s": 600,
+        "engine.gpu_memory": 0.5,
+        "engine.threads": 8,
+        "media.decoders": 4,
+    }
+)
+
+
+def command(
+    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("dropscribe.toml"),
+    *,
+    system: Annotated[
+        bool, typer.Option("--system", help=f"Write {SYSTEM_FILE}, where the service looks.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that is there; it is kept beside it as FILE.bak.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/init/1 as JSON.")] = False,
+) -> None:
+    """Write a commented configuration for production: every setting, its meaning and its default.
+
+    JSON, dropscribe/init/1: file (what was written), backup (where the file before went; null if there was none).
+    """
+    from dropscribe.cli.output import print_json, readable, say
+
+    target = (SYSTEM_FILE if system else file).absolute()
+    backup = _write(target, production_file().encode(), force=force)
+    if as_json:
+        backup_text = None if backup is None else readable(backup)
+        print_json({"schema": INIT_SCHEMA, "file": readable(target), "backup": backup_text})
+        return
+    say(f"wrote {readable(target)}")
+    if backup is not None:
+        say(f"the file that was there is now {readable(backup)}")
+    say("Change [[folder]] path to the folder to watch, then: dropscribe doctor")
+
+
+def production_file() -> str:
+    """The text of the file: TOML in which what is not set stands as a comment with its default."""
+    from dropscribe import config
+
+    lines = [
+        "# Configuration of dropscribe. A setting that is commented out has the value shown.",
+        "# 'dropscribe config' prints what is in force, 'dropscribe doctor' checks that it works.",
+        "",
+    ]
+    lines += _setting("database", config.Settings.model_fields["database"], "database")
+    for name, model in (("engine", config.EngineSettings), ("media", config.MediaSettings),
+                        ("service", config.ServiceSettings)):  # fmt: skip
+        lines += _section(f"[{name}]", model, name)
+    lines += _section("[profiles.default]", config.Profile, "profiles.default")
+    lines += _section("[[folder]]", config.Folder, "folder")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def toml_value(value: Any) -> str:
+    """A value of the settings as TOML writes it."""
+    import json
+
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case tuple() | list():
+            return "[" + ", ".join(toml_value(v) for v in value) + "]"
+        case _:
+            # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+            return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _section(header: str, model: Any, prefix: str) -> Iterator[str]:
+    """`model` is a settings class, `field` below one of its `model_fields`; their types belong to dropscribe.config."""
+    yield f"# {'-' * 40}"
+    yield from _comment((model.__doc__ or "").strip())
+    yield header
+    yield ""
+    for name, field in model.model_fields.items():
+        yield from _setting(name, field, f"{prefix}.{name}")
+
+
+def _setting(name: str, field: Any, dotted: str) -> Iterator[str]:
+    yield from _comment(field.description or "")
+    if dotted in _SET:
+        value = toml_value(_SET[dotted])
+        if not field.is_required() and toml_value(field.default) != value:
+            yield from _comment(f"Default: {toml_value(field.default)}")
+        yield f"{name} = {value}"
+    elif field.default is None:
+        yield f"# {name} = {toml_value(_EXAMPLES[dotted])}  # an example; not set by default"
+    else:
+        yield from _commented_out(name, field.default)
+    yield ""
+
+
+def _commented_out(name: str, value: Any) -> Iterator[str]:
+    line = f"# {name} = {toml_value(value)}"
+    if len(line) <= _COLUMNS or not isinstance(value, tuple):
+        yield line
+        return
+    yield f"# {name} = ["
+    items = ", ".join(toml_value(v) for v in value)
+    yield from (f"#   {part}" for part in textwrap.wrap(items, _COLUMNS - 4))
+    yield "# ]"
+
+
+def _comment(text: str) -> Iterator[str]:
+    yield from (f"# {line}" for line in textwrap.wrap(text, _COLUMNS, break_on_hyphens=False))
+
+
+def _write(target: Path, data: bytes, *, force: bool) -> Path | None:
+    """Write the file; where the one before went, if there was one. Raises UsageError, StorageError."""
+    from dropscribe.errors import OutputTakenError, StorageError, UsageError
+    from dropscribe.files import opened
+    from dropscribe.transcript.publish import PendingFile, publish
+    from dropscribe.transcript.rename import place_new
+    from dropscribe.transcript.standing import digest
+
+    backup = None
+    replaces = None
+    if force:
+        try:
+            # Where its folder is not there yet, that is made.
+            with contextlib.suppress(FileNotFoundError), opened(target.parent) as directory:
+                replaces = digest(directory, target.name, lambda size: size <= _MOST_BYTES) or None
+                if replaces is not None:
+                    backup = next(b for b in _backups(target) if not os.path.lexists(b))
+                    place_new(directory, target.name, backup.name)
+        except OSError as e:
+            raise StorageError(
+                e.strerror or str(e),
+                operation="keep a copy of",
+                path=target,
+                remedy="move the file away by hand",
+            ) from e
+    try:
+        publish([PendingFile(target, data, replaces)])
+    except OutputTakenError as e:
+        raise UsageError(
+            "the file exists",
+            operation="write configuration",
+            path=target,
+            remedy="name another file, or let --force replace it (a copy is kept)",
+        ) from e
+    return backup
+
+
+def _backups(target: Path) -> Iterator[Path]:
+    yield target.with_name(f"{target.name}.bak")
+    number = 2
+    while True:
+        yield target.with_name(f"{target.name}.bak.{number}")
+        number += 1

@@ -1,0 +1,293 @@
+"""`dropscribe jobs`: the history of jobs, one job in full, search in all transcripts, and what was not taken."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dropscribe.errors import UsageError
+
+if TYPE_CHECKING:
+    from dropscribe.ledger.records import JobDetail, JobState, JobSummary
+
+JOBS_SCHEMA = "dropscribe/jobs/1"
+JOB_SCHEMA = "dropscribe/job/1"
+SEARCH_SCHEMA = "dropscribe/search/1"
+SKIPPED_SCHEMA = "dropscribe/skipped/1"
+
+_UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
+
+app = typer.Typer(help="Show the history: a list, one job in full, where a text was said, what was skipped.")
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file (TOML) that names the database.")
+]
+Database = Annotated[
+    Path | None, typer.Option("--database", help="The job history (default: as configured, else ./jobs.db).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Options that may stand before the name of a subcommand as well as after it."""
+
+    config: Path | None
+    database: Path | None
+    as_json: bool
+
+
+@app.callback(invoke_without_command=True)
+def list_jobs(
+    context: typer.Context,
+    state: Annotated[
+        str | None, typer.Option(help="Only queued, running, done, failed or cancelled jobs.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option(help="Only recordings below this folder.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only what came since: 30m, 12h, 7d, 2w, or 2026-03-01[T08:00] (local)."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
+    config: Config = None,
+    database: Database = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first.
+
+    JSON, dropscribe/jobs/1: database, jobs [{id, state, recording, folder, profile, admitted, claimed, finished,
+    attempts, max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, reason_code,
+    reason, remedy, reference}]. Instants are ISO 8601, UTC; what is not known is null.
+    """
+    if context.invoked_subcommand is not None:
+        context.obj = _Given(config, database, as_json)
+        return
+    from dropscribe.cli.history import database_path, job_document
+    from dropscribe.cli.output import print_json, readable, say
+    from dropscribe.ledger.sqlite.ledger import Ledger
+
+    wanted = None if state is None else _state(state)
+    earliest = None if since is None else instant(since, time.time())
+    path = database_path(config, database)
+    with closing(Ledger.read_only(path)) as ledger:
+        found = ledger.jobs(
+            state=wanted, folder=folder.absolute() if folder else None, since=earliest, limit=limit
+        )
+    if as_json:
+        print_json(
+            {"schema": JOBS_SCHEMA, "database": readable(path), "jobs": [job_document(j) for j in found]}
+        )
+    elif not found:
+        say("no jobs" if (state or folder or since) is None else "no such jobs")
+    else:
+        _print_jobs(found)
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    job: Annotated[int, typer.Argument(metavar="ID", help="Number of the job.")],
+    config: Config = None,
+    database: Database = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show everything on record of one job: outcome, stages, tries, files, text.
+
+    JSON, dropscribe/job/1: job {the fields of a listed job, and recipe, sha256, size, modified, isolate, tries
+    [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
+    {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}]}.
+    """
+    from dropscribe.cli.history import database_path, detail_document
+    from dropscribe.cli.output import print_json
+    from dropscribe.ledger.sqlite.ledger import Ledger
+
+    given = _merged(context, config, database, as_json)
+    path = database_path(given.config, given.database)
+    with closing(Ledger.read_only(path)) as ledger:
+        detail = ledger.job(job)
+    if detail is None:
+        raise UsageError(
+            f"there is no job {job}", operation="show a job", path=path, remedy="'dropscribe jobs' lists them"
+        )
+    if given.as_json:
+        print_json({"schema": JOB_SCHEMA, "job": detail_document(detail)})
+    else:
+        _print_job(detail)
+
+
+@app.command("search")
+def search(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="What was said, literally; upper and lower case are alike.")],
+    limit: Annotated[int, typer.Option(min=1, help="At most so many places, the newest.")] = 20,
+    config: Config = None,
+    database: Database = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Find where a text was said, in all transcripts.
+
+    JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, snippet, match
+    [first, last) or null}].
+    """
+    from dropscribe.cli.history import brief, database_path, hit_document
+    from dropscribe.cli.output import position, print_json, print_table, say
+    from dropscribe.ledger.sqlite.ledger import Ledger
+
+    given = _merged(context, config, database, as_json)
+    with closing(Ledger.read_only(database_path(given.config, given.database))) as ledger:
+        hits = ledger.search(text, limit)
+    if given.as_json:
+        print_json({"schema": SEARCH_SCHEMA, "query": text, "hits": [hit_document(h) for h in hits]})
+    elif not hits:
+        say("not found")
+    else:
+        rows = [(str(h.job_id), position(h.start_ms), h.snippet, brief(h.recording)) for h in hits]
+        print_table(("job", "at", "text", "recording"), rows, right=(0, 1))
+
+
+@app.command("skipped")
+def skipped(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many files, the last noticed.")] = 50,
+    config: Config = None,
+    database: Database = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the files that were not taken, and why; the last noticed first.
+
+    JSON, dropscribe/skipped/1: database, skipped [{path, folder, code, reason, first_seen, last_seen}].
+    """
+    from dropscribe.cli.history import brief, database_path, skip_document
+    from dropscribe.cli.output import local, print_json, print_table, readable, say
+    from dropscribe.ledger.sqlite.ledger import Ledger
+
+    given = _merged(context, config, database, as_json)
+    path = database_path(given.config, given.database)
+    with closing(Ledger.read_only(path)) as ledger:
+        skips = ledger.recent_skips(limit)
+    if given.as_json:
+        listed = [skip_document(s) for s in skips]
+        print_json({"schema": SKIPPED_SCHEMA, "database": readable(path), "skipped": listed})
+    elif not skips:
+        say("nothing was skipped")
+    else:
+        rows = [(s.code, local(s.first_seen), local(s.last_seen), brief(s.path), s.reason) for s in skips]
+        print_table(("code", "first noticed", "last noticed", "file", "reason"), rows)
+
+
+def instant(text: str, now: float) -> float:
+    """`30m`, `12h`, `7d`, `2w` before `now`, or a date or date and time (local unless it says otherwise).
+
+    Epoch seconds. Raises UsageError for anything else.
+    """
+    span = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
+    if span:
+        return now - float(span[1]) * dict(_UNIT_S)[span[2]]
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError) as e:
+        raise UsageError(
+            f"'{text}' is no time", operation="list jobs", remedy="write 30m, 12h, 7d, 2w, or 2026-03-01"
+        ) from e
+
+
+def _state(text: str) -> JobState:
+    from dropscribe.ledger.records import JobState
+
+    try:
+        return JobState(text.lower())
+    except ValueError as e:
+        known = ", ".join(s.value for s in JobState)
+        raise UsageError(
+            f"there is no state '{text}'", operation="list jobs", remedy=f"there are: {known}"
+        ) from e
+
+
+def _merged(context: typer.Context, config: Path | None, database: Path | None, as_json: bool) -> _Given:
+    before: _Given = context.obj
+    return _Given(config or before.config, database or before.database, as_json or before.as_json)
+
+
+def _print_jobs(found: list[JobSummary]) -> None:
+    from dropscribe.cli.history import brief
+    from dropscribe.cli.output import duration, local, print_table
+
+    rows = [
+        (
+            str(j.id),
+            j.state.value,
+            local(j.admitted_at),
+            duration(j.audio_s),
+            duration(j.total_s),
+            brief(j.recording),
+            _outcome(j),
+        )
+        for j in found
+    ]
+    titles = ("job", "state", "admitted", "audio", "took", "recording", "remark")
+    print_table(titles, rows, right=(0, 3, 4))
+
+
+def _outcome(job: JobSummary) -> str:
+    """What a person should know of a job, besides its state."""
+    if job.reason:
+        return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
+    if job.truncated:
+        return f"cut short: {job.truncated}"
+    return f"as job {job.reference}" if job.reference else ""
+
+
+def _print_job(detail: JobDetail) -> None:
+    from dropscribe.cli.history import text_of
+    from dropscribe.cli.output import duration, local, print_facts, print_text, readable, say
+
+    job, result = detail.summary, detail.result
+    facts = [
+        ("job", f"{job.id}, {job.state.value}"),
+        ("recording", readable(job.recording)),
+        ("reason", job.reason or ""),
+        ("remedy", job.remedy or ""),
+        ("admitted", local(job.admitted_at)),
+        ("finished", local(job.finished_at) if job.finished_at else ""),
+        ("result of", f"job {job.reference}" if job.reference else ""),
+        ("profile", job.profile),
+        ("content", f"{detail.size} bytes, sha256 {detail.sha256}"),
+    ]
+    if result is not None:
+        media, engine = result.media, result.engine
+        rtfx = f", {job.rtfx:.0f} times real time" if job.rtfx else ""
+        facts += [
+            ("audio", f"{duration(job.audio_s)}, of it speech {duration(job.speech_s)}{rtfx}"),
+            (
+                "format",
+                f"{media.container}, {media.codec}, {media.sample_rate_hz} Hz, {media.channels} channels",
+            ),
+            ("cut short", media.truncated or ""),
+            *(("warning", w) for w in media.warnings if w != media.truncated),
+            ("engine", f"{engine.model} with {engine.vad_model} on {engine.device}, {engine.precision}"),
+            ("notice", engine.notice or ""),
+            *((f"  {stage}", f"{seconds:.3f} s") for stage, seconds in result.timings.seconds),
+        ]
+    for a in detail.attempts:
+        ended = f"{a.outcome or 'under way'}{': ' + a.reason if a.reason else ''}"
+        often = f" ({a.times} times)" if a.times > 1 else ""
+        facts.append((f"try {a.number}", f"{local(a.started_at)}, {ended}{often}"))
+    facts += [
+        (o.format, readable(o.path) + ("" if o.published else " (not written)")) for o in detail.outputs
+    ]
+    print_facts((name, value) for name, value in facts if value)
+    text = text_of(detail)
+    if text:
+        say()
+        print_text(f"{text}\n")

@@ -1,0 +1,28 @@
+"""Recordings that are named on a command line."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def demand_files(files: Iterable[Path], operation: str) -> None:
+    """Raises UsageError for the first that is no file, or cannot be looked at."""
+    from dropscribe.errors import UsageError
+
+    for file in files:
+        try:
+            mode = file.stat().st_mode
+        except FileNotFoundError as e:
+            raise UsageError("no such file", operation=operation, path=file, remedy="check the name") from e
+        except OSError as e:
+            raise UsageError(
+                e.strerror or str(e),
+                operation=operation,
+                path=file,
+                remedy="check the name, and who may read it",
+            ) from e
+        if not stat.S_ISREG(mode):
+            what = "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
+            raise UsageError(what, operation=operation, path=file, remedy="name the recordings themselves")

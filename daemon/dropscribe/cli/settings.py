@@ -1,0 +1,44 @@
+"""Which settings a command works with: a file, or the embedded defaults, with command-line options over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dropscribe import config as configuration
+from dropscribe.config import Loaded
+from dropscribe.errors import ConfigError
+
+
+def in_force(
+    *,
+    config: Path | None = None,
+    watch: list[Path] | None = None,
+    database: Path | None = None,
+    model: str | None = None,
+    vad_model: str | None = None,
+    device: str | None = None,
+) -> Loaded:
+    """`--watch` means: no file, embedded defaults. Otherwise the file named, or the first found, or the defaults.
+
+    Raises ConfigError naming file, field and remedy.
+    """
+    if watch:
+        if config is not None:
+            raise ConfigError(
+                "--watch and --config exclude each other",
+                operation="check options",
+                remedy="name the folder in the file, or leave the file out",
+            )
+        return configuration.embedded(
+            tuple(watch), database=database, model=model, vad_model=vad_model, device=device
+        )
+    file = configuration.find(config)
+    if file is None:
+        return configuration.embedded((), database=database, model=model, vad_model=vad_model, device=device)
+    return configuration.override(
+        configuration.load(file),
+        database=database,
+        engine__model=model,
+        engine__vad_model=vad_model,
+        engine__device=device,
+    )

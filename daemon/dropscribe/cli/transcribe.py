@@ -1,0 +1,165 @@
+"""`dropscribe transcribe`: given files, now, through the same engine as the daemon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from dropscribe.pipeline.attempt import Progress
+    from dropscribe.pipeline.oneshot import Finished, OneShot
+    from dropscribe.transcript.types import Transcript
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(help="Recordings to transcribe.", show_default=False)],
+    output_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="txt, srt, vtt or json. Default: txt is printed, or with --write all are written.",
+        ),
+    ] = None,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Write the transcript files beside the recordings; print nothing of them."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a file: its document, or its error.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
+    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
+    ] = None,
+) -> None:
+    """Transcribe files once, without a daemon and without a database.
+
+    With --json prints one object a line: {"file", "ok": true, "transcript": {…dropscribe/transcript/1…}} or
+    {"file", "ok": false, "error": {"code", "operation", "path", "reason", "remedy"}}, and with --write "outputs": [paths].
+    """
+    from dropscribe import logs
+    from dropscribe.cli.recordings import demand_files
+    from dropscribe.cli.settings import in_force
+    from dropscribe.errors import UsageError
+    from dropscribe.pipeline.oneshot import OneShot
+    from dropscribe.transcript.render import RENDERERS
+
+    if output_format is not None and output_format not in RENDERERS:
+        known = ", ".join(RENDERERS)
+        raise UsageError(
+            f"there is no format '{output_format}'", operation="transcribe", remedy=f"there are: {known}"
+        )
+    demand_files(files, "transcribe")
+    logs.setup(json_lines=False)
+    loaded = in_force(config=config, model=model, vad_model=vad_model, device=device)
+    failed = 0
+    with _Bars(files) as bars, OneShot(loaded.settings) as engine:
+        for finished in engine.transcribe([f.absolute() for f in files], bars.show):
+            failed += not _tell(finished, engine, output_format, write=write, as_json=as_json, bars=bars)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell(
+    finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool, bars: _Bars
+) -> bool:
+    """Print or write one result; False if there is none."""
+    with bars.aside(finished.path):
+        return _print(finished, engine, output_format, write=write, as_json=as_json)
+
+
+def _print(
+    finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool
+) -> bool:
+    from dropscribe.cli.output import print_json_line, print_json_text, print_text, readable, say
+    from dropscribe.pipeline import oneshot
+    from dropscribe.service.jobs.retry_policy import Problem
+
+    if isinstance(finished.end, Problem):
+        problem = finished.end
+        if as_json:
+            error = {
+                "code": problem.code,
+                "operation": "transcribe",
+                "path": readable(finished.path),
+                "reason": problem.reason,
+                "remedy": problem.remedy,
+            }
+            print_json_line({"file": str(finished.path), "ok": False, "error": error})
+        else:
+            then = f" ({problem.remedy})" if problem.remedy else ""
+            say(f"dropscribe: transcribe {readable(finished.path)}: {problem.reason}{then}", err=True)
+        return False
+    transcript = oneshot.transcript_of(finished.path, finished.end, engine.facts)
+    written = oneshot.write_beside(finished.path, transcript, output_format) if write else []
+    if as_json:
+        line: dict[str, Any] = {
+            "file": str(finished.path),
+            "ok": True,
+            "transcript": json.loads(_rendered(transcript, "json")),
+        }
+        print_json_line(line | ({"outputs": [str(p) for p in written]} if write else {}))
+    elif write:
+        for path in written:
+            say(readable(path))
+    else:
+        show = print_json_text if output_format == "json" else print_text
+        show(_rendered(transcript, output_format or "txt"))
+    return True
+
+
+def _rendered(transcript: Transcript, name: str) -> str:
+    from dropscribe.transcript.render import Options, render
+
+    return render(transcript, name, Options()).decode("utf-8")
+
+
+class _Bars:
+    """Progress on standard error, where that is a terminal: a bar a file, by the audio recognised."""
+
+    def __init__(self, files: list[Path]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from dropscribe.cli.output import readable
+        from dropscribe.escapes import one_line
+
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True,
+            # Redirected, what is printed would go where the bars are: standard error.
+            redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
+        self._tasks = {
+            f.absolute(): self._progress.add_task(one_line(readable(f.name)), total=None) for f in files
+        }
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, path: Path, progress: Progress) -> None:
+        """How far a file has come."""
+        total = progress.declared_ms or None
+        self._progress.update(self._tasks[path], completed=progress.recognised_ms, total=total)
+
+    @contextmanager
+    def aside(self, path: Path) -> Iterator[None]:
+        """Remove the bar of a file that has ended, and all bars while its result is printed."""
+        self._progress.remove_task(self._tasks[path])
+        self._progress.stop()
+        yield
+        self._progress.start()

@@ -1,0 +1,1 @@
+"""`dropscribe doctor`: checks of the installation, and the support bundle."""

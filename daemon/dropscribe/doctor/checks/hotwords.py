@@ -1,0 +1,47 @@
+"""Hotwords: does the model take any, and can it spell those of the profiles? Read from its directory, without loading it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dropscribe.config import Settings
+from dropscribe.doctor.checks.record import Check, from_error, ok, warning
+from dropscribe.engine.models import hotwords, hub, store
+from dropscribe.engine.models.model_config import ModelConfig
+from dropscribe.errors import EngineError
+
+NAME = "hotwords"
+
+
+def check_hotwords(settings: Settings) -> Iterator[Check]:
+    """One for each profile that has hotwords. A model that is not on this machine is not fetched for it."""
+    profiles = {name: p.hotwords for name, p in settings.profiles.items() if p.hotwords}
+    if not profiles:
+        return
+    config: ModelConfig | None = None
+    try:
+        if settings.engine.model != store.NULL:
+            config = store.resolve(settings.engine.model, store.MODEL, _stored).config
+    except EngineError as e:
+        yield from_error(NAME, e)
+        return
+    for name, words in sorted(profiles.items()):
+        complaint = hotwords.look(config, words) if config else hotwords.NO_HOTWORDS
+        if complaint:
+            remedy = f"change hotwords in [profiles.{name}], or engine.model"
+            yield warning(f"{NAME}:{name}", complaint, remedy)
+        else:
+            yield ok(f"{NAME}:{name}", f"{len(words)}, all in the model's vocabulary")
+
+
+def _stored(name: str) -> Path:
+    """Directory of a model of the hub. A running daemon may have it in the cache of its user, who is not the one that asks."""
+    directory = hub.find(name)
+    if directory is None:
+        raise EngineError(
+            f"{name} is not in the model cache of this user, so its vocabulary is not known",
+            operation="find model",
+            remedy="run the doctor as the user of the daemon, with the same HOME and MODELSCOPE_CACHE",
+        )
+    return directory

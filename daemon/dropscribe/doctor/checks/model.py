@@ -1,0 +1,73 @@
+"""The model: does it load, and is it really where it should be? Asked of the engine itself, in its own process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dropscribe.config import EngineSettings
+from dropscribe.doctor.checks.record import Check, fail, from_error, ok, warning
+from dropscribe.errors import EngineError
+from dropscribe.pipeline import engine_plan
+from dropscribe.pipeline.arena import Arena
+from dropscribe.pipeline.engine_supervisor import READY_TIMEOUT_S
+from dropscribe.service import status_file
+from dropscribe.transcript.types import EngineFacts
+
+NAME = "model"
+#: Shared memory for an engine that is given no audio, audio seconds.
+NO_AUDIO_S = 1.0
+
+
+def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> Check:
+    """Start the engine, on all its devices, as the daemon will, wait until it is warm, read what it says of itself, stop it.
+
+    Fetches a model from the hub that is not on this machine yet.
+    """
+    arena = Arena(NO_AUDIO_S)
+    engine: engine_plan.AnyEngine | None = None
+    try:
+        engine = engine_plan.plan(settings, arena, NO_AUDIO_S).start()
+        if not engine.wait_ready(timeout_s):
+            return fail(
+                NAME,
+                f"{settings.model} was not ready after {timeout_s:.0f} s",
+                "run it again (a fetch goes on where it stopped), or copy the model's directory and give its path",
+            )
+        return check_facts(engine.facts, settings.device)
+    except EngineError as e:
+        return from_error(NAME, e)
+    finally:
+        if engine is not None:
+            engine.close()
+        arena.close()
+
+
+def look_running(database: Path, setting: str) -> Check | None:
+    """`check_facts` of the engine a running daemon has; None while it has none yet.
+
+    A second engine beside it would take the device's memory from it.
+    """
+    try:
+        raw = (status_file.read(database) or {}).get("engine")
+    except (OSError, ValueError):
+        return None
+    if raw is None:
+        return None
+    versions = tuple(sorted(raw["versions"].items()))
+    return check_facts(EngineFacts(**(raw | {"versions": versions})), setting)
+
+
+def check_facts(facts: EngineFacts, setting: str) -> Check:
+    """Whether a warm engine is on the device that `engine.device` asks for, and its model fit for use."""
+    text = f"{facts.model} with {facts.vad_model} on {facts.device}, warm after {facts.warmup_s:.1f} s"
+    # "cuda:0 (NVIDIA H200), cuda:1 (NVIDIA H200)" → "cuda:0", "cuda:1"
+    found = [device.split(" ", maxsplit=1)[0] for device in facts.device.split(", ")]
+    fits = {"auto": True, "cuda": "cpu" not in found}
+    # One that is named twice has two processes, and is one device.
+    if not fits.get(setting, found == [*dict.fromkeys(setting.split(", "))]):
+        return fail(NAME, f"{text}, and engine.device is {setting}", "see the checks of torch and device")
+    if facts.notice is not None:
+        return warning(
+            NAME, f"{text}: {facts.notice}", "set engine.model = 'paraformer-zh' for work in earnest"
+        )
+    return ok(NAME, text)

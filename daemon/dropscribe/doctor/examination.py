@@ -1,0 +1,69 @@
+"""All checks in the order of the chain, each as soon as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from dropscribe.config import Loaded
+from dropscribe.doctor.checks.answering import answered
+from dropscribe.doctor.checks.clock import look_clock
+from dropscribe.doctor.checks.database import check_daemon, look_database, look_sqlite
+from dropscribe.doctor.checks.device import check_devices, check_torch, nvidia_nodes
+from dropscribe.doctor.checks.folders import check_folders
+from dropscribe.doctor.checks.hotwords import check_hotwords
+from dropscribe.doctor.checks.manager import check_manager
+from dropscribe.doctor.checks.model import look_model, look_running
+from dropscribe.doctor.checks.python import check_python, look_packages
+from dropscribe.doctor.checks.record import Check, Level, ok, readable
+from dropscribe.doctor.checks.storage import available_memory, check_memory, look_free
+from dropscribe.doctor.checks.watching import look_watching
+from dropscribe.engine import gpu_probe
+from dropscribe.ledger.sqlite.file import integrity
+from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S
+from dropscribe.pipeline.sizing import audio_bounds
+from dropscribe.service.status_file import status_path
+
+#: Longest walk through the folders to count their directories, seconds.
+WALK_S = 60.0
+
+
+def examine_machine() -> Iterator[Check]:
+    """What can be said without any settings."""
+    yield check_python()
+    yield look_packages()
+    yield look_sqlite()
+    yield check_manager()
+
+
+def examine(loaded: Loaded) -> Iterator[Check]:
+    """Everything, the model last because it takes longest."""
+    settings = loaded.settings
+    yield ok("configuration", str(loaded.file) if loaded.file else "embedded defaults and command line")
+    yield from examine_machine()
+    yield look_clock(status_path(settings.database))
+    yield from check_folders(settings)
+    yield from answered("watching", lambda: list(look_watching(settings)), WALK_S)
+    yield look_free("disk:database", settings.database.parent)
+    targets = {settings.profiles[f.profile].output_dir or f.path for f in settings.folders}
+    for target in sorted(targets):
+        name = f"disk:{readable(target)}"
+        yield from answered(name, partial(_free, name, target))
+    arena_s, _ = audio_bounds(settings)
+    yield check_memory(round(arena_s / SLOT_S) * SLOT_BYTES, available_memory())
+    yield look_database(settings.database)
+    pid = integrity.holder(settings.database)
+    yield check_daemon(pid)
+    seen, nodes, setting = gpu_probe.look(), nvidia_nodes(), settings.engine.device
+    yield check_torch(seen, nodes, setting)
+    yield from check_devices(seen, nodes, setting)
+    running = look_running(settings.database, setting) if pid is not None else None
+    model = running or look_model(settings.engine)
+    yield model
+    if model.status is not Level.FAIL:
+        yield from check_hotwords(settings)
+
+
+def _free(name: str, place: Path) -> list[Check]:
+    return [look_free(name, place)]

@@ -1,0 +1,1 @@
+"""Scheduling of VAD passes, batches and streams; no torch."""

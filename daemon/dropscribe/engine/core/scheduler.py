@@ -1,0 +1,307 @@
+"""The engine's loop: blocks in, speech found, batches run, events out. No torch, no processes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dropscribe.engine.core.batch_results import (
+    Recognised,
+    failure_of,
+    joined,
+    match_results,
+    release_traceback,
+)
+from dropscribe.engine.core.batcher import Batch, Batcher
+from dropscribe.engine.core.interfaces import (
+    Pcm,
+    Pipelined,
+    Recogniser,
+    SpeechSegment,
+    VadModel,
+    WholeBatch,
+    needs_samples,
+)
+from dropscribe.engine.core.streams import Stream
+from dropscribe.engine.core.vad_runner import Offered, VadRunner
+from dropscribe.engine.core.vad_schedule import ON_CPU, ON_GPU, VadSchedule, one_look
+from dropscribe.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
+from dropscribe.engine.wire import Aborted, Report
+from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError
+
+Batched = Batch[SpeechSegment]
+#: So many recordings in the engine are a crowd.
+CROWD = 4
+
+
+class Inbox(Protocol):
+    """Where blocks come from."""
+
+    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
+        """All that has arrived, waiting at most so long for the first (None: for ever)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """A batch under way, or one that failed to start."""
+
+    batch: Batched
+    started: float  #: monotonic seconds
+    handle: object
+    error: Exception | None
+
+
+class Scheduler:
+    """Everything the worker does once it is warm. Owned by one thread."""
+
+    def __init__(
+        self,
+        vad: VadModel,
+        recogniser: Recogniser,
+        batcher: Batcher[SpeechSegment],
+        *,
+        read: Callable[[PcmBlock], Pcm],
+        send: Callable[[Report], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`read` gives a block's samples in the arena; nothing looks at them any more once the block is freed."""
+        self._vad = vad
+        self._search = VadRunner(vad)
+        self._recogniser = recogniser
+        self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
+        self._batcher = batcher
+        self._read = read
+        self._keeps_samples = needs_samples(vad, recogniser)
+        self._send = send
+        self._clock = clock
+        self._blocks: deque[PcmBlock] = deque()
+        #: Batches launched and not delivered, oldest first.
+        self._running: deque[_Running] = deque()
+        self._finished_at = 0.0
+        self._looks = VadSchedule()
+        self._look_bounds = ON_GPU if self._pipeline.depth > 1 else ON_CPU
+        self._streams: dict[int, Stream] = {}
+        #: Failed streams whose last block (or abort) has not come yet: their blocks are only freed.
+        self._failed: set[int] = set()
+        self._out: list[Event | Aborted] = []
+        self._received = 0  #: samples in all blocks that ever came
+        self._unread = 0  #: samples in blocks not read yet
+        self._unanswered = 0  #: samples in segments not recognised yet
+        self._released = 0  #: samples, as last reported
+
+    def run(self, inbox: Inbox) -> None:
+        """Work for ever. Raises EngineDiedError when the device is beyond use."""
+        while True:
+            self.turn(inbox)
+
+    def turn(self, inbox: Inbox) -> None:
+        """Take what has come, look for speech in it, run one batch if it is time.
+
+        In a crowd the device looks while this thread takes in what the look before has found, and launches a batch.
+        """
+        for message in inbox.take(self._storage_retry(self._clock())):
+            self._accept(message)
+        looking = self._look_wait_s(self._clock()) == 0.0
+        if looking:
+            self._begin_look()
+        busy = len(self._search) > 0
+        self._finish_looks(but=1 if looking and self._throughput_mode() and self._search.runs_ahead else 0)
+        batch = self._batcher.next(
+            self._clock(), flush=self._nothing_is_coming(), throughput_mode=self._throughput_mode()
+        )
+        if batch is not None:
+            self._begin(batch)
+        # Results are awaited only when enough batches are under way, or when there is nothing else to do.
+        while self._running and (len(self._running) >= self._pipeline.depth or not (batch or busy)):
+            self._finish(self._running.popleft())
+        self._report()
+
+    def _storage_retry(self, now: float) -> float | None:
+        if self._running or self._search:
+            return 0.0
+        waits = [self._look_wait_s(now)]
+        deadline = self._batcher.deadline(throughput_mode=self._throughput_mode())
+        if deadline is not None:
+            waits.append(max(0.0, deadline - now))
+        return min((w for w in waits if w is not None), default=None)
+
+    def _look_wait_s(self, now: float) -> float | None:
+        """Seconds until blocks that wait are to be looked at; None while there are none."""
+        if not self._blocks:
+            return None
+        return self._looks.wait_s(now, self._unread, throughput_mode=self._throughput_mode())
+
+    def _throughput_mode(self) -> bool:
+        """Whether it is worth while for the device, and harms nobody, to do more at a time and less often."""
+        return self._pipeline.depth > 1 and len(self._streams) >= CROWD
+
+    def _nothing_is_coming(self) -> bool:
+        return not self._blocks and not any(s.open for s in self._streams.values())
+
+    def _accept(self, message: PcmBlock | Abort) -> None:
+        if isinstance(message, PcmBlock):
+            self._blocks.append(message)
+            self._received += message.samples
+            self._unread += message.samples
+            if message.stream not in self._failed and message.stream not in self._streams:
+                self._streams[message.stream] = Stream(
+                    message.stream, self._vad.open(), message.hotwords, keeps_samples=self._keeps_samples
+                )
+            return
+        for block in [b for b in self._blocks if b.stream == message.stream]:
+            self._free(block)
+        self._blocks = deque(b for b in self._blocks if b.stream != message.stream)
+        self._forget(message.stream)
+        self._failed.discard(message.stream)
+        self._out.append(Aborted(message.stream))
+
+    def _begin_look(self) -> None:
+        """Look at the blocks that are waiting, oldest first, as many as one look takes."""
+        offered = []
+        looked_at = one_look(self._blocks, self._look_bounds)
+        for blocks in looked_at:
+            stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
+            if stream is not None:
+                # In the arena itself: the detector copies them into pinned memory, and nobody else does.
+                offered.append(Offered(stream, tuple(self._read(block) for block in blocks), final))
+            elif final:
+                self._failed.discard(blocks[-1].stream)
+        self._looks.looked(self._clock())
+        self._search.begin(offered)
+        for blocks in looked_at:
+            for block in blocks:
+                self._free(block)
+
+    def _finish_looks(self, *, but: int) -> None:
+        """Take in what was found, but for the newest looks."""
+        now = self._clock()
+        for one, found in self._search.finish(now, but=but):
+            if self._streams.get(one.stream.number) is not one.stream:
+                # Failed, or aborted, while it was looked at.
+                if one.final:
+                    self._failed.discard(one.stream.number)
+                continue
+            if isinstance(found, Exception):
+                self._fail(failure_of(one.stream.number, found), more_to_come=not one.final)
+                continue
+            for segment in found:
+                self._unanswered += segment.samples
+                self._batcher.add(segment, now)
+            self._end_if_done(one.stream)
+
+    def _begin(self, batch: Batched) -> None:
+        """Launch a batch. What fails already now is looked into when its turn to finish comes."""
+        started = self._clock()
+        try:
+            running = _Running(batch, started, self._pipeline.begin(batch.segments), None)
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            running = _Running(batch, started, None, release_traceback(e))
+        self._running.append(running)
+
+    def _finish(self, running: _Running) -> None:
+        """Wait for a batch and deliver it."""
+        batch, error = running.batch, running.error
+        if error is None:
+            try:
+                recognised = match_results(batch.segments, self._pipeline.finish(running.handle))
+            except EngineDiedError:
+                raise
+            except Exception as e:
+                error = release_traceback(e)
+        if error is not None:
+            recognised = self._in_parts(batch, error)
+        now = self._clock()
+        # Batches overlap; each is charged for the time since the one before it was done.
+        seconds = now - max(running.started, self._finished_at)
+        self._finished_at = now
+        self._deliver(batch, recognised, running.started, seconds)
+
+    def _recognise(self, batch: Batched) -> Recognised:
+        """Run a part of a batch that failed."""
+        try:
+            return match_results(batch.segments, self._recogniser(batch.segments))
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            error = release_traceback(e)
+        # Not in the handler, where the error's frames would still be alive.
+        return self._in_parts(batch, error)
+
+    def _in_parts(self, batch: Batched, error: Exception) -> Recognised:
+        """Run a batch that failed again, in parts, down to the segment at fault."""
+        segments = batch.segments
+        if len(segments) == 1:
+            return Recognised((), (failure_of(segments[0].stream, error),))
+        if isinstance(error, OutOfDeviceMemoryError):
+            # What did not fit will not fit next time either.
+            self._batcher.limit(batch.padded_s / 2)
+            half = len(segments) // 2
+            parts = [segments[:half], segments[half:]]
+        else:
+            parts = [(s,) for s in segments]
+        return joined([self._recognise(Batch(batch.number, part)) for part in parts])
+
+    def _deliver(self, batch: Batched, recognised: Recognised, started: float, seconds: float) -> None:
+        by_key = {(h.stream, h.index): h for h in recognised.hypotheses}
+        failed = {f.stream for f in recognised.failures}
+        size, audio_s, padded_s = len(batch.segments), batch.audio_s, batch.padded_s
+        for segment in batch.segments:
+            self._unanswered -= segment.samples
+            stream = self._streams.get(segment.stream)
+            # Gone: aborted, or failed, since the segment was found.
+            if stream is None or segment.stream in failed:
+                continue
+            said = by_key[segment.stream, segment.index]
+            self._out.append(
+                SegmentDone(
+                    stream=segment.stream,
+                    index=segment.index,
+                    start_ms=segment.start_ms,
+                    end_ms=segment.end_ms,
+                    text=said.text,
+                    tokens=said.tokens,
+                    batch=batch.number,
+                    batch_size=size,
+                    batch_padded_s=padded_s,
+                    batch_audio_s=audio_s,
+                    queued_s=started - segment.found_at,
+                    recognition_s=seconds * segment.audio_s / audio_s if audio_s else 0.0,
+                )
+            )
+            stream.answered()
+            self._end_if_done(stream)
+        for failure in recognised.failures:
+            stream = self._streams.get(failure.stream)
+            if stream is not None:
+                self._fail(failure, more_to_come=stream.open)
+
+    def _end_if_done(self, stream: Stream) -> None:
+        end = stream.end()
+        if end is not None:
+            del self._streams[stream.number]
+            self._out.append(end)
+
+    def _fail(self, failure: StreamFailed, *, more_to_come: bool) -> None:
+        self._forget(failure.stream)
+        if more_to_come:
+            self._failed.add(failure.stream)
+        self._out.append(failure)
+
+    def _forget(self, stream: int) -> None:
+        self._streams.pop(stream, None)
+        for segment in self._batcher.drop(stream):
+            self._unanswered -= segment.samples
+
+    def _free(self, block: PcmBlock) -> None:
+        self._unread -= block.samples
+        self._out.append(BlockFreed(block.offset))
+
+    def _report(self) -> None:
+        released = self._received - self._unread - self._search.samples - self._unanswered
+        if self._out or released != self._released:
+            self._send(Report(tuple(self._out), released))
+            self._out, self._released = [], released

@@ -1,0 +1,127 @@
+"""One recording inside the engine: its samples, as long as they are needed, and what became of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, Region, SpeechSegment, Vad, VadChunk
+from dropscribe.engine.protocol import SAMPLE_RATE_HZ, StreamDone
+
+NOTHING: Pcm = np.zeros(0, np.int16)
+
+
+class Stream:
+    """Turns blocks of samples into segments. Owned by the worker's thread.
+
+    Where its segments are to have their samples it holds those from the start of the region that is open, or the little
+    that a region to come may reach back; a 6-hour recording never lies in it whole. They stay in the pieces they came in,
+    and a segment is a part of one, not a copy, where it does not reach over two.
+    """
+
+    def __init__(
+        self, number: int, vad: Vad, hotwords: tuple[str, ...] = (), *, keeps_samples: bool = True
+    ) -> None:
+        """`hotwords`: what to listen for in all of its segments, which share the one tuple."""
+        self.number = number
+        self._keeps_samples = keeps_samples
+        self._hotwords = hotwords
+        self._vad = vad
+        self._held: deque[Pcm] = deque()
+        self._held_from = 0  #: number of the first sample held
+        self._samples = 0
+        self._vad_s = 0.0
+        self._speech_ms = 0
+        self._found = 0
+        self._unanswered = 0
+        self._complete = False
+
+    @property
+    def held_samples(self) -> int:
+        """Samples kept for regions that are not certain yet."""
+        return sum(map(len, self._held))
+
+    def piece(self, parts: tuple[Pcm, ...], *, final: bool) -> VadChunk:
+        """What the detector is to be shown next; the caller hands its answer to `accept`.
+
+        Whoever gave `parts` may have them back after that: what is to be kept is copied here.
+        """
+        if self._keeps_samples:
+            parts = (np.concatenate(parts),)
+        return VadChunk(self._vad, parts, final)
+
+    def accept(
+        self, piece: VadChunk, regions: Sequence[Region], seconds: float, now: float
+    ) -> list[SpeechSegment]:
+        """Segments that a piece completes, given what the detector, in so many seconds, found in it."""
+        if self._keeps_samples:
+            self._held += piece.parts
+        self._samples += piece.samples
+        self._vad_s += seconds
+        segments = []
+        for region in regions:
+            first = region.start_ms * SAMPLES_PER_MS
+            last = min(region.end_ms * SAMPLES_PER_MS, self._samples)
+            segments.append(
+                SpeechSegment(
+                    self.number,
+                    self._found,
+                    region.start_ms,
+                    region.end_ms,
+                    last - first,
+                    now,
+                    self._hotwords,
+                    self._between(first, last) if self._keeps_samples else None,
+                    region.log_mel,
+                )
+            )
+            self._found += 1
+            self._speech_ms += region.end_ms - region.start_ms
+        self._unanswered += len(segments)
+        self._complete = piece.final
+        self._forget_before(self._samples if piece.final else self._vad.needed_from_ms * SAMPLES_PER_MS)
+        return segments
+
+    def _between(self, first: int, last: int) -> Pcm:
+        parts = [pcm[max(0, first - at) : max(0, last - at)] for at, pcm in self._pieces()]
+        filled = [part for part in parts if len(part)]
+        return filled[0] if len(filled) == 1 else np.concatenate(filled or [NOTHING])
+
+    def _pieces(self) -> Iterator[tuple[int, Pcm]]:
+        """What is held, each with the number of its first sample."""
+        at = self._held_from
+        for pcm in self._held:
+            yield at, pcm
+            at += len(pcm)
+
+    def _forget_before(self, sample: int) -> None:
+        while self._held and self._held_from + len(self._held[0]) <= sample:
+            self._held_from += len(self._held.popleft())
+        over = sample - self._held_from
+        if self._held and over > len(self._held[0]) // 2:
+            # A view would keep all of it alive.
+            self._held[0] = self._held[0][over:].copy()
+            self._held_from += over
+
+    def answered(self) -> None:
+        """One of its segments was recognised and delivered."""
+        self._unanswered -= 1
+
+    def end(self) -> StreamDone | None:
+        """What to say when all of it is done; None as long as it is not."""
+        if not self._complete or self._unanswered:
+            return None
+        return StreamDone(
+            self.number,
+            self._found,
+            self._samples * 1000 // SAMPLE_RATE_HZ,
+            self._speech_ms,
+            self._vad_s,
+        )
+
+    @property
+    def open(self) -> bool:
+        """Whether more blocks of it are to come."""
+        return not self._complete

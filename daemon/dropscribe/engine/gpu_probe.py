@@ -1,0 +1,147 @@
+"""What torch sees of this machine, asked in a process of its own.
+
+A child, because importing torch costs seconds, and because a broken driver may end the process that asks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: How long the child may take, seconds: importing torch from a cold disk, and making a CUDA context.
+TIMEOUT_S = 120.0
+#: Asks the child for nothing but the number of devices.
+COUNT = "--count"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One CUDA device; memory in bytes, `capability` as (major, minor)."""
+
+    name: str
+    capability: tuple[int, int]
+    total_bytes: int
+    free_bytes: int
+    #: The result of a small computation on it was right.
+    computes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """`built_for` is the CUDA version torch was built with, `driver_cuda` the newest the driver supports."""
+
+    torch: str | None
+    built_for: tuple[int, int] | None
+    driver_cuda: tuple[int, int] | None
+    gpus: tuple[Gpu, ...]
+    problem: str | None  #: why torch, or CUDA in it, cannot be used; None when nothing was in the way
+
+
+def look(timeout_s: float = TIMEOUT_S) -> Hardware:
+    """Ask the child. Whatever goes wrong stands in `problem`."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dropscribe.engine.gpu_probe"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired:
+        return Hardware(None, None, None, (), f"torch did not answer within {timeout_s:.0f} s")
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return Hardware(
+            None, None, None, (), f"the process that asked torch ended with {done.returncode}: {last}"
+        )
+    # Libraries may print while they are imported; the answer is the last line.
+    return from_json(done.stdout.strip().splitlines()[-1])
+
+
+def count_gpus(timeout_s: float = TIMEOUT_S) -> int:
+    """CUDA devices that the driver shows, 0 where there are none or it does not answer.
+
+    Asks the driver alone, in a child too: torch would take seconds, and the daemon is on its way to its engine.
+    """
+    command = [sys.executable, "-m", "dropscribe.engine.gpu_probe", COUNT]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return 0
+    answer = done.stdout.strip()
+    return int(answer) if done.returncode == 0 and answer.isdecimal() else 0
+
+
+def _driver_count() -> int:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    number = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(number)) != 0:
+        return 0
+    return number.value
+
+
+def from_json(text: str) -> Hardware:
+    """The inverse of what the child prints."""
+    raw: dict[str, Any] = json.loads(text)
+    gpus = tuple(Gpu(**(g | {"capability": tuple(g["capability"])})) for g in raw["gpus"])
+    return Hardware(
+        raw["torch"], _pair(raw["built_for"]), _pair(raw["driver_cuda"]), gpus, problem=raw["problem"]
+    )
+
+
+def _pair(value: list[int] | None) -> tuple[int, int] | None:
+    return None if value is None else (value[0], value[1])
+
+
+def _driver_cuda() -> tuple[int, int] | None:
+    """The CUDA version of the driver, from the driver's own library; None where there is no driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    number = ctypes.c_int()
+    if driver.cuDriverGetVersion(ctypes.byref(number)) != 0:
+        return None
+    # 12040 is 12.4, as documented at cuDriverGetVersion.
+    return number.value // 1000, number.value % 1000 // 10
+
+
+def _ask() -> Hardware:
+    driver = _driver_cuda()
+    try:
+        import torch  # noqa: PLC0415 - only the child pays for it, and its failure is an answer
+    except (ImportError, OSError) as e:
+        return Hardware(None, None, driver, (), f"torch cannot be imported: {e}")
+    built = None
+    if torch.version.cuda is not None:
+        major, minor = torch.version.cuda.split(".")[:2]
+        built = int(major), int(minor)
+    if built is None:
+        return Hardware(torch.__version__, None, driver, (), None)
+    gpus = []
+    try:
+        # Unlike is_available(), this says why CUDA cannot be used.
+        torch.cuda.init()  # type: ignore[no-untyped-call, unused-ignore] # typed in some versions only
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            one = torch.ones(64, 64, device=f"cuda:{index}")
+            computes = float((one @ one).sum().item()) == 64.0**3
+            name = torch.cuda.get_device_name(index)
+            gpus.append(Gpu(name, torch.cuda.get_device_capability(index), total, free, computes))
+    except (RuntimeError, AssertionError) as e:
+        return Hardware(torch.__version__, built, driver, tuple(gpus), str(e).splitlines()[0])
+    return Hardware(torch.__version__, built, driver, tuple(gpus), None)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == [COUNT]:
+        print(_driver_count())  # noqa: T201 - the answer to the parent
+        sys.exit()
+    print(json.dumps(asdict(_ask())))  # noqa: T201 - the answer to the parent

@@ -1,0 +1,275 @@
+"""Several engines of one host behind the protocol of one. No device is touched here.
+
+A stream stays with the member that got its first block, the one with the most capacity then: its speech detector lives
+there. A member that dies takes its own streams with it; the others go on, and its place can be filled again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Sequence
+
+from dropscribe.engine.member import Loss, Member, MemberState, check_alike, joint_facts
+from dropscribe.engine.protocol import (
+    Abort,
+    BlockFreed,
+    Event,
+    PcmBlock,
+    SegmentDone,
+    StreamDone,
+    StreamFailed,
+)
+from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
+from dropscribe.transcript.types import EngineFacts
+
+
+class EngineGroup:
+    """A `LocalEngine` of several members. Owned by one thread; use `wait_ready` before the first `submit`."""
+
+    def __init__(self, members: Sequence[Member], devices: Sequence[str]) -> None:
+        """Takes the members over, ready or not. `devices` names them in messages, in the same order."""
+        self._devices = tuple(devices)
+        self._epoll = select.epoll()
+        #: Makes the group's descriptor readable for events that no member's pipe holds.
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._rung = False
+        self._closed = False
+        self._epoll.register(self._bell, select.EPOLLIN)
+        #: By index; None where a member was lost and not replaced.
+        self._states: list[MemberState | None] = [None] * len(self._devices)
+        self._by_fd: dict[int, MemberState] = {}
+        self._of_stream: dict[int, MemberState] = {}
+        #: Of those, the ones that were given their last block.
+        self._complete: set[int] = set()
+        #: Failed streams of which more blocks may come: those are only freed.
+        self._failed: set[int] = set()
+        #: Events of lost members, for the next `results`.
+        self._pending: list[Event] = []
+        self._losses: list[Loss] = []
+        #: What befell the member lost last.
+        self._last_words = EngineDiedError("the engine is closed", operation="recognise")
+        #: Of every member that has been ready, by index.
+        self._facts: dict[int, EngineFacts] = {}
+        for index, member in enumerate(members):
+            self.fill(index, member)
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Of all members that have been ready, their devices listed. Raises EngineError before the first is."""
+        return joint_facts([self._facts[i] for i in sorted(self._facts)])
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait at most so long for all members to be warm.
+
+        Raises EngineError when one cannot be started, EngineDiedError when one ended without a word.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            for state in self._by_fd.values():
+                self._admit(state)
+            if len(self._ready()) == len(self._states):
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._epoll.poll(left)
+
+    def submit(self, message: PcmBlock | Abort) -> None:
+        """See `dropscribe.engine.protocol.Engine`. Raises EngineDiedError only when no member is left."""
+        if not self._by_fd:
+            raise self._died()
+        if isinstance(message, Abort):
+            self._abort(message)
+        elif message.stream in self._failed:
+            self._pending.append(BlockFreed(message.offset))
+            if message.final:
+                self._failed.discard(message.stream)
+            self._ring()
+        else:
+            self._hand_on(message)
+
+    def results(self, timeout_s: float) -> Sequence[Event]:
+        """See `dropscribe.engine.protocol.Engine`. Raises EngineDiedError only when no member is left."""
+        deadline = time.monotonic() + timeout_s
+        events = self._take_pending()
+        while self._by_fd:
+            left = 0.0 if events else max(0.0, deadline - time.monotonic())
+            for fd, _ in self._epoll.poll(left):
+                if fd in self._by_fd:
+                    events += self._hear(self._by_fd[fd])
+            events += self._take_pending()
+            if events or time.monotonic() >= deadline:
+                return events
+        if not events:
+            raise self._died()
+        return events
+
+    def capacity(self, stream: int | None = None) -> float:
+        """See `dropscribe.engine.protocol.Engine`; of a stream that has no member yet, the roomiest member's."""
+        state = None if stream is None else self._of_stream.get(stream)
+        if state is not None:
+            return state.member.capacity()
+        return max((s.member.capacity() for s in self._ready()), default=0.0)
+
+    def fileno(self) -> int:
+        """See `dropscribe.engine.protocol.LocalEngine`."""
+        return self._epoll.fileno()
+
+    def idle_s(self, now: float) -> float:
+        """Of the member that has been without progress longest."""
+        return max((s.member.idle_s(now) for s in self._ready()), default=0.0)
+
+    def close(self) -> None:
+        """See `dropscribe.engine.protocol.Engine`."""
+        if self._closed:
+            return
+        self._closed = True
+        states = list(self._by_fd.values())
+        self._by_fd.clear()
+        self._pending.clear()
+        # All are told before any is waited for: a device takes its time to be released.
+        for state in states:
+            state.member.dismiss()
+        for state in states:
+            state.member.close()
+        self._epoll.close()
+        os.close(self._bell)
+
+    def fill(self, index: int, member: Member) -> None:
+        """Put a member where none is; it gets streams once it is ready."""
+        state = MemberState(index, self._devices[index], member, time.monotonic())
+        self._states[index] = state
+        self._by_fd[state.fd] = state
+        self._epoll.register(state.fd, select.EPOLLIN)
+
+    def take_losses(self) -> list[Loss]:
+        """Members lost since the last call; whoever asks decides whether to `fill` their places."""
+        losses, self._losses = self._losses, []
+        return losses
+
+    def retire_stuck(self, now: float, *, hung_s: float, start_s: float) -> None:
+        """End members without progress for `hung_s`, or not ready after `start_s`, as if they had died.
+
+        `now` is a reading of the members' clock. Waits until they have ended.
+        """
+        for state in list(self._by_fd.values()):
+            if state.is_stuck(now, hung_s=hung_s, start_s=start_s):
+                waited_s = hung_s if state.ready else start_s
+                self._remove_member(
+                    state, f"{state.device}: no progress for {waited_s:.0f} s", DeviceFailedError
+                )
+
+    def _ready(self) -> list[MemberState]:
+        return [s for s in self._by_fd.values() if s.ready]
+
+    def _hand_on(self, block: PcmBlock) -> None:
+        state = self._of_stream.get(block.stream)
+        if state is None:
+            state = self._roomiest()
+            self._of_stream[block.stream] = state
+            state.streams.add(block.stream)
+        if block.final:
+            self._complete.add(block.stream)
+        state.lent.add(block.offset)
+        self._tell(state, block)
+
+    def _abort(self, message: Abort) -> None:
+        stream = message.stream
+        self._failed.discard(stream)
+        self._pending = [e for e in self._pending if isinstance(e, BlockFreed) or e.stream != stream]
+        state = self._of_stream.get(stream)
+        if state is not None:
+            self._part(stream, state)
+            self._tell(state, message)
+
+    def _tell(self, state: MemberState, message: PcmBlock | Abort) -> None:
+        try:
+            state.member.submit(message)
+        except EngineDiedError as e:
+            self._remove_member(state, f"{state.device}: {e.reason}", type(e))
+
+    def _roomiest(self) -> MemberState:
+        ready = self._ready()
+        if not ready:
+            raise EngineError(
+                "no device is ready", operation="recognise", remedy="submit only while there is capacity"
+            )
+        return max(ready, key=lambda s: s.member.capacity())
+
+    def _hear(self, state: MemberState) -> list[Event]:
+        """What a member has to say. Its end, if that is it, goes to `_pending`."""
+        try:
+            self._admit(state)
+            return [self._noted(state, e) for e in state.member.results(0)] if state.ready else []
+        except EngineError as e:
+            reason = e.reason if state.device in e.reason else f"{state.device}: {e.reason}"
+            self._remove_member(state, reason, type(e) if isinstance(e, EngineDiedError) else EngineDiedError)
+            return []
+
+    def _admit(self, state: MemberState) -> None:
+        """Give a member streams from now on if it is warm. Raises EngineError when it is none of us."""
+        if state.ready:
+            return
+        facts = state.look()
+        if facts is None:
+            return
+        for known in self._facts.values():
+            check_alike(facts, known)
+        self._facts[state.index] = facts
+        state.ready = True
+
+    def _noted(self, state: MemberState, event: Event) -> Event:
+        match event:
+            case BlockFreed():
+                state.lent.discard(event.offset)
+            case SegmentDone():
+                # Members count for themselves; here too, a number means one batch.
+                return event.in_batch(event.batch * len(self._states) + state.index)
+            case StreamDone():
+                self._part(event.stream, state)
+            case StreamFailed():
+                if event.stream not in self._complete:
+                    self._failed.add(event.stream)
+                self._part(event.stream, state)
+        return event
+
+    def _part(self, stream: int, state: MemberState) -> None:
+        state.streams.discard(stream)
+        self._of_stream.pop(stream, None)
+        self._complete.discard(stream)
+
+    def _remove_member(self, state: MemberState, reason: str, kind: type[EngineDiedError]) -> None:
+        """Fail a member's streams, give its blocks back, and leave its place empty."""
+        self._states[state.index] = None
+        del self._by_fd[state.fd]
+        self._epoll.unregister(state.fd)
+        state.member.close()
+        self._last_words = kind(reason, operation="recognise")
+        self._losses.append(Loss(state.index, state.device, reason, state.ready))
+        self._failed |= state.streams - self._complete
+        for stream in list(state.streams):
+            self._part(stream, state)
+            self._pending.append(StreamFailed(stream, kind.code, reason, retryable=kind.retryable))
+        self._pending += [BlockFreed(offset) for offset in state.lent]
+        self._ring()
+
+    def _ring(self) -> None:
+        if not self._rung:
+            os.eventfd_write(self._bell, 1)
+            self._rung = True
+
+    def _take_pending(self) -> list[Event]:
+        events, self._pending = self._pending, []
+        # Once all members are gone it stays readable: there is that to say.
+        if self._rung and self._by_fd:
+            os.eventfd_read(self._bell)
+            self._rung = False
+        return events
+
+    def _died(self) -> EngineDiedError:
+        said = self._last_words
+        return type(said)(
+            said.reason, operation="recognise", remedy="it is replaced, and its jobs are tried again"
+        )

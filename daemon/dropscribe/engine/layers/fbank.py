@@ -1,0 +1,197 @@
+"""Log-mel filter banks, low frame rate stacking and mean/variance normalisation on the device, batched.
+
+Follows Kaldi's `compute-fbank-feats` (Povey et al., "The Kaldi Speech Recognition Toolkit", 2011) with the options
+FunASR sets: 25 ms frames every 10 ms, mean removal, pre-emphasis 0.97, Hamming window, 512-point power spectrum,
+80 mel bins from 20 Hz to 8 kHz, natural logarithm floored at the single precision epsilon, no dither.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from dropscribe.engine.core.interfaces import LogMelFrames, SpeechSegment
+from dropscribe.engine.layers.transfer import Upload
+
+#: Samples of a frame and between two frames, at 16 kHz.
+FRAME_SAMPLES = 400
+SHIFT_SAMPLES = 160
+FFT_POINTS = 512
+MEL_BINS = 80
+LOWEST_HZ = 20.0
+HIGHEST_HZ = 8000.0
+SAMPLE_RATE_HZ = 16_000
+PRE_EMPHASIS = 0.97
+#: Frames transformed at a time: bounds the spectrum's memory to some 270 MB.
+CHUNK_FRAMES = 65_536
+#: The same on a CPU, whose caches they have to pass through, and whose allocator keeps what it was once asked for.
+CPU_CHUNK_FRAMES = 4_096
+#: On CUDA the number of frames is a multiple of this …
+CUDA_FRAMES = 512
+#: … and where there are many, of this.
+MANY_FRAMES = 4_096
+
+
+def frames_of(samples: int) -> int:
+    """Frames that fit wholly into so many samples."""
+    return 0 if samples < FRAME_SAMPLES else 1 + (samples - FRAME_SAMPLES) // SHIFT_SAMPLES
+
+
+def mel_banks(device: torch.device) -> Tensor:
+    """Triangular filters, (FFT_POINTS // 2, MEL_BINS) float32; Kaldi's `MelBanks`, HTK mel scale."""
+
+    def mel(hz: float) -> float:
+        return 1127.0 * math.log(1.0 + hz / 700.0)
+
+    low, high = mel(LOWEST_HZ), mel(HIGHEST_HZ)
+    step = (high - low) / (MEL_BINS + 1)
+    centre = low + step * torch.arange(1, MEL_BINS + 1, dtype=torch.float64)
+    hz = torch.arange(FFT_POINTS // 2, dtype=torch.float64) * (SAMPLE_RATE_HZ / FFT_POINTS)
+    bins = (1127.0 * torch.log1p(hz / 700.0))[:, None]
+    rising = (bins - (centre - step)) / step
+    falling = ((centre + step) - bins) / step
+    return torch.minimum(rising, falling).clamp_(min=0.0).to(device=device, dtype=torch.float32)
+
+
+class LogMel:
+    """int16 PCM → log-mel frames. Holds its window and filters on one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        n = torch.arange(FRAME_SAMPLES, dtype=torch.float64)
+        hamming = 0.54 - 0.46 * torch.cos(2.0 * math.pi * n / (FRAME_SAMPLES - 1))
+        self._window = hamming.to(device=device, dtype=torch.float32)
+        self._mel = mel_banks(device)
+        self._floor = torch.finfo(torch.float32).eps
+
+    def __call__(self, pcm: Tensor, starts: Tensor) -> Tensor:
+        """Frames that begin at the sample positions `starts` of `pcm`.
+
+        pcm: (samples,) int16 or float32 in int16 scale; starts: (n,) int64, each + 400 inside pcm.
+        Returns (n, 80) float32.
+        """
+        offsets = torch.arange(FRAME_SAMPLES, device=pcm.device)
+        count = starts.numel()
+        if pcm.is_cuda:
+            # cuFFT plans anew for every number of frames, so there are few; the frames added are thrown away.
+            starts = F.pad(starts, (0, -count % (CUDA_FRAMES if count < 2 * MANY_FRAMES else MANY_FRAMES)))
+        out = torch.empty(starts.numel(), MEL_BINS, device=pcm.device)
+        chunk = CHUNK_FRAMES if pcm.is_cuda else CPU_CHUNK_FRAMES
+        for first in range(0, starts.numel(), chunk):
+            part = starts[first : first + chunk]
+            out[first : first + chunk] = self._log_mel(pcm[part[:, None] + offsets].float())
+        return out[:count]
+
+    def _log_mel(self, frames: Tensor) -> Tensor:
+        frames = frames - frames.mean(dim=1, keepdim=True)
+        previous = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)
+        frames = (frames - PRE_EMPHASIS * previous) * self._window
+        spectrum = torch.fft.rfft(frames, n=FFT_POINTS)[:, : FFT_POINTS // 2]
+        power = spectrum.real.square() + spectrum.imag.square()
+        return (power @ self._mel).clamp_(min=self._floor).log_()
+
+
+def stacked_of(frames: int, skip: int) -> int:
+    """Low frame rate frames of so many frames: ceil(frames / skip), whatever the stack."""
+    return -(-frames // skip)
+
+
+#: A recording as its samples, or as the log-mel frames that somebody has already computed of it.
+Sound = NDArray[np.int16] | LogMelFrames
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The encoder's input for a batch, packed: recording b owns `rows[b]` rows, one recording after another."""
+
+    packed: Tensor  #: (sum of rows, dim) float32
+    rows: list[int]
+
+
+class Frontend:
+    """Samples or log-mel frames of a batch → stacked, normalised features, computed where the model runs."""
+
+    def __init__(self, cmvn: Tensor, *, stack: int, skip: int, device: torch.device) -> None:
+        """cmvn: (2, stack · 80), what is added to and then multiplied with each stacked frame."""
+        self._cmvn = cmvn.to(device=device, dtype=torch.float32)
+        self._stack = stack
+        self._skip = skip
+        self._device = device
+        self._upload = Upload(device)
+        self._log_mel = LogMel(device)
+
+    def __call__(self, sounds: Sequence[Sound]) -> Features:
+        """Each recording must hold at least one frame of 400 samples."""
+        frames = [_frames_in(sound) for sound in sounds]
+        rows = [stacked_of(n, self._skip) for n in frames]
+        log_mel = self._log_mel_of(sounds)
+        sizes = self._upload.values(_with_begins(frames, rows))
+        stacked = log_mel[self._stacked(sizes, sum(rows))].flatten(1)
+        return Features((stacked + self._cmvn[0]) * self._cmvn[1], rows)
+
+    def _log_mel_of(self, sounds: Sequence[Sound]) -> Tensor:
+        """Frames of all recordings, one after another; computed of those that come as samples."""
+        pcms = [sound for sound in sounds if isinstance(sound, np.ndarray)]
+        if len(pcms) == len(sounds):
+            return self._computed(pcms)
+        if not pcms:
+            return torch.cat([part for sound in sounds for part in sound])
+        computed = iter(self._computed(pcms).split([frames_of(len(p)) for p in pcms]))
+        each = ((next(computed),) if isinstance(sound, np.ndarray) else sound for sound in sounds)
+        return torch.cat([part for parts in each for part in parts])
+
+    def _computed(self, pcms: Sequence[NDArray[np.int16]]) -> Tensor:
+        samples = [len(p) for p in pcms]
+        frames = [frames_of(n) for n in samples]
+        pcm = self._upload.samples(pcms)
+        sizes = self._upload.values(_with_begins(samples, frames))
+        return self._log_mel(pcm, self._starts(sizes, sum(frames)))
+
+    def _starts(self, sizes: Tensor, count: int) -> Tensor:
+        """First sample of every frame of the batch."""
+        _, frames, first_sample, first_frame = sizes
+        owner = torch.repeat_interleave(frames, output_size=count)
+        within = torch.arange(count, device=self._device) - first_frame[owner]
+        return first_sample[owner] + within * SHIFT_SAMPLES
+
+    def _stacked(self, sizes: Tensor, count: int) -> Tensor:
+        """Which frames make up each stacked frame, (count, stack).
+
+        Stacked frame t holds frames t·skip − (stack−1)/2 and the following, the first and last frame repeated
+        beyond a recording's ends (FunASR's `apply_lfr`).
+        """
+        frames, rows, first_frame, first_row = sizes
+        owner = torch.repeat_interleave(rows, output_size=count)
+        t = torch.arange(count, device=self._device) - first_row[owner]
+        near = torch.arange(self._stack, device=self._device) - (self._stack - 1) // 2
+        place = (t[:, None] * self._skip + near).clamp(min=0)
+        return first_frame[owner][:, None] + place.minimum((frames[owner] - 1)[:, None])
+
+
+def room_for(seconds: float, device: torch.device) -> Tensor:
+    """As much of the device's memory as log-mel frames of so much audio take."""
+    return torch.empty(int(seconds * SAMPLE_RATE_HZ / SHIFT_SAMPLES), MEL_BINS, device=device)
+
+
+def sound_of(segment: SpeechSegment) -> Sound:
+    """What a recogniser is to be shown of a segment: frames the detector has computed are not computed again."""
+    if segment.log_mel is not None:
+        return segment.log_mel
+    assert segment.pcm is not None, "neither samples nor frames"
+    return segment.pcm
+
+
+def _frames_in(sound: Sound) -> int:
+    return frames_of(len(sound)) if isinstance(sound, np.ndarray) else sum(map(len, sound))
+
+
+def _with_begins(*counts: Sequence[int]) -> NDArray[np.int64]:
+    """Several counts of each recording, and below them, for each, the sum over the recordings before."""
+    plan = np.array(counts, dtype=np.int64)
+    return np.concatenate([plan, np.cumsum(plan, axis=1) - plan])

@@ -1,0 +1,172 @@
+"""The encoder on packed rows, and what it shares with the decoder: CUDA, float16 products, float32 residual stream, no padding at all.
+
+Computes what `sanm.py` computes (which is the oracle, and what runs in fp32 and on a CPU), with `kernels.py` between the matrix
+products and variable-length flash attention, so that a batch may mix segments of any lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dropscribe.engine.layers import sanm
+from dropscribe.engine.layers.kernels import SCALE, add_norm, memory_add_norm
+
+HALF = torch.float16
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How a batch is packed: recording b owns rows ends[b] … ends[b+1] − 1."""
+
+    ends: Tensor  #: (batch + 1,) int32, cumulative lengths from 0
+    first: Tensor  #: (rows,) int32
+    last: Tensor  #: (rows,) int32, exclusive
+    longest: int
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        return self.first, self.last
+
+
+def rows_of(lengths: list[int], device: torch.device) -> Rows:
+    """Packing of a batch whose lengths the host knows."""
+    host = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    ends = host.pin_memory().to(device, non_blocking=True)
+    count = int(host[-1])
+    counts = ends.diff()
+    first = ends[:-1].repeat_interleave(counts, output_size=count)
+    last = ends[1:].repeat_interleave(counts, output_size=count)
+    return Rows(ends, first, last, max(lengths, default=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A matrix, transposed for `addmm`, and its bias."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight)
+
+    def relu(self, x: Tensor) -> Tensor:
+        """The rectifier rides in the product's epilogue."""
+        return torch._addmm_activation(self.bias, x, self.weight)  # noqa: SLF001 - the fused epilogue has no other name
+
+
+def product(module: Any, scale: float = 1.0) -> Product:
+    weight = (module.weight.detach().float() * scale).to(HALF).t()
+    return Product(weight, (module.bias.detach().float() * scale).to(HALF))
+
+
+def bare(module: Any, scale: float = 1.0) -> Tensor:
+    """A matrix whose bias is added elsewhere (or that has none)."""
+    return (module.weight.detach().float() * scale).to(HALF).t()
+
+
+def norm32(module: Any) -> tuple[Tensor, Tensor]:
+    return module.weight.detach().float(), module.bias.detach().float()
+
+
+def taps(module: Any) -> tuple[Tensor, int]:
+    """Depthwise weights as (kernel, channels) float32, and how far they look back."""
+    weight = module.fsmn_block.weight.detach().float()
+    return weight[:, 0, :].t().contiguous(), int(module.pad_fn.padding[0])
+
+
+def flash(q: Tensor, k: Tensor, v: Tensor, q_rows: Rows, k_rows: Rows) -> Tensor:
+    """Attention of each recording to itself (or to its own frames). q, k, v: (rows, heads, width)."""
+    out = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - variable lengths have no public name in 2.8
+        q, k, v, q_rows.ends, k_rows.ends, q_rows.longest, k_rows.longest, 0.0, False, False
+    )[0]
+    return out.flatten(1)
+
+
+class _EncoderLayer:
+    def __init__(self, layer: Any) -> None:
+        attention, forward = layer.self_attn, layer.feed_forward
+        width = attention.h * attention.d_k
+        # V feeds both the memory block and attention, whose outputs go to the residual stream: scaled down.
+        qkv = attention.linear_q_k_v
+        weight = qkv.weight.detach().float().clone()
+        bias = qkv.bias.detach().float().clone()
+        weight[2 * width :] /= SCALE
+        bias[2 * width :] /= SCALE
+        self._qkv = Product(weight.to(HALF).t(), bias.to(HALF))
+        self._heads, self._width = int(attention.h), width
+        self._out = bare(attention.linear_out)
+        self._out_bias = attention.linear_out.bias.detach().float()
+        self._taps, self._left = taps(attention)
+        self._norm2 = norm32(layer.norm2)
+        self._w1 = product(forward.w_1)
+        self._w2 = bare(forward.w_2, 1 / SCALE)
+        self._w2_bias = forward.w_2.bias.detach().float()
+        self._residual = bool(layer.in_size == layer.size)
+        # The next layer's first norm is of the same make.
+        self._epsilon = float(layer.norm2.eps)
+
+    def __call__(
+        self, stream: Tensor, normed: Tensor, rows: Rows, following: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The stream and its norm (by the next layer's weights) after this layer."""
+        qkv = self._qkv(normed)
+        heads = qkv.view(qkv.shape[0], 3, self._heads, -1)
+        attended = flash(heads[:, 0], heads[:, 1], heads[:, 2], rows, rows) @ self._out
+        stream, normed = memory_add_norm(
+            qkv[:, 2 * self._width :],
+            self._taps,
+            self._left,
+            rows.bounds,
+            (attended, self._out_bias),
+            stream if self._residual else None,
+            self._norm2,
+            SCALE,
+            self._epsilon,
+        )
+        product = self._w1.relu(normed) @ self._w2
+        return add_norm(product, self._w2_bias, stream, following, SCALE, self._epsilon)
+
+
+class PackedLayers:
+    """SANM layers, one after the other, and the norm after them."""
+
+    def __init__(self, layers: Sequence[Any], after: Any) -> None:
+        """`layers`, `after`: FunASR's encoder layers and a LayerNorm, on a CUDA device, in evaluation mode."""
+        self._layers = [_EncoderLayer(layer) for layer in layers]
+        self._first_norm = norm32(layers[0].norm1)
+        self._epsilon = float(layers[0].norm1.eps)
+        norms = [norm32(layer.norm1) for layer in layers[1:]]
+        self._norms = [*norms, norm32(after)]
+
+    def __call__(self, stream: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        """stream: (rows, F) float32. Returns the stream (rows, D) float32 and its norm, float16."""
+        normed = F.layer_norm(stream, (stream.shape[1],), *self._first_norm, self._epsilon).to(HALF)
+        for layer, following in zip(self._layers, self._norms, strict=True):
+            stream, normed = layer(stream, normed, rows, following)
+        return stream, normed
+
+
+def placed(features: Tensor, scale: float, rows: Rows) -> Tensor:
+    """Features times `scale`, with their positions added: the stream that enters the first layer."""
+    place = torch.arange(features.shape[0], device=features.device) - rows.first
+    table = sanm.positions(rows.longest, features.shape[1], features.device)
+    return features * scale + table[place]
+
+
+class PackedEncoder:
+    """Stacked features → hidden states."""
+
+    def __init__(self, module: Any) -> None:
+        """`module`: FunASR's `SANMEncoder` on a CUDA device, in evaluation mode."""
+        self._scale = float(module.output_size()) ** 0.5
+        self._layers = PackedLayers([*module.encoders0, *module.encoders], module.after_norm)
+
+    def __call__(self, features: Tensor, rows: Rows) -> Tensor:
+        """features: (rows, F) float32. Returns (rows, D) float16."""
+        return self._layers(placed(features, self._scale, rows), rows)[1]

@@ -1,0 +1,232 @@
+"""SANM encoder and Paraformer decoder over FunASR's weights: self-attention with a depthwise memory block.
+
+Gao, Zhang, Lei, McLoughlin, "SAN-M: Memory Equipped Self-Attention for End-to-End Speech Recognition" (2020) and Gao et al.,
+"Paraformer" (2022). The layers compute what FunASR's modules compute for each recording alone, whatever it is batched with:
+positions beyond a recording's length never reach a position inside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dropscribe.engine.layers.linear import Product, product
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """Layer normalisation."""
+
+    weight: Tensor
+    bias: Tensor
+    epsilon: float  #: 1e-12 in Paraformer, 1e-5 in SenseVoice
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.epsilon)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The depthwise memory block: x + conv(x) over time, nothing from beyond the ends."""
+
+    taps: Tensor  #: (channels, 1, kernel)
+    left: int  #: positions looked back
+
+    def __call__(self, x: Tensor, keep: Tensor) -> Tensor:
+        """x: (batch, time, channels); keep: (batch, time, 1), 1 inside a recording and 0 beyond."""
+        x = x * keep
+        right = self.taps.shape[-1] - 1 - self.left
+        padded = F.pad(x.transpose(1, 2), (self.left, right))
+        return (F.conv1d(padded, self.taps, groups=x.shape[-1]).transpose(1, 2) + x) * keep
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderLayer:
+    """One SANM layer; the first changes the width and has no residual around its attention."""
+
+    norm1: Norm
+    qkv: Product
+    out: Product
+    memory: Memory
+    norm2: Norm
+    w1: Product  #: with the rectifier
+    w2: Product
+    heads: int
+    residual: bool
+
+    def __call__(self, x: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=-1)
+        attended = self.out(attend(q, k, v, mask, self.heads)) + self.memory(v, keep)
+        x = x + attended if self.residual else attended
+        return x + self.w2(self.w1(self.norm2(x)))
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderLayer:
+    """Feed-forward, then memory block, then attention to the encoder; the last layer is feed-forward alone."""
+
+    norm1: Norm
+    w1: Product  #: with the rectifier
+    hidden_norm: Norm
+    w2: Product
+    norm2: Norm | None
+    memory: Memory | None
+    norm3: Norm | None
+    q: Product | None
+    kv: Product | None
+    out: Product | None
+    heads: int
+
+    def __call__(self, x: Tensor, keep: Tensor, encoded: Tensor, mask: Tensor) -> Tensor:
+        x = self._remember(x, keep)
+        if self.norm3 is not None and self.q is not None and self.kv is not None and self.out is not None:
+            k, v = self.kv(encoded).chunk(2, dim=-1)
+            x = x + self.out(attend(self.q(self.norm3(x)), k, v, mask, self.heads))
+        return x
+
+    def attention(self, x: Tensor, keep: Tensor, encoded: Tensor) -> Tensor:
+        """How much each position looks at each of `encoded`, all heads together: (B, N, T). For a layer that does."""
+        if self.norm3 is None or self.q is None or self.kv is None:
+            raise TypeError("a layer without attention was asked for it")
+        q = self.q(self.norm3(self._remember(x, keep)))
+        k, _ = self.kv(encoded).chunk(2, dim=-1)
+        scores = (
+            split(q, self.heads) @ split(k, self.heads).transpose(2, 3) / (q.shape[-1] // self.heads) ** 0.5
+        )
+        return scores.softmax(dim=-1).sum(dim=1)
+
+    def _remember(self, x: Tensor, keep: Tensor) -> Tensor:
+        """The layer up to its attention."""
+        fed = self.w2(self.hidden_norm(self.w1(self.norm1(x))))
+        if self.norm2 is None or self.memory is None:
+            return fed
+        return x + self.memory(self.norm2(fed), keep)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int) -> Tensor:
+    """Scaled dot product attention. q: (B, Tq, D), k, v: (B or 1, Tk, D), mask: (B or 1, 1, 1, Tk), True = may be seen."""
+    keys, values = (split(x, heads).expand(q.shape[0], -1, -1, -1) for x in (k, v))
+    out = F.scaled_dot_product_attention(split(q, heads), keys, values, attn_mask=mask)
+    return out.transpose(1, 2).flatten(2)
+
+
+def split(x: Tensor, heads: int) -> Tensor:
+    """(B, T, D) → (B, heads, T, D / heads)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def positions(longest: int, width: int, device: torch.device) -> Tensor:
+    """Sinusoidal positions 1 … longest, (longest, width) float32: in half precision their error would be 0.3 to 2."""
+    step = torch.log(torch.tensor(10_000.0, device=device)) / (width / 2 - 1)
+    scales = torch.exp(torch.arange(width // 2, device=device, dtype=torch.float32) * -step)
+    angles = torch.arange(1, longest + 1, device=device, dtype=torch.float32)[:, None] * scales
+    return torch.cat((angles.sin(), angles.cos()), dim=1)
+
+
+class SanmEncoder:
+    """Stacked features → hidden states."""
+
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        """`module`: FunASR's `SANMEncoder`, in evaluation mode."""
+        self.dtype = dtype
+        self._scale = float(module.output_size()) ** 0.5
+        layers = [*module.encoders0, *module.encoders]
+        self._layers = [encoder_layer(layer, dtype) for layer in layers]
+        self._after = norm(module.after_norm, dtype)
+
+    def __call__(self, features: Tensor, keep: Tensor) -> Tensor:
+        """features: (B, T, F) float32; keep: (B, T) bool. Returns (B, T, D) in the working precision."""
+        x = features * self._scale
+        x = (x + positions(x.shape[1], x.shape[2], x.device)).to(self.dtype)
+        inside = keep[:, :, None].to(self.dtype)
+        mask = keep[:, None, None, :]
+        for layer in self._layers:
+            x = layer(x, inside, mask)
+        return self._after(x)
+
+
+class SanmDecoder:
+    """Acoustic embeddings + hidden states → token scores (or, of a decoder without output layer, hidden states)."""
+
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        """`module`: FunASR's `ParaformerSANMDecoder`, in evaluation mode."""
+        layers = [*module.decoders, *(module.decoders2 or ()), *module.decoders3]
+        self._layers = [_decoder_layer(layer, dtype) for layer in layers]
+        self._after = norm(module.after_norm, dtype)
+        self._output = None if module.output_layer is None else affine(module.output_layer, dtype)
+
+    def hidden(self, embeds: Tensor, tokens: Tensor, encoded: Tensor, keep: Tensor) -> Tensor:
+        """embeds: (B, N, D); tokens: (B, N) bool; encoded: (B or 1, T, D); keep: (B or 1, T) bool. Returns (B, N, D)."""
+        inside = tokens[:, :, None].to(embeds.dtype)
+        mask = keep[:, None, None, :]
+        x = embeds
+        for layer in self._layers:
+            x = layer(x, inside, encoded, mask)
+        return self._after(x)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, vocabulary)."""
+        if self._output is None:
+            raise TypeError("a decoder without output layer was asked for scores")
+        return self._output(hidden)
+
+    def attention(self, embeds: Tensor, tokens: Tensor, encoded: Tensor, layer: int) -> Tensor:
+        """How much each token looks at each of `encoded` in a layer (counted from 0): (B, N, T)."""
+        inside = tokens[:, :, None].to(embeds.dtype)
+        everything = encoded.new_ones(1, 1, 1, encoded.shape[1], dtype=torch.bool)
+        x = embeds
+        for before in self._layers[:layer]:
+            x = before(x, inside, encoded, everything)
+        return self._layers[layer].attention(x, inside, encoded)
+
+
+def norm(module: Any, dtype: torch.dtype) -> Norm:
+    """Weights of a LayerNorm."""
+    return Norm(module.weight.detach().to(dtype), module.bias.detach().to(dtype), float(module.eps))
+
+
+def affine(module: Any, dtype: torch.dtype, *, relu: bool = False) -> Product:
+    """Weights of a Linear, and of the rectifier after it."""
+    bias = None if module.bias is None else module.bias.detach().to(dtype)
+    return product(module.weight.detach().to(dtype), bias, relu=relu)
+
+
+def _memory(module: Any, dtype: torch.dtype) -> Memory:
+    return Memory(module.fsmn_block.weight.detach().to(dtype), int(module.pad_fn.padding[0]))
+
+
+def encoder_layer(layer: Any, dtype: torch.dtype) -> EncoderLayer:
+    """Weights of a SANM layer."""
+    attention = layer.self_attn
+    return EncoderLayer(
+        norm(layer.norm1, dtype),
+        affine(attention.linear_q_k_v, dtype),
+        affine(attention.linear_out, dtype),
+        _memory(attention, dtype),
+        norm(layer.norm2, dtype),
+        affine(layer.feed_forward.w_1, dtype, relu=True),
+        affine(layer.feed_forward.w_2, dtype),
+        int(attention.h),
+        bool(layer.in_size == layer.size),
+    )
+
+
+def _decoder_layer(layer: Any, dtype: torch.dtype) -> DecoderLayer:
+    own, source = layer.self_attn, layer.src_attn
+    return DecoderLayer(
+        norm(layer.norm1, dtype),
+        affine(layer.feed_forward.w_1, dtype, relu=True),
+        norm(layer.feed_forward.norm, dtype),
+        affine(layer.feed_forward.w_2, dtype),
+        None if own is None else norm(layer.norm2, dtype),
+        None if own is None else _memory(own, dtype),
+        None if source is None else norm(layer.norm3, dtype),
+        None if source is None else affine(source.linear_q, dtype),
+        None if source is None else affine(source.linear_k_v, dtype),
+        None if source is None else affine(source.linear_out, dtype),
+        1 if source is None else int(source.h),
+    )

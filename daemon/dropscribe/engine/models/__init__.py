@@ -1,0 +1,1 @@
+"""Model families: files, loading, text of tokens, recognisers."""

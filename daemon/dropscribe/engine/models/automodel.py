@@ -1,0 +1,98 @@
+"""Any other FunASR model, through `AutoModel.generate`: one segment after the other, slower."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from funasr import AutoModel
+from funasr.utils import postprocess_utils
+
+from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
+from dropscribe.engine.models.loading import cannot_build, device_faults
+from dropscribe.engine.models.model_config import read_model_config
+from dropscribe.engine.models.text import spacing
+from dropscribe.engine.models.text.joining import join_words
+from dropscribe.engine.models.weights import load_weights
+from dropscribe.transcript.types import Tokens
+
+#: Marks of language, emotion and sound that some models write into the text, like <|zh|>.
+_MARKS = re.compile(r"<\|[^|]*\|>")
+
+
+class AutoModelRecogniser:
+    """Owned by the worker's thread."""
+
+    def __init__(self, directory: Path, device: torch.device, threads: int) -> None:
+        """Raises EngineError when FunASR cannot build the model, or when its weights do not fit."""
+        config = read_model_config(directory)
+        try:
+            self._model = AutoModel(
+                **config.options,
+                device=str(device),
+                ncpu=threads,
+                disable_update=True,
+                disable_pbar=True,
+                log_level="ERROR",
+            )
+        except Exception as e:
+            raise cannot_build(config, e) from e
+        load_weights(self._model.model, config.weights, directory)
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        """See `dropscribe.engine.core.interfaces.Recogniser`."""
+        return [self._one(s) for s in segments]
+
+    def _one(self, segment: SpeechSegment) -> Hypothesis:
+        assert segment.pcm is not None, "it takes no frames"
+        wave = torch.from_numpy(segment.pcm.astype(np.float32) / 32768.0)
+        with device_faults(), _own_joining():
+            results: Any = self._model.generate(input=wave, fs=16_000)
+        # FunASR gives nothing at all where it heard nothing.
+        result = results[0] if results else {}
+        text = _MARKS.sub("", str(result.get("text", ""))).strip()
+        times = result.get("timestamp") or []
+        words = spacing.split(text)
+        if len(times) != len(words) and len(times) == len(text.split()):
+            # With times FunASR's text is its words with spaces between.
+            words = text.split()
+        if len(times) == len(words):
+            starts, ends = ([segment.start_ms + int(span[i]) for span in times] for i in (0, 1))
+            tokens = Tokens(words, starts, ends)
+        else:
+            tokens = spacing.spread(words, segment.start_ms, segment.end_ms)
+        return Hypothesis(segment.stream, segment.index, spacing.join(words), tokens)
+
+
+@contextlib.contextmanager
+def _own_joining() -> Iterator[None]:
+    """Join tokens by `join_words` while FunASR runs.
+
+    FunASR's own `sentence_postprocess` raises IndexError on some sequences and loses places and sub-words on others
+    (`daemon/dropscribe/engine/models/text/joining.py`). Its models look the function up in this module at each call.
+    """
+    theirs = postprocess_utils.sentence_postprocess
+    postprocess_utils.sentence_postprocess = _sentence
+    try:
+        yield
+    finally:
+        postprocess_utils.sentence_postprocess = theirs
+
+
+def _sentence(
+    words: Sequence[str | bytes], time_stamp: Sequence[Sequence[int]] | None = None
+) -> tuple[Any, ...]:
+    """Return what FunASR's function does: text and words, with places (ms) between them where `time_stamp` is given."""
+    tokens = [w if isinstance(w, str) else w.decode("utf-8") for w in words]
+    if time_stamp is None:
+        joined, _ = join_words(tokens, None)
+        return spacing.join(joined), joined
+    # A model that found no place for its tokens gives none.
+    spans = [(int(a), int(b)) for a, b in time_stamp] if len(time_stamp) == len(tokens) else None
+    joined, places = join_words(tokens, spans)
+    return " ".join(joined), [list(span) for span in places or ()], joined

@@ -1,0 +1,79 @@
+"""What FunASR's model classes are for, and which of them can be loaded here.
+
+Only classes that are built wholly from FunASR's own code and the files of their directory are named as recognisers: the
+others fetch further models while they are built, or run code that comes with the model.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Kind(Enum):
+    """What runs a model class."""
+
+    PARAFORMER = "Paraformer"  #: `dropscribe.engine.models.paraformer.recogniser`
+    SENSE_VOICE = "SenseVoice"  #: `dropscribe.engine.models.sense_voice.recogniser`
+    AUTO_MODEL = "AutoModel"  #: `dropscribe.engine.models.automodel`
+    VAD = "VAD"  #: `dropscribe.engine.vad.model`
+    NONE = "none"  #: not supported
+
+
+RECOGNISERS = frozenset({Kind.PARAFORMER, Kind.SENSE_VOICE, Kind.AUTO_MODEL})
+
+_SUPPORTED: dict[Kind, tuple[str, ...]] = {
+    Kind.PARAFORMER: ("BiCifParaformer", "Paraformer", "SeacoParaformer"),
+    Kind.SENSE_VOICE: ("SenseVoiceSmall",),
+    Kind.AUTO_MODEL: (
+        *("Branchformer", "Conformer", "ContextualParaformer", "CTC", "EBranchformer", "EParaformer", "BAT"),
+        *("LCBNet", "Paraformer_v2_community", "ParaformerStreaming", "SANM", "SCAMA", "Transducer"),
+        *("Transformer", "UniASR"),
+    ),
+    Kind.VAD: ("FsmnVADStreaming",),
+}
+_KINDS = {family: kind for kind, families in _SUPPORTED.items() for family in families}
+
+_LLM = "a speech recogniser built around a large language model"
+#: Model classes that are not supported in any role so far, and what they are.
+_PURPOSES: dict[str, str] = {
+    **dict.fromkeys(("CTTransformer", "CTTransformerStreaming"), "a punctuation model"),
+    **dict.fromkeys(("CAMPPlus", "ERes2NetV2"), "a speaker model"),
+    "Emotion2vec": "an emotion model",
+    **dict.fromkeys(
+        ("FsmnKWS", "FsmnKWSConvert", "FsmnKWSMT", "FsmnKWSMTConvert", "SanmKWS", "SanmKWSStreaming"),
+        "a keyword spotting model",
+    ),
+    "MonotonicAligner": "a forced alignment model",
+    "OpenAIWhisperLIDModel": "a language identification model",
+    "SileroVad": "a voice activity detector that is not of the FSMN kind",
+    **dict.fromkeys(("OpenAIWhisperModel", "WhisperWarp"), "a Whisper model, which needs other packages"),
+    **dict.fromkeys(
+        ("FunASRNano", "GLMASR", "LLMASR", "LLMASR2", "LLMASR3", "LLMASR4", "LLMASRNAR", "LLMASRNARPrompt"),
+        _LLM,
+    ),
+    **dict.fromkeys(("Qwen3ASR", "QwenAudioWarp", "QwenAudioChatWarp", "MOSS-Transcribe-Diarize"), _LLM),
+}
+
+
+def kind_of(family: str) -> Kind:
+    """What runs the model class `family`; NONE for a class that is unknown or not supported."""
+    return _KINDS.get(family, Kind.NONE)
+
+
+def families_of(kind: Kind) -> tuple[str, ...]:
+    """The model classes of a kind."""
+    return _SUPPORTED.get(kind, ())
+
+
+def described(family: str) -> str:
+    """`CTTransformer, a punctuation model`."""
+    kind = kind_of(family)
+    if kind in RECOGNISERS:
+        return f"{family}, a speech recogniser"
+    if kind is Kind.VAD:
+        return f"{family}, a voice activity detector"
+    if family in _PURPOSES:
+        return f"{family}, {_PURPOSES[family]}"
+    if family == family.lower():
+        return f"'{family}', a name from before FunASR 1.0"
+    return f"'{family}', a model class that is not known here"

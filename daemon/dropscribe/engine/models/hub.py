@@ -1,0 +1,377 @@
+"""Finds and fetches models of FunASR's hub, ModelScope, through the hub's own client.
+
+Where and how the client stores models is its affair: it is asked (`local_files_only`), never guessed. Its log lines, prints and
+progress bars are dropped; what a person should know goes through `note` or into an EngineError of one line.
+
+Importing this module imports neither; finding a model imports the client, and with it torch (seconds).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import io
+import json
+import logging
+import os
+import re
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from dropscribe.errors import EngineError
+
+#: Limits of the client, through its own variables (one that is set already counts): without them it would keep a hub that does
+#: not answer for ten minutes, and give up waiting for another process that fetches the same file after as many.
+CLIENT_LIMITS: Mapping[str, str] = MappingProxyType(
+    {
+        "MODELSCOPE_DOWNLOAD_TIMEOUT": "20",  # seconds without a byte
+        "MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS": "3",  # requests for the list of files, 15 s each
+        "MODELSCOPE_DOWNLOAD_FILE_LOCK_TIMEOUT_SECONDS": "3600",
+    }
+)
+#: Seconds between two notes on the progress of a download.
+PROGRESS_S = 5.0
+#: File in a model's directory that lists its files with their sizes once all of them have been fetched.
+RECEIPT = ".dropscribe-fetched.json"
+#: Largest `configuration.json` or receipt that is read, bytes.
+LARGEST_LIST = 1 << 20
+#: The only form of a name on the hub: owner and model.
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.+-]*/[A-Za-z0-9][\w.+-]*", re.ASCII)
+#: The client's default.
+_DEFAULT_HOST = "www.modelscope.cn"
+#: How much of a message that is not known here is passed on, characters.
+_MESSAGE_CHARS = 200
+
+_ELSEWHERE = "set MODELSCOPE_ENDPOINT to a mirror, or copy the model's directory from another machine and give its path as the model"
+_NO_NETWORK = f"connect this machine, {_ELSEWHERE}"
+_LATER = f"try again later (what has arrived is kept), {_ELSEWHERE}"
+_OTHER_CACHE = "let this user write there, or set MODELSCOPE_CACHE to a directory it may write to"
+
+
+def locate(name: str, note: Callable[[str], None]) -> Path:
+    """Directory of a model of the hub, by its FunASR name or hub id: the local copy if that is whole, else it is fetched.
+
+    `note` gets one line for what was found, before a download, and every few seconds of it; from any thread. Raises EngineError.
+    """
+    hub_id = hub_id_of(name)
+    with _client(name, hub_id) as client:
+        stored = _stored(client, hub_id)
+        if stored is not None and _is_whole(stored):
+            note(f"{_both(name, hub_id)} is in {stored}")
+            return stored
+        note(f"fetching {_both(name, hub_id)} from {host()} into {_cache()}; this happens once")
+        progress = _Progress(name, note)
+        directory = Path(client(hub_id, progress_callbacks=[progress.of_file]))
+        if not any(directory.iterdir()):
+            raise _error(name, hub_id, "it lists no files of this model", _LATER)
+        _write_receipt(directory)
+        note(f"fetched {_both(name, hub_id)}: {progress.done / 1e6:.0f} MB, in {directory}")
+        return directory
+
+
+def find(name: str) -> Path | None:
+    """The whole local copy of a model of the hub; None where there is none. Never uses the network. Raises EngineError."""
+    hub_id = hub_id_of(name)
+    with _client(name, hub_id) as client:
+        stored = _stored(client, hub_id)
+    return stored if stored is not None and _is_whole(stored) else None
+
+
+def hub_id_of(name: str) -> str:
+    """The hub's id (`owner/model`) of a FunASR name or an id. Raises EngineError for anything else."""
+    if _HUB_ID.fullmatch(name) and ".." not in name:
+        return name
+    with _quiet():
+        # Inside, since funasr takes seconds to import.
+        from funasr.download.name_maps_from_hub import name_maps_ms  # noqa: PLC0415
+    if name in name_maps_ms:
+        return str(name_maps_ms[name])
+    near = difflib.get_close_matches(name, name_maps_ms, n=1)
+    raise EngineError(
+        f"'{name}' is neither a bundled model, nor a directory, nor a model FunASR knows",
+        operation="find model",
+        remedy=(f"did you mean '{near[0]}'? " if near else "")
+        + "Give the directory of a model, its hub id (owner/model), or a name like paraformer-zh",
+    )
+
+
+def host() -> str:
+    """The hub's host (and port), for messages."""
+    endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or os.environ.get("MODELSCOPE_DOMAIN") or _DEFAULT_HOST
+    # Without the scheme, the path, and a name and password. Whether it is an address at all shows later.
+    return endpoint.split("://")[-1].split("/")[0].rpartition("@")[2] or endpoint
+
+
+def _both(name: str, hub_id: str) -> str:
+    return name if name == hub_id else f"{name} ({hub_id})"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop what libraries log, print and warn of."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
+def _client(name: str, hub_id: str) -> Iterator[Callable[..., str]]:
+    """The client's `snapshot_download`, silenced and with our limits. Whatever fails within is raised as an EngineError."""
+    for variable, value in CLIENT_LIMITS.items():
+        os.environ.setdefault(variable, value)
+    # Its two packages want a number and a name in it: whichever it is, one of them could not be imported.
+    os.environ.pop("MODELSCOPE_LOG_LEVEL", None)
+    try:
+        with _quiet():
+            from modelscope.hub.snapshot_download import snapshot_download  # noqa: PLC0415 - imports torch
+            from tqdm import tqdm  # noqa: PLC0415 - comes with the client
+
+            # Else it makes one between processes, and Python warns of its loss when this process ends.
+            tqdm.set_lock(threading.RLock())
+            yield snapshot_download
+    except EngineError:
+        raise
+    except Exception as e:
+        raise _error(name, hub_id, *_explain(e)) from e
+
+
+def _error(name: str, hub_id: str, reason: str, remedy: str) -> EngineError:
+    return EngineError(
+        f"{_both(name, hub_id)} is not on this machine and cannot be fetched from {host()}: {reason}",
+        operation="fetch model",
+        remedy=remedy,
+    )
+
+
+def _stored(client: Callable[..., str], hub_id: str) -> Path | None:
+    """Where the client has files of this model, perhaps not all of them."""
+    from modelscope_hub.errors import CacheNotFound  # noqa: PLC0415 - comes with the client
+
+    try:
+        return Path(client(hub_id, local_files_only=True))
+    except CacheNotFound:
+        return None
+
+
+def _cache() -> Path:
+    """Where the client stores models."""
+    from modelscope_hub import get_default_config  # noqa: PLC0415 - comes with the client
+
+    return Path(get_default_config().cache_dir)
+
+
+def _is_whole(directory: Path) -> bool:
+    """True when all files of the model are there: those of the receipt, else those that its own list declares.
+
+    The client itself takes a download that was interrupted for a model. A file has its name only once it is whole, but a
+    crash of the machine can cut it short: the receipt knows its size.
+    """
+    receipt = _read_json(directory / RECEIPT)
+    if isinstance(receipt, dict):
+        return all(_size(directory / str(name)) == size for name, size in receipt.items())
+    configuration = _read_json(directory / "configuration.json")
+    if not isinstance(configuration, dict):
+        return False
+    declared = ["config.yaml", *_names(configuration.get("file_path_metas"))]
+    return all((directory / name).is_dir() or _size(directory / name) for name in declared)
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The file names in a `file_path_metas`, whose parts may be nested."""
+    if isinstance(value, str) and value:
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _names(inner)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def _read_json(path: Path) -> Any:
+    """The content; None where there is none, or it is not JSON."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return json.loads(file.read(LARGEST_LIST))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _write_receipt(directory: Path) -> None:
+    files = {
+        p.relative_to(directory).as_posix(): p.stat().st_size
+        for p in sorted(directory.rglob("*"))
+        if p.is_file() and p.name != RECEIPT
+    }
+    unfinished = directory / f"{RECEIPT}.new"
+    unfinished.write_text(json.dumps(files, indent=1), encoding="utf-8")
+    unfinished.replace(directory / RECEIPT)
+
+
+class _Progress:
+    """Bytes received of all files of a model. The client's threads call it."""
+
+    def __init__(
+        self, name: str, note: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.done = 0
+        self._name = name
+        self._note = note
+        self._clock = clock
+        self._total = 0
+        self._due = clock() + PROGRESS_S
+        self._lock = threading.Lock()
+
+    def of_file(self, _file: str, size: int) -> _FileProgress:
+        """What the client makes for each file; `size` in bytes."""
+        with self._lock:
+            self._total += size
+        return _FileProgress(self)
+
+    def add(self, size: int) -> None:
+        """Count bytes; fewer than none when a file begins anew."""
+        with self._lock:
+            self.done += size
+            now = self._clock()
+            if now < self._due:
+                return
+            self._due = now + PROGRESS_S
+            done, total = self.done, max(self.done, self._total)
+        part = f" of {total / 1e6:.0f} MB ({100 * done // total} %)" if total else " MB"
+        self._note(f"fetching {self._name}: {done / 1e6:.0f}{part}")
+
+
+class _FileProgress:
+    """The client's `ProgressCallback`."""
+
+    def __init__(self, progress: _Progress) -> None:
+        self._progress = progress
+
+    def update(self, size: int) -> None:
+        """`size` more bytes have arrived."""
+        self._progress.add(size)
+
+    def end(self) -> None:
+        """The file is whole, or given up."""
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """Why a model could not be found or fetched, and what to do about it, of an error of the client."""
+    if isinstance(error, ImportError):
+        return (
+            f"the hub's client cannot be imported: {_in_short(error)}",
+            "pip install --force-reinstall modelscope",
+        )
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return (
+            "this user has no home directory, which the hub's client needs",
+            "set HOME to a directory of this user",
+        )
+    from modelscope_hub import errors  # noqa: PLC0415 - comes with the client
+
+    chain = list(_chain(error))
+    failed = next(
+        (f"{file}: " for e in chain for file in getattr(e, "failed_files", {})),
+        "",
+    )
+    for found in (_of_disk, _of_connection):
+        explained = found(chain)
+        if explained is not None:
+            return explained
+    statuses = [s for e in chain if isinstance(s := getattr(e, "status_code", None), int)]
+    if statuses:
+        return _of_status(statuses[0], failed)
+    if any(isinstance(e, errors.FileSizeMismatchError) for e in chain):
+        return f"{failed}its size is not the one the hub lists", _LATER
+    if any(isinstance(e, errors.FileIntegrityError) for e in chain):
+        return f"{failed}it arrives damaged (its checksum is not the one the hub lists)", _LATER
+    if any(isinstance(e, TimeoutError) or "Timeout" in type(e).__name__ for e in chain):
+        return f"{failed}the hub does not answer in time", _NO_NETWORK
+    if any(isinstance(e, json.JSONDecodeError) for e in chain):
+        return "what answers there is no model hub (a proxy or a login page?)", _NO_NETWORK
+    if any(isinstance(e, errors.NetworkError) for e in chain):
+        return f"{failed}the connection breaks off", _LATER
+    return f"{failed}{_in_short(chain[-1])}", _LATER
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that led to it, each once; of several files that failed the first one's."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        e = waiting.pop(0)
+        if not isinstance(e, BaseException) or id(e) in seen:
+            continue
+        seen.add(id(e))
+        yield e
+        waiting += [*list(getattr(e, "failed_files", {}).values())[:1], e.__cause__, e.__context__]
+        waiting += [getattr(e, "reason", None), *e.args]
+
+
+def _of_disk(chain: list[BaseException]) -> tuple[str, str] | None:
+    for e in chain:
+        if not isinstance(e, OSError) or isinstance(e, ConnectionError | TimeoutError | socket.gaierror):
+            continue
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no space is left in {_cache()}", "make room, or set MODELSCOPE_CACHE to another disk"
+        if e.filename is not None or e.errno in (errno.EROFS, errno.EIO, errno.EFBIG):
+            place = _cache() if e.filename is None else os.fsdecode(e.filename)
+            return f"{place}: {e.strerror}", _OTHER_CACHE
+    return None
+
+
+def _of_connection(chain: list[BaseException]) -> tuple[str, str] | None:
+    kinds = {type(e).__name__ for e in chain}
+    if "ProxyError" in kinds:
+        return (
+            "the proxy of the environment cannot be used",
+            "correct HTTPS_PROXY, or add the host to NO_PROXY",
+        )
+    if "SSLError" in kinds or "SSLCertVerificationError" in kinds:
+        return (
+            "its certificate is not accepted",
+            "check the clock, or set REQUESTS_CA_BUNDLE to the authority's file",
+        )
+    if kinds & {"InvalidURL", "InvalidSchema", "LocationParseError", "MissingSchema"}:
+        return "MODELSCOPE_ENDPOINT is no address of a hub", "give it as https://host, or unset it"
+    for e in chain:
+        if isinstance(e, socket.gaierror):
+            return "the name of the host cannot be resolved: no network, or no such host", _NO_NETWORK
+        if isinstance(e, ConnectionRefusedError):
+            return "connection refused", _NO_NETWORK
+        if isinstance(e, OSError) and e.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN):
+            return f"{os.strerror(e.errno)}", _NO_NETWORK
+    return None
+
+
+def _of_status(status: int, failed: str) -> tuple[str, str]:
+    if status == 404 and not failed:
+        return (
+            "it has no model of this name, and there is no such directory here",
+            f"check the name, {_ELSEWHERE}",
+        )
+    if status in (401, 403):
+        return (
+            f"{failed}access is refused (HTTP {status})",
+            "set MODELSCOPE_API_TOKEN to a token that may read it",
+        )
+    return f"{failed}the hub answers with HTTP {status}", _LATER
+
+
+def _in_short(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:_MESSAGE_CHARS]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

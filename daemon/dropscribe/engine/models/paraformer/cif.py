@@ -1,0 +1,133 @@
+"""Continuous integrate-and-fire as a cumulative sum and a matmul, and the timestamp branch.
+
+Dong and Xu, "CIF: Continuous Integrate-and-Fire for End-to-End Speech Recognition" (2020). Token k collects hidden state t with
+weight |[C(t−1), C(t)] ∩ [k, k+1]|, C the running sum of the weights α: no loop over frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dropscribe.engine.layers.sanm import affine
+
+#: FunASR fires the timestamp branch a little below one, so that the last token's fire is not lost to rounding.
+FIRE = 1.0 - 1e-4
+
+
+class Predictor:
+    """Hidden states → how many tokens, and one acoustic embedding for each."""
+
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        """`module`: FunASR's `CifPredictorV2` or `CifPredictorV3`, in evaluation mode."""
+        conv = module.cif_conv1d
+        self._taps = conv.weight.detach().to(dtype)
+        self._taps_bias = conv.bias.detach().to(dtype)
+        self._padding = tuple(module.pad.padding)
+        self._output = affine(module.cif_output, torch.float32)
+        self._smooth = float(module.smooth_factor)
+        self._noise = float(module.noise_threshold)
+        self._tail = float(module.tail_threshold)
+
+    def weights(self, encoded: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """α with the tail appended, (B, T + 1) float32, and the relu'd convolution (B, T, D).
+
+        encoded: (B, T, D); keep: (B, T) bool.
+        """
+        inside = (encoded * keep[:, :, None].to(encoded.dtype)).transpose(1, 2)
+        hidden = F.relu(F.conv1d(F.pad(inside, self._padding), self._taps, self._taps_bias)).transpose(1, 2)
+        alpha = torch.sigmoid(self._output(hidden.float())).squeeze(-1)
+        alpha = F.relu(alpha * self._smooth - self._noise) * keep
+        alpha = F.pad(alpha, (0, 1))
+        if self._tail > 0:
+            tail = F.pad(keep, (1, 0), value=True) & ~F.pad(keep, (0, 1), value=False)
+            alpha = alpha + tail * self._tail
+        return alpha, hidden
+
+    @staticmethod
+    def embed(encoded: Tensor, keep: Tensor, alpha: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """Acoustic embeddings (B, most, D) and token counts (B,) int64.
+
+        The tail's weight stands just beyond a recording's end and carries silence: the state there must be zero.
+        """
+        total = alpha.double().cumsum(dim=1)
+        counts = total[:, -1].floor().long()
+        return integrate(encoded * keep[:, :, None].to(encoded.dtype), total[:, :-1], most), counts
+
+
+def integrate(hidden: Tensor, total: Tensor, most: int) -> Tensor:
+    """Σ_t |[C(t−1), C(t)] ∩ [k, k+1]| · h(t) for k < most.
+
+    hidden: (B, T, D); total: C, (B, T) float64. Returns (B, most, D) in hidden's precision.
+    """
+    k = torch.arange(most, device=total.device, dtype=total.dtype)[None, :, None]
+    here = total[:, None, :]
+    before = F.pad(total, (1, 0))[:, None, :-1]
+    weight = (torch.minimum(here, k + 1) - torch.maximum(before, k)).clamp_(min=0.0)
+    return torch.bmm(weight.to(hidden.dtype), hidden)
+
+
+class Timestamps:
+    """Hidden states → when each token starts, on a grid of 20 ms: BiCifParaformer's second, upsampled CIF."""
+
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        """`module`: FunASR's `CifPredictorV3` with `upsample_type` "cnn_blstm" or "cnn"."""
+        self.times = int(module.upsample_times)
+        up = module.upsample_cnn
+        # A transposed convolution whose stride is its width is one matmul: (D_in) → (times · D_out).
+        weight = up.weight.detach().permute(2, 1, 0).flatten(0, 1)
+        self._up = weight.to(dtype).contiguous()
+        self._up_bias = up.bias.detach().repeat(self.times).to(dtype)
+        self._from_conv = bool(module.use_cif1_cnn)
+        self._lstm = _two_directions(module.blstm, dtype) if module.upsample_type == "cnn_blstm" else None
+        self._output = affine(module.cif_output2, torch.float32)
+        self._smooth = float(module.smooth_factor2)
+        self._noise = float(module.noise_threshold2)
+
+    def weights(self, encoded: Tensor, hidden: Tensor, keep: Tensor) -> Tensor:
+        """α of the upsampled frames, (B, T · times) float32. hidden: the predictor's convolution."""
+        source = hidden if self._from_conv else encoded
+        x = F.linear(source, self._up, self._up_bias).unflatten(-1, (self.times, -1)).flatten(1, 2)
+        lengths = keep.sum(dim=1) * self.times
+        if self._lstm is not None:
+            x = _bidirectional(x, lengths, *self._lstm)
+        alpha = torch.sigmoid(self._output(x.float())).squeeze(-1)
+        alpha = F.relu(alpha * self._smooth - self._noise)
+        return alpha * keep.repeat_interleave(self.times, dim=1)
+
+    @staticmethod
+    def fires(alpha: Tensor, counts: Tensor, spoken: Tensor, most: int) -> Tensor:
+        """Upsampled frames at which tokens start; the last one is where the last token ends.
+
+        alpha: (B, T); counts: tokens before filtering, spoken: after, both (B,). Returns (B, most + 1) int64;
+        entries beyond a recording's spoken + 1 are T. FunASR scales α to the token count, and, where that does not
+        give one fire more than there are tokens, to the token count plus one.
+        """
+        sums = alpha.double().sum(dim=1).clamp(min=1e-9)
+        wanted = torch.where(counts == spoken + 1, counts, spoken + 1)
+        total = (alpha.double() * (wanted / sums)[:, None]).cumsum(dim=1)
+        levels = FIRE * torch.arange(1, most + 2, device=alpha.device, dtype=torch.float64)
+        return torch.searchsorted(total, levels.expand(alpha.shape[0], -1).contiguous())
+
+
+def _two_directions(blstm: Any, dtype: torch.dtype) -> tuple[torch.nn.LSTM, torch.nn.LSTM]:
+    def one(suffix: str) -> torch.nn.LSTM:
+        lstm = torch.nn.LSTM(blstm.input_size, blstm.hidden_size, batch_first=True)
+        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+            getattr(lstm, name).data.copy_(getattr(blstm, name + suffix).data)
+        lstm = lstm.to(device=blstm.weight_ih_l0.device, dtype=dtype).eval()
+        lstm.flatten_parameters()
+        return lstm
+
+    return one(""), one("_reverse")
+
+
+def _bidirectional(x: Tensor, lengths: Tensor, ahead: torch.nn.LSTM, back: torch.nn.LSTM) -> Tensor:
+    """Both directions, each starting at the recording's own end: padding must not reach the backward pass."""
+    t = torch.arange(x.shape[1], device=x.device)[None, :]
+    mirror = torch.where(t < lengths[:, None], lengths[:, None] - 1 - t, t)[:, :, None]
+    backwards = back(x.gather(1, mirror.expand_as(x)))[0]
+    return torch.cat((ahead(x)[0], backwards.gather(1, mirror.expand_as(backwards))), dim=-1)

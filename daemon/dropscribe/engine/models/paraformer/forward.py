@@ -1,0 +1,120 @@
+"""From sound to token numbers and fires, one call a batch; everything between stays on the device.
+
+Float32, any device, each segment as if it were alone: the oracle of every faster path, and what runs on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dropscribe.engine.layers.fbank import Frontend, Sound
+from dropscribe.engine.layers.sanm import SanmDecoder, SanmEncoder
+from dropscribe.engine.models.paraformer.cif import Predictor, Timestamps
+from dropscribe.engine.models.paraformer.seaco import Bias, BiasEncoder, has_bias
+
+#: Token numbers that stand for nothing said: blank, start and end of the sentence.
+SILENT_IDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedSegment:
+    """What the model said of one segment."""
+
+    ids: list[int]  #: token numbers, blank, start and end left out
+    #: Upsampled frame at which each token starts, and one more where the last ends; None without such a branch.
+    fires: NDArray[np.integer[Any]] | None
+    frames: int  #: upsampled frames of the segment
+
+
+class PaddedForward:
+    """Segments padded to the longest of the batch. Owned by the worker's thread."""
+
+    def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
+        """`module`: FunASR's Paraformer, BiCifParaformer or SeacoParaformer in evaluation mode; `frontend`: its WavFrontend."""
+        self._device = device
+        cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
+        self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
+        self._encoder = SanmEncoder(module.encoder, torch.float32)
+        self._predictor = Predictor(module.predictor, torch.float32)
+        self._decoder = SanmDecoder(module.decoder, torch.float32)
+        has_times = hasattr(module.predictor, "get_upsample_timestamp")
+        self._times = Timestamps(module.predictor, torch.float32) if has_times else None
+        self._bias_encoder = BiasEncoder(module) if has_bias(module) else None
+        self._bias = Bias(module) if has_bias(module) else None
+
+    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Tensor | None:
+        """What a call wants of hotwords, given as token numbers; None for a model that has none."""
+        return None if self._bias_encoder is None else self._bias_encoder(words)
+
+    def __call__(
+        self, sounds: Sequence[Sound], hotwords: Sequence[Tensor | None] = ()
+    ) -> list[DecodedSegment]:
+        """sounds: 16 kHz mono, at least 400 samples (one frame) each. One `Spoken` for each, in order.
+
+        hotwords: what `encode_hotwords` gave, for each of them or for none; segments that share a list share the tensor.
+        """
+        features = self._frontend(sounds)
+        rows = torch.tensor(features.rows, device=self._device)
+        keep = torch.arange(max(features.rows), device=self._device)[None] < rows[:, None]
+        x = torch.zeros(*keep.shape, features.packed.shape[1], device=self._device)
+        x[keep] = features.packed
+        encoded = self._encoder(x, keep)
+        alpha, hidden = self._predictor.weights(encoded, keep)
+        most = int(alpha.sum(dim=1).max())
+        if most < 1:
+            return [DecodedSegment([], None, 0) for _ in sounds]
+        embeds, counts = self._predictor.embed(encoded, keep, alpha, most)
+        tokens = torch.arange(most, device=self._device)[None] < counts[:, None]
+        decoded = self._decoder.hidden(embeds, tokens, encoded, keep)
+        ids = self._decoder.scores(decoded).argmax(dim=-1)
+        for words in {id(w): w for w in hotwords if w is not None}.values():
+            own = [i for i, w in enumerate(hotwords) if w is words]
+            ids[own] = self._biased(ids[own], embeds[own], decoded[own], tokens[own], words)
+        said = tokens & (ids >= SILENT_IDS)
+        fires = self._fires(encoded, hidden, keep, counts, said)
+        return _collect(ids, said, fires, features.rows, 1 if self._times is None else self._times.times)
+
+    def _biased(self, ids: Tensor, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Tensor:
+        return ids if self._bias is None else self._bias(ids, embeds, decoded, tokens, words)
+
+    def _fires(
+        self, encoded: Tensor, hidden: Tensor, keep: Tensor, counts: Tensor, said: Tensor
+    ) -> Tensor | None:
+        if self._times is None:
+            return None
+        alpha = self._times.weights(encoded, hidden, keep)
+        return self._times.fires(alpha, counts, said.sum(dim=1), said.shape[1])
+
+
+def words_of(ids: NDArray[np.integer[Any]], counts: Sequence[int]) -> list[list[int]]:
+    """What each segment of a batch says, in token numbers; worked out for all of them at once.
+
+    ids: (tokens,), segment after segment, silent ones among them; counts: how many of them are each segment's.
+    """
+    said = ids >= SILENT_IDS
+    before = np.concatenate(([0], np.cumsum(said)))
+    bounds = before[np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))].tolist()
+    spoken = ids[said].tolist()
+    return [spoken[a:b] for a, b in pairwise(bounds)]
+
+
+def _collect(
+    ids: Tensor, said: Tensor, fires: Tensor | None, rows: list[int], times: int
+) -> list[DecodedSegment]:
+    """Bring a batch's result to the host and take it apart."""
+    host_ids, host_said = ids.cpu().numpy(), said.cpu().numpy()
+    host_fires = None if fires is None else fires.cpu().numpy()
+    spoken = []
+    for b, n in enumerate(rows):
+        own = host_ids[b][host_said[b]].tolist()
+        starts = None if host_fires is None else host_fires[b][: len(own) + 1]
+        spoken.append(DecodedSegment(own, starts, n * times))
+    return spoken

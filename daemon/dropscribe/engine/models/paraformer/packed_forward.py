@@ -1,0 +1,195 @@
+"""From sound to token numbers and fires on CUDA, in three steps that never make the device wait for the host.
+
+`begin` launches features, encoder and predictor; `decode` needs to know how many tokens there are, which by then has
+travelled to the host behind the next batch's `begin`; `collect` reads the result, which travels once. The
+timestamp branch, whose recurrent network has thousands of tiny dependent steps, is launched by a thread of its own on a
+stream of its own, beside the next encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dropscribe.engine.layers.fbank import Frontend, Sound
+from dropscribe.engine.layers.packed import HALF, PackedEncoder, Rows, rows_of
+from dropscribe.engine.layers.transfer import to_host
+from dropscribe.engine.models.paraformer.cif import Predictor, Timestamps, integrate
+from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, words_of
+from dropscribe.engine.models.paraformer.packed_decoder import Looking, PackedDecoder
+from dropscribe.engine.models.paraformer.packed_seaco import PackedBias, PackedHotwords, side_by_side
+from dropscribe.engine.models.paraformer.seaco import has_bias
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """What the timestamp branch said of a batch."""
+
+    alpha: Tensor  #: (batch, 3 · longest) float32, once `done`
+    done: torch.cuda.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch after its first step. Segments with hotwords come first, those that share them side by side."""
+
+    order: list[int]  #: of each segment its number among those given
+    hotwords: list[PackedHotwords]  #: of the first segments; the others have none
+    rows: list[int]
+    frames: Rows
+    hidden: Tensor  #: (rows, D) float16, packed
+    padded: Tensor  #: (batch, longest, D) float16
+    total: Tensor  #: running sum of α, (batch, longest) float64
+    counts: Tensor  #: (batch,) int64, pinned on the host once `counted`
+    counted: torch.cuda.Event
+    times: Future[_Times] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A batch whose result is on its way."""
+
+    order: list[int]  #: of each segment its number among those given
+    rows: list[int]
+    counts: list[int]
+    ids: Tensor  #: (tokens,) int32, pinned
+    fires: Tensor | None  #: (batch, most + 1) int32, pinned
+    done: torch.cuda.Event
+
+
+class PackedForward:
+    """Segments packed without padding. Owned by the worker's thread."""
+
+    def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
+        """`module`: FunASR's Paraformer, BiCifParaformer or SeacoParaformer on `device`, in evaluation mode."""
+        self._device = device
+        cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
+        self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
+        self._encoder = PackedEncoder(module.encoder)
+        self._predictor = Predictor(module.predictor, HALF)
+        self._decoder = PackedDecoder(module.decoder)
+        has_times = hasattr(module.predictor, "get_upsample_timestamp")
+        self._times = Timestamps(module.predictor, HALF) if has_times else None
+        self._bias = PackedBias(module, device) if has_bias(module) else None
+        self._beside = torch.cuda.Stream(device)
+        self._launcher = ThreadPoolExecutor(1, thread_name_prefix="timestamps")
+
+    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> PackedHotwords | None:
+        """What `begin` wants of hotwords, given as token numbers; None for a model that has none."""
+        return None if self._bias is None else self._bias.encode(words)
+
+    def begin(self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()) -> Encoded:
+        """Launch features, encoder, predictor and timestamp branch.
+
+        hotwords: what `encode_hotwords` gave, for each segment or for none; those that share a list share the object.
+        """
+        order = side_by_side(hotwords) if hotwords else [*range(len(sounds))]
+        lists = [words for i in order if hotwords and (words := hotwords[i]) is not None]
+        features = self._frontend([sounds[i] for i in order])
+        frames = rows_of(features.rows, self._device)
+        hidden = self._encoder(features.packed, frames)
+        lengths = frames.ends.diff().long()
+        longest = frames.longest
+        keep = torch.arange(longest, device=self._device)[None] < lengths[:, None]
+        place = torch.arange(hidden.shape[0], device=self._device) - frames.first
+        owner = torch.repeat_interleave(lengths, output_size=hidden.shape[0])
+        padded = hidden.new_zeros(len(sounds) * longest, hidden.shape[1])
+        padded.index_copy_(0, owner * longest + place, hidden)
+        padded = padded.unflatten(0, (len(sounds), longest))
+        alpha, convolved = self._predictor.weights(padded, keep)
+        total = alpha.double().cumsum(dim=1)
+        counts = to_host(total[:, -1].floor().long())
+        times = self._begin_times(padded, convolved, keep)
+        return Encoded(order, lists, features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
+
+    def decode(self, batch: Encoded) -> Decoded:
+        """Launch the decoder; waits only until the batch's token counts are known."""
+        batch.counted.synchronize()
+        counts = batch.counts.tolist()
+        if not any(counts):
+            # Nobody says anything, and no kernel takes a batch of nothing.
+            nothing = torch.empty(0, dtype=torch.int32)
+            return Decoded(batch.order, batch.rows, counts, nothing, None, batch.counted)
+        most = max(counts)
+        tokens = rows_of(counts, self._device)
+        embeds = integrate(batch.padded.float(), batch.total, most)
+        place = torch.arange(tokens.first.numel(), device=self._device) - tokens.first
+        owner = torch.repeat_interleave(tokens.ends.diff().long(), output_size=sum(counts))
+        packed = embeds.flatten(0, 1)[owner * most + place]
+        looking = Looking(tokens, batch.frames)
+        decoded = self._decoder.hidden(packed, tokens, self._decoder.sources(batch.hidden), looking)
+        ids = self._biased(batch, counts, self._decoder.tokens(decoded), packed, decoded)
+        fires = self._fires(batch, ids, owner, most)
+        host_ids, done = to_host(ids.int())
+        host_fires = None
+        if fires is not None:
+            host_fires, done = to_host(fires.int())
+        return Decoded(batch.order, batch.rows, counts, host_ids, host_fires, done)
+
+    def collect(self, batch: Decoded) -> list[DecodedSegment]:
+        """The result, once it is there."""
+        batch.done.synchronize()
+        said = words_of(batch.ids.numpy(), batch.counts)
+        fires = None if batch.fires is None else batch.fires.numpy()
+        times = 1 if self._times is None else self._times.times
+        spoken = [
+            DecodedSegment(own, None if fires is None else fires[b, : len(own) + 1], rows * times)
+            for b, (own, rows) in enumerate(zip(said, batch.rows, strict=True))
+        ]
+        return [one for _, one in sorted(zip(batch.order, spoken, strict=True), key=lambda pair: pair[0])]
+
+    def __call__(
+        self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()
+    ) -> list[DecodedSegment]:
+        """All three steps, waiting for each."""
+        return self.collect(self.decode(self.begin(sounds, hotwords)))
+
+    def _biased(
+        self, batch: Encoded, counts: list[int], ids: Tensor, embeds: Tensor, decoded: Tensor
+    ) -> Tensor:
+        """The tokens with the hotwords of the batch heard."""
+        own = counts[: len(batch.hotwords)]
+        end = sum(own)
+        if self._bias is None or not end:
+            return ids
+        heard = self._bias(ids[:end], embeds[:end], decoded[:end], own, batch.hotwords)
+        return torch.cat((heard, ids[end:]))
+
+    def _begin_times(self, padded: Tensor, convolved: Tensor, keep: Tensor) -> Future[_Times] | None:
+        if self._times is None:
+            return None
+        ready = torch.cuda.Event()
+        ready.record()
+        return self._launcher.submit(self._run_times, self._times, (padded, convolved, keep), ready)
+
+    def _run_times(
+        self, branch: Timestamps, inputs: tuple[Tensor, Tensor, Tensor], ready: torch.cuda.Event
+    ) -> _Times:
+        """On the launcher's thread: thousands of small kernels, whose launching alone would hold up the encoder's."""
+        with torch.inference_mode(), torch.cuda.stream(self._beside):
+            self._beside.wait_event(ready)
+            alpha = branch.weights(*inputs)
+            for used in inputs:
+                # The allocator must not hand their memory to the main stream while this one reads it.
+                used.record_stream(self._beside)
+            done = torch.cuda.Event()
+            done.record(self._beside)
+        return _Times(alpha, done)
+
+    def _fires(self, batch: Encoded, ids: Tensor, owner: Tensor, most: int) -> Tensor | None:
+        if batch.times is None:
+            return None
+        times = batch.times.result()
+        main = torch.cuda.current_stream(self._device)
+        main.wait_event(times.done)
+        times.alpha.record_stream(main)
+        said = torch.zeros(len(batch.rows), dtype=torch.int64, device=self._device)
+        said.index_add_(0, owner, (ids >= SILENT_IDS).long())
+        counts = batch.counts.to(self._device, non_blocking=True)
+        return Timestamps.fires(times.alpha, counts, said, most)

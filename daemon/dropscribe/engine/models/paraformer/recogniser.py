@@ -1,0 +1,168 @@
+"""Paraformer, BiCifParaformer and SeacoParaformer over a batch of segments, by our own inference path.
+
+What a segment yields does not depend on what else is in its batch, and equals FunASR's `inference` of the segment alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from dropscribe.engine.core.batch_results import release_traceback
+from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
+from dropscribe.engine.layers.fbank import Sound, sound_of
+from dropscribe.engine.models.hotwords import NO_HOTWORDS
+from dropscribe.engine.models.hypotheses import long_enough
+from dropscribe.engine.models.loading import LoadedModel, device_faults
+from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, PaddedForward
+from dropscribe.engine.models.paraformer.seaco import has_bias
+from dropscribe.engine.models.paraformer.timestamps import spans_of
+from dropscribe.engine.models.text.vocabulary import vocabulary_of
+from dropscribe.errors import EngineDiedError, EngineError
+
+if TYPE_CHECKING:
+    from dropscribe.engine.models.paraformer.packed_forward import Decoded, Encoded
+
+#: Lists of hotwords that stay encoded, the latest used: there are as many as profiles that have some.
+LISTS_KEPT = 64
+
+
+class Forward(Protocol):
+    """A model on its device. What it makes of hotwords is its own, and goes back to it as it came."""
+
+    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
+        """A list of hotwords, by token numbers, for use in calls; asked only of a model that takes them."""
+
+    def __call__(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> list[DecodedSegment]:
+        """What is said in each. hotwords: one of `encode_hotwords`, or None, for each."""
+
+
+class ParaformerRecogniser:
+    """One forward pass per call. Owned by the worker's thread."""
+
+    takes_frames = True
+
+    def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
+        """In fp32, unless another `forward` is given. Raises EngineError for a vocabulary we do not know."""
+        special = {getattr(loaded.module, name, None) for name in ("blank_id", "sos", "eos")}
+        if special != set(range(SILENT_IDS)):
+            raise EngineError(
+                f"blank, start and end of sentence are {special}, not the first three tokens",
+                operation="load model",
+                path=loaded.directory,
+                remedy="use a model of FunASR's Paraformer family",
+            )
+        self._vocabulary = vocabulary_of(loaded)
+        self._forward: Forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device)
+        self._takes_hotwords = has_bias(loaded.module)
+        self._spelling = self._vocabulary.spelling
+        self._encoded = lru_cache(LISTS_KEPT)(self._encode)
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        """See `dropscribe.engine.core.interfaces.Recogniser`."""
+        kept, said = long_enough(segments)
+        if kept:
+            with device_faults(), torch.inference_mode():
+                spoken = self._forward([sound_of(s) for s in kept], self._hotwords(kept))
+            said += self._hypotheses(kept, spoken)
+        return said
+
+    def complaint(self, hotwords: Sequence[str]) -> str:
+        """See `dropscribe.engine.core.interfaces.Listener`."""
+        if not self._takes_hotwords:
+            return NO_HOTWORDS
+        return self._spelling.complaint(hotwords)
+
+    def _hotwords(self, segments: Sequence[SpeechSegment]) -> list[Any]:
+        """For each segment what to listen for; only of a list that is new the model hears here."""
+        return [self._encoded(s.hotwords) if s.hotwords and self._takes_hotwords else None for s in segments]
+
+    def _encode(self, hotwords: tuple[str, ...]) -> Any:
+        return self._forward.encode_hotwords([self._spelling.numbers_of(word) for word in hotwords])
+
+    def _hypotheses(
+        self, segments: Sequence[SpeechSegment], spoken: Sequence[DecodedSegment]
+    ) -> list[Hypothesis]:
+        columns = spans_of(
+            [one.fires for one in spoken], [one.frames for one in spoken], [s.start_ms for s in segments]
+        )
+        return [
+            self._vocabulary.hypothesis(segment, one.ids, placed)
+            for segment, one, placed in zip(segments, spoken, columns, strict=True)
+        ]
+
+
+@dataclass(slots=True, eq=False)
+class _UnderWay:
+    """A batch of a `PipelinedParaformer`. Owned by the worker's thread."""
+
+    segments: list[SpeechSegment]
+    said: list[Hypothesis]
+    encoded: Encoded | None = None
+    words: Future[list[Hypothesis]] | None = None
+    #: Why it could not be decoded; told by its own `finish`, whoever's step it came up in.
+    error: Exception | None = None
+
+
+class PipelinedParaformer(ParaformerRecogniser):
+    """On CUDA in half precision, three batches deep: while the device encodes one, the one before it is decoded behind
+    it, and the one before that is put into words, on a thread of its own: whoever launches waits for the device often enough.
+    """
+
+    depth = 3
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        # Imports Triton, which comes with CUDA builds of torch only.
+        from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
+
+        self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device)
+        super().__init__(loaded, self._packed)
+        self._latest: _UnderWay | None = None
+        self._words = ThreadPoolExecutor(1, thread_name_prefix="words")
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
+        """See `dropscribe.engine.core.interfaces.Pipelined`."""
+        batch = _UnderWay(*long_enough(segments))
+        if batch.segments:
+            with device_faults(), torch.inference_mode():
+                hotwords = self._hotwords(batch.segments)
+                batch.encoded = self._packed.begin([sound_of(s) for s in batch.segments], hotwords)
+        before, self._latest = self._latest, batch
+        if before is not None:
+            self._decode(before)
+        return batch
+
+    def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
+        """See `dropscribe.engine.core.interfaces.Pipelined`."""
+        self._decode(handle)
+        if self._latest is handle:
+            # None may follow for hours, and its segments hold memory of the device.
+            self._latest = None
+        if handle.error is not None:
+            raise handle.error
+        return handle.said if handle.words is None else handle.said + handle.words.result()
+
+    def _decode(self, batch: _UnderWay) -> None:
+        encoded, batch.encoded = batch.encoded, None
+        if encoded is None:
+            return
+        try:
+            with device_faults(), torch.inference_mode():
+                decoded = self._packed.decode(encoded)
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            batch.error = release_traceback(e)
+        else:
+            batch.words = self._words.submit(self._in_words, batch.segments, decoded)
+
+    def _in_words(self, segments: Sequence[SpeechSegment], decoded: Decoded) -> list[Hypothesis]:
+        """On the thread for words: waits for the device and touches nothing that the other thread changes."""
+        with device_faults():
+            spoken = self._packed.collect(decoded)
+        return self._hypotheses(segments, spoken)

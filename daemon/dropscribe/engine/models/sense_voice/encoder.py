@@ -1,0 +1,59 @@
+"""SenseVoice's encoder and head over FunASR's weights: SANM layers in two stacks, then the best token of every frame.
+
+An et al., "FunAudioLLM" (2024): four learnt vectors stand before the features and ask for language, sound, emotion and the
+style of the text; the first four outputs answer them, the others spell what is said.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dropscribe.engine.layers.sanm import SanmEncoder, affine, encoder_layer, norm
+
+#: Rows before the features of a recording.
+QUERIES = 4
+#: Rows of the embedding that ask for the sound and for the emotion.
+_SOUND, _EMOTION = 1, 2
+#: Frames scored against all tokens at a time: bounds the scores' memory to some 820 MB (25,055 tokens, float32).
+CHUNK_ROWS = 8192
+
+
+def queries(module: Any, language: str, style: str) -> Tensor:
+    """The four vectors, (4, F) float32. Raises KeyError for a language or style that the model does not know."""
+    rows = [module.lid_dict[language], _SOUND, _EMOTION, module.textnorm_dict[style]]
+    chosen: Tensor = module.embed.weight.detach()[rows]
+    return chosen.float()
+
+
+class SenseVoiceEncoder:
+    """Queries and stacked features → hidden states, padded and masked, float32."""
+
+    def __init__(self, module: Any) -> None:
+        """`module`: FunASR's `SenseVoiceEncoderSmall`, in evaluation mode."""
+        self._first = SanmEncoder(module, torch.float32)
+        self._second = [encoder_layer(layer, torch.float32) for layer in module.tp_encoders]
+        self._after = norm(module.tp_norm, torch.float32)
+
+    def __call__(self, features: Tensor, keep: Tensor) -> Tensor:
+        """features: (B, T, F) float32; keep: (B, T) bool. Returns (B, T, D) float32."""
+        x = self._first(features, keep)
+        inside = keep[:, :, None].to(x.dtype)
+        mask = keep[:, None, None, :]
+        for layer in self._second:
+            x = layer(x, inside, mask)
+        return self._after(x)
+
+
+class Head:
+    """Hidden states → the best token of each frame."""
+
+    def __init__(self, module: Any) -> None:
+        """`module`: FunASR's `CTC`, in evaluation mode."""
+        self._scores = affine(module.ctc_lo, torch.float32)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """hidden: (rows, D) float32. Returns (rows,) int64."""
+        return torch.cat([self._scores(part).argmax(dim=-1) for part in hidden.split(CHUNK_ROWS)])

@@ -1,0 +1,44 @@
+"""From sound to runs of tokens, one call a batch; everything between stays on the device.
+
+Float32, any device, each segment as if it were alone: the oracle of the packed path, and what runs on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dropscribe.engine.layers.fbank import Frontend, Sound
+from dropscribe.engine.models.sense_voice.collapse import DecodedSegment, collapse, runs
+from dropscribe.engine.models.sense_voice.encoder import QUERIES, Head, SenseVoiceEncoder
+
+
+class PaddedForward:
+    """Segments padded to the longest of the batch. Owned by the worker's thread."""
+
+    def __init__(self, module: Any, frontend: Any, device: torch.device, queries: Tensor) -> None:
+        """`module`: FunASR's SenseVoiceSmall in evaluation mode; `frontend`: its WavFrontend; queries: (4, F)."""
+        self._device = device
+        cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
+        self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
+        self._queries = queries
+        self._encoder = SenseVoiceEncoder(module.encoder)
+        self._head = Head(module.ctc)
+        self._blank = int(module.blank_id)
+
+    def __call__(self, sounds: Sequence[Sound]) -> list[DecodedSegment]:
+        """sounds: 16 kHz mono, at least 400 samples (one frame) each. One `Spoken` for each, in order."""
+        features = self._frontend(sounds)
+        lengths = [QUERIES + rows for rows in features.rows]
+        rows = torch.tensor([0, *lengths], device=self._device)
+        keep = torch.arange(max(lengths), device=self._device)[None] < rows[1:, None]
+        x = torch.zeros(*keep.shape, features.packed.shape[1], device=self._device)
+        x[:, :QUERIES] = self._queries
+        # A view: it is `x` that is written to.
+        x[:, QUERIES:][keep[:, QUERIES:]] = features.packed
+        best = self._head(self._encoder(x, keep)[keep])
+        return runs(collapse(best, rows.cumsum(0), self._blank).cpu().numpy(), lengths, QUERIES)

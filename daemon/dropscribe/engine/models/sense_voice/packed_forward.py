@@ -1,0 +1,117 @@
+"""From sound to runs of tokens on CUDA, packed without padding, in two steps that never make the device wait for the host.
+
+`begin` launches everything, down to the result's way back; `collect` reads it once it is there. The layers are those of
+`dropscribe.engine.layers.packed`: float16 products, float32 residual stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dropscribe.engine.layers.fbank import Features, Frontend, Sound
+from dropscribe.engine.layers.packed import HALF, PackedLayers, Rows, placed, rows_of
+from dropscribe.engine.layers.transfer import to_host
+from dropscribe.engine.models.sense_voice.collapse import DecodedSegment, collapse, runs
+from dropscribe.engine.models.sense_voice.encoder import CHUNK_ROWS, QUERIES
+
+#: Tokens are filled up to a multiple of this, for aligned rows of weights and scores: 25,055 is odd.
+ALIGNED = 64
+
+
+class PackedSenseVoiceEncoder:
+    """Queries and stacked features → hidden states."""
+
+    def __init__(self, module: Any) -> None:
+        """`module`: FunASR's `SenseVoiceEncoderSmall` on a CUDA device, in evaluation mode."""
+        self._scale = float(module.output_size()) ** 0.5
+        self._first = PackedLayers([*module.encoders0, *module.encoders], module.after_norm)
+        between = module.after_norm
+        self._between = between.weight.detach().float(), between.bias.detach().float(), float(between.eps)
+        last = list(module.tp_encoders)
+        self._second = PackedLayers(last, module.tp_norm) if last else None
+        self._after = module.tp_norm.weight.detach().float(), module.tp_norm.bias.detach().float()
+        self._after_epsilon = float(module.tp_norm.eps)
+
+    def __call__(self, features: Tensor, rows: Rows) -> Tensor:
+        """features: (rows, F) float32. Returns (rows, D) float16."""
+        stream, _ = self._first(placed(features, self._scale, rows), rows)
+        # The second stack's residual stream begins with this norm, so it is taken in float32, too.
+        stream = F.layer_norm(stream, (stream.shape[1],), *self._between)
+        if self._second is not None:
+            return self._second(stream, rows)[1]
+        return F.layer_norm(stream, (stream.shape[1],), *self._after, self._after_epsilon).to(HALF)
+
+
+class PackedHead:
+    """Hidden states → the best token of each frame."""
+
+    def __init__(self, module: Any) -> None:
+        """`module`: FunASR's `CTC` on a CUDA device, in evaluation mode."""
+        output = module.ctc_lo
+        more = -output.out_features % ALIGNED
+        self._weight = F.pad(output.weight.detach().float(), (0, 0, 0, more)).to(HALF).t()
+        self._bias = F.pad(output.bias.detach().float(), (0, more), value=float("-inf"))
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """hidden: (rows, D) float16. Returns (rows,) int64."""
+        # float32 scores: two candidates a thousandth apart are told apart, as they are in fp32.
+        scores = (torch.mm(part, self._weight, out_dtype=torch.float32) for part in hidden.split(CHUNK_ROWS))
+        return torch.cat([part.add_(self._bias).argmax(dim=-1) for part in scores])
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A batch whose result is on its way."""
+
+    lengths: list[int]
+    collapsed: Tensor  #: int32, pinned on the host, once `done`
+    done: torch.cuda.Event
+
+
+class PackedForward:
+    """Segments packed without padding. Owned by the worker's thread."""
+
+    def __init__(self, module: Any, frontend: Any, device: torch.device, queries: Tensor) -> None:
+        """`module`: FunASR's SenseVoiceSmall on `device`, in evaluation mode; queries: (4, F) float32."""
+        self._device = device
+        cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
+        self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
+        self._queries = queries
+        self._encoder = PackedSenseVoiceEncoder(module.encoder)
+        self._head = PackedHead(module.ctc)
+        self._blank = int(module.blank_id)
+
+    def begin(self, sounds: Sequence[Sound]) -> Launched:
+        """Launch features, encoder, head, collapse and the transfer of its result."""
+        features = self._frontend(sounds)
+        lengths = [QUERIES + rows for rows in features.rows]
+        rows = rows_of(lengths, self._device)
+        best = self._head(self._encoder(self._with_queries(features, rows), rows))
+        return Launched(lengths, *to_host(collapse(best, rows.ends, self._blank)))
+
+    def collect(self, batch: Launched) -> list[DecodedSegment]:
+        """The result, once it is there."""
+        batch.done.synchronize()
+        return runs(batch.collapsed.numpy(), batch.lengths, QUERIES)
+
+    def __call__(self, sounds: Sequence[Sound]) -> list[DecodedSegment]:
+        """Both steps, waiting for the result."""
+        return self.collect(self.begin(sounds))
+
+    def _with_queries(self, features: Features, rows: Rows) -> Tensor:
+        """The queries before the features of each recording, (rows, F)."""
+        packed = features.packed
+        place = torch.arange(rows.first.numel(), device=self._device) - rows.first
+        owner = torch.repeat_interleave(rows.ends.diff().long(), output_size=rows.first.numel())
+        asked = place < QUERIES
+        # Every recording before this one, and this one itself, has rows that stand for no feature.
+        source = torch.arange(place.numel(), device=self._device) - (owner + 1) * QUERIES
+        x = packed[source.clamp(min=0)]
+        return torch.where(asked[:, None], self._queries[place.clamp(max=QUERIES - 1)], x)

@@ -1,0 +1,132 @@
+"""SenseVoiceSmall over a batch of segments, by our own inference path.
+
+What a segment yields does not depend on what else is in its batch, and equals FunASR's `inference` of the segment alone,
+without the marks of language, emotion and sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
+from dropscribe.engine.layers.fbank import Sound, sound_of
+from dropscribe.engine.models.hypotheses import long_enough, of_words
+from dropscribe.engine.models.loading import LoadedModel, device_faults
+from dropscribe.engine.models.sense_voice.collapse import DecodedSegment
+from dropscribe.engine.models.sense_voice.encoder import queries
+from dropscribe.engine.models.sense_voice.forward import PaddedForward
+from dropscribe.engine.models.text.pieces import Pieces
+from dropscribe.errors import EngineError
+
+if TYPE_CHECKING:
+    from dropscribe.engine.models.sense_voice.packed_forward import Launched
+
+Forward = Callable[[Sequence[Sound]], list[DecodedSegment]]
+#: What the model writes where it hears nothing at all; FunASR's own post-processing takes it out, too.
+NOTHING_SAID = "The."
+
+
+class SenseVoiceRecogniser:
+    """One forward pass per call. Owned by the worker's thread."""
+
+    takes_frames = True
+
+    def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
+        """In fp32, unless another `forward` is given. Raises EngineError for a model or options we do not know."""
+        processor = getattr(loaded.tokenizer, "sp", None)
+        if processor is None or getattr(loaded.frontend, "cmvn", None) is None:
+            lacking = "sentence piece model" if processor is None else "mean and variance of its features"
+            raise EngineError(
+                f"it has no {lacking}",
+                operation="load model",
+                path=loaded.directory,
+                remedy="check that the directory is complete, or fetch the model again",
+            )
+        self._pieces = Pieces.of(processor)
+        self._forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        """See `dropscribe.engine.core.interfaces.Recogniser`."""
+        kept, said = long_enough(segments)
+        if kept:
+            with device_faults(), torch.inference_mode():
+                spoken = self._forward([sound_of(s) for s in kept])
+            said += self._hypotheses(kept, spoken)
+        return said
+
+    def _hypotheses(
+        self, segments: Sequence[SpeechSegment], spoken: Sequence[DecodedSegment]
+    ) -> list[Hypothesis]:
+        return [self._hypothesis(s, one) for s, one in zip(segments, spoken, strict=True)]
+
+    def _hypothesis(self, segment: SpeechSegment, spoken: DecodedSegment) -> Hypothesis:
+        said = self._pieces.words(spoken.ids, spoken.spans)
+        if said.text == NOTHING_SAID:
+            return of_words(segment, "", [], [])
+        return of_words(segment, said.text, said.words, said.spans)
+
+
+def asked(loaded: LoadedModel) -> Tensor:
+    """What the model is asked for, (4, F): the language it hears, with punctuation and figures.
+
+    A model directory's config.yaml may say otherwise, by FunASR's own names: `language`, `use_itn`. Raises EngineError for
+    a language the model does not know (FunASR takes `auto` then, without a word).
+    """
+    language = str(loaded.options.get("language", "auto"))
+    known = sorted(loaded.module.lid_dict)
+    if language not in known:
+        raise EngineError(
+            f"it does not know the language {language}",
+            operation="load model",
+            path=loaded.directory,
+            remedy=f"set language in its config.yaml to one of {', '.join(known)}",
+        )
+    return queries(loaded.module, language, "withitn" if loaded.options.get("use_itn", True) else "woitn")
+
+
+@dataclass(slots=True, eq=False)
+class _UnderWay:
+    """A batch of a `PipelinedSenseVoice`. Owned by the worker's thread."""
+
+    segments: list[SpeechSegment]
+    said: list[Hypothesis]
+    words: Future[list[Hypothesis]] | None = None
+
+
+class PipelinedSenseVoice(SenseVoiceRecogniser):
+    """On CUDA in half precision, three batches deep: one runs, one waits behind it, one is put into words, by a thread of its own."""
+
+    depth = 3
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        # Imports Triton, which comes with CUDA builds of torch only.
+        from dropscribe.engine.models.sense_voice.packed_forward import PackedForward  # noqa: PLC0415
+
+        self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
+        super().__init__(loaded, self._packed)
+        self._words = ThreadPoolExecutor(1, thread_name_prefix="words")
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> _UnderWay:
+        """See `dropscribe.engine.core.interfaces.Pipelined`."""
+        batch = _UnderWay(*long_enough(segments))
+        if batch.segments:
+            with device_faults(), torch.inference_mode():
+                launched = self._packed.begin([sound_of(s) for s in batch.segments])
+            batch.words = self._words.submit(self._in_words, batch.segments, launched)
+        return batch
+
+    def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
+        """See `dropscribe.engine.core.interfaces.Pipelined`."""
+        return handle.said if handle.words is None else handle.said + handle.words.result()
+
+    def _in_words(self, segments: Sequence[SpeechSegment], launched: Launched) -> list[Hypothesis]:
+        """On the thread for words."""
+        with device_faults():
+            spoken = self._packed.collect(launched)
+        return self._hypotheses(segments, spoken)

@@ -1,0 +1,87 @@
+"""How a Paraformer's tokens become words, and hotwords become tokens, by the tokenizer that it comes with.
+
+FunASR's models have one of two: a list of characters and sub-words (`hel@@ lo`), or a sentence piece model (`▁hel lo`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
+from dropscribe.engine.models.hotwords import PieceSpelling, Spelling, read_dictionary
+from dropscribe.engine.models.hypotheses import hypothesis
+from dropscribe.engine.models.loading import LoadedModel
+from dropscribe.engine.models.text import spacing
+from dropscribe.engine.models.text.pieces import SPACE, Pieces
+from dropscribe.engine.models.text.spacing import Columns
+from dropscribe.errors import EngineError
+from dropscribe.transcript.types import Tokens
+
+#: Tokens of a list that are no part of the text.
+_MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<sos/eos>"})
+
+
+class Vocabulary(Protocol):
+    """The tokens of a model."""
+
+    def hypothesis(self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None) -> Hypothesis:
+        """What the tokens `ids` say of a segment. columns: their starts and ends, ms in the recording; without them its
+        words are spread evenly over it.
+        """
+
+    @property
+    def spelling(self) -> Spelling | PieceSpelling:
+        """How hotwords are spelt in these tokens."""
+
+
+class Characters:
+    """A list of characters and sub-words: FunASR's `CharTokenizer`."""
+
+    def __init__(self, tokenizer: Any, spelling: Spelling) -> None:
+        self._tokenizer = tokenizer
+        self.spelling = spelling
+
+    def hypothesis(self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None) -> Hypothesis:
+        """See `Vocabulary`."""
+        return hypothesis(segment, self._tokenizer.ids2tokens(ids), columns)
+
+
+class SentencePieces:
+    """A sentence piece model, or a list of tokens that were made by one (they begin with `▁` where a word begins)."""
+
+    def __init__(self, pieces: Pieces, spelling: Spelling | PieceSpelling) -> None:
+        self._pieces = pieces
+        self.spelling = spelling
+
+    def hypothesis(self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None) -> Hypothesis:
+        """See `Vocabulary`. A word lasts from the start of its first piece to the end of its last."""
+        spans = [(0, 0)] * len(ids) if columns is None else list(zip(*columns, strict=True))
+        said = self._pieces.words(ids, spans)
+        if columns is None:
+            marks = spacing.spread(said.words, segment.start_ms, segment.end_ms)
+        else:
+            marks = Tokens(said.words, [start for start, _ in said.spans], [end for _, end in said.spans])
+        return Hypothesis(segment.stream, segment.index, said.text, marks)
+
+
+def vocabulary_of(loaded: LoadedModel) -> Vocabulary:
+    """The vocabulary of a loaded model. Raises EngineError for one that has none."""
+    tokenizer = loaded.tokenizer
+    processor = getattr(tokenizer, "sp", None)
+    if processor is not None:
+        return SentencePieces(Pieces.of(processor), PieceSpelling(processor))
+    tokens: list[str] | None = getattr(tokenizer, "token_list", None)
+    if tokens is None:
+        raise EngineError(
+            "it has no vocabulary",
+            operation="load model",
+            path=loaded.directory,
+            remedy="check that the directory is complete (tokens.json), or fetch the model again",
+        )
+    dictionary = read_dictionary(loaded.config.dictionary)
+    spelling = Spelling(tokenizer.token2id, tokenizer.unk_id, dictionary)
+    if any(token.startswith(SPACE) for token in tokens):
+        silent = [token in _MARKS for token in tokens]
+        return SentencePieces(Pieces(tokens, silent), spelling)
+    return Characters(tokenizer, spelling)

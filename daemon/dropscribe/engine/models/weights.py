@@ -1,0 +1,154 @@
+"""Reads the weights of a model from its file, in any of the formats that FunASR's models come in, and puts them into the module.
+
+FunASR's own `load_pretrained_model` copies what it has read before it uses it, leaves parameters that the file lacks at random
+values, and says so on standard output only. Here a file is read once, as weights and nothing else, and has to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dropscribe.errors import EngineError
+
+#: What weights are wrapped in, in the order in which FunASR unwraps them.
+_WRAPPINGS = ("state_dict", "model_state_dict", "model")
+#: What `torch.nn.DataParallel` puts before each name.
+_PARALLEL = "module."
+#: Bytes read to tell what a file is.
+_HEAD = 512
+#: How torch's files begin: a zip archive; a pickle of torch's magic number, then of the weights.
+_ZIP = b"PK\x03\x04"
+_LEGACY = bytes.fromhex("8002 8a0a 6cfc9c46f9206aa85019")
+_FETCH_AGAIN = "fetch the model again"
+_NAMED = 3
+
+
+def load_weights(module: torch.nn.Module, path: Path, directory: Path) -> None:
+    """Fill a module with the weights of a file, in the module's precision.
+
+    On the CPU the memory of what the module held before is given back first: at no time is there room for more than the
+    file. Raises EngineError for a file that is no such file, is damaged, holds anything but weights, or does not fit.
+    """
+    wanted = module.state_dict()
+    on_cpu = all(value.device.type == "cpu" for value in wanted.values())
+    shapes = {name: (value.shape, value.dtype) for name, value in wanted.items()}
+    if on_cpu:
+        for value in wanted.values():
+            value.untyped_storage().resize_(0)
+    del wanted
+    stored = _unwrapped(_read(path, directory))
+    wrong = sorted(name for name, (shape, _) in shapes.items() if not _fits(stored.get(name), shape))
+    if wrong:
+        raise EngineError(
+            f"{path.name} lacks {len(wrong)} of the model's parameters ({', '.join(wrong[:_NAMED])}, …)",
+            operation="load model",
+            path=directory,
+            remedy="config.yaml and weights do not belong together; fetch the model again",
+        )
+    weights: dict[str, Tensor] = {}
+    for name, (_, dtype) in shapes.items():
+        weights[name] = _alone(stored.pop(name).to(dtype))
+    del stored
+    module.load_state_dict(weights, strict=True, assign=on_cpu)
+    # Some of FunASR's classes prepare themselves then, as its own loader has them do.
+    loaded = getattr(module, "on_pretrained_model_loaded", None)
+    if callable(loaded):
+        loaded(frozenset(shapes))
+
+
+def _read(path: Path, directory: Path) -> Any:
+    """What the file holds. Raises EngineError."""
+
+    def error(reason: str, remedy: str = _FETCH_AGAIN) -> EngineError:
+        return EngineError(f"{path.name} {reason}", operation="load model", path=directory, remedy=remedy)
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as e:
+        raise error(
+            f"cannot be read: {e.strerror}", "give the user that runs dropscribe the right to read it"
+        ) from e
+    if foreign := _foreign(head):
+        raise error(*foreign)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except UnpicklingError as e:
+        if "Unsupported" in str(e) or "Weights only load failed" in str(e):
+            raise error(
+                "holds more than weights, and would run code when it is read: it is not loaded",
+                "get the model from its publisher",
+            ) from e
+        raise error(f"is damaged: {_in_short(e)}") from e
+    except Exception as e:
+        raise error(f"is damaged or cut short: {_in_short(e)}") from e
+
+
+def _foreign(head: bytes) -> tuple[str, str] | None:
+    """What a file is that begins like this and is none of torch's, and what to do; None for one that may be."""
+    text = head.lstrip().lower()
+    if not head:
+        return "is empty", _FETCH_AGAIN
+    if head.startswith(b"version https://git-lfs"):
+        return (
+            "is a pointer of git-lfs and not the file itself",
+            "run 'git lfs pull' in the model's repository",
+        )
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return (
+            "is a web page and not a file of weights: the download got an error page",
+            _FETCH_AGAIN,
+        )
+    if text.startswith((b"{", b"[")):
+        return "is a text in JSON and not a file of weights", _FETCH_AGAIN
+    if not head.strip(b"\0"):
+        return "is filled with zeros: the download did not come to its end", _FETCH_AGAIN
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
+        return (
+            "is a safetensors file, which FunASR does not read",
+            "give the model.pt of the model's publisher",
+        )
+    if not head.startswith((_ZIP, _LEGACY)):
+        return "is not a file of weights as torch writes it", _FETCH_AGAIN
+    return None
+
+
+def _unwrapped(stored: Any) -> dict[str, Tensor]:
+    """Tensors by the module's names."""
+    for wrapping in _WRAPPINGS:
+        if isinstance(stored, Mapping) and isinstance(stored.get(wrapping), Mapping):
+            stored = stored[wrapping]
+    if not isinstance(stored, Mapping):
+        return {}
+    return {
+        name.removeprefix(_PARALLEL): value
+        for name, value in stored.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+
+
+def _fits(stored: Tensor | None, shape: torch.Size) -> bool:
+    return stored is not None and stored.shape == shape and stored.layout == torch.strided
+
+
+def _alone(value: Tensor) -> Tensor:
+    """The tensor, contiguous, and without keeping more than itself in memory."""
+    whole = value.contiguous()
+    if whole.untyped_storage().nbytes() > whole.numel() * whole.element_size():
+        return whole.clone()
+    return whole
+
+
+def _in_short(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    # The first sentence: what follows is advice for programmers.
+    first = lines[0].split(". ")[0][:200] if lines else "no message"
+    return f"{type(error).__name__}: {first}"

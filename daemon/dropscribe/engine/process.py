@@ -1,0 +1,286 @@
+"""An engine in a process of its own, which is the sole owner of its device."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import multiprocessing
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dropscribe import logs
+from dropscribe.config import EngineSettings
+from dropscribe.engine import worker
+from dropscribe.engine.protocol import (
+    SAMPLE_RATE_HZ,
+    Abort,
+    BlockFreed,
+    Event,
+    PcmBlock,
+    StreamDone,
+    StreamFailed,
+)
+from dropscribe.engine.wire import BATCHES_AHEAD, Aborted, FromChild, Note, Ready, Refused, Report
+from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
+from dropscribe.transcript.types import EngineFacts
+
+#: How long the process may take to notice that it is no longer wanted, seconds; then it is killed.
+CLOSE_S = 5.0
+#: Reports wait in a pipe of this size, the largest that everybody may have: the results of a batch of a GPU's size are read in
+#: one go, where 64 KiB would have the reader wait for the writer again and again.
+PIPE_BYTES = 1 << 20
+#: Only after so long without a report, seconds, does `idle_s` look whether one lies unread: it is asked a thousand times
+#: a second, of every device.
+GLANCE_S = 1.0
+
+
+class ProcessEngine:
+    """A `LocalEngine`. Starting does not wait: use `wait_ready` before the first `submit`.
+
+    Owned by one thread.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        arena_fd: int,
+        arena_bytes: int,
+        capacity_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Spawn the process. `arena_fd` is the shared memory that blocks lie in; the caller keeps it open.
+
+        `capacity_s`: audio seconds it may hold that are not recognised yet. `clock` is the one whose
+        readings `idle_s` is given.
+        """
+        self._capacity_s = capacity_s
+        self._clock = clock
+        self._log = logs.get("engine")
+        self._facts: EngineFacts | None = None
+        self._gone = False
+        self._closed = False
+        self._submitted = 0  #: samples
+        self._released = 0  #: samples
+        #: Streams that were given blocks and have not ended.
+        self._streams: set[int] = set()
+        #: Of those, the ones that were given their last block.
+        self._complete: set[int] = set()
+        #: Aborted streams of which the child may still have said something before it heard of it.
+        self._aborting: set[int] = set()
+        self._progress_at = clock()
+        context = multiprocessing.get_context("spawn")
+        commands_out, self._commands = context.Pipe(duplex=False)
+        self._reports, reports_in = context.Pipe(duplex=False)
+        with contextlib.suppress(OSError):  # where pipes may not be so large
+            fcntl.fcntl(self._reports.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._process = context.Process(
+            target=worker.main,
+            args=(settings, worker.ArenaHandle(arena_fd, arena_bytes), commands_out, reports_in),
+            name="dropscribe-engine",
+            daemon=True,
+        )
+        self._process.start()
+        # Only the child may hold its ends, or its death would not show.
+        commands_out.close()
+        reports_in.close()
+
+    @classmethod
+    def start(
+        cls,
+        settings: EngineSettings,
+        *,
+        arena_fd: int,
+        arena_bytes: int,
+        capacity_s: float,
+        ready_timeout_s: float,
+    ) -> ProcessEngine:
+        """An engine that is ready. Raises EngineError when it cannot be started, or not in time."""
+        engine = cls(settings, arena_fd=arena_fd, arena_bytes=arena_bytes, capacity_s=capacity_s)
+        try:
+            ready = engine.wait_ready(ready_timeout_s)
+        except EngineError:
+            engine.close()
+            raise
+        if ready:
+            return engine
+        engine.close()
+        raise EngineError(
+            f"not ready after {ready_timeout_s:.0f} s",
+            operation="start engine",
+            remedy="allow more time, or run 'dropscribe doctor'",
+        )
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Raises EngineError before it is ready."""
+        if self._facts is None:
+            raise EngineError(
+                "not ready yet", operation="ask the engine for its facts", remedy="wait until it is ready"
+            )
+        return self._facts
+
+    @property
+    def pid(self) -> int:
+        """Process number, for messages and measurements."""
+        return self._process.pid or 0
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait at most so long for it to be warm.
+
+        Raises EngineError when its models or device are wrong (trying again would not help), EngineDiedError
+        when the process ended without a word.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self._facts is None:
+            left = max(0.0, deadline - time.monotonic())
+            if not self._has_report(left):
+                return False
+            match self._receive():
+                case Ready(facts, batch_s):
+                    self._facts = facts
+                    self._capacity_s = max(self._capacity_s, BATCHES_AHEAD * batch_s)
+                case Refused(reason, operation, path, remedy):
+                    where = None if path is None else Path(path)
+                    raise EngineError(reason, operation=operation, path=where, remedy=remedy)
+                case Note(text):
+                    logs.event(self._log, logs.Action.ENGINE, text)
+                case None:
+                    raise self._died(
+                        "start engine",
+                        "look for its last words on standard error or in the journal; memory, the driver and the model "
+                        "are what it may die of",
+                    )
+        return True
+
+    def submit(self, message: PcmBlock | Abort) -> None:
+        """See `dropscribe.engine.protocol.Engine`."""
+        if isinstance(message, PcmBlock):
+            if not self._holds_work():
+                self._progress_at = self._clock()
+            self._submitted += message.samples
+            self._streams.add(message.stream)
+            if message.final:
+                self._complete.add(message.stream)
+        else:
+            self._end(message.stream)
+            self._aborting.add(message.stream)
+        try:
+            if self._gone:
+                raise self._died()
+            # What `send` pickles with looks in Python for a way to pickle each object: thrice the time, thousands of times a second.
+            self._commands.send_bytes(pickle.dumps(message))
+        except OSError as e:
+            raise self._died() from e
+
+    def results(self, timeout_s: float) -> Sequence[Event]:
+        """See `dropscribe.engine.protocol.Engine`."""
+        events: list[Event] = []
+        deadline = time.monotonic() + timeout_s
+        while not self._gone:
+            left = 0.0 if events else max(0.0, deadline - time.monotonic())
+            if not self._has_report(left):
+                return events
+            match self._receive():
+                case Report() as report:
+                    events += self._sort(report)
+                case Note(text):
+                    logs.event(self._log, logs.Action.ENGINE, text)
+                case None:
+                    self._gone = True
+        if not events:
+            raise self._died()
+        return events
+
+    def capacity(self, stream: int | None = None) -> float:  # noqa: ARG002 - the same for every stream
+        """Audio seconds until `capacity_s` are submitted and not recognised; may fall below zero."""
+        return self._capacity_s - (self._submitted - self._released) / SAMPLE_RATE_HZ
+
+    def fileno(self) -> int:
+        """See `dropscribe.engine.protocol.LocalEngine`."""
+        return self._reports.fileno()
+
+    def idle_s(self, now: float) -> float:
+        """See `dropscribe.engine.protocol.LocalEngine`; reports that nobody has read yet are progress."""
+        if self._gone or not self._holds_work():
+            return 0.0
+        idle_s = max(0.0, now - self._progress_at)
+        return 0.0 if idle_s > GLANCE_S and self._has_report(0.0) else idle_s
+
+    def dismiss(self) -> None:
+        """Tell the process to end, without waiting for it; `close` must follow."""
+        self._gone = True
+        self._commands.close()
+
+    def close(self) -> None:
+        """See `dropscribe.engine.protocol.Engine`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._gone = True
+        self._commands.close()
+        self._process.join(CLOSE_S)
+        if self._process.is_alive():
+            self._process.kill()
+            # In a driver that does not answer a process outlives even this; whoever waited for it would hang, too.
+            self._process.join(CLOSE_S)
+        self._reports.close()
+
+    def _holds_work(self) -> bool:
+        return self._submitted > self._released or bool(self._complete)
+
+    def _has_report(self, timeout_s: float) -> bool:
+        """True also when the pipe has ended: reading it will say so."""
+        try:
+            return self._reports.poll(timeout_s)
+        except (EOFError, OSError):
+            return True
+
+    def _receive(self) -> FromChild | None:
+        """The next message; None when the process is gone."""
+        try:
+            message: FromChild = self._reports.recv()
+        except (EOFError, OSError):
+            self._gone = True
+            return None
+        self._progress_at = self._clock()
+        return message
+
+    def _sort(self, report: Report) -> list[Event]:
+        """The events that the owner should see."""
+        self._released = report.released
+        events: list[Event] = []
+        for event in report.events:
+            if isinstance(event, Aborted):
+                self._aborting.discard(event.stream)
+            elif isinstance(event, BlockFreed):
+                events.append(event)
+            elif event.stream not in self._aborting:
+                if isinstance(event, (StreamDone, StreamFailed)):
+                    self._end(event.stream)
+                events.append(event)
+        return events
+
+    def _end(self, stream: int) -> None:
+        self._streams.discard(stream)
+        self._complete.discard(stream)
+
+    def _died(
+        self, operation: str = "recognise", remedy: str = "it is replaced, and its jobs are tried again"
+    ) -> EngineDiedError:
+        self._gone = True
+        if not self._closed:
+            self._process.join(CLOSE_S)
+        code = self._process.exitcode
+        how = (
+            f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
+        )
+        lost = code == worker.DEVICE_LOST
+        kind = DeviceFailedError if lost else EngineDiedError
+        return kind(
+            f"the engine process {how}{' (its device failed)' if lost else ''}",
+            operation=operation,
+            remedy=remedy,
+        )

@@ -1,0 +1,216 @@
+"""Which class runs which model, and how the engine process gets its models ready.
+
+A model family is one entry in `dropscribe.engine.models.families`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dropscribe import __version__
+from dropscribe.config import EngineSettings
+from dropscribe.engine.core.interfaces import (
+    SAMPLES_PER_MS,
+    Pcm,
+    Pipelined,
+    Recogniser,
+    SpeechSegment,
+    VadChunk,
+    VadModel,
+    WholeBatch,
+)
+from dropscribe.engine.core.vad_schedule import LOOK_STREAMS, ON_GPU
+from dropscribe.engine.models import hub, store
+from dropscribe.engine.models.families import Kind, kind_of
+from dropscribe.engine.models.null import NullRecogniser, NullVadModel
+from dropscribe.engine.wire import BATCHES_AHEAD
+from dropscribe.errors import EngineError, OutOfDeviceMemoryError
+from dropscribe.transcript.types import EngineFacts
+
+#: Padded audio seconds of one batch, unless the settings say otherwise.
+CPU_BATCH_S = 60.0
+#: On CUDA this is where warm-up begins; it is halved until batches of it fit the device's memory.
+CUDA_BATCH_S = 4000.0
+#: Segment lengths run at warm-up, seconds: the usual one, and the longest there is.
+WARM_SEGMENT_S = 8.0
+LONGEST_SEGMENT_S = 60.0
+#: Hotwords run at warm-up: 64, of which a model that takes some has to choose.
+WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二三四五六七八")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModels:
+    """Everything loaded: what the worker's loop runs."""
+
+    vad: VadModel
+    recogniser: Recogniser
+    facts: EngineFacts
+    batch_s: float
+
+
+def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedModels:
+    """Load the models of the settings and run them once; `note` is told what a person may want to know.
+
+    Raises EngineError.
+    """
+    started = time.monotonic()
+    if settings.model == store.NULL:
+        facts = EngineFacts(
+            store.NULL,
+            store.NULL,
+            "cpu",
+            "none",
+            _versions(),
+            "Not a transcript: made without a model, to measure everything around it.",
+            0.0,
+        )
+        return LoadedModels(NullVadModel(), NullRecogniser(), facts, settings.batch_s or CPU_BATCH_S)
+    return _assemble_real(settings, note, started)
+
+
+def threads_of(settings: EngineSettings) -> int:
+    """CPU threads for the model: as set, else the cores this process may use."""
+    return settings.threads or len(os.sched_getaffinity(0))
+
+
+def _assemble_real(settings: EngineSettings, note: Callable[[str], None], started: float) -> LoadedModels:
+    def fetch(name: str) -> Path:
+        return hub.locate(name, note)
+
+    # Both directories are looked at before torch is imported, so that a wrong one is told at once.
+    source = store.resolve(settings.model, store.MODEL, fetch)
+    vad_source = store.resolve(settings.vad_model, store.VAD_MODEL, fetch)
+    import torch  # noqa: PLC0415 - not for the null models
+
+    from dropscribe.engine.models.loading import choose_device, describe_device, load  # noqa: PLC0415
+    from dropscribe.engine.vad.model import FsmnVadModel  # noqa: PLC0415
+
+    device = choose_device(settings.device)
+    if settings.gpu_memory is not None and device.type != "cpu":
+        # More than that is out of memory to this process, and handled like it.
+        torch.cuda.set_per_process_memory_fraction(settings.gpu_memory, device)
+    threads = threads_of(settings)
+    vad = FsmnVadModel(load(vad_source.directory, device, threads))
+    precision = _precision(settings, device)
+    recogniser, precision = _recogniser(source, device, threads, precision, note)
+    torch.set_num_threads(threads)
+    batch_s = settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
+    batch_s = _warm_up(vad, recogniser, batch_s, device)
+    versions = _versions("torch", "funasr")
+    if torch.version.cuda is not None:
+        versions = tuple(sorted((*versions, ("cuda", torch.version.cuda))))
+    facts = EngineFacts(
+        source.name,
+        vad_source.name,
+        describe_device(device),
+        precision,
+        versions,
+        source.notice,
+        round(time.monotonic() - started, 3),
+    )
+    return LoadedModels(vad, recogniser, facts, batch_s)
+
+
+def _precision(settings: EngineSettings, device: Any) -> str:
+    """What the settings ask for on this device. Raises EngineError for fp16 on a CPU."""
+    if settings.precision == "auto":
+        return "fp32" if device.type == "cpu" else "fp16"
+    if settings.precision == "fp16" and device.type == "cpu":
+        raise EngineError(
+            "fp16 needs a CUDA device",
+            operation="start engine",
+            remedy="set engine.precision to auto or fp32",
+        )
+    return settings.precision
+
+
+def _recogniser(
+    source: store.ModelSource, device: Any, threads: int, precision: str, note: Callable[[str], None]
+) -> tuple[Recogniser, str]:
+    """The recogniser, and the precision it really has."""
+    from dropscribe.engine.models.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports torch
+    from dropscribe.engine.models.loading import load  # noqa: PLC0415
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser, PipelinedParaformer  # noqa: PLC0415
+    from dropscribe.engine.models.sense_voice.recogniser import PipelinedSenseVoice, SenseVoiceRecogniser  # noqa: PLC0415
+
+    kind = kind_of(source.config.family)
+    if kind is Kind.PARAFORMER:
+        loaded = load(source.directory, device, threads)
+        made = PipelinedParaformer(loaded) if precision == "fp16" else ParaformerRecogniser(loaded)
+        return made, precision
+    if kind is Kind.SENSE_VOICE:
+        loaded = load(source.directory, device, threads)
+        return (PipelinedSenseVoice if precision == "fp16" else SenseVoiceRecogniser)(loaded), precision
+    note(
+        f"{source.config.family} runs one segment at a time through FunASR itself: slower than the Paraformer family"
+    )
+    return AutoModelRecogniser(source.directory, device, threads), "fp32"
+
+
+def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any) -> float:
+    """Run real speech at the shapes to come, so that the first job takes no longer than the tenth.
+
+    On a GPU also the longest segment and a whole batch. Returns the padded seconds that a batch may
+    hold: `batch_s`, halved until one fits the device. Raises OutOfDeviceMemoryError if not even one
+    segment does.
+    """
+    speech = _sample()
+    vad.open().accept(speech, final=True)
+    recogniser(_repeated(speech, WARM_SEGMENT_S, 1))
+    recogniser(_repeated(speech, WARM_SEGMENT_S, 2))
+    if device.type == "cpu":
+        return batch_s
+    recogniser(_repeated(speech, min(LONGEST_SEGMENT_S, batch_s), 1))
+    while batch_s > 2 * WARM_SEGMENT_S:
+        try:
+            _run_full(vad, recogniser, speech, batch_s, device)
+        except OutOfDeviceMemoryError:
+            batch_s /= 2
+        else:
+            break
+    return batch_s
+
+
+def _run_full(vad: VadModel, recogniser: Recogniser, speech: Pcm, batch_s: float, device: Any) -> None:
+    """As many batches at once as there will be under load, the frames of those ahead of them beside, and the largest look
+    for speech: memory that is enough now will be enough then.
+    """
+    from dropscribe.engine.layers.fbank import room_for  # noqa: PLC0415
+    from dropscribe.engine.models.loading import device_faults  # noqa: PLC0415 - imports torch
+
+    segments = _repeated(speech, WARM_SEGMENT_S, int(batch_s / WARM_SEGMENT_S))
+    heard = np.resize(speech, ON_GPU.of_one)
+    with device_faults():
+        ahead = room_for(BATCHES_AHEAD * sum(s.audio_s for s in segments), device)
+    pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
+    handles = [pipeline.begin(segments) for _ in range(pipeline.depth)]
+    vad.accept([VadChunk(vad.open(), (heard,), final=True) for _ in range(LOOK_STREAMS)])
+    for handle in handles:
+        pipeline.finish(handle)
+    del ahead
+
+
+def _repeated(speech: Pcm, seconds: float, count: int) -> list[SpeechSegment]:
+    samples = np.resize(speech, round(seconds * 1000) * SAMPLES_PER_MS)
+    end_ms = round(seconds * 1000)
+    return [SpeechSegment(-1, i, 0, end_ms, len(samples), 0.0, WARM_HOTWORDS, samples) for i in range(count)]
+
+
+def _sample() -> Pcm:
+    with wave.open(str(store.SAMPLE), "rb") as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.dtype("<i2")).astype(np.int16)
+
+
+def _versions(*packages: str) -> tuple[tuple[str, str], ...]:
+    found = {name: version(name) for name in packages}
+    return tuple(sorted({"dropscribe": __version__, "python": platform.python_version(), **found}.items()))

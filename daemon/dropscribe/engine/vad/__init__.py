@@ -1,0 +1,1 @@
+"""FSMN-VAD: network, scores and endpoint detection."""

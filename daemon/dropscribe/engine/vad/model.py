@@ -1,0 +1,182 @@
+"""FSMN-VAD over many streams at once, each in pieces, with the same result as each alone and in one go.
+
+FunASR's own streaming mode depends on how the audio is cut; its offline result is what we keep to. So
+the exact left context of each stream is carried from piece to piece (samples for filter bank and splice,
+FSMN memories for the network) and the end-point rules run on their own, over frame numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, Region, Vad, VadChunk
+from dropscribe.engine.layers.fbank import MEL_BINS, frames_of
+from dropscribe.engine.models.loading import LoadedModel, device_faults
+from dropscribe.engine.protocol import SAMPLE_RATE_HZ
+from dropscribe.engine.vad.endpoint import Endpointer, EndpointOptions
+from dropscribe.engine.vad.frame_buffer import HeldFrames
+from dropscribe.engine.vad.layout import FRAME_SAMPLES, SHIFT_SAMPLES, START, Position, Splice, step
+from dropscribe.engine.vad.network import FsmnNetwork
+from dropscribe.engine.vad.scorer import Judged, Scorer, Threshold
+from dropscribe.errors import EngineError
+
+#: Audio decibels never get near these; a model that asks for more needs rules we do not have.
+LEAST_DECIBEL, LEAST_SNR = -60.0, -90.0
+NO_FRAMES = np.zeros(0, np.bool_)
+SHIFT_MS = SHIFT_SAMPLES // SAMPLES_PER_MS
+
+
+class FsmnVadModel:
+    """A loaded `FsmnVADStreaming`, shared by all streams. Silence is fixed at what its config says."""
+
+    gives_frames = True
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        options = getattr(loaded.module, "vad_opts", None)
+        if options is None or loaded.frontend is None:
+            raise EngineError(
+                f"{loaded.family} is not a voice activity detector of the FSMN kind",
+                operation="load VAD model",
+                path=loaded.directory,
+                remedy="set engine.vad_model to fsmn-vad, vad-mini or a directory that holds such a model",
+            )
+        frontend = loaded.frontend
+        for name, value, wanted in (
+            ("frontend lfr_n", frontend.lfr_n, 1),
+            ("frontend n_mels", frontend.n_mels, MEL_BINS),
+            ("frontend window", frontend.window, "hamming"),
+            ("frontend dither", frontend.dither, 0.0),
+            # By what both of FunASR's front ends have: the one for streams differs from the other only in how it is fed.
+            ("frame length in samples", int(frontend.frame_length * frontend.fs / 1000), FRAME_SAMPLES),
+            ("frame shift in samples", int(frontend.frame_shift * frontend.fs / 1000), SHIFT_SAMPLES),
+            ("frontend snip_edges", frontend.snip_edges, True),
+            ("frontend upsacle_samples", frontend.upsacle_samples, True),
+            ("encoder rorder", loaded.module.encoder_conf.get("rorder", 0), 0),
+            ("encoder lstride", loaded.module.encoder_conf.get("lstride", 1), 1),
+            ("encoder use_softmax", loaded.module.encoder_conf.get("use_softmax", True), True),
+            ("frame_in_ms", options.frame_in_ms, SHIFT_MS),
+            ("detect_mode", options.detect_mode, 1),
+            ("decibel_thres below -60", options.decibel_thres <= LEAST_DECIBEL, True),
+            ("snr_thres below -90", options.snr_thres <= LEAST_SNR, True),
+            ("sample rate", frontend.fs, SAMPLE_RATE_HZ),
+        ):
+            if value != wanted:
+                raise EngineError(
+                    f"its configuration has {name} other than {wanted}: not supported",
+                    operation="load VAD model",
+                    path=loaded.directory,
+                    remedy="use FunASR's official fsmn-vad",
+                )
+        frame = int(options.frame_in_ms)
+        self._endpoint_options = EndpointOptions(
+            frame_ms=frame,
+            window=int(options.window_size_ms / frame),
+            speech_at=int(options.sil_to_speech_time_thres / frame),
+            silence_at=int(options.speech_to_sil_time_thres / frame),
+            end_silence=int((options.max_end_silence_time - options.speech_to_sil_time_thres) / frame),
+            lookback=int(options.lookback_time_start_point / frame),
+            lookahead=int(options.lookahead_time_end_point / frame),
+            longest=int(options.max_single_segment_time / frame),
+            extend=bool(options.do_extend),
+        )
+        self._splice = Splice((frontend.lfr_m - 1) // 2, frontend.lfr_m - 1 - (frontend.lfr_m - 1) // 2)
+        self._scorer = Scorer(
+            FsmnNetwork(loaded.module.encoder),
+            Threshold(
+                torch.tensor(list(options.sil_pdf_ids), device=loaded.device),
+                float(options.speech_2_noise_ratio),
+                float(options.speech_noise_thres),
+            ),
+            self._splice,
+            None if frontend.cmvn is None else frontend.cmvn[:, : frontend.lfr_m * MEL_BINS],
+            loaded.device,
+        )
+
+    def open(self) -> FsmnVad:
+        """A detector for a new stream."""
+        return FsmnVad(self, Endpointer(self._endpoint_options), self._scorer.nothing)
+
+    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+        """See `dropscribe.engine.core.interfaces.VadModel`."""
+        return self.finish(self.begin(pieces))
+
+    def begin(self, pieces: Sequence[VadChunk]) -> _VadPass:
+        """See `dropscribe.engine.core.interfaces.PipelinedVad`."""
+        vads = [_own(p.vad) for p in pieces]
+        steps = [
+            step(vad.position, p.parts, self._splice, final=p.final)
+            for vad, p in zip(vads, pieces, strict=True)
+        ]
+        busy = [i for i, s in enumerate(steps) if s.rows]
+        with device_faults():
+            judged = self._scorer.judge([steps[i] for i in busy], [vads[i].memory for i in busy])
+        # From here on nothing can fail: all pieces are taken, or none was.
+        for vad, taken in zip(vads, steps, strict=True):
+            vad.position = taken.after
+        if judged is not None:
+            for i, memory in zip(busy, judged.memories, strict=True):
+                vads[i].memory = memory
+        return _VadPass(vads, [p.final for p in pieces], busy, judged)
+
+    def finish(self, handle: _VadPass) -> list[Sequence[Region]]:
+        """See `dropscribe.engine.core.interfaces.PipelinedVad`."""
+        speech = [NO_FRAMES] * len(handle.vads)
+        if handle.judged is not None:
+            with device_faults():
+                of_busy = self._scorer.speech(handle.judged)
+            for i, frames, log_mel in zip(handle.busy, of_busy, handle.judged.log_mels, strict=True):
+                speech[i] = frames
+                handle.vads[i].held.add(log_mel)
+        found: list[Sequence[Region]] = []
+        for vad, frames, final in zip(handle.vads, speech, handle.finals, strict=True):
+            regions = vad.endpointer.accept(frames, final=final)
+            found.append([vad.with_frames(region) for region in regions])
+            vad.held.forget_before(vad.held.end if final else vad.needed_from_ms // SHIFT_MS)
+        return found
+
+
+class FsmnVad:
+    """State of one stream, changed by its model only. Owned by the worker's thread."""
+
+    def __init__(self, model: FsmnVadModel, endpointer: Endpointer, memory: Tensor) -> None:
+        self._model = model
+        self.endpointer = endpointer
+        self.position: Position = START
+        self.memory = memory  #: (layers, left, width) float32, what the network remembers
+        self.held = HeldFrames()
+
+    @property
+    def needed_from_ms(self) -> int:
+        """See `dropscribe.engine.core.interfaces.Vad`."""
+        return self.endpointer.needed_from_ms
+
+    def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
+        """See `dropscribe.engine.core.interfaces.Vad`."""
+        return self._model.accept([VadChunk(self, (pcm,), final)])[0]
+
+    def with_frames(self, region: Region) -> Region:
+        """A region just found, with the frames that lie wholly in it and in the recording."""
+        first = region.start_ms // SHIFT_MS
+        last = min(first + frames_of((region.end_ms - region.start_ms) * SAMPLES_PER_MS), self.held.end)
+        return replace(region, log_mel=self.held.between(first, last))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _VadPass:
+    """Pieces on the device. `judged`: of those that had rows, whose places `busy` tells."""
+
+    vads: list[FsmnVad]
+    finals: list[bool]
+    busy: list[int]
+    judged: Judged | None
+
+
+def _own(vad: Vad) -> FsmnVad:
+    if not isinstance(vad, FsmnVad):
+        raise TypeError(f"a {type(vad).__name__} was not opened by this model")
+    return vad

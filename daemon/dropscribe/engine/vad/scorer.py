@@ -1,0 +1,167 @@
+"""From samples of many streams to speech or silence for every frame, on the device, in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dropscribe.engine.layers.fbank import LogMel
+from dropscribe.engine.layers.transfer import Upload, to_host
+from dropscribe.engine.vad.layout import SHIFT_SAMPLES, Plan, Splice, Step, cuda_rows, groups, plan
+from dropscribe.engine.vad.network import FsmnNetwork
+
+#: Rows of one forward pass on a CPU: what its caches hold.
+CPU_ROWS = 2_200
+#: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
+FIRST = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Threshold:
+    """A frame is speech if 1 - noise >= noise ** ratio + margin; noise is the probability of `silence_ids`."""
+
+    silence_ids: Tensor  #: int64, on the device
+    ratio: float
+    margin: float
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """scores: (n, classes) float32. Returns (n,) bool."""
+        noise = scores.index_select(1, self.silence_ids).double().sum(dim=-1)
+        return 1.0 - noise >= noise**self.ratio + self.margin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What is being worked out of streams in one go. Each stream's own, in their order:
+
+    `memories`: what the network remembers from now on, which may be given to the next call at once. `log_mels`: frames computed
+    for the first time, (m, 80) float32, which may be read on any CUDA stream once the host has waited in `Scorer.speech`.
+    """
+
+    plans: list[Plan]
+    memories: list[Tensor]
+    log_mels: list[Tensor]
+    speech: Tensor  #: (rows of all plans,) bool, on the host
+    done: torch.cuda.Event | None
+
+
+class Scorer:
+    """Filter bank, splice, normalisation and network. Streams that share a call do not touch each other."""
+
+    def __init__(
+        self,
+        network: FsmnNetwork,
+        threshold: Threshold,
+        splice: Splice,
+        cmvn: Tensor | None,
+        device: torch.device,
+    ) -> None:
+        """cmvn: (2, inputs of the network): what is added to and then multiplied with every row."""
+        self._network = network
+        self._threshold = threshold
+        self._splice = splice
+        self._cmvn = None if cmvn is None else cmvn.to(device=device, dtype=torch.float32)
+        self._device = device
+        self._upload = Upload(device)
+        self._log_mel = LogMel(device)
+        self._near = torch.arange(-splice.before, splice.after + 1, device=device)
+        self._on_gpu = device.type == "cuda"
+        self._most_rows = _rows_on(device)
+        #: What a stream remembers before its first frame.
+        self.nothing = torch.zeros(network.layers, network.left, network.width, device=device)
+        # A stream of its own: on the common one its results would come only after all batches launched before.
+        self._beside = torch.cuda.Stream(device, priority=FIRST) if self._on_gpu else None  # type: ignore[no-untyped-call]
+        if self._on_gpu:
+            torch.cuda.synchronize(device)
+
+    def judge(self, steps: Sequence[Step], memories: Sequence[Tensor]) -> Judged | None:
+        """Launch the judging of steps, each of which must have rows; one transfer back for all of them. None of no steps."""
+        left = self._network.left
+        plans: list[Plan] = []
+        decided: list[Tensor] = []
+        remembered: list[Tensor] = []
+        computed: list[Tensor] = []
+        with torch.inference_mode(), self._own_stream():
+            for part in groups((left + s.rows for s in steps), self._most_rows):
+                made = plan(steps[part], left)
+                speech, memory, log_mel = self._judge(made, steps[part], memories[part])
+                plans.append(made)
+                decided.append(speech)
+                # Copies: a view would keep those of all streams of the group alive.
+                remembered += [m.clone() for m in memory.unbind(0)]
+                of_streams = torch.split(log_mel, [s.frames for s in steps[part]])
+                computed += [f[s.computed :].clone() for f, s in zip(of_streams, steps[part], strict=True)]
+            if not decided:
+                return None
+            speech = torch.cat(decided)
+            host, done = to_host(speech) if self._on_gpu else (speech, None)
+        return Judged(plans, remembered, computed, host, done)
+
+    def speech(self, judged: Judged) -> list[NDArray[np.bool_]]:
+        """Of each stream whether its new frames are speech, (n,), once that is known."""
+        if judged.done is not None:
+            judged.done.synchronize()
+        host, left = judged.speech.numpy(), self._network.left
+        found: list[NDArray[np.bool_]] = []
+        at = 0
+        for made in judged.plans:
+            found += [host[at : at + made.rows][made.new_rows(i, left)] for i in range(made.streams)]
+            at += made.rows
+        return found
+
+    def _judge(
+        self, made: Plan, steps: Sequence[Step], memories: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(rows,) bool, (streams, layers, left, width) and log-mel frames, (frames, 80)."""
+        left = self._network.left
+        sizes = self._upload.values(made.sizes)
+        pcm = self._upload.samples([part for s in steps for part in s.parts])
+        log_mel = self._frames(made, pcm, sizes)
+        rows = self._rows(made, log_mel, sizes)
+        _, _, _, counts, first_row, _ = sizes
+        within = torch.arange(left, device=self._device)
+        context = (first_row[:, None] + within).flatten()
+        newest = ((first_row + counts - left)[:, None] + within).flatten()
+        scores, memory = self._network(rows, torch.stack(list(memories)), context, newest)
+        return self._threshold(scores), memory, log_mel
+
+    def _frames(self, made: Plan, pcm: Tensor, sizes: Tensor) -> Tensor:
+        """Log-mel frames of all streams, (frames, 80)."""
+        first_sample, frames, first_frame, *_ = sizes
+        owner, within = self._owners(frames, first_frame, made.frames)
+        return self._log_mel(pcm, first_sample[owner] + within * SHIFT_SAMPLES)
+
+    def _rows(self, made: Plan, log_mel: Tensor, sizes: Tensor) -> Tensor:
+        """Spliced, normalised frames, (rows, inputs); rows of context hold frames of no meaning."""
+        _, frames, first_frame, counts, first_row, skipped = sizes
+        owner, within = self._owners(counts, first_row, made.rows)
+        centre = within - self._network.left + skipped[owner]
+        place = (centre[:, None] + self._near).clamp_(min=0).minimum((frames[owner] - 1)[:, None])
+        spliced = log_mel[place + first_frame[owner][:, None]].flatten(1)
+        if self._cmvn is not None:
+            spliced = spliced.add_(self._cmvn[0]).mul_(self._cmvn[1])
+        return spliced
+
+    def _owners(self, counts: Tensor, firsts: Tensor, total: int) -> tuple[Tensor, Tensor]:
+        """For each of so many things laid out one stream after another: whose it is, and its place there."""
+        owner = torch.repeat_interleave(counts, output_size=total)
+        return owner, torch.arange(total, device=self._device) - firsts[owner]
+
+    def _own_stream(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._beside is None else torch.cuda.stream(self._beside)
+
+
+def _rows_on(device: torch.device) -> int:
+    """How many rows a forward pass has at most."""
+    if device.type != "cuda":
+        return CPU_ROWS
+    # Of the share that is this process's, where it has one.
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return cuda_rows(int(memory * torch.cuda.get_per_process_memory_fraction(device)))

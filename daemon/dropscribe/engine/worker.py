@@ -1,0 +1,149 @@
+"""The engine process: loads, warms up, says what it is, then loops until its parent is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import mmap
+import os
+import signal
+import sys
+import time
+import traceback
+import warnings
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from dropscribe import escapes
+from dropscribe.config import EngineSettings
+from dropscribe.engine import own_gpu, registry
+from dropscribe.engine.core.batcher import Batcher
+from dropscribe.engine.core.hotword_warnings import HotwordWarnings
+from dropscribe.engine.core.interfaces import Listener, Pcm, SpeechSegment
+from dropscribe.engine.core.scheduler import Scheduler
+from dropscribe.engine.gpu_probe import count_gpus
+from dropscribe.engine.ipc import PipeInbox, PipeOutbox
+from dropscribe.engine.models.hotwords import NO_HOTWORDS
+from dropscribe.engine.protocol import PcmBlock
+from dropscribe.engine.wire import Note, Ready, Refused
+from dropscribe.errors import EngineDiedError, EngineError
+
+#: Shapes of products and convolutions whose code oneDNN keeps: those of a few batches of each length.
+SHAPES_KEPT = 128
+#: Objects made between two looks for cycles of garbage.
+GARBAGE = 100_000
+#: How long a thread may keep the interpreter, seconds. Every operation launched on a device gives it away; with Python's 5 ms
+#: the thread that launches would wait so long, each time, for the one that puts what was recognised into words.
+SWITCH_S = 0.0001
+#: What is said last is given so long to be sent, seconds; a parent that reads needs none of it.
+LAST_WORDS_S = 5.0
+#: Exit status after a fault of the device: the service starts another process.
+DEVICE_LOST = 70
+
+
+class ArenaHandle:
+    """The shared memory on its way to a spawned process: pickling duplicates the descriptor into it."""
+
+    def __init__(self, fd: int, size_bytes: int) -> None:
+        self.fd = fd
+        self.size_bytes = size_bytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrive, (DupFd(self.fd), self.size_bytes)
+
+    def map(self) -> mmap.mmap:
+        """The memory, read-only."""
+        return mmap.mmap(self.fd, self.size_bytes, prot=mmap.PROT_READ)
+
+
+def _arrive(duplicate: Any, size_bytes: int) -> ArenaHandle:
+    return ArenaHandle(duplicate.detach(), size_bytes)
+
+
+def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, reports: Connection) -> None:
+    """Entry of the spawned process; returns only when it cannot work."""
+    _keep_to_ourselves()
+    with contextlib.suppress(OSError):  # a name for `ps` and `top`, no more
+        Path("/proc/self/comm").write_text("ds-engine", encoding="ascii")
+    inbox = PipeInbox(commands)
+    inbox.start()
+    outbox = PipeOutbox(reports)
+    outbox.start()
+    try:
+        _serve(settings, arena, inbox, outbox)
+    finally:
+        outbox.finish(LAST_WORDS_S)
+
+
+def _serve(settings: EngineSettings, arena: ArenaHandle, inbox: PipeInbox, outbox: PipeOutbox) -> None:
+    own = own_gpu.show_only(settings.device, os.environ, count_gpus)
+    settings = settings.model_copy(update={"device": own.torch_name})
+    try:
+        ensemble = registry.assemble(settings, lambda text: outbox.say(Note(text)))
+    except EngineDiedError as e:
+        _end_with_the_device(outbox, e)
+    except EngineError as e:
+        path = None if e.path is None else str(e.path)
+        outbox.say(Refused(e.reason, e.operation, path, e.remedy))
+        sys.exit(1)
+    except Exception as e:
+        sys.stderr.write(escapes.lines(traceback.format_exc()))
+        reason = f"{type(e).__name__}: {e}"
+        remedy = "look at what stands above this on standard error or in the journal, and report it"
+        outbox.say(Refused(reason, "start engine", None, remedy))
+        sys.exit(1)
+    memory = arena.map()
+
+    def read(block: PcmBlock) -> Pcm:
+        return np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
+
+    recogniser = ensemble.recogniser
+    complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
+    attentive = HotwordWarnings(inbox, complaint, lambda text: outbox.say(Note(text)))
+    batcher: Batcher[SpeechSegment] = Batcher(ensemble.batch_s, settings.max_wait_ms / 1000)
+    loop = Scheduler(ensemble.vad, recogniser, batcher, read=read, send=outbox.say, clock=time.monotonic)
+    facts = replace(ensemble.facts, device=own.rename(ensemble.facts.device))
+    outbox.say(Ready(facts, ensemble.batch_s))
+    # Models are for ever, and what comes after them dies by itself: looking for cycles would be most of the host's work.
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 20)
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        loop.run(attentive)
+    except EngineDiedError as e:
+        _end_with_the_device(outbox, e)
+
+
+def _end_with_the_device(outbox: PipeOutbox, error: EngineDiedError) -> NoReturn:
+    """Say what the device said, and end the process without unwinding, which would touch it again."""
+    outbox.say(Note(f"the device failed: {error.reason}"))
+    outbox.finish(LAST_WORDS_S)
+    os._exit(DEVICE_LOST)
+
+
+def _keep_to_ourselves() -> None:
+    """Only the parent decides when to stop, and only it writes the log.
+
+    FunASR prints, logs through the root logger and draws progress bars; what matters of it comes back as
+    an exception. Standard error stays open for crashes.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    os.environ["TQDM_DISABLE"] = "1"
+    # Read when torch loads OpenMP: its waiting threads would spin, and where anything else wants the same cores
+    # (decoders, a second model) every batch waits for them, up to twenty times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Likewise for oneDNN: by default it keeps the code made for the last 1024 shapes, hundreds of megabytes of it.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    logging.getLogger().addHandler(logging.NullHandler())

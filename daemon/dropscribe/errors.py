@@ -1,0 +1,203 @@
+"""Errors that cross rooms.
+
+Every error a person can meet says what was being done (`operation`), to which file (`path`), why it
+did not work (`reason`) and what to do about it (`remedy`). Whether trying again can help is a
+property of the type, so that the retry policy never parses messages. An error about nothing that has a name on
+disk has no path; one that leaves out operation or remedy has those of its type.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class DropscribeError(Exception):
+    """Base of every error dropscribe raises on purpose."""
+
+    #: Stable machine-readable name, stored in the ledger (`jobs.reason_code`) and printed by `--json`.
+    code: ClassVar[str] = "error"
+    #: True when the same work may succeed later without a person doing anything.
+    retryable: ClassVar[bool] = False
+    #: Exit status of a command that ends with this error (see docs/command-line.md, Exit codes).
+    exit_code: ClassVar[int] = 1
+    #: What stands for `operation` and `remedy` where they were not given: what is true of every such error.
+    usual_operation: ClassVar[str] = ""
+    usual_remedy: ClassVar[str] = ""
+
+    def __init__(
+        self, reason: str, *, operation: str = "", path: Path | None = None, remedy: str = ""
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.operation = operation or self.usual_operation
+        self.path = path
+        self.remedy = remedy or self.usual_remedy
+
+    def __str__(self) -> str:
+        where = f" {self.path}" if self.path is not None else ""
+        what = f"{self.operation}{where}: " if self.operation or where else ""
+        then = f" ({self.remedy})" if self.remedy else ""
+        return f"{what}{self.reason}{then}"
+
+
+class ConfigError(DropscribeError):
+    """A setting is missing, unknown or out of range; names file, field and remedy."""
+
+    code = "config"
+    exit_code = 2
+
+
+class LedgerError(DropscribeError):
+    """The database cannot be used as it is (newer version, corrupt, not writable)."""
+
+    code = "ledger"
+    exit_code = 3
+
+
+class UnusableLedgerError(LedgerError):
+    """The database is damaged, or its file was removed or replaced while it was open. The daemon stops with it: no
+    recording is at fault, so no job fails because of it.
+    """
+
+
+class AlreadyRunningError(DropscribeError):
+    """Another daemon holds this database."""
+
+    code = "already_running"
+    exit_code = 4
+
+
+class EngineError(DropscribeError):
+    """The engine cannot be started: model directory, device or versions are wrong."""
+
+    code = "engine"
+    exit_code = 5
+
+
+class EngineDiedError(EngineError):
+    """The engine process went away with work in it; that work returns to the queue."""
+
+    code = "engine_died"
+    retryable = True
+    usual_remedy = (
+        "it is replaced, and what it was working on is tried again; 'dropscribe doctor' checks the device"
+    )
+
+
+class DeviceFailedError(EngineDiedError):
+    """The engine process went away because its device failed, or stopped answering: whatever it worked on then is not
+    the cause until that is shown (`daemon/dropscribe/service/jobs/doubts.py`).
+    """
+
+    code = "device_failed"
+
+
+class OutOfDeviceMemoryError(EngineError):
+    """A batch did not fit the device; the engine halves it and goes on. Never counted against a recording."""
+
+    code = "device_memory"
+    retryable = True
+    usual_remedy = (
+        "smaller batches are tried; if that does not help, lower [engine] batch_s or free the device"
+    )
+
+
+class StaleLeaseError(LedgerError):
+    """The job was taken over by a newer generation (or cancelled); the late result is refused."""
+
+    code = "stale_lease"
+    usual_remedy = "nothing to do: the job belongs to a newer attempt"
+
+
+class RecordingError(DropscribeError):
+    """This recording cannot be transcribed, and trying again changes nothing."""
+
+    code = "recording"
+    usual_operation = "transcribe"
+    usual_remedy = "listen to the recording, and copy or export it again"
+
+
+class UnreadableMediaError(RecordingError):
+    """No decoder understands the file, or it is damaged beyond any audio."""
+
+    code = "unreadable_media"
+
+
+class NoAudioError(RecordingError):
+    """The container is readable and holds no audio."""
+
+    code = "no_audio"
+
+
+class MediaLimitError(RecordingError):
+    """Decoding passed a limit (duration, memory, wall clock): a bomb, or a limit set too low."""
+
+    code = "media_limit"
+
+
+class DecoderDiedError(DropscribeError):
+    """The decoder process was killed or crashed on this recording."""
+
+    code = "decoder_died"
+    retryable = True
+    usual_operation = "decode"
+    usual_remedy = "it is tried again; if it stays so, convert the recording to wav and drop that"
+
+
+class DecoderKilledError(DecoderDiedError):
+    """Something else killed the decoder process (out of memory, an administrator); the recording hardly ever is the cause."""
+
+    code = "decoder_killed"
+
+
+class RecordingChangedError(DropscribeError):
+    """The file changed while it was being read; the new content becomes a job of its own."""
+
+    code = "recording_changed"
+    retryable = True
+    usual_operation = "read"
+    usual_remedy = "nothing to do: the new content becomes a job of its own once it is complete"
+
+
+class RecordingGoneError(DropscribeError):
+    """The file was removed before it was transcribed; the job is cancelled."""
+
+    code = "recording_gone"
+    usual_operation = "read"
+    usual_remedy = "put the recording back if it is to be transcribed"
+
+
+class StorageError(DropscribeError):
+    """Reading or writing failed for a reason outside the recording (disk full, I/O, permission)."""
+
+    code = "storage"
+    retryable = True
+
+
+class UnansweredError(StorageError):
+    """A file system has not answered for long: a disk that hangs, a network share whose server is away."""
+
+    code = "unanswered"
+
+
+class OutputTakenError(StorageError):
+    """The name of a transcript file belongs to somebody else by now; another one must be planned."""
+
+    code = "output_taken"
+
+
+class LostSegmentError(DropscribeError):
+    """Speech went into the engine and nothing was said of it: the job fails rather than lose text."""
+
+    code = "lost_segment"
+    retryable = True
+    usual_operation = "assemble"
+    usual_remedy = "the job is tried again; if it stays so, run 'dropscribe doctor'"
+
+
+class UsageError(DropscribeError):
+    """A command was called in a way that cannot work (no such file, job or database)."""
+
+    code = "usage"
+    exit_code = 2

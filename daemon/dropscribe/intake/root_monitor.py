@@ -1,0 +1,215 @@
+"""Keeps one folder watched: notices when the folder itself goes, comes back or is another one, and says so."""
+
+# ruff: noqa: PTH116 - strings, as everywhere in this room
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from enum import Enum
+
+from dropscribe.config import Folder
+from dropscribe.intake import filesystem
+from dropscribe.intake.backends import Backend, InotifyBackend, PollBackend, WatchesExhaustedError
+from dropscribe.intake.filesystem import InotifyLimits
+from dropscribe.intake.folder_lock import FolderLock, FolderLocks, Taken
+from dropscribe.intake.root import Root, Trouble, judge, look, taken_by_another
+from dropscribe.intake.types import FolderHealth, FolderState
+
+
+class Standing(Enum):
+    """What has become of the folder since the last check."""
+
+    SAME = "same"
+    RENEWED = "renewed"  #: another directory stands there (or the first): nothing is known of its files
+    TROUBLE = "trouble"  #: nothing can be said of its files
+
+
+class RootMonitor:
+    """Owned by the folder's thread. `hint` is called with paths, also from a backend's thread."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        hint: Callable[[str], None],
+        say: Callable[[FolderHealth], None],
+        wall: Callable[[], float],
+        holds: FolderLocks,
+    ) -> None:
+        self._folder = folder
+        self._path = str(folder.path)
+        self._hint = hint
+        self._say = say
+        self._wall = wall
+        self._holds = holds
+        self._hold: FolderLock | None = None
+        self._backend: Backend = PollBackend()
+        self._root: Root | None = None
+        self._trouble: Trouble | None = None
+        self._changed = False
+        #: Which limit was met, and the limits then; None while events are to be had.
+        self._refused: tuple[str, InotifyLimits] | None = None
+        self._mounts: frozenset[str] = frozenset()
+        self._directories: set[str] = set()
+        #: False on a network file system, where writers on other machines are not seen.
+        self.sees_writers = True
+        #: What was last said.
+        self.health: FolderHealth | None = None
+
+    @property
+    def polled(self) -> bool:
+        return isinstance(self._backend, PollBackend)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was nothing in the folder at the last check."""
+        return self._root is not None and self._root.empty
+
+    @property
+    def troubled(self) -> bool:
+        return self._trouble is not None
+
+    def check(self, *, inhabited: bool) -> Standing:
+        """Look at the folder, which has files in it as far as the caller knows (`inhabited`)."""
+        seen = look(self._path)
+        trouble = judge(self._root, seen, inhabited=inhabited)
+        if trouble is not None or isinstance(seen, Trouble):
+            self._suspend(trouble)
+            return Standing.TROUBLE
+        trouble = self._claim(seen)
+        if trouble is not None:
+            self._suspend(trouble)
+            return Standing.TROUBLE
+        # A directory made anew often gets the very inode of the old one; then the lost watch tells, or that it
+        # was missing.
+        same = seen.same_as(self._root) and not self.troubled and not self._backend.lost(self._path)
+        limits_changed = self._refused is not None and self._refused[1] != filesystem.inotify_limits()
+        anew = not same or self._changed or limits_changed
+        self._root, self._trouble, self._changed = seen, None, False
+        if anew:
+            self._establish()
+        return Standing.SAME if same else Standing.RENEWED
+
+    def holds(self) -> bool:
+        """Whether the folder is still the one that was last checked. Cheap."""
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return False
+        root = self._root
+        if root is None or self._backend.lost(self._path):
+            return False
+        return (status.st_dev, status.st_ino) == (root.device, root.inode)
+
+    def mounts(self) -> tuple[list[str], list[str]]:
+        """Directories in the folder whose own file system has gone, and those that got one, since the last call."""
+        real = os.path.realpath(self._path)
+        before, self._mounts = self._mounts, filesystem.mounts_below(real)
+
+        def inside(mounts: frozenset[str]) -> list[str]:
+            return [self._path.rstrip("/") + mount.removeprefix(real.rstrip("/")) for mount in mounts]
+
+        return inside(before - self._mounts), inside(self._mounts - before)
+
+    def elsewhere(self, directory: str, descriptor: int) -> Taken | None:
+        """Whether another daemon watches this (open) directory of the folder, which is left to it then.
+
+        Asked when the directory is new to us: while we hold the folder none can take a part of it.
+        """
+        if directory == self._path or directory in self._directories:
+            return None
+        return self._holds.taken(directory, descriptor)
+
+    def enter(self, directory: str, descriptor: int) -> None:
+        """Watch this (open) directory, by polling from now on if the kernel grants no more watches."""
+        self._directories.add(directory)
+        try:
+            self._backend.enter(directory, descriptor)
+        except WatchesExhaustedError as e:
+            self._fall_back(e)
+            self._report()
+
+    def watches(self, directory: str) -> bool:
+        """Whether this path was a directory when it was last seen."""
+        return directory in self._directories
+
+    def keep(self, directories: Collection[str]) -> None:
+        """Watch these directories only."""
+        self._directories = set(directories)
+        self._backend.keep(directories)
+
+    def change(self, folder: Folder) -> None:
+        """Go on under other settings; the next check chooses the backend anew."""
+        self._folder = folder
+        self._changed = True
+
+    def alive(self) -> bool:
+        return self._backend.alive()
+
+    def close(self) -> None:
+        self._backend.close()
+        self._let_go()
+
+    def _claim(self, seen: Root) -> Trouble | None:
+        """Hold the directory that stands there, if it is not held already."""
+        if self._hold is not None and self._hold.identity == (seen.device, seen.inode):
+            return None
+        self._let_go()
+        try:
+            hold = self._holds.take(self._path)
+        except OSError as e:
+            return Trouble(f"the folder cannot be read: {e.strerror}", "see to the disk or the network share")
+        if isinstance(hold, Taken):
+            return taken_by_another(self._path, hold)
+        self._hold = hold
+        return None
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
+
+    def _suspend(self, trouble: Trouble | None) -> None:
+        # The backend goes too: its watches are on directories that are not the folder's any more. And the hold, or
+        # what was unmounted lazily would stay in use.
+        self._backend.close()
+        self._backend = PollBackend()
+        self._directories.clear()
+        self._let_go()
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._report()
+
+    def _establish(self) -> None:
+        self._backend.close()
+        self._backend, self._refused = PollBackend(), None
+        where = filesystem.filesystem_of(self._folder.path)
+        self.sees_writers = not where.network
+        self._mounts = filesystem.mounts_below(os.path.realpath(self._path))
+        wanted = self._folder.backend
+        if wanted == "inotify" or (wanted == "auto" and not where.network):
+            try:
+                self._backend = InotifyBackend(self._path, self._hint)
+            except WatchesExhaustedError as e:
+                self._fall_back(e)
+        self._report()
+
+    def _fall_back(self, error: WatchesExhaustedError) -> None:
+        # What was granted goes back: the limit is shared with every other program of this user.
+        self._backend.close()
+        self._backend = PollBackend()
+        self._refused = (error.sysctl, filesystem.inotify_limits())
+
+    def _report(self) -> None:
+        problem, remedy, state = None, "", FolderState.WATCHED
+        if self._trouble is not None:
+            problem, remedy = self._trouble.problem, self._trouble.remedy
+            state = FolderState.TAKEN if self._trouble.taken else FolderState.AWAY
+        elif self._refused is not None:
+            sysctl = self._refused[0]
+            problem = f"the kernel's limit {sysctl} is reached, so the folder is polled"
+            remedy = f"raise {sysctl} (sysctl), or exclude folders; it is tried again when the limit changes, and on reload"
+        self.health = FolderHealth(
+            self._folder.path, self._backend.name, problem, remedy, self._wall(), state
+        )
+        self._say(self.health)

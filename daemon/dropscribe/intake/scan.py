@@ -1,0 +1,208 @@
+"""Walking a watched folder, and looking at one file in it. Strings throughout: 50,000 known files cost no `Path`."""
+
+# ruff: noqa: PTH112, PTH114, PTH119 - a Path for each of 50,000 files would cost more than looking at them
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dropscribe.files import link_target, open_beneath, opened, status_beneath
+from dropscribe.intake.names import Kind, Names, why_foreign
+from dropscribe.intake.settling import Refuse
+
+#: (size, mtime_ns, inode): a `Signature` as the scan compares it.
+Stamp = tuple[int, int, int]
+
+SPECIAL = Refuse("special_file", "it is a socket, a pipe or a device, not a file")
+BROKEN_LINK = Refuse("link_broken", "it is a link, and what it points to is not there")
+LINKED_FOLDER = Refuse(
+    "linked_folder",
+    "it is a link to a folder, which is not followed; watch that folder itself if it is meant",
+)
+LINK_OUTSIDE = Refuse(
+    "link_outside",
+    "it is a link to something outside the watched folder; copy or move the recording in instead",
+)
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one walk found. Only the walker writes to it."""
+
+    #: Recordings by name that are new or differ from what was known; to be settled.
+    found: dict[str, Stamp] = field(default_factory=dict)
+    #: What will not be taken, and why.
+    refused: list[tuple[str, Refuse]] = field(default_factory=list)
+    #: Known files that are there, changed or not.
+    seen: set[str] = field(default_factory=set)
+    #: Every directory walked.
+    directories: set[str] = field(default_factory=set)
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def walk(
+    start: str,
+    root: str,
+    names: Names,
+    known: Mapping[str, Stamp],
+    enter: Callable[[str, int], Refuse | None],
+    *,
+    recursive: bool,
+) -> Scan:
+    """Walk the directory `start`, which is `root` or lies in it; links to directories are not followed.
+
+    `enter` is called with each directory and a descriptor of it before that directory is read, so that a watch put on it
+    misses nothing that comes after the reading; it may refuse it. Directories and files that vanish meanwhile are not there.
+    """
+    result = Scan()
+    stack = [start]
+    try:
+        with opened(Path(root)) as folder:
+            while stack:
+                below = _walk_one(stack.pop(), root, folder, result, names=names, known=known, enter=enter)
+                if recursive:
+                    stack += below
+    except OSError as e:
+        _refuse_directory(result, root, e)
+    return result
+
+
+def _walk_one(
+    directory: str,
+    root: str,
+    folder: int,
+    result: Scan,
+    *,
+    names: Names,
+    known: Mapping[str, Stamp],
+    enter: Callable[[str, int], Refuse | None],
+) -> list[str]:
+    """Read one directory into `result`; returns the directories to walk next. Raises OSError when `root` cannot be read."""
+    relative = Path(below_root(directory, root))
+    try:
+        at = open_beneath(folder, relative, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as e:
+        _refuse_directory(result, directory, e)
+        return []
+    try:
+        refusal = enter(directory, at)
+        if refusal is not None:
+            result.refused.append((directory, refusal))
+            return []
+        with os.scandir(at) as entries:
+            result.directories.add(directory)
+            return _read(entries, directory, root, folder, result, names=names, known=known)
+    except OSError as e:
+        _refuse_directory(result, directory, e)
+        return []
+    finally:
+        os.close(at)
+
+
+def _refuse_directory(result: Scan, directory: str, error: OSError) -> None:
+    """A directory that vanished while we walked is simply not there; all else is worth saying."""
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+        reason = f"this folder cannot be read: {error.strerror}; let the daemon's user read it, or exclude it"
+        result.refused.append((directory, Refuse("unreadable", reason)))
+
+
+def _read(
+    entries: os._ScandirIterator[str],
+    directory: str,
+    root: str,
+    folder: int,
+    result: Scan,
+    *,
+    names: Names,
+    known: Mapping[str, Stamp],
+) -> list[str]:
+    """Sort the entries of one directory into `result`; returns the directories to walk next."""
+    prefix = directory if directory.endswith("/") else f"{directory}/"
+    cut = len(root.rstrip("/")) + 1
+    below = []
+    for entry in entries:
+        path = prefix + entry.name
+        stamp = known.get(path)
+        if stamp is not None and _unchanged(entry, stamp):
+            result.seen.add(path)
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if not names.prunes(entry.name, path[cut:]):
+                below.append(path)
+            continue
+        kind = names.kind(entry.name)
+        if kind is Kind.SIDECAR or kind is Kind.TEMPORARY or names.excludes(path[cut:]):
+            continue
+        looked = foreign(path) if kind is Kind.FOREIGN else _examine_entry(entry, folder, root, path[cut:])
+        if isinstance(looked, Refuse):
+            result.refused.append((path, looked))
+        elif looked is not None:
+            result.found[path] = looked
+            if stamp is not None:
+                result.seen.add(path)
+    return below
+
+
+def _unchanged(entry: os.DirEntry[str], stamp: Stamp) -> bool:
+    """False for a link, too: what it points to is to be seen."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    return stamp_of(status) == stamp
+
+
+def below_root(path: str, root: str) -> str:
+    """`path`, which is `root` or lies in it, relative to `root`."""
+    return path[len(root.rstrip("/")) + 1 :]
+
+
+def foreign(path: str) -> Refuse:
+    """What is said of a file that is no recording by its name."""
+    if os.path.islink(path) and os.path.isdir(path):
+        return LINKED_FOLDER
+    return Refuse("extension", why_foreign(os.path.basename(path)))
+
+
+def examine(path: str, root: str) -> Stamp | Refuse | None:
+    """The stamp of a file named like a recording, why it is not taken, or None if it is not there.
+
+    A link counts as what it points to, as long as that lies in `root`: what is outside belongs to somebody who
+    did not drop it here. No link to a directory is followed on the way.
+    """
+    relative = below_root(path, root)
+    try:
+        with opened(Path(root)) as folder:
+            return _judge(status_beneath(folder, Path(relative)), folder, root, relative)
+    except OSError:
+        # Gone, or in a directory we may not enter, of which the walk speaks.
+        return None
+
+
+def _examine_entry(entry: os.DirEntry[str], folder: int, root: str, relative: str) -> Stamp | Refuse | None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return _judge(status, folder, root, relative)
+
+
+def _judge(status: os.stat_result, folder: int, root: str, relative: str) -> Stamp | Refuse:
+    if stat.S_ISLNK(status.st_mode):
+        try:
+            status = status_beneath(folder, link_target(folder, Path(root), Path(relative)))
+        except OSError as e:
+            return LINK_OUTSIDE if e.errno == errno.EXDEV else BROKEN_LINK
+    if stat.S_ISDIR(status.st_mode):
+        return LINKED_FOLDER
+    if stat.S_ISLNK(status.st_mode):
+        return BROKEN_LINK
+    return stamp_of(status) if stat.S_ISREG(status.st_mode) else SPECIAL

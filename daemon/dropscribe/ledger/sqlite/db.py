@@ -1,0 +1,247 @@
+"""The connection to SQLite: which library, which settings, and one way each to read and to write."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+from dropscribe.errors import DropscribeError, UnusableLedgerError
+from dropscribe.ledger.sqlite.faults import damaged, explain
+from dropscribe.ledger.sqlite.file.checking import findings
+from dropscribe.ledger.sqlite.file.database_file import DatabaseFile
+
+#: How long a statement waits for another writer, milliseconds. Writers hold the lock for milliseconds; only
+#: a backup or a person's open transaction takes longer.
+BUSY_TIMEOUT_MS = 30_000
+#: How long our own threads queue for each other before they leave it to SQLite, seconds. It would find out in steps of up to
+#: a tenth of a second that the lock is free, and give it to whoever looks next.
+QUEUE_S = 5.0
+#: The write-ahead log is cut back to this after a checkpoint, bytes; a burst must not leave a huge file.
+JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
+#: How long is looked for damage where a constraint was broken, seconds.
+CONTRADICTION_S = 20.0
+#: Connections kept open: main, claim, admitter, publisher and status threads, with room …
+POOL_SIZE = 8
+#: … and as many more, for a moment: threads that write files look up whose they are.
+OVERFLOW = 40
+
+#: First and last SQLite with the WAL-reset bug (https://sqlite.org/wal.html): two connections that write and
+#: checkpoint at the same moment can, very rarely, damage the database.
+WAL_BUG_FIRST = (3, 7, 0)
+WAL_BUG_LAST = (3, 51, 2)
+
+#: Marks a connection that only reads: it begins deferred and never waits for writers.
+READING = "dropscribe_reading"
+
+
+def driver() -> Any:
+    """pysqlite3 with its newer SQLite where it is installed, else the standard module."""
+    try:
+        return importlib.import_module("pysqlite3.dbapi2")
+    except ImportError:
+        return sqlite3
+
+
+def sqlite_version() -> str:
+    """Version of the SQLite library in use."""
+    return str(driver().sqlite_version)
+
+
+def wal_bug_warning(version: str | None = None) -> str | None:
+    """What to tell a person when SQLite `version` (default: the one in use) has the WAL-reset bug."""
+    version = version or sqlite_version()
+    numbers = tuple(int(part) for part in version.split(".")[:3])
+    if not WAL_BUG_FIRST <= numbers <= WAL_BUG_LAST:
+        return None
+    return (
+        f"SQLite {version} has a bug that can, very rarely, damage a database in WAL mode (fixed in 3.51.3); "
+        "install pysqlite3, which brings a newer SQLite, into dropscribe's environment"
+    )
+
+
+def connect(
+    path: Path,
+    *,
+    read_only: bool = False,
+    foreign_keys: bool = True,
+    file: DatabaseFile | None = None,
+) -> Engine:
+    """An engine on the database at `path`; nothing is opened before the first statement.
+
+    With `file` all connections are to one file: the first pins it, and the later ones raise once the path leads elsewhere.
+    """
+    module = driver()
+
+    def open_connection() -> Any:
+        pinned = file is not None and file.pinned
+        # One that was removed meanwhile must not be made anew, empty.
+        mode = "ro" if read_only else "rw" if pinned else "rwc"
+        # Percent-encoded bytes, so that a name with '?', '#' or bytes that are not UTF-8 stays one name.
+        uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+        connection = module.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+        _configure(connection, read_only=read_only, foreign_keys=foreign_keys)
+        if file is not None:
+            file.pin()
+            file.verify("open database")
+        return connection
+
+    engine = sa.create_engine(
+        "sqlite://",
+        module=module,
+        creator=open_connection,
+        poolclass=sa.QueuePool,
+        pool_size=POOL_SIZE,
+        max_overflow=OVERFLOW,
+    )
+    # pysqlite begins late and deferred; a deferred transaction that then writes fails as soon as another
+    # connection wrote meanwhile. So transactions are begun here, and writers take the lock at once.
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: Any, *, read_only: bool, foreign_keys: bool) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+    if not read_only:
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # FULL: an acknowledged commit survives loss of power, NORMAL only the death of the process.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    reading = connection.get_execution_options().get(READING, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+class Database:
+    """Transactions on one database file. Thread-safe: every transaction has a pooled connection of its own.
+
+    One that was found damaged, removed or replaced, by whichever thread, is not touched again: see `fault`.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        #: Why this database cannot be used any more; set once. Every later call raises it.
+        self.fault: UnusableLedgerError | None = None
+        # Questions of a moment, beside a daemon that sees to its file, need no such care.
+        self._file = None if read_only else DatabaseFile(path)
+        self._engine = connect(path, read_only=read_only, file=self._file)
+        self._readers = self._engine.execution_options(**{READING: True})
+        self._writing = threading.Lock()
+
+    @contextmanager
+    def write(self, operation: str) -> Iterator[Connection]:
+        """One transaction that holds the write lock from its first moment; committed on leaving without error.
+
+        Raises StorageError (disk full, I/O, locked, read-only) and UnusableLedgerError (damaged, removed, replaced),
+        naming `operation`.
+        """
+        first = self._writing.acquire(timeout=QUEUE_S)
+        try:
+            with self._usable(operation), self._engine.begin() as connection:
+                if self._file is not None:
+                    self._file.pin_log()
+                    self._see_to_file(self._file, connection, operation)
+                yield connection
+        finally:
+            if first:
+                self._writing.release()
+
+    @contextmanager
+    def read(self, operation: str) -> Iterator[Connection]:
+        """One consistent view of the database. Raises as `write` does."""
+        with self._usable(operation), self._readers.begin() as connection:
+            yield connection
+
+    def verify(self, operation: str) -> None:
+        """Raise UnusableLedgerError when the file that is open is not the one at the path, or was cut. Cheap."""
+        if self._file is None or not self._file.pinned:
+            return
+        with self._usable(operation):
+            shrunk = self._file.verify(operation)
+        if shrunk is not None:
+            with self.read(operation) as connection:
+                self._see_to_file(self._file, connection, operation)
+
+    def close(self) -> None:
+        """Close the pooled connections; may be called twice."""
+        foreign = self._file is not None and self._file.log_is_foreign()
+        if self.fault is not None or foreign:
+            # SQLite leaves the log of a file that was moved as it is. What stands in it goes into that file, so that neither a
+            # renamed database lacks it nor a new one meets it. The log of another database is not to be cut.
+            how = "PASSIVE" if foreign else "TRUNCATE"
+            refusals = (sa.exc.DBAPIError, driver().Error, DropscribeError)
+            with contextlib.suppress(*refusals), self._engine.connect() as connection:
+                connection.connection.cursor().execute(f"PRAGMA wal_checkpoint({how})")
+        if foreign:
+            # Closing would remove the log that stands at the path now. The connections are left to the end of the process.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
+            return
+        self._engine.dispose()
+
+    @contextmanager
+    def _usable(self, operation: str) -> Iterator[None]:
+        if self.fault is not None:
+            raise self.fault
+        try:
+            with translated(self.path, operation, self._file):
+                yield
+        except UnusableLedgerError as e:
+            e.path = e.path or self.path
+            self.fault = self.fault or e
+            raise
+        except sa.exc.IntegrityError as e:
+            contradiction = self._contradiction()
+            if contradiction is None:
+                raise
+            self.fault = damaged(f"it is damaged ({contradiction})", self.path, operation)
+            raise self.fault from e
+
+    def _see_to_file(self, file: DatabaseFile, connection: Connection, operation: str) -> None:
+        size = file.verify(operation)
+        if size is not None:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            file.accept(size, pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one(), operation)
+
+    def _contradiction(self) -> str | None:
+        """What is wrong where a constraint was broken: in a sound database that is a mistake of ours, and None."""
+        try:
+            with self._readers.begin() as connection:
+                found = findings(connection, "integrity_check", limit_s=CONTRADICTION_S)
+        except sa.exc.DBAPIError as e:
+            return str(e.orig)
+        return found[0] if found else None
+
+
+@contextmanager
+def translated(path: Path, operation: str, file: DatabaseFile | None = None) -> Iterator[None]:
+    """Turn what SQLite raises for reasons outside the program into errors a person can act on.
+
+    Mistakes of ours (a wrong statement, a broken constraint) pass through as they are. What a file that is no longer at its
+    path makes SQLite say tells less than that.
+    """
+    try:
+        yield
+    except sa.exc.DBAPIError as e:
+        if file is not None and file.pinned:
+            file.verify(operation)
+        error = explain(e, path, operation)
+        if error is None:
+            raise
+        raise error from e

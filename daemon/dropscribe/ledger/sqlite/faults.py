@@ -1,0 +1,81 @@
+"""Classify what SQLite raises: storage trouble that may pass, a damaged database, or a mistake of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from dropscribe.errors import DropscribeError, LedgerError, StorageError, UnusableLedgerError
+
+REPAIR = (
+    "stop the daemon and run 'dropscribe doctor --repair', which keeps the damaged file and saves what can be read, "
+    "or restore a backup"
+)
+REPAIR_SEARCH = (
+    "stop the daemon and run 'dropscribe doctor --repair': it rebuilds the search index, nothing is lost"
+)
+
+# Result codes, https://sqlite.org/rescode.html. The low byte is the primary code.
+_ERROR, _CORRUPT, _NOTADB = 1, 11, 26
+#: A page lies beyond the end of the database or of its log: the file was cut.
+_IOERR_SHORT_READ = 522
+#: A virtual table is damaged; our only one is the search index.
+_CORRUPT_VTAB = 267
+#: The file was renamed or unlinked while it was open.
+_READONLY_DBMOVED = 1032
+
+#: In messages of the primary code 1: part of the schema is missing. Every statement of ours runs in the tests.
+_SCHEMA_DAMAGE = ("no such table", "no such column", "has no column named")
+#: The search index cannot even be opened.
+_SEARCH_DAMAGE = ("invalid fts5 file format", "vtable constructor failed")
+
+#: In messages (lower case) → remedy. Each may pass without a change of the database.
+_STORAGE = {
+    "disk is full": "free some space on that disk",
+    # Also what a quota and a limit of file sizes look like from SQLite.
+    "disk i/o error": "look at the kernel's log for faults of that disk, and whether a quota is used up",
+    "readonly database": "make the database and its folder writable for the user the daemon runs as",
+    "locked": "close the program that holds a transaction open on the database",
+    "unable to open": "check that the folder exists, on a local disk, and is writable for this user",
+}
+
+
+def explain(error: sa.exc.DBAPIError, path: Path, operation: str) -> DropscribeError | None:
+    """What to raise instead of `error`; None where it is a mistake of ours (a wrong statement, a broken constraint)."""
+    said = str(error.orig)
+    code = getattr(error.orig, "sqlite_errorcode", None) or 0
+    if path.is_dir():
+        # SQLite calls it an I/O error.
+        return LedgerError(
+            "it is a folder", operation=operation, path=path, remedy="name a file: its history is one file"
+        )
+    if _is_search_damage(said.lower(), code):
+        return damaged(f"its search index is damaged ({said})", path, operation, REPAIR_SEARCH)
+    if _is_damage(said.lower(), code):
+        return damaged(f"it is damaged ({said})", path, operation)
+    if code == _READONLY_DBMOVED:
+        return damaged("it was moved or removed while it was open", path, operation, "put it back")
+    for part, remedy in _STORAGE.items():
+        if part in said.lower():
+            return StorageError(said, operation=operation, path=path, remedy=remedy)
+    return None
+
+
+def damaged(reason: str, path: Path, operation: str, remedy: str = REPAIR) -> UnusableLedgerError:
+    """The error for a database that cannot be worked with until a person has seen to it."""
+    return UnusableLedgerError(reason, operation=operation, path=path, remedy=remedy)
+
+
+def _is_search_damage(said: str, code: int) -> bool:
+    named = "fts5" in said and code & 0xFF == _CORRUPT
+    return code == _CORRUPT_VTAB or named or any(part in said for part in _SEARCH_DAMAGE)
+
+
+def _is_damage(said: str, code: int) -> bool:
+    if code & 0xFF in {_CORRUPT, _NOTADB} or code == _IOERR_SHORT_READ:
+        return True
+    # The driver's own, without a code: bytes in a text column that are no text.
+    if "could not decode to utf-8" in said:
+        return True
+    return code & 0xFF == _ERROR and any(part in said for part in _SCHEMA_DAMAGE)

@@ -1,0 +1,83 @@
+"""One daemon a database."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from dropscribe.errors import AlreadyRunningError, StorageError
+
+
+class DatabaseLock:
+    """Held until `close` or the end of the process, however it ends. Children do not inherit it over exec."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    def close(self) -> None:
+        """Let another daemon have the database; may be called twice.
+
+        The file stays: removing it would let two processes lock two files of the same name.
+        """
+        if self._fd >= 0:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def has_lock_file(path: Path) -> bool:
+    """Whether a daemon has worked with a database of this name, which may be gone since."""
+    return _lock_file(path).exists()
+
+
+def _lock_file(path: Path) -> Path:
+    # Two names of one database must meet at one lock.
+    real = Path(os.path.realpath(path))
+    return real.with_name(real.name + ".lock")
+
+
+def lock_database(path: Path) -> DatabaseLock:
+    """Take `<path>.lock` for this process, with its pid inside.
+
+    Raises AlreadyRunningError naming the pid that holds it, StorageError when the file cannot be made.
+    """
+    file = _lock_file(path)
+    try:
+        # No link is followed and nothing but a plain file is written into: it is emptied below.
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        raise StorageError(
+            e.strerror or str(e),
+            operation="lock database",
+            path=file,
+            remedy="make the folder of the database exist and writable for this user",
+        ) from e
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise StorageError(
+            "something else than a file stands there",
+            operation="lock database",
+            path=file,
+            remedy="move it away",
+        )
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        who = f"process {holder}" if holder else "another process"
+        raise AlreadyRunningError(
+            f"{who} is already running on this database",
+            operation="lock database",
+            path=path,
+            remedy=f"stop {who}, or name another database",
+        ) from e
+    except BaseException:
+        os.close(fd)
+        raise
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return DatabaseLock(file, fd)

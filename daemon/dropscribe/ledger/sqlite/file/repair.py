@@ -1,0 +1,199 @@
+"""Bring back a damaged database: rebuild its search index, or read what can be read into a new file. Nothing is destroyed."""
+
+from __future__ import annotations
+
+import collections
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from dropscribe.errors import LedgerError, StorageError, UnusableLedgerError
+from dropscribe.ledger.sqlite import search_schema
+from dropscribe.ledger.sqlite.db import Database, connect, driver, translated
+from dropscribe.ledger.sqlite.faults import damaged
+from dropscribe.ledger.sqlite.file import salvage
+from dropscribe.ledger.sqlite.file.checking import findings
+from dropscribe.ledger.sqlite.file.database_file import LOG_ENDINGS
+from dropscribe.ledger.sqlite.file.upgrade import check_schema, copy_database, prepare, revision
+
+_INVALID = (
+    "SELECT (SELECT count(*) FROM jobs WHERE state = 'done' AND NOT coalesce(json_valid(media) AND json_valid(engine) "
+    "AND json_valid(timings), 0)) + (SELECT count(*) FROM segments WHERE NOT json_valid(tokens))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done. `how`: "sound" (nothing), "search" (the search index was rebuilt) or "recovered"."""
+
+    how: str
+    findings: tuple[str, ...]
+    #: Where what was there before stands now.
+    kept: Path | None = None
+    #: Rows of each table there are now.
+    rows: tuple[tuple[str, int], ...] = ()
+    #: Jobs that are to be done (again), because they were not done or their result is not whole.
+    queued: int = 0
+
+
+def repair(path: Path) -> Repair:
+    """Repair the database at `path`. The caller holds its lock.
+
+    Raises StorageError where there is no room or the disk refuses, LedgerError where nothing can be read; the database is as it
+    was then.
+    """
+    found, search_only = diagnose(path)
+    if not found:
+        return Repair("sound", ())
+    mark = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    if search_only:
+        kept = path.with_name(f"{path.name}.before-repair-{mark}")
+        copy_database(path, kept, "copy database before its repair")
+        if _rebuild_search(path) and not diagnose(path)[0]:
+            return Repair("search", found, kept, *_count(path))
+    kept = _replace_by_salvage(path, mark)
+    return Repair("recovered", found, kept, *_count(path))
+
+
+def diagnose(path: Path) -> tuple[tuple[str, ...], bool]:
+    """What is wrong with a database, and whether only its search index is. Reads all of it. Raises StorageError."""
+    database = Database(path, read_only=True)
+    try:
+        if revision(path) is None:
+            raise damaged("there is no table in it", path, "check database")
+        check_schema(path)
+        with database.read("check database") as connection:
+            invalid = connection.exec_driver_sql(_INVALID).scalar_one()
+            if invalid:
+                return (f"{invalid} results cannot be read",), False
+            for table in salvage.TABLES:
+                # Text that is no text is found by reading it.
+                collections.deque(connection.exec_driver_sql(f"SELECT * FROM {table}"), maxlen=0)  # noqa: S608 - our names
+        with database.read("check database") as connection:
+            found = findings(connection, "integrity_check")
+    except UnusableLedgerError as e:
+        return (e.reason,), _is_of_search(e.reason)
+    finally:
+        database.close()
+    return found, bool(found) and all(map(_is_of_search, found))
+
+
+def _is_of_search(finding: str) -> bool:
+    return any(word in finding.lower() for word in ("fts5", "segment_search", "search index"))
+
+
+def _rebuild_search(path: Path) -> bool:
+    """Make the search index anew from the texts; False where it cannot be removed."""
+    engine = connect(path)
+    try:
+        with engine.begin() as connection:
+            for statement in (
+                "DROP TABLE segment_terms",
+                "DROP TABLE segment_search",
+                search_schema.SEARCH,
+                search_schema.TERMS,
+            ):
+                connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(search_schema.FILL_SEARCH)
+    except sa.exc.DBAPIError:
+        return False
+    finally:
+        engine.dispose()
+    return True
+
+
+def _replace_by_salvage(path: Path, mark: str) -> Path:
+    real = Path(os.path.realpath(path))
+    fresh, working = (real.with_name(f"{real.name}.{what}.tmp") for what in ("repaired", "working"))
+    kept = real.with_name(f"{real.name}.damaged-{mark}")
+    with _reported(real):
+        for old in (fresh, working):
+            _remove(old)
+        try:
+            prepare(fresh)
+            _checkpoint(fresh)
+            _copy_bytes(real, working)
+            with translated(fresh, "repair database"):
+                salvage.salvage(working, fresh)
+            if not any(n for _, n in _count(fresh)[0]):
+                raise LedgerError(
+                    "nothing can be read of it", operation="repair database", path=path,
+                    remedy="restore a backup, or move it away and run 'dropscribe adopt DIR'",
+                )  # fmt: skip
+            _checkpoint(fresh)
+            _put_in_place(real, fresh, kept)
+        finally:
+            for old in (fresh, working):
+                _remove(old)
+    return kept
+
+
+def _put_in_place(real: Path, fresh: Path, kept: Path) -> None:
+    """The old file and its log get names of their own before the new one gets theirs: a kill in between loses neither."""
+    os.link(real, kept)
+    for ending in LOG_ENDINGS:
+        beside = real.with_name(real.name + ending)
+        if ending == LOG_ENDINGS[0] and beside.exists() and beside.stat().st_size:
+            beside.rename(kept.with_name(kept.name + ending))
+        # An empty log and the index of a log, which SQLite makes anew, say nothing.
+        beside.unlink(missing_ok=True)
+    fresh.replace(real)
+    descriptor = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy_bytes(real: Path, working: Path) -> None:
+    """The database and its log as they are: nothing that reads the original may change it."""
+    for ending in ("", LOG_ENDINGS[0]):
+        beside = real.with_name(real.name + ending)
+        if beside.exists():
+            shutil.copyfile(beside, working.with_name(working.name + ending))
+
+
+def _checkpoint(path: Path) -> None:
+    """Closing the only connection moves all into the one file; then it is brought to the disk."""
+    with closing(driver().connect(os.fspath(path))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _count(path: Path) -> tuple[tuple[tuple[str, int], ...], int]:
+    database = Database(path, read_only=True)
+    try:
+        with database.read("count rows") as connection:
+            rows = tuple(
+                (table, int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()))  # noqa: S608 - our names
+                for table in salvage.TABLES
+            )
+            queued = connection.exec_driver_sql(
+                "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')"
+            )
+            return rows, int(queued.scalar_one())
+    finally:
+        database.close()
+
+
+def _remove(path: Path) -> None:
+    for ending in ("", *LOG_ENDINGS, "-journal"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, driver().OperationalError) as e:
+        raise StorageError(
+            str(e), operation="repair database", path=path,
+            remedy="free space for two copies of the database beside it; it is as it was",
+        ) from e  # fmt: skip

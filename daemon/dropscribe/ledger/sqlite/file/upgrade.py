@@ -1,0 +1,221 @@
+"""Bring a database to the schema of this version: create it, upgrade it after a backup, or refuse it."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+import dropscribe
+from dropscribe.errors import LedgerError, StorageError
+from dropscribe.ledger.sqlite.db import READING, connect, driver, translated
+from dropscribe.ledger.sqlite.faults import damaged
+from dropscribe.ledger.sqlite.schema import HEAD, metadata
+from dropscribe.ledger.sqlite.search_schema import EXTRAS
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: The name in a statement of `EXTRAS`.
+_CREATED = re.compile(r"CREATE (?:VIRTUAL TABLE|TRIGGER|VIEW) (\w+)")
+
+_NEWER = (
+    "it was written by a newer or unknown version of dropscribe (schema {revision}; this one knows {head})"
+)
+
+
+def migrations_folder() -> Path:
+    """Where the revisions are: beside the package in a checkout, inside it when installed from a wheel."""
+    package = Path(dropscribe.__file__).resolve().parent
+    for folder in (package / "migrations", package.parent / "migrations"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise LedgerError(
+        "the migrations of the database are not installed",
+        operation="open database",
+        path=package,
+        remedy="install dropscribe again",
+    )
+
+
+def prepare(path: Path) -> Path | None:
+    """Create or upgrade the database at `path`; the backup that was made before an upgrade, else None.
+
+    The caller holds the lock of the database. Raises LedgerError when it is not ours, is damaged or comes
+    from a newer version, StorageError when it cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise StorageError(
+            f"the folder {path.parent} does not exist",
+            operation="open database",
+            path=path,
+            remedy="make that folder, on a local disk",
+        )
+    _refuse_orphaned_log(path)
+    found = revision(path)
+    if found == HEAD:
+        check_schema(path)
+        return None
+    config = _alembic(path, found)
+    backup = back_up(path, found) if found is not None else None
+    _run(path, config)
+    return backup
+
+
+def check(path: Path) -> None:
+    """Raise LedgerError unless the database at `path` has exactly this version's schema. Changes nothing."""
+    found = revision(path)
+    if found == HEAD:
+        return
+    if found is not None:
+        _alembic(path, found)
+    raise LedgerError(
+        "its schema is of an older version" if found else "it is empty",
+        operation="open database",
+        path=path,
+        remedy="start the daemon once: it brings the database up to date",
+    )
+
+
+def revision(path: Path) -> str | None:
+    """The schema revision of the database at `path`; None where there is none yet (no file, or no tables).
+
+    Raises LedgerError for a file that is no database, or one with tables of another program.
+    """
+    if not path.exists():
+        return None
+    engine = connect(path, read_only=True).execution_options(**{READING: True})
+    try:
+        with translated(path, "open database"), engine.connect() as connection:
+            tables = set(connection.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'table'")))
+            if "alembic_version" in tables:
+                found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+                if found is None:
+                    raise damaged("it is damaged (its table alembic_version is empty)", path, "open database")
+                return str(found)
+    finally:
+        engine.dispose()
+    if tables:
+        raise LedgerError(
+            "it holds tables of another program",
+            operation="open database",
+            path=path,
+            remedy="name another database file",
+        )
+    return None
+
+
+def check_schema(path: Path) -> None:
+    """Raise UnusableLedgerError where a table, index, trigger or view of ours is missing."""
+    expected = {
+        name for table in metadata.tables.values() for name in (table.name, *(i.name for i in table.indexes))
+    }
+    expected |= {match[1] for statement in EXTRAS if (match := _CREATED.search(statement))}
+    engine = connect(path, read_only=True).execution_options(**{READING: True})
+    try:
+        with translated(path, "open database"), engine.connect() as connection:
+            there = set(connection.scalars(sa.text("SELECT name FROM sqlite_master")))
+    finally:
+        engine.dispose()
+    missing = sorted(str(name) for name in expected - there)
+    if missing:
+        raise damaged(f"it is damaged (there is no {missing[0]} in it)", path, "open database")
+
+
+def _refuse_orphaned_log(path: Path) -> None:
+    """Raise UnusableLedgerError where the log of a database stands without the database: SQLite would remove it."""
+    log = Path(f"{os.path.realpath(path)}-wal")
+    try:
+        empty = not path.exists() or path.stat().st_size == 0
+        orphaned = empty and log.stat().st_size > 0
+    except OSError:
+        return
+    if orphaned:
+        raise damaged(
+            f"it is missing or empty, but its log {log.name} is there", path, "open database",
+            f"put the database back; or, to begin a new one, move {log} away ('dropscribe adopt DIR' then takes what was "
+            "done from the transcripts)",
+        )  # fmt: skip
+
+
+def back_up(path: Path, found: str) -> Path:
+    """Copy the database to `<path>.backup-<revision>`, whole or not at all; also what stands in its WAL."""
+    target = path.with_name(f"{path.name}.backup-{found}")
+    copy_database(path, target, "back up database before its upgrade")
+    return target
+
+
+def copy_database(path: Path, target: Path, operation: str) -> None:
+    """Copy the database to `target`, whole or not at all; also what stands in its WAL. Raises StorageError."""
+    unfinished = target.with_name(target.name + ".tmp")
+    module = driver()
+    try:
+        unfinished.unlink(missing_ok=True)
+        with closing(module.connect(os.fspath(path))) as source, closing(module.connect(unfinished)) as copy:
+            source.backup(copy)
+            # The copy inherits WAL mode, which needs side files; a backup is one file.
+            copy.execute("PRAGMA journal_mode = DELETE")
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    except (OSError, module.Error) as e:
+        unfinished.unlink(missing_ok=True)
+        raise StorageError(
+            str(e),
+            operation=operation,
+            path=target,
+            remedy="free space for a copy of the database beside it",
+        ) from e
+
+
+def _alembic(path: Path, found: str | None) -> Config:
+    """Alembic's configuration, once it is known that `found` is one of our revisions."""
+    # Imported late: half a second that only a new or an old database is worth.
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        backups = sorted(path.parent.glob(f"{path.name}.backup-*"), key=lambda p: p.stat().st_mtime)
+        # A log that a killed daemon left would be applied to whatever stands in the place of its database.
+        restore = (
+            f", or go back: remove {path}-wal and {path}-shm, and put {backups[-1]} in the place of {path}"
+            if backups
+            else ""
+        )
+        raise LedgerError(
+            _NEWER.format(revision=found, head=HEAD),
+            operation="open database",
+            path=path,
+            remedy=f"install a newer dropscribe{restore}",
+        )
+    return config
+
+
+def _run(path: Path, config: Config) -> None:
+    """All missing revisions in one transaction: a failure leaves the database as it was."""
+    from alembic import command  # noqa: PLC0415
+
+    engine = connect(path, foreign_keys=False)
+    try:
+        with translated(path, "upgrade database"), engine.begin() as connection:
+            # Batch mode puts a new table in the place of the old one; for a moment the view names none.
+            connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            broken = connection.execute(sa.text("PRAGMA foreign_key_check")).fetchall()
+            if broken:
+                raise LedgerError(
+                    f"the upgrade would leave {len(broken)} rows without their parents",
+                    operation="upgrade database",
+                    path=path,
+                    remedy="report this; the database is unchanged",
+                )
+    finally:
+        engine.dispose()

@@ -1,0 +1,169 @@
+"""The history as people ask for it: lists of jobs, one job in full, counts, what was skipped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from dropscribe.ledger.records import AttemptSummary, JobDetail, JobState, JobSummary, SkipSummary
+from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.integers import mtime_of
+from dropscribe.ledger.sqlite.jobs.outputs import of_job
+from dropscribe.ledger.sqlite.jobs.results import load_result
+from dropscribe.ledger.sqlite.paths import below, path_of
+
+_SUMMARY = (
+    "SELECT j.id, j.state, r.path_raw, r.folder_raw, j.profile, j.admitted_at, j.claimed_at, j.finished_at, "
+    "j.attempts, j.max_attempts, j.audio_ms, j.speech_ms, j.characters, j.settle_s, j.model, j.device, "
+    "j.truncated, j.reason_code, j.reason, j.remedy, j.reference_job_id, "
+    "j.recipe, r.sha256, r.size, r.mtime_ns, j.not_before, j.claimed_by, j.isolate "
+    "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+)
+_LIST = _SUMMARY + "WHERE {where} ORDER BY {order} LIMIT :limit"
+#: So many of the newest jobs are looked through for those of a folder, before all of the folder are looked up.
+WINDOW = 20_000
+_NEAR = (
+    "SELECT j.id FROM (SELECT id, recording_id, admitted_at FROM jobs j WHERE {where} ORDER BY {order} LIMIT :window) j "
+    "CROSS JOIN recordings r ON r.id = j.recording_id "
+    "WHERE r.path_raw >= :first AND r.path_raw < :last ORDER BY {order} LIMIT :limit"
+)
+_SEEN = "SELECT count(*) FROM (SELECT 1 FROM jobs j WHERE {where} LIMIT :window)"
+_ANYWHERE = (
+    "SELECT j.id FROM recordings r CROSS JOIN jobs j ON j.recording_id = r.id "
+    "WHERE {where} AND r.path_raw >= :first AND r.path_raw < :last ORDER BY {order} LIMIT :limit"
+)
+_ONE = sa.text(_SUMMARY + "WHERE j.id = :id")
+_ATTEMPTS = sa.text(
+    "SELECT number, generation, worker, started_at, ended_at, outcome, code, reason, times FROM attempts "
+    "WHERE job_id = :id ORDER BY generation"
+)
+_COUNTS = sa.text("SELECT state, count(*) FROM jobs GROUP BY state")
+_SKIPS = sa.text(
+    "SELECT path_raw, folder, code, reason, first_seen, last_seen FROM skips "
+    "ORDER BY last_seen DESC, id DESC LIMIT :limit"
+)
+
+
+class History:
+    """Questions about the past and the present. Thread-safe."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def jobs(
+        self,
+        *,
+        state: JobState | None,
+        folder: Path | None,
+        since: float | None,
+        limit: int,
+        oldest_first: bool = False,
+    ) -> list[JobSummary]:
+        """Jobs, newest first: in one state, of recordings below `folder`, admitted at `since` or later."""
+        order = "j.admitted_at {way}, j.id {way}".replace("{way}", "ASC" if oldest_first else "DESC")
+        conditions = []
+        values: dict[str, object] = {"limit": limit}
+        if state is not None:
+            conditions.append("j.state = :state")
+            values["state"] = state.value
+        if since is not None:
+            conditions.append("j.admitted_at >= :since")
+            values["since"] = since
+        # The conditions are the literals above, their values are bound.
+        where = " AND ".join(conditions) or "true"
+        with self._db.read("list jobs") as connection:
+            if folder is not None:
+                values["ids"] = json.dumps(_of_folder(connection, folder, where, order, values))
+                where = "j.id IN (SELECT value FROM json_each(:ids))"
+            found = connection.execute(_asked(_LIST, where, order), values)
+            return [_summary(row) for row in found]
+
+    def job(self, job_id: int) -> JobDetail | None:
+        """Everything on record of one job; None when there is no such job."""
+        with self._db.read("show a job") as connection:
+            row = connection.execute(_ONE, {"id": job_id}).one_or_none()
+            return None if row is None else _detail(connection, row)
+
+    def counts(self) -> dict[JobState, int]:
+        """How many jobs are in each state; every state has its entry."""
+        with self._db.read("count jobs") as connection:
+            found = {str(state): int(n) for state, n in connection.execute(_COUNTS)}
+        return {state: found.get(state.value, 0) for state in JobState}
+
+    def recent_skips(self, limit: int) -> list[SkipSummary]:
+        """Files that were not taken, the last noticed first."""
+        with self._db.read("list skipped files") as connection:
+            return [
+                SkipSummary(path_of(r.path_raw), r.folder, r.code, r.reason, r.first_seen, r.last_seen)
+                for r in connection.execute(_SKIPS, {"limit": limit})
+            ]
+
+
+def _asked(statement: str, where: str, order: str) -> sa.TextClause:
+    return sa.text(statement.replace("{where}", where).replace("{order}", order))
+
+
+def _of_folder(
+    connection: Connection, folder: Path, where: str, order: str, values: dict[str, object]
+) -> list[int]:
+    """The first jobs in that order of recordings below a folder.
+
+    Of a folder in use the newest jobs hold enough, and in a large one all would be too many to sort; one that
+    has not been used for long is looked up by its paths, where otherwise the whole history would be read.
+    """
+    first, last = below(folder)
+    bound = values | {"first": first, "last": last, "window": WINDOW}
+    ids = list(connection.scalars(_asked(_NEAR, where, order), bound))
+    seen = connection.scalars(_asked(_SEEN, where, order), bound).one()
+    if len(ids) == values["limit"] or seen < WINDOW:
+        return ids
+    return list(connection.scalars(_asked(_ANYWHERE, where, order), bound))
+
+
+def _summary(row: Row[tuple[object, ...]]) -> JobSummary:
+    total = None if row.finished_at is None else row.finished_at - row.admitted_at + row.settle_s
+    wall = (row.finished_at or 0.0) - (row.claimed_at or 0.0)
+    done = row.state == JobState.DONE and wall > 0
+    return JobSummary(
+        id=row.id,
+        state=JobState(row.state),
+        recording=path_of(row.path_raw),
+        folder=path_of(row.folder_raw),
+        profile=row.profile,
+        admitted_at=row.admitted_at,
+        claimed_at=row.claimed_at,
+        finished_at=row.finished_at,
+        attempts=row.attempts,
+        max_attempts=row.max_attempts,
+        audio_s=None if row.audio_ms is None else row.audio_ms / 1000,
+        speech_s=None if row.speech_ms is None else row.speech_ms / 1000,
+        characters=row.characters,
+        total_s=total,
+        rtfx=row.audio_ms / 1000 / wall if done else None,
+        model=row.model,
+        device=row.device,
+        truncated=row.truncated,
+        reason_code=row.reason_code,
+        reason=row.reason,
+        remedy=row.remedy,
+        reference=row.reference_job_id,
+    )
+
+
+def _detail(connection: Connection, row: Row[tuple[object, ...]]) -> JobDetail:
+    return JobDetail(
+        summary=_summary(row),
+        recipe=row.recipe,
+        sha256=row.sha256,
+        size=row.size,
+        mtime_ns=mtime_of(row.mtime_ns),
+        not_before=row.not_before,
+        claimed_by=row.claimed_by,
+        isolate=bool(row.isolate),
+        attempts=tuple(AttemptSummary(*a) for a in connection.execute(_ATTEMPTS, {"id": row.id})),
+        outputs=of_job(connection, row.id),
+        result=load_result(connection, row.id),
+    )

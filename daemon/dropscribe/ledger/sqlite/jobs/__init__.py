@@ -1,0 +1,1 @@
+"""Statements on jobs, from admission to result."""

@@ -1,0 +1,221 @@
+"""Putting recordings on record: what is new becomes a job, what is known is left alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from dropscribe.ledger.records import Admission, Admitted, JobState, KnownRecording, SkippedFile
+from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.integers import inode_of, mtime_of, stored
+from dropscribe.ledger.sqlite.jobs.transitions import CHANGED, GONE, transition
+from dropscribe.ledger.sqlite.paths import below, raw, readable, storable
+from dropscribe.ledger.sqlite.schema import jobs, recordings
+
+#: Rows of the history in memory at a time.
+KNOWN_AT_ONCE = 2000
+_SUPERSEDED = "content changed before it was transcribed"
+
+# A cancelled job stands for its content only if a person cancelled it: a file that was gone and is there again,
+# or that went back to what it was, is to be transcribed.
+_STANDS = f"(j.state <> 'cancelled' OR j.reason_code NOT IN ('{GONE}', '{CHANGED}'))"
+
+_LATEST = sa.select(recordings.c.id, recordings.c.path_raw, recordings.c.sha256).where(
+    sa.text("latest = 1"), recordings.c.path_raw.in_(sa.bindparam("paths", expanding=True))
+)
+_STANDING = sa.text(
+    "SELECT j.id, j.recording_id, j.profile, j.recipe FROM jobs j "
+    "WHERE j.recording_id IN (SELECT value FROM json_each(:recordings)) AND {stands} ORDER BY j.id".replace(
+        "{stands}", _STANDS
+    )
+)
+_NEXT_IDS = sa.text(
+    "SELECT coalesce((SELECT max(id) FROM recordings), 0) + 1, "
+    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0) + 1"
+)
+_SUPERSEDE = sa.text("UPDATE recordings SET latest = 0 WHERE id = :id")
+_REFRESH = sa.text(
+    "UPDATE recordings SET size = :size, mtime_ns = :mtime_ns, inode = :inode WHERE id = :recording"
+)
+# Those being worked on too: nothing of them could be published any more.
+_CANCEL_OLDER = sa.text(
+    transition(
+        JobState.CANCELLED,
+        "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
+        "reason_code = :code, reason = :reason, remedy = NULL WHERE {legal} AND recording_id IN "
+        "(SELECT o.id FROM recordings n JOIN recordings o ON o.path_raw = n.path_raw "
+        "WHERE n.id = :latest AND o.id < n.id) RETURNING id",
+    )
+)
+_CLOSE_ATTEMPT = sa.text(
+    "UPDATE attempts SET ended_at = :now, outcome = 'cancelled', code = :code, reason = :reason "
+    "WHERE job_id = :id AND outcome IS NULL"
+)
+_KNOWN = sa.text(
+    "SELECT r.path_raw, r.size, r.mtime_ns, r.inode, EXISTS (SELECT 1 FROM jobs j WHERE j.recording_id = r.id "
+    "AND j.state IN ('queued', 'running')) FROM recordings r "
+    "WHERE r.latest = 1 AND r.path_raw >= :first AND r.path_raw < :last "
+    "AND EXISTS (SELECT 1 FROM jobs j WHERE j.recording_id = r.id AND {stands})".replace("{stands}", _STANDS)
+)
+_SKIP = sa.text(
+    "INSERT INTO skips (path_raw, path, folder, code, reason, first_seen, last_seen) "
+    "VALUES (:path_raw, :path, :folder, :code, :reason, :now, :now) "
+    "ON CONFLICT (path_raw, code) DO UPDATE SET "
+    "reason = excluded.reason, folder = excluded.folder, last_seen = excluded.last_seen"
+)
+
+
+def identity(admission: Admission) -> str | None:
+    """What jobs of one result have in common; None when the result is not shared."""
+    if not admission.share_result:
+        return None
+    return storable(f"{admission.sha256}|{admission.profile}|{admission.recipe}")
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one call of `admit` is about to write, and what is on record as it goes."""
+
+    next_recording: int
+    next_job: int
+    #: Path → its latest recording and that one's content.
+    latest: dict[bytes, tuple[int, str]]
+    #: (recording, profile, recipe) → its job.
+    standing: dict[tuple[int, str, str], int]
+    new_recordings: list[dict[str, object]]
+    new_jobs: list[dict[str, object]]
+    superseded: list[int]
+    refreshed: list[dict[str, object]]
+
+    def take(self, admission: Admission, now: float) -> Admitted:
+        path_raw = raw(admission.path)
+        known = self.latest.get(path_raw)
+        if known is not None and known[1] == admission.sha256:
+            recording = known[0]
+            self.refreshed.append({
+                "recording": recording, "size": admission.size,
+                "mtime_ns": stored(admission.mtime_ns), "inode": stored(admission.inode),
+            })  # fmt: skip
+        else:
+            recording = self._add_recording(admission, path_raw, now, None if known is None else known[0])
+        profile, recipe = storable(admission.profile), storable(admission.recipe)
+        job = self.standing.get((recording, profile, recipe))
+        if job is not None:
+            return Admitted(job, created=False)
+        job = self.next_job
+        self.next_job += 1
+        self.standing[recording, profile, recipe] = job
+        self.new_jobs.append({
+            "id": job, "recording_id": recording, "profile": profile, "recipe": recipe,
+            "identity": identity(admission), "state": JobState.QUEUED.value, "attempts": 0,
+            "max_attempts": admission.max_attempts, "generation": 0, "not_before": 0.0, "isolate": 0,
+            "settle_s": admission.settle_s, "admitted_at": now,
+        })  # fmt: skip
+        return Admitted(job, created=True)
+
+    def _add_recording(self, admission: Admission, path_raw: bytes, now: float, older: int | None) -> int:
+        recording = self.next_recording
+        self.next_recording += 1
+        if older is not None:
+            self.superseded.append(older)
+        self.latest[path_raw] = (recording, admission.sha256)
+        self.new_recordings.append({
+            "id": recording, "path_raw": path_raw, "path": readable(admission.path),
+            "folder_raw": raw(admission.folder), "folder": readable(admission.folder),
+            "size": admission.size, "mtime_ns": stored(admission.mtime_ns), "inode": stored(admission.inode),
+            "sha256": admission.sha256, "admitted_at": now, "latest": 1,
+        })  # fmt: skip
+        return recording
+
+
+class AdmissionDesk:
+    """Admissions and skips. Thread-safe."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def admit(self, admissions: Sequence[Admission], now: float) -> list[Admitted]:
+        """Put complete files on record in one transaction; one answer for each, in order.
+
+        A path whose latest content on record is the same, under the same profile and recipe, keeps its job
+        (`created` False) and has its `stat` values refreshed. Anything else is a new job; jobs of that path's
+        earlier contents that are not over are cancelled, those being worked on too.
+        """
+        if not admissions:
+            return []
+        with self._db.write("admit recordings") as connection:
+            batch = self._batch(connection, admissions)
+            answers = [batch.take(admission, now) for admission in admissions]
+            self._store(connection, batch, now)
+        return answers
+
+    def known(self, folder: Path) -> Iterator[KnownRecording]:
+        """Every recording below `folder` that needs no admission as it stands, read while the caller goes on."""
+        first, last = below(folder)
+        with self._db.read("read known recordings") as connection:
+            rows = connection.execution_options(yield_per=KNOWN_AT_ONCE).execute(
+                _KNOWN, {"first": first, "last": last}
+            )
+            for some in rows.partitions():
+                for path_raw, size, mtime_ns, inode, unfinished in some:
+                    yield KnownRecording(
+                        os.fsdecode(path_raw), size, mtime_of(mtime_ns), inode_of(inode), bool(unfinished)
+                    )
+
+    def skips(self, skipped: Sequence[SkippedFile], now: float) -> None:
+        """Record why files were not taken; the same file and code again only moves its `last_seen`."""
+        rows = [
+            {
+                "path_raw": raw(s.path),
+                "path": readable(s.path),
+                "folder": readable(s.folder),
+                "code": s.code,
+                "reason": storable(s.reason),
+                "now": now,
+            }
+            for s in skipped
+        ]
+        if rows:
+            with self._db.write("record skipped files") as connection:
+                connection.execute(_SKIP, rows)
+
+    def _batch(self, connection: Connection, admissions: Sequence[Admission]) -> _Batch:
+        next_recording, next_job = connection.execute(_NEXT_IDS).one()
+        found = connection.execute(_LATEST, {"paths": list({raw(a.path) for a in admissions})})
+        latest = {row.path_raw: (int(row.id), str(row.sha256)) for row in found}
+        ids = _json(recording for recording, _ in latest.values())
+        standing = {
+            (int(row.recording_id), str(row.profile), str(row.recipe)): int(row.id)
+            for row in connection.execute(_STANDING, {"recordings": ids})
+        }
+        return _Batch(int(next_recording), int(next_job), latest, standing, [], [], [], [])
+
+    def _store(self, connection: Connection, batch: _Batch, now: float) -> None:
+        # A path may change twice within a batch: of those only the last stays `latest`.
+        last = {recording for recording, _ in batch.latest.values()}
+        for row in batch.new_recordings:
+            row["latest"] = int(row["id"] in last)
+        if batch.superseded:
+            connection.execute(_SUPERSEDE, [{"id": recording} for recording in batch.superseded])
+        if batch.new_recordings:
+            connection.execute(sa.insert(recordings), batch.new_recordings)
+        if batch.refreshed:
+            connection.execute(_REFRESH, batch.refreshed)
+        if batch.new_jobs:
+            connection.execute(sa.insert(jobs), batch.new_jobs)
+        if batch.superseded:
+            cancelled: list[int] = []
+            why = {"now": now, "code": CHANGED, "reason": _SUPERSEDED}
+            for latest in (row["id"] for row in batch.new_recordings if row["latest"]):
+                cancelled += connection.scalars(_CANCEL_OLDER, why | {"latest": latest})
+            if cancelled:
+                connection.execute(_CLOSE_ATTEMPT, [why | {"id": job} for job in cancelled])
+
+
+def _json(numbers: Iterable[int]) -> str:
+    return "[" + ",".join(str(n) for n in numbers) + "]"

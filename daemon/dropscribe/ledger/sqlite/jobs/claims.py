@@ -1,0 +1,236 @@
+"""Claim jobs, begin them, renew their leases, and put back those whose worker is gone.
+
+A claim is a lease with a generation, and no try: `begin` counts one, when decoding begins. The worker that holds lease and
+generation may end the job; once the lease has expired the job goes back to the queue, and everything that worker says
+later is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from dropscribe.ledger.records import Claim, JobState, Recovered
+from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.integers import inode_of, mtime_of
+from dropscribe.ledger.sqlite.jobs.interruptions import defer_lone_trials, drop_attempts, put_back
+from dropscribe.ledger.sqlite.jobs.transitions import REFUSED_BY_LEDGER, transition
+from dropscribe.ledger.sqlite.paths import path_of, storable
+
+_EXPIRY = "its lease expired: the daemon did not move for too long"
+_KILLED = "the daemon was killed in the middle of it"
+
+# A job waits while an older one of the same content is under way: its result may serve for both. Where there is
+# such a result already nothing has to be waited for, or ten thousand copies would be done one by one.
+_FREE_OF_TWINS = (
+    "(NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND t.id < j.id "
+    "AND t.state IN ('queued', 'running')) "
+    "OR EXISTS (SELECT 1 FROM jobs d WHERE d.identity = j.identity AND d.state = 'done' "
+    "AND d.reference_job_id IS NULL))"
+)
+
+# One statement, so that no two workers can see the same job as free.
+_CLAIM = transition(
+    JobState.RUNNING,
+    "UPDATE jobs SET state = 'running', begun = 0, generation = generation + 1, "
+    "claimed_by = :worker, claimed_at = :now, lease_until = :until "
+    "WHERE {legal} AND id IN ("
+    "SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.isolate = {isolate} AND j.not_before <= :now "
+    "AND {free} ORDER BY {order} LIMIT :limit) RETURNING id",
+).replace("{free}", _FREE_OF_TWINS)
+_CLAIM_MANY = sa.text(_CLAIM.replace("{isolate}", "0").replace("{order}", "j.id"))
+# Longest wait first: a job that fails repeatedly must not delay the other suspects each time.
+_CLAIM_ISOLATED = sa.text(_CLAIM.replace("{isolate}", "1").replace("{order}", "j.not_before, j.id"))
+_NEXT_ISOLATED = sa.text(
+    "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {free}".replace(
+        "{free}", _FREE_OF_TWINS
+    )
+)
+_CLAIMED = sa.text(
+    "SELECT j.id, j.generation, j.attempts, j.max_attempts, j.profile, j.recipe, j.admitted_at, j.settle_s, "
+    "j.not_before, j.isolate, j.lone_deaths, j.others_done, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, "
+    "(SELECT max(d.id) FROM jobs d WHERE d.identity = j.identity AND d.state = 'done' "
+    "AND d.reference_job_id IS NULL) AS reference "
+    "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+    "WHERE j.id IN (SELECT value FROM json_each(:ids)) ORDER BY j.id"
+)
+_OPEN_ATTEMPTS = sa.text(
+    "INSERT INTO attempts (job_id, generation, number, worker, started_at) "
+    "SELECT id, generation, attempts + 1, claimed_by, claimed_at FROM jobs "
+    "WHERE id IN (SELECT value FROM json_each(:ids))"
+)
+_EXPIRED = sa.text("SELECT id FROM jobs WHERE state = 'running' AND lease_until < :now")
+_RUNNING = sa.text("SELECT id FROM jobs WHERE state = 'running'")
+# Once more for the same claim changes nothing: its first commit may have been refused, and stand.
+_BEGIN = sa.text(
+    "UPDATE jobs SET attempts = attempts + 1 - begun, begun = 1 WHERE state = 'running' AND (id, generation) IN "
+    "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
+)
+# Unless other content stands at its path, or a newer job of the recording.
+_RESTORE = sa.text(
+    "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, not_before = :now, isolate = 0 "
+    "WHERE state = 'failed' AND reason_code = '{code}' "
+    "AND EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.latest = 1) "
+    "AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.recording_id = jobs.recording_id AND n.id > jobs.id)".replace(
+        "{code}", REFUSED_BY_LEDGER
+    )
+)
+_DISOWN = sa.text(
+    transition(
+        JobState.QUEUED,
+        "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL "
+        "WHERE {legal} AND claimed_by = :worker AND id NOT IN (SELECT value FROM json_each(:known)) RETURNING id",
+    )
+)
+_QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
+# Content, profile and recipe, as `admission.identity` has them.
+_ADOPT = sa.text(
+    "UPDATE jobs SET recipe = :recipe, identity = CASE WHEN identity IS NOT NULL THEN "
+    "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || profile || '|' || :recipe END "
+    "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe"
+)
+_HEARTBEAT = sa.text(
+    "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND (id, generation) IN "
+    "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
+)
+
+
+class Claims:
+    """Claims on jobs. Thread-safe, also between processes."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def claim(
+        self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool
+    ) -> list[Claim]:
+        """Take up to `limit` jobs, oldest first; the caller must end each of them or let its lease expire.
+
+        Free are queued jobs whose wait is over, unless an older job of the same content is still under way and none
+        is done. A job to be tried alone is given only with `allow_isolated`, and then without any other. A claim is a lease
+        and no try: see `begin`. Running jobs whose lease has expired are put back first, as by `recover`.
+        """
+        with self._db.write("claim jobs") as connection:
+            expired = _ids(connection.execute(_EXPIRED, {"now": now}))
+            put_back(connection, expired, now, outcome="lost", reason=_EXPIRY)
+            values = {"worker": storable(worker), "now": now, "until": now + lease_s}
+            ids: list[int] = []
+            if allow_isolated:
+                ids = _ids(connection.execute(_CLAIM_ISOLATED, values | {"limit": 1}))
+            if not ids:
+                ids = _ids(connection.execute(_CLAIM_MANY, values | {"limit": limit}))
+            if not ids:
+                return []
+            chosen = json.dumps(ids)
+            connection.execute(_OPEN_ATTEMPTS, {"ids": chosen})
+            return [_claim(row, now) for row in connection.execute(_CLAIMED, {"ids": chosen})]
+
+    def next_isolated(self) -> float | None:
+        """When the first of the jobs to be tried alone may be claimed, epoch seconds; None while there is none."""
+        with self._db.read("look for jobs to be tried alone") as connection:
+            due = connection.scalar(_NEXT_ISOLATED)
+        return None if due is None else float(due)
+
+    def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
+        """Renew leases of (job, generation); returns the jobs that are no longer ours."""
+        if not ours:
+            return set()
+        with self._db.write("renew leases") as connection:
+            values = {"until": now + lease_s, "ours": json.dumps(list(ours))}
+            kept = _ids(connection.execute(_HEARTBEAT, values))
+        return {job for job, _ in ours} - set(kept)
+
+    def begin(self, ours: Sequence[tuple[int, int]]) -> set[int]:
+        """Count a try for each of these (job, generation): it is decoded next. Returns the jobs that are no longer ours.
+
+        The caller hands none of them to a decoder before: only so a recording that kills the daemon is found on record.
+        """
+        if not ours:
+            return set()
+        with self._db.write("begin to decode") as connection:
+            begun = _ids(connection.execute(_BEGIN, {"ours": json.dumps(list(ours))}))
+        return {job for job, _ in ours} - set(begun)
+
+    def recover(self, now: float) -> Recovered:
+        """Put back every running job, at start, when nobody can be working on one.
+
+        The caller holds the database's lock. What had not begun is as if never claimed. What had begun is not counted
+        either, and tried alone; if it was alone already, `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py` decides.
+        """
+        with self._db.write("recover interrupted jobs") as connection:
+            ids = _ids(connection.execute(_RUNNING))
+            return put_back(connection, ids, now, outcome="interrupted", reason=_KILLED)
+
+    def defer_lone_trials(self, now: float) -> None:
+        """When the daemon is ready to work: others first, for as long as `lone_trials.wait_after` says.
+
+        Loading an engine takes longer than these waits, which would be over before anything can come through.
+        """
+        with self._db.write("defer lone trials") as connection:
+            defer_lone_trials(connection, now)
+
+    def restore_refused(self, now: float) -> int:
+        """Queue every job again that failed because of the ledger, at start; how many.
+
+        A recording is not to blame for a damaged database, so no such end stands.
+        """
+        with self._db.write("restore jobs that the database failed") as connection:
+            return connection.execute(_RESTORE, {"now": now}).rowcount
+
+    def disown(self, worker: str, known: Sequence[int]) -> int:
+        """Put back every job that `worker` is said to hold and does not know of, as if never claimed; how many.
+
+        For a worker whose claim was refused: a commit that a disk refuses at the last moment may stand nevertheless.
+        """
+        with self._db.write("put back claims nobody knows of") as connection:
+            values = {"worker": storable(worker), "known": json.dumps(list(known))}
+            ids = _ids(connection.execute(_DISOWN, values))
+            if ids:
+                drop_attempts(connection, ids)
+        return len(ids)
+
+    def adopt(self, recipe: Callable[[str], str]) -> int:
+        """Jobs in the queue are done under the recipe their profile has now; how many of them had another.
+
+        For the start and for changed profiles: what a job's recipe says is what shapes its text, and whose results
+        serve for it. `recipe` gives that of a profile.
+        """
+        changed = 0
+        with self._db.write("adopt the recipes in force") as connection:
+            for profile in connection.scalars(_QUEUED_PROFILES).all():
+                values = {"profile": profile, "recipe": storable(recipe(profile))}
+                changed += connection.execute(_ADOPT, values).rowcount
+        return changed
+
+
+def _ids(result: sa.CursorResult[Any]) -> list[int]:
+    return [int(row[0]) for row in result]
+
+
+def _claim(row: Row[Any], now: float) -> Claim:
+    return Claim(
+        job_id=row.id,
+        generation=row.generation,
+        attempt=row.attempts + 1,
+        max_attempts=row.max_attempts,
+        path=path_of(row.path_raw),
+        folder=path_of(row.folder_raw),
+        size=row.size,
+        mtime_ns=mtime_of(row.mtime_ns),
+        inode=inode_of(row.inode),
+        sha256=row.sha256,
+        profile=row.profile,
+        recipe=row.recipe,
+        admitted_at=row.admitted_at,
+        settle_s=row.settle_s,
+        # A clock that was set back must not make it negative.
+        waited_s=max(0.0, now - max(row.admitted_at, row.not_before)),
+        reference=row.reference,
+        isolate=bool(row.isolate),
+        lone_deaths=row.lone_deaths,
+        others_done=bool(row.others_done),
+    )

@@ -1,0 +1,117 @@
+"""Put back claims whose daemon was killed or frozen: uncounted, and to be tried alone where decoding had begun."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from dropscribe.ledger.records import JobState, Recovered
+from dropscribe.ledger.sqlite.jobs.lone_trials import is_last, wait_after
+from dropscribe.ledger.sqlite.jobs.transitions import transition
+
+#: Why a job failed during whose lone trials the daemon was killed again and again.
+WORKER_LOST = "worker_lost"
+WORKER_LOST_REASON = "the daemon was killed each time it worked on this recording alone, {deaths} times"
+WORKER_LOST_REMEDY = (
+    "look at the log around those times; convert the recording, or drop a copy of it to try again"
+)
+
+_BEGUN = sa.text(
+    "SELECT id, isolate, lone_deaths, others_done FROM jobs "
+    "WHERE begun = 1 AND id IN (SELECT value FROM json_each(:ids))"
+)
+# Where the clock was set back, a wait that is over must not begin again.
+_PUT_BACK = sa.text(
+    transition(
+        JobState.QUEUED,
+        "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL, not_before = min(not_before, :now) "
+        "WHERE {legal} AND begun = 0 AND id IN (SELECT value FROM json_each(:ids)) RETURNING id",
+    )
+)
+_DROP_ATTEMPTS = sa.text(
+    "DELETE FROM attempts WHERE outcome IS NULL AND job_id IN (SELECT value FROM json_each(:ids))"
+)
+_CLOSE_ATTEMPTS = sa.text(
+    "UPDATE attempts SET ended_at = :now, outcome = :outcome, reason = :reason "
+    "WHERE outcome IS NULL AND job_id IN (SELECT value FROM json_each(:ids))"
+)
+_SUSPECT = sa.text(
+    transition(
+        JobState.QUEUED,
+        "UPDATE jobs SET state = 'queued', attempts = attempts - 1, lease_until = NULL, claimed_by = NULL, isolate = 1, "
+        "lone_deaths = :deaths, others_done = CASE WHEN :deaths > 1 THEN others_done ELSE 0 END, not_before = :not_before, reason_code = :outcome, "
+        "reason = :reason || '; it is tried again alone', remedy = NULL WHERE {legal} AND id = :id",
+    )
+)
+_FAIL = sa.text(
+    transition(
+        JobState.FAILED,
+        "UPDATE jobs SET state = 'failed', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
+        "lone_deaths = :deaths, reason_code = :code, reason = :reason, remedy = :remedy WHERE {legal} AND id = :id",
+    )
+)
+_EXONERATE = sa.text(
+    "UPDATE jobs SET lone_deaths = 0, others_done = 0 WHERE state = 'queued' AND isolate = 1 AND lone_deaths > 0"
+)
+_OTHERS_DONE = sa.text(
+    "UPDATE jobs SET others_done = 1 WHERE state = 'queued' AND isolate = 1 AND lone_deaths > 0"
+)
+_WAITING = sa.text(
+    "SELECT id, lone_deaths FROM jobs WHERE state = 'queued' AND isolate = 1 AND lone_deaths > 0"
+)
+_WAIT = sa.text("UPDATE jobs SET not_before = :not_before WHERE id = :id")
+
+
+def put_back(
+    connection: Connection, ids: Sequence[int], now: float, *, outcome: str, reason: str
+) -> Recovered:
+    """Put back running jobs whose worker is gone. `outcome`, `reason`: of the tries that had begun."""
+    if not ids:
+        return Recovered(0, 0, 0)
+    values = {"ids": json.dumps(list(ids)), "now": now, "outcome": outcome, "reason": reason}
+    begun = connection.execute(_BEGUN, values).all()
+    unbegun = [int(row[0]) for row in connection.execute(_PUT_BACK, values)]
+    if unbegun:
+        drop_attempts(connection, unbegun)
+    connection.execute(_CLOSE_ATTEMPTS, values)
+    if any(not job.isolate for job in begun):
+        exonerate(connection)
+    failed = 0
+    for job in begun:
+        deaths = job.lone_deaths + 1 if job.isolate else 0
+        if deaths and is_last(deaths, others_done=bool(job.others_done)):
+            failed += 1
+            why = WORKER_LOST_REASON.replace("{deaths}", str(deaths))
+            connection.execute(
+                _FAIL,
+                {"id": job.id, "now": now, "deaths": deaths, "code": WORKER_LOST, "reason": why,
+                 "remedy": WORKER_LOST_REMEDY},
+            )  # fmt: skip
+        else:
+            not_before = now + wait_after(deaths) if deaths else now
+            connection.execute(_SUSPECT, values | {"id": job.id, "deaths": deaths, "not_before": not_before})
+    return Recovered(len(unbegun), len(begun) - failed, failed)
+
+
+def drop_attempts(connection: Connection, ids: Sequence[int]) -> None:
+    """Remove the tries under way on these jobs from the history, as if they had never been claimed."""
+    connection.execute(_DROP_ATTEMPTS, {"ids": json.dumps(list(ids))})
+
+
+def exonerate(connection: Connection) -> None:
+    """A daemon or decoder was killed among others: forget the lone deaths of what waits, since it was not there."""
+    connection.execute(_EXONERATE)
+
+
+def note_others_done(connection: Connection) -> None:
+    """A recording came through: not everything fails, so lone deaths say more of those that wait after one."""
+    connection.execute(_OTHERS_DONE)
+
+
+def defer_lone_trials(connection: Connection, now: float) -> None:
+    """Have each suspect that was alone when a daemon was killed wait from `now` on, longer after each such death."""
+    for job in connection.execute(_WAITING).all():
+        connection.execute(_WAIT, {"id": job.id, "not_before": now + wait_after(job.lone_deaths)})

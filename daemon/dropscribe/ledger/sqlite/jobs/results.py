@@ -1,0 +1,195 @@
+"""Finished jobs: what the history keeps of a transcript, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from json.encoder import encode_basestring
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from dropscribe.errors import UnusableLedgerError
+from dropscribe.ledger.records import Finish, JobState, StoredResult
+from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.faults import REPAIR
+from dropscribe.ledger.sqlite.jobs.interruptions import note_others_done
+from dropscribe.ledger.sqlite.jobs.outputs import mark_published
+from dropscribe.ledger.sqlite.jobs.transitions import transition
+from dropscribe.ledger.sqlite.paths import storable
+from dropscribe.ledger.sqlite.schema import segments, stage_timings
+from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
+
+_HELD = sa.text(
+    "SELECT id, generation, attempts + 1 - begun AS attempt, state FROM jobs "
+    "WHERE state IN ('running', 'done') AND id IN (SELECT value FROM json_each(:ids))"
+)
+_DONE = sa.text(
+    transition(
+        JobState.DONE,
+        "UPDATE jobs SET state = 'done', finished_at = :now, attempts = attempts + 1 - begun, lease_until = NULL, claimed_by = NULL, "
+        "reason_code = NULL, reason = NULL, remedy = NULL, reference_job_id = :reference, "
+        "audio_ms = :audio_ms, speech_ms = :speech_ms, characters = :characters, truncated = :truncated, "
+        "model = :model, device = :device, media = :media, engine = :engine, timings = :timings "
+        "WHERE {legal} AND id = :id AND generation = :generation",
+    )
+)
+_CLOSE_ATTEMPT = sa.text(
+    "UPDATE attempts SET ended_at = :now, outcome = 'done', code = NULL, reason = NULL "
+    "WHERE job_id = :id AND generation = :generation"
+)
+# A reference to a job that is itself done by reference leads to the one that has the segments.
+_ORIGIN = sa.text("SELECT coalesce(reference_job_id, id) FROM jobs WHERE id = :id")
+_RESULT = sa.text(
+    "SELECT id, media, engine, timings, speech_ms, coalesce(reference_job_id, id) AS origin "
+    "FROM jobs WHERE id = :id AND state = 'done'"
+)
+_STAGES = sa.text("SELECT stage, seconds FROM stage_timings WHERE job_id = :id")
+_SEGMENTS = sa.text(
+    "SELECT idx, start_ms, end_ms, text, tokens FROM segments WHERE job_id = :id ORDER BY idx"
+)
+
+
+class Results:
+    """Results of finished jobs. Thread-safe, also between processes."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def finish(self, finished: Sequence[Finish], now: float) -> list[int]:
+        """These jobs are done and their files published: store everything of them in one transaction.
+
+        Returns the jobs refused, because they are not claimed under that generation any more. Of a job done
+        by reference the segments are not stored again. One that is done under that very generation is left as it is: a
+        commit that a disk refused at the last moment may stand, and whoever made it makes it again.
+        """
+        if not finished:
+            return []
+        refused = []
+        with self._db.write("finish jobs") as connection:
+            ids = json.dumps([f.job_id for f in finished])
+            held = {row.id: row for row in connection.execute(_HELD, {"ids": ids})}
+            done: list[tuple[Finish, int]] = []
+            for f in finished:
+                row = held.pop(f.job_id, None)
+                if row is None or row.generation != f.generation:
+                    refused.append(f.job_id)
+                elif row.state == JobState.RUNNING:
+                    done.append((f, row.attempt))
+            if done:
+                self._store(connection, done, now)
+        return refused
+
+    def stored_result(self, job_id: int) -> StoredResult | None:
+        """The result of a finished job, with the segments it refers to; None when there is none (yet)."""
+        with self._db.read("read a result") as connection:
+            return load_result(connection, job_id)
+
+    def _store(self, connection: Connection, done: list[tuple[Finish, int]], now: float) -> None:
+        rows = [job_row(f, _origin(connection, f.reference), now) for f, _ in done]
+        connection.execute(_DONE, rows)
+        connection.execute(_CLOSE_ATTEMPT, rows)
+        stages = [
+            {"job_id": f.job_id, "attempt": attempt, "stage": stage, "seconds": seconds}
+            for f, attempt in done
+            for stage, seconds in dict(f.timings.seconds).items()
+        ]
+        if stages:
+            connection.execute(sa.insert(stage_timings), stages)
+        texts = [segment_row(f.job_id, s) for f, _ in done if f.reference is None for s in f.segments]
+        if texts:
+            connection.execute(sa.insert(segments), texts)
+        mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
+        if any(f.reference is None for f, _ in done):
+            note_others_done(connection)
+
+
+def load_result(connection: Connection, job_id: int) -> StoredResult | None:
+    """As `Results.stored_result`, within a transaction."""
+    row = connection.execute(_RESULT, {"id": job_id}).one_or_none()
+    if row is None:
+        return None
+    seconds = {str(stage): float(value) for stage, value in connection.execute(_STAGES, {"id": job_id})}
+    try:
+        return _result(row, seconds, connection.execute(_SEGMENTS, {"id": row.origin}).all())
+    except (ValueError, TypeError, KeyError) as e:
+        # We write nothing that cannot be read back.
+        raise UnusableLedgerError(
+            f"it is damaged (the result of job {job_id} cannot be read: {e})",
+            operation="read a result",
+            remedy=REPAIR,
+        ) from e
+
+
+def _result(row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]]) -> StoredResult:
+    order = [s for s in STAGES if s in seconds] + sorted(seconds.keys() - set(STAGES))
+    rest = json.loads(row.timings)
+    media = json.loads(row.media)
+    engine = json.loads(row.engine)
+    return StoredResult(
+        job_id=row.id,
+        media=MediaFacts(**media | {"warnings": tuple(media["warnings"])}),
+        engine=EngineFacts(**engine | {"versions": tuple((str(k), str(v)) for k, v in engine["versions"])}),
+        timings=Timings(
+            seconds=tuple((stage, seconds[stage]) for stage in order),
+            batch_sizes=tuple(rest["batch_sizes"]),
+            padding_waste=rest["padding_waste"],
+            speech_ms=row.speech_ms,
+            wall_s=rest["wall_s"],
+        ),
+        segments=tuple(
+            Segment(s.idx, s.start_ms, s.end_ms, s.text, Tokens.of(json.loads(s.tokens))) for s in said
+        ),
+    )
+
+
+def _origin(connection: Connection, reference: int | None) -> int | None:
+    if reference is None:
+        return None
+    return int(connection.execute(_ORIGIN, {"id": reference}).scalar_one())
+
+
+def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
+    """What the row of a job says of its result."""
+    return {
+        "id": f.job_id,
+        "generation": f.generation,
+        "now": now,
+        "reference": reference,
+        "audio_ms": f.media.duration_ms,
+        "speech_ms": f.timings.speech_ms,
+        "characters": sum(len(s.text) for s in f.segments),
+        "truncated": None if f.media.truncated is None else storable(f.media.truncated),
+        "model": storable(f.engine.model),
+        "device": storable(f.engine.device),
+        "media": _dump({name: getattr(f.media, name) for name in MediaFacts.__slots__}),
+        "engine": _dump({name: getattr(f.engine, name) for name in EngineFacts.__slots__}),
+        "timings": _dump({
+            "batch_sizes": f.timings.batch_sizes,
+            "padding_waste": f.timings.padding_waste,
+            "wall_s": f.timings.wall_s,
+        }),
+    }  # fmt: skip
+
+
+def segment_row(job: int, s: Segment) -> dict[str, Any]:
+    """A row of `segments`."""
+    return {
+        "job_id": job,
+        "idx": s.index,
+        "start_ms": s.start_ms,
+        "end_ms": s.end_ms,
+        "text": storable(s.text),
+        "tokens": storable(_tokens(s.tokens)),
+    }
+
+
+def _tokens(said: Tokens) -> str:
+    """As `_dump` writes a list of (text, start_ms, end_ms)."""
+    columns = zip(map(encode_basestring, said.texts), said.starts_ms, said.ends_ms, strict=True)
+    return f"[{','.join([f'[{text},{start},{end}]' for text, start, end in columns])}]"
+
+
+def _dump(value: Any) -> str:
+    return storable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

@@ -1,0 +1,197 @@
+"""The tables, as they are today. Instants are REAL epoch seconds (UTC), durations REAL seconds, `_ms` milliseconds.
+
+A change here needs a new revision under `migrations/`; a test holds that both ways give the same database.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sqlite.search_schema import EXTRAS
+
+#: The revision of `migrations/` that these tables are.
+HEAD = "0004"
+
+metadata = sa.MetaData(
+    naming_convention={
+        # SQLite cannot alter a constraint that has no name.
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _parent(column: str) -> sa.ForeignKey:
+    """A reference to a row whose removal removes this one."""
+    return sa.ForeignKey(column, ondelete="CASCADE")
+
+
+#: One content that stood at one path. `latest` is 1 for the newest of a path.
+recordings = sa.Table(
+    "recordings",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("path_raw", sa.LargeBinary, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("folder_raw", sa.LargeBinary, nullable=False),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("mtime_ns", sa.Integer, nullable=False),
+    sa.Column("inode", sa.Integer, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("admitted_at", sa.REAL, nullable=False),
+    sa.Column("latest", sa.Integer, nullable=False),
+    sa.Index("ix_recordings_path_raw", "path_raw", "id"),
+    sa.Index("uq_recordings_latest", "path_raw", unique=True, sqlite_where=sa.text("latest = 1")),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("recording_id", sa.Integer, _parent("recordings.id"), nullable=False),
+    sa.Column("profile", sa.Text, nullable=False),
+    sa.Column("recipe", sa.Text, nullable=False),
+    #: Content, profile and recipe in one; NULL when its result is not shared with others.
+    sa.Column("identity", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    #: Tries that count: those that failed by what the recording, the engine or the file system did, and the one that has
+    #: begun or came to an end. Neither a claim counts nor a try that was cut off by a kill or given back.
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    #: Counts claims; a late result names an older one and is refused.
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("lease_until", sa.REAL),
+    sa.Column("not_before", sa.REAL, nullable=False),
+    sa.Column("isolate", sa.Integer, nullable=False),
+    sa.Column("reason_code", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("remedy", sa.Text),
+    sa.Column("settle_s", sa.REAL, nullable=False),
+    sa.Column("admitted_at", sa.REAL, nullable=False),
+    sa.Column("claimed_at", sa.REAL),
+    sa.Column("finished_at", sa.REAL),
+    #: The job whose segments are this one's too; always a job that has segments of its own.
+    sa.Column("reference_job_id", sa.Integer),
+    sa.Column("audio_ms", sa.Integer),
+    sa.Column("speech_ms", sa.Integer),
+    sa.Column("characters", sa.Integer),
+    sa.Column("truncated", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("device", sa.Text),
+    #: MediaFacts, EngineFacts and Timings (without its seconds) as JSON objects.
+    sa.Column("media", sa.Text),
+    sa.Column("engine", sa.Text),
+    sa.Column("timings", sa.Text),
+    #: 1 from when the newest claim's decoding began, just before a decoder got the file; then `attempts` includes it.
+    sa.Column("begun", sa.Integer, nullable=False, server_default="0"),
+    #: How often daemon or decoder were killed while it was worked on alone, and whether another recording came through
+    #: since the first of these deaths (`daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`).
+    sa.Column("lone_deaths", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("others_done", sa.Integer, nullable=False, server_default="0"),
+    sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
+    sa.CheckConstraint("state IN (" + ", ".join(f"'{s.value}'" for s in JobState) + ")", name="state"),
+    sa.Index("ix_jobs_recording_id", "recording_id"),
+    sa.Index("ix_jobs_state", "state", "admitted_at"),
+    sa.Index("ix_jobs_admitted_at", "admitted_at"),
+    sa.Index("ix_jobs_queue", "isolate", "id", sqlite_where=sa.text("state = 'queued'")),
+    sa.Index("ix_jobs_lease", "lease_until", sqlite_where=sa.text("state = 'running'")),
+    sa.Index("ix_jobs_twins", "identity", "id", sqlite_where=sa.text("state IN ('queued', 'running')")),
+    sa.Index(
+        "ix_jobs_results",
+        "identity",
+        "id",
+        sqlite_where=sa.text("state = 'done' AND reference_job_id IS NULL"),
+    ),
+    sa.Index("ix_jobs_references", "reference_job_id", sqlite_where=sa.text("reference_job_id IS NOT NULL")),
+    # A number that stands in a transcript is never given to another job.
+    sqlite_autoincrement=True,
+)
+
+#: One row a claim; that of a claim which was put back before it began is removed. `number` is that of the try that counts:
+#: one that was cut off or given back has the same as the next. `outcome` is NULL while it is under way, else done, failed,
+#: released, cancelled, interrupted (the daemon was killed) or lost (its lease expired). Tries that were given
+#: back uncounted for the same reason are one row, from the first to the last, `times` saying how many they were:
+#: while a disk is full there is one every half minute.
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("job_id", sa.Integer, _parent("jobs.id"), primary_key=True),
+    sa.Column("generation", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("started_at", sa.REAL, nullable=False),
+    sa.Column("ended_at", sa.REAL),
+    sa.Column("outcome", sa.Text),
+    sa.Column("code", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("times", sa.Integer, nullable=False, server_default="1"),
+    sqlite_with_rowid=False,
+)
+
+stage_timings = sa.Table(
+    "stage_timings",
+    metadata,
+    sa.Column("job_id", sa.Integer, _parent("jobs.id"), primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.REAL, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+segments = sa.Table(
+    "segments",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job_id", sa.Integer, _parent("jobs.id"), nullable=False),
+    sa.Column("idx", sa.Integer, nullable=False),
+    sa.Column("start_ms", sa.Integer, nullable=False),
+    sa.Column("end_ms", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    #: JSON: [[text, start_ms, end_ms], ...]
+    sa.Column("tokens", sa.Text, nullable=False),
+    sa.Index("uq_segments_job_id_idx", "job_id", "idx", unique=True),
+)
+
+outputs = sa.Table(
+    "outputs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job_id", sa.Integer, _parent("jobs.id"), nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("recording_raw", sa.LargeBinary, nullable=False),
+    sa.Column("format", sa.Text, nullable=False),
+    sa.Column("path_raw", sa.LargeBinary, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("published", sa.Integer, nullable=False),
+    sa.Column("at", sa.REAL, nullable=False),
+    #: Size; NULL where a version before wrote the row.
+    sa.Column("bytes", sa.Integer),
+    sa.Index("ix_outputs_job_id", "job_id"),
+    sa.Index("ix_outputs_path_raw", "path_raw"),
+    sa.Index("ix_outputs_recording_raw", "recording_raw", "id"),
+)
+
+skips = sa.Table(
+    "skips",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("path_raw", sa.LargeBinary, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("first_seen", sa.REAL, nullable=False),
+    sa.Column("last_seen", sa.REAL, nullable=False),
+    sa.Index("uq_skips_path_raw_code", "path_raw", "code", unique=True),
+    sa.Index("ix_skips_last_seen", "last_seen"),
+)
+
+for _statement in EXTRAS:
+    sa.event.listen(metadata, "after_create", sa.DDL(_statement.strip().replace("%", "%%")))  # type: ignore[no-untyped-call]

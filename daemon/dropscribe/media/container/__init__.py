@@ -1,0 +1,1 @@
+"""Inspect container files without decoding them."""

@@ -1,0 +1,114 @@
+"""Sizes of formats made of nested boxes: MP4/MOV, Matroska/WebM and ASF (WMA, WMV).
+
+Each function takes a file known to be of its kind and may raise EOFError, ValueError or OSError on a
+broken one; `container.inspect` turns those into an answer.
+"""
+
+from __future__ import annotations
+
+from dropscribe.media.container.reader import Bytes, ContainerCheck
+
+_MATROSKA_SEGMENT = 0x18538067
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+def mp4(file: Bytes) -> ContainerCheck:
+    """Top-level boxes: each must end inside the file, and `moov` (the index) must be one of them."""
+    at = 0
+    names: set[bytes] = set()
+    # Some writers leave a few bytes of padding; a box cut so short loses no audio either.
+    while file.size - at >= 8:
+        # One read for each box, of which there may be very many.
+        head = file.at(at, 16)
+        size, name, header = int.from_bytes(head[:4], "big"), head[4:8], 8
+        if not name.isascii() and not name.startswith(b"\xa9"):
+            break
+        if size == 1:
+            if len(head) < 16:
+                raise EOFError("the file ends inside the size of a box")
+            size, header = int.from_bytes(head[8:], "big"), 16
+        if size == 0:
+            names.add(name)
+            if b"moov" in names:
+                return ContainerCheck(
+                    "mp4", None, None, file.size, "its last box runs to the end of the file"
+                )
+            at = file.size
+            break
+        if size < header:
+            break
+        names.add(name)
+        at += size
+    if at > file.size:
+        detail = f"the file has {file.size:,} of the {at:,} bytes its boxes declare"
+        if b"moov" not in names:
+            detail = f"moov box missing, and {detail}: upload incomplete or recorder was killed"
+        return ContainerCheck("mp4", False, at, file.size, detail)
+    if b"moov" not in names:
+        detail = "moov box missing: upload incomplete or recorder was killed"
+        return ContainerCheck("mp4", False, None, file.size, detail)
+    if b"moof" in names:
+        # A fragmented file may be cut between two fragments; only an index after them proves the end.
+        return ContainerCheck("mp4", True if b"mfra" in names else None, at, file.size)
+    return ContainerCheck("mp4", True, at, file.size)
+
+
+def matroska(file: Bytes) -> ContainerCheck:
+    """The Segment element's size; unknown (all ones) in live recordings. RFC 8794, section 4."""
+    at = 0
+    for _ in range(8):
+        name, id_length = _element_id(file, at)
+        size, size_length = _element_size(file, at + id_length)
+        start = at + id_length + size_length
+        if name == _MATROSKA_SEGMENT:
+            if size is None:
+                return ContainerCheck(
+                    "matroska", None, None, file.size, "its length was never filled in", open_ended=True
+                )
+            end = start + size
+            whole = end <= file.size
+            detail = "" if whole else f"the file has {file.size:,} of the {end:,} bytes its header declares"
+            return ContainerCheck("matroska", whole, end, file.size, detail)
+        if size is None:
+            break
+        at = start + size
+    return ContainerCheck("matroska", None, None, file.size, "no segment was found")
+
+
+def asf(file: Bytes) -> ContainerCheck:
+    """The file size that stands in the File Properties object, unless it was a broadcast."""
+    at = 30
+    header = file.uint(16, 8, "little")
+    for _ in range(256):
+        if at >= header:
+            break
+        size = file.uint(at + 16, 8, "little")
+        if file.at(at, 16) == _ASF_FILE_PROPERTIES:
+            declared = file.uint(at + 40, 8, "little")
+            broadcast = file.uint(at + 88, 4, "little") & 1
+            if broadcast or not declared:
+                return ContainerCheck(
+                    "asf", None, None, file.size, "its length was never filled in", open_ended=True
+                )
+            whole = declared <= file.size
+            detail = (
+                "" if whole else f"the file has {file.size:,} of the {declared:,} bytes its header declares"
+            )
+            return ContainerCheck("asf", whole, declared, file.size, detail)
+        at += max(24, size)
+    return ContainerCheck("asf", None, None, file.size)
+
+
+def _element_id(file: Bytes, at: int) -> tuple[int, int]:
+    length = 9 - file.uint(at, 1, "big").bit_length()
+    if length > 4:
+        raise ValueError(f"no element at {at}")
+    return file.uint(at, length, "big"), length
+
+
+def _element_size(file: Bytes, at: int) -> tuple[int | None, int]:
+    length = 9 - file.uint(at, 1, "big").bit_length()
+    if length > 8:
+        raise ValueError(f"no element size at {at}")
+    value = file.uint(at, length, "big") & ((1 << 7 * length) - 1)
+    return (None if value == (1 << 7 * length) - 1 else value), length

@@ -1,0 +1,99 @@
+"""Does the file hold all that its container declares? A few small reads, no decoder.
+
+Runs in the decoders and in the inspection processes (`inspector.py`), never in the daemon itself.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from dropscribe.files import open_recording
+from dropscribe.media.container import boxed, chunked, framed, streamed
+from dropscribe.media.container.reader import Bytes, ContainerCheck, TooMuchError
+from dropscribe.media.container.sniff import HEAD_BYTES, Sniffed, sniff
+
+__all__ = ["ContainerCheck", "inspect", "inspect_open", "recognise"]
+
+#: ID3v2 tags that may stand in front of the audio, one after another.
+_MAX_TAGS = 8
+
+_CHECKS: dict[str, Callable[[Bytes], ContainerCheck]] = {
+    "wav": chunked.wav,
+    "w64": chunked.w64,
+    "aiff": chunked.aiff,
+    "avi": chunked.avi,
+    "caf": chunked.caf,
+    "au": chunked.au,
+    "nist": chunked.nist,
+    "ogg": streamed.ogg,
+    "mp4": boxed.mp4,
+    "matroska": boxed.matroska,
+    "asf": boxed.asf,
+    "amr": framed.amr,
+    "tta": framed.tta,
+    "wavpack": framed.wavpack,
+}
+
+#: Kinds that may stand behind a tag: their checks take the offset at which they begin.
+_TAGGED: dict[str, Callable[[Bytes, int], ContainerCheck]] = {
+    "flac": streamed.flac,
+    "mp3": streamed.mp3,
+    "adts": framed.adts,
+}
+
+
+def inspect(path: Path, folder: Path | None = None) -> ContainerCheck:
+    """Look at a file's own sizes, without leaving `folder` if one is given.
+
+    Never raises: what cannot be read is of unknown wholeness.
+    """
+    try:
+        fd = open_recording(path, folder)
+    except (OSError, ValueError) as e:
+        return ContainerCheck("unknown", None, None, 0, f"cannot be opened: {e}")
+    try:
+        return inspect_open(fd)
+    finally:
+        os.close(fd)
+
+
+def inspect_open(fd: int) -> ContainerCheck:
+    """The same for a file that is open; its offset is not moved. Never raises."""
+    kind, size = "unknown", 0
+    try:
+        status = os.fstat(fd)
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            return ContainerCheck("unknown", None, None, size, "not a regular file")
+        file = Bytes(fd, size)
+        found, start = recognise(file)
+        kind = found.kind
+        if kind in _TAGGED:
+            return _TAGGED[kind](file, start)
+        check = _CHECKS.get(kind)
+        return check(file) if check and start == 0 else ContainerCheck(kind, None, None, size)
+    except TooMuchError as e:
+        return ContainerCheck(kind, None, None, size, f"its header was not read to its end: {e}")
+    except EOFError:
+        return ContainerCheck(kind, False, None, size, "the file ends inside its header")
+    except (OSError, ValueError, KeyError, IndexError, OverflowError, ArithmeticError) as e:
+        return ContainerCheck(kind, None, None, size, f"its header makes no sense: {e}")
+
+
+def recognise(file: Bytes) -> tuple[Sniffed, int]:
+    """What the content is, and the offset at which it begins (after ID3v2 tags). Raises OSError."""
+    start = 0
+    for _ in range(_MAX_TAGS):
+        tag = file.at(start, 10)
+        if len(tag) < 10 or tag[:3] != b"ID3" or max(tag[6:10]) > 127:
+            break
+        length = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
+        start += 10 + length + (10 if tag[5] & 0x10 else 0)
+    found = sniff(file.at(start, HEAD_BYTES))
+    if start and found.kind == "unknown":
+        # A tag in front and then something odd: damaged mp3 as a rule, and for the decoder to judge.
+        return Sniffed("mp3"), start
+    return found, start

@@ -1,0 +1,1 @@
+"""Read samples from a recording through a decoder library."""

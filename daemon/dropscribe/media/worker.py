@@ -1,0 +1,177 @@
+"""The decoder child: a spawned process that decodes one recording after another into shared memory.
+
+It meets hostile input, so it has little: limits on memory, files and core dumps, no signal handlers, and no
+life of its own: when the pool's end of the pipe closes, for whatever reason, it is gone at once.
+
+Heavy libraries are imported inside `main`, so that the parent, which imports this module to name `main`,
+does not load them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from dropscribe.errors import DecoderDiedError, DropscribeError, MediaLimitError
+from dropscribe.media import confinement
+from dropscribe.media.protocol import Opened, PcmReady, SlotWanted
+from dropscribe.media.wire import Begin, Failed, Finished, FromChild, Give, InheritedFd, Ready, Terms
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dropscribe.media.sources.source import SourceFacts
+
+#: Open files of a child: its pipe, the arena, the recording twice, and what Python keeps.
+_MAX_FILES = 64
+
+#: What is decoded so quickly is told of together, seconds: each message costs the pool's thread, which waits for the
+#: interpreter at every read, more than what stands in it.
+HOLD_S = 0.005
+
+
+def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
+    """Serve the pool until its end of the pipe closes."""
+    confinement.attach(pool.fileno(), "ds-decoder")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"  # read when numpy is loaded; each such thread reserves address space
+    import mmap  # noqa: PLC0415  see the module's docstring
+
+    import numpy as np  # noqa: PLC0415  the same
+
+    from dropscribe.media.sources import source_av, source_soundfile  # noqa: F401, PLC0415  loaded before the limits
+
+    arena: NDArray[np.int16] = np.frombuffer(mmap.mmap(arena_fd.fd, 0), dtype=np.int16)
+    os.close(arena_fd.fd)
+    confinement.limit(terms.memory_mb << 20, _MAX_FILES)
+    said = Outbox(pool)
+    said.at_once(Ready(_private()))
+    with contextlib.suppress(EOFError, OSError):  # the pool's end is closed: there is nobody left to tell
+        while True:
+            message = pool.recv()
+            if isinstance(message, Begin):
+                _serve(message, said, pool, arena, terms)
+
+
+def _serve(begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16], terms: Terms) -> None:
+    from dropscribe.media.decode import Limits, decode  # noqa: PLC0415  see the module's docstring
+
+    order = begin.order
+    writer = SlotWriter(begin, said, pool, arena, terms.slot_bytes)
+    started = time.monotonic()
+    try:
+        facts = decode(order.path, order.expected, Limits(terms.max_hours), writer, order.folder)
+        writer.flush()
+    except DropscribeError as e:
+        leaving = isinstance(e.__cause__, MemoryError)
+        said.at_once(_failed(order.ticket, e, leaving=leaving))
+    except MemoryError:
+        short = MediaLimitError(
+            "a decoder ran out of memory", remedy="If the recording is sound, raise [media] memory_mb."
+        )
+        said.at_once(_failed(order.ticket, short, leaving=True))
+    except Exception as e:
+        # The boundary of the process: what was not foreseen fails this order and costs this process.
+        died = DecoderDiedError(
+            f"the decoder failed in a way nobody foresaw: {type(e).__name__}: {e}",
+            remedy="Convert the recording to wav and drop that; please report this message.",
+        )
+        said.at_once(_failed(order.ticket, died, leaving=True))
+    else:
+        spent = time.monotonic() - started - writer.waited_s
+        said.at_once(Finished(order.ticket, facts, spent, _private()))
+
+
+class Outbox:
+    """What is said to the pool, in order. Blocks that are decoded within `HOLD_S` of each other travel together."""
+
+    def __init__(self, pool: Connection, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: monotonic seconds."""
+        self._pool = pool
+        self._clock = clock
+        self._held: list[FromChild] = []
+        self._sent_at = -math.inf
+
+    def soon(self, message: FromChild) -> None:
+        """With what follows, if that follows at once; the first after a pause goes alone."""
+        self._held.append(message)
+        if self._clock() - self._sent_at >= HOLD_S:
+            self._send()
+
+    def at_once(self, message: FromChild) -> None:
+        """Now, and all that is still here before it."""
+        self._held.append(message)
+        self._send()
+
+    def _send(self) -> None:
+        self._pool.send(tuple(self._held))
+        self._held.clear()
+        self._sent_at = self._clock()
+
+
+class SlotWriter:
+    """Writes samples into the slots of one order and tells the pool of each one that is full."""
+
+    def __init__(
+        self, begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16], slot_bytes: int
+    ) -> None:
+        self._ticket = begin.order.ticket
+        self._slots = list(begin.slots)
+        self._said = said
+        self._pool = pool
+        self._arena = arena
+        self._slot_samples = slot_bytes // 2
+        self._at = -1  # offset of the slot being filled, bytes
+        self._filled = 0
+        self.waited_s = 0.0
+
+    def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
+        """Tell the pool what the file is."""
+        declared_ms = round(declared_s * 1000) if declared_s is not None and 0 < declared_s < 1e9 else None
+        self._said.soon(Opened(self._ticket, facts.container, facts.codec, declared_ms))
+
+    def write(self, pcm: NDArray[np.int16]) -> None:
+        """Copy samples on, waiting for slots as needed."""
+        done = 0
+        while done < len(pcm):
+            if self._at < 0:
+                self._at = self._next_slot()
+            count = min(len(pcm) - done, self._slot_samples - self._filled)
+            start = self._at // 2 + self._filled
+            self._arena[start : start + count] = pcm[done : done + count]
+            done += count
+            self._filled += count
+            if self._filled == self._slot_samples:
+                self.flush()
+
+    def flush(self) -> None:
+        """Hand over the slot being filled, if there is anything in it."""
+        if self._filled:
+            self._said.soon(PcmReady(self._ticket, self._at, self._filled))
+            self._at, self._filled = -1, 0
+
+    def _next_slot(self) -> int:
+        if not self._slots:
+            since = time.monotonic()
+            self._said.at_once(SlotWanted(self._ticket))
+            while not self._slots:
+                message: Any = self._pool.recv()
+                if isinstance(message, Give) and message.ticket == self._ticket:
+                    self._slots.extend(message.slots)
+            self.waited_s += time.monotonic() - since
+        return self._slots.pop(0)
+
+
+def _failed(ticket: int, error: DropscribeError, *, leaving: bool) -> Failed:
+    return Failed(ticket, error.code, error.reason, error.remedy, error.retryable, _private(), leaving)
+
+
+def _private() -> int:
+    """Resident memory that is this process's own, bytes: the arena, of which it comes to touch every slot, is not."""
+    return confinement.statm(1) - confinement.statm(2)

@@ -1,0 +1,110 @@
+"""From what decoder and engine said of one recording to its result. Pure: no clock, no disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dropscribe.engine.protocol import SegmentDone, StreamDone
+from dropscribe.errors import LostSegmentError
+from dropscribe.transcript.types import MediaFacts, Segment, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A recording recognised from end to end; what it waited for before is not in `timings` yet."""
+
+    media: MediaFacts
+    segments: tuple[Segment, ...]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What of a recording under way is text already: its first `segments` segments, none missing between them."""
+
+    started: float  #: monotonic seconds
+    segments: int
+    until_ms: int  #: end of the last of them
+    declared_ms: int | None  #: length of the recording, where the file says it
+
+
+@dataclass(slots=True)
+class Assembly:
+    """Collects one stream. Owned by the pump's thread."""
+
+    started: float  #: monotonic seconds
+    hotwords: tuple[str, ...] = ()  #: until they have gone to the engine
+    declared_ms: int | None = None
+    decoded_samples: int = 0
+    facts: MediaFacts | None = None
+    decode_s: float = 0.0
+    done: StreamDone | None = None
+    #: Texts of the segments from the first on, up to the first that is still missing.
+    texts: list[str] = field(default_factory=list)
+    _segments: dict[int, SegmentDone] = field(default_factory=dict)
+    _until_ms: int = 0
+
+    @property
+    def recognised_ms(self) -> int:
+        """How far into the recording recognition has come, for progress only."""
+        return max((s.end_ms for s in self._segments.values()), default=0)
+
+    def add(self, segment: SegmentDone) -> None:
+        """Take a segment. Raises LostSegmentError if its place is taken: one of the two would be lost."""
+        if segment.index in self._segments:
+            raise LostSegmentError(f"segment {segment.index} was delivered twice", operation="assemble")
+        self._segments[segment.index] = segment
+        while (following := self._segments.get(len(self.texts))) is not None:
+            self.texts.append(following.text)
+            self._until_ms = following.end_ms
+
+    def heard(self) -> Heard:
+        """How much can be shown; cheap, whatever the length."""
+        return Heard(self.started, len(self.texts), self._until_ms, self.declared_ms)
+
+    @property
+    def complete(self) -> bool:
+        """Whether both sides have said their last word."""
+        return self.facts is not None and self.done is not None
+
+    def result(self, now: float) -> Result:
+        """The result of a complete stream.
+
+        Raises LostSegmentError when a segment that VAD found was never spoken of.
+        """
+        facts, done = self.facts, self.done
+        if facts is None or done is None:
+            raise LostSegmentError("asked for before it was complete", operation="assemble")
+        missing = [i for i in range(done.segments) if i not in self._segments]
+        if missing or len(self._segments) != done.segments:
+            raise LostSegmentError(
+                f"{done.segments} speech segments went in, {len(self._segments)} came out"
+                f" (missing: {missing[:5]})",
+                operation="assemble",
+                remedy="the job is tried again; if it stays so, run 'dropscribe doctor'",
+            )
+        ordered = [self._segments[i] for i in range(done.segments)]
+        return Result(
+            facts,
+            tuple(Segment(s.index, s.start_ms, s.end_ms, s.text, s.tokens) for s in ordered),
+            _timings(ordered, done, self.decode_s, now - self.started),
+        )
+
+
+def _timings(segments: list[SegmentDone], done: StreamDone, decode_s: float, wall_s: float) -> Timings:
+    batches = {s.batch: s for s in segments}
+    padded = sum(s.batch_padded_s for s in batches.values())
+    audio = sum(s.batch_audio_s for s in batches.values())
+    queued = sum(s.queued_s for s in segments) / len(segments) if segments else 0.0
+    return Timings(
+        seconds=(
+            ("decoding", decode_s),
+            ("vad", done.vad_s),
+            ("batch_queue", queued),
+            ("recognition", sum(s.recognition_s for s in segments)),
+        ),
+        batch_sizes=tuple(batches[b].batch_size for b in sorted(batches)),
+        padding_waste=padded / audio - 1 if audio > 0 else 0.0,
+        speech_ms=done.speech_ms,
+        wall_s=wall_s,
+    )

@@ -1,0 +1,73 @@
+"""Which engine processes the settings ask for, and starting them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dropscribe.config import EngineSettings
+from dropscribe.engine import gpu_probe
+from dropscribe.engine.group import EngineGroup
+from dropscribe.engine.process import ProcessEngine
+from dropscribe.pipeline.arena import Arena
+
+AnyEngine = ProcessEngine | EngineGroup
+#: What several processes on one GPU share; the rest is for what CUDA keeps for each of them.
+SHARED_OUT = 0.9
+
+
+def devices_of(
+    settings: EngineSettings, count_gpus: Callable[[], int] = gpu_probe.count_gpus
+) -> tuple[str, ...]:
+    """The device of each engine process. `cuda` is every GPU; without any, cuda:0, whose refusal says what is wrong."""
+    if settings.device != "cuda":
+        return settings.devices
+    return tuple(f"cuda:{i}" for i in range(max(1, count_gpus())))
+
+
+def settings_of(settings: EngineSettings, devices: tuple[str, ...], cores: int) -> tuple[EngineSettings, ...]:
+    """Settings of each engine process: its own device and, where they are not set, its share of cores and GPU memory."""
+    threads = settings.threads
+    if threads is None and len(devices) > 1:
+        threads = max(1, cores // len(devices))
+
+    def memory(device: str) -> float | None:
+        processes = devices.count(device)
+        return settings.gpu_memory or (SHARED_OUT / processes if processes > 1 else None)
+
+    return tuple(
+        settings.model_copy(update={"device": d, "threads": threads, "gpu_memory": memory(d)})
+        for d in devices
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """Engines over one arena. `capacity_s`: audio seconds that each process may hold unrecognised."""
+
+    members: tuple[EngineSettings, ...]
+    arena: Arena
+    capacity_s: float
+
+    def start(self) -> AnyEngine:
+        """All of them; one alone needs no group. Does not wait until they are ready."""
+        if len(self.members) == 1:
+            return self.start_member(0)
+        started = [self.start_member(i) for i in range(len(self.members))]
+        return EngineGroup(started, [m.device for m in self.members])
+
+    def start_member(self, index: int) -> ProcessEngine:
+        """One of them. Does not wait until it is ready."""
+        return ProcessEngine(
+            self.members[index],
+            arena_fd=self.arena.fd,
+            arena_bytes=self.arena.size_bytes,
+            capacity_s=self.capacity_s,
+        )
+
+
+def plan(settings: EngineSettings, arena: Arena, capacity_s: float) -> EnginePlan:
+    """What the settings mean on this machine."""
+    members = settings_of(settings, devices_of(settings), len(os.sched_getaffinity(0)))
+    return EnginePlan(members, arena, capacity_s)

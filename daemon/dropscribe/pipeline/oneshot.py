@@ -1,0 +1,140 @@
+"""Transcribe given files once, through the same decoders, engine and assembly as the daemon; no ledger."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from dropscribe.config import Settings
+from dropscribe.errors import EngineDiedError
+from dropscribe.intake.types import Signature
+from dropscribe.media.pool import DecoderPool
+from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.attempt import Progress, Work
+from dropscribe.pipeline.engine_supervisor import EngineSupervisor
+from dropscribe.pipeline.pump import Pump
+from dropscribe.pipeline.sizing import audio_bounds, decoder_count
+from dropscribe.service.admission.hashing import content_hash
+from dropscribe.service.jobs.retry_policy import Problem
+from dropscribe.transcript import naming, render
+from dropscribe.transcript.publish import PendingFile, publish
+from dropscribe.transcript.timing import timing_log
+from dropscribe.transcript.types import EngineFacts, Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How one file ended."""
+
+    path: Path
+    end: Result | Problem
+
+
+class OneShot:
+    """A pump of its own for a handful of files. Use as a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = ExitStack()
+        self._tickets = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        arena_s, capacity_s = audio_bounds(self._settings)
+        with ExitStack() as stack:
+            arena = Arena(arena_s)
+            stack.callback(arena.close)
+            self._keeper = EngineSupervisor(self._settings.engine, arena, capacity_s)
+            stack.callback(self._keeper.close)
+            decoders = DecoderPool(
+                arena.fd,
+                SLOT_BYTES,
+                workers=decoder_count(self._settings),
+                settings=self._settings.media,
+                clock=time.monotonic,
+            )
+            stack.callback(decoders.close)
+            self._keeper.wait_ready(lambda: False)
+            self._pump = Pump(decoders, self._keeper.engine, arena, time.monotonic)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def facts(self) -> EngineFacts:
+        """What recognises."""
+        return self._keeper.engine.facts
+
+    def transcribe(self, paths: list[Path], progress: Callable[[Path, Progress], None]) -> Iterator[Finished]:
+        """Each file once, in the order they finish. An engine that dies fails what was in it, once."""
+        waiting = deque((next(self._tickets), path) for path in paths)
+        running: dict[int, Path] = {}
+        while waiting or running:
+            while waiting and self._pump.room():
+                ticket, path = waiting.popleft()
+                running[ticket] = path
+                self._pump.start(Work(ticket, path, None, self._settings.profile("default").hotwords))
+            try:
+                outcomes = self._pump.turn(0.1)
+                self._keeper.tend(time.monotonic())
+                self._keeper.expect_progress(self._pump.engine_idle_s())
+            except EngineDiedError as e:
+                for ticket in self._pump.abandon_engine():
+                    yield Finished(running.pop(ticket), Problem(e.code, e.reason, e.remedy))
+                self._keeper.replace(e.reason)
+                self._keeper.wait_ready(lambda: False)
+                self._pump.use_engine(self._keeper.engine)
+                continue
+            for ticket, path in running.items():
+                state = self._pump.progress(ticket)
+                if state is not None:
+                    progress(path, state)
+            for outcome in outcomes:
+                yield Finished(running.pop(outcome.ticket), outcome.end)
+
+
+def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript:
+    """The transcript of a file that no ledger knows: job 0."""
+    stat = path.stat()
+    return Transcript(
+        recording_name=os.fsencode(path.name).decode("utf-8", "backslashreplace"),
+        sha256=content_hash(path, None, Signature(stat.st_size, stat.st_mtime_ns, stat.st_ino)),
+        job_id=0,
+        created_at=time.time(),
+        media=result.media,
+        engine=engine,
+        segments=result.segments,
+        timings=result.timings,
+    )
+
+
+def write_beside(path: Path, transcript: Transcript, only: str | None = None) -> list[Path]:
+    """Publish every format and the timing log, or one format alone, beside `path`; existing files are never touched.
+
+    Raises StorageError, OutputTakenError.
+    """
+    formats = [*render.RENDERERS, "timing"] if only is None else [only]
+    plan = naming.plan(
+        path,
+        formats,
+        folder=path.parent,
+        output_dir=None,
+        listing=[p.name for p in path.parent.iterdir()],
+        ours=lambda _: False,
+        siblings=(),
+    )
+    now = time.time()
+    files = render.render_all(transcript, [f for f in formats if f != "timing"], render.Options())
+    if "timing" in formats:
+        files["timing"] = timing_log(transcript, started=now - transcript.timings.wall_s, ended=now)
+    publish([PendingFile(plan.paths[f], data) for f, data in files.items()])
+    return [plan.paths[f] for f in formats]

@@ -1,0 +1,292 @@
+"""The pump: decoders → arena → engine → results, for many recordings at once. It knows no ledger.
+
+Backpressure has two bounds, both in audio seconds: a decoder without a free slot waits, and a block is
+submitted only while the engine has capacity. Every slot belongs to exactly one of: the arena's free list,
+a decoder, the queue `_waiting` / `_held_back`, the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing.connection
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from dropscribe.engine.protocol import (
+    SAMPLE_RATE_HZ,
+    Abort,
+    BlockFreed,
+    LocalEngine,
+    PcmBlock,
+    SegmentDone,
+    StreamDone,
+    StreamFailed,
+)
+from dropscribe.errors import (
+    DecoderKilledError,
+    DeviceFailedError,
+    EngineDiedError,
+    LostSegmentError,
+    OutOfDeviceMemoryError,
+    StorageError,
+    UnansweredError,
+)
+from dropscribe.media.protocol import (
+    DecodeDone,
+    DecodeFailed,
+    DecodeOrder,
+    Decoders,
+    Opened,
+    PcmReady,
+    SlotWanted,
+)
+from dropscribe.pipeline.arena import Arena
+from dropscribe.pipeline.assembly import Assembly, Heard, Result
+from dropscribe.pipeline.attempt import Outcome, Progress, Work
+from dropscribe.service.jobs.retry_policy import Problem
+
+#: Slots a decoder is given at a time. Each time costs it a turn of this loop, which a decoder of WAV files would spend most of
+#: its time waiting for.
+SLOTS_PER_DECODER = 16
+
+
+class Pump:
+    """Joins a decoder pool and an engine. Owned by one thread; not thread-safe."""
+
+    def __init__(
+        self, decoders: Decoders, engine: LocalEngine, arena: Arena, clock: Callable[[], float]
+    ) -> None:
+        self._decoders = decoders
+        self._engine = engine
+        self._arena = arena
+        self._clock = clock
+        self._streams: dict[int, Assembly] = {}
+        #: Tickets whose decoder waits for a slot, longest waiting first.
+        self._starved: deque[int] = deque()
+        #: The latest block of a recording stays here until the next one, or the end, is known.
+        self._held_back: dict[int, PcmReady] = {}
+        #: Blocks in order of arrival that the engine has no capacity for yet.
+        self._waiting: deque[PcmBlock] = deque()
+        #: Offsets the engine still reads.
+        self._lent: set[int] = set()
+        self._outcomes: list[Outcome] = []
+
+    def room(self) -> int:
+        """How many recordings may be started now."""
+        return self._decoders.idle()
+
+    def progress(self, ticket: int) -> Progress | None:
+        """How far an attempt has come; None once it has ended."""
+        stream = self._streams.get(ticket)
+        if stream is None:
+            return None
+        decoded_ms = stream.decoded_samples * 1000 // SAMPLE_RATE_HZ
+        return Progress(decoded_ms, stream.recognised_ms, stream.declared_ms)
+
+    def heard(self, ticket: int) -> Heard | None:
+        """How much of an attempt is text without a gap; None once it has ended."""
+        stream = self._streams.get(ticket)
+        return None if stream is None else stream.heard()
+
+    def texts(self, ticket: int) -> tuple[str, ...]:
+        """The texts of the segments that `heard` counts."""
+        stream = self._streams.get(ticket)
+        return () if stream is None else tuple(stream.texts)
+
+    def start(self, work: Work) -> None:
+        """Begin; there must be `room()`."""
+        now = self._clock()
+        self._streams[work.ticket] = Assembly(started=now, hotwords=work.hotwords)
+        order = DecodeOrder(work.ticket, work.path, work.expected, work.folder)
+        self._decoders.start(order, self._arena.take(SLOTS_PER_DECODER), now)
+
+    def abort(self, ticket: int) -> None:
+        """Forget an attempt: no outcome of it will come."""
+        if self._streams.pop(ticket, None) is None:
+            return
+        self._reclaim(self._decoders.abort(ticket))
+        self._drop_blocks(ticket)
+        self._forget_in_engine(ticket)
+
+    def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
+        """Wait for something to happen (or for a descriptor in `wake`), handle it, return what ended.
+
+        Raises EngineDiedError; outcomes found before that are kept for the next call.
+        """
+        if not self._outcomes:
+            multiprocessing.connection.wait(
+                [*self._decoders.filenos(), self._engine.fileno(), *wake], timeout_s
+            )
+        for decoder_event in self._decoders.poll(self._clock()):
+            match decoder_event:
+                case Opened():
+                    self._streams[decoder_event.ticket].declared_ms = decoder_event.declared_ms
+                case PcmReady():
+                    self._on_pcm(decoder_event)
+                case SlotWanted():
+                    self._starved.append(decoder_event.ticket)
+                case DecodeDone():
+                    self._on_decoded(decoder_event)
+                case DecodeFailed():
+                    self._on_decode_failed(decoder_event)
+        for event in self._engine.results(0):
+            match event:
+                case BlockFreed():
+                    self._lent.discard(event.offset)
+                    self._arena.put(event.offset)
+                case SegmentDone():
+                    self._on_segment(event)
+                case StreamDone():
+                    if event.stream in self._streams:
+                        self._streams[event.stream].done = event
+                        self._end_if_complete(event.stream)
+                case StreamFailed():
+                    self._on_stream_failed(event)
+        self._feed_engine()
+        self._feed_decoders()
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def engine_idle_s(self) -> float:
+        """Seconds without progress of an engine that holds work."""
+        return self._engine.idle_s(self._clock())
+
+    def abandon_engine(self) -> list[int]:
+        """The engine is gone: give up every attempt that is in it or on its way there; returns their tickets."""
+        tickets = list(self._streams)
+        for ticket in tickets:
+            self._reclaim(self._decoders.abort(ticket))
+            self._drop_blocks(ticket)
+        self._streams.clear()
+        self._starved.clear()
+        for offset in self._lent:
+            self._arena.put(offset)
+        self._lent.clear()
+        return tickets
+
+    def use_engine(self, engine: LocalEngine) -> None:
+        """Go on with a new engine after `abandon_engine`."""
+        self._engine = engine
+
+    def _on_pcm(self, event: PcmReady) -> None:
+        self._streams[event.ticket].decoded_samples += event.samples
+        earlier = self._held_back.get(event.ticket)
+        self._held_back[event.ticket] = event
+        if earlier is not None:
+            self._put_block(earlier, final=False)
+
+    def _on_decoded(self, event: DecodeDone) -> None:
+        stream = self._streams[event.ticket]
+        stream.facts = event.facts
+        stream.decode_s = event.decode_s
+        self._reclaim(event.unused)
+        last = self._held_back.pop(event.ticket)
+        self._put_block(last, final=True)
+
+    def _put_block(self, pcm: PcmReady, *, final: bool) -> None:
+        """Queue a block for the engine; the recording's first takes the hotwords along."""
+        stream = self._streams[pcm.ticket]
+        self._waiting.append(PcmBlock(pcm.ticket, pcm.offset, pcm.samples, final, stream.hotwords))
+        stream.hotwords = ()
+
+    def _on_decode_failed(self, event: DecodeFailed) -> None:
+        self._reclaim(event.lost)
+        self._streams.pop(event.ticket)
+        self._drop_blocks(event.ticket)
+        self._forget_in_engine(event.ticket)
+        problem = Problem(
+            event.code,
+            event.reason,
+            event.remedy,
+            retryable=event.retryable,
+            blameless=event.code in {StorageError.code, UnansweredError.code},
+            killed=event.code == DecoderKilledError.code,
+        )
+        self._outcomes.append(Outcome(event.ticket, problem))
+
+    def _on_segment(self, event: SegmentDone) -> None:
+        stream = self._streams.get(event.stream)
+        if stream is None:
+            return
+        try:
+            stream.add(event)
+        except LostSegmentError as e:
+            self.abort(event.stream)
+            self._outcomes.append(Outcome(event.stream, _problem_of(e)))
+
+    def _on_stream_failed(self, event: StreamFailed) -> None:
+        if self._streams.pop(event.stream, None) is None:
+            return
+        self._reclaim(self._decoders.abort(event.stream))
+        self._drop_blocks(event.stream)
+        # One of several devices may die alone; whatever was on it may have been the cause.
+        device = event.code == DeviceFailedError.code
+        problem = Problem(
+            event.code,
+            event.reason,
+            "see the log for what the engine met; 'dropscribe doctor' checks the chain",
+            retryable=event.retryable,
+            # The longest segment there is did fit at warm-up: it is somebody else who fills the device.
+            blameless=event.code == OutOfDeviceMemoryError.code,
+            suspect=device or event.code == EngineDiedError.code,
+            device=device,
+        )
+        self._outcomes.append(Outcome(event.stream, problem))
+
+    def _end_if_complete(self, ticket: int) -> None:
+        stream = self._streams[ticket]
+        if not stream.complete:
+            return
+        del self._streams[ticket]
+        try:
+            end: Result | Problem = stream.result(self._clock())
+        except LostSegmentError as e:
+            end = _problem_of(e)
+        self._outcomes.append(Outcome(ticket, end))
+
+    def _feed_engine(self) -> None:
+        """In order of arrival; a stream whose device is full keeps back its own blocks only."""
+        kept: list[PcmBlock] = []
+        full: set[int] = set()
+        try:
+            while self._waiting and self._engine.capacity() > 0:
+                block = self._waiting.popleft()
+                if block.stream in full or self._engine.capacity(block.stream) <= 0:
+                    full.add(block.stream)
+                    kept.append(block)
+                    continue
+                self._lent.add(block.offset)
+                try:
+                    self._engine.submit(block)
+                except EngineDiedError:
+                    self._waiting.appendleft(block)
+                    self._lent.discard(block.offset)
+                    raise
+        finally:
+            self._waiting.extendleft(reversed(kept))
+
+    def _feed_decoders(self) -> None:
+        while self._starved and self._arena.free:
+            ticket = self._starved.popleft()
+            if ticket in self._streams:
+                self._decoders.give(ticket, self._arena.take(SLOTS_PER_DECODER))
+
+    def _forget_in_engine(self, ticket: int) -> None:
+        # An engine that is gone has forgotten already; `results` says so at its place, when nothing is half done.
+        with contextlib.suppress(EngineDiedError):
+            self._engine.submit(Abort(ticket))
+
+    def _drop_blocks(self, ticket: int) -> None:
+        held = self._held_back.pop(ticket, None)
+        if held is not None:
+            self._arena.put(held.offset)
+        self._reclaim([b.offset for b in self._waiting if b.stream == ticket])
+        self._waiting = deque(b for b in self._waiting if b.stream != ticket)
+
+    def _reclaim(self, offsets: Sequence[int]) -> None:
+        for offset in offsets:
+            self._arena.put(offset)
+
+
+def _problem_of(error: LostSegmentError) -> Problem:
+    return Problem(error.code, error.reason, error.remedy, retryable=error.retryable)

@@ -1,0 +1,1 @@
+"""Settled recordings become jobs."""

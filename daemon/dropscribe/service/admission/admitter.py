@@ -1,0 +1,249 @@
+"""Puts what intake found on record: hashes files in a few threads (`FolderPool`), admits them in batches from one.
+
+One commit admits as many files as have been hashed meanwhile, so that ten thousand files dropped at once cost
+hundreds of commits, not ten thousand, while a single file is admitted at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dropscribe import logs
+from dropscribe.config import Settings
+from dropscribe.errors import (
+    DropscribeError,
+    RecordingChangedError,
+    RecordingGoneError,
+    StorageError,
+    UnusableLedgerError,
+)
+from dropscribe.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
+from dropscribe.ledger.records import Admission
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.pipeline.sizing import hasher_count
+from dropscribe.service.activity import Activities, Activity
+from dropscribe.service.admission.hashing import content_hash
+from dropscribe.service.storage.folder_pool import FolderPool
+from dropscribe.service.storage.storage_retry import StorageRetry
+
+#: Most admissions in one transaction.
+BATCH = 128
+#: Pause before a file that could not be read is looked at again, seconds.
+REREAD_S = 5.0
+#: Why a job is cancelled whose file went.
+REMOVED = "the recording was removed before it was transcribed"
+#: How often the recording thread looks at what is due, seconds.
+TICK_S = 0.5
+#: A larger file is hashed beside the others of its folder, one at a time, so that they need not wait for it, bytes.
+LARGE_BYTES = 1 << 30
+#: Longest `stop` waits, seconds.
+STOP_S = 5.0
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: the daemon stops
+    """Ends the hashing of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """A file that could not be read now; it is looked at again later."""
+
+    skip: Skip
+
+
+_Record = Admission | Skip | Gone | _Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the admitter tells the rest of the service."""
+
+    admitted: Callable[[], None]  #: something new may be claimed
+    forget: Callable[[Path], None]  #: intake shall look at this file again
+    folder: Callable[[FolderHealth], None]
+
+
+class Admitter:
+    """Takes notices from intake's thread (`take`), never blocking it; owns its own threads."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Callable[[], Settings], hooks: Hooks, storage_retry: StorageRetry, *,
+        activities: Activities,
+    ) -> None:  # fmt: skip
+        self._ledger = ledger
+        self._storage_retry = storage_retry
+        self._settings = settings
+        self._hooks = hooks
+        self._log = logs.get("service")
+        self._records: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        #: (monotonic seconds, path) to look at again, in order; owned by the recording thread.
+        self._later: deque[tuple[float, Path]] = deque()
+        self._activities = activities
+        self._hashers: FolderPool[Arrival] = FolderPool(
+            "admission", self._hash, threads=hasher_count(), batch=1, activities=activities, died=self._died
+        )
+        self._thread = threading.Thread(target=self._record, name="admit", daemon=True)
+        #: First exception that ended a thread; read by `alive`.
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        self._hashers.start()
+        self._thread.start()
+
+    def take(self, notice: Notice) -> None:
+        """One notice from intake."""
+        match notice:
+            case Arrival():
+                large = notice.signature.size > LARGE_BYTES
+                self._hashers.put(notice.folder, notice, large=large)
+            case FolderHealth():
+                self._hooks.folder(notice)
+            case Skip() | Gone():
+                self._records.put(notice)
+
+    def alive(self) -> bool:
+        """False once one of its threads has died: the daemon then stops, rather than run without it."""
+        return self.failure is None
+
+    def tend(self) -> None:
+        """To be called now and then: a file system that hangs does not keep a thread from other folders."""
+        self._hashers.tend()
+
+    def stop(self) -> bool:
+        """Leave what is not admitted yet to the next start's scan: nothing on disk is lost by that.
+
+        False when a thread could not be ended, because a file system does not answer.
+        """
+        self._stopping.set()
+        ended = self._hashers.stop(STOP_S)
+        self._records.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+        return ended and not self._thread.is_alive()
+
+    def _died(self, cause: BaseException) -> None:
+        self.failure = cause
+
+    def _hash(self, folder: Path, arrivals: list[Arrival], activity: Activity) -> None:
+        for arrival in arrivals:
+            with contextlib.suppress(_Stopped), activity.storage("hash", folder, arrival.path) as answered:
+                self._hash_one(arrival, answered)
+
+    def _hash_one(self, arrival: Arrival, answered: Callable[[], None]) -> None:
+        def between() -> None:
+            answered()
+            if self._stopping.is_set():
+                raise _Stopped
+
+        try:
+            sha256 = content_hash(arrival.path, arrival.folder, arrival.signature, between)
+        except (RecordingGoneError, RecordingChangedError):
+            # Whatever stands there now, intake settles it anew.
+            self._hooks.forget(arrival.path)
+            return
+        except DropscribeError as e:
+            reason = f"{e.reason}; {e.remedy}"
+            self._records.put(
+                _Unreadable(Skip(arrival.folder, arrival.path, "unreadable", reason, time.time()))
+            )
+            return
+        self._records.put(self._admission(arrival, sha256))
+
+    def _admission(self, arrival: Arrival, sha256: str) -> Admission:
+        settings = self._settings()
+        name = next((f.profile for f in settings.folders if f.path == arrival.folder), "default")
+        profile = settings.profiles[name]
+        return Admission(
+            path=arrival.path,
+            folder=arrival.folder,
+            size=arrival.signature.size,
+            mtime_ns=arrival.signature.mtime_ns,
+            inode=arrival.signature.inode,
+            sha256=sha256,
+            profile=name,
+            recipe=settings.recipe(name),
+            share_result=profile.duplicates == "reference",
+            settle_s=arrival.settle_s,
+            max_attempts=profile.max_attempts,
+        )
+
+    def _record(self) -> None:
+        activity = self._activities.enter("admission")
+        try:
+            while self._record_batch(activity):
+                pass
+        except StorageError as e:
+            # Only once patience is given up, to stop. What is not on record is found by the next start's scan.
+            logs.problem(self._log, logs.Action.STORAGE, f"files are left to the next start: {e}")
+        except UnusableLedgerError:
+            # The main thread stops the daemon because of it. What is not on record is found as above.
+            return
+        except BaseException as e:
+            self.failure = e
+            raise
+        finally:
+            self._activities.leave(activity)
+
+    def _next_batch(self) -> list[_Record | None]:
+        """What has gathered, waiting at most `TICK_S` for the first."""
+        batch: list[_Record | None] = []
+        with contextlib.suppress(queue.Empty):  # empty means: that is the whole batch
+            batch.append(self._records.get(timeout=TICK_S))
+            while len(batch) < BATCH:
+                batch.append(self._records.get_nowait())
+        return batch
+
+    def _record_batch(self, activity: Activity) -> bool:
+        """Put one batch on record; False once told to stop."""
+        activity.idle()
+        batch = self._next_batch()
+        activity.begin()
+        now = time.time()
+        admissions = [n for n in batch if isinstance(n, Admission)]
+        if admissions:
+            made = self._storage_retry.insist(lambda: self._ledger.admit(admissions, now), activity.working)
+            for admission, admitted in zip(admissions, made, strict=True):
+                if admitted.created:
+                    self._log.debug(
+                        "admitted",
+                        action=str(logs.Action.ADMITTED),
+                        job=admitted.job_id,
+                        path=str(admission.path),
+                    )
+            self._hooks.admitted()
+        for record in batch:
+            match record:
+                case Skip():
+                    self._record_skip(record, now, activity)
+                case Gone():
+                    self._record_gone(record, now)
+                case _Unreadable():
+                    self._record_skip(record.skip, now, activity)
+                    self._later.append((time.monotonic() + REREAD_S, record.skip.path))
+        while self._later and self._later[0][0] <= time.monotonic():
+            self._hooks.forget(self._later.popleft()[1])
+        return None not in batch
+
+    def _record_skip(self, skip: Skip, now: float, activity: Activity) -> None:
+        self._storage_retry.insist(
+            lambda: self._ledger.skip(skip.path, skip.folder, skip.code, skip.reason, now), activity.working
+        )
+        logs.event(
+            self._log,
+            logs.Action.SKIPPED,
+            f"skipped {skip.path.name!r}: {skip.reason}",
+            path=str(skip.path),
+            code=skip.code,
+        )
+
+    def _record_gone(self, gone: Gone, now: float) -> None:
+        for job in self._storage_retry.insist(lambda: self._ledger.cancel_gone(gone.path, now, REMOVED)):
+            logs.event(self._log, logs.Action.JOB_CANCELLED, REMOVED, job=job, path=str(gone.path))

@@ -1,0 +1,37 @@
+"""What the ledger has of a folder, as intake asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dropscribe.errors import StorageError, UnusableLedgerError
+from dropscribe.intake.types import Known
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.service.storage.storage_retry import StorageRetry
+
+
+class OnRecord:
+    """Called by the folders' threads, each for its own folder. That storage refuses to answer is told once."""
+
+    def __init__(self, ledger: Ledger, storage_retry: StorageRetry) -> None:
+        self._ledger = ledger
+        self._storage_retry = storage_retry
+        self._told: dict[Path, StorageError] = {}
+
+    def __call__(self, folder: Path) -> Iterator[Known]:
+        """The files on record, one after another. Raises StorageError, also in the middle."""
+        try:
+            for known in self._ledger.known(folder):
+                yield Known(*known)
+        except UnusableLedgerError as e:
+            # The main thread stops the daemon because of it. For intake it is an answer that does not come.
+            raise StorageError(e.reason, operation=e.operation, path=e.path, remedy=e.remedy) from e
+        except StorageError as e:
+            if folder not in self._told:
+                self._told[folder] = e
+                self._storage_retry.refused(e)
+            raise
+        told = self._told.pop(folder, None)
+        if told is not None:
+            self._storage_retry.taken(told)

@@ -1,0 +1,338 @@
+"""Take over what was done before a database was lost, from the transcripts that stand beside the recordings.
+
+A NAME.json is believed where its `recording.sha256` is the hash of a recording of its directory: by that it is found, too, when
+the recording has another name by now. Files beside it that are byte for byte what it renders to are ours again; one that differs
+was edited, or made under other settings, and stays its owner's. All names lie in folders that other people change, so
+everything is opened beneath the folder, without following links, and read up to a bound.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dropscribe.config import Folder, Profile, Settings
+from dropscribe.errors import UsageError
+from dropscribe.files import open_beneath, open_folder
+from dropscribe.intake.names import Names
+from dropscribe.intake.scan import Stamp, stamp_of, walk
+from dropscribe.ledger.records import Admission, OutputIntent
+from dropscribe.ledger.sqlite.jobs.adoption import Past
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.transcript import naming, render
+from dropscribe.transcript.reading import (
+    NotATranscriptError,
+    Written,
+    read_timing,
+    read_transcript,
+    with_timing,
+)
+from dropscribe.transcript.timing import timing_log
+from dropscribe.transcript.types import Transcript
+
+#: A larger NAME.json is left alone, bytes: that of a recording of 48 hours has about 100 MB.
+MOST_JSON_BYTES = 256 * 1024**2
+#: The same of a timing log.
+MOST_TIMING_BYTES = 16 * 1024**2
+#: Jobs in one transaction.
+BATCH = 32
+_PIECE_BYTES = 1 << 20
+_JSON, _TIMING = ".json", ".timing.json"
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it. `skipped` and `differing` name files, the former with the reason."""
+
+    recordings: int = 0
+    adopted: int = 0
+    on_record: int = 0
+    #: Recordings whose transcript stands there in other formats only.
+    without_json: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    #: Files beside an adopted NAME.json that are not what it renders to: never overwritten.
+    differing: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A directory of recordings, and the one of their transcripts."""
+
+    folder: Folder
+    profile: Profile
+    recipe: str
+    target: Path
+    #: Recordings by path, as they were found.
+    recordings: dict[Path, Stamp]
+
+
+class Adopter:
+    """One run over one directory."""
+
+    def __init__(self, settings: Settings, ledger: Ledger | None, *, dry_run: bool) -> None:
+        """`ledger` None: there is no database yet. With `dry_run` nothing is written."""
+        self._settings = settings
+        self._ledger = ledger
+        self._dry_run = dry_run
+        self._past: list[Past] = []
+        self.report = Report()
+
+    def run(self, starts: Iterable[tuple[Folder, Path]], progress: Callable[[int], None]) -> Report:
+        """Take over what is found below `starts`; `progress` is told how many recordings were looked at.
+
+        Raises StorageError and LedgerError as the ledger does.
+        """
+        for folder, start in starts:
+            for place in self._places(folder, start):
+                self._take(place, progress)
+        self._put_on_record()
+        return self.report
+
+    def _places(self, folder: Folder, start: Path) -> Iterator[_Place]:
+        found = walk(
+            str(start), str(folder.path), Names(folder), {}, lambda *_: None, recursive=folder.recursive
+        ).found
+        by_directory: dict[Path, dict[Path, Stamp]] = {}
+        for name, stamp in sorted(found.items()):
+            path = Path(name)
+            by_directory.setdefault(path.parent, {})[path] = stamp
+        profile = self._settings.profile(folder.profile)
+        for recordings in by_directory.values():
+            some = next(iter(recordings))
+            target = naming.target_directory(some, folder=folder.path, output_dir=profile.output_dir)
+            yield _Place(folder, profile, self._settings.recipe(folder.profile), target, recordings)
+
+    def _take(self, place: _Place, progress: Callable[[int], None]) -> None:
+        root = place.folder.path / (place.profile.output_dir or "")
+        with ExitStack() as stack:
+            try:
+                source = stack.enter_context(_opened(place.folder.path, Path()))
+                target = stack.enter_context(_opened(root, place.target.relative_to(root)))
+                names = set(os.listdir(target))  # noqa: PTH208 - a descriptor has no Path
+            except OSError as e:
+                if e.errno != errno.ENOENT:
+                    self.report.skipped.append((place.target, f"this folder cannot be read: {e.strerror}"))
+                names, source, target = set(), -1, -1
+            refused: dict[str, str] = {}
+            by_hash = _transcripts(target, names, refused)
+            for path, stamp in place.recordings.items():
+                self.report.recordings += 1
+                progress(self.report.recordings)
+                fitting = next((n for n in sorted(names) if _is_json(n) and _form(path, n)), None)
+                if by_hash:
+                    sha256 = self._hash(source, place.folder.path, path, stamp)
+                    if sha256 is None:
+                        continue
+                    name = _choose(path, by_hash.get(sha256, []))
+                    if name is not None:
+                        self._adopt(place, target, path, stamp, name)
+                        continue
+                if fitting is not None:
+                    why = refused.get(fitting, "it was made from a recording of other content")
+                    self.report.skipped.append((place.target / fitting, why))
+                elif any(
+                    naming.name_of(path, f, form) in names
+                    for f in render.RENDERERS
+                    for form in ("short", "full")
+                ):
+                    self.report.without_json += 1
+
+    def _hash(self, source: int, folder: Path, path: Path, stamp: Stamp) -> str | None:
+        """SHA-256 of a recording; None where it cannot be read, which is reported."""
+        try:
+            # A link within the folder counts as what it leads to, as for intake.
+            real = Path(os.path.realpath(path)).relative_to(os.path.realpath(folder))
+            descriptor = open_beneath(source, real, _READ)
+        except (OSError, ValueError) as e:
+            self.report.skipped.append((path, f"it cannot be read: {e}"))
+            return None
+        try:
+            digest = hashlib.sha256()
+            while stat.S_ISREG(os.fstat(descriptor).st_mode) and (piece := os.read(descriptor, _PIECE_BYTES)):
+                digest.update(piece)
+            if stamp_of(os.fstat(descriptor)) != stamp:
+                self.report.skipped.append((path, "it changed while it was read"))
+                return None
+            return digest.hexdigest()
+        except OSError as e:
+            self.report.skipped.append((path, f"it cannot be read: {e.strerror}"))
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _adopt(self, place: _Place, target: int, path: Path, stamp: Stamp, name: str) -> None:
+        try:
+            written = read_transcript(_read(target, name, MOST_JSON_BYTES))
+        except (OSError, NotATranscriptError) as e:
+            self.report.skipped.append((place.target / name, _why(e)))
+            return
+        size, mtime_ns, inode = stamp
+        profile = place.profile
+        admission = Admission(
+            path=path, folder=place.folder.path, size=size, mtime_ns=mtime_ns, inode=inode,
+            sha256=written.transcript.sha256, profile=place.folder.profile, recipe=place.recipe,
+            share_result=profile.duplicates == "reference", settle_s=0.0, max_attempts=profile.max_attempts,
+        )  # fmt: skip
+        if self._ledger is not None and self._ledger.on_record(admission):
+            self.report.on_record += 1
+            return
+        self.report.adopted += 1
+        self._past.append(self._past_job(place, target, name, written, admission))
+        if len(self._past) >= BATCH:
+            self._put_on_record()
+
+    def _past_job(
+        self, place: _Place, target: int, name: str, written: Written, admission: Admission
+    ) -> Past:
+        transcript = written.transcript
+        profile, base = place.profile, name.removesuffix(_JSON)
+        options = render.Options(
+            profile.subtitle_max_chars, profile.subtitle_max_s, profile.subtitle_pause_ms
+        )
+        rendered = render.render_all(transcript, render.RENDERERS, options, written.version)
+        files = list(self._ours(place.target, target, base, rendered))
+        is_ours = any(f.format == "json" for f in files)
+        transcript, started, ended, timing = self._timing(place.target, target, base, transcript)
+        if started is None:
+            started = ended = os.stat(name, dir_fd=target, follow_symlinks=False).st_mtime
+        engine = transcript.engine
+        return Past(
+            admission,
+            transcript,
+            shared=is_ours and place.recipe == f"{engine.model}|{engine.vad_model}",
+            files=(*files, *timing),
+            started=started,
+            ended=ended,
+        )
+
+    def _ours(
+        self, where: Path, target: int, base: str, rendered: dict[str, bytes]
+    ) -> Iterator[OutputIntent]:
+        """The files that are what the transcript renders to; others of these names are reported."""
+        for format_name, data in rendered.items():
+            name = base + naming.ending(format_name)
+            try:
+                same = _read(target, name, len(data)) == data
+            except FileNotFoundError:
+                continue
+            except (OSError, NotATranscriptError):
+                same = False
+            if same:
+                yield OutputIntent(format_name, where / name, hashlib.sha256(data).hexdigest())
+            else:
+                self.report.differing.append(where / name)
+
+    def _timing(
+        self, where: Path, target: int, base: str, transcript: Transcript
+    ) -> tuple[Transcript, float | None, float, tuple[OutputIntent, ...]]:
+        """The transcript with its times, when it was begun and ended, and the timing log where that is ours."""
+        name = base + _TIMING
+        try:
+            data = _read(target, name, MOST_TIMING_BYTES)
+            log = read_timing(data, transcript)
+        except FileNotFoundError:
+            return transcript, None, 0.0, ()
+        except (OSError, NotATranscriptError):
+            self.report.differing.append(where / name)
+            return transcript, None, 0.0, ()
+        timed = with_timing(transcript, log)
+        again = timing_log(timed, started=log.started, ended=log.ended, version=log.version)
+        if again != data:
+            self.report.differing.append(where / name)
+            return timed, log.started, log.ended, ()
+        ours = OutputIntent("timing", where / name, hashlib.sha256(data).hexdigest())
+        return timed, log.started, log.ended, (ours,)
+
+    def _put_on_record(self) -> None:
+        past, self._past = self._past, []
+        if past and self._ledger is not None and not self._dry_run:
+            self._ledger.adopt_finished(past, time.time())
+
+
+def starts(settings: Settings, directory: Path) -> list[tuple[Folder, Path]]:
+    """Each watched folder that `directory` is, is in or has in it, and where in it to begin. Raises UsageError."""
+    wanted = Path(os.path.normpath(directory.absolute()))
+    found = [(f, wanted if wanted.is_relative_to(f.path) else f.path) for f in settings.folders
+             if wanted.is_relative_to(f.path) or f.path.is_relative_to(wanted)]  # fmt: skip
+    if not wanted.is_dir():
+        raise UsageError(
+            "there is no such folder", operation="adopt", path=directory, remedy="check the name"
+        )
+    if not found:
+        folders = ", ".join(str(f.path) for f in settings.folders)
+        raise UsageError(
+            "it is in no watched folder", operation="adopt", path=directory, remedy=f"watched are: {folders}"
+        )
+    return found
+
+
+@contextmanager
+def _opened(root: Path, relative: Path) -> Iterator[int]:
+    """Descriptor of a directory beneath `root`. Raises OSError."""
+    top = open_folder(root)
+    try:
+        directory = open_beneath(top, relative, os.O_RDONLY | os.O_DIRECTORY)
+    finally:
+        os.close(top)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _transcripts(target: int, names: Iterable[str], refused: dict[str, str]) -> dict[str, list[str]]:
+    """Names of the transcripts in a directory by the hash of their recording; why others are none, into `refused`."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(filter(_is_json, names)):
+        try:
+            written = read_transcript(_read(target, name, MOST_JSON_BYTES))
+        except (OSError, NotATranscriptError) as e:
+            refused[name] = _why(e)
+        else:
+            found.setdefault(written.transcript.sha256, []).append(name)
+    return found
+
+
+def _read(directory: int, name: str, most: int) -> bytes:
+    """A regular file of at most `most` bytes. Raises OSError, and NotATranscriptError for anything else."""
+    descriptor = open_beneath(directory, Path(name), _READ)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotATranscriptError("it is no regular file")
+        if status.st_size > most:
+            raise NotATranscriptError(f"it has more than {most} bytes")
+        parts, left = [], most + 1
+        while left and (part := os.read(descriptor, min(left, _PIECE_BYTES))):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(descriptor)
+    if not left:
+        raise NotATranscriptError(f"it has more than {most} bytes")
+    return b"".join(parts)
+
+
+def _choose(recording: Path, names: list[str]) -> str | None:
+    """Of the transcripts of this content the one that is named after the recording, else any."""
+    return next((n for n in names if _form(recording, n)), names[0] if names else None)
+
+
+def _form(recording: Path, name: str) -> str | None:
+    return naming.form_of(recording, "json", name)
+
+
+def _is_json(name: str) -> bool:
+    return name.endswith(_JSON) and not name.endswith(_TIMING)
+
+
+def _why(error: OSError | NotATranscriptError) -> str:
+    return str(error) if isinstance(error, NotATranscriptError) else error.strerror or str(error)

@@ -1,0 +1,332 @@
+"""The daemon: starts the rooms in order, turns the loop, stops them in order."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from dropscribe import logs
+from dropscribe.config import Loaded
+from dropscribe.errors import ConfigError, DropscribeError, EngineDiedError, EngineError
+from dropscribe.intake.watcher import Watcher
+from dropscribe.media.inspector import Inspector
+from dropscribe.media.pool import DecoderPool
+from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from dropscribe.pipeline.engine_supervisor import EngineSupervisor
+from dropscribe.pipeline.pump import Pump
+from dropscribe.pipeline.sizing import audio_bounds, decoder_count
+from dropscribe.service import sd_notify, status_file
+from dropscribe.service.activity import Activities
+from dropscribe.service.admission.admitter import Admitter, Hooks
+from dropscribe.service.admission.completeness import completeness
+from dropscribe.service.admission.folder_state import FolderConditions
+from dropscribe.service.admission.intake_ports import OnRecord
+from dropscribe.service.announcement import announcement
+from dropscribe.service.jobs.beginning import Beginning
+from dropscribe.service.jobs.claimer import Claimer, Clocks
+from dropscribe.service.jobs.dispatcher import Dispatcher
+from dropscribe.service.maintenance import Maintenance
+from dropscribe.service.publishing.publisher import Publisher
+from dropscribe.service.signals import Signals
+from dropscribe.service.startup import open_ledger
+from dropscribe.service.status_file import Complaint, Status, StatusFile
+from dropscribe.service.storage.disk_space import FreeSpace
+from dropscribe.service.storage.hangs import StorageHangs
+from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
+from dropscribe.service.wall_clock import WallClock
+from dropscribe.transcript.types import EngineFacts
+
+#: After a request to stop, recordings under way are given this long to be finished, seconds. Together with
+#: the closing of processes it stays inside the unit's TimeoutStopSec.
+DRAIN_S = 20.0
+#: How long a thread may keep the interpreter, seconds. The main thread wakes a thousand times a second to hand decoders
+#: and engine their next piece of work, and gives the interpreter away at every read; with Python's 5 ms it would wait for a
+#: publishing thread each time.
+SWITCH_S = 0.0001
+#: Objects made between two looks for cycles of garbage, of which there are few: with Python's 700 the looks would take
+#: longer than the reading of what the engine says.
+GARBAGE = 50_000
+#: The main loop turns at least this often, seconds.
+TURN_S = 0.5
+#: How often the status file is renewed, seconds.
+STATUS_S = 2.0
+#: How often the threads of the rooms are looked after, seconds.
+TEND_S = 0.5
+
+
+class Daemon:
+    """One run of the service. `reread` reads the configuration again for SIGHUP."""
+
+    def __init__(self, loaded: Loaded, reread: Callable[[], Loaded]) -> None:
+        self._loaded = loaded
+        self._settings = loaded.settings
+        self._reread = reread
+        self._log = logs.get("service")
+        self._notifier = sd_notify.Notifier.from_environment()
+        self._state = "starting"
+        #: Of the engine that is, or was last, ready: what it recognised may still be being published.
+        self._facts: EngineFacts | None = None
+        self._since = time.time()
+        self._storage_retry = StorageRetry()
+        self._wall = WallClock(time.monotonic, time.time)
+        self._status_file = StatusFile(loaded.settings.database)
+        self._next_status = self._next_tend = 0.0
+        self._activities = Activities()
+        #: No thread of the rooms is stuck, as of the latest look.
+        self._sound = True
+        #: A thread or a child could not be ended, because a file system does not answer: the interpreter would wait for it at its end.
+        self.left_behind = False
+        self._stop_by: float | None = None
+
+    def run(self) -> None:
+        """Serve until asked to stop. Raises DropscribeError when it cannot start or go on.
+
+        Shutdown runs the stack backwards: intake first, so that nothing new comes; then the admitter, so that
+        what is hashed is on record; then the publisher, so that finished work reaches the disk and the ledger;
+        then the processes; the ledger and its lock last, because everybody before writes to it.
+        """
+        settings = self._settings
+        sys.setswitchinterval(SWITCH_S)
+        gc.set_threshold(GARBAGE, 20, 20)
+        for line in announcement(self._loaded):
+            logs.event(self._log, logs.Action.CONFIG, line)
+        with ExitStack() as stack:
+            self._signals = stack.enter_context(Signals())
+            stack.callback(lambda: logs.event(self._log, logs.Action.STOPPED, "stopped"))
+            self._ledger = open_ledger(settings, stack, self._log)
+            stack.callback(status_file.remove, settings.database)
+            self._look_after_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
+            self._start_rooms(stack)
+            if self._keeper.wait_ready(self._while_starting):
+                self._serve()
+            self._requeue()
+
+    def _start_rooms(self, stack: ExitStack) -> None:
+        settings = self._settings
+        arena_s, capacity_s = audio_bounds(settings)
+        arena = Arena(arena_s)
+        stack.callback(arena.close)
+        self._keeper = EngineSupervisor(settings.engine, arena, capacity_s)
+        stack.callback(self._keeper.close)
+        decoders = DecoderPool(
+            arena.fd,
+            SLOT_BYTES,
+            workers=decoder_count(settings),
+            settings=settings.media,
+            clock=time.monotonic,
+        )
+        stack.callback(self._end, decoders.ended)
+        stack.callback(decoders.close)
+        self._publisher = Publisher(
+            self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake, self._storage_retry,
+            activities=self._activities,
+        )  # fmt: skip
+        self._publisher.start()
+        stack.callback(self._end, self._publisher.stop)
+        self._space = FreeSpace(self._ledger, settings)
+        stack.callback(self._space.close)
+        clocks = Clocks(time.monotonic, self._wall.now)
+        claiming = Claimer(
+            self._ledger, stack.enter_context(ThreadPoolExecutor(1, "claim")), self._signals.wake,
+            worker=f"{os.uname().nodename}:{os.getpid()}", limit=settings.service.jobs_in_flight,
+            clocks=clocks, storage_retry=self._storage_retry, has_room=self._space.has_room,
+        )  # fmt: skip
+        beginning = Beginning(
+            self._ledger, stack.enter_context(ThreadPoolExecutor(1, "begin")), self._signals.wake,
+            storage_retry=self._storage_retry, clock=time.monotonic,
+        )  # fmt: skip
+        self._dispatcher = Dispatcher(
+            self._ledger, Pump(decoders, self._keeper.engine, arena, time.monotonic), self._publisher, claiming, beginning,
+            settings=lambda: self._settings, clocks=clocks, storage_retry=self._storage_retry,
+            outdated=lambda: self._maintenance.adopt(self._settings.recipe),
+        )  # fmt: skip
+        self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
+        self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
+        self._maintenance = Maintenance(
+            self._ledger, self._wall, self._space, self._conditions, self._hangs,
+            storage_retry=self._storage_retry, clock=time.monotonic, wake=self._dispatcher.wake, claiming=claiming.busy,
+        )  # fmt: skip
+        self._admitter = Admitter(
+            self._ledger,
+            lambda: self._settings,
+            Hooks(self._on_admitted, self._forget, self._conditions.take),
+            self._storage_retry,
+            activities=self._activities,
+        )
+        inspector = Inspector()
+        stack.callback(self._end, inspector.close)
+        self._watcher = Watcher(
+            settings.folders,
+            known=OnRecord(self._ledger, self._storage_retry),
+            completeness=completeness(inspector),
+            sink=self._admitter.take,
+            rescan_s=settings.service.rescan_s,
+        )
+        inspector.start()
+        self._admitter.start()
+        stack.callback(self._end, self._admitter.stop)
+        self._watcher.start()
+        stack.callback(self._end, self._watcher.stop)
+        # First of all, so that nobody who is to stop waits for a disk.
+        stack.callback(self._storage_retry.give_up)
+
+    def _end(self, stop: Callable[[], bool]) -> None:
+        """Stop a room; `stop` returns False when something of it waits for a file system that does not answer."""
+        self.left_behind = not stop() or self.left_behind
+
+    def _serve(self) -> None:
+        facts = self._facts = self._keeper.engine.facts
+        self._state = "ready"
+        logs.event(
+            self._log,
+            logs.Action.READY,
+            f"ready: {facts.model} on {facts.device}, warm after {facts.warmup_s:.1f} s",
+            model=facts.model,
+            device=facts.device,
+            notice=facts.notice,
+        )
+        self._notifier.ready(f"{facts.model} on {facts.device}")
+        self._maintenance.begin()
+        while not self._finished():
+            try:
+                stopping = self._stop_by is not None
+                self._dispatcher.turn(TURN_S, (self._signals.wake_fd,), claiming=not stopping)
+                self._signals.drain()
+                self._keeper.tend(time.monotonic())
+                self._keeper.expect_progress(self._dispatcher.engine_idle_s())
+            except EngineDiedError as e:
+                if not self._replace_engine(e):
+                    return
+            self._housekeeping()
+
+    def _finished(self) -> bool:
+        """Whether to leave the loop: asked to stop, and nothing (or no time) left to finish."""
+        if self._signals.stops and self._stop_by is None:
+            self._stop_by = time.monotonic() + DRAIN_S
+            self._state = "draining"
+            self._notifier.stopping()
+            logs.event(
+                self._log,
+                logs.Action.STOPPING,
+                f"stopping: finishing {self._dispatcher.unpublished} recordings under way",
+            )
+        if self._stop_by is None:
+            return False
+        over = self._signals.stops > 1 or time.monotonic() > self._stop_by
+        return over or self._dispatcher.unpublished == 0
+
+    def _requeue(self) -> None:
+        back = self._dispatcher.requeue_all()
+        if back:
+            logs.event(self._log, logs.Action.STOPPING, f"{back} jobs went back to the queue")
+
+    def _replace_engine(self, fault: EngineDiedError) -> bool:
+        lost = self._dispatcher.engine_lost(fault)
+        self._keeper.replace(f"the engine is gone ({fault.reason}); {lost} jobs went back to the queue")
+        if not self._keeper.wait_ready(self._while_starting):
+            return False
+        self._dispatcher.engine_replaced(self._keeper.engine)
+        return True
+
+    def _while_starting(self) -> bool:
+        """Called while an engine loads; True when asked to stop."""
+        self._signals.drain()
+        self._housekeeping()
+        return self._signals.stops > 0
+
+    def _housekeeping(self) -> None:
+        """What is due between two turns.
+
+        Raises DropscribeError when a thread the daemon needs has died, AlreadyRunningError when a folder is another daemon's,
+        UnusableLedgerError when the database is damaged, or its file is not the one that is open.
+        """
+        fault = self._ledger.fault
+        if fault is not None:
+            raise fault
+        self._conditions.refuse_taken()
+        for room, alive, cause in (
+            ("intake", self._watcher.alive(), self._watcher.failure),
+            ("admission", self._admitter.alive(), self._admitter.failure),
+            ("publishing", self._publisher.alive(), self._publisher.failure),
+        ):
+            if not alive:
+                raise DropscribeError(
+                    f"the {room} thread has died: {cause!r}",
+                    operation="supervise",
+                    remedy="the service manager starts the daemon again; please report the traceback in the log",
+                )
+        if self._signals.reload:
+            self._signals.reload = False
+            self._reload()
+        now = time.monotonic()
+        self._maintenance.tend()
+        self._watcher.tend()
+        if now >= self._next_tend:
+            self._next_tend = now + TEND_S
+            self._admitter.tend()
+            self._publisher.tend()
+            self._sound = self._hangs.look(self._watcher.silent_threads)
+        # Without keep-alives the service manager ends this process and starts another.
+        if self._sound:
+            self._notifier.watchdog(now)
+        if now >= self._next_status:
+            self._next_status = now + STATUS_S
+            self._look_after_ledger()
+            self._write_status()
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            loaded = self._reread()
+        except ConfigError as e:
+            logs.problem(self._log, logs.Action.RELOAD, f"kept the settings in force: {e}")
+        else:
+            old, new = self._settings, loaded.settings
+            at_start = ("database", "engine", "media", "service")
+            fixed = [name for name in at_start if getattr(old, name) != getattr(new, name)]
+            if fixed:
+                logs.problem(
+                    self._log,
+                    logs.Action.RELOAD,
+                    f"changes in [{', '.join(fixed)}] take effect at the next restart",
+                )
+            self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
+            self._maintenance.adopt(self._settings.recipe)
+            self._space.watch(self._settings)
+            self._conditions.keep({f.path for f in new.folders})
+            self._watcher.reload(new.folders)
+            logs.event(self._log, logs.Action.RELOAD, f"now watching {len(new.folders)} folders")
+        self._notifier.ready("reloaded")
+
+    def _write_status(self) -> None:
+        in_flight = self._dispatcher.in_flight
+        self._notifier.status(f"{self._state}, {in_flight} recordings under way")
+        refused = [
+            Complaint(f"{e.operation} {e.path}: {e.reason}", e.remedy)
+            for e in self._storage_retry.complaints()
+        ]
+        status = Status(
+            self._state, self._since, self._facts, tuple(self._watcher.health()), in_flight,
+            self._watcher.unsettled(), (*refused, *self._hangs.complaints(), *self._space.complaints()),
+        )  # fmt: skip
+        self._status_file.renew(status, time.time())
+
+    def _engine_facts(self) -> EngineFacts:
+        if self._facts is None:
+            raise EngineError(
+                "no engine has been ready yet", operation="publish", remedy="please report this message"
+            )
+        return self._facts
+
+    def _on_admitted(self) -> None:
+        self._dispatcher.wake()
+        self._signals.wake()
+
+    def _forget(self, path: Path) -> None:
+        self._watcher.forget(path)

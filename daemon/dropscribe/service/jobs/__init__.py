@@ -1,0 +1,1 @@
+"""Claim jobs, dispatch them, record outcomes."""

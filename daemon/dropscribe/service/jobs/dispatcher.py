@@ -1,0 +1,318 @@
+"""Moves jobs: ledger → pump → publisher → ledger. Owned by the daemon's main thread."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from dropscribe import logs
+from dropscribe.config import Settings
+from dropscribe.engine.protocol import LocalEngine
+from dropscribe.errors import (
+    DeviceFailedError,
+    EngineDiedError,
+    StaleLeaseError,
+    StorageError,
+    UnansweredError,
+)
+from dropscribe.ledger.records import Claim
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.sqlite.paths import storable
+from dropscribe.media.protocol import FileSignature
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.pump import Pump
+from dropscribe.service.jobs.beginning import Beginning
+from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
+from dropscribe.service.jobs.doubts import Doubts
+from dropscribe.service.jobs.outcome_writer import OutcomeWriter, Verdict, release
+from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, Problem, decide
+from dropscribe.service.publishing.publisher import Published, Publisher, Ready
+from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
+
+#: Heartbeats come this often, seconds: three may be missed.
+HEARTBEAT_S = 15.0
+#: How often what is under way is looked at for text to show, seconds: the loop turns far more often.
+LOOK_S = 0.1
+
+#: Why a job of such a folder goes back.
+_UNANSWERED = Problem(
+    UnansweredError.code, "the file system of its folder does not answer", "see to the disk or the network share",
+    retryable=True, blameless=True,
+)  # fmt: skip
+
+
+class Dispatcher:
+    """Keeps the pump full of claimed jobs and brings every one of them to its end in the ledger."""
+
+    def __init__(
+        self, ledger: Ledger, pump: Pump, publisher: Publisher, claiming: Claimer, beginning: Beginning, *,
+        settings: Callable[[], Settings], clocks: Clocks, storage_retry: StorageRetry, outdated: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """`outdated` is called when a job was claimed under a recipe that its profile has not now: those in the queue may be, too."""
+        self._ledger = ledger
+        self._pump = pump
+        self._publisher = publisher
+        self._claiming = claiming
+        self._beginning = beginning
+        self._settings = settings
+        self._outdated = outdated
+        self._clocks = clocks
+        self._log = logs.get("service")
+        self._doubts = Doubts()
+        #: Ended, but not on record yet.
+        self._outcomes = OutcomeWriter(ledger, clocks.wall)
+        self._renewal, self._delivery = (
+            Postponable(storage_retry, step, clocks.monotonic) for step in (self._heartbeat, self._deliver)
+        )
+        #: Folders whose file system kept a decoder waiting: until when no other decoder is risked there, monotonic seconds.
+        self._unanswering: dict[Path, float] = {}
+        self._ticket = 0
+        #: Claimed, not started yet.
+        self._claimed: deque[Claim] = deque()
+        #: In the pump, by ticket.
+        self._running: dict[int, Claim] = {}
+        #: With the publisher, by job.
+        self._publishing: dict[int, Claim] = {}
+        self._next_heartbeat = 0.0
+        self._next_look = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs claimed and not yet at their end."""
+        return len(self._claimed) + len(self._running) + len(self._publishing) + len(self._outcomes)
+
+    @property
+    def unpublished(self) -> int:
+        """Jobs whose recognition is under way or done, that are worth waiting for when stopping."""
+        return len(self._running) + len(self._publishing) - self._blocked()
+
+    def engine_idle_s(self) -> float:
+        """Seconds without progress of an engine that holds work."""
+        return self._pump.engine_idle_s()
+
+    def wake(self) -> None:
+        """There may be something new to claim."""
+        self._claiming.news()
+
+    def turn(self, timeout_s: float, wake: tuple[int, ...], *, claiming: bool) -> None:
+        """Claim, start, wait for something to happen, and carry out what it means.
+
+        Raises EngineDiedError; call `engine_lost` then.
+        """
+        # First, so that after a long pause of this process our own leases are renewed, not taken over by us.
+        renewed = self._renewal()
+        if self._delivery() and renewed and claiming:
+            # What cannot be published while a file system hangs takes no room from the others.
+            self._claiming.ask(self.in_flight - self._blocked(), len(self._claimed), self._held)
+        # After asking: between an answer and the next question leases are renewed, and the clock is followed.
+        answered = self._take_in()
+        if claiming:
+            self._start()
+        # With claims that may begin and room for them there is nothing to wait for, nor where there may be more to claim.
+        ready_to_start = claiming and self._may_start()
+        for outcome in self._pump.turn(0.0 if ready_to_start or answered else timeout_s, wake):
+            self._on_outcome(outcome)
+        for published in self._publisher.completed():
+            self._on_published(published)
+        self._show_text()
+
+    def engine_lost(self, fault: EngineDiedError) -> int:
+        """The engine died or hung: its jobs return to the queue, suspects to be tried alone; how many."""
+        problem = Problem(
+            fault.code, f"{fault.reason} while it worked on this recording",
+            "see the log for what the engine met; 'dropscribe doctor' checks the chain",
+            retryable=True, suspect=True, device=isinstance(fault, DeviceFailedError),
+        )  # fmt: skip
+        alone = len(self._running) == 1 and self._claiming.alone
+        self._pump.abandon_engine()
+        lost = list(self._running.values())
+        self._running.clear()
+        for claim in lost:
+            self._apply(claim, problem, alone=alone)
+        return len(lost)
+
+    def engine_replaced(self, engine: LocalEngine) -> None:
+        """Go on with a new engine."""
+        self._pump.use_engine(engine)
+        self.wake()
+
+    def requeue_all(self) -> int:
+        """Give back every claim whose transcript is not with the publisher; how many. For stopping.
+
+        Waits for jobs that are just being claimed: they are given back, too.
+        """
+        now = self._clocks.wall()
+        for ticket in list(self._running):
+            self._pump.abort(ticket)
+        self._claimed.extend(self._claiming.last())
+        back = [*self._claimed, *self._running.values()]
+        for claim in self._running.values():
+            self._publisher.partials.drop(claim.job_id)
+        self._claimed.clear()
+        self._running.clear()
+        stopped = Problem("stopped", "the daemon stopped", "it goes on when the daemon is started again")
+        try:
+            self._deliver()
+            for claim in back:
+                verdict = Verdict(claim, stopped, Again(now, refund=True, isolate=claim.isolate))
+                # Cancelled or superseded since the last heartbeat: it is over already.
+                with contextlib.suppress(StaleLeaseError):
+                    release(self._ledger, verdict, now)
+        except StorageError as e:
+            # On record they are still under way; the next start puts those back, too.
+            logs.problem(self._log, logs.Action.STORAGE, f"jobs are left to the next start: {e}")
+        return len(back)
+
+    def _blocked(self) -> int:
+        """How many jobs cannot be published because a file system does not answer."""
+        waiting = self._publisher.waiting
+        return len(waiting & self._publishing.keys()) if waiting else 0
+
+    def _held(self) -> list[Claim]:
+        return [
+            *self._claimed, *self._running.values(), *self._publishing.values(), *self._outcomes.claims(),
+        ]  # fmt: skip
+
+    def _take_in(self) -> bool:
+        """What was claimed since the last turn is in flight from now on; whether there was an answer."""
+        claimed = self._claiming.answer()
+        if claimed is None:
+            return False
+        self._claimed.extend(claimed.claims)
+        # The answer may have taken long, or this process a pause: no lease of ours gets older than the others.
+        self._next_heartbeat = min(self._next_heartbeat, claimed.asked_at + HEARTBEAT_S)
+        return True
+
+    def _may_start(self) -> bool:
+        """Whether the next of the claimed jobs may be started now: without a decoder, or on record as begun with one idle."""
+        if not self._claimed:
+            return False
+        claim = self._claimed[0]
+        return claim.reference is not None or (self._beginning.begun(claim) and self._pump.room() > 0)
+
+    def _start(self) -> None:
+        self._start_begun()
+        if self._beginning.ask((c for c in self._claimed if c.reference is None), self._pump.room()):
+            self._start_begun()
+
+    def _start_begun(self) -> None:
+        self._drop(self._beginning.answer())
+        settings = self._settings()
+        while self._may_start():
+            claim = self._claimed[0]
+            if claim.recipe != storable(settings.recipe(claim.profile)):
+                self._claimed.popleft()
+                self._give_back(claim)
+                continue
+            if claim.reference is not None:
+                self._claimed.popleft()
+                self._publish(claim, None)
+                continue
+            if self._unanswering.get(claim.folder, 0.0) > self._clocks.monotonic():
+                self._claimed.popleft()
+                self._beginning.forget(claim)
+                self._apply(claim, _UNANSWERED, alone=False)
+                continue
+            self._claimed.popleft()
+            self._beginning.started(claim)
+            self._ticket += 1
+            self._running[self._ticket] = claim
+            expected = FileSignature(claim.size, claim.mtime_ns, claim.inode)
+            hotwords = settings.profile(claim.profile).hotwords
+            self._pump.start(Work(self._ticket, claim.path, expected, hotwords, claim.folder))
+
+    def _give_back(self, claim: Claim) -> None:
+        """Its profile was changed when it was just being claimed: what is done now would stand under what was wanted before."""
+        self._beginning.forget(claim)
+        problem = Problem("reloaded", "its profile was changed before it was begun", "it goes on at once")
+        again = Again(self._clocks.wall(), refund=True, isolate=claim.isolate)
+        self._outcomes.add(Verdict(claim, problem, again))
+        self._delivery()
+        self._outdated()
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        claim = self._running.pop(outcome.ticket)
+        if isinstance(outcome.end, Result):
+            self._doubts.recognised(claim.job_id)
+            self._publish(claim, outcome.end)
+        else:
+            if outcome.end.code == UnansweredError.code:
+                self._unanswering[claim.folder] = self._clocks.monotonic() + BLAMELESS_WAIT_S
+            self._apply(claim, outcome.end, alone=self._claiming.alone)
+
+    def _show_text(self) -> None:
+        now = self._clocks.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_S
+        partials = self._publisher.partials
+        for ticket, claim in self._running.items():
+            heard = self._pump.heard(ticket)
+            if heard is not None and partials.wants(claim, heard, now):
+                partials.put(claim, self._pump.texts(ticket), heard, now)
+
+    def _publish(self, claim: Claim, result: Result | None) -> None:
+        self._publishing[claim.job_id] = claim
+        self._publisher.put(Ready(claim, result))
+
+    def _on_published(self, published: Published) -> None:
+        claim = self._publishing.pop(published.job_id)
+        if published.problem is not None:
+            self._apply(claim, published.problem, alone=self._claiming.alone)
+        else:
+            self._settled(claim)
+        # Its twins, if any, may be done by reference now.
+        self.wake()
+
+    def _apply(self, claim: Claim, problem: Problem, *, alone: bool) -> None:
+        now = self._clocks.wall()
+        decision = decide(
+            problem, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now,
+            doubts=self._doubts.raised(claim.job_id) if alone and problem.device else 0,
+            lone_deaths=claim.lone_deaths, others_done=claim.others_done,
+        )  # fmt: skip
+        if isinstance(decision, Again) and decision.isolate:
+            self._claiming.look_again()
+        self._outcomes.add(Verdict(claim, problem, decision))
+        self._delivery()
+
+    def _deliver(self) -> None:
+        self._outcomes.deliver(self._settled)
+
+    def _settled(self, claim: Claim) -> None:
+        self._publisher.partials.drop(claim.job_id)
+        self._claiming.ended(claim)
+
+    def _heartbeat(self) -> None:
+        now = self._clocks.monotonic()
+        if now < self._next_heartbeat:
+            return
+        # Others may have changed it: a twin that came to its end, somebody who set the clock.
+        self._claiming.look_again()
+        ours = [(c.job_id, c.generation) for c in self._held()]
+        lost = self._ledger.heartbeat(ours, self._clocks.wall(), LEASE_S)
+        self._next_heartbeat = now + HEARTBEAT_S
+        self._drop(lost)
+
+    def _drop(self, lost: set[int]) -> None:
+        """Forget jobs that are no longer ours."""
+        if not lost:
+            return
+        for ticket, claim in list(self._running.items()):
+            if claim.job_id in lost:
+                self._pump.abort(ticket)
+                del self._running[ticket]
+                self._settled(claim)
+                logs.problem(
+                    self._log,
+                    logs.Action.JOB_REFUSED,
+                    "the job was taken over or cancelled",
+                    job=claim.job_id,
+                )
+        for claim in [c for c in self._claimed if c.job_id in lost]:
+            self._claimed.remove(claim)
+            self._beginning.forget(claim)
+            self._settled(claim)

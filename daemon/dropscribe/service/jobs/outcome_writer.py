@@ -1,0 +1,91 @@
+"""Puts on record what becomes of jobs that did not work out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dropscribe import logs
+from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.records import Claim
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.service.jobs.retry_policy import Again, Decision, Drop, GiveUp, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided of a job, and why."""
+
+    claim: Claim
+    problem: Problem
+    decision: Decision
+
+
+class OutcomeWriter:
+    """In the order they were passed; one that storage refuses stays here, with those behind it. Owned by the main thread.
+
+    Their jobs are ours until then: whoever renews leases renews theirs.
+    """
+
+    def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
+        """`now`: epoch seconds."""
+        self._ledger = ledger
+        self._now = now
+        self._log = logs.get("service")
+        self._passed: deque[Verdict] = deque()
+
+    def __len__(self) -> int:
+        return len(self._passed)
+
+    def claims(self) -> list[Claim]:
+        """The jobs whose verdict is not on record yet."""
+        return [v.claim for v in self._passed]
+
+    def add(self, verdict: Verdict) -> None:
+        self._passed.append(verdict)
+
+    def deliver(self, settled: Callable[[Claim], None]) -> None:
+        """Put them on record, telling `settled` of each. Raises StorageError; then the rest is there for the next call."""
+        while self._passed:
+            verdict = self._passed[0]
+            self._put_on_record(verdict)
+            self._passed.popleft()
+            settled(verdict.claim)
+
+    def _put_on_record(self, verdict: Verdict) -> None:
+        claim, problem = verdict.claim, verdict.problem
+        keys = {"job": claim.job_id, "path": str(claim.path), "attempt": claim.attempt, "code": problem.code}
+        try:
+            match verdict.decision:
+                case Again():
+                    release(self._ledger, verdict, self._now())
+                    logs.problem(
+                        self._log, logs.Action.JOB_RETRY, problem.reason, remedy=problem.remedy, **keys
+                    )
+                case GiveUp():
+                    self._ledger.fail(
+                        claim.job_id, claim.generation, self._now(),
+                        code=problem.code, reason=problem.reason, remedy=problem.remedy,
+                    )  # fmt: skip
+                    logs.problem(
+                        self._log, logs.Action.JOB_FAILED, problem.reason, remedy=problem.remedy, **keys
+                    )
+                case Drop():
+                    self._ledger.cancel(
+                        claim.job_id, self._now(), problem.reason, generation=claim.generation
+                    )
+                    logs.event(self._log, logs.Action.JOB_CANCELLED, problem.reason, **keys)
+        except StaleLeaseError as e:
+            logs.problem(self._log, logs.Action.JOB_REFUSED, e.reason, **keys)
+
+
+def release(ledger: Ledger, verdict: Verdict, now: float) -> None:
+    """Give a job back to the queue, as an `Again` says. Raises StaleLeaseError, StorageError."""
+    claim, problem, again = verdict.claim, verdict.problem, verdict.decision
+    assert isinstance(again, Again)
+    ledger.release(
+        claim.job_id, claim.generation, now,
+        not_before=again.not_before, refund=again.refund, isolate=again.isolate,
+        code=problem.code, reason=problem.reason, remedy=problem.remedy, killed=again.killed,
+    )  # fmt: skip

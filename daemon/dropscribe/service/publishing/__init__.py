@@ -1,0 +1,1 @@
+"""Write transcripts and partial transcripts beside recordings."""

@@ -1,0 +1,197 @@
+"""From a claimed job and its result to the files to be written: what they say and how they are named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dropscribe.config import Profile, Settings
+from dropscribe.errors import RecordingGoneError
+from dropscribe.files import is_there
+from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.pipeline.assembly import Result
+from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.transcript import naming, render
+from dropscribe.transcript.publish import PendingFile
+from dropscribe.transcript.standing import FOREIGN, occupied, standing_at
+from dropscribe.transcript.types import EngineFacts, Timings, Transcript
+
+TIMING = "timing"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPlan:
+    """Everything about one job's files, decided and rendered but not on disk."""
+
+    claim: Claim
+    profile: Profile
+    transcript: Transcript
+    paths: dict[str, Path]  #: by format, the timing log among them
+    root: Path  #: no link below it is followed on the way to them
+    replaces: dict[Path, OwnedOutput]  #: what of ours stands at them
+    files: dict[str, bytes]  #: by format, without the timing log
+    started: float  #: epoch seconds, claimed
+    reference: int | None
+
+
+def draft(
+    claim: Claim,
+    result: Result,
+    engine: EngineFacts,
+    *,
+    settings: Settings,
+    ledger: Ledger,
+    index: DirectoryCache,
+    reference: int | None,
+) -> OutputPlan:
+    """Render every format of the folder's profile and decide where each goes.
+
+    Raises RecordingGoneError when the recording is no longer there: nothing is written beside a deleted file. OSError.
+    """
+    if not is_there(claim.path, claim.folder):
+        raise RecordingGoneError("the recording was removed", operation="publish", path=claim.path)
+    profile = settings.profiles.get(claim.profile) or settings.profiles["default"]
+    began = time.perf_counter()
+    seconds = (("settling", claim.settle_s), ("waiting", claim.waited_s), *result.timings.seconds)
+    transcript = Transcript(
+        recording_name=os.fsencode(claim.path.name).decode("utf-8", "backslashreplace"),
+        sha256=claim.sha256,
+        job_id=claim.job_id,
+        created_at=claim.admitted_at,
+        media=result.media,
+        engine=engine,
+        segments=result.segments,
+        timings=replace(result.timings, seconds=seconds),
+    )
+    options = render.Options(profile.subtitle_max_chars, profile.subtitle_max_s, profile.subtitle_pause_ms)
+    formats: list[str] = [*profile.formats]
+    files = render.render_all(transcript, formats, options)
+    if profile.timing_log:
+        formats.append(TIMING)
+    paths = plan_names(claim, formats, profile, settings=settings, ledger=ledger, index=index).paths
+    for path in paths.values():
+        index.add(path)
+    root = root_of(claim, profile, settings)
+    return OutputPlan(
+        claim,
+        profile,
+        with_stage(transcript, "rendering", time.perf_counter() - began),
+        dict(paths),
+        root,
+        _replaced(claim, list(paths.values()), root, ledger),
+        files,
+        time.time() - result.timings.wall_s,
+        reference,
+    )
+
+
+def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript:
+    """The transcript with one stage more in its timings."""
+    timings: Timings = replace(transcript.timings, seconds=(*transcript.timings.seconds, (stage, seconds)))
+    return replace(transcript, timings=timings)
+
+
+def root_of(claim: Claim, profile: Profile, settings: Settings) -> Path:
+    """The directory beneath which no link is followed on the way to the files of a claimed job."""
+    return naming.output_root(
+        naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir),
+        folder=claim.folder,
+        output_dir=profile.output_dir,
+        watched=[f.path for f in settings.folders],
+    )
+
+
+def intents(one: OutputPlan, files: dict[str, bytes]) -> list[OutputIntent]:
+    """What is about to be written, and what of ours stands there now, for the record."""
+    return [
+        OutputIntent(
+            f,
+            one.paths[f],
+            hashlib.sha256(data).hexdigest(),
+            one.replaces[one.paths[f]].sha256 if one.paths[f] in one.replaces else "",
+            len(data),
+        )
+        for f, data in files.items()
+    ]
+
+
+def pending_files(one: OutputPlan, files: dict[str, bytes]) -> list[PendingFile]:
+    """The files to publish, each with what of this recording's own may stand there now."""
+    return [
+        pending(one.paths[f], data, one.replaces.get(one.paths[f]), one.root) for f, data in files.items()
+    ]
+
+
+def pending(path: Path, data: bytes, replaces: OwnedOutput | None, root: Path) -> PendingFile:
+    """A file to publish, in the place of one of ours that stands there now, if any."""
+    if replaces is None:
+        return PendingFile(path, data, root=root)
+    return PendingFile(path, data, replaces.sha256, replaces.size, root)
+
+
+def _replaced(claim: Claim, paths: Sequence[Path], root: Path, ledger: Ledger) -> dict[Path, OwnedOutput]:
+    there = [path for path in paths if occupied(path, root)]
+    owned = ledger.owned(there) if there else {}
+    found = {
+        path: standing(path, root, [o for o in owned.get(path, ()) if o.recording == claim.path])
+        for path in there
+    }
+    return {path: one for path, one in found.items() if one is not None}
+
+
+def standing(path: Path, root: Path, owned: Collection[OwnedOutput]) -> OwnedOutput | None:
+    """Which of the files that we wrote (or meant to write) at `path` stands there. Raises OSError."""
+    if not owned:
+        return None
+    found = standing_at(path, root, sizes_of(owned))
+    return next((o for o in owned if o.sha256 == found), None)
+
+
+def sizes_of(owned: Collection[OwnedOutput]) -> dict[str, int | None]:
+    """Files of ours as `transcript.standing` takes them. A size that is on record counts before one that is not."""
+    sizes: dict[str, int | None] = {}
+    for one in owned:
+        if sizes.get(one.sha256) is None:
+            sizes[one.sha256] = one.size
+    return sizes
+
+
+def plan_names(
+    claim: Claim,
+    formats: Sequence[str],
+    profile: Profile,
+    *,
+    settings: Settings,
+    ledger: Ledger,
+    index: DirectoryCache,
+) -> naming.NamePlan:
+    """How the files of a claimed job are to be called; nothing is reserved. Raises OSError."""
+    before = ledger.outputs_of(claim.path)
+    kept = next((form for o in before if (form := naming.form_of(claim.path, o.format, o.path.name))), None)
+
+    root = root_of(claim, profile, settings)
+
+    def ours(path: Path) -> bool:
+        mine = [o for o in before if o.path == path]
+        # A listing may be older than the removal of what was listed: then nothing stands there.
+        return bool(mine) and standing_at(path, root, sizes_of(mine)) != FOREIGN
+
+    directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
+    watched = next((f for f in settings.folders if f.path == claim.folder), None)
+    extensions = set(watched.extensions) if watched else set()
+    beside = index.like(claim.folder, claim.path.parent, claim.path.name)
+    return naming.plan(
+        claim.path,
+        formats,
+        folder=claim.folder,
+        output_dir=profile.output_dir,
+        listing=index.like(root, directory, claim.path.name),
+        ours=ours,
+        siblings=[claim.path.with_name(n) for n in beside if Path(n).suffix.lower() in extensions],
+        kept=kept,
+    )

@@ -1,0 +1,356 @@
+"""Writes what is finished: rendered, named, on record as intended, published, on record as done.
+
+A lane (a thread of a `FolderPool`) takes what has gathered for one place, a folder or an `output_dir`, and brings it through each
+step together, so that a hundred small recordings share three commits; within a step the files of different jobs are written in
+parallel. There are two lanes or more, so that one renders while another waits for the disk; a place whose file system hangs keeps
+no lane from the others. Names of a place are planned by one lane at a time. The order is what makes it safe:
+the intent is on record before the file is on disk, and the file is on disk before the job is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from dropscribe import logs
+from dropscribe.config import Settings
+from dropscribe.errors import (
+    DropscribeError,
+    OutputTakenError,
+    RecordingChangedError,
+    StorageError,
+    UnusableLedgerError,
+)
+from dropscribe.ledger.records import Claim, Finish, OutputIntent
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.sizing import lane_count
+from dropscribe.service.activity import Activities, Activity
+from dropscribe.service.jobs.retry_policy import Problem
+from dropscribe.service.publishing.canonical_line import log_done
+from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.service.publishing.output_plan import (
+    TIMING,
+    OutputPlan,
+    draft,
+    intents,
+    pending_files,
+    with_stage,
+)
+from dropscribe.service.publishing.partial_writer import Partials
+from dropscribe.service.publishing.placed_partials import PlacedPartials, place_of
+from dropscribe.service.storage.folder_pool import FolderPool
+from dropscribe.service.storage.storage_retry import StorageRetry
+from dropscribe.transcript.publish import publish, sweep
+from dropscribe.transcript.timing import timing_log
+from dropscribe.transcript.types import EngineFacts, Timings
+
+#: Jobs brought through the steps together.
+BATCH = 64
+#: Threads of a lane that write files: writing is waiting for the disk.
+WRITERS = 8
+#: Longest `stop` waits for transcripts, and for partial texts to be removed, seconds.
+STOP_S = 10.0
+PARTIALS_STOP_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A job whose result is known; `result` None means: the result of `claim.reference` serves."""
+
+    claim: Claim
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The job is done (`problem` None), or could not be published."""
+
+    job_id: int
+    problem: Problem | None
+
+
+class _Place:
+    """What is known of one directory tree that transcripts are written to."""
+
+    def __init__(self) -> None:
+        self.index = DirectoryCache()
+        #: Directories cleared of what a killed daemon left unfinished, or a failing disk kept; looked at once, otherwise.
+        self.swept: set[Path] = set()
+        #: Held while names are planned: two lanes must not plan the same one.
+        self.planning = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """What a lane works with while it brings a batch through."""
+
+    target: Path
+    place: _Place
+    writers: ThreadPoolExecutor
+    activity: Activity
+
+
+class Publisher:
+    """`put` and `completed` are called by the main thread; everything else happens in threads of its own."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Callable[[], Settings],
+        engine: Callable[[], EngineFacts],
+        wake: Callable[[], None],
+        storage_retry: StorageRetry,
+        *,
+        activities: Activities,
+    ) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._engine = engine
+        self._wake = wake
+        self._storage_retry = storage_retry
+        self._log = logs.get("service")
+        #: Files of jobs that are still under way; here, because a transcript takes the place of one.
+        self.partials = PlacedPartials(
+            lambda mine: Partials(ledger, settings, engine, self._on_death, activities=activities, mine=mine),
+            settings,
+        )
+        self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        #: By where transcripts go; guarded by `_lock`.
+        self._places: dict[Path, _Place] = {}
+        #: The writers of each lane.
+        self._local = threading.local()
+        self._lanes: FolderPool[Ready] = FolderPool(
+            "publishing", self._run, threads=lane_count(), batch=BATCH, activities=activities,
+            died=self._on_death, around=self._with_writers,
+        )  # fmt: skip
+        #: Jobs that cannot be published because a file system does not answer, as of the latest `tend`.
+        self.waiting: frozenset[int] = frozenset()
+        #: What ended a lane; read by `alive`.
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        self.partials.start()
+        self._lanes.start()
+
+    def put(self, ready: Ready) -> None:
+        """Hand over a job; its end comes out of `completed`."""
+        self._lanes.put(place_of(ready.claim, self._settings()), ready)
+
+    def completed(self) -> list[Published]:
+        """What has come to an end since the last call."""
+        out = []
+        while not self._out.empty():
+            out.append(self._out.get_nowait())
+        return out
+
+    def alive(self) -> bool:
+        """False once a lane has died: the daemon then stops, rather than run without it."""
+        return self.failure is None
+
+    def tend(self) -> None:
+        """To be called now and then: a file system that hangs does not keep a lane from other places."""
+        self._lanes.tend()
+        self.waiting = frozenset(ready.claim.job_id for ready in self._lanes.slow())
+
+    def stop(self) -> bool:
+        """Bring what was handed over to its end, then stop; False when a thread waits for a file system that does not answer.
+
+        What is not published then is still on record as under way: the next start does it again.
+        """
+        lanes = self._lanes.finish(STOP_S)
+        return self.partials.stop(PARTIALS_STOP_S) and lanes
+
+    @contextlib.contextmanager
+    def _with_writers(self) -> Iterator[None]:
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as self._local.writers:
+            yield
+
+    def _run(self, target: Path, batch: list[Ready], activity: Activity) -> None:
+        with self._lock:
+            place = self._places.setdefault(target, _Place())
+        try:
+            self._bring_through(batch, _Lane(target, place, self._local.writers, activity))
+        except StorageError as e:
+            # Only once patience is given up, to stop. They are still on record as under way, so that the next start
+            # does them again, and finds the files that are theirs.
+            logs.problem(self._log, logs.Action.STORAGE, f"{len(batch)} jobs are left to the next start: {e}")
+        except UnusableLedgerError:
+            # The main thread stops the daemon because of it. The jobs are left as above.
+            self._wake()
+
+    def _on_death(self, cause: BaseException) -> None:
+        self.failure = cause
+        self._wake()
+
+    def _bring_through(self, batch: list[Ready], lane: _Lane) -> None:
+        with self._planning(lane):
+            attempts = [self._attempt(lane, r.claim, partial(self._draft, r, lane)) for r in batch]
+            drafts = [d for d in attempts if d is not None]
+            self._sweep(drafts, lane)
+        drafts = self._write(drafts, [d.files for d in drafts], lane)
+        logged = [d for d in drafts if TIMING in d.paths]
+        now = time.time()
+        logs_written = self._write(
+            logged,
+            [{TIMING: timing_log(d.transcript, started=d.started, ended=now)} for d in logged],
+            lane,
+        )
+        whole = {d.claim.job_id for d in logs_written} | {
+            d.claim.job_id for d in drafts if TIMING not in d.paths
+        }
+        # Before the job is done: whoever hears of that finds the transcript alone.
+        with lane.activity.storage("remove partial texts", lane.target, lane.target):
+            self.partials.end(lane.target, whole, lane.activity.working)
+        self._finish([d for d in drafts if d.claim.job_id in whole], lane)
+        self._wake()
+
+    @contextlib.contextmanager
+    def _planning(self, lane: _Lane) -> Iterator[None]:
+        """One lane at a time plans names of a place. Waiting for another is waiting for the file system it is held up by."""
+        with lane.activity.storage("publish", lane.target, lane.target):
+            while not lane.place.planning.acquire(timeout=1.0):
+                lane.activity.working()
+        try:
+            yield
+        finally:
+            lane.place.planning.release()
+
+    def _draft(self, ready: Ready, lane: _Lane) -> OutputPlan:
+        engine, result, reference = self._engine(), ready.result, None
+        if result is None:
+            reference = ready.claim.reference
+            stored = None if reference is None else self._ledger.stored_result(reference)
+            if stored is None:
+                raise StorageError(
+                    f"the result of job {reference} is no longer on record", operation="publish",
+                    path=ready.claim.path, remedy="the recording is transcribed anew",
+                )  # fmt: skip
+            engine = stored.engine
+            result = Result(stored.media, stored.segments, Timings(speech_ms=stored.timings.speech_ms))
+        with lane.activity.storage("publish", lane.target, ready.claim.path):
+            return draft(
+                ready.claim,
+                result,
+                engine,
+                settings=self._settings(),
+                ledger=self._ledger,
+                index=lane.place.index,
+                reference=reference,
+            )
+
+    def _write(
+        self, drafts: list[OutputPlan], contents: list[dict[str, bytes]], lane: _Lane
+    ) -> list[OutputPlan]:
+        """Record the intents, publish the files; returns the drafts that are on disk, with the time it took."""
+        meant = [
+            (d.claim.job_id, d.claim.generation, self._intents(d, c, lane))
+            for d, c in zip(drafts, contents, strict=True)
+        ]
+        refused = self._storage_retry.insist(
+            lambda: self._ledger.intend_many(meant, time.time()), lane.activity.working
+        )
+        going = [(d, c) for d, c in zip(drafts, contents, strict=True) if d.claim.job_id not in refused]
+        for job_id in refused:
+            self._refuse(job_id, lane)
+        futures = [lane.writers.submit(self._publish, d, c, lane) for d, c in going]
+        done = [
+            self._attempt(lane, d.claim, future.result) for (d, _), future in zip(going, futures, strict=True)
+        ]
+        return [d for d in done if d is not None]
+
+    @staticmethod
+    def _intents(one: OutputPlan, files: dict[str, bytes], lane: _Lane) -> list[OutputIntent]:
+        with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
+            return intents(one, files)
+
+    def _sweep(self, drafts: list[OutputPlan], lane: _Lane) -> None:
+        roots = {p.parent: d.root for d in drafts for p in d.paths.values()}
+        for directory in roots.keys() - lane.place.swept:
+            lane.place.swept.add(directory)
+            # Left for the next run's look: what cannot be removed now will say so when it is in the way.
+            with (
+                contextlib.suppress(StorageError),
+                lane.activity.storage("clean up", lane.target, directory),
+            ):
+                sweep(directory, roots[directory])
+
+    def _publish(self, one: OutputPlan, files: dict[str, bytes], lane: _Lane) -> OutputPlan:
+        began = time.perf_counter()
+        with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
+            clean = publish(pending_files(one, files))
+        if not clean:
+            lane.place.swept.clear()
+        return one if TIMING in files else _timed(one, time.perf_counter() - began)
+
+    def _finish(self, drafts: list[OutputPlan], lane: _Lane) -> None:
+        finished = [
+            Finish(
+                d.claim.job_id,
+                d.claim.generation,
+                d.transcript.media,
+                d.transcript.engine,
+                d.transcript.timings,
+                d.transcript.segments,
+                d.reference,
+            )
+            for d in drafts
+        ]
+        refused = self._storage_retry.insist(
+            lambda: self._ledger.finish(finished, time.time()), lane.activity.working
+        )
+        for d in drafts:
+            if d.claim.job_id in refused:
+                self._refuse(d.claim.job_id, lane)
+                continue
+            log_done(self._log, d)
+            self._out.put(Published(d.claim.job_id, None))
+
+    def _attempt(self, lane: _Lane, claim: Claim, step: Callable[[], OutputPlan]) -> OutputPlan | None:
+        """One step for one job; what goes wrong with it becomes its problem, not that of the others."""
+        try:
+            return step()
+        except OutputTakenError as e:
+            # Somebody was quicker than our plan: the job comes back and other names are planned.
+            problem = Problem(e.code, e.reason, e.remedy, retryable=True)
+        except UnusableLedgerError:
+            # Nothing of the recording: no job may fail because the ledger is damaged.
+            raise
+        except DropscribeError as e:
+            # Which disk is full only the path tells: with an output_dir it is not that of the recording.
+            reason = e.reason if e.path is None else f"{e.operation} {e.path}: {e.reason}"
+            problem = Problem(
+                e.code, reason, e.remedy, retryable=e.retryable, blameless=isinstance(e, StorageError)
+            )
+        except OSError as e:
+            where = f"publish {e.filename}: " if isinstance(e.filename, str) else ""
+            problem = Problem(
+                StorageError.code, where + (e.strerror or str(e)),
+                "see that the disk is mounted and can be written to", retryable=True, blameless=True,
+            )  # fmt: skip
+        self._end(claim.job_id, problem, lane)
+        return None
+
+    def _refuse(self, job_id: int, lane: _Lane) -> None:
+        """Other content stands at its path by now, or somebody else owns the job: our result is dropped."""
+        reason = "the recording was replaced, or its job taken over or cancelled, meanwhile"
+        self._end(job_id, Problem(RecordingChangedError.code, reason, retryable=True), lane)
+
+    def _end(self, job_id: int, problem: Problem, lane: _Lane) -> None:
+        # The names it was to have are not there, whatever the listing says by now, and a temporary may be.
+        with self._planning(lane):
+            lane.place.index.clear()
+            lane.place.swept.clear()
+        self._out.put(Published(job_id, problem))
+
+
+def _timed(one: OutputPlan, seconds: float) -> OutputPlan:
+    return replace(one, transcript=with_stage(one.transcript, "publishing", seconds))

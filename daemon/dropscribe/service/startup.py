@@ -1,0 +1,76 @@
+"""Opens the database for a daemon, and puts right what the last one left in it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from dropscribe import logs
+from dropscribe.config import Settings
+from dropscribe.errors import StorageError
+from dropscribe.ledger.sqlite.file.integrity import check_at_start
+from dropscribe.ledger.sqlite.file.lock import has_lock_file
+from dropscribe.ledger.sqlite.ledger import Ledger, lock_database
+from dropscribe.service.jobs.retry_policy import LONGEST_WAIT_S
+
+
+def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledger:
+    """The ledger, locked for this process until `stack` unwinds.
+
+    Raises AlreadyRunningError when another daemon has it, LedgerError and StorageError when it cannot be used.
+    """
+    _make_parent(settings.database)
+    used_before = has_lock_file(settings.database)
+    stack.callback(lock_database(settings.database).close)
+    new = not settings.database.exists() or settings.database.stat().st_size == 0
+    if not new:
+        check_at_start(settings.database)
+    ledger = Ledger.open(settings.database)
+    stack.callback(ledger.close)
+    if new and used_before:
+        logs.problem(
+            log, logs.Action.LEDGER, f"{settings.database} is new, although a daemon has worked with one of that name",
+            remedy="if it was lost, stop the daemon and run 'dropscribe adopt DIR', so that nothing is done again",
+        )  # fmt: skip
+    if ledger.backup is not None:
+        logs.event(log, logs.Action.LEDGER, f"upgraded; the old database is {ledger.backup}")
+    now = time.time()
+    if cut := ledger.cut_waits(now, LONGEST_WAIT_S):
+        logs.event(log, logs.Action.LEDGER, f"{cut} jobs need not wait any longer")
+    if restored := ledger.restore_refused(now):
+        logs.event(
+            log,
+            logs.Action.LEDGER,
+            f"{restored} jobs that failed because of a damaged database are tried again",
+        )
+    recovered = ledger.recover(now)
+    if recovered.unbegun:
+        logs.event(log, logs.Action.LEDGER, f"{recovered.unbegun} claimed jobs are back in the queue")
+    if recovered.suspects:
+        logs.event(
+            log,
+            logs.Action.LEDGER,
+            f"{recovered.suspects} jobs were interrupted when the daemon was killed; each is tried again alone",
+        )
+    if recovered.failed:
+        logs.problem(
+            log,
+            logs.Action.JOB_FAILED,
+            f"{recovered.failed} jobs failed: the daemon was killed each time it worked on them alone",
+            remedy="'dropscribe jobs --state failed' lists them",
+        )
+    ledger.adopt(settings.recipe)
+    return ledger
+
+
+def _make_parent(database: Path) -> None:
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise StorageError(
+            e.strerror or str(e),
+            operation="create the folder of the database",
+            path=database.parent,
+            remedy="name another place with --database, or create the folder for the daemon's user",
+        ) from e

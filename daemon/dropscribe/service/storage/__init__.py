@@ -1,0 +1,1 @@
+"""Disk space, failing storage and file systems that do not answer."""

@@ -1,0 +1,293 @@
+"""What can be set: frozen, validated models, each field with its description, default and bounds.
+
+Reading them from a file or the command line is `daemon/dropscribe/config.py`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+#: Extensions (lower case) taken as recordings unless a folder names its own list. An allow-list, because
+#: our own outputs land in watched folders too.
+# fmt: off
+RECORDING_EXTENSIONS: tuple[str, ...] = (
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".caf", ".eac3",
+    ".flac", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg",
+    ".mts", ".oga", ".ogg", ".opus", ".ra", ".rf64", ".snd", ".sph", ".ts", ".tta", ".w64", ".wav",
+    ".wave", ".webm", ".wma", ".wmv", ".wv",
+)
+# fmt: on
+
+Format = Literal["txt", "srt", "vtt", "json"]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+#: More hotwords in one profile than this do not make a model listen better, and each is compared with every word said.
+MOST_HOTWORDS = 1000
+Hotword = Annotated[str, Field(max_length=50)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Profile(_Strict):
+    """Named options of a folder: what is written for its recordings, and where."""
+
+    formats: tuple[Format, ...] = Field(
+        ("txt", "srt", "vtt", "json"),
+        description="Transcript files to write beside the recording.",
+        min_length=1,
+    )
+    timing_log: bool = Field(True, description="Write NAME.timing.json, which says where the time went.")
+    output_dir: Path | None = Field(
+        None, description="Write here instead, mirroring the folder's tree. Default: beside the recording."
+    )
+    duplicates: Literal["reference", "transcribe"] = Field(
+        "reference",
+        description="The same content again: use the result that is there, or transcribe it again.",
+    )
+    max_attempts: int = Field(
+        3, ge=1, le=100, description="Tries before a job is failed; interrupted ones do not count."
+    )
+    hotwords: tuple[Hotword, ...] = Field(
+        (),
+        description="Names and terms to listen for, for a model that can (SeACo-Paraformer, which is paraformer-zh). "
+        "At most 1000; the fewer the better. What is transcribed already stays as it is.",
+        max_length=MOST_HOTWORDS,
+    )
+    partial_after_s: Seconds = Field(
+        1.0,
+        description="A recording that takes longer than this shows what is recognised so far as NAME.partial.txt, "
+        "which goes when its transcript is there (only where formats has txt). 0: never.",
+    )
+    subtitle_max_chars: int = Field(
+        20, ge=4, le=200, description="Longest subtitle line, in characters (a Latin letter counts half)."
+    )
+    subtitle_max_s: float = Field(
+        7.0, ge=0.5, le=60, description="Longest time one subtitle stands, seconds."
+    )
+    subtitle_pause_ms: int = Field(
+        400, ge=50, le=10_000, description="A pause this long ends a subtitle, milliseconds."
+    )
+
+    @field_validator("hotwords")
+    @classmethod
+    def _said(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Each once, in the order given, its words one space apart."""
+        words = [" ".join(v.split()) for v in value]
+        if "" in words:
+            raise ValueError("one of the hotwords is empty; write a word, or leave it out")
+        return tuple(dict.fromkeys(words))
+
+
+class Folder(_Strict):
+    """A watched folder."""
+
+    path: Path = Field(description="The folder to watch; absolute.")
+    profile: str = Field("default", description="Which [profiles.NAME] its recordings are done under.")
+    recursive: bool = Field(True, description="Watch the folders below it too.")
+    backend: Literal["auto", "inotify", "poll"] = Field(
+        "auto", description="auto: inotify on local disks, polling on network file systems."
+    )
+    poll_s: Seconds = Field(5.0, description="Polling interval where the folder is polled, seconds.")
+    quiet_s: Seconds = Field(
+        2.0,
+        description="A file must not have changed for so long, where we can see that nobody writes to it.",
+    )
+    quiet_unprobed_s: Seconds = Field(
+        10.0, description="The same, where we cannot see whether somebody still writes (network shares)."
+    )
+    incomplete_s: Seconds = Field(
+        30.0, description="A file whose container says it is cut short is given this long to grow."
+    )
+    done_marker: bool = Field(
+        False, description="Wait for an (empty) file NAME.EXT.done before taking NAME.EXT."
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description="Paths below the folder to leave alone, as patterns (archive/*, *_raw.wav)."
+    )
+    extensions: tuple[str, ...] = Field(
+        RECORDING_EXTENSIONS, description="What counts as a recording, by extension.", min_length=1
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError(f"'{value}' is not absolute; write the whole path, from /")
+        return Path(os.path.normpath(value))
+
+    @field_validator("extensions")
+    @classmethod
+    def _dotted(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(v.lower() if v.startswith(".") else f".{v.lower()}" for v in value)
+
+
+class EngineSettings(_Strict):
+    """What recognises, and on what."""
+
+    model: str = Field(
+        "paraformer-zh",
+        description="A FunASR model name (fetched once from the hub), a model directory, or a bundled "
+        "model: paraformer-mini (demonstration only).",
+    )
+    vad_model: str = Field(
+        "fsmn-vad", description="Voice activity detector: a FunASR name, a directory, or bundled vad-mini."
+    )
+    device: str = Field(
+        "auto",
+        description="auto takes cuda:0 where torch sees one, else the cpu; cuda takes every GPU. A list, "
+        '["cuda:0", "cuda:1"], names some: each gets an engine process of its own. A GPU that is faster than one process can '
+        "feed it may be named twice.",
+    )
+    precision: Literal["auto", "fp32", "fp16"] = Field(
+        "auto",
+        description="auto: fp16 on cuda, fp32 on the cpu. fp16 keeps sums and scores in fp32; fp32 on cuda is "
+        "the deterministic mode.",
+    )
+    batch_s: float | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Padded audio seconds of one batch. Default: 60 on cpu; on cuda up to 4000, as memory allows.",
+    )
+    gpu_memory: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of a GPU's memory that each engine process may fill. Default: all of it, or, of a GPU that is named "
+        "more than once, nine tenths shared out.",
+    )
+    max_wait_ms: int = Field(
+        100,
+        ge=0,
+        le=60_000,
+        description="Longest a segment waits for others to share its batch, milliseconds; on a GPU with more than a few "
+        "recordings under way eight times as long.",
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads of each engine process. Default: all cores, shared out."
+    )
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _device(cls, value: object) -> object:
+        """One device, or several: a list, or the same in one string with commas, which is how it is kept."""
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
+            raise ValueError('write one device, "cuda:0", or a list of them, ["cuda:0", "cuda:1"]')
+        devices = [p.strip() for p in parts]
+        alone = len(devices) == 1
+        for device in devices:
+            if re.fullmatch(r"cpu|cuda:\d+" + (r"|auto|cuda" if alone else ""), device, re.ASCII) is None:
+                known = "auto, cpu, cuda or cuda:0" if alone else "cpu and cuda:0, cuda:1, … in a list"
+                raise ValueError(f"there is no device '{device}'; write {known}")
+        if not devices:
+            raise ValueError("the list is empty; name a device")
+        if len({d.partition(":")[0] for d in devices}) > 1:
+            raise ValueError("a recording would get another text on the cpu than on cuda; name one kind")
+        return ", ".join(devices)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices as they were named, one or several."""
+        return tuple(self.device.split(", "))
+
+
+class MediaSettings(_Strict):
+    """Decoding, and its limits."""
+
+    decoders: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Decoder processes. Default: half the cores, all but 4 where that is more, at least 2, at most 32.",
+    )
+    memory_mb: int = Field(2048, ge=256, description="Address space one decoder may use, MiB.")
+    max_hours: float = Field(48.0, gt=0, description="A longer recording is refused, hours of audio.")
+    stall_s: float = Field(
+        60.0, gt=0, description="A decoder that brings nothing for so long is stopped, seconds."
+    )
+
+
+class ServiceSettings(_Strict):
+    """The daemon itself."""
+
+    rescan_s: float = Field(
+        30.0, ge=0.1, le=86_400, description="Look through every folder this often, whatever the events say."
+    )
+    queue_audio_s: float = Field(
+        600.0, ge=30, description="Decoded audio held in shared memory ahead of the engine, seconds."
+    )
+    free_floor_mb: int = Field(
+        200,
+        ge=0,
+        description="Where less is free, MiB, on the disk of the database or of a folder's transcripts, no further "
+        "recording is begun, until half as much again is. At most a tenth of the disk. 0: never mind.",
+    )
+    jobs_in_flight: int = Field(512, ge=1, le=4096, description="Recordings worked on at the same time.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="auto: text on a terminal, JSON lines otherwise."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level logged."
+    )
+
+
+class Settings(_Strict):
+    """Everything in force."""
+
+    database: Path = Field(
+        Path("/var/lib/dropscribe/jobs.db"),
+        description="The job history; on a local disk, never on a network share.",
+    )
+    folders: tuple[Folder, ...] = Field((), description="What is watched.", alias="folder")
+    profiles: dict[str, Profile] = Field(
+        default_factory=lambda: {"default": Profile.model_validate({})},
+        description="Named options of folders.",
+    )
+    engine: EngineSettings = Field(default_factory=lambda: EngineSettings.model_validate({}))
+    media: MediaSettings = Field(default_factory=lambda: MediaSettings.model_validate({}))
+    service: ServiceSettings = Field(default_factory=lambda: ServiceSettings.model_validate({}))
+
+    @field_validator("profiles")
+    @classmethod
+    def _always_a_default(cls, value: dict[str, Profile]) -> dict[str, Profile]:
+        return {"default": Profile.model_validate({})} | value
+
+    @model_validator(mode="after")
+    def _references(self) -> Settings:
+        for folder in self.folders:
+            if folder.profile not in self.profiles:
+                known = ", ".join(sorted(self.profiles))
+                raise ValueError(
+                    f"folder {folder.path} names profile '{folder.profile}', which is not defined; "
+                    f"defined are: {known}"
+                )
+        roots = [f.path for f in self.folders]
+        for i, a in enumerate(roots):
+            for j, b in enumerate(roots):
+                if i != j and (a == b or (self.folders[j].recursive and b in a.parents)):
+                    raise ValueError(
+                        f"folder {a} lies in folder {b}, so its files would be taken twice; "
+                        f"remove one, or set recursive = false on {b}"
+                    )
+        return self
+
+    def profile(self, name: str) -> Profile:
+        """The profile of that name; the default one if it is not defined any more."""
+        return self.profiles.get(name) or self.profiles["default"]
+
+    def recipe(self, profile: str) -> str:
+        """What shapes the text of a transcript under a profile: results are shared only between equal recipes."""
+        models = f"{self.engine.model}|{self.engine.vad_model}"
+        hotwords = self.profile(profile).hotwords
+        if not hotwords:
+            return models
+        digest = hashlib.sha256("\n".join(hotwords).encode()).hexdigest()
+        return f"{models}|hotwords:{digest[:16]}"

@@ -1,0 +1,318 @@
+"""Putting transcript files on disk: each whole or absent, and never over somebody else's file.
+
+Every file is written under a temporary name in its own directory, brought to the disk, and only then given its
+name, in one step that fails when the name is in use. The directories are brought to the disk last. Directories are opened
+beneath the root that the configuration names, following no link, and everything is done through their descriptors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from dropscribe.errors import OutputTakenError, StorageError
+from dropscribe.files import GONE, close, open_directory, sync_directory
+from dropscribe.transcript.naming import NAME_BYTES
+from dropscribe.transcript.rename import place_new, replace
+from dropscribe.transcript.standing import NOT_OURS, standing
+
+_TEMPORARY = re.compile(r"\..*\.dropscribe\.tmp", re.DOTALL)
+_OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: What shares without locks answer; there nothing tells a stale file from one in use, and stale ones must go.
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+
+_ELSEWHERE = "or set output_dir in the folder's profile"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFile:
+    """A file to be published.
+
+    `replaces`: SHA-256 (hex) of the file of ours that may stand there now, if any, and `replaces_size` its size in bytes, if
+    recorded. `root`: the directory beneath which no link is followed; None for the file's own directory, which a person
+    named.
+    """
+
+    path: Path
+    data: bytes
+    replaces: str | None = None
+    replaces_size: int | None = None
+    root: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A temporary file whose whole content is on disk."""
+
+    pending: PendingFile
+    directory: int  #: descriptor
+    temporary: str
+    identity: tuple[int, int]  #: device and inode
+
+
+class _Directories:
+    """The open directories of one publication."""
+
+    def __init__(self, opened: ExitStack) -> None:
+        self._opened = opened
+        self._descriptors: dict[tuple[Path, Path], int] = {}
+
+    def of(self, pending: PendingFile) -> int:
+        """Descriptor of the directory the file goes to, made where it is missing. Raises OSError."""
+        directory = pending.path.parent
+        key = (pending.root or directory, directory)
+        if key not in self._descriptors:
+            self._descriptors[key] = open_directory(*key, make=True)
+            self._opened.callback(close, self._descriptors[key])
+        return self._descriptors[key]
+
+    def sync(self) -> None:
+        """Bring all names to the disk. Raises StorageError, also when one of them is not at its path any more."""
+        for (root, directory), descriptor in self._descriptors.items():
+            with _reported("publish", directory):
+                sync_directory(descriptor)
+                again = open_directory(root, directory)
+                try:
+                    if not os.path.sameopenfile(again, descriptor):
+                        raise OSError(errno.ENOENT, "the folder was moved meanwhile")
+                finally:
+                    close(again)
+
+
+def publish(files: Sequence[PendingFile]) -> bool:
+    """Publish `files` together; when this returns they are on disk under their names.
+
+    Missing directories are made. Returns False when a temporary could not be removed: `sweep` its directory later.
+    After an error that may be so, too; names that did not exist before do not exist then, and a file that had been
+    replaced keeps its new, whole content.
+
+    Raises OutputTakenError when a name belongs to somebody else (plan another one), StorageError when the disk
+    refuses; the error's `path` names the file.
+    """
+    with ExitStack() as opened, ExitStack() as held, ExitStack() as undo:
+        directories = _Directories(opened)
+        written = [_write(f, directories, held) for f in files]
+        for w in written:
+            _give_name(w, undo)
+        # Before the directories are brought to the disk, so that no temporary comes back after a power cut.
+        held.close()
+        directories.sync()
+        undo.pop_all()
+        return not any(_lexists(w.directory, w.temporary) for w in written)
+
+
+def sweep(directory: Path, root: Path | None = None) -> int:
+    """Remove temporaries that a killed process left in `directory`; how many. Those in use are left alone.
+
+    `root` as in `PendingFile`. Raises StorageError when the directory cannot be read or a temporary cannot be removed.
+    """
+    removed = 0
+    with _reported("clean up", directory):
+        descriptor = open_directory(root or directory, directory)
+    try:
+        with _reported("clean up", directory), os.scandir(descriptor) as entries:
+            stale = [e.name for e in entries if _TEMPORARY.fullmatch(e.name)]
+        for name in stale:
+            with _reported("clean up", directory / name):
+                removed += _remove_stale(descriptor, name)
+    finally:
+        close(descriptor)
+    return removed
+
+
+def withdraw(path: Path, ours: Mapping[str, int | None], root: Path | None = None) -> bool:
+    """Remove the file at `path` for good if it is among `ours` (see `standing`); whether we have none there now.
+
+    False says that its directory is not there (a share not mounted?), so that nothing can be known. A file that
+    is not ours stays. `root` as in `PendingFile`. Raises StorageError when the disk refuses.
+    """
+    with _reported("remove", path):
+        try:
+            directory = open_directory(root or path.parent, path.parent)
+        except OSError as e:
+            if e.errno in GONE:
+                return False
+            raise
+        try:
+            if standing(directory, path.name, ours) in ours:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path.name, dir_fd=directory)
+                sync_directory(directory)
+        finally:
+            close(directory)
+    return True
+
+
+def temporary_path(path: Path) -> Path:
+    """Where a file stands while it is written: hidden, in the same directory, with a name that fits."""
+    name = f".{path.name}.dropscribe.tmp"
+    if len(os.fsencode(name)) > NAME_BYTES:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.dropscribe.tmp"
+    return path.with_name(name)
+
+
+def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> _Written:
+    """Write a temporary and bring it to the disk. `held` closes and removes it, whatever becomes of it."""
+    with _reported("write", pending.path):
+        directory = directories.of(pending)
+        temporary, descriptor = _open_new(directory, temporary_path(pending.path).name)
+        # What was written is on the disk when it is closed: fsync has answered for it.
+        held.callback(close, descriptor)
+        held.callback(_remove, directory, temporary)
+        # Tells `sweep` in another process that somebody is at work. Some network shares know no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        rest = memoryview(pending.data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+        return _Written(pending, directory, temporary, _identity(os.fstat(descriptor)))
+
+
+def _open_new(directory: int, name: str) -> tuple[str, int]:
+    """A new temporary: its name, which is another than `name` where that is not ours to remove, and its descriptor."""
+    # Readable as the daemon's umask says, like anything else it writes.
+    try:
+        return name, os.open(name, _OPEN_NEW, 0o666, dir_fd=directory)
+    except FileExistsError:
+        with contextlib.suppress(OSError):
+            if _remove_stale(directory, name):
+                return name, os.open(name, _OPEN_NEW, 0o666, dir_fd=directory)
+    other = f".{secrets.token_hex(8)}.dropscribe.tmp"
+    return other, os.open(other, _OPEN_NEW, 0o666, dir_fd=directory)
+
+
+def _give_name(written: _Written, undo: ExitStack) -> None:
+    pending, directory = written.pending, written.directory
+    path, replaces = pending.path, pending.replaces
+    with _reported("publish", path):
+        there = (
+            standing(directory, path.name, {replaces: pending.replaces_size})
+            if replaces is not None
+            else None
+        )
+        if there is not None:
+            if there != replaces:
+                raise _taken(path)
+            replace(directory, written.temporary, path.name)
+            return
+        try:
+            place_new(directory, written.temporary, path.name)
+        except FileExistsError as e:
+            # A network share may have carried out the call whose answer was lost; then the file is this one.
+            if _identity(_lstat(directory, path.name)) != written.identity:
+                raise _taken(path) from e
+        undo.callback(_take_back, directory, path.name, written.identity)
+
+
+def _taken(path: Path) -> OutputTakenError:
+    return OutputTakenError(
+        "a file of somebody else has that name",
+        operation="publish",
+        path=path,
+        remedy="the transcript gets another name; nothing needs to be done",
+    )
+
+
+def _take_back(directory: int, name: str, identity: tuple[int, int]) -> None:
+    """Undo a name that was given, unless somebody put another file there since.
+
+    Where that fails the error that led here matters more; the file is whole, and on record as ours.
+    """
+    with contextlib.suppress(OSError):
+        if _identity(_lstat(directory, name)) == identity:
+            os.unlink(name, dir_fd=directory)
+
+
+def _remove_stale(directory: int, name: str) -> bool:
+    """Remove a temporary unless some process holds it; whether it was removed. Raises OSError."""
+    try:
+        # Before it is opened: a pipe or a device of that name is not ours.
+        if not stat.S_ISREG(_lstat(directory, name).st_mode):
+            return False
+        # For writing, because network shares lock nothing that is open for reading only.
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except OSError as e:
+        if e.errno in NOT_OURS or isinstance(e, FileNotFoundError):
+            return False
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=directory)
+    except BlockingIOError:
+        return False
+    except OSError as e:
+        if e.errno not in _NO_LOCKS:
+            raise
+        os.unlink(name, dir_fd=directory)
+    finally:
+        close(descriptor)
+    return True
+
+
+def _remove(directory: int, temporary: str) -> None:
+    # After an error, that error is the one to tell; `sweep` finds what stays.
+    with contextlib.suppress(OSError):
+        os.unlink(temporary, dir_fd=directory)
+
+
+def _lstat(directory: int, name: str) -> os.stat_result:
+    return os.stat(name, dir_fd=directory, follow_symlinks=False)
+
+
+def _lexists(directory: int, name: str) -> bool:
+    try:
+        _lstat(directory, name)
+    except OSError:
+        return False
+    return True
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return (status.st_dev, status.st_ino)
+
+
+@contextlib.contextmanager
+def _reported(operation: str, path: Path) -> Iterator[None]:
+    """Turn what the system says into a StorageError with a remedy."""
+    try:
+        yield
+    except OSError as e:
+        raise StorageError(
+            e.strerror or str(e), operation=operation, path=path, remedy=_remedy(e.errno)
+        ) from e
+
+
+def _remedy(code: int | None) -> str:
+    match code:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free some space on that disk (or raise the quota)"
+        case errno.EROFS:
+            return f"the file system is read-only: mount it writable, {_ELSEWHERE}"
+        case errno.EACCES | errno.EPERM:
+            return f"let the daemon's user write there, {_ELSEWHERE}"
+        case errno.ENOENT:
+            return "the folder is not there any more: bring it back, or mount it again"
+        case errno.ELOOP | errno.EXDEV:
+            return f"a link stands where a folder is needed, and is not followed: move it away, {_ELSEWHERE}"
+        case errno.EEXIST | errno.ENOTDIR:
+            return f"a file stands where a folder is needed: move it away, {_ELSEWHERE}"
+        case errno.ENAMETOOLONG:
+            return f"shorten the names of the folders, {_ELSEWHERE}"
+        case errno.EIO:
+            return "the disk reports errors: see the kernel's log"
+        case _:
+            return "see that the disk is mounted and can be written to"

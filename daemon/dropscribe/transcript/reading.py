@@ -1,0 +1,230 @@
+"""Read a transcript back from its JSON file. Foreign data: everything is checked, nothing beyond it is believed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dropscribe.transcript.render import JSON_SCHEMA
+from dropscribe.transcript.timing import TIMING_SCHEMA
+from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens, Transcript
+
+#: Milliseconds, sizes and counts beyond this are nonsense; every one below fits wherever it is stored.
+MOST = 2**53
+#: Job numbers beyond this would leave too few for jobs to come.
+MOST_JOBS = 2**31
+#: Names, models, versions, reasons: characters.
+MOST_CHARACTERS = 4096
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FAMILY = re.compile(r"dropscribe/transcript/\d+")
+
+T = TypeVar("T")
+
+
+class NotATranscriptError(ValueError):
+    """The bytes are not what this version writes, as the message says."""
+
+
+class NewerTranscriptError(NotATranscriptError):
+    """It is of a schema of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A transcript as a file tells it, and the version of dropscribe that wrote it."""
+
+    transcript: Transcript
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimingLog:
+    """What a timing log says, besides what it repeats; instants are epoch seconds."""
+
+    timings: Timings
+    warmup_s: float
+    started: float
+    ended: float
+    version: str
+
+
+def read_transcript(data: bytes) -> Written:
+    """The transcript in the bytes of a NAME.json. Raises NotATranscriptError."""
+    document = _document(data)
+    schema = document.get("schema")
+    if schema != JSON_SCHEMA:
+        if isinstance(schema, str) and _FAMILY.fullmatch(schema):
+            raise NewerTranscriptError(f"its schema {schema} is of another version")
+        raise NotATranscriptError("it is no transcript of dropscribe")
+    recording = _part(document, "recording")
+    sha256 = _text(recording, "sha256")
+    if _SHA256.fullmatch(sha256) is None:
+        raise NotATranscriptError("recording.sha256 is no hash")
+    return Written(
+        Transcript(
+            recording_name=_text(recording, "name"),
+            sha256=sha256,
+            job_id=_number(document, "job", MOST_JOBS),
+            created_at=_instant(recording, "admitted"),
+            media=_media(_part(document, "media")),
+            engine=_engine(_part(document, "engine"), _optional_text(document, "notice")),
+            segments=_segments(document.get("segments")),
+        ),
+        _text(_part(document, "generator"), "version"),
+    )
+
+
+def read_timing(data: bytes, transcript: Transcript) -> TimingLog:
+    """The timing log of `transcript` in the bytes of a NAME.timing.json. Raises NotATranscriptError."""
+    document = _document(data)
+    if document.get("schema") != TIMING_SCHEMA:
+        raise NotATranscriptError("it is no timing log of this version")
+    if _text(_part(document, "recording"), "sha256") != transcript.sha256:
+        raise NotATranscriptError("it is of another recording")
+    stages, batches = _part(document, "stages"), _part(document, "batches")
+    return TimingLog(
+        Timings(
+            seconds=tuple((stage, _seconds(stages, stage)) for stage in STAGES if stage in stages),
+            batch_sizes=tuple(_list(batches, "sizes", lambda size: _checked(size, MOST, "batches.sizes"))),
+            padding_waste=_seconds(batches, "padding_waste"),
+            speech_ms=round(_seconds(document, "speech_s") * 1000),
+            wall_s=_seconds(document, "wall_s"),
+        ),
+        _seconds(_part(document, "engine"), "warmup_s"),
+        _instant(document, "started"),
+        _instant(document, "ended"),
+        _text(_part(document, "generator"), "version"),
+    )
+
+
+def with_timing(transcript: Transcript, log: TimingLog) -> Transcript:
+    """The transcript with what only its timing log tells."""
+    return replace(transcript, timings=log.timings, engine=replace(transcript.engine, warmup_s=log.warmup_s))
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as e:
+        raise NotATranscriptError(f"it is no JSON ({type(e).__name__})") from e
+    if not isinstance(document, dict):
+        raise NotATranscriptError("it is no JSON object")
+    return document
+
+
+def _media(media: dict[str, Any]) -> MediaFacts:
+    return MediaFacts(
+        duration_ms=_number(media, "duration_ms"),
+        container=_text(media, "container"),
+        codec=_text(media, "codec"),
+        sample_rate_hz=_number(media, "sample_rate_hz"),
+        channels=_number(media, "channels"),
+        decoder=_text(media, "decoder"),
+        warnings=tuple(_list(media, "warnings", lambda text: _short(text, "media.warnings"))),
+        truncated=_optional_text(media, "truncated"),
+    )
+
+
+def _engine(engine: dict[str, Any], notice: str | None) -> EngineFacts:
+    versions = _part(engine, "versions")
+    return EngineFacts(
+        model=_text(engine, "model"),
+        vad_model=_text(engine, "vad_model"),
+        device=_text(engine, "device"),
+        precision=_text(engine, "precision"),
+        versions=tuple((_short(name, "versions"), _text(versions, name)) for name in versions),
+        notice=notice,
+        warmup_s=0.0,
+    )
+
+
+def _segments(listed: object) -> tuple[Segment, ...]:
+    if not isinstance(listed, list):
+        raise NotATranscriptError("segments is no list")
+    return tuple(_segment(one, index) for index, one in enumerate(listed))
+
+
+def _segment(one: object, index: int) -> Segment:
+    if not isinstance(one, dict) or one.get("index") != index:
+        raise NotATranscriptError(f"segment {index} is missing")
+    start, end, text = _number(one, "start_ms"), _number(one, "end_ms"), one.get("text")
+    if not isinstance(text, str) or end < start:
+        raise NotATranscriptError(f"segment {index} is not well formed")
+    tokens = (
+        [_token(token, index) for token in one.get("tokens", ())]
+        if isinstance(one.get("tokens"), list)
+        else None
+    )
+    if tokens is None:
+        raise NotATranscriptError(f"segment {index} has no tokens")
+    return Segment(index, start, end, text, Tokens.of(tokens) if tokens else Tokens())
+
+
+def _token(token: object, index: int) -> tuple[str, int, int]:
+    if not isinstance(token, dict) or not isinstance(token.get("text"), str):
+        raise NotATranscriptError(f"a token of segment {index} is not well formed")
+    return token["text"], _number(token, "start_ms"), _number(token, "end_ms")
+
+
+def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+    part = document.get(name)
+    if not isinstance(part, dict):
+        raise NotATranscriptError(f"{name} is no object")
+    return part
+
+
+def _list(document: dict[str, Any], name: str, item: Callable[[object], T]) -> Sequence[T]:
+    values = document.get(name)
+    if not isinstance(values, list):
+        raise NotATranscriptError(f"{name} is no list")
+    return [item(value) for value in values]
+
+
+def _text(document: dict[str, Any], name: str) -> str:
+    return _short(document.get(name), name)
+
+
+def _optional_text(document: dict[str, Any], name: str) -> str | None:
+    return None if document.get(name) is None else _text(document, name)
+
+
+def _short(value: object, name: str) -> str:
+    if not isinstance(value, str) or len(value) > MOST_CHARACTERS:
+        raise NotATranscriptError(f"{name} is no text, or too long")
+    return value
+
+
+def _number(document: dict[str, Any], name: str, most: int = MOST) -> int:
+    return _checked(document.get(name), most, name)
+
+
+def _checked(value: object, most: int, name: str) -> int:
+    # True is an int to Python.
+    if type(value) is not int or not 0 <= value <= most:
+        raise NotATranscriptError(f"{name} is no number that can be")
+    return value
+
+
+def _seconds(document: dict[str, Any], name: str) -> float:
+    value = document.get(name)
+    # The comparison refuses what is not a number (NaN), too; True is an int to Python.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise NotATranscriptError(f"{name} is no time that can be")
+    return float(value)
+
+
+def _instant(document: dict[str, Any], name: str) -> float:
+    try:
+        instant = datetime.fromisoformat(_text(document, name))
+        if instant.tzinfo is None:
+            raise NotATranscriptError(f"{name} has no time zone")
+        seconds = instant.timestamp()
+    except (ValueError, OverflowError) as e:
+        raise NotATranscriptError(f"{name} is no instant") from e
+    if not 0 <= seconds <= MOST:
+        raise NotATranscriptError(f"{name} is no instant that can be")
+    return seconds

@@ -1,0 +1,217 @@
+"""Transcript files: one pure function per format, in one table.
+
+To add a format: write its function, enter it in `RENDERERS`, add its golden file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from json.encoder import encode_basestring
+from types import MappingProxyType
+from typing import Any
+
+from dropscribe import __version__, escapes
+from dropscribe.transcript.cues import Cue, cues
+from dropscribe.transcript.instants import iso
+from dropscribe.transcript.remarks import Remark, remarks
+from dropscribe.transcript.types import EngineFacts, Segment, Transcript
+
+#: Raised when a field of the JSON document changes its meaning or goes; new fields may come without.
+JSON_SCHEMA = "dropscribe/transcript/1"
+#: How long the closing remark of a subtitle file stands, ms.
+REMARK_MS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What of a profile shapes the files; the fields are named as there."""
+
+    subtitle_max_chars: int = 20
+    subtitle_max_s: float = 7.0
+    subtitle_pause_ms: int = 400
+
+
+class Content:
+    """What the files of one job are made from; what several of them show is worked out once.
+
+    `version`: of the dropscribe that writes them, or wrote them.
+    """
+
+    def __init__(self, transcript: Transcript, options: Options, version: str = __version__) -> None:
+        self.transcript = transcript
+        self.version = version
+        self._options = options
+
+    @cached_property
+    def cues(self) -> tuple[Cue, ...]:
+        """The subtitles, without remarks."""
+        return cues(
+            self.transcript.segments,
+            max_chars=self._options.subtitle_max_chars,
+            max_s=self._options.subtitle_max_s,
+            pause_ms=self._options.subtitle_pause_ms,
+        )
+
+
+Renderer = Callable[[Content], str]
+
+
+def txt(content: Content) -> str:
+    """Plain text: a paragraph (line) per speech segment, remarks in brackets at the end."""
+    transcript = content.transcript
+    lines = spoken_lines(s.text for s in transcript.segments)
+    said = [f"[{r.text}]" for r in remarks(transcript)]
+    if lines and said:
+        lines.append("")
+    return "\n".join([*lines, *said]) + "\n"
+
+
+def spoken_lines(texts: Iterable[str]) -> list[str]:
+    """The lines of a text file, from the segments' texts in order: one each, none for a segment without words."""
+    return [_line(text) for text in texts if text.strip()]
+
+
+def srt(content: Content) -> str:
+    """SubRip. Remarks are one last cue, over the end of the recording."""
+    transcript, shown = content.transcript, list(content.cues)
+    said = remarks(transcript)
+    if said:
+        shown.append(_remark_cue(said, shown, transcript.media.duration_ms))
+    blocks = [
+        # An arrow inside a text would be taken for a line of times.
+        f"{i}\n{_clock(c.start_ms, ',')} --> {_clock(c.end_ms, ',')}\n{c.text.replace('-->', '->')}\n"
+        for i, c in enumerate(shown, start=1)
+    ]
+    return "\n".join(blocks) or "\n"
+
+
+def vtt(content: Content) -> str:
+    """WebVTT. Remarks are NOTE blocks before the first cue; `&`, `<` and `>` are escaped."""
+    notes = [f"NOTE {r.text.replace('-->', '->')}\n" for r in remarks(content.transcript)]
+    blocks = [
+        f"{_clock(c.start_ms, '.')} --> {_clock(c.end_ms, '.')}\n{_escape(c.text)}\n" for c in content.cues
+    ]
+    return "\n".join(["WEBVTT\n", *notes, *blocks])
+
+
+def json_document(content: Content) -> str:
+    """JSON, schema `dropscribe/transcript/1`: facts first, then one segment a line.
+
+    schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
+    media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings},
+    engine {model, vad_model, device, precision, versions {package: version}}, notice (null or text),
+    remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms, text,
+    tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
+    """
+    transcript = content.transcript
+    head = escapes.dumps(_facts(transcript, content.version), indent=2).removesuffix("\n}")
+    segments = ",\n    ".join(map(_segment, transcript.segments))
+    body = f"[\n    {segments}\n  ]" if segments else "[]"
+    return f'{head},\n  "segments": {body}\n}}\n'
+
+
+RENDERERS: Mapping[str, Renderer] = MappingProxyType(
+    {"txt": txt, "srt": srt, "vtt": vtt, "json": json_document}
+)
+
+
+def render(transcript: Transcript, name: str, options: Options) -> bytes:
+    """The bytes of one file: UTF-8, the same for equal input. Raises KeyError for a format that is not there."""
+    return render_all(transcript, [name], options)[name]
+
+
+def render_all(
+    transcript: Transcript, names: Iterable[str], options: Options, version: str = __version__
+) -> dict[str, bytes]:
+    """As `render`, of several formats: what they share is worked out once. `version` as in `Content`."""
+    content = Content(transcript, options, version)
+    return {name: encode(RENDERERS[name](content)) for name in names}
+
+
+def encode(text: str) -> bytes:
+    """UTF-8; half a surrogate pair, which has no UTF-8 form, is written as its number."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+@lru_cache(1 << 14)
+def clock(seconds: int) -> str:
+    """A position in a recording: `01:02:03`."""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}"
+
+
+def engine_facts(engine: EngineFacts) -> dict[str, Any]:
+    """What recognised, as it stands in every JSON file."""
+    return {
+        "model": engine.model,
+        "vad_model": engine.vad_model,
+        "device": engine.device,
+        "precision": engine.precision,
+        "versions": dict(sorted(engine.versions)),
+    }
+
+
+def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
+    media = transcript.media
+    return {
+        "schema": JSON_SCHEMA,
+        "generator": {"name": "dropscribe", "version": version},
+        "job": transcript.job_id,
+        "recording": {
+            "name": transcript.recording_name,
+            "sha256": transcript.sha256,
+            "admitted": iso(transcript.created_at),
+        },
+        "media": {
+            "duration_ms": media.duration_ms,
+            "container": media.container,
+            "codec": media.codec,
+            "sample_rate_hz": media.sample_rate_hz,
+            "channels": media.channels,
+            "decoder": media.decoder,
+            "truncated": media.truncated,
+            "warnings": list(media.warnings),
+        },
+        "engine": engine_facts(transcript.engine),
+        "notice": transcript.engine.notice,
+        "remarks": [{"kind": r.kind, "text": r.text} for r in remarks(transcript)],
+        "text": transcript.text,
+    }
+
+
+def _segment(segment: Segment) -> str:
+    """As `escapes.dumps` writes it; there are so many tokens that no object is made of each."""
+    said = segment.tokens
+    texts = map(encode_basestring, said.texts)
+    tokens = ", ".join([
+        f'{{"text": {text}, "start_ms": {start}, "end_ms": {end}}}'
+        for text, start, end in zip(texts, said.starts_ms, said.ends_ms, strict=True)
+    ])  # fmt: skip
+    written = (
+        f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
+        f'"text": {encode_basestring(segment.text)}, "tokens": [{tokens}]}}'
+    )
+    # A cheaper question than what is harmful, and mostly the answer is yes.
+    return written if written.isprintable() else escapes.in_json(written)
+
+
+def _remark_cue(said: tuple[Remark, ...], shown: list[Cue], duration_ms: int) -> Cue:
+    """Over the last seconds of the recording if nothing is said there, else right after the last word."""
+    spoken_until = shown[-1].end_ms if shown else 0
+    start = max(spoken_until, duration_ms - REMARK_MS)
+    return Cue(start, start + REMARK_MS, "\n".join(f"[{r.text}]" for r in said))
+
+
+def _clock(ms: int, mark: str) -> str:
+    return f"{clock(ms // 1000)}{mark}{ms % 1000:03}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,52 @@
+"""The timing log: where the time of one job went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dropscribe import __version__, escapes
+from dropscribe.transcript.instants import iso
+from dropscribe.transcript.render import encode, engine_facts
+from dropscribe.transcript.types import STAGES, Transcript
+
+#: Raised when a field changes its meaning or goes; new fields may come without.
+TIMING_SCHEMA = "dropscribe/timing/1"
+
+
+def timing_log(transcript: Transcript, *, started: float, ended: float, version: str = __version__) -> bytes:
+    """NAME.timing.json, schema `dropscribe/timing/1`; UTF-8, the same for equal input.
+
+    `started` and `ended` are epoch seconds: claimed, and published. `version`: of the dropscribe that writes it. Fields: schema, generator, job, recording
+    {name, sha256}, admitted/started/ended (UTC), audio_s, speech_s, wall_s (claim → assembled), rtfx (audio_s over
+    wall_s; null when no time passed), stages {every stage: seconds}, batches {count, sizes, mean_size,
+    padding_waste (0 is none)}, engine {…, notice, warmup_s}.
+    """
+    timings = transcript.timings
+    sizes = timings.batch_sizes
+    audio_s = transcript.media.duration_ms / 1000
+    document: dict[str, Any] = {
+        "schema": TIMING_SCHEMA,
+        "generator": {"name": "dropscribe", "version": version},
+        "job": transcript.job_id,
+        "recording": {"name": transcript.recording_name, "sha256": transcript.sha256},
+        "admitted": iso(transcript.created_at),
+        "started": iso(started),
+        "ended": iso(ended),
+        "audio_s": audio_s,
+        "speech_s": timings.speech_ms / 1000,
+        "wall_s": round(timings.wall_s, 6),
+        "rtfx": round(audio_s / timings.wall_s, 2) if timings.wall_s > 0 else None,
+        "stages": {stage: round(timings.of(stage), 6) for stage in STAGES},
+        "batches": {
+            "count": len(sizes),
+            "sizes": list(sizes),
+            "mean_size": round(sum(sizes) / len(sizes), 2) if sizes else None,
+            "padding_waste": round(timings.padding_waste, 4),
+        },
+        "engine": {
+            **engine_facts(transcript.engine),
+            "notice": transcript.engine.notice,
+            "warmup_s": round(transcript.engine.warmup_s, 3),
+        },
+    }
+    return encode(escapes.dumps(document, indent=2) + "\n")

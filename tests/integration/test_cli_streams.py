@@ -1,0 +1,142 @@
+"""Standard output holds what a command prints and nothing else: no log line, nothing of a library or of a child process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dropscribe.cli.app import COMMANDS
+from dropscribe.engine.models.store import SAMPLE
+from tests.support.command_line import process
+
+#: A command that prints JSON while a library and a child print, too: through descriptor 1, as C code and children do.
+CHATTY = """
+import ctypes, os, subprocess, sys
+from dropscribe.cli import app, status
+from daemon import logs
+
+def command(as_json: bool = False) -> None:
+    os.write(1, b"descriptor\\n")
+    ctypes.CDLL(None).puts(b"library")
+    ctypes.CDLL(None).fflush(None)
+    subprocess.run(["echo", "child"], check=True)
+    logs.event(logs.get("test"), logs.Action.ENGINE, "log line")
+    print("answer")
+
+status.command = command
+app.COMMANDS = ("status",)
+sys.argv = ["dropscribe", "status"]
+app.main()
+"""
+
+
+def test_what_libraries_and_children_print_goes_to_standard_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHATTY], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "answer\n", done.stderr
+    assert done.returncode == 0
+    for words in ("descriptor", "library", "child", "log line"):
+        assert words in done.stderr
+
+
+def test_a_child_does_not_hold_the_output_open(tmp_path: Path) -> None:
+    """Else whoever reads it to its end would wait for a child that outlives the command."""
+    code = CHATTY.replace('["echo", "child"]', '["sh", "-c", "sleep 100 2>/dev/null & echo $! >pid"]')
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path,
+    ) as command:  # fmt: skip
+        assert command.stdout is not None
+        assert command.stdout.read() == "answer\n"
+    # Raises ProcessLookupError if the output came to its end only with the child.
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", [c for c in COMMANDS if c != "run"])
+def test_a_wrong_command_line_is_one_document_too(name: str) -> None:
+    done = process(name, "--json", "--no-such-option")
+    assert done.returncode == 2
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "usage"
+    assert "--no-such-option" in error["reason"]
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["config"], 0),
+        (["init", "made.toml"], 0),
+        (["status"], 1),
+        (["jobs"], 2),
+        (["jobs", "show", "1"], 2),
+        (["jobs", "search", "x"], 2),
+        (["jobs", "skipped"], 2),
+        (["transcribe", "none.wav"], 2),
+        (["transcribe", str(SAMPLE), "--model", "/none"], 5),
+        (["bench", "none.wav"], 2),
+        (["doctor", "--model", "/none"], 1),
+        (["doctor", "--model", "null", "--vad-model", "null", "--bundle", "/none/x.tar.gz"], 1),
+        (["transcribe", str(SAMPLE), "--device", "cpu"], 0),
+    ],
+)
+def test_with_json_every_command_prints_one_document(
+    arguments: list[str], status: int, tmp_path: Path
+) -> None:
+    done = process(*arguments, "--json", cwd=tmp_path)
+    assert done.returncode == status, done.stderr
+    json.loads(done.stdout)
+    assert "Traceback" not in done.stderr
+
+
+def test_at_a_terminal_the_result_goes_where_standard_output_leads(tmp_path: Path) -> None:
+    """The bars are on standard error; what is printed must not go there with them."""
+    screen, terminal = pty.openpty()
+    with (tmp_path / "out.json").open("wb") as out:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, "--json", "--device", "cpu"],
+            stdout=out, stderr=terminal, cwd=tmp_path,
+        )  # fmt: skip
+        os.close(terminal)
+        shown = b""
+        try:
+            while data := os.read(screen, 4096):
+                shown += data
+        except OSError:  # Linux says so that the other end is closed
+            pass
+        os.close(screen)
+        assert command.wait(120) == 0
+    assert json.loads((tmp_path / "out.json").read_bytes())["ok"]
+    assert b"sample.wav" in shown, "the bar"
+    assert b'"transcript"' not in shown
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1"])
+def test_json_is_utf_8_in_every_locale(locale: str, tmp_path: Path) -> None:
+    env = {**os.environ, "LC_ALL": locale, "PYTHONIOENCODING": "latin-1", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, "--json", "--device", "cpu"],
+        capture_output=True, check=True, cwd=tmp_path, env=env, timeout=120,
+    )  # fmt: skip
+    assert "会议" in json.loads(done.stdout.decode("utf-8"))["transcript"]["text"]
+
+
+@pytest.mark.parametrize("arguments", [("config",), ("doctor", "--model", "null", "--vad-model", "null")])
+def test_a_full_disk_under_the_document_is_told(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dropscribe", *arguments, "--json"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path, timeout=120,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "dropscribe: write to standard output: No space left on device"
+    )

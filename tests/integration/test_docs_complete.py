@@ -1,0 +1,408 @@
+"""Everything the product has is documented: commands, options, settings, formats, schemas, states, tables, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+import dropscribe
+from dropscribe import errors
+from dropscribe.bench.records import OURS, Recording, Report, Run, Usage
+from dropscribe.cli import adopt
+from dropscribe.cli.app import EXIT_CODES, build
+from dropscribe.cli.history import job_document
+from dropscribe.cli.init import production_file
+from dropscribe.cli.output import error_document
+from dropscribe.cli.status import Process, Queue
+from dropscribe.cli.status import document as state_document
+from dropscribe.config import (
+    EngineSettings,
+    Folder,
+    Format,
+    MediaSettings,
+    Profile,
+    ServiceSettings,
+    Settings,
+)
+from dropscribe.doctor import support_bundle
+from dropscribe.doctor.checks import record as doctor
+from dropscribe.intake import scan, settling
+from dropscribe.intake.types import FolderHealth
+from dropscribe.ledger.records import JobState, OutputIntent
+from dropscribe.ledger.sqlite.jobs.holds import AWAY, NO_ROOM
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.sqlite.schema import metadata
+from dropscribe.logs import Action
+from dropscribe.service import adoption, status_file
+from dropscribe.transcript.render import RENDERERS
+from dropscribe.transcript.types import STAGES
+from tests.support import command_line
+from tests.support.documentation import (
+    DOCS,
+    PAGES,
+    README,
+    README_ZH,
+    blocks,
+    everything,
+    prose,
+    rows,
+    section,
+)
+from tests.support.histories import ENGINE, History
+
+PACKAGE = Path(dropscribe.__file__).parent
+GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
+SOURCES = {p: p.read_text(encoding="utf-8") for p in PACKAGE.rglob("*.py")}
+OUTPUTS = DOCS / "outputs.md"
+COMMAND_LINE = DOCS / "command-line.md"
+OPERATIONS = DOCS / "operations.md"
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """("jobs show", its click command) of every command."""
+
+    def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        if name:
+            yield name, command
+        for part, inner in getattr(command, "commands", {}).items():
+            yield from below(f"{name} {part}".strip(), inner)
+
+    return below("", typer.main.get_command(build()))
+
+
+COMMANDS = dict(commands())
+
+
+# commands and options
+
+
+def test_there_are_commands_to_look_at() -> None:
+    assert {"run", "jobs", "jobs show", "jobs skipped", "status"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented_and_explains_itself(name: str) -> None:
+    first = rows(COMMAND_LINE.read_text(encoding="utf-8").partition("\n## ")[0])
+    assert f"`dropscribe {name}`" in [row[0] for row in first]
+    assert COMMANDS[name].help
+    for parameter in COMMANDS[name].params:
+        assert parameter.help or parameter.name == "help", f"{name}: {parameter.name}"
+
+
+def calls(page: Path) -> Iterator[str]:
+    """What a page has people type: every call of dropscribe, from the command on, in blocks and in running text."""
+    for block in blocks(page, "sh"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            yield from re.findall(
+                r"(?:^|bin/|&& |; |[\w/] )(?:(?<!-aG )dropscribe|\$ds) ([a-z][^#;|&]*)", line
+            )
+    yield from re.findall(r"`(?:[\w./]*/)?dropscribe ([a-z][^`]*)`", prose(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_documented_commands_and_options_are_there(page: Path) -> None:
+    for call in calls(page):
+        words = call.split()
+        name = words[0]
+        assert name in COMMANDS, call
+        if name == "jobs" and len(words) > 1 and words[1].isalpha() and words[1].islower():
+            name = f"jobs {words[1]}"
+            assert name in COMMANDS, call
+        known = {option for p in COMMANDS[name].params for option in p.opts} | {"--help"}
+        if name.startswith("jobs "):
+            known |= {option for p in COMMANDS["jobs"].params for option in p.opts}
+        for option in re.findall(r"(?<=\s)--[a-z][a-z-]*", f" {call}"):
+            assert option in known, call
+
+
+def test_enough_commands_are_shown() -> None:
+    assert len([c for page in PAGES for c in calls(page)]) > 60
+
+
+def test_options_named_alone_are_there() -> None:
+    known = {o for c in COMMANDS.values() for p in c.params for o in p.opts} | {"--help", "--check"}
+    named = {o for page in PAGES for o in re.findall(r"`(--[a-z][a-z-]*)", prose(page)) if o != "--lazy"}
+    assert len(named) >= 6
+    assert named <= known
+
+
+# settings
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "engine": EngineSettings,
+    "media": MediaSettings,
+    "service": ServiceSettings,
+    "profiles.default": Profile,
+    "folder": Folder,
+}
+TITLES = {"profiles.default": "### [profiles.NAME]", "folder": "### [[folder]]"}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_setting_is_documented_and_written(name: str) -> None:
+    found = re.search(
+        rf"^\[+{re.escape(name)}\]+$(.*?)(?=^\[|\Z)", production_file(), re.MULTILINE | re.DOTALL
+    )
+    assert found is not None
+    page = section(DOCS / "configuration.md", TITLES.get(name, f"### [{name}]"))
+    for field_name, field in SECTIONS[name].model_fields.items():
+        assert re.search(rf"^(# )?{field_name} = ", found[1], re.MULTILINE), field_name
+        assert field.description, field_name
+        assert f"- **`{field_name}`** (" in page, field_name
+
+
+def test_no_section_of_settings_is_forgotten() -> None:
+    sections = {name.partition(".")[0] for name in SECTIONS}
+    named = {field.alias or name for name, field in Settings.model_fields.items()}
+    assert named == sections | {"database"}
+    assert re.search(r"^database = ", production_file(), re.MULTILINE)
+    assert "- **`database`** (" in section(DOCS / "configuration.md", "### Top level")
+
+
+def test_settings_the_pages_name_are_there() -> None:
+    known = {n for model in SECTIONS.values() for n in model.model_fields} | set(Settings.model_fields)
+    # Not settings: fields of JSON documents, FunASR's options, options of models.
+    fields = {row[0].strip("`").rpartition(".")[2] for row in rows(OUTPUTS.read_text(encoding="utf-8"))}
+    others = fields | {"use_itn", "batch_size_s", *(f"{stage}_s" for stage in STAGES)}
+    text = everything()
+    named = set(re.findall(r"`([a-z_]+)\s*=\s", text)) | set(
+        re.findall(r"`([a-z]+(?:_[a-z]+)*_(?:s|ms|mb|dir|log|hours))`", text)
+    )
+    assert len(named) > 15
+    assert named - others <= known
+
+
+# formats, stages, states, codes, tables
+
+
+def test_every_format_is_documented() -> None:
+    assert set(RENDERERS) == set(get_args(Format))
+    files = rows(section(OUTPUTS, "## Files"))
+    named = re.findall(r"`NAME\.([\w.]+)`", " ".join(row[0] for row in files))
+    assert set(named) == {*RENDERERS, "timing.json", "partial.txt"}
+
+
+def test_every_stage_is_documented() -> None:
+    assert [row[0] for row in rows(section(OUTPUTS, "## Stages"))] == [f"`{s}`" for s in STAGES]
+
+
+def test_every_state_of_a_job_is_documented() -> None:
+    states = {row[0].strip("`") for row in rows(section(OPERATIONS, "## The job history"))}
+    assert {s.value for s in JobState} <= states
+
+
+def test_every_kind_of_remark_is_documented() -> None:
+    source = (PACKAGE / "transcript" / "remarks.py").read_text(encoding="utf-8")
+    kinds = re.findall(r'Remark\("(\w+)"', source)
+    assert [row[0].strip("`") for row in rows(section(OUTPUTS, "## Remarks"))] == kinds
+
+
+def test_every_action_of_the_log_is_documented() -> None:
+    named = re.findall(r"`(\w+)`", " ".join(row[0] for row in rows(section(OPERATIONS, "## The log"))))
+    assert named == [str(a) for a in Action] or set(named) == {str(a) for a in Action}
+
+
+#: Codes that no job has: they end a command.
+OF_COMMANDS = frozenset({"error", "config", "ledger", "already_running", "engine", "usage", "stale_lease"})
+
+
+def test_every_reason_code_is_documented() -> None:
+    codes = {kind.code for kind in kinds(errors.DropscribeError)} - OF_COMMANDS | {
+        AWAY,
+        NO_ROOM,
+        "worker_lost",
+    }
+    assert {row[0].strip("`") for row in rows(section(OPERATIONS, "### Reason codes"))} == codes
+
+
+def test_every_reason_to_skip_a_file_is_documented() -> None:
+    named = {
+        row[0].strip("`") for row in rows(section(DOCS / "recordings.md", "## Files that are not taken"))
+    }
+    refusals = [scan.SPECIAL, scan.BROKEN_LINK, settling.EMPTY]
+    intake = "\n".join(t for p, t in SOURCES.items() if p.parent.name == "intake")
+    written = re.findall(r'\b(?:Refuse|Skip)\(\s*"(\w+)"', intake)
+    assert len(written) >= len(refusals)
+    assert {*written, *(r.code for r in refusals)} <= named
+
+
+def test_every_table_of_the_database_is_documented() -> None:
+    tables = [row[0].strip("`") for row in rows(section(OPERATIONS, "### Query the database"))]
+    assert tables == [t for t in metadata.tables if "text" not in t]
+    assert "`job_history`" in OPERATIONS.read_text(encoding="utf-8")
+
+
+def test_the_environment_variables_are_named() -> None:
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    for path, text in SOURCES.items():
+        for name in re.findall(r"\bDROPSCRIBE_[A-Z_]+", text):
+            assert f"`${name}`" in page, path
+
+
+# exit codes
+
+
+def kinds(kind: type[errors.DropscribeError]) -> Iterator[type[errors.DropscribeError]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from kinds(inner)
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
+    table = {int(row[0]): row[1] for row in rows(section(COMMAND_LINE, "## Exit codes"))}
+    assert set(table) == {0} | {kind.exit_code for kind in kinds(errors.DropscribeError)}
+    for kind, word in (
+        (errors.ConfigError, "configuration"),
+        (errors.UsageError, "command line"),
+        (errors.LedgerError, "database"),
+        (errors.AlreadyRunningError, "another daemon"),
+        (errors.EngineError, "engine"),
+    ):
+        assert word in table[kind.exit_code], kind
+    assert {int(c) for c in re.findall(r"[:;] (\d) ", EXIT_CODES)} == set(table)
+
+
+def test_no_message_sends_people_to_a_section_that_is_not_there() -> None:
+    """Messages name a page and a section: (see docs/installation.md, GPU or CPU)."""
+    named = 0
+    for path, text in SOURCES.items():
+        assert "see README" not in text, path
+        for page, title in re.findall(r"\(see docs/([\w-]+\.md), ([^)]+)\)", text):
+            assert section(DOCS / page, f"## {title}"), path
+            named += 1
+    assert named >= 3
+
+
+# JSON documents
+
+
+def schemas() -> set[str]:
+    return {s for text in SOURCES.values() for s in re.findall(r'= "(dropscribe/[a-z]+/\d+)"', text)}
+
+
+def documented(schema: str) -> dict[str, str]:
+    """field → type, of the table of a schema; `job` stands for the fields of a job."""
+    fields = {row[0].strip("`"): row[1] for row in rows(section(OUTPUTS, f"### `{schema}`"))}
+    job = {row[0].strip("`"): row[1] for row in rows(section(OUTPUTS, "### Fields of a job"))}
+    for name in [n for n, kind in fields.items() if kind.split(" or ")[0] == "job"]:
+        del fields[name]
+        fields |= {f"{name}.{inner}": kind for inner, kind in job.items()}
+    return fields
+
+
+def fields_of(value: Any, known: Mapping[str, str], name: str = "") -> Iterator[str]:
+    """Dotted fields of a document; those documented as a free object, or as a list of values, are not opened."""
+    kind = known.get(name, "")
+    if kind.startswith(("object", "list", "any")):
+        yield name
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from fields_of(inner, known, f"{name}.{key}" if name else key)
+    elif isinstance(value, list) and all(isinstance(v, Mapping) for v in value):
+        for inner in value:
+            yield from fields_of(inner, known, f"{name}[]")
+    else:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A full document of every schema, by its name."""
+    folder = tmp_path_factory.mktemp("shown")
+    found: dict[str, Any] = {}
+
+    def keep(document: dict[str, Any]) -> None:
+        found[document["schema"]] = document
+
+    for name in ("meeting.json", "meeting.timing.json"):
+        keep(json.loads((GOLDEN / name).read_text(encoding="utf-8")))
+    database = folder / "jobs.db"
+    with History(database) as history:
+        output = OutputIntent("txt", Path("/in/talk.txt"), "00" * 32)
+        done = history.done("talk.wav", "hello there", "bye", outputs=[output])
+        history.failed("broken.wav", "no audio", "export it again")
+        history.waiting("next.wav")
+        history.ledger.skip(Path("/in/a.doc"), Path("/in"), "extension", "not a recording", 1.0)
+    keep(command_line.document("jobs", "--database", database))
+    keep(command_line.document("jobs", "show", str(done), "--database", database))
+    keep(command_line.document("jobs", "search", "hello", "--database", database))
+    keep(command_line.document("jobs", "skipped", "--database", database))
+    keep(command_line.document("config", "--watch", folder))
+    keep(command_line.document("init", folder / "new.toml"))
+    keep(command_line.document("doctor", "--repair", "--database", database))
+    keep(adoption_document(folder))
+    keep(error_document(errors.UsageError("why", operation="do", path=folder, remedy="do this")))
+    keep(doctor.document([doctor.ok("python", "3.11")]))
+    keep(support_bundle.collect(None, [], [], 0.0)["about.json"])
+    keep(bench_document(folder))
+    keep(status_document(folder / "status.db"))
+    keep(daemon_document(database, found["dropscribe/status/1"]))
+    return found
+
+
+def adoption_document(folder: Path) -> dict[str, Any]:
+    report = adoption.Report(1, 1, skipped=[(folder / "a.wav", "why")], differing=[folder / "a.txt"])
+    return adopt.document(folder / "jobs.db", report, dry_run=False)
+
+
+def bench_document(folder: Path) -> dict[str, Any]:
+    recording = Recording(folder / "a.wav", 0.0, 1.0, "text", None)
+    run = Run(OURS, {"batch_s": 60}, "cpu", 1.0, 1.0, 1.0, Usage(None, None, None), (recording,), None)
+    report = Report(
+        "2026-01-01T00:00:00Z", {"cpus": 2}, {"torch": "2"}, {"model": "m"}, {recording.path: 1.0}, (run,)
+    )
+    return report.document()
+
+
+def status_document(database: Path) -> dict[str, Any]:
+    folder = FolderHealth(Path("/in"), "poll", "it is away", "mount it", 1.0)
+    status = status_file.Status(
+        "ready", 1.0, ENGINE, (folder,), 1, 0, (status_file.Complaint("disk full", "free space"),)
+    )
+    status_file.write(database, status, 2.0)
+    found: dict[str, Any] = json.loads(status_file.status_path(database).read_text(encoding="utf-8"))
+    return found
+
+
+def daemon_document(database: Path, said: dict[str, Any]) -> dict[str, Any]:
+    ledger = Ledger.read_only(database)
+    try:
+        jobs = ledger.jobs(limit=1)
+        counts = ledger.counts()
+    finally:
+        ledger.close()
+    process = Process(running=True, pid=1, said=said)
+    return state_document(database, process, Queue(counts, jobs[0], jobs[0], tuple(jobs)), ["problem"])
+
+
+@pytest.mark.parametrize("schema", sorted(schemas()))
+def test_every_field_of_every_schema_is_documented(schema: str, shown: dict[str, Any]) -> None:
+    known = documented(schema)
+    assert shown.keys() >= {schema}, "add a document of this schema to `shown`"
+    assert set(fields_of(shown[schema], known)) == set(known)
+
+
+def test_there_are_schemas_and_no_other_is_documented() -> None:
+    titles = re.findall(r"^### `(dropscribe/\w+/\d+)`$", OUTPUTS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(titles) >= 14
+    assert set(titles) == schemas()
+
+
+def test_every_field_of_a_job_is_documented(tmp_path: Path) -> None:
+    with History(tmp_path / "jobs.db") as history:
+        history.done("talk.wav", "hello")
+        (job,) = history.ledger.jobs(limit=1)
+    named = [row[0].strip("`") for row in rows(section(OUTPUTS, "### Fields of a job"))]
+    assert named == list(job_document(job))
+
+
+def test_both_first_pages_warn_of_the_demonstration_model() -> None:
+    for page in (README, README_ZH):
+        assert "`paraformer-mini`" in page.read_text(encoding="utf-8")

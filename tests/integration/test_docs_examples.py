@@ -1,0 +1,211 @@
+"""The shell blocks of README and docs/ are run as a reader would run them, in a checkout of their own with a daemon on ./drop.
+
+Blocks that need root, a network, a GPU, a whole checkout or minutes say so on their fence; their syntax is checked, and
+test_documented.py checks the commands and options in them. Drop-ins of the unit are checked with systemd's own tool.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from dropscribe.engine.models.store import SAMPLE as SAMPLE_FILE
+from tests.support.documentation import DOCS, PAGES, README, ROOT, SAMPLE, Block, blocks
+
+SHELL = [b for p in PAGES for b in blocks(p, "sh")]
+#: The first page's steps, in their order, then the blocks of all other pages.
+RUN = [b for b in SHELL if not b.note]
+#: How long a command, the start of the daemon and a transcript may take at most, seconds.
+LIMIT_S = 240.0
+
+
+class Checkout:
+    """A folder like the one a reader stands in after `make run`: .venv, the sample, ./drop with a running daemon, a home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / ".venv").mkdir()
+        (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+        (folder / "drop").mkdir()
+        (folder / SAMPLE).parent.mkdir(parents=True)
+        shutil.copy(SAMPLE_FILE, folder / SAMPLE)
+        home = folder / "home"
+        (home / "recordings").mkdir(parents=True)
+        for name in ("talk.mp3", "lecture.wav"):
+            # What a recording is, is found by its content.
+            shutil.copy(SAMPLE_FILE, folder / name)
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.environment = {
+            "PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+
+        #: The manual speaks of an installed service, whose configuration is found; its first page of none.
+        self.configuration = folder / "service.toml"
+        self.configuration.write_text(
+            f'database = "{folder}/jobs.db"\n'
+            '[engine]\nmodel = "paraformer-mini"\nvad_model = "vad-mini"\n'
+            f'[[folder]]\npath = "{folder}/drop"\n',
+            encoding="utf-8",
+        )
+
+    def run_block(self, block: Block) -> None:
+        """Run a block as a reader of its page does. It must succeed."""
+        installed = {"DROPSCRIBE_CONFIG": str(self.configuration)} if block.page.parent == DOCS else {}
+        done = self.run(block.text, installed)
+        assert done.returncode == 0, f"{block.name}: {done.stderr}{done.stdout}"
+
+    def run(
+        self, text: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-e", "-u", "-o", "pipefail", "-c", text],
+            cwd=self.folder, env={**self.environment, **more}, capture_output=True, encoding="utf-8", check=False, timeout=LIMIT_S,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """As the last line of `make run`; returns when the daemon is well."""
+        log = self.folder / "log"
+        with log.open("w") as out:
+            self.daemon = subprocess.Popen(
+                ["bash", "-c", f"exec {command_of_make_run()}"],
+                cwd=self.folder, env=self.environment, stdout=out, stderr=out,
+            )  # fmt: skip
+        end = time.monotonic() + LIMIT_S
+        while self.run("dropscribe status --database jobs.db").returncode != 0:
+            if self.daemon.poll() is not None or time.monotonic() > end:
+                self.daemon.kill()
+                raise AssertionError(log.read_text(encoding="utf-8"))
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """As Ctrl-C does."""
+        self.daemon.terminate()
+        assert self.daemon.wait(LIMIT_S) == 0, (self.folder / "log").read_text(encoding="utf-8")
+
+    def wait_done(self) -> None:
+        """Until every recording in ./drop has all its files."""
+        end = time.monotonic() + LIMIT_S
+        while time.monotonic() < end:
+            recordings = list((self.folder / "drop").glob("*.wav"))
+            if all(r.with_suffix(".timing.json").exists() for r in recordings):
+                status = self.run("dropscribe status --json --database jobs.db")
+                if json.loads(status.stdout)["counts"].get("running", 0) == 0:
+                    return
+            time.sleep(0.2)
+        raise AssertionError("the daemon did not transcribe what was dropped")
+
+
+def command_of_make_run() -> str:
+    """What `make run` ends with: the daemon."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    found = re.search(r"^\t@exec \$\(BIN\)/(dropscribe run .*)$", makefile, re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    made = Checkout(tmp_path_factory.mktemp("checkout"))
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def dropped(checkout: Checkout) -> Checkout:
+    """After the reader's first step: the sample is dropped, as README.md has it, and done."""
+    first = next(b for b in RUN if b.page == README)
+    assert first.text == f"cp {SAMPLE} drop/\n"
+    checkout.run_block(first)
+    checkout.wait_done()
+    return checkout
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+@pytest.mark.parametrize("block", RUN, ids=lambda b: b.name)
+def test_every_shell_block_works(block: Block, dropped: Checkout) -> None:
+    dropped.run_block(block)
+    dropped.wait_done()
+
+
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_blocks_for_a_stopped_daemon_work(dropped: Checkout) -> None:
+    dropped.stop()
+    try:
+        for block in (b for b in SHELL if b.note == "stopped"):
+            dropped.run_block(block)
+    finally:
+        dropped.start()
+
+
+def test_the_first_page_shows_a_transcript(dropped: Checkout) -> None:
+    reading = next(b for b in RUN if b.page == README and b.text.startswith("cat "))
+    done = dropped.run(reading.text)
+    assert "会议" in done.stdout
+    assert "demonstration" in done.stdout
+    assert "done" in done.stdout
+
+
+@pytest.mark.parametrize("block", SHELL, ids=lambda b: b.name)
+def test_the_syntax_of_every_shell_block(block: Block) -> None:
+    done = subprocess.run(
+        ["bash", "-n", "-c", block.text], capture_output=True, encoding="utf-8", check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_enough_is_run() -> None:
+    assert len(RUN) >= 12
+    assert len({b.page for b in RUN}) >= 6
+
+
+@pytest.mark.parametrize("block", [b for p in PAGES for b in blocks(p, "sh")], ids=lambda b: b.name)
+def test_files_that_blocks_install_are_there(block: Block) -> None:
+    for name in re.findall(r"(?<![\w/])systemd/[\w.]+", block.text):
+        assert (ROOT / name).is_file(), name
+
+
+@pytest.mark.parametrize("block", [b for p in PAGES for b in blocks(p, "ini")], ids=lambda b: b.name)
+def test_drop_ins_of_the_unit_are_valid(block: Block, tmp_path: Path) -> None:
+    """systemd says of a setting it does not know, or cannot read, that it ignores it."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    unit = tmp_path / "dropscribe.service"
+    text = (ROOT / "systemd" / "dropscribe.service").read_text(encoding="utf-8")
+    unit.write_text(
+        re.sub(r"^(ExecStart|User|Group)=.*\n", "", text, flags=re.MULTILINE)
+        + "[Service]\nExecStart=/bin/true\n"
+    )
+    (tmp_path / "dropscribe.service.d").mkdir()
+    (tmp_path / "dropscribe.service.d" / "override.conf").write_text(block.text, encoding="utf-8")
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", str(unit)],
+        capture_output=True, encoding="utf-8", check=False, timeout=60, env={**os.environ, "LC_ALL": "C"},
+    )  # fmt: skip
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "override.conf" in line]
+    # A program that this machine lacks is no fault of the drop-in.
+    assert not [line for line in said if "not executable" not in line]
+
+
+def test_what_systemds_checks_take_from_the_installation_page_is_there() -> None:
+    """tests/systemd/checks.py runs the steps from the accounts to the configuration, and doctor's command."""
+    (block,) = [b for b in blocks(DOCS / "installation.md", "sh") if "dropscribe init" in b.text]
+    assert (
+        block.text.index("install -Dm644")
+        < block.text.index("systemd-sysusers")
+        < block.text.index("runuser")
+    )
+    assert re.search(r"^runuser .*?\\\n.*doctor.*$", block.text, re.MULTILINE)

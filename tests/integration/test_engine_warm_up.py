@@ -1,0 +1,69 @@
+"""What warm-up leaves of a device: batches as large as fit beside the largest look for speech.
+
+On torch's device without memory: what is asked of it is what would be asked of a GPU.
+"""
+
+# ruff: noqa: PLC0415 - torch takes seconds and warns at import: only where a test runs it
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from dropscribe.engine import registry
+from dropscribe.engine.core.interfaces import Hypothesis, Region, SpeechSegment, Vad, VadChunk
+from dropscribe.engine.core.vad_schedule import ON_GPU
+from dropscribe.engine.models.null import NullRecogniser, NullVad, NullVadModel
+from dropscribe.errors import OutOfDeviceMemoryError
+from tests.support.engines import FUNASR_WARNS
+
+pytestmark = FUNASR_WARNS
+
+
+class Device:
+    """Detector and recogniser that share room for so many seconds."""
+
+    depth = 3
+
+    def __init__(self, room_s: float) -> None:
+        self.room_s = room_s
+        self.under_way: list[float] = []
+        #: Samples of each recording of each look beside batches.
+        self.looks: list[list[int]] = []
+
+    def open(self) -> Vad:
+        return NullVad()
+
+    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+        if self.under_way:
+            self.looks.append([p.samples for p in pieces])
+            self._fit(sum(p.samples for p in pieces) / 16_000)
+        return NullVadModel().accept(pieces)
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        return NullRecogniser()(segments)
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> object:
+        self.under_way.append(sum(s.audio_s for s in segments))
+        return segments
+
+    def finish(self, handle: Any) -> Sequence[Hypothesis]:
+        self.under_way.pop()
+        return NullRecogniser()(handle)
+
+    def _fit(self, look_s: float) -> None:
+        if sum(self.under_way) + look_s > self.room_s:
+            self.under_way.clear()
+            raise OutOfDeviceMemoryError("full", operation="look")
+
+
+@pytest.mark.parametrize(("room_s", "batch_s"), [(20_000.0, 4_000.0), (9_000.0, 2_000.0), (2_500.0, 31.25)])
+def test_batches_leave_room_for_the_largest_look(room_s: float, batch_s: float) -> None:
+    import torch
+
+    device = Device(room_s)
+    assert registry._warm_up(device, device, 4_000.0, torch.device("meta")) == batch_s
+    assert all(look == [ON_GPU.of_one] * (ON_GPU.samples // ON_GPU.of_one) for look in device.looks)
+    assert device.under_way == []

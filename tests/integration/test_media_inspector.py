@@ -1,0 +1,124 @@
+"""Inspections run in limited children: one that hangs, crashes or talks nonsense costs its own answer and nothing else."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dropscribe.media import confinement
+from dropscribe.media.container import inspection
+from dropscribe.media.inspector import Inspector
+from tests.support.daemon_process import wait_until, write_speech
+from tests.support.hanging_disk import HangingDisk
+
+PATIENCE_S = 60.0
+
+
+def bad_child(pipe: Connection) -> None:
+    """Does what the name of the file says; inspects every other."""
+    pipe.send_bytes(inspection.READY)
+    while True:
+        _, paths = pipe.recv()
+        path = max(paths, key=lambda p: p.stem == "hangs")
+        if path.stem == "hangs":
+            time.sleep(3600)
+        elif path.stem == "crashes":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif path.stem == "leaves":
+            os._exit(0)
+        pipe.send_bytes(b"?" * 4096 if path.stem == "talks" else inspection.WHOLE)
+
+
+def limits_child(pipe: Connection) -> None:
+    """WHOLE if the limits of an inspection are in force in it."""
+    confinement.attach(pipe.fileno(), "test")
+    confinement.limit(inspection.MEMORY_BYTES, 32)
+    pipe.send_bytes(inspection.READY)
+    pipe.recv()
+    bounded = resource.getrlimit(resource.RLIMIT_AS)[1] < 4 << 30
+    no_core = resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+    try:
+        bytearray(1 << 30)
+    except MemoryError:
+        refused = True
+    else:
+        refused = False
+    pipe.send_bytes(inspection.WHOLE if bounded and no_core and refused else inspection.CUT)
+    pipe.recv()
+
+
+@contextmanager
+def inspector(
+    limit_s: float = PATIENCE_S, target: Callable[[Connection], None] = inspection.main
+) -> Iterator[Inspector]:
+    made = Inspector(limit_s, target)
+    try:
+        yield made
+    finally:
+        assert made.close()
+
+
+def test_it_says_what_the_container_says(tmp_path: Path) -> None:
+    whole = write_speech(tmp_path / "whole.wav", seconds=1.0)
+    (tmp_path / "cut.wav").write_bytes(whole.read_bytes()[:9000])
+    (tmp_path / "strange.wav").write_bytes(b"?" * 100)
+    with inspector() as i:
+        i.start()
+        paths = [tmp_path / f"{name}.wav" for name in ("whole", "cut", "strange", "gone")]
+        assert [i.whole(tmp_path, path) for path in paths] == [True, False, None, None]
+        assert list(i.whole_each(tmp_path, paths)) == [True, False, None, None]
+
+
+def test_of_files_inspected_together_only_the_one_that_fails_is_unknown(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.wav" for name in ("first", "hangs", "next")]
+    with inspector(1.0, bad_child) as i:
+        assert list(i.whole_each(tmp_path, paths)) == [True, None, True]
+
+
+@pytest.mark.parametrize("how", ["hangs", "crashes", "leaves", "talks"])
+def test_a_child_that_fails_is_replaced_and_the_file_is_unknown(tmp_path: Path, how: str) -> None:
+    with inspector(1.0, bad_child) as i:
+        assert i.whole(tmp_path, tmp_path / "first.wav") is True
+        pid = i._idle[0]._process.pid
+        assert pid is not None
+        assert i.whole(tmp_path, tmp_path / f"{how}.wav") is None
+        wait_until(lambda: not psutil.pid_exists(pid), "it is gone")
+        assert i.whole(tmp_path, tmp_path / "next.wav") is True
+
+
+def test_a_child_that_was_killed_while_idle_costs_nothing(tmp_path: Path) -> None:
+    whole = write_speech(tmp_path / "whole.wav", seconds=1.0)
+    with inspector() as i:
+        assert i.whole(tmp_path, whole) is True
+        (child,) = i._idle
+        child._process.kill()
+        child._process.join()
+        assert i.whole(tmp_path, whole) is True
+
+
+def test_the_limits_are_in_force(tmp_path: Path) -> None:
+    with inspector(target=limits_child) as i:
+        assert i.whole(tmp_path, tmp_path / "a.wav") is True
+
+
+def test_a_share_that_hangs_costs_one_child_and_is_not_asked_again_before_it_answers(tmp_path: Path) -> None:
+    with HangingDisk(tmp_path / "mounted", tmp_path / "behind") as disk, inspector(1.0) as i:
+        shared = write_speech(disk.path / "a.wav", seconds=1.0)
+        local = write_speech(tmp_path / "a.wav", seconds=1.0)
+        assert i.whole(disk.path, shared) is True
+        disk.hang()
+        for _ in range(3):
+            assert i.whole(disk.path, shared) is None
+            assert i.whole(tmp_path, local) is True
+        assert len(i._hung) <= 1
+        disk.answer()
+        wait_until(lambda: i.whole(disk.path, shared) is True, "it is inspected again")

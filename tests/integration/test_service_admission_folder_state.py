@@ -1,0 +1,51 @@
+"""A folder that another daemon watches: at the start it is refused, however late it is heard of; later it is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dropscribe.errors import AlreadyRunningError
+from dropscribe.intake.types import FolderHealth, FolderState
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.service.admission.folder_state import FolderConditions
+
+FOLDER, OTHER = Path("/drop"), Path("/other")
+
+
+@pytest.fixture
+def conditions(tmp_path: Path) -> Iterator[FolderConditions]:
+    ledger = Ledger.open(tmp_path / "jobs.db")
+    yield FolderConditions(ledger, {FOLDER, OTHER})
+    ledger.close()
+
+
+def watched(folder: Path) -> FolderHealth:
+    return FolderHealth(folder, "inotify", None, "", 0.0, FolderState.WATCHED)
+
+
+def taken(folder: Path) -> FolderHealth:
+    return FolderHealth(folder, "poll", "process 7 watches it", "stop that one", 0.0, FolderState.TAKEN)
+
+
+def test_one_that_is_taken_at_the_start_is_refused_also_when_that_shows_late(
+    conditions: FolderConditions,
+) -> None:
+    conditions.take(watched(OTHER))
+    conditions.refuse_taken()
+    conditions.take(taken(FOLDER))
+    with pytest.raises(AlreadyRunningError, match="process 7"):
+        conditions.refuse_taken()
+
+
+def test_one_that_was_served_and_is_taken_later_does_not_end_the_daemon(conditions: FolderConditions) -> None:
+    conditions.take(watched(FOLDER))
+    conditions.take(taken(FOLDER))
+    conditions.refuse_taken()
+
+
+def test_nor_does_one_that_was_added_later(conditions: FolderConditions) -> None:
+    conditions.take(taken(Path("/added")))
+    conditions.refuse_taken()

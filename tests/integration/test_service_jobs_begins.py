@@ -1,0 +1,291 @@
+"""No decoder gets a recording before it is on record that its decoding begins, on the real record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+
+from dropscribe.errors import LedgerError, StorageError
+from dropscribe.ledger.records import JobState, JobSummary
+from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.attempt import Outcome
+from dropscribe.service.jobs.retry_policy import Problem
+from dropscribe.service.publishing.publisher import Published
+from dropscribe.service.storage.storage_retry import RETRY_S
+from tests.integration.test_service_jobs_cancelled import Turning, states
+from tests.support.claiming import Later
+from tests.support.ledgers import admission, finish_of, transcribed
+
+KILLED = Problem(
+    "decoder_killed",
+    "the decoder process was killed by SIGKILL",
+    "look at the memory",
+    retryable=True,
+    killed=True,
+)
+
+
+class Beginner(Turning):
+    """What begins is put on record when the test says so. `decoders`: so many recordings are decoded at a time."""
+
+    def __init__(self, ledger: Ledger, *, decoders: int = 2, limit: int = 512) -> None:
+        self.disk = Later()
+        super().__init__(ledger, limit=limit, begin=self.disk)
+        self.decoders = decoders
+        self.ended = 0
+        self.pump.room.side_effect = lambda: self.decoders + self.ended - len(self.started())
+
+    def started(self) -> list[str]:
+        return [call.args[0].path.name for call in self.pump.start.call_args_list]
+
+    def look(self) -> None:
+        self.dispatcher.turn(0.0, (), claiming=True)
+
+    def begin(self) -> None:
+        self.disk.go()
+        self.look()
+
+    def end(self, name: str, end: Problem | None = None) -> None:
+        """Its decoder is free again; what went well is with the publisher."""
+        work = next(
+            c.args[0] for c in reversed(self.pump.start.call_args_list) if c.args[0].path.name == name
+        )
+        self.ended += 1
+        self.pump.turn.return_value = [Outcome(work.ticket, end or create_autospec(Result, instance=True))]
+        self.look()
+        self.pump.turn.return_value = []
+
+    def published(self, ledger: Ledger) -> None:
+        put = [call.args[0].claim for call in self.publisher.put.call_args_list]
+        self.publisher.put.reset_mock()
+        assert ledger.finish([finish_of(claim, "一") for claim in put], self.now) == []
+        self.publisher.completed.return_value = [Published(claim.job_id, None) for claim in put]
+        self.look()
+        self.publisher.completed.return_value = []
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "jobs.db")
+    yield opened
+    opened.close()
+
+
+def admit(ledger: Ledger, *names: str) -> list[int]:
+    return [a.job_id for a in ledger.admit([admission(n, n) for n in names], 1.0)]
+
+
+def summary(ledger: Ledger, job: int) -> JobSummary:
+    found = ledger.job(job)
+    assert found is not None
+    return found.summary
+
+
+def attempts(ledger: Ledger) -> list[int]:
+    return [job.attempts for job in ledger.jobs(oldest_first=True)]
+
+
+def test_a_decoder_waits_until_it_is_on_record_and_the_loop_does_not(ledger: Ledger) -> None:
+    admit(ledger, "a", "b", "c")
+    w = Beginner(ledger)
+    w.turn()
+    assert (w.started(), attempts(ledger)) == ([], [0, 0, 0])
+    w.dispatcher.turn(0.5, (), claiming=True)
+    w.dispatcher.turn(0.5, (), claiming=True)
+    assert w.pump.turn.call_args.args[0] == 0.5, "it is woken by the commit"
+    woken = w.woken
+    w.disk.go()
+    assert (w.started(), attempts(ledger), w.woken) == ([], [1, 1, 0], woken + 1)
+    w.look()
+    assert w.started() == ["a", "b"]
+
+
+def test_of_long_recordings_only_those_begin_on_record_that_a_decoder_gets(ledger: Ledger) -> None:
+    admit(ledger, *"abcdef")
+    w = Beginner(ledger)
+    w.turn()
+    w.begin()
+    for _ in range(3):
+        w.turn(1.0)
+    assert attempts(ledger) == [1, 1, 0, 0, 0, 0]
+    assert not w.disk.waiting
+    w.end("a")
+    w.turn(1.0)
+    w.begin()
+    assert attempts(ledger) == [1, 1, 1, 0, 0, 0]
+    assert w.started() == ["a", "b", "c"]
+
+
+def test_of_short_recordings_the_next_are_on_record_before_a_decoder_is_idle(ledger: Ledger) -> None:
+    admit(ledger, *"abcdefgh")
+    w = Beginner(ledger)
+    w.turn()
+    w.begin()
+    w.end("a")
+    w.end("b")
+    w.begin()
+    w.begin()
+    assert w.started() == ["a", "b", "c", "d"]
+    assert attempts(ledger) == [1, 1, 1, 1, 1, 0, 0, 0]
+    w.end("c")
+    w.look()
+    assert w.started() == ["a", "b", "c", "d", "e"], "no commit was waited for"
+
+
+def test_of_short_recordings_as_many_as_began_lately_are_one_commit(ledger: Ledger) -> None:
+    """Decoders that take milliseconds must not wait for the disk each time."""
+    names = [f"{i:02d}" for i in range(40)]
+    admit(ledger, *names)
+    w = Beginner(ledger)
+    w.turn()
+    commits = 0
+    while len(w.started()) < len(names):
+        if w.disk.waiting:
+            commits += 1
+            w.begin()
+        for name in w.started()[w.ended :]:
+            w.end(name)
+        w.look()
+    assert w.started() == names
+    assert commits <= len(names) // 4
+
+
+def test_after_a_kill_only_what_had_begun_is_a_suspect(ledger: Ledger) -> None:
+    jobs = admit(ledger, *(f"{i:02d}" for i in range(40)))
+    w = Beginner(ledger)
+    w.turn()
+    w.begin()
+    w.turn()
+    recovered = ledger.recover(w.now)
+    assert (recovered.unbegun, recovered.suspects, recovered.failed) == (38, 2, 0)
+    assert attempts(ledger) == [0] * 40
+    suspects = [job for job in jobs if (found := ledger.job(job)) is not None and found.isolate]
+    assert suspects == jobs[:2]
+
+
+def test_a_record_that_is_refused_is_made_later_and_nothing_begins_before(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was refused at the last moment stands nevertheless; it counts once."""
+    admit(ledger, "a")
+    stands, real = [False, True], Ledger.begin
+
+    def begin(self: Ledger, ours: Sequence[tuple[int, int]]) -> set[int]:
+        if not stands:
+            return real(self, ours)
+        if stands.pop():
+            real(self, ours)
+        raise StorageError("full", operation="begin to decode", path=Path("/jobs.db"))
+
+    monkeypatch.setattr(Ledger, "begin", begin)
+    w = Beginner(ledger)
+    w.turn()
+    for _ in range(2):
+        w.begin()
+        assert [e.operation for e in w.storage_retry.complaints()] == ["begin to decode"]
+        w.look()
+        assert (w.started(), len(w.disk.waiting)) == ([], 0), "not at once"
+        w.turn(RETRY_S)
+    w.begin()
+    assert (w.started(), attempts(ledger), w.storage_retry.complaints()) == (["a"], [1], ())
+
+
+def test_what_waiting_cannot_mend_ends_the_turn(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*_: Any) -> set[int]:
+        raise LedgerError("malformed")
+
+    monkeypatch.setattr(Ledger, "begin", damaged)
+    admit(ledger, "a")
+    w = Beginner(ledger)
+    w.turn()
+    w.disk.go()
+    with pytest.raises(LedgerError):
+        w.look()
+
+
+def test_one_that_is_cancelled_before_it_begins_is_not_started(ledger: Ledger) -> None:
+    first, _ = admit(ledger, "a", "b")
+    w = Beginner(ledger)
+    w.turn()
+    ledger.cancel(first, w.now, "not wanted")
+    w.begin()
+    assert w.started() == ["b"]
+    assert w.dispatcher.in_flight == 1
+
+
+def test_a_copy_that_is_done_by_reference_waits_for_no_record(ledger: Ledger) -> None:
+    transcribed(ledger, "一", name="a.wav")
+    ledger.admit([admission("copy.wav", "a.wav")], 100.0)
+    w = Beginner(ledger)
+    w.turn()
+    assert w.publisher.put.call_count == 1
+    assert not w.disk.waiting
+
+
+def test_who_stops_gives_back_what_begins_just_then(ledger: Ledger) -> None:
+    admit(ledger, "a", "b", "c", "d")
+    w = Beginner(ledger, decoders=1)
+    w.turn()
+    w.begin()
+    w.end("a", Problem("storage", "full", retryable=True, blameless=True))
+    w.turn()
+    assert len(w.disk.waiting) == 1
+    assert w.dispatcher.requeue_all() == 3
+    w.disk.go()
+    assert attempts(ledger) == [0, 0, 0, 0]
+    assert states(ledger) == [JobState.QUEUED] * 4
+    assert ledger.recover(w.now).suspects == 0
+
+
+def test_a_recording_whose_decoder_is_killed_is_next_tried_alone(ledger: Ledger) -> None:
+    admit(ledger, "a", "b")
+    w = Beginner(ledger, limit=2)
+    w.turn()
+    w.begin()
+    admit(ledger, "c")
+    w.end("a", KILLED)
+    w.turn()
+    assert not w.disk.waiting, "b is still under way"
+    w.end("b")
+    w.published(ledger)
+    w.turn()
+    w.begin()
+    assert w.started() == ["a", "b", "a"]
+    w.turn()
+    assert not w.disk.waiting, "it is alone"
+    w.end("a")
+    w.published(ledger)
+    w.turn()
+    w.begin()
+    assert w.started() == ["a", "b", "a", "c"]
+
+
+def test_a_recording_whose_decoder_is_killed_each_time_fails_and_the_others_come_through(
+    ledger: Ledger,
+) -> None:
+    (bad,) = admit(ledger, "bad")
+    w = Beginner(ledger)
+    for i in range(1_000):
+        if summary(ledger, bad).state is JobState.FAILED:
+            break
+        admit(ledger, f"good-{i}")
+        w.turn(10.0)
+        if w.disk.waiting:
+            w.begin()
+        for name in w.started()[w.ended :]:
+            w.end(name, KILLED if name == "bad" else None)
+        w.published(ledger)
+    assert w.started().count("bad") == MOST_DEATHS + 1
+    found = summary(ledger, bad)
+    assert (found.state, found.reason_code, found.remedy) == (
+        JobState.FAILED, "decoder_killed", KILLED.remedy,
+    )  # fmt: skip
+    counts = ledger.counts()
+    assert counts[JobState.DONE] > MOST_DEATHS
+    assert counts[JobState.FAILED] == 1

@@ -1,0 +1,84 @@
+"""How many jobs are claimed at once, on the real record: the loop waits for each claim to reach the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import create_autospec
+
+import pytest
+
+from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.service.jobs.claimer import CLAIM_BATCH
+from dropscribe.service.publishing.publisher import Published
+from tests.integration.test_service_jobs_cancelled import Turning
+from tests.support.ledgers import admission
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "jobs.db")
+    yield opened
+    opened.close()
+
+
+def running(ledger: Ledger) -> int:
+    return sum(job.state is JobState.RUNNING for job in ledger.jobs(limit=10_000))
+
+
+def end(w: Turning, ledger: Ledger, count: int) -> None:
+    """So many of those under way are recognised and published."""
+    started = [call.args[0] for call in w.pump.start.call_args_list if isinstance(call.args[0], Work)]
+    w.pump.turn.return_value = [
+        Outcome(work.ticket, create_autospec(Result, instance=True)) for work in started[:count]
+    ]
+    w.publisher.put.reset_mock()
+    w.turn()
+    w.pump.turn.return_value = []
+    put = [call.args[0].claim for call in w.publisher.put.call_args_list]
+    for claim in put:
+        ledger.cancel(claim.job_id, w.now, "as if it were done")
+    w.publisher.completed.return_value = [Published(claim.job_id, None) for claim in put]
+    w.turn()
+    w.publisher.completed.return_value = []
+
+
+def test_as_many_as_there_may_be_come_under_way(ledger: Ledger) -> None:
+    ledger.admit([admission(f"{i}.wav", str(i)) for i in range(300)], 1.0)
+    w = Turning(ledger, limit=3 * CLAIM_BATCH, room=1_000)
+    for _ in range(10):
+        w.turn()
+    assert running(ledger) == 3 * CLAIM_BATCH
+
+
+def test_a_place_that_becomes_free_among_many_is_not_filled_alone(ledger: Ledger) -> None:
+    ledger.admit([admission(f"{i}.wav", str(i)) for i in range(400)], 1.0)
+    w = Turning(ledger, limit=3 * CLAIM_BATCH, room=1_000)
+    for _ in range(10):
+        w.turn()
+    end(w, ledger, 1)
+    w.turn()
+    assert running(ledger) == 3 * CLAIM_BATCH - 1
+
+
+def test_when_many_have_become_free_they_are_filled(ledger: Ledger) -> None:
+    ledger.admit([admission(f"{i}.wav", str(i)) for i in range(400)], 1.0)
+    w = Turning(ledger, limit=3 * CLAIM_BATCH, room=1_000)
+    for _ in range(10):
+        w.turn()
+    end(w, ledger, CLAIM_BATCH)
+    w.turn()
+    assert running(ledger) == 3 * CLAIM_BATCH
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_where_there_are_few_every_place_is_filled(ledger: Ledger, limit: int) -> None:
+    ledger.admit([admission(f"{i}.wav", str(i)) for i in range(10)], 1.0)
+    w = Turning(ledger, limit=limit, room=10)
+    w.turn()
+    end(w, ledger, 1)
+    w.turn()
+    assert running(ledger) == limit

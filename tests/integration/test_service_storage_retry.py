@@ -1,0 +1,81 @@
+"""What the main thread and the folders ask of a ledger that the disk refuses: told once, asked again, not died of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dropscribe.config import Settings
+from dropscribe.errors import StorageError
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.service.activity import Activities
+from dropscribe.service.admission.folder_state import FolderConditions
+from dropscribe.service.admission.intake_ports import OnRecord
+from dropscribe.service.maintenance import Maintenance
+from dropscribe.service.storage.disk_space import FreeSpace
+from dropscribe.service.storage.hangs import StorageHangs
+from dropscribe.service.storage.storage_retry import RETRY_S, StorageRetry
+from dropscribe.service.wall_clock import WallClock
+
+FOLDER = Path("/drop")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "jobs.db")
+    yield opened
+    opened.close()
+
+
+def refused(ledger: Ledger, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Have a method of the ledger refused so often; returns what it was called with, in the end with success."""
+    real, calls = getattr(ledger, name), []
+
+    def method(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) <= times:
+            raise StorageError("disk I/O error", operation=name, path=Path("/jobs.db"))
+        return real(*arguments)
+
+    monkeypatch.setattr(Ledger, name, lambda _, *arguments: method(*arguments))
+    return calls
+
+
+def test_recipes_that_are_refused_during_a_reload_are_handed_on_later(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    storage_retry = StorageRetry()
+    space = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
+    maintenance = Maintenance(
+        ledger, WallClock(lambda: now, lambda: now), space, FolderConditions(ledger, ()),
+        StorageHangs(ledger, Activities(), Settings, lambda: now), storage_retry=storage_retry, clock=lambda: now, wake=lambda: None, claiming=lambda: False,
+    )  # fmt: skip
+    calls = refused(ledger, "adopt", 2, monkeypatch)
+    maintenance.adopt(str)
+    for _ in range(2):
+        maintenance.tend()
+        assert [e.operation for e in storage_retry.complaints()] == ["adopt"]
+        now += RETRY_S
+    maintenance.tend()
+    assert storage_retry.complaints() == ()
+    maintenance.tend()
+    assert len(calls) == 3, "once it is handed on that is all"
+    space.close()
+
+
+def test_a_record_that_cannot_be_read_is_told_once_and_taken_back(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage_retry = StorageRetry()
+    on_record = OnRecord(ledger, storage_retry)
+    refused(ledger, "known", 2, monkeypatch)
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            list(on_record(FOLDER))
+        assert [e.operation for e in storage_retry.complaints()] == ["known"]
+    assert list(on_record(FOLDER)) == []
+    assert storage_retry.complaints() == ()

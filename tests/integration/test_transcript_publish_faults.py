@@ -1,0 +1,176 @@
+"""Publishing on a disk that refuses: at every call that changes it, once and for good; under the database, too.
+
+A recording is new, another had other content before. Whatever call fails: files are whole, those of before or those of now;
+the job is tried again by itself; and at the end the folder is the same as one that nothing befell.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dropscribe.transcript.publish import sweep
+from tests.support.publishing import FORMATS, House
+from tests.support.syscall_faults import FaultyDisk, Seen
+
+#: One after the other, call by call.
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+
+
+@pytest.fixture(scope="module")
+def disk() -> Iterator[FaultyDisk]:
+    with FaultyDisk() as faulty:
+        yield faulty
+
+
+class Trial:
+    """A house with a new recording and one whose content changed, and what must come of them."""
+
+    def __init__(self, root: Path) -> None:
+        self.house = House(root / "house").make()
+        self.house.admit("b.wav", "as it was")
+        self.house.run()
+        self.before = self.house.visible()
+        self.house.admit("b.wav", "as it is")
+        self.house.admit("a.wav", "new")
+        self.kept = self.house.keep()
+        self.house.run()
+        self.after = self.house.visible()
+        assert set(self.after) == {f"{n}.{f}" for n in "ab" for f in FORMATS}
+        assert self.before["b.txt"].startswith(b"as it was\n")
+        assert self.after["b.txt"].startswith(b"as it is\n")
+
+    def again(self) -> House:
+        self.house.restore(self.kept)
+        return self.house
+
+    def assert_whole(self) -> None:
+        """What a user may find at any moment."""
+        for name, data in self.house.visible().items():
+            assert name in self.after, name
+            if name.endswith(".timing.json"):
+                json.loads(data)
+            else:
+                assert data in {self.before.get(name), self.after[name]}, name
+        assert self.before.keys() <= self.house.visible().keys()
+        assert self.house.rows("pragma integrity_check") == [("ok",)]
+
+    def left(self) -> list[Path]:
+        """Temporaries."""
+        return [p for p in self.house.inbox.iterdir() if p.name.startswith(".")]
+
+    def assert_done(self, *, started_again: bool = False) -> None:
+        """The same as if nothing had happened, and nothing more."""
+        found = self.house.visible()
+        assert found.keys() == self.after.keys()
+        assert {n: d for n, d in found.items() if not n.endswith(".timing.json")} == {
+            n: d for n, d in self.after.items() if not n.endswith(".timing.json")
+        }
+        assert self.left() == []
+        assert self.house.states() == {"done"}
+        assert self.house.rows("select count(*) from jobs") == [(3,)]
+        # A disk that refuses costs no try; a daemon that ends in the middle of one does.
+        assert self.house.rows("select max(attempts) from jobs") <= [(1 + started_again,)]
+        # Of each file there is one that counts, and of what was meant and not written nothing is left.
+        assert self.house.rows("select count(*) from outputs where published = 0") == [(0,)]
+        assert self.house.rows("select count(*) from outputs where published = 1") == [(3 * len(FORMATS),)]
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    return Trial(tmp_path)
+
+
+def told(seen: Seen) -> None:
+    assert seen.error is None, seen.error
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+def test_every_call_of_publishing_may_fail(disk: FaultyDisk, trial: Trial, *, lasting: bool) -> None:
+    nth, failed = 0, set[str]()
+    while True:
+        nth += 9 if lasting else 1
+        house = trial.again()
+        error = errno.ENOSPC if lasting else ERRORS[nth % len(ERRORS)]
+        seen = disk.run(house.run, house.inbox, nth=nth, error=error, lasting=lasting, naming=True)
+        told(seen)
+        failed |= {call.name for call in seen.failed}
+        trial.assert_whole()
+        if lasting and seen.failed:
+            # A person is told why it waits, and where; the rest of the history is as it was.
+            waiting = house.rows("select reason, remedy, reason_code from jobs where state = 'queued'")
+            assert all(r[2] == "storage" and str(house.inbox) in r[0] and r[1] for r in waiting), waiting
+            assert house.rows(
+                "select count(*) from outputs where published = 0 and path like '%.timing.json'"
+            ) <= [(6,)]
+            house.run()
+        if {call.name for call in seen.failed} <= {"unlink", "unlinkat"} and trial.left():
+            # Only the removing failed. It is done by whoever writes there next.
+            sweep(house.inbox)
+        trial.assert_done()
+        if not seen.failed:
+            break
+    if lasting:
+        assert len(failed) > 1, "a sample"
+        return
+    assert {"write", "fsync", "openat"} <= failed
+    assert failed & {"link", "linkat"}
+    assert failed & {"rename", "renameat", "renameat2"}
+    assert failed & {"unlink", "unlinkat"}
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+def test_the_database_may_refuse_anything_meanwhile(disk: FaultyDisk, trial: Trial, *, lasting: bool) -> None:
+    """One refusal is waited for by the running daemon; one that lasts costs nothing but another start."""
+    nth = waited = 0
+    while True:
+        # A lasting one is run into by every call behind it anyway.
+        nth += 11 if lasting else 1
+        house = trial.again()
+        error = errno.ENOSPC if lasting else ERRORS[nth % 2]
+        seen = disk.run(house.run, house.database.parent, nth=nth, error=error, lasting=lasting)
+        if not seen.failed:
+            break
+        if seen.error is not None:
+            # Only the opening of the database may end the daemon: nothing has begun then.
+            assert house.visible().keys() == trial.before.keys()
+        trial.assert_whole()
+        if seen.error is not None or lasting:
+            waited += bool(house.storage_retry.complaints())
+            house.run()
+        trial.assert_done(started_again=seen.error is not None or lasting)
+    assert nth > 30
+    assert waited > 2 or not lasting
+
+
+def test_a_folder_that_is_read_only_or_not_ours(trial: Trial) -> None:
+    house = trial.again()
+    if os.geteuid() == 0:
+        mounted = subprocess.run(
+            ["mount", "--bind", house.inbox, house.inbox], check=False, capture_output=True, text=True
+        )
+        if mounted.returncode != 0:
+            pytest.skip(f"nothing can be mounted here: {mounted.stderr}")
+        subprocess.run(["mount", "-o", "remount,ro,bind", house.inbox], check=True)
+    else:
+        house.inbox.chmod(0o500)
+    try:
+        house.run()
+        assert house.visible() == trial.before
+        assert [p for p in house.inbox.iterdir() if p.name.startswith(".")] == []
+        told = house.rows("select reason, remedy from jobs where state = 'queued'")
+        assert len(told) == 2
+        assert all(str(house.inbox) in reason and "output_dir" in remedy for reason, remedy in told), told
+    finally:
+        if os.geteuid() == 0:
+            subprocess.run(["umount", house.inbox], check=True)
+        else:
+            house.inbox.chmod(0o700)
+    house.run()
+    trial.assert_done()

@@ -1,0 +1,240 @@
+"""The real daemon as a process of its own, on folders of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+import dropscribe
+
+BUNDLED = Path(dropscribe.__file__).parent / "engine" / "bundled"
+SAMPLE = BUNDLED / "sample" / "sample.wav"
+
+#: How long anything may take before a test gives up, seconds; never what a test measures.
+PATIENCE_S = 240.0
+
+
+def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Return as soon as `condition` holds; fail naming `what` if it never does."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never happened: {what}")
+        time.sleep(0.05)
+
+
+class DaemonProcess:
+    """`dropscribe run` on `root/inbox` with the database `root/jobs.db`; a context manager."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        model: str = "paraformer-mini",
+        quiet_s: float = 0.5,
+        extra: str = "",
+        folder: str = "",
+        service: str = "",
+        rescan_s: float = 1.0,
+        command: Sequence[str] = (sys.executable, "-m", "dropscribe"),
+    ) -> None:
+        """`extra`, `folder`, `service`: more lines of the configuration, of its only folder, of [service].
+
+        `command`: what stands for `dropscribe`; it must become the daemon without a fork.
+        """
+        self.root = root
+        self.command = tuple(command)
+        self.inbox = root / "inbox"
+        self.inbox.mkdir(exist_ok=True)
+        self.database = root / "jobs.db"
+        self.config = root / "dropscribe.toml"
+        self.config.write_text(
+            f"""
+database = "{self.database}"
+{extra}
+[[folder]]
+path = "{self.inbox}"
+quiet_s = {quiet_s}
+quiet_unprobed_s = {quiet_s}
+incomplete_s = {quiet_s * 2}
+{folder}
+
+[engine]
+model = "{model}"
+vad_model = "{"null" if model == "null" else "vad-mini"}"
+device = "cpu"
+
+[service]
+rescan_s = {rescan_s}
+log_format = "json"
+{service}
+""",
+            encoding="utf-8",
+        )
+        self.lines: list[dict[str, Any]] = []
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> Self:
+        """Start it; returns at once."""
+        self.lines = []
+        self.process = subprocess.Popen(
+            [*self.command, "run", "--config", str(self.config)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "2"},
+        )
+        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self._reader.start()
+        return self
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            try:
+                self.lines.append(json.loads(line))
+            except ValueError:
+                self.lines.append({"action": "unparsed", "event": line})
+
+    def wait_ready(self) -> Self:
+        """Wait for the line that says the engine is warm."""
+        wait_until(lambda: self.actions("ready") != [] or not self.running, "the daemon is ready")
+        assert self.running, self.lines[-5:]
+        return self
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def actions(self, action: str) -> list[dict[str, Any]]:
+        """The log lines of one action."""
+        return [line for line in list(self.lines) if line.get("action") == action]
+
+    def kill(self) -> None:
+        """SIGKILL: no clean-up of any kind."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self._close()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(PATIENCE_S)
+        self._close()
+        return status
+
+    def status(self) -> str:
+        """What `dropscribe status` says to a person now."""
+        asked = subprocess.run(
+            [sys.executable, "-m", "dropscribe", "status", "--config", str(self.config)],
+            capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+        )  # fmt: skip
+        return asked.stdout
+
+    def child(self, name: str) -> int:
+        """The process number of a child, by the name it gave itself ("ds-engine", "ds-decoder")."""
+        found = self.children(name)
+        assert found, f"no child is called {name}"
+        return found[0]
+
+    def children(self, name: str) -> list[int]:
+        """The process numbers of all children of that name."""
+        assert self.process is not None
+        return [p.pid for p in psutil.Process(self.process.pid).children() if p.name() == name]
+
+    @contextmanager
+    def engine_held(self) -> Iterator[None]:
+        """Recognition stands still inside; jobs stay where they are."""
+        engine = self.child("ds-engine")
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(engine, signal.SIGCONT)
+
+    def _close(self) -> None:
+        """After the process has ended: its last lines are read, then the pipe goes."""
+        self._reader.join()
+        if self.process is not None and self.process.stderr is not None:
+            self.process.stderr.close()
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start().wait_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self.running:
+            assert self.process is not None
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process is not None:
+            self._close()
+
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """Plain SQL on the database, as any user could."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(sql, values).fetchall()
+
+    def state(self, recording: Path) -> str | None:
+        """State of the latest job of a recording; None before it is on record."""
+        found = self.rows(
+            "select j.state from jobs j join recordings r on r.id = j.recording_id"
+            " where r.path_raw = ? order by j.id desc limit 1",
+            os.fsencode(recording),
+        )
+        return str(found[0]["state"]) if found else None
+
+    def wait_for(self, recording: Path, state: str = "done") -> None:
+        """Wait until a recording's latest job has come to `state`."""
+        wait_until(
+            lambda: self.state(recording) == state or not self.running,
+            f"{recording.name} is {state}; last log: {self.lines[-3:]}",
+        )
+        assert self.state(recording) == state, f"the daemon has ended: {self.lines[-3:]}"
+
+
+def write_speech(path: Path, *, seconds: float | None = None, offset: float = 0.0) -> Path:
+    """The bundled sample (or a part of it, or it repeated) as a WAV file at `path`."""
+    with closing(wave.open(str(SAMPLE), "rb")) as source:
+        rate = source.getframerate()
+        frames = source.readframes(source.getnframes())
+    data = frames[int(offset * rate) * 2 :]
+    if seconds is not None:
+        need = int(seconds * rate) * 2
+        data = (data * (need // len(data) + 1))[:need]
+    with closing(wave.open(str(path), "wb")) as target:
+        target.setnchannels(1)
+        target.setsampwidth(2)
+        target.setframerate(rate)
+        target.writeframes(data)
+    return path
+
+
+def pieces(data: bytes, count: int) -> Iterator[bytes]:
+    """`data` in `count` nearly equal parts."""
+    step = len(data) // count + 1
+    for i in range(0, len(data), step):
+        yield data[i : i + step]

@@ -1,0 +1,138 @@
+"""A watcher on a real folder, and what it said."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from dropscribe.config import Folder
+from dropscribe.intake.types import Arrival, Completeness, FolderHealth, Gone, Known, Notice, Signature, Skip
+from dropscribe.intake.watcher import Watcher
+
+#: How long anything may take before a test gives up, seconds; never what a test measures.
+PATIENCE_S = 60.0
+
+QUIET_S = 0.2
+RESCAN_S = 0.4
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Return as soon as `condition` holds; fail naming `what` if it never does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.01)
+
+
+def signature_of(path: Path) -> Signature:
+    status = path.stat()
+    return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def folder_of(path: Path, **values: Any) -> Folder:
+    quick: dict[str, Any] = {
+        "quiet_s": QUIET_S,
+        "quiet_unprobed_s": QUIET_S,
+        "incomplete_s": 2 * QUIET_S,
+        "poll_s": QUIET_S,
+    }
+    return Folder.model_validate({"path": path, **quick, **values})
+
+
+def known_of(record: Callable[[Path], Mapping[Path, Signature]]) -> Callable[[Path], list[Known]]:
+    """What is on record, none of it done yet, as a watcher asks for it."""
+    return lambda folder: [
+        Known(str(p), s.size, s.mtime_ns, s.inode, unfinished=True) for p, s in record(folder).items()
+    ]
+
+
+def unknown(_folder: Path, _path: Path) -> Completeness:
+    return Completeness.UNKNOWN
+
+
+class Watched:
+    """A running watcher, as a context manager, that remembers every notice.
+
+    What is on record is what has arrived and is not gone, unless `known` says otherwise.
+    """
+
+    def __init__(
+        self,
+        *folders: Folder,
+        known: Callable[[Path], Mapping[Path, Signature]] | None = None,
+        completeness: Callable[[Path, Path], Completeness] = unknown,
+        rescan_s: float = RESCAN_S,
+    ) -> None:
+        self.notices: list[Notice] = []
+        self._changed = threading.Condition()
+        self.watcher = Watcher(
+            folders,
+            known=known_of(known or self._on_record),
+            completeness=lambda of, paths: [completeness(of, path) for path in paths],
+            sink=self._take,
+            rescan_s=rescan_s,
+        )
+
+    def _take(self, notice: Notice) -> None:
+        with self._changed:
+            self.notices.append(notice)
+            self._changed.notify_all()
+
+    def _on_record(self, folder: Path) -> Mapping[Path, Signature]:
+        record: dict[Path, Signature] = {}
+        for notice in list(self.notices):
+            if isinstance(notice, Arrival) and notice.folder == folder:
+                record[notice.path] = notice.signature
+            elif isinstance(notice, Gone):
+                record.pop(notice.path, None)
+        return record
+
+    def __enter__(self) -> Self:
+        self.watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.watcher.stop()
+        assert self.watcher.failure is None
+
+    def arrivals(self, path: Path | None = None) -> list[Arrival]:
+        return [n for n in list(self.notices) if isinstance(n, Arrival) and path in {None, n.path}]
+
+    def skips(self, path: Path | None = None) -> list[Skip]:
+        return [n for n in list(self.notices) if isinstance(n, Skip) and path in {None, n.path}]
+
+    def gone(self) -> list[Path]:
+        return [n.path for n in list(self.notices) if isinstance(n, Gone)]
+
+    def health(self, folder: Path) -> list[FolderHealth]:
+        return [n for n in list(self.notices) if isinstance(n, FolderHealth) and n.folder == folder]
+
+    def wait_watching(self, folder: Path, times: int = 1) -> None:
+        """Until the folder was reported as watched without a problem so many times."""
+        wait_until(
+            lambda: sum(h.problem is None for h in self.health(folder)) >= times,
+            f"{folder} is watched ({times})",
+        )
+
+    def wait_arrival(self, path: Path, times: int = 1) -> Arrival:
+        wait_until(
+            lambda: len(self.arrivals(path)) >= times,
+            f"{path!r} arrives {times} times; said so far: {self.notices[-5:]}",
+        )
+        return self.arrivals(path)[times - 1]
+
+    def wait_skip(self, path: Path, code: str) -> Skip:
+        wait_until(lambda: any(s.code == code for s in self.skips(path)), f"{path!r} is skipped as {code}")
+        return next(s for s in self.skips(path) if s.code == code)
+
+    def wait_gone(self, path: Path) -> None:
+        wait_until(lambda: path in self.gone(), f"{path!r} is gone")
+
+    def settle_marker(self, folder: Path, name: str = "zz-marker.wav") -> None:
+        """Until a file put into `folder` now has arrived: all that was there before it has been looked at twice."""
+        marker = folder / name
+        marker.write_bytes(b"marker")
+        self.wait_arrival(marker)

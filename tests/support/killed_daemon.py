@@ -1,0 +1,232 @@
+"""dropscribe that is killed (SIGKILL) at a named point of a job's life: itself, its engine, or one of its decoders.
+
+    python tests/support/killed_daemon.py POINT NTH MARK run --config FILE
+
+It is the installed program, with one of its functions wrapped; the NTH passage through that makes the file MARK and
+kills the process. Children get the wrapping too, since each of them begins with the program of its parent. Once only:
+where MARK stands already nothing is wrapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+#: By what name each process of the daemon knows itself.
+DAEMON, ENGINE, DECODER = "MainProcess", "dropscribe-engine", "dropscribe-decoder"
+#: How children learn what they are to do.
+_ORDER = "KILLED_DAEMON"
+#: What a slow engine takes for a batch, seconds: long enough that a partial text is due.
+_SLOW_S = 0.3
+
+When = Literal["before", "after", "half", "uncommitted", "committed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in the program. `seam`: "module:attribute" for a function, "os:call ending" for a call on such a file,
+    "ledger:operation" for a transaction."""
+
+    process: str
+    seam: str
+    when: When
+    #: It is passed only by a recording that takes long: the engine is slowed down.
+    slow: bool = False
+    #: How often a run with a few new recordings passes it at least.
+    passages: int = 1
+
+
+_PUBLISH, _PUMP, _PARTIALS = (
+    "dropscribe.transcript.publish",
+    "dropscribe.pipeline.pump:Pump",
+    "dropscribe.service.publishing.partial_writer",
+)
+_TMP = ".dropscribe.tmp"
+
+POINTS: dict[str, Point] = {
+    # Taken in.
+    "a complete file is handed over": Point(
+        DAEMON, "dropscribe.service.admission.admitter:Admitter._hash_one", "before", passages=3
+    ),
+    "hashed": Point(DAEMON, "dropscribe.service.admission.admitter:content_hash", "after", passages=3),
+    "admitted, not committed": Point(DAEMON, "ledger:admit recordings", "uncommitted"),
+    "admitted": Point(DAEMON, "ledger:admit recordings", "committed"),
+    # Claimed, decoded, recognised.
+    "recovered, not committed": Point(DAEMON, "ledger:recover interrupted jobs", "uncommitted"),
+    "recovered": Point(DAEMON, "ledger:recover interrupted jobs", "committed"),
+    "claimed, not committed": Point(DAEMON, "ledger:claim jobs", "uncommitted"),
+    "claimed": Point(DAEMON, "ledger:claim jobs", "committed"),
+    "begun, not committed": Point(DAEMON, "ledger:begin to decode", "uncommitted"),
+    "begun": Point(DAEMON, "ledger:begin to decode", "committed"),
+    "decoding begins": Point(DAEMON, f"{_PUMP}.start", "after", passages=2),
+    "a block is decoded": Point(DAEMON, f"{_PUMP}._on_pcm", "before", passages=2),
+    "all is decoded": Point(DAEMON, f"{_PUMP}._on_decoded", "before", passages=2),
+    "a block goes to the engine": Point(
+        DAEMON, "dropscribe.engine.process:ProcessEngine.submit", "after", passages=2
+    ),
+    "a segment is recognised": Point(DAEMON, f"{_PUMP}._on_segment", "before", passages=2),
+    "all is recognised": Point(DAEMON, f"{_PUMP}._end_if_complete", "after", passages=2),
+    "handed to the publisher": Point(
+        DAEMON, "dropscribe.service.publishing.publisher:Publisher.put", "after", passages=3
+    ),
+    # Published: the texts, then (at the next passage) the timing log.
+    "rendered": Point(DAEMON, "dropscribe.service.publishing.publisher:draft", "after", passages=3),
+    "intended, not committed": Point(DAEMON, "ledger:record what will be written", "uncommitted", passages=2),
+    "intended": Point(DAEMON, "ledger:record what will be written", "committed", passages=2),
+    "a temporary is open": Point(DAEMON, f"{_PUBLISH}:_open_new", "after", passages=3),
+    "a temporary is half written": Point(DAEMON, f"os:write {_TMP}", "half", passages=3),
+    "a temporary is written": Point(DAEMON, f"os:fsync {_TMP}", "before", passages=3),
+    "a temporary is on the disk": Point(DAEMON, f"os:fsync {_TMP}", "after", passages=3),
+    "before a name is given": Point(DAEMON, f"{_PUBLISH}:place_new", "before", passages=3),
+    "a name is given": Point(DAEMON, f"{_PUBLISH}:place_new", "after", passages=3),
+    "before an old file is replaced": Point(DAEMON, f"os:replace {_TMP}", "before", passages=3),
+    "an old file is replaced": Point(DAEMON, f"os:replace {_TMP}", "after", passages=3),
+    "before a temporary is removed": Point(DAEMON, f"{_PUBLISH}:_remove", "before", passages=3),
+    "the names are not on the disk yet": Point(DAEMON, "os:fsync /inbox", "before", passages=3),
+    "the names are on the disk": Point(DAEMON, "os:fsync /inbox", "after", passages=3),
+    "finished, not committed": Point(DAEMON, "ledger:finish jobs", "uncommitted"),
+    "finished": Point(DAEMON, "ledger:finish jobs", "committed"),
+    "the end is logged": Point(
+        DAEMON, "dropscribe.service.publishing.publisher:log_done", "after", passages=3
+    ),
+    # Partial texts.
+    "a partial text is intended": Point(DAEMON, "ledger:record a partial text", "committed", slow=True),
+    "a partial text is written": Point(DAEMON, f"{_PARTIALS}:publish", "after", slow=True),
+    "before a partial text is removed": Point(DAEMON, f"{_PARTIALS}:withdraw", "before", slow=True),
+    "a partial text is removed": Point(DAEMON, f"{_PARTIALS}:withdraw", "after", slow=True),
+    # The children.
+    "a decoder gets an order": Point(DECODER, "dropscribe.media.worker:_serve", "before"),
+    "a decoder has filled a block": Point(DECODER, "dropscribe.media.worker:SlotWriter.flush", "before"),
+    "a decoder has told of a block": Point(DECODER, "dropscribe.media.worker:SlotWriter.flush", "after"),
+    "a decoder is done": Point(DECODER, "dropscribe.media.worker:_serve", "after"),
+    "the engine receives": Point(
+        ENGINE, "dropscribe.engine.core.scheduler:Loop._accept", "after", passages=2
+    ),
+    "the engine begins a batch": Point(ENGINE, "dropscribe.engine.core.scheduler:Loop._begin", "before"),
+    "the engine has recognised": Point(ENGINE, "dropscribe.engine.core.scheduler:Loop._deliver", "before"),
+    "the engine has told": Point(ENGINE, "dropscribe.engine.core.scheduler:Loop._deliver", "after"),
+}
+
+
+class Death:
+    """Counts passages; thread-safe."""
+
+    def __init__(self, nth: int, mark: Path) -> None:
+        self._left = nth
+        self._mark = mark
+        self._lock = threading.Lock()
+
+    def passage(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left != 0:
+                return
+            try:
+                os.close(os.open(self._mark, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(point: Point, nth: int, mark: Path) -> None:
+    """Have this process die at the `nth` passage, if it is the one that is meant."""
+    process = multiprocessing.current_process().name
+    if process == ENGINE and point.slow:
+        _wrap("dropscribe.engine.core.scheduler:Loop._deliver", lambda: time.sleep(_SLOW_S), None)
+    if process != point.process or mark.exists():
+        return
+    death = Death(nth, mark)
+    kind, _, rest = point.seam.partition(":")
+    if kind == "ledger":
+        _wrap_transaction(rest, point.when, death)
+    elif kind == "os":
+        call, _, ending = rest.partition(" ")
+        _wrap_call(call, ending, point.when, death)
+    elif point.when == "before":
+        _wrap(point.seam, death.passage, None)
+    else:
+        _wrap(point.seam, None, death.passage)
+
+
+def _wrap(seam: str, before: Callable[[], None] | None, after: Callable[[], None] | None) -> None:
+    module, _, path = seam.partition(":")
+    owner: Any = importlib.import_module(module)
+    *outer, name = path.split(".")
+    for part in outer:
+        owner = getattr(owner, part)
+    real: Callable[..., Any] = getattr(owner, name)
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if before is not None:
+            before()
+        done = real(*arguments, **named)
+        if after is not None:
+            after()
+        return done
+
+    setattr(owner, name, call)
+
+
+def _wrap_transaction(operation: str, when: When, death: Death) -> None:
+    Database = importlib.import_module("dropscribe.ledger.sqlite.db").Database  # noqa: N806 - it is a class
+    real = Database.write
+
+    @contextlib.contextmanager
+    def write(self: Any, what: str) -> Iterator[Any]:
+        with real(self, what) as connection:
+            yield connection
+            if what == operation and when == "uncommitted":
+                death.passage()
+        if what == operation and when == "committed":
+            death.passage()
+
+    Database.write = write
+
+
+def _wrap_call(name: str, ending: str, when: When, death: Death) -> None:
+    """A call of `os` whose first argument is a path, or a descriptor, of such a file."""
+    real: Callable[..., Any] = getattr(os, name)
+
+    def meant(file: Any) -> bool:
+        path = Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else file
+        return str(path).endswith(ending)
+
+    def call(file: Any, *rest: Any, **named: Any) -> Any:
+        if not meant(file):
+            return real(file, *rest, **named)
+        if when == "half":
+            written = real(file, rest[0][: len(rest[0]) // 2])
+            death.passage()
+            return written
+        if when == "before":
+            death.passage()
+        done = real(file, *rest, **named)
+        if when == "after":
+            death.passage()
+        return done
+
+    setattr(os, name, call)
+
+
+def _arm_as_ordered() -> None:
+    name, nth, mark = os.environ[_ORDER].split("\n")
+    arm(POINTS[name], int(nth), Path(mark))
+
+
+if __name__ == "__main__":
+    os.environ[_ORDER] = "\n".join(sys.argv[1:4])
+    del sys.argv[1:4]
+    _arm_as_ordered()
+    importlib.import_module("dropscribe.cli.app").main()
+elif __name__ == "__mp_main__":
+    _arm_as_ordered()

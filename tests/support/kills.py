@@ -1,0 +1,211 @@
+"""A folder whose daemon is killed again and again: what is dropped, what must hold after each kill, and at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.killed_daemon import DAEMON, POINTS, Point
+
+LAUNCHER = Path(__file__).with_name("killed_daemon.py")
+FORMATS = (".txt", ".srt", ".vtt", ".json")
+#: A recording may be under way at any number of kills; partial texts come as early as can be.
+PROFILE = "[profiles.default]\nmax_attempts = 100\npartial_after_s = 0.05\n"
+#: The recording whose content is another at each run, and whose transcripts so are replaced.
+AGAIN = "again.wav"
+#: Long enough for several segments, seconds; and what all others have at least.
+LONG_S, SHORT_S = 200.0, 0.6
+
+Said = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One recording of one run. Equal `seconds` and `offset` are equal contents."""
+
+    name: str
+    seconds: float
+    offset: float = 0.0
+
+
+def drops(run: int, *, slow: bool) -> list[Drop]:
+    """What is dropped at a run: a new recording, its copy, new content of an old one, and where it matters a long one."""
+    seconds = SHORT_S + run / 100
+    made = [
+        Drop(f"{run}.wav", seconds), Drop(f"{run}-copy.wav", seconds), Drop(AGAIN, seconds, offset=0.2),
+    ]  # fmt: skip
+    return [*made, Drop(f"{run}-long.wav", LONG_S + run / 100)] if slow else made
+
+
+def said(path: Path) -> object:
+    """A transcript file without what names the job and its instant."""
+    data = path.read_bytes()
+    if path.suffix != ".json":
+        return data
+    document: dict[str, Any] = json.loads(data)
+    del document["job"], document["recording"]["admitted"]
+    return document
+
+
+def transcripts(recording: Path) -> Said:
+    return {form: said(recording.with_suffix(form)) for form in FORMATS}
+
+
+@dataclass
+class Chain:
+    """One folder and one database, from kill to kill. `model`: "null", or the bundled one."""
+
+    root: Path
+    model: str = "null"
+    #: By the name of a recording: what may be said of it, the newest last.
+    expected: dict[str, list[Said]] = field(default_factory=dict)
+    runs: int = 0
+
+    @property
+    def inbox(self) -> Path:
+        return self.root / "killed" / "inbox"
+
+    def _daemon(self, place: str, *command: str) -> DaemonProcess:
+        root = self.root / place
+        root.mkdir(exist_ok=True)
+        command = command or (sys.executable, "-m", "dropscribe")
+        return DaemonProcess(
+            root, model=self.model, quiet_s=0.1, rescan_s=0.5, extra=PROFILE, command=command
+        )
+
+    def prepare(self, points: list[Point]) -> None:
+        """Find out what an undisturbed daemon says of everything that will be dropped, and have a first run done."""
+        daemon = self._daemon("undisturbed")
+        made: list[tuple[Drop, Path]] = []
+        for run, point in enumerate([None, *points, None]):
+            for drop in drops(run, slow=point is not None and point.slow):
+                folder = daemon.inbox / str(run)
+                folder.mkdir(exist_ok=True)
+                made.append(
+                    (drop, write_speech(folder / drop.name, seconds=drop.seconds, offset=drop.offset))
+                )
+        with daemon:
+            for _, path in made:
+                daemon.wait_for(path)
+        for drop, path in made:
+            self.expected.setdefault(drop.name, []).append(transcripts(path))
+        shutil.rmtree(daemon.root)
+        self._daemon("killed")  # makes the folders
+        self.drop(slow=False)
+        self._undisturbed()
+
+    def drop(self, *, slow: bool) -> None:
+        """The recordings of the next run; new content takes the place of old as editors do it."""
+        staging = self.root / "staging"
+        staging.mkdir(exist_ok=True)
+        for one in drops(self.runs, slow=slow):
+            made = write_speech(staging / one.name, seconds=one.seconds, offset=one.offset)
+            made.replace(self.inbox / one.name)
+        self.runs += 1
+
+    def kill_at(self, name: str, nth: int, *, goes_on: bool = False) -> None:
+        """One run that dies at the `nth` passage of a point. After the death of a child the daemon is killed, too: at once,
+        or when it `goes_on` once it has done everything."""
+        point = POINTS[name]
+        if point.process != DAEMON and not self._all_done():
+            # What was tried many times by now would wait for minutes after its decoder died.
+            self._undisturbed()
+        self.drop(slow=point.slow)
+        mark = self.root / f"mark-{self.runs}"
+        daemon = self._daemon("killed", sys.executable, str(LAUNCHER), name, str(nth), str(mark)).start()
+        try:
+            wait_until(lambda: mark.exists() or not daemon.running, f"'{name}' is passed {nth} times")
+            assert mark.exists(), (name, daemon.lines[-5:])
+            if point.process == DAEMON:
+                wait_until(lambda: not daemon.running, "it is dead")
+            elif goes_on:
+                wait_until(lambda: self._all_done() or not daemon.running, f"it goes on after '{name}'")
+                assert daemon.running, daemon.lines[-5:]
+        finally:
+            daemon.kill()
+        assert daemon.process is not None
+        assert daemon.process.returncode == -signal.SIGKILL
+        self.check(name)
+
+    def end(self) -> dict[str, int]:
+        """An undisturbed run to the end; what came of it all. Raises AssertionError where a promise is broken."""
+        self.drop(slow=False)
+        self._undisturbed()
+        wanted = {n for name in self.expected for n in self._names(name)}
+        assert {p.name for p in self.inbox.iterdir()} == wanted
+        for name, contents in self.expected.items():
+            assert transcripts(self.inbox / name) == contents[-1], name
+            timing = (self.inbox / name).with_suffix(".timing.json")
+            assert json.loads(timing.read_bytes())["recording"], timing
+        twice = self._rows("select recording_id from jobs group by recording_id having count(*) > 1")
+        assert twice == []
+        of_others = self._rows(
+            "select state, count(*) from job_history where recording not like ? group by state", "%/" + AGAIN
+        )
+        assert of_others == [("done", len(self.expected) - 1)]
+        # Content that went away before its turn may have been cancelled, or not been seen at all.
+        of_again = dict(
+            self._rows(
+                "select state, count(*) from job_history where recording like ? group by state", "%/" + AGAIN
+            )
+        )
+        assert set(of_again) <= {"done", "cancelled"}
+        assert 1 <= of_again["done"] <= sum(of_again.values()) <= self.runs
+        assert self._rows("select 1 from outputs where published = 0") == []
+        return {"recordings": len(self.expected) - 1, "contents_of_one": self.runs} | {
+            f"{state}_of_one": count for state, count in of_again.items()
+        }
+
+    def check(self, after: str) -> None:
+        """What must hold at any moment, also right after a kill."""
+        assert self._rows("pragma integrity_check") == [("ok",)], after
+        assert self._rows("pragma foreign_key_check") == [], after
+        known = {n: name for name in self.expected for n in self._names(name)}
+        for path in self.inbox.iterdir():
+            if path.suffix == ".wav" or (path.name.startswith(".") and path.name.endswith(".dropscribe.tmp")):
+                continue
+            if path.name.endswith(".partial.txt"):
+                assert path.read_text(encoding="utf-8").endswith("\n"), (after, path)
+                continue
+            assert path.name in known, (after, path)
+            if path.name.endswith(".timing.json"):
+                assert json.loads(path.read_bytes())["recording"], (after, path)
+            else:
+                allowed = [content[path.suffix] for content in self.expected[known[path.name]]]
+                assert said(path) in allowed, (after, path)
+        # What is done on record is on disk.
+        done = "select r.path_raw from recordings r join jobs j on j.recording_id = r.id where r.latest = 1 and j.state = 'done'"
+        for (raw,) in self._rows(done):
+            assert transcripts(Path(os.fsdecode(raw))) in self.expected[Path(os.fsdecode(raw)).name], after
+
+    def _undisturbed(self) -> None:
+        with self._daemon("killed") as daemon:
+            wait_until(lambda: self._all_done() or not daemon.running, "everything is done")
+            assert daemon.running, daemon.lines[-5:]
+        self.check("a run without a kill")
+
+    def _all_done(self) -> bool:
+        done = (
+            "select count(*) from recordings r join jobs j on j.recording_id = r.id "
+            "where r.latest = 1 and j.state = 'done' and r.path_raw = ? and r.size = ?"
+        )
+        recordings = [p for p in self.inbox.iterdir() if p.suffix == ".wav"]
+        return all(self._rows(done, os.fsencode(p), p.stat().st_size) == [(1,)] for p in recordings)
+
+    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.root / "killed" / "jobs.db", timeout=30)) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    @staticmethod
+    def _names(recording: str) -> list[str]:
+        stem = recording.removesuffix(".wav")
+        return [recording, *(stem + form for form in (*FORMATS, ".timing.json"))]

@@ -1,0 +1,68 @@
+"""What the ledger's tests are made of: small recordings, results, and a few steps in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dropscribe.ledger.records import Admission, Claim, Finish
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
+
+FOLDER = Path("/srv/drop")
+LEASE_S = 60.0
+
+MEDIA = MediaFacts(5_000, "wav", "pcm_s16le", 44_100, 2, "soundfile", ("a tag is odd",), None)
+ENGINE = EngineFacts(
+    "mini", "vad", "cpu", "fp32", (("funasr", "1.4"), ("torch", "2.13")), "demonstration", 0.5
+)
+TIMINGS = Timings(tuple((stage, 0.25) for stage in STAGES), (3, 8), 0.125, 4_000, 2.0)
+
+
+def admission(name: str = "a.wav", content: str = "one", **changes: Any) -> Admission:
+    """A recording in `FOLDER`; equal `content` means equal bytes."""
+    values: dict[str, Any] = {
+        "path": FOLDER / name,
+        "folder": FOLDER,
+        "size": 1_000,
+        "mtime_ns": 10,
+        "inode": 7,
+        "sha256": f"sha-{content}",
+        "profile": "default",
+        "recipe": "mini|vad",
+        "share_result": True,
+        "settle_s": 2.0,
+        "max_attempts": 3,
+    }
+    return Admission(**values | changes)
+
+
+def segments(*texts: str) -> tuple[Segment, ...]:
+    """One segment a text, a second each."""
+    return tuple(
+        Segment(i, i * 1_000, i * 1_000 + 900, text, Tokens((text[:1],), (i * 1_000,), (i * 1_000 + 50,)))
+        for i, text in enumerate(texts)
+    )
+
+
+def finish_of(claim: Claim, *texts: str, reference: int | None = None) -> Finish:
+    """The result of a claimed job."""
+    return Finish(claim.job_id, claim.generation, MEDIA, ENGINE, TIMINGS, segments(*texts), reference)
+
+
+def claim_all(ledger: Ledger, now: float = 100.0, *, limit: int = 100, isolated: bool = False) -> list[Claim]:
+    """What one worker gets at `now`."""
+    return ledger.claim("worker", limit, now, LEASE_S, allow_isolated=isolated)
+
+
+def begin(ledger: Ledger, *claims: Claim) -> set[int]:
+    """Their decoding begins; returns the jobs for which that was refused."""
+    return ledger.begin([(c.job_id, c.generation) for c in claims])
+
+
+def transcribed(ledger: Ledger, *texts: str, name: str = "a.wav", now: float = 100.0) -> int:
+    """A recording of its own content that went all the way to done, with these segments; its job."""
+    ledger.admit([admission(name, name)], now)
+    (claim,) = claim_all(ledger, now + 1)
+    assert ledger.finish([finish_of(claim, *texts)], now + 3) == []
+    return claim.job_id

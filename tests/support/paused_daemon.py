@@ -1,0 +1,58 @@
+"""The daemon, made to wait before a call: `python -m tests.support.paused_daemon FOLDER run …`.
+
+Before a call of POINTS whose arguments speak of a file named after the point ("hash.wav") it makes `FOLDER/hash.waits`
+and waits until that is gone. What is patched is the module that defines the function, before anybody imports it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+#: By the name of the recording that is waited for.
+POINTS = {
+    "examine": "dropscribe.intake.scan:examine",
+    "inspect": "dropscribe.media.inspector:Inspector.whole",
+    "hash": "dropscribe.service.admission.hashing:content_hash",
+    "decode": "dropscribe.media.pool:DecoderPool.start",
+    "draft": "dropscribe.service.publishing.output_plan:draft",
+    "publish": "dropscribe.transcript.publish:publish",
+    "naming": "dropscribe.transcript.rename:place_new",
+}
+
+
+def _pause(point: str, where: str, folder: Path) -> None:
+    module, _, name = where.partition(":")
+    owner: Any = importlib.import_module(module)
+    *classes, function = name.split(".")
+    for one in classes:
+        owner = getattr(owner, one)
+    real: Callable[..., Any] = getattr(owner, function)
+    waited: list[bool] = []
+
+    @functools.wraps(real)
+    def waiting(*arguments: Any, **named: Any) -> Any:
+        if not waited and f"{point}." in repr((arguments, named)):
+            waited.append(True)
+            mark = folder / f"{point}.waits"
+            mark.touch()
+            while mark.exists():
+                time.sleep(0.02)
+        return real(*arguments, **named)
+
+    setattr(owner, function, waiting)
+
+
+if __name__ == "__main__":
+    # The last first: those that are called are patched before those that call them import them.
+    for _point, _where in reversed(POINTS.items()):
+        _pause(_point, _where, Path(sys.argv[1]))
+    from dropscribe.cli.app import main
+
+    sys.argv = ["dropscribe", *sys.argv[2:]]
+    main()

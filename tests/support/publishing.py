@@ -1,0 +1,168 @@
+"""Publishing as the daemon does it, with everything real but the recognising: ledger, dispatcher, publisher, disk."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dropscribe.config import Settings
+from dropscribe.errors import StorageError
+from dropscribe.ledger.records import Admission, JobState
+from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.pipeline.assembly import Heard, Result
+from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.pump import Pump
+from dropscribe.service.activity import Activities
+from dropscribe.service.jobs.beginning import Beginning
+from dropscribe.service.jobs.claimer import Claimer, Clocks
+from dropscribe.service.jobs.dispatcher import Dispatcher
+from dropscribe.service.publishing.publisher import Publisher
+from dropscribe.service.storage.storage_retry import StorageRetry
+from tests.support.claiming import AtOnce
+from tests.support.ledgers import ENGINE, MEDIA, TIMINGS, segments
+
+FORMATS = ("txt", "srt", "vtt", "json", "timing.json")
+#: Turns of the main loop, a second of its clock each, after which a run is ended: more than any wait of a job.
+TURNS = 90
+
+
+class InstantPump(Pump):
+    """Stands for decoders and an engine: what is started is recognised at once."""
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        self._texts = texts
+        self._started: list[Work] = []
+
+    def room(self) -> int:
+        return 8
+
+    def start(self, work: Work) -> None:
+        self._started.append(work)
+
+    def abort(self, ticket: int) -> None:
+        self._started = [w for w in self._started if w.ticket != ticket]
+
+    def heard(self, ticket: int) -> Heard | None:
+        return None
+
+    def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
+        done, self._started = self._started, []
+        return [Outcome(w.ticket, Result(MEDIA, segments(self._texts[w.path.name]), TIMINGS)) for w in done]
+
+
+@dataclass
+class House:
+    """One folder, `root/inbox`, and one database, `root/state/jobs.db`; each `run` is a daemon of its own."""
+
+    root: Path
+    texts: dict[str, str] = field(default_factory=dict)
+    #: Of the latest run.
+    storage_retry: StorageRetry = field(default_factory=StorageRetry)
+
+    @property
+    def inbox(self) -> Path:
+        return self.root / "inbox"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "state" / "jobs.db"
+
+    def make(self) -> House:
+        self.inbox.mkdir(parents=True)
+        self.database.parent.mkdir()
+        Ledger.open(self.database).close()
+        return self
+
+    def admit(self, name: str, text: str) -> None:
+        """A recording (with this content, as far as the ledger is concerned) that is to be published as `text`."""
+        self.texts[name] = text
+        path = self.inbox / name
+        path.write_bytes(b"stands for sound")
+        with closing(Ledger.open(self.database)) as ledger:
+            ledger.admit(
+                [Admission(path, self.inbox, 16, 1, 1, f"sha of {text}", "default", "mini|vad", True, 0.0, 3)], 1.0
+            )  # fmt: skip
+
+    def keep(self) -> Path:
+        """A copy of how it is now, for `restore`."""
+        return Path(shutil.copytree(self.root, self.root.with_name(self.root.name + "-kept")))
+
+    def restore(self, kept: Path) -> None:
+        shutil.rmtree(self.root)
+        shutil.copytree(kept, self.root)
+
+    def run(self) -> None:
+        """Until everything is done, or `TURNS` are over."""
+        models = {"model": "mini", "vad_model": "vad"}
+        settings = Settings.model_validate(
+            {"database": self.database, "folder": [{"path": self.inbox}], "engine": models}
+        )
+        now, woken = [1000.0], threading.Event()
+        self.storage_retry = StorageRetry(retry_s=0.001)
+        with closing(Ledger.open(self.database)) as ledger:
+            ledger.cut_waits(now[0], 0.0)
+            ledger.recover(now[0])
+            publisher = Publisher(
+                ledger, lambda: settings, lambda: ENGINE, woken.set, self.storage_retry,
+                activities=Activities(),
+            )  # fmt: skip
+            clocks = Clocks(lambda: now[0], lambda: now[0])
+            claiming = Claimer(
+                ledger, AtOnce(), lambda: None, worker="test", limit=8,
+                clocks=clocks, storage_retry=self.storage_retry, has_room=lambda: True,
+            )  # fmt: skip
+            beginning = Beginning(
+                ledger, AtOnce(), lambda: None, storage_retry=self.storage_retry, clock=lambda: now[0]
+            )
+            dispatcher = Dispatcher(
+                ledger, InstantPump(self.texts), publisher, claiming, beginning,
+                settings=lambda: settings, clocks=clocks, storage_retry=self.storage_retry, outdated=lambda: None,
+            )  # fmt: skip
+            publisher.start()
+            try:
+                for _ in range(TURNS):
+                    dispatcher.turn(0.0, (), claiming=True)
+                    if not dispatcher.in_flight and _all_over(ledger):
+                        break
+                    now[0] += 1.0
+                    if dispatcher.in_flight:
+                        woken.wait(0.02)
+                        woken.clear()
+                dispatcher.requeue_all()
+            finally:
+                self.storage_retry.give_up()
+                publisher.stop()
+            assert publisher.alive(), publisher.failure
+
+    def states(self) -> set[str]:
+        """Of the jobs of what stands there now."""
+        return {
+            s for (s,) in self.rows("select state from jobs j join recordings r on r.id = recording_id where latest")
+        }  # fmt: skip
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        # By the library that the ledger uses: two of them in one process break each other's locks.
+        with closing(driver().connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
+            return list(connection.execute(sql).fetchall())
+
+    def visible(self) -> dict[str, bytes]:
+        """Every file that a user sees beside the recordings."""
+        return {
+            p.name: p.read_bytes()
+            for p in self.inbox.iterdir()
+            if p.suffix != ".wav" and not p.name.startswith(".")
+        }
+
+
+def _all_over(ledger: Ledger) -> bool:
+    try:
+        counts = ledger.counts()
+    except StorageError:
+        return False
+    return not (counts.get(JobState.QUEUED) or counts.get(JobState.RUNNING))

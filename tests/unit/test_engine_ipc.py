@@ -1,0 +1,73 @@
+"""The engine process and its parent: neither waits for the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+import pytest
+
+from dropscribe.engine.ipc import PipeOutbox
+from dropscribe.engine.wire import Note
+
+#: More than any pipe holds.
+LONG = Note("word " * 1_000_000)
+
+
+def test_what_is_said_to_a_parent_that_does_not_read_waits_without_holding_anybody_up() -> None:
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    with ours, theirs:
+        outbox = PipeOutbox(theirs)
+        outbox.start()
+        for number in range(3):
+            outbox.say(LONG)
+            outbox.say(Note(str(number)))
+        arrived = [ours.recv() for _ in range(6)]
+        assert arrived == [LONG, Note("0"), LONG, Note("1"), LONG, Note("2")]
+        outbox.finish(60.0)
+        assert not outbox.is_alive()
+
+
+def test_what_was_said_last_is_sent_before_the_end() -> None:
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    with ours, theirs:
+        outbox = PipeOutbox(theirs)
+        outbox.start()
+        outbox.say(Note("the device failed"))
+        outbox.finish(60.0)
+        assert ours.poll()
+        assert ours.recv() == Note("the device failed")
+
+
+def say_and_stay(reports: Connection, message: Any) -> None:
+    """A process that does not end by itself."""
+    outbox = PipeOutbox(reports)
+    outbox.start()
+    outbox.say(message)
+    threading.Event().wait()
+
+
+class Unspeakable:
+    """Arrives whole in the other process and cannot be sent back."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if multiprocessing.parent_process() is not None:
+            raise TypeError("cannot be said")
+        return Unspeakable, ()
+
+
+@pytest.mark.parametrize(("message", "status"), [(Note("is anybody there?"), 0), (Unspeakable(), 1)])
+def test_a_process_that_cannot_make_itself_heard_ends(message: Any, status: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=say_and_stay, args=(theirs, message), daemon=True)
+    process.start()
+    theirs.close()
+    if status == 0:
+        ours.close()
+    process.join(60.0)
+    assert process.exitcode == status
+    process.close()
+    ours.close()

@@ -1,0 +1,464 @@
+"""The engine's loop over fakes: what happens when a batch fails, a segment is lost, a stream is aborted."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dropscribe.engine.core.batcher import CROWDED_TIMES, Batcher
+from dropscribe.engine.core.interfaces import (
+    Hypothesis,
+    Pcm,
+    Recogniser,
+    Region,
+    SpeechSegment,
+    Vad,
+    VadChunk,
+    VadModel,
+)
+from dropscribe.engine.core.scheduler import CROWD, Scheduler
+from dropscribe.engine.core.streams import Stream
+from dropscribe.engine.core.vad_schedule import REST_S
+from dropscribe.engine.models.null import NullRecogniser, NullVadModel
+from dropscribe.engine.protocol import (
+    Abort,
+    BlockFreed,
+    Event,
+    PcmBlock,
+    SegmentDone,
+    StreamDone,
+    StreamFailed,
+)
+from dropscribe.engine.wire import Aborted, Report
+from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError
+from dropscribe.transcript.types import NO_TOKENS
+from tests.support.engines import Script
+
+MINUTE = 60 * 16_000
+
+
+class Bench:
+    """A loop with everything around it in view. A block's offset tells its audio: samples of that value."""
+
+    def __init__(
+        self, recogniser: Recogniser | None = None, vad: VadModel | None = None, budget_s: float = 600.0
+    ) -> None:
+        self.now = 0.0
+        self.inbox = Script()
+        self.reports: list[Report] = []
+        self.batcher: Batcher[SpeechSegment] = Batcher(budget_s, max_wait_s=1.0)
+        self.loop = Scheduler(
+            vad or NullVadModel(),
+            recogniser or NullRecogniser(),
+            self.batcher,
+            read=lambda b: np.full(b.samples, b.offset, np.int16),
+            send=self.reports.append,
+            clock=lambda: self.now,
+        )
+
+    def give(self, *messages: PcmBlock | Abort) -> None:
+        self.inbox.messages.extend(messages)
+
+    def turn(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.loop.turn(self.inbox)
+
+    @property
+    def events(self) -> list[Event | Aborted]:
+        return [e for r in self.reports for e in r.events]
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [e for e in self.events if isinstance(e, kind)]
+
+
+class FailsOn:
+    """Raises for a batch that holds what `bad` says; notes the sizes of all batches."""
+
+    def __init__(self, error: Exception, bad: Callable[[Sequence[SpeechSegment]], bool]) -> None:
+        self.error = error
+        self.bad = bad
+        self.sizes: list[int] = []
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        self.sizes.append(len(segments))
+        if self.bad(segments):
+            raise self.error
+        return NullRecogniser()(segments)
+
+
+class Listening:
+    """Notes what each segment is to be listened to for."""
+
+    def __init__(self) -> None:
+        self.hotwords: list[tuple[int, tuple[str, ...]]] = []
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        self.hotwords += [(s.stream, s.hotwords) for s in segments]
+        return NullRecogniser()(segments)
+
+
+def test_every_segment_of_a_stream_has_the_hotwords_its_first_block_named() -> None:
+    listening = Listening()
+    bench = Bench(listening)
+    bench.give(
+        PcmBlock(7, 0, MINUTE, final=False, hotwords=("达摩院",)),
+        PcmBlock(8, 1, MINUTE, final=True),
+        PcmBlock(7, 2, MINUTE, final=True),
+    )
+    bench.turn(3)
+    assert sorted(listening.hotwords) == [(7, ("达摩院",)), (7, ("达摩院",)), (8, ())]
+
+
+def test_a_stream_ends_with_all_its_segments_and_all_its_slots_free() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(7, 0, MINUTE, final=False), PcmBlock(7, 1, MINUTE // 2, final=True))
+    bench.turn(2)
+    assert [e.offset for e in bench.events if isinstance(e, BlockFreed)] == [0, 1]
+    assert {e.index for e in bench.events if isinstance(e, SegmentDone)} == {0, 1}
+    assert bench.of(StreamDone) == [bench.events[-1]]
+    end = bench.events[-1]
+    assert isinstance(end, StreamDone)
+    assert (end.segments, end.audio_ms, end.speech_ms) == (2, 90_000, 90_000)
+    assert bench.reports[-1].released == MINUTE + MINUTE // 2
+
+
+def test_a_stream_without_a_sample_is_done_with_no_segment() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(7, 0, 0, final=True))
+    bench.turn()
+    assert bench.events == [BlockFreed(0), StreamDone(7, 0, 0, 0, bench.of(StreamDone)[0].vad_s)]  # type: ignore[union-attr]
+
+
+def test_audio_counts_as_held_until_it_is_recognised() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(7, 0, MINUTE, final=False))
+    bench.turn()
+    assert bench.reports[-1].released == 0, "its segment waits for a batch"
+    bench.now = 1.0
+    bench.turn()
+    assert bench.reports[-1].released == MINUTE
+
+
+def test_a_batch_mixes_streams_and_says_who_shared_it() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(1, 0, 16_000, final=True), PcmBlock(2, 1, 32_000, final=True))
+    bench.turn(2)
+    segments = [e for e in bench.events if isinstance(e, SegmentDone)]
+    assert {s.stream for s in segments} == {1, 2}
+    assert {s.batch for s in segments} == {1}
+    assert {(s.batch_size, s.batch_padded_s, s.batch_audio_s) for s in segments} == {(2, 4.0, 3.0)}
+
+
+def test_out_of_memory_halves_the_batch_loses_nothing_and_is_remembered() -> None:
+    recogniser = FailsOn(OutOfDeviceMemoryError("full"), lambda batch: len(batch) > 2)
+    bench = Bench(recogniser)
+    bench.give(*(PcmBlock(i, i, 16_000, final=True) for i in range(8)))
+    bench.turn(8)
+    assert len(bench.of(StreamDone)) == 8
+    assert bench.of(StreamFailed) == []
+    assert recogniser.sizes == [8, 4, 2, 2, 4, 2, 2]
+    assert bench.batcher.budget_s == 2.0
+    recogniser.sizes.clear()
+    bench.give(*(PcmBlock(10 + i, i, 16_000, final=True) for i in range(8)))
+    bench.turn(8)
+    assert max(recogniser.sizes) <= 2
+
+
+def test_a_segment_that_does_not_fit_alone_fails_its_stream_only() -> None:
+    bench = Bench(FailsOn(OutOfDeviceMemoryError("full"), lambda b: any(s.stream == 1 for s in b)))
+    bench.give(PcmBlock(1, 0, 16_000, final=True), PcmBlock(2, 1, 16_000, final=True))
+    bench.turn(2)
+    assert [(e.stream, e.code, e.retryable) for e in bench.of(StreamFailed)] == [(1, "device_memory", True)]  # type: ignore[union-attr]
+    assert [e.stream for e in bench.of(StreamDone)] == [2]  # type: ignore[union-attr]
+
+
+def test_an_exception_costs_only_the_recording_that_causes_it() -> None:
+    recogniser = FailsOn(ValueError("odd samples"), lambda b: any(s.stream == 2 for s in b))
+    bench = Bench(recogniser)
+    bench.give(*(PcmBlock(i, i, 16_000, final=True) for i in range(4)))
+    bench.turn(4)
+    failed = [e for e in bench.events if isinstance(e, StreamFailed)]
+    assert [f.stream for f in failed] == [2]
+    assert "odd samples" in failed[0].reason
+    assert not failed[0].retryable
+    assert sorted(e.stream for e in bench.events if isinstance(e, StreamDone)) == [0, 1, 3]
+    assert recogniser.sizes == [4, 1, 1, 1, 1]
+    assert bench.reports[-1].released == 4 * 16_000
+
+
+def test_a_lost_device_ends_the_loop() -> None:
+    bench = Bench(FailsOn(EngineDiedError("CUDA error"), lambda _: True))
+    bench.give(PcmBlock(1, 0, 16_000, final=True))
+    with pytest.raises(EngineDiedError):
+        bench.turn()
+
+
+def test_a_segment_nobody_spoke_of_fails_the_stream_and_not_the_batch() -> None:
+    def forgetful(segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        return [h for h in NullRecogniser()(segments) if h.stream != 1]
+
+    bench = Bench(forgetful)
+    bench.give(PcmBlock(1, 0, 16_000, final=True), PcmBlock(2, 1, 16_000, final=True))
+    bench.turn(2)
+    failed = [e for e in bench.events if isinstance(e, StreamFailed)]
+    assert [(f.stream, f.code, f.retryable) for f in failed] == [(1, "lost_segment", True)]
+    assert [e.stream for e in bench.events if isinstance(e, StreamDone)] == [2]
+
+
+def test_an_empty_hypothesis_is_a_hypothesis() -> None:
+    bench = Bench(lambda segments: [Hypothesis(s.stream, s.index, "", NO_TOKENS) for s in segments])
+    bench.give(PcmBlock(1, 0, 16_000, final=True))
+    bench.turn()
+    assert [e.text for e in bench.events if isinstance(e, SegmentDone)] == [""]
+    assert len(bench.of(StreamDone)) == 1
+
+
+def test_after_an_abort_only_slots_come_back() -> None:
+    bench = Bench()
+    bench.give(PcmBlock(1, 0, MINUTE, final=False), PcmBlock(1, 1, MINUTE, final=False))
+    bench.turn()
+    bench.give(Abort(1))
+    bench.turn()
+    bench.now = 100.0
+    bench.turn()
+    assert [e.offset for e in bench.events if isinstance(e, BlockFreed)] == [0, 1]
+    assert bench.of(SegmentDone) + bench.of(StreamDone) + bench.of(StreamFailed) == []
+    assert bench.events[-1] == Aborted(1)
+    assert bench.reports[-1].released == 2 * MINUTE
+
+
+class SickVad:
+    """Cannot read blocks whose samples are 1."""
+
+    needed_from_ms = 0
+
+    def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
+        if pcm.size and pcm[0] == 1:
+            raise ZeroDivisionError("no frames")
+        return []
+
+
+class SickVadModel:
+    def open(self) -> Vad:
+        return SickVad()
+
+    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+        return [p.vad.accept(np.concatenate(p.parts), final=p.final) for p in pieces]
+
+
+def test_a_recording_that_breaks_the_detector_fails_alone_and_its_later_blocks_are_freed() -> None:
+    bench = Bench(vad=SickVadModel())
+    bench.give(PcmBlock(1, 1, 160, final=False), PcmBlock(2, 2, 160, final=True))
+    bench.turn(2)
+    bench.give(PcmBlock(1, 3, 160, final=False), PcmBlock(1, 4, 160, final=True))
+    bench.turn(2)
+    assert [e.stream for e in bench.events if isinstance(e, StreamFailed)] == [1]
+    assert [e.stream for e in bench.events if isinstance(e, StreamDone)] == [2]
+    assert [e.offset for e in bench.events if isinstance(e, BlockFreed)] == [1, 2, 3, 4]
+
+
+class Slow:
+    """Somebody who never stops (or never starts) to speak: what a detector needs then."""
+
+    def __init__(self, *, talking: bool) -> None:
+        self._talking = talking
+        self._ms = 0
+
+    @property
+    def needed_from_ms(self) -> int:
+        return self._ms // 60_000 * 60_000 if self._talking else max(0, self._ms - 400)
+
+    def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
+        before = self._ms
+        self._ms += len(pcm) // 16
+        if self._talking and before // 60_000 != self._ms // 60_000:
+            end = self._ms // 60_000 * 60_000
+            return [Region(end - 60_000, end)]
+        return []
+
+
+@pytest.mark.parametrize("talking", [True, False])
+def test_six_hours_never_lie_in_a_stream_whole(talking: bool) -> None:
+    vad = Slow(talking=talking)
+    stream = Stream(1, vad)
+    block = np.zeros(163_840, np.int16)
+    found = []
+    most = 0
+    for _ in range(6 * 3600 * 16_000 // len(block)):
+        piece = stream.piece((block,), final=False)
+        regions = vad.accept(block, final=False)
+        found += [(s.start_ms, s.samples) for s in stream.accept(piece, regions, 0.0, 0.0)]
+        most = max(most, stream.held_samples)
+    assert most <= MINUTE + len(block)
+    assert found == ([(i * 60_000, MINUTE) for i in range(359)] if talking else [])
+
+
+class Tensor:
+    """Stands for memory of the device that a failed call had taken."""
+
+
+class Hoarder:
+    """Has room for one segment at a time, and only while nothing of an earlier call is alive."""
+
+    def __init__(self) -> None:
+        self.taken: list[weakref.ref[Tensor]] = []
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        assert [one for one in self.taken if one() is not None] == []
+        memory = Tensor()
+        self.taken.append(weakref.ref(memory))
+        if len(segments) > 1:
+            raise OutOfDeviceMemoryError("no room", operation="recognise")
+        return NullRecogniser()(segments)
+
+
+def test_what_a_batch_had_taken_is_free_again_when_its_parts_are_tried() -> None:
+    hoarder = Hoarder()
+    bench = Bench(hoarder)
+    bench.give(*(PcmBlock(s, s, MINUTE, final=True) for s in range(4)))
+    bench.turn(12)
+    assert len([e for e in bench.events if isinstance(e, StreamDone)]) == 4
+    assert len(hoarder.taken) > 4, "it did not fit at first"
+
+
+class Deep:
+    """As a GPU's: three batches under way, each done when it is asked for."""
+
+    depth = 3
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> object:
+        return segments
+
+    def finish(self, handle: Any) -> Sequence[Hypothesis]:
+        return NullRecogniser()(handle)
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        return NullRecogniser()(segments)
+
+
+def freed(bench: Bench) -> int:
+    return len([e for e in bench.events if isinstance(e, BlockFreed)])
+
+
+class Ahead:
+    """As a GPU's: a look is under way until it is finished. Streams in `lost` get nothing back."""
+
+    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
+        self.lost = lost
+        self.events: list[tuple[str, tuple[int, ...]]] = []
+
+    def open(self) -> Vad:
+        return NullVadModel().open()
+
+    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+        return self.finish(self.begin(pieces))
+
+    def begin(self, pieces: Sequence[VadChunk]) -> list[tuple[VadChunk, int]]:
+        handle = [(p, int(p.parts[0][0])) for p in pieces]
+        self.events.append(("begin", tuple(number for _, number in handle)))
+        return handle
+
+    def finish(self, handle: list[tuple[VadChunk, int]]) -> list[Sequence[Region]]:
+        numbers = tuple(number for _, number in handle)
+        self.events.append(("finish", numbers))
+        if self.lost.intersection(numbers):
+            raise RuntimeError("the device gave nothing back")
+        return NullVadModel().accept([p for p, _ in handle])
+
+
+def crowd(*, final: bool) -> list[PcmBlock]:
+    """A minute of each of as many recordings as are a crowd, their numbers in their samples."""
+    return [PcmBlock(s, s, MINUTE, final) for s in range(CROWD)]
+
+
+def test_in_a_crowd_the_device_looks_on_while_what_it_found_is_taken_in() -> None:
+    vad = Ahead()
+    bench = Bench(Deep(), vad=vad)
+    bench.give(*crowd(final=False))
+    bench.turn()
+    everybody = tuple(range(CROWD))
+    assert vad.events == [("begin", everybody)]
+    assert freed(bench) == CROWD, "what has been copied is free"
+    assert bench.reports[-1].released == 0, "and still held by the engine"
+    bench.now += REST_S
+    bench.give(*crowd(final=True))
+    bench.turn()
+    assert vad.events[1:] == [("begin", everybody), ("finish", everybody)]
+    bench.turn(3)
+    assert bench.inbox.timeouts[2] == 0.0, "what is under way is not left for somebody to come"
+    assert vad.events[3:] == [("finish", everybody)]
+    assert len(bench.of(StreamDone)) == CROWD
+    assert len(bench.of(SegmentDone)) == 2 * CROWD
+    assert bench.reports[-1].released == 2 * CROWD * MINUTE
+
+
+class Deaf(Ahead):
+    """Hears nobody speak."""
+
+    def finish(self, handle: list[tuple[VadChunk, int]]) -> list[Sequence[Region]]:
+        return [[] for _ in handle]
+
+
+def test_silence_is_reported_as_done_with_although_nothing_else_comes_of_it() -> None:
+    bench = Bench(Deep(), vad=Deaf())
+    bench.give(*crowd(final=False))
+    bench.turn(2)
+    assert bench.reports[-1].released == CROWD * MINUTE
+
+
+def test_what_is_found_of_a_recording_aborted_meanwhile_is_dropped() -> None:
+    bench = Bench(Deep(), vad=Ahead())
+    bench.give(*crowd(final=True))
+    bench.turn()
+    bench.give(Abort(1))
+    bench.turn(4)
+    assert {e.stream for e in bench.events if isinstance(e, StreamDone)} == set(range(CROWD)) - {1}
+    assert not [e for e in bench.events if isinstance(e, (SegmentDone, StreamFailed)) and e.stream == 1]
+    assert bench.reports[-1].released == CROWD * MINUTE
+
+
+def test_a_look_that_gives_nothing_back_fails_its_recordings_once_also_those_looked_at_further() -> None:
+    bench = Bench(Deep(), vad=Ahead(lost=frozenset([2])))
+    bench.give(*crowd(final=False))
+    bench.turn()
+    bench.now += REST_S
+    bench.give(*crowd(final=True))
+    bench.turn(4)
+    assert sorted(e.stream for e in bench.events if isinstance(e, StreamFailed)) == list(range(CROWD))
+    assert bench.of(SegmentDone) + bench.of(StreamDone) == []
+    assert bench.reports[-1].released == 2 * CROWD * MINUTE
+    # Nobody is remembered: one that comes later is served, whatever its number.
+    bench.give(PcmBlock(3, 7, MINUTE, final=True))
+    bench.turn(3)
+    assert [e.stream for e in bench.events if isinstance(e, StreamDone)] == [3]
+
+
+def test_a_lone_recording_is_looked_at_at_once() -> None:
+    bench = Bench(Deep())
+    for count in (1, 2, 3):
+        bench.give(PcmBlock(1, count, MINUTE, final=False))
+        bench.turn()
+        assert freed(bench) == count
+
+
+def test_in_a_crowd_blocks_are_looked_at_together_and_segments_share_a_batch_none_waits_for_ever() -> None:
+    bench = Bench(Deep())
+    bench.give(*(PcmBlock(s, s, 160, final=False) for s in range(CROWD)))
+    bench.turn()
+    assert freed(bench) == CROWD, "the first look"
+    bench.give(PcmBlock(0, 0, MINUTE, final=False))
+    bench.turn(3)
+    assert freed(bench) == CROWD, "it waits for others"
+    bench.now += REST_S
+    bench.turn()
+    assert freed(bench) == CROWD + 1
+    bench.now += 1.5
+    bench.turn(3)
+    assert not [e for e in bench.events if isinstance(e, SegmentDone)], "a lone one would be done after 1 s"
+    bench.now += CROWDED_TIMES
+    bench.turn(3)
+    assert len([e for e in bench.events if isinstance(e, SegmentDone)]) == 1

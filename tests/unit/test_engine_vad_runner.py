@@ -1,0 +1,142 @@
+"""One call for many streams: who takes part, who pays, and who suffers when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from dropscribe.engine.core.interfaces import Region, Vad, VadChunk
+from dropscribe.engine.core.streams import Stream
+from dropscribe.engine.core.vad_runner import Found, Offered, VadRunner
+from dropscribe.engine.models.null import NullVad, NullVadModel
+from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError
+
+MINUTE = 60 * 16_000
+
+
+class Fragile:
+    """Raises when more pieces share a call than fit, or when one is what it cannot bear; takes nothing then."""
+
+    def __init__(self, error: Exception, *, most: int = 100, bad: int | None = None) -> None:
+        self.error = error
+        self.most = most
+        self.bad = bad
+        self.calls: list[int] = []
+
+    def open(self) -> Vad:
+        return NullVad()
+
+    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+        self.calls.append(len(pieces))
+        if len(pieces) > self.most or any(p.parts[0][0] == self.bad for p in pieces):
+            raise self.error
+        return NullVadModel().accept(pieces)
+
+
+def offered(count: int) -> list[Offered]:
+    """Of each stream a minute of samples that are its number."""
+    return [Offered(Stream(i, NullVad()), (np.full(MINUTE, i, np.int16),), final=True) for i in range(count)]
+
+
+def search(model: Fragile, streams: Sequence[Offered], now: float) -> Iterator[Found]:
+    """One look."""
+    one = VadRunner(model)
+    one.begin(streams)
+    return one.finish(now)
+
+
+def test_everybody_is_looked_at_in_one_call_and_pays_its_share() -> None:
+    model = Fragile(ValueError(), most=100)
+    streams = offered(4)
+    streams[3] = Offered(streams[3].stream, (np.full(2 * MINUTE, 3, np.int16),), final=True)
+    found = list(search(model, streams, 5.0))
+    assert model.calls == [4]
+    assert [(o.stream.number, [s.start_ms for s in said]) for o, said in found if isinstance(said, list)] == [
+        (0, [0]), (1, [0]), (2, [0]), (3, [0, 60_000]),
+    ]  # fmt: skip
+    assert {s.found_at for _, said in found if isinstance(said, list) for s in said} == {5.0}
+    costs = []
+    for one, said in found:
+        assert isinstance(said, list)
+        for _ in said:
+            one.stream.answered()
+        end = one.stream.end()
+        assert end is not None
+        costs.append(end.vad_s)
+    assert costs[3] == pytest.approx(2 * costs[0])
+
+
+def test_nobody_waiting_means_no_call() -> None:
+    model = Fragile(ValueError())
+    assert list(search(model, [], 0.0)) == []
+    assert model.calls == []
+
+
+def test_who_breaks_the_detector_fails_alone() -> None:
+    model = Fragile(ZeroDivisionError("no frames"), bad=2)
+    found = [(o.stream.number, said) for o, said in search(model, offered(5), 0.0)]
+    assert [number for number, _ in found] == [0, 1, 2, 3, 4]
+    assert [number for number, said in found if isinstance(said, Exception)] == [2]
+    assert all(len(said) == 1 for _, said in found if isinstance(said, list))
+
+
+def test_out_of_memory_makes_smaller_calls_and_fails_nobody() -> None:
+    model = Fragile(OutOfDeviceMemoryError("full"), most=2)
+    found = list(search(model, offered(8), 0.0))
+    assert len(found) == 8
+    assert not any(isinstance(said, Exception) for _, said in found)
+    assert model.calls == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_a_lost_device_is_nobodys_fault() -> None:
+    with pytest.raises(EngineDiedError):
+        list(search(Fragile(EngineDiedError("CUDA error"), most=0), offered(3), 0.0))
+
+
+class Ahead:
+    """As a GPU's: what a look finds is worked out when it is finished; `lost` ones are not."""
+
+    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
+        self.lost = lost
+        self.done: list[list[int]] = []
+
+    def open(self) -> Vad:
+        return NullVad()
+
+    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+        return self.finish(self.begin(pieces))
+
+    def begin(self, pieces: Sequence[VadChunk]) -> list[tuple[VadChunk, int]]:
+        return [(p, int(p.parts[0][0])) for p in pieces]
+
+    def finish(self, handle: list[tuple[VadChunk, int]]) -> list[Sequence[Region]]:
+        self.done.append([number for _, number in handle])
+        if self.lost.intersection(self.done[-1]):
+            raise RuntimeError("the device gave nothing back")
+        return NullVadModel().accept([p for p, _ in handle])
+
+
+def test_looks_are_finished_in_their_order_and_as_many_left_under_way_as_asked() -> None:
+    model = Ahead()
+    looks = VadRunner(model)
+    streams = offered(6)
+    for pair in (streams[:2], streams[2:4], streams[4:]):
+        looks.begin(pair)
+    assert looks.samples == 6 * MINUTE
+    assert [one.stream.number for one, _ in looks.finish(0.0, but=1)] == [0, 1, 2, 3]
+    assert looks.samples == 2 * MINUTE
+    assert len(looks) == 1
+    assert [one.stream.number for one, _ in looks.finish(0.0)] == [4, 5]
+    assert model.done == [[0, 1], [2, 3], [4, 5]]
+    assert looks.samples == 0
+
+
+def test_a_look_that_gives_nothing_back_costs_those_who_were_in_it() -> None:
+    looks = VadRunner(Ahead(lost=frozenset([1])))
+    streams = offered(4)
+    looks.begin(streams[:2])
+    looks.begin(streams[2:])
+    found = [(one.stream.number, isinstance(said, RuntimeError)) for one, said in looks.finish(0.0)]
+    assert found == [(0, True), (1, True), (2, False), (3, False)]

@@ -1,0 +1,53 @@
+"""Which blocks share a look for speech, and when it comes."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+from dropscribe.engine.core.vad_schedule import LOOK_SAMPLES, ON_GPU, Bounds, VadSchedule, one_look
+from dropscribe.engine.protocol import PcmBlock
+
+
+def test_the_oldest_blocks_are_looked_at_first_those_of_a_stream_together() -> None:
+    size = LOOK_SAMPLES // 4
+    bounds = Bounds(LOOK_SAMPLES, LOOK_SAMPLES)
+    blocks = deque(PcmBlock(s, i, size, final=False) for i, s in enumerate([1, 1, 2, 1, 3, 2]))
+    assert [[(b.stream, b.offset) for b in one] for one in one_look(blocks, bounds)] == [
+        [(1, 0), (1, 1), (1, 3)],
+        [(2, 2)],
+    ]
+    assert [[b.offset for b in one] for one in one_look(blocks, bounds)] == [[4], [5]]
+    assert one_look(blocks, bounds) == []
+
+
+def test_one_recording_takes_no_more_than_its_share_of_a_look_and_keeps_its_order() -> None:
+    sizes = [(1, 40), (1, 30), (2, 50), (1, 20), (3, 10), (1, 10)]
+    blocks = deque(PcmBlock(s, i, size, final=False) for i, (s, size) in enumerate(sizes))
+    bounds = Bounds(200, 50)
+    seen = []
+    while blocks:
+        seen.append([[(b.stream, b.offset) for b in one] for one in one_look(blocks, bounds)])
+    assert seen == [
+        [[(1, 0)], [(2, 2)], [(3, 4)]],
+        [[(1, 1), (1, 3)]],
+        [[(1, 5)]],
+    ]
+
+
+def test_a_block_larger_than_a_look_is_looked_at_alone() -> None:
+    blocks = deque(PcmBlock(1, i, LOOK_SAMPLES + 1, final=False) for i in range(2))
+    assert [len(one) for one in one_look(blocks, ON_GPU)] == [1]
+    assert len(blocks) == 1
+
+
+def test_a_lone_recording_is_looked_at_at_once_and_a_crowd_together() -> None:
+    looks = VadSchedule()
+    assert looks.wait_s(5.0, 160, throughput_mode=True) == 0.0, "the first look"
+    looks.looked(5.0)
+    assert looks.wait_s(5.0, 160, throughput_mode=False) == 0.0
+    assert looks.wait_s(5.0, LOOK_SAMPLES, throughput_mode=True) == 0.0, "as much as a look takes"
+    rest = looks.wait_s(5.0, 160, throughput_mode=True)
+    assert 0.0 < rest < 1.0
+    assert looks.wait_s(5.0 + rest, 160, throughput_mode=True) == pytest.approx(0.0, abs=1e-9)

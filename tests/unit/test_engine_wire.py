@@ -1,0 +1,32 @@
+"""What the engine says reaches the other process as it was said."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from dropscribe.engine.protocol import BlockFreed, PcmBlock, SegmentDone, StreamDone
+from dropscribe.engine.wire import Report
+from dropscribe.transcript.types import Token, Tokens
+
+
+@pytest.mark.parametrize(
+    "tokens", [(), (Token("你", 0, 180),), (Token("hello", 0, 400), Token("好", 400, 520))]
+)
+def test_a_segment_travels_whole(tokens: tuple[Token, ...]) -> None:
+    said = SegmentDone(1, 2, 300, 4_000, "你 好", Tokens.of(tokens), 5, 6, 7.5, 8.5, 0.25, 0.125)
+    arrived = pickle.loads(pickle.dumps(said))
+    assert arrived == said
+    assert arrived.tokens == tokens
+    assert all(isinstance(t, Token) for t in arrived.tokens)
+
+
+def test_a_report_and_what_is_submitted_travel_whole() -> None:
+    said = SegmentDone(
+        1, 0, 0, 360, "你好", Tokens("你好", (0, 180), (180, 360)), 5, 6, 7.5, 8.5, 0.25, 0.125
+    )
+    report = Report((BlockFreed(4_096), said, said.in_batch(7), StreamDone(1, 1, 400, 360, 0.5)), 6_400)
+    assert pickle.loads(pickle.dumps(report)) == report
+    block = PcmBlock(1, 4_096, 6_400, True, ("热词",))
+    assert pickle.loads(pickle.dumps(block)) == block

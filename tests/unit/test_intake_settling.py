@@ -1,0 +1,160 @@
+"""When a file counts as complete, whatever a writer and the clocks do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropscribe.config import Folder
+from dropscribe.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
+from dropscribe.intake.types import Completeness, Signature
+
+QUIET, UNPROBED, CUT = 2.0, 10.0, 30.0
+FULL = Signature(1000, 5, 7)
+
+
+def settling(**values: float) -> Settling:
+    rules = {"quiet_s": QUIET, "quiet_unprobed_s": UNPROBED, "incomplete_s": CUT, **values}
+    return Settling(Folder.model_validate({"path": Path("/in"), **rules}))
+
+
+def decide(
+    now: float,
+    *,
+    signature: Signature = FULL,
+    writer: Writer = Writer.FREE,
+    marked: bool = True,
+    completeness: Completeness | None = Completeness.UNKNOWN,
+) -> Decision:
+    """Of a file first seen at 100 s, and unchanged since."""
+    return settling().decide(
+        Candidate(signature, 100.0, 0.0), now, writer=writer, marked=marked, completeness=completeness
+    )
+
+
+@pytest.mark.parametrize("whole", [Completeness.UNKNOWN, Completeness.WHOLE])
+def test_complete_after_the_quiet_period_where_nobody_writes(whole: Completeness) -> None:
+    assert decide(101.9, completeness=whole) == Wait(102.0)
+    assert decide(102.0, completeness=whole) == Complete()
+
+
+def test_longer_where_it_cannot_be_seen_who_writes() -> None:
+    assert decide(109.9, writer=Writer.UNKNOWN) == Wait(110.0)
+    assert decide(110.0, writer=Writer.UNKNOWN) == Complete()
+
+
+def test_the_period_without_a_probe_is_never_the_shorter_one() -> None:
+    rules = settling(quiet_s=20.0, quiet_unprobed_s=1.0)
+    decision = rules.decide(Candidate(FULL, 100.0, 0.0), 105.0, writer=Writer.UNKNOWN, marked=True)
+    assert decision == Wait(120.0)
+
+
+@pytest.mark.parametrize("hours", [0.01, 1, 24, 1000])
+def test_a_writer_is_waited_for_however_long(hours: float) -> None:
+    now = 100.0 + hours * 3600
+    decision = decide(now, writer=Writer.BUSY)
+    assert isinstance(decision, Wait)
+    assert decision.until > now
+
+
+def test_a_cut_file_is_given_time() -> None:
+    assert decide(103.0, completeness=None) == Inspect()
+    assert decide(103.0, completeness=Completeness.INCOMPLETE) == Wait(130.0)
+    assert decide(130.0, completeness=Completeness.INCOMPLETE) == Complete()
+    assert decide(130.0, completeness=None) == Complete()
+
+
+def test_an_empty_file_is_refused_once_quiet() -> None:
+    empty = Signature(0, 5, 7)
+    assert decide(101.0, signature=empty) == Wait(102.0)
+    refused = decide(102.0, signature=empty)
+    assert isinstance(refused, Refuse)
+    assert refused.code == "empty"
+    assert isinstance(decide(500.0, signature=empty, writer=Writer.BUSY), Wait)
+
+
+def test_without_its_marker_a_file_waits_for_ever() -> None:
+    assert decide(1e9, marked=False) == Wait(math.inf)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens, and what a look at the file then shows."""
+
+    after: float
+    changes: bool
+    writer: Writer
+    mtime: int
+
+
+steps = st.lists(
+    st.builds(
+        Step,
+        after=st.floats(0, 40, allow_nan=False),
+        changes=st.booleans(),
+        writer=st.sampled_from(Writer),
+        # A stranger's clock: past, future, going back.
+        mtime=st.integers(-(2**40), 2**62),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(steps, st.sampled_from(Completeness), st.booleans())
+def test_never_complete_early_and_never_stuck(
+    history: list[Step], completeness: Completeness, marked: bool
+) -> None:
+    rules = settling()
+    now, size, mtime = 0.0, 1, 0
+    candidate: Candidate | None = None
+    changed_at = 0.0
+    for step in history:
+        now += step.after
+        if step.changes or candidate is None:
+            size, mtime = size + 1, step.mtime
+            changed_at = now
+        candidate = rules.observe(candidate, Signature(size, mtime, 1), now)
+        assert rules.ripe(candidate) == changed_at + QUIET
+        decision = rules.decide(candidate, now, writer=step.writer, marked=marked, completeness=completeness)
+        needed = QUIET if step.writer is Writer.FREE else UNPROBED
+        if completeness is Completeness.INCOMPLETE:
+            needed = CUT
+        if decision == Complete():
+            assert step.writer is not Writer.BUSY
+            assert marked
+            assert now - changed_at >= needed - 1e-9
+        else:
+            assert isinstance(decision, Wait)
+            assert decision.until > now
+            # The rule that holds it back is one of those written down.
+            held = step.writer is Writer.BUSY or not marked or now < changed_at + needed
+            assert held
+    # Left alone, it becomes complete as soon as the wait it was told is over, again and again.
+    for _ in range(4):
+        assert candidate is not None
+        decision = rules.decide(candidate, now, writer=Writer.FREE, marked=True, completeness=completeness)
+        if decision == Complete():
+            break
+        assert isinstance(decision, Wait)
+        now = decision.until
+    else:
+        raise AssertionError("it is never complete")
+
+
+@given(st.lists(st.tuples(st.floats(0, 100, allow_nan=False), st.integers(0, 2)), min_size=1, max_size=20))
+def test_the_first_sight_stays_and_quiet_starts_at_each_change(looks: list[tuple[float, int]]) -> None:
+    candidate: Candidate | None = None
+    now = 0.0
+    seen: list[tuple[float, int]] = []
+    for after, size in looks:
+        now += after
+        candidate = Settling.observe(candidate, Signature(size, 0, 0), now)
+        if not seen or seen[-1][1] != size:
+            seen.append((now, size))
+    assert candidate == Candidate(Signature(seen[-1][1], 0, 0), seen[-1][0], looks[0][0])

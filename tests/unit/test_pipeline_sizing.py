@@ -1,0 +1,33 @@
+"""How many decoders, hashers and publishers a machine gets, and that nobody waits for everybody."""
+
+from __future__ import annotations
+
+import pytest
+
+from dropscribe.config import MediaSettings, Settings
+from dropscribe.pipeline import sizing
+from dropscribe.pipeline.arena import SLOT_S
+
+
+@pytest.mark.parametrize(
+    ("cores", "decoders", "hashers", "lanes"),
+    [(1, 2, 2, 2), (2, 2, 2, 2), (8, 4, 4, 2), (16, 12, 8, 4), (128, 32, 16, 4)],
+)
+def test_a_machine_is_used_but_not_filled(
+    cores: int, decoders: int, hashers: int, lanes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizing, "cores", lambda: cores)
+    assert sizing.decoder_count(Settings()) == decoders
+    assert sizing.hasher_count() == hashers
+    assert sizing.lane_count() == lanes
+
+
+def test_what_is_configured_holds() -> None:
+    assert sizing.decoder_count(Settings(media=MediaSettings(decoders=7))) == 7
+
+
+@pytest.mark.parametrize("decoders", [1, 7, 256])
+def test_open_segments_of_all_decoders_fit_the_engine_with_room_for_more(decoders: int) -> None:
+    arena_s, capacity_s = sizing.audio_bounds(Settings(media=MediaSettings(decoders=decoders)))
+    assert capacity_s > decoders * sizing.OPEN_SEGMENT_S
+    assert arena_s >= 2 * decoders * SLOT_S

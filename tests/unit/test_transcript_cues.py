@@ -1,0 +1,165 @@
+"""Where subtitles begin and end."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropscribe.transcript.cues import _WIDE_LETTERS, Cue, _divide, _Units, cues, width
+from dropscribe.transcript.types import Segment, Token, Tokens
+from tests.support.transcripts import tokens
+
+
+def divide(*segments: Segment, chars: int = 20, seconds: float = 7.0, pause: int = 400) -> tuple[Cue, ...]:
+    return cues(segments, max_chars=chars, max_s=seconds, pause_ms=pause)
+
+
+def texts(found: tuple[Cue, ...]) -> list[str]:
+    return [c.text for c in found]
+
+
+def chinese(text: str, start_ms: int = 0, step_ms: int = 200) -> Segment:
+    made = tokens(list(text), start_ms, step_ms)
+    return Segment(0, start_ms, made[-1].end_ms, text, made)
+
+
+def test_a_pause_ends_a_cue_and_a_shorter_one_does_not() -> None:
+    placed = Tokens("你好再见", (0, 200, 800, 1399), (200, 400, 1000, 1600))
+    assert texts(divide(Segment(0, 0, 1600, "你好再见", placed), pause=400)) == ["你好", "再见"]
+    assert texts(divide(Segment(0, 0, 1600, "你好再见", placed), pause=401)) == ["你好再见"]
+
+
+def test_too_long_a_text_is_divided_evenly_not_with_a_last_character_left_over() -> None:
+    found = divide(chinese("一二三四五六七八九十甲"), chars=10)
+    assert [len(t) for t in texts(found)] in ([5, 6], [6, 5])
+
+
+def test_a_cue_stands_no_longer_than_allowed() -> None:
+    found = divide(chinese("一二三四五六七八", step_ms=1000), seconds=3.0)
+    assert "".join(texts(found)) == "一二三四五六七八"
+    assert all(c.end_ms - c.start_ms <= 3000 for c in found)
+    assert len(found) == 3
+
+
+def test_latin_letters_count_half_and_words_stay_whole() -> None:
+    words = ["yester@@", "day", "we", "met", "in", "cambridge"]
+    segment = Segment(0, 0, 1500, "yesterday we met in cambridge", tokens(words, 0))
+    assert texts(divide(segment, chars=8)) == ["yesterday we", "met in cambridge"]
+
+
+def test_text_keeps_the_spacing_and_signs_it_came_with() -> None:
+    segment = Segment(0, 0, 2000, "他说 hello, world。好", tokens(["他", "说", "hello", "world", "好"], 0))
+    assert texts(divide(segment)) == ["他说 hello, world。好"]
+
+
+def test_tokens_that_differ_from_the_text_are_shown_themselves() -> None:
+    segment = Segment(0, 0, 2000, "something else", tokens(["good", "mor@@", "ning", "你", "好"], 0))
+    assert texts(divide(segment)) == ["good morning你好"]
+
+
+def test_without_tokens_the_whole_text_is_spread_over_the_segment() -> None:
+    found = divide(Segment(0, 1000, 9000, "甲乙丙丁戊己庚辛"), chars=4)
+    assert texts(found) == ["甲乙丙丁", "戊己庚辛"]
+    assert (found[0].start_ms, found[0].end_ms, found[1].start_ms, found[1].end_ms) == (
+        1000,
+        5000,
+        5000,
+        9000,
+    )
+
+
+def test_a_word_longer_than_a_line_stays_whole() -> None:
+    assert texts(divide(Segment(0, 0, 900, "x" * 60), chars=10)) == ["x" * 60]
+
+
+def test_a_short_cue_stands_long_enough_to_be_read_where_there_is_room() -> None:
+    found = divide(
+        Segment(0, 0, 60, "好", tokens(["好"], 0, 60)), Segment(1, 500, 560, "对", tokens(["对"], 500, 60))
+    )
+    assert found == (Cue(0, 500, "好"), Cue(500, 1300, "对"))
+
+
+def test_a_segment_in_which_nothing_was_recognised_gives_no_cue() -> None:
+    assert divide(Segment(0, 0, 900, "  ")) == ()
+
+
+_WORDS = st.one_of(
+    st.sampled_from(list("的一是不了人我在有他这中大来上")),
+    st.text("abcdefghij", min_size=1, max_size=12),
+    st.text("abcdefghij", min_size=1, max_size=6).map(lambda w: w + "@@"),
+)
+
+
+@st.composite
+def _segments(draw: st.DrawFn) -> list[Segment]:
+    """Segments as an engine may give them, with positions that may stand still, overlap or run backwards."""
+    made: list[Segment] = []
+    cursor = draw(st.integers(0, 5000))
+    for index in range(draw(st.integers(0, 4))):
+        placed: list[Token] = []
+        start = cursor
+        for word in draw(st.lists(_WORDS, max_size=40)):
+            begin = max(0, cursor + draw(st.integers(-300, 900)))
+            end = begin + draw(st.integers(-50, 700))
+            placed.append(Token(word, begin, end))
+            cursor = max(cursor, end)
+        cursor += draw(st.integers(0, 2000))
+        text = " ".join(t.text for t in placed).replace("@@ ", "").removesuffix("@@")
+        text = draw(st.sampled_from([text, "", text.upper()]))
+        made.append(Segment(index, start, max(cursor, start), text, Tokens.of(placed)))
+    return made
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split()).replace("@@", "").lower()
+
+
+@given(_segments(), st.integers(4, 30), st.floats(0.5, 10), st.integers(50, 1500))
+def test_every_token_once_in_order_within_the_limits(
+    segments: list[Segment], chars: int, seconds: float, pause: int
+) -> None:
+    found = cues(segments, max_chars=chars, max_s=seconds, pause_ms=pause)
+    assert _bare("".join(c.text for c in found)) == _bare("".join(t.text for s in segments for t in s.tokens))
+    for cue in found:
+        assert cue.text.strip()
+        assert "\n" not in cue.text
+        assert 1 <= cue.end_ms - cue.start_ms <= max(1, round(seconds * 1000))
+        several = " " in cue.text or any(width(c) == 2 for c in cue.text[1:])
+        assert width(cue.text) <= 2 * chars or not several
+    assert all(a.end_ms <= b.start_ms for a, b in pairwise(found))
+
+
+@given(st.text(max_size=200), st.integers(0, 10**7), st.integers(0, 60_000), st.integers(4, 30))
+def test_text_without_tokens_is_kept_whatever_it_is(text: str, start: int, length: int, chars: int) -> None:
+    found = cues([Segment(0, start, start + length, text)], max_chars=chars, max_s=7.0, pause_ms=400)
+    assert "".join("".join(c.text for c in found).split()) == "".join(text.split())
+    assert all(a.end_ms <= b.start_ms for a, b in pairwise(found))
+    assert all(c.end_ms > c.start_ms for c in found)
+
+
+@given(
+    st.integers(1, 120),
+    st.integers(4, 30),
+    st.integers(500, 20_000),
+    st.lists(st.tuples(st.integers(-300, 900), st.integers(0, 700)), min_size=120, max_size=120),
+)
+def test_letters_of_one_width_are_divided_as_words_are(
+    count: int, chars: int, max_ms: int, places: list[tuple[int, int]]
+) -> None:
+    starts = [i * 200 + shift for i, (shift, _) in enumerate(places[:count])]
+    ends = [start + length for start, (_, length) in zip(starts, places, strict=False)]
+    text, widths = "好" * count, [2] * count
+    letters, words = _Units(text, starts, ends, widths), _Units([*text], starts, ends, widths)
+    found, expected = (_divide(units, 2 * chars, max_ms) for units in (letters, words))
+    assert [(list(p.texts), p.starts, p.ends) for p in found] == [
+        (p.texts, p.starts, p.ends) for p in expected
+    ]
+
+
+def test_letters_that_are_taken_for_wide_are() -> None:
+    letters = [c for c in map(chr, range(sys.maxunicode + 1)) if _WIDE_LETTERS.fullmatch(c)]
+    assert len(letters) > 20_000
+    assert all(c.isalnum() and width(c) == 2 for c in letters)

@@ -1,0 +1,138 @@
+"""What each transcript file says. `UPDATE_GOLDEN=1 pytest …` writes the golden files anew; read the difference."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dropscribe import __version__
+from dropscribe.transcript.render import RENDERERS, Options, render
+from dropscribe.transcript.timing import timing_log
+from dropscribe.transcript.types import STAGES, Segment
+from tests.support.transcripts import ENGINE, MEDIA, rich_transcript, tokens, transcript
+
+GOLDEN = Path(__file__).parent / "golden"
+TRUNCATED = replace(MEDIA, truncated="half of it is missing")
+NOTICE = replace(ENGINE, notice="for demonstration only")
+
+
+def text(*segments: Segment, name: str = "txt", **kinds: object) -> str:
+    return render(transcript(*segments, **kinds), name, Options()).decode()  # type: ignore[arg-type]
+
+
+def assert_golden(name: str, data: bytes) -> None:
+    file = GOLDEN / name
+    data = data.replace(f'"version": "{__version__}"'.encode(), b'"version": "VERSION"')
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.write_bytes(data)
+    assert data.decode() == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+def test_golden(name: str) -> None:
+    assert_golden(f"meeting.{name}", render(rich_transcript(), name, Options()))
+
+
+def test_golden_timing_log() -> None:
+    data = timing_log(rich_transcript(), started=1_772_352_002.5, ended=1_772_352_003.25)
+    assert_golden("meeting.timing.json", data)
+
+
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+def test_every_format_is_deterministic_and_ends_with_a_newline(name: str) -> None:
+    first, second = (render(rich_transcript(), name, Options()) for _ in range(2))
+    assert first == second
+    assert first.endswith(b"\n")
+
+
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"media": TRUNCATED}, "half of it is missing"),
+        ({"engine": NOTICE}, "for demonstration only"),
+    ],
+)
+def test_every_format_tells_of_truncation_and_notice(
+    name: str, changes: dict[str, object], words: str
+) -> None:
+    segment = Segment(0, 0, 1000, "你好", tokens(list("你好"), 0))
+    assert words in text(segment, name=name, **changes)
+    assert words not in text(segment, name=name)
+
+
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+def test_no_format_is_silent_about_silence(name: str) -> None:
+    assert "no speech found" in text(name=name)
+    assert "no words recognised" in text(Segment(0, 0, 500, ""), name=name)
+
+
+def test_text_is_a_paragraph_a_segment_with_remarks_last() -> None:
+    segments = (Segment(0, 0, 1000, "你好"), Segment(1, 2000, 3000, "hello"), Segment(2, 4000, 5000, ""))
+    assert text(*segments, engine=NOTICE) == "你好\nhello\n\n[for demonstration only]\n"
+    assert text() == "[no speech found]\n"
+
+
+def test_json_holds_every_segment_and_token() -> None:
+    given = rich_transcript()
+    document = json.loads(render(given, "json", Options()))
+    assert document["schema"] == "dropscribe/transcript/1"
+    assert document["generator"] == {"name": "dropscribe", "version": __version__}
+    assert [s["index"] for s in document["segments"]] == [0, 1, 2, 3]
+    assert [[t["text"] for t in s["tokens"]] for s in document["segments"]] == [
+        [t.text for t in s.tokens] for s in given.segments
+    ]
+    assert document["media"]["truncated"] == given.media.truncated
+    assert document["recording"]["admitted"] == "2026-03-01T08:00:00.250Z"
+
+
+def test_json_does_not_tell_how_long_this_engine_took_to_warm_up() -> None:
+    # The same job done again after a crash must give the same bytes.
+    again = replace(ENGINE, warmup_s=99.0)
+    assert text(name="json") == text(name="json", engine=again)
+
+
+def test_srt_is_numbered_and_the_remark_comes_last() -> None:
+    srt = text(*rich_transcript().segments, name="srt", media=TRUNCATED, engine=NOTICE)
+    blocks = srt.strip().split("\n\n")
+    assert [b.split("\n")[0] for b in blocks] == [str(i + 1) for i in range(len(blocks))]
+    assert blocks[-1].split("\n")[2:] == [
+        "[the recording is cut short: half of it is missing]",
+        "[for demonstration only]",
+    ]
+    times = re.findall(r"(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})", srt)
+    assert len(times) == len(blocks)
+    assert all(a < b for a, b in times)
+    assert all(times[i][1] <= times[i + 1][0] for i in range(len(times) - 1))
+
+
+def test_vtt_escapes_what_would_be_markup_or_an_arrow() -> None:
+    vtt = text(Segment(0, 0, 2000, "1 < 2 & 3 --> 4"), name="vtt", engine=replace(ENGINE, notice="a --> b"))
+    assert "1 &lt; 2 &amp; 3 --&gt; 4" in vtt
+    assert vtt.startswith("WEBVTT\n\nNOTE a -> b\n")
+    assert vtt.count("-->") == 1
+
+
+def test_an_arrow_in_speech_does_not_break_srt() -> None:
+    assert text(Segment(0, 0, 2000, "a --> b"), name="srt").count("-->") == 1
+
+
+def test_positions_beyond_an_hour_and_beyond_a_hundred() -> None:
+    late = 101 * 3_600_000 + 62_003
+    assert "101:01:02,003 --> " in text(Segment(0, late, late + 900, "好"), name="srt")
+    assert "101:01:02.003 --> " in text(Segment(0, late, late + 900, "好"), name="vtt")
+
+
+def test_timing_log_has_every_stage_and_says_how_fast() -> None:
+    log = json.loads(timing_log(rich_transcript(), started=1.0, ended=2.0))
+    assert tuple(log["stages"]) == STAGES
+    assert log["rtfx"] == pytest.approx(12.5 / 0.625)
+    assert log["batches"] == {"count": 2, "sizes": [4, 8], "mean_size": 6.0, "padding_waste": 0.125}
+    empty = json.loads(timing_log(transcript(), started=1.0, ended=2.0))
+    assert empty["rtfx"] is None
+    assert set(empty["stages"].values()) == {0.0}

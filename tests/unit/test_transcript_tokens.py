@@ -1,0 +1,94 @@
+"""Tokens are kept as columns and look like a tuple of tokens."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropscribe import escapes
+from dropscribe.transcript.render import Options, render
+from dropscribe.transcript.types import NO_TOKENS, Segment, Token, Tokens
+from tests.support.transcripts import transcript
+
+PLAIN = (Token("你", 0, 180), Token("好", 180, 400))
+WORDS = (Token("hello", 0, 400), Token("", 400, 400), Token("好", 400, 390))
+
+_texts = st.one_of(
+    st.text(st.characters(exclude_categories=()), max_size=3), st.sampled_from('你好ab"\\\n\x00\ud800')
+)
+_many = st.lists(st.builds(Token, _texts, st.integers(-10, 10**9), st.integers(-10, 10**9)), max_size=8)
+
+
+@pytest.mark.parametrize("given_tokens", [(), PLAIN, WORDS])
+def test_tokens_are_what_a_tuple_of_them_is(given_tokens: tuple[Token, ...]) -> None:
+    made = Tokens.of(given_tokens)
+    assert made == given_tokens
+    assert given_tokens == made
+    assert made == list(given_tokens)
+    assert hash(made) == hash(given_tokens)
+    assert len(made) == len(given_tokens)
+    assert bool(made) == bool(given_tokens)
+    assert tuple(made) == given_tokens
+    assert all(isinstance(t, Token) for t in made)
+
+
+def test_one_is_found_by_its_place_and_several_by_a_slice() -> None:
+    made = Tokens.of(WORDS)
+    assert (made[0], made[-1]) == (WORDS[0], WORDS[-1])
+    assert isinstance(made[0], Token)
+    assert made[1:] == WORDS[1:]
+    assert isinstance(made[1:], Tokens)
+    assert made[3:] == NO_TOKENS
+    assert list(reversed(made)) == list(reversed(WORDS))
+    with pytest.raises(IndexError):
+        made[3]
+
+
+def test_what_differs_is_not_equal() -> None:
+    made = Tokens.of(PLAIN)
+    assert made != PLAIN[:1]
+    assert made != (PLAIN[0], Token("好", 180, 401))
+    assert made != Tokens(("你好", ""), (0, 180), (180, 400))
+    assert Tokens() != ""
+
+
+def test_characters_are_kept_as_one_string_however_they_came() -> None:
+    for texts in ("你好", ["你", "好"], ("你", "好")):
+        assert Tokens(texts, [0, 180], [180, 400]).texts == "你好"
+    assert Tokens(["你好", ""], [0, 180], [180, 400]).texts == ("你好", "")
+
+
+def test_columns_are_of_one_length() -> None:
+    with pytest.raises(ValueError, match="2 tokens start 1 times"):
+        Tokens("你好", (0,), (180, 400))
+
+
+def test_nobody_changes_them() -> None:
+    starts = [0, 180]
+    made = Tokens("你好", starts, (180, 400))
+    starts[0] = 7
+    assert made[0].start_ms == 0
+    with pytest.raises(FrozenInstanceError):
+        made.texts = "再见"  # type: ignore[misc]
+
+
+@given(_many)
+def test_they_travel_between_processes(tokens: list[Token]) -> None:
+    made = Tokens.of(tokens)
+    arrived = pickle.loads(pickle.dumps(made))
+    assert arrived == made
+    assert arrived == tuple(tokens)
+
+
+@given(_texts, _many)
+def test_json_says_of_them_what_the_json_module_would(text: str, tokens: list[Token]) -> None:
+    data = render(transcript(Segment(0, 0, 1000, text, Tokens.of(tokens))), "json", Options())
+    said = {"index": 0, "start_ms": 0, "end_ms": 1000, "text": text, "tokens": [t._asdict() for t in tokens]}
+    line = escapes.dumps(said).encode()
+    assert json.loads(line) == said
+    assert data.endswith(b'"segments": [\n    ' + line + b"\n  ]\n}\n")
