@@ -8,6 +8,7 @@ disk has no path; one that leaves out operation or remedy has those of its type.
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import ClassVar
 
@@ -201,3 +202,16 @@ class UsageError(DropscribeError):
 
     code = "usage"
     exit_code = 2
+
+
+def release_traceback(error: Exception) -> Exception:
+    """Drop the frames an error holds on to, with their local variables, and return the error.
+
+    Without it the tensors of a batch that did not fit into memory would leave no room for its parts.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error

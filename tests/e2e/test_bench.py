@@ -8,7 +8,15 @@ from typing import Any
 
 from tests.support.command_line import process
 
-SAMPLE = Path(__file__).resolve().parents[2] / "daemon" / "engine" / "bundled" / "sample" / "sample.wav"
+SAMPLE = (
+    Path(__file__).resolve().parents[2]
+    / "daemon"
+    / "dropscribe"
+    / "engine"
+    / "bundled"
+    / "sample"
+    / "sample.wav"
+)
 
 
 def test_the_same_recordings_go_through_all_three(tmp_path: Path) -> None:

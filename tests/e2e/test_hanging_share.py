@@ -18,7 +18,7 @@ from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until, 
 from tests.support.hanging_disk import HangingDisk
 
 #: A launcher under which file systems are reported early, so that no test takes minutes.
-LAUNCHER = Path(__file__).with_name("impatient_daemon.py")
+LAUNCHER = Path(__file__).parents[1] / "support" / "impatient_daemon.py"
 
 
 class House:

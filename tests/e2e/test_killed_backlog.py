@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS
-from tests.e2e.test_poison import reason_of, whoever_decodes
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.poison import reason_of, whoever_decodes
 
 DECODERS = "[media]\ndecoders = 2\n"
 #: `dropscribe` whose waits between two lone trials are short.

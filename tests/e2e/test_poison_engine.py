@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.e2e.test_poison import GOOD, LIMITS, alone, assert_as_alone, drop_with, reason_of
 from tests.support.daemon_process import wait_until, write_speech
 from tests.support.faulty_engine import MARKER, Plan, faulty
+from tests.support.poison import GOOD, LIMITS, alone, assert_as_alone, drop_with, reason_of
 
 #: A fixture, of the module that has all that is said of poison.
 __all__ = ["alone"]

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,10 +12,9 @@ import pytest
 from dropscribe.config import EngineSettings
 from dropscribe.engine.core.interfaces import Hypothesis, Region, SpeechSegment
 from dropscribe.engine.models import store
-from dropscribe.engine.process import ProcessEngine
-from dropscribe.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
 from dropscribe.errors import OutOfDeviceMemoryError
 from tests.support.engines import ON_GPU, sample, segment
+from tests.support.on_gpu import through_the_engine
 
 pytestmark = ON_GPU
 
@@ -34,27 +32,6 @@ def pieces() -> list[SpeechSegment]:
     cuts = ((0.28, 4.53), (5.29, 8.78), (9.55, 13.28), (0.0, 14.35), (5.3, 6.0), (10.0, 10.3))
     parts = [sample()[int(a * 16_000) : int(b * 16_000)] for a, b in cuts]
     return [segment(p, i) for i, p in enumerate(parts)]
-
-
-def through_the_engine(device: str) -> tuple[str, list[str]]:
-    """The device as the engine states it, and the texts of the sample's segments."""
-    raw = sample().astype("<i2").tobytes()
-    arena = os.memfd_create("sample", os.MFD_CLOEXEC)
-    os.write(arena, raw)
-    settings = EngineSettings(model="paraformer-mini", vad_model="vad-mini", device=device)
-    engine = ProcessEngine.start(
-        settings, arena_fd=arena, arena_bytes=len(raw), capacity_s=60.0, ready_timeout_s=240.0
-    )
-    try:
-        engine.submit(PcmBlock(1, 0, len(raw) // 2, final=True))
-        events: list[Event] = []
-        while not any(isinstance(e, (StreamDone, StreamFailed)) for e in events):
-            events += engine.results(10.0)
-        said = sorted((e for e in events if isinstance(e, SegmentDone)), key=lambda e: e.index)
-        return engine.facts.device, [s.text for s in said]
-    finally:
-        engine.close()
-        os.close(arena)
 
 
 def test_the_engine_takes_the_gpu_and_says_the_same() -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.engine.own_gpu import VISIBLE
-from tests.gpu.test_engine_cuda import through_the_engine
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 from tests.support.engines import ON_GPU
+from tests.support.on_gpu import through_the_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 #: An engine loads, makes its kernels and warms up; on a shared machine that takes its time. Seconds.

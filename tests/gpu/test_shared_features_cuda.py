@@ -16,8 +16,8 @@ from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.models import store
 from dropscribe.engine.protocol import PcmBlock, SegmentDone, StreamDone
 from dropscribe.engine.wire import Report
-from tests.gpu.test_vad_cuda import recordings
 from tests.support.engines import ON_GPU, Script
+from tests.support.vad_recordings import recordings
 
 pytestmark = ON_GPU
 #: Samples of a block: a recording's segments come from many looks.

@@ -98,9 +98,7 @@ def hostile(
 
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("name", CODE)
-def test_a_directory_that_asks_for_code_is_refused_before_funasr_sees_it(
-    name: str, listed: bool, tmp_path: Path
-) -> None:
+def test_a_directory_that_asks_for_code_is_refused_early(name: str, listed: bool, tmp_path: Path) -> None:
     folder, marker = hostile(tmp_path / "m", CODE[name], listed=listed)
     for load in (on_cpu, lambda f: store.resolve(str(f), store.MODEL, lambda _: f)):
         with pytest.raises(EngineError, match="code of its own") as caught:
@@ -219,7 +217,7 @@ def test_components_that_fetch_or_are_unknown_are_refused(component: dict[str, A
         on_cpu(folder)
 
 
-def test_the_options_are_those_that_funasr_reads_itself(tmp_path: Path) -> None:
+def test_the_options_are_those_that_funasrself(tmp_path: Path) -> None:
     """Of the official layout, with a list of files and without."""
     from funasr.download.download_model_from_hub import download_model
 

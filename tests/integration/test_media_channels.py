@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.integration.test_media_formats import run
+from tests.support.decoding import run
 from tests.support.recordings import encode, noise
 
 

@@ -10,7 +10,7 @@ import pytest
 from dropscribe.config import MediaSettings
 from dropscribe.media.container.inspect import inspect
 from dropscribe.media.protocol import DecodeDone, DecodeFailed
-from tests.contract.test_decoders import Bench
+from tests.support.decoders import Bench
 
 pytestmark = pytest.mark.shared
 

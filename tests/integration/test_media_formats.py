@@ -22,8 +22,7 @@ from dropscribe.errors import (
 from dropscribe.media.container.inspect import inspect
 from dropscribe.media.decode import Limits, decode
 from dropscribe.media.protocol import FileSignature
-from dropscribe.media.sources.source import SourceFacts
-from dropscribe.transcript.types import MediaFacts
+from tests.support.decoding import Collector, run
 from tests.support.recordings import (
     AV_KINDS,
     KINDS,
@@ -41,36 +40,6 @@ from tests.support.recordings import (
 LOSSY_MS = 100
 
 LOSSLESS = {".wav", ".rf64", ".w64", ".aiff", ".au", ".sph", ".flac", ".mov", ".mka", ".wv", ".tta"}
-
-
-class Collector:
-    """A sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.parts: list[NDArray[np.int16]] = []
-        self.openings: list[tuple[SourceFacts, float | None]] = []
-
-    def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
-        assert not self.parts
-        self.openings.append((facts, declared_s))
-
-    def write(self, pcm: NDArray[np.int16]) -> None:
-        assert pcm.dtype == np.int16
-        assert pcm.ndim == 1
-        assert len(self.openings) == 1
-        self.parts.append(np.array(pcm))
-
-    @property
-    def pcm(self) -> NDArray[np.int16]:
-        return np.concatenate(self.parts)
-
-
-def run(path: Path, max_hours: float = 1.0) -> tuple[MediaFacts, NDArray[np.int16]]:
-    sink = Collector()
-    facts = decode(path, None, Limits(max_hours), sink)
-    pcm = sink.pcm
-    assert facts.duration_ms == round(len(pcm) / 16)
-    return facts, pcm
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k[0][1:]}-{k[2]}")

@@ -19,8 +19,8 @@ from dropscribe.config import MediaSettings
 from dropscribe.errors import RecordingError, StorageError
 from dropscribe.media.decode import Limits, decode
 from dropscribe.media.protocol import DecodeDone, DecodeFailed
-from tests.contract.test_decoders import Bench
-from tests.integration.test_media_formats import Collector
+from tests.support.decoders import Bench
+from tests.support.decoding import Collector
 from tests.support.recordings import AV_KINDS, KINDS, SOUNDFILE_KINDS, huge_picture, make, noise
 
 #: Mutants of each format; the seed is fixed, so that a failure is the same failure tomorrow.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dropscribe.errors import UnreadableMediaError
-from tests.integration.test_media_formats import run
+from tests.support.decoding import run
 from tests.support.recordings import cut, encode, late_sound, noise
 
 CONTAINERS = [

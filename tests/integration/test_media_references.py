@@ -16,7 +16,7 @@ import soundfile
 
 from dropscribe.errors import DropscribeError, UnreadableMediaError
 from dropscribe.media.sources.source_av import AvSource
-from tests.integration.test_media_formats import run
+from tests.support.decoding import run
 from tests.support.recordings import noise
 from tests.support.references import PLAYLISTS, playlists, referring
 

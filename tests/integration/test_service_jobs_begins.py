@@ -18,8 +18,8 @@ from dropscribe.pipeline.attempt import Outcome
 from dropscribe.service.jobs.retry_policy import Problem
 from dropscribe.service.publishing.publisher import Published
 from dropscribe.service.storage.storage_retry import RETRY_S
-from tests.integration.test_service_jobs_cancelled import Turning, states
 from tests.support.claiming import Later
+from tests.support.dispatching import Turning, states
 from tests.support.ledgers import admission, finish_of, transcribed
 
 KILLED = Problem(

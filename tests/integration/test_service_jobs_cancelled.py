@@ -2,96 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from pathlib import Path
-from typing import cast
-from unittest.mock import create_autospec
-
-import pytest
-
-from dropscribe.config import Settings
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.ledger import Ledger
-from dropscribe.pipeline.pump import Pump
-from dropscribe.service.jobs.beginning import Beginning
-from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
-from dropscribe.service.jobs.dispatcher import HEARTBEAT_S, Dispatcher
-from dropscribe.service.publishing.partial_writer import Partials
-from dropscribe.service.publishing.publisher import Publisher
-from dropscribe.service.storage.storage_retry import StorageRetry
-from dropscribe.service.wall_clock import WallClock
-from tests.support.claiming import AtOnce
+from dropscribe.service.jobs.claimer import LEASE_S
+from dropscribe.service.jobs.dispatcher import HEARTBEAT_S
+from tests.support.dispatching import Turning, states
 from tests.support.ledgers import admission
-
-START = 1_000.0
-
-
-class Turning:
-    """A dispatcher whose decoders are all busy, unless `room` says otherwise, so that what it claims is not started."""
-
-    def __init__(
-        self, ledger: Ledger, *, limit: int = 10, room: int = 0,
-        thread: Executor | None = None, begin: Executor | None = None,
-    ) -> None:  # fmt: skip
-        self.now = START
-        #: What is told while storage refuses.
-        self.storage_retry = StorageRetry()
-        #: By how much the system's clock was set, seconds.
-        self.ahead = 0.0
-        self.wall = WallClock(lambda: self.now, lambda: self.now + self.ahead)
-        #: How often a thread that claims, or puts on record what begins, has woken the main thread.
-        self.woken = 0
-        self.has_room: Callable[[], bool] = lambda: True
-        #: Whose recipe is that of `ledger_material.admission`.
-        self.settings = Settings.model_validate({"engine": {"model": "mini", "vad_model": "vad"}})
-        #: How often it came out that a recipe is not in force any more.
-        self.outdated = 0
-        self.pump = pump = create_autospec(Pump, instance=True, spec_set=True)
-        pump.room.return_value = room
-        pump.turn.return_value = []
-        pump.heard.return_value = None
-        self.publisher = publisher = create_autospec(Publisher, instance=True)
-        publisher.completed.return_value = []
-        publisher.waiting = frozenset()
-        publisher.partials = create_autospec(Partials, instance=True)
-        clocks = Clocks(lambda: self.now, self.wall.now)
-        self.claiming = Claimer(
-            ledger, thread or AtOnce(), self.wake, worker="w", limit=limit,
-            clocks=clocks, storage_retry=self.storage_retry, has_room=self.look_for_room,
-        )  # fmt: skip
-        self.beginning = Beginning(
-            ledger, begin or AtOnce(), self.wake, storage_retry=self.storage_retry, clock=lambda: self.now
-        )
-        self.dispatcher = Dispatcher(
-            ledger, cast("Pump", pump), cast("Publisher", publisher), self.claiming, self.beginning,
-            settings=lambda: self.settings, clocks=clocks, storage_retry=self.storage_retry, outdated=self.find_outdated,
-        )  # fmt: skip
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def look_for_room(self) -> bool:
-        return self.has_room()
-
-    def find_outdated(self) -> None:
-        self.outdated += 1
-
-    def turn(self, after_s: float = 0.0) -> None:
-        self.now += after_s
-        self.dispatcher.wake()
-        self.dispatcher.turn(0.0, (), claiming=True)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
-    yield opened
-    opened.close()
-
-
-def states(ledger: Ledger) -> list[JobState]:
-    return [job.state for job in ledger.jobs(oldest_first=True)]
 
 
 def test_one_that_was_to_be_tried_alone_leaves_the_way_free_for_the_others(ledger: Ledger) -> None:

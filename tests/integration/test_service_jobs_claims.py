@@ -14,7 +14,7 @@ from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.service.jobs.claimer import CLAIM_BATCH
 from dropscribe.service.publishing.publisher import Published
-from tests.integration.test_service_jobs_cancelled import Turning
+from tests.support.dispatching import Turning
 from tests.support.ledgers import admission
 
 

@@ -28,8 +28,8 @@ from dropscribe.service.publishing.publisher import Published
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
 from dropscribe.service.storage.storage_retry import RETRY_S
-from tests.integration.test_service_jobs_cancelled import Turning, states
 from tests.support.claiming import Later
+from tests.support.dispatching import Turning, states
 from tests.support.ledgers import admission
 
 QUEUED, RUNNING = JobState.QUEUED, JobState.RUNNING

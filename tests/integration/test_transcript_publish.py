@@ -61,7 +61,7 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
-def test_somebody_elses_file_is_never_overwritten_and_its_companions_do_not_appear(tmp_path: Path) -> None:
+def test_a_foreign_file_is_never_overwritten_and_no_companion_appears(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_bytes(b"mine")
     with pytest.raises(OutputTakenError) as caught:
         publish([PendingFile(tmp_path / f"a.{e}", b"new") for e in ("txt", "srt", "vtt")])

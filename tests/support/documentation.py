@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 README_ZH = ROOT / "README.zh.md"
 #: Every page, readers' first page first.
 PAGES = (README, README_ZH, *sorted(DOCS.glob("*.md")))
 #: The package and its sample recording, as the pages write their paths.
-PACKAGE = "daemon"
+PACKAGE = "daemon/dropscribe"
 SAMPLE = f"{PACKAGE}/engine/bundled/sample/sample.wav"
 #: False in a checkout whose package is not in `PACKAGE` yet: tests of these paths are skipped there.
 PACKAGE_IN_PLACE = (ROOT / PACKAGE).is_dir()

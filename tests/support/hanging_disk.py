@@ -52,7 +52,7 @@ class HangingDisk:
         self._behind.mkdir(exist_ok=True)
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.support.hanging_disk", str(self.path), str(self._behind)],
-            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parents[1],
+            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parents[2],
         )  # fmt: skip
         assert self._server.stdout is not None
         said = self._server.stdout.readline().strip()

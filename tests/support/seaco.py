@@ -13,7 +13,7 @@ from dropscribe.engine.core.interfaces import Pcm
 from dropscribe.engine.models import store
 
 Hotwords = tuple[str, ...]
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CHARACTERS = [chr(0x4E00 + i) for i in range(300)]
 #: A few, one of them of two words, two that cannot be spelt; one; more than are heard at once.
 FEW: Hotwords = ("乀乁", "上x", "hello", "一丁七 丈三")

@@ -93,7 +93,7 @@ class FaultyDisk:
         with there:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.syscall_faults", str(there.fileno())],
-                pass_fds=[there.fileno()], cwd=Path(__file__).resolve().parents[1],
+                pass_fds=[there.fileno()], cwd=Path(__file__).resolve().parents[2],
             )  # fmt: skip
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, self._process.pid, 0, 0, 0)
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -39,16 +38,6 @@ def joined(parts: Sequence[Recognised]) -> Recognised:
     """What became of a batch that was run in parts; a stream fails once."""
     failures = {f.stream: f for part in parts for f in part.failures}
     return Recognised(tuple(h for part in parts for h in part.hypotheses), tuple(failures.values()))
-
-
-def release_traceback(error: Exception) -> Exception:
-    """The error without what it keeps alive: the tensors of a batch that did not fit would leave no room for its parts."""
-    one: BaseException | None = error
-    while one is not None:
-        traceback.clear_frames(one.__traceback__)
-        one.__traceback__ = None
-        one = one.__cause__ or one.__context__
-    return error
 
 
 def failure_of(stream: int, error: Exception) -> StreamFailed:

@@ -7,13 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dropscribe.engine.core.batch_results import (
-    Recognised,
-    failure_of,
-    joined,
-    match_results,
-    release_traceback,
-)
+from dropscribe.engine.core.batch_results import Recognised, failure_of, joined, match_results
 from dropscribe.engine.core.batcher import Batch, Batcher
 from dropscribe.engine.core.interfaces import (
     Pcm,
@@ -29,7 +23,7 @@ from dropscribe.engine.core.vad_runner import Offered, VadRunner
 from dropscribe.engine.core.vad_schedule import ON_CPU, ON_GPU, VadSchedule, one_look
 from dropscribe.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
 from dropscribe.engine.wire import Aborted, Report
-from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError
+from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError, release_traceback
 
 Batched = Batch[SpeechSegment]
 #: So many recordings in the engine are a crowd.

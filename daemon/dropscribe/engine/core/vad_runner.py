@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dropscribe.engine.core.batch_results import release_traceback
 from dropscribe.engine.core.interfaces import (
     Pcm,
     PipelinedVad,
@@ -18,7 +17,7 @@ from dropscribe.engine.core.interfaces import (
     WholeVadPass,
 )
 from dropscribe.engine.core.streams import Stream
-from dropscribe.errors import EngineDiedError
+from dropscribe.errors import EngineDiedError, release_traceback
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from dropscribe.errors import EngineError
 
 #: The name of the models that need no torch (see `dropscribe.engine.models.null`).
 NULL = "null"
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_MODELS = ("paraformer-mini", "vad-mini")
 SAMPLE = BUNDLED / "sample" / "sample.wav"
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from dropscribe.engine.core.batch_results import release_traceback
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.layers.fbank import Sound, sound_of
 from dropscribe.engine.models.hotwords import NO_HOTWORDS
@@ -23,7 +22,7 @@ from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegme
 from dropscribe.engine.models.paraformer.seaco import has_bias
 from dropscribe.engine.models.paraformer.timestamps import spans_of
 from dropscribe.engine.models.text.vocabulary import vocabulary_of
-from dropscribe.errors import EngineDiedError, EngineError
+from dropscribe.errors import EngineDiedError, EngineError, release_traceback
 
 if TYPE_CHECKING:
     from dropscribe.engine.models.paraformer.packed_forward import Decoded, Encoded

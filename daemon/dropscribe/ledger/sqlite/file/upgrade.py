@@ -31,7 +31,7 @@ _NEWER = (
 def migrations_folder() -> Path:
     """Where the revisions are: beside the package in a checkout, inside it when installed from a wheel."""
     package = Path(dropscribe.__file__).resolve().parent
-    for folder in (package / "migrations", package.parent / "migrations"):
+    for folder in (package / "migrations", package.parents[1] / "migrations"):
         if (folder / "env.py").is_file():
             return folder
     raise LedgerError(

@@ -1,0 +1,131 @@
+"""The wheel in an environment of its own, beside another distribution that brings a top-level package `daemon`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon_process import BUNDLED
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = BUNDLED / "sample" / "sample.wav"
+#: Stands for python-daemon, whose package has this name.
+OTHER_PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "other-daemon"
+version = "1"
+
+[tool.hatch.build.targets.wheel]
+packages = ["daemon"]
+"""
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def wheel_of(project: Path, folder: Path) -> Path:
+    before = set(folder.glob("*.whl"))
+    run(
+        *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+        *("-w", folder, project),
+        cwd=folder,
+    )
+    (made,) = set(folder.glob("*.whl")) - before
+    return made
+
+
+class Environment:
+    """A virtual environment that finds third-party packages where this one does, but not this checkout."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        run(sys.executable, "-m", "venv", "--without-pip", root, cwd=root.parent)
+        self.python = root / "bin" / "python"
+        (site,) = root.glob("lib/python*/site-packages")
+        # Files with the ending .pth in this folder are not read there: that of the editable install has no effect.
+        packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *_added_paths()}
+        (site / "packages.pth").write_text("\n".join(sorted(packages)) + "\n", encoding="utf-8")
+
+    def pip(self, *arguments: str | Path) -> str:
+        return run(
+            *(sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", self.python),
+            *arguments,
+            cwd=self.root,
+        )
+
+    def install(self, wheels: Sequence[Path]) -> None:
+        self.pip("install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", *wheels)
+
+    def remove(self, name: str) -> None:
+        self.pip("uninstall", "--quiet", "--yes", name)
+
+    def says(self, expression: str) -> str:
+        return run(self.python, "-I", "-c", f"print({expression})", cwd=self.root).strip()
+
+
+def _added_paths() -> list[str]:
+    """Folders of packages that this environment itself finds through a file of its own."""
+    return [p for p in sys.path if p.endswith("site-packages")]
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("wheels")
+    other = folder / "other"
+    (other / "daemon").mkdir(parents=True)
+    (other / "daemon" / "__init__.py").write_text('WHO = "another project"\n', encoding="utf-8")
+    (other / "pyproject.toml").write_text(OTHER_PROJECT, encoding="utf-8")
+    return wheel_of(ROOT, folder), wheel_of(other, folder)
+
+
+ANOTHER = "__import__('daemon').WHO"
+OURS = "__import__('dropscribe').__file__"
+
+
+def test_it_transcribes_beside_a_package_named_daemon_and_either_can_go(
+    wheels: tuple[Path, Path], tmp_path: Path
+) -> None:
+    ours, other = wheels
+    environment = Environment(tmp_path / "environment")
+    environment.install([other, ours])
+    command = environment.root / "bin" / "dropscribe"
+
+    text = run(command, "transcribe", SAMPLE, cwd=tmp_path)
+    assert text.strip()
+    assert environment.says(ANOTHER) == "another project"
+    assert environment.says(OURS).startswith(str(environment.root))
+
+    environment.remove("other-daemon")
+    run(environment.python, "-m", "dropscribe", "config", cwd=tmp_path)
+    assert run(command, "transcribe", SAMPLE, cwd=tmp_path) == text
+
+    environment.install([other])
+    environment.remove("dropscribe")
+    assert environment.says(ANOTHER) == "another project"
+    assert not command.exists()
+
+
+def test_the_wheel_brings_migrations_and_unit_and_opens_a_database(
+    wheels: tuple[Path, Path], tmp_path: Path
+) -> None:
+    environment = Environment(tmp_path / "environment")
+    environment.install([wheels[0]])
+    package = Path(environment.says("__import__('os').path.dirname(" + OURS + ")"))
+    assert (package / "migrations" / "env.py").is_file()
+    assert (package / "systemd" / "dropscribe.service").is_file()
+    made = "__import__('dropscribe.ledger.sqlite.file.upgrade', fromlist=['x']).migrations_folder()"
+    assert environment.says(made) == str(package / "migrations")

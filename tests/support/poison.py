@@ -1,0 +1,120 @@
+"""Recordings that bring down a process, and what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dropscribe.config import Settings
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.oneshot import OneShot, transcript_of
+from dropscribe.transcript import render
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+
+GOOD = 63
+
+
+#: Limits under which a bad recording shows within a test; the good ones are seconds long.
+LIMITS = '[media]\nmax_hours = 0.2\nstall_s = 8.0\n[profiles.default]\nduplicates = "transcribe"\n'
+
+
+FORMATS = ("txt", "srt", "vtt", "json")
+
+
+def write_good(folder: Path) -> list[Path]:
+    """Recordings of 2 to 4 s, every one another cut of the sample."""
+    return [
+        write_speech(folder / f"good-{i:02d}.wav", seconds=2.0 + i % 5 / 2, offset=i * 0.15)
+        for i in range(GOOD)
+    ]
+
+
+def said(data: bytes, form: str) -> Any:
+    """A transcript file without what names the job and its instant."""
+    if form != "json":
+        return data
+    document = json.loads(data)
+    del document["job"], document["recording"]["admitted"]
+    return document
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """By name: the files of every good recording when nothing else is worked on."""
+    settings = Settings.model_validate(
+        {"engine": {"model": "paraformer-mini", "vad_model": "vad-mini", "device": "cpu"}}
+    )
+    found: dict[str, dict[str, Any]] = {}
+    with OneShot(settings) as one:
+        for path in write_good(tmp_path_factory.mktemp("alone")):
+            (finished,) = one.transcribe([path], lambda *_: None)
+            assert isinstance(finished.end, Result), finished
+            transcript = transcript_of(path, finished.end, one.facts)
+            found[path.name] = {f: said(render.render(transcript, f, render.Options()), f) for f in FORMATS}
+    return found
+
+
+@contextlib.contextmanager
+def whoever_decodes(daemon: DaemonProcess, bad: Path, number: signal.Signals) -> Iterator[set[int]]:
+    """Send a signal to every decoder that has `bad` open; yields the process ids that got it."""
+    assert daemon.process is not None
+    parent, hit, over = psutil.Process(daemon.process.pid), set[int](), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            for child in parent.children():
+                with contextlib.suppress(OSError, psutil.Error):
+                    if child.pid in hit or child.name() != "ds-decoder":
+                        continue
+                    if any(fd.readlink() == bad for fd in Path(f"/proc/{child.pid}/fd").iterdir()):
+                        hit.add(child.pid)
+                        os.kill(child.pid, number)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield hit
+    finally:
+        over.set()
+        thread.join()
+
+
+def drop_with(daemon: DaemonProcess, make: Callable[[Path], Path], name: str) -> tuple[Path, list[Path]]:
+    """The bad recording and the good ones, moved into the inbox together."""
+    staged = daemon.root / name
+    staged.mkdir()
+    bad = make(staged)
+    good = write_good(staged)
+    there = daemon.inbox / name
+    staged.rename(there)
+    return there / bad.name, [there / path.name for path in good]
+
+
+def assert_as_alone(daemon: DaemonProcess, good: list[Path], alone: dict[str, dict[str, Any]]) -> None:
+    for path in good:
+        daemon.wait_for(path)
+        for form in FORMATS:
+            data = path.with_suffix(f".{form}").read_bytes()
+            assert said(data, form) == alone[path.name][form], (path.name, form)
+
+
+def reason_of(daemon: DaemonProcess, bad: Path) -> tuple[str, str, int]:
+    """(code, reason, attempts) of a failed recording, which left no transcript."""
+    wait_until(lambda: daemon.state(bad) == "failed" or not daemon.running, "the bad one has failed")
+    (row,) = daemon.rows(
+        "select j.reason_code, j.reason, j.remedy, j.attempts from jobs j"
+        " join recordings r on r.id = j.recording_id where r.path_raw = ?",
+        os.fsencode(bad),
+    )
+    assert row["remedy"]
+    assert not list(bad.parent.glob(f"{bad.stem}.*t*xt"))
+    return row["reason_code"], row["reason"], row["attempts"]
