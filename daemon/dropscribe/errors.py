@@ -88,7 +88,7 @@ class EngineDiedError(EngineError):
 
 class DeviceFailedError(EngineDiedError):
     """The engine process went away because its device failed, or stopped answering: whatever it worked on then is not
-    the cause until that is shown (`daemon/dropscribe/service/jobs/doubts.py`).
+    the cause until that is shown (`daemon/dropscribe/service/jobs/retry_policy.py`).
     """
 
     code = "device_failed"

@@ -15,7 +15,7 @@ from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome
-from dropscribe.service.jobs.retry_policy import Problem
+from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.service.publishing.publisher import Published
 from dropscribe.service.storage.storage_retry import RETRY_S
 from tests.support.claiming import Later
@@ -26,8 +26,7 @@ KILLED = Problem(
     "decoder_killed",
     "the decoder process was killed by SIGKILL",
     "look at the memory",
-    retryable=True,
-    killed=True,
+    FaultKind.DECODER_KILLED,
 )
 
 
@@ -233,7 +232,7 @@ def test_who_stops_gives_back_what_begins_just_then(ledger: Ledger) -> None:
     w = Beginner(ledger, decoders=1)
     w.turn()
     w.begin()
-    w.end("a", Problem("storage", "full", retryable=True, blameless=True))
+    w.end("a", Problem("storage", "full", "", FaultKind.STORAGE))
     w.turn()
     assert len(w.disk.waiting) == 1
     assert w.dispatcher.requeue_all() == 3

@@ -18,11 +18,11 @@ from dropscribe.ledger.records import Claim, JobState
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome
+from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.jobs.claimer import LEASE_S, POLL_S
 from dropscribe.service.jobs.dispatcher import HEARTBEAT_S
-from dropscribe.service.jobs.retry_policy import Problem
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.publishing.publisher import Published
 from dropscribe.service.storage.disk_space import FreeSpace
@@ -242,7 +242,7 @@ def test_a_job_that_has_become_suspect_meanwhile_is_looked_for(ledger: Ledger) -
     w.end("b")
     w.published(ledger)
     w.turn()
-    w.end("a", end=Problem("engine_died", "it died", retryable=True, suspect=True))
+    w.end("a", end=Problem("engine_died", "it died", "", FaultKind.ENGINE))
     w.thread.go()
     w.look()
     w.end("c")

@@ -12,8 +12,8 @@ from dropscribe.engine.protocol import Abort, BlockFreed, Event, PcmBlock, Strea
 from dropscribe.media.protocol import DecodeEvent, DecodeOrder, PcmReady
 from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_SAMPLES, Arena
 from dropscribe.pipeline.attempt import Work
+from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.pump import Pump
-from dropscribe.service.jobs.retry_policy import Problem
 from dropscribe.transcript.types import EngineFacts
 
 
@@ -151,8 +151,7 @@ def test_a_recording_on_a_device_that_died_is_a_suspect_and_no_slot_is_lost(part
     (outcome,) = pump.turn(0.0)
     assert outcome.ticket == 1
     assert isinstance(outcome.end, Problem)
-    assert outcome.end.suspect
-    assert outcome.end.retryable
+    assert outcome.end.kind is FaultKind.ENGINE
     assert outcome.end.remedy
     pump.abort(2)
     assert arena.free == arena.size_bytes // SLOT_BYTES
@@ -163,23 +162,21 @@ def test_a_recording_the_engine_refused_is_no_suspect(parts: Parts) -> None:
     engine.said = [StreamFailed(1, "engine", "no", retryable=False)]
     (outcome,) = pump.turn(0.0)
     assert isinstance(outcome.end, Problem)
-    assert not outcome.end.suspect
+    assert outcome.end.kind is FaultKind.RECORDING
 
 
 @pytest.mark.parametrize(
-    ("code", "suspect", "device", "blameless"),
+    ("code", "kind"),
     [
-        ("engine_died", True, False, False),
-        ("device_failed", True, True, False),
-        ("device_memory", False, False, True),
-        ("lost_segment", False, False, False),
+        ("engine_died", FaultKind.ENGINE),
+        ("device_failed", FaultKind.DEVICE),
+        ("device_memory", FaultKind.ENVIRONMENT),
+        ("lost_segment", FaultKind.TRANSIENT),
     ],
 )
-def test_whom_a_failure_of_the_engine_is_laid_on(
-    parts: Parts, code: str, suspect: bool, device: bool, blameless: bool
-) -> None:
+def test_a_failure_of_the_engine_says_where_the_fault_lies(parts: Parts, code: str, kind: FaultKind) -> None:
     pump, _, engine, _ = parts
     engine.said = [StreamFailed(1, code, "so it was", retryable=True)]
     (outcome,) = pump.turn(0.0)
     assert isinstance(outcome.end, Problem)
-    assert (outcome.end.suspect, outcome.end.device, outcome.end.blameless) == (suspect, device, blameless)
+    assert outcome.end.kind is kind

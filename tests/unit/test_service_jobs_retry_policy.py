@@ -6,108 +6,110 @@ from functools import partial
 
 import pytest
 
+from dropscribe import errors
 from dropscribe.ledger.records import Killed
 from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS, wait_after
-from dropscribe.service.jobs.doubts import Doubts
+from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
 from dropscribe.service.jobs.retry_policy import (
     BLAMELESS_WAIT_S,
     LONGEST_WAIT_S,
     Again,
     Decision,
+    DeviceFailures,
     Drop,
     GiveUp,
-    Problem,
     decide,
 )
 
 NOW = 1000.0
 
 
-def of(problem: Problem, attempt: int = 1, *, alone: bool = False) -> Decision:
-    return decide(problem, attempt=attempt, max_attempts=3, alone=alone, now=NOW)
+def of(kind: FaultKind, attempt: int = 1, *, alone: bool = False) -> Decision:
+    return decide(kind, attempt=attempt, max_attempts=3, alone=alone, now=NOW)
 
 
 def test_what_trying_again_cannot_help_fails_at_once() -> None:
-    assert of(Problem("no_audio", "it holds no sound")) == GiveUp()
+    assert of(FaultKind.RECORDING) == GiveUp()
 
 
 def test_waits_grow_and_tries_run_out() -> None:
-    problem = Problem("decoder_died", "the decoder was killed", retryable=True)
-    first, second = of(problem, 1), of(problem, 2)
+    first, second = of(FaultKind.TRANSIENT, 1), of(FaultKind.TRANSIENT, 2)
     assert isinstance(first, Again)
     assert isinstance(second, Again)
     assert NOW < first.not_before < second.not_before
     assert not first.refund
-    assert of(problem, 3) == GiveUp()
+    assert of(FaultKind.TRANSIENT, 3) == GiveUp()
 
 
-def test_a_full_disk_costs_no_try() -> None:
-    problem = Problem("storage", "no space left", retryable=True, blameless=True)
-    assert of(problem, 3) == Again(NOW + BLAMELESS_WAIT_S, refund=True, isolate=False)
+@pytest.mark.parametrize("kind", [FaultKind.STORAGE, FaultKind.UNANSWERED, FaultKind.ENVIRONMENT])
+def test_what_lies_outside_the_recording_costs_no_try(kind: FaultKind) -> None:
+    assert of(kind, 3) == Again(NOW + BLAMELESS_WAIT_S, refund=True, isolate=False)
 
 
-def test_an_engine_that_died_with_many_blames_none_and_with_one_that_one() -> None:
-    problem = Problem("engine_died", "it died", retryable=True, suspect=True)
-    assert of(problem, 3) == Again(NOW, refund=True, isolate=True)
-    again = of(problem, 2, alone=True)
+@pytest.mark.parametrize("kind", [FaultKind.ENGINE, FaultKind.DEVICE])
+def test_an_engine_that_died_with_many_blames_none_and_with_one_that_one(kind: FaultKind) -> None:
+    assert of(kind, 3) == Again(NOW, refund=True, isolate=True)
+    again = of(kind, 2, alone=True)
     assert isinstance(again, Again)
     assert (again.refund, again.isolate) == (False, True)
-    assert of(problem, 3, alone=True) == GiveUp()
+    assert of(kind, 3, alone=True) == GiveUp()
 
 
 def test_a_recording_that_went_is_cancelled_once_its_folder_had_the_time_to_be_seen_missing() -> None:
-    problem = Problem("recording_gone", "it is no longer there")
-    assert of(problem, 1) == Again(NOW + BLAMELESS_WAIT_S, refund=False, isolate=False)
-    assert of(problem, 3) == Drop()
+    assert kind_of("recording_gone", retryable=False) is FaultKind.CHANGED
+    assert of(FaultKind.CHANGED, 1) == Again(NOW + BLAMELESS_WAIT_S, refund=False, isolate=False)
+    assert of(FaultKind.CHANGED, 3) == Drop()
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_a_rewritten_recording_is_given_the_time_to_be_admitted_again(attempt: int) -> None:
-    problem = Problem("recording_changed", "it was changed", retryable=True)
-    assert of(problem, attempt) == Again(NOW + BLAMELESS_WAIT_S, refund=False, isolate=False)
+    assert kind_of("recording_changed", retryable=True) is FaultKind.CHANGED
+    assert of(FaultKind.CHANGED, attempt) == Again(NOW + BLAMELESS_WAIT_S, refund=False, isolate=False)
 
 
 def test_a_rewritten_recording_is_never_failed() -> None:
     """A failed job stands for its content: were that to come back, nobody would look at it."""
-    assert of(Problem("recording_changed", "it was changed", retryable=True), 3) == Drop()
+    assert of(FaultKind.CHANGED, 3) == Drop()
 
 
-def test_a_device_that_fails_on_a_recording_alone_costs_it_nothing_while_there_are_doubts() -> None:
-    problem = Problem("device_failed", "CUDA error", retryable=True, suspect=True, device=True)
+def test_a_device_that_fails_on_a_recording_alone_costs_it_nothing_until_it_is_shown_to_be_the_cause() -> (
+    None
+):
+    kind = FaultKind.DEVICE
     waits = []
-    for doubts in range(1, 8):
-        again = decide(problem, attempt=3, max_attempts=3, alone=True, now=NOW, doubts=doubts)
+    for unproven in range(1, 8):
+        again = decide(kind, attempt=3, max_attempts=3, alone=True, now=NOW, unproven=unproven)
         assert isinstance(again, Again)
         assert (again.refund, again.isolate) == (True, True)
         waits.append(again.not_before - NOW)
     assert waits == sorted(waits)
     assert waits[0] == BLAMELESS_WAIT_S
     assert waits[-1] == LONGEST_WAIT_S
-    assert decide(problem, attempt=3, max_attempts=3, alone=True, now=NOW, doubts=0) == GiveUp()
+    assert decide(kind, attempt=3, max_attempts=3, alone=True, now=NOW, unproven=0) == GiveUp()
 
 
 def test_a_device_that_fails_on_everything_makes_no_recording_the_cause() -> None:
-    doubts = Doubts()
-    assert [doubts.raised(job) for _ in range(4) for job in (1, 2)] == [1, 1, 2, 2, 3, 3, 4, 4]
+    failures = DeviceFailures()
+    assert [failures.count(job) for _ in range(4) for job in (1, 2)] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
 def test_a_recording_is_the_cause_once_others_came_through_between_two_of_its_failures() -> None:
-    doubts = Doubts()
-    doubts.recognised(7)
-    assert doubts.raised(1) == 1, "what came through before says nothing of the device now"
-    doubts.recognised(2)
-    assert [doubts.raised(1), doubts.raised(1)] == [0, 0]
-    assert doubts.raised(3) == 1, "nor of another recording"
+    failures = DeviceFailures()
+    failures.recognised(7)
+    assert failures.count(1) == 1, "what came through before says nothing of the device now"
+    failures.recognised(2)
+    assert [failures.count(1), failures.count(1)] == [0, 0]
+    assert failures.count(3) == 1, "nor of another recording"
 
 
 def test_a_recording_that_comes_through_is_cleared() -> None:
-    doubts = Doubts()
-    assert doubts.raised(1) == 1
-    doubts.recognised(1)
-    assert doubts.raised(1) == 1
+    failures = DeviceFailures()
+    assert failures.count(1) == 1
+    failures.recognised(1)
+    assert failures.count(1) == 1
 
 
-KILLED = Problem("decoder_killed", "the decoder process was killed by SIGKILL", retryable=True, killed=True)
+KILLED = FaultKind.DECODER_KILLED
 
 
 def test_a_decoder_that_was_killed_among_others_costs_no_try_and_the_recording_is_tried_alone() -> None:
@@ -127,3 +129,32 @@ def test_a_decoder_that_is_killed_again_and_again_alone_fails_at_the_limit_of_lo
     )
     assert last(others_done=True) == GiveUp()
     assert isinstance(last(others_done=False), Again)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (errors.NoAudioError, FaultKind.RECORDING),
+        (errors.MediaLimitError, FaultKind.RECORDING),
+        (errors.EngineError, FaultKind.RECORDING),
+        (errors.RecordingGoneError, FaultKind.CHANGED),
+        (errors.RecordingChangedError, FaultKind.CHANGED),
+        (errors.DecoderDiedError, FaultKind.TRANSIENT),
+        (errors.LostSegmentError, FaultKind.TRANSIENT),
+        (errors.OutputTakenError, FaultKind.TRANSIENT),
+        (errors.StorageError, FaultKind.STORAGE),
+        (errors.UnansweredError, FaultKind.UNANSWERED),
+        (errors.OutOfDeviceMemoryError, FaultKind.ENVIRONMENT),
+        (errors.DecoderKilledError, FaultKind.DECODER_KILLED),
+        (errors.EngineDiedError, FaultKind.ENGINE),
+        (errors.DeviceFailedError, FaultKind.DEVICE),
+    ],
+)
+def test_every_error_that_ends_an_attempt_has_its_kind(
+    error: type[errors.DropscribeError], kind: FaultKind
+) -> None:
+    problem = Problem.of(error("so it was", remedy="do this"))
+    assert (problem.code, problem.reason, problem.remedy) == (error.code, "so it was", "do this")
+    assert problem.kind is kind
+    # Over a process boundary only code and retryability travel.
+    assert kind_of(error.code, retryable=error.retryable) is kind

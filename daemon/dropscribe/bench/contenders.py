@@ -17,7 +17,7 @@ from dropscribe.engine.models.store import SAMPLE
 from dropscribe.errors import EngineError
 from dropscribe.pipeline.attempt import Progress
 from dropscribe.pipeline.oneshot import OneShot
-from dropscribe.service.jobs.retry_policy import Problem
+from dropscribe.pipeline.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

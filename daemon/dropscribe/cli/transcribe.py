@@ -82,7 +82,7 @@ def _print(
 ) -> bool:
     from dropscribe.cli.output import print_json_line, print_json_text, print_text, readable, say
     from dropscribe.pipeline import oneshot
-    from dropscribe.service.jobs.retry_policy import Problem
+    from dropscribe.pipeline.problem import Problem
 
     if isinstance(finished.end, Problem):
         problem = finished.end

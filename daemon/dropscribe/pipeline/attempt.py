@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dropscribe.media.protocol import FileSignature
 from dropscribe.pipeline.assembly import Result
-from dropscribe.service.jobs.retry_policy import Problem
+from dropscribe.pipeline.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from dropscribe.pipeline.arena import SLOT_BYTES, Arena
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Progress, Work
 from dropscribe.pipeline.engine_supervisor import EngineSupervisor
+from dropscribe.pipeline.problem import Problem
 from dropscribe.pipeline.pump import Pump
 from dropscribe.pipeline.sizing import audio_bounds, decoder_count
 from dropscribe.service.admission.hashing import content_hash
-from dropscribe.service.jobs.retry_policy import Problem
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.publish import PendingFile, publish
 from dropscribe.transcript.timing import timing_log
@@ -89,7 +89,7 @@ class OneShot:
                 self._keeper.expect_progress(self._pump.engine_idle_s())
             except EngineDiedError as e:
                 for ticket in self._pump.abandon_engine():
-                    yield Finished(running.pop(ticket), Problem(e.code, e.reason, e.remedy))
+                    yield Finished(running.pop(ticket), Problem.of(e))
                 self._keeper.replace(e.reason)
                 self._keeper.wait_ready(lambda: False)
                 self._pump.use_engine(self._keeper.engine)

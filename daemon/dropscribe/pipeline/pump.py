@@ -22,15 +22,7 @@ from dropscribe.engine.protocol import (
     StreamDone,
     StreamFailed,
 )
-from dropscribe.errors import (
-    DecoderKilledError,
-    DeviceFailedError,
-    EngineDiedError,
-    LostSegmentError,
-    OutOfDeviceMemoryError,
-    StorageError,
-    UnansweredError,
-)
+from dropscribe.errors import EngineDiedError, LostSegmentError
 from dropscribe.media.protocol import (
     DecodeDone,
     DecodeFailed,
@@ -43,7 +35,7 @@ from dropscribe.media.protocol import (
 from dropscribe.pipeline.arena import Arena
 from dropscribe.pipeline.assembly import Assembly, Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
-from dropscribe.service.jobs.retry_policy import Problem
+from dropscribe.pipeline.problem import Problem, kind_of
 
 #: Slots a decoder is given at a time. Each time costs it a turn of this loop, which a decoder of WAV files would spend most of
 #: its time waiting for.
@@ -194,14 +186,8 @@ class Pump:
         self._streams.pop(event.ticket)
         self._drop_blocks(event.ticket)
         self._forget_in_engine(event.ticket)
-        problem = Problem(
-            event.code,
-            event.reason,
-            event.remedy,
-            retryable=event.retryable,
-            blameless=event.code in {StorageError.code, UnansweredError.code},
-            killed=event.code == DecoderKilledError.code,
-        )
+        kind = kind_of(event.code, retryable=event.retryable)
+        problem = Problem(event.code, event.reason, event.remedy, kind)
         self._outcomes.append(Outcome(event.ticket, problem))
 
     def _on_segment(self, event: SegmentDone) -> None:
@@ -212,24 +198,18 @@ class Pump:
             stream.add(event)
         except LostSegmentError as e:
             self.abort(event.stream)
-            self._outcomes.append(Outcome(event.stream, _problem_of(e)))
+            self._outcomes.append(Outcome(event.stream, Problem.of(e)))
 
     def _on_stream_failed(self, event: StreamFailed) -> None:
         if self._streams.pop(event.stream, None) is None:
             return
         self._reclaim(self._decoders.abort(event.stream))
         self._drop_blocks(event.stream)
-        # One of several devices may die alone; whatever was on it may have been the cause.
-        device = event.code == DeviceFailedError.code
         problem = Problem(
             event.code,
             event.reason,
             "see the log for what the engine met; 'dropscribe doctor' checks the chain",
-            retryable=event.retryable,
-            # The longest segment there is did fit at warm-up: it is somebody else who fills the device.
-            blameless=event.code == OutOfDeviceMemoryError.code,
-            suspect=device or event.code == EngineDiedError.code,
-            device=device,
+            kind_of(event.code, retryable=event.retryable),
         )
         self._outcomes.append(Outcome(event.stream, problem))
 
@@ -241,7 +221,7 @@ class Pump:
         try:
             end: Result | Problem = stream.result(self._clock())
         except LostSegmentError as e:
-            end = _problem_of(e)
+            end = Problem.of(e)
         self._outcomes.append(Outcome(ticket, end))
 
     def _feed_engine(self) -> None:
@@ -286,7 +266,3 @@ class Pump:
     def _reclaim(self, offsets: Sequence[int]) -> None:
         for offset in offsets:
             self._arena.put(offset)
-
-
-def _problem_of(error: LostSegmentError) -> Problem:
-    return Problem(error.code, error.reason, error.remedy, retryable=error.retryable)

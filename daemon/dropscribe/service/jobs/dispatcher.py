@@ -10,25 +10,19 @@ from pathlib import Path
 from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.engine.protocol import LocalEngine
-from dropscribe.errors import (
-    DeviceFailedError,
-    EngineDiedError,
-    StaleLeaseError,
-    StorageError,
-    UnansweredError,
-)
+from dropscribe.errors import EngineDiedError, StaleLeaseError, StorageError, UnansweredError
 from dropscribe.ledger.records import Claim
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.ledger.sqlite.paths import storable
 from dropscribe.media.protocol import FileSignature
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
 from dropscribe.pipeline.pump import Pump
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
-from dropscribe.service.jobs.doubts import Doubts
 from dropscribe.service.jobs.outcome_writer import OutcomeWriter, Verdict, release
-from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, Problem, decide
+from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, DeviceFailures, decide
 from dropscribe.service.publishing.publisher import Published, Publisher, Ready
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
 
@@ -40,7 +34,7 @@ LOOK_S = 0.1
 #: Why a job of such a folder goes back.
 _UNANSWERED = Problem(
     UnansweredError.code, "the file system of its folder does not answer", "see to the disk or the network share",
-    retryable=True, blameless=True,
+    FaultKind.UNANSWERED,
 )  # fmt: skip
 
 
@@ -61,7 +55,7 @@ class Dispatcher:
         self._outdated = outdated
         self._clocks = clocks
         self._log = logs.get("service")
-        self._doubts = Doubts()
+        self._device_failures = DeviceFailures()
         #: Ended, but not on record yet.
         self._outcomes = OutcomeWriter(ledger, clocks.wall)
         self._renewal, self._delivery = (
@@ -124,7 +118,7 @@ class Dispatcher:
         problem = Problem(
             fault.code, f"{fault.reason} while it worked on this recording",
             "see the log for what the engine met; 'dropscribe doctor' checks the chain",
-            retryable=True, suspect=True, device=isinstance(fault, DeviceFailedError),
+            kind_of(fault.code, retryable=fault.retryable),
         )  # fmt: skip
         alone = len(self._running) == 1 and self._claiming.alone
         self._pump.abandon_engine()
@@ -153,7 +147,12 @@ class Dispatcher:
             self._publisher.partials.drop(claim.job_id)
         self._claimed.clear()
         self._running.clear()
-        stopped = Problem("stopped", "the daemon stopped", "it goes on when the daemon is started again")
+        stopped = Problem(
+            "stopped",
+            "the daemon stopped",
+            "it goes on when the daemon is started again",
+            FaultKind.ENVIRONMENT,
+        )
         try:
             self._deliver()
             for claim in back:
@@ -227,7 +226,12 @@ class Dispatcher:
     def _give_back(self, claim: Claim) -> None:
         """Its profile was changed when it was just being claimed: what is done now would stand under what was wanted before."""
         self._beginning.forget(claim)
-        problem = Problem("reloaded", "its profile was changed before it was begun", "it goes on at once")
+        problem = Problem(
+            "reloaded",
+            "its profile was changed before it was begun",
+            "it goes on at once",
+            FaultKind.ENVIRONMENT,
+        )
         again = Again(self._clocks.wall(), refund=True, isolate=claim.isolate)
         self._outcomes.add(Verdict(claim, problem, again))
         self._delivery()
@@ -236,10 +240,10 @@ class Dispatcher:
     def _on_outcome(self, outcome: Outcome) -> None:
         claim = self._running.pop(outcome.ticket)
         if isinstance(outcome.end, Result):
-            self._doubts.recognised(claim.job_id)
+            self._device_failures.recognised(claim.job_id)
             self._publish(claim, outcome.end)
         else:
-            if outcome.end.code == UnansweredError.code:
+            if outcome.end.kind is FaultKind.UNANSWERED:
                 self._unanswering[claim.folder] = self._clocks.monotonic() + BLAMELESS_WAIT_S
             self._apply(claim, outcome.end, alone=self._claiming.alone)
 
@@ -270,8 +274,8 @@ class Dispatcher:
     def _apply(self, claim: Claim, problem: Problem, *, alone: bool) -> None:
         now = self._clocks.wall()
         decision = decide(
-            problem, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now,
-            doubts=self._doubts.raised(claim.job_id) if alone and problem.device else 0,
+            problem.kind, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now,
+            unproven=self._device_failures.count(claim.job_id) if alone and problem.kind is FaultKind.DEVICE else 0,
             lone_deaths=claim.lone_deaths, others_done=claim.others_done,
         )  # fmt: skip
         if isinstance(decision, Again) and decision.isolate:

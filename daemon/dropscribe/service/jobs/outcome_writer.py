@@ -10,7 +10,8 @@ from dropscribe import logs
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.records import Claim
 from dropscribe.ledger.sqlite.ledger import Ledger
-from dropscribe.service.jobs.retry_policy import Again, Decision, Drop, GiveUp, Problem
+from dropscribe.pipeline.problem import Problem
+from dropscribe.service.jobs.retry_policy import Again, Decision, Drop, GiveUp
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,31 +6,14 @@ from dataclasses import dataclass
 
 from dropscribe.ledger.records import Killed
 from dropscribe.ledger.sqlite.jobs.lone_trials import is_last, wait_after
+from dropscribe.pipeline.problem import FaultKind
 
 #: First wait before another try, seconds; it doubles with each attempt.
 FIRST_WAIT_S = 2.0
 #: Longest wait between two tries, seconds.
 LONGEST_WAIT_S = 300.0
-#: Wait after a fault that is nobody's here (disk full, share away, file rewritten): mending it takes time, seconds.
+#: Wait after a fault outside the recording (disk full, share away, file rewritten), which takes time to mend, seconds.
 BLAMELESS_WAIT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why an attempt ended without a transcript."""
-
-    code: str
-    reason: str
-    remedy: str = ""
-    retryable: bool = False
-    #: The fault was not the recording's (engine replaced, disk full): the attempt is not counted.
-    blameless: bool = False
-    #: It may have brought the engine down: it is tried alone next.
-    suspect: bool = False
-    #: It was the device that failed, or the engine that hung: a suspect only where `Doubts` are over.
-    device: bool = False
-    #: Its decoder was killed from outside: it is tried alone next, see `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`.
-    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,56 +33,81 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """What was admitted is there no more (removed, rewritten): the job is cancelled, not failed."""
+    """The recording that was admitted is there no more (removed, rewritten): the job is cancelled, not failed."""
 
 
 Decision = Again | GiveUp | Drop
 
 
 def decide(
-    problem: Problem, *, attempt: int, max_attempts: int, alone: bool, now: float,
-    doubts: int = 0, lone_deaths: int = 0, others_done: bool = False,
+    kind: FaultKind, *, attempt: int, max_attempts: int, alone: bool, now: float,
+    unproven: int = 0, lone_deaths: int = 0, others_done: bool = False,
 ) -> Decision:  # fmt: skip
-    """What to do after `attempt` (1 for the first) ended with `problem` at `now` (epoch seconds).
+    """What to do after `attempt` (1 for the first) ended with a fault of this kind at `now` (epoch seconds).
 
-    An engine that dies with many recordings in it blames none of them: all are tried again, alone. One
-    that dies with a single recording in it blames that one, which so runs out of tries; unless there are
-    `doubts` (see `daemon/dropscribe/service/jobs/doubts.py`), which make the wait longer.
-
-    A decoder that is killed from outside costs no try. `lone_deaths`, `others_done`: as in `Claim`.
+    `alone`: no other recording was being worked on. `unproven`: what `DeviceFailures.count` returned, for a device
+    that failed on a recording alone; else 0. `lone_deaths`, `others_done`: as in `Claim`.
     """
-    if problem.code in {"recording_gone", "recording_changed"}:
-        # A mere touch is healed when the file is admitted again, once it has been quiet for long enough. A file that is
-        # not there may lie in a folder that was unmounted this instant: it is intake that tells the two apart, and
-        # has the job of a removed one cancelled, or that of an unmounted one wait. Content that went is not failed: a failed job would
-        # stand for it, and nobody would look at it were it to return.
-        if attempt >= max_attempts:
-            return Drop()
-        return Again(now + BLAMELESS_WAIT_S, refund=False, isolate=False)
-    if not problem.retryable:
-        return GiveUp()
-    if problem.killed:
-        if not alone:
-            return Again(now, refund=True, isolate=True, killed=Killed.AMONG_OTHERS)
-        deaths = lone_deaths + 1
-        if is_last(deaths, others_done=others_done):
+    last = attempt >= max_attempts
+    match kind:
+        case FaultKind.RECORDING:
             return GiveUp()
-        return Again(now + wait_after(deaths), refund=True, isolate=True, killed=Killed.ALONE)
-    if problem.suspect:
-        if not alone:
-            return Again(now, refund=True, isolate=True)
-        if doubts:
-            wait_s = min(LONGEST_WAIT_S, BLAMELESS_WAIT_S * 2 ** (doubts - 1))
-            return Again(now + wait_s, refund=True, isolate=True)
-        if attempt >= max_attempts:
-            return GiveUp()
-        return Again(now + _wait(attempt), refund=False, isolate=True)
-    if problem.blameless:
-        return Again(now + BLAMELESS_WAIT_S, refund=True, isolate=False)
-    if attempt >= max_attempts:
-        return GiveUp()
-    return Again(now + _wait(attempt), refund=False, isolate=False)
+        case FaultKind.CHANGED:
+            # A mere touch is healed when the file is admitted again, once it has been quiet for long enough. A missing
+            # file may lie in a folder that was unmounted this instant: intake tells the two apart, and cancels the job
+            # of a removed file or has that of an unmounted one wait. Never failed: intake does not admit content again
+            # that a failed job stands for, so the recording would be ignored were it to return.
+            return Drop() if last else Again(now + BLAMELESS_WAIT_S, refund=False, isolate=False)
+        case FaultKind.STORAGE | FaultKind.UNANSWERED | FaultKind.ENVIRONMENT:
+            return Again(now + BLAMELESS_WAIT_S, refund=True, isolate=False)
+        case FaultKind.TRANSIENT:
+            return GiveUp() if last else Again(now + _wait(attempt), refund=False, isolate=False)
+        case FaultKind.DECODER_KILLED:
+            # Costs no try; deaths during lone trials have a limit of their own (`daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`).
+            if not alone:
+                return Again(now, refund=True, isolate=True, killed=Killed.AMONG_OTHERS)
+            if is_last(lone_deaths + 1, others_done=others_done):
+                return GiveUp()
+            wait_s = wait_after(lone_deaths + 1)
+            return Again(now + wait_s, refund=True, isolate=True, killed=Killed.ALONE)
+        case FaultKind.ENGINE | FaultKind.DEVICE:
+            # With many recordings in the engine each is a suspect and none is to blame: all are tried again, alone.
+            # With a single one, that one is the cause, unless the device may fail on any.
+            if not alone:
+                return Again(now, refund=True, isolate=True)
+            if unproven:
+                wait_s = min(LONGEST_WAIT_S, BLAMELESS_WAIT_S * 2 ** (unproven - 1))
+                return Again(now + wait_s, refund=True, isolate=True)
+            return GiveUp() if last else Again(now + _wait(attempt), refund=False, isolate=True)
 
 
 def _wait(attempt: int) -> float:
     return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)))
+
+
+class DeviceFailures:
+    """Failures of a device on recordings tried alone, of which it is not shown whether the recording is the cause. Pure.
+
+    A broken device fails on every recording; a recording that breaks the device fails on one that does others well. So
+    a recording is the cause only when another one has been recognised between its first failure and its latest. Until
+    then it waits, and costs no try. The counts end with the daemon, which costs such a recording one more uncounted
+    try. Owned by one thread.
+    """
+
+    def __init__(self) -> None:
+        self._recognised = 0
+        #: By job: how many had been recognised when a device first failed on it alone, and how often that was.
+        self._failed: dict[int, tuple[int, int]] = {}
+
+    def recognised(self, job: int) -> None:
+        """Note that a recording has been recognised."""
+        self._recognised += 1
+        self._failed.pop(job, None)
+
+    def count(self, job: int) -> int:
+        """Note a failure on this job alone; returns how many there are so far, 0 once the recording is shown to be the cause."""
+        before, times = self._failed.get(job, (self._recognised, 0))
+        if self._recognised > before:
+            return 0
+        self._failed[job] = before, times + 1
+        return times + 1

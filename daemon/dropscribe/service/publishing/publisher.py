@@ -31,9 +31,9 @@ from dropscribe.errors import (
 from dropscribe.ledger.records import Claim, Finish, OutputIntent
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.sizing import lane_count
 from dropscribe.service.activity import Activities, Activity
-from dropscribe.service.jobs.retry_policy import Problem
 from dropscribe.service.publishing.canonical_line import log_done
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.output_plan import (
@@ -320,21 +320,19 @@ class Publisher:
             return step()
         except OutputTakenError as e:
             # Somebody was quicker than our plan: the job comes back and other names are planned.
-            problem = Problem(e.code, e.reason, e.remedy, retryable=True)
+            problem = Problem.of(e)
         except UnusableLedgerError:
             # Nothing of the recording: no job may fail because the ledger is damaged.
             raise
         except DropscribeError as e:
             # Which disk is full only the path tells: with an output_dir it is not that of the recording.
             reason = e.reason if e.path is None else f"{e.operation} {e.path}: {e.reason}"
-            problem = Problem(
-                e.code, reason, e.remedy, retryable=e.retryable, blameless=isinstance(e, StorageError)
-            )
+            problem = replace(Problem.of(e), reason=reason)
         except OSError as e:
             where = f"publish {e.filename}: " if isinstance(e.filename, str) else ""
             problem = Problem(
                 StorageError.code, where + (e.strerror or str(e)),
-                "see that the disk is mounted and can be written to", retryable=True, blameless=True,
+                "see that the disk is mounted and can be written to", FaultKind.STORAGE,
             )  # fmt: skip
         self._end(claim.job_id, problem, lane)
         return None
@@ -342,7 +340,7 @@ class Publisher:
     def _refuse(self, job_id: int, lane: _Lane) -> None:
         """Other content stands at its path by now, or somebody else owns the job: our result is dropped."""
         reason = "the recording was replaced, or its job taken over or cancelled, meanwhile"
-        self._end(job_id, Problem(RecordingChangedError.code, reason, retryable=True), lane)
+        self._end(job_id, Problem(RecordingChangedError.code, reason, "", FaultKind.CHANGED), lane)
 
     def _end(self, job_id: int, problem: Problem, lane: _Lane) -> None:
         # The names it was to have are not there, whatever the listing says by now, and a temporary may be.
