@@ -25,6 +25,7 @@ import psutil
 import surroundings
 
 from dropscribe.config import Folder
+from dropscribe.files import FileSignature
 from dropscribe.intake.folder import FolderWatch, Surroundings
 from dropscribe.intake.folder_lock import FolderLocks
 from dropscribe.intake.types import Completeness, Gone, Known, Notice
@@ -85,7 +86,10 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
 def first_look(ledger: Ledger, folder: Path, notices: list[Notice]) -> FolderWatch:
     """What watches a folder, after it has looked through it once."""
     around = Surroundings(
-        lambda path: (Known(*known) for known in ledger.known(path)),
+        lambda path: (
+            Known(k.path, FileSignature(k.size, k.mtime_ns, k.inode), k.unfinished)
+            for k in ledger.known(path)
+        ),
         lambda _: Completeness.UNKNOWN,
         notices.append,
         time.monotonic,

@@ -1,4 +1,4 @@
-"""Open files beneath a folder whose contents other people change while we work.
+"""Open, identify and hash files beneath a folder whose contents other people change while we work.
 
 People who drop recordings can rename directories and plant symbolic links at any moment. A path that was checked and is
 then opened by name may lead somewhere else by then, to what the person who dropped it may not read. Here the kernel resolves
@@ -10,11 +10,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple, Self
+
+from dropscribe.errors import RecordingChangedError, RecordingGoneError, StorageError
 
 #: System call number of openat2(2), the same on every architecture.
 _OPENAT2 = 437
@@ -36,6 +40,27 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 #: What opening says when nothing that may be opened stands at a path: nothing at all, or a link on the way. A path that
 #: was good when the recording was admitted is good no more.
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
+
+
+#: A file is hashed in pieces of this size, bytes: large enough for full disk speed, small enough to stay in cache.
+PIECE_BYTES = 1 << 20
+#: After so many pieces it is checked whether the file is still the one that was meant: a large one takes an hour.
+CHECK_PIECES = 64
+
+
+class FileSignature(NamedTuple):
+    """Size (bytes), mtime (ns) and inode of a file: as long as they stay the same, so does its content.
+
+    A tuple, because intake compares one for each of up to a million files at every scan.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 class _OpenHow(ctypes.Structure):
@@ -186,6 +211,69 @@ def _make_root(root: Path) -> None:
     for made in missing:
         with opened(made.parent) as above:
             sync_directory(above)
+
+
+def _nothing() -> None:
+    pass
+
+
+def content_hash(
+    path: Path, folder: Path | None, expected: FileSignature, between: Callable[[], None] = _nothing
+) -> str:
+    """SHA-256 of a recording, hex, without leaving the watched `folder` (None: a person named the file).
+
+    `between` is called before each piece; what it raises ends the work.
+
+    Raises RecordingChangedError when the file is not (or no longer) the one of `expected`, RecordingGoneError when it
+    is missing, StorageError when it cannot be read.
+    """
+    try:
+        descriptor = open_recording(path, folder)
+        try:
+            return _hash(descriptor, path, folder, expected, between)
+        finally:
+            os.close(descriptor)
+    except OSError as e:
+        if e.errno in GONE:
+            raise RecordingGoneError("the file was removed", operation="hash", path=path) from e
+        raise StorageError(
+            e.strerror or str(e),
+            operation="hash",
+            path=path,
+            remedy="make the file readable for the user the daemon runs as",
+        ) from e
+
+
+def _hash(
+    descriptor: int, path: Path, folder: Path | None, expected: FileSignature, between: Callable[[], None]
+) -> str:
+    _require(descriptor, path, expected)
+    digest = hashlib.sha256()
+    left, pieces = expected.size, 0
+    while left > 0:
+        between()
+        piece = os.read(descriptor, min(left, PIECE_BYTES))
+        if not piece:
+            break
+        digest.update(piece)
+        left -= len(piece)
+        pieces += 1
+        if pieces % CHECK_PIECES == 0:
+            _require(descriptor, path, expected)
+            again = open_recording(path, folder)
+            try:
+                _require(again, path, expected)
+            finally:
+                os.close(again)
+    _require(descriptor, path, expected)
+    return digest.hexdigest()
+
+
+def _require(descriptor: int, path: Path, expected: FileSignature) -> None:
+    """Raise RecordingChangedError unless this is a regular file with the expected signature."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or FileSignature.of(status) != expected:
+        raise RecordingChangedError("the file changed while it was read", operation="hash", path=path)
 
 
 @cache

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from dropscribe.config import MediaSettings
 from dropscribe.errors import DecoderKilledError, DropscribeError
+from dropscribe.files import FileSignature
 from dropscribe.media import pool as pool_module
 from dropscribe.media.child import DISK_S
 from dropscribe.media.protocol import (
     Decoders,
-    FileSignature,
 )
 from tests.support.daemon_process import wait_until
 from tests.support.decoders import PATIENCE_S, SLOT_BYTES, Bench

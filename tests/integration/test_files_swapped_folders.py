@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from dropscribe import files
 from dropscribe.config import Folder
 from dropscribe.errors import DropscribeError
+from dropscribe.files import FileSignature, content_hash
 from dropscribe.intake.names import Names
 from dropscribe.intake.scan import Scan, examine, walk
 from dropscribe.intake.settling import Refuse
-from dropscribe.intake.types import Signature
 from dropscribe.intake.writer_probe import probe
 from dropscribe.media.container.inspect import ContainerCheck, inspect
 from dropscribe.media.decode import Limits, decode
-from dropscribe.media.protocol import FileSignature
 from dropscribe.media.sources.source import SourceFacts
-from dropscribe.service.admission.hashing import content_hash
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.transcript.publish import PendingFile, publish, sweep, temporary_path, withdraw
 from dropscribe.transcript.standing import standing_at
@@ -109,7 +107,7 @@ WORK: dict[str, tuple[Callable[[Place], object], Callable[[Place, Any], bool]]] 
         lambda p, came: isinstance(came, ContainerCheck) and came.present_bytes in (0, p.signature[0]),
     ),
     "hash": (
-        lambda p: content_hash(p.recording, p.inbox, Signature(*p.signature)),
+        lambda p: content_hash(p.recording, p.inbox, FileSignature(*p.signature)),
         lambda p, came: came in {sha(f.read_bytes()) for f in p.inbox.rglob("talk.wav")},
     ),
     "decode": (

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.intake.types import Arrival, Completeness, Signature
+from dropscribe.files import FileSignature
+from dropscribe.intake.types import Arrival, Completeness
 from tests.support.intake import QUIET_S, Watched, folder_of, signature_of, wait_until
 
 DATA = b"RIFF" + bytes(4000)
@@ -335,7 +336,7 @@ def test_forgotten_files_are_handed_over_again(inbox: Path) -> None:
 def test_known_at_start_and_removed_meanwhile_is_gone(inbox: Path) -> None:
     there = put(inbox / "there.wav")
     removed = inbox / "removed.wav"
-    known = {there: signature_of(there), removed: Signature(1, 2, 3)}
+    known = {there: signature_of(there), removed: FileSignature(1, 2, 3)}
     with Watched(folder_of(inbox), known=lambda _: known) as w:
         w.wait_gone(removed)
         assert w.gone() == [removed]

@@ -14,7 +14,7 @@ import pytest
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, WatchDescriptor
 
 from dropscribe.errors import StorageError
-from dropscribe.intake.types import Signature
+from dropscribe.files import FileSignature
 from tests.support.intake import Watched, folder_of, signature_of, wait_until
 from tests.support.intake_isolated import SCENARIOS
 
@@ -90,7 +90,7 @@ def test_renamed_away_and_back(inbox: Path, backend: str) -> None:
 
 def test_missing_at_start_and_made_later(tmp_path: Path) -> None:
     inbox = tmp_path / "later"
-    known = {inbox / "known.wav": Signature(1, 2, 3)}
+    known = {inbox / "known.wav": FileSignature(1, 2, 3)}
     with Watched(folder_of(inbox), known=lambda _: known) as w:
         wait_problem(w, inbox, "does not exist")
         inbox.mkdir()
@@ -102,7 +102,7 @@ def test_missing_at_start_and_made_later(tmp_path: Path) -> None:
 
 def test_empty_at_start_is_not_everything_deleted(inbox: Path) -> None:
     """As a share looks that is not mounted yet."""
-    known = {inbox / "known.wav": Signature(1, 2, 3)}
+    known = {inbox / "known.wav": FileSignature(1, 2, 3)}
     with Watched(folder_of(inbox), known=lambda _: known) as w:
         w.wait_watching(inbox)
         w.settle_marker(inbox)
@@ -200,7 +200,7 @@ def test_a_record_that_cannot_be_read_just_now_is_asked_for_again(
     known, new = put(inbox / "known.wav"), put(inbox / "new.wav")
     asked = 0
 
-    def record(_: Path) -> Mapping[Path, Signature]:
+    def record(_: Path) -> Mapping[Path, FileSignature]:
         nonlocal asked
         asked += 1
         if asked <= 3:

@@ -19,9 +19,9 @@ from dropscribe.errors import (
     StorageError,
     UnreadableMediaError,
 )
+from dropscribe.files import FileSignature
 from dropscribe.media.container.inspect import inspect
 from dropscribe.media.decode import Limits, decode
-from dropscribe.media.protocol import FileSignature
 from tests.support.decoding import Collector, run
 from tests.support.recordings import (
     AV_KINDS,
@@ -293,7 +293,7 @@ def test_a_file_that_changed_since_it_was_admitted_is_not_transcribed(tmp_path: 
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(1), 16_000)
     status = path.stat()
-    right = FileSignature(status.st_size, status.st_mtime_ns, status.st_ino)
+    right = FileSignature.of(status)
     decode(path, right, Limits(1), Collector())
     wrong = FileSignature(status.st_size, status.st_mtime_ns - 1, status.st_ino)
     with pytest.raises(RecordingChangedError):

@@ -13,10 +13,9 @@ import pytest
 
 from dropscribe.config import Settings
 from dropscribe.errors import RecordingChangedError, RecordingGoneError
-from dropscribe.intake.types import Signature
+from dropscribe.files import CHECK_PIECES, PIECE_BYTES, FileSignature, content_hash
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.service.activity import HUNG_S, STUCK_S, Activities, Activity
-from dropscribe.service.admission.hashing import CHECK_PIECES, PIECE_BYTES, content_hash
 from dropscribe.service.storage import folder_pool
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.hangs import StorageHangs
@@ -237,9 +236,9 @@ def test_jobs_wait_while_a_file_system_does_not_answer_and_go_on_after(tmp_path:
         assert len(ledger.claim("w", 10, time.time(), 60.0, allow_isolated=False)) == 1
 
 
-def signature(path: Path) -> Signature:
+def signature(path: Path) -> FileSignature:
     status = path.stat()
-    return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
+    return FileSignature.of(status)
 
 
 class StopHereError(Exception):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from dropscribe.config import Folder
-from dropscribe.intake.types import Arrival, Completeness, FolderHealth, Gone, Known, Notice, Signature, Skip
+from dropscribe.files import FileSignature
+from dropscribe.intake.types import Arrival, Completeness, FolderHealth, Gone, Known, Notice, Skip
 from dropscribe.intake.watcher import Watcher
 
 #: How long anything may take before a test gives up, seconds; never what a test measures.
@@ -27,9 +28,8 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def signature_of(path: Path) -> Signature:
-    status = path.stat()
-    return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
+def signature_of(path: Path) -> FileSignature:
+    return FileSignature.of(path.stat())
 
 
 def folder_of(path: Path, **values: Any) -> Folder:
@@ -42,11 +42,9 @@ def folder_of(path: Path, **values: Any) -> Folder:
     return Folder.model_validate({"path": path, **quick, **values})
 
 
-def known_of(record: Callable[[Path], Mapping[Path, Signature]]) -> Callable[[Path], list[Known]]:
+def known_of(record: Callable[[Path], Mapping[Path, FileSignature]]) -> Callable[[Path], list[Known]]:
     """What is on record, none of it done yet, as a watcher asks for it."""
-    return lambda folder: [
-        Known(str(p), s.size, s.mtime_ns, s.inode, unfinished=True) for p, s in record(folder).items()
-    ]
+    return lambda folder: [Known(str(p), s, unfinished=True) for p, s in record(folder).items()]
 
 
 def unknown(_folder: Path, _path: Path) -> Completeness:
@@ -62,7 +60,7 @@ class Watched:
     def __init__(
         self,
         *folders: Folder,
-        known: Callable[[Path], Mapping[Path, Signature]] | None = None,
+        known: Callable[[Path], Mapping[Path, FileSignature]] | None = None,
         completeness: Callable[[Path, Path], Completeness] = unknown,
         rescan_s: float = RESCAN_S,
     ) -> None:
@@ -81,8 +79,8 @@ class Watched:
             self.notices.append(notice)
             self._changed.notify_all()
 
-    def _on_record(self, folder: Path) -> Mapping[Path, Signature]:
-        record: dict[Path, Signature] = {}
+    def _on_record(self, folder: Path) -> Mapping[Path, FileSignature]:
+        record: dict[Path, FileSignature] = {}
         for notice in list(self.notices):
             if isinstance(notice, Arrival) and notice.folder == folder:
                 record[notice.path] = notice.signature

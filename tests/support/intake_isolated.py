@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from dropscribe.files import FileSignature
 from dropscribe.intake import runner
 from dropscribe.intake.folder_lock import FolderLocks, Taken
-from dropscribe.intake.types import FolderState, Signature
+from dropscribe.intake.types import FolderState
 from tests.support.intake import QUIET_S, Watched, folder_of, wait_until
 from tests.support.intake_turned import turned
 
@@ -127,7 +128,7 @@ def part_unmounted_and_mounted_again(folder: Path) -> None:
     mount("-t", "tmpfs", "none", str(store))
     mount("--bind", str(store), str(share))
     kept, cancelled = put(share / "kept.wav"), put(share / "cancelled.wav")
-    record: dict[Path, Signature] = {}
+    record: dict[Path, FileSignature] = {}
     with Watched(folder_of(folder / "inbox"), known=lambda _: record) as w:
         record[kept] = w.wait_arrival(kept).signature
         w.wait_arrival(cancelled)

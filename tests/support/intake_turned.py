@@ -40,8 +40,7 @@ class Turned:
         record: dict[Path, Known] = {}
         for notice in self.notices:
             if isinstance(notice, Arrival):
-                s = notice.signature
-                record[notice.path] = Known(str(notice.path), s.size, s.mtime_ns, s.inode, unfinished=True)
+                record[notice.path] = Known(str(notice.path), notice.signature, unfinished=True)
             elif isinstance(notice, Gone):
                 record.pop(notice.path, None)
         return record.values()

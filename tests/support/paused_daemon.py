@@ -18,7 +18,7 @@ from typing import Any
 POINTS = {
     "examine": "dropscribe.intake.scan:examine",
     "inspect": "dropscribe.media.inspector:Inspector.whole",
-    "hash": "dropscribe.service.admission.hashing:content_hash",
+    "hash": "dropscribe.files:content_hash",
     "decode": "dropscribe.media.pool:DecoderPool.start",
     "draft": "dropscribe.service.publishing.output_plan:draft",
     "publish": "dropscribe.transcript.publish:publish",

@@ -10,10 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from dropscribe.files import FileSignature
 from dropscribe.intake.file_table import FileTable
-from dropscribe.intake.scan import Scan, Stamp
+from dropscribe.intake.scan import Scan
 from dropscribe.intake.settling import EMPTY, Settling
-from dropscribe.intake.types import Known, Signature
+from dropscribe.intake.types import Known
 from tests.support.intake import folder_of
 
 A, B = "/in/a.wav", "/in/sub/b.wav"
@@ -29,20 +30,20 @@ def new_book() -> FileTable:
     return FileTable(Settling(folder_of(Path("/in"), quiet_s=QUIET)))
 
 
-def known(path: str, stamp: Stamp, *, unfinished: bool = False) -> Known:
-    return Known(path, *stamp, unfinished)
+def known(path: str, signature: FileSignature, *, unfinished: bool = False) -> Known:
+    return Known(path, signature, unfinished)
 
 
 def test_due_once_though_it_changed_twice_at_one_instant(book: FileTable) -> None:
-    book.saw(A, (0, 1, 1), 10.0)
-    book.saw(A, (5, 1, 1), 10.0)
+    book.saw(A, FileSignature(0, 1, 1), 10.0)
+    book.saw(A, FileSignature(5, 1, 1), 10.0)
     assert book.take_due(10.0 + QUIET) == [A]
     assert book.take_due(10.0 + QUIET) == []
 
 
 def test_a_change_starts_the_wait_anew(book: FileTable) -> None:
-    book.saw(A, (1, 1, 1), 10.0)
-    book.saw(A, (2, 1, 1), 11.0)
+    book.saw(A, FileSignature(1, 1, 1), 10.0)
+    book.saw(A, FileSignature(2, 1, 1), 11.0)
     assert book.take_due(12.5) == []
     assert book.take_due(13.0) == [A]
 
@@ -50,7 +51,7 @@ def test_a_change_starts_the_wait_anew(book: FileTable) -> None:
 def test_waiting_without_end_takes_no_room(book: FileTable) -> None:
     """Files without their marker are seen at every scan, for months."""
     for now in range(1000):
-        book.saw(A, (1, 1, 1), float(now))
+        book.saw(A, FileSignature(1, 1, 1), float(now))
         for path in book.take_due(float(now)):
             candidate = book.candidate(path)
             assert candidate is not None
@@ -61,14 +62,14 @@ def test_waiting_without_end_takes_no_room(book: FileTable) -> None:
 
 
 def test_an_empty_file_is_refused_once_and_looked_at_when_it_changes(book: FileTable) -> None:
-    book.saw(A, (0, 1, 1), 0.0)
+    book.saw(A, FileSignature(0, 1, 1), 0.0)
     assert book.take_due(QUIET) == [A]
-    assert book.refuse(A, EMPTY, (0, 1, 1))
-    book.saw(A, (0, 1, 1), 5.0)
+    assert book.refuse(A, EMPTY, FileSignature(0, 1, 1))
+    book.saw(A, FileSignature(0, 1, 1), 5.0)
     assert len(book) == 0
-    book.saw(A, (0, 2, 1), 6.0)
+    book.saw(A, FileSignature(0, 2, 1), 6.0)
     assert book.take_due(6.0 + QUIET) == [A]
-    assert not book.refuse(A, EMPTY, (0, 2, 1)), "said already"
+    assert not book.refuse(A, EMPTY, FileSignature(0, 2, 1)), "said already"
 
 
 def test_what_went_and_came_back_is_refused_aloud_again(book: FileTable) -> None:
@@ -81,8 +82,8 @@ def test_what_went_and_came_back_is_refused_aloud_again(book: FileTable) -> None
 
 def test_only_what_was_seen_here_can_be_missing() -> None:
     book = new_book()
-    book.settle(A, (1, 1, 1))
-    book.settle(B, (2, 2, 2))
+    book.settle(A, FileSignature(1, 1, 1))
+    book.settle(B, FileSignature(2, 2, 2))
     book.disown("/in/sub")
     book.close_walk(Scan(), 7.0)
     assert book.take_missing(6.9) == []
@@ -93,11 +94,13 @@ def test_only_what_was_seen_here_can_be_missing() -> None:
 
 
 def test_of_a_long_history_only_what_is_there_is_remembered(book: FileTable) -> None:
-    walk = Scan(found={A: (1, 1, 1), B: (9, 9, 9)})
-    history = [known(f"/in/{i}.wav", (1, 1, 1)) for i in range(1000)]
-    book.learn(walk, [*history, known(A, (1, 1, 1)), known(B, (2, 2, 2))], trusting=True)
-    assert book.settled == {A: (1, 1, 1), B: (2, 2, 2)}
-    assert walk.found == {B: (9, 9, 9)}, "it changed"
+    walk = Scan(found={A: FileSignature(1, 1, 1), B: FileSignature(9, 9, 9)})
+    history = [known(f"/in/{i}.wav", FileSignature(1, 1, 1)) for i in range(1000)]
+    book.learn(
+        walk, [*history, known(A, FileSignature(1, 1, 1)), known(B, FileSignature(2, 2, 2))], trusting=True
+    )
+    assert book.settled == {A: FileSignature(1, 1, 1), B: FileSignature(2, 2, 2)}
+    assert walk.found == {B: FileSignature(9, 9, 9)}, "it changed"
     book.take_walk(walk, 10.0)
     book.close_walk(walk, 12.0)
     assert book.take_missing(100.0) == [], "nobody needs to hear that what was done is not there"
@@ -108,7 +111,7 @@ def test_of_a_long_history_only_what_is_there_is_remembered(book: FileTable) -> 
 def test_unfinished_and_not_there_is_missing_where_the_folder_is_trusted(
     book: FileTable, *, trusting: bool
 ) -> None:
-    book.learn(Scan(), [known(A, (1, 1, 1), unfinished=True)], trusting=trusting)
+    book.learn(Scan(), [known(A, FileSignature(1, 1, 1), unfinished=True)], trusting=trusting)
     book.close_walk(Scan(), 12.0)
     assert book.take_missing(12.0) == ([A] if trusting else [])
 
@@ -120,14 +123,14 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.book = new_book()
         self.now = 0.0
-        self.disk: dict[str, tuple[Stamp, float]] = {}
-        self.handed: list[tuple[str, Stamp]] = []
-        self.stamps = 0
+        self.disk: dict[str, tuple[FileSignature, float]] = {}
+        self.handed: list[tuple[str, FileSignature]] = []
+        self.writes = 0
 
     @rule(path=st.sampled_from([A, B]))
     def write(self, path: str) -> None:
-        self.stamps += 1
-        self.disk[path] = ((1, self.stamps, 1), self.now)
+        self.writes += 1
+        self.disk[path] = (FileSignature(1, self.writes, 1), self.now)
 
     @rule(path=st.sampled_from([A, B]))
     def hint(self, path: str) -> None:
@@ -147,14 +150,14 @@ class Life(RuleBasedStateMachine):
         for path in self.book.take_due(self.now):
             before = self.book.candidate(path)
             assert before is not None
-            stamp, written = self.disk[path]
-            candidate = self.book.settling.observe(before, Signature(*stamp), self.now)
+            signature, written = self.disk[path]
+            candidate = self.book.settling.observe(before, signature, self.now)
             if self.now < self.book.settling.ripe(candidate):
                 self.book.wait(path, candidate, self.book.settling.ripe(candidate))
                 continue
             assert self.now >= written + QUIET
-            self.book.settle(path, stamp)
-            self.handed.append((path, stamp))
+            self.book.settle(path, signature)
+            self.handed.append((path, signature))
 
     @invariant()
     def never_twice(self) -> None:

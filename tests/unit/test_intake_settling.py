@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe.config import Folder
+from dropscribe.files import FileSignature
 from dropscribe.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
-from dropscribe.intake.types import Completeness, Signature
+from dropscribe.intake.types import Completeness
 
 QUIET, UNPROBED, CUT = 2.0, 10.0, 30.0
-FULL = Signature(1000, 5, 7)
+FULL = FileSignature(1000, 5, 7)
 
 
 def settling(**values: float) -> Settling:
@@ -26,7 +27,7 @@ def settling(**values: float) -> Settling:
 def decide(
     now: float,
     *,
-    signature: Signature = FULL,
+    signature: FileSignature = FULL,
     writer: Writer = Writer.FREE,
     marked: bool = True,
     completeness: Completeness | None = Completeness.UNKNOWN,
@@ -70,7 +71,7 @@ def test_a_cut_file_is_given_time() -> None:
 
 
 def test_an_empty_file_is_refused_once_quiet() -> None:
-    empty = Signature(0, 5, 7)
+    empty = FileSignature(0, 5, 7)
     assert decide(101.0, signature=empty) == Wait(102.0)
     refused = decide(102.0, signature=empty)
     assert isinstance(refused, Refuse)
@@ -119,7 +120,7 @@ def test_never_complete_early_and_never_stuck(
         if step.changes or candidate is None:
             size, mtime = size + 1, step.mtime
             changed_at = now
-        candidate = rules.observe(candidate, Signature(size, mtime, 1), now)
+        candidate = rules.observe(candidate, FileSignature(size, mtime, 1), now)
         assert rules.ripe(candidate) == changed_at + QUIET
         decision = rules.decide(candidate, now, writer=step.writer, marked=marked, completeness=completeness)
         needed = QUIET if step.writer is Writer.FREE else UNPROBED
@@ -154,7 +155,7 @@ def test_the_first_sight_stays_and_quiet_starts_at_each_change(looks: list[tuple
     seen: list[tuple[float, int]] = []
     for after, size in looks:
         now += after
-        candidate = Settling.observe(candidate, Signature(size, 0, 0), now)
+        candidate = Settling.observe(candidate, FileSignature(size, 0, 0), now)
         if not seen or seen[-1][1] != size:
             seen.append((now, size))
-    assert candidate == Candidate(Signature(seen[-1][1], 0, 0), seen[-1][0], looks[0][0])
+    assert candidate == Candidate(FileSignature(seen[-1][1], 0, 0), seen[-1][0], looks[0][0])

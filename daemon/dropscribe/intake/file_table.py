@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dropscribe.intake.scan import Scan, Stamp
+from dropscribe.files import FileSignature
+from dropscribe.intake.scan import Scan
 from dropscribe.intake.settling import Candidate, Refuse, Settling
-from dropscribe.intake.types import Known, Signature
+from dropscribe.intake.types import Known
 
 
 @dataclass(slots=True)
@@ -24,17 +25,17 @@ class _Waiting:
 class FileTable:
     """Owned by the folder's thread.
 
-    Of what is on record only what is there is in `settled`, with the stamp it had then. A file is only ever reported as gone if it has been seen since the folder
+    Of what is on record only what is there is in `settled`, with the signature it had then. A file is only ever reported as gone if it has been seen since the folder
     came to be what it is (`present`): a folder that was made anew or mounted says nothing of files it never had.
     """
 
     def __init__(self, settling: Settling) -> None:
         self.settling = settling
-        self.settled: dict[str, Stamp] = {}
+        self.settled: dict[str, FileSignature] = {}
         self._present: set[str] = set()
         self._waiting: dict[str, _Waiting] = {}
         self._queue: list[tuple[float, str]] = []
-        self._refused: dict[str, Stamp] = {}
+        self._refused: dict[str, FileSignature] = {}
         self._said: set[tuple[str, str]] = set()
         self._missing: dict[str, float] = {}
 
@@ -46,15 +47,13 @@ class FileTable:
         """Whether any file has been seen in the folder as it is now."""
         return bool(self._present or self._waiting)
 
-    def saw(self, path: str, stamp: Stamp, now: float) -> None:
-        """A recording stands at `path` with this stamp; it is to be settled if that is news."""
-        if self.settled.get(path) == stamp or self._refused.get(path) == stamp:
+    def saw(self, path: str, signature: FileSignature, now: float) -> None:
+        """A recording stands at `path` with this signature; it is to be settled if that is news."""
+        if self.settled.get(path) == signature or self._refused.get(path) == signature:
             self._waiting.pop(path, None)
             return
         before = self._waiting.get(path)
-        candidate = self.settling.observe(
-            None if before is None else before.candidate, Signature(*stamp), now
-        )
+        candidate = self.settling.observe(None if before is None else before.candidate, signature, now)
         due = max(now, self.settling.ripe(candidate))
         if before is None or candidate is not before.candidate or due < before.due:
             self.wait(path, candidate, due)
@@ -89,19 +88,19 @@ class FileTable:
             times.append(self._queue[0][0])
         return min(times, default=None)
 
-    def settle(self, path: str, stamp: Stamp) -> None:
+    def settle(self, path: str, signature: FileSignature) -> None:
         """`path` was handed over as it stands."""
         self._waiting.pop(path, None)
         self._missing.pop(path, None)
         self._refused.pop(path, None)
-        self.settled[path] = stamp
+        self.settled[path] = signature
         self._present.add(path)
 
-    def refuse(self, path: str, refusal: Refuse, stamp: Stamp | None) -> bool:
-        """`path` is not taken, with `stamp` not until that changes; True if this has not been said yet."""
+    def refuse(self, path: str, refusal: Refuse, signature: FileSignature | None) -> bool:
+        """`path` is not taken, with `signature` not until that changes; True if this has not been said yet."""
         self._waiting.pop(path, None)
-        if stamp is not None:
-            self._refused[path] = stamp
+        if signature is not None:
+            self._refused[path] = signature
         key = (path, refusal.code)
         new = key not in self._said
         self._said.add(key)
@@ -142,17 +141,17 @@ class FileTable:
         What was handed over and did not stay on record is so found again. `trusting`: the folder is taken for the
         one in which the files on record were, so that those with work to give up are missing if they are not there.
         """
-        settled: dict[str, Stamp] = {}
+        settled: dict[str, FileSignature] = {}
         present: set[str] = set()
-        for path, size, mtime_ns, inode, unfinished in known:
+        for path, signature, unfinished in known:
             found = walk.found.get(path)
             if found is None:
                 if path in self._present or (trusting and unfinished):
                     present.add(path)
                 continue
-            stamp = settled[path] = size, mtime_ns, inode
+            settled[path] = signature
             walk.seen.add(path)
-            if found == stamp:
+            if found == signature:
                 del walk.found[path]
                 self._waiting.pop(path, None)
         self.settled, self._present = settled, present
@@ -160,8 +159,8 @@ class FileTable:
     def take_walk(self, walk: Scan, now: float) -> None:
         """What a walk found, of the whole folder or of a part."""
         self._present |= walk.seen
-        for path, stamp in walk.found.items():
-            self.saw(path, stamp, now)
+        for path, signature in walk.found.items():
+            self.saw(path, signature, now)
 
     def close_walk(self, walk: Scan, confirm_at: float) -> None:
         """`walk` went through the whole folder: what it did not see is missing, and needs no remembering."""

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from dropscribe.config import Folder
 from dropscribe.errors import StorageError
-from dropscribe.files import is_there, opened, status_beneath
+from dropscribe.files import FileSignature, is_there, opened, status_beneath
 from dropscribe.intake.file_table import FileTable
 from dropscribe.intake.folder_lock import FolderLocks
 from dropscribe.intake.names import DONE_SUFFIX, Kind, Names
 from dropscribe.intake.root_monitor import RootMonitor, Standing
-from dropscribe.intake.scan import Scan, Stamp, below_root, examine, foreign, walk
+from dropscribe.intake.scan import Scan, below_root, examine, foreign, walk
 from dropscribe.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
-from dropscribe.intake.types import Arrival, Completeness, Gone, Known, Notice, Signature, Skip
+from dropscribe.intake.types import Arrival, Completeness, Gone, Known, Notice, Skip
 from dropscribe.intake.writer_probe import probe
 
 #: Least time between two scans that events ask for (a directory went away, events were lost), seconds.
@@ -207,7 +207,7 @@ class FolderWatch:
             self.post.keep(found.directories)
         return True
 
-    def _find(self, start: str, known: Mapping[str, Stamp]) -> Scan:
+    def _find(self, start: str, known: Mapping[str, FileSignature]) -> Scan:
         return walk(start, self._path, self._names, known, self._enter, recursive=self.folder.recursive)
 
     def _take(self, found: Scan, now: float) -> None:
@@ -251,7 +251,7 @@ class FolderWatch:
         if isinstance(looked, Refuse):
             self._refuse(path, looked, None)
             return None
-        candidate = self._files.settling.observe(before, Signature(*looked), now)
+        candidate = self._files.settling.observe(before, looked, now)
         ripe = self._files.settling.ripe(candidate)
         if now < ripe:
             self._files.wait(path, candidate, ripe)
@@ -267,13 +267,11 @@ class FolderWatch:
         return None
 
     def _conclude(self, path: str, candidate: Candidate, decision: Decision, now: float) -> None:
-        signature = candidate.signature
-        stamp = signature.size, signature.mtime_ns, signature.inode
         match decision:
             case Refuse():
-                self._refuse(path, decision, stamp)
+                self._refuse(path, decision, candidate.signature)
             case Complete():
-                self._files.settle(path, stamp)
+                self._files.settle(path, candidate.signature)
                 took = now - candidate.first_seen
                 self._around.sink(
                     Arrival(self.folder.path, Path(path), candidate.signature, took, self._around.wall())
@@ -281,8 +279,8 @@ class FolderWatch:
             case Wait(until):
                 self._files.wait(path, candidate, until)
 
-    def _refuse(self, path: str, refusal: Refuse, stamp: Stamp | None) -> None:
-        if self._files.refuse(path, refusal, stamp):
+    def _refuse(self, path: str, refusal: Refuse, signature: FileSignature | None) -> None:
+        if self._files.refuse(path, refusal, signature):
             self._around.sink(
                 Skip(self.folder.path, Path(path), refusal.code, refusal.reason, self._around.wall())
             )

@@ -11,12 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dropscribe.files import link_target, open_beneath, opened, status_beneath
+from dropscribe.files import FileSignature, link_target, open_beneath, opened, status_beneath
 from dropscribe.intake.names import Kind, Names, why_foreign
 from dropscribe.intake.settling import Refuse
-
-#: (size, mtime_ns, inode): a `Signature` as the scan compares it.
-Stamp = tuple[int, int, int]
 
 SPECIAL = Refuse("special_file", "it is a socket, a pipe or a device, not a file")
 BROKEN_LINK = Refuse("link_broken", "it is a link, and what it points to is not there")
@@ -35,7 +32,7 @@ class Scan:
     """What one walk found. Only the walker writes to it."""
 
     #: Recordings by name that are new or differ from what was known; to be settled.
-    found: dict[str, Stamp] = field(default_factory=dict)
+    found: dict[str, FileSignature] = field(default_factory=dict)
     #: What will not be taken, and why.
     refused: list[tuple[str, Refuse]] = field(default_factory=list)
     #: Known files that are there, changed or not.
@@ -44,15 +41,11 @@ class Scan:
     directories: set[str] = field(default_factory=set)
 
 
-def stamp_of(status: os.stat_result) -> Stamp:
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
 def walk(
     start: str,
     root: str,
     names: Names,
-    known: Mapping[str, Stamp],
+    known: Mapping[str, FileSignature],
     enter: Callable[[str, int], Refuse | None],
     *,
     recursive: bool,
@@ -82,7 +75,7 @@ def _walk_one(
     result: Scan,
     *,
     names: Names,
-    known: Mapping[str, Stamp],
+    known: Mapping[str, FileSignature],
     enter: Callable[[str, int], Refuse | None],
 ) -> list[str]:
     """Read one directory into `result`; returns the directories to walk next. Raises OSError when `root` cannot be read."""
@@ -122,7 +115,7 @@ def _read(
     result: Scan,
     *,
     names: Names,
-    known: Mapping[str, Stamp],
+    known: Mapping[str, FileSignature],
 ) -> list[str]:
     """Sort the entries of one directory into `result`; returns the directories to walk next."""
     prefix = directory if directory.endswith("/") else f"{directory}/"
@@ -130,8 +123,8 @@ def _read(
     below = []
     for entry in entries:
         path = prefix + entry.name
-        stamp = known.get(path)
-        if stamp is not None and _unchanged(entry, stamp):
+        signature = known.get(path)
+        if signature is not None and _unchanged(entry, signature):
             result.seen.add(path)
             continue
         if entry.is_dir(follow_symlinks=False):
@@ -146,18 +139,18 @@ def _read(
             result.refused.append((path, looked))
         elif looked is not None:
             result.found[path] = looked
-            if stamp is not None:
+            if signature is not None:
                 result.seen.add(path)
     return below
 
 
-def _unchanged(entry: os.DirEntry[str], stamp: Stamp) -> bool:
+def _unchanged(entry: os.DirEntry[str], signature: FileSignature) -> bool:
     """False for a link, too: what it points to is to be seen."""
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
         return False
-    return stamp_of(status) == stamp
+    return FileSignature.of(status) == signature
 
 
 def below_root(path: str, root: str) -> str:
@@ -172,8 +165,8 @@ def foreign(path: str) -> Refuse:
     return Refuse("extension", why_foreign(os.path.basename(path)))
 
 
-def examine(path: str, root: str) -> Stamp | Refuse | None:
-    """The stamp of a file named like a recording, why it is not taken, or None if it is not there.
+def examine(path: str, root: str) -> FileSignature | Refuse | None:
+    """The signature of a file named like a recording, why it is not taken, or None if it is not there.
 
     A link counts as what it points to, as long as that lies in `root`: what is outside belongs to somebody who
     did not drop it here. No link to a directory is followed on the way.
@@ -187,7 +180,9 @@ def examine(path: str, root: str) -> Stamp | Refuse | None:
         return None
 
 
-def _examine_entry(entry: os.DirEntry[str], folder: int, root: str, relative: str) -> Stamp | Refuse | None:
+def _examine_entry(
+    entry: os.DirEntry[str], folder: int, root: str, relative: str
+) -> FileSignature | Refuse | None:
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
@@ -195,7 +190,7 @@ def _examine_entry(entry: os.DirEntry[str], folder: int, root: str, relative: st
     return _judge(status, folder, root, relative)
 
 
-def _judge(status: os.stat_result, folder: int, root: str, relative: str) -> Stamp | Refuse:
+def _judge(status: os.stat_result, folder: int, root: str, relative: str) -> FileSignature | Refuse:
     if stat.S_ISLNK(status.st_mode):
         try:
             status = status_beneath(folder, link_target(folder, Path(root), Path(relative)))
@@ -205,4 +200,4 @@ def _judge(status: os.stat_result, folder: int, root: str, relative: str) -> Sta
         return LINKED_FOLDER
     if stat.S_ISLNK(status.st_mode):
         return BROKEN_LINK
-    return stamp_of(status) if stat.S_ISREG(status.st_mode) else SPECIAL
+    return FileSignature.of(status) if stat.S_ISREG(status.st_mode) else SPECIAL

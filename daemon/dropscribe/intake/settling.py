@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from dropscribe.config import Folder
-from dropscribe.intake.types import Completeness, Signature
+from dropscribe.files import FileSignature
+from dropscribe.intake.types import Completeness
 
 #: A file that somebody has open for writing is probed again this often, seconds. Where events arrive, its closing
 #: is noticed at once; this is for where they do not.
@@ -26,7 +27,7 @@ class Writer(Enum):
 class Candidate:
     """A file under observation."""
 
-    signature: Signature
+    signature: FileSignature
     since: float  #: monotonic seconds at which we first saw this signature
     first_seen: float  #: monotonic seconds at which we first saw the file
 
@@ -82,7 +83,7 @@ class Settling:
         self._incomplete_s = folder.incomplete_s
 
     @staticmethod
-    def observe(before: Candidate | None, signature: Signature, now: float) -> Candidate:
+    def observe(before: Candidate | None, signature: FileSignature, now: float) -> Candidate:
         """What is known after seeing `signature` at `now` (monotonic seconds)."""
         if before is None:
             return Candidate(signature, now, now)

@@ -7,23 +7,14 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What `stat` says of a file; while it does not change the file is taken as unchanged."""
-
-    size: int
-    mtime_ns: int
-    inode: int
+from dropscribe.files import FileSignature
 
 
 class Known(NamedTuple):
-    """A file on record: nothing to hand over as long as it looks like this. Of these there may be a million."""
+    """A file on record, not to be handed over while its signature stays the same. There may be a million of these."""
 
     path: str  #: absolute, as `os.fsdecode` gives it
-    size: int
-    mtime_ns: int
-    inode: int
+    signature: FileSignature
     unfinished: bool  #: there is work to give up should it be gone
 
 
@@ -41,7 +32,7 @@ class Arrival:
 
     folder: Path  #: the watched folder (root) it was found under
     path: Path  #: absolute, inside `folder`
-    signature: Signature
+    signature: FileSignature
     settle_s: float  #: from our first sight of it until now, seconds: not the difference of two times of day
     settled_at: float  #: epoch seconds
 

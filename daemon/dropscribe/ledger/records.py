@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from dropscribe.files import FileSignature
 from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Timings
 
 
@@ -73,9 +74,7 @@ class Claim:
     max_attempts: int
     path: Path
     folder: Path
-    size: int
-    mtime_ns: int
-    inode: int
+    signature: FileSignature
     sha256: str
     profile: str
     recipe: str

@@ -23,10 +23,9 @@ from dropscribe.errors import (
     StorageError,
     UnreadableMediaError,
 )
-from dropscribe.files import GONE, open_recording
+from dropscribe.files import GONE, FileSignature, open_recording
 from dropscribe.media.container.truncation import Decoded, Verdict, judge
 from dropscribe.media.normalise import TARGET_HZ, Block, Normaliser
-from dropscribe.media.protocol import FileSignature
 from dropscribe.media.sources.source import Opening, SourceFacts, open_source
 from dropscribe.transcript.types import MediaFacts
 
@@ -87,7 +86,7 @@ def _decode_open(
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableMediaError("it is not a regular file", remedy="Drop the recording itself.")
-    meant = expected or _signature(status)
+    meant = expected or FileSignature.of(status)
     _unchanged(fd, meant)
     opening = open_source(fd, path, status.st_size)
     source = opening.source
@@ -189,12 +188,8 @@ def _nothing(opening: Opening) -> DropscribeError:
     return NoAudioError(f"it holds no sound at all{detail}", remedy="Record it again.")
 
 
-def _signature(status: os.stat_result) -> FileSignature:
-    return FileSignature(status.st_size, status.st_mtime_ns, status.st_ino)
-
-
 def _unchanged(fd: int, meant: FileSignature) -> None:
-    if _signature(os.fstat(fd)) != meant:
+    if FileSignature.of(os.fstat(fd)) != meant:
         raise RecordingChangedError(
             "the file was changed before it was read to its end",
             remedy="Nothing to do: its new content becomes a job of its own once it is complete.",

@@ -12,16 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dropscribe.files import FileSignature
 from dropscribe.transcript.types import MediaFacts
-
-
-@dataclass(frozen=True, slots=True)
-class FileSignature:
-    """What `stat` says of a file; a recording is the same file as long as this does not change."""
-
-    size: int
-    mtime_ns: int
-    inode: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropscribe.media.protocol import FileSignature
+from dropscribe.files import FileSignature
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import Problem
 

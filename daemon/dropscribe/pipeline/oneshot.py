@@ -14,7 +14,7 @@ from typing import Self
 
 from dropscribe.config import Settings
 from dropscribe.errors import EngineDiedError
-from dropscribe.intake.types import Signature
+from dropscribe.files import FileSignature, content_hash
 from dropscribe.media.pool import DecoderPool
 from dropscribe.pipeline.arena import SLOT_BYTES, Arena
 from dropscribe.pipeline.assembly import Result
@@ -23,7 +23,6 @@ from dropscribe.pipeline.engine_supervisor import EngineSupervisor
 from dropscribe.pipeline.problem import Problem
 from dropscribe.pipeline.pump import Pump
 from dropscribe.pipeline.sizing import audio_bounds, decoder_count
-from dropscribe.service.admission.hashing import content_hash
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.publish import PendingFile, publish
 from dropscribe.transcript.timing import timing_log
@@ -104,10 +103,9 @@ class OneShot:
 
 def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript:
     """The transcript of a file that no ledger knows: job 0."""
-    stat = path.stat()
     return Transcript(
         recording_name=os.fsencode(path.name).decode("utf-8", "backslashreplace"),
-        sha256=content_hash(path, None, Signature(stat.st_size, stat.st_mtime_ns, stat.st_ino)),
+        sha256=content_hash(path, None, FileSignature.of(path.stat())),
         job_id=0,
         created_at=time.time(),
         media=result.media,

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dropscribe.config import Folder, Profile, Settings
-from dropscribe.errors import UsageError
-from dropscribe.files import open_beneath, open_folder
+from dropscribe.errors import DropscribeError, RecordingChangedError, UsageError
+from dropscribe.files import FileSignature, content_hash, open_beneath, open_folder
 from dropscribe.intake.names import Names
-from dropscribe.intake.scan import Stamp, stamp_of, walk
+from dropscribe.intake.scan import walk
 from dropscribe.ledger.records import Admission, OutputIntent
 from dropscribe.ledger.sqlite.jobs.adoption import Past
 from dropscribe.ledger.sqlite.ledger import Ledger
@@ -71,7 +71,7 @@ class _Place:
     recipe: str
     target: Path
     #: Recordings by path, as they were found.
-    recordings: dict[Path, Stamp]
+    recordings: dict[Path, FileSignature]
 
 
 class Adopter:
@@ -100,10 +100,10 @@ class Adopter:
         found = walk(
             str(start), str(folder.path), Names(folder), {}, lambda *_: None, recursive=folder.recursive
         ).found
-        by_directory: dict[Path, dict[Path, Stamp]] = {}
-        for name, stamp in sorted(found.items()):
+        by_directory: dict[Path, dict[Path, FileSignature]] = {}
+        for name, signature in sorted(found.items()):
             path = Path(name)
-            by_directory.setdefault(path.parent, {})[path] = stamp
+            by_directory.setdefault(path.parent, {})[path] = signature
         profile = self._settings.profile(folder.profile)
         for recordings in by_directory.values():
             some = next(iter(recordings))
@@ -114,26 +114,25 @@ class Adopter:
         root = place.folder.path / (place.profile.output_dir or "")
         with ExitStack() as stack:
             try:
-                source = stack.enter_context(_opened(place.folder.path, Path()))
                 target = stack.enter_context(_opened(root, place.target.relative_to(root)))
                 names = set(os.listdir(target))  # noqa: PTH208 - a descriptor has no Path
             except OSError as e:
                 if e.errno != errno.ENOENT:
                     self.report.skipped.append((place.target, f"this folder cannot be read: {e.strerror}"))
-                names, source, target = set(), -1, -1
+                names, target = set(), -1
             refused: dict[str, str] = {}
             by_hash = _transcripts(target, names, refused)
-            for path, stamp in place.recordings.items():
+            for path, signature in place.recordings.items():
                 self.report.recordings += 1
                 progress(self.report.recordings)
                 fitting = next((n for n in sorted(names) if _is_json(n) and _form(path, n)), None)
                 if by_hash:
-                    sha256 = self._hash(source, place.folder.path, path, stamp)
+                    sha256 = self._hash(place.folder.path, path, signature)
                     if sha256 is None:
                         continue
                     name = _choose(path, by_hash.get(sha256, []))
                     if name is not None:
-                        self._adopt(place, target, path, stamp, name)
+                        self._adopt(place, target, path, signature, name)
                         continue
                 if fitting is not None:
                     why = refused.get(fitting, "it was made from a recording of other content")
@@ -145,36 +144,23 @@ class Adopter:
                 ):
                     self.report.without_json += 1
 
-    def _hash(self, source: int, folder: Path, path: Path, stamp: Stamp) -> str | None:
+    def _hash(self, folder: Path, path: Path, signature: FileSignature) -> str | None:
         """SHA-256 of a recording; None where it cannot be read, which is reported."""
         try:
-            # A link within the folder counts as what it leads to, as for intake.
-            real = Path(os.path.realpath(path)).relative_to(os.path.realpath(folder))
-            descriptor = open_beneath(source, real, _READ)
-        except (OSError, ValueError) as e:
-            self.report.skipped.append((path, f"it cannot be read: {e}"))
-            return None
-        try:
-            digest = hashlib.sha256()
-            while stat.S_ISREG(os.fstat(descriptor).st_mode) and (piece := os.read(descriptor, _PIECE_BYTES)):
-                digest.update(piece)
-            if stamp_of(os.fstat(descriptor)) != stamp:
-                self.report.skipped.append((path, "it changed while it was read"))
-                return None
-            return digest.hexdigest()
-        except OSError as e:
-            self.report.skipped.append((path, f"it cannot be read: {e.strerror}"))
-            return None
-        finally:
-            os.close(descriptor)
+            return content_hash(path, folder, signature)
+        except RecordingChangedError:
+            self.report.skipped.append((path, "it changed while it was read"))
+        except DropscribeError as e:
+            self.report.skipped.append((path, f"it cannot be read: {e.reason}"))
+        return None
 
-    def _adopt(self, place: _Place, target: int, path: Path, stamp: Stamp, name: str) -> None:
+    def _adopt(self, place: _Place, target: int, path: Path, signature: FileSignature, name: str) -> None:
         try:
             written = read_transcript(_read(target, name, MOST_JSON_BYTES))
         except (OSError, NotATranscriptError) as e:
             self.report.skipped.append((place.target / name, _why(e)))
             return
-        size, mtime_ns, inode = stamp
+        size, mtime_ns, inode = signature
         profile = place.profile
         admission = Admission(
             path=path, folder=place.folder.path, size=size, mtime_ns=mtime_ns, inode=inode,

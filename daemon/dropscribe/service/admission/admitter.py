@@ -24,12 +24,12 @@ from dropscribe.errors import (
     StorageError,
     UnusableLedgerError,
 )
+from dropscribe.files import content_hash
 from dropscribe.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
 from dropscribe.ledger.records import Admission
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.sizing import hasher_count
 from dropscribe.service.activity import Activities, Activity
-from dropscribe.service.admission.hashing import content_hash
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dropscribe.errors import StorageError, UnusableLedgerError
+from dropscribe.files import FileSignature
 from dropscribe.intake.types import Known
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.service.storage.storage_retry import StorageRetry
@@ -22,8 +23,8 @@ class OnRecord:
     def __call__(self, folder: Path) -> Iterator[Known]:
         """The files on record, one after another. Raises StorageError, also in the middle."""
         try:
-            for known in self._ledger.known(folder):
-                yield Known(*known)
+            for path, size, mtime_ns, inode, unfinished in self._ledger.known(folder):
+                yield Known(path, FileSignature(size, mtime_ns, inode), unfinished)
         except UnusableLedgerError as e:
             # The main thread stops the daemon because of it. For intake it is an answer that does not come.
             raise StorageError(e.reason, operation=e.operation, path=e.path, remedy=e.remedy) from e

@@ -14,7 +14,6 @@ from dropscribe.errors import EngineDiedError, StaleLeaseError, StorageError, Un
 from dropscribe.ledger.records import Claim
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.ledger.sqlite.paths import storable
-from dropscribe.media.protocol import FileSignature
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
@@ -219,9 +218,8 @@ class Dispatcher:
             self._beginning.started(claim)
             self._ticket += 1
             self._running[self._ticket] = claim
-            expected = FileSignature(claim.size, claim.mtime_ns, claim.inode)
             hotwords = settings.profile(claim.profile).hotwords
-            self._pump.start(Work(self._ticket, claim.path, expected, hotwords, claim.folder))
+            self._pump.start(Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder))
 
     def _give_back(self, claim: Claim) -> None:
         """Its profile was changed when it was just being claimed: what is done now would stand under what was wanted before."""

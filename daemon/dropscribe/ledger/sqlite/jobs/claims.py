@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
+from dropscribe.files import FileSignature
 from dropscribe.ledger.records import Claim, JobState, Recovered
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.integers import inode_of, mtime_of
@@ -219,9 +220,7 @@ def _claim(row: Row[Any], now: float) -> Claim:
         max_attempts=row.max_attempts,
         path=path_of(row.path_raw),
         folder=path_of(row.folder_raw),
-        size=row.size,
-        mtime_ns=mtime_of(row.mtime_ns),
-        inode=inode_of(row.inode),
+        signature=FileSignature(row.size, mtime_of(row.mtime_ns), inode_of(row.inode)),
         sha256=row.sha256,
         profile=row.profile,
         recipe=row.recipe,
