@@ -38,7 +38,7 @@ def poison(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("fault", "code", "said"),
     [
-        ("crash", "engine_died", "killed by signal 11"),
+        ("crash", "engine_died", "killed by SIGSEGV"),
         # The device is doubted until others have come through.
         ("assert", "device_failed", "its device failed"),
     ],

@@ -171,7 +171,7 @@ def test_an_engine_that_dies_whenever_it_starts_is_given_up_with_a_remedy(
 
     monkeypatch.setattr(engine_plan.EnginePlan, "start_member", start_and_kill)
     keeper = EngineSupervisor(EngineSettings(model="null", device="cpu"), arena, 100.0)
-    with pytest.raises(EngineDiedError, match="killed by signal 9, 3 times in a row") as caught:
+    with pytest.raises(EngineDiedError, match="killed by SIGKILL, 3 times in a row") as caught:
         keeper.wait_ready(lambda: False)
     assert len(started) == engine_supervisor.MOST_FAILED_STARTS
     assert "the driver and the model" in caught.value.remedy

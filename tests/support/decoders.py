@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dropscribe.config import MediaSettings
+from dropscribe.files import FileSignature
 from dropscribe.media.pool import DecoderPool
 from dropscribe.media.protocol import (
     DecodeDone,
     DecodeEvent,
     DecodeFailed,
     DecodeOrder,
-    FileSignature,
     Opened,
     PcmReady,
     SlotWanted,

@@ -59,7 +59,7 @@ class FakeMember:
         os.eventfd_write(self._fd, 1)
 
     def die(self, error: EngineError | None = None) -> None:
-        self.dead = error or EngineDiedError("was killed by signal 9")
+        self.dead = error or EngineDiedError("was killed by SIGKILL")
         os.eventfd_write(self._fd, 1)
 
     def be(self, changed: EngineFacts) -> None:
@@ -276,7 +276,7 @@ class TestDeath:
         assert {type(e) for e in group.results(0.0)} == {StreamFailed, BlockFreed}
         assert readable(group)
         for _ in range(2):
-            with pytest.raises(EngineDiedError, match="signal 9"):
+            with pytest.raises(EngineDiedError, match="SIGKILL"):
                 group.results(0.0)
         with pytest.raises(EngineDiedError):
             group.submit(block(2, 1))

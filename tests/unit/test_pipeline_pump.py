@@ -145,7 +145,7 @@ def test_a_recording_on_a_device_that_died_is_a_suspect_and_no_slot_is_lost(part
     pump.turn(0.0)
     (block,) = engine.got
     engine.said = [
-        StreamFailed(1, "engine_died", "killed by signal 9", retryable=True),
+        StreamFailed(1, "engine_died", "was killed by SIGKILL", retryable=True),
         BlockFreed(block.offset),
     ]
     (outcome,) = pump.turn(0.0)

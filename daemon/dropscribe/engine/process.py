@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dropscribe import logs
+from dropscribe import children, logs
+from dropscribe.children import InheritedFd, how_ended
 from dropscribe.config import EngineSettings
 from dropscribe.engine import worker
 from dropscribe.engine.protocol import (
@@ -71,21 +72,17 @@ class ProcessEngine:
         #: Aborted streams of which the child may still have said something before it heard of it.
         self._aborting: set[int] = set()
         self._progress_at = clock()
-        context = multiprocessing.get_context("spawn")
-        commands_out, self._commands = context.Pipe(duplex=False)
-        self._reports, reports_in = context.Pipe(duplex=False)
+        commands_out, self._commands = multiprocessing.Pipe(duplex=False)
+        self._reports, reports_in = multiprocessing.Pipe(duplex=False)
         with contextlib.suppress(OSError):  # where pipes may not be so large
             fcntl.fcntl(self._reports.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._process = context.Process(
-            target=worker.main,
-            args=(settings, worker.ArenaHandle(arena_fd, arena_bytes), commands_out, reports_in),
-            name="dropscribe-engine",
-            daemon=True,
+        arena = worker.SharedArena(InheritedFd(arena_fd), arena_bytes)
+        self._process = children.spawn(
+            worker.main,
+            (settings, arena, commands_out, reports_in),
+            "dropscribe-engine",
+            [commands_out, reports_in],
         )
-        self._process.start()
-        # Only the child may hold its ends, or its death would not show.
-        commands_out.close()
-        reports_in.close()
 
     @classmethod
     def start(
@@ -274,13 +271,10 @@ class ProcessEngine:
         if not self._closed:
             self._process.join(CLOSE_S)
         code = self._process.exitcode
-        how = (
-            f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
-        )
         lost = code == worker.DEVICE_LOST
         kind = DeviceFailedError if lost else EngineDiedError
         return kind(
-            f"the engine process {how}{' (its device failed)' if lost else ''}",
+            f"the engine process {how_ended(code).how}{' (its device failed)' if lost else ''}",
             operation=operation,
             remedy=remedy,
         )

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import mmap
 import os
-import signal
 import sys
 import time
 import traceback
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import DupFd
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
-from dropscribe import escapes
+from dropscribe import children, escapes
+from dropscribe.children import InheritedFd
 from dropscribe.config import EngineSettings
 from dropscribe.engine import own_gpu, registry
 from dropscribe.engine.core.batcher import Batcher
@@ -47,30 +44,22 @@ LAST_WORDS_S = 5.0
 DEVICE_LOST = 70
 
 
-class ArenaHandle:
-    """The shared memory on its way to a spawned process: pickling duplicates the descriptor into it."""
+@dataclass(frozen=True, slots=True)
+class SharedArena:
+    """The memory that blocks lie in, on its way to the engine process."""
 
-    def __init__(self, fd: int, size_bytes: int) -> None:
-        self.fd = fd
-        self.size_bytes = size_bytes
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _arrive, (DupFd(self.fd), self.size_bytes)
+    fd: InheritedFd
+    size_bytes: int
 
     def map(self) -> mmap.mmap:
         """The memory, read-only."""
-        return mmap.mmap(self.fd, self.size_bytes, prot=mmap.PROT_READ)
+        return mmap.mmap(self.fd.fd, self.size_bytes, prot=mmap.PROT_READ)
 
 
-def _arrive(duplicate: Any, size_bytes: int) -> ArenaHandle:
-    return ArenaHandle(duplicate.detach(), size_bytes)
-
-
-def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, reports: Connection) -> None:
+def main(settings: EngineSettings, arena: SharedArena, commands: Connection, reports: Connection) -> None:
     """Entry of the spawned process; returns only when it cannot work."""
-    _keep_to_ourselves()
-    with contextlib.suppress(OSError):  # a name for `ps` and `top`, no more
-        Path("/proc/self/comm").write_text("ds-engine", encoding="ascii")
+    children.set_up("ds-engine")
+    _silence_libraries()
     inbox = PipeInbox(commands)
     inbox.start()
     outbox = PipeOutbox(reports)
@@ -81,7 +70,7 @@ def main(settings: EngineSettings, arena: ArenaHandle, commands: Connection, rep
         outbox.finish(LAST_WORDS_S)
 
 
-def _serve(settings: EngineSettings, arena: ArenaHandle, inbox: PipeInbox, outbox: PipeOutbox) -> None:
+def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbox: PipeOutbox) -> None:
     own = own_gpu.show_only(settings.device, os.environ, count_gpus)
     settings = settings.model_copy(update={"device": own.torch_name})
     try:
@@ -127,14 +116,12 @@ def _end_with_the_device(outbox: PipeOutbox, error: EngineDiedError) -> NoReturn
     os._exit(DEVICE_LOST)
 
 
-def _keep_to_ourselves() -> None:
-    """Only the parent decides when to stop, and only it writes the log.
+def _silence_libraries() -> None:
+    """Keep libraries off standard output and the log, which only the parent writes, and set what they read at import.
 
     FunASR prints, logs through the root logger and draws progress bars; what matters of it comes back as
     an exception. Standard error stays open for crashes.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from dropscribe import children
+from dropscribe.children import Ended, InheritedFd, how_ended
 from dropscribe.media.protocol import DecodeOrder
-from dropscribe.media.wire import Begin, Give, InheritedFd, Terms
+from dropscribe.media.wire import Begin, Give, Terms
 from dropscribe.media.worker import main
 
 #: Seconds a process is waited for that has closed its pipe, which happens a moment before its end.
@@ -27,41 +27,19 @@ DISK_S = 15.0
 _PROBE_S = 1.0
 _COMPUTING_SHARE = 0.05
 
-#: Signals that a process brings on itself; every other one was sent by somebody else.
-_OWN_SIGNALS = frozenset(
-    {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS,
-     signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE}
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a process came to its end: in words, and whether something else killed it."""
-
-    how: str
-    killed: bool
-
 
 class Child:
     """A decoder process. Fields belong to the pool's thread; only the pool changes them."""
 
     def __init__(self, arena_fd: int, terms: Terms, now: float) -> None:
-        context = multiprocessing.get_context("spawn")
         self.pipe: Connection
-        self.pipe, theirs = context.Pipe()
+        self.pipe, theirs = multiprocessing.Pipe()
         try:
-            self._process = context.Process(
-                target=main,
-                args=(theirs, InheritedFd(arena_fd), terms),
-                name="dropscribe-decoder",
-                daemon=True,
-            )
-            self._process.start()
+            arguments = (theirs, InheritedFd(arena_fd), terms)
+            self._process = children.spawn(main, arguments, "dropscribe-decoder", [theirs])
         except BaseException:
             self.pipe.close()
             raise
-        finally:
-            theirs.close()  # ours alone would keep the pipe open after its death
         self.order: DecodeOrder | None = None
         #: Slots it was given and has not handed over.
         self.held: set[int] = set()
@@ -120,7 +98,7 @@ class Child:
     def find_end(self) -> Ended:
         """How a process whose end of the pipe is closed came to its end."""
         self._process.join(_BURIAL_S)
-        return ended(self._process.exitcode)
+        return how_ended(self._process.exitcode)
 
     def waits_for_disk(self, now: float) -> bool:
         """Whether it has brought nothing for `DISK_S` and neither computed: a file system keeps it. To be asked now and then."""
@@ -142,11 +120,7 @@ class Child:
 
     def ended(self, wait_s: float = 0.0) -> bool:
         """Whether the killed process is gone; to be asked until it is."""
-        self._process.join(wait_s)
-        if self._process.exitcode is None:
-            return False
-        self._process.close()
-        return True
+        return children.is_gone(self._process, wait_s)
 
 
 def _state_of(pid: int) -> tuple[str, float]:
@@ -157,16 +131,3 @@ def _state_of(pid: int) -> tuple[str, float]:
         return "", 0.0
     fields = line.rpartition(")")[2].split()  # the name before it may hold anything
     return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def ended(exitcode: int | None) -> Ended:
-    """What the exit status of a process (negative: a signal; None: it is not gone yet) says of its end."""
-    if exitcode is None:
-        # It has closed its pipe, and does not do so by itself: while memory is short, the end of a killed process takes long.
-        return Ended("closed its pipe and did not end", killed=True)
-    if exitcode < 0:
-        killed = -exitcode not in _OWN_SIGNALS
-        with contextlib.suppress(ValueError):  # a number without a name
-            return Ended(f"was killed by {signal.Signals(-exitcode).name}", killed=killed)
-        return Ended(f"was killed by signal {-exitcode}", killed=killed)
-    return Ended(f"ended with status {exitcode}", killed=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import select
-import signal
 import threading
 from pathlib import Path
+
+from dropscribe import children
 
 #: Work on recordings yields to the engine, which feeds the GPU from the same cores.
 _NICENESS = 5
@@ -19,10 +19,7 @@ def attach(pipe_fd: int, name: str) -> None:
 
     `name`: shown by `ps` and `top`.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
-    with contextlib.suppress(OSError):  # a name for people, no more
-        Path("/proc/self/comm").write_text(name, encoding="ascii")
+    children.set_up(name)
     threading.Thread(target=_die_with, args=(pipe_fd,), daemon=True).start()
     os.nice(_NICENESS)
 

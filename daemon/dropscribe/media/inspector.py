@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from dropscribe import children
 from dropscribe.media.container import inspection
 
 #: Longest inspection, seconds: it reads a few megabytes at most. Then its process is killed.
@@ -119,18 +120,12 @@ class _Child:
     """One inspection process; used by one thread at a time."""
 
     def __init__(self, target: Callable[[Connection], None]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, theirs = multiprocessing.Pipe()
         try:
-            self._process = context.Process(
-                target=target, args=(theirs,), name="dropscribe-inspect", daemon=True
-            )
-            self._process.start()
+            self._process = children.spawn(target, (theirs,), "dropscribe-inspect", [theirs])
         except BaseException:
             self._pipe.close()
             raise
-        finally:
-            theirs.close()  # ours alone would keep the pipe open after its death
         self._ready = False
 
     def ask(self, folder: Path, paths: Sequence[Path], limit_s: float) -> bytes | None:
@@ -157,11 +152,7 @@ class _Child:
 
     def ended(self) -> bool:
         """Whether the killed process is gone, which takes the kernel a moment."""
-        self._process.join(0.1)
-        if self._process.exitcode is None:
-            return False
-        self._process.close()
-        return True
+        return children.is_gone(self._process, 0.1)
 
     def _receive(self, most: int, limit_s: float) -> bytes | None:
         return self._pipe.recv_bytes(most) if self._pipe.poll(limit_s) else None

@@ -6,9 +6,10 @@ import select
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dropscribe.children import Ended
 from dropscribe.config import MediaSettings
 from dropscribe.errors import DecoderDiedError, DecoderKilledError, MediaLimitError, UnansweredError
-from dropscribe.media.child import DISK_S, Child, Ended
+from dropscribe.media.child import DISK_S, Child
 from dropscribe.media.protocol import (
     DecodeDone,
     DecodeEvent,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing.reduction
 from dataclasses import dataclass
-from typing import Any
 
 from dropscribe.media.protocol import DecodeOrder, Opened, PcmReady, SlotWanted
 from dropscribe.transcript.types import MediaFacts
@@ -67,17 +65,3 @@ class Terms:
     slot_bytes: int
     memory_mb: int
     max_hours: float
-
-
-class InheritedFd:
-    """A descriptor that a spawned child gets a copy of; may only be pickled while the child is started."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (multiprocessing.reduction.DupFd(self.fd),)
-
-
-def _arrived(handle: Any) -> InheritedFd:
-    return InheritedFd(handle.detach())

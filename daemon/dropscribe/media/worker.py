@@ -17,10 +17,11 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from dropscribe.children import InheritedFd
 from dropscribe.errors import DecoderDiedError, DropscribeError, MediaLimitError
 from dropscribe.media import confinement
 from dropscribe.media.protocol import Opened, PcmReady, SlotWanted
-from dropscribe.media.wire import Begin, Failed, Finished, FromChild, Give, InheritedFd, Ready, Terms
+from dropscribe.media.wire import Begin, Failed, Finished, FromChild, Give, Ready, Terms
 
 if TYPE_CHECKING:
     import numpy as np
