@@ -34,7 +34,7 @@ def arena() -> Iterator[Arena]:
 @pytest.fixture
 def keeper(arena: Arena) -> Iterator[EngineSupervisor]:
     settings = EngineSettings.model_validate({"model": "null", "device": ["cpu", "cpu"]})
-    made = EngineSupervisor(settings, arena, 100.0)
+    made = EngineSupervisor(engine_plan.plan(settings, arena, 100.0))
     assert made.wait_ready(lambda: False)
     yield made
     made.close()
@@ -132,15 +132,15 @@ def test_a_device_that_never_starts_again_is_left_alone_for_a_while(
     group = keeper.engine
     assert isinstance(group, EngineGroup)
     started: list[int] = []
-    start_member = type(keeper._plan).start_member
+    start_member = engine_plan.EnginePlan.start_member
 
-    def start_and_kill(plan: object, index: int) -> object:
-        engine = start_member(keeper._plan, index)
+    def start_and_kill(plan: engine_plan.EnginePlan, index: int) -> ProcessEngine:
+        engine = start_member(plan, index)
         started.append(index)
         os.kill(engine.pid, signal.SIGKILL)
         return engine
 
-    monkeypatch.setattr(type(keeper._plan), "start_member", start_and_kill)
+    monkeypatch.setattr(engine_plan.EnginePlan, "start_member", start_and_kill)
     os.kill(min(engine_pids()), signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE_S
     while not keeper._due:
@@ -170,7 +170,7 @@ def test_an_engine_that_dies_whenever_it_starts_is_given_up_with_a_remedy(
         return engine
 
     monkeypatch.setattr(engine_plan.EnginePlan, "start_member", start_and_kill)
-    keeper = EngineSupervisor(EngineSettings(model="null", device="cpu"), arena, 100.0)
+    keeper = EngineSupervisor(engine_plan.plan(EngineSettings(model="null", device="cpu"), arena, 100.0))
     with pytest.raises(EngineDiedError, match="killed by SIGKILL, 3 times in a row") as caught:
         keeper.wait_ready(lambda: False)
     assert len(started) == engine_supervisor.MOST_FAILED_STARTS
@@ -182,7 +182,7 @@ def test_an_engine_that_dies_whenever_it_starts_is_given_up_with_a_remedy(
 def test_an_engine_that_stands_still_over_work_has_failed(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = EngineSupervisor(EngineSettings(model="null", device="cpu"), arena, 100.0)
+    keeper = EngineSupervisor(engine_plan.plan(EngineSettings(model="null", device="cpu"), arena, 100.0))
     assert keeper.wait_ready(lambda: False)
     (victim,) = engine_pids()
     os.kill(victim, signal.SIGSTOP)
@@ -204,7 +204,7 @@ def test_one_that_cannot_start_at_first_ends_the_start(arena: Arena) -> None:
     settings = EngineSettings.model_validate(
         {"model": "/nowhere", "vad_model": "vad-mini", "device": ["cpu", "cpu"]}
     )
-    keeper = EngineSupervisor(settings, arena, 100.0)
+    keeper = EngineSupervisor(engine_plan.plan(settings, arena, 100.0))
     with pytest.raises(EngineError, match="cpu: "):
         keeper.wait_ready(lambda: False)
     keeper.close()

@@ -38,10 +38,10 @@ class Beginner(Turning):
         super().__init__(ledger, limit=limit, begin=self.disk)
         self.decoders = decoders
         self.ended = 0
-        self.pump.room.side_effect = lambda: self.decoders + self.ended - len(self.started())
+        self.executor.room.side_effect = lambda: self.decoders + self.ended - len(self.started())
 
     def started(self) -> list[str]:
-        return [call.args[0].path.name for call in self.pump.start.call_args_list]
+        return [call.args[0].path.name for call in self.executor.start.call_args_list]
 
     def look(self) -> None:
         self.dispatcher.turn(0.0, (), claiming=True)
@@ -53,12 +53,14 @@ class Beginner(Turning):
     def end(self, name: str, end: Problem | None = None) -> None:
         """Its decoder is free again; what went well is with the publisher."""
         work = next(
-            c.args[0] for c in reversed(self.pump.start.call_args_list) if c.args[0].path.name == name
+            c.args[0] for c in reversed(self.executor.start.call_args_list) if c.args[0].path.name == name
         )
         self.ended += 1
-        self.pump.turn.return_value = [Outcome(work.ticket, end or create_autospec(Result, instance=True))]
+        self.executor.turn.return_value = [
+            Outcome(work.ticket, end or create_autospec(Result, instance=True))
+        ]
         self.look()
-        self.pump.turn.return_value = []
+        self.executor.turn.return_value = []
 
     def published(self, ledger: Ledger) -> None:
         put = [call.args[0].claim for call in self.publisher.put.call_args_list]
@@ -97,7 +99,7 @@ def test_a_decoder_waits_until_it_is_on_record_and_the_loop_does_not(ledger: Led
     assert (w.started(), attempts(ledger)) == ([], [0, 0, 0])
     w.dispatcher.turn(0.5, (), claiming=True)
     w.dispatcher.turn(0.5, (), claiming=True)
-    assert w.pump.turn.call_args.args[0] == 0.5, "it is woken by the commit"
+    assert w.executor.turn.call_args.args[0] == 0.5, "it is woken by the commit"
     woken = w.woken
     w.disk.go()
     assert (w.started(), attempts(ledger), w.woken) == ([], [1, 1, 0], woken + 1)

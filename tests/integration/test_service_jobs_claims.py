@@ -31,13 +31,13 @@ def running(ledger: Ledger) -> int:
 
 def end(w: Turning, ledger: Ledger, count: int) -> None:
     """So many of those under way are recognised and published."""
-    started = [call.args[0] for call in w.pump.start.call_args_list if isinstance(call.args[0], Work)]
-    w.pump.turn.return_value = [
+    started = [call.args[0] for call in w.executor.start.call_args_list if isinstance(call.args[0], Work)]
+    w.executor.turn.return_value = [
         Outcome(work.ticket, create_autospec(Result, instance=True)) for work in started[:count]
     ]
     w.publisher.put.reset_mock()
     w.turn()
-    w.pump.turn.return_value = []
+    w.executor.turn.return_value = []
     put = [call.args[0].claim for call in w.publisher.put.call_args_list]
     for claim in put:
         ledger.cancel(claim.job_id, w.now, "as if it were done")

@@ -62,15 +62,15 @@ class Late(Turning):
         )  # fmt: skip
 
     def started(self) -> list[str]:
-        return [call.args[0].path.name for call in self.pump.start.call_args_list]
+        return [call.args[0].path.name for call in self.executor.start.call_args_list]
 
     def end(self, *names: str, end: Problem | None = None) -> None:
         """So many of those that were started come to their end; those that went well are with the publisher then."""
         result = create_autospec(Result, instance=True)
-        ended = [c.args[0] for c in self.pump.start.call_args_list if c.args[0].path.name in names]
-        self.pump.turn.return_value = [Outcome(work.ticket, end or result) for work in ended]
+        ended = [c.args[0] for c in self.executor.start.call_args_list if c.args[0].path.name in names]
+        self.executor.turn.return_value = [Outcome(work.ticket, end or result) for work in ended]
         self.look()
-        self.pump.turn.return_value = []
+        self.executor.turn.return_value = []
 
     def published(self, ledger: Ledger) -> None:
         """All that is with the publisher is done."""
@@ -137,12 +137,12 @@ def test_an_answer_is_followed_by_a_turn_that_does_not_wait(ledger: Ledger) -> N
     w = Late(ledger)
     for _ in range(3):
         w.dispatcher.turn(0.5, (), claiming=True)
-    assert w.pump.turn.call_args.args[0] == 0.5
+    assert w.executor.turn.call_args.args[0] == 0.5
     w.thread.go()
     w.dispatcher.turn(0.5, (), claiming=True)
-    assert w.pump.turn.call_args.args[0] == 0.0
+    assert w.executor.turn.call_args.args[0] == 0.0
     w.dispatcher.turn(0.5, (), claiming=True)
-    assert w.pump.turn.call_args.args[0] == 0.5
+    assert w.executor.turn.call_args.args[0] == 0.5
 
 
 def test_what_is_admitted_after_the_ledger_answered_and_before_it_is_heard_is_asked_for(
@@ -275,7 +275,7 @@ def test_who_stops_gives_back_what_is_just_being_claimed(
         w.turn()
         assert (w.dispatcher.in_flight, w.dispatcher.unpublished) == (1, 1)
         # One of the first things that stopping does.
-        w.pump.abort.side_effect = lambda _: stopping.set()
+        w.executor.abort.side_effect = lambda _: stopping.set()
         assert w.dispatcher.requeue_all() == 3
     assert states(ledger) == [QUEUED, QUEUED, QUEUED]
     assert [c.attempt for c in ledger.claim("w", 3, w.now, LEASE_S, allow_isolated=True)] == [1, 1, 1]
@@ -369,7 +369,7 @@ def test_a_job_claimed_while_its_profile_is_changed_is_done_under_what_is_wanted
     maintenance.tend()
     w.answered()
     assert w.started() == ["a"]
-    (work,) = (call.args[0] for call in w.pump.start.call_args_list)
+    (work,) = (call.args[0] for call in w.executor.start.call_args_list)
     assert work.hotwords == ("达摩院",)
     (record,) = ledger.jobs()
     assert record.attempts == 1, "what was not begun is no try"

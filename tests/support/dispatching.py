@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent import futures
 from pathlib import Path
 from typing import cast
 from unittest.mock import create_autospec
@@ -13,7 +13,7 @@ import pytest
 from dropscribe.config import Settings
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.ledger import Ledger
-from dropscribe.pipeline.pump import Pump
+from dropscribe.pipeline.executor import Executor
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
@@ -31,7 +31,7 @@ class Turning:
 
     def __init__(
         self, ledger: Ledger, *, limit: int = 10, room: int = 0,
-        thread: Executor | None = None, begin: Executor | None = None,
+        thread: futures.Executor | None = None, begin: futures.Executor | None = None,
     ) -> None:  # fmt: skip
         self.now = START
         #: What is told while storage refuses.
@@ -47,9 +47,9 @@ class Turning:
         #: How often it came out that a recipe is not in force any more.
         self.outdated = 0
         self.pump = pump = create_autospec(Pump, instance=True, spec_set=True)
-        pump.room.return_value = room
-        pump.turn.return_value = []
-        pump.heard.return_value = None
+        executor.room.return_value = room
+        executor.turn.return_value = []
+        executor.heard.return_value = None
         self.publisher = publisher = create_autospec(Publisher, instance=True)
         publisher.completed.return_value = []
         publisher.waiting = frozenset()
@@ -63,7 +63,7 @@ class Turning:
             ledger, begin or AtOnce(), self.wake, storage_retry=self.storage_retry, clock=lambda: self.now
         )
         self.dispatcher = Dispatcher(
-            ledger, cast("Pump", pump), cast("Publisher", publisher), self.claiming, self.beginning,
+            ledger, cast("Executor", executor), cast("Publisher", publisher), self.claiming, self.beginning,
             settings=lambda: self.settings, clocks=clocks, storage_retry=self.storage_retry, outdated=self.find_outdated,
         )  # fmt: skip
 

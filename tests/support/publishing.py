@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +14,6 @@ from dropscribe.errors import StorageError
 from dropscribe.ledger.records import Admission, JobState
 from dropscribe.ledger.sqlite.db import driver
 from dropscribe.ledger.sqlite.ledger import Ledger
-from dropscribe.pipeline.assembly import Heard, Result
-from dropscribe.pipeline.attempt import Outcome, Work
-from dropscribe.pipeline.pump import Pump
 from dropscribe.service.activity import Activities
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
@@ -25,35 +21,12 @@ from dropscribe.service.jobs.dispatcher import Dispatcher
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.storage.storage_retry import StorageRetry
 from tests.support.claiming import AtOnce
-from tests.support.ledgers import ENGINE, MEDIA, TIMINGS, segments
+from tests.support.executors import InstantExecutor
+from tests.support.ledgers import ENGINE
 
 FORMATS = ("txt", "srt", "vtt", "json", "timing.json")
 #: Turns of the main loop, a second of its clock each, after which a run is ended: more than any wait of a job.
 TURNS = 90
-
-
-class InstantPump(Pump):
-    """Stands for decoders and an engine: what is started is recognised at once."""
-
-    def __init__(self, texts: dict[str, str]) -> None:
-        self._texts = texts
-        self._started: list[Work] = []
-
-    def room(self) -> int:
-        return 8
-
-    def start(self, work: Work) -> None:
-        self._started.append(work)
-
-    def abort(self, ticket: int) -> None:
-        self._started = [w for w in self._started if w.ticket != ticket]
-
-    def heard(self, ticket: int) -> Heard | None:
-        return None
-
-    def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
-        done, self._started = self._started, []
-        return [Outcome(w.ticket, Result(MEDIA, segments(self._texts[w.path.name]), TIMINGS)) for w in done]
 
 
 @dataclass
@@ -121,7 +94,7 @@ class House:
                 ledger, AtOnce(), lambda: None, storage_retry=self.storage_retry, clock=lambda: now[0]
             )
             dispatcher = Dispatcher(
-                ledger, InstantPump(self.texts), publisher, claiming, beginning,
+                ledger, InstantExecutor(self.texts), publisher, claiming, beginning,
                 settings=lambda: settings, clocks=clocks, storage_retry=self.storage_retry, outdated=lambda: None,
             )  # fmt: skip
             publisher.start()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dropscribe.engine.protocol import LocalEngine
 from dropscribe.errors import EngineError
 from dropscribe.transcript.types import EngineFacts
 
 
-class Member(LocalEngine, Protocol):
-    """What a group is made of; `ProcessEngine` is one."""
+class StartingEngine(LocalEngine, Protocol):
+    """A local engine that may still be loading its models."""
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait at most so long for it to be warm; raises EngineError, EngineDiedError."""
+
+
+class Member(StartingEngine, Protocol):
+    """What a group is made of; `ProcessEngine` is one."""
 
     def dismiss(self) -> None:
         """Tell it to end without waiting for that; `close` follows."""
@@ -29,6 +33,20 @@ class Loss:
     device: str
     reason: str
     was_ready: bool
+
+
+@runtime_checkable
+class ReplaceableMembers(Protocol):
+    """What an engine offers beyond `StartingEngine` when its members can be replaced while the others go on."""
+
+    def retire_stuck(self, now: float, *, hung_s: float, start_s: float) -> None:
+        """End members without progress for `hung_s`, or not ready after `start_s`, as if they had died."""
+
+    def take_losses(self) -> list[Loss]:
+        """Members lost since the last call; the caller decides whether to `fill` their places."""
+
+    def fill(self, index: int, member: Member) -> None:
+        """Put a member where none is; it gets streams once it is ready."""
 
 
 @dataclass(slots=True, eq=False)

@@ -1,16 +1,26 @@
-"""Which engine processes the settings ask for, and starting them."""
+"""The executor on this machine: which engine processes the settings ask for, and what is started around them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
-from dropscribe.config import EngineSettings
+from dropscribe.config import EngineSettings, Settings
 from dropscribe.engine import gpu_probe
 from dropscribe.engine.group import EngineGroup
 from dropscribe.engine.process import ProcessEngine
-from dropscribe.pipeline.arena import Arena
+from dropscribe.media.pool import DecoderPool
+from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from dropscribe.pipeline.assembly import Heard
+from dropscribe.pipeline.attempt import Outcome, Progress, Work
+from dropscribe.pipeline.engine_supervisor import EngineSupervisor
+from dropscribe.pipeline.executor import Executor
+from dropscribe.pipeline.pump import Pump
+from dropscribe.pipeline.sizing import audio_bounds, decoder_count
+from dropscribe.transcript.types import EngineFacts
 
 AnyEngine = ProcessEngine | EngineGroup
 #: What several processes on one GPU share; the rest is for what CUDA keeps for each of them.
@@ -71,3 +81,90 @@ def plan(settings: EngineSettings, arena: Arena, capacity_s: float) -> EnginePla
     """What the settings mean on this machine."""
     members = settings_of(settings, devices_of(settings), len(os.sched_getaffinity(0)))
     return EnginePlan(members, arena, capacity_s)
+
+
+class LocalExecutor:
+    """Decoders and engines on this machine, joined by a `Pump` over one arena. An `Executor`; owned by one thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start all processes; `wait_ready` must follow. Raises DecoderDiedError when there can be none."""
+        arena_s, capacity_s = audio_bounds(settings)
+        with ExitStack() as stack:
+            arena = Arena(arena_s)
+            stack.callback(arena.close)
+            self._keeper = EngineSupervisor(plan(settings.engine, arena, capacity_s))
+            stack.callback(self._keeper.close)
+            self._decoders = DecoderPool(
+                arena.fd,
+                SLOT_BYTES,
+                workers=decoder_count(settings),
+                settings=settings.media,
+                clock=time.monotonic,
+            )
+            stack.callback(self._decoders.close)
+            self._pump = Pump(self._decoders, self._keeper.engine, arena, time.monotonic)
+            self._stack = stack.pop_all()
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See `Executor`."""
+        return self._keeper.engine.facts
+
+    def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
+        """See `Executor`."""
+        if not self._keeper.wait_ready(meanwhile):
+            return False
+        # Another one than was started where that died before it was ready.
+        self._pump.use_engine(self._keeper.engine)
+        return True
+
+    def room(self) -> int:
+        """See `Executor`."""
+        return self._pump.room()
+
+    def start(self, work: Work) -> None:
+        """See `Executor`."""
+        self._pump.start(work)
+
+    def abort(self, ticket: int) -> None:
+        """See `Executor`."""
+        self._pump.abort(ticket)
+
+    def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
+        """See `Executor`."""
+        return self._pump.turn(timeout_s, wake)
+
+    def progress(self, ticket: int) -> Progress | None:
+        """See `Executor`."""
+        return self._pump.progress(ticket)
+
+    def heard(self, ticket: int) -> Heard | None:
+        """See `Executor`."""
+        return self._pump.heard(ticket)
+
+    def texts(self, ticket: int) -> tuple[str, ...]:
+        """See `Executor`."""
+        return self._pump.texts(ticket)
+
+    def supervise(self, now: float) -> None:
+        """See `Executor`."""
+        self._keeper.tend(now)
+        self._keeper.expect_progress(self._pump.engine_idle_s())
+
+    def abandon(self) -> list[int]:
+        """See `Executor`."""
+        return self._pump.abandon_engine()
+
+    def replace(self, why: str) -> None:
+        """See `Executor`."""
+        self._keeper.replace(why)
+
+    def close(self) -> bool:
+        """See `Executor`."""
+        self._stack.close()
+        return self._decoders.ended()
+
+
+def start_executor(settings: Settings) -> Executor:
+    """Start the executor that the settings ask for; today there is one kind. `wait_ready` must follow."""
+    return LocalExecutor(settings)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from dropscribe import logs
-from dropscribe.config import EngineSettings
-from dropscribe.engine.group import EngineGroup
+from dropscribe.engine.member import Member, ReplaceableMembers, StartingEngine
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
-from dropscribe.pipeline import engine_plan
-from dropscribe.pipeline.arena import Arena
 
 #: An engine that makes no progress for so long while it holds work is taken as hung, seconds. The slowest
 #: honest batch, 60 s of audio by a large model on two cores, takes well under half of it.
@@ -26,17 +24,27 @@ REST_S = 600.0
 SLICE_S = 0.25
 
 
-class EngineSupervisor:
-    """Owner of the engine's processes. Owned by the daemon's main thread."""
+class Plan(Protocol):
+    """Which engine to start, and how."""
 
-    def __init__(self, settings: EngineSettings, arena: Arena, capacity_s: float) -> None:
-        self._plan = engine_plan.plan(settings, arena, capacity_s)
+    def start(self) -> StartingEngine:
+        """Start it, with all its members if it has any; does not wait until it is ready."""
+
+    def start_member(self, index: int) -> Member:
+        """Start one of its members; does not wait until it is ready."""
+
+
+class EngineSupervisor:
+    """Owner of the engine's processes. Owned by one thread."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self._log = logs.get("engine")
         self._failed_starts = 0
         #: Of members, by index: starts in a row that failed, and when (monotonic) to start the next.
         self._member_failures: dict[int, int] = {}
         self._due: dict[int, float] = {}
-        self.engine = self._plan.start()
+        self._start()
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """Wait for the engine to be warm, calling `meanwhile` a few times a second; False when that says stop.
@@ -84,12 +92,12 @@ class EngineSupervisor:
         self._respawn()
 
     def tend(self, now: float) -> None:
-        """Replace members of a group that died or hang, while the others go on; `now` is monotonic.
+        """Replace members that died or hang, while the others go on; `now` is monotonic.
 
-        An engine of one process is not touched: its death or hanging is the caller's to see.
+        An engine without members is not touched: the caller handles its death or hanging (`expect_progress`).
         """
-        group = self.engine
-        if not isinstance(group, EngineGroup):
+        group = self._group
+        if group is None:
             return
         group.retire_stuck(now, hung_s=HUNG_S, start_s=READY_TIMEOUT_S)
         for loss in group.take_losses():
@@ -110,4 +118,8 @@ class EngineSupervisor:
         self.engine.close()
         self._member_failures.clear()
         self._due.clear()
+        self._start()
+
+    def _start(self) -> None:
         self.engine = self._plan.start()
+        self._group = self.engine if isinstance(self.engine, ReplaceableMembers) else None

@@ -15,14 +15,10 @@ from typing import Self
 from dropscribe.config import Settings
 from dropscribe.errors import EngineDiedError
 from dropscribe.files import FileSignature, content_hash
-from dropscribe.media.pool import DecoderPool
-from dropscribe.pipeline.arena import SLOT_BYTES, Arena
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Progress, Work
-from dropscribe.pipeline.engine_supervisor import EngineSupervisor
+from dropscribe.pipeline.engine_plan import start_executor
 from dropscribe.pipeline.problem import Problem
-from dropscribe.pipeline.pump import Pump
-from dropscribe.pipeline.sizing import audio_bounds, decoder_count
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.publish import PendingFile, publish
 from dropscribe.transcript.timing import timing_log
@@ -38,7 +34,7 @@ class Finished:
 
 
 class OneShot:
-    """A pump of its own for a handful of files. Use as a context manager."""
+    """An executor of its own for a handful of files. Use as a context manager."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -46,22 +42,10 @@ class OneShot:
         self._tickets = itertools.count(1)
 
     def __enter__(self) -> Self:
-        arena_s, capacity_s = audio_bounds(self._settings)
         with ExitStack() as stack:
-            arena = Arena(arena_s)
-            stack.callback(arena.close)
-            self._keeper = EngineSupervisor(self._settings.engine, arena, capacity_s)
-            stack.callback(self._keeper.close)
-            decoders = DecoderPool(
-                arena.fd,
-                SLOT_BYTES,
-                workers=decoder_count(self._settings),
-                settings=self._settings.media,
-                clock=time.monotonic,
-            )
-            stack.callback(decoders.close)
-            self._keeper.wait_ready(lambda: False)
-            self._pump = Pump(decoders, self._keeper.engine, arena, time.monotonic)
+            self._executor = start_executor(self._settings)
+            stack.callback(self._executor.close)
+            self._executor.wait_ready(lambda: False)
             self._stack = stack.pop_all()
         return self
 
@@ -71,30 +55,28 @@ class OneShot:
     @property
     def facts(self) -> EngineFacts:
         """What recognises."""
-        return self._keeper.engine.facts
+        return self._executor.facts
 
     def transcribe(self, paths: list[Path], progress: Callable[[Path, Progress], None]) -> Iterator[Finished]:
         """Each file once, in the order they finish. An engine that dies fails what was in it, once."""
         waiting = deque((next(self._tickets), path) for path in paths)
         running: dict[int, Path] = {}
         while waiting or running:
-            while waiting and self._pump.room():
+            while waiting and self._executor.room():
                 ticket, path = waiting.popleft()
                 running[ticket] = path
-                self._pump.start(Work(ticket, path, None, self._settings.profile("default").hotwords))
+                self._executor.start(Work(ticket, path, None, self._settings.profile("default").hotwords))
             try:
-                outcomes = self._pump.turn(0.1)
-                self._keeper.tend(time.monotonic())
-                self._keeper.expect_progress(self._pump.engine_idle_s())
+                outcomes = self._executor.turn(0.1)
+                self._executor.supervise(time.monotonic())
             except EngineDiedError as e:
-                for ticket in self._pump.abandon_engine():
+                for ticket in self._executor.abandon():
                     yield Finished(running.pop(ticket), Problem.of(e))
-                self._keeper.replace(e.reason)
-                self._keeper.wait_ready(lambda: False)
-                self._pump.use_engine(self._keeper.engine)
+                self._executor.replace(e.reason)
+                self._executor.wait_ready(lambda: False)
                 continue
             for ticket, path in running.items():
-                state = self._pump.progress(ticket)
+                state = self._executor.progress(ticket)
                 if state is not None:
                     progress(path, state)
             for outcome in outcomes:

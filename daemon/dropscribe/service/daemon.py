@@ -9,21 +9,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Loaded
 from dropscribe.errors import ConfigError, DropscribeError, EngineDiedError, EngineError
 from dropscribe.intake.watcher import Watcher
 from dropscribe.media.inspector import Inspector
-from dropscribe.media.pool import DecoderPool
-from dropscribe.pipeline.arena import SLOT_BYTES, Arena
-from dropscribe.pipeline.engine_supervisor import EngineSupervisor
-from dropscribe.pipeline.pump import Pump
-from dropscribe.pipeline.sizing import audio_bounds, decoder_count
+from dropscribe.pipeline.engine_plan import start_executor
 from dropscribe.service import sd_notify, status_file
 from dropscribe.service.activity import Activities
-from dropscribe.service.admission.admitter import Admitter, Hooks
+from dropscribe.service.admission.admitter import Admitter
 from dropscribe.service.admission.completeness import completeness
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord
@@ -103,26 +98,15 @@ class Daemon:
             stack.callback(status_file.remove, settings.database)
             self._look_after_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
-            if self._keeper.wait_ready(self._while_starting):
+            if self._executor.wait_ready(self._while_starting):
                 self._serve()
             self._requeue()
 
     def _start_rooms(self, stack: ExitStack) -> None:
+        """Each room is built after those it uses."""
         settings = self._settings
-        arena_s, capacity_s = audio_bounds(settings)
-        arena = Arena(arena_s)
-        stack.callback(arena.close)
-        self._keeper = EngineSupervisor(settings.engine, arena, capacity_s)
-        stack.callback(self._keeper.close)
-        decoders = DecoderPool(
-            arena.fd,
-            SLOT_BYTES,
-            workers=decoder_count(settings),
-            settings=settings.media,
-            clock=time.monotonic,
-        )
-        stack.callback(self._end, decoders.ended)
-        stack.callback(decoders.close)
+        self._executor = start_executor(settings)
+        stack.callback(self._end, self._executor.close)
         self._publisher = Publisher(
             self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake, self._storage_retry,
             activities=self._activities,
@@ -137,28 +121,25 @@ class Daemon:
             worker=f"{os.uname().nodename}:{os.getpid()}", limit=settings.service.jobs_in_flight,
             clocks=clocks, storage_retry=self._storage_retry, has_room=self._space.has_room,
         )  # fmt: skip
+        self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
+        self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
+        self._maintenance = Maintenance(
+            self._ledger, self._wall, self._space, self._conditions, self._hangs,
+            storage_retry=self._storage_retry, clock=time.monotonic, wake=claiming.news, claiming=claiming.busy,
+        )  # fmt: skip
         beginning = Beginning(
             self._ledger, stack.enter_context(ThreadPoolExecutor(1, "begin")), self._signals.wake,
             storage_retry=self._storage_retry, clock=time.monotonic,
         )  # fmt: skip
         self._dispatcher = Dispatcher(
-            self._ledger, Pump(decoders, self._keeper.engine, arena, time.monotonic), self._publisher, claiming, beginning,
+            self._ledger, self._executor, self._publisher, claiming, beginning,
             settings=lambda: self._settings, clocks=clocks, storage_retry=self._storage_retry,
-            outdated=lambda: self._maintenance.adopt(self._settings.recipe),
-        )  # fmt: skip
-        self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
-        self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
-        self._maintenance = Maintenance(
-            self._ledger, self._wall, self._space, self._conditions, self._hangs,
-            storage_retry=self._storage_retry, clock=time.monotonic, wake=self._dispatcher.wake, claiming=claiming.busy,
+            outdated=self._adopt_recipes,
         )  # fmt: skip
         self._admitter = Admitter(
-            self._ledger,
-            lambda: self._settings,
-            Hooks(self._on_admitted, self._forget, self._conditions.take),
-            self._storage_retry,
-            activities=self._activities,
-        )
+            self._ledger, lambda: self._settings, self._storage_retry,
+            admitted=self._on_admitted, folder=self._conditions.take, activities=self._activities,
+        )  # fmt: skip
         inspector = Inspector()
         stack.callback(self._end, inspector.close)
         self._watcher = Watcher(
@@ -169,7 +150,7 @@ class Daemon:
             rescan_s=settings.service.rescan_s,
         )
         inspector.start()
-        self._admitter.start()
+        self._admitter.start(forget=self._watcher.forget)
         stack.callback(self._end, self._admitter.stop)
         self._watcher.start()
         stack.callback(self._end, self._watcher.stop)
@@ -181,7 +162,7 @@ class Daemon:
         self.left_behind = not stop() or self.left_behind
 
     def _serve(self) -> None:
-        facts = self._facts = self._keeper.engine.facts
+        facts = self._facts = self._executor.facts
         self._state = "ready"
         logs.event(
             self._log,
@@ -198,8 +179,7 @@ class Daemon:
                 stopping = self._stop_by is not None
                 self._dispatcher.turn(TURN_S, (self._signals.wake_fd,), claiming=not stopping)
                 self._signals.drain()
-                self._keeper.tend(time.monotonic())
-                self._keeper.expect_progress(self._dispatcher.engine_idle_s())
+                self._executor.supervise(time.monotonic())
             except EngineDiedError as e:
                 if not self._replace_engine(e):
                     return
@@ -228,10 +208,10 @@ class Daemon:
 
     def _replace_engine(self, fault: EngineDiedError) -> bool:
         lost = self._dispatcher.engine_lost(fault)
-        self._keeper.replace(f"the engine is gone ({fault.reason}); {lost} jobs went back to the queue")
-        if not self._keeper.wait_ready(self._while_starting):
+        self._executor.replace(f"the engine is gone ({fault.reason}); {lost} jobs went back to the queue")
+        if not self._executor.wait_ready(self._while_starting):
             return False
-        self._dispatcher.engine_replaced(self._keeper.engine)
+        self._dispatcher.wake()
         return True
 
     def _while_starting(self) -> bool:
@@ -297,12 +277,16 @@ class Daemon:
                     f"changes in [{', '.join(fixed)}] take effect at the next restart",
                 )
             self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
-            self._maintenance.adopt(self._settings.recipe)
+            self._adopt_recipes()
             self._space.watch(self._settings)
             self._conditions.keep({f.path for f in new.folders})
             self._watcher.reload(new.folders)
             logs.event(self._log, logs.Action.RELOAD, f"now watching {len(new.folders)} folders")
         self._notifier.ready("reloaded")
+
+    def _adopt_recipes(self) -> None:
+        """Have queued jobs done under the recipes in force."""
+        self._maintenance.adopt(self._settings.recipe)
 
     def _write_status(self) -> None:
         in_flight = self._dispatcher.in_flight
@@ -327,6 +311,3 @@ class Daemon:
     def _on_admitted(self) -> None:
         self._dispatcher.wake()
         self._signals.wake()
-
-    def _forget(self, path: Path) -> None:
-        self._watcher.forget(path)

@@ -61,26 +61,20 @@ class _Unreadable:
 _Record = Admission | Skip | Gone | _Unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What the admitter tells the rest of the service."""
-
-    admitted: Callable[[], None]  #: something new may be claimed
-    forget: Callable[[Path], None]  #: intake shall look at this file again
-    folder: Callable[[FolderHealth], None]
-
-
 class Admitter:
     """Takes notices from intake's thread (`take`), never blocking it; owns its own threads."""
 
     def __init__(
-        self, ledger: Ledger, settings: Callable[[], Settings], hooks: Hooks, storage_retry: StorageRetry, *,
-        activities: Activities,
+        self, ledger: Ledger, settings: Callable[[], Settings], storage_retry: StorageRetry, *,
+        admitted: Callable[[], None], folder: Callable[[FolderHealth], None], activities: Activities,
     ) -> None:  # fmt: skip
+        """`admitted` is called when something new may be claimed, `folder` with each change in a folder's health."""
         self._ledger = ledger
         self._storage_retry = storage_retry
         self._settings = settings
-        self._hooks = hooks
+        self._admitted = admitted
+        self._folder = folder
+        self._forget: Callable[[Path], None]
         self._log = logs.get("service")
         self._records: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -94,7 +88,9 @@ class Admitter:
         #: First exception that ended a thread; read by `alive`.
         self.failure: BaseException | None = None
 
-    def start(self) -> None:
+    def start(self, forget: Callable[[Path], None]) -> None:
+        """Begin; `take` may be called from now on. `forget` has intake look at a file again."""
+        self._forget = forget
         self._hashers.start()
         self._thread.start()
 
@@ -105,7 +101,7 @@ class Admitter:
                 large = notice.signature.size > LARGE_BYTES
                 self._hashers.put(notice.folder, notice, large=large)
             case FolderHealth():
-                self._hooks.folder(notice)
+                self._folder(notice)
             case Skip() | Gone():
                 self._records.put(notice)
 
@@ -147,7 +143,7 @@ class Admitter:
             sha256 = content_hash(arrival.path, arrival.folder, arrival.signature, between)
         except (RecordingGoneError, RecordingChangedError):
             # Whatever stands there now, intake settles it anew.
-            self._hooks.forget(arrival.path)
+            self._forget(arrival.path)
             return
         except DropscribeError as e:
             reason = f"{e.reason}; {e.remedy}"
@@ -218,7 +214,7 @@ class Admitter:
                         job=admitted.job_id,
                         path=str(admission.path),
                     )
-            self._hooks.admitted()
+            self._admitted()
         for record in batch:
             match record:
                 case Skip():
@@ -229,7 +225,7 @@ class Admitter:
                     self._record_skip(record.skip, now, activity)
                     self._later.append((time.monotonic() + REREAD_S, record.skip.path))
         while self._later and self._later[0][0] <= time.monotonic():
-            self._hooks.forget(self._later.popleft()[1])
+            self._forget(self._later.popleft()[1])
         return None not in batch
 
     def _record_skip(self, skip: Skip, now: float, activity: Activity) -> None:

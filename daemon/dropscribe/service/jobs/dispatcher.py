@@ -1,4 +1,4 @@
-"""Moves jobs: ledger → pump → publisher → ledger. Owned by the daemon's main thread."""
+"""Moves jobs: ledger → executor → publisher → ledger. Owned by the daemon's main thread."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Settings
-from dropscribe.engine.protocol import LocalEngine
 from dropscribe.errors import EngineDiedError, StaleLeaseError, StorageError, UnansweredError
 from dropscribe.ledger.records import Claim
 from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.ledger.sqlite.paths import storable
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
-from dropscribe.pipeline.pump import Pump
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
 from dropscribe.service.jobs.outcome_writer import OutcomeWriter, Verdict, release
@@ -38,15 +37,15 @@ _UNANSWERED = Problem(
 
 
 class Dispatcher:
-    """Keeps the pump full of claimed jobs and brings every one of them to its end in the ledger."""
+    """Keeps the executor full of claimed jobs and brings every one of them to its end in the ledger."""
 
     def __init__(
-        self, ledger: Ledger, pump: Pump, publisher: Publisher, claiming: Claimer, beginning: Beginning, *,
+        self, ledger: Ledger, executor: Executor, publisher: Publisher, claiming: Claimer, beginning: Beginning, *,
         settings: Callable[[], Settings], clocks: Clocks, storage_retry: StorageRetry, outdated: Callable[[], None],
     ) -> None:  # fmt: skip
         """`outdated` is called when a job was claimed under a recipe that its profile has not now: those in the queue may be, too."""
         self._ledger = ledger
-        self._pump = pump
+        self._executor = executor
         self._publisher = publisher
         self._claiming = claiming
         self._beginning = beginning
@@ -65,7 +64,7 @@ class Dispatcher:
         self._ticket = 0
         #: Claimed, not started yet.
         self._claimed: deque[Claim] = deque()
-        #: In the pump, by ticket.
+        #: With the executor, by ticket.
         self._running: dict[int, Claim] = {}
         #: With the publisher, by job.
         self._publishing: dict[int, Claim] = {}
@@ -81,10 +80,6 @@ class Dispatcher:
     def unpublished(self) -> int:
         """Jobs whose recognition is under way or done, that are worth waiting for when stopping."""
         return len(self._running) + len(self._publishing) - self._blocked()
-
-    def engine_idle_s(self) -> float:
-        """Seconds without progress of an engine that holds work."""
-        return self._pump.engine_idle_s()
 
     def wake(self) -> None:
         """There may be something new to claim."""
@@ -106,7 +101,7 @@ class Dispatcher:
             self._start()
         # With claims that may begin and room for them there is nothing to wait for, nor where there may be more to claim.
         ready_to_start = claiming and self._may_start()
-        for outcome in self._pump.turn(0.0 if ready_to_start or answered else timeout_s, wake):
+        for outcome in self._executor.turn(0.0 if ready_to_start or answered else timeout_s, wake):
             self._on_outcome(outcome)
         for published in self._publisher.completed():
             self._on_published(published)
@@ -120,17 +115,12 @@ class Dispatcher:
             kind_of(fault.code, retryable=fault.retryable),
         )  # fmt: skip
         alone = len(self._running) == 1 and self._claiming.alone
-        self._pump.abandon_engine()
+        self._executor.abandon()
         lost = list(self._running.values())
         self._running.clear()
         for claim in lost:
             self._apply(claim, problem, alone=alone)
         return len(lost)
-
-    def engine_replaced(self, engine: LocalEngine) -> None:
-        """Go on with a new engine."""
-        self._pump.use_engine(engine)
-        self.wake()
 
     def requeue_all(self) -> int:
         """Give back every claim whose transcript is not with the publisher; how many. For stopping.
@@ -139,7 +129,7 @@ class Dispatcher:
         """
         now = self._clocks.wall()
         for ticket in list(self._running):
-            self._pump.abort(ticket)
+            self._executor.abort(ticket)
         self._claimed.extend(self._claiming.last())
         back = [*self._claimed, *self._running.values()]
         for claim in self._running.values():
@@ -189,11 +179,11 @@ class Dispatcher:
         if not self._claimed:
             return False
         claim = self._claimed[0]
-        return claim.reference is not None or (self._beginning.begun(claim) and self._pump.room() > 0)
+        return claim.reference is not None or (self._beginning.begun(claim) and self._executor.room() > 0)
 
     def _start(self) -> None:
         self._start_begun()
-        if self._beginning.ask((c for c in self._claimed if c.reference is None), self._pump.room()):
+        if self._beginning.ask((c for c in self._claimed if c.reference is None), self._executor.room()):
             self._start_begun()
 
     def _start_begun(self) -> None:
@@ -219,7 +209,7 @@ class Dispatcher:
             self._ticket += 1
             self._running[self._ticket] = claim
             hotwords = settings.profile(claim.profile).hotwords
-            self._pump.start(Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder))
+            self._executor.start(Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder))
 
     def _give_back(self, claim: Claim) -> None:
         """Its profile was changed when it was just being claimed: what is done now would stand under what was wanted before."""
@@ -252,9 +242,9 @@ class Dispatcher:
         self._next_look = now + LOOK_S
         partials = self._publisher.partials
         for ticket, claim in self._running.items():
-            heard = self._pump.heard(ticket)
+            heard = self._executor.heard(ticket)
             if heard is not None and partials.wants(claim, heard, now):
-                partials.put(claim, self._pump.texts(ticket), heard, now)
+                partials.put(claim, self._executor.texts(ticket), heard, now)
 
     def _publish(self, claim: Claim, result: Result | None) -> None:
         self._publishing[claim.job_id] = claim
@@ -305,7 +295,7 @@ class Dispatcher:
             return
         for ticket, claim in list(self._running.items()):
             if claim.job_id in lost:
-                self._pump.abort(ticket)
+                self._executor.abort(ticket)
                 del self._running[ticket]
                 self._settled(claim)
                 logs.problem(

@@ -1,0 +1,198 @@
+"""The contract of `dropscribe.pipeline.executor.Executor`, over the local one, with real decoders and engine, and the tests' own."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import time
+import wave
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dropscribe.config import Settings
+from dropscribe.errors import EngineDiedError
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.engine_plan import start_executor
+from dropscribe.pipeline.executor import Executor
+from dropscribe.pipeline.problem import FaultKind, Problem
+from tests.support.executors import InstantExecutor
+
+#: Far above what anything here takes; only a hang reaches it, seconds.
+LONG_S = 120.0
+#: Turns of this length are repeated until something happens, seconds.
+TURN_S = 0.1
+
+
+@dataclass
+class Bench:
+    """An executor, and everything that ended."""
+
+    executor: Executor
+    #: Makes the engine die.
+    kill: Callable[[], None]
+    tickets: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    ended: dict[int, Outcome] = field(default_factory=dict)
+
+    def start(self, path: Path) -> int:
+        ticket = next(self.tickets)
+        self.executor.start(Work(ticket, path, None))
+        return ticket
+
+    def turn(self) -> None:
+        outcomes = self.executor.turn(TURN_S)
+        self.executor.supervise(time.monotonic())
+        for outcome in outcomes:
+            assert outcome.ticket not in self.ended, "each attempt ends once"
+            self.ended[outcome.ticket] = outcome
+
+    def until_ended(self, *tickets: int) -> None:
+        deadline = time.monotonic() + LONG_S
+        while not set(tickets) <= self.ended.keys():
+            assert time.monotonic() < deadline, f"ended: {self.ended}"
+            self.turn()
+
+
+def instant() -> Bench:
+    executor = InstantExecutor()
+    return Bench(executor, executor.die)
+
+
+def local() -> Bench:
+    """Two decoders, and an engine that needs no model."""
+    settings = Settings.model_validate(
+        {"engine": {"model": "null", "device": "cpu"}, "media": {"decoders": 2}}
+    )
+
+    def kill() -> None:
+        for process in multiprocessing.active_children():
+            if process.name == "dropscribe-engine":
+                process.kill()
+
+    return Bench(start_executor(settings), kill)
+
+
+@pytest.fixture(scope="module", params=[instant, local])
+def shared(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    bench: Bench = request.param()
+    assert bench.executor.wait_ready(lambda: False)
+    yield bench
+    assert bench.executor.close()
+    assert bench.executor.close(), "may be called twice"
+
+
+@pytest.fixture
+def bench(shared: Bench) -> Bench:
+    """The module's, which every test leaves with nothing under way."""
+    shared.ended.clear()
+    return shared
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "recording.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        noise = np.random.default_rng(1).integers(-3000, 3000, 40 * 16_000, np.int16)
+        file.writeframes(noise.tobytes())
+    return path
+
+
+def test_it_says_what_it_is_once_it_is_ready(bench: Bench) -> None:
+    assert bench.executor.facts.model
+    assert bench.executor.facts.device
+
+
+def test_each_attempt_ends_once_with_a_result(bench: Bench, recording: Path) -> None:
+    tickets = [bench.start(recording) for _ in range(2)]
+    bench.until_ended(*tickets)
+    for _ in range(3):
+        bench.turn()
+    assert bench.ended.keys() == set(tickets)
+    for outcome in bench.ended.values():
+        assert isinstance(outcome.end, Result)
+        assert outcome.end.segments
+
+
+def test_room_is_taken_and_given_back(bench: Bench, recording: Path) -> None:
+    before = bench.executor.room()
+    assert before >= 2
+    tickets = [bench.start(recording) for _ in range(2)]
+    assert bench.executor.room() == before - 2
+    bench.until_ended(*tickets)
+    assert bench.executor.room() == before
+
+
+def test_what_is_heard_grows_and_is_known_of_attempts_under_way_only(bench: Bench, recording: Path) -> None:
+    ticket = bench.start(recording)
+    seen: tuple[str, ...] = ()
+    assert bench.executor.progress(ticket) is not None
+    while ticket not in bench.ended:
+        heard, texts = bench.executor.heard(ticket), bench.executor.texts(ticket)
+        assert heard is not None
+        assert heard.segments == len(texts)
+        assert texts[: len(seen)] == seen
+        seen = texts
+        bench.turn()
+    for gone in (ticket, 1_000_000):
+        assert bench.executor.progress(gone) is None
+        assert bench.executor.heard(gone) is None
+        assert bench.executor.texts(gone) == ()
+
+
+def test_nothing_comes_of_an_aborted_attempt_and_the_others_go_on(bench: Bench, recording: Path) -> None:
+    room = bench.executor.room()
+    aborted, other = bench.start(recording), bench.start(recording)
+    bench.executor.abort(aborted)
+    assert bench.executor.heard(aborted) is None
+    bench.executor.abort(1_000_000)
+    bench.until_ended(other)
+    for _ in range(3):
+        bench.turn()
+    assert bench.ended.keys() == {other}
+    assert bench.executor.room() == room
+
+
+def test_a_recording_that_is_not_there_ends_in_a_problem_and_costs_no_other(
+    bench: Bench, recording: Path
+) -> None:
+    missing, other = bench.start(recording.with_name("missing.wav")), bench.start(recording)
+    bench.until_ended(missing, other)
+    problem = bench.ended[missing].end
+    assert isinstance(problem, Problem)
+    assert problem.kind is FaultKind.CHANGED
+    assert isinstance(bench.ended[other].end, Result)
+
+
+def test_a_turn_ends_when_its_caller_is_woken(bench: Bench) -> None:
+    bell = os.eventfd(1)
+    try:
+        assert bench.executor.turn(LONG_S, (bell,)) == []
+    finally:
+        os.close(bell)
+
+
+def test_after_the_death_of_the_engine_everything_goes_on_with_another(bench: Bench, recording: Path) -> None:
+    room = bench.executor.room()
+    tickets = [bench.start(recording) for _ in range(2)]
+    bench.kill()
+    with pytest.raises(EngineDiedError):
+        bench.until_ended(*tickets, 1_000_000)
+    assert set(bench.executor.abandon()) == set(tickets) - bench.ended.keys()
+    assert bench.executor.heard(tickets[0]) is None
+    bench.executor.replace("it was killed")
+    assert not bench.executor.wait_ready(lambda: True), "the caller may stop waiting"
+    assert bench.executor.wait_ready(lambda: False)
+    assert bench.executor.room() == room
+    bench.ended.clear()
+    again = bench.start(recording)
+    bench.until_ended(again)
+    assert bench.ended.keys() == {again}
+    assert isinstance(bench.ended[again].end, Result)
