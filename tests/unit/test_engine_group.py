@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,114 +13,26 @@ from dropscribe.engine.protocol import (
     SAMPLE_RATE_HZ,
     Abort,
     BlockFreed,
-    Event,
     PcmBlock,
     SegmentDone,
     StreamDone,
     StreamFailed,
 )
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
-from dropscribe.transcript.types import NO_TOKENS, EngineFacts
+from tests.member_material import FakeMember, facts, segment
 
 DEVICES = ("cuda:0", "cuda:1")
-
-
-def facts(**changes: object) -> EngineFacts:
-    values: dict[str, object] = {
-        "model": "m",
-        "vad_model": "v",
-        "device": "cuda:0 (Card)",
-        "precision": "fp16",
-        "versions": (("torch", "2"),),
-        "notice": None,
-        "warmup_s": 1.0,
-    }
-    return EngineFacts(**(values | changes))  # type: ignore[arg-type]
-
-
-class FakeMember:
-    """Says what it is told to say, and remembers what it got."""
-
-    def __init__(self, device: str, *, ready: bool = True, room_s: float = 100.0) -> None:
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK)
-        self.ready = ready
-        self.room_s = room_s
-        self.idle = 0.0
-        self.got: list[PcmBlock | Abort] = []
-        self.said: list[Event] = []
-        self.dead: EngineError | None = None
-        self.ended: list[str] = []
-        self._facts = facts(device=f"{device} (Card)")
-
-    def now(self, *events: Event) -> None:
-        """These are what `results` will return next."""
-        self.said += events
-        os.eventfd_write(self._fd, 1)
-
-    def die(self, error: EngineError | None = None) -> None:
-        self.dead = error or EngineDiedError("was killed by SIGKILL")
-        os.eventfd_write(self._fd, 1)
-
-    def be(self, changed: EngineFacts) -> None:
-        self._facts = changed
-
-    @property
-    def facts(self) -> EngineFacts:
-        return self._facts
-
-    def wait_ready(self, timeout_s: float) -> bool:
-        assert timeout_s == 0.0, "one member must not make the others wait"
-        if self.dead is not None:
-            raise self.dead
-        return self.ready
-
-    def submit(self, message: PcmBlock | Abort) -> None:
-        if self.dead is not None:
-            raise self.dead
-        self.got.append(message)
-        if isinstance(message, PcmBlock):
-            self.room_s -= message.samples / SAMPLE_RATE_HZ
-
-    def results(self, timeout_s: float) -> Sequence[Event]:
-        assert timeout_s == 0.0
-        said, self.said = self.said, []
-        if not said and self.dead is not None:
-            raise self.dead
-        if self.dead is None:
-            os.eventfd_read(self._fd)
-        return said
-
-    def capacity(self, stream: int | None = None) -> float:
-        del stream
-        return self.room_s
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def idle_s(self, now: float) -> float:
-        del now
-        return self.idle
-
-    def dismiss(self) -> None:
-        self.ended.append("dismissed")
-
-    def close(self) -> None:
-        if "closed" not in self.ended:
-            os.close(self._fd)
-        self.ended.append("closed")
 
 
 def block(stream: int, offset: int, seconds: float = 10.0, *, final: bool = False) -> PcmBlock:
     return PcmBlock(stream, offset, int(seconds * SAMPLE_RATE_HZ), final)
 
 
-def segment(stream: int, batch: int) -> SegmentDone:
-    return SegmentDone(stream, 0, 0, 1000, "t", NO_TOKENS, batch, 1, 1.0, 1.0, 0.0, 0.1)
-
-
 @pytest.fixture
-def members() -> list[FakeMember]:
-    return [FakeMember(d) for d in DEVICES]
+def members() -> Iterator[list[FakeMember]]:
+    made = [FakeMember(d) for d in DEVICES]
+    yield made
+    assert [m.waited_s for m in made] == [0.0, 0.0], "one member must not make the others wait"
 
 
 @pytest.fixture
@@ -156,7 +67,8 @@ def test_capacity_is_that_of_the_streams_own_member(group: EngineGroup, members:
     assert group.capacity(2) == group.capacity() == 70.0
     members[0].now(StreamDone(1, 0, 0, 0, 0.0))
     group.results(0.0)
-    assert group.capacity(1) == 70.0, "it has ended: its number is that of a new one"
+    members[1].room_s = 500.0
+    assert group.capacity(1) == 500.0, "it has ended: its number is that of a new one"
 
 
 def test_events_of_all_members_come_and_wake_the_descriptor(
@@ -317,6 +229,7 @@ class TestDeath:
 
     def test_a_hung_one_is_ended(self, group: EngineGroup, members: list[FakeMember]) -> None:
         group.submit(block(1, 0))
+        group.submit(block(2, 1))
         members[0].idle, members[1].idle = 200.0, 20.0
         assert group.idle_s(0.0) == 200.0
         group.retire_stuck(0.0, hung_s=100.0, start_s=1e9)

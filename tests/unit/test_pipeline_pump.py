@@ -2,152 +2,107 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from dropscribe.engine.protocol import Abort, BlockFreed, Event, PcmBlock, StreamFailed
-from dropscribe.media.protocol import DecodeEvent, DecodeOrder, PcmReady
-from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_SAMPLES, Arena
+from dropscribe.engine.group import EngineGroup
+from dropscribe.engine.protocol import Abort, PcmBlock, StreamFailed
+from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S, SLOT_SAMPLES, Arena
 from dropscribe.pipeline.attempt import Work
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.pump import Pump
-from dropscribe.transcript.types import EngineFacts
+from tests.decoders_material import FakeDecoders
+from tests.member_material import FakeMember
 
 
-class Decoders:
-    """Says what it is told to; hands over the slots it was given, in order."""
+@dataclass
+class Devices:
+    """An engine of two devices."""
 
-    def __init__(self) -> None:
-        self._fd = os.eventfd(1)
-        self.slots: dict[int, list[int]] = {}
-        self.said: list[DecodeEvent] = []
+    members: list[FakeMember]
+    #: What both of them got, in order.
+    got: list[PcmBlock | Abort]
 
-    def ready(self, ticket: int) -> None:
-        self.said.append(PcmReady(ticket, self.slots[ticket].pop(0), SLOT_SAMPLES))
-
-    def idle(self) -> int:
-        return 8
-
-    def start(self, order: DecodeOrder, slots: Sequence[int], now: float) -> None:
-        del now
-        self.slots[order.ticket] = list(slots)
-
-    def give(self, ticket: int, slots: Sequence[int]) -> None:
-        self.slots[ticket] += slots
-
-    def abort(self, ticket: int) -> Sequence[int]:
-        return self.slots.pop(ticket, [])
-
-    def filenos(self) -> Sequence[int]:
-        return [self._fd]
-
-    def poll(self, now: float) -> Sequence[DecodeEvent]:
-        del now
-        said, self.said = self.said, []
-        return said
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-class TwoDevices:
-    """Odd streams on one device, even ones on the other, each with room for so many blocks."""
-
-    def __init__(self) -> None:
-        self._fd = os.eventfd(0)
-        self.room = {0: 10, 1: 10}
-        self.got: list[PcmBlock] = []
-        self.said: list[Event] = []
+    def room(self, *blocks: int) -> None:
+        """Each has room for so many blocks: the one of stream 1, the one of stream 2."""
+        for member, count in zip(self.members, blocks, strict=True):
+            member.room_s = count * SLOT_S
 
     @property
-    def facts(self) -> EngineFacts:
-        raise NotImplementedError
-
-    def submit(self, message: PcmBlock | Abort) -> None:
-        if isinstance(message, PcmBlock):
-            self.got.append(message)
-            self.room[message.stream % 2] -= 1
-
-    def results(self, timeout_s: float) -> Sequence[Event]:
-        del timeout_s
-        said, self.said = self.said, []
-        return said
-
-    def capacity(self, stream: int | None = None) -> float:
-        return float(max(self.room.values()) if stream is None else self.room[stream % 2])
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def idle_s(self, now: float) -> float:
-        del now
-        return 0.0
-
-    def close(self) -> None:
-        os.close(self._fd)
+    def blocks(self) -> list[PcmBlock]:
+        return [m for m in self.got if isinstance(m, PcmBlock)]
 
 
-Parts = tuple[Pump, Decoders, TwoDevices, Arena]
+Parts = tuple[Pump, FakeDecoders, Devices, Arena]
 
 
 @pytest.fixture
 def parts() -> Iterator[Parts]:
-    decoders, engine, arena = Decoders(), TwoDevices(), Arena(800.0)
+    got: list[PcmBlock | Abort] = []
+    members = [FakeMember(name, got=got) for name in ("cuda:0", "cuda:1")]
+    engine = EngineGroup(members, ("cuda:0", "cuda:1"))
+    assert engine.wait_ready(0.0)
+    decoders, arena = FakeDecoders(SLOT_SAMPLES), Arena(800.0)
     pump = Pump(decoders, engine, arena, lambda: 0.0)
     for ticket in (1, 2):
         pump.start(Work(ticket, Path("a.wav"), None))
         decoders.give(ticket, arena.take(4))
-    yield pump, decoders, engine, arena
+    yield pump, decoders, Devices(members, got), arena
     decoders.close()
     engine.close()
     arena.close()
 
 
 def test_a_recordings_first_block_says_what_to_listen_for(parts: Parts) -> None:
-    pump, decoders, engine, arena = parts
+    pump, decoders, devices, arena = parts
     pump.start(Work(3, Path("b.wav"), None, ("达摩院", "阿里巴巴")))
     decoders.give(3, arena.take(4))
     for ticket in (3, 1, 3, 1, 3):
         decoders.ready(ticket)
     pump.turn(0.0)
-    assert [(b.stream, b.hotwords) for b in engine.got] == [(3, ("达摩院", "阿里巴巴")), (1, ()), (3, ())]
+    assert [(b.stream, b.hotwords) for b in devices.blocks] == [
+        (3, ("达摩院", "阿里巴巴")), (1, ()), (3, ())
+    ]  # fmt: skip
 
 
 def test_a_full_device_keeps_back_only_its_own_streams_and_their_order(parts: Parts) -> None:
-    pump, decoders, engine, _ = parts
-    engine.room = {0: 10, 1: 0}
+    pump, decoders, devices, _ = parts
     order = list(decoders.slots[1])
+
+    def turn() -> list[int]:
+        """Whose blocks go to the devices."""
+        before = len(devices.got)
+        pump.turn(0.0)
+        return [b.stream for b in devices.blocks[before:]]
+
+    for ticket in (1, 1, 2, 2):
+        decoders.ready(ticket)
+    assert turn() == [1, 2], "one device each, and the latest block of each is held back"
+    devices.room(0, 10)
     for ticket in (1, 1, 1, 2, 2):
         decoders.ready(ticket)
-    pump.turn(0.0)
-    assert [b.stream for b in engine.got] == [2]
-    engine.room = {0: 10, 1: 1}
-    pump.turn(0.0)
-    assert [b.stream for b in engine.got] == [2, 1]
-    engine.room = {0: 0, 1: 10}
+    assert turn() == [2, 2]
+    devices.room(1, 10)
+    assert turn() == [1]
+    devices.room(10, 0)
     decoders.ready(1)
     decoders.ready(2)
-    pump.turn(0.0)
-    assert [b.stream for b in engine.got] == [2, 1, 1, 1]
-    assert [b.offset for b in engine.got if b.stream == 1] == order[:3]
-    engine.room = {0: 1, 1: 1}
-    pump.turn(0.0)
-    assert [b.stream for b in engine.got] == [2, 1, 1, 1, 2]
+    assert turn() == [1, 1, 1]
+    assert [b.offset for b in devices.blocks if b.stream == 1] == order[:5]
+    devices.room(1, 1)
+    assert turn() == [2]
 
 
 def test_a_recording_on_a_device_that_died_is_a_suspect_and_no_slot_is_lost(parts: Parts) -> None:
-    pump, decoders, engine, arena = parts
+    pump, decoders, devices, arena = parts
     for ticket in (1, 1, 2):
         decoders.ready(ticket)
     pump.turn(0.0)
-    (block,) = engine.got
-    engine.said = [
-        StreamFailed(1, "engine_died", "was killed by SIGKILL", retryable=True),
-        BlockFreed(block.offset),
-    ]
+    assert [b.stream for b in devices.blocks] == [1]
+    devices.members[0].die()
     (outcome,) = pump.turn(0.0)
     assert outcome.ticket == 1
     assert isinstance(outcome.end, Problem)
@@ -158,8 +113,8 @@ def test_a_recording_on_a_device_that_died_is_a_suspect_and_no_slot_is_lost(part
 
 
 def test_a_recording_the_engine_refused_is_no_suspect(parts: Parts) -> None:
-    pump, _, engine, _ = parts
-    engine.said = [StreamFailed(1, "engine", "no", retryable=False)]
+    pump, _, devices, _ = parts
+    devices.members[0].now(StreamFailed(1, "engine", "no", retryable=False))
     (outcome,) = pump.turn(0.0)
     assert isinstance(outcome.end, Problem)
     assert outcome.end.kind is FaultKind.RECORDING
@@ -175,8 +130,8 @@ def test_a_recording_the_engine_refused_is_no_suspect(parts: Parts) -> None:
     ],
 )
 def test_a_failure_of_the_engine_says_where_the_fault_lies(parts: Parts, code: str, kind: FaultKind) -> None:
-    pump, _, engine, _ = parts
-    engine.said = [StreamFailed(1, code, "so it was", retryable=True)]
+    pump, _, devices, _ = parts
+    devices.members[0].now(StreamFailed(1, code, "so it was", retryable=True))
     (outcome,) = pump.turn(0.0)
     assert isinstance(outcome.end, Problem)
     assert outcome.end.kind is kind
