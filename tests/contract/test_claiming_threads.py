@@ -1,0 +1,72 @@
+"""What claiming relies on in a `concurrent.futures.Executor`, over a real thread and the tests' own ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.claiming import AtOnce, Later
+
+
+@dataclass
+class Bench:
+    """A thread; `go` has one that waits for the test make the call that has waited longest."""
+
+    thread: Executor
+    go: Callable[[], None] = lambda: None
+
+    def finish(self, *futures: Future[object]) -> None:
+        for _ in futures:
+            self.go()
+        wait(futures)
+
+
+@pytest.fixture(params=["a thread", "at once", "later"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    if request.param == "a thread":
+        with ThreadPoolExecutor(1) as thread:
+            yield Bench(thread)
+    elif request.param == "at once":
+        yield Bench(AtOnce())
+    else:
+        later = Later()
+        yield Bench(later, later.go)
+
+
+def test_calls_are_made_in_order_and_answered_each(bench: Bench) -> None:
+    made: list[int] = []
+
+    def call(number: int, *, times: int) -> object:
+        made.append(number)
+        return number * times
+
+    futures = [bench.thread.submit(call, number, times=10) for number in (1, 2, 3)]
+    bench.finish(*futures)
+    assert made == [1, 2, 3]
+    assert [f.result() for f in futures] == [10, 20, 30]
+
+
+def test_what_a_call_raises_is_raised_by_its_result_and_ends_nothing_else(bench: Bench) -> None:
+    def fail() -> object:
+        raise ValueError("no")
+
+    def succeed() -> object:
+        return "yes"
+
+    futures = [bench.thread.submit(fail), bench.thread.submit(succeed)]
+    bench.finish(*futures)
+    with pytest.raises(ValueError, match="no"):
+        futures[0].result()
+    assert futures[1].result() == "yes"
+
+
+def test_whoever_waits_is_told_after_the_answer_is_there(bench: Bench) -> None:
+    told: list[object] = []
+    future: Future[object] = bench.thread.submit(lambda: "yes")
+    future.add_done_callback(lambda done: told.append(done.result()))
+    bench.finish(future)
+    bench.thread.shutdown()
+    assert told == ["yes"]
