@@ -28,7 +28,7 @@ from dropscribe.media.protocol import (
     PcmReady,
     SlotWanted,
 )
-from tests.decoders_material import BLOCKS, FakeDecoders
+from tests.support.fake_decoders import BLOCKS, FakeDecoders
 
 #: Far above what anything here takes; only a hang reaches it, seconds.
 LONG_S = 60.0

@@ -29,7 +29,7 @@ from dropscribe.engine.protocol import (
 )
 from dropscribe.errors import EngineDiedError, EngineError
 from dropscribe.pipeline.arena import SLOT_BYTES, Arena
-from tests.member_material import FakeMember
+from tests.support.fake_member import FakeMember
 
 #: Far above what anything here takes; only a hang reaches it, seconds.
 LONG_S = 120.0

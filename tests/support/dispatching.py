@@ -46,7 +46,7 @@ class Turning:
         self.settings = Settings.model_validate({"engine": {"model": "mini", "vad_model": "vad"}})
         #: How often it came out that a recipe is not in force any more.
         self.outdated = 0
-        self.pump = pump = create_autospec(Pump, instance=True, spec_set=True)
+        self.executor = executor = create_autospec(Executor, instance=True, spec_set=True)
         executor.room.return_value = room
         executor.turn.return_value = []
         executor.heard.return_value = None

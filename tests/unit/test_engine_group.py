@@ -19,7 +19,7 @@ from dropscribe.engine.protocol import (
     StreamFailed,
 )
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
-from tests.member_material import FakeMember, facts, segment
+from tests.support.fake_member import FakeMember, facts, segment
 
 DEVICES = ("cuda:0", "cuda:1")
 

@@ -14,8 +14,8 @@ from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S, SLOT_SAMPLES, Arena
 from dropscribe.pipeline.attempt import Work
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.pump import Pump
-from tests.decoders_material import FakeDecoders
-from tests.member_material import FakeMember
+from tests.support.fake_decoders import FakeDecoders
+from tests.support.fake_member import FakeMember
 
 
 @dataclass
