@@ -26,7 +26,8 @@ from dropscribe.errors import (
 from dropscribe.files import GONE, FileSignature, open_recording
 from dropscribe.media.container.truncation import Decoded, Verdict, judge
 from dropscribe.media.normalise import TARGET_HZ, Block, Normaliser
-from dropscribe.media.sources.source import Opening, SourceFacts, open_source
+from dropscribe.media.sources.open_source import Opening, open_source
+from dropscribe.media.sources.source import SourceFacts
 from dropscribe.transcript.types import MediaFacts
 
 #: Sample rates that may hold speech, Hz; a header with another one is damaged.

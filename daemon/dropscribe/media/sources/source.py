@@ -1,21 +1,12 @@
-"""Opening a recording by its content: soundfile for plain PCM, PyAV for everything else."""
+"""An open recording as the decoders present it: its facts and its blocks of samples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from dropscribe.errors import NoAudioError, UnreadableMediaError
-from dropscribe.media.container.inspect import inspect_open, recognise
-from dropscribe.media.container.reader import Bytes, ContainerCheck
-from dropscribe.media.container.sniff import unusual_name
 from dropscribe.media.normalise import Block
-
-#: Kinds that libsndfile reads well. FLAC, Ogg and MP3 are PyAV's: it goes on behind damage where libsndfile
-#: stops, and libsndfile prints about bad mp3 on standard error.
-_PLAIN_PCM = frozenset({"wav", "w64", "aiff", "au", "caf", "nist"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,61 +44,3 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the decoder; the file descriptor stays the caller's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A source and what was noticed on the way to it."""
-
-    source: Source
-    check: ContainerCheck
-    warnings: tuple[str, ...]
-
-
-def open_source(fd: int, path: Path, size: int) -> Opening:
-    """Choose a decoder for the open file `fd` of `size` bytes; `path` serves only for words.
-
-    Raises UnreadableMediaError or NoAudioError, saying what the file looks like; OSError, MemoryError.
-    """
-    if size == 0:
-        raise NoAudioError("the file is empty", remedy="Record or copy it again.")
-    found, _ = recognise(Bytes(fd, size))
-    if found.foreign is not None:
-        raise UnreadableMediaError(
-            f"it is {found.foreign}, not a recording", remedy="Drop the recording itself."
-        )
-    check = inspect_open(fd)
-    warnings = []
-    if renamed := unusual_name(path.name, check.kind):
-        warnings.append(renamed)
-    if check.open_ended and check.kind in _PLAIN_PCM:
-        warnings.append(
-            "the header does not say how long the recording is (the recorder was stopped before it could, "
-            "or it was streamed); all that is there was read"
-        )
-    return Opening(_open(fd, check), check, tuple(warnings))
-
-
-def _open(fd: int, check: ContainerCheck) -> Source:
-    # Imported here so that the choice can be read without either library.
-    from dropscribe.media.sources.source_av import AvSource  # noqa: PLC0415  a decoder is imported where it is used
-    from dropscribe.media.sources.source_soundfile import SoundfileSource  # noqa: PLC0415  the same
-
-    first: UnreadableMediaError | None = None
-    # libsndfile believes a data size of 0; FFmpeg reads on to the end of the file.
-    if check.kind in _PLAIN_PCM and not check.open_ended:
-        try:
-            return SoundfileSource(fd)
-        except UnreadableMediaError as e:
-            first = e
-    try:
-        return AvSource(fd)
-    except UnreadableMediaError as e:
-        if check.whole is False:
-            raise UnreadableMediaError(
-                f"it is cut short and cannot be opened: {check.detail}",
-                remedy="Copy the recording again, whole.",
-            ) from e
-        if first is not None:
-            raise UnreadableMediaError(f"{e.reason} ({first.reason})", remedy=e.remedy) from e
-        raise
