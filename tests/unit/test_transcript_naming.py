@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.transcript.naming import NAME_BYTES, NamePlan, form_of, name_of, plan, target_directory
+from dropscribe.transcript.naming import (
+    NAME_BYTES,
+    DirectoryState,
+    NamePlan,
+    form_of,
+    name_of,
+    plan_names,
+    target_directory,
+)
 
 FOLDER = Path("/inbox")
 FORMATS = ("txt", "srt", "vtt", "json", "timing")
@@ -27,16 +35,14 @@ def decide(
     formats: tuple[str, ...] = FORMATS,
     output_dir: Path | None = None,
 ) -> NamePlan:
-    return plan(
-        recording,
-        formats,
-        folder=FOLDER,
-        output_dir=output_dir,
-        listing={*there, *ours, recording.name},
-        ours=lambda path: path.name in ours,
-        siblings=[recording.with_name(s) for s in siblings],
+    state = DirectoryState(
+        target_directory(recording, folder=FOLDER, output_dir=output_dir),
+        names=frozenset({*there, *ours, recording.name}),
+        ours=frozenset(ours),
+        siblings=frozenset({recording.name, *siblings}),
         kept=kept,
     )
+    return plan_names(recording, formats, state)
 
 
 def names(plan: NamePlan) -> list[str]:
@@ -67,14 +73,6 @@ def test_a_name_of_a_format_that_is_not_written_does_not_matter() -> None:
 def test_a_second_recording_of_the_same_stem_gives_the_full_form(sibling: str) -> None:
     expected = SHORT if sibling == "meeting.m4a.m4a" else FULL
     assert names(decide(siblings=[sibling, "meeting.m4a"])) == expected
-
-
-def test_a_recording_of_the_same_stem_in_another_folder_does_not_matter() -> None:
-    decided = plan(
-        MEETING, FORMATS, folder=FOLDER, output_dir=None, listing=(), ours=lambda _: False,
-        siblings=[FOLDER / "other" / "meeting.wav"],
-    )  # fmt: skip
-    assert decided.form == "short"
 
 
 def test_numbers_when_the_full_form_is_taken_too() -> None:

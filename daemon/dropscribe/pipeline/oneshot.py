@@ -103,15 +103,8 @@ def write_beside(path: Path, transcript: Transcript, only: str | None = None) ->
     Raises StorageError, OutputTakenError.
     """
     formats = [*render.RENDERERS, "timing"] if only is None else [only]
-    plan = naming.plan(
-        path,
-        formats,
-        folder=path.parent,
-        output_dir=None,
-        listing=[p.name for p in path.parent.iterdir()],
-        ours=lambda _: False,
-        siblings=(),
-    )
+    state = naming.DirectoryState(path.parent, frozenset(p.name for p in path.parent.iterdir()))
+    plan = naming.plan_names(path, formats, state)
     now = time.time()
     files = render.render_all(transcript, [f for f in formats if f != "timing"], render.Options())
     if "timing" in formats:

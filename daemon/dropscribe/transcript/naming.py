@@ -16,7 +16,7 @@ import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -33,40 +33,35 @@ _NUMBERED = re.compile(r"full\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
+class DirectoryState:
+    """What the names of a recording's transcripts depend on besides the name of the recording."""
+
+    directory: Path  #: where the transcripts go, as of `target_directory`
+    #: File names in it; at least those that start as the recording's name does up to its first dot.
+    names: frozenset[str]
+    #: Of these, the files that we wrote for this very recording and that nobody has changed since.
+    ours: frozenset[str] = frozenset()
+    #: Names of the recordings in the recording's own directory; at least those with the same stem.
+    siblings: frozenset[str] = frozenset()
+    #: `NamePlan.form` as it was decided before; None for a recording that has no transcript yet.
+    kept: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NamePlan:
-    """Where each format goes. `form` ("short", "full", "full.2", …) is what to pass as `kept` next time."""
+    """Where each format goes. `form`: "short", "full", "full.2", …, to be kept in `DirectoryState` next time."""
 
     form: str
     paths: Mapping[str, Path]
 
 
-def plan(
-    recording: Path,
-    formats: Sequence[str],
-    *,
-    folder: Path,
-    output_dir: Path | None,
-    listing: Collection[str],
-    ours: Callable[[Path], bool],
-    siblings: Iterable[Path],
-    kept: str | None = None,
-) -> NamePlan:
-    """Decide the names of a recording's transcript files.
-
-    `formats` may hold "timing". `listing`: names that stand in `target_directory(…)`. `ours`: whether the existing
-    file at that path is one we wrote for this very recording and that nobody changed since. `siblings`: the
-    other recordings of the folder (any; only those beside it, with the same stem, matter). `kept`: the form decided before.
-    """
-    directory = target_directory(recording, folder=folder, output_dir=output_dir)
-    present = {_key(name) for name in listing}
-
-    def free(name: str) -> bool:
-        return _key(name) not in present or ours(directory / name)
-
-    for form in _forms(recording, siblings, kept):
+def plan_names(recording: Path, formats: Sequence[str], state: DirectoryState) -> NamePlan:
+    """Decide the names of a recording's transcript files; `formats` may hold "timing"."""
+    present = {_key(name) for name in state.names}
+    for form in _forms(recording, state):
         names = {f: name_of(recording, f, form) for f in formats}
-        if all(free(name) for name in names.values()):
-            return NamePlan(form, {f: directory / name for f, name in names.items()})
+        if all(_key(name) not in present or name in state.ours for name in names.values()):
+            return NamePlan(form, {f: state.directory / name for f, name in names.items()})
     raise AssertionError("the forms never end")
 
 
@@ -120,12 +115,11 @@ def form_of(recording: Path, format_name: str, name: str) -> str | None:
     return form if form and name_of(recording, format_name, form) == name else None
 
 
-def _forms(recording: Path, siblings: Iterable[Path], kept: str | None) -> Iterator[str]:
-    if kept is not None:
-        yield kept
+def _forms(recording: Path, state: DirectoryState) -> Iterator[str]:
+    if state.kept is not None:
+        yield state.kept
     stem = _key(recording.stem)
-    others = (s for s in siblings if s.parent == recording.parent and s.name != recording.name)
-    if not any(_key(s.stem) == stem for s in others):
+    if not any(name != recording.name and _key(Path(name).stem) == stem for name in state.siblings):
         yield _SHORT
     yield _FULL
     yield from (f"{_FULL}.{n}" for n in itertools.count(2))

@@ -73,7 +73,8 @@ def draft(
     files = render.render_all(transcript, formats, options)
     if profile.timing_log:
         formats.append(TIMING)
-    paths = plan_names(claim, formats, profile, settings=settings, ledger=ledger, index=index).paths
+    state = directory_state(claim, formats, profile, settings=settings, ledger=ledger, index=index)
+    paths = naming.plan_names(claim.path, formats, state).paths
     for path in paths.values():
         index.add(path)
     root = root_of(claim, profile, settings)
@@ -161,37 +162,35 @@ def sizes_of(owned: Collection[OwnedOutput]) -> dict[str, int | None]:
     return sizes
 
 
-def plan_names(
+def directory_state(
     claim: Claim,
-    formats: Sequence[str],
+    formats: Collection[str],
     profile: Profile,
     *,
     settings: Settings,
     ledger: Ledger,
     index: DirectoryCache,
-) -> naming.NamePlan:
-    """How the files of a claimed job are to be called; nothing is reserved. Raises OSError."""
-    before = ledger.outputs_of(claim.path)
-    kept = next((form for o in before if (form := naming.form_of(claim.path, o.format, o.path.name))), None)
-
+) -> naming.DirectoryState:
+    """Read from disk and ledger what decides how the files of a claimed job are named. Raises OSError."""
     root = root_of(claim, profile, settings)
-
-    def ours(path: Path) -> bool:
-        mine = [o for o in before if o.path == path]
-        # A listing may be older than the removal of what was listed: then nothing stands there.
-        return bool(mine) and standing_at(path, root, sizes_of(mine)) != FOREIGN
-
     directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
+    before = ledger.outputs_of(claim.path)
+    written: dict[Path, list[OwnedOutput]] = {}
+    for output in before:
+        if output.path.parent == directory and output.format in formats:
+            written.setdefault(output.path, []).append(output)
     watched = next((f for f in settings.folders if f.path == claim.folder), None)
     extensions = set(watched.extensions) if watched else set()
     beside = index.like(claim.folder, claim.path.parent, claim.path.name)
-    return naming.plan(
-        claim.path,
-        formats,
-        folder=claim.folder,
-        output_dir=profile.output_dir,
-        listing=index.like(root, directory, claim.path.name),
-        ours=ours,
-        siblings=[claim.path.with_name(n) for n in beside if Path(n).suffix.lower() in extensions],
-        kept=kept,
+    return naming.DirectoryState(
+        directory=directory,
+        names=frozenset(index.like(root, directory, claim.path.name)),
+        # A listing may be older than the removal of a file in it: then nothing is at that path, and it is free.
+        ours=frozenset(
+            path.name for path, mine in written.items() if standing_at(path, root, sizes_of(mine)) != FOREIGN
+        ),
+        siblings=frozenset(name for name in beside if Path(name).suffix.lower() in extensions),
+        kept=next(
+            (form for o in before if (form := naming.form_of(claim.path, o.format, o.path.name))), None
+        ),
     )

@@ -24,7 +24,14 @@ from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.publishing.directory_cache import DirectoryCache
-from dropscribe.service.publishing.output_plan import TIMING, pending, plan_names, root_of, sizes_of, standing
+from dropscribe.service.publishing.output_plan import (
+    TIMING,
+    directory_state,
+    pending,
+    root_of,
+    sizes_of,
+    standing,
+)
 from dropscribe.service.publishing.partial_policy import Shown, due
 from dropscribe.transcript import naming
 from dropscribe.transcript.partial import partial_text
@@ -236,9 +243,10 @@ class Partials:
         """Beside where the transcript will be, named as it will be."""
         profile, settings = self._profile(claim), self._settings()
         formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
-        plan = plan_names(
+        state = directory_state(
             claim, formats, profile, settings=settings, ledger=self._ledger, index=DirectoryCache()
         )
+        plan = naming.plan_names(claim.path, formats, state)
         return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))
 
     def _take_away(self, jobs: Collection[int], activity: Activity | None = None) -> None:
