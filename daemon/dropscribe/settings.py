@@ -9,9 +9,11 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from dropscribe.transcript.render import RENDERERS
 
 #: Extensions (lower case) taken as recordings unless a folder names its own list. An allow-list, because
 #: our own outputs land in watched folders too.
@@ -24,7 +26,10 @@ RECORDING_EXTENSIONS: tuple[str, ...] = (
 )
 # fmt: on
 
-Format = Literal["txt", "srt", "vtt", "json"]
+if TYPE_CHECKING:
+    Format = str
+else:  # one of the names in the table, which only a running program knows
+    Format = Literal[tuple(RENDERERS)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 #: More hotwords in one profile than this do not make a model listen better, and each is compared with every word said.
 MOST_HOTWORDS = 1000
@@ -39,7 +44,7 @@ class Profile(_Strict):
     """Named options of a folder: what is written for its recordings, and where."""
 
     formats: tuple[Format, ...] = Field(
-        ("txt", "srt", "vtt", "json"),
+        tuple(RENDERERS),
         description="Transcript files to write beside the recording.",
         min_length=1,
     )

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from dropscribe import config
+from dropscribe.config import Profile
 from dropscribe.errors import ConfigError
+from dropscribe.transcript.render import RENDERERS
 from tests.support.command_line import call, document, process
 
 
@@ -95,3 +97,11 @@ def test_hotwords_out_of_bounds_are_refused(tmp_path: Path, hotwords: str) -> No
     file.write_text(f"[profiles.lab]\nhotwords = {hotwords}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"profiles\.lab\.hotwords"):
         config.load(file)
+
+
+def test_a_format_that_has_no_renderer_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "dropscribe.toml"
+    file.write_text('[profiles.default]\nformats = ["txt", "docx"]\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"formats\.1: Input should be 'txt', 'srt', 'vtt' or 'json'"):
+        config.load(file)
+    assert Profile.model_validate({}).formats == tuple(RENDERERS)

@@ -55,17 +55,18 @@ class Content:
         )
 
 
-Renderer = Callable[[Content], str]
+#: The bytes of one file, UTF-8; the same for equal input.
+Renderer = Callable[[Content], bytes]
 
 
-def txt(content: Content) -> str:
+def txt(content: Content) -> bytes:
     """Plain text: a paragraph (line) per speech segment, remarks in brackets at the end."""
     transcript = content.transcript
     lines = spoken_lines(s.text for s in transcript.segments)
     said = [f"[{r.text}]" for r in remarks(transcript)]
     if lines and said:
         lines.append("")
-    return "\n".join([*lines, *said]) + "\n"
+    return encode("\n".join([*lines, *said]) + "\n")
 
 
 def spoken_lines(texts: Iterable[str]) -> list[str]:
@@ -73,7 +74,7 @@ def spoken_lines(texts: Iterable[str]) -> list[str]:
     return [_line(text) for text in texts if text.strip()]
 
 
-def srt(content: Content) -> str:
+def srt(content: Content) -> bytes:
     """SubRip. Remarks are one last cue, over the end of the recording."""
     transcript, shown = content.transcript, list(content.cues)
     said = remarks(transcript)
@@ -84,19 +85,19 @@ def srt(content: Content) -> str:
         f"{i}\n{_clock(c.start_ms, ',')} --> {_clock(c.end_ms, ',')}\n{c.text.replace('-->', '->')}\n"
         for i, c in enumerate(shown, start=1)
     ]
-    return "\n".join(blocks) or "\n"
+    return encode("\n".join(blocks) or "\n")
 
 
-def vtt(content: Content) -> str:
+def vtt(content: Content) -> bytes:
     """WebVTT. Remarks are NOTE blocks before the first cue; `&`, `<` and `>` are escaped."""
     notes = [f"NOTE {r.text.replace('-->', '->')}\n" for r in remarks(content.transcript)]
     blocks = [
         f"{_clock(c.start_ms, '.')} --> {_clock(c.end_ms, '.')}\n{_escape(c.text)}\n" for c in content.cues
     ]
-    return "\n".join(["WEBVTT\n", *notes, *blocks])
+    return encode("\n".join(["WEBVTT\n", *notes, *blocks]))
 
 
-def json_document(content: Content) -> str:
+def json_document(content: Content) -> bytes:
     """JSON, schema `dropscribe/transcript/1`: facts first, then one segment a line.
 
     schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
@@ -109,9 +110,10 @@ def json_document(content: Content) -> str:
     head = escapes.dumps(_facts(transcript, content.version), indent=2).removesuffix("\n}")
     segments = ",\n    ".join(map(_segment, transcript.segments))
     body = f"[\n    {segments}\n  ]" if segments else "[]"
-    return f'{head},\n  "segments": {body}\n}}\n'
+    return encode(f'{head},\n  "segments": {body}\n}}\n')
 
 
+#: The output formats: a file of each ends with a dot and its name. The setting `formats` takes these names.
 RENDERERS: Mapping[str, Renderer] = MappingProxyType(
     {"txt": txt, "srt": srt, "vtt": vtt, "json": json_document}
 )
@@ -127,7 +129,7 @@ def render_all(
 ) -> dict[str, bytes]:
     """As `render`, of several formats: what they share is worked out once. `version` as in `Content`."""
     content = Content(transcript, options, version)
-    return {name: encode(RENDERERS[name](content)) for name in names}
+    return {name: RENDERERS[name](content) for name in names}
 
 
 def encode(text: str) -> bytes:
