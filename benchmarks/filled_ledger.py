@@ -33,7 +33,7 @@ CHARACTERS, SEGMENTS = 25, 3
 ALPHABET = 3_500
 
 ENGINE = EngineFacts(
-    "paraformer-zh", "fsmn-vad", "cuda:0 (NVIDIA H100)", "fp16", (("funasr", "1.4"), ("torch", "2.13")), None, 9.5
+    (("asr", "paraformer-zh"), ("vad", "fsmn-vad")), "cuda:0 (NVIDIA H100)", "fp16", (("funasr", "1.4"), ("torch", "2.13")), None, 9.5
 )  # fmt: skip
 
 

@@ -48,6 +48,7 @@ VALUES = {
 SECTIONS: tuple[tuple[str, Any], ...] = (
     ("Top level", config.Settings),
     ("[engine]", config.EngineSettings),
+    ("[engine.models]", config.Models),
     ("[media]", config.MediaSettings),
     ("[service]", config.ServiceSettings),
     ("[profiles.NAME]", config.Profile),
@@ -62,7 +63,7 @@ def settings() -> str:
     parts: list[str] = []
     for heading, model in SECTIONS:
         parts.append(f"### {heading}\n")
-        for name, field in model.model_fields.items():
+        for name, field in config.settings_of(model).items():
             if model is config.Settings and name in NESTED:
                 continue
             parts.append("\n".join(_setting(name, field)))

@@ -14,21 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from dropscribe.errors import ConfigError
 from dropscribe.settings import (
+    OLD_MODEL_NAMES,
     RECORDING_EXTENSIONS,
     EngineSettings,
     Folder,
     Format,
     MediaSettings,
+    Models,
     Profile,
     ServiceSettings,
     Settings,
 )
 
 __all__ = [
+    "OLD_MODEL_NAMES",
     "RECORDING_EXTENSIONS",
     "SEARCH_PATH",
     "EngineSettings",
@@ -36,6 +40,7 @@ __all__ = [
     "Format",
     "Loaded",
     "MediaSettings",
+    "Models",
     "Profile",
     "ServiceSettings",
     "Settings",
@@ -44,6 +49,7 @@ __all__ = [
     "foreign_names",
     "load",
     "override",
+    "settings_of",
 ]
 
 #: Where a configuration is looked for when none is named, first hit wins.
@@ -94,7 +100,7 @@ def load(file: Path) -> Loaded:
             path=file,
             remedy="correct that line; strings need quotes",
         ) from e
-    return Loaded(_validate(raw, file), file, dict.fromkeys(_leaves(raw), str(file)))
+    return Loaded(_validate(raw, file), file, dict.fromkeys(map(_current_name, _leaves(raw)), str(file)))
 
 
 def foreign_names(file: Path) -> frozenset[str]:
@@ -115,7 +121,7 @@ def embedded(
     device: str | None = None,
 ) -> Loaded:
     """Settings without a file: watch `watch` with the bundled demonstration model, database in this folder."""
-    engine = {"model": model or "paraformer-mini", "vad_model": vad_model or "vad-mini"}
+    engine: dict[str, Any] = {"models": {"asr": model or "paraformer-mini", "vad": vad_model or "vad-mini"}}
     if device is not None:
         engine["device"] = device
     raw: dict[str, Any] = {
@@ -125,8 +131,8 @@ def embedded(
     }
     given = {
         "database": database,
-        "engine.model": model,
-        "engine.vad_model": vad_model,
+        "engine.models.asr": model,
+        "engine.models.vad": vad_model,
         "engine.device": device,
     }
     sources = {
@@ -150,6 +156,15 @@ def override(loaded: Loaded, **values: Any) -> Loaded:
         target[leaf] = value
         sources[key.replace("__", ".")] = "command line"
     return Loaded(_validate(data, loaded.file), loaded.file, sources)
+
+
+def settings_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The settings that stand in a section of the file: without older names, and without sections of their own."""
+    return {
+        name: field
+        for name, field in section.model_fields.items()
+        if not field.exclude and field.annotation is not Models
+    }
 
 
 def _validate(raw: dict[str, Any], file: Path | None) -> Settings:
@@ -176,9 +191,15 @@ def _validate(raw: dict[str, Any], file: Path | None) -> Settings:
         ) from e
 
 
+def _current_name(dotted: str) -> str:
+    """The name of a setting today."""
+    old = dotted.removeprefix("engine.")
+    return f"engine.models.{OLD_MODEL_NAMES[old]}" if dotted != old and old in OLD_MODEL_NAMES else dotted
+
+
 def _names() -> list[str]:
     """Every name a setting may have, for suggestions."""
-    models = (Settings, Folder, Profile, EngineSettings, MediaSettings, ServiceSettings)
+    models = (Settings, Folder, Profile, EngineSettings, Models, MediaSettings, ServiceSettings)
     return [f.alias or name for m in models for name, f in m.model_fields.items()]
 
 

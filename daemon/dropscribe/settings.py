@@ -9,11 +9,12 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dropscribe.transcript.render import RENDERERS
+from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, recipe_of
 
 #: Extensions (lower case) taken as recordings unless a folder names its own list. An allow-list, because
 #: our own outputs land in watched folders too.
@@ -133,16 +134,34 @@ class Folder(_Strict):
         return tuple(v.lower() if v.startswith(".") else f".{v.lower()}" for v in value)
 
 
+class Models(_Strict):
+    """The model of each role: a FunASR model name (fetched once from the hub), a model directory, or a bundled model."""
+
+    # To add a role: a field here, and what can fill it in `dropscribe.engine.models.store`. Engine facts, recipes, JSON documents,
+    # documentation and the check that several engines are alike follow from that.
+    asr: str = Field(
+        "paraformer-zh", description="Speech recogniser. Bundled: paraformer-mini (demonstration only)."
+    )
+    vad: str = Field("fsmn-vad", description="Voice activity detector. Bundled: vad-mini.")
+
+    def by_role(self) -> ModelsByRole:
+        """Every role that is filled, and its model."""
+        named = ((role, getattr(self, role)) for role in type(self).model_fields)
+        return tuple((role, model) for role, model in named if model is not None)
+
+
+#: Older names of fields of `Models`, as settings of the engine; they go on being accepted.
+OLD_MODEL_NAMES = {key_of(role): role for role in (ASR, VAD)}
+
+
 class EngineSettings(_Strict):
     """What recognises, and on what."""
 
-    model: str = Field(
-        "paraformer-zh",
-        description="A FunASR model name (fetched once from the hub), a model directory, or a bundled "
-        "model: paraformer-mini (demonstration only).",
-    )
-    vad_model: str = Field(
-        "fsmn-vad", description="Voice activity detector: a FunASR name, a directory, or bundled vad-mini."
+    #: Accepted, and after validation what is in force; not written anywhere (`exclude`).
+    model: str = Field("", exclude=True, description="Older name of models.asr.")
+    vad_model: str = Field("", exclude=True, description="Older name of models.vad.")
+    models: Models = Field(
+        default_factory=lambda: Models.model_validate({}), description="The model of each role."
     )
     device: str = Field(
         "auto",
@@ -178,6 +197,31 @@ class EngineSettings(_Strict):
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads of each engine process. Default: all cores, shared out."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, values: Any) -> Any:
+        """Enter what is set under an older name into `models`."""
+        if not isinstance(values, dict):
+            return values
+        models = values.get("models", {})
+        if isinstance(models, Models):
+            models = models.model_dump(exclude_unset=True)
+        if not isinstance(models, dict):
+            return values
+        for old, role in OLD_MODEL_NAMES.items():
+            if old in values and role in models:
+                raise ValueError(
+                    f"engine.{old} and engine.models.{role} set the same model; remove engine.{old}, the older name"
+                )
+        given = {role: values[old] for old, role in OLD_MODEL_NAMES.items() if old in values}
+        return values | {"models": models | given}
+
+    @model_validator(mode="after")
+    def _fill_old_names(self) -> EngineSettings:
+        for old, role in OLD_MODEL_NAMES.items():
+            object.__setattr__(self, old, getattr(self.models, role))
+        return self
 
     @field_validator("device", mode="before")
     @classmethod
@@ -290,7 +334,7 @@ class Settings(_Strict):
 
     def recipe(self, profile: str) -> str:
         """What shapes the text of a transcript under a profile: results are shared only between equal recipes."""
-        models = f"{self.engine.model}|{self.engine.vad_model}"
+        models = recipe_of(self.engine.models.by_role())
         hotwords = self.profile(profile).hotwords
         if not hotwords:
             return models

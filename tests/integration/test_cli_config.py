@@ -42,27 +42,30 @@ def test_without_a_file_the_folder_is_from_the_command_line(tmp_path: Path) -> N
     found = settings("--watch", tmp_path, "--database", tmp_path / "x.db")
     assert found["folder.0.path"] == (str(tmp_path), "command line")
     assert found["database"] == (str(tmp_path / "x.db"), "command line")
-    assert found["engine.model"] == ("paraformer-mini", "embedded")
+    assert found["engine.models.asr"] == found["engine.model"] == ("paraformer-mini", "embedded")
 
 
 def test_every_setting_is_listed(file: Path) -> None:
     found = settings("--config", file)
     for prefix, model in (
         ("engine", config.EngineSettings),
+        ("engine.models", config.Models),
         ("media", config.MediaSettings),
         ("service", config.ServiceSettings),
         ("profiles.default", config.Profile),
         ("profiles.lectures", config.Profile),
         ("folder.0", config.Folder),
     ):
-        assert {f"{prefix}.{name}" for name in model.model_fields} <= set(found)
+        assert {f"{prefix}.{name}" for name in config.settings_of(model)} <= set(found)
     assert "database" in found
 
 
 def test_it_can_be_read_by_people(file: Path) -> None:
     said = call("config", "--config", file)
     assert f"# file: {file}" in said
-    assert any(line.split() == ["engine.model", str(file), '"paraformer-zh"'] for line in said.splitlines())
+    assert any(
+        line.split() == ["engine.models.asr", str(file), '"paraformer-zh"'] for line in said.splitlines()
+    )
     assert any(line.split() == ["engine.threads", "default", "(not", "set)"] for line in said.splitlines())
 
 

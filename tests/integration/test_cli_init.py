@@ -17,6 +17,7 @@ from tests.support.command_line import call, document
 
 SECTIONS: dict[str, Any] = {
     "[engine]": config.EngineSettings,
+    "[engine.models]": config.Models,
     "[media]": config.MediaSettings,
     "[service]": config.ServiceSettings,
     "[profiles.default]": config.Profile,
@@ -27,7 +28,7 @@ SECTIONS: dict[str, Any] = {
 def every_setting() -> Iterator[tuple[str, str, Any]]:
     yield "", "database", config.Settings.model_fields["database"]
     for header, model in SECTIONS.items():
-        for name, field in model.model_fields.items():
+        for name, field in config.settings_of(model).items():
             yield header, name, field
 
 

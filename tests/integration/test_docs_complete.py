@@ -22,7 +22,16 @@ from dropscribe.cli.init import production_file
 from dropscribe.cli.output import error_document
 from dropscribe.cli.status import Process, Queue
 from dropscribe.cli.status import document as state_document
-from dropscribe.config import EngineSettings, Folder, MediaSettings, Profile, ServiceSettings, Settings
+from dropscribe.config import (
+    EngineSettings,
+    Folder,
+    MediaSettings,
+    Models,
+    Profile,
+    ServiceSettings,
+    Settings,
+    settings_of,
+)
 from dropscribe.doctor import support_bundle
 from dropscribe.doctor.checks import record as doctor
 from dropscribe.intake import scan, settling
@@ -129,6 +138,7 @@ def test_options_named_alone_are_there() -> None:
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "engine": EngineSettings,
+    "engine.models": Models,
     "media": MediaSettings,
     "service": ServiceSettings,
     "profiles.default": Profile,
@@ -144,7 +154,7 @@ def test_every_setting_is_documented_and_written(name: str) -> None:
     )
     assert found is not None
     page = section(DOCS / "configuration.md", TITLES.get(name, f"### [{name}]"))
-    for field_name, field in SECTIONS[name].model_fields.items():
+    for field_name, field in settings_of(SECTIONS[name]).items():
         assert re.search(rf"^(# )?{field_name} = ", found[1], re.MULTILINE), field_name
         assert field.description, field_name
         assert f"- **`{field_name}`** (" in page, field_name

@@ -90,7 +90,7 @@ def test_what_helps_is_in_it(home: Path) -> None:
     assert {"dropscribe", "python", "torch", "funasr"} <= found["about.json"]["versions"].keys()
     settings = {s["name"]: s for s in found["settings.json"]}
     assert settings["engine.batch_s"] == {"name": "engine.batch_s", "value": 77.0, "source": "file"}
-    assert settings["engine.model"]["value"] == "null"
+    assert settings["engine.models.asr"]["value"] == settings["engine.model"]["value"] == "null"
     assert settings["media.max_hours"]["source"] == "default"
     (hotwords,) = (s["value"] for n, s in settings.items() if n.endswith("hotwords") and "default" not in n)
     assert hotwords == "2 words"

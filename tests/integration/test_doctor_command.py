@@ -70,7 +70,7 @@ def test_hotwords_are_looked_at_where_a_profile_has_some(tmp_path: Path) -> None
     assert {n for n in checks if n.startswith("hotwords")} == {"hotwords:lab", "hotwords:old"}
     assert checks["hotwords:lab"]["status"] == "warning"
     assert "takes no hotwords" in checks["hotwords:lab"]["detail"]
-    loaded = config.override(config.load(file), engine__model=str(bundled))
+    loaded = config.override(config.load(file), engine__models__asr=str(bundled))
     lab, old = check_hotwords(loaded.settings)
     assert (lab.name, lab.status) == ("hotwords:lab", Level.OK)
     assert (old.name, old.status) == ("hotwords:old", Level.WARNING)
@@ -148,7 +148,9 @@ def test_a_configuration_that_cannot_be_read_leaves_the_rest_to_be_checked(tmp_p
 
 def test_beside_a_running_daemon_no_second_engine_is_started(options: list[str], tmp_path: Path) -> None:
     database = tmp_path / "jobs.db"
-    facts = EngineFacts("some-model", "some-vad", "cpu", "fp32", (("torch", "2"),), None, 1.5)
+    facts = EngineFacts(
+        (("asr", "some-model"), ("vad", "some-vad")), "cpu", "fp32", (("torch", "2"),), None, 1.5
+    )
     held = lock_database(database)
     try:
         status_file.write(database, Status("ready", 0.0, facts, (), 0, 0), 0.0)

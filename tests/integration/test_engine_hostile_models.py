@@ -18,6 +18,7 @@ from dropscribe.engine import registry
 from dropscribe.engine.models import store
 from dropscribe.engine.models.model_config import read_model_config
 from dropscribe.errors import EngineError
+from dropscribe.transcript.roles import ASR
 from tests.support.command_line import process
 from tests.support.engines import FUNASR_WARNS, on_cpu
 from tests.support.models import MINI, VAD, change, change_list, copy_of
@@ -100,7 +101,7 @@ def hostile(
 @pytest.mark.parametrize("name", CODE)
 def test_a_directory_that_asks_for_code_is_refused_early(name: str, listed: bool, tmp_path: Path) -> None:
     folder, marker = hostile(tmp_path / "m", CODE[name], listed=listed)
-    for load in (on_cpu, lambda f: store.resolve(str(f), store.MODEL, lambda _: f)):
+    for load in (on_cpu, lambda f: store.resolve(str(f), ASR, lambda _: f)):
         with pytest.raises(EngineError, match="code of its own") as caught:
             load(folder)
         assert caught.value.path == folder

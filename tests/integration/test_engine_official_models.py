@@ -15,6 +15,7 @@ import pytest
 from dropscribe.engine.models import store
 from dropscribe.engine.models.model_config import read_model_config
 from dropscribe.errors import EngineError
+from dropscribe.transcript.roles import ASR, VAD
 from tests.support.engines import FUNASR_WARNS, on_cpu, segment
 from tests.support.models import change, save, speaking, weights_of, with_random_weights
 from tests.support.seaco import pieces
@@ -66,7 +67,7 @@ def test_paraformers_say_what_funasr_says(name: str, legacy: bool, shared: Path,
     with_random_weights(folder, lambda module: characters_only(module, tokens))
     if legacy:
         save(weights_of(folder), folder / "model.pt", legacy=True)
-    assert store.resolve(str(folder), store.MODEL, lambda _: folder).config.directory == folder
+    assert store.resolve(str(folder), ASR, lambda _: folder).config.directory == folder
     recogniser = ParaformerRecogniser(on_cpu(folder))
     model: Any = AutoModel(model=str(folder), device="cpu", ncpu=1, disable_update=True, disable_pbar=True)
     said = sorted(recogniser([segment(p, i) for i, p in enumerate(pieces())]), key=lambda h: h.stream)
@@ -112,7 +113,7 @@ def test_the_detector_is_the_official_one(shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "m"
     shutil.copytree(shared / "models" / "official" / "fsmn-vad", folder)
     (folder / "model.pt").write_bytes((shared / "models" / "fsmn-vad" / "model.pt").read_bytes())
-    assert store.resolve(str(folder), store.VAD_MODEL, lambda _: folder).config.family == "FsmnVADStreaming"
+    assert store.resolve(str(folder), VAD, lambda _: folder).config.family == "FsmnVADStreaming"
     FsmnVadModel(on_cpu(folder))
     # The template from which it was made names the other front end.
     shutil.copyfile(folder / "config.template.yaml", folder / "config.yaml")
@@ -135,7 +136,7 @@ def test_others_are_refused_with_what_they_are(name: str, told: str, shared: Pat
         if name != "ct-punc-c":
             (folder / path).write_text("[]")
     with pytest.raises(EngineError, match=told):
-        store.resolve(str(folder), store.MODEL, lambda _: folder)
+        store.resolve(str(folder), ASR, lambda _: folder)
 
 
 @pytest.mark.parametrize("name", ["paraformer-zh", "paraformer-large", "SenseVoiceSmall", "fsmn-vad"])

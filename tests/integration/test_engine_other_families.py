@@ -11,6 +11,7 @@ import numpy as np
 
 from dropscribe.engine.models import store
 from dropscribe.engine.models.families import Kind, kind_of
+from dropscribe.transcript.roles import ASR
 from tests.support.engines import FUNASR_WARNS, segment
 from tests.support.models import MINI, change, change_list, copy_of, with_random_weights
 from tests.support.seaco import pieces
@@ -48,7 +49,7 @@ def test_a_conformer_says_what_funasr_says_of_the_same_directory(tmp_path: Path)
     folder = change(copy_of(MINI, tmp_path / "m"), conformer)
     change_list(folder, lambda files: files.pop("frontend_conf"))
     with_random_weights(folder)
-    found = store.resolve(str(folder), store.MODEL, lambda _: folder)
+    found = store.resolve(str(folder), ASR, lambda _: folder)
     assert kind_of(found.config.family) is Kind.AUTO_MODEL
     recogniser = AutoModelRecogniser(found.directory, torch.device("cpu"), 1)
     model: Any = AutoModel(

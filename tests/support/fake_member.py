@@ -22,8 +22,7 @@ from dropscribe.transcript.types import NO_TOKENS, EngineFacts
 
 def facts(**changes: object) -> EngineFacts:
     values: dict[str, object] = {
-        "model": "m",
-        "vad_model": "v",
+        "models": (("asr", "m"), ("vad", "v")),
         "device": "cuda:0 (Card)",
         "precision": "fp16",
         "versions": (("torch", "2"),),

@@ -13,7 +13,9 @@ from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment
 #: 1 November 2026, 12:00 UTC, epoch seconds.
 NOW = 1_793_534_400.0
 MEDIA = MediaFacts(5000, "wav", "pcm_s16le", 16_000, 1, "soundfile")
-ENGINE = EngineFacts("mini", "vad", "cpu", "fp32", (("torch", "2.13.0"),), "for demonstration only", 0.5)
+ENGINE = EngineFacts(
+    (("asr", "mini"), ("vad", "vad")), "cpu", "fp32", (("torch", "2.13.0"),), "for demonstration only", 0.5
+)
 TIMINGS = Timings(tuple((stage, 0.25) for stage in STAGES), (3,), 0.1, 4000, 1.0)
 
 

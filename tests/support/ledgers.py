@@ -14,7 +14,12 @@ LEASE_S = 60.0
 
 MEDIA = MediaFacts(5_000, "wav", "pcm_s16le", 44_100, 2, "soundfile", ("a tag is odd",), None)
 ENGINE = EngineFacts(
-    "mini", "vad", "cpu", "fp32", (("funasr", "1.4"), ("torch", "2.13")), "demonstration", 0.5
+    (("asr", "mini"), ("vad", "vad")),
+    "cpu",
+    "fp32",
+    (("funasr", "1.4"), ("torch", "2.13")),
+    "demonstration",
+    0.5,
 )
 TIMINGS = Timings(tuple((stage, 0.25) for stage in STAGES), (3, 8), 0.125, 4_000, 2.0)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Timings, Tokens, Transcript
 
 ENGINE = EngineFacts(
-    model="paraformer-zh",
-    vad_model="fsmn-vad",
+    models=(("asr", "paraformer-zh"), ("vad", "fsmn-vad")),
     device="cpu",
     precision="fp32",
     versions=(("funasr", "1.4.16"), ("torch", "2.13.0")),
@@ -64,8 +63,7 @@ def rich_transcript() -> Transcript:
             truncated="3.5 s of 16.0 s are missing",
         ),
         engine=EngineFacts(
-            "paraformer-mini",
-            "vad-mini",
+            (("asr", "paraformer-mini"), ("vad", "vad-mini")),
             "cpu",
             "fp32",
             (("funasr", "1.4.16"), ("torch", "2.13.0")),

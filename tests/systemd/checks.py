@@ -61,8 +61,8 @@ def installed_as_the_readme_says() -> str:
     steps = block[block.index("install -Dm644") : block.index("runuser")]
     machine.CONFIG.unlink(missing_ok=True)
     run("sh", "-ec", f"cd {machine.CHECKOUT}\n{steps}")
-    machine.configure('\nmodel = "paraformer-zh"', f'\nmodel = "{MODEL}"')
-    machine.configure('\nvad_model = "fsmn-vad"', f'\nvad_model = "{VAD_MODEL}"')
+    machine.configure('\nasr = "paraformer-zh"', f'\nasr = "{MODEL}"')
+    machine.configure('\nvad = "fsmn-vad"', f'\nvad = "{VAD_MODEL}"')
     machine.configure('\ndevice = "cuda:0"', '\ndevice = "cpu"')
     folder = Path("/srv/dropscribe").stat()
     demand(stat.S_IMODE(folder.st_mode) == 0o2770, f"/srv/dropscribe has mode {folder.st_mode:o}")
@@ -416,8 +416,8 @@ def bundle_with_the_journal() -> str:
 def demonstration_model_in_the_sandbox() -> str:
     """With torch, numba and machine code written at run time; where all others had it, it is only asked for text."""
     if MODEL == "null":
-        machine.configure('\nmodel = "null"', '\nmodel = "paraformer-mini"')
-        machine.configure('\nvad_model = "null"', '\nvad_model = "vad-mini"')
+        machine.configure('\nasr = "null"', '\nasr = "paraformer-mini"')
+        machine.configure('\nvad = "null"', '\nvad = "vad-mini"')
         run("systemctl", "restart", "dropscribe", limit_s=START_S)
     path = drop(machine.recording("spoken.wav"))
     took = wait_done(path, START_S)

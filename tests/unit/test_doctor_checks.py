@@ -203,7 +203,7 @@ class TestDevice:
         ],
     )
     def test_the_engine_is_where_it_should_be(self, setting: str, found: str, level: Level) -> None:
-        facts = EngineFacts("m", "v", found, "fp16", (), None, 1.0)
+        facts = EngineFacts((("asr", "m"), ("vad", "v")), found, "fp16", (), None, 1.0)
         holds(model.check_facts(facts, setting), level, found)
 
     def test_the_answer_of_the_child_is_read_back(self) -> None:

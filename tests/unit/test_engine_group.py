@@ -218,7 +218,7 @@ class TestDeath:
         group.results(0.0)
         group.take_losses()
         new = FakeMember("cuda:0")
-        new.be(facts(model="another"))
+        new.be(facts(models=(("asr", "another"), ("vad", "v"))))
         group.fill(0, new)
         new.now()
         group.results(0.0)

@@ -9,6 +9,7 @@ import pytest
 
 from dropscribe.engine.models import store
 from dropscribe.errors import EngineError
+from dropscribe.transcript.roles import ASR, VAD
 
 
 def no_fetch(name: str) -> Path:
@@ -26,8 +27,8 @@ def a_model(folder: Path, *files: str, declared: object = None, family: str = "P
 
 @pytest.mark.parametrize("name", store.BUNDLED_MODELS)
 def test_a_bundled_model_needs_no_hub_and_says_that_it_is_for_demonstration(name: str) -> None:
-    purpose = store.VAD_MODEL if name == "vad-mini" else store.MODEL
-    source = store.resolve(name, purpose, no_fetch)
+    role = VAD if name == "vad-mini" else ASR
+    source = store.resolve(name, role, no_fetch)
     assert source.directory == store.BUNDLED / name
     assert source.notice is not None
     assert f"demonstration model {name}" in source.notice
@@ -35,29 +36,27 @@ def test_a_bundled_model_needs_no_hub_and_says_that_it_is_for_demonstration(name
 
 
 def test_the_bundled_model_by_its_path_says_so_too() -> None:
-    source = store.resolve(str(store.BUNDLED / "paraformer-mini"), "model", no_fetch)
+    source = store.resolve(str(store.BUNDLED / "paraformer-mini"), ASR, no_fetch)
     assert source.notice is not None
 
 
 def test_a_complete_directory_is_taken_as_it_is(tmp_path: Path) -> None:
     folder = a_model(tmp_path / "m", "config.yaml", "model.pt")
-    source = store.resolve(str(folder), "model", no_fetch)
+    source = store.resolve(str(folder), ASR, no_fetch)
     assert source.directory == folder
     assert source.notice is None
 
 
 def test_any_other_name_is_fetched(tmp_path: Path) -> None:
     folder = a_model(tmp_path / "m", "config.yaml", "model.pt")
-    source = store.resolve(
-        "paraformer-zh", "model", lambda name: folder if name == "paraformer-zh" else tmp_path
-    )
+    source = store.resolve("paraformer-zh", ASR, lambda name: folder if name == "paraformer-zh" else tmp_path)
     assert source.directory == folder
     assert source.name == "paraformer-zh"
 
 
 def test_a_directory_that_is_not_there_is_not_taken_for_a_hub_name(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no such directory") as caught:
-        store.resolve(str(tmp_path / "gone"), "VAD model", no_fetch)
+        store.resolve(str(tmp_path / "gone"), VAD, no_fetch)
     assert caught.value.path == tmp_path / "gone"
     assert "VAD model" in caught.value.operation
     assert caught.value.remedy
@@ -66,11 +65,11 @@ def test_a_directory_that_is_not_there_is_not_taken_for_a_hub_name(tmp_path: Pat
 def test_a_file_is_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.pt").write_text("x")
     with pytest.raises(EngineError, match="not a directory") as caught:
-        store.resolve(str(tmp_path / "model.pt"), "model", no_fetch)
+        store.resolve(str(tmp_path / "model.pt"), ASR, no_fetch)
     assert str(tmp_path) in caught.value.remedy
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EngineError, match="not a directory"):
-        store.resolve("model.pt", "model", no_fetch)
+        store.resolve("model.pt", ASR, no_fetch)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_a_missing_file_is_named(
 ) -> None:
     folder = a_model(tmp_path / "m", *files, declared=declared)
     with pytest.raises(EngineError) as caught:
-        store.resolve(str(folder), "model", no_fetch)
+        store.resolve(str(folder), ASR, no_fetch)
     assert missing in caught.value.reason
     assert caught.value.path == folder
     assert caught.value.remedy
@@ -105,7 +104,7 @@ def test_a_spoilt_list_of_files_is_told(tmp_path: Path) -> None:
     folder = a_model(tmp_path / "m", "config.yaml", "model.pt")
     (folder / "configuration.json").write_text("{")
     with pytest.raises(EngineError, match=r"configuration\.json"):
-        store.resolve(str(folder), "model", no_fetch)
+        store.resolve(str(folder), ASR, no_fetch)
 
 
 FULL = ("config.yaml", "model.pt", "tokens.json", "am.mvn")
@@ -140,7 +139,7 @@ def test_what_a_list_of_files_may_hold_besides_files_it_needs(
     (folder / "llm").mkdir()
     (folder / "sub").mkdir()
     (folder / "sub" / "tokens.json").write_text("[]")
-    config = store.resolve(str(folder), store.MODEL, no_fetch).config
+    config = store.resolve(str(folder), ASR, no_fetch).config
     assert config.weights == folder / "model.pt"
     tokens = config.file("tokenizer_conf", "token_list")
     assert tokens is not None
@@ -154,7 +153,7 @@ def test_a_list_of_files_does_not_lead_out_of_the_directory(tmp_path: Path, name
     folder = a_model(tmp_path / "m", *FULL, declared=LISTED | {"tokenizer_conf": {"token_list": name}})
     (tmp_path / "tokens.json").write_text("[]")
     with pytest.raises(EngineError, match="outside the directory") as caught:
-        store.resolve(str(folder), store.MODEL, no_fetch)
+        store.resolve(str(folder), ASR, no_fetch)
     assert name in caught.value.reason
     assert caught.value.path == folder
 
@@ -165,54 +164,50 @@ def test_a_hub_cache_of_links_is_taken(tmp_path: Path) -> None:
     folder.mkdir()
     for path in blobs.iterdir():
         (folder / path.name).symlink_to(Path("..") / "blobs" / path.name)
-    assert store.resolve(str(folder), store.MODEL, no_fetch).config.family == "Paraformer"
+    assert store.resolve(str(folder), ASR, no_fetch).config.family == "Paraformer"
 
 
 def test_a_configuration_by_another_name_is_read(tmp_path: Path) -> None:
     folder = a_model(tmp_path / "m", *FULL, declared=LISTED | {"config": "conf/asr.yaml"})
     (folder / "conf").mkdir()
     (folder / "config.yaml").rename(folder / "conf" / "asr.yaml")
-    assert store.resolve(str(folder), store.MODEL, no_fetch).config.family == "Paraformer"
+    assert store.resolve(str(folder), ASR, no_fetch).config.family == "Paraformer"
 
 
 @pytest.mark.parametrize(
-    ("family", "purpose", "told"),
+    ("family", "role", "told"),
     [
-        ("CTTransformer", store.MODEL, "punctuation"),
-        ("CTTransformerStreaming", store.VAD_MODEL, "punctuation"),
-        ("CAMPPlus", store.MODEL, "speaker"),
-        ("ERes2NetV2", store.VAD_MODEL, "speaker"),
-        ("FsmnVADStreaming", store.MODEL, "engine.vad_model"),
-        ("BiCifParaformer", store.VAD_MODEL, "engine.model"),
-        ("SenseVoiceSmall", store.VAD_MODEL, "engine.model"),
-        ("Conformer", store.VAD_MODEL, "engine.model"),
-        ("Emotion2vec", store.MODEL, "emotion"),
-        ("FsmnKWS", store.MODEL, "keyword"),
-        ("MonotonicAligner", store.MODEL, "alignment"),
-        ("FunASRNano", store.MODEL, "large language model"),
-        ("Qwen3ASR", store.MODEL, "large language model"),
-        ("WhisperWarp", store.MODEL, "Whisper"),
-        ("SileroVad", store.VAD_MODEL, "FSMN"),
-        ("paraformer", store.MODEL, "before FunASR 1.0"),
-        ("SomethingNew", store.MODEL, "not known"),
-        ("SomethingNew", store.VAD_MODEL, "not known"),
+        ("CTTransformer", ASR, "punctuation"),
+        ("CTTransformerStreaming", VAD, "punctuation"),
+        ("CAMPPlus", ASR, "speaker"),
+        ("ERes2NetV2", VAD, "speaker"),
+        ("FsmnVADStreaming", ASR, "engine.models.vad"),
+        ("BiCifParaformer", VAD, "engine.models.asr"),
+        ("SenseVoiceSmall", VAD, "engine.models.asr"),
+        ("Conformer", VAD, "engine.models.asr"),
+        ("Emotion2vec", ASR, "emotion"),
+        ("FsmnKWS", ASR, "keyword"),
+        ("MonotonicAligner", ASR, "alignment"),
+        ("FunASRNano", ASR, "large language model"),
+        ("Qwen3ASR", ASR, "large language model"),
+        ("WhisperWarp", ASR, "Whisper"),
+        ("SileroVad", VAD, "FSMN"),
+        ("paraformer", ASR, "before FunASR 1.0"),
+        ("SomethingNew", ASR, "not known"),
+        ("SomethingNew", VAD, "not known"),
     ],
 )
 def test_a_model_of_another_role_is_refused_with_what_it_is(
-    tmp_path: Path, family: str, purpose: str, told: str
+    tmp_path: Path, family: str, role: str, told: str
 ) -> None:
     folder = a_model(tmp_path / "m", "config.yaml", "model.pt", family=family)
     with pytest.raises(EngineError) as caught:
-        store.resolve(str(folder), purpose, no_fetch)
+        store.resolve(str(folder), role, no_fetch)
     assert family in caught.value.reason
     assert told in str(caught.value)
-    assert purpose in caught.value.operation
+    assert caught.value.operation == {ASR: "load model", VAD: "load VAD model"}[role]
     assert caught.value.path == folder
-    assert (
-        "fsmn-vad" in caught.value.remedy
-        if purpose == store.VAD_MODEL
-        else "paraformer-zh" in caught.value.remedy
-    )
+    assert "fsmn-vad" in caught.value.remedy if role == VAD else "paraformer-zh" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -236,6 +231,6 @@ def test_a_directory_that_is_no_model_is_told_by_what_it_is(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}" if name.endswith(".json") else "model: Paraformer\nmodel_conf: {}\n")
     with pytest.raises(EngineError, match=told) as caught:
-        store.resolve(str(folder), store.MODEL, no_fetch)
+        store.resolve(str(folder), ASR, no_fetch)
     assert remedy in caught.value.remedy
     assert caught.value.path == folder

@@ -52,8 +52,8 @@ def compare(
         runs.append(outcome.run)
         lengths |= outcome.lengths
     described = {
-        "model": settings.engine.model,
-        "vad_model": settings.engine.vad_model,
+        "model": settings.engine.models.asr,
+        "vad_model": settings.engine.models.vad,
         "device": settings.engine.device,
         "recordings": len(files),
         "generated": generated,
@@ -63,7 +63,7 @@ def compare(
 
 def contenders(settings: Settings) -> list[Contender]:
     """In the order in which they run. Raises UsageError for a model that FunASR does not have."""
-    if settings.engine.model == NULL:
+    if settings.engine.models.asr == NULL:
         raise UsageError(
             "the null model recognises nothing", operation="compare", remedy="name a model with --model"
         )
@@ -73,7 +73,7 @@ def contenders(settings: Settings) -> list[Contender]:
         ours = ("cuda:0",) if gpu_probe.count_gpus() else ("cpu",)
     engine = settings.engine
     stock, calibrated = (
-        Stock(StockPlan(engine.model, engine.vad_model, ours[0], calibrated, threads))
+        Stock(StockPlan(engine.models.asr, engine.models.vad, ours[0], calibrated, threads))
         for calibrated in (False, True)
     )
     return [stock, calibrated, Ours(settings, ours)]

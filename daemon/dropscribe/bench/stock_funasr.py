@@ -22,6 +22,7 @@ from dropscribe.engine import own_gpu
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.engine.models import hub, store
 from dropscribe.errors import EngineDiedError, EngineError
+from dropscribe.transcript.roles import ASR, VAD
 
 #: Padded audio seconds of one batch when calibrated: FunASR batches only within a file, so more brings nothing, and
 #: twenty of the longest segments (60 s) still fit a small GPU in fp32. (On a CPU FunASR takes one segment at a time.)
@@ -190,8 +191,8 @@ def _load(plan: StockPlan) -> tuple[Any, str]:
     def fetch(name: str) -> Path:
         return hub.locate(name, lambda _: None)
 
-    asr = store.resolve(plan.model, store.MODEL, fetch).config
-    vad = store.resolve(plan.vad_model, store.VAD_MODEL, fetch).config
+    asr = store.resolve(plan.model, ASR, fetch).config
+    vad = store.resolve(plan.vad_model, VAD, fetch).config
     os.environ.update(plan.environment())
     from funasr import AutoModel  # noqa: PLC0415 - only the spawned process pays for these
 

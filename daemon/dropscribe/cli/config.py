@@ -36,6 +36,7 @@ def command(
     from dropscribe.cli.init import toml_value
     from dropscribe.cli.output import print_json, print_table, readable, say
     from dropscribe.cli.settings import in_force
+    from dropscribe.config import OLD_MODEL_NAMES
 
     loaded = in_force(
         config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
@@ -49,17 +50,28 @@ def command(
         }
         print_json(document)
         return
+    older = {f"engine.{name}" for name in OLD_MODEL_NAMES}
     say(f"# file: {readable(loaded.file.absolute()) if loaded.file else 'none'}")
     rows = [
-        (name, source, "(not set)" if value is None else toml_value(value)) for name, value, source in listed
+        (name, source, "(not set)" if value is None else toml_value(value))
+        for name, value, source in listed
+        if name not in older
     ]
     print_table(("setting", "from", "value"), rows)
 
 
 def settings_in_force(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
-    """(dotted name, value as JSON has it, source) of every setting. List entries of folders are numbered from 0."""
+    """(dotted name, value as JSON has it, source) of every setting. List entries of folders are numbered from 0.
+
+    The models are listed under their older names, too, for readers of the documents that know only these.
+    """
+    from dropscribe.config import OLD_MODEL_NAMES
+
     for name, value in _leaves(loaded.settings.model_dump(by_alias=True), ""):
         yield name, value, loaded.sources.get(name, "default")
+    for old, role in OLD_MODEL_NAMES.items():
+        source = loaded.sources.get(f"engine.models.{role}", "default")
+        yield f"engine.{old}", getattr(loaded.settings.engine.models, role), source
 
 
 def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -23,8 +23,8 @@ _MOST_BYTES = 16 << 20
 _SET: Mapping[str, Any] = MappingProxyType(
     {
         "database": "/var/lib/dropscribe/jobs.db",
-        "engine.model": "paraformer-zh",
-        "engine.vad_model": "fsmn-vad",
+        "engine.models.asr": "paraformer-zh",
+        "engine.models.vad": "fsmn-vad",
         "engine.device": "cuda:0",
         "folder.path": "/srv/dropscribe/inbox",
         "folder.profile": "default",
@@ -81,8 +81,8 @@ def production_file() -> str:
         "",
     ]
     lines += _setting("database", config.Settings.model_fields["database"], "database")
-    for name, model in (("engine", config.EngineSettings), ("media", config.MediaSettings),
-                        ("service", config.ServiceSettings)):  # fmt: skip
+    for name, model in (("engine", config.EngineSettings), ("engine.models", config.Models),
+                        ("media", config.MediaSettings), ("service", config.ServiceSettings)):  # fmt: skip
         lines += _section(f"[{name}]", model, name)
     lines += _section("[profiles.default]", config.Profile, "profiles.default")
     lines += _section("[[folder]]", config.Folder, "folder")
@@ -107,11 +107,13 @@ def toml_value(value: Any) -> str:
 
 def _section(header: str, model: Any, prefix: str) -> Iterator[str]:
     """`model` is a settings class, `field` below one of its `model_fields`; their types belong to dropscribe.config."""
+    from dropscribe.config import settings_of
+
     yield f"# {'-' * 40}"
     yield from _comment((model.__doc__ or "").strip())
     yield header
     yield ""
-    for name, field in model.model_fields.items():
+    for name, field in settings_of(model).items():
         yield from _setting(name, field, f"{prefix}.{name}")
 
 

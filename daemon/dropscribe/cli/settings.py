@@ -38,7 +38,7 @@ def in_force(
     return configuration.override(
         configuration.load(file),
         database=database,
-        engine__model=model,
-        engine__vad_model=vad_model,
+        engine__models__asr=model,
+        engine__models__vad=vad_model,
         engine__device=device,
     )

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dropscribe import __version__, escapes
-from dropscribe.config import Loaded, foreign_names
+from dropscribe.config import OLD_MODEL_NAMES, Loaded, Models, foreign_names
 from dropscribe.doctor import journal
 from dropscribe.doctor.checks.record import Check
 from dropscribe.doctor.redaction import Mask
@@ -37,9 +37,10 @@ SCHEMA = "dropscribe/bundle/1"
 TIMED, FAILED = 50, 100
 #: Settings whose text is one of few words, or names a model or a device; shown where it is no path.
 _SHOWN = frozenset(
-    {"engine.model", "engine.vad_model", "engine.device", "engine.precision", "service.log_format",
-     "service.log_level"}
-)  # fmt: skip
+    {"engine.device", "engine.precision", "service.log_format", "service.log_level"}
+    | {f"engine.models.{role}" for role in Models.model_fields}
+    | {f"engine.{name}" for name in OLD_MODEL_NAMES}
+)
 _SHOWN_OF_FOLDER = frozenset({"backend", "formats", "duplicates", "extensions"})
 PACKAGES = (
     "torch",
@@ -146,8 +147,7 @@ def mask_for(loaded: Loaded | None, *named: Path, refused: Path | None = None) -
         known["folder"] = [f.path for f in settings.folders]
         known["output folder"] = [p.output_dir for p in settings.profiles.values() if p.output_dir]
         known["configuration"] = [loaded.file, loaded.file.absolute()] if loaded.file else []
-        models = (settings.engine.model, settings.engine.vad_model)
-        known["model"] = [Path(m) for m in models if "/" in m]
+        known["model"] = [Path(model) for _, model in settings.engine.models.by_role() if "/" in model]
     return Mask(known, words)
 
 

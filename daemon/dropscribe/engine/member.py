@@ -84,10 +84,10 @@ class MemberState:
 
 def check_alike(one: EngineFacts, other: EngineFacts) -> None:
     """Raises EngineError when two members would not say the same of a recording."""
-    if (one.model, one.vad_model, one.versions) != (other.model, other.vad_model, other.versions):
+    if (one.models, one.versions) != (other.models, other.versions):
+        has, has_other = (" and ".join(model for _, model in facts.models) for facts in (one, other))
         raise EngineError(
-            f"{one.device} has {one.model} and {one.vad_model}, {other.device} has {other.model} and "
-            f"{other.vad_model}, or their packages differ in version",
+            f"{one.device} has {has}, {other.device} has {has_other}, or their packages differ in version",
             operation="start engine",
             remedy="restart the service, so that all devices load the same",
         )

@@ -35,6 +35,7 @@ from dropscribe.engine.models.families import Kind, kind_of
 from dropscribe.engine.models.null import NullRecogniser, NullVadModel
 from dropscribe.engine.wire import BATCHES_AHEAD
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError
+from dropscribe.transcript.roles import ASR, VAD
 from dropscribe.transcript.types import EngineFacts
 
 #: Padded audio seconds of one batch, unless the settings say otherwise.
@@ -64,10 +65,9 @@ def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedMod
     Raises EngineError.
     """
     started = time.monotonic()
-    if settings.model == store.NULL:
+    if settings.models.asr == store.NULL:
         facts = EngineFacts(
-            store.NULL,
-            store.NULL,
+            tuple((role, store.NULL) for role, _ in settings.models.by_role()),
             "cpu",
             "none",
             _versions(),
@@ -87,9 +87,9 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     def fetch(name: str) -> Path:
         return hub.locate(name, note)
 
-    # Both directories are looked at before torch is imported, so that a wrong one is told at once.
-    source = store.resolve(settings.model, store.MODEL, fetch)
-    vad_source = store.resolve(settings.vad_model, store.VAD_MODEL, fetch)
+    # All directories are examined before torch is imported, so that a wrong one is reported at once.
+    sources = {role: store.resolve(name, role, fetch) for role, name in settings.models.by_role()}
+    source = sources[ASR]
     import torch  # noqa: PLC0415 - not for the null models
 
     from dropscribe.engine.models.loading import choose_device, describe_device, load  # noqa: PLC0415
@@ -100,7 +100,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
         # More than that is out of memory to this process, and handled like it.
         torch.cuda.set_per_process_memory_fraction(settings.gpu_memory, device)
     threads = threads_of(settings)
-    vad = FsmnVadModel(load(vad_source.directory, device, threads))
+    vad = FsmnVadModel(load(sources[VAD].directory, device, threads))
     precision = _precision(settings, device)
     recogniser, precision = _recogniser(source, device, threads, precision, note)
     torch.set_num_threads(threads)
@@ -110,8 +110,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     if torch.version.cuda is not None:
         versions = tuple(sorted((*versions, ("cuda", torch.version.cuda))))
     facts = EngineFacts(
-        source.name,
-        vad_source.name,
+        settings.models.by_role(),
         describe_device(device),
         precision,
         versions,

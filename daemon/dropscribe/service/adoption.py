@@ -34,6 +34,7 @@ from dropscribe.transcript.reading import (
     read_transcript,
     with_timing,
 )
+from dropscribe.transcript.roles import recipe_of
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import Transcript
 
@@ -193,7 +194,7 @@ class Adopter:
         return Past(
             admission,
             transcript,
-            shared=is_ours and place.recipe == f"{engine.model}|{engine.vad_model}",
+            shared=is_ours and place.recipe == recipe_of(engine.models),
             files=(*files, *timing),
             started=started,
             ended=ended,

@@ -13,7 +13,7 @@ def announcement(loaded: Loaded) -> list[str]:
     origin = str(loaded.file) if loaded.file else "embedded defaults and command line"
     lines = [
         f"dropscribe {__version__}, settings from {origin}",
-        f"model {settings.engine.model}, VAD {settings.engine.vad_model}, device {settings.engine.device}",
+        f"model {settings.engine.models.asr}, VAD {settings.engine.models.vad}, device {settings.engine.device}",
         f"database {settings.database}",
         *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
     ]

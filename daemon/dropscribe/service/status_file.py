@@ -109,7 +109,7 @@ def remove(database: Path) -> None:
 
 
 def _engine(facts: EngineFacts) -> dict[str, Any]:
-    return asdict(facts) | {"versions": dict(facts.versions)}
+    return facts.record() | {"versions": dict(facts.versions)}
 
 
 def _folders(folders: Iterable[FolderHealth]) -> Iterable[dict[str, str | None]]:

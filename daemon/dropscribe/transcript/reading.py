@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from dropscribe.transcript.render import JSON_SCHEMA
+from dropscribe.transcript.roles import ASR, VAD, key_of, role_of
 from dropscribe.transcript.timing import TIMING_SCHEMA
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens, Transcript
 
@@ -131,9 +132,11 @@ def _media(media: dict[str, Any]) -> MediaFacts:
 
 def _engine(engine: dict[str, Any], notice: str | None) -> EngineFacts:
     versions = _part(engine, "versions")
+    # Another version may have roles that are not known here, and other fields whose names end like theirs.
+    named = (role_of(key) for key, value in engine.items() if isinstance(value, str))
+    roles = dict.fromkeys([ASR, VAD, *(role for role in named if role is not None)])
     return EngineFacts(
-        model=_text(engine, "model"),
-        vad_model=_text(engine, "vad_model"),
+        models=tuple((_short(role, "engine"), _text(engine, key_of(role))) for role in roles),
         device=_text(engine, "device"),
         precision=_text(engine, "precision"),
         versions=tuple((_short(name, "versions"), _text(versions, name)) for name in versions),

@@ -16,6 +16,7 @@ from dropscribe import __version__, escapes
 from dropscribe.transcript.cues import Cue, cues
 from dropscribe.transcript.instants import iso
 from dropscribe.transcript.remarks import Remark, remarks
+from dropscribe.transcript.roles import key_of
 from dropscribe.transcript.types import EngineFacts, Segment, Transcript
 
 #: Raised when a field of the JSON document changes its meaning or goes; new fields may come without.
@@ -102,7 +103,7 @@ def json_document(content: Content) -> bytes:
 
     schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
     media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings},
-    engine {model, vad_model, device, precision, versions {package: version}}, notice (null or text),
+    engine {model, vad_model, NAME_model of each further role, device, precision, versions {package: version}}, notice (null or text),
     remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms, text,
     tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
     """
@@ -148,8 +149,7 @@ def clock(seconds: int) -> str:
 def engine_facts(engine: EngineFacts) -> dict[str, Any]:
     """What recognised, as it stands in every JSON file."""
     return {
-        "model": engine.model,
-        "vad_model": engine.vad_model,
+        **{key_of(role): model for role, model in engine.models},
         "device": engine.device,
         "precision": engine.precision,
         "versions": dict(sorted(engine.versions)),

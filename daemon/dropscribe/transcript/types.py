@@ -5,9 +5,11 @@ All positions are milliseconds from the start of the recording.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
+
+from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, role_of
 
 _set = object.__setattr__
 
@@ -117,14 +119,50 @@ class MediaFacts:
 class EngineFacts:
     """What recognised: stated once by the engine when it is ready."""
 
-    model: str
-    vad_model: str
+    models: ModelsByRole  #: as configured
     device: str  #: "cpu", "cuda:0", with the device's name in brackets where it has one
     precision: str  #: "fp32"
     versions: tuple[tuple[str, str], ...]  #: (package, version), sorted
     #: Not None for a model that may not be used in earnest; stands in every transcript made with it.
     notice: str | None
     warmup_s: float
+
+    @property
+    def model(self) -> str:
+        """The recogniser."""
+        return dict(self.models)[ASR]
+
+    @property
+    def vad_model(self) -> str:
+        """The voice activity detector."""
+        return dict(self.models)[VAD]
+
+    def record(self) -> dict[str, Any]:
+        """The facts as JSON has them, `versions` as pairs; for `of_record`."""
+        return {
+            **{key_of(role): model for role, model in self.models},
+            "device": self.device,
+            "precision": self.precision,
+            "versions": self.versions,
+            "notice": self.notice,
+            "warmup_s": self.warmup_s,
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> EngineFacts:
+        """The facts of which `record` was made; `versions` may be pairs or an object. Raises KeyError, TypeError, ValueError."""
+        versions = record["versions"]
+        pairs = versions.items() if isinstance(versions, Mapping) else versions
+        models = {role: str(record[key_of(role)]) for role in (ASR, VAD)}
+        models |= {role: str(model) for key, model in record.items() if (role := role_of(key)) is not None}
+        return cls(
+            models=tuple(models.items()),
+            device=record["device"],
+            precision=record["precision"],
+            versions=tuple(sorted((str(package), str(version)) for package, version in pairs)),
+            notice=record["notice"],
+            warmup_s=record["warmup_s"],
+        )
 
 
 #: Stages of a job in order; the keys of the timing log and of the ledger's `stage_timings`.

@@ -10,6 +10,7 @@ from dropscribe.doctor.checks.record import Check, from_error, ok, warning
 from dropscribe.engine.models import hotwords, hub, store
 from dropscribe.engine.models.model_config import ModelConfig
 from dropscribe.errors import EngineError
+from dropscribe.transcript.roles import ASR
 
 NAME = "hotwords"
 
@@ -21,15 +22,15 @@ def check_hotwords(settings: Settings) -> Iterator[Check]:
         return
     config: ModelConfig | None = None
     try:
-        if settings.engine.model != store.NULL:
-            config = store.resolve(settings.engine.model, store.MODEL, _stored).config
+        if settings.engine.models.asr != store.NULL:
+            config = store.resolve(settings.engine.models.asr, ASR, _stored).config
     except EngineError as e:
         yield from_error(NAME, e)
         return
     for name, words in sorted(profiles.items()):
         complaint = hotwords.look(config, words) if config else hotwords.NO_HOTWORDS
         if complaint:
-            remedy = f"change hotwords in [profiles.{name}], or engine.model"
+            remedy = f"change hotwords in [profiles.{name}], or engine.models.asr"
             yield warning(f"{NAME}:{name}", complaint, remedy)
         else:
             yield ok(f"{NAME}:{name}", f"{len(words)}, all in the model's vocabulary")

@@ -30,7 +30,7 @@ def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> 
         if not engine.wait_ready(timeout_s):
             return fail(
                 NAME,
-                f"{settings.model} was not ready after {timeout_s:.0f} s",
+                f"{settings.models.asr} was not ready after {timeout_s:.0f} s",
                 "run it again (a fetch goes on where it stopped), or copy the model's directory and give its path",
             )
         return check_facts(engine.facts, settings.device)
@@ -53,8 +53,7 @@ def look_running(database: Path, setting: str) -> Check | None:
         return None
     if raw is None:
         return None
-    versions = tuple(sorted(raw["versions"].items()))
-    return check_facts(EngineFacts(**(raw | {"versions": versions})), setting)
+    return check_facts(EngineFacts.of_record(raw), setting)
 
 
 def check_facts(facts: EngineFacts, setting: str) -> Check:
@@ -68,6 +67,6 @@ def check_facts(facts: EngineFacts, setting: str) -> Check:
         return fail(NAME, f"{text}, and engine.device is {setting}", "see the checks of torch and device")
     if facts.notice is not None:
         return warning(
-            NAME, f"{text}: {facts.notice}", "set engine.model = 'paraformer-zh' for work in earnest"
+            NAME, f"{text}: {facts.notice}", "set engine.models.asr = 'paraformer-zh' for work in earnest"
         )
     return ok(NAME, text)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropscribe.engine.models.families import RECOGNISERS, Kind, described, families_of, kind_of
+from dropscribe.engine.models.families import Kind, described, families_of, kind_of
 from dropscribe.engine.models.model_config import CONFIG, FILE_LIST, ModelConfig, read_model_config
 from dropscribe.errors import EngineError
+from dropscribe.transcript.roles import ASR, VAD
 
 #: The name of the models that need no torch (see `dropscribe.engine.models.null`).
 NULL = "null"
@@ -16,13 +17,34 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_MODELS = ("paraformer-mini", "vad-mini")
 SAMPLE = BUNDLED / "sample" / "sample.wav"
 
-#: What a model is wanted for, as messages name it …
-MODEL = "model"
-VAD_MODEL = "VAD model"
-#: … and what it has to be.
-_WANTED = {
-    MODEL: "speech recogniser that is supported",
-    VAD_MODEL: "voice activity detector of the FSMN kind",
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    """What a model has to be to fill a role, and how messages speak of it."""
+
+    title: str
+    wanted: str
+    kinds: tuple[Kind, ...]
+    official: str  #: models to name instead, by FunASR's names
+    option: str  #: of the command line
+
+
+#: What can fill a role; the roles are the fields of `dropscribe.settings.Models`.
+_ROLES = {
+    ASR: _Role(
+        "model",
+        "speech recogniser that is supported",
+        (Kind.PARAFORMER, Kind.SENSE_VOICE, Kind.AUTO_MODEL),
+        "paraformer-zh, iic/SenseVoiceSmall",
+        "--model",
+    ),
+    VAD: _Role(
+        "VAD model",
+        "voice activity detector of the FSMN kind",
+        (Kind.VAD,),
+        "fsmn-vad, vad-mini",
+        "--vad-model",
+    ),
 }
 _WEIGHTS_ENDINGS = (".pt", ".pb", ".pth", ".bin", ".ckpt")
 #: So many entries of a directory are searched for model directories, and so many of those are named in a message.
@@ -50,13 +72,13 @@ class ModelSource:
         )
 
 
-def resolve(name: str, purpose: str, fetch: Callable[[str], Path]) -> ModelSource:
+def resolve(name: str, role: str, fetch: Callable[[str], Path]) -> ModelSource:
     """Find and examine the directory of a model; `fetch` gets a name that is neither bundled nor a directory.
 
-    `purpose` is MODEL or VAD_MODEL. Raises EngineError for a directory that is not whole, holds something else than
+    `role`: a field of `dropscribe.settings.Models`. Raises EngineError for a directory that is not whole, holds something else than
     is wanted, or is not safe to load.
     """
-    operation = f"load {purpose}"
+    operation = f"load {_ROLES[role].title}"
     given = Path(name).expanduser()
     if name in BUNDLED_MODELS:
         directory = BUNDLED / name
@@ -88,7 +110,7 @@ def resolve(name: str, purpose: str, fetch: Callable[[str], Path]) -> ModelSourc
             remedy="give the user that runs dropscribe the right to read it",
         ) from e
     config = read_model_config(directory, operation)
-    _check_role(config, purpose)
+    _check_role(config, role)
     return ModelSource(name, directory, directory.resolve().is_relative_to(BUNDLED.resolve()), config)
 
 
@@ -139,25 +161,20 @@ def _model_directories(directory: Path, names: Sequence[str], depth: int = 3) ->
                 yield name / path
 
 
-def _check_role(config: ModelConfig, purpose: str) -> None:
-    """Raise EngineError for a model that is of no use in the place where it was named."""
-    kind = kind_of(config.family)
-    wanted = {Kind.VAD} if purpose == VAD_MODEL else RECOGNISERS
-    if kind in wanted:
+def _check_role(config: ModelConfig, role: str) -> None:
+    """Raise EngineError for a model that is of no use in the role in which it was named."""
+    kind, wanted = kind_of(config.family), _ROLES[role]
+    if kind in wanted.kinds:
         return
-    if purpose == VAD_MODEL:
-        known, official = families_of(Kind.VAD), "fsmn-vad, vad-mini"
-    else:
-        known = tuple(family for of in (Kind.PARAFORMER, Kind.SENSE_VOICE) for family in families_of(of))
-        official = "paraformer-zh, iic/SenseVoiceSmall"
-    remedy = f"name a directory of {', '.join(known)} there, or one of {official}"
-    if kind is Kind.VAD:
-        remedy = f"name it as engine.vad_model (--vad-model); {remedy}"
-    elif kind in RECOGNISERS:
-        remedy = f"name it as engine.model (--model); {remedy}"
+    # What runs slower than the others, through FunASR itself, is not suggested.
+    known = [family for of in wanted.kinds if of is not Kind.AUTO_MODEL for family in families_of(of)]
+    remedy = f"name a directory of {', '.join(known)} there, or one of {wanted.official}"
+    for name, other in _ROLES.items():
+        if kind in other.kinds:
+            remedy = f"name it as engine.models.{name} ({other.option}); {remedy}"
     raise EngineError(
-        f"it holds {described(config.family)}, and no {_WANTED[purpose]}",
-        operation=f"load {purpose}",
+        f"it holds {described(config.family)}, and no {wanted.wanted}",
+        operation=f"load {wanted.title}",
         path=config.directory,
         remedy=remedy,
     )

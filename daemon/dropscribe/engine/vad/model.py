@@ -43,7 +43,7 @@ class FsmnVadModel:
                 f"{loaded.family} is not a voice activity detector of the FSMN kind",
                 operation="load VAD model",
                 path=loaded.directory,
-                remedy="set engine.vad_model to fsmn-vad, vad-mini or a directory that holds such a model",
+                remedy="set engine.models.vad to fsmn-vad, vad-mini or a directory that holds such a model",
             )
         frontend = loaded.frontend
         for name, value, wanted in (

@@ -130,7 +130,7 @@ def _result(row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]]) 
     return StoredResult(
         job_id=row.id,
         media=MediaFacts(**media | {"warnings": tuple(media["warnings"])}),
-        engine=EngineFacts(**engine | {"versions": tuple((str(k), str(v)) for k, v in engine["versions"])}),
+        engine=EngineFacts.of_record(engine),
         timings=Timings(
             seconds=tuple((stage, seconds[stage]) for stage in order),
             batch_sizes=tuple(rest["batch_sizes"]),
@@ -164,7 +164,7 @@ def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
         "model": storable(f.engine.model),
         "device": storable(f.engine.device),
         "media": _dump({name: getattr(f.media, name) for name in MediaFacts.__slots__}),
-        "engine": _dump({name: getattr(f.engine, name) for name in EngineFacts.__slots__}),
+        "engine": _dump(f.engine.record()),
         "timings": _dump({
             "batch_sizes": f.timings.batch_sizes,
             "padding_waste": f.timings.padding_waste,

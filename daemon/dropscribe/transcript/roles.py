@@ -1,0 +1,36 @@
+"""Models by role: how a model is named in JSON documents and in recipes, given the role it has in the engine.
+
+The roles themselves are the fields of `dropscribe.settings.Models`.
+"""
+
+from __future__ import annotations
+
+#: Speech recognition and voice activity detection, the two roles without which there is no transcript.
+ASR = "asr"
+VAD = "vad"
+
+#: (role, model) of every role that is filled, in the order of `dropscribe.settings.Models`.
+ModelsByRole = tuple[tuple[str, str], ...]
+
+#: The recogniser's key, in documents, and what the keys of the other roles end with.
+_ASR_KEY = "model"
+_SUFFIX = "_model"
+
+
+def key_of(role: str) -> str:
+    """The key of a role in JSON documents: "model" for the recogniser, else "vad_model", "punctuation_model", …"""
+    return _ASR_KEY if role == ASR else f"{role}{_SUFFIX}"
+
+
+def role_of(key: str) -> str | None:
+    """The role that a key of a JSON object stands for; None for a key that names no model."""
+    if key == _ASR_KEY:
+        return ASR
+    return key.removesuffix(_SUFFIX) if key.endswith(_SUFFIX) else None
+
+
+def recipe_of(models: ModelsByRole) -> str:
+    """What the models contribute to a recipe: `paraformer-zh|fsmn-vad`, each further role as `|role=model`."""
+    named = dict(models)
+    further = [f"{role}={model}" for role, model in models if role not in {ASR, VAD}]
+    return "|".join([named[ASR], named[VAD], *further])
