@@ -25,8 +25,9 @@ from typing import Any
 import surroundings
 from filled_ledger import Texts, admission_of, finish_of
 
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.ledger import Ledger
 
 LEASE_S = 1.0
 FROZEN_S = 1.3
@@ -36,7 +37,7 @@ WORK_S = 0.002
 
 def work(path: Path, name: str) -> None:
     """One worker: a line for each claim and each answer to a result. Ends when nothing is left."""
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     texts = Texts(1)
     while ledger.counts()[JobState.DONE] < int(sys.argv[3]):
         for claim in ledger.claim(name, 3, time.time(), LEASE_S, allow_isolated=False):
@@ -79,7 +80,7 @@ def main() -> None:
 
 def _measure(folder: Path, options: Any) -> dict[str, Any]:
     path = folder / "jobs.db"
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     # Each of its own content, and never worn out: the freezes would else use up their tries.
     numbers = [n * 100 for n in range(options.jobs)]
     many = [admission_of(n) for n in numbers]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dropscribe.ledger.records import Admission, Claim, Finish, OutputIntent
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import Admission, Claim, Finish, OutputIntent, SkippedFile
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
 FOLDER = Path("/srv/dropscribe/inbox")
@@ -112,7 +112,9 @@ def fill(ledger: Ledger, jobs: int, *, first: int = 0) -> dict[str, Any]:
         # Copies of what is in the same batch are free only once that is done.
         while claims := ledger.claim("ledger:1", BATCH, now + 2, LEASE_S, allow_isolated=False):
             _end(ledger, claims, texts, now + 3)
-        ledger.skip(FOLDER / f"notes-{numbers[0]}.pdf", FOLDER, "extension", "it is no recording", now)
+        ledger.skip(
+            [SkippedFile(FOLDER / f"notes-{numbers[0]}.pdf", FOLDER, "extension", "it is no recording")], now
+        )
         if numbers[0] % 50_000 == 0:
             print(f"{numbers[0]} jobs, {time.monotonic() - began:.0f} s", file=sys.stderr)
     return {"jobs": jobs, "wall_s": round(time.monotonic() - began, 1)}
@@ -130,5 +132,5 @@ def _end(ledger: Ledger, claims: list[Claim], texts: Texts, now: float) -> None:
             c.job_id, c.generation, now, code="unreadable_media", reason="no decoder understands it", remedy="record again"
         )  # fmt: skip
     sound = [c for c in claims if c not in damaged]
-    ledger.intend_many([(c.job_id, c.generation, intents_of(c)) for c in sound], now)
+    ledger.intend([(c.job_id, c.generation, intents_of(c)) for c in sound], now)
     ledger.finish([finish_of(c, texts) for c in sound], now)

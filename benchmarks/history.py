@@ -32,11 +32,12 @@ import filled_ledger
 import surroundings
 from filled_ledger import BEGAN, EVERY_S, FOLDER, LEASE_S, RARE, Texts
 
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.db import sqlite_version
 from dropscribe.ledger.sqlite.file.integrity import quick_check
 from dropscribe.ledger.sqlite.file.upgrade import back_up
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.ledger.sqlite.schema import HEAD
 
 #: What an admission writes: about fifteen pages of 4 KB.
@@ -179,7 +180,7 @@ def main() -> None:
 
 
 def _measure(path: Path, options: Any) -> dict[str, Any]:
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     there = sum(ledger.counts().values())
     filling = filled_ledger.fill(ledger, max(0, options.jobs - there), first=there)
     there = sum(ledger.counts().values())
@@ -189,7 +190,7 @@ def _measure(path: Path, options: Any) -> dict[str, Any]:
     }
     ledger.close()
     once = {
-        "open": figures([timed(lambda: Ledger.open(path).close())]),
+        "open": figures([timed(lambda: open_ledger(DatabaseLocation(path)).close())]),
         "check": figures([timed(lambda: quick_check(path))]),
         "copy": figures([timed(lambda: back_up(path, HEAD).unlink())]),
     }

@@ -29,8 +29,9 @@ from dropscribe.files import FileSignature
 from dropscribe.intake.folder import FolderWatch, Surroundings
 from dropscribe.intake.folder_lock import FolderLocks
 from dropscribe.intake.types import Completeness, Gone, Known, Notice
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Admission
-from dropscribe.ledger.sqlite.ledger import Ledger
 
 #: Admissions a transaction.
 BATCH = 5_000
@@ -42,7 +43,7 @@ RESCAN_S = 30.0
 
 def fill(database: Path, folder: Path, jobs: int, files: int) -> None:
     """Put `jobs` finished recordings on record; the first `files` of them are there."""
-    with closing(Ledger.open(database)) as ledger:
+    with closing(open_ledger(DatabaseLocation(database))) as ledger:
         for first in range(0, jobs, BATCH):
             some = range(first, min(jobs, first + BATCH))
             ledger.admit([_admission(folder, n, there=n < files) for n in some], 1.0)
@@ -117,7 +118,7 @@ def main() -> None:
         )
         making.start()
         making.join()
-        with closing(Ledger.open(database)) as ledger:
+        with closing(open_ledger(DatabaseLocation(database))) as ledger:
             notices: list[Notice] = []
             watches: list[FolderWatch] = []
             figures: dict[str, Any] = {

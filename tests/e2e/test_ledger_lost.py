@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from tests.support import ledger_damage
 from tests.support.command_line import process
 from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until, write_speech
@@ -101,7 +102,7 @@ def test_pages_that_are_read_no_more_are_not_a_recordings_fault(
 ) -> None:
     """A history larger than what SQLite keeps in memory; what was read before the damage may still be there."""
     daemon = daemon_on(tmp_path)
-    with closing(Ledger.open(daemon.database)) as ledger:
+    with closing(open_ledger(DatabaseLocation(daemon.database))) as ledger:
         ledger.admit([admission(f"{i}.wav", str(i)) for i in range(600)], 10.0)
         claims = claim_all(ledger, limit=600)
         ledger.finish(

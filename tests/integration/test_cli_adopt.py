@@ -13,9 +13,9 @@ import pytest
 
 from dropscribe.config import embedded
 from dropscribe.errors import AlreadyRunningError, UsageError
+from dropscribe.ledger.backend import lock_database, open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Admission
-from dropscribe.ledger.sqlite.file.lock import lock_database
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.transcript.render import RENDERERS, Options, render_all
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import Transcript
@@ -57,7 +57,7 @@ def counts(report: dict[str, Any]) -> tuple[int, int, int, int]:
 def is_done(drop: Path, *recordings: Path) -> bool:
     """Whether a daemon on that folder would leave them alone, as they stand and after a touch."""
     settings = embedded((drop,)).settings
-    with closing(Ledger.open(drop.parent / "jobs.db")) as ledger:
+    with closing(open_ledger(DatabaseLocation(drop.parent / "jobs.db"))) as ledger:
         known = {k.path for k in ledger.known(drop) if not k.unfinished}
         answers = ledger.admit(
             [
@@ -123,7 +123,7 @@ def test_an_edited_file_is_not_ours_but_the_job_is_done(drop: Path) -> None:
     report = adopt(drop)
     assert report["differing"] == [str(drop / "a.txt")]
     assert is_done(drop, drop / "a.wav")
-    with closing(Ledger.open(drop.parent / "jobs.db")) as ledger:
+    with closing(open_ledger(DatabaseLocation(drop.parent / "jobs.db"))) as ledger:
         assert drop / "a.txt" not in ledger.owned([drop / "a.txt"])
 
 
@@ -143,7 +143,7 @@ def test_the_same_content_twice_is_stored_once(drop: Path) -> None:
 
 def test_a_job_that_waits_in_a_new_database_is_not_done_again(drop: Path) -> None:
     written(drop / "a.wav", job=1)
-    with closing(Ledger.open(drop.parent / "jobs.db")) as ledger:
+    with closing(open_ledger(DatabaseLocation(drop.parent / "jobs.db"))) as ledger:
         sha = hashlib.sha256(b"sound").hexdigest()
         ledger.admit([Admission(drop / "a.wav", drop, 5, 1, 1, sha, "default", "x", True, 0.0, 3)], 1.0)
     assert counts(adopt(drop)) == (1, 0, 0, 0)
@@ -250,5 +250,8 @@ def test_mirrored_trees_and_profiles(tmp_path: Path) -> None:
 
 def test_not_while_a_daemon_has_the_database(drop: Path) -> None:
     written(drop / "a.wav")
-    with closing(lock_database(drop.parent / "jobs.db")), pytest.raises(AlreadyRunningError):
+    with (
+        closing(lock_database(DatabaseLocation(drop.parent / "jobs.db"))),
+        pytest.raises(AlreadyRunningError),
+    ):
         adopt(drop)

@@ -209,9 +209,9 @@ def test_what_was_not_taken_is_listed_with_the_reason(history: History) -> None:
     assert call("jobs", "skipped", "--database", history.path).strip() == "nothing was skipped"
     slides = SkippedFile(Path("/in/slides.pdf"), Path("/in"), "extension", "'.pdf' is no recording")
     void = SkippedFile(Path("/in/void\x1b.wav"), Path("/in"), "empty", "there is nothing in it")
-    history.ledger.skips([slides], NOW)
-    history.ledger.skips([void], NOW + 10)
-    history.ledger.skips([slides], NOW + 60)
+    history.ledger.skip([slides], NOW)
+    history.ledger.skip([void], NOW + 10)
+    history.ledger.skip([slides], NOW + 60)
     found = document("jobs", "skipped", "--database", history.path)
     assert found["schema"] == "dropscribe/skipped/1"
     assert found["database"] == str(history.path)

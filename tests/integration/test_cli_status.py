@@ -14,7 +14,8 @@ import pytest
 from dropscribe.cli.status import SILENT_S, Process, look, problems
 from dropscribe.errors import AlreadyRunningError
 from dropscribe.intake.types import FolderHealth
-from dropscribe.ledger.sqlite.file.lock import lock_database
+from dropscribe.ledger.backend import lock_database
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service import status_file
 from dropscribe.service.status_file import Status
 from tests.support.command_line import outcome
@@ -36,7 +37,7 @@ def status(database: Path) -> tuple[int, dict[str, Any]]:
 
 def say(database: Path, *folders: FolderHealth, state: str = "ready", now: float | None = None) -> None:
     at = time.time() if now is None else now
-    status_file.write(database, Status(state, at - 60, ENGINE, folders, 2, 3), at)
+    status_file.write(DatabaseLocation(database), Status(state, at - 60, ENGINE, folders, 2, 3), at)
 
 
 WELL = FolderHealth(Path("/in"), "inotify", None, "", 1.0)
@@ -58,7 +59,7 @@ def test_no_daemon(history: History) -> None:
 
 
 def test_a_daemon_that_is_well(history: History) -> None:
-    lock = lock_database(history.path)
+    lock = lock_database(DatabaseLocation(history.path))
     try:
         say(history.path, WELL)
         code, said = status(history.path)
@@ -78,7 +79,7 @@ def test_a_daemon_that_is_well(history: History) -> None:
 
 
 def test_a_folder_with_a_problem_is_told_with_its_remedy(history: History) -> None:
-    lock = lock_database(history.path)
+    lock = lock_database(DatabaseLocation(history.path))
     try:
         say(history.path, WELL, ILL)
         code, said = status(history.path)
@@ -91,13 +92,13 @@ def test_a_folder_with_a_problem_is_told_with_its_remedy(history: History) -> No
 
 def test_the_last_words_of_a_killed_daemon_are_not_taken_for_those_of_a_new_one(history: History) -> None:
     say(history.path, WELL)
-    path = status_file.status_path(history.path)
+    path = status_file.status_path(DatabaseLocation(history.path))
     stale = json.loads(path.read_text(encoding="utf-8")) | {"pid": 1}
     path.write_text(json.dumps(stale), encoding="utf-8")
-    assert look(history.path).running is False
-    lock = lock_database(history.path)
+    assert look(DatabaseLocation(history.path)).running is False
+    lock = lock_database(DatabaseLocation(history.path))
     try:
-        seen = look(history.path)
+        seen = look(DatabaseLocation(history.path))
     finally:
         lock.close()
     assert seen == Process(running=True, pid=os.getpid(), said=None)
@@ -120,12 +121,12 @@ def test_before_the_first_start_there_is_no_database(tmp_path: Path) -> None:
 
 
 def test_looking_does_not_keep_the_lock(history: History) -> None:
-    lock_database(history.path).close()
-    assert not look(history.path).running
-    lock = lock_database(history.path)
-    assert look(history.path).running
+    lock_database(DatabaseLocation(history.path)).close()
+    assert not look(DatabaseLocation(history.path)).running
+    lock = lock_database(DatabaseLocation(history.path))
+    assert look(DatabaseLocation(history.path)).running
     with pytest.raises(AlreadyRunningError):
-        lock_database(history.path)
+        lock_database(DatabaseLocation(history.path))
     lock.close()
 
 

@@ -36,9 +36,9 @@ from dropscribe.doctor import support_bundle
 from dropscribe.doctor.checks import record as doctor
 from dropscribe.intake import scan, settling
 from dropscribe.intake.types import FolderHealth
-from dropscribe.ledger.records import JobState, OutputIntent
-from dropscribe.ledger.sqlite.jobs.holds import AWAY, NO_ROOM
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.backend import open_read_only
+from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.ledger.records import AWAY, NO_ROOM, JobState, OutputIntent, SkippedFile
 from dropscribe.ledger.sqlite.schema import metadata
 from dropscribe.logs import Action
 from dropscribe.service import adoption, status_file
@@ -330,7 +330,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         done = history.done("talk.wav", "hello there", "bye", outputs=[output])
         history.failed("broken.wav", "no audio", "export it again")
         history.waiting("next.wav")
-        history.ledger.skip(Path("/in/a.doc"), Path("/in"), "extension", "not a recording", 1.0)
+        history.ledger.skip(
+            [SkippedFile(Path("/in/a.doc"), Path("/in"), "extension", "not a recording")], 1.0
+        )
     keep(command_line.document("jobs", "--database", database))
     keep(command_line.document("jobs", "show", str(done), "--database", database))
     keep(command_line.document("jobs", "search", "hello", "--database", database))
@@ -367,20 +369,24 @@ def status_document(database: Path) -> dict[str, Any]:
     status = status_file.Status(
         "ready", 1.0, ENGINE, (folder,), 1, 0, (status_file.Complaint("disk full", "free space"),)
     )
-    status_file.write(database, status, 2.0)
-    found: dict[str, Any] = json.loads(status_file.status_path(database).read_text(encoding="utf-8"))
+    status_file.write(DatabaseLocation(database), status, 2.0)
+    found: dict[str, Any] = json.loads(
+        status_file.status_path(DatabaseLocation(database)).read_text(encoding="utf-8")
+    )
     return found
 
 
 def daemon_document(database: Path, said: dict[str, Any]) -> dict[str, Any]:
-    ledger = Ledger.read_only(database)
+    ledger = open_read_only(DatabaseLocation(database))
     try:
         jobs = ledger.jobs(limit=1)
         counts = ledger.counts()
     finally:
         ledger.close()
     process = Process(running=True, pid=1, said=said)
-    return state_document(database, process, Queue(counts, jobs[0], jobs[0], tuple(jobs)), ["problem"])
+    return state_document(
+        DatabaseLocation(database), process, Queue(counts, jobs[0], jobs[0], tuple(jobs)), ["problem"]
+    )
 
 
 @pytest.mark.parametrize("schema", sorted(schemas()))

@@ -15,7 +15,8 @@ from dropscribe.cli import doctor
 from dropscribe.doctor.checks.hotwords import check_hotwords
 from dropscribe.doctor.checks.record import Level
 from dropscribe.engine.models import hub
-from dropscribe.ledger.sqlite.file.lock import lock_database
+from dropscribe.ledger.backend import lock_database
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service import status_file
 from dropscribe.service.status_file import Status
 from dropscribe.transcript.types import EngineFacts
@@ -151,9 +152,9 @@ def test_beside_a_running_daemon_no_second_engine_is_started(options: list[str],
     facts = EngineFacts(
         (("asr", "some-model"), ("vad", "some-vad")), "cpu", "fp32", (("torch", "2"),), None, 1.5
     )
-    held = lock_database(database)
+    held = lock_database(DatabaseLocation(database))
     try:
-        status_file.write(database, Status("ready", 0.0, facts, (), 0, 0), 0.0)
+        status_file.write(DatabaseLocation(database), Status("ready", 0.0, facts, (), 0, 0), 0.0)
         checks = by_name(called(*options, "--json"))
     finally:
         held.close()

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from dropscribe.errors import DropscribeError
+from dropscribe.ledger.backend import lock_database
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.file import integrity
-from dropscribe.ledger.sqlite.file.lock import lock_database
 
 
 @pytest.fixture
@@ -90,11 +91,11 @@ def test_the_holder_is_found_and_not_disturbed(tmp_path: Path) -> None:
         child.stdin.close()
         assert child.wait(timeout=30) == 0
     assert integrity.holder(database) is None
-    lock_database(database).close()
+    lock_database(DatabaseLocation(database)).close()
 
 
 def test_without_a_list_of_locks_nobody_is_named(tmp_path: Path) -> None:
-    with_lock = lock_database(tmp_path / "jobs.db")
+    with_lock = lock_database(DatabaseLocation(tmp_path / "jobs.db"))
     try:
         assert integrity.holder(tmp_path / "jobs.db", tmp_path / "nothing") is None
     finally:

@@ -19,8 +19,8 @@ import pytest
 import dropscribe
 from dropscribe import errors
 from dropscribe.cli.app import COMMANDS
-from dropscribe.ledger.sqlite.file.lock import lock_database
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.backend import lock_database, open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from tests.support.command_line import process
 
 PACKAGE = Path(dropscribe.__file__).parent
@@ -130,7 +130,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "cut.toml").write_text("database = [", encoding="utf-8")
     (folder / "junk.db").write_text("no database\n" * 100, encoding="utf-8")
     (folder / "junk.wav").write_text("no recording\n", encoding="utf-8")
-    held = lock_database(folder / "held.db")
+    held = lock_database(DatabaseLocation(folder / "held.db"))
     yield folder
     held.close()
 
@@ -188,7 +188,7 @@ def test_a_wrong_command_line_has_the_code_of_one(arguments: str, place: Path) -
 def test_standard_output_on_a_full_disk_is_an_error_like_others(
     command: str, unbuffered: str, tmp_path: Path
 ) -> None:
-    Ledger.open(tmp_path / "jobs.db").close()
+    open_ledger(DatabaseLocation(tmp_path / "jobs.db")).close()
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "dropscribe", *command.split()],
@@ -235,7 +235,7 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_takes_no_file_with_it(closed: str, tmp_path: Path) -> None:
     """The number of a closed stream is that of the next file that is opened: what is printed would stand in it."""
-    Ledger.open(tmp_path / "jobs.db").close()
+    open_ledger(DatabaseLocation(tmp_path / "jobs.db")).close()
     command = f'"{sys.executable}" -m dropscribe jobs --json {closed}'
     done = subprocess.run(
         ["/bin/sh", "-c", command],

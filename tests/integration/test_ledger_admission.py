@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState, SkippedFile
-from dropscribe.ledger.sqlite.ledger import Ledger
 from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of, transcribed
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
-    yield opened
-    opened.close()
 
 
 def known(ledger: Ledger, folder: Path) -> dict[Path, tuple[int, int, int]]:
@@ -212,12 +204,12 @@ def test_names_that_are_not_utf8_come_back_whole(ledger: Ledger, tmp_path: Path)
 
 def test_skips_are_kept_once_with_first_and_last_sight(ledger: Ledger) -> None:
     odd = FOLDER / os.fsdecode(b"\xff.txt")
-    ledger.skip(odd, FOLDER, "extension", f"{odd} is no recording", 1.0)
-    ledger.skips(
+    ledger.skip([SkippedFile(odd, FOLDER, "extension", f"{odd} is no recording")], 1.0)
+    ledger.skip(
         [SkippedFile(odd, FOLDER, "extension", "still none"), SkippedFile(odd, FOLDER, "empty", "0 bytes")],
         9.0,
     )
-    ledger.skips([], 10.0)
+    ledger.skip([], 10.0)
     found = {s.code: s for s in ledger.recent_skips()}
     assert set(found) == {"extension", "empty"}
     assert (found["extension"].first_seen, found["extension"].last_seen) == (1.0, 9.0)

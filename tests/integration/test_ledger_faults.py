@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 
 from dropscribe.errors import StorageError
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, SkippedFile
 from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.ledger import Ledger
 from tests.support import past_schemas
 from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
 from tests.support.syscall_faults import FaultyDisk
@@ -66,7 +67,7 @@ class Life:
         return claim.job_id, claim.generation
 
     def open(self) -> None:
-        self.ledger = Ledger.open(self.path)
+        self.ledger = open_ledger(DatabaseLocation(self.path))
 
     def admit(self) -> None:
         self.opened().admit(
@@ -81,13 +82,13 @@ class Life:
 
     def intend(self) -> None:
         files = [OutputIntent(f, FOLDER / f"a.{f}", f"hash of {f}") for f in ("txt", "srt", "json")]
-        self.opened().intend(*self.held("a"), files, 102.0)
+        assert self.opened().intend([(*self.held("a"), files)], 102.0) == []
 
     def partial(self) -> None:
         assert self.opened().intend_partial(self.held("b"), FOLDER / "b.partial.txt", "hash", (), 102.5)
 
     def skip(self) -> None:
-        self.opened().skips([SkippedFile(FOLDER / "x.pdf", FOLDER, "extension", "no recording")], 103.0)
+        self.opened().skip([SkippedFile(FOLDER / "x.pdf", FOLDER, "extension", "no recording")], 103.0)
 
     def finish(self) -> None:
         assert self.opened().finish([finish_of(self.claims["a"], *["预算" * 20] * 6)], 104.0) == []
@@ -168,7 +169,7 @@ def folder() -> Iterator[Path]:
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with nothing in it, to be copied."""
     path = tmp_path_factory.mktemp("fresh") / "jobs.db"
-    Ledger.open(path).close()
+    open_ledger(DatabaseLocation(path)).close()
     return path
 
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dropscribe.ledger.sqlite.jobs.holds import AWAY, HOLD_S
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import AWAY, HOLD_S
 from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all
 
 DAY_S = 86_400.0
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
-    yield opened
-    opened.close()
 
 
 def give_back(ledger: Ledger, now: float, not_before: float, *, isolate: bool = False) -> int:

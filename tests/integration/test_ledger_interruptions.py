@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, JobState, JobSummary, Killed, Recovered
 from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS, MOST_DEATHS_UNPROVEN, wait_after
-from dropscribe.ledger.sqlite.ledger import Ledger
 from tests.support.ledgers import LEASE_S, admission, begin, claim_all, finish_of
 
 DONE, FAILED, QUEUED = JobState.DONE, JobState.FAILED, JobState.QUEUED
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
-    yield opened
-    opened.close()
 
 
 def admit(ledger: Ledger, *names: str) -> list[int]:

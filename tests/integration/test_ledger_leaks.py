@@ -8,8 +8,9 @@ from pathlib import Path
 
 import psutil
 
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState, OutputIntent
-from dropscribe.ledger.sqlite.ledger import Ledger
 from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
 
 #: Jobs a round, each round in a thread of its own; rounds before the first look and after it.
@@ -29,7 +30,7 @@ def one_round(ledger: Ledger, number: int) -> None:
             (claim.job_id, claim.generation), claim.path.with_suffix(".partial.txt"), "h", (), 101.0
         )
     ledger.forget_partials(ledger.partials())
-    ledger.intend_many(
+    ledger.intend(
         [(c.job_id, c.generation, [OutputIntent("txt", c.path.with_suffix(".txt"), "h")]) for c in claims],
         101.0,
     )
@@ -55,8 +56,8 @@ def rounds(ledger: Ledger, first: int, count: int) -> None:
         thread.join()
 
 
-def test_nothing_grows_with_the_number_of_jobs(tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "jobs.db")
+def test_nothing_grows_with_the_number_of_jobs(location: DatabaseLocation, tmp_path: Path) -> None:
+    ledger = open_ledger(location)
     rounds(ledger, 0, WARM_UP)
     resident, handles, threads = footprint()
     rounds(ledger, WARM_UP, ROUNDS)

@@ -11,13 +11,21 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.records import Claim, JobState, Killed, Recovered
 from dropscribe.ledger.sqlite.jobs.lone_trials import is_last, wait_after
-from dropscribe.ledger.sqlite.jobs.transitions import FINAL, LEGAL
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.sqlite.jobs.transitions import LEGAL
+from tests.integration.conftest import Locate
 from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of
 
 
@@ -52,13 +60,17 @@ class ModelJob:
         self.seen.append(state)
 
 
+FINAL = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Few paths, contents and workers, so that they meet."""
 
-    def __init__(self) -> None:
+    def __init__(self, locate: Locate) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-model-"))
-        self.ledger = Ledger.open(self.folder / "jobs.db")
+        self.location = locate(self.folder)
+        self.ledger = open_ledger(self.location)
         self.now = 1_000.0
         self.jobs: dict[int, ModelJob] = {}
         self.latest: dict[str, str] = {}
@@ -317,7 +329,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.ledger.close()
-        self.ledger = Ledger.open(self.folder / "jobs.db")
+        self.ledger = open_ledger(self.location)
         running = [j for j in self.jobs.values() if j.state is JobState.RUNNING]
         recovered = self.ledger.recover(self.now)
         assert recovered == self.put_back(running)
@@ -345,7 +357,14 @@ class LedgerMachine(RuleBasedStateMachine):
             assert job.state not in {JobState.FAILED, JobState.CANCELLED} or job.reason
 
 
-LedgerMachine.TestCase.settings = settings(
+SETTINGS = settings(
     max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestLedgerAgainstItsModel = LedgerMachine.TestCase
+
+
+def test_the_ledger_agrees_with_its_model(locate: Locate) -> None:
+    class Machine(LedgerMachine):
+        def __init__(self) -> None:
+            super().__init__(locate)
+
+    run_state_machine_as_test(Machine, settings=SETTINGS)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.ledger import Ledger
 from tests.support.ledgers import LEASE_S, admission, claim_all, finish_of
 
 WORKERS = 4
@@ -24,8 +25,9 @@ JOBS = 400
 CLAIMER = """
 import sys
 from pathlib import Path
-from dropscribe.ledger.sqlite.ledger import Ledger
-ledger = Ledger.open(Path(sys.argv[1]))
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
+ledger = open_ledger(DatabaseLocation(Path(sys.argv[1])))
 sys.stdin.readline()
 while claims := ledger.claim(sys.argv[2], 3, 100.0, 60.0, allow_isolated=False):
     for claim in claims:
@@ -36,9 +38,10 @@ while claims := ledger.claim(sys.argv[2], 3, 100.0, 60.0, allow_isolated=False):
 WRITER = """
 import sys
 from pathlib import Path
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from tests.support.ledgers import admission, claim_all, finish_of
-ledger = Ledger.open(Path(sys.argv[1]))
+ledger = open_ledger(DatabaseLocation(Path(sys.argv[1])))
 ledger.recover(1.0)
 for i in range(1_000_000):
     name = f"{sys.argv[2]}-{i}"
@@ -55,10 +58,11 @@ LATE = """
 import sys
 from pathlib import Path
 from dropscribe.errors import StaleLeaseError
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import OutputIntent
 from tests.support.ledgers import LEASE_S, claim_all, finish_of
-ledger = Ledger.open(Path(sys.argv[1]))
+ledger = open_ledger(DatabaseLocation(Path(sys.argv[1])))
 claims = {c.path.stem: c for c in claim_all(ledger, 100.0)}
 print("claimed", flush=True)
 sys.stdin.readline()
@@ -72,8 +76,8 @@ calls = {
     ),
     "fail": lambda job: ledger.fail(*job, 900.0, code="c", reason="r", remedy=""),
     "cancel": lambda job: ledger.cancel(job[0], 900.0, "r", generation=job[1]),
-    "intend": lambda job: ledger.intend(*job, [OutputIntent("txt", Path("/o"), "h")], 900.0),
 }
+print("intend", ledger.intend([(*ours.pop("intend"), [OutputIntent("txt", Path("/o"), "h")])], 900.0) == [])
 for name, call in calls.items():
     try:
         call(ours[name])
@@ -85,7 +89,7 @@ for name, call in calls.items():
 
 def test_no_job_is_claimed_by_two_processes(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     made = ledger.admit([admission(f"{i}.wav", str(i)) for i in range(JOBS)], 1.0)
     workers = [
         subprocess.Popen(
@@ -129,7 +133,7 @@ def test_a_killed_writer_loses_nothing_it_was_told_is_safe(tmp_path: Path) -> No
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         connection.execute("INSERT INTO segment_search (segment_search) VALUES ('integrity-check')")
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     jobs = {job.id: job.state for job in ledger.jobs(limit=1_000_000)}
     assert acknowledged["admitted"] <= jobs.keys()
     assert {jobs[job] for job in acknowledged["done"]} == {JobState.DONE}
@@ -142,7 +146,7 @@ def test_a_killed_writer_loses_nothing_it_was_told_is_safe(tmp_path: Path) -> No
 @pytest.mark.parametrize("next_worker", ["still at it", "done"])
 def test_a_worker_frozen_beyond_its_lease_is_not_heard_any_more(tmp_path: Path, next_worker: str) -> None:
     path = tmp_path / "jobs.db"
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     ways = ("renew", "finish", "partial", "release", "fail", "cancel", "intend")
     ledger.admit([admission(name, name) for name in ways], 1.0)
     with subprocess.Popen(
@@ -205,7 +209,7 @@ def test_a_copy_made_while_jobs_are_done_takes_the_place_of_the_database(tmp_pat
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.execute("INSERT INTO segment_search (segment_search) VALUES ('integrity-check')")
         connection.commit()
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     ledger.recover(200.0)
     states = {job.id: job.state for job in ledger.jobs(limit=1_000_000)}
     assert {int(job) for what, job in before if what == "admitted"} <= states.keys()

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from dropscribe.errors import AlreadyRunningError, LedgerError, StorageError, UnusableLedgerError
+from dropscribe.ledger.backend import lock_database, open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import JobState, OutputIntent
 from dropscribe.ledger.sqlite.db import driver
 from dropscribe.ledger.sqlite.file import salvage
 from dropscribe.ledger.sqlite.file.integrity import check_at_start, quick_check
-from dropscribe.ledger.sqlite.file.lock import lock_database
 from dropscribe.ledger.sqlite.file.repair import repair
-from dropscribe.ledger.sqlite.ledger import Ledger
 from tests.support import ledger_damage
 from tests.support.command_line import call, document, process
 from tests.support.ledger_damage import PAGE, Damage
-from tests.support.ledgers import FOLDER, admission, claim_all, finish_of
+from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, intend
 
 JOBS = 150
 TEXTS = 12
@@ -30,13 +30,11 @@ TEXTS = 12
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history of some hundred pages, closed."""
     path = tmp_path_factory.mktemp("sound") / "jobs.db"
-    with closing(Ledger.open(path)) as ledger:
+    with closing(open_ledger(DatabaseLocation(path))) as ledger:
         ledger.admit([admission(f"{i}.wav", str(i)) for i in range(JOBS)], 10.0)
         claims = claim_all(ledger, limit=JOBS - 10)
         for c in claims:
-            ledger.intend(
-                c.job_id, c.generation, [OutputIntent("txt", c.path.with_suffix(".txt"), "hash")], 15.0
-            )
+            intend(ledger, c, [OutputIntent("txt", c.path.with_suffix(".txt"), "hash")], 15.0)
         done = [finish_of(c, *[f"预算会议 {j} of {c.job_id}" for j in range(TEXTS)]) for c in claims]
         assert ledger.finish(done, 20.0) == []
     return path
@@ -61,7 +59,7 @@ def is_whole(path: Path) -> None:
         "SELECT j.id, count(s.id) FROM jobs j LEFT JOIN segments s ON s.job_id = j.id WHERE j.state = 'done' GROUP BY j.id",
     )
     assert {count for _, count in counts} <= {TEXTS}
-    with closing(Ledger.open(path)) as ledger:
+    with closing(open_ledger(DatabaseLocation(path))) as ledger:
         ledger.recover(30.0)
         made = ledger.admit([admission("new.wav", "new")], 31.0)
         assert made[0].job_id > JOBS, "a number is never given again"
@@ -149,7 +147,7 @@ def test_a_table_whose_root_is_lost(database: Path, table: str) -> None:
 
 def test_what_stands_in_the_log_is_saved_too(database: Path, tmp_path: Path) -> None:
     """The daemon was killed: the newest rows are in the log only."""
-    ledger = Ledger.open(database)
+    ledger = open_ledger(DatabaseLocation(database))
     ledger.admit([admission("late.wav", "late")], 25.0)
     killed = tmp_path / "killed" / "jobs.db"
     killed.parent.mkdir()
@@ -185,7 +183,7 @@ def test_no_room_changes_nothing(database: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_not_while_a_daemon_has_it(database: Path) -> None:
-    with closing(lock_database(database)), pytest.raises(AlreadyRunningError):
+    with closing(lock_database(DatabaseLocation(database))), pytest.raises(AlreadyRunningError):
         call("doctor", "--repair", "--database", database)
 
 
@@ -214,12 +212,12 @@ def test_a_log_without_its_database_is_not_thrown_away(tmp_path: Path) -> None:
     log = tmp_path / "jobs.db-wal"
     log.write_bytes(b"the newest rows")
     with pytest.raises(UnusableLedgerError, match="its log"):
-        Ledger.open(tmp_path / "jobs.db")
+        open_ledger(DatabaseLocation(tmp_path / "jobs.db"))
     assert log.read_bytes() == b"the newest rows"
 
 
 def test_a_history_that_is_vacuumed_under_the_daemon_is_no_damage(database: Path) -> None:
-    with closing(Ledger.open(database)) as ledger:
+    with closing(open_ledger(DatabaseLocation(database))) as ledger:
         ledger.admit([admission("a.wav", "x")], 30.0)
         ledger_damage.change(database, "DELETE FROM segments WHERE id > 100")
         with closing(driver().connect(str(database), isolation_level=None)) as connection:

@@ -7,17 +7,15 @@ import shutil
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, JobState, OutputIntent
 from dropscribe.ledger.sqlite import history as history_of_jobs
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.transcript.types import STAGES
 from tests.support.ledgers import (
     ENGINE,
@@ -27,21 +25,15 @@ from tests.support.ledgers import (
     admission,
     claim_all,
     finish_of,
+    intend,
     segments,
     transcribed,
 )
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "jobs.db"
-
-
-@pytest.fixture
-def ledger(path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(path)
-    yield opened
-    opened.close()
+def path(location: DatabaseLocation) -> Path:
+    return location.file
 
 
 def claimed(ledger: Ledger, name: str = "a.wav", content: str = "one", now: float = 100.0) -> Claim:
@@ -50,7 +42,7 @@ def claimed(ledger: Ledger, name: str = "a.wav", content: str = "one", now: floa
     return claim
 
 
-def intent(name: str, content: str, form: str = "txt") -> OutputIntent:
+def planned(name: str, content: str, form: str = "txt") -> OutputIntent:
     return OutputIntent(form, FOLDER / name, f"hash of {content}")
 
 
@@ -97,9 +89,7 @@ def test_a_reference_has_the_segments_of_its_origin_stored_once(ledger: Ledger, 
 
 def test_what_is_meant_is_ours_before_it_is_published(ledger: Ledger) -> None:
     claim = claimed(ledger)
-    ledger.intend(
-        claim.job_id, claim.generation, [intent("a.txt", "one"), intent("a.srt", "two", "srt")], 101.0
-    )
+    intend(ledger, claim, [planned("a.txt", "one"), planned("a.srt", "two", "srt")], 101.0)
     (owned,) = ledger.owned([FOLDER / "a.txt", FOLDER / "stranger.txt"]).values()
     assert [(o.sha256, o.published, o.recording, o.job_id) for o in owned] == [
         ("hash of one", False, FOLDER / "a.wav", claim.job_id)
@@ -114,12 +104,12 @@ def test_what_is_meant_is_ours_before_it_is_published(ledger: Ledger) -> None:
 def test_the_file_of_an_attempt_that_died_stays_ours(ledger: Ledger) -> None:
     """Published, not finished; the next attempt means other bytes, and dies too before it writes them."""
     claim = claimed(ledger)
-    ledger.intend(claim.job_id, claim.generation, [intent("a.txt", "first try")], 101.0)
+    intend(ledger, claim, [planned("a.txt", "first try")], 101.0)
     for attempt, content in ((2, "second try"), (3, "third try")):
         ledger.recover(110.0 * attempt)
         (claim,) = claim_all(ledger, 110.0 * attempt)
         assert {o.sha256 for o in ledger.outputs_of(FOLDER / "a.wav")} >= {"hash of first try"}
-        ledger.intend(claim.job_id, claim.generation, [intent("a.txt", content)], 110.0 * attempt)
+        intend(ledger, claim, [planned("a.txt", content)], 110.0 * attempt)
     newest = ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]
     assert [o.sha256 for o in newest] == ["hash of third try", "hash of second try", "hash of first try"]
     ledger.finish([finish_of(claim, "一")], 400.0)
@@ -130,7 +120,7 @@ def test_the_file_of_an_attempt_that_died_stays_ours(ledger: Ledger) -> None:
 def test_meaning_the_same_twice_is_one_row(ledger: Ledger) -> None:
     claim = claimed(ledger)
     for _ in range(3):
-        ledger.intend(claim.job_id, claim.generation, [intent("a.txt", "one")], 101.0)
+        intend(ledger, claim, [planned("a.txt", "one")], 101.0)
     assert len(ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]) == 1
 
 
@@ -141,8 +131,8 @@ def test_tries_that_come_to_nothing_do_not_pile_up_on_record(ledger: Ledger, pat
     for n in range(20):
         standing = "hash of written in try 5" if n > 5 else ""
         content = "written in try 5" if n == 5 else f"try {n}"
-        files = [replace(intent("a.timing.json", content, "timing"), standing=standing)]
-        ledger.intend(claim.job_id, claim.generation, files, 101.0 + n)
+        files = [replace(planned("a.timing.json", content, "timing"), standing=standing)]
+        intend(ledger, claim, files, 101.0 + n)
         ledger.release(
             claim.job_id, claim.generation, 101.0 + n,
             not_before=0.0, refund=True, isolate=False, code="storage", reason="full",
@@ -159,10 +149,10 @@ def test_tries_that_come_to_nothing_do_not_pile_up_on_record(ledger: Ledger, pat
 
 def test_names_meant_by_an_earlier_attempt_are_not_said_to_be_published(ledger: Ledger) -> None:
     claim = claimed(ledger)
-    ledger.intend(claim.job_id, claim.generation, [intent("a.txt", "one")], 101.0)
+    intend(ledger, claim, [planned("a.txt", "one")], 101.0)
     ledger.recover(110.0)
     (claim,) = claim_all(ledger, 111.0)
-    ledger.intend(claim.job_id, claim.generation, [intent("a.wav.txt", "one")], 112.0)
+    intend(ledger, claim, [planned("a.wav.txt", "one")], 112.0)
     ledger.finish([finish_of(claim, "一")], 113.0)
     published = {o.path.name: o.published for o in ledger.outputs_of(FOLDER / "a.wav")}
     assert published == {"a.wav.txt": True, "a.txt": False}
@@ -170,8 +160,11 @@ def test_names_meant_by_an_earlier_attempt_are_not_said_to_be_published(ledger: 
 
 def test_two_recordings_may_have_meant_one_name(ledger: Ledger) -> None:
     a, b = claimed(ledger, "a.wav", "a"), claimed(ledger, "a.mp3", "b", 101.0)
-    ledger.intend_many(
-        [(a.job_id, a.generation, [intent("a.txt", "a")]), (b.job_id, b.generation, [intent("a.txt", "b")])],
+    ledger.intend(
+        [
+            (a.job_id, a.generation, [planned("a.txt", "a")]),
+            (b.job_id, b.generation, [planned("a.txt", "b")]),
+        ],
         102.0,
     )
     ledger.finish([finish_of(a, "一")], 103.0)
@@ -182,11 +175,11 @@ def test_two_recordings_may_have_meant_one_name(ledger: Ledger) -> None:
 
 def test_the_names_of_a_recording_outlive_its_content(ledger: Ledger) -> None:
     first = claimed(ledger)
-    ledger.intend(first.job_id, first.generation, [intent("a.txt", "one")], 101.0)
+    intend(ledger, first, [planned("a.txt", "one")], 101.0)
     ledger.finish([finish_of(first, "一")], 102.0)
     second = claimed(ledger, content="two", now=200.0)
     assert [(o.path.name, o.job_id) for o in ledger.outputs_of(FOLDER / "a.wav")] == [("a.txt", first.job_id)]
-    ledger.intend(second.job_id, second.generation, [intent("a.txt", "two")], 201.0)
+    intend(ledger, second, [planned("a.txt", "two")], 201.0)
     ledger.finish([finish_of(second, "二")], 202.0)
     assert [o.job_id for o in ledger.outputs_of(FOLDER / "a.wav")] == [second.job_id]
     assert {o.sha256 for o in ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]} == {
@@ -198,12 +191,10 @@ def test_the_names_of_a_recording_outlive_its_content(ledger: Ledger) -> None:
 def test_a_batch_of_intents_names_the_jobs_that_are_not_ours(ledger: Ledger) -> None:
     a, b = claimed(ledger, "a.wav", "a"), claimed(ledger, "b.wav", "b", 101.0)
     ledger.cancel(a.job_id, 102.0, "not wanted")
-    meant = [(c.job_id, c.generation, [intent(f"{c.path.name}.txt", "x")]) for c in (a, b)]
-    assert ledger.intend_many(meant, 103.0) == [a.job_id]
+    meant = [(c.job_id, c.generation, [planned(f"{c.path.name}.txt", "x")]) for c in (a, b)]
+    assert ledger.intend(meant, 103.0) == [a.job_id]
     assert set(ledger.owned([FOLDER / "a.wav.txt", FOLDER / "b.wav.txt"])) == {FOLDER / "b.wav.txt"}
-    assert ledger.intend_many([], 104.0) == []
-    with pytest.raises(StaleLeaseError):
-        ledger.intend(a.job_id, a.generation, [], 105.0)
+    assert ledger.intend([], 104.0) == []
 
 
 @pytest.mark.parametrize("window", [0, 1, 2, 20_000])
@@ -292,9 +283,7 @@ def history(path: Path) -> dict[str, object]:
 def test_the_view_is_for_people(ledger: Ledger, path: Path) -> None:
     ledger.admit([admission("会议.wav", settle_s=2.0)], 1_767_225_600.0)
     (claim,) = claim_all(ledger, 1_767_225_601.0)
-    ledger.intend(
-        claim.job_id, claim.generation, [intent("会议.txt", "1"), intent("会议.srt", "2", "srt")], 0.0
-    )
+    intend(ledger, claim, [planned("会议.txt", "1"), planned("会议.srt", "2", "srt")], 0.0)
     ledger.finish([finish_of(claim, "预算", "你好")], 1_767_225_603.0)
     row = history(path)
     assert {
@@ -371,8 +360,8 @@ def test_nothing_is_written_for_content_that_was_replaced_meanwhile(ledger: Ledg
     """The older job may finish later; its text must not stand beside the newer recording."""
     older = claimed(ledger)
     ledger.admit([admission("a.wav", "other content")], 150.0)
-    refused = ledger.intend_many(
-        [(older.job_id, older.generation, [intent("a.txt", "of the older content")])], 151.0
+    refused = ledger.intend(
+        [(older.job_id, older.generation, [planned("a.txt", "of the older content")])], 151.0
     )
     assert refused == [older.job_id]
     assert ledger.owned([FOLDER / "a.txt"]) == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,17 +9,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.sqlite import search
 from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.ledger import Ledger
+from tests.integration.conftest import Locate
 from tests.support.ledgers import FOLDER, transcribed
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(params=["newest first", "by index"])
@@ -155,9 +149,9 @@ TEXTS = st.text(st.sampled_from("预算甲aAbB \"*'-\n"), max_size=8)
 @example(texts=["x预算"], query="预算")
 @pytest.mark.usefixtures("both_ways")
 def test_found_is_what_holds_it(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str], query: str
+    locate: Locate, tmp_path_factory: pytest.TempPathFactory, texts: list[str], query: str
 ) -> None:
-    opened = Ledger.open(tmp_path_factory.mktemp("search") / "jobs.db")
+    opened = open_ledger(locate(tmp_path_factory.mktemp("search")))
     try:
         transcribed(opened, *texts)
         wanted = query.strip().lower()

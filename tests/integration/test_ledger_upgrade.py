@@ -12,10 +12,11 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from dropscribe.errors import LedgerError, StorageError, UsageError
+from dropscribe.ledger.backend import open_ledger, open_read_only
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Recovered
 from dropscribe.ledger.sqlite.db import connect
 from dropscribe.ledger.sqlite.file import upgrade
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.ledger.sqlite.schema import HEAD, metadata
 from dropscribe.transcript.types import STAGES
 from tests.support import past_schemas
@@ -40,7 +41,7 @@ def test_a_migrated_database_equals_a_fresh_one(tmp_path: Path) -> None:
     with engine.begin() as connection:
         metadata.create_all(connection)
     engine.dispose()
-    Ledger.open(tmp_path / "migrated.db").close()
+    open_ledger(DatabaseLocation(tmp_path / "migrated.db")).close()
     assert schema_of(tmp_path / "migrated.db") == schema_of(fresh)
 
 
@@ -51,7 +52,7 @@ def test_the_newest_revision_is_the_one_the_tables_name() -> None:
 
 
 def test_the_view_has_a_column_for_each_stage(tmp_path: Path) -> None:
-    Ledger.open(tmp_path / "jobs.db").close()
+    open_ledger(DatabaseLocation(tmp_path / "jobs.db")).close()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
         cursor = connection.execute("SELECT * FROM job_history")
     columns = [d[0] for d in cursor.description]
@@ -75,8 +76,8 @@ def test_a_database_of_a_past_schema_is_upgraded_with_every_row(tmp_path: Path, 
     then = past_schemas.columns(path)
     before = past_schemas.rows(path, then)
     with pytest.raises(LedgerError, match="older"):
-        Ledger.read_only(path)
-    ledger = Ledger.open(path)
+        open_read_only(DatabaseLocation(path))
+    ledger = open_ledger(DatabaseLocation(path))
     after = past_schemas.rows(path, then)
     # A claim is no try any more: those under way were counted when they were claimed.
     state, attempts = then["jobs"].index("state"), then["jobs"].index("attempts")
@@ -93,7 +94,7 @@ def test_a_database_of_a_past_schema_is_upgraded_with_every_row(tmp_path: Path, 
     assert ledger.backup is not None
     assert past_schemas.rows(ledger.backup, then) == before
     ledger.close()
-    Ledger.open(tmp_path / "fresh.db").close()
+    open_ledger(DatabaseLocation(tmp_path / "fresh.db")).close()
     assert schema_of(path) == schema_of(tmp_path / "fresh.db")
 
 
@@ -101,7 +102,7 @@ def test_a_database_of_a_past_schema_is_upgraded_with_every_row(tmp_path: Path, 
 def test_work_goes_on_in_an_upgraded_database(tmp_path: Path, revision: str) -> None:
     path = tmp_path / "jobs.db"
     past_schemas.make(path, revision)
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     assert [(h.job_id, h.segment) for h in ledger.search("预算")] == [(1, 0)]
     shared = ledger.stored_result(2)
     assert shared is not None
@@ -126,23 +127,23 @@ def test_the_copy_before_an_upgrade_takes_its_place_again(tmp_path: Path, revisi
     path = tmp_path / "jobs.db"
     past_schemas.make(path, revision)
     before = schema_of(path)
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     assert ledger.backup is not None
     ledger.admit([admission("since.wav", "since")], 300.0)
     ledger.close()
     ledger.backup.replace(path)
     assert schema_of(path) == before
-    again = Ledger.open(path)
+    again = open_ledger(DatabaseLocation(path))
     assert {j.id: j.state.value for j in again.jobs()} == past_schemas.STATES
     again.close()
 
 
 def test_opening_again_keeps_everything_and_makes_no_backup(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    first = Ledger.open(path)
+    first = open_ledger(DatabaseLocation(path))
     job = transcribed(first, "你好")
     first.close()
-    again = Ledger.open(path)
+    again = open_ledger(DatabaseLocation(path))
     assert again.backup is None
     assert again.stored_result(job) is not None
     again.close()
@@ -166,7 +167,7 @@ def test_it_is_durable_and_guarded(tmp_path: Path) -> None:
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A database of today's schema with a job in it, and a version of dropscribe that has one revision more."""
     path = tmp_path / "jobs.db"
-    ledger = Ledger.open(path)
+    ledger = open_ledger(DatabaseLocation(path))
     transcribed(ledger, "预算")
     ledger.close()
     folder = tmp_path / "migrations"
@@ -220,31 +221,31 @@ def test_a_newer_database_is_refused_with_the_backup_named(
     backup = upgrade.prepare(next_version)
     assert backup is not None
     monkeypatch.undo()
-    for opening in (Ledger.open, Ledger.read_only):
+    for opening in (open_ledger, open_read_only):
         with pytest.raises(LedgerError, match="newer") as caught:
-            opening(next_version)
+            opening(DatabaseLocation(next_version))
         assert str(backup) in caught.value.remedy
         assert f"{next_version}-wal" in caught.value.remedy
     backup.replace(next_version)
-    Ledger.open(next_version).close()
+    open_ledger(DatabaseLocation(next_version)).close()
 
 
 def test_an_older_database_is_not_read_as_it_is(next_version: Path) -> None:
     with pytest.raises(LedgerError, match="older") as caught:
-        Ledger.read_only(next_version)
+        open_read_only(DatabaseLocation(next_version))
     assert "start the daemon" in caught.value.remedy
 
 
 def test_questions_need_a_database(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no database"):
-        Ledger.read_only(tmp_path / "jobs.db")
+        open_read_only(DatabaseLocation(tmp_path / "jobs.db"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_questions_change_nothing(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    Ledger.open(path).close()
-    reader = Ledger.read_only(path)
+    open_ledger(DatabaseLocation(path)).close()
+    reader = open_read_only(DatabaseLocation(path))
     assert reader.jobs() == []
     with pytest.raises(StorageError, match="readonly"):
         reader.admit([admission()], 1.0)
@@ -255,7 +256,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     path.write_bytes(b"these are my notes, not a database " * 100)
     with pytest.raises(LedgerError, match="not a database"):
-        Ledger.open(path)
+        open_ledger(DatabaseLocation(path))
     assert path.read_bytes().startswith(b"these are my notes")
 
 
@@ -265,17 +266,17 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE photos (id)")
     before = path.read_bytes()
     with pytest.raises(LedgerError, match="another program"):
-        Ledger.open(path)
+        open_ledger(DatabaseLocation(path))
     assert path.read_bytes() == before
 
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="does not exist"):
-        Ledger.open(tmp_path / "no" / "jobs.db")
+        open_ledger(DatabaseLocation(tmp_path / "no" / "jobs.db"))
 
 
 def test_a_name_with_odd_bytes_works(tmp_path: Path) -> None:
     path = tmp_path / "会议 ?mode=memory#%41\udcff.db"
-    Ledger.open(path).close()
+    open_ledger(DatabaseLocation(path)).close()
     assert path.is_file()
-    assert Ledger.read_only(path).jobs() == []
+    assert open_read_only(DatabaseLocation(path)).jobs() == []

@@ -9,7 +9,8 @@ import pytest
 
 from dropscribe.errors import AlreadyRunningError
 from dropscribe.intake.types import FolderHealth, FolderState
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.admission.folder_state import FolderConditions
 
 FOLDER, OTHER = Path("/drop"), Path("/other")
@@ -17,7 +18,7 @@ FOLDER, OTHER = Path("/drop"), Path("/other")
 
 @pytest.fixture
 def conditions(tmp_path: Path) -> Iterator[FolderConditions]:
-    ledger = Ledger.open(tmp_path / "jobs.db")
+    ledger = open_ledger(DatabaseLocation(tmp_path / "jobs.db"))
     yield FolderConditions(ledger, {FOLDER, OTHER})
     ledger.close()
 

@@ -10,9 +10,11 @@ from unittest.mock import create_autospec
 import pytest
 
 from dropscribe.errors import LedgerError, StorageError
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState, JobSummary
 from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.sqlite.ledger import SqliteLedger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome
 from dropscribe.pipeline.problem import FaultKind, Problem
@@ -73,7 +75,7 @@ class Beginner(Turning):
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
+    opened = open_ledger(DatabaseLocation(tmp_path / "jobs.db"))
     yield opened
     opened.close()
 
@@ -175,16 +177,16 @@ def test_a_record_that_is_refused_is_made_later_and_nothing_begins_before(
 ) -> None:
     """One that was refused at the last moment stands nevertheless; it counts once."""
     admit(ledger, "a")
-    stands, real = [False, True], Ledger.begin
+    stands, real = [False, True], SqliteLedger.begin
 
-    def begin(self: Ledger, ours: Sequence[tuple[int, int]]) -> set[int]:
+    def begin(self: SqliteLedger, ours: Sequence[tuple[int, int]]) -> set[int]:
         if not stands:
             return real(self, ours)
         if stands.pop():
             real(self, ours)
         raise StorageError("full", operation="begin to decode", path=Path("/jobs.db"))
 
-    monkeypatch.setattr(Ledger, "begin", begin)
+    monkeypatch.setattr(SqliteLedger, "begin", begin)
     w = Beginner(ledger)
     w.turn()
     for _ in range(2):
@@ -201,7 +203,7 @@ def test_what_waiting_cannot_mend_ends_the_turn(ledger: Ledger, monkeypatch: pyt
     def damaged(*_: Any) -> set[int]:
         raise LedgerError("malformed")
 
-    monkeypatch.setattr(Ledger, "begin", damaged)
+    monkeypatch.setattr(SqliteLedger, "begin", damaged)
     admit(ledger, "a")
     w = Beginner(ledger)
     w.turn()

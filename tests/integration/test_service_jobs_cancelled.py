@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.service.jobs.claimer import LEASE_S
 from dropscribe.service.jobs.dispatcher import HEARTBEAT_S
 from tests.support.dispatching import Turning, states

@@ -8,8 +8,9 @@ from unittest.mock import create_autospec
 
 import pytest
 
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.service.jobs.claimer import CLAIM_BATCH
@@ -20,7 +21,7 @@ from tests.support.ledgers import admission
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
+    opened = open_ledger(DatabaseLocation(tmp_path / "jobs.db"))
     yield opened
     opened.close()
 

@@ -14,8 +14,10 @@ from structlog.testing import capture_logs
 
 from dropscribe.config import Settings
 from dropscribe.errors import LedgerError, StorageError
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, JobState
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.sqlite.ledger import SqliteLedger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome
 from dropscribe.pipeline.problem import FaultKind, Problem
@@ -85,7 +87,7 @@ class Late(Turning):
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
+    opened = open_ledger(DatabaseLocation(tmp_path / "jobs.db"))
     yield opened
     opened.close()
 
@@ -258,7 +260,7 @@ def test_who_stops_gives_back_what_is_just_being_claimed(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admit(ledger, "a")
-    stopping, real = threading.Event(), Ledger.claim
+    stopping, real = threading.Event(), SqliteLedger.claim
 
     def late(*arguments: Any, **named: Any) -> list[Claim]:
         stopping.wait()
@@ -270,7 +272,7 @@ def test_who_stops_gives_back_what_is_just_being_claimed(
         # The thread is done with it, and idle.
         thread.submit(bool).result()
         w.turn()
-        monkeypatch.setattr(Ledger, "claim", late)
+        monkeypatch.setattr(SqliteLedger, "claim", late)
         admit(ledger, "b", "c")
         w.turn()
         assert (w.dispatcher.in_flight, w.dispatcher.unpublished) == (1, 1)
@@ -303,7 +305,7 @@ def test_a_claim_that_is_refused_is_told_once_and_made_later(
     w = Late(ledger)
     w.answered()
     jobs += admit(ledger, "b")
-    stands, real = [False, True, False], Ledger.claim
+    stands, real = [False, True, False], SqliteLedger.claim
 
     def claim(*arguments: Any, **named: Any) -> list[Claim]:
         if not stands:
@@ -312,7 +314,7 @@ def test_a_claim_that_is_refused_is_told_once_and_made_later(
             real(*arguments, **named)
         raise StorageError("full", operation="claim jobs", path=Path("/jobs.db"))
 
-    monkeypatch.setattr(Ledger, "claim", claim)
+    monkeypatch.setattr(SqliteLedger, "claim", claim)
     with capture_logs() as lines:
         for _ in range(3):
             w.answered()
@@ -381,7 +383,7 @@ def test_what_waiting_cannot_mend_ends_the_turn(ledger: Ledger, monkeypatch: pyt
     def damaged(*_: object, **__: object) -> list[Claim]:
         raise LedgerError("malformed")
 
-    monkeypatch.setattr(Ledger, "claim", damaged)
+    monkeypatch.setattr(SqliteLedger, "claim", damaged)
     w = Late(ledger)
     w.turn()
     w.thread.go()

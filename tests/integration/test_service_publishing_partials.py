@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from dropscribe.config import Settings
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, OutputIntent
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.service.activity import Activities
 from dropscribe.service.publishing import partial_writer as module
@@ -57,7 +58,7 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     root = tmp_path / "inbox"
     root.mkdir()
-    ledger = Ledger.open(tmp_path / "jobs.db")
+    ledger = open_ledger(DatabaseLocation(tmp_path / "jobs.db"))
     made = Bench(root, ledger)
     yield made
     ledger.close()
@@ -236,7 +237,7 @@ def test_history_and_names_know_nothing_of_partial_texts(bench: Bench) -> None:
     settle(partials)
     assert bench.ledger.outputs_of(claim.path) == []
     txt = OutputIntent("txt", bench.root / "a.txt", sha(b"one"))
-    bench.ledger.intend(claim.job_id, claim.generation, [txt], 101.0)
+    assert bench.ledger.intend([(claim.job_id, claim.generation, [txt])], 101.0) == []
     bench.ledger.finish([finish_of(claim, "one")], 102.0)
     job = bench.ledger.job(claim.job_id)
     assert job is not None

@@ -14,7 +14,8 @@ import pytest
 from dropscribe.config import Settings
 from dropscribe.errors import RecordingChangedError, RecordingGoneError
 from dropscribe.files import CHECK_PIECES, PIECE_BYTES, FileSignature, content_hash
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.activity import HUNG_S, STUCK_S, Activities, Activity
 from dropscribe.service.storage import folder_pool
 from dropscribe.service.storage.folder_pool import FolderPool
@@ -196,7 +197,7 @@ def test_a_thread_of_intake_that_waits_for_no_file_system_is_stuck() -> None:
 def test_a_daemon_with_a_stuck_thread_is_reported_and_not_kept_alive(tmp_path: Path) -> None:
     clock = Clock()
     activities = Activities(clock, lambda _: False)
-    with closing(Ledger.open(tmp_path / "jobs.db")) as ledger:
+    with closing(open_ledger(DatabaseLocation(tmp_path / "jobs.db"))) as ledger:
         hangs = StorageHangs(ledger, activities, Settings, clock)
         activities.enter("publishing").begin()
         assert hangs.look() is True
@@ -213,7 +214,7 @@ def test_jobs_wait_while_a_file_system_does_not_answer_and_go_on_after(tmp_path:
     settings = Settings.model_validate(
         {"folder": [{"path": folder}], "profiles": {"default": {"output_dir": out}}}
     )
-    with closing(Ledger.open(tmp_path / "jobs.db")) as ledger:
+    with closing(open_ledger(DatabaseLocation(tmp_path / "jobs.db"))) as ledger:
         ledger.admit([admission("a.wav", "a", path=folder / "a.wav", folder=folder)], 100.0)
         hangs = StorageHangs(ledger, activities, lambda: settings, clock)
         activity = activities.enter("publishing")

@@ -10,7 +10,9 @@ import pytest
 
 from dropscribe.config import Settings
 from dropscribe.errors import StorageError
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.sqlite.ledger import SqliteLedger
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord
@@ -25,7 +27,7 @@ FOLDER = Path("/drop")
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
+    opened = open_ledger(DatabaseLocation(tmp_path / "jobs.db"))
     yield opened
     opened.close()
 
@@ -40,7 +42,7 @@ def refused(ledger: Ledger, name: str, times: int, monkeypatch: pytest.MonkeyPat
             raise StorageError("disk I/O error", operation=name, path=Path("/jobs.db"))
         return real(*arguments)
 
-    monkeypatch.setattr(Ledger, name, lambda _, *arguments: method(*arguments))
+    monkeypatch.setattr(SqliteLedger, name, lambda _, *arguments: method(*arguments))
     return calls
 
 

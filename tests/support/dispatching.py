@@ -11,8 +11,9 @@ from unittest.mock import create_autospec
 import pytest
 
 from dropscribe.config import Settings
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.executor import Executor
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
@@ -84,7 +85,7 @@ class Turning:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "jobs.db")
+    opened = open_ledger(DatabaseLocation(tmp_path / "jobs.db"))
     yield opened
     opened.close()
 

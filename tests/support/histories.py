@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Admission, Claim, Finish, OutputIntent
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings
 
 #: 1 November 2026, 12:00 UTC, epoch seconds.
@@ -24,7 +25,7 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.ledger = Ledger.open(path)
+        self.ledger = open_ledger(DatabaseLocation(path))
         self._now = NOW
 
     def __enter__(self) -> Self:
@@ -61,7 +62,7 @@ class History:
         at = self._now if now is None else now
         claim = self._claimed(name, at)
         if outputs:
-            self.ledger.intend(claim.job_id, claim.generation, outputs, at + 2)
+            assert self.ledger.intend([(claim.job_id, claim.generation, outputs)], at + 2) == []
         segments = tuple(Segment(i, i * 1000, i * 1000 + 900, text) for i, text in enumerate(texts))
         finish = Finish(claim.job_id, claim.generation, media, ENGINE, TIMINGS, segments)
         assert self.ledger.finish([finish], at + 3) == []

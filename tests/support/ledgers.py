@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dropscribe.ledger.records import Admission, Claim, Finish
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import Admission, Claim, Finish, OutputIntent
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
 FOLDER = Path("/srv/drop")
@@ -63,6 +64,11 @@ def claim_all(ledger: Ledger, now: float = 100.0, *, limit: int = 100, isolated:
 def begin(ledger: Ledger, *claims: Claim) -> set[int]:
     """Their decoding begins; returns the jobs for which that was refused."""
     return ledger.begin([(c.job_id, c.generation) for c in claims])
+
+
+def intend(ledger: Ledger, claim: Claim, files: Sequence[OutputIntent], now: float) -> None:
+    """Record files about to be written for a claim that is ours."""
+    assert ledger.intend([(claim.job_id, claim.generation, files)], now) == []
 
 
 def transcribed(ledger: Ledger, *texts: str, name: str = "a.wav", now: float = 100.0) -> int:

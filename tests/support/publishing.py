@@ -11,9 +11,10 @@ from typing import Any
 
 from dropscribe.config import Settings
 from dropscribe.errors import StorageError
+from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Admission, JobState
 from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.service.activity import Activities
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
@@ -49,7 +50,7 @@ class House:
     def make(self) -> House:
         self.inbox.mkdir(parents=True)
         self.database.parent.mkdir()
-        Ledger.open(self.database).close()
+        open_ledger(DatabaseLocation(self.database)).close()
         return self
 
     def admit(self, name: str, text: str) -> None:
@@ -57,7 +58,7 @@ class House:
         self.texts[name] = text
         path = self.inbox / name
         path.write_bytes(b"stands for sound")
-        with closing(Ledger.open(self.database)) as ledger:
+        with closing(open_ledger(DatabaseLocation(self.database))) as ledger:
             ledger.admit(
                 [Admission(path, self.inbox, 16, 1, 1, f"sha of {text}", "default", "mini|vad", True, 0.0, 3)], 1.0
             )  # fmt: skip
@@ -78,7 +79,7 @@ class House:
         )
         now, woken = [1000.0], threading.Event()
         self.storage_retry = StorageRetry(retry_s=0.001)
-        with closing(Ledger.open(self.database)) as ledger:
+        with closing(open_ledger(DatabaseLocation(self.database))) as ledger:
             ledger.cut_waits(now[0], 0.0)
             ledger.recover(now[0])
             publisher = Publisher(

@@ -45,14 +45,15 @@ def command(
     """
     from dropscribe.cli.output import print_json, readable, say
     from dropscribe.cli.settings import in_force
-    from dropscribe.ledger.sqlite.ledger import lock_database
+    from dropscribe.ledger.backend import lock_database
+    from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.service.adoption import starts
 
     settings = in_force(config=config, database=database, model=model, vad_model=vad_model).settings
     if not settings.folders and config is None:
         settings = in_force(watch=[directory], database=database, model=model, vad_model=vad_model).settings
     places = starts(settings, directory)
-    with closing(lock_database(settings.database)):
+    with closing(lock_database(DatabaseLocation(settings.database))):
         report = _adopt(settings, places, dry_run=dry_run)
     if as_json:
         print_json(document(settings.database, report, dry_run=dry_run))
@@ -87,14 +88,16 @@ def document(database: Path, report: Report, *, dry_run: bool) -> dict[str, Any]
 def _adopt(settings: Settings, places: list[tuple[Folder, Path]], *, dry_run: bool) -> Report:
     from contextlib import nullcontext
 
-    from dropscribe.ledger.sqlite.ledger import Ledger
+    from dropscribe.ledger import backend
+    from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.service.adoption import Adopter
 
+    location = DatabaseLocation(settings.database)
     opened: Any
     if not dry_run:
-        opened = closing(Ledger.open(settings.database))
-    elif settings.database.exists() and settings.database.stat().st_size:
-        opened = closing(Ledger.read_only(settings.database))
+        opened = closing(backend.open_ledger(location))
+    elif not backend.is_empty(location):
+        opened = closing(backend.open_read_only(location))
     else:
         opened = nullcontext()
     with opened as ledger:

@@ -114,18 +114,19 @@ def _repair(database: Path, *, as_json: bool) -> None:
 
     from dropscribe.cli.output import print_json, readable, say
     from dropscribe.errors import UsageError
-    from dropscribe.ledger.sqlite.file.lock import lock_database
-    from dropscribe.ledger.sqlite.file.repair import repair
+    from dropscribe.ledger import backend
+    from dropscribe.ledger.interface import DatabaseLocation
 
-    if not database.exists():
+    location = DatabaseLocation(database)
+    if not backend.exists(location):
         raise UsageError(
             "there is no database",
             operation="repair database",
             path=database,
             remedy="name it with --database",
         )
-    with closing(lock_database(database)):
-        done = repair(database)
+    with closing(backend.lock_database(location)):
+        done = backend.repair_database(location)
     kept = None if done.kept is None else readable(done.kept)
     if as_json:
         print_json(

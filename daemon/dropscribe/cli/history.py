@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from dropscribe.cli.output import readable, utc
 
 if TYPE_CHECKING:
+    from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.ledger.records import Hit, JobDetail, JobSummary, SkipSummary
     from dropscribe.transcript.types import MediaFacts, Timings
 
 
-def database_path(config: Path | None, database: Path | None) -> Path:
+def database_location(config: Path | None, database: Path | None) -> DatabaseLocation:
     """The database named, else that of the configuration in force, else ./jobs.db. Raises ConfigError."""
-    if database is not None:
-        return database.absolute()
     from dropscribe.cli.settings import in_force
+    from dropscribe.ledger.interface import DatabaseLocation
 
-    return in_force(config=config).settings.database.absolute()
+    named = in_force(config=config).settings.database if database is None else database
+    return DatabaseLocation(named.absolute())
 
 
 def job_document(job: JobSummary) -> dict[str, Any]:

@@ -70,20 +70,24 @@ def list_jobs(
     if context.invoked_subcommand is not None:
         context.obj = _Given(config, database, as_json)
         return
-    from dropscribe.cli.history import database_path, job_document
+    from dropscribe.cli.history import database_location, job_document
     from dropscribe.cli.output import print_json, readable, say
-    from dropscribe.ledger.sqlite.ledger import Ledger
+    from dropscribe.ledger.backend import open_read_only
 
     wanted = None if state is None else _state(state)
     earliest = None if since is None else instant(since, time.time())
-    path = database_path(config, database)
-    with closing(Ledger.read_only(path)) as ledger:
+    location = database_location(config, database)
+    with closing(open_read_only(location)) as ledger:
         found = ledger.jobs(
             state=wanted, folder=folder.absolute() if folder else None, since=earliest, limit=limit
         )
     if as_json:
         print_json(
-            {"schema": JOBS_SCHEMA, "database": readable(path), "jobs": [job_document(j) for j in found]}
+            {
+                "schema": JOBS_SCHEMA,
+                "database": readable(location.file),
+                "jobs": [job_document(j) for j in found],
+            }
         )
     elif not found:
         say("no jobs" if (state or folder or since) is None else "no such jobs")
@@ -106,17 +110,20 @@ def show(
     [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
     {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}]}.
     """
-    from dropscribe.cli.history import database_path, detail_document
+    from dropscribe.cli.history import database_location, detail_document
     from dropscribe.cli.output import print_json
-    from dropscribe.ledger.sqlite.ledger import Ledger
+    from dropscribe.ledger.backend import open_read_only
 
     given = _merged(context, config, database, as_json)
-    path = database_path(given.config, given.database)
-    with closing(Ledger.read_only(path)) as ledger:
+    location = database_location(given.config, given.database)
+    with closing(open_read_only(location)) as ledger:
         detail = ledger.job(job)
     if detail is None:
         raise UsageError(
-            f"there is no job {job}", operation="show a job", path=path, remedy="'dropscribe jobs' lists them"
+            f"there is no job {job}",
+            operation="show a job",
+            path=location.file,
+            remedy="'dropscribe jobs' lists them",
         )
     if given.as_json:
         print_json({"schema": JOB_SCHEMA, "job": detail_document(detail)})
@@ -139,12 +146,12 @@ def search(
     JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, snippet, match
     [first, last) or null}].
     """
-    from dropscribe.cli.history import brief, database_path, hit_document
+    from dropscribe.cli.history import brief, database_location, hit_document
     from dropscribe.cli.output import position, print_json, print_table, say
-    from dropscribe.ledger.sqlite.ledger import Ledger
+    from dropscribe.ledger.backend import open_read_only
 
     given = _merged(context, config, database, as_json)
-    with closing(Ledger.read_only(database_path(given.config, given.database))) as ledger:
+    with closing(open_read_only(database_location(given.config, given.database))) as ledger:
         hits = ledger.search(text, limit)
     if given.as_json:
         print_json({"schema": SEARCH_SCHEMA, "query": text, "hits": [hit_document(h) for h in hits]})
@@ -168,17 +175,17 @@ def skipped(
 
     JSON, dropscribe/skipped/1: database, skipped [{path, folder, code, reason, first_seen, last_seen}].
     """
-    from dropscribe.cli.history import brief, database_path, skip_document
+    from dropscribe.cli.history import brief, database_location, skip_document
     from dropscribe.cli.output import local, print_json, print_table, readable, say
-    from dropscribe.ledger.sqlite.ledger import Ledger
+    from dropscribe.ledger.backend import open_read_only
 
     given = _merged(context, config, database, as_json)
-    path = database_path(given.config, given.database)
-    with closing(Ledger.read_only(path)) as ledger:
+    location = database_location(given.config, given.database)
+    with closing(open_read_only(location)) as ledger:
         skips = ledger.recent_skips(limit)
     if given.as_json:
         listed = [skip_document(s) for s in skips]
-        print_json({"schema": SKIPPED_SCHEMA, "database": readable(path), "skipped": listed})
+        print_json({"schema": SKIPPED_SCHEMA, "database": readable(location.file), "skipped": listed})
     elif not skips:
         say("nothing was skipped")
     else:

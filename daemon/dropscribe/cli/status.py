@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.ledger.records import JobState, JobSummary
 
 STATUS_SCHEMA = "dropscribe/daemon/1"
@@ -62,46 +61,34 @@ def command(
     in_flight, unsettled (null when it does not run), counts {state: jobs}, oldest_waiting, last_finished (jobs as
     `jobs --json` has them, or null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
-    from dropscribe.cli.history import database_path
+    from dropscribe.cli.history import database_location
     from dropscribe.cli.output import print_json
+    from dropscribe.ledger import backend
 
-    path = database_path(config, database)
+    location = database_location(config, database)
     now = time.time()
-    process = look(path)
-    queue = _ask(path, now) if path.exists() else None
+    process = look(location)
+    queue = _ask(location, now) if backend.exists(location) else None
     wrong = list(problems(process, now))
     if as_json:
-        print_json(document(path, process, queue, wrong))
+        print_json(document(location, process, queue, wrong))
     else:
-        _print(path, process, queue, wrong)
+        _print(location, process, queue, wrong)
     if wrong:
         raise typer.Exit(1)
 
 
-def look(database: Path) -> Process:
-    """See whether a process holds the database's lock, and read what it says of itself.
-
-    Testing takes the lock, shared and for an instant; a daemon that starts in that instant is told to try again.
-    """
+def look(location: DatabaseLocation) -> Process:
+    """See whether a process holds the database's lock, and read what it says of itself."""
+    from dropscribe.ledger.backend import lock_owner
     from dropscribe.service import status_file
 
-    real = Path(os.path.realpath(database))
-    try:
-        descriptor = os.open(real.with_name(real.name + ".lock"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
+    owner = lock_owner(location)
+    if owner is None:
         return Process(running=False, pid=None, said=None)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-    else:
-        return Process(running=False, pid=None, said=None)
-    finally:
-        os.close(descriptor)
-    pid = int(holder) if holder.isdecimal() else None
-    said = status_file.read(database)
+    said = status_file.read(location)
     # One that was killed leaves its last words behind.
-    return Process(running=True, pid=pid, said=said if said and said["pid"] == pid else None)
+    return Process(running=True, pid=owner.pid, said=said if said and said["pid"] == owner.pid else None)
 
 
 def problems(process: Process, now: float) -> Iterator[str]:
@@ -127,7 +114,9 @@ def problems(process: Process, now: float) -> Iterator[str]:
             yield f"{folder['path']}: {folder['problem']}{remedy}"
 
 
-def document(path: Path, process: Process, queue: Queue | None, wrong: list[str]) -> dict[str, Any]:
+def document(
+    location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]
+) -> dict[str, Any]:
     """What `--json` prints; described at `command`."""
     from dropscribe.cli.history import job_document
     from dropscribe.cli.output import readable, utc
@@ -139,7 +128,7 @@ def document(path: Path, process: Process, queue: Queue | None, wrong: list[str]
 
     return {
         "schema": STATUS_SCHEMA,
-        "database": readable(path),
+        "database": readable(location.file),
         "running": process.running,
         "healthy": not wrong,
         "problems": wrong,
@@ -159,11 +148,11 @@ def document(path: Path, process: Process, queue: Queue | None, wrong: list[str]
     }
 
 
-def _ask(path: Path, now: float) -> Queue:
+def _ask(location: DatabaseLocation, now: float) -> Queue:
+    from dropscribe.ledger.backend import open_read_only
     from dropscribe.ledger.records import JobState
-    from dropscribe.ledger.sqlite.ledger import Ledger
 
-    with closing(Ledger.read_only(path)) as ledger:
+    with closing(open_read_only(location)) as ledger:
         waiting = ledger.jobs(state=JobState.QUEUED, limit=1, oldest_first=True)
         done = ledger.jobs(state=JobState.DONE, limit=NEWEST)
         return Queue(
@@ -174,11 +163,11 @@ def _ask(path: Path, now: float) -> Queue:
         )
 
 
-def _print(path: Path, process: Process, queue: Queue | None, wrong: list[str]) -> None:
+def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]) -> None:
     from dropscribe.cli.output import local, print_facts, readable
 
     said = process.said
-    facts = [("database", readable(path) + ("" if queue else " (not made yet)"))]
+    facts = [("database", readable(location.file) + ("" if queue else " (not made yet)"))]
     facts.append(("daemon", f"running, process {process.pid}" if process.running else "not running"))
     if said is not None:
         engine = said["engine"]

@@ -20,7 +20,8 @@ from dropscribe.doctor.checks.record import Check, Level, ok, readable
 from dropscribe.doctor.checks.storage import available_memory, check_memory, look_free
 from dropscribe.doctor.checks.watching import look_watching
 from dropscribe.engine import gpu_probe
-from dropscribe.ledger.sqlite.file import integrity
+from dropscribe.ledger.backend import lock_holder
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S
 from dropscribe.pipeline.sizing import audio_bounds
 from dropscribe.service.status_file import status_path
@@ -40,25 +41,26 @@ def examine_machine() -> Iterator[Check]:
 def examine(loaded: Loaded) -> Iterator[Check]:
     """Everything, the model last because it takes longest."""
     settings = loaded.settings
+    location = DatabaseLocation(settings.database)
     yield ok("configuration", str(loaded.file) if loaded.file else "embedded defaults and command line")
     yield from examine_machine()
-    yield look_clock(status_path(settings.database))
+    yield look_clock(status_path(location))
     yield from check_folders(settings)
     yield from answered("watching", lambda: list(look_watching(settings)), WALK_S)
-    yield look_free("disk:database", settings.database.parent)
+    yield look_free("disk:database", location.directory)
     targets = {settings.profiles[f.profile].output_dir or f.path for f in settings.folders}
     for target in sorted(targets):
         name = f"disk:{readable(target)}"
         yield from answered(name, partial(_free, name, target))
     arena_s, _ = audio_bounds(settings)
     yield check_memory(round(arena_s / SLOT_S) * SLOT_BYTES, available_memory())
-    yield look_database(settings.database)
-    pid = integrity.holder(settings.database)
+    yield look_database(location)
+    pid = lock_holder(location)
     yield check_daemon(pid)
     seen, nodes, setting = gpu_probe.look(), nvidia_nodes(), settings.engine.device
     yield check_torch(seen, nodes, setting)
     yield from check_devices(seen, nodes, setting)
-    running = look_running(settings.database, setting) if pid is not None else None
+    running = look_running(location, setting) if pid is not None else None
     model = running or look_model(settings.engine)
     yield model
     if model.status is not Level.FAIL:

@@ -28,8 +28,9 @@ from dropscribe.doctor.checks.record import Check
 from dropscribe.doctor.redaction import Mask
 from dropscribe.engine.models.store import BUNDLED_MODELS, NULL
 from dropscribe.errors import DropscribeError, StorageError, UsageError
+from dropscribe.ledger.backend import open_read_only
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState, JobSummary
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.service import status_file
 
 SCHEMA = "dropscribe/bundle/1"
@@ -86,11 +87,12 @@ def collect(
         missing["settings.json"] = "the configuration cannot be read: see doctor.json"
     else:
         try:
-            documents["status.json"] = _status(loaded.settings.database, mask)
+            documents["status.json"] = _status(DatabaseLocation(loaded.settings.database), mask)
         except (OSError, ValueError) as e:
             missing["status.json"] = type(e).__name__
         try:
-            documents["jobs.json"], documents["failures.json"] = _history(loaded.settings.database, mask)
+            location = DatabaseLocation(loaded.settings.database)
+            documents["jobs.json"], documents["failures.json"] = _history(location, mask)
         except DropscribeError as e:
             missing["jobs.json"] = missing["failures.json"] = mask.text(e.reason)
     lines = journal.read()
@@ -213,12 +215,12 @@ def _check(check: Check, mask: Mask) -> dict[str, str]:
     }
 
 
-def _status(database: Path, mask: Mask) -> dict[str, Any]:
+def _status(location: DatabaseLocation, mask: Mask) -> dict[str, Any]:
     """The status file; of folders what is wrong with them."""
-    said = status_file.read(database)
+    said = status_file.read(location)
     if said is None:
         raise FileNotFoundError(
-            errno.ENOENT, os.strerror(errno.ENOENT), str(status_file.status_path(database))
+            errno.ENOENT, os.strerror(errno.ENOENT), str(status_file.status_path(location))
         )
     kept = {k: said.get(k) for k in ("schema", "pid", "state", "since", "updated", "in_flight", "unsettled")}
     engine = said.get("engine") or {}
@@ -235,9 +237,9 @@ def _status(database: Path, mask: Mask) -> dict[str, Any]:
     return {**kept, "engine": {k: engine.get(k) for k in shown}, "folders": folders}
 
 
-def _history(database: Path, mask: Mask) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _history(location: DatabaseLocation, mask: Mask) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Counts and timings, and failures. Raises DropscribeError where the database cannot be read."""
-    with closing(Ledger.read_only(database)) as ledger:
+    with closing(open_read_only(location)) as ledger:
         counts = {state.value: number for state, number in ledger.counts().items()}
         done = ledger.jobs(state=JobState.DONE, limit=TIMED)
         timed = [{"id": j.id, **_timed(j), "stages_s": _stages(ledger, j.id)} for j in done]

@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dropscribe.files import FileSignature
-from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Timings
+from dropscribe.ledger.sqlite.paths import storable
+from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Timings, Transcript
+
+#: Reason code of queued jobs that wait because their folder is away.
+AWAY = "folder_away"
+#: Reason code of queued jobs that wait for free space on the disk of their transcripts.
+NO_ROOM = "no_room"
+#: Reason code of queued jobs that wait for a file system that does not answer.
+HANGS = "unanswered"
+#: Length of a hold, seconds. It is renewed after half of it, and ends by itself when the daemon that set it was killed.
+HOLD_S = 600.0
+#: The `format` of partial texts among the recorded files.
+PARTIAL = "partial"
 
 
 class JobState(StrEnum):
@@ -90,6 +102,10 @@ class Claim:
     #: Another recording came through since the first of these deaths.
     others_done: bool = False
 
+    def is_under(self, recipe: str) -> bool:
+        """True when `recipe` is the one that this job is to be done with."""
+        return self.recipe == storable(recipe)
+
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
@@ -139,6 +155,20 @@ class Finish:
     timings: Timings
     segments: tuple[Segment, ...]
     reference: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastJob:
+    """A job that was finished before this database was made, as read from its transcript."""
+
+    admission: Admission  #: of the recording as it is now
+    transcript: Transcript
+    #: The result may be used for other recordings of the same content.
+    shared: bool
+    #: Files with exactly the content that we write.
+    files: tuple[OutputIntent, ...]
+    started: float  #: epoch seconds; equal to `ended` when unknown
+    ended: float
 
 
 @dataclass(frozen=True, slots=True)

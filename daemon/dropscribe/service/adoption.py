@@ -23,9 +23,8 @@ from dropscribe.errors import DropscribeError, RecordingChangedError, UsageError
 from dropscribe.files import FileSignature, content_hash, open_beneath, open_folder
 from dropscribe.intake.names import Names
 from dropscribe.intake.scan import walk
-from dropscribe.ledger.records import Admission, OutputIntent
-from dropscribe.ledger.sqlite.jobs.adoption import Past
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import Admission, OutputIntent, PastJob
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.reading import (
     NotATranscriptError,
@@ -83,7 +82,7 @@ class Adopter:
         self._settings = settings
         self._ledger = ledger
         self._dry_run = dry_run
-        self._past: list[Past] = []
+        self._past: list[PastJob] = []
         self.report = Report()
 
     def run(self, starts: Iterable[tuple[Folder, Path]], progress: Callable[[int], None]) -> Report:
@@ -178,7 +177,7 @@ class Adopter:
 
     def _past_job(
         self, place: _Place, target: int, name: str, written: Written, admission: Admission
-    ) -> Past:
+    ) -> PastJob:
         transcript = written.transcript
         profile, base = place.profile, name.removesuffix(_JSON)
         options = render.Options(
@@ -191,7 +190,7 @@ class Adopter:
         if started is None:
             started = ended = os.stat(name, dir_fd=target, follow_symlinks=False).st_mtime
         engine = transcript.engine
-        return Past(
+        return PastJob(
             admission,
             transcript,
             shared=is_ours and place.recipe == recipe_of(engine.models),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dropscribe import __version__
 from dropscribe.config import Loaded
-from dropscribe.ledger.sqlite.db import wal_bug_warning
+from dropscribe.ledger.backend import library_warning
 
 
 def announcement(loaded: Loaded) -> list[str]:
@@ -17,5 +17,5 @@ def announcement(loaded: Loaded) -> list[str]:
         f"database {settings.database}",
         *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
     ]
-    warning = wal_bug_warning()
+    warning = library_warning()
     return lines if warning is None else [*lines, warning]

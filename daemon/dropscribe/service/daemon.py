@@ -14,6 +14,7 @@ from dropscribe import logs
 from dropscribe.config import Loaded
 from dropscribe.errors import ConfigError, DropscribeError, EngineDiedError, EngineError
 from dropscribe.intake.watcher import Watcher
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.engine_plan import start_executor
 from dropscribe.service import sd_notify, status_file
@@ -70,7 +71,7 @@ class Daemon:
         self._since = time.time()
         self._storage_retry = StorageRetry()
         self._wall = WallClock(time.monotonic, time.time)
-        self._status_file = StatusFile(loaded.settings.database)
+        self._status_file = StatusFile(DatabaseLocation(loaded.settings.database))
         self._next_status = self._next_tend = 0.0
         self._activities = Activities()
         #: No thread of the rooms is stuck, as of the latest look.
@@ -95,7 +96,7 @@ class Daemon:
             self._signals = stack.enter_context(Signals())
             stack.callback(lambda: logs.event(self._log, logs.Action.STOPPED, "stopped"))
             self._ledger = open_ledger(settings, stack, self._log)
-            stack.callback(status_file.remove, settings.database)
+            stack.callback(status_file.remove, DatabaseLocation(settings.database))
             self._look_after_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
             if self._executor.wait_ready(self._while_starting):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dropscribe import logs
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs

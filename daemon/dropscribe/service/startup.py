@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.errors import StorageError
-from dropscribe.ledger.sqlite.file.integrity import check_at_start
-from dropscribe.ledger.sqlite.file.lock import has_lock_file
-from dropscribe.ledger.sqlite.ledger import Ledger, lock_database
+from dropscribe.ledger import backend
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.service.jobs.retry_policy import LONGEST_WAIT_S
 
 
@@ -20,17 +18,18 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
 
     Raises AlreadyRunningError when another daemon has it, LedgerError and StorageError when it cannot be used.
     """
-    _make_parent(settings.database)
-    used_before = has_lock_file(settings.database)
-    stack.callback(lock_database(settings.database).close)
-    new = not settings.database.exists() or settings.database.stat().st_size == 0
+    location = DatabaseLocation(settings.database)
+    _make_directory(location)
+    used_before = backend.was_locked(location)
+    stack.callback(backend.lock_database(location).close)
+    new = backend.is_empty(location)
     if not new:
-        check_at_start(settings.database)
-    ledger = Ledger.open(settings.database)
+        backend.check_at_start(location)
+    ledger = backend.open_ledger(location)
     stack.callback(ledger.close)
     if new and used_before:
         logs.problem(
-            log, logs.Action.LEDGER, f"{settings.database} is new, although a daemon has worked with one of that name",
+            log, logs.Action.LEDGER, f"{location} is new, although a daemon has worked with one of that name",
             remedy="if it was lost, stop the daemon and run 'dropscribe adopt DIR', so that nothing is done again",
         )  # fmt: skip
     if ledger.backup is not None:
@@ -64,13 +63,13 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
     return ledger
 
 
-def _make_parent(database: Path) -> None:
+def _make_directory(location: DatabaseLocation) -> None:
     try:
-        database.parent.mkdir(parents=True, exist_ok=True)
+        location.directory.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise StorageError(
             e.strerror or str(e),
             operation="create the folder of the database",
-            path=database.parent,
+            path=location.directory,
             remedy="name another place with --database, or create the folder for the daemon's user",
         ) from e

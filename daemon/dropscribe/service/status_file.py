@@ -14,6 +14,7 @@ from typing import Any
 
 from dropscribe import escapes, logs
 from dropscribe.intake.types import FolderHealth
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.transcript.standing import contents
 from dropscribe.transcript.types import EngineFacts
 
@@ -46,15 +47,15 @@ class Status:
 class StatusFile:
     """The file of one daemon. Owned by its main thread."""
 
-    def __init__(self, database: Path) -> None:
-        self._database = database
+    def __init__(self, location: DatabaseLocation) -> None:
+        self._location = location
         self._log = logs.get("service")
         self._refused = False
 
     def renew(self, status: Status, now: float) -> None:
         """Put `status` on disk; where that cannot be done, say so once in the log, and go on."""
         try:
-            write(self._database, status, now)
+            write(self._location, status, now)
         except OSError as e:
             if not self._refused:
                 logs.problem(self._log, logs.Action.STORAGE, f"cannot write the status file: {e}")
@@ -63,14 +64,14 @@ class StatusFile:
             self._refused = False
 
 
-def status_path(database: Path) -> Path:
+def status_path(location: DatabaseLocation) -> Path:
     """Where the status of the daemon on this database stands."""
-    return database.with_name(database.name + ".status.json")
+    return location.beside(".status.json")
 
 
-def write(database: Path, status: Status, now: float) -> None:
+def write(location: DatabaseLocation, status: Status, now: float) -> None:
     """Put `status` on disk. Raises OSError."""
-    target = status_path(database)
+    target = status_path(location)
     temporary = target.with_name(f".{target.name}.tmp")
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -94,18 +95,18 @@ def write(database: Path, status: Status, now: float) -> None:
     temporary.replace(target)
 
 
-def read(database: Path) -> dict[str, Any] | None:
+def read(location: DatabaseLocation) -> dict[str, Any] | None:
     """What the daemon on this database says of itself; None where there is no status file. Raises OSError, ValueError."""
-    data = contents(status_path(database), MOST_BYTES)
+    data = contents(status_path(location), MOST_BYTES)
     if data is None:
         return None
     document: dict[str, Any] = json.loads(data)
     return document
 
 
-def remove(database: Path) -> None:
+def remove(location: DatabaseLocation) -> None:
     """A stopped daemon has no status."""
-    status_path(database).unlink(missing_ok=True)
+    status_path(location).unlink(missing_ok=True)
 
 
 def _engine(facts: EngineFacts) -> dict[str, Any]:

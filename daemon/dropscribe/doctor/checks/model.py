@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dropscribe.config import EngineSettings
 from dropscribe.doctor.checks.record import Check, fail, from_error, ok, warning
 from dropscribe.errors import EngineError
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.pipeline import engine_plan
 from dropscribe.pipeline.arena import Arena
 from dropscribe.pipeline.engine_supervisor import READY_TIMEOUT_S
@@ -42,13 +41,13 @@ def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> 
         arena.close()
 
 
-def look_running(database: Path, setting: str) -> Check | None:
+def look_running(location: DatabaseLocation, setting: str) -> Check | None:
     """`check_facts` of the engine a running daemon has; None while it has none yet.
 
     A second engine beside it would take the device's memory from it.
     """
     try:
-        raw = (status_file.read(database) or {}).get("engine")
+        raw = (status_file.read(location) or {}).get("engine")
     except (OSError, ValueError):
         return None
     if raw is None:

@@ -1,16 +1,13 @@
-"""The ledger: everything dropscribe knows of its jobs, and the only truth about them.
-
-One object, thread-safe; every call is one transaction. The work is done in the modules beside this one: this
-is the list of what can be asked and told.
-"""
+"""The ledger in a SQLite database. Each method is described at `Ledger`; the modules beside this one do the work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from dropscribe.errors import UnusableLedgerError, UsageError
+from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.records import (
+    AWAY,
     Admission,
     Admitted,
     Claim,
@@ -23,34 +20,27 @@ from dropscribe.ledger.records import (
     KnownRecording,
     OutputIntent,
     OwnedOutput,
+    PastJob,
     Recovered,
     SkippedFile,
     SkipSummary,
     StoredResult,
 )
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.file.lock import DatabaseLock, lock_database
-from dropscribe.ledger.sqlite.file.upgrade import check, prepare
 from dropscribe.ledger.sqlite.history import History
 from dropscribe.ledger.sqlite.jobs.admission import AdmissionDesk
-from dropscribe.ledger.sqlite.jobs.adoption import Adoption, Past
+from dropscribe.ledger.sqlite.jobs.adoption import Adoption
 from dropscribe.ledger.sqlite.jobs.claims import Claims
 from dropscribe.ledger.sqlite.jobs.endings import Endings
-from dropscribe.ledger.sqlite.jobs.holds import AWAY, Holds
-from dropscribe.ledger.sqlite.jobs.outputs import Outputs, stale_intent
+from dropscribe.ledger.sqlite.jobs.holds import Holds
+from dropscribe.ledger.sqlite.jobs.outputs import Outputs
 from dropscribe.ledger.sqlite.jobs.partials import Partials
 from dropscribe.ledger.sqlite.jobs.results import Results
 from dropscribe.ledger.sqlite.search import Search
 
-__all__ = ["DatabaseLock", "Ledger", "lock_database"]
 
-
-class Ledger:
-    """One open database. All instants are epoch seconds; every `now` is the caller's.
-
-    Every method raises StorageError when the database cannot be written or read for a reason outside it, and
-    UnusableLedgerError when it is damaged or its file is no longer at its path.
-    """
+class SqliteLedger:
+    """Implements `Ledger` on one open SQLite database."""
 
     def __init__(self, db: Database, backup: Path | None = None) -> None:
         self._db = db
@@ -66,31 +56,6 @@ class Ledger:
         self._results = Results(db)
         self._history = History(db)
         self._search = Search(db)
-
-    @classmethod
-    def open(cls, path: Path) -> Ledger:
-        """Open for work, creating or upgrading the database. The caller holds `lock_database(path)`.
-
-        Before an upgrade the database is copied to `<path>.backup-<old revision>` (see `backup`). Raises
-        LedgerError for a database of a newer version, of another program, or no database at all.
-        """
-        return cls(Database(path), prepare(path))
-
-    @classmethod
-    def read_only(cls, path: Path) -> Ledger:
-        """Open for questions only, beside a running daemon or without one.
-
-        Raises UsageError when there is no database, LedgerError when its schema is not this version's.
-        """
-        if not path.exists():
-            raise UsageError(
-                "there is no database",
-                operation="open database",
-                path=path,
-                remedy="name the database the daemon uses, or start the daemon first",
-            )
-        check(path)
-        return cls(Database(path, read_only=True))
 
     @property
     def fault(self) -> UnusableLedgerError | None:
@@ -118,13 +83,9 @@ class Ledger:
         """See `AdmissionDesk.known`."""
         return self._admissions.known(folder)
 
-    def skip(self, path: Path, folder: Path, code: str, reason: str, now: float) -> None:
-        """Record why one file was not taken; see `AdmissionDesk.skips`."""
-        self._admissions.skips([SkippedFile(path, folder, code, reason)], now)
-
-    def skips(self, skipped: Sequence[SkippedFile], now: float) -> None:
-        """See `AdmissionDesk.skips`."""
-        self._admissions.skips(skipped, now)
+    def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
+        """See `AdmissionDesk.skip`."""
+        self._admissions.skip(skipped, now)
 
     # Claims
 
@@ -172,7 +133,7 @@ class Ledger:
         """See `Adoption.on_record`."""
         return self._adoption.on_record(admission)
 
-    def adopt_finished(self, past: Sequence[Past], now: float) -> int:
+    def adopt_finished(self, past: Sequence[PastJob], now: float) -> int:
         """See `Adoption.adopt`."""
         return self._adoption.adopt(past, now)
 
@@ -237,14 +198,7 @@ class Ledger:
 
     # Files
 
-    def intend(self, job_id: int, generation: int, files: Sequence[OutputIntent], now: float) -> None:
-        """Record what one job is about to write. Raises StaleLeaseError when it is no longer ours."""
-        if self._outputs.intend([(job_id, generation, files)], now):
-            raise stale_intent(job_id, generation)
-
-    def intend_many(
-        self, intents: Sequence[tuple[int, int, Sequence[OutputIntent]]], now: float
-    ) -> list[int]:
+    def intend(self, intents: Sequence[tuple[int, int, Sequence[OutputIntent]]], now: float) -> list[int]:
         """See `Outputs.intend`."""
         return self._outputs.intend(intents, now)
 

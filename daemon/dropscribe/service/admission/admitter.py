@@ -26,8 +26,8 @@ from dropscribe.errors import (
 )
 from dropscribe.files import content_hash
 from dropscribe.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
-from dropscribe.ledger.records import Admission
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import Admission, SkippedFile
 from dropscribe.pipeline.sizing import hasher_count
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.storage.folder_pool import FolderPool
@@ -230,7 +230,8 @@ class Admitter:
 
     def _record_skip(self, skip: Skip, now: float, activity: Activity) -> None:
         self._storage_retry.insist(
-            lambda: self._ledger.skip(skip.path, skip.folder, skip.code, skip.reason, now), activity.working
+            lambda: self._ledger.skip([SkippedFile(skip.path, skip.folder, skip.code, skip.reason)], now),
+            activity.working,
         )
         logs.event(
             self._log,

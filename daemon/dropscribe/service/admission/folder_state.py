@@ -11,7 +11,7 @@ from pathlib import Path
 from dropscribe import logs
 from dropscribe.errors import AlreadyRunningError, StorageError, UnusableLedgerError
 from dropscribe.intake.types import FolderHealth, FolderState
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
 
 #: Jobs that came back to the queue of a folder that is away are told to wait this often, seconds.
 RENEW_S = 5.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from dropscribe.errors import StorageError, UnusableLedgerError
 from dropscribe.files import FileSignature
 from dropscribe.intake.types import Known
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
 from dropscribe.service.storage.storage_retry import StorageRetry
 
 

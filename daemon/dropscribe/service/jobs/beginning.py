@@ -12,8 +12,8 @@ from concurrent.futures import Executor, Future
 from itertools import islice
 
 from dropscribe.errors import StorageError
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.service.storage.storage_retry import Refusal, StorageRetry
 
 #: As many recordings as decoders finished within so many seconds are put on record ahead of an idle decoder, so that none waits

@@ -10,8 +10,8 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 
 from dropscribe.errors import StorageError
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.service.storage.storage_retry import Postponable, Refusal, StorageRetry
 
 #: A claim is ours for so long without a heartbeat, seconds.

@@ -10,9 +10,8 @@ from pathlib import Path
 from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.errors import EngineDiedError, StaleLeaseError, StorageError, UnansweredError
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
-from dropscribe.ledger.sqlite.ledger import Ledger
-from dropscribe.ledger.sqlite.paths import storable
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.executor import Executor
@@ -191,7 +190,7 @@ class Dispatcher:
         settings = self._settings()
         while self._may_start():
             claim = self._claimed[0]
-            if claim.recipe != storable(settings.recipe(claim.profile)):
+            if not claim.is_under(settings.recipe(claim.profile)):
                 self._claimed.popleft()
                 self._give_back(claim)
                 continue

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from dropscribe import logs
 from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.problem import Problem
 from dropscribe.service.jobs.retry_policy import Again, Decision, Drop, GiveUp
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
 from dropscribe.files import is_there
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.transcript import naming, render

@@ -18,9 +18,8 @@ from dropscribe import logs
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import DropscribeError, OutputTakenError, StorageError, UnusableLedgerError
 from dropscribe.files import is_there
-from dropscribe.ledger.records import Claim, OwnedOutput
-from dropscribe.ledger.sqlite.jobs.partials import PARTIAL
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import PARTIAL, Claim, OwnedOutput
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.publishing.directory_cache import DirectoryCache

@@ -28,8 +28,8 @@ from dropscribe.errors import (
     StorageError,
     UnusableLedgerError,
 )
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, Finish, OutputIntent
-from dropscribe.ledger.sqlite.ledger import Ledger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.sizing import lane_count
@@ -256,7 +256,7 @@ class Publisher:
             for d, c in zip(drafts, contents, strict=True)
         ]
         refused = self._storage_retry.insist(
-            lambda: self._ledger.intend_many(meant, time.time()), lane.activity.working
+            lambda: self._ledger.intend(meant, time.time()), lane.activity.working
         )
         going = [(d, c) for d, c in zip(drafts, contents, strict=True) if d.claim.job_id not in refused]
         for job_id in refused:

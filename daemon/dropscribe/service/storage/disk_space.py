@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Settings
-from dropscribe.ledger.sqlite.jobs.holds import NO_ROOM
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.records import NO_ROOM
 from dropscribe.service.status_file import Complaint
 from dropscribe.service.storage.disk_floor import Floor, Low, Reading
 
@@ -74,7 +74,7 @@ class FreeSpace:
         self._log = logs.get("service")
         self._floor = Floor(settings.service.free_floor_mb * MIB)
         self._gauges = Gauges()
-        self._database = settings.database.parent
+        self._database = DatabaseLocation(settings.database).directory
         #: By watched folder, where its transcripts go.
         self._targets: dict[Path, Path] = {}
         self._low: Mapping[Path, Low] = {}

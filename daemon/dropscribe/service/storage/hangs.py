@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Settings
-from dropscribe.ledger.sqlite.jobs.holds import HANGS
-from dropscribe.ledger.sqlite.ledger import Ledger
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import HANGS
 from dropscribe.service.activity import INTAKE_STUCK_S, Activities, Waiting
 from dropscribe.service.status_file import Complaint
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from dropscribe.errors import AlreadyRunningError, StorageError
@@ -26,6 +27,33 @@ class DatabaseLock:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LockOwner:
+    """The process that holds a lock. `pid` None: it has not written its number yet."""
+
+    pid: int | None
+
+
+def owner(path: Path) -> LockOwner | None:
+    """The process that holds the lock of the database at `path`; None when it is free. Raises OSError.
+
+    Takes the lock, shared and for an instant; a daemon that starts in that instant finds the database locked.
+    """
+    try:
+        descriptor = os.open(_lock_file(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+    return LockOwner(int(said) if said.isdecimal() else None)
 
 
 def has_lock_file(path: Path) -> bool:

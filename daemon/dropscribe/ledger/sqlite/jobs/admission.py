@@ -167,7 +167,7 @@ class AdmissionDesk:
                         os.fsdecode(path_raw), size, mtime_of(mtime_ns), inode_of(inode), bool(unfinished)
                     )
 
-    def skips(self, skipped: Sequence[SkippedFile], now: float) -> None:
+    def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
         """Record why files were not taken; the same file and code again only moves its `last_seen`."""
         rows = [
             {

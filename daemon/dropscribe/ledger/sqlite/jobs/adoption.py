@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dropscribe.ledger.records import Admission, Finish, JobState, OutputIntent
+from dropscribe.ledger.records import Admission, Finish, JobState, OutputIntent, PastJob
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.integers import stored
 from dropscribe.ledger.sqlite.jobs.admission import identity
@@ -16,7 +15,6 @@ from dropscribe.ledger.sqlite.jobs.results import job_row, segment_row
 from dropscribe.ledger.sqlite.jobs.transitions import transition
 from dropscribe.ledger.sqlite.paths import raw, readable, storable
 from dropscribe.ledger.sqlite.schema import attempts, jobs, outputs, recordings, segments, stage_timings
-from dropscribe.transcript.types import Transcript
 
 #: What `attempts.worker` says of a job that was taken over, and `jobs.reason_code` of one that became needless.
 ADOPTED = "adopted"
@@ -44,20 +42,6 @@ _CLOSE_ATTEMPT = sa.text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
-    """A job that was done, as its transcript tells it. `admission` is of the recording as it stands now."""
-
-    admission: Admission
-    transcript: Transcript
-    #: The result may serve for other recordings of this content.
-    shared: bool
-    #: Files that are what we wrote.
-    files: tuple[OutputIntent, ...]
-    started: float  #: epoch seconds; as `ended` where that is not known
-    ended: float
-
-
 class Adoption:
     """Takes over jobs. For a database that no daemon works with."""
 
@@ -69,7 +53,7 @@ class Adoption:
         with self._db.read("look for a recording") as connection:
             return _is_done(connection, admission)
 
-    def adopt(self, past: Sequence[Past], now: float) -> int:
+    def adopt(self, past: Sequence[PastJob], now: float) -> int:
         """Put them on record as done, in one transaction; how many there were that are not yet.
 
         A job keeps the number that stands in its transcript where no other has it. Jobs of the recording that are waiting, from
@@ -78,7 +62,7 @@ class Adoption:
         with self._db.write("adopt finished jobs") as connection:
             return sum(self._adopt(connection, one, now) for one in past)
 
-    def _adopt(self, connection: Connection, past: Past, now: float) -> bool:
+    def _adopt(self, connection: Connection, past: PastJob, now: float) -> bool:
         if _is_done(connection, past.admission):
             return False
         recording = _recording(connection, past.admission, now)
@@ -131,7 +115,7 @@ def _recording(connection: Connection, admission: Admission, now: float) -> int:
     return int(made.lastrowid)
 
 
-def _insert_job(connection: Connection, past: Past, recording: int) -> int:
+def _insert_job(connection: Connection, past: PastJob, recording: int) -> int:
     admission, transcript = past.admission, past.transcript
     result = job_row(
         Finish(0, 1, transcript.media, transcript.engine, transcript.timings, transcript.segments),
@@ -161,7 +145,7 @@ def _insert_job(connection: Connection, past: Past, recording: int) -> int:
     return job
 
 
-def _output(job: int, past: Past, file: OutputIntent) -> dict[str, object]:
+def _output(job: int, past: PastJob, file: OutputIntent) -> dict[str, object]:
     return {
         "job_id": job, "generation": 1, "recording_raw": raw(past.admission.path), "format": file.format,
         "path_raw": raw(file.path), "path": readable(file.path), "sha256": file.sha256, "published": 1,

@@ -10,17 +10,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from dropscribe.ledger.records import AWAY, HOLD_S
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.paths import below, storable
-
-#: Reason code of jobs that wait for their folder.
-AWAY = "folder_away"
-#: Reason code of jobs that wait for room on the disk their transcripts go to.
-NO_ROOM = "no_room"
-#: Reason code of jobs that wait for a file system that does not answer.
-HANGS = "unanswered"
-#: A hold lasts so long, seconds, and is renewed when half of it is over: one that a killed daemon left ends by itself.
-HOLD_S = 600.0
 
 _IN_FOLDER = "EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.path_raw >= :first AND r.path_raw < :last)"
 # Jobs to be tried alone are left out: few, and whoever claims looks for them when their own wait is over.

@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.records import OutputIntent, OwnedOutput
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.paths import path_of, raw, readable
@@ -153,15 +152,6 @@ def _rows(
         }
         for f in files
     ]
-
-
-def stale_intent(job_id: int, generation: int) -> StaleLeaseError:
-    """The job is not claimed under this generation: nothing may be written for it."""
-    return StaleLeaseError(
-        f"job {job_id} is no longer ours in generation {generation}",
-        operation="record what will be written",
-        remedy="nothing to do: its newer state stands",
-    )
 
 
 def _output(row: Row[*tuple[Any, ...]]) -> OwnedOutput:

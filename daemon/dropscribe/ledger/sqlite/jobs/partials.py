@@ -7,13 +7,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dropscribe.ledger.records import OwnedOutput
+from dropscribe.ledger.records import PARTIAL, OwnedOutput
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.paths import path_of, raw, readable
 from dropscribe.ledger.sqlite.schema import outputs
-
-#: What `outputs.format` says of them.
-PARTIAL = "partial"
 
 _HELD = sa.text(
     "SELECT r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "

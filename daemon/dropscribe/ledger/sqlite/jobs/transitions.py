@@ -25,9 +25,6 @@ LEGAL: dict[JobState, frozenset[JobState]] = {
     JobState.CANCELLED: frozenset(),
 }
 
-#: States that nothing leaves.
-FINAL: frozenset[JobState] = frozenset(state for state, targets in LEGAL.items() if not targets)
-
 #: Reason codes of jobs that were cancelled because the file was not there as admitted, not because a person
 #: said so. When the same content stands at that path again, it is transcribed after all.
 GONE = "recording_gone"

@@ -1,0 +1,142 @@
+"""Open, check and repair the database at a location: the one place that names an implementation of the ledger.
+
+Implementations are imported where they are used, because a command that opens no database must not load SQLAlchemy.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dropscribe.errors import UsageError
+from dropscribe.ledger.interface import DatabaseLocation, Ledger, Lock
+from dropscribe.ledger.sqlite.file import lock
+from dropscribe.ledger.sqlite.file.lock import LockOwner
+
+if TYPE_CHECKING:
+    from dropscribe.ledger.sqlite.file.repair import Repair
+
+
+def open_ledger(location: DatabaseLocation) -> Ledger:
+    """Open for work, creating or upgrading the database. The caller holds `lock_database(location)`.
+
+    Before an upgrade the database is copied to `<file>.backup-<old revision>` (see `Ledger.backup`). Raises
+    LedgerError for a database of a newer version, of another program, or a file that is no database.
+    """
+    from dropscribe.ledger.sqlite.db import Database
+    from dropscribe.ledger.sqlite.file import upgrade
+    from dropscribe.ledger.sqlite.ledger import SqliteLedger
+
+    backup = upgrade.prepare(location.file)
+    return SqliteLedger(Database(location.file), backup)
+
+
+def open_read_only(location: DatabaseLocation) -> Ledger:
+    """Open for queries only, beside a running daemon or without one.
+
+    Raises UsageError when there is no database, LedgerError when its schema is not this version's.
+    """
+    from dropscribe.ledger.sqlite.db import Database
+    from dropscribe.ledger.sqlite.file import upgrade
+    from dropscribe.ledger.sqlite.ledger import SqliteLedger
+
+    if not exists(location):
+        raise UsageError(
+            "there is no database",
+            operation="open database",
+            path=location.file,
+            remedy="name the database the daemon uses, or start the daemon first",
+        )
+    upgrade.check(location.file)
+    return SqliteLedger(Database(location.file, read_only=True))
+
+
+def exists(location: DatabaseLocation) -> bool:
+    """True when there is a database, even an empty one."""
+    return location.file.exists()
+
+
+def is_empty(location: DatabaseLocation) -> bool:
+    """True when there is no database yet, or one without any content."""
+    return not location.file.exists() or location.file.stat().st_size == 0
+
+
+def lock_database(location: DatabaseLocation) -> Lock:
+    """Lock the database for this process: one daemon a database.
+
+    Raises AlreadyRunningError naming the process that holds the lock, StorageError when it cannot be taken.
+    """
+    return lock.lock_database(location.file)
+
+
+def was_locked(location: DatabaseLocation) -> bool:
+    """True when a daemon has worked on a database of this name, which may have been removed since."""
+    return lock.has_lock_file(location.file)
+
+
+def lock_owner(location: DatabaseLocation) -> LockOwner | None:
+    """The process that holds the lock, by trying it; None when it is free. Raises OSError.
+
+    Takes the lock, shared and for an instant; a daemon that starts in that instant finds the database locked.
+    """
+    return lock.owner(location.file)
+
+
+def lock_holder(location: DatabaseLocation) -> int | None:
+    """Process id of the daemon that holds the lock, without trying it; None when it is free or that is unknown."""
+    from dropscribe.ledger.sqlite.file import integrity
+
+    return integrity.holder(location.file)
+
+
+def check_at_start(location: DatabaseLocation) -> None:
+    """Raise UnusableLedgerError when damage is found within the first seconds of a check."""
+    from dropscribe.ledger.sqlite.file import integrity
+
+    integrity.check_at_start(location.file)
+
+
+def quick_check(location: DatabaseLocation) -> tuple[str, ...]:
+    """Check the whole database; returns what is wrong, () when it is sound. Raises StorageError, LedgerError."""
+    from dropscribe.ledger.sqlite.file import integrity
+
+    return integrity.quick_check(location.file)
+
+
+def newer_schema(location: DatabaseLocation) -> str | None:
+    """The schema revision of a database written by a newer dropscribe, else None. Raises LedgerError."""
+    from dropscribe.ledger.sqlite.file import integrity
+
+    return integrity.newer_schema(location.file)
+
+
+def repair_database(location: DatabaseLocation) -> Repair:
+    """Repair the database. The caller holds its lock.
+
+    Raises StorageError when there is no room or the disk fails, LedgerError when nothing can be read; the database
+    is unchanged then.
+    """
+    from dropscribe.ledger.sqlite.file.repair import repair
+
+    return repair(location.file)
+
+
+def library() -> str:
+    """The database library in use, with its version."""
+    from dropscribe.ledger.sqlite.db import sqlite_version
+
+    return f"SQLite {sqlite_version()}"
+
+
+def library_warning() -> str | None:
+    """A fault of the database library in use that matters here, else None."""
+    from dropscribe.ledger.sqlite.db import wal_bug_warning
+
+    return wal_bug_warning()
+
+
+def repair_remedy() -> str:
+    """What to do about a damaged database."""
+    from dropscribe.ledger.sqlite.faults import REPAIR
+
+    return REPAIR

@@ -1,0 +1,308 @@
+"""The ledger as the rest of the program sees it: where it lies, and what an implementation of it does.
+
+An implementation is chosen in `daemon/dropscribe/ledger/backend.py` and nowhere else. To add one: implement `Ledger`, extend
+`DatabaseLocation` and the functions of `backend`, and add the implementation to the fixture of the ledger's tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dropscribe.errors import UnusableLedgerError
+from dropscribe.ledger.records import (
+    AWAY,
+    Admission,
+    Admitted,
+    Claim,
+    Finish,
+    Hit,
+    JobDetail,
+    JobState,
+    JobSummary,
+    Killed,
+    KnownRecording,
+    OutputIntent,
+    OwnedOutput,
+    PastJob,
+    Recovered,
+    SkippedFile,
+    SkipSummary,
+    StoredResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseLocation:
+    """Where a ledger lies: today always a SQLite file."""
+
+    file: Path
+
+    @property
+    def directory(self) -> Path:
+        """The directory that needs free space: the database grows in it, with its log, lock and status file."""
+        return self.file.parent
+
+    def beside(self, ending: str) -> Path:
+        """A file that belongs to the database: its name with `ending`."""
+        return self.file.with_name(self.file.name + ending)
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+
+class Lock(Protocol):
+    """The lock on a database, held until `close` or the end of the process."""
+
+    def close(self) -> None:
+        """Release the lock; may be called twice."""
+
+
+class Ledger(Protocol):
+    """One open ledger. Thread-safe; every method is one transaction.
+
+    Instants are epoch seconds, and every `now` is the caller's. "ours" are pairs (job, generation) from a `Claim`.
+
+    Every method raises StorageError when the database cannot be written or read for a reason outside it, and
+    UnusableLedgerError when it is damaged or is no longer where it was opened.
+    """
+
+    @property
+    def backup(self) -> Path | None:
+        """The copy made before this opening upgraded the database; None when it did not upgrade."""
+
+    @property
+    def fault(self) -> UnusableLedgerError | None:
+        """Why this ledger cannot be used any more, as some thread found out; every later call raises it."""
+
+    def verify(self) -> None:
+        """Raise UnusableLedgerError when the open database is not the one at its location any more. Cheap.
+
+        Raises StorageError when that cannot be determined.
+        """
+
+    def close(self) -> None:
+        """Close all connections; may be called twice."""
+
+    # Admission
+
+    def admit(self, admissions: Sequence[Admission], now: float) -> list[Admitted]:
+        """Admit complete files; returns one answer for each, in order.
+
+        A path whose latest recorded content is the same, under the same profile and recipe, keeps its job
+        (`created` False) and has its `stat` values refreshed. Anything else is a new job; unfinished jobs of
+        earlier contents of that path are cancelled, claimed ones too.
+        """
+
+    def known(self, folder: Path) -> Iterator[KnownRecording]:
+        """Iterate over the recordings below `folder` that need no admission while they stay as recorded."""
+
+    def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
+        """Record why files were not admitted; a file and code seen before only has its `last_seen` updated."""
+
+    def on_record(self, admission: Admission) -> bool:
+        """True when a job for this content at this path is done."""
+
+    def adopt_finished(self, past: Sequence[PastJob], now: float) -> int:
+        """Record jobs as done that were finished before this database was made; returns how many are new.
+
+        A job keeps the number that its transcript names, unless that is taken. Queued jobs of the same recordings
+        are cancelled. The caller ensures that no daemon works on the database.
+        """
+
+    # Claims
+
+    def claim(
+        self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool
+    ) -> list[Claim]:
+        """Lease up to `limit` queued jobs to `worker`, oldest first.
+
+        The caller ends each of them (`finish`, `fail`, `release`, `cancel`) or lets its lease expire.
+
+        Claimable is a queued job whose `not_before` has passed, unless an older job of the same content is
+        unfinished and none is done. An isolated job is given only with `allow_isolated`, and then without any other.
+        A claim is no attempt: see `begin`. Jobs whose lease has expired are first returned to the queue, as by
+        `recover`.
+        """
+
+    def next_isolated(self) -> float | None:
+        """When the first isolated job becomes claimable, epoch seconds; None while there is none."""
+
+    def begin(self, ours: Sequence[tuple[int, int]]) -> set[int]:
+        """Count an attempt for each of these claims; returns the jobs that are no longer ours.
+
+        The caller calls this before a decoder gets the recording, so that a recording that kills the daemon is known
+        after the restart.
+        """
+
+    def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
+        """Renew the leases of these claims; returns the jobs that are no longer ours."""
+
+    def recover(self, now: float) -> Recovered:
+        """Return every running job to the queue, at start.
+
+        The caller holds the lock on the database, so no other process works on a job. An interrupted attempt is not
+        counted, and its job is isolated; for one that was isolated already `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py` decides.
+        """
+
+    def restore_refused(self, now: float) -> int:
+        """Queue all jobs again that failed because of the database itself, at start; returns how many."""
+
+    def defer_lone_trials(self, now: float) -> None:
+        """Postpone isolated jobs that were interrupted alone, when the daemon is ready: see `lone_trials.wait_after`."""
+
+    def disown(self, worker: str, known: Sequence[int]) -> int:
+        """Return jobs to the queue that `worker` holds by the record but does not know of; returns how many.
+
+        For a worker whose claim failed: a commit that the disk refused at the last moment may stand nevertheless.
+        """
+
+    def adopt(self, recipe: Callable[[str], str]) -> int:
+        """Give queued jobs the recipe that is in force for their profile; returns how many had another.
+
+        `recipe` maps the name of a profile to its recipe.
+        """
+
+    # Delays and leases
+
+    def hold(self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY) -> int:
+        """Make the queued jobs of recordings below `folder` wait for `HOLD_S`; returns how many were held or renewed.
+
+        The caller repeats this at least every `HOLD_S` / 2 until `resume`.
+        """
+
+    def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
+        """Make jobs claimable that `hold` holds under this code; returns how many."""
+
+    def clock_jumped(self, jump: float) -> None:
+        """Shift delays and leases by `jump` seconds, after the system's clock was set forward (or back, if negative)."""
+
+    def cut_waits(self, now: float, longest_s: float) -> int:
+        """Reset delays of queued jobs longer than `longest_s` seconds, at start; returns how many."""
+
+    # Ends
+
+    def release(
+        self,
+        job_id: int,
+        generation: int,
+        now: float,
+        *,
+        not_before: float,
+        refund: bool,
+        isolate: bool,
+        code: str,
+        reason: str,
+        remedy: str = "",
+        killed: Killed | None = None,
+    ) -> JobState:
+        """Return a claimed job to the queue, claimable from `not_before`; with `refund` the attempt does not count.
+
+        `killed`: its decoder was, by something outside; see `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`. Consecutive refunded
+        attempts with the same `code` are kept as one.
+
+        Returns QUEUED; or FAILED, when an attempt that counts was the last. Raises StaleLeaseError when the job
+        is not claimed under this generation.
+        """
+
+    def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
+        """Fail a claimed job for good. Raises StaleLeaseError as `release` does."""
+
+    def cancel(
+        self, job_id: int, now: float, reason: str, generation: int | None = None, code: str | None = None
+    ) -> None:
+        """Cancel a job: with `generation` one that is claimed under it, without any unfinished one.
+
+        `code` defaults to "the recording is gone" with `generation`, and to "a person asked" without. In the first
+        case the same content is transcribed when it appears again, in the second it is not. Raises StaleLeaseError
+        when there is nothing to cancel.
+        """
+
+    def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:
+        """Cancel the unfinished jobs of a removed recording, claimed ones too; returns them.
+
+        A worker that has claimed one learns it from its next `heartbeat`.
+        """
+
+    def finish(self, finished: Sequence[Finish], now: float) -> list[int]:
+        """Store the results of jobs whose files are published; returns the jobs that are no longer ours.
+
+        Of a job that is done by reference no segments are stored. A job that is done already under the same
+        generation is left as it is: the commit of a refused call may stand, and the caller repeats the call.
+        """
+
+    # Files
+
+    def intend(self, intents: Sequence[tuple[int, int, Sequence[OutputIntent]]], now: float) -> list[int]:
+        """Record the files about to be written, for many (job, generation, files); returns the jobs refused.
+
+        A job is refused when it is no longer ours or its path has other content by now; the caller writes nothing
+        for it. What earlier attempts recorded for the same path is kept until the job is done, because a file of an
+        attempt that was killed may be there; except what attempts before the last one recorded, when something else
+        is known to stand there.
+        """
+
+    def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
+        """The files recorded for each of these paths, newest first; no key where there is none."""
+
+    def outputs_of(self, recording: Path) -> list[OwnedOutput]:
+        """The files that may exist for the recording at this path, whatever its content, newest first.
+
+        These are the last published one of each path, and those recorded and perhaps written since.
+        """
+
+    def intend_partial(
+        self,
+        job: tuple[int, int],
+        path: Path,
+        sha256: str,
+        standing: Sequence[str],
+        now: float,
+        *,
+        size: int | None = None,
+    ) -> bool:
+        """Record a partial text of `size` bytes about to be written for a claimed (job, generation).
+
+        `standing`: hashes of our files that may be at `path` now; the record of others is removed. Returns False when
+        the job is no longer ours; the caller then writes nothing.
+        """
+
+    def partials(self) -> list[OwnedOutput]:
+        """All partial texts that may be on a disk."""
+
+    def forget_partials(self, gone: Sequence[OwnedOutput]) -> None:
+        """Remove partial texts from the record that are no longer at their paths with that content."""
+
+    # History
+
+    def stored_result(self, job_id: int) -> StoredResult | None:
+        """The result of a finished job, with the segments it refers to; None while there is none."""
+
+    def jobs(
+        self,
+        *,
+        state: JobState | None = None,
+        folder: Path | None = None,
+        since: float | None = None,
+        limit: int = 50,
+        oldest_first: bool = False,
+    ) -> list[JobSummary]:
+        """Jobs by admission, newest first: in `state`, of recordings below `folder`, admitted at `since` or later."""
+
+    def job(self, job_id: int) -> JobDetail | None:
+        """Everything recorded of one job; None when there is no such job."""
+
+    def counts(self) -> dict[JobState, int]:
+        """The number of jobs in each state; every state has its entry."""
+
+    def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
+        """Files that were not admitted, the last seen first."""
+
+    def search(self, query: str, limit: int = 20) -> list[Hit]:
+        """The newest segments that contain `query` literally, case-insensitively.
+
+        Nothing in `query` has a special meaning. Segments shared by several jobs are found once, at the job that
+        has them.
+        """
