@@ -1,6 +1,7 @@
-"""The tables, as they are today. Instants are REAL epoch seconds (UTC), durations REAL seconds, `_ms` milliseconds.
+"""The tables of the current schema. Instants are epoch seconds (UTC), durations seconds, `_ms` milliseconds.
 
-A change here needs a new revision under `migrations/`; a test holds that both ways give the same database.
+A change here needs a new revision under `migrations/`; a test checks that both ways give the same database. Types and index
+conditions are written for SQLite and PostgreSQL: see `_FLOAT`, `_BIG` and `_partial_index`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,18 @@ metadata = sa.MetaData(
 )
 
 
+#: 8 bytes. PostgreSQL's REAL has 4, in which an instant of today is off by a minute.
+_FLOAT: sa.Double[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
+#: 8 bytes. PostgreSQL's INTEGER has 4; in SQLite only INTEGER makes the number of a row its key.
+_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _partial_index(name: str, *columns: str, of: str, unique: bool = False) -> sa.Index:
+    """An index of the rows that meet the condition `of`. A database that is not named here would index all rows."""
+    condition = sa.text(of)
+    return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
 def _parent(column: str) -> sa.ForeignKey:
     """A reference to a row whose removal removes this one."""
     return sa.ForeignKey(column, ondelete="CASCADE")
@@ -34,26 +47,26 @@ def _parent(column: str) -> sa.ForeignKey:
 recordings = sa.Table(
     "recordings",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", _BIG, primary_key=True),
     sa.Column("path_raw", sa.LargeBinary, nullable=False),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("folder_raw", sa.LargeBinary, nullable=False),
     sa.Column("folder", sa.Text, nullable=False),
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("mtime_ns", sa.Integer, nullable=False),
-    sa.Column("inode", sa.Integer, nullable=False),
+    sa.Column("size", _BIG, nullable=False),
+    sa.Column("mtime_ns", _BIG, nullable=False),
+    sa.Column("inode", _BIG, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
-    sa.Column("admitted_at", sa.REAL, nullable=False),
+    sa.Column("admitted_at", _FLOAT, nullable=False),
     sa.Column("latest", sa.Integer, nullable=False),
     sa.Index("ix_recordings_path_raw", "path_raw", "id"),
-    sa.Index("uq_recordings_latest", "path_raw", unique=True, sqlite_where=sa.text("latest = 1")),
+    _partial_index("uq_recordings_latest", "path_raw", unique=True, of="latest = 1"),
 )
 
 jobs = sa.Table(
     "jobs",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("recording_id", sa.Integer, _parent("recordings.id"), nullable=False),
+    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("recording_id", _BIG, _parent("recordings.id"), nullable=False),
     sa.Column("profile", sa.Text, nullable=False),
     sa.Column("recipe", sa.Text, nullable=False),
     #: Content, profile and recipe in one; NULL when its result is not shared with others.
@@ -66,20 +79,20 @@ jobs = sa.Table(
     #: Counts claims; a late result names an older one and is refused.
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("claimed_by", sa.Text),
-    sa.Column("lease_until", sa.REAL),
-    sa.Column("not_before", sa.REAL, nullable=False),
+    sa.Column("lease_until", _FLOAT),
+    sa.Column("not_before", _FLOAT, nullable=False),
     sa.Column("isolate", sa.Integer, nullable=False),
     sa.Column("reason_code", sa.Text),
     sa.Column("reason", sa.Text),
     sa.Column("remedy", sa.Text),
-    sa.Column("settle_s", sa.REAL, nullable=False),
-    sa.Column("admitted_at", sa.REAL, nullable=False),
-    sa.Column("claimed_at", sa.REAL),
-    sa.Column("finished_at", sa.REAL),
+    sa.Column("settle_s", _FLOAT, nullable=False),
+    sa.Column("admitted_at", _FLOAT, nullable=False),
+    sa.Column("claimed_at", _FLOAT),
+    sa.Column("finished_at", _FLOAT),
     #: The job whose segments are this one's too; always a job that has segments of its own.
-    sa.Column("reference_job_id", sa.Integer),
-    sa.Column("audio_ms", sa.Integer),
-    sa.Column("speech_ms", sa.Integer),
+    sa.Column("reference_job_id", _BIG),
+    sa.Column("audio_ms", _BIG),
+    sa.Column("speech_ms", _BIG),
     sa.Column("characters", sa.Integer),
     sa.Column("truncated", sa.Text),
     sa.Column("model", sa.Text),
@@ -99,16 +112,16 @@ jobs = sa.Table(
     sa.Index("ix_jobs_recording_id", "recording_id"),
     sa.Index("ix_jobs_state", "state", "admitted_at"),
     sa.Index("ix_jobs_admitted_at", "admitted_at"),
-    sa.Index("ix_jobs_queue", "isolate", "id", sqlite_where=sa.text("state = 'queued'")),
-    sa.Index("ix_jobs_lease", "lease_until", sqlite_where=sa.text("state = 'running'")),
-    sa.Index("ix_jobs_twins", "identity", "id", sqlite_where=sa.text("state IN ('queued', 'running')")),
-    sa.Index(
+    _partial_index("ix_jobs_queue", "isolate", "id", of="state = 'queued'"),
+    _partial_index("ix_jobs_lease", "lease_until", of="state = 'running'"),
+    _partial_index("ix_jobs_twins", "identity", "id", of="state IN ('queued', 'running')"),
+    _partial_index(
         "ix_jobs_results",
         "identity",
         "id",
-        sqlite_where=sa.text("state = 'done' AND reference_job_id IS NULL"),
+        of="state = 'done' AND reference_job_id IS NULL",
     ),
-    sa.Index("ix_jobs_references", "reference_job_id", sqlite_where=sa.text("reference_job_id IS NOT NULL")),
+    _partial_index("ix_jobs_references", "reference_job_id", of="reference_job_id IS NOT NULL"),
     # A number that stands in a transcript is never given to another job.
     sqlite_autoincrement=True,
 )
@@ -121,12 +134,12 @@ jobs = sa.Table(
 attempts = sa.Table(
     "attempts",
     metadata,
-    sa.Column("job_id", sa.Integer, _parent("jobs.id"), primary_key=True),
+    sa.Column("job_id", _BIG, _parent("jobs.id"), primary_key=True),
     sa.Column("generation", sa.Integer, primary_key=True),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("worker", sa.Text, nullable=False),
-    sa.Column("started_at", sa.REAL, nullable=False),
-    sa.Column("ended_at", sa.REAL),
+    sa.Column("started_at", _FLOAT, nullable=False),
+    sa.Column("ended_at", _FLOAT),
     sa.Column("outcome", sa.Text),
     sa.Column("code", sa.Text),
     sa.Column("reason", sa.Text),
@@ -137,21 +150,21 @@ attempts = sa.Table(
 stage_timings = sa.Table(
     "stage_timings",
     metadata,
-    sa.Column("job_id", sa.Integer, _parent("jobs.id"), primary_key=True),
+    sa.Column("job_id", _BIG, _parent("jobs.id"), primary_key=True),
     sa.Column("stage", sa.Text, primary_key=True),
     sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("seconds", sa.REAL, nullable=False),
+    sa.Column("seconds", _FLOAT, nullable=False),
     sqlite_with_rowid=False,
 )
 
 segments = sa.Table(
     "segments",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("job_id", sa.Integer, _parent("jobs.id"), nullable=False),
+    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("job_id", _BIG, _parent("jobs.id"), nullable=False),
     sa.Column("idx", sa.Integer, nullable=False),
-    sa.Column("start_ms", sa.Integer, nullable=False),
-    sa.Column("end_ms", sa.Integer, nullable=False),
+    sa.Column("start_ms", _BIG, nullable=False),
+    sa.Column("end_ms", _BIG, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
     #: JSON: [[text, start_ms, end_ms], ...]
     sa.Column("tokens", sa.Text, nullable=False),
@@ -161,8 +174,8 @@ segments = sa.Table(
 outputs = sa.Table(
     "outputs",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("job_id", sa.Integer, _parent("jobs.id"), nullable=False),
+    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("job_id", _BIG, _parent("jobs.id"), nullable=False),
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("recording_raw", sa.LargeBinary, nullable=False),
     sa.Column("format", sa.Text, nullable=False),
@@ -170,9 +183,9 @@ outputs = sa.Table(
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("published", sa.Integer, nullable=False),
-    sa.Column("at", sa.REAL, nullable=False),
+    sa.Column("at", _FLOAT, nullable=False),
     #: Size; NULL where a version before wrote the row.
-    sa.Column("bytes", sa.Integer),
+    sa.Column("bytes", _BIG),
     sa.Index("ix_outputs_job_id", "job_id"),
     sa.Index("ix_outputs_path_raw", "path_raw"),
     sa.Index("ix_outputs_recording_raw", "recording_raw", "id"),
@@ -181,17 +194,18 @@ outputs = sa.Table(
 skips = sa.Table(
     "skips",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", _BIG, primary_key=True),
     sa.Column("path_raw", sa.LargeBinary, nullable=False),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("folder", sa.Text, nullable=False),
     sa.Column("code", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("first_seen", sa.REAL, nullable=False),
-    sa.Column("last_seen", sa.REAL, nullable=False),
+    sa.Column("first_seen", _FLOAT, nullable=False),
+    sa.Column("last_seen", _FLOAT, nullable=False),
     sa.Index("uq_skips_path_raw_code", "path_raw", "code", unique=True),
     sa.Index("ix_skips_last_seen", "last_seen"),
 )
 
 for _statement in EXTRAS:
-    sa.event.listen(metadata, "after_create", sa.DDL(_statement.strip().replace("%", "%%")))  # type: ignore[no-untyped-call]
+    _ddl = sa.DDL(_statement.strip().replace("%", "%%"))  # type: ignore[no-untyped-call]
+    sa.event.listen(metadata, "after_create", _ddl.execute_if(dialect="sqlite"))
