@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -297,7 +298,8 @@ def test_the_view_is_for_people(ledger: Ledger, path: Path) -> None:
         "admitted_utc": "2026-01-01 00:00:00",
         "finished_utc": "2026-01-01 00:00:03",
     }
-    assert [row[f"{stage}_s"] for stage in STAGES] == [0.25] * len(STAGES)
+    assert json.loads(str(row["stages"])) == dict.fromkeys(STAGES, 0.25)
+    assert row["recognition_s"] == 0.25
     assert (row["audio_s"], row["total_s"], row["rtfx"], row["characters"]) == (5.0, 5.0, 2.5, 4)
     assert (row["model"], row["device"], row["attempts"]) == ("mini", "cpu", 1)
     assert row["outputs"] == "/srv/drop/会议.txt, /srv/drop/会议.srt"

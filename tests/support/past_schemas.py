@@ -82,9 +82,15 @@ _0002 = f"""{_0001}
 UPDATE attempts SET times = 4 WHERE job_id = 6 AND generation = 3;
 """
 
+# A claim is no attempt from here on. Those under way are claimed and have not begun.
+_0004 = f"""{_0002}
+UPDATE jobs SET attempts = attempts - 1 WHERE state = 'running';
+UPDATE jobs SET begun = 1 WHERE state IN ('done', 'failed');
+"""
+
 #: By revision; a new one needs an entry for the one it replaces.
 #: `outputs.bytes`, which came with 0003, has a default.
-ROWS = {"0001": _0001, "0002": _0002, "0003": _0002}
+ROWS = {"0001": _0001, "0002": _0002, "0003": _0002, "0004": _0004}
 
 
 def make(path: Path, revision: str) -> None:

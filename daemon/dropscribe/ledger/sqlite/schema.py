@@ -12,7 +12,7 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.search_schema import EXTRAS
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0004"
+HEAD = "0005"
 
 metadata = sa.MetaData(
     naming_convention={

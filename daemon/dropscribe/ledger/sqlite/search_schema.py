@@ -39,7 +39,8 @@ INSERT INTO segment_search (rowid, text) SELECT id, text || char(2, 2) FROM segm
 """
 
 #: One row a job, for people at a prompt. Times are UTC; `total_s` runs from first seen to finished, `rtfx` is
-#: audio seconds per second between claim and finish.
+#: audio seconds per second between claim and finish. `stages` is a JSON object, stage → seconds, of whatever stages the
+#: job has. The columns of single stages are kept for old queries; further stages get none.
 HISTORY = """
 CREATE VIEW job_history AS
 SELECT
@@ -71,7 +72,9 @@ SELECT
     j.reference_job_id AS same_as_job,
     (SELECT group_concat(o.path, ', ') FROM outputs o WHERE o.job_id = j.id AND o.published = 1)
         AS outputs,
-    j.characters
+    j.characters,
+    (SELECT json_group_object(t.stage, round(t.seconds, 3)) FROM stage_timings t WHERE t.job_id = j.id)
+        AS stages
 FROM jobs j JOIN recordings r ON r.id = j.recording_id
 """
 
