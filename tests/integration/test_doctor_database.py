@@ -13,7 +13,7 @@ from dropscribe.errors import DropscribeError
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.file import integrity
+from dropscribe.ledger.sqlite.file import integrity, lock, upgrade
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ def test_a_database_of_a_newer_version(tmp_path: Path, revision: str, newer: str
         connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
         connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (revision,))
     made.close()
-    assert integrity.newer_schema(path) == newer
+    assert upgrade.newer_schema(path) == newer
 
 
 def test_nobody_holds_a_database_that_was_never_used(tmp_path: Path) -> None:
-    assert integrity.holder(tmp_path / "jobs.db") is None
+    assert lock.holder(tmp_path / "jobs.db") is None
 
 
 def test_the_holder_is_found_and_not_disturbed(tmp_path: Path) -> None:
@@ -87,16 +87,16 @@ def test_the_holder_is_found_and_not_disturbed(tmp_path: Path) -> None:
         assert child.stdout is not None
         assert child.stdin is not None
         assert child.stdout.readline() == "held\n"
-        assert integrity.holder(database) == child.pid
+        assert lock.holder(database) == child.pid
         child.stdin.close()
         assert child.wait(timeout=30) == 0
-    assert integrity.holder(database) is None
+    assert lock.holder(database) is None
     lock_database(DatabaseLocation(database)).close()
 
 
 def test_without_a_list_of_locks_nobody_is_named(tmp_path: Path) -> None:
     with_lock = lock_database(DatabaseLocation(tmp_path / "jobs.db"))
     try:
-        assert integrity.holder(tmp_path / "jobs.db", tmp_path / "nothing") is None
+        assert lock.holder(tmp_path / "jobs.db", tmp_path / "nothing") is None
     finally:
         with_lock.close()

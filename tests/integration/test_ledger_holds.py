@@ -72,14 +72,14 @@ def test_after_a_restart_no_job_waits_for_a_clock_that_was_wrong(ledger: Ledger)
     ledger.admit([admission()], 1.0)
     job = give_back(ledger, 400 * DAY_S, 400 * DAY_S + 30)
     assert claim_all(ledger, 35 * DAY_S) == []
-    assert ledger.cut_waits(35 * DAY_S, 300.0) == 1
+    assert ledger.reset_overlong_delays(35 * DAY_S, 300.0) == 1
     assert [c.job_id for c in claim_all(ledger, 35 * DAY_S)] == [job]
 
 
 def test_after_a_restart_a_wait_as_long_as_waits_are_goes_on(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     give_back(ledger, 100.0, 330.0)
-    assert ledger.cut_waits(101.0, 300.0) == 0
+    assert ledger.reset_overlong_delays(101.0, 300.0) == 0
     assert claim_all(ledger, 329.0) == []
     assert len(claim_all(ledger, 330.0)) == 1
 
@@ -88,7 +88,7 @@ def test_after_a_restart_a_job_to_be_tried_alone_is_not_overlooked(ledger: Ledge
     """Whoever claims looks for such jobs at its start, and then when it knows of one."""
     ledger.admit([admission()], 1.0)
     job = give_back(ledger, 100.0, 330.0, isolate=True)
-    ledger.cut_waits(101.0, 300.0)
+    ledger.reset_overlong_delays(101.0, 300.0)
     assert [c.job_id for c in claim_all(ledger, 101.0, isolated=True)] == [job]
 
 

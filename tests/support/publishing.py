@@ -80,7 +80,7 @@ class House:
         now, woken = [1000.0], threading.Event()
         self.storage_retry = StorageRetry(retry_s=0.001)
         with closing(open_ledger(DatabaseLocation(self.database))) as ledger:
-            ledger.cut_waits(now[0], 0.0)
+            ledger.reset_overlong_delays(now[0], 0.0)
             ledger.recover(now[0])
             publisher = Publisher(
                 ledger, lambda: settings, lambda: ENGINE, woken.set, self.storage_retry,

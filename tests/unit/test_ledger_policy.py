@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dropscribe.ledger.columns import below, path_of, raw, readable, storable
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.db import wal_bug_warning
 from dropscribe.ledger.sqlite.jobs import transitions
-from dropscribe.ledger.sqlite.paths import below, path_of, raw, readable, storable
 from dropscribe.ledger.sqlite.search import clean, fold, snippet
 
 

@@ -84,9 +84,7 @@ def lock_owner(location: DatabaseLocation) -> LockOwner | None:
 
 def lock_holder(location: DatabaseLocation) -> int | None:
     """Process id of the daemon that holds the lock, without trying it; None when it is free or that is unknown."""
-    from dropscribe.ledger.sqlite.file import integrity
-
-    return integrity.holder(location.file)
+    return lock.holder(location.file)
 
 
 def check_at_start(location: DatabaseLocation) -> None:
@@ -105,9 +103,9 @@ def quick_check(location: DatabaseLocation) -> tuple[str, ...]:
 
 def newer_schema(location: DatabaseLocation) -> str | None:
     """The schema revision of a database written by a newer dropscribe, else None. Raises LedgerError."""
-    from dropscribe.ledger.sqlite.file import integrity
+    from dropscribe.ledger.sqlite.file import upgrade
 
-    return integrity.newer_schema(location.file)
+    return upgrade.newer_schema(location.file)
 
 
 def repair_database(location: DatabaseLocation) -> Repair:

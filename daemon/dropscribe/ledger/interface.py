@@ -179,8 +179,12 @@ class Ledger(Protocol):
     def clock_jumped(self, jump: float) -> None:
         """Shift delays and leases by `jump` seconds, after the system's clock was set forward (or back, if negative)."""
 
-    def cut_waits(self, now: float, longest_s: float) -> int:
-        """Reset delays of queued jobs longer than `longest_s` seconds, at start; returns how many."""
+    def reset_overlong_delays(self, now: float, longest_s: float) -> int:
+        """Make queued jobs claimable whose delay exceeds `longest_s` seconds, at start; returns how many.
+
+        Such a delay was set under a wrong clock. The delays of isolated jobs are ended in any case, so that the caller,
+        which does not know them yet, finds these jobs.
+        """
 
     # Ends
 

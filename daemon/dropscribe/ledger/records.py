@@ -1,4 +1,4 @@
-"""What the ledger hands out: frozen records. Instants are epoch seconds (UTC), durations seconds."""
+"""Records that the ledger takes and returns. Instants are epoch seconds (UTC), durations seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dropscribe.files import FileSignature
-from dropscribe.ledger.sqlite.paths import storable
+from dropscribe.ledger.columns import storable
 from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Timings, Transcript
 
 #: Reason code of queued jobs that wait because their folder is away.
@@ -24,7 +24,7 @@ PARTIAL = "partial"
 
 
 class JobState(StrEnum):
-    """Where a job stands. `DONE`, `FAILED` and `CANCELLED` are final."""
+    """State of a job. `DONE`, `FAILED` and `CANCELLED` are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -34,7 +34,7 @@ class JobState(StrEnum):
 
 
 class Killed(StrEnum):
-    """How a recording was being worked on when its daemon or decoder was killed; see `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`."""
+    """Whether other recordings were in work when a daemon or decoder was killed: see `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`."""
 
     ALONE = "alone"
     AMONG_OTHERS = "among others"
@@ -42,7 +42,7 @@ class Killed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A complete file to be put on record. `recipe` names model and options that shape the text."""
+    """A complete file to be admitted. `recipe` names the model and the options that shape the text."""
 
     path: Path
     folder: Path
@@ -52,25 +52,25 @@ class Admission:
     sha256: str
     profile: str
     recipe: str
-    #: False: the same content is transcribed again instead of being done by reference.
+    #: False: the content is transcribed even when there is a result of the same content.
     share_result: bool
     settle_s: float
     max_attempts: int
 
 
 class KnownRecording(NamedTuple):
-    """A recording on record that needs no admission as long as it looks like this. Of these there may be a million."""
+    """A recorded file that needs no admission while it has these `stat` values. A tuple, because there may be a million."""
 
     path: str  #: as `os.fsdecode` gives it
     size: int
     mtime_ns: int
     inode: int
-    unfinished: bool  #: a job of it is waiting or being worked on
+    unfinished: bool  #: it has a queued or running job
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The answer to an admission: its job, and whether this call made it (False: it was on record already)."""
+    """The answer to an admission: its job, and whether this call created it."""
 
     job_id: int
     created: bool
@@ -78,7 +78,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that is ours until the lease ends. `generation` must be named in every later call about it."""
+    """A job leased to a worker, which passes `generation` in every later call about it."""
 
     job_id: int
     generation: int
@@ -92,14 +92,14 @@ class Claim:
     recipe: str
     admitted_at: float
     settle_s: float
-    waited_s: float  #: since it became claimable
-    #: A finished job of the same content, profile and recipe whose result serves for this one.
+    waited_s: float  #: since the job became claimable
+    #: A finished job of the same content, profile and recipe, whose result is used for this one.
     reference: int | None
-    #: It was being worked on when engine, daemon or decoder died: work on it alone.
+    #: The job is to be tried alone, because engine, daemon or decoder died during an earlier attempt.
     isolate: bool
-    #: How often daemon or decoder were killed while it was worked on alone.
+    #: Number of deaths of daemon or decoder while it was tried alone.
     lone_deaths: int = 0
-    #: Another recording came through since the first of these deaths.
+    #: Another recording was finished since the first of these deaths.
     others_done: bool = False
 
     def is_under(self, recipe: str) -> bool:
@@ -109,31 +109,31 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """How many claims of a daemon that is gone were put back."""
+    """Numbers of claims of a daemon that is gone, by what became of them."""
 
-    #: Not begun: as if never claimed.
+    #: Decoding had not begun: queued, as if never claimed.
     unbegun: int
-    #: Begun: to be tried alone.
+    #: Decoding had begun: queued, to be tried alone.
     suspects: int
-    #: Begun, and failed: one death too many while it was worked on alone.
+    #: Failed after too many deaths while tried alone.
     failed: int
 
 
 @dataclass(frozen=True, slots=True)
 class OutputIntent:
-    """A file we are about to write: recorded before it is written, so that it can be known as ours later."""
+    """A file about to be written. It is recorded before, so that it can be recognised as ours later."""
 
     format: str  #: "txt", "srt", "vtt", "json", "timing"
     path: Path
     sha256: str
-    #: SHA-256 (hex) of the file that stands at the path now, "" where none does; None where that is not known.
+    #: SHA-256 (hex) of the file that is at the path now, "" when there is none, None when unknown.
     standing: str | None = None
     size: int | None = None  #: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedOutput:
-    """A file some job wrote or meant to write. `size` in bytes; None where a version before recorded it."""
+    """A file recorded for a job, written or not. `size` in bytes; None when an earlier version recorded it."""
 
     job_id: int
     recording: Path
@@ -146,7 +146,7 @@ class OwnedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A job that is done: everything the history keeps of it."""
+    """The result of a job whose files are published."""
 
     job_id: int
     generation: int
@@ -173,7 +173,7 @@ class PastJob:
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """A finished job's result as the ledger keeps it: enough to render every format again."""
+    """The stored result of a finished job: enough to render every format again."""
 
     job_id: int
     media: MediaFacts
@@ -184,7 +184,7 @@ class StoredResult:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file that was not taken, and why, as intake reports it."""
+    """A file that was not admitted, and why."""
 
     path: Path
     folder: Path
@@ -194,7 +194,7 @@ class SkippedFile:
 
 @dataclass(frozen=True, slots=True)
 class SkipSummary:
-    """A file that was not taken, with when that was first and last noticed."""
+    """A file that was not admitted, with the first and last time it was seen."""
 
     path: Path
     folder: str  #: readable
@@ -206,7 +206,7 @@ class SkipSummary:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """One job as a list shows it."""
+    """A job in a list."""
 
     id: int
     state: JobState
@@ -221,7 +221,7 @@ class JobSummary:
     audio_s: float | None
     speech_s: float | None
     characters: int | None
-    #: From first seen to finished; None while it is not.
+    #: From first seen to finished; None while unfinished.
     total_s: float | None
     #: Audio seconds per second between claim and finish; None unless done.
     rtfx: float | None
@@ -231,13 +231,13 @@ class JobSummary:
     reason_code: str | None
     reason: str | None
     remedy: str | None
-    #: The job whose result serves for this one.
+    #: The job whose result is used for this one.
     reference: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptSummary:
-    """One try. `outcome` is None while it is under way."""
+    """An attempt. `outcome` is None while it is under way."""
 
     number: int
     generation: int
@@ -248,13 +248,13 @@ class AttemptSummary:
     outcome: str | None
     code: str | None
     reason: str | None
-    #: More than 1: so many tries given back uncounted for the same reason, from the first to the last.
+    #: Number of consecutive uncounted attempts with the same reason that are kept as this one.
     times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class JobDetail:
-    """Everything on record of one job."""
+    """Everything recorded of one job."""
 
     summary: JobSummary
     recipe: str
@@ -272,7 +272,7 @@ class JobDetail:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One segment in which a text was found."""
+    """A segment in which a text was found."""
 
     job_id: int
     recording: Path
@@ -280,6 +280,6 @@ class Hit:
     segment: int  #: its index in the job
     start_ms: int
     end_ms: int
-    snippet: str  #: the surroundings of the match, on one line
-    #: Where in `snippet` the match stands, as [first, last) characters; equal where that is unknown.
+    snippet: str  #: the match and the text round it, on one line
+    #: Position of the match in `snippet`, characters [first, last); equal when unknown.
     match: tuple[int, int]

@@ -35,8 +35,8 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
     if ledger.backup is not None:
         logs.event(log, logs.Action.LEDGER, f"upgraded; the old database is {ledger.backup}")
     now = time.time()
-    if cut := ledger.cut_waits(now, LONGEST_WAIT_S):
-        logs.event(log, logs.Action.LEDGER, f"{cut} jobs need not wait any longer")
+    if reset := ledger.reset_overlong_delays(now, LONGEST_WAIT_S):
+        logs.event(log, logs.Action.LEDGER, f"reset {reset} overlong retry delays")
     if restored := ledger.restore_refused(now):
         logs.event(
             log,

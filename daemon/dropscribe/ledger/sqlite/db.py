@@ -1,4 +1,4 @@
-"""The connection to SQLite: which library, which settings, and one way each to read and to write."""
+"""Connect to SQLite: the library, its settings, and transactions that read or write."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import importlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,22 +21,25 @@ from sqlalchemy.engine import Connection, Engine
 
 from dropscribe.errors import DropscribeError, UnusableLedgerError
 from dropscribe.ledger.sqlite.faults import damaged, explain
-from dropscribe.ledger.sqlite.file.checking import findings
 from dropscribe.ledger.sqlite.file.database_file import DatabaseFile
 
-#: How long a statement waits for another writer, milliseconds. Writers hold the lock for milliseconds; only
-#: a backup or a person's open transaction takes longer.
+#: Longest wait of a statement for another writer, milliseconds. Our writers hold the lock for milliseconds; only a backup
+#: or an open transaction of another program takes longer.
 BUSY_TIMEOUT_MS = 30_000
-#: How long our own threads queue for each other before they leave it to SQLite, seconds. It would find out in steps of up to
-#: a tenth of a second that the lock is free, and give it to whoever looks next.
+#: Longest wait of our threads for each other before they leave the waiting to SQLite, seconds. SQLite polls the lock, in steps
+#: of up to 0.1 s, and in no order.
 QUEUE_S = 5.0
-#: The write-ahead log is cut back to this after a checkpoint, bytes; a burst must not leave a huge file.
+#: Size to which the write-ahead log is truncated after a checkpoint, bytes; a burst must not leave a huge file.
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
-#: How long is looked for damage where a constraint was broken, seconds.
+#: Longest check for damage after a broken constraint, seconds.
 CONTRADICTION_S = 20.0
-#: Connections kept open: main, claim, admitter, publisher and status threads, with room …
+#: Findings of a check that are read at most; the first tells enough.
+MOST_FINDINGS = 10
+#: Instructions of SQLite's virtual machine between two readings of the clock.
+_CLOCK_STEPS = 10_000
+#: Connections kept open: one for each thread of the main loop, claims, admission and publishing, and some more.
 POOL_SIZE = 8
-#: … and as many more, for a moment: threads that write files look up whose they are.
+#: Further connections that are closed after use: threads that write files query their owners.
 OVERFLOW = 40
 
 #: First and last SQLite with the WAL-reset bug (https://sqlite.org/wal.html): two connections that write and
@@ -43,12 +47,12 @@ OVERFLOW = 40
 WAL_BUG_FIRST = (3, 7, 0)
 WAL_BUG_LAST = (3, 51, 2)
 
-#: Marks a connection that only reads: it begins deferred and never waits for writers.
+#: Execution option of connections that only read: their transactions begin deferred and never wait for writers.
 READING = "dropscribe_reading"
 
 
 def driver() -> Any:
-    """pysqlite3 with its newer SQLite where it is installed, else the standard module."""
+    """pysqlite3 with its newer SQLite when it is installed, else the standard module."""
     try:
         return importlib.import_module("pysqlite3.dbapi2")
     except ImportError:
@@ -61,7 +65,7 @@ def sqlite_version() -> str:
 
 
 def wal_bug_warning(version: str | None = None) -> str | None:
-    """What to tell a person when SQLite `version` (default: the one in use) has the WAL-reset bug."""
+    """A warning when SQLite `version` (default: the one in use) has the WAL-reset bug, else None."""
     version = version or sqlite_version()
     numbers = tuple(int(part) for part in version.split(".")[:3])
     if not WAL_BUG_FIRST <= numbers <= WAL_BUG_LAST:
@@ -81,15 +85,15 @@ def connect(
 ) -> Engine:
     """An engine on the database at `path`; nothing is opened before the first statement.
 
-    With `file` all connections are to one file: the first pins it, and the later ones raise once the path leads elsewhere.
+    With `file` all connections are to one file: the first remembers it, and later ones raise when the path has another.
     """
     module = driver()
 
     def open_connection() -> Any:
         pinned = file is not None and file.pinned
-        # One that was removed meanwhile must not be made anew, empty.
+        # A database that was removed meanwhile must not be created again, empty.
         mode = "ro" if read_only else "rw" if pinned else "rwc"
-        # Percent-encoded bytes, so that a name with '?', '#' or bytes that are not UTF-8 stays one name.
+        # Percent-encoded bytes keep a name with '?', '#' or bytes outside UTF-8 whole.
         uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
         connection = module.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
         _configure(connection, read_only=read_only, foreign_keys=foreign_keys)
@@ -106,8 +110,8 @@ def connect(
         pool_size=POOL_SIZE,
         max_overflow=OVERFLOW,
     )
-    # pysqlite begins late and deferred; a deferred transaction that then writes fails as soon as another
-    # connection wrote meanwhile. So transactions are begun here, and writers take the lock at once.
+    # The driver begins transactions late and deferred, and a deferred one fails at its first write when another
+    # connection has written meanwhile. Therefore `_begin` begins them, and writers take the lock at once.
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -130,16 +134,16 @@ def _begin(connection: Connection) -> None:
 
 
 class Database:
-    """Transactions on one database file. Thread-safe: every transaction has a pooled connection of its own.
+    """Transactions on one database file. Thread-safe: each transaction has a pooled connection of its own.
 
-    One that was found damaged, removed or replaced, by whichever thread, is not touched again: see `fault`.
+    After a thread has found the file damaged, removed or replaced, it is not accessed again: see `fault`.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        #: Why this database cannot be used any more; set once. Every later call raises it.
+        #: Why this database cannot be used any more; set once, by any thread. Every later call raises it.
         self.fault: UnusableLedgerError | None = None
-        # Questions of a moment, beside a daemon that sees to its file, need no such care.
+        # Read-only use is short, beside a daemon that watches the file.
         self._file = None if read_only else DatabaseFile(path)
         self._engine = connect(path, read_only=read_only, file=self._file)
         self._readers = self._engine.execution_options(**{READING: True})
@@ -147,7 +151,7 @@ class Database:
 
     @contextmanager
     def write(self, operation: str) -> Iterator[Connection]:
-        """One transaction that holds the write lock from its first moment; committed on leaving without error.
+        """One transaction that holds the write lock from the beginning, committed unless the block raises.
 
         Raises StorageError (disk full, I/O, locked, read-only) and UnusableLedgerError (damaged, removed, replaced),
         naming `operation`.
@@ -170,7 +174,7 @@ class Database:
             yield connection
 
     def verify(self, operation: str) -> None:
-        """Raise UnusableLedgerError when the file that is open is not the one at the path, or was cut. Cheap."""
+        """Raise UnusableLedgerError when the open file is not the one at the path or was truncated. Cheap."""
         if self._file is None or not self._file.pinned:
             return
         with self._usable(operation):
@@ -183,14 +187,14 @@ class Database:
         """Close the pooled connections; may be called twice."""
         foreign = self._file is not None and self._file.log_is_foreign()
         if self.fault is not None or foreign:
-            # SQLite leaves the log of a file that was moved as it is. What stands in it goes into that file, so that neither a
-            # renamed database lacks it nor a new one meets it. The log of another database is not to be cut.
+            # SQLite does not checkpoint the log of a moved file by itself. Its content goes into that file, so that a renamed
+            # database has it and a new one does not find it. The log of another database must not be truncated.
             how = "PASSIVE" if foreign else "TRUNCATE"
             refusals = (sa.exc.DBAPIError, driver().Error, DropscribeError)
             with contextlib.suppress(*refusals), self._engine.connect() as connection:
                 connection.connection.cursor().execute(f"PRAGMA wal_checkpoint({how})")
         if foreign:
-            # Closing would remove the log that stands at the path now. The connections are left to the end of the process.
+            # Closing would remove the log at the path, which is another database's. The connections stay open until exit.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
             return
         self._engine.dispose()
@@ -220,7 +224,7 @@ class Database:
             file.accept(size, pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one(), operation)
 
     def _contradiction(self) -> str | None:
-        """What is wrong where a constraint was broken: in a sound database that is a mistake of ours, and None."""
+        """Check the database after a broken constraint; None when it is sound, and the statement was wrong."""
         try:
             with self._readers.begin() as connection:
                 found = findings(connection, "integrity_check", limit_s=CONTRADICTION_S)
@@ -231,10 +235,10 @@ class Database:
 
 @contextmanager
 def translated(path: Path, operation: str, file: DatabaseFile | None = None) -> Iterator[None]:
-    """Turn what SQLite raises for reasons outside the program into errors a person can act on.
+    """Translate errors of SQLite with a cause outside the program into errors that a person can act on.
 
-    Mistakes of ours (a wrong statement, a broken constraint) pass through as they are. What a file that is no longer at its
-    path makes SQLite say tells less than that.
+    Our own mistakes (a wrong statement, a broken constraint) pass unchanged. When `file` is no longer at its path, that
+    is raised instead of its consequence.
     """
     try:
         yield
@@ -245,3 +249,29 @@ def translated(path: Path, operation: str, file: DatabaseFile | None = None) -> 
         if error is None:
             raise
         raise error from e
+
+
+def findings(connection: Connection, check: str, limit_s: float | None = None) -> tuple[str, ...]:
+    """Run the PRAGMA `check` (quick_check, integrity_check); returns what is wrong, () for a sound database.
+
+    After `limit_s` seconds the check ends as if nothing were wrong. Raises DBAPIError when damage prevents the check.
+    """
+    raw: Any = connection.connection.driver_connection
+    ended = [False]
+    if limit_s is not None:
+        deadline = time.monotonic() + limit_s
+
+        def over() -> bool:
+            ended[0] = time.monotonic() > deadline
+            return ended[0]
+
+        raw.set_progress_handler(over, _CLOCK_STEPS)
+    try:
+        rows = connection.exec_driver_sql(f"PRAGMA {check}({MOST_FINDINGS})").scalars().all()
+    except sa.exc.OperationalError:
+        if ended[0]:
+            return ()
+        raise
+    finally:
+        raw.set_progress_handler(None, 0)
+    return tuple(str(row) for row in rows if row != "ok")

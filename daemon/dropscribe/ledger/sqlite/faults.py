@@ -1,4 +1,4 @@
-"""Classify what SQLite raises: storage trouble that may pass, a damaged database, or a mistake of ours."""
+"""Classify errors of SQLite: a storage failure that may pass, a damaged database, or a mistake of ours."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ REPAIR_SEARCH = (
     "stop the daemon and run 'dropscribe doctor --repair': it rebuilds the search index, nothing is lost"
 )
 
-# Result codes, https://sqlite.org/rescode.html. The low byte is the primary code.
+# Result codes: https://sqlite.org/rescode.html. The low byte is the primary code.
 _ERROR, _CORRUPT, _NOTADB = 1, 11, 26
-#: A page lies beyond the end of the database or of its log: the file was cut.
+#: A page lies beyond the end of the database or of its log: the file was truncated.
 _IOERR_SHORT_READ = 522
 #: A virtual table is damaged; our only one is the search index.
 _CORRUPT_VTAB = 267
 #: The file was renamed or unlinked while it was open.
 _READONLY_DBMOVED = 1032
 
-#: In messages of the primary code 1: part of the schema is missing. Every statement of ours runs in the tests.
+#: In messages of primary code 1: part of the schema is missing. Our statements are known to be right from the tests.
 _SCHEMA_DAMAGE = ("no such table", "no such column", "has no column named")
-#: The search index cannot even be opened.
+#: In messages of primary code 1: the search index cannot be opened.
 _SEARCH_DAMAGE = ("invalid fts5 file format", "vtable constructor failed")
 
-#: In messages (lower case) → remedy. Each may pass without a change of the database.
+#: Part of a message (lower case) → remedy. Each may pass without a change of the database.
 _STORAGE = {
     "disk is full": "free some space on that disk",
-    # Also what a quota and a limit of file sizes look like from SQLite.
-    "disk i/o error": "look at the kernel's log for faults of that disk, and whether a quota is used up",
+    # SQLite reports a used-up quota and a limit on file sizes like this, too.
+    "disk i/o error": "check the kernel's log for faults of that disk, and whether a quota is used up",
     "readonly database": "make the database and its folder writable for the user the daemon runs as",
     "locked": "close the program that holds a transaction open on the database",
     "unable to open": "check that the folder exists, on a local disk, and is writable for this user",
@@ -42,7 +42,7 @@ _STORAGE = {
 
 
 def explain(error: sa.exc.DBAPIError, path: Path, operation: str) -> DropscribeError | None:
-    """What to raise instead of `error`; None where it is a mistake of ours (a wrong statement, a broken constraint)."""
+    """The error to raise instead of `error`; None when it is a mistake of ours (a wrong statement, a broken constraint)."""
     said = str(error.orig)
     code = getattr(error.orig, "sqlite_errorcode", None) or 0
     if path.is_dir():
@@ -63,7 +63,7 @@ def explain(error: sa.exc.DBAPIError, path: Path, operation: str) -> DropscribeE
 
 
 def damaged(reason: str, path: Path, operation: str, remedy: str = REPAIR) -> UnusableLedgerError:
-    """The error for a database that cannot be worked with until a person has seen to it."""
+    """The error for a database that a person has to repair or restore before it can be used."""
     return UnusableLedgerError(reason, operation=operation, path=path, remedy=remedy)
 
 
@@ -75,7 +75,7 @@ def _is_search_damage(said: str, code: int) -> bool:
 def _is_damage(said: str, code: int) -> bool:
     if code & 0xFF in {_CORRUPT, _NOTADB} or code == _IOERR_SHORT_READ:
         return True
-    # The driver's own, without a code: bytes in a text column that are no text.
+    # From the driver, without a code: bytes in a text column that are not UTF-8.
     if "could not decode to utf-8" in said:
         return True
     return code & 0xFF == _ERROR and any(part in said for part in _SCHEMA_DAMAGE)

@@ -1,4 +1,4 @@
-"""The history as people ask for it: lists of jobs, one job in full, counts, what was skipped."""
+"""Query the history: lists of jobs, one job in full, counts, skipped files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from dropscribe.ledger.columns import below, mtime_of, path_of
 from dropscribe.ledger.records import AttemptSummary, JobDetail, JobState, JobSummary, SkipSummary
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.integers import mtime_of
 from dropscribe.ledger.sqlite.jobs.outputs import of_job
 from dropscribe.ledger.sqlite.jobs.results import load_result
-from dropscribe.ledger.sqlite.paths import below, path_of
 
 _SUMMARY = (
     "SELECT j.id, j.state, r.path_raw, r.folder_raw, j.profile, j.admitted_at, j.claimed_at, j.finished_at, "
@@ -23,15 +22,15 @@ _SUMMARY = (
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
 )
 _LIST = _SUMMARY + "WHERE {where} ORDER BY {order} LIMIT :limit"
-#: So many of the newest jobs are looked through for those of a folder, before all of the folder are looked up.
+#: Newest jobs that are filtered by folder before the folder's recordings are looked up by path.
 WINDOW = 20_000
-_NEAR = (
+_AMONG_NEWEST = (
     "SELECT j.id FROM (SELECT id, recording_id, admitted_at FROM jobs j WHERE {where} ORDER BY {order} LIMIT :window) j "
     "CROSS JOIN recordings r ON r.id = j.recording_id "
     "WHERE r.path_raw >= :first AND r.path_raw < :last ORDER BY {order} LIMIT :limit"
 )
-_SEEN = "SELECT count(*) FROM (SELECT 1 FROM jobs j WHERE {where} LIMIT :window)"
-_ANYWHERE = (
+_WINDOW_SIZE = "SELECT count(*) FROM (SELECT 1 FROM jobs j WHERE {where} LIMIT :window)"
+_BY_PATH = (
     "SELECT j.id FROM recordings r CROSS JOIN jobs j ON j.recording_id = r.id "
     "WHERE {where} AND r.path_raw >= :first AND r.path_raw < :last ORDER BY {order} LIMIT :limit"
 )
@@ -48,7 +47,7 @@ _SKIPS = sa.text(
 
 
 class History:
-    """Questions about the past and the present. Thread-safe."""
+    """Queries about jobs and skipped files."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -62,7 +61,7 @@ class History:
         limit: int,
         oldest_first: bool = False,
     ) -> list[JobSummary]:
-        """Jobs, newest first: in one state, of recordings below `folder`, admitted at `since` or later."""
+        """See `Ledger.jobs`."""
         order = "j.admitted_at {way}, j.id {way}".replace("{way}", "ASC" if oldest_first else "DESC")
         conditions = []
         values: dict[str, object] = {"limit": limit}
@@ -72,29 +71,29 @@ class History:
         if since is not None:
             conditions.append("j.admitted_at >= :since")
             values["since"] = since
-        # The conditions are the literals above, their values are bound.
+        # The conditions are the literals above; values are bound.
         where = " AND ".join(conditions) or "true"
         with self._db.read("list jobs") as connection:
             if folder is not None:
                 values["ids"] = json.dumps(_of_folder(connection, folder, where, order, values))
                 where = "j.id IN (SELECT value FROM json_each(:ids))"
-            found = connection.execute(_asked(_LIST, where, order), values)
+            found = connection.execute(_filled(_LIST, where, order), values)
             return [_summary(row) for row in found]
 
     def job(self, job_id: int) -> JobDetail | None:
-        """Everything on record of one job; None when there is no such job."""
+        """See `Ledger.job`."""
         with self._db.read("show a job") as connection:
             row = connection.execute(_ONE, {"id": job_id}).one_or_none()
             return None if row is None else _detail(connection, row)
 
     def counts(self) -> dict[JobState, int]:
-        """How many jobs are in each state; every state has its entry."""
+        """See `Ledger.counts`."""
         with self._db.read("count jobs") as connection:
             found = {str(state): int(n) for state, n in connection.execute(_COUNTS)}
         return {state: found.get(state.value, 0) for state in JobState}
 
     def recent_skips(self, limit: int) -> list[SkipSummary]:
-        """Files that were not taken, the last noticed first."""
+        """See `Ledger.recent_skips`."""
         with self._db.read("list skipped files") as connection:
             return [
                 SkipSummary(path_of(r.path_raw), r.folder, r.code, r.reason, r.first_seen, r.last_seen)
@@ -102,25 +101,25 @@ class History:
             ]
 
 
-def _asked(statement: str, where: str, order: str) -> sa.TextClause:
+def _filled(statement: str, where: str, order: str) -> sa.TextClause:
     return sa.text(statement.replace("{where}", where).replace("{order}", order))
 
 
 def _of_folder(
     connection: Connection, folder: Path, where: str, order: str, values: dict[str, object]
 ) -> list[int]:
-    """The first jobs in that order of recordings below a folder.
+    """Ids of the first jobs, in `order`, of recordings below a folder.
 
-    Of a folder in use the newest jobs hold enough, and in a large one all would be too many to sort; one that
-    has not been used for long is looked up by its paths, where otherwise the whole history would be read.
+    A folder in use has enough among the newest jobs, and all of a large one would be too many to sort. An unused folder is
+    looked up by its paths, so that not the whole history is read.
     """
     first, last = below(folder)
     bound = values | {"first": first, "last": last, "window": WINDOW}
-    ids = list(connection.scalars(_asked(_NEAR, where, order), bound))
-    seen = connection.scalars(_asked(_SEEN, where, order), bound).one()
+    ids = list(connection.scalars(_filled(_AMONG_NEWEST, where, order), bound))
+    seen = connection.scalars(_filled(_WINDOW_SIZE, where, order), bound).one()
     if len(ids) == values["limit"] or seen < WINDOW:
         return ids
-    return list(connection.scalars(_asked(_ANYWHERE, where, order), bound))
+    return list(connection.scalars(_filled(_BY_PATH, where, order), bound))
 
 
 def _summary(row: Row[tuple[object, ...]]) -> JobSummary:

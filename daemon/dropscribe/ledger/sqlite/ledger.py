@@ -32,9 +32,8 @@ from dropscribe.ledger.sqlite.jobs.admission import AdmissionDesk
 from dropscribe.ledger.sqlite.jobs.adoption import Adoption
 from dropscribe.ledger.sqlite.jobs.claims import Claims
 from dropscribe.ledger.sqlite.jobs.endings import Endings
-from dropscribe.ledger.sqlite.jobs.holds import Holds
-from dropscribe.ledger.sqlite.jobs.outputs import Outputs
-from dropscribe.ledger.sqlite.jobs.partials import Partials
+from dropscribe.ledger.sqlite.jobs.holds import FolderLocks
+from dropscribe.ledger.sqlite.jobs.outputs import Outputs, Partials
 from dropscribe.ledger.sqlite.jobs.results import Results
 from dropscribe.ledger.sqlite.search import Search
 
@@ -49,7 +48,7 @@ class SqliteLedger:
         self._admissions = AdmissionDesk(db)
         self._claims = Claims(db)
         self._adoption = Adoption(db)
-        self._waits = Holds(db)
+        self._holds = FolderLocks(db)
         self._endings = Endings(db)
         self._outputs = Outputs(db)
         self._partials = Partials(db)
@@ -137,23 +136,23 @@ class SqliteLedger:
         """See `Adoption.adopt`."""
         return self._adoption.adopt(past, now)
 
-    # Waits
+    # Delays and leases
 
     def hold(self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY) -> int:
-        """See `Waits.hold`."""
-        return self._waits.hold(folder, now, reason=reason, remedy=remedy, code=code)
+        """See `Holds.hold`."""
+        return self._holds.hold(folder, now, reason=reason, remedy=remedy, code=code)
 
     def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
-        """See `Waits.resume`."""
-        return self._waits.resume(folder, now, code=code)
+        """See `Holds.resume`."""
+        return self._holds.resume(folder, now, code=code)
 
     def clock_jumped(self, jump: float) -> None:
-        """See `Waits.clock_jumped`."""
-        self._waits.clock_jumped(jump)
+        """See `Holds.clock_jumped`."""
+        self._holds.clock_jumped(jump)
 
-    def cut_waits(self, now: float, longest_s: float) -> int:
-        """See `Waits.cut`."""
-        return self._waits.cut(now, longest_s)
+    def reset_overlong_delays(self, now: float, longest_s: float) -> int:
+        """See `Holds.reset_overlong_delays`."""
+        return self._holds.reset_overlong_delays(now, longest_s)
 
     # Ends
 

@@ -39,11 +39,11 @@ def _partial_index(name: str, *columns: str, of: str, unique: bool = False) -> s
 
 
 def _parent(column: str) -> sa.ForeignKey:
-    """A reference to a row whose removal removes this one."""
+    """A reference to a row; removing that row removes this one."""
     return sa.ForeignKey(column, ondelete="CASCADE")
 
 
-#: One content that stood at one path. `latest` is 1 for the newest of a path.
+#: A content that a path had. `latest` is 1 for the newest of a path.
 recordings = sa.Table(
     "recordings",
     metadata,
@@ -69,14 +69,14 @@ jobs = sa.Table(
     sa.Column("recording_id", _BIG, _parent("recordings.id"), nullable=False),
     sa.Column("profile", sa.Text, nullable=False),
     sa.Column("recipe", sa.Text, nullable=False),
-    #: Content, profile and recipe in one; NULL when its result is not shared with others.
+    #: Content, profile and recipe; NULL when the result is not shared with other recordings.
     sa.Column("identity", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
-    #: Tries that count: those that failed by what the recording, the engine or the file system did, and the one that has
-    #: begun or came to an end. Neither a claim counts nor a try that was cut off by a kill or given back.
+    #: Attempts that count: those that failed because of the recording, the engine or the file system, and the one that has
+    #: begun or ended the job. A claim does not count, nor does an attempt that was interrupted by a kill or refunded.
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("max_attempts", sa.Integer, nullable=False),
-    #: Counts claims; a late result names an older one and is refused.
+    #: Number of claims; a late result names an older one and is refused.
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("claimed_by", sa.Text),
     sa.Column("lease_until", _FLOAT),
@@ -89,7 +89,7 @@ jobs = sa.Table(
     sa.Column("admitted_at", _FLOAT, nullable=False),
     sa.Column("claimed_at", _FLOAT),
     sa.Column("finished_at", _FLOAT),
-    #: The job whose segments are this one's too; always a job that has segments of its own.
+    #: The job whose segments are used for this one; it has segments of its own.
     sa.Column("reference_job_id", _BIG),
     sa.Column("audio_ms", _BIG),
     sa.Column("speech_ms", _BIG),
@@ -101,10 +101,10 @@ jobs = sa.Table(
     sa.Column("media", sa.Text),
     sa.Column("engine", sa.Text),
     sa.Column("timings", sa.Text),
-    #: 1 from when the newest claim's decoding began, just before a decoder got the file; then `attempts` includes it.
+    #: 1 once decoding has begun under the newest claim, just before a decoder gets the file; `attempts` then includes it.
     sa.Column("begun", sa.Integer, nullable=False, server_default="0"),
-    #: How often daemon or decoder were killed while it was worked on alone, and whether another recording came through
-    #: since the first of these deaths (`daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`).
+    #: Number of deaths of daemon or decoder while it was tried alone, and whether another recording was finished since the
+    #: first of them (`daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`).
     sa.Column("lone_deaths", sa.Integer, nullable=False, server_default="0"),
     sa.Column("others_done", sa.Integer, nullable=False, server_default="0"),
     sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
@@ -122,15 +122,15 @@ jobs = sa.Table(
         of="state = 'done' AND reference_job_id IS NULL",
     ),
     _partial_index("ix_jobs_references", "reference_job_id", of="reference_job_id IS NOT NULL"),
-    # A number that stands in a transcript is never given to another job.
+    # A number that is in a transcript is never given to another job.
     sqlite_autoincrement=True,
 )
 
-#: One row a claim; that of a claim which was put back before it began is removed. `number` is that of the try that counts:
-#: one that was cut off or given back has the same as the next. `outcome` is NULL while it is under way, else done, failed,
-#: released, cancelled, interrupted (the daemon was killed) or lost (its lease expired). Tries that were given
-#: back uncounted for the same reason are one row, from the first to the last, `times` saying how many they were:
-#: while a disk is full there is one every half minute.
+#: One row for each claim, except claims that were returned before decoding began. `number` counts attempts: one that
+#: was interrupted or refunded has the number of the next. `outcome` is NULL while it is under way, else done, failed,
+#: released, cancelled, interrupted (the daemon was killed) or lost (its lease expired). Consecutive refunded attempts with
+#: the same reason are one row, from the first to the last, and `times` is their number: while a disk is full there is one
+#: every half minute.
 attempts = sa.Table(
     "attempts",
     metadata,
@@ -184,7 +184,7 @@ outputs = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("published", sa.Integer, nullable=False),
     sa.Column("at", _FLOAT, nullable=False),
-    #: Size; NULL where a version before wrote the row.
+    #: Size; NULL in rows of earlier versions.
     sa.Column("bytes", _BIG),
     sa.Index("ix_outputs_job_id", "job_id"),
     sa.Index("ix_outputs_path_raw", "path_raw"),

@@ -1,9 +1,9 @@
 """Full-text search over the segments of all finished jobs, newest first.
 
-The index holds trigrams, because Chinese has no spaces and so no words to look for. Three characters and more
-are a phrase for FTS5. One and two are shorter than any term: they are looked up as the beginning of terms. A
-very common one would begin a great many, so the newest segments are read first; only a text that is not found
-often enough among those is looked up, and then it is rare enough for that to be quick.
+The index holds trigrams, because Chinese has no spaces between words. A query of three characters and more is a phrase for
+FTS5. One of one or two characters is shorter than any term and is looked up as a prefix of terms. Many terms begin with a
+common character, so the newest segments are read first. The index is used only when they do not have enough hits, and then
+the query is rare enough for a fast look-up.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import re
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from dropscribe.ledger.columns import path_of
 from dropscribe.ledger.records import Hit
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.paths import path_of
 from dropscribe.ledger.sqlite.search_schema import SENTINEL
 
 #: Characters of a term of the index.
 TERM = 3
-#: How many of the newest segments are read for a text shorter than a term.
+#: Newest segments that are read for a query shorter than a term.
 WINDOW = 5_000
 #: Characters of text shown on each side of a match.
 AROUND = 30
-#: Sorts behind every character that can follow in a term.
+#: Sorts after every character that can follow in a term.
 _LAST = "\U0010ffff"
 
 _PHRASE = sa.text(
@@ -43,17 +43,13 @@ _HITS = sa.text(
 
 
 class Search:
-    """Search in transcripts. Thread-safe."""
+    """Search in transcripts."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def search(self, query: str, limit: int) -> list[Hit]:
-        """The newest `limit` segments that hold `query` literally, upper and lower case alike.
-
-        `query` is any text: nothing in it has a special meaning. Of jobs done by reference the segments are
-        found once, at the job they refer to.
-        """
+        """See `Ledger.search`."""
         wanted = clean(query)
         if not wanted or limit < 1:
             return []
@@ -66,22 +62,22 @@ class Search:
 
 
 def clean(query: str) -> str:
-    """What is looked for: without blanks around it, and without characters no transcript can hold."""
+    """The query without surrounding blanks and without characters that no transcript contains."""
     kept = (c for c in query if c not in {"\0", SENTINEL} and not "\ud800" <= c <= "\udfff")
     return "".join(kept).strip()
 
 
 def fold(text: str) -> str:
-    """Without upper and lower case, character by character as the index does it; of the same length."""
+    """Fold case as the index does: character by character, keeping the length."""
     return "".join(_fold(c) for c in text)
 
 
 def snippet(text: str, wanted: str) -> tuple[str, tuple[int, int]]:
-    """The surroundings of `wanted` in `text` on one line, and where in them it stands ((0, 0) if nowhere)."""
+    """An excerpt of `text` round `wanted` on one line, and the position of `wanted` in it; (0, 0) when it is absent."""
     found = _pattern(wanted).search(text)
     start, end = found.span() if found else (0, 0)
     first, last = max(0, start - AROUND), min(len(text), end + AROUND)
-    # One character for one, so that the position stays right.
+    # Character for character, so that the position stays right.
     line = "".join(" " if c.isspace() else c for c in text[first:last])
     lead = "…" if first else ""
     moved = len(lead) - first if found else 0
@@ -114,7 +110,7 @@ def _short(connection: Connection, wanted: str, limit: int) -> list[int]:
             if len(ids) == limit:
                 return ids
     found = set(ids)
-    # Letters whose case only one of the two knows (younger than SQLite's tables) stand in the index as they are.
+    # The index does not fold letters that are newer than SQLite's case tables.
     for first in {fold(wanted), wanted}:
         found.update(connection.scalars(_TERMS, {"first": first, "last": first + _LAST, "limit": limit}))
     return sorted(found, reverse=True)[:limit]

@@ -1,19 +1,19 @@
-"""What the tables alone cannot express: full-text search and the view for people. Plain SQL, as in the newest revision."""
+"""SQL that creates the full-text search and the view for people, equal to that of the newest revision."""
 
 from __future__ import annotations
 
-#: What stands, twice, after every indexed text.
+#: The character that follows every indexed text, twice.
 SENTINEL = "\x02"
 
-#: Full text over `segments`. Contentless: the text stands in `segments` only, the triggers keep both in step.
-#: After every text come two characters that no transcript and no query holds (U+0002): with them each
-#: character of the text begins a trigram, so that one and two characters can be looked up among the terms.
+#: Full-text index of `segments`. Contentless: the text is stored in `segments` only; triggers update the index.
+#: Two characters that no transcript and no query contains (U+0002) follow every text. With them each character of
+#: the text begins a trigram, so that queries of one or two characters can be looked up among the terms.
 SEARCH = """
 CREATE VIRTUAL TABLE segment_search USING fts5(
 text, content = '', columnsize = 0, tokenize = 'trigram')
 """
 
-#: Every trigram with the rows it stands in.
+#: Every trigram with the rows that contain it.
 TERMS = """
 CREATE VIRTUAL TABLE segment_terms USING fts5vocab('segment_search', 'instance')
 """
@@ -33,7 +33,7 @@ BEGIN
 END
 """
 
-#: The same for texts that stand there already.
+#: Index the segments that exist, after the index was created anew.
 FILL_SEARCH = """
 INSERT INTO segment_search (rowid, text) SELECT id, text || char(2, 2) FROM segments WHERE text <> ''
 """

@@ -1,8 +1,8 @@
-"""Tell whether the path of an open database still leads to the file that is open.
+"""Check that the path of an open database still leads to the open file.
 
-A database that is unlinked or renamed goes on taking transactions, which nobody finds after a restart. A new connection
-opened by the same path would write to another file. Only `stat` is used: closing any descriptor of the file would drop
-SQLite's locks on it.
+A database that was unlinked or renamed still accepts transactions, which are lost after a restart, while a new connection
+by the same path writes to another file. Only `stat` is used: closing any descriptor of the file would release SQLite's locks
+on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from dropscribe.errors import StorageError, UnusableLedgerError
 from dropscribe.ledger.sqlite.faults import damaged
 
-#: Beside the database while it is open: its log, and the index of its log.
+#: Files beside an open database: its write-ahead log, and the index of the log.
 LOG_ENDINGS = ("-wal", "-shm")
 
 _GONE_REMEDY = (
@@ -35,16 +35,16 @@ class DatabaseFile:
         #: Device and inode by path; empty before `pin`.
         self._pinned: dict[Path, _Identity] = {}
         self._log = path
-        #: Largest size that is explained, bytes.
+        #: Largest size seen or accepted, bytes.
         self._size = 0
 
     @property
     def pinned(self) -> bool:
-        """Whether it is known which file is open."""
+        """True once `pin` has been called."""
         return bool(self._pinned)
 
     def pin(self) -> None:
-        """Remember what stands at the path. For the moment after the first connection is open. Raises OSError."""
+        """Remember the file at the path; called right after the first connection is open. Raises OSError."""
         with self._lock:
             if not self._pinned:
                 status = self._path.stat()
@@ -52,7 +52,7 @@ class DatabaseFile:
                 self._size = status.st_size
 
     def pin_log(self) -> None:
-        """Remember the files beside it, too. For a moment at which a transaction is open."""
+        """Remember the log and its index as well; called while a transaction is open, when they exist."""
         with self._lock:
             if len(self._pinned) == 1:
                 real = Path(os.path.realpath(self._path))
@@ -62,9 +62,9 @@ class DatabaseFile:
                         self._pinned[path] = _identity(path.stat())
 
     def verify(self, operation: str) -> int | None:
-        """Raise UnusableLedgerError unless the paths lead to the files that are open; StorageError when that cannot be seen.
+        """Raise UnusableLedgerError unless the paths lead to the open files, StorageError when that cannot be determined.
 
-        Returns the size of the database, bytes, when it is smaller than before: see `accept`. None otherwise.
+        Returns the size of the database, bytes, when it is smaller than before (see `accept`), else None.
         """
         shrunk: int | None = None
         for path, identity in list(self._pinned.items()):
@@ -78,13 +78,13 @@ class DatabaseFile:
         return shrunk
 
     def accept(self, size: int, needed: int, operation: str) -> None:
-        """A database that became smaller: right after a VACUUM, damage where it needs more bytes than it has."""
+        """Accept a smaller database, as after a VACUUM. Raises UnusableLedgerError when it lacks some of the bytes `needed`."""
         if size < needed:
             raise damaged(f"it was cut to {size} bytes while it was open", self._path, operation)
         self._size = size
 
     def log_is_foreign(self) -> bool:
-        """Whether somebody else's log stands in the place of ours."""
+        """True when the path of our log has the log of another database."""
         identity = self._pinned.get(self._log)
         try:
             return identity is not None and _identity(self._log.stat()) != identity

@@ -1,4 +1,4 @@
-"""One daemon a database."""
+"""Lock a database for one daemon."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dropscribe.errors import AlreadyRunningError, StorageError
 
 
 class DatabaseLock:
-    """Held until `close` or the end of the process, however it ends. Children do not inherit it over exec."""
+    """A lock held until `close` or the end of the process, however it ends. Child processes do not inherit it over exec."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self._fd = fd
 
     def close(self) -> None:
-        """Let another daemon have the database; may be called twice.
+        """Release the lock; may be called twice.
 
-        The file stays: removing it would let two processes lock two files of the same name.
+        The lock file stays: if it were removed, two processes could lock two files of the same name.
         """
         if self._fd >= 0:
             os.ftruncate(self._fd, 0)
@@ -56,25 +56,43 @@ def owner(path: Path) -> LockOwner | None:
     return LockOwner(int(said) if said.isdecimal() else None)
 
 
+def holder(path: Path, locks: Path = Path("/proc/locks")) -> int | None:
+    """Process id of the daemon that holds the lock of the database at `path`; None when it is free or that is unknown.
+
+    Reads the kernel's list of locks instead of trying the lock, so that a daemon that starts meanwhile is not refused.
+    """
+    try:
+        inode = _lock_file(path).stat().st_ino
+        lines = locks.read_text(encoding="ascii").splitlines()
+    except OSError:  # without a lock file no daemon has run, without the list it is unknown
+        return None
+    # "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; waiting ones have "->" as second field. The device is
+    # not compared, because file systems like btrfs show another one there than to stat.
+    for fields in map(str.split, lines):
+        if fields[1:4] == ["FLOCK", "ADVISORY", "WRITE"] and fields[5].rpartition(":")[2] == str(inode):
+            return int(fields[4])
+    return None
+
+
 def has_lock_file(path: Path) -> bool:
-    """Whether a daemon has worked with a database of this name, which may be gone since."""
+    """True when a daemon has worked on a database of this name, which may have been removed since."""
     return _lock_file(path).exists()
 
 
 def _lock_file(path: Path) -> Path:
-    # Two names of one database must meet at one lock.
+    # Two names of one database must have one lock.
     real = Path(os.path.realpath(path))
     return real.with_name(real.name + ".lock")
 
 
 def lock_database(path: Path) -> DatabaseLock:
-    """Take `<path>.lock` for this process, with its pid inside.
+    """Lock `<path>.lock` for this process and write its pid into it.
 
-    Raises AlreadyRunningError naming the pid that holds it, StorageError when the file cannot be made.
+    Raises AlreadyRunningError naming the process that holds it, StorageError when the file cannot be created.
     """
     file = _lock_file(path)
     try:
-        # No link is followed and nothing but a plain file is written into: it is emptied below.
+        # No link is followed, and only a regular file is written to, because it is truncated below.
         fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     except OSError as e:
         raise StorageError(
@@ -86,7 +104,7 @@ def lock_database(path: Path) -> DatabaseLock:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise StorageError(
-            "something else than a file stands there",
+            "it is not a regular file",
             operation="lock database",
             path=file,
             remedy="move it away",

@@ -1,4 +1,7 @@
-"""Bring back a damaged database: rebuild its search index, or read what can be read into a new file. Nothing is destroyed."""
+"""Repair a damaged database: rebuild its search index, or read what can be read into a new file.
+
+The damaged database is kept.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,9 @@ import sqlalchemy as sa
 
 from dropscribe.errors import LedgerError, StorageError, UnusableLedgerError
 from dropscribe.ledger.sqlite import search_schema
-from dropscribe.ledger.sqlite.db import Database, connect, driver, translated
+from dropscribe.ledger.sqlite.db import Database, connect, driver, findings, translated
 from dropscribe.ledger.sqlite.faults import damaged
 from dropscribe.ledger.sqlite.file import salvage
-from dropscribe.ledger.sqlite.file.checking import findings
 from dropscribe.ledger.sqlite.file.database_file import LOG_ENDINGS
 from dropscribe.ledger.sqlite.file.upgrade import check_schema, copy_database, prepare, revision
 
@@ -30,23 +32,23 @@ _INVALID = (
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What was done. `how`: "sound" (nothing), "search" (the search index was rebuilt) or "recovered"."""
+    """The result of a repair. `how`: "sound" (nothing to do), "search" (search index rebuilt) or "recovered"."""
 
     how: str
     findings: tuple[str, ...]
-    #: Where what was there before stands now.
+    #: The database as it was before.
     kept: Path | None = None
-    #: Rows of each table there are now.
+    #: Number of rows in each table now.
     rows: tuple[tuple[str, int], ...] = ()
-    #: Jobs that are to be done (again), because they were not done or their result is not whole.
+    #: Unfinished jobs, among them those whose result was not whole.
     queued: int = 0
 
 
 def repair(path: Path) -> Repair:
     """Repair the database at `path`. The caller holds its lock.
 
-    Raises StorageError where there is no room or the disk refuses, LedgerError where nothing can be read; the database is as it
-    was then.
+    Raises StorageError when there is no room or the disk fails, LedgerError when nothing can be read; the database is
+    unchanged then.
     """
     found, search_only = diagnose(path)
     if not found:
@@ -62,7 +64,7 @@ def repair(path: Path) -> Repair:
 
 
 def diagnose(path: Path) -> tuple[tuple[str, ...], bool]:
-    """What is wrong with a database, and whether only its search index is. Reads all of it. Raises StorageError."""
+    """Read the whole database; returns what is wrong, and whether only its search index is. Raises StorageError."""
     database = Database(path, read_only=True)
     try:
         if revision(path) is None:
@@ -73,7 +75,7 @@ def diagnose(path: Path) -> tuple[tuple[str, ...], bool]:
             if invalid:
                 return (f"{invalid} results cannot be read",), False
             for table in salvage.TABLES:
-                # Text that is no text is found by reading it.
+                # Text columns that are not UTF-8 are found by reading them.
                 collections.deque(connection.exec_driver_sql(f"SELECT * FROM {table}"), maxlen=0)  # noqa: S608 - our names
         with database.read("check database") as connection:
             found = findings(connection, "integrity_check")
@@ -89,7 +91,7 @@ def _is_of_search(finding: str) -> bool:
 
 
 def _rebuild_search(path: Path) -> bool:
-    """Make the search index anew from the texts; False where it cannot be removed."""
+    """Create the search index again from the texts; False when the old one cannot be removed."""
     engine = connect(path)
     try:
         with engine.begin() as connection:
@@ -135,13 +137,13 @@ def _replace_by_salvage(path: Path, mark: str) -> Path:
 
 
 def _put_in_place(real: Path, fresh: Path, kept: Path) -> None:
-    """The old file and its log get names of their own before the new one gets theirs: a kill in between loses neither."""
+    """Give the old file and its log new names before the new file gets theirs, so that a kill in between loses neither."""
     os.link(real, kept)
     for ending in LOG_ENDINGS:
         beside = real.with_name(real.name + ending)
         if ending == LOG_ENDINGS[0] and beside.exists() and beside.stat().st_size:
             beside.rename(kept.with_name(kept.name + ending))
-        # An empty log and the index of a log, which SQLite makes anew, say nothing.
+        # An empty log has no content, and SQLite creates the index of a log again.
         beside.unlink(missing_ok=True)
     fresh.replace(real)
     descriptor = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -152,7 +154,7 @@ def _put_in_place(real: Path, fresh: Path, kept: Path) -> None:
 
 
 def _copy_bytes(real: Path, working: Path) -> None:
-    """The database and its log as they are: nothing that reads the original may change it."""
+    """Copy the database and its log byte by byte, because reading the original by SQLite may change it."""
     for ending in ("", LOG_ENDINGS[0]):
         beside = real.with_name(real.name + ending)
         if beside.exists():
@@ -160,7 +162,7 @@ def _copy_bytes(real: Path, working: Path) -> None:
 
 
 def _checkpoint(path: Path) -> None:
-    """Closing the only connection moves all into the one file; then it is brought to the disk."""
+    """Move the log into the database file and sync it to the disk."""
     with closing(driver().connect(os.fspath(path))) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with path.open("rb+") as file:

@@ -1,46 +1,58 @@
-"""Read what can be read of a damaged database, row by row, into a new one, and make that consistent."""
+"""Copy the readable rows of a damaged database into a new one, and make that consistent."""
 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.file import pages
 from dropscribe.ledger.sqlite.schema import metadata
 
-#: In this order: a row comes after those it belongs to.
+#: In an order in which rows follow the rows that they refer to.
 TABLES = ("recordings", "jobs", "attempts", "stage_timings", "segments", "outputs", "skips")
-#: By which rows are found one after the other, in the tree of the table itself.
+#: The column by which a table is stored, where that is not `id`.
 _KEYS = {"attempts": "job_id", "stage_timings": "job_id"}
-#: Ranges of rows that are tried between two that can be read, in all.
+#: Ranges of a table that are tried at most between its first and last unreadable row.
 _MOST_TRIES = 100_000
-#: The header of a database, and the first byte of the page after it, which says what kind of page it is.
+#: The file header and the byte after it, the type of the first page; bytes.
 _HEADER_BYTES = 101
 _MAGIC = b"SQLite format 3\0"
 _PAGE_KINDS = {5, 13}
 
-#: How SQLite gives back what a column of a Python type holds.
+#: Types of the values that SQLite returns for a column, by the Python type of the column.
 _STORED: dict[type, type | tuple[type, ...]] = {int: int, float: (int, float), str: str, bytes: bytes}
 
+#: Page size of our databases, bytes.
+PAGE_BYTES = 4096
+#: A row with a larger size is not taken for one, bytes.
+_MOST_BYTES = 1 << 28
+#: The file header, at the beginning of the first page, bytes.
+_FILE_HEADER_BYTES = 100
+#: Type of the pages that hold the rows of a table.
+_TABLE_LEAF = 13
+#: Size of an integer by its serial type, bytes.
+_INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+
+Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
 
 
 def salvage(source: Path, target: Path) -> None:
-    """Fill `target`, a new database of today's schema, with what can be read of `source`, a copy that may be changed."""
+    """Fill `target`, a new database of the current schema, with what can be read of `source`, a copy that may be changed."""
     _make_readable(source, target)
     with closing(driver().connect(os.fspath(target), isolation_level=None)) as into:
         into.execute("BEGIN")
         with closing(_opened(source)) as connection:
             unread = {table for table in TABLES if not _copy(connection, into, table)}
             seen = _last_job(connection)
-        # Closing has moved the log into the file.
+        # The log is in the file now: closing the last connection moved it there.
         if unread:
             _copy_pages(source, into, unread)
         _make_consistent(into, seen)
@@ -48,10 +60,10 @@ def salvage(source: Path, target: Path) -> None:
 
 
 def _make_readable(source: Path, fresh: Path) -> None:
-    """Give a file that SQLite refuses as a whole a first page and a size that it takes.
+    """Give a file that SQLite refuses as a whole a first page and a size that it accepts.
 
-    The first page says where each table begins. Databases that were made, not upgraded, by one version agree in that with a
-    `fresh` one, so its page can stand for one that is lost.
+    The first page holds the root page of each table. A database that was created, not upgraded, by this version has the same
+    ones as a `fresh` database, whose first page can therefore replace a lost one.
     """
     with source.open("r+b") as file:
         head = file.read(_HEADER_BYTES)
@@ -59,16 +71,16 @@ def _make_readable(source: Path, fresh: Path) -> None:
             return
         if not head.startswith(_MAGIC) or head[-1] not in _PAGE_KINDS:
             with fresh.open("rb") as model:
-                page = model.read(pages.PAGE_BYTES)
+                page = model.read(PAGE_BYTES)
             file.seek(0)
             file.write(page)
-        count = os.fstat(file.fileno()).st_size // pages.PAGE_BYTES
+        count = os.fstat(file.fileno()).st_size // PAGE_BYTES
         file.seek(28)
         file.write(count.to_bytes(4, "big"))
 
 
 def _last_job(connection: Any) -> int:
-    """The highest job number ever given, as far as it is known."""
+    """The highest job number ever used, as far as known."""
     try:
         found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
         return int(found[0]) if found is not None else 0
@@ -81,7 +93,7 @@ def _opened(path: Path) -> Any:
 
 
 def _copy(source: Any, into: Any, table: str) -> bool:
-    """Copy the rows that can be read; whether all could."""
+    """Copy the readable rows of a table; True when all are."""
     key = _KEYS.get(table, "id")
     try:
         there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
@@ -102,10 +114,10 @@ def _copy(source: Any, into: Any, table: str) -> bool:
         yield from source.execute(statement, (first, last))
 
     def run(first: int, last: int, order: str = "ASC") -> tuple[int | None, bool]:
-        """The last key that was read, and whether all were."""
+        """Copy a range; returns the last key that was read, and whether the whole range was."""
         reached, rows = None, read(first, last, order)
         while True:
-            # What the new database raises (no room) is not caught here.
+            # Only errors of the damaged database are caught, not those of the new one (no room).
             try:
                 row = next(rows, None)
                 reached = reached if row is None else int(row[at])
@@ -146,19 +158,19 @@ def _putter(into: Any, table: str, columns: list[str]) -> Callable[[Row], None]:
 
 
 def _copy_pages(source: Path, into: Any, wanted: set[str]) -> None:
-    """Rows that no tree leads to any more, of tables that could not be read whole: told by the types of their columns.
+    """Copy rows of the tables `wanted` that no tree leads to any more, recognised by the types of their columns.
 
-    Only of tables that number their rows; the others hold where the time went.
+    Only of tables with numbered rows; the others hold attempts and timings, which are dispensable.
     """
     tables = {name: list(table.columns) for name, table in metadata.tables.items() if name not in _KEYS}
     put: dict[tuple[str, int], Callable[[Row], None]] = {}
-    for number, values in pages.rows(source):
-        # The number of a row stands for its first column, which is empty.
+    for number, values in _rows_of_pages(source):
+        # The first column is the number of the row, and is stored as NULL.
         if not values or values[0] is not None:
             continue
         row = (number, *values[1:])
         fitting = [name for name, columns in tables.items() if _fits(row, columns)]
-        # Rows of before an upgrade are shorter; where several tables would do, the one without a column more.
+        # Rows from before an upgrade are shorter. Among several fitting tables the one with the fewest columns is right.
         table = min(fitting, key=lambda name: len(tables[name]), default=None)
         if table is None or table not in wanted:
             continue
@@ -169,7 +181,7 @@ def _copy_pages(source: Path, into: Any, wanted: set[str]) -> None:
 
 
 def _fits(row: Row, columns: Sequence[sa.Column[Any]]) -> bool:
-    """Whether the values can be a row of a table with these columns, of which the last may have come later."""
+    """True when the values can be a row of a table with these columns, the last of which may have been added later."""
     if len(row) > len(columns):
         return False
     if not all(c.nullable or c.server_default is not None for c in columns[len(row) :]):
@@ -181,7 +193,7 @@ def _fits(row: Row, columns: Sequence[sa.Column[Any]]) -> bool:
 
 
 def _make_consistent(into: Any, seen: int) -> None:
-    """No row without those it belongs to; jobs whose result is not whole are to be done again."""
+    """Remove rows that refer to missing ones, and queue jobs again whose result is not whole."""
     named = [into.execute(f"SELECT coalesce(max({c}), 0) FROM {t}").fetchone()[0]  # noqa: S608 - as above
              for t, c in (("jobs", "id"), ("segments", "job_id"), ("outputs", "job_id"), ("attempts", "job_id"))]  # fmt: skip
     into.execute(
@@ -223,6 +235,93 @@ def _make_consistent(into: Any, seen: int) -> None:
         "isolate = 0 WHERE id = ?",
         again,
     )
-    # A number that stands in a transcript is never given to another job.
+    # A number that is in a transcript is never given to another job.
     into.execute("DELETE FROM sqlite_sequence WHERE name = 'jobs'")
     into.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ?)", (max(seen, *named),))
+
+
+def _rows_of_pages(path: Path) -> Iterator[tuple[int, tuple[Value, ...]]]:
+    """Yield (row number, values) of every row in the pages of a database file, whether or not a tree leads to them.
+
+    When a page that leads to others is lost, SQLite finds none of these, although the rows in them are whole. The log must
+    be empty; what is no row is skipped. Source: https://sqlite.org/fileformat2.html, sections 1.6 and 2.1.
+    """
+    count = path.stat().st_size // PAGE_BYTES
+    with path.open("rb") as file:
+        for number in range(1, count + 1):
+            page = _page(file, number)
+            begin = _FILE_HEADER_BYTES if number == 1 else 0
+            if page[begin] != _TABLE_LEAF:
+                continue
+            cells = int.from_bytes(page[begin + 3 : begin + 5], "big")
+            first = begin + 8
+            for at in range(first, min(first + 2 * cells, PAGE_BYTES - 1), 2):
+                try:
+                    yield _cell(file, page, int.from_bytes(page[at : at + 2], "big"), count)
+                except (ValueError, IndexError, struct.error):
+                    continue
+
+
+def _page(file: BinaryIO, number: int) -> bytes:
+    file.seek((number - 1) * PAGE_BYTES)
+    return file.read(PAGE_BYTES)
+
+
+def _cell(file: BinaryIO, page: bytes, at: int, count: int) -> tuple[int, tuple[Value, ...]]:
+    size, at = _varint(page, at)
+    rowid, at = _varint(page, at)
+    if size > _MOST_BYTES:
+        raise ValueError("too large")
+    most = PAGE_BYTES - 35
+    local = size
+    if size > most:
+        least = (PAGE_BYTES - 12) * 32 // 255 - 23
+        local = least + (size - least) % (PAGE_BYTES - 4)
+        local = local if local <= most else least
+    payload = page[at : at + local]
+    following = int.from_bytes(page[at + local : at + local + 4], "big")
+    while len(payload) < size:
+        if not 1 < following <= count:
+            raise ValueError("no such page")
+        more = _page(file, following)
+        following = int.from_bytes(more[:4], "big")
+        payload += more[4:]
+    return rowid - (1 << 64) if rowid >= 1 << 63 else rowid, _record(payload[:size])
+
+
+def _record(payload: bytes) -> tuple[Value, ...]:
+    end, at = _varint(payload, 0)
+    body, values = end, []
+    while at < end:
+        kind, at = _varint(payload, at)
+        value, body = _value(payload, body, kind)
+        values.append(value)
+    if body != len(payload):
+        raise ValueError("it is longer than its values")
+    return tuple(values)
+
+
+def _value(payload: bytes, at: int, kind: int) -> tuple[Value, int]:
+    if kind in {0, 8, 9}:
+        return {0: None, 8: 0, 9: 1}[kind], at
+    if kind in _INTEGERS:
+        end = at + _INTEGERS[kind]
+        return int.from_bytes(payload[at:end], "big", signed=True), end
+    if kind == 7:
+        return struct.unpack(">d", payload[at : at + 8])[0], at + 8
+    if kind < 12:
+        raise ValueError("no such type")
+    end = at + (kind - 12) // 2
+    data = payload[at:end]
+    return (data.decode("utf-8") if kind % 2 else data), end
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number of up to 9 bytes, and the position after it."""
+    value = 0
+    for i in range(8):
+        byte = data[at + i]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + i + 1
+    return value << 8 | data[at + 8], at + 9

@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this version: create it, upgrade it after a backup, or refuse it."""
+"""Create a database with the current schema, upgrade an older one after a backup, or refuse it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NEWER = (
 
 
 def migrations_folder() -> Path:
-    """Where the revisions are: beside the package in a checkout, inside it when installed from a wheel."""
+    """The folder of the revisions: beside the package in a checkout, inside it when installed from a wheel."""
     package = Path(dropscribe.__file__).resolve().parent
     for folder in (package / "migrations", package.parents[1] / "migrations"):
         if (folder / "env.py").is_file():
@@ -43,10 +43,10 @@ def migrations_folder() -> Path:
 
 
 def prepare(path: Path) -> Path | None:
-    """Create or upgrade the database at `path`; the backup that was made before an upgrade, else None.
+    """Create or upgrade the database at `path`; returns the backup made before an upgrade, else None.
 
-    The caller holds the lock of the database. Raises LedgerError when it is not ours, is damaged or comes
-    from a newer version, StorageError when it cannot be written.
+    The caller holds the lock on the database. Raises LedgerError when it is another program's, damaged, or from a newer
+    version, StorageError when it cannot be written.
     """
     if not path.parent.is_dir():
         raise StorageError(
@@ -67,7 +67,7 @@ def prepare(path: Path) -> Path | None:
 
 
 def check(path: Path) -> None:
-    """Raise LedgerError unless the database at `path` has exactly this version's schema. Changes nothing."""
+    """Raise LedgerError unless the database at `path` has the current schema. Changes nothing."""
     found = revision(path)
     if found == HEAD:
         return
@@ -82,7 +82,7 @@ def check(path: Path) -> None:
 
 
 def revision(path: Path) -> str | None:
-    """The schema revision of the database at `path`; None where there is none yet (no file, or no tables).
+    """The schema revision of the database at `path`; None when it has none yet (no file, or no tables).
 
     Raises LedgerError for a file that is no database, or one with tables of another program.
     """
@@ -109,8 +109,17 @@ def revision(path: Path) -> str | None:
     return None
 
 
+def newer_schema(path: Path) -> str | None:
+    """The revision of a database written by a newer dropscribe, which this one refuses; else None.
+
+    Raises LedgerError for a file that is no database or that of another program.
+    """
+    found = revision(path)
+    return found if found is not None and found > HEAD else None
+
+
 def check_schema(path: Path) -> None:
-    """Raise UnusableLedgerError where a table, index, trigger or view of ours is missing."""
+    """Raise UnusableLedgerError when a table, index, trigger or view of the schema is missing."""
     expected = {
         name for table in metadata.tables.values() for name in (table.name, *(i.name for i in table.indexes))
     }
@@ -127,7 +136,7 @@ def check_schema(path: Path) -> None:
 
 
 def _refuse_orphaned_log(path: Path) -> None:
-    """Raise UnusableLedgerError where the log of a database stands without the database: SQLite would remove it."""
+    """Raise UnusableLedgerError when there is a log without its database: SQLite would remove the log."""
     log = Path(f"{os.path.realpath(path)}-wal")
     try:
         empty = not path.exists() or path.stat().st_size == 0
@@ -143,21 +152,21 @@ def _refuse_orphaned_log(path: Path) -> None:
 
 
 def back_up(path: Path, found: str) -> Path:
-    """Copy the database to `<path>.backup-<revision>`, whole or not at all; also what stands in its WAL."""
+    """Copy the database with the content of its log to `<path>.backup-<revision>`, whole or not at all."""
     target = path.with_name(f"{path.name}.backup-{found}")
     copy_database(path, target, "back up database before its upgrade")
     return target
 
 
 def copy_database(path: Path, target: Path, operation: str) -> None:
-    """Copy the database to `target`, whole or not at all; also what stands in its WAL. Raises StorageError."""
+    """Copy the database with the content of its log to `target`, whole or not at all. Raises StorageError."""
     unfinished = target.with_name(target.name + ".tmp")
     module = driver()
     try:
         unfinished.unlink(missing_ok=True)
         with closing(module.connect(os.fspath(path))) as source, closing(module.connect(unfinished)) as copy:
             source.backup(copy)
-            # The copy inherits WAL mode, which needs side files; a backup is one file.
+            # The copy is in WAL mode, which needs files beside it; a backup is one file.
             copy.execute("PRAGMA journal_mode = DELETE")
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
@@ -173,8 +182,8 @@ def copy_database(path: Path, target: Path, operation: str) -> None:
 
 
 def _alembic(path: Path, found: str | None) -> Config:
-    """Alembic's configuration, once it is known that `found` is one of our revisions."""
-    # Imported late: half a second that only a new or an old database is worth.
+    """The configuration of Alembic. Raises LedgerError unless `found` is one of our revisions."""
+    # Imported late: it takes half a second, and only a new or an old database needs it.
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
@@ -183,7 +192,7 @@ def _alembic(path: Path, found: str | None) -> Config:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if found is not None and found not in known:
         backups = sorted(path.parent.glob(f"{path.name}.backup-*"), key=lambda p: p.stat().st_mtime)
-        # A log that a killed daemon left would be applied to whatever stands in the place of its database.
+        # The log left by a killed daemon would be applied to the restored database.
         restore = (
             f", or go back: remove {path}-wal and {path}-shm, and put {backups[-1]} in the place of {path}"
             if backups
@@ -199,13 +208,13 @@ def _alembic(path: Path, found: str | None) -> Config:
 
 
 def _run(path: Path, config: Config) -> None:
-    """All missing revisions in one transaction: a failure leaves the database as it was."""
+    """Run all missing revisions in one transaction: a failure leaves the database as it was."""
     from alembic import command  # noqa: PLC0415
 
     engine = connect(path, foreign_keys=False)
     try:
         with translated(path, "upgrade database"), engine.begin() as connection:
-            # Batch mode puts a new table in the place of the old one; for a moment the view names none.
+            # Batch mode replaces tables; meanwhile the view refers to one that does not exist.
             connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""Putting recordings on record: what is new becomes a job, what is known is left alone."""
+"""Admit recordings: a new one becomes a job, a known one keeps its job."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from dropscribe.ledger.columns import below, inode_of, mtime_of, raw, readable, signed, storable
 from dropscribe.ledger.records import Admission, Admitted, JobState, KnownRecording, SkippedFile
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.integers import inode_of, mtime_of, stored
 from dropscribe.ledger.sqlite.jobs.transitions import CHANGED, GONE, transition
-from dropscribe.ledger.sqlite.paths import below, raw, readable, storable
 from dropscribe.ledger.sqlite.schema import jobs, recordings
 
 #: Rows of the history in memory at a time.
 KNOWN_AT_ONCE = 2000
 _SUPERSEDED = "content changed before it was transcribed"
 
-# A cancelled job stands for its content only if a person cancelled it: a file that was gone and is there again,
-# or that went back to what it was, is to be transcribed.
+# A cancelled job counts as the job of its content only when a person cancelled it: a file that was removed and is back, or
+# that was changed back, is to be transcribed.
 _STANDS = f"(j.state <> 'cancelled' OR j.reason_code NOT IN ('{GONE}', '{CHANGED}'))"
 
 _LATEST = sa.select(recordings.c.id, recordings.c.path_raw, recordings.c.sha256).where(
@@ -42,7 +41,7 @@ _SUPERSEDE = sa.text("UPDATE recordings SET latest = 0 WHERE id = :id")
 _REFRESH = sa.text(
     "UPDATE recordings SET size = :size, mtime_ns = :mtime_ns, inode = :inode WHERE id = :recording"
 )
-# Those being worked on too: nothing of them could be published any more.
+# Claimed ones too: nothing of them could be published any more.
 _CANCEL_OLDER = sa.text(
     transition(
         JobState.CANCELLED,
@@ -71,7 +70,7 @@ _SKIP = sa.text(
 
 
 def identity(admission: Admission) -> str | None:
-    """What jobs of one result have in common; None when the result is not shared."""
+    """What jobs that share a result have in common; None when the result is not shared."""
     if not admission.share_result:
         return None
     return storable(f"{admission.sha256}|{admission.profile}|{admission.recipe}")
@@ -79,7 +78,7 @@ def identity(admission: Admission) -> str | None:
 
 @dataclass(slots=True)
 class _Batch:
-    """What one call of `admit` is about to write, and what is on record as it goes."""
+    """The rows that one call of `admit` writes, and the record they are made from."""
 
     next_recording: int
     next_job: int
@@ -99,7 +98,7 @@ class _Batch:
             recording = known[0]
             self.refreshed.append({
                 "recording": recording, "size": admission.size,
-                "mtime_ns": stored(admission.mtime_ns), "inode": stored(admission.inode),
+                "mtime_ns": signed(admission.mtime_ns), "inode": signed(admission.inode),
             })  # fmt: skip
         else:
             recording = self._add_recording(admission, path_raw, now, None if known is None else known[0])
@@ -127,25 +126,20 @@ class _Batch:
         self.new_recordings.append({
             "id": recording, "path_raw": path_raw, "path": readable(admission.path),
             "folder_raw": raw(admission.folder), "folder": readable(admission.folder),
-            "size": admission.size, "mtime_ns": stored(admission.mtime_ns), "inode": stored(admission.inode),
+            "size": admission.size, "mtime_ns": signed(admission.mtime_ns), "inode": signed(admission.inode),
             "sha256": admission.sha256, "admitted_at": now, "latest": 1,
         })  # fmt: skip
         return recording
 
 
 class AdmissionDesk:
-    """Admissions and skips. Thread-safe."""
+    """Admissions and skips."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def admit(self, admissions: Sequence[Admission], now: float) -> list[Admitted]:
-        """Put complete files on record in one transaction; one answer for each, in order.
-
-        A path whose latest content on record is the same, under the same profile and recipe, keeps its job
-        (`created` False) and has its `stat` values refreshed. Anything else is a new job; jobs of that path's
-        earlier contents that are not over are cancelled, those being worked on too.
-        """
+        """See `Ledger.admit`."""
         if not admissions:
             return []
         with self._db.write("admit recordings") as connection:
@@ -155,7 +149,7 @@ class AdmissionDesk:
         return answers
 
     def known(self, folder: Path) -> Iterator[KnownRecording]:
-        """Every recording below `folder` that needs no admission as it stands, read while the caller goes on."""
+        """See `Ledger.known`. Rows are read as the caller iterates."""
         first, last = below(folder)
         with self._db.read("read known recordings") as connection:
             rows = connection.execution_options(yield_per=KNOWN_AT_ONCE).execute(
@@ -168,7 +162,7 @@ class AdmissionDesk:
                     )
 
     def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
-        """Record why files were not taken; the same file and code again only moves its `last_seen`."""
+        """See `Ledger.skip`."""
         rows = [
             {
                 "path_raw": raw(s.path),
@@ -196,7 +190,7 @@ class AdmissionDesk:
         return _Batch(int(next_recording), int(next_job), latest, standing, [], [], [], [])
 
     def _store(self, connection: Connection, batch: _Batch, now: float) -> None:
-        # A path may change twice within a batch: of those only the last stays `latest`.
+        # A path may occur twice in a batch: only its last recording is `latest`.
         last = {recording for recording, _ in batch.latest.values()}
         for row in batch.new_recordings:
             row["latest"] = int(row["id"] in last)

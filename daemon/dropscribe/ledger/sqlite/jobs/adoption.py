@@ -1,4 +1,4 @@
-"""Put jobs on record that were done before this database: taken over from the transcripts they left."""
+"""Record jobs that were finished before this database was made, from the transcripts they left."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from dropscribe.ledger.columns import raw, readable, signed, storable
 from dropscribe.ledger.records import Admission, Finish, JobState, OutputIntent, PastJob
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.integers import stored
 from dropscribe.ledger.sqlite.jobs.admission import identity
 from dropscribe.ledger.sqlite.jobs.results import job_row, segment_row
 from dropscribe.ledger.sqlite.jobs.transitions import transition
-from dropscribe.ledger.sqlite.paths import raw, readable, storable
 from dropscribe.ledger.sqlite.schema import attempts, jobs, outputs, recordings, segments, stage_timings
 
-#: What `attempts.worker` says of a job that was taken over, and `jobs.reason_code` of one that became needless.
+#: `attempts.worker` of an adopted job, and `jobs.reason_code` of a queued job that it made needless.
 ADOPTED = "adopted"
 
 _LATEST = sa.text("SELECT id, sha256 FROM recordings WHERE path_raw = :path_raw AND latest = 1")
@@ -43,22 +42,18 @@ _CLOSE_ATTEMPT = sa.text(
 
 
 class Adoption:
-    """Takes over jobs. For a database that no daemon works with."""
+    """Adoption of finished jobs, on a database that no daemon works on."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def on_record(self, admission: Admission) -> bool:
-        """Whether a job of that content at that path is done."""
+        """See `Ledger.on_record`."""
         with self._db.read("look for a recording") as connection:
             return _is_done(connection, admission)
 
     def adopt(self, past: Sequence[PastJob], now: float) -> int:
-        """Put them on record as done, in one transaction; how many there were that are not yet.
-
-        A job keeps the number that stands in its transcript where no other has it. Jobs of the recording that are waiting, from
-        a daemon that began anew, are cancelled.
-        """
+        """See `Ledger.adopt_finished`."""
         with self._db.write("adopt finished jobs") as connection:
             return sum(self._adopt(connection, one, now) for one in past)
 
@@ -92,12 +87,12 @@ def _is_done(connection: Connection, admission: Admission) -> bool:
 
 
 def _recording(connection: Connection, admission: Admission, now: float) -> int:
-    """The row of this content at this path, made where it is not there."""
+    """The row of this content at this path, inserted when there is none."""
     latest = connection.execute(_LATEST, {"path_raw": raw(admission.path)}).one_or_none()
     values = {
         "size": admission.size,
-        "mtime_ns": stored(admission.mtime_ns),
-        "inode": stored(admission.inode),
+        "mtime_ns": signed(admission.mtime_ns),
+        "inode": signed(admission.inode),
     }
     if latest is not None:
         change = values if latest.sha256 == admission.sha256 else {"latest": 0}

@@ -1,8 +1,7 @@
-"""Claim jobs, begin them, renew their leases, and put back those whose worker is gone.
+"""Claim jobs, count their attempts, renew leases, and return jobs to the queue whose worker is gone.
 
-A claim is a lease with a generation, and no try: `begin` counts one, when decoding begins. The worker that holds lease and
-generation may end the job; once the lease has expired the job goes back to the queue, and everything that worker says
-later is refused.
+A claim is a lease with a generation number. It is no attempt: `begin` counts one when decoding begins. The worker that has
+the lease may end the job. After the lease has expired the job is queued again, and later calls of that worker are refused.
 """
 
 from __future__ import annotations
@@ -15,18 +14,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from dropscribe.files import FileSignature
+from dropscribe.ledger.columns import inode_of, mtime_of, path_of, storable
 from dropscribe.ledger.records import Claim, JobState, Recovered
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.integers import inode_of, mtime_of
 from dropscribe.ledger.sqlite.jobs.interruptions import defer_lone_trials, drop_attempts, put_back
 from dropscribe.ledger.sqlite.jobs.transitions import REFUSED_BY_LEDGER, transition
-from dropscribe.ledger.sqlite.paths import path_of, storable
 
-_EXPIRY = "its lease expired: the daemon did not move for too long"
+_EXPIRY = "its lease expired: the daemon did not renew it in time"
 _KILLED = "the daemon was killed in the middle of it"
 
-# A job waits while an older one of the same content is under way: its result may serve for both. Where there is
-# such a result already nothing has to be waited for, or ten thousand copies would be done one by one.
+# A job waits while an older one of the same content is unfinished, because the result may serve for both. When there is
+# such a result already it does not wait: else ten thousand copies would be done one after the other.
 _FREE_OF_TWINS = (
     "(NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND t.id < j.id "
     "AND t.state IN ('queued', 'running')) "
@@ -44,7 +42,7 @@ _CLAIM = transition(
     "AND {free} ORDER BY {order} LIMIT :limit) RETURNING id",
 ).replace("{free}", _FREE_OF_TWINS)
 _CLAIM_MANY = sa.text(_CLAIM.replace("{isolate}", "0").replace("{order}", "j.id"))
-# Longest wait first: a job that fails repeatedly must not delay the other suspects each time.
+# The longest delay over first: a job that fails repeatedly must not go before the other isolated jobs each time.
 _CLAIM_ISOLATED = sa.text(_CLAIM.replace("{isolate}", "1").replace("{order}", "j.not_before, j.id"))
 _NEXT_ISOLATED = sa.text(
     "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {free}".replace(
@@ -66,12 +64,12 @@ _OPEN_ATTEMPTS = sa.text(
 )
 _EXPIRED = sa.text("SELECT id FROM jobs WHERE state = 'running' AND lease_until < :now")
 _RUNNING = sa.text("SELECT id FROM jobs WHERE state = 'running'")
-# Once more for the same claim changes nothing: its first commit may have been refused, and stand.
+# Repeating it for the same claim changes nothing: the commit of a call that failed may stand.
 _BEGIN = sa.text(
     "UPDATE jobs SET attempts = attempts + 1 - begun, begun = 1 WHERE state = 'running' AND (id, generation) IN "
     "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
 )
-# Unless other content stands at its path, or a newer job of the recording.
+# Not when the path has other content by now, or the recording a newer job.
 _RESTORE = sa.text(
     "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, not_before = :now, isolate = 0 "
     "WHERE state = 'failed' AND reason_code = '{code}' "
@@ -88,7 +86,7 @@ _DISOWN = sa.text(
     )
 )
 _QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
-# Content, profile and recipe, as `admission.identity` has them.
+# The identity is content, profile and recipe, as `admission.identity` makes it.
 _ADOPT = sa.text(
     "UPDATE jobs SET recipe = :recipe, identity = CASE WHEN identity IS NOT NULL THEN "
     "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || profile || '|' || :recipe END "
@@ -101,7 +99,7 @@ _HEARTBEAT = sa.text(
 
 
 class Claims:
-    """Claims on jobs. Thread-safe, also between processes."""
+    """Claims on jobs."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -109,12 +107,7 @@ class Claims:
     def claim(
         self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool
     ) -> list[Claim]:
-        """Take up to `limit` jobs, oldest first; the caller must end each of them or let its lease expire.
-
-        Free are queued jobs whose wait is over, unless an older job of the same content is still under way and none
-        is done. A job to be tried alone is given only with `allow_isolated`, and then without any other. A claim is a lease
-        and no try: see `begin`. Running jobs whose lease has expired are put back first, as by `recover`.
-        """
+        """See `Ledger.claim`."""
         with self._db.write("claim jobs") as connection:
             expired = _ids(connection.execute(_EXPIRED, {"now": now}))
             put_back(connection, expired, now, outcome="lost", reason=_EXPIRY)
@@ -131,13 +124,13 @@ class Claims:
             return [_claim(row, now) for row in connection.execute(_CLAIMED, {"ids": chosen})]
 
     def next_isolated(self) -> float | None:
-        """When the first of the jobs to be tried alone may be claimed, epoch seconds; None while there is none."""
+        """See `Ledger.next_isolated`."""
         with self._db.read("look for jobs to be tried alone") as connection:
             due = connection.scalar(_NEXT_ISOLATED)
         return None if due is None else float(due)
 
     def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
-        """Renew leases of (job, generation); returns the jobs that are no longer ours."""
+        """See `Ledger.heartbeat`."""
         if not ours:
             return set()
         with self._db.write("renew leases") as connection:
@@ -146,10 +139,7 @@ class Claims:
         return {job for job, _ in ours} - set(kept)
 
     def begin(self, ours: Sequence[tuple[int, int]]) -> set[int]:
-        """Count a try for each of these (job, generation): it is decoded next. Returns the jobs that are no longer ours.
-
-        The caller hands none of them to a decoder before: only so a recording that kills the daemon is found on record.
-        """
+        """See `Ledger.begin`."""
         if not ours:
             return set()
         with self._db.write("begin to decode") as connection:
@@ -157,36 +147,27 @@ class Claims:
         return {job for job, _ in ours} - set(begun)
 
     def recover(self, now: float) -> Recovered:
-        """Put back every running job, at start, when nobody can be working on one.
-
-        The caller holds the database's lock. What had not begun is as if never claimed. What had begun is not counted
-        either, and tried alone; if it was alone already, `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py` decides.
-        """
+        """See `Ledger.recover`."""
         with self._db.write("recover interrupted jobs") as connection:
             ids = _ids(connection.execute(_RUNNING))
             return put_back(connection, ids, now, outcome="interrupted", reason=_KILLED)
 
     def defer_lone_trials(self, now: float) -> None:
-        """When the daemon is ready to work: others first, for as long as `lone_trials.wait_after` says.
+        """See `Ledger.defer_lone_trials`.
 
-        Loading an engine takes longer than these waits, which would be over before anything can come through.
+        Loading an engine takes longer than these delays: counted from the start, they would end before another recording
+        could be finished.
         """
         with self._db.write("defer lone trials") as connection:
             defer_lone_trials(connection, now)
 
     def restore_refused(self, now: float) -> int:
-        """Queue every job again that failed because of the ledger, at start; how many.
-
-        A recording is not to blame for a damaged database, so no such end stands.
-        """
+        """See `Ledger.restore_refused`."""
         with self._db.write("restore jobs that the database failed") as connection:
             return connection.execute(_RESTORE, {"now": now}).rowcount
 
     def disown(self, worker: str, known: Sequence[int]) -> int:
-        """Put back every job that `worker` is said to hold and does not know of, as if never claimed; how many.
-
-        For a worker whose claim was refused: a commit that a disk refuses at the last moment may stand nevertheless.
-        """
+        """See `Ledger.disown`."""
         with self._db.write("put back claims nobody knows of") as connection:
             values = {"worker": storable(worker), "known": json.dumps(list(known))}
             ids = _ids(connection.execute(_DISOWN, values))
@@ -195,11 +176,7 @@ class Claims:
         return len(ids)
 
     def adopt(self, recipe: Callable[[str], str]) -> int:
-        """Jobs in the queue are done under the recipe their profile has now; how many of them had another.
-
-        For the start and for changed profiles: what a job's recipe says is what shapes its text, and whose results
-        serve for it. `recipe` gives that of a profile.
-        """
+        """See `Ledger.adopt`."""
         changed = 0
         with self._db.write("adopt the recipes in force") as connection:
             for profile in connection.scalars(_QUEUED_PROFILES).all():
@@ -226,7 +203,7 @@ def _claim(row: Row[Any], now: float) -> Claim:
         recipe=row.recipe,
         admitted_at=row.admitted_at,
         settle_s=row.settle_s,
-        # A clock that was set back must not make it negative.
+        # Not negative when the clock was set back.
         waited_s=max(0.0, now - max(row.admitted_at, row.not_before)),
         reference=row.reference,
         isolate=bool(row.isolate),

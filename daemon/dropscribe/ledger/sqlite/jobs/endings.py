@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.errors import StaleLeaseError
+from dropscribe.ledger.columns import raw, storable
 from dropscribe.ledger.records import JobState, Killed
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.interruptions import exonerate
 from dropscribe.ledger.sqlite.jobs.transitions import BY_REQUEST, GONE, transition
-from dropscribe.ledger.sqlite.paths import raw, storable
 
-# The last try is spent when it ends, whatever the caller thinks of another: no job may circle for ever.
+# After the last attempt the job fails even when the caller would try again: no job may circle for ever.
 _RELEASE = sa.text(
     transition(
         JobState.QUEUED,
@@ -54,8 +54,8 @@ _CLOSE_ATTEMPT = sa.text(
     "UPDATE attempts SET ended_at = :now, outcome = :outcome, code = :code, reason = :reason "
     "WHERE job_id = :id AND outcome IS NULL"
 )
-# While a disk is full every half minute brings another such try, for as long as that takes: they are one row,
-# the newest, so that the history does not grow by what says nothing new.
+# While a disk is full an attempt is given back every half minute. They are kept as one row, the newest, so that the history
+# does not grow.
 _SAME_BEFORE = (
     "FROM attempts b WHERE b.job_id = :id AND b.generation < :generation AND b.outcome = 'released' "
     "AND b.code = :code "
@@ -73,11 +73,11 @@ _DROP_GATHERED = sa.text(
         "{same_before}", _SAME_BEFORE
     )
 )
-_LOOK = sa.text("SELECT state, generation FROM jobs WHERE id = :id")
+_CURRENT = sa.text("SELECT state, generation FROM jobs WHERE id = :id")
 
 
 class Endings:
-    """Ends of jobs without a transcript. Thread-safe, also between processes."""
+    """Ends of jobs without a transcript."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -96,13 +96,7 @@ class Endings:
         remedy: str = "",
         killed: Killed | None = None,
     ) -> JobState:
-        """Give a claimed job back, claimable from `not_before`; `refund` leaves its try out of the count.
-
-        `killed`: its decoder was, from outside; see `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`.
-        Tries refunded for the same `code` one after the other stand in the history as one.
-        Returns QUEUED; or FAILED, when the try that is not refunded was the last one.
-        Raises StaleLeaseError when the job is not claimed under this generation.
-        """
+        """See `Ledger.release`."""
         values = {
             "id": job_id, "generation": generation, "now": now, "not_before": not_before,
             "refund": int(refund), "isolate": int(isolate), "code": code, "reason": storable(reason),
@@ -122,7 +116,7 @@ class Endings:
         return JobState(state)
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
-        """A claimed job has failed for good. Raises StaleLeaseError as `release` does."""
+        """See `Ledger.fail`."""
         values = {
             "id": job_id, "generation": generation, "now": now,
             "code": code, "reason": storable(reason), "remedy": storable(remedy),
@@ -135,12 +129,7 @@ class Endings:
     def cancel(
         self, job_id: int, now: float, reason: str, *, generation: int | None = None, code: str | None = None
     ) -> None:
-        """Cancel a job: with `generation`, one that is claimed under it; without, any that is not over.
-
-        `code` says why for machines. By default a worker that cancels its own claim does so because the
-        recording is gone, and anybody else because a person asked; the former is transcribed when the same
-        content stands there again, the latter is not. Raises StaleLeaseError when there is nothing to cancel.
-        """
+        """See `Ledger.cancel`."""
         code = code or (BY_REQUEST if generation is None else GONE)
         values = {
             "id": job_id, "generation": generation, "now": now, "code": code, "reason": storable(reason),
@@ -151,10 +140,7 @@ class Endings:
             connection.execute(_CLOSE_ATTEMPT, values | {"outcome": "cancelled"})
 
     def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:
-        """Cancel the jobs of a recording that is no longer there, those being worked on too; returns them.
-
-        Whoever works on one is refused from now on, and hears of it at the next heartbeat.
-        """
+        """See `Ledger.cancel_gone`."""
         values = {"path_raw": raw(path), "now": now, "code": GONE, "reason": storable(reason)}
         with self._db.write("cancel the jobs of a removed recording") as connection:
             jobs = sorted(int(job) for job in connection.scalars(_CANCEL_GONE, values))
@@ -164,8 +150,8 @@ class Endings:
 
 
 def _stale(connection: Connection, job_id: int, generation: int | None) -> StaleLeaseError:
-    """Why the job could not be changed, from what it is now."""
-    found = connection.execute(_LOOK, {"id": job_id}).one_or_none()
+    """The error for a job that could not be changed, with its current state."""
+    found = connection.execute(_CURRENT, {"id": job_id}).one_or_none()
     if found is None:
         reason = f"there is no job {job_id}"
     elif generation is None:

@@ -1,4 +1,7 @@
-"""Put back claims whose daemon was killed or frozen: uncounted, and to be tried alone where decoding had begun."""
+"""Return interrupted jobs to the queue: uncounted, and isolated when decoding had begun.
+
+A job is interrupted when its daemon was killed, or stopped for longer than the lease.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from dropscribe.ledger.records import JobState, Recovered
 from dropscribe.ledger.sqlite.jobs.lone_trials import is_last, wait_after
 from dropscribe.ledger.sqlite.jobs.transitions import transition
 
-#: Why a job failed during whose lone trials the daemon was killed again and again.
+#: Reason code of jobs that failed because the daemon was killed at each of many lone trials.
 WORKER_LOST = "worker_lost"
 WORKER_LOST_REASON = "the daemon was killed each time it worked on this recording alone, {deaths} times"
 WORKER_LOST_REMEDY = (
@@ -23,7 +26,7 @@ _BEGUN = sa.text(
     "SELECT id, isolate, lone_deaths, others_done FROM jobs "
     "WHERE begun = 1 AND id IN (SELECT value FROM json_each(:ids))"
 )
-# Where the clock was set back, a wait that is over must not begin again.
+# When the clock was set back, a delay that is over must not begin again.
 _PUT_BACK = sa.text(
     transition(
         JobState.QUEUED,
@@ -68,7 +71,7 @@ _WAIT = sa.text("UPDATE jobs SET not_before = :not_before WHERE id = :id")
 def put_back(
     connection: Connection, ids: Sequence[int], now: float, *, outcome: str, reason: str
 ) -> Recovered:
-    """Put back running jobs whose worker is gone. `outcome`, `reason`: of the tries that had begun."""
+    """Return running jobs to the queue whose worker is gone. `outcome` and `reason` are those of the attempts begun."""
     if not ids:
         return Recovered(0, 0, 0)
     values = {"ids": json.dumps(list(ids)), "now": now, "outcome": outcome, "reason": reason}
@@ -97,21 +100,21 @@ def put_back(
 
 
 def drop_attempts(connection: Connection, ids: Sequence[int]) -> None:
-    """Remove the tries under way on these jobs from the history, as if they had never been claimed."""
+    """Remove the open attempts of these jobs from the history, as if the jobs had never been claimed."""
     connection.execute(_DROP_ATTEMPTS, {"ids": json.dumps(list(ids))})
 
 
 def exonerate(connection: Connection) -> None:
-    """A daemon or decoder was killed among others: forget the lone deaths of what waits, since it was not there."""
+    """Reset the lone deaths of queued jobs, because a daemon or decoder was killed while it worked on other recordings."""
     connection.execute(_EXONERATE)
 
 
 def note_others_done(connection: Connection) -> None:
-    """A recording came through: not everything fails, so lone deaths say more of those that wait after one."""
+    """Note for queued jobs with lone deaths that another recording was finished since: see `lone_trials.is_last`."""
     connection.execute(_OTHERS_DONE)
 
 
 def defer_lone_trials(connection: Connection, now: float) -> None:
-    """Have each suspect that was alone when a daemon was killed wait from `now` on, longer after each such death."""
+    """Postpone each isolated job with lone deaths, counted from `now` and longer after each death."""
     for job in connection.execute(_WAITING).all():
         connection.execute(_WAIT, {"id": job.id, "not_before": now + wait_after(job.lone_deaths)})

@@ -1,4 +1,7 @@
-"""Which files are ours: every file is recorded, with the hash of its bytes, before it is written."""
+"""Record the files of jobs with the hash of their content before they are written, so that ours are known.
+
+A partial text is a file that exists only while its job is claimed. It is never published, and is none of the job's outputs.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from dropscribe.ledger.records import OutputIntent, OwnedOutput
+from dropscribe.ledger.columns import path_of, raw, readable
+from dropscribe.ledger.records import PARTIAL, OutputIntent, OwnedOutput
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.paths import path_of, raw, readable
 from dropscribe.ledger.sqlite.schema import outputs
 
 #: (job, generation)
@@ -21,9 +24,9 @@ _HELD = sa.text(
     "SELECT j.id, j.generation, r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
     "WHERE j.id IN :jobs AND j.state = 'running' AND r.latest = 1"
 ).bindparams(sa.bindparam("jobs", expanding=True))
-# The same bytes at the same path need no second row. Other hashes stay until the job is done: one of them is on
-# disk if the last attempt died between writing and finishing, and must be known as ours. What a try before the last one
-# meant, and is not on disk now, never will be: on a full disk every half minute would leave such a row.
+# Other hashes for the same path stay until the job is done: the file of an attempt that was killed between writing and
+# finishing has one of them, and must be known as ours. What attempts before the last one recorded and is not on disk now
+# will never be; without removing it, a full disk would add a row every half minute.
 _REPLACE = sa.text(
     "DELETE FROM outputs WHERE path_raw = :path_raw AND recording_raw = :recording_raw AND published = 0 "
     "AND (sha256 = :sha256 OR (job_id = :job_id AND generation < :generation - 1 AND sha256 <> :standing))"
@@ -46,8 +49,7 @@ _OWNED = (
     .where(outputs.c.path_raw.in_(sa.bindparam("paths", expanding=True)))
     .order_by(outputs.c.id.desc())
 )
-# A partial text (see `Partials`) is no transcript: it is never published, and none of a recording's files here.
-# Of what was published only the newest of each path can be on disk.
+# Only the last published file of each path can be on disk.
 _OF_RECORDING = sa.text(
     "SELECT job_id, recording_raw, path_raw, format, sha256, published, bytes FROM outputs o "
     "WHERE recording_raw = :recording_raw AND format <> 'partial' AND (published = 0 OR id = (SELECT max(n.id) FROM outputs n "
@@ -68,22 +70,43 @@ _FORGET = sa.text(
     "AND o.recording_raw = n.recording_raw AND o.id < n.id "
     "WHERE n.job_id = :job AND n.generation = :generation AND n.format <> 'partial')"
 )
+_HELD_BY = sa.text(
+    "SELECT r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+    "WHERE j.id = :job AND j.generation = :generation AND j.state = 'running'"
+)
+# The record of a file that may be there now is kept until its replacement is written.
+_SUPERSEDED_PARTIALS = (
+    sa.delete(outputs)
+    .where(outputs.c.format == PARTIAL)
+    .where(outputs.c.path_raw == sa.bindparam("of_path"))
+    .where(outputs.c.recording_raw == sa.bindparam("of_recording"))
+    .where(outputs.c.sha256.not_in(sa.bindparam("standing", expanding=True)))
+)
+_PARTIALS = sa.select(
+    outputs.c.job_id,
+    outputs.c.recording_raw,
+    outputs.c.path_raw,
+    outputs.c.format,
+    outputs.c.sha256,
+    outputs.c.bytes,
+).where(outputs.c.format == PARTIAL)
+_FORGET_PARTIAL = (
+    sa.delete(outputs)
+    .where(outputs.c.format == PARTIAL)
+    .where(outputs.c.path_raw == sa.bindparam("of_path"))
+    .where(outputs.c.recording_raw == sa.bindparam("of_recording"))
+    .where(outputs.c.sha256 == sa.bindparam("of_sha256"))
+)
 
 
 class Outputs:
-    """The files of jobs. Thread-safe, also between processes."""
+    """Files of jobs, except partial texts."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def intend(self, intents: Sequence[tuple[int, int, Sequence[OutputIntent]]], now: float) -> list[int]:
-        """Record what is about to be written, for many (job, generation, files) in one transaction.
-
-        Returns the jobs refused, because they are not claimed under that generation any more, or because other
-        content stands at their path by now: nothing may be written for those. A further intent for the same path does
-        not replace what else is recorded of it before the job is done, since the file of an attempt that died may be
-        there; only what tries before the last one meant is forgotten, where something else is known to stand there.
-        """
+        """See `Ledger.intend`."""
         refused: list[int] = []
         if not intents:
             return refused
@@ -103,7 +126,7 @@ class Outputs:
         return refused
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
-        """What we wrote or meant to write at each of these paths, newest first; no key where there is nothing."""
+        """See `Ledger.owned`."""
         found: dict[Path, list[OwnedOutput]] = {}
         if paths:
             with self._db.read("read whose files these are") as connection:
@@ -112,22 +135,78 @@ class Outputs:
         return {path: tuple(files) for path, files in found.items()}
 
     def outputs_of(self, recording: Path) -> list[OwnedOutput]:
-        """The files that may stand for the recording at this path, of whatever content, newest first.
-
-        These are what was published last at each path, and what was meant and perhaps written since.
-        """
+        """See `Ledger.outputs_of`."""
         with self._db.read("read the files of a recording") as connection:
             rows = connection.execute(_OF_RECORDING, {"recording_raw": raw(recording)})
             return [_output(row) for row in rows]
 
 
+class Partials:
+    """Partial texts of jobs."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def intend(
+        self,
+        job: tuple[int, int],
+        path: Path,
+        sha256: str,
+        standing: Sequence[str],
+        now: float,
+        *,
+        size: int | None = None,
+    ) -> bool:
+        """See `Ledger.intend_partial`."""
+        with self._db.write("record a partial text") as connection:
+            found = connection.execute(_HELD_BY, {"job": job[0], "generation": job[1]}).scalar_one_or_none()
+            if found is None:
+                return False
+            where = {"of_path": raw(path), "of_recording": found, "standing": list(standing)}
+            connection.execute(_SUPERSEDED_PARTIALS, where)
+            row = {
+                "job_id": job[0], "generation": job[1], "recording_raw": found, "format": PARTIAL,
+                "path_raw": raw(path), "path": readable(path), "sha256": sha256, "bytes": size, "published": 0, "at": now,
+            }  # fmt: skip
+            connection.execute(sa.insert(outputs), row)
+        return True
+
+    def all(self) -> list[OwnedOutput]:
+        """See `Ledger.partials`."""
+        with self._db.read("read the partial texts") as connection:
+            return [
+                OwnedOutput(
+                    r.job_id,
+                    path_of(r.recording_raw),
+                    path_of(r.path_raw),
+                    r.format,
+                    r.sha256,
+                    False,
+                    r.bytes,
+                )
+                for r in connection.execute(_PARTIALS)
+            ]
+
+    def forget(self, gone: Sequence[OwnedOutput]) -> None:
+        """See `Ledger.forget_partials`."""
+        if gone:
+            with self._db.write("forget partial texts") as connection:
+                connection.execute(
+                    _FORGET_PARTIAL,
+                    [
+                        {"of_recording": raw(o.recording), "of_path": raw(o.path), "of_sha256": o.sha256}
+                        for o in gone
+                    ],
+                )
+
+
 def of_job(connection: Connection, job: int) -> tuple[OwnedOutput, ...]:
-    """The files of one job, in the order they were meant."""
+    """The files of one job, in the order they were recorded."""
     return tuple(_output(row) for row in connection.execute(_OF_JOB, {"job": job}))
 
 
 def mark_published(connection: Connection, done: Sequence[Held], now: float) -> None:
-    """The files of these jobs are on disk; what was meant for the same paths before, and is not, is forgotten."""
+    """Mark the files of these jobs as published; remove what was recorded for the same paths before and never published."""
     rows = [{"job": job, "generation": generation, "now": now} for job, generation in done]
     connection.execute(_PUBLISH, rows)
     connection.execute(_FORGET, rows)

@@ -1,4 +1,4 @@
-"""Finished jobs: what the history keeps of a transcript, and how it is read back."""
+"""Store the results of finished jobs and read them back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.errors import UnusableLedgerError
+from dropscribe.ledger.columns import storable
 from dropscribe.ledger.records import Finish, JobState, StoredResult
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.faults import REPAIR
 from dropscribe.ledger.sqlite.jobs.interruptions import note_others_done
 from dropscribe.ledger.sqlite.jobs.outputs import mark_published
 from dropscribe.ledger.sqlite.jobs.transitions import transition
-from dropscribe.ledger.sqlite.paths import storable
 from dropscribe.ledger.sqlite.schema import segments, stage_timings
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
@@ -39,7 +39,7 @@ _CLOSE_ATTEMPT = sa.text(
     "UPDATE attempts SET ended_at = :now, outcome = 'done', code = NULL, reason = NULL "
     "WHERE job_id = :id AND generation = :generation"
 )
-# A reference to a job that is itself done by reference leads to the one that has the segments.
+# A job that is done by reference has no segments; a reference to it is replaced by its own.
 _ORIGIN = sa.text("SELECT coalesce(reference_job_id, id) FROM jobs WHERE id = :id")
 _RESULT = sa.text(
     "SELECT id, media, engine, timings, speech_ms, coalesce(reference_job_id, id) AS origin "
@@ -52,18 +52,13 @@ _SEGMENTS = sa.text(
 
 
 class Results:
-    """Results of finished jobs. Thread-safe, also between processes."""
+    """Results of finished jobs."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def finish(self, finished: Sequence[Finish], now: float) -> list[int]:
-        """These jobs are done and their files published: store everything of them in one transaction.
-
-        Returns the jobs refused, because they are not claimed under that generation any more. Of a job done
-        by reference the segments are not stored again. One that is done under that very generation is left as it is: a
-        commit that a disk refused at the last moment may stand, and whoever made it makes it again.
-        """
+        """See `Ledger.finish`."""
         if not finished:
             return []
         refused = []
@@ -82,7 +77,7 @@ class Results:
         return refused
 
     def stored_result(self, job_id: int) -> StoredResult | None:
-        """The result of a finished job, with the segments it refers to; None when there is none (yet)."""
+        """See `Ledger.stored_result`."""
         with self._db.read("read a result") as connection:
             return load_result(connection, job_id)
 
@@ -114,7 +109,7 @@ def load_result(connection: Connection, job_id: int) -> StoredResult | None:
     try:
         return _result(row, seconds, connection.execute(_SEGMENTS, {"id": row.origin}).all())
     except (ValueError, TypeError, KeyError) as e:
-        # We write nothing that cannot be read back.
+        # We write nothing that we cannot read.
         raise UnusableLedgerError(
             f"it is damaged (the result of job {job_id} cannot be read: {e})",
             operation="read a result",
@@ -151,7 +146,7 @@ def _origin(connection: Connection, reference: int | None) -> int | None:
 
 
 def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
-    """What the row of a job says of its result."""
+    """The columns of `jobs` that hold a result."""
     return {
         "id": f.job_id,
         "generation": f.generation,
@@ -186,7 +181,7 @@ def segment_row(job: int, s: Segment) -> dict[str, Any]:
 
 
 def _tokens(said: Tokens) -> str:
-    """As `_dump` writes a list of (text, start_ms, end_ms)."""
+    """The JSON of `_dump` for a list of (text, start_ms, end_ms), made faster."""
     columns = zip(map(encode_basestring, said.texts), said.starts_ms, said.ends_ms, strict=True)
     return f"[{','.join([f'[{text},{start},{end}]' for text, start, end in columns])}]"
 

@@ -1,7 +1,7 @@
-"""States of a job and the changes that are allowed: the one place that knows.
+"""The states of a job and the allowed transitions.
 
-Every statement that changes `jobs.state` goes through `transition`, so that a change not listed
-here finds no row to change.
+Every statement that changes `jobs.state` is made by `transition`, so that a transition not listed here finds no row
+to change.
 
 ```
             ┌────────── release, recover ──────────┐
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dropscribe.ledger.records import JobState
 
-#: From each state, where a job may go. One whose lease has expired goes back to the queue before it is claimed again.
+#: Allowed next states of each state. A job whose lease has expired is queued before it is claimed again.
 LEGAL: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
     JobState.RUNNING: frozenset(JobState) - {JobState.RUNNING},
@@ -25,28 +25,28 @@ LEGAL: dict[JobState, frozenset[JobState]] = {
     JobState.CANCELLED: frozenset(),
 }
 
-#: Reason codes of jobs that were cancelled because the file was not there as admitted, not because a person
-#: said so. When the same content stands at that path again, it is transcribed after all.
+#: Reason codes of jobs that were cancelled because the file was removed or changed. When the same content is at that
+#: path again, it is transcribed.
 GONE = "recording_gone"
 CHANGED = "content_changed"
-#: A person cancelled it: the same content is left alone.
+#: Reason code of jobs that a person cancelled: the same content is not transcribed again.
 BY_REQUEST = "cancelled"
 
 
-#: Code of jobs that failed because of the ledger itself, as versions before wrote them. Such a row says nothing of its
-#: recording and does not stand: the one change out of a final state, made by `Claims.restore_refused`.
+#: Reason code of jobs that earlier versions failed because of the database itself. `Claims.restore_refused` queues them
+#: again: the one transition out of a final state.
 REFUSED_BY_LEDGER = "ledger"
 
 
 def sources(target: JobState) -> tuple[JobState, ...]:
-    """The states from which a job may become `target`."""
+    """The states from which a job may go to `target`."""
     return tuple(state for state, targets in LEGAL.items() if target in targets)
 
 
 def transition(target: JobState, statement: str) -> str:
-    """An UPDATE of `jobs` with `{legal}` in its WHERE replaced: it finds only jobs that may become `target`."""
+    """Fill `{legal}` in the WHERE of an UPDATE of `jobs`, so that it finds only jobs that may go to `target`."""
     states = ", ".join(f"'{state.value}'" for state in sources(target))
     if "{legal}" not in statement:
         raise ValueError(f"a transition to {target} that does not ask whether it is legal")
-    # The plus keeps SQLite from walking all jobs in those states by their index: the other conditions name a few.
+    # The plus keeps SQLite from using the index on states, because the other conditions select fewer jobs.
     return statement.replace("{legal}", f"+state IN ({states})")

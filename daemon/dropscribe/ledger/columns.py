@@ -1,0 +1,65 @@
+r"""Convert paths, text and `stat` numbers to what database columns hold, and back.
+
+A file name is bytes. Text columns are Unicode, so a path is kept in a binary column, with a text column beside it that shows
+bytes outside UTF-8 as `\xNN`.
+
+An inode number has 64 bits without a sign, a column 64 bits with one. File systems that hash their inode numbers
+(mergerfs, many network shares) use all of them. A modification time in ns exceeds a column in the year 2262; file
+systems go on, and files with wrong dates are common.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_SPAN = 2**64
+_MOST = 2**63 - 1
+#: The earliest modification time of common file systems is in 1901; a stored one before this is after 2262.
+_EARLIEST_NS = -(2**61)
+
+
+def raw(path: Path) -> bytes:
+    """The bytes of the path, as the operating system has it."""
+    return os.fsencode(path)
+
+
+def path_of(raw_path: bytes) -> Path:
+    """The path that `raw` encoded."""
+    return Path(os.fsdecode(raw_path))
+
+
+def readable(path: Path) -> str:
+    """The path as text for people; never raises, and equals the path when that is UTF-8."""
+    return raw(path).decode("utf-8", "backslashreplace")
+
+
+def storable(text: str) -> str:
+    """Text without lone surrogates, which come from file names in it and which a text column cannot hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
+
+
+def below(folder: Path) -> tuple[bytes, bytes]:
+    """Bounds [first, last) of the raw paths below `folder`."""
+    prefix = raw(folder).rstrip(b"/")
+    # "0" is the byte after "/": everything between begins with "folder/".
+    return prefix + b"/", prefix + b"0"
+
+
+def signed(number: int) -> int:
+    """Map an inode number or a modification time (ns) to 64 bits with a sign."""
+    return (number + _MOST + 1) % _SPAN - _MOST - 1
+
+
+def inode_of(number: int) -> int:
+    """The inode number that `signed` mapped."""
+    return number % _SPAN
+
+
+def mtime_of(number: int) -> int:
+    """The modification time that `signed` mapped, ns."""
+    return number + _SPAN if number < _EARLIEST_NS else number
