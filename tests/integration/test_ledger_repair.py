@@ -22,6 +22,10 @@ from tests.support.command_line import call, document, process
 from tests.support.ledger_damage import PAGE, Damage
 from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, intend
 
+#: The index claims sizes for which SQLite gets no memory.
+ABSURD_SIZES = (
+    "UPDATE segment_search_data SET block = x'1aad361446190b76bba08f90f2d38dcc57a1265c13207670' WHERE id = 10"
+)
 JOBS = 150
 TEXTS = 12
 
@@ -116,6 +120,7 @@ def test_other_damage(database: Path, damage: Damage) -> None:
     "sql",
     [
         "UPDATE segment_search_data SET block = randomblob(200)",
+        ABSURD_SIZES,
         "DELETE FROM segment_search_data",
         "UPDATE segment_search_idx SET term = randomblob(4)",
         "DELETE FROM segment_search_config",
@@ -131,6 +136,15 @@ def test_a_damaged_search_index_loses_nothing(database: Path, sql: str) -> None:
     assert done.queued == 10
     assert rows(database, "SELECT * FROM segments ORDER BY id") == before
     is_whole(database)
+
+
+def test_a_search_index_that_asks_for_absurd_memory_closes_the_ledger(database: Path) -> None:
+    """Not a MemoryError, which would end the thread that meets it and say nothing of the database."""
+    ledger_damage.change(database, ABSURD_SIZES)
+    with closing(open_ledger(DatabaseLocation(database))) as ledger:
+        with pytest.raises(UnusableLedgerError, match="search index"):
+            ledger.search("预算会")
+        assert ledger.fault is not None
 
 
 @pytest.mark.parametrize(

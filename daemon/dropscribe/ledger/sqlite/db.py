@@ -210,7 +210,8 @@ class Database:
             e.path = e.path or self.path
             self.fault = self.fault or e
             raise
-        except sa.exc.IntegrityError as e:
+        except (sa.exc.IntegrityError, MemoryError) as e:
+            # SQLite also reports a lack of memory when a damaged search index makes it reserve an absurd amount.
             contradiction = self._contradiction()
             if contradiction is None:
                 raise
@@ -224,7 +225,7 @@ class Database:
             file.accept(size, pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one(), operation)
 
     def _contradiction(self) -> str | None:
-        """Check the database after a broken constraint; None when it is sound, and the statement was wrong."""
+        """Check the database after an error that damage or a mistake of ours causes; None when it is sound."""
         try:
             with self._readers.begin() as connection:
                 found = findings(connection, "integrity_check", limit_s=CONTRADICTION_S)
@@ -268,6 +269,9 @@ def findings(connection: Connection, check: str, limit_s: float | None = None) -
         raw.set_progress_handler(over, _CLOCK_STEPS)
     try:
         rows = connection.exec_driver_sql(f"PRAGMA {check}({MOST_FINDINGS})").scalars().all()
+    except MemoryError:
+        # A damaged search index makes SQLite reserve an absurd amount. Tables and indexes have limits.
+        return ("fts5: out of memory while the search index was read",)
     except sa.exc.OperationalError:
         if ended[0]:
             return ()
