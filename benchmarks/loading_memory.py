@@ -20,7 +20,8 @@ import sys, warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
 import torch
-from dropscribe.engine.models.loading import AutoModel, load
+from funasr import AutoModel
+from dropscribe.engine.models.loading import load
 
 def status(name):
     return int(next(l for l in open("/proc/self/status") if l.startswith(name)).split()[1]) >> 10

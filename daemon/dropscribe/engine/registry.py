@@ -137,7 +137,6 @@ def _recogniser(
     source: store.ModelSource, device: Any, threads: int, precision: str, note: Callable[[str], None]
 ) -> tuple[Recogniser, str]:
     """The recogniser, and the precision it really has."""
-    from dropscribe.engine.models.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports torch
     from dropscribe.engine.models.loading import load  # noqa: PLC0415
     from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser, PipelinedParaformer  # noqa: PLC0415
     from dropscribe.engine.models.sense_voice.recogniser import PipelinedSenseVoice, SenseVoiceRecogniser  # noqa: PLC0415
@@ -150,6 +149,8 @@ def _recogniser(
     if kind is Kind.SENSE_VOICE:
         loaded = load(source.directory, device, threads)
         return (PipelinedSenseVoice if precision == "fp16" else SenseVoiceRecogniser)(loaded), precision
+    from dropscribe.engine.models.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports all of FunASR
+
     note(
         f"{source.config.family} runs one segment at a time through FunASR itself: slower than the Paraformer family"
     )

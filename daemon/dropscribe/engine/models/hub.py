@@ -25,6 +25,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from dropscribe.engine.models import funasr_parts
 from dropscribe.errors import EngineError
 
 #: Limits of the client, through its own variables (one that is set already counts): without them it would keep a hub that does
@@ -89,11 +90,10 @@ def hub_id_of(name: str) -> str:
     if _HUB_ID.fullmatch(name) and ".." not in name:
         return name
     with _quiet():
-        # Inside, since funasr takes seconds to import.
-        from funasr.download.name_maps_from_hub import name_maps_ms  # noqa: PLC0415
-    if name in name_maps_ms:
-        return str(name_maps_ms[name])
-    near = difflib.get_close_matches(name, name_maps_ms, n=1)
+        names = funasr_parts.hub_names()
+    if name in names:
+        return str(names[name])
+    near = difflib.get_close_matches(name, names, n=1)
     raise EngineError(
         f"'{name}' is neither a bundled model, nor a directory, nor a model FunASR knows",
         operation="find model",

@@ -1,6 +1,6 @@
 """Loads FunASR model directories onto a device, and translates what a device says when it fails.
 
-Importing this module imports torch and funasr (seconds): only the engine process does.
+Importing this module imports torch (seconds): only the engine process does.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from funasr import AutoModel
 
+from dropscribe.engine.models import funasr_parts
 from dropscribe.engine.models.model_config import ModelConfig, read_model_config
 from dropscribe.engine.models.weights import load_weights
 from dropscribe.errors import DeviceFailedError, EngineError, OutOfDeviceMemoryError
@@ -88,9 +88,7 @@ def load(directory: Path, device: torch.device, threads: int) -> LoadedModel:
     config = read_model_config(directory)
     try:
         # On the CPU, where weights replace what FunASR makes up, and without `init_param`, so that it reads no weights.
-        module, options = AutoModel.build_model(
-            **config.options, device="cpu", ncpu=threads, disable_update=True
-        )
+        module, options = funasr_parts.build_model(config.options, threads)
     except Exception as e:
         raise cannot_build(config, e) from e
     load_weights(module, config.weights, directory)

@@ -29,7 +29,7 @@ LONGEST_CONFIG = 8 << 20
 MOST_VALUES = 200_000
 
 #: Options that describe a model, as its class and FunASR's `build_model` take them; those with `_conf` behind them, too.
-_COMPONENTS = frozenset({
+COMPONENTS = frozenset({
     "bias_predictor", "ctc", "ctc2", "decoder", "decoder2", "encoder", "encoder2", "frontend", "fusion_encoder",
     "joint_network", "model", "normalize", "predictor", "predictor2", "seaco_decoder", "specaug", "stride_conv",
     "text_encoder", "tokenizer",
@@ -42,7 +42,7 @@ _OPTIONS = frozenset({
     "nbest", "penalty", "predictor_bias", "predictor_weight", "sampling_ratio", "share_embedding", "sos", "text_norm",
     "token_num_relax", "use_1st_decoder_loss", "use_itn",
 })  # fmt: skip
-_KEPT = _COMPONENTS | {f"{name}_conf" for name in _COMPONENTS} | _OPTIONS
+_KEPT = COMPONENTS | {f"{name}_conf" for name in COMPONENTS} | _OPTIONS
 
 #: Options that name a file which a model cannot do without …
 _NEEDED_FILES = frozenset({"bpemodel", "cmvn_file", "config", "init_param", "token_list"})

@@ -1,0 +1,163 @@
+"""Imports from FunASR only the modules that a model needs.
+
+`import funasr` imports all of its submodules and what those import (scikit-learn, SciPy, …): 2,800 modules beside torch's and
+most of the processor time of an engine start. Here the package object is made without running its `__init__`, and the
+modules that register the classes of a model are imported one by one. FunASR's registry (`funasr.register.tables`) then holds
+the same class under each of these names as it does after `import funasr`.
+
+Whatever else is asked of the package, as `from funasr import AutoModel` does, first runs that `__init__`: nothing of FunASR is
+missing in a process that has used this module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import threading
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from dropscribe.engine.models.model_config import COMPONENTS
+
+_PACKAGE = "funasr"
+_LOCK = threading.RLock()
+
+#: Both register the same names, and the later one counts: the order is that of `import funasr`.
+_PARAFORMER_DECODERS: tuple[str, ...] = ("models.paraformer.decoder", "models.e_paraformer.decoder")
+_DECODERS = dict.fromkeys(("ParaformerSANMDecoder", "ParaformerSANDecoder"), _PARAFORMER_DECODERS)
+#: Option of a model's configuration → name in FunASR's registry → modules that register the class.
+MODULES: dict[str, dict[str, tuple[str, ...]]] = {
+    "model": {
+        "BiCifParaformer": ("models.bicif_paraformer.model",),
+        "FsmnVADStreaming": ("models.fsmn_vad_streaming.model",),
+        "Paraformer": ("models.paraformer.model",),
+        "SeacoParaformer": ("models.seaco_paraformer.model",),
+        "SenseVoiceSmall": ("models.sense_voice.model",),
+    },
+    "encoder": {
+        "FSMN": ("models.fsmn_vad_streaming.encoder",),
+        "SANMEncoder": ("models.sanm.encoder",),
+        "SenseVoiceEncoderSmall": ("models.sense_voice.model",),
+    },
+    "decoder": _DECODERS,
+    "seaco_decoder": _DECODERS,
+    "predictor": {
+        "CifPredictor": ("models.paraformer.cif_predictor",),
+        "CifPredictorV2": ("models.paraformer.cif_predictor",),
+        "CifPredictorV3": ("models.bicif_paraformer.cif_predictor",),
+    },
+    "specaug": dict.fromkeys(("SpecAug", "SpecAugLFR"), ("models.specaug.specaug",)),
+    "frontend": dict.fromkeys(
+        ("WavFrontend", "WavFrontendOnline", "wav_frontend"), ("frontends.wav_frontend",)
+    ),
+    "tokenizer": {
+        "CharTokenizer": ("tokenizer.char_tokenizer",),
+        "SentencepiecesTokenizer": ("tokenizer.sentencepiece_tokenizer",),
+    },
+}
+
+
+def build_model(options: Mapping[str, Any], threads: int) -> tuple[Any, dict[str, Any]]:
+    """Build a model with initial weights on the CPU; return the module and its resolved options.
+
+    Equal to FunASR's `AutoModel.build_model`, which is called where a component is not among `MODULES`. Raises what FunASR
+    raises.
+    """
+    resolved = dict(options) | {"device": "cpu", "ncpu": threads, "disable_update": True}
+    if not _import_components(options):
+        from funasr import AutoModel  # noqa: PLC0415 - imports all of FunASR
+
+        built: tuple[Any, dict[str, Any]] = AutoModel.build_model(**resolved)
+        return built
+    tables = _part("register").tables
+    _part("train_utils.set_all_random_seed").set_all_random_seed(resolved.get("seed", 0))
+    _set_threads(threads)
+    resolved["vocab_size"] = -1
+    resolved.setdefault("tokenizer", None)
+    if resolved["tokenizer"] is not None:
+        tokenizer = tables.tokenizer_classes[resolved["tokenizer"]](**resolved.get("tokenizer_conf", {}))
+        token_list = getattr(tokenizer, "token_list", None)
+        if hasattr(tokenizer, "get_vocab"):
+            token_list = tokenizer.get_vocab()
+        if token_list is not None:
+            resolved["vocab_size"] = len(token_list)
+        elif hasattr(tokenizer, "get_vocab_size"):
+            resolved["vocab_size"] = tokenizer.get_vocab_size()
+        resolved |= {"tokenizer": tokenizer, "token_list": token_list}
+    frontend: Any = resolved.get("frontend")
+    if frontend is not None:
+        frontend = tables.frontend_classes[frontend](**resolved.get("frontend_conf", {}))
+    resolved["input_size"] = frontend.output_size() if hasattr(frontend, "output_size") else None
+    resolved["frontend"] = frontend
+    arguments: dict[str, Any] = {}
+    deep_update = _part("utils.misc").deep_update
+    deep_update(arguments, resolved.get("model_conf", {}))
+    deep_update(arguments, resolved)
+    module = tables.model_classes[resolved["model"]](**arguments)
+    return module.to("cpu").eval(), resolved
+
+
+def hub_names() -> Mapping[str, str]:
+    """FunASR's short names of models and their ids on ModelScope."""
+    names: Mapping[str, str] = _part("download.name_maps_from_hub").name_maps_ms
+    return names
+
+
+def _import_components(options: Mapping[str, Any]) -> bool:
+    """Import the modules that register the components of a configuration; False where one of them is not in `MODULES`."""
+    named: dict[str, Any] = {**options.get("model_conf", {}), **options}
+    needed: list[str] = []
+    for option in sorted(COMPONENTS):
+        name = named.get(option)
+        if name is None:
+            continue
+        modules = MODULES.get(option, {}).get(name) if isinstance(name, str) else None
+        if modules is None:
+            return False
+        needed += modules
+    for module in needed:
+        _part(module)
+    return True
+
+
+def _part(name: str) -> Any:
+    """A module of FunASR, without the others."""
+    with _LOCK:
+        if _PACKAGE not in sys.modules:
+            sys.modules[_PACKAGE] = _package()
+        return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
+def _package() -> ModuleType:
+    """The package `funasr` before its `__init__` has run; that runs when an attribute is missing."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named '{_PACKAGE}'", name=_PACKAGE)
+    package, loader = importlib.util.module_from_spec(spec), spec.loader
+
+    def complete(name: str) -> Any:
+        # Python and its tools ask every module for such names.
+        if name.startswith("__") and name not in ("__version__", "__all__"):
+            raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
+        with _LOCK:
+            if package.__dict__.get("__getattr__") is complete:
+                # FunASR defines a function of this name, and as `import funasr` begins there is none.
+                del package.__dict__["__getattr__"]
+                try:
+                    loader.exec_module(package)
+                except BaseException:
+                    sys.modules.pop(_PACKAGE, None)
+                    raise
+        return getattr(package, name)
+
+    package.__dict__["__getattr__"] = complete
+    return package
+
+
+def _set_threads(count: int) -> None:
+    import torch  # noqa: PLC0415 - takes seconds, and `hub_names` needs none
+
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
