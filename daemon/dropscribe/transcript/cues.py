@@ -1,4 +1,4 @@
-"""Where subtitles begin and end. Pure policy over segments and their tokens; positions are milliseconds."""
+"""Divide segments into subtitle cues. Pure policy; positions are milliseconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from operator import add, gt, sub
 
 from dropscribe.transcript.types import Segment
 
-#: A cue stands at least so long where the next one leaves room for it: less cannot be read.
+#: Shortest display time of a cue where the next one allows it, ms: less cannot be read.
 SHORTEST_MS = 800
 
 #: One CJK character (with what is attached to it), or a run of anything else up to a space.
@@ -20,19 +20,19 @@ _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff][^\w\s]*\s*"
     r"|[^\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+\s*"
 )
-#: Wide letters, nothing before or after which is ever a part of them: kana, CJK ideographs, Hangul.
+#: Wide letters that can be divided at any point, without combining marks: kana, CJK ideographs, Hangul.
 _WIDE_LETTERS = re.compile(
     r"[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]*"
 )
-#: How models mark a piece of a word: "hel@@ lo", "▁hello".
+#: Subword markers of models: "hel@@ lo", "▁hello".
 _PIECE_MARKS = re.compile(r"@@$|^\u2581")
-#: Words that are kept in mind with what was found out about them, for each question.
-_WORDS_KEPT = 1 << 14
+#: Words in each function's cache.
+_CACHED_WORDS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One subtitle: its text (one line) stands from `start_ms` until `end_ms`."""
+    """One subtitle: one line of text, shown from `start_ms` until `end_ms`."""
 
     start_ms: int
     end_ms: int
@@ -41,7 +41,7 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    """What is never divided, in columns: characters or words; a text ends with the space that follows it, if any."""
+    """Indivisible units in columns: characters or words, each with the space that follows it, if any."""
 
     texts: Sequence[str]
     starts: Sequence[int]
@@ -53,11 +53,11 @@ class _Units:
 
 
 def cues(segments: Iterable[Segment], *, max_chars: int, max_s: float, pause_ms: int) -> tuple[Cue, ...]:
-    """Subtitles of a recording: every token once, in order, never overlapping, each at least 1 ms.
+    """Divide a recording into subtitles: every token once, in order, no overlap, each at least 1 ms.
 
     A cue ends with its segment, at a pause of `pause_ms` or more, and before it would pass `max_chars` (a
     Latin letter counts half) or `max_s`; a single word that passes a limit by itself stays whole and is shown for
-    `max_s`. What must be divided is divided into as few cues as possible, of similar length.
+    `max_s`. A longer phrase is divided into as few cues as possible, of similar length.
     """
     max_ms = round(max_s * 1000)
     parts: list[_Units] = []
@@ -70,7 +70,7 @@ def cues(segments: Iterable[Segment], *, max_chars: int, max_s: float, pause_ms:
     return tuple(_in_order(parts, max_ms))
 
 
-@lru_cache(_WORDS_KEPT)
+@lru_cache(_CACHED_WORDS)
 def width(text: str) -> int:
     """Width in half characters: 2 for a wide (CJK) character, 1 for any other, 0 for a combining one."""
     return sum(map(_width_of, text))
@@ -91,16 +91,16 @@ def _units(segment: Segment) -> _Units:
     if any(map(gt, starts, ends)):
         ends = tuple(map(max, starts, ends))
     if tokens.texts == text and _WIDE_LETTERS.fullmatch(text):
-        # By far the most common case in Chinese, and what is below is slow.
+        # By far the most common case in Chinese; the general path below is slow.
         return _Units(text, starts, ends, (2,) * len(text))
     pieces = _slices(text, tokens.texts)
     if pieces is None:
         pieces = _joined(tokens.texts)
-    return _together(pieces, starts, ends)
+    return _merge_subwords(pieces, starts, ends)
 
 
-def _together(pieces: Sequence[str], starts: Sequence[int], ends: Sequence[int]) -> _Units:
-    """Units of pieces, some of which are one word."""
+def _merge_subwords(pieces: Sequence[str], starts: Sequence[int], ends: Sequence[int]) -> _Units:
+    """Build units from the pieces of tokens; the subwords of a word become one unit."""
     whole: list[str] = []
     begins: list[int] = []
     until: list[int] = []
@@ -116,12 +116,12 @@ def _together(pieces: Sequence[str], starts: Sequence[int], ends: Sequence[int])
 
 
 def _slices(text: str, tokens: Iterable[str]) -> list[str] | None:
-    """The text divided between its tokens, so that spacing and punctuation stay as they are; None if they differ."""
+    """Slice the text at its tokens, keeping spacing and punctuation; None if text and tokens disagree."""
     starts: list[int] = []
     cursor = 0
     for core in map(_core, tokens):
         at = text.find(core, cursor)
-        # Anything but punctuation and space between two tokens means that text and tokens tell different things.
+        # Letters between two tokens mean that the text has words which the tokens lack.
         if not core or at < 0 or _has_letter(text[cursor:at]):
             return None
         starts.append(at)
@@ -133,7 +133,7 @@ def _slices(text: str, tokens: Iterable[str]) -> list[str] | None:
 
 
 def _joined(tokens: Sequence[str]) -> list[str]:
-    """Tokens' own text, with a space where two words of a spaced script meet."""
+    """Text of each token, with a space between two words of a script that uses spaces."""
     pieces = [_core(t) for t in tokens]
     for i, (token, following) in enumerate(pairwise(tokens)):
         one_word = token.endswith("@@")
@@ -142,8 +142,9 @@ def _joined(tokens: Sequence[str]) -> list[str]:
     return pieces
 
 
-@lru_cache(_WORDS_KEPT)
+@lru_cache(_CACHED_WORDS)
 def _core(token: str) -> str:
+    """Text of a token without subword markers and surrounding space."""
     return " ".join(_PIECE_MARKS.sub("", token).split()) or token.strip()
 
 
@@ -156,14 +157,14 @@ def _spaced(character: str) -> bool:
 
 
 def _inseparable(before: str, after: str) -> bool:
-    """Two pieces of one word, or something without a letter (a stray sign) that belongs to what is before it."""
+    """True for two pieces of one word, and where either has no letter (punctuation stays with its word)."""
     if not _has_letter(after) or not _has_letter(before):
         return True
     return _spaced(before[-1]) and _spaced(after[0])
 
 
 def _spread(text: str, start_ms: int, end_ms: int) -> _Units:
-    """A text without positions, placed evenly by its width."""
+    """Units of a text without token positions: time is spread in proportion to width."""
     words = _WORD.findall(text)
     widths = list(map(width, words))
     before = list(accumulate(widths, initial=0))
@@ -172,6 +173,7 @@ def _spread(text: str, start_ms: int, end_ms: int) -> _Units:
 
 
 def _phrases(units: _Units, pause_ms: int) -> list[_Units]:
+    """Split at pauses of `pause_ms` or more."""
     if not units.texts:
         return []
     pauses = list(map(sub, units.starts[1:], units.ends))
@@ -186,17 +188,21 @@ def _fits(units: _Units, max_width: int, max_ms: int) -> bool:
 
 
 def _divide(units: _Units, max_width: int, max_ms: int) -> list[_Units]:
-    """As few parts as the limits allow and, among those, the most even ones (least sum of squared widths)."""
+    """Divide into as few parts as the limits allow, as even as possible (least sum of squared widths).
+
+    Dynamic programming over the position of the last division.
+    """
     #: before[i]: width of the first i units
     before = [0, *accumulate(units.widths)]
-    # Positions may run backwards; made to rise, they only ever make a part look longer than it is.
+    # Model timestamps may run backwards. Made monotonic, a part can only become longer than it is.
     starts = list(accumulate(reversed(units.starts), min))[::-1]
     ends = list(accumulate(units.ends, max))
     if isinstance(units.texts, str):
-        bounds = _evenly(len(units.texts), max_width // 2)
+        bounds = _even_bounds(len(units.texts), max_width // 2)
         if all(ends[b - 1] - starts[a] <= max_ms for a, b in pairwise(bounds)):
             return [units[a:b] for a, b in pairwise(bounds)]
-    #: cost[j] of the first j units: parts and, in the lower digits, the sum of squares; begins[j]: where the last part does
+    #: cost[j] of the first j units: number of parts and, in the lower digits, the sum of squares;
+    #: begins[j]: first unit of the last part
     one_part = before[-1] ** 2 + 1
     cost, begins = [0], [0]
     first = 0
@@ -217,15 +223,15 @@ def _divide(units: _Units, max_width: int, max_ms: int) -> list[_Units]:
     return parts[::-1]
 
 
-def _evenly(count: int, most: int) -> list[int]:
-    """Bounds of as few parts of so many letters as may be, which differ by one letter at most, the longer ones last."""
+def _even_bounds(count: int, most: int) -> list[int]:
+    """Bounds of the fewest parts of at most `most` letters; lengths differ by one at most, longer ones last."""
     parts = -(-count // most)
     letters, longer = divmod(count, parts)
     return [letters * i + max(0, i - (parts - longer)) for i in range(parts + 1)]
 
 
 def _in_order(parts: Sequence[_Units], max_ms: int) -> Iterator[Cue]:
-    """Positions made fit to be shown: rising, apart, long enough to be seen where there is room, not too long."""
+    """Cues with display times: monotonic, not overlapping, not too long, readable where there is room."""
     earliest = 0
     for i, part in enumerate(parts):
         start = max(part.starts[0], earliest)

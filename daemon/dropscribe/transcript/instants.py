@@ -1,4 +1,4 @@
-"""How instants are written down for machines."""
+"""Format instants for JSON."""
 
 from __future__ import annotations
 

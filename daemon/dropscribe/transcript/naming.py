@@ -1,12 +1,12 @@
-"""How transcript files are named. Pure policy: nothing here looks at a disk.
+"""Name transcript files. Pure policy: no disk access.
 
 1. `meeting.m4a` → `meeting.txt`, `meeting.srt`, … (form "short").
-2. If any of those names belongs to somebody else, or another recording in the folder has the same stem:
+2. If any of those names is taken by a foreign file, or another recording in the folder has the same stem:
    `meeting.m4a.txt`, … for all of them (form "full").
 3. If any of those is taken too: `meeting.m4a.2.txt`, … ("full.2"), and so on.
 
-What was decided once is kept as long as those names are still free or ours. Names that differ only in case (or in
-how an accent is composed) count as the same: the folder may be on a share that thinks so.
+A form once chosen is kept as long as its names are free or ours. Names that differ only in case or in Unicode
+composition count as equal, because a network share may treat them as equal.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-#: Longest file name Linux file systems take, bytes.
+#: Longest file name of Linux file systems, bytes.
 NAME_BYTES = 255
-#: Endings that are not the format's name with a dot. "partial" is the text of a recording still being worked on.
+#: Endings that are not a dot and the format's name. "partial": the text of a recording in progress.
 _ENDINGS = MappingProxyType({"timing": ".timing.json", "partial": ".partial.txt"})
-#: The longest ending we give; every name leaves room for it, so that all files of a recording share one base.
+#: Longest ending; every name leaves room for it, so that all files of a recording have the same base.
 _LONGEST_ENDING = max(_ENDINGS.values(), key=len)
 _SHORT = "short"
 _FULL = "full"
@@ -66,9 +66,9 @@ def plan_names(recording: Path, formats: Sequence[str], state: DirectoryState) -
 
 
 def target_directory(recording: Path, *, folder: Path, output_dir: Path | None) -> Path:
-    """Where transcripts of `recording` go: beside it, or at the same place below `output_dir`.
+    """Directory for the transcripts of `recording`: its own, or the same relative one below `output_dir`.
 
-    A relative `output_dir` is meant from `folder`. A recording outside `folder` is taken as if directly in it.
+    A relative `output_dir` is relative to `folder`. A recording outside `folder` counts as directly inside it.
     """
     if output_dir is None:
         return recording.parent
@@ -77,9 +77,9 @@ def target_directory(recording: Path, *, folder: Path, output_dir: Path | None) 
 
 
 def output_root(directory: Path, *, folder: Path, output_dir: Path | None, watched: Iterable[Path]) -> Path:
-    """The directory beneath which no link is followed on the way to `directory`, as of `target_directory`.
+    """Directory below which no symbolic link is followed on the way to `directory` (from `target_directory`).
 
-    That is the watched folder it lies in, where people who drop recordings may plant links; else `output_dir`.
+    The watched folder that contains it, since users of that folder may create links in it; else `output_dir`.
     """
     plain = Path(os.path.normpath(directory))
     for root in (folder, *watched):
@@ -89,7 +89,7 @@ def output_root(directory: Path, *, folder: Path, output_dir: Path | None, watch
 
 
 def name_of(recording: Path, format_name: str, form: str) -> str:
-    """The file name of one format in a form; cut to what file systems take, the cut part told by its hash."""
+    """File name of one format in a form. A base that is too long is cut and marked with a hash of the whole."""
     number = ""
     if form not in {_SHORT, _FULL}:
         numbered = _NUMBERED.fullmatch(form)
@@ -101,12 +101,12 @@ def name_of(recording: Path, format_name: str, form: str) -> str:
 
 
 def ending(format_name: str) -> str:
-    """What a file of this format ends with, with its dot."""
+    """File name ending of a format, with its dot."""
     return _ENDINGS.get(format_name, f".{format_name}")
 
 
 def form_of(recording: Path, format_name: str, name: str) -> str | None:
-    """Which form a file name on record has, to be passed as `kept`; None if it is none of ours."""
+    """Form of a recorded file name, to be passed as `kept`; None if `plan` would not produce that name."""
     for form in (_SHORT, _FULL):
         if name_of(recording, format_name, form) == name:
             return form
@@ -126,10 +126,12 @@ def _forms(recording: Path, state: DirectoryState) -> Iterator[str]:
 
 
 def _key(name: str) -> str:
+    """Name for comparison regardless of case and Unicode composition."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _fitting(base: str, reserved: int) -> str:
+    """`base`, cut if it would not fit with `reserved` more bytes and the longest ending."""
     room = NAME_BYTES - len(_LONGEST_ENDING) - reserved
     raw = os.fsencode(base)
     if len(raw) <= room:

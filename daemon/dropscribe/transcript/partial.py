@@ -1,4 +1,4 @@
-"""The text of a recording that is still being worked on. Pure: nothing here looks at a disk."""
+"""Render the partial text of a recording in progress. Pure: no disk access."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from dropscribe.transcript.render import clock, encode, spoken_lines
 def partial_text(
     texts: Sequence[str], *, until_ms: int, declared_ms: int | None, notice: str | None
 ) -> bytes:
-    """What a partial file says: the segments' texts so far, as the finished text will have them, then in brackets
-    that it is unfinished and how far it has come.
+    """Content of a partial file: the segment texts so far, as in the finished text, then in brackets the progress.
 
-    `texts`: of the first segments in order, none missing between. `declared_ms`: length of the recording, where the
-    file says it. `notice`: the engine's, if it has one.
+    `texts`: of the first segments, in order, without a gap. `declared_ms`: duration that the container declares, if
+    any. `notice`: the engine's, if it has one.
     """
-    # What a file declares may be wrong; it is not said where it cannot be true.
+    # The declared duration may be wrong; it is left out where it is shorter than the text so far.
     whole = f" of {clock(declared_ms // 1000)}" if declared_ms is not None and declared_ms >= until_ms else ""
     said = [f"[{' '.join(notice.split())}]"] if notice is not None else []
     said.append(

@@ -1,8 +1,8 @@
-"""Putting transcript files on disk: each whole or absent, and never over somebody else's file.
+"""Publish transcript files: each is whole or absent, and no foreign file is overwritten.
 
-Every file is written under a temporary name in its own directory, brought to the disk, and only then given its
-name, in one step that fails when the name is in use. The directories are brought to the disk last. Directories are opened
-beneath the root that the configuration names, following no link, and everything is done through their descriptors.
+Each file is written under a temporary name in its own directory, synced, and then given its name in one atomic step
+that fails if the name is in use. The directories are synced last. Directories are opened below the configured root
+without following links, and all operations go through their descriptors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dropscribe.transcript.standing import NOT_OURS, standing
 
 _TEMPORARY = re.compile(r"\..*\.dropscribe\.tmp", re.DOTALL)
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-#: What shares without locks answer; there nothing tells a stale file from one in use, and stale ones must go.
+#: Errors of file systems without locks. There a stale file cannot be told from one in use, and is removed.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 _ELSEWHERE = "or set output_dir in the folder's profile"
@@ -38,9 +38,9 @@ _ELSEWHERE = "or set output_dir in the folder's profile"
 class PendingFile:
     """A file to be published.
 
-    `replaces`: SHA-256 (hex) of the file of ours that may stand there now, if any, and `replaces_size` its size in bytes, if
-    recorded. `root`: the directory beneath which no link is followed; None for the file's own directory, which a person
-    named.
+    `replaces`: SHA-256 (hex) of our file that may be replaced, if any, and `replaces_size` its size in bytes, if
+    recorded. `root`: the directory below which no link is followed; None: the file's own directory, given by a
+    person.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class PendingFile:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A temporary file whose whole content is on disk."""
+    """A temporary file whose content has been written and synced."""
 
     pending: PendingFile
     directory: int  #: descriptor
@@ -68,7 +68,7 @@ class _Directories:
         self._descriptors: dict[tuple[Path, Path], int] = {}
 
     def of(self, pending: PendingFile) -> int:
-        """Descriptor of the directory the file goes to, made where it is missing. Raises OSError."""
+        """Descriptor of the file's directory, created if missing. Raises OSError."""
         directory = pending.path.parent
         key = (pending.root or directory, directory)
         if key not in self._descriptors:
@@ -77,7 +77,7 @@ class _Directories:
         return self._descriptors[key]
 
     def sync(self) -> None:
-        """Bring all names to the disk. Raises StorageError, also when one of them is not at its path any more."""
+        """Sync all directories. Raises StorageError, also when one of them is no longer at its path."""
         for (root, directory), descriptor in self._descriptors.items():
             with _reported("publish", directory):
                 sync_directory(descriptor)
@@ -90,21 +90,21 @@ class _Directories:
 
 
 def publish(files: Sequence[PendingFile]) -> bool:
-    """Publish `files` together; when this returns they are on disk under their names.
+    """Publish `files` together; on return they are on disk under their names.
 
-    Missing directories are made. Returns False when a temporary could not be removed: `sweep` its directory later.
-    After an error that may be so, too; names that did not exist before do not exist then, and a file that had been
-    replaced keeps its new, whole content.
+    Missing directories are created. Returns False if a temporary could not be removed: the caller must `sweep` its
+    directory later. After an error a temporary may remain, too; new names are removed again, and a file that had
+    already been replaced keeps its new, whole content.
 
-    Raises OutputTakenError when a name belongs to somebody else (plan another one), StorageError when the disk
-    refuses; the error's `path` names the file.
+    Raises OutputTakenError if a name is taken by a foreign file (the caller plans another one), StorageError if the
+    disk fails; the error's `path` is the file.
     """
     with ExitStack() as opened, ExitStack() as held, ExitStack() as undo:
         directories = _Directories(opened)
         written = [_write(f, directories, held) for f in files]
         for w in written:
             _give_name(w, undo)
-        # Before the directories are brought to the disk, so that no temporary comes back after a power cut.
+        # Before the directories are synced, so that no temporary reappears after a power cut.
         held.close()
         directories.sync()
         undo.pop_all()
@@ -112,7 +112,7 @@ def publish(files: Sequence[PendingFile]) -> bool:
 
 
 def sweep(directory: Path, root: Path | None = None) -> int:
-    """Remove temporaries that a killed process left in `directory`; how many. Those in use are left alone.
+    """Remove temporaries that a killed process left in `directory`; return how many. Those in use stay.
 
     `root` as in `PendingFile`. Raises StorageError when the directory cannot be read or a temporary cannot be removed.
     """
@@ -131,10 +131,10 @@ def sweep(directory: Path, root: Path | None = None) -> int:
 
 
 def withdraw(path: Path, ours: Mapping[str, int | None], root: Path | None = None) -> bool:
-    """Remove the file at `path` for good if it is among `ours` (see `standing`); whether we have none there now.
+    """Remove the file at `path` and sync, if it is among `ours` (see `standing`). A foreign file stays.
 
-    False says that its directory is not there (a share not mounted?), so that nothing can be known. A file that
-    is not ours stays. `root` as in `PendingFile`. Raises StorageError when the disk refuses.
+    Returns False if its directory is missing (a share not mounted?), so that the state of the file is unknown.
+    `root` as in `PendingFile`. Raises StorageError if the disk fails.
     """
     with _reported("remove", path):
         try:
@@ -154,7 +154,7 @@ def withdraw(path: Path, ours: Mapping[str, int | None], root: Path | None = Non
 
 
 def temporary_path(path: Path) -> Path:
-    """Where a file stands while it is written: hidden, in the same directory, with a name that fits."""
+    """Temporary path of a file: hidden, in the same directory, shortened if the name would be too long."""
     name = f".{path.name}.dropscribe.tmp"
     if len(os.fsencode(name)) > NAME_BYTES:
         name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.dropscribe.tmp"
@@ -162,14 +162,14 @@ def temporary_path(path: Path) -> Path:
 
 
 def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> _Written:
-    """Write a temporary and bring it to the disk. `held` closes and removes it, whatever becomes of it."""
+    """Write and sync a temporary. `held` closes and removes it in every case."""
     with _reported("write", pending.path):
         directory = directories.of(pending)
         temporary, descriptor = _open_new(directory, temporary_path(pending.path).name)
-        # What was written is on the disk when it is closed: fsync has answered for it.
+        # An error of close(2) may be ignored: fsync has already succeeded by then.
         held.callback(close, descriptor)
         held.callback(_remove, directory, temporary)
-        # Tells `sweep` in another process that somebody is at work. Some network shares know no locks.
+        # Keeps `sweep` of another process from removing it. Some network shares support no locks.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         rest = memoryview(pending.data)
@@ -180,8 +180,8 @@ def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> 
 
 
 def _open_new(directory: int, name: str) -> tuple[str, int]:
-    """A new temporary: its name, which is another than `name` where that is not ours to remove, and its descriptor."""
-    # Readable as the daemon's umask says, like anything else it writes.
+    """Create a temporary; return its name (a random one if `name` is taken and in use) and its descriptor."""
+    # The permissions follow the daemon's umask.
     try:
         return name, os.open(name, _OPEN_NEW, 0o666, dir_fd=directory)
     except FileExistsError:
@@ -193,6 +193,7 @@ def _open_new(directory: int, name: str) -> tuple[str, int]:
 
 
 def _give_name(written: _Written, undo: ExitStack) -> None:
+    """Move a temporary to its final name; register with `undo` how to take a new name back."""
     pending, directory = written.pending, written.directory
     path, replaces = pending.path, pending.replaces
     with _reported("publish", path):
@@ -209,7 +210,7 @@ def _give_name(written: _Written, undo: ExitStack) -> None:
         try:
             place_new(directory, written.temporary, path.name)
         except FileExistsError as e:
-            # A network share may have carried out the call whose answer was lost; then the file is this one.
+            # A network share may have executed a call whose reply was lost; then the file there is this one.
             if _identity(_lstat(directory, path.name)) != written.identity:
                 raise _taken(path) from e
         undo.callback(_take_back, directory, path.name, written.identity)
@@ -225,9 +226,9 @@ def _taken(path: Path) -> OutputTakenError:
 
 
 def _take_back(directory: int, name: str, identity: tuple[int, int]) -> None:
-    """Undo a name that was given, unless somebody put another file there since.
+    """Remove a name given before, unless another file has been put there since.
 
-    Where that fails the error that led here matters more; the file is whole, and on record as ours.
+    A failure is ignored: the error being handled matters more, and the file is whole and recorded as ours.
     """
     with contextlib.suppress(OSError):
         if _identity(_lstat(directory, name)) == identity:
@@ -235,12 +236,12 @@ def _take_back(directory: int, name: str, identity: tuple[int, int]) -> None:
 
 
 def _remove_stale(directory: int, name: str) -> bool:
-    """Remove a temporary unless some process holds it; whether it was removed. Raises OSError."""
+    """Remove a temporary unless a process has it locked; return whether it was removed. Raises OSError."""
     try:
-        # Before it is opened: a pipe or a device of that name is not ours.
+        # Checked before opening: opening a pipe or a device can block or have side effects.
         if not stat.S_ISREG(_lstat(directory, name).st_mode):
             return False
-        # For writing, because network shares lock nothing that is open for reading only.
+        # Opened for writing, because network shares lock only files that are open for writing.
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(name, flags, dir_fd=directory)
     except OSError as e:
@@ -264,7 +265,7 @@ def _remove_stale(directory: int, name: str) -> bool:
 
 
 def _remove(directory: int, temporary: str) -> None:
-    # After an error, that error is the one to tell; `sweep` finds what stays.
+    # An error being handled must not be replaced by this one; `sweep` removes the file later.
     with contextlib.suppress(OSError):
         os.unlink(temporary, dir_fd=directory)
 
@@ -287,7 +288,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _reported(operation: str, path: Path) -> Iterator[None]:
-    """Turn what the system says into a StorageError with a remedy."""
+    """Convert OSError to StorageError with a remedy."""
     try:
         yield
     except OSError as e:

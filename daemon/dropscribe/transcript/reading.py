@@ -1,4 +1,4 @@
-"""Read a transcript back from its JSON file. Foreign data: everything is checked, nothing beyond it is believed."""
+"""Read a transcript from its JSON file. The content is not trusted: every field that is used is validated."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dropscribe.transcript.roles import ASR, VAD, key_of, role_of
 from dropscribe.transcript.timing import TIMING_SCHEMA
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens, Transcript
 
-#: Milliseconds, sizes and counts beyond this are nonsense; every one below fits wherever it is stored.
+#: Largest accepted number (ms, bytes, counts): exact as a float and within SQLite's integers.
 MOST = 2**53
-#: Job numbers beyond this would leave too few for jobs to come.
+#: Largest accepted job number: numbers of later jobs continue above it.
 MOST_JOBS = 2**31
-#: Names, models, versions, reasons: characters.
+#: Longest accepted name, model, version or reason, characters.
 MOST_CHARACTERS = 4096
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FAMILY = re.compile(r"dropscribe/transcript/\d+")
@@ -27,16 +27,16 @@ T = TypeVar("T")
 
 
 class NotATranscriptError(ValueError):
-    """The bytes are not what this version writes, as the message says."""
+    """The bytes are not a document of this version; the message has the reason."""
 
 
 class NewerTranscriptError(NotATranscriptError):
-    """It is of a schema of another version."""
+    """The document has the schema of another version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A transcript as a file tells it, and the version of dropscribe that wrote it."""
+    """A transcript read from a file, and the version of dropscribe that wrote it."""
 
     transcript: Transcript
     version: str
@@ -44,7 +44,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class TimingLog:
-    """What a timing log says, besides what it repeats; instants are epoch seconds."""
+    """Fields of a timing log that the transcript does not have; instants are epoch seconds."""
 
     timings: Timings
     warmup_s: float
@@ -54,7 +54,7 @@ class TimingLog:
 
 
 def read_transcript(data: bytes) -> Written:
-    """The transcript in the bytes of a NAME.json. Raises NotATranscriptError."""
+    """Parse the content of a NAME.json. Raises NotATranscriptError."""
     document = _document(data)
     schema = document.get("schema")
     if schema != JSON_SCHEMA:
@@ -80,7 +80,7 @@ def read_transcript(data: bytes) -> Written:
 
 
 def read_timing(data: bytes, transcript: Transcript) -> TimingLog:
-    """The timing log of `transcript` in the bytes of a NAME.timing.json. Raises NotATranscriptError."""
+    """Parse the content of a NAME.timing.json of `transcript`. Raises NotATranscriptError."""
     document = _document(data)
     if document.get("schema") != TIMING_SCHEMA:
         raise NotATranscriptError("it is no timing log of this version")
@@ -103,7 +103,7 @@ def read_timing(data: bytes, transcript: Transcript) -> TimingLog:
 
 
 def with_timing(transcript: Transcript, log: TimingLog) -> Transcript:
-    """The transcript with what only its timing log tells."""
+    """Copy of the transcript with the timings and the warm-up time of its timing log."""
     return replace(transcript, timings=log.timings, engine=replace(transcript.engine, warmup_s=log.warmup_s))
 
 
@@ -206,7 +206,7 @@ def _number(document: dict[str, Any], name: str, most: int = MOST) -> int:
 
 
 def _checked(value: object, most: int, name: str) -> int:
-    # True is an int to Python.
+    # `type`, not isinstance: bool is a subclass of int.
     if type(value) is not int or not 0 <= value <= most:
         raise NotATranscriptError(f"{name} is no number that can be")
     return value
@@ -214,7 +214,7 @@ def _checked(value: object, most: int, name: str) -> int:
 
 def _seconds(document: dict[str, Any], name: str) -> float:
     value = document.get(name)
-    # The comparison refuses what is not a number (NaN), too; True is an int to Python.
+    # The comparison also rejects NaN; bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
         raise NotATranscriptError(f"{name} is no time that can be")
     return float(value)

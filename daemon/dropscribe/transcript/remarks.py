@@ -1,4 +1,4 @@
-"""What a reader of a transcript must be told besides the words: the one place that decides it for every format."""
+"""Remarks on a transcript besides its words; decided here for every format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Remark:
 
 
 def remarks(transcript: Transcript) -> tuple[Remark, ...]:
-    """All remarks on a transcript, the engine's notice last. A transcript without words always has one."""
+    """All remarks on a transcript, the engine's notice last. A transcript without words has at least one."""
     found: list[Remark] = []
     if not transcript.segments:
         found.append(Remark("no_speech", "no speech found"))

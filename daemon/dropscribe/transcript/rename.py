@@ -1,4 +1,4 @@
-"""Giving a finished file its name only if nobody has that name, in one step, on whatever file system it is."""
+"""Rename a file atomically to a name that must not exist yet, on any file system."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import ctypes
 import errno
 import os
 
-#: What file systems without hard links (FAT, exFAT, some FUSE and network ones) say to link(2).
+#: Errors of link(2) on file systems without hard links (FAT, exFAT, some FUSE and network ones).
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-#: What kernels and file systems without RENAME_NOREPLACE say to renameat2(2).
+#: Errors of renameat2(2) on kernels and file systems without RENAME_NOREPLACE.
 _NO_FLAG = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _RENAME_NOREPLACE = 1
 
 
 def place_new(directory: int, source: str, target: str) -> None:
-    """Make `source` appear as `target`, two names in the directory descriptor; `source` may or may not be left.
+    """Link or rename `source` to `target`, both names in the directory descriptor. `source` may remain.
 
-    Raises FileExistsError when `target` exists, and then leaves it as it is; any other OSError as the system gives it.
+    Raises FileExistsError if `target` exists, which is left as it is, or any other OSError.
     """
     try:
         os.link(source, target, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
@@ -36,7 +36,7 @@ def replace(directory: int, source: str, target: str) -> None:
 
 
 def rename_without_replacing(directory: int, source: str, target: str) -> bool:
-    """renameat2(2) with RENAME_NOREPLACE; False where there is no such thing. Raises OSError (FileExistsError)."""
+    """renameat2(2) with RENAME_NOREPLACE; False where it is unsupported. Raises OSError (FileExistsError)."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
@@ -50,13 +50,13 @@ def rename_without_replacing(directory: int, source: str, target: str) -> bool:
 
 
 def _claim_then_replace(directory: int, source: str, target: str) -> None:
-    """The last resort: an empty file claims the name, then is replaced. A kill between the two leaves it empty."""
+    """Last resort: create an empty file, then replace it. A kill between the two leaves the empty file."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     os.close(os.open(target, flags, 0o600, dir_fd=directory))
     try:
         replace(directory, source, target)
     except OSError:
-        # The first error is the one to tell; what stays behind is an empty file.
+        # The first error is the one to report; at worst an empty file remains.
         with contextlib.suppress(OSError):
             os.unlink(target, dir_fd=directory)
         raise

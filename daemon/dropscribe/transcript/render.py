@@ -1,6 +1,6 @@
-"""Transcript files: one pure function per format, in one table.
+"""Render transcript files: one pure function per format, in the table `RENDERERS`.
 
-To add a format: write its function, enter it in `RENDERERS`, add its golden file.
+To add a format, write its function, enter it in `RENDERERS` and add its golden file.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from dropscribe.transcript.remarks import Remark, remarks
 from dropscribe.transcript.roles import key_of
 from dropscribe.transcript.types import EngineFacts, Segment, Transcript
 
-#: Raised when a field of the JSON document changes its meaning or goes; new fields may come without.
+#: Incremented when a field of the JSON document changes its meaning or is removed, not when one is added.
 JSON_SCHEMA = "dropscribe/transcript/1"
-#: How long the closing remark of a subtitle file stands, ms.
+#: Display time of the remark at the end of a subtitle file, ms.
 REMARK_MS = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What of a profile shapes the files; the fields are named as there."""
+    """Options of a profile that affect the content of files; fields are named as in the profile."""
 
     subtitle_max_chars: int = 20
     subtitle_max_s: float = 7.0
@@ -35,9 +35,9 @@ class Options:
 
 
 class Content:
-    """What the files of one job are made from; what several of them show is worked out once.
+    """Input of the renderers for one job; values that several formats use are computed once.
 
-    `version`: of the dropscribe that writes them, or wrote them.
+    `version`: of the dropscribe that writes the files, or wrote them.
     """
 
     def __init__(self, transcript: Transcript, options: Options, version: str = __version__) -> None:
@@ -47,7 +47,7 @@ class Content:
 
     @cached_property
     def cues(self) -> tuple[Cue, ...]:
-        """The subtitles, without remarks."""
+        """Subtitle cues, without remarks."""
         return cues(
             self.transcript.segments,
             max_chars=self._options.subtitle_max_chars,
@@ -71,7 +71,7 @@ def txt(content: Content) -> bytes:
 
 
 def spoken_lines(texts: Iterable[str]) -> list[str]:
-    """The lines of a text file, from the segments' texts in order: one each, none for a segment without words."""
+    """Lines of a text file from the segments' texts, in order; segments without words are left out."""
     return [_line(text) for text in texts if text.strip()]
 
 
@@ -82,7 +82,7 @@ def srt(content: Content) -> bytes:
     if said:
         shown.append(_remark_cue(said, shown, transcript.media.duration_ms))
     blocks = [
-        # An arrow inside a text would be taken for a line of times.
+        # Players would parse a text that contains `-->` as a timing line.
         f"{i}\n{_clock(c.start_ms, ',')} --> {_clock(c.end_ms, ',')}\n{c.text.replace('-->', '->')}\n"
         for i, c in enumerate(shown, start=1)
     ]
@@ -121,33 +121,33 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
 
 
 def render(transcript: Transcript, name: str, options: Options) -> bytes:
-    """The bytes of one file: UTF-8, the same for equal input. Raises KeyError for a format that is not there."""
+    """Bytes of one file: UTF-8, deterministic. Raises KeyError for an unknown format."""
     return render_all(transcript, [name], options)[name]
 
 
 def render_all(
     transcript: Transcript, names: Iterable[str], options: Options, version: str = __version__
 ) -> dict[str, bytes]:
-    """As `render`, of several formats: what they share is worked out once. `version` as in `Content`."""
+    """Bytes of several formats, see `render`; shared values are computed once. `version` as in `Content`."""
     content = Content(transcript, options, version)
     return {name: RENDERERS[name](content) for name in names}
 
 
 def encode(text: str) -> bytes:
-    """UTF-8; half a surrogate pair, which has no UTF-8 form, is written as its number."""
+    """Encode as UTF-8; a lone surrogate, which has no UTF-8 form, becomes a backslash escape."""
     return text.encode("utf-8", "backslashreplace")
 
 
 @lru_cache(1 << 14)
 def clock(seconds: int) -> str:
-    """A position in a recording: `01:02:03`."""
+    """Format a position in a recording as `01:02:03`."""
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}"
 
 
 def engine_facts(engine: EngineFacts) -> dict[str, Any]:
-    """What recognised, as it stands in every JSON file."""
+    """Models, device, precision and package versions, as in every JSON file."""
     return {
         **{key_of(role): model for role, model in engine.models},
         "device": engine.device,
@@ -185,7 +185,7 @@ def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
 
 
 def _segment(segment: Segment) -> str:
-    """As `escapes.dumps` writes it; there are so many tokens that no object is made of each."""
+    """JSON of one segment, equal to that of `escapes.dumps`, without an object per token: there are many."""
     said = segment.tokens
     texts = map(encode_basestring, said.texts)
     tokens = ", ".join([
@@ -196,12 +196,12 @@ def _segment(segment: Segment) -> str:
         f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
         f'"text": {encode_basestring(segment.text)}, "tokens": [{tokens}]}}'
     )
-    # A cheaper question than what is harmful, and mostly the answer is yes.
+    # isprintable is cheaper than the search for characters to escape, and mostly true.
     return written if written.isprintable() else escapes.in_json(written)
 
 
 def _remark_cue(said: tuple[Remark, ...], shown: list[Cue], duration_ms: int) -> Cue:
-    """Over the last seconds of the recording if nothing is said there, else right after the last word."""
+    """Cue with the remarks: in the last `REMARK_MS` of the recording, or after the last cue if that is later."""
     spoken_until = shown[-1].end_ms if shown else 0
     start = max(spoken_until, duration_ms - REMARK_MS)
     return Cue(start, start + REMARK_MS, "\n".join(f"[{r.text}]" for r in said))

@@ -1,8 +1,8 @@
-"""Read what stands at a name of ours. Every such read goes through here.
+"""Identify the file at an output path safely. Every read of an output path goes through this module.
 
-Anybody who may write to a folder can put anything at a name that we use: a pipe that nobody writes to, a link to a device
-without end, a sparse file of terabytes, a file that grows while it is read. What is not a plain file of the size that we
-wrote is somebody else's without a look into it; the rest is read up to that size, never waiting.
+Users with write access to a folder can put anything at such a path: a pipe without a writer, a link to an endless
+device, a sparse file of terabytes, a file that grows while it is read. Anything but a regular file of the recorded
+size is foreign and is not opened; a regular file is read up to that size, without blocking.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pathlib import Path
 
 from dropscribe.files import GONE, close, is_there, open_directory
 
-#: What `digest` answers for a file that is not ours.
+#: Result of `digest` for a file that is not ours.
 FOREIGN = ""
-#: Largest file that may be ours where a version before recorded its hash and not its size, bytes: well above the
+#: Largest file that is read where an earlier version recorded its hash but not its size, bytes: well above the
 #: `json` of the longest recording.
 MOST_UNRECORDED_BYTES = 128 << 20
-#: A file is read in pieces of this size, bytes.
-_PIECE_BYTES = 1 << 20
+#: Bytes per read.
+_CHUNK_BYTES = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: What opening says of a file that is not for us to read: a link, no permission, the end of a socket or of a device that is
-#: not there, a directory, a lease that another process holds.
+#: Errors of open(2) on a file that cannot be ours: a link, no permission, a socket, a device that does not exist, a
+#: directory, a lease held by another process.
 NOT_OURS = frozenset(
     {
         errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.EWOULDBLOCK,
@@ -40,10 +40,10 @@ _GET_FLAGS, _PROTECTED = 0x80086601, 0x10 | 0x20
 
 
 def digest(directory: int, name: str, fits: Callable[[int], bool]) -> str | None:
-    """SHA-256 (hex) of the file `name` in the directory descriptor, if `fits` says that one of so many bytes is read.
+    """SHA-256 (hex) of the file `name` in the directory descriptor, if `fits` accepts its size in bytes.
 
-    None where nothing stands there; `FOREIGN` for all else: no plain file, another size, one that may not be read, is
-    protected from us (chattr +i) or changes while it is read. Raises OSError when the disk does not answer.
+    None if there is no file; `FOREIGN` if it is not a regular file, has another size, cannot be read, is immutable
+    (chattr +i) or changes while it is read. Raises OSError if the disk fails.
     """
     found = hashlib.sha256()
     read = _read(directory, name, fits, found.update)
@@ -53,9 +53,9 @@ def digest(directory: int, name: str, fits: Callable[[int], bool]) -> str | None
 
 
 def contents(path: Path, most: int) -> bytes | None:
-    """The bytes of a file of ours that has `most` at most; None where nothing, or something else, stands there.
+    """Content of a regular file of at most `most` bytes; None if there is no such file.
 
-    Links on the way are followed, one at `path` itself is not. Raises OSError when the disk does not answer.
+    Links in the parent path are followed, one at `path` itself is not. Raises OSError if the disk fails.
     """
     found = bytearray()
     try:
@@ -69,9 +69,9 @@ def contents(path: Path, most: int) -> bytes | None:
 
 
 def standing(directory: int, name: str, ours: Mapping[str, int | None]) -> str | None:
-    """Which file of ours stands at `name`: its SHA-256; None where nothing does, `FOREIGN` where another does.
+    """SHA-256 of our file at `name`; None if there is no file, `FOREIGN` if it is not one of `ours`.
 
-    `ours`: SHA-256 (hex) of what we wrote there → its size in bytes, None where that was not recorded.
+    `ours`: SHA-256 (hex) of each file that we wrote there → its size in bytes, None if that was not recorded.
     """
     sizes = {MOST_UNRECORDED_BYTES if size is None else size for size in ours.values()}
     unrecorded = None in ours.values()
@@ -84,7 +84,7 @@ def standing(directory: int, name: str, ours: Mapping[str, int | None]) -> str |
 
 
 def standing_at(path: Path, root: Path, ours: Mapping[str, int | None]) -> str | None:
-    """`standing` at a path beneath `root`; None as well where its directory is not there. Raises OSError."""
+    """`standing` for a path below `root`; None also if its directory does not exist. Raises OSError."""
     try:
         directory = open_directory(root, path.parent)
     except OSError as e:
@@ -98,9 +98,9 @@ def standing_at(path: Path, root: Path, ours: Mapping[str, int | None]) -> str |
 
 
 def occupied(path: Path, root: Path) -> bool:
-    """Whether anything stands at `path` beneath `root`; False as well where `root` is not there: publishing makes it.
+    """True if anything exists at `path` below `root`; False also if `root` is missing: publishing creates it.
 
-    Raises OSError where that cannot be seen.
+    Raises OSError if that cannot be determined.
     """
     try:
         return is_there(path, root)
@@ -111,9 +111,9 @@ def occupied(path: Path, root: Path) -> bool:
 def _read(
     directory: int, name: str, fits: Callable[[int], bool], take: Callable[[bytes], object]
 ) -> bool | None:
-    """Whether the file is what `digest` says it must be, and was read whole; None where nothing stands there."""
+    """Pass the file's content to `take`; False if it is not as `digest` requires, None if there is no file."""
     try:
-        # Before it is opened: opening a device may do something.
+        # Checked before opening: opening a device can have side effects.
         if not _may_be(os.stat(name, dir_fd=directory, follow_symlinks=False), fits):
             return False
         descriptor = os.open(name, _OPEN, dir_fd=directory)
@@ -128,9 +128,9 @@ def _read(
         if not _may_be(status, fits) or _is_protected(descriptor):
             return False
         left = status.st_size
-        while left > 0 and (piece := os.read(descriptor, min(left, _PIECE_BYTES))):
-            take(piece)
-            left -= len(piece)
+        while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK_BYTES))):
+            take(chunk)
+            left -= len(chunk)
         return left == 0 and not os.read(descriptor, 1)
     finally:
         close(descriptor)
@@ -142,7 +142,7 @@ def _may_be(status: os.stat_result, fits: Callable[[int], bool]) -> bool:
 
 def _is_protected(descriptor: int) -> bool:
     flags = array.array("l", [0])
-    # Many file systems know no such flags.
+    # Many file systems do not support these flags.
     with contextlib.suppress(OSError):
         fcntl.ioctl(descriptor, _GET_FLAGS, flags)
     return bool(flags[0] & _PROTECTED)

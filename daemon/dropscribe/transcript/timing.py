@@ -1,4 +1,4 @@
-"""The timing log: where the time of one job went."""
+"""Render the timing log of a job: seconds by stage, batches, engine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dropscribe.transcript.instants import iso
 from dropscribe.transcript.render import encode, engine_facts
 from dropscribe.transcript.types import STAGES, Transcript
 
-#: Raised when a field changes its meaning or goes; new fields may come without.
+#: Incremented when a field changes its meaning or is removed, not when one is added.
 TIMING_SCHEMA = "dropscribe/timing/1"
 
 
 def timing_log(transcript: Transcript, *, started: float, ended: float, version: str = __version__) -> bytes:
-    """NAME.timing.json, schema `dropscribe/timing/1`; UTF-8, the same for equal input.
+    """Content of NAME.timing.json, schema `dropscribe/timing/1`: UTF-8, deterministic.
 
-    `started` and `ended` are epoch seconds: claimed, and published. `version`: of the dropscribe that writes it. Fields: schema, generator, job, recording
-    {name, sha256}, admitted/started/ended (UTC), audio_s, speech_s, wall_s (claim → assembled), rtfx (audio_s over
-    wall_s; null when no time passed), stages {every stage: seconds}, batches {count, sizes, mean_size,
-    padding_waste (0 is none)}, engine {…, notice, warmup_s}.
+    `started`, `ended`: time of the claim and of publishing, epoch seconds. `version`: of the dropscribe that writes
+    the file. Fields: schema, generator, job, recording {name, sha256}, admitted/started/ended (UTC), audio_s,
+    speech_s, wall_s (claim → assembled), rtfx (audio_s / wall_s; null when no time passed), stages {every stage:
+    seconds}, batches {count, sizes, mean_size, padding_waste (0 is none)}, engine {…, notice, warmup_s}.
     """
     timings = transcript.timings
     sizes = timings.batch_sizes

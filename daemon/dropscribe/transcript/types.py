@@ -1,4 +1,4 @@
-"""What a transcript is: frozen records that every room may speak of.
+"""Frozen records of a transcript, shared by all rooms.
 
 All positions are milliseconds from the start of the recording.
 """
@@ -24,11 +24,13 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True, init=False, eq=False)
 class Tokens(Sequence[Token]):
-    """The tokens of a segment, in order, kept as columns: a GPU makes tens of thousands of them a second, and whoever
-    sends, divides or writes them wants a column at a time. It is equal to a tuple or list of the same.
+    """Tokens of a segment, in order, in columns. Equal to a tuple or list of the same tokens.
+
+    Columns because a GPU emits tens of thousands of tokens a second, and sending, dividing and writing them work on
+    one column at a time.
     """
 
-    #: One string where each token is one character of it, as in Chinese; else a tuple. Both are sequences of texts.
+    #: One string if each token is one character, as in Chinese; else a tuple. Both are sequences of texts.
     texts: str | tuple[str, ...]
     starts_ms: tuple[int, ...]
     ends_ms: tuple[int, ...]
@@ -36,7 +38,7 @@ class Tokens(Sequence[Token]):
     def __init__(
         self, texts: Sequence[str] = (), starts_ms: Sequence[int] = (), ends_ms: Sequence[int] = ()
     ) -> None:
-        """Columns of equal length."""
+        """Raises ValueError unless the columns have equal length."""
         if not len(texts) == len(starts_ms) == len(ends_ms):
             raise ValueError(f"{len(texts)} tokens start {len(starts_ms)} times and end {len(ends_ms)} times")
         _set(self, "texts", texts if isinstance(texts, str) else _joined(texts))
@@ -45,7 +47,7 @@ class Tokens(Sequence[Token]):
 
     @classmethod
     def of(cls, tokens: Iterable[tuple[str, int, int]]) -> Tokens:
-        """The same tokens as columns."""
+        """Tokens from (text, start_ms, end_ms) tuples; at least one."""
         return cls(*zip(*tokens, strict=True))
 
     def __len__(self) -> int:
@@ -72,11 +74,12 @@ class Tokens(Sequence[Token]):
         return hash(tuple(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Between processes: what dataclasses do by themselves takes several times as long."""
+        """Pickle as the three columns: the dataclass default takes several times as long."""
         return Tokens, (self.texts, self.starts_ms, self.ends_ms)
 
 
 def _joined(texts: Sequence[str]) -> str | tuple[str, ...]:
+    """One string if every text is a single character, else a tuple."""
     whole = "".join(texts)
     return whole if len(whole) == len(texts) and all(texts) else tuple(texts)
 
@@ -86,9 +89,9 @@ NO_TOKENS = Tokens()
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One speech region found by VAD and what was recognised in it.
+    """One speech region found by VAD and the text recognised in it.
 
-    `text` may be empty: the model said nothing of this region. The segment is kept all the same.
+    `text` may be empty: nothing was recognised. Such a segment is kept.
     """
 
     index: int
@@ -100,30 +103,30 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """What the decoder learnt of a recording."""
+    """Facts about a recording, reported by its decoder."""
 
-    duration_ms: int  #: of the audio that was really decoded
+    duration_ms: int  #: of the decoded audio
     container: str  #: e.g. "wav", "mov,mp4,m4a"
     codec: str  #: e.g. "pcm_s16le", "aac"
     sample_rate_hz: int  #: of the source, before normalisation
     channels: int
     decoder: str  #: "soundfile" or "av"
-    #: What is wrong with the file although it could be decoded, in words for people; the first
-    #: cause of truncation also in `truncated`. Empty for a sound file.
+    #: Damage of a file that could be decoded nevertheless, in words for people; the first cause of
+    #: truncation is also in `truncated`. Empty for an undamaged file.
     warnings: tuple[str, ...] = ()
-    #: Why the recording is known to be cut short; None when it is whole (or nothing says it is not).
+    #: Why the recording is known to be cut short; None if it is complete or there is no sign of truncation.
     truncated: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What recognised: stated once by the engine when it is ready."""
+    """Models, device and versions that produced a transcript; reported once when the engine is ready."""
 
     models: ModelsByRole  #: as configured
     device: str  #: "cpu", "cuda:0", with the device's name in brackets where it has one
     precision: str  #: "fp32"
     versions: tuple[tuple[str, str], ...]  #: (package, version), sorted
-    #: Not None for a model that may not be used in earnest; stands in every transcript made with it.
+    #: Warning that appears in every transcript of a demonstration model; None for models for production.
     notice: str | None
     warmup_s: float
 
@@ -171,7 +174,7 @@ STAGES: tuple[str, ...] = (
     "waiting",  # admitted → claimed
     "decoding",  # decoder's own time on the file
     "vad",  # compute time of voice activity detection
-    "batch_queue",  # mean wait of its segments for a batch
+    "batch_queue",  # mean time a segment waited for its batch
     "recognition",  # this job's share of its batches' time, by audio
     "rendering",
     "publishing",
@@ -180,29 +183,29 @@ STAGES: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time of one job went: seconds by stage (keys of `STAGES`), and the batches it rode in."""
+    """Timings of one job: seconds by stage (keys of `STAGES`), and its batches."""
 
     seconds: tuple[tuple[str, float], ...] = ()
-    #: Segments in each batch that carried a segment of this job (all jobs counted), in order.
+    #: Number of segments (of all jobs) in each batch that contained a segment of this job, in order.
     batch_sizes: tuple[int, ...] = ()
-    #: Padded audio seconds of those batches over their real audio seconds, minus one: 0 is no waste.
+    #: Padded audio seconds of those batches / their real audio seconds - 1: 0 is no waste.
     padding_waste: float = 0.0
     speech_ms: int = 0
     #: claim → transcript assembled, wall seconds
     wall_s: float = 0.0
 
     def of(self, stage: str) -> float:
-        """Seconds of one stage; 0.0 for a stage this job did not pass through."""
+        """Seconds of one stage; 0.0 if the job skipped it."""
         return dict(self.seconds).get(stage, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The assembled result of one job, all that a renderer may use."""
+    """Assembled result of one job: the only input of the renderers."""
 
     recording_name: str  #: file name of the recording, without folders, safe to print
     sha256: str  #: of the recording's bytes
-    job_id: int  #: 0 for a one-shot transcription that has no ledger
+    job_id: int  #: 0 for a one-shot transcription without a ledger
     created_at: float  #: seconds since the epoch, UTC: when the recording was admitted
     media: MediaFacts
     engine: EngineFacts
@@ -211,5 +214,5 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """All segments' text, one a line."""
+        """Texts of all segments, one per line."""
         return "\n".join(s.text for s in self.segments if s.text)
