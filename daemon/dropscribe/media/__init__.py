@@ -1,1 +1,1 @@
-"""Is this file what it says; decode and normalise to 16 kHz mono in child processes."""
+"""Identify, check and decode recordings to 16 kHz mono PCM in child processes."""

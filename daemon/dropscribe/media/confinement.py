@@ -1,4 +1,4 @@
-"""Limits of the processes that meet hostile input: memory, files, core dumps, signals, and no life without the parent."""
+"""Limit processes that parse untrusted input (memory, files, core dumps, signals) and tie them to their parent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 
 from dropscribe import children
 
-#: Work on recordings yields to the engine, which feeds the GPU from the same cores.
 _NICENESS = 5
 
 
 def attach(pipe_fd: int, name: str) -> None:
-    """Tie this process to its parent: it ends at once when the other end of the pipe closes, and leaves signals to the parent.
+    """Tie this process to its parent: exit when the other end of the pipe closes, ignore termination signals.
 
     `name`: shown by `ps` and `top`.
     """
@@ -25,26 +24,26 @@ def attach(pipe_fd: int, name: str) -> None:
 
 
 def limit(memory_bytes: int, files: int) -> None:
-    """Put the limits in force; memory counts from what the libraries themselves have taken by now."""
+    """Set the resource limits; `memory_bytes` is on top of the current address space (interpreter, libraries)."""
     wanted = {
         resource.RLIMIT_AS: statm(0) + memory_bytes,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_NOFILE: files,
         resource.RLIMIT_FSIZE: 0,
     }
-    for what, most in wanted.items():
-        _, hard = resource.getrlimit(what)
+    for kind, most in wanted.items():
+        _, hard = resource.getrlimit(kind)
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (value, value))
+        resource.setrlimit(kind, (value, value))
 
 
 def statm(field: int) -> int:
-    """A field of /proc/self/statm (proc_pid_statm(5)), in bytes."""
+    """Field of /proc/self/statm (proc_pid_statm(5)), bytes."""
     return int(Path("/proc/self/statm").read_bytes().split()[field]) * resource.getpagesize()
 
 
-def _die_with(fd: int) -> None:
-    """Wait until the other end of the pipe is closed, then end the process, whatever it is at."""
+def _exit_on_hangup(fd: int) -> None:
+    """Wait until the other end of the pipe is closed, then exit the process at once."""
     hangup = select.poll()
     hangup.register(fd, 0)
     hangup.poll()

@@ -1,4 +1,4 @@
-"""Decoding one file: opened, checked to be the one that was meant, normalised, judged. Runs in the decoder child."""
+"""Decode one file: open, verify its signature, normalise, check for truncation. Runs in the decoder process."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from dropscribe.media.sources.open_source import Opening, open_source
 from dropscribe.media.sources.source import SourceFacts
 from dropscribe.transcript.types import MediaFacts
 
-#: Sample rates that may hold speech, Hz; a header with another one is damaged.
+#: Accepted sample rates, Hz; a header with another one is damaged.
 _RATES_HZ = range(1_000, 1_000_001)
 
 
 class Sink(Protocol):
-    """Takes what is decoded, in order."""
+    """Receiver of decoded audio, in order."""
 
     def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
-        """The file was recognised; called once, before the first `write`."""
+        """Called once when the file is recognised, before the first `write`."""
 
     def write(self, pcm: NDArray[np.int16]) -> None:
-        """16 kHz mono samples, shape (samples,)."""
+        """Receive 16 kHz mono samples, shape (samples,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one recording may cost."""
+    """Limits of one recording."""
 
     max_hours: float
 
@@ -57,7 +57,7 @@ def decode(
     """Decode `path` into `sink`; `expected` and `folder` as in `DecodeOrder`.
 
     Raises an error of `dropscribe.errors` that names the path: RecordingGoneError, RecordingChangedError,
-    StorageError, UnreadableMediaError, NoAudioError, MediaLimitError. What `sink` got before is then void.
+    StorageError, UnreadableMediaError, NoAudioError, MediaLimitError. The caller must then discard what `sink` got.
     """
     try:
         fd = open_recording(path, folder)
@@ -96,7 +96,7 @@ def _decode_open(
         sink.opened(facts, opening.check.declared_s or facts.declared_s)
         normaliser = Normaliser()
         counter = _Counter(sink.write, limits)
-        lead_s, doubts = _lead(facts, limits)
+        lead_s, lead_warnings = _lead(facts, limits)
         read_s = 0.0
         for block in itertools.chain(_silence(lead_s), source.blocks()):
             if block.rate_hz not in _RATES_HZ:
@@ -111,22 +111,22 @@ def _decode_open(
             counter.take(pcm)
         _unchanged(fd, meant)
         if counter.samples <= round(lead_s * TARGET_HZ):
-            raise _nothing(opening)
+            raise _no_samples_error(opening)
         verdict = judge(opening.check, facts.declared_s, Decoded(read_s, source.damage))
-        return _facts(opening, verdict, counter.samples, (*doubts, *normaliser.warnings))
+        return _facts(opening, verdict, counter.samples, (*lead_warnings, *normaliser.warnings))
     finally:
         source.close()
 
 
 def _lead(facts: SourceFacts, limits: Limits) -> tuple[float, tuple[str, ...]]:
-    """Seconds of silence that belong in front of the sound, so that times are those of the picture; and warnings."""
+    """Seconds of silence to insert before the audio, so that times match the picture; and warnings."""
     believable_s = limits.max_hours * 3600
     if facts.declared_s is not None:
         believable_s = min(believable_s, facts.declared_s)
     if facts.late_s < believable_s:
         return facts.late_s, ()
-    doubt = f"its sound claims to begin {facts.late_s:.0f} s after the start, which cannot be; it was taken to begin there"
-    return 0.0, (doubt,) if facts.late_s else ()
+    warning = f"its sound claims to begin {facts.late_s:.0f} s after the start, which cannot be; it was taken to begin there"
+    return 0.0, (warning,) if facts.late_s else ()
 
 
 def _silence(seconds: float) -> Iterator[Block]:
@@ -138,9 +138,9 @@ def _silence(seconds: float) -> Iterator[Block]:
 
 
 class _Counter:
-    """Hands samples on until there are more than a recording may have.
+    """Pass samples on, up to the limit for a recording.
 
-    Only real audio counts: a header that lies about its length costs nothing.
+    Only decoded audio counts, not the declared duration, which may be wrong.
     """
 
     def __init__(self, write: Callable[[NDArray[np.int16]], None], limits: Limits) -> None:
@@ -159,7 +159,7 @@ class _Counter:
         self._write(pcm)
 
 
-def _facts(opening: Opening, verdict: Verdict, samples: int, odd: tuple[str, ...]) -> MediaFacts:
+def _facts(opening: Opening, verdict: Verdict, samples: int, warnings: tuple[str, ...]) -> MediaFacts:
     facts = opening.source.facts
     return MediaFacts(
         duration_ms=round(samples * 1000 / TARGET_HZ),
@@ -168,13 +168,13 @@ def _facts(opening: Opening, verdict: Verdict, samples: int, odd: tuple[str, ...
         sample_rate_hz=facts.rate_hz,
         channels=facts.channels,
         decoder=facts.decoder,
-        warnings=(*opening.warnings, *verdict.warnings, *odd),
+        warnings=(*opening.warnings, *verdict.warnings, *warnings),
         truncated=verdict.truncated,
     )
 
 
-def _nothing(opening: Opening) -> DropscribeError:
-    """Why there is not one sample."""
+def _no_samples_error(opening: Opening) -> DropscribeError:
+    """Error for a file that yields no samples."""
     if opening.check.whole is False:
         return UnreadableMediaError(
             f"it is cut off before its first sound: {opening.check.detail}",

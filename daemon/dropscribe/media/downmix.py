@@ -1,8 +1,8 @@
-"""Many channels to one, without a speaker cancelled on the way.
+"""Mix channels down to mono without phase cancellation.
 
-The channels are averaged. Where they would cancel one another out (one side of a cable or of a converter is inverted, so
-that left = -right and their mean is silence), the channels that run against the loudest one are turned round first. Which
-ones are turned stays as it is until the channels cancel again, so that ordinary recordings are a plain mean throughout.
+The channels are averaged. Where they would cancel (one lead of a cable or converter is inverted, so that left = -right
+and the mean is silence), channels in antiphase to the loudest one are inverted first. The chosen signs stay until the
+channels cancel again, so an ordinary recording is a plain mean throughout.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: The power of the sum of n channels against the sum of their powers is 1 where they have nothing to do with each other,
-#: n where they are the same, 0 where they cancel. Below this they are taken to cancel: 10 dB under unrelated ones.
+#: Threshold of (power of the sum) / (sum of the powers) for cancellation: 10 dB below uncorrelated channels. The ratio
+#: of n channels is 1 if they are uncorrelated, n if identical, 0 if they cancel.
 _CANCELLED = 0.1
 
-#: Mean square of a channel under which there is nothing to cancel: a fifth of one step of 16 bits.
-_NOTHING = (0.2 / 32_768) ** 2
+#: Mean square below which a channel counts as silent: a fifth of one 16-bit step.
+_SILENT = (0.2 / 32_768) ** 2
 
 
 class Downmixer:
@@ -23,11 +23,11 @@ class Downmixer:
 
     def __init__(self) -> None:
         self._signs = np.ones(0, np.float32)
-        #: Whether any channel had to be turned round so far.
+        #: True once a channel has been inverted.
         self.turned = False
 
     def mix(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """From finite samples of shape (frames, channels) to shape (frames,); decides once for all frames given."""
+        """Mix finite samples of shape (frames, channels) to shape (frames,), with the same signs for all frames."""
         channels = samples.shape[1]
         if channels == 1:
             return samples[:, 0]
@@ -35,8 +35,8 @@ class Downmixer:
             self._signs = np.ones(channels, np.float32)
         total: NDArray[np.float32] = samples @ self._signs
         power = float(np.vdot(samples, samples))
-        if power > _NOTHING * samples.size and float(np.vdot(total, total)) < _CANCELLED * power:
-            signs = _against_none(samples)
+        if power > _SILENT * samples.size and float(np.vdot(total, total)) < _CANCELLED * power:
+            signs = _in_phase_signs(samples)
             self.turned = self.turned or bool((signs < 0).any())
             self._signs = signs
             total = samples @ signs
@@ -44,7 +44,7 @@ class Downmixer:
         return mean
 
 
-def _against_none(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A sign for each channel: -1 for those that run against the loudest."""
+def _in_phase_signs(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A sign for each channel: -1 for those in antiphase to the loudest."""
     loudest = samples[:, int(np.argmax(np.einsum("ij,ij->j", samples, samples)))]
     return np.where(loudest @ samples < 0, np.float32(-1), np.float32(1))

@@ -1,4 +1,4 @@
-"""Inspections of recordings in limited child processes: no bytes of a recording are parsed in the daemon."""
+"""Inspect recordings in resource-limited child processes: the daemon itself parses no bytes of a recording."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from pathlib import Path
 from dropscribe import children
 from dropscribe.media.container import inspection
 
-#: Longest inspection, seconds: it reads a few megabytes at most. Then its process is killed.
+#: Time limit of an inspection, seconds; then its process is killed. It reads a few megabytes at most.
 INSPECTION_S = 10.0
-#: Longest start of a process, seconds; on a cold, busy disk Python takes long to load.
+#: Time limit for the start of a process, seconds: Python loads slowly from a cold, busy disk.
 _START_S = 60.0
-#: Processes kept for the next inspections; more exist only while several folders have files inspected at once.
+#: Processes kept idle for the next inspections; more run only while several folders inspect at once.
 _KEPT = 2
 
 
 class Inspector:
-    """Checks whether files hold all that their containers declare. Thread-safe; each caller waits for its own answer.
+    """Check whether files have all the bytes that their containers declare. Thread-safe; calls block.
 
-    The answer is None (unknown) when the file does not say, and when the inspection takes longer than `limit_s` or its process
-    ends: that process is killed, and another takes its place. While a killed one cannot end, because the file system of its
-    folder does not answer, inspections in that folder are None without being tried: at most one process hangs for each folder.
+    The answer is None (unknown) if the container does not declare its size, or if the inspection takes longer than
+    `limit_s` or its process dies; that process is killed and replaced. While a killed process cannot end, because the
+    file system of its folder does not respond, inspections in that folder return None at once, so at most one process
+    hangs per folder.
     """
 
     def __init__(
@@ -33,29 +34,30 @@ class Inspector:
         limit_s: float = INSPECTION_S,
         target: Callable[[Connection], None] = inspection.main,
     ) -> None:
-        """`target`: what the processes run."""
+        """`target`: main function of the processes."""
         self._limit_s = limit_s
         self._target = target
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
-        #: Killed processes that have not ended yet, by the folder they hang in.
+        #: Killed processes that have not ended yet, by the folder whose file system blocks them.
         self._hung: dict[Path, _Child] = {}
         self._closed = False
 
     def start(self) -> None:
-        """Start one process ahead, so that the first inspection need not wait for it."""
-        with contextlib.suppress(OSError):  # said by the decoders, without which nothing works
+        """Start one process in advance, so that the first inspection does not wait for it."""
+        with contextlib.suppress(OSError):  # the same failure is reported when decoders are started
             self._keep(_Child(self._target))
 
     def whole(self, folder: Path, path: Path) -> bool | None:
-        """True: all that is declared is there. False: cut, or still arriving. None: unknown."""
+        """True: all that is declared is there. False: truncated, or still arriving. None: unknown."""
         answers = self._inspect(folder, [path])
         return None if answers is None else answers[0]
 
     def whole_each(self, folder: Path, paths: Sequence[Path]) -> Iterator[bool | None]:
-        """The same of several files in turn, in one exchange: in a busy daemon a process is waited for long.
+        """As `whole` for several files in order, in one exchange: in a busy daemon each exchange waits long.
 
-        Where that fails or takes longer than one inspection may, each is inspected by itself, as its answer is asked for.
+        If that fails or takes longer than one inspection may, each file is inspected on its own when its answer is
+        consumed.
         """
         answers = self._inspect(folder, paths) if len(paths) > 1 else None
         yield from (self.whole(folder, path) for path in paths) if answers is None else answers
@@ -79,7 +81,7 @@ class Inspector:
         return [meaning.get(bytes((answer,))) for answer in answers]
 
     def close(self) -> bool:
-        """End the processes, never waiting for one that hangs; False when one does."""
+        """End the processes without waiting for one that hangs; False if one does."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -99,7 +101,7 @@ class Inspector:
         return False
 
     def _take(self) -> _Child:
-        """A process that nobody else uses. Raises OSError when the system gives none."""
+        """An idle process, or a new one, for exclusive use. Raises OSError if none can be started."""
         with self._lock:
             while self._idle:
                 child = self._idle.pop()
@@ -129,7 +131,7 @@ class _Child:
         self._ready = False
 
     def ask(self, folder: Path, paths: Sequence[Path], limit_s: float) -> bytes | None:
-        """A byte for each path; None when they do not come in time, or the process is gone."""
+        """One byte per path; None after `limit_s` seconds, or if the process is gone."""
         try:
             if not self._ready:
                 self._ready = self._receive(1, _START_S) == inspection.READY
@@ -142,11 +144,11 @@ class _Child:
         return answers if answers is not None and len(answers) == len(paths) else None
 
     def alive(self) -> bool:
-        """Whether it still runs; one may be killed from outside while it has nothing to do."""
+        """True while the process runs; an idle one may be killed from outside."""
         return self._process.is_alive()
 
     def kill(self) -> None:
-        """Kill the process. It ends at once, unless it waits for a file system in a way that cannot be interrupted."""
+        """Kill the process. It ends at once unless it is in an uninterruptible wait for a file system."""
         self._process.kill()
         self._pipe.close()
 

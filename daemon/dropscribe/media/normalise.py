@@ -1,4 +1,4 @@
-"""Any PCM to 16 kHz mono int16, block by block, in memory that does not grow with the recording.
+"""Convert any PCM to 16 kHz mono int16, block by block, in constant memory.
 
 Arithmetic: channels are averaged in float32 at full scale 1.0 (`downmix.py`), resampled by soxr at quality HQ
 (about 20 bits, linear phase, its delay removed), multiplied by 32768, rounded half to even and clipped to
@@ -17,41 +17,41 @@ from numpy.typing import NDArray
 
 from dropscribe.media.downmix import Downmixer
 
-#: What every engine takes.
+#: Sample rate of all models, Hz.
 TARGET_HZ = 16_000
 
 _FULL_SCALE = np.float32(32_768.0)
 
-#: Samples are held to this many times full scale before anything is computed from them.
-_LOUDEST = np.float32(256.0)
+#: Samples are clipped to this multiple of full scale before any arithmetic.
+_MAX_AMPLITUDE = np.float32(256.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Decoded audio as the file has it: shape (frames, channels), int16, or float32 at full scale 1.0."""
+    """Decoded audio before normalisation: shape (frames, channels), int16, or float32 at full scale 1.0."""
 
     samples: NDArray[np.int16] | NDArray[np.float32]
     rate_hz: int
 
 
 class Normaliser:
-    """Turns blocks of one recording into 16 kHz mono int16. Rate and channels may change on the way."""
+    """Convert the blocks of one recording to 16 kHz mono int16. Rate and channels may change between blocks."""
 
     def __init__(self) -> None:
         self._rate_hz = 0
         self._resampler: Any = None
         self._downmixer = Downmixer()
-        self._strange = 0
-        self._loud = 0
-        self._made = 0
+        self._not_finite = 0
+        self._clipped = 0
+        self._samples_out = 0
 
     def push(self, block: Block) -> list[NDArray[np.int16]]:
-        """Feed one block; returns arrays of shape (samples,) that are ready, possibly none."""
+        """Convert one block; returns arrays of shape (samples,) that are ready, possibly none."""
         made = [] if block.rate_hz == self._rate_hz else self._switch(block.rate_hz)
         raw = block.samples
         if self._resampler is None and raw.dtype == np.int16 and raw.shape[1] == 1:
             out = cast(NDArray[np.int16], raw[:, 0])
-            self._made += len(out)
+            self._samples_out += len(out)
             return [*made, out] if len(out) else made
         mono = self._mono(raw)
         if self._resampler is not None:
@@ -59,28 +59,29 @@ class Normaliser:
         return [*made, self._to_int16(mono)] if len(mono) else made
 
     def finish(self) -> list[NDArray[np.int16]]:
-        """What the resampler still holds; call once, after the last block."""
+        """Flush the resampler; call once, after the last block."""
         return self._switch(0)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was odd about the samples so far, in words for people."""
+        """Defects of the samples so far, in words for people."""
         found = []
-        if self._strange:
+        if self._not_finite:
             found.append(
-                f"{self._strange} samples were not numbers (NaN or infinite) and were taken as silence"
+                f"{self._not_finite} samples were not numbers (NaN or infinite) and were taken as silence"
             )
         if self._downmixer.turned:
             found.append(
                 "its channels cancelled each other out (one is inverted); they were turned the same way"
             )
-        # A resampler overshoots a little at full scale; only more than that can be heard.
-        if self._loud > self._made // 100:
-            share = 100 * self._loud / max(1, self._made)
+        # Resampling overshoots slightly at full scale, which is inaudible up to this share.
+        if self._clipped > self._samples_out // 100:
+            share = 100 * self._clipped / max(1, self._samples_out)
             found.append(f"{share:.0f} % of the samples were louder than full scale and were clipped")
         return tuple(found)
 
     def _switch(self, rate_hz: int) -> list[NDArray[np.int16]]:
+        """Flush the resampler and set one up for the new input rate (0: none)."""
         last: list[NDArray[np.int16]] = []
         if self._resampler is not None:
             tail = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -99,14 +100,14 @@ class Normaliser:
         floats = raw.astype(np.float32, copy=False)
         finite = np.isfinite(floats)
         if not finite.all():
-            self._strange += int(floats.size - np.count_nonzero(finite))
+            self._not_finite += int(floats.size - np.count_nonzero(finite))
             floats = np.where(finite, floats, np.float32(0))
-        # Huge values would overflow when they are added up; all of them end at full scale anyway.
-        return self._downmixer.mix(np.clip(floats, -_LOUDEST, _LOUDEST))
+        # Huge values would overflow in sums; they are clipped to full scale later anyway.
+        return self._downmixer.mix(np.clip(floats, -_MAX_AMPLITUDE, _MAX_AMPLITUDE))
 
     def _to_int16(self, mono: NDArray[np.float32]) -> NDArray[np.int16]:
         scaled = np.rint(mono * _FULL_SCALE)
-        self._made += len(scaled)
-        self._loud += int(np.count_nonzero((scaled > 32_768) | (scaled < -32_768)))
+        self._samples_out += len(scaled)
+        self._clipped += int(np.count_nonzero((scaled > 32_768) | (scaled < -32_768)))
         pcm: NDArray[np.int16] = np.clip(scaled, -32_768, 32_767).astype(np.int16)
         return pcm

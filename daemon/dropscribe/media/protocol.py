@@ -1,8 +1,8 @@
-"""Decoding as the service sees it: orders in, frozen events out.
+"""Interface between service and decoders: orders in, frozen events out.
 
-Contract, held by `tests/contract/test_decoders.py`: each order ends in exactly one `DecodeDone` or
-`DecodeFailed`; before `DecodeDone` came `Opened` once and the recording's blocks in order. Samples are
-16 kHz mono int16 little-endian, written by the decoder into arena slots it was given.
+Contract, tested by `tests/contract/test_decoders.py`: each order ends in exactly one `DecodeDone` or
+`DecodeFailed`; `DecodeDone` is preceded by one `Opened` and by the recording's blocks in order. Samples are
+16 kHz mono int16 little-endian, written by the decoder into the arena slots given to it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from dropscribe.transcript.types import MediaFacts
 
 @dataclass(frozen=True, slots=True)
 class DecodeOrder:
-    """Decode one file. `ticket` names the order in every event. `expected` guards against a file that changed.
+    """Order to decode one file. `ticket` identifies the order in every event.
 
-    `folder`: the watched folder that must not be left on the way to it; None for a file that a person named.
+    `expected`: decoding fails if the file's signature is another one. `folder`: the watched folder that links on the
+    path must not leave; None for a file named by a person.
     """
 
     ticket: int
@@ -31,17 +32,17 @@ class DecodeOrder:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The file was recognised and its audio stream chosen."""
+    """The container was recognised and its audio stream selected."""
 
     ticket: int
     container: str
     codec: str
-    declared_ms: int | None  #: duration the container claims; None if it claims none
+    declared_ms: int | None  #: duration that the container declares; None if it declares none
 
 
 @dataclass(frozen=True, slots=True)
 class PcmReady:
-    """`samples` samples stand in the slot at `offset`. The slot now belongs to the receiver."""
+    """`samples` samples are in the slot at `offset`. The receiver now owns the slot and must free it."""
 
     ticket: int
     offset: int
@@ -50,27 +51,27 @@ class PcmReady:
 
 @dataclass(frozen=True, slots=True)
 class SlotWanted:
-    """The decoder has no slot to write into and waits for `Decoders.give`."""
+    """The decoder has no free slot and waits for `Decoders.give`."""
 
     ticket: int
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeDone:
-    """Everything decodable was delivered. `unused` slots given to it come back here."""
+    """All decodable audio was delivered. `unused`: offsets of the slots that are returned."""
 
     ticket: int
     facts: MediaFacts
-    decode_s: float  #: the decoder's own seconds, waiting for slots not counted
+    decode_s: float  #: decoding time without waiting for slots, seconds
     unused: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeFailed:
-    """The order ended without (more) audio; what was delivered before must be thrown away.
+    """The order failed; the receiver must discard audio delivered before.
 
-    `code` is the `code` of the matching class in `dropscribe.errors`. `lost` are the offsets of slots the
-    decoder held and did not hand over; they are free again.
+    `code`: the `code` of the matching class in `dropscribe.errors`. `lost`: offsets of the decoder's slots that were not
+    delivered; they are free again.
     """
 
     ticket: int
@@ -88,24 +89,22 @@ class Decoders(Protocol):
     """A pool of decoder processes. Owned by one thread; not thread-safe."""
 
     def idle(self) -> int:
-        """How many orders it would start at once."""
+        """Number of decoders that can start an order immediately."""
 
     def start(self, order: DecodeOrder, slots: Sequence[int], now: float) -> None:
         """Give the order and its first slots (arena offsets) to an idle decoder; `now` is monotonic seconds."""
 
     def give(self, ticket: int, slots: Sequence[int]) -> None:
-        """Hand further slots to the decoder of `ticket`; ignored if the order has ended (see return of `abort`)."""
+        """Give further slots to the decoder of `ticket`; ignored if the order has ended (see return of `abort`)."""
 
     def abort(self, ticket: int) -> Sequence[int]:
-        """Kill the decoder of this order; returns the slots it held. No further event of the ticket arrives."""
+        """Kill the decoder of this order; returns its slots. No further event of the ticket follows."""
 
     def filenos(self) -> Sequence[int]:
         """Descriptors that become readable when `poll` has events."""
 
     def poll(self, now: float) -> Sequence[DecodeEvent]:
-        """Events that have arrived, never waiting; also kills decoders past their wall-clock limit and
-        replaces dead ones.
-        """
+        """Events that have arrived, without waiting. Also kills decoders past their time limit; replaces dead ones."""
 
     def close(self) -> None:
-        """Stop all decoders; may be called twice."""
+        """Stop all decoders. Idempotent."""

@@ -1,7 +1,7 @@
-"""Sizes of formats made of nested boxes: MP4/MOV, Matroska/WebM and ASF (WMA, WMV).
+"""Check the declared size of formats made of nested boxes: MP4/MOV, Matroska/WebM and ASF (WMA, WMV).
 
-Each function takes a file known to be of its kind and may raise EOFError, ValueError or OSError on a
-broken one; `container.inspect` turns those into an answer.
+Each function takes a file known to be of its kind. It may raise EOFError, ValueError or OSError for a damaged one,
+which `container.inspect` converts to a result.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def mp4(file: Bytes) -> ContainerCheck:
-    """Top-level boxes: each must end inside the file, and `moov` (the index) must be one of them."""
+    """Check top-level boxes: each must end inside the file, and `moov` (the index) must be among them."""
     at = 0
     names: set[bytes] = set()
-    # Some writers leave a few bytes of padding; a box cut so short loses no audio either.
+    # Fewer than 8 bytes at the end are padding of some writers, or the start of a box without audio.
     while file.size - at >= 8:
-        # One read for each box, of which there may be very many.
+        # One read per box, since there may be very many.
         head = file.at(at, 16)
         size, name, header = int.from_bytes(head[:4], "big"), head[4:8], 8
         if not name.isascii() and not name.startswith(b"\xa9"):
@@ -48,13 +48,13 @@ def mp4(file: Bytes) -> ContainerCheck:
         detail = "moov box missing: upload incomplete or recorder was killed"
         return ContainerCheck("mp4", False, None, file.size, detail)
     if b"moof" in names:
-        # A fragmented file may be cut between two fragments; only an index after them proves the end.
+        # A fragmented file may be cut between two fragments; only the index at its end proves it complete.
         return ContainerCheck("mp4", True if b"mfra" in names else None, at, file.size)
     return ContainerCheck("mp4", True, at, file.size)
 
 
 def matroska(file: Bytes) -> ContainerCheck:
-    """The Segment element's size; unknown (all ones) in live recordings. RFC 8794, section 4."""
+    """Check the size of the Segment element, which is unknown (all ones) in live recordings. RFC 8794, section 4."""
     at = 0
     for _ in range(8):
         name, id_length = _element_id(file, at)
@@ -76,7 +76,7 @@ def matroska(file: Bytes) -> ContainerCheck:
 
 
 def asf(file: Bytes) -> ContainerCheck:
-    """The file size that stands in the File Properties object, unless it was a broadcast."""
+    """Check the file size in the File Properties object, which a broadcast lacks."""
     at = 30
     header = file.uint(16, 8, "little")
     for _ in range(256):

@@ -1,7 +1,7 @@
-"""Sizes of formats made of chunks: RIFF, RF64/BW64, W64, AIFF, AVI, CAF, and the plain headers of AU and SPHERE.
+"""Check the declared size of formats made of chunks (RIFF, RF64/BW64, W64, AIFF, AVI, CAF), and of AU and SPHERE.
 
-Each function takes a file known to be of its kind and may raise EOFError, ValueError or OSError on a
-broken one; `container.inspect` turns those into an answer.
+Each function takes a file known to be of its kind. It may raise EOFError, ValueError or OSError for a damaged one,
+which `container.inspect` converts to a result.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ from typing import Literal
 
 from dropscribe.media.container.reader import Bytes, ContainerCheck
 
-#: Chunks looked at before giving up: a recorder's markers are dozens, a bomb's are endless.
+#: Most chunks read: recorders write dozens, a malicious file any number.
 _MAX_CHUNKS = 2000
 
-#: Data sizes that mean "not known yet": streams written to a pipe get the largest value, or the largest
-#: signed one, less the header.
+#: Data sizes that mean "unknown": streams written to a pipe have the largest unsigned or signed value, less the header.
 _PLACEHOLDERS = (range(0xFFFF_FF00, 0x1_0000_0000), range(0x7FFF_F000, 0x8000_0000))
 
-#: Chunks that may stand behind an audio chunk of size 0: then it really is empty.
+#: Chunks after an audio chunk of size 0 that show that it is really empty.
 _NO_AUDIO_AFTER = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"fact", b"cue ", b"JUNK", b"PEAK", b"COMM", b"iXML")
 
 
 def wav(file: Bytes) -> ContainerCheck:
-    """RIFF/RIFX/RF64/BW64 WAVE: the `data` chunk against the file's end."""
+    """RIFF/RIFX/RF64/BW64 WAVE: compare the end of the `data` chunk with the file size."""
     magic = file.at(0, 4)
     order: Literal["little", "big"] = "big" if magic == b"RIFX" else "little"
     size64: int | None = None
@@ -50,7 +49,7 @@ def wav(file: Bytes) -> ContainerCheck:
 
 
 def w64(file: Bytes) -> ContainerCheck:
-    """Sony Wave64: chunk names are 16 bytes, sizes 8 and count their own header."""
+    """Sony Wave64: chunk names have 16 bytes, sizes have 8 and include the header."""
     at = 40
     bytes_per_s = 0
     for _ in range(_MAX_CHUNKS):
@@ -67,7 +66,7 @@ def w64(file: Bytes) -> ContainerCheck:
 
 
 def aiff(file: Bytes) -> ContainerCheck:
-    """AIFF and AIFF-C: big-endian chunks, the length also as a count of frames."""
+    """AIFF and AIFF-C: big-endian chunks; COMM has the number of frames."""
     at = 12
     frames, rate = 0, 0.0
     for _ in range(_MAX_CHUNKS):
@@ -86,7 +85,7 @@ def aiff(file: Bytes) -> ContainerCheck:
 
 
 def avi(file: Bytes) -> ContainerCheck:
-    """AVI: its RIFF chunks (the second and later ones beyond 1 GB) against the file's end."""
+    """AVI: compare the end of its RIFF chunks (more than one beyond 1 GB) with the file size."""
     at = 0
     for _ in range(_MAX_CHUNKS):
         if file.at(at, 4) != b"RIFF":
@@ -102,7 +101,7 @@ def avi(file: Bytes) -> ContainerCheck:
 
 
 def caf(file: Bytes) -> ContainerCheck:
-    """Core Audio: the `data` chunk may have size -1, to the file's end."""
+    """Core Audio: the `data` chunk may have size -1, up to the end of the file."""
     at = 8
     bytes_per_s = 0.0
     for _ in range(_MAX_CHUNKS):
@@ -117,7 +116,7 @@ def caf(file: Bytes) -> ContainerCheck:
 
 
 def au(file: Bytes) -> ContainerCheck:
-    """Sun AU: start and length of the data stand in the header."""
+    """Sun AU: the header has offset and length of the data."""
     start = file.uint(4, 4, "big")
     size = file.uint(8, 4, "big")
     width = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}.get(file.uint(12, 4, "big"), 0)
@@ -164,7 +163,7 @@ def _cut(present: int, declared: int) -> str:
 
 
 def _extended(raw: bytes) -> float:
-    """An 80-bit IEEE 754 extended number, big-endian; AIFF stores the sample rate so."""
+    """80-bit IEEE 754 extended number, big-endian: the sample rate in AIFF."""
     if len(raw) < 10:
         return 0.0
     exponent = int.from_bytes(raw[:2], "big") & 0x7FFF

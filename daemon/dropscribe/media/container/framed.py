@@ -1,8 +1,8 @@
-"""Sizes of formats that are frame after frame: ADTS, AMR, MP3 without a count, TTA and WavPack.
+"""Check the size of formats that are sequences of frames: ADTS, AMR, MP3 without a frame count, TTA and WavPack.
 
-The first three say nothing of their length, but each frame says its own: a file that ends inside one is cut. Each function
-takes a file known to be of its kind and may raise EOFError, ValueError or OSError on a broken one; `container.inspect` turns
-those into an answer.
+The first three declare no total length, but each frame declares its own: a file that ends inside a frame is
+truncated. Each function takes a file known to be of its kind. It may raise EOFError, ValueError or OSError for a
+damaged one, which `container.inspect` converts to a result.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from collections.abc import Callable
 
 from dropscribe.media.container.reader import Bytes, ContainerCheck
 
-#: Bytes at the end through which frames are followed.
+#: Bytes at the end of the file in which frames are followed.
 _TAIL = 65_536
 
-#: Frames that must follow one another before a place in the middle is taken for the beginning of a frame.
+#: Consecutive frames required to accept a position in the middle of a file as the start of a frame.
 _CHAIN = 5
 
-#: Bytes of a frame after its first, by type: AMR (3GPP TS 26.101) and AMR-WB (3GPP TS 26.201).
+#: Length of a frame without its first byte, by frame type: AMR (3GPP TS 26.101) and AMR-WB (3GPP TS 26.201).
 _AMR = (12, 13, 15, 17, 19, 20, 26, 31, 5, 6, 5, 5, None, None, None, 0)
 _AMR_WB = (17, 23, 32, 36, 40, 46, 50, 58, 60, 5, None, None, None, None, 0, 0)
 
-#: Bytes at the end in which WavPack's last block must begin: it may hold a second of 32-bit surround sound.
+#: Bytes at the end in which WavPack's last block must begin: enough for one second of 32-bit surround sound.
 _WAVPACK_TAIL = 1 << 20
 _WAVPACK_RATES = (
     6000, 8000, 9600, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000, 192_000,
 )  # fmt: skip
 
-#: Length in bytes of the frame that begins at an offset of some bytes; None where none begins.
+#: (bytes, offset) → length in bytes of the frame at that offset; None if there is none.
 FrameLength = Callable[[bytes, int], int | None]
 
 
 def follow(kind: str, file: Bytes, start: int, length: FrameLength) -> ContainerCheck:
-    """Follow the frames (the first is at `start`) to the end of the file and see whether the last one is complete."""
+    """Follow the frames (the first is at `start`) to the end of the file and check that the last one is complete."""
     tail_at = max(start, file.size - _TAIL)
     tail = file.at(tail_at, _TAIL)
     at = 0 if tail_at == start else _first_frame(file, tail, length)
@@ -40,7 +40,7 @@ def follow(kind: str, file: Bytes, start: int, length: FrameLength) -> Container
         file.step()
         step = length(tail, at)
         if step is None:
-            # A tag, padding, or a header of which too little is there to tell.
+            # A tag, padding, or an incomplete header.
             return ContainerCheck(kind, None, None, file.size)
         at += step
     if at is None or at == len(tail):
@@ -64,7 +64,7 @@ def amr(file: Bytes) -> ContainerCheck:
 
 
 def tta(file: Bytes) -> ContainerCheck:
-    """True Audio: its header is followed by the size of every frame; a frame is 256/245 of a second."""
+    """True Audio: a table with the size of every frame follows the header; a frame is 256/245 s."""
     rate, samples = file.uint(10, 4, "little"), file.uint(14, 4, "little")
     per_frame = 256 * rate // 245
     if not per_frame or not samples:
@@ -78,7 +78,7 @@ def tta(file: Bytes) -> ContainerCheck:
 
 
 def wavpack(file: Bytes) -> ContainerCheck:
-    """The last block: complete, and the one with which all samples that the first one declares are there."""
+    """Check that the last block is complete and reaches the number of samples that the first one declares."""
     total = file.uint(12, 4, "little")
     rate_code = file.uint(24, 4, "little") >> 23 & 15
     if total == 0xFFFF_FFFF or rate_code >= len(_WAVPACK_RATES):
@@ -109,7 +109,7 @@ def _declared(kind: str, file: Bytes, end: int, declared_s: float) -> ContainerC
 
 
 def _first_frame(file: Bytes, tail: bytes, length: FrameLength) -> int | None:
-    """Where the first frame begins behind which as many follow as chance does not bring about."""
+    """Offset of the first frame in `tail` that is followed by enough frames to rule out a chance match."""
     for start in range(len(tail) // 2):
         file.step()
         at = start

@@ -1,6 +1,6 @@
-"""Does the file hold all that its container declares? A few small reads, no decoder.
+"""Check whether a file has all the bytes that its container declares, by a few small reads without a decoder.
 
-Runs in the decoders and in the inspection processes (`inspector.py`), never in the daemon itself.
+Runs in the decoder processes and the inspection processes (`inspector.py`), never in the daemon process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dropscribe.media.container.sniff import HEAD_BYTES, Sniffed, sniff
 
 __all__ = ["ContainerCheck", "inspect", "inspect_open", "recognise"]
 
-#: ID3v2 tags that may stand in front of the audio, one after another.
+#: Most consecutive ID3v2 tags before the audio.
 _MAX_TAGS = 8
 
 _CHECKS: dict[str, Callable[[Bytes], ContainerCheck]] = {
@@ -37,7 +37,7 @@ _CHECKS: dict[str, Callable[[Bytes], ContainerCheck]] = {
     "wavpack": framed.wavpack,
 }
 
-#: Kinds that may stand behind a tag: their checks take the offset at which they begin.
+#: Kinds that may follow a tag: their checks take the offset at which the audio begins.
 _TAGGED: dict[str, Callable[[Bytes, int], ContainerCheck]] = {
     "flac": streamed.flac,
     "mp3": streamed.mp3,
@@ -46,9 +46,9 @@ _TAGGED: dict[str, Callable[[Bytes, int], ContainerCheck]] = {
 
 
 def inspect(path: Path, folder: Path | None = None) -> ContainerCheck:
-    """Look at a file's own sizes, without leaving `folder` if one is given.
+    """Check the declared sizes of a file, without leaving `folder` if one is given.
 
-    Never raises: what cannot be read is of unknown wholeness.
+    Never raises: a file that cannot be read yields `whole=None`.
     """
     try:
         fd = open_recording(path, folder)
@@ -61,7 +61,7 @@ def inspect(path: Path, folder: Path | None = None) -> ContainerCheck:
 
 
 def inspect_open(fd: int) -> ContainerCheck:
-    """The same for a file that is open; its offset is not moved. Never raises."""
+    """As `inspect`, for an open file; its offset is not moved. Never raises."""
     kind, size = "unknown", 0
     try:
         status = os.fstat(fd)
@@ -84,7 +84,7 @@ def inspect_open(fd: int) -> ContainerCheck:
 
 
 def recognise(file: Bytes) -> tuple[Sniffed, int]:
-    """What the content is, and the offset at which it begins (after ID3v2 tags). Raises OSError."""
+    """Kind of content, and the offset at which it begins (after ID3v2 tags). Raises OSError."""
     start = 0
     for _ in range(_MAX_TAGS):
         tag = file.at(start, 10)
@@ -94,6 +94,6 @@ def recognise(file: Bytes) -> tuple[Sniffed, int]:
         start += 10 + length + (10 if tag[5] & 0x10 else 0)
     found = sniff(file.at(start, HEAD_BYTES))
     if start and found.kind == "unknown":
-        # A tag in front and then something odd: damaged mp3 as a rule, and for the decoder to judge.
+        # Unknown content after a tag is usually damaged MP3; the decoder decides.
         return Sniffed("mp3"), start
     return found, start

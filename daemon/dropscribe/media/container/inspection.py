@@ -1,6 +1,6 @@
-"""The inspection child: a spawned process that checks recordings' own sizes for intake, one after another.
+"""Inspection process: checks for intake whether recordings are complete by their containers, one after another.
 
-It meets hostile input as the decoders do, and is limited as they are; it loads no decoder.
+It parses untrusted input, so it has the same limits as a decoder process; it loads no decoder.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from pathlib import Path
 from dropscribe.media import confinement
 from dropscribe.media.container.inspect import inspect
 
-#: Address space beyond what Python itself takes, bytes: many times the most that an inspection reads (`reading.py`).
+#: Address space on top of Python's own, bytes: many times the most that an inspection reads (`reading.py`).
 MEMORY_BYTES = 256 << 20
-#: Open files: its pipe, the folder and the recording, and what Python keeps.
+#: Open files: the pipe, the folder, the recording, and those of Python itself.
 _MAX_FILES = 32
 
-#: The answers, one byte for each file; bytes rather than pickles, because a hijacked child must not reach into the daemon.
+#: Answers, one byte per file. Bytes and not pickles: unpickling data of a compromised child could run code in the
+#: daemon.
 READY, WHOLE, CUT, UNKNOWN = b"r", b"w", b"c", b"u"
 
 
@@ -25,7 +26,7 @@ def main(pipe: Connection) -> None:
     """Answer inspections until the other end of the pipe closes."""
     confinement.attach(pipe.fileno(), "ds-inspect")
     confinement.limit(MEMORY_BYTES, _MAX_FILES)
-    with contextlib.suppress(EOFError, OSError):  # the other end is closed: there is nobody left to answer
+    with contextlib.suppress(EOFError, OSError):  # the other end is closed
         pipe.send_bytes(READY)
         while True:
             folder, paths = pipe.recv()

@@ -1,4 +1,4 @@
-"""Positioned reads of a few bytes, each inspection within a fixed budget: what the size checks are made of."""
+"""Positioned reads of a file within the budget of one inspection; the basis of all size checks."""
 
 from __future__ import annotations
 
@@ -6,41 +6,42 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-#: Longest single read of an inspection, bytes: WavPack's last block, or the frame table of a TTA of 70 hours.
+#: Longest single read of an inspection, bytes: enough for WavPack's last block and the frame table of 70 hours of TTA.
 MOST_AT_ONCE = 1 << 20
 #: Bytes one inspection may read in all.
 MOST_BYTES = 8 << 20
-#: Reads one inspection may make: the top-level boxes of a fragmented recording of 12 hours, two a second.
+#: Reads of one inspection: enough for the top-level boxes of 12 hours of fragmented MP4, two a second.
 MOST_READS = 100_000
-#: Turns of a search through what was read (candidates for a frame or page header).
+#: Steps of a search through bytes already read (candidates for a frame or page header).
 MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerCheck:
-    """What a container says of its own size, against what is on disk."""
+    """Size that a container declares, compared with the size on disk."""
 
-    #: What the content is ("wav", "mp4", …), by its first bytes; "unknown" where nothing is recognised.
+    #: Kind of content ("wav", "mp4", …), by its first bytes; "unknown" if it is not recognised.
     kind: str
-    #: True: all that is declared is there. False: cut, or still arriving. None: the container does not say.
+    #: True: all that is declared is there. False: truncated, or still arriving. None: the container declares no size.
     whole: bool | None
-    declared_bytes: int | None  #: length the file ought to have; None where nothing says it
-    present_bytes: int  #: length it has
-    detail: str = ""  #: why `whole` is what it is, in words for people
-    declared_s: float | None = None  #: duration the header claims, seconds; not to be believed by itself
-    #: The length in the header was never filled in (recorder killed, or a live stream): decodable to its end.
+    declared_bytes: int | None  #: declared length of the file; None if it is not declared
+    present_bytes: int  #: actual length of the file
+    detail: str = ""  #: reason for the value of `whole`, in words for people
+    declared_s: float | None = None  #: duration in the header, seconds; may be wrong
+    #: The length in the header was never filled in (recorder killed, or a live stream); the file can be decoded to its
+    #: end.
     open_ended: bool = False
 
 
 class TooMuchError(ValueError):
-    """The check would need more than one inspection may read; whether the file is whole stays unknown."""
+    """The check exceeds the budget of one inspection; whether the file is complete stays unknown."""
 
 
 class Bytes:
     """A file open for positioned reads, within the budget of one inspection.
 
-    What a header declares never decides how much is read or how often: `at` returns at most `MOST_AT_ONCE`, and beyond
-    `MOST_READS`, `MOST_BYTES` or `MOST_STEPS` it is TooMuchError. The descriptor's own offset is not moved.
+    The budget does not depend on what a header declares: reads above `MOST_AT_ONCE`, `MOST_READS`, `MOST_BYTES` or
+    `MOST_STEPS` raise TooMuchError. The descriptor's own offset is not moved.
     """
 
     __slots__ = ("_bytes_left", "_reads_left", "_steps_left", "fd", "size")
@@ -65,28 +66,28 @@ class Bytes:
         return os.pread(self.fd, min(length, self.size - offset), offset)
 
     def uint(self, offset: int, length: int, order: Literal["little", "big"]) -> int:
-        """An unsigned integer of `length` bytes. Raises EOFError when the file ends before it does; as `at`."""
+        """Unsigned integer of `length` bytes. Raises EOFError if the file ends inside it, and as `at`."""
         raw = self.at(offset, length)
         if len(raw) < length:
             raise EOFError(f"the file ends at {self.size} bytes, inside a size at {offset}")
         return int.from_bytes(raw, order)
 
     def step(self) -> None:
-        """Count one turn of a search through bytes already read. Raises TooMuchError."""
+        """Count one step of a search through bytes already read. Raises TooMuchError."""
         self._steps_left -= 1
         if self._steps_left < 0:
             raise TooMuchError(f"it would take more than {MOST_STEPS:,} steps")
 
 
-#: Bytes before and behind the place of a supposed read error that are read again.
+#: Bytes before and after the position of a reported read error that are read again.
 _SUSPECT = 1 << 20
 
 
 def raise_storage_trouble(fd: int) -> None:
-    """Raise OSError if the file cannot be read where a decoder stood when it reported a read error.
+    """Raise OSError if the file cannot be read around its current offset, where a decoder reported a read error.
 
-    Decoders report EIO for plain damage too (FFmpeg's Matroska demuxer does), and a disk is not to be
-    blamed, nor a recording tried again for ever, on their word.
+    Decoders (FFmpeg's Matroska demuxer) report EIO for damaged content, too. Without this check damage would count as
+    a storage failure, and the recording would be retried for ever.
     """
     at = os.lseek(fd, 0, os.SEEK_CUR)
     for start in (max(0, at - _SUSPECT), at):

@@ -1,14 +1,14 @@
-"""What a file is by its first bytes; names are never believed."""
+"""Identify content by its first bytes, regardless of the file name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePath
 
-#: Bytes of the start that are looked at.
+#: Bytes examined at the start of a file.
 HEAD_BYTES = 4096
 
-#: Kind of audio → extensions under which it is usual, lower case. Anything else gets a warning.
+#: Kind of audio → its usual extensions, lower case. Other extensions of audio cause a warning.
 USUAL_EXTENSIONS: dict[str, frozenset[str]] = {
     "wav": frozenset({".wav", ".wave", ".bwf", ".rf64"}),
     "w64": frozenset({".w64"}),
@@ -32,7 +32,7 @@ USUAL_EXTENSIONS: dict[str, frozenset[str]] = {
     "realmedia": frozenset({".ra", ".rm"}),
 }
 
-#: First bytes of things that are no audio, and what to call them.
+#: First bytes of content that is not audio, and its name in messages.
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive or an office document"),
@@ -52,7 +52,7 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document"),
 )
 
-#: First bytes of audio, longest first where one is the beginning of another.
+#: First bytes of audio, longest first where one is a prefix of another.
 _AUDIO: tuple[tuple[bytes, str], ...] = (
     (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00", "w64"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c", "asf"),
@@ -71,7 +71,7 @@ _AUDIO: tuple[tuple[bytes, str], ...] = (
     (b"\x0b\x77", "ac3"),
 )
 
-#: Text that tells a player to fetch something else: never followed, wherever it points.
+#: First bytes of text that refers a player to other files or URLs, which are never opened.
 _REFERENCES: tuple[tuple[bytes, str], ...] = (
     (b"#extm3u", "a playlist (M3U/HLS), which only points at audio elsewhere"),
     (b"ffconcat", "a list of files to join (ffconcat), which only points at audio elsewhere"),
@@ -83,14 +83,14 @@ _REFERENCES: tuple[tuple[bytes, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Sniffed:
-    """The kind of audio ("unknown" where none is recognised), and what it is when it is surely none."""
+    """Kind of audio, or "unknown"; and the name of content that is certainly not audio."""
 
     kind: str
     foreign: str | None = None
 
 
 def sniff(head: bytes) -> Sniffed:
-    """Judge the first bytes of a file (an ID3 tag before them must already be skipped)."""
+    """Identify the first bytes of a file, after any ID3 tags."""
     for magic, kind in _AUDIO:
         if head.startswith(magic):
             return Sniffed(kind)
@@ -114,7 +114,7 @@ def sniff(head: bytes) -> Sniffed:
 
 
 def unusual_name(name: str, kind: str) -> str | None:
-    """A warning when a file of this kind goes by an extension that says something else; else None."""
+    """Warning if the file name has the extension of another kind of audio; else None."""
     usual = USUAL_EXTENSIONS.get(kind)
     extension = PurePath(name).suffix.lower()
     if usual is None or not extension or extension in usual:
@@ -125,7 +125,7 @@ def unusual_name(name: str, kind: str) -> str | None:
 
 
 def _text(head: bytes) -> str | None:
-    """What kind of text it is; None for bytes that are no text."""
+    """Name of a kind of text in messages; None if the bytes are not text."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "a text file"
     plain = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()

@@ -1,7 +1,7 @@
-"""Sizes of formats that are streams of frames: FLAC, MP3 (Xing, Info, VBRI) and Ogg.
+"""Check the size of formats that are streams with a declared length or end: FLAC, MP3 (Xing, Info, VBRI) and Ogg.
 
-Each function takes a file known to be of its kind and may raise EOFError, ValueError or OSError on a
-broken one; `container.inspect` turns those into an answer.
+Each function takes a file known to be of its kind. It may raise EOFError, ValueError or OSError for a damaged one,
+which `container.inspect` converts to a result.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dropscribe.media.container.framed import follow
 from dropscribe.media.container.reader import MOST_AT_ONCE, Bytes, ContainerCheck
 
-#: Bytes at the end in which the last frame or page must begin: an Ogg page has at most 65,307.
+#: Bytes at the end in which the last frame or page must begin; an Ogg page has at most 65,307.
 _TAIL = 65_536
 
 #: kbit/s by index; rows: MPEG-1 layers I, II, III, then MPEG-2/2.5 layer I, layers II and III.
@@ -24,7 +24,7 @@ _RATES = (44_100, 48_000, 32_000)
 
 
 def flac(file: Bytes, start: int) -> ContainerCheck:
-    """STREAMINFO's total samples against the number in the header of the last frame that is there.
+    """Compare STREAMINFO's total samples with the sample number in the last frame header of the file.
 
     `start` is the offset of "fLaC". Frame and header layout: RFC 9639, sections 8.2 and 9.1.
     """
@@ -39,7 +39,7 @@ def flac(file: Bytes, start: int) -> ContainerCheck:
             "flac", None, None, file.size, "its header does not say how long it is", open_ended=True
         )
     declared_s = total / rate
-    # A frame may declare up to 16 MiB; one of more than we read leaves the end unknown.
+    # A frame may declare up to 16 MiB; if it is longer than one read, the end stays unknown.
     tail_at = max(
         start + 42, file.size - min(MOST_AT_ONCE, max(_TAIL, int.from_bytes(info[7:10], "big") + 16))
     )
@@ -54,7 +54,7 @@ def flac(file: Bytes, start: int) -> ContainerCheck:
 
 
 def mp3(file: Bytes, start: int) -> ContainerCheck:
-    """The counts of a Xing, Info or VBRI header against the bytes that follow it; without one, the last frame."""
+    """Compare the byte count of a Xing, Info or VBRI header with the file size; without one, check the last frame."""
     head = file.at(start, 4)
     frame = _Mp3Frame.parse(head)
     if frame is None:
@@ -79,7 +79,7 @@ def mp3(file: Bytes, start: int) -> ContainerCheck:
     if not stream:
         return ContainerCheck("mp3", None, None, file.size, "", declared_s)
     missing = start + stream - file.size
-    # Encoders disagree on whether the count includes the header's own frame, so one frame proves nothing.
+    # Encoders disagree on whether the count includes the frame of the header, so one missing frame is tolerated.
     if missing > frame.length + 1 + stream // 200:
         detail = f"the file has {file.size:,} of the {start + stream:,} bytes its header declares"
         return ContainerCheck("mp3", False, start + stream, file.size, detail, declared_s)
@@ -87,7 +87,7 @@ def mp3(file: Bytes, start: int) -> ContainerCheck:
 
 
 def ogg(file: Bytes) -> ContainerCheck:
-    """The last page: complete, and marked as the end of its stream (RFC 3533, section 6)."""
+    """Check that the last page is complete and marked as the end of its stream (RFC 3533, section 6)."""
     tail_at = max(0, file.size - 2 * _TAIL)
     tail = file.at(tail_at, 2 * _TAIL)
     at = tail.rfind(b"OggS")
@@ -109,12 +109,12 @@ def ogg(file: Bytes) -> ContainerCheck:
 
 
 class _Mp3Frame:
-    """What the four bytes of an MPEG audio frame header say that is needed here."""
+    """Fields of the four-byte header of an MPEG audio frame."""
 
     __slots__ = ("length", "rate", "samples", "side")
 
     def __init__(self, length: int, rate: int, samples: int, side: int) -> None:
-        self.length = length  # bytes; 0 where the header does not say it (free format)
+        self.length = length  # bytes; 0 if the header does not have it (free format)
         self.rate = rate  # Hz
         self.samples = samples
         self.side = side  # offset of a Xing header in the frame, bytes
@@ -144,7 +144,7 @@ def _mp3_length(raw: bytes, at: int) -> int | None:
 
 
 def _last_flac_sample(file: Bytes, tail: bytes, block: int) -> int | None:
-    """One past the last sample of the last frame whose header is intact; `block`: the fixed block size."""
+    """End (exclusive) of the last frame with an intact header, in samples; `block`: the fixed block size, or 0."""
     at = len(tail)
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         if tail[at + 1 : at + 2] in (b"\xf8", b"\xf9"):
@@ -157,7 +157,7 @@ def _last_flac_sample(file: Bytes, tail: bytes, block: int) -> int | None:
 
 
 def _flac_header(raw: bytes) -> tuple[int, int, bool] | None:
-    """(sample or frame number, block size, whether it counts samples); None if it is no frame header."""
+    """(sample or frame number, block size, true if it counts samples); None if there is no frame header."""
     if len(raw) < 6 or raw[2] >> 4 == 0 or raw[2] & 15 == 15 or raw[3] & 1:
         return None
     ones = 8 - (raw[4] ^ 0xFF).bit_length()
@@ -183,7 +183,7 @@ def _flac_header(raw: bytes) -> tuple[int, int, bool] | None:
 
 
 def _crc8(raw: bytes) -> int:
-    """Polynomial x^8 + x^2 + x + 1, from 0 (RFC 9639, section 9.1.8)."""
+    """CRC-8 with polynomial x^8 + x^2 + x + 1, initial value 0 (RFC 9639, section 9.1.8)."""
     crc = 0
     for byte in raw:
         crc ^= byte

@@ -1,4 +1,4 @@
-"""Is the recording cut short? Decided from what the container declares and what was really decoded. Pure."""
+"""Decide whether a recording is truncated: compare the declared with the decoded duration. Pure policy."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from dataclasses import dataclass
 
 from dropscribe.media.container.reader import ContainerCheck
 
-#: Seconds by which decoders and headers may differ in a sound file: priming and padding of lossy codecs, one
-#: frame lost at each end.
+#: Difference between decoded and declared duration of an undamaged file, seconds: priming and padding of lossy
+#: codecs, one frame lost at each end.
 _TOLERANCE_S = 0.25
 
-#: Kinds whose declared length is exact, so that any missing sample is a cut.
+#: Kinds whose declared duration is exact: any missing sample means truncation.
 _EXACT = frozenset({"flac", "wav", "w64", "aiff", "nist", "au", "tta", "wavpack"})
 
-#: Kinds whose declared length is an index of the audio itself and may be held against what was decoded.
-#: Elsewhere it may be the picture's length, or a guess from the bit rate.
+#: Kinds whose declared duration is that of the audio and can be compared with the decoded one. In other kinds it may be
+#: that of the picture, or an estimate from the bit rate.
 _INDEXED = _EXACT | {"mp4", "mp3"}
 
-#: Kinds in whose headers a decoder reads a duration; for others it guesses from bit rate and file size.
+#: Kinds whose header has a duration that decoders report; for others they estimate it from bit rate and file size.
 _TIMED = frozenset({"mp4", "matroska"})
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What came out of the decoder."""
+    """Amount of audio a decoder delivered."""
 
     seconds: float
-    damage: int  #: packets that were left out
+    damage: int  #: places where packets were left out
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`truncated` in words, or None; and further warnings."""
+    """`truncated`: the sign of truncation in words, or None; and further warnings."""
 
     truncated: str | None
     warnings: tuple[str, ...]
 
 
 def judge(check: ContainerCheck, declared_s: float | None, decoded: Decoded) -> Verdict:
-    """Compare the container's own words (`check`), the decoder's reading of them and the result.
+    """Compare the container's declarations (`check`) and the decoder's `declared_s` with the decoded audio.
 
-    `declared_s` counts only where `check` states no duration and the decoder did not have to guess it.
+    `declared_s` is used only where `check` has no duration and the decoder did not estimate it.
     """
     warnings = []
     if decoded.damage:
