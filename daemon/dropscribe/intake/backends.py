@@ -1,11 +1,11 @@
-"""What tells us that something happened in a folder. Hints only: the rescan is what guarantees.
+"""Backends that report changes in a folder. Their events are hints: completeness is guaranteed by the rescan.
 
-A new backend is one class with the methods of `Backend`.
+To add a backend, write one class with the methods of `Backend`.
 
-inotify is used through `InotifyFD`, the layer under watchdog's `Observer`, because the observer cannot be used as
-this daemon needs it: below the root it swallows ENOSPC, so that running out of watches goes unnoticed; it watches
-directories that are excluded; its emitter thread dies with the root while `is_alive()` stays true; and it holds
-events of moves back by half a second. Here the scan says which directories to watch.
+inotify is used through `InotifyFD`, the layer under watchdog's `Observer`. The observer does not fit: below the root
+it swallows ENOSPC, so that running out of watches goes unnoticed; it watches excluded directories; its emitter thread
+dies with the root while `is_alive()` stays true; and it delays move events by 0.5 s. Here the scan decides which
+directories are watched.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-#: Creation, arrival by a move, the end of writing, removal. Not every single write: a file that is being written
-#: is looked at when its quiet period ends, and reading (ours) is nobody's concern.
+#: Creation, moves, closing after writing, removal. Not single writes: a file that is being written is checked when its
+#: quiet period ends. Not reads: they would include the daemon's own.
 _EVENTS = Mask(
     InotifyConstants.IN_CREATE
     | InotifyConstants.IN_MOVED_TO
@@ -40,7 +40,7 @@ _EVENTS = Mask(
 
 
 class WatchesExhaustedError(Exception):
-    """The kernel grants no more watches or instances; the folder must be polled. `sysctl` names the limit."""
+    """The kernel's limit of watches or instances is reached; the folder must be polled. `sysctl`: the limit's name."""
 
     def __init__(self, sysctl: str) -> None:
         super().__init__(sysctl)
@@ -48,58 +48,58 @@ class WatchesExhaustedError(Exception):
 
 
 class Backend(Protocol):
-    """Watches the directories of one folder. Owned by one thread; hints may come from another."""
+    """Watch the directories of one folder. Owned by one thread; hints may be sent from another."""
 
     @property
     def name(self) -> str:
-        """As `FolderHealth.backend` says it."""
+        """Value of `FolderHealth.backend`."""
 
     def enter(self, directory: str, descriptor: int) -> None:
-        """Hint what happens in this directory, of which `descriptor` is open, from now on. Raises WatchesExhaustedError."""
+        """Watch this directory, open as `descriptor`, from now on. Raises WatchesExhaustedError."""
 
     def keep(self, directories: Collection[str]) -> None:
-        """Forget all directories but these."""
+        """Stop watching all directories but these."""
 
     def lost(self, directory: str) -> bool:
-        """Whether a directory that was entered is known to have been removed or unmounted since."""
+        """True if a directory that was entered is known to have been removed or unmounted."""
 
     def alive(self) -> bool:
-        """False once hints can no longer come though they should."""
+        """False once the thread that reads events has died."""
 
     def close(self) -> None:
-        """Stop; may be called twice."""
+        """Stop. Idempotent."""
 
 
 class PollBackend:
-    """Hints nothing; whoever uses it scans often."""
+    """Backend without hints; the caller must scan often."""
 
     name = "poll"
 
     def enter(self, directory: str, descriptor: int) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def keep(self, directories: Collection[str]) -> None:
-        """Nothing to forget."""
+        """Do nothing."""
 
     def lost(self, directory: str) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Never known."""
+        """Always False: unknown."""
         return False
 
     def alive(self) -> bool:
         return True
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing."""
 
 
 class _DirectoryWatch(WatchCallback):
-    """One watched directory. Called from watchdog's reading thread, so it only passes on a path."""
+    """Callbacks of one watched directory. They run in watchdog's reader thread, so they only pass on a path."""
 
     def __init__(self, path: str, identity: tuple[int, int], root: str, hint: Callable[[str], None]) -> None:
         self.path = path
         self.identity = identity
         self.descriptor: WatchDescriptor | None = None
-        #: Set once, by the reading thread.
+        #: Set once, by the reader thread.
         self.ended = False
         self._root = root
         self._hint = hint
@@ -108,17 +108,17 @@ class _DirectoryWatch(WatchCallback):
         self._hint(f"{self.path.rstrip('/')}/{os.fsdecode(event.name)}" if event.name else self.path)
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002 - watchdog's signature
-        """The directory was removed or unmounted; another may stand in its place by now."""
+        """The directory was removed or unmounted, and may have been replaced."""
         self.ended = True
         self._hint(self.path)
 
     def on_queue_overflow(self) -> None:
-        """Events were lost, nobody knows of which file: a hint at the root has everything scanned."""
+        """Events of unknown files were lost: a hint at the root causes a scan of the whole folder."""
         self._hint(self._root)
 
 
 class InotifyBackend:
-    """Events of the local kernel. Raises WatchesExhaustedError when made if there is no instance to be had."""
+    """Events of the local kernel. The constructor raises WatchesExhaustedError if no instance is available."""
 
     name = "inotify"
 
@@ -142,20 +142,20 @@ class InotifyBackend:
         if before is not None and before.identity == identity and not before.ended:
             return
         watch = _DirectoryWatch(directory, identity, self._root, self._hint)
-        # A name for each callback: a directory that was renamed keeps its descriptor, and for a while has the
+        # A separate id for each callback: a renamed directory keeps its watch descriptor and has, for a while, the
         # callbacks of both its paths.
         name = CallbackId(id(watch))
-        # By its descriptor: at its path a link to another directory may stand by now.
+        # By descriptor: its path may have been replaced by a link to another directory.
         exactly = f"/proc/self/fd/{descriptor}".encode()
         try:
             watch.descriptor = self._reader.add_callback(exactly, _EVENTS, watch, name)
         except OSError as e:
             if e.errno == errno.ENOSPC:
                 raise WatchesExhaustedError("fs.inotify.max_user_watches") from e
-            # Gone or not a directory any more: the scan, which comes next, finds the same.
+            # Gone or no longer a directory: the scan, which follows, will find that.
             return
         if watch.descriptor < 0:
-            # What watchdog makes of EACCES. The scan says that the directory cannot be read.
+            # Watchdog's result for EACCES. The scan reports that the directory cannot be read.
             self._reader.remove_callbacks([(watch.descriptor, name)])
             return
         if before is not None:

@@ -1,6 +1,6 @@
-"""What is known of the files of one folder while the daemon runs: which are settled, watched, missing, refused.
+"""State of the files of one folder while the daemon runs: settled, settling, missing, refused.
 
-Only memory: it neither looks at the disk nor at a clock. Paths are absolute strings.
+In memory: no disk access, no clock. Paths are absolute strings.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from dropscribe.intake.types import Known
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Settling:
     candidate: Candidate
     due: float
 
 
 class FileTable:
-    """Owned by the folder's thread.
+    """Files of one folder by state. Owned by the folder's thread.
 
     Of what is on record only what is there is in `settled`, with the signature it had then. A file is only ever reported as gone if it has been seen since the folder
     came to be what it is (`present`): a folder that was made anew or mounted says nothing of files it never had.
@@ -33,19 +33,20 @@ class FileTable:
         self.settling = settling
         self.settled: dict[str, FileSignature] = {}
         self._present: set[str] = set()
-        self._waiting: dict[str, _Waiting] = {}
+        self._settling: dict[str, _Settling] = {}
+        #: Heap of (due, path); entries that a later `wait` replaced stay until they are due.
         self._queue: list[tuple[float, str]] = []
         self._refused: dict[str, FileSignature] = {}
         self._said: set[tuple[str, str]] = set()
         self._missing: dict[str, float] = {}
 
     def __len__(self) -> int:
-        """How many files are under observation and not settled yet."""
-        return len(self._waiting)
+        """Number of files that are settling."""
+        return len(self._settling)
 
     def inhabited(self) -> bool:
-        """Whether any file has been seen in the folder as it is now."""
-        return bool(self._present or self._waiting)
+        """True if any file has been seen in the folder's current root directory."""
+        return bool(self._present or self._settling)
 
     def saw(self, path: str, signature: FileSignature, now: float) -> None:
         """A recording stands at `path` with this signature; it is to be settled if that is news."""
@@ -59,30 +60,30 @@ class FileTable:
             self.wait(path, candidate, due)
 
     def wait(self, path: str, candidate: Candidate, due: float) -> None:
-        """Look at `path` again at `due` (monotonic seconds; infinite: when it is seen again)."""
-        self._waiting[path] = _Waiting(candidate, due)
+        """Check `path` again at `due` (monotonic seconds; infinite: when it is seen again)."""
+        self._settling[path] = _Settling(candidate, due)
         if due < math.inf:
             heapq.heappush(self._queue, (due, path))
 
     def candidate(self, path: str) -> Candidate | None:
-        """The observation of `path`, if it is under any."""
-        waiting = self._waiting.get(path)
-        return None if waiting is None else waiting.candidate
+        """Candidate at `path`, if it is settling."""
+        settling = self._settling.get(path)
+        return None if settling is None else settling.candidate
 
     def take_due(self, now: float) -> list[str]:
-        """The files whose time has come; each must be settled, refused, dropped or told to `wait` again."""
-        # A dict, for its order and because a file that changed twice at one instant is queued twice for one time.
+        """Files that are due; the caller must call `settle`, `refuse`, `drop` or `wait` for each."""
+        # A dict as an ordered set: a file that changed twice at one instant is queued twice for the same time.
         due: dict[str, None] = {}
         while self._queue and self._queue[0][0] <= now:
             at, path = heapq.heappop(self._queue)
-            waiting = self._waiting.get(path)
-            # An entry that is not the current one was overtaken by a later `wait`.
-            if waiting is not None and waiting.due == at:
+            settling = self._settling.get(path)
+            # Skip entries that a later `wait` replaced.
+            if settling is not None and settling.due == at:
                 due[path] = None
         return list(due)
 
     def next_due(self) -> float | None:
-        """When something has to be looked at next, monotonic seconds."""
+        """Time at which the next file is due, monotonic seconds; None if there is none."""
         times = list(self._missing.values())
         if self._queue:
             times.append(self._queue[0][0])
@@ -102,44 +103,45 @@ class FileTable:
         if signature is not None:
             self._refused[path] = signature
         key = (path, refusal.code)
-        new = key not in self._said
-        self._said.add(key)
+        new = key not in self._reported
+        self._reported.add(key)
         return new
 
     def drop(self, path: str) -> None:
-        """`path` is not there: nothing to settle."""
-        self._waiting.pop(path, None)
+        """Stop settling `path`, which does not exist."""
+        self._settling.pop(path, None)
         self._refused.pop(path, None)
 
     def miss(self, path: str, confirm_at: float) -> None:
-        """A settled file is not where it was; to be confirmed, because files are also replaced."""
+        """Note that a known file is missing; to be confirmed at `confirm_at`, since it may only be being replaced."""
         if path in self._present:
             self._missing.setdefault(path, confirm_at)
 
     def take_missing(self, now: float) -> list[str]:
-        """Files to be confirmed as gone; each must be passed to `gone` if it is."""
+        """Missing files that are due; the caller must confirm each and call `gone` if it is."""
         due = [path for path, at in self._missing.items() if at <= now]
         for path in due:
             del self._missing[path]
         return due
 
     def gone(self, path: str) -> None:
-        """`path` was reported as gone; a file of that name is new again, whatever it looks like."""
+        """Note that `path` was reported as gone: a later file of that name is new, even with the same signature."""
         self.settled.pop(path, None)
         self._present.discard(path)
 
     def forget(self, path: str) -> None:
-        """Know nothing of `path`: it will be settled and handed over again."""
+        """Discard the state of `path`: it will settle and be passed on again."""
         self.gone(path)
         self._missing.pop(path, None)
         self._refused.pop(path, None)
-        self._said = {key for key in self._said if key[0] != path}
+        self._reported = {key for key in self._reported if key[0] != path}
 
     def learn(self, walk: Scan, known: Iterable[Known], *, trusting: bool) -> None:
-        """`known` is what is on record now; `walk`, which found everything as if it were new, is told what is not.
+        """Set the settled files from `known`, the files on record, and remove unchanged ones from `walk`.
 
-        What was handed over and did not stay on record is so found again. `trusting`: the folder is taken for the
-        one in which the files on record were, so that those with work to give up are missing if they are not there.
+        `walk` must have been made as if every file were new. Files that were passed on but are not on record are so
+        found again. `trusting`: assume that the folder is the one that contained the files on record; those with
+        unfinished jobs then count as missing if the walk did not find them.
         """
         settled: dict[str, FileSignature] = {}
         present: set[str] = set()
@@ -153,26 +155,28 @@ class FileTable:
             walk.seen.add(path)
             if found == signature:
                 del walk.found[path]
-                self._waiting.pop(path, None)
+                self._settling.pop(path, None)
         self.settled, self._present = settled, present
 
     def take_walk(self, walk: Scan, now: float) -> None:
-        """What a walk found, of the whole folder or of a part."""
+        """Take over the files found by a walk of the whole folder or a part of it."""
         self._present |= walk.seen
         for path, signature in walk.found.items():
             self.saw(path, signature, now)
 
     def close_walk(self, walk: Scan, confirm_at: float) -> None:
-        """`walk` went through the whole folder: what it did not see is missing, and needs no remembering."""
+        """Compare with a complete walk: files it did not see are missing, and their refusals are discarded."""
         for path in self._present - walk.seen:
             self._missing.setdefault(path, confirm_at)
-        if self._refused or self._said:
+        if self._refused or self._reported:
             self._refused = {p: s for p, s in self._refused.items() if p in walk.found}
             there = {path for path, _ in walk.refused}
-            self._said = {key for key in self._said if key[0] in there or key[0] in self._refused}
+            self._reported = {key for key in self._reported if key[0] in there or key[0] in self._refused}
 
     def disown(self, below: str | None = None) -> None:
-        """The folder (or the directory `below`) is not the one it was: its files are neither there nor gone."""
+        """Note that the folder (or the directory `below`) is another directory: its files count neither as present
+        nor as gone.
+        """
         if below is None:
             self._present.clear()
             self.pause()
@@ -182,7 +186,7 @@ class FileTable:
         self._missing = {path: at for path, at in self._missing.items() if not path.startswith(prefix)}
 
     def pause(self) -> None:
-        """Nothing can be said of files now; a later walk finds what there is."""
-        self._waiting.clear()
+        """Discard files that are settling or missing while the folder is unusable; a later walk finds them."""
+        self._settling.clear()
         self._queue.clear()
         self._missing.clear()

@@ -1,4 +1,4 @@
-"""What a folder lies on, and how much the kernel lets us watch."""
+"""File system of a folder, and the kernel's inotify limits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _LIMITS = Path("/proc/sys/fs/inotify")
-#: Limits of the user namespace (a container has its own); they hold together with the others.
+#: Limits of the user namespace (a container has its own), in addition to the others.
 _NAMESPACE_LIMITS = Path("/proc/sys/user")
 
-#: Other machines (or a host outside this guest) write here without this kernel noticing, so no event arrives.
+#: File systems on which other machines (or the host of this guest) write without an event for this kernel.
 NETWORK_TYPES = frozenset(
     (
         *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "lustre", "glusterfs", "beegfs"),
@@ -31,7 +31,7 @@ NETWORK_TYPES = frozenset(
         ),
     )
 )
-#: FUSE is taken for a network unless it is one of these, which sit on this machine's own disks.
+#: FUSE file systems on local disks; any other FUSE file system counts as a network one.
 LOCAL_FUSE_TYPES = frozenset(
     f"fuse.{name}"
     for name in (
@@ -43,21 +43,21 @@ LOCAL_FUSE_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """What is mounted where a path lies. `type` is the kernel's name of it, "unknown" if it cannot be told."""
+    """Mounted file system of a path. `type`: the kernel's name, or "unknown"."""
 
     type: str
     mount_point: str
 
     @property
     def network(self) -> bool:
-        """Whether others may write to it unseen."""
+        """True if other machines may write to it without an event."""
         fuse = self.type == "fuse" or self.type.startswith("fuse.")
         return self.type in NETWORK_TYPES or (fuse and self.type not in LOCAL_FUSE_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
 class InotifyLimits:
-    """Limits per user; None where the kernel does not say."""
+    """Limits per user; None if the kernel does not report one."""
 
     watches: int | None  #: fs.inotify.max_user_watches
     instances: int | None  #: fs.inotify.max_user_instances
@@ -65,7 +65,7 @@ class InotifyLimits:
 
 
 def filesystem_of(path: Path, mountinfo: str | None = None) -> FileSystem:
-    """What `path` (which need not exist) lies on; `mountinfo` is read from /proc unless given."""
+    """File system of `path`, which need not exist; `mountinfo` is read from /proc unless given."""
     real = os.path.realpath(path)
     best = FileSystem("unknown", "/")
     for mount in _mounts(_read_mountinfo() if mountinfo is None else mountinfo):
@@ -77,14 +77,14 @@ def filesystem_of(path: Path, mountinfo: str | None = None) -> FileSystem:
 
 
 def mounts_below(root: str, mountinfo: str | None = None) -> frozenset[str]:
-    """Mount points inside `root` (a path without links), itself not included."""
+    """Mount points below `root` (a path without links), excluding `root` itself."""
     prefix = root.rstrip("/") + "/"
     mounts = _mounts(_read_mountinfo() if mountinfo is None else mountinfo)
     return frozenset(m.mount_point for m in mounts if m.mount_point.startswith(prefix))
 
 
 def inotify_limits(limits: Path = _LIMITS, namespace: Path = _NAMESPACE_LIMITS) -> InotifyLimits:
-    """The limits in force now."""
+    """Current limits."""
     return InotifyLimits(
         _lowest(limits / "max_user_watches", namespace / "max_inotify_watches"),
         _lowest(limits / "max_user_instances", namespace / "max_inotify_instances"),
@@ -104,7 +104,7 @@ def _mounts(mountinfo: str) -> list[FileSystem]:
 
 
 def _unescape(text: str) -> str:
-    """Blanks, line ends and backslashes stand in mountinfo as three octal digits."""
+    """Decode the octal escapes of mountinfo (blanks, line ends, backslashes)."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
@@ -112,7 +112,7 @@ def _read_mountinfo() -> str:
     try:
         return _MOUNTINFO.read_bytes().decode("utf-8", "surrogateescape")
     except OSError:
-        # Without /proc nothing can be said, and "unknown" says that.
+        # Without /proc every file system is "unknown".
         return ""
 
 

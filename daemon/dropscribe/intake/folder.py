@@ -1,4 +1,4 @@
-"""One watched folder: follows hints, scans, settles its files and says what became of them."""
+"""Watch one folder: follow hints, scan, settle its files, and send notices."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from dropscribe.intake.settling import Candidate, Complete, Decision, Inspect, R
 from dropscribe.intake.types import Arrival, Completeness, Gone, Known, Notice, Skip
 from dropscribe.intake.writer_probe import probe
 
-#: Least time between two scans that events ask for (a directory went away, events were lost), seconds.
+#: Shortest interval of scans that events cause (a directory was removed, events were lost), seconds.
 SOON_S = 1.0
-#: Time until what is on record is asked for again, when storage refuses to say, seconds.
+#: Retry delay after the ledger failed to list the known files, seconds.
 AGAIN_S = 2.0
-#: Files whose containers are inspected together: each exchange with the process that does it costs more than an inspection.
+#: Files inspected in one exchange with an inspection process, which costs more than an inspection itself.
 INSPECTED_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a folder needs of the rest of the program."""
+    """Dependencies of a folder."""
 
-    #: The files of a folder that are on record. StorageError, also while they are read: it is asked again later.
+    #: Files of a folder that are on record. May raise StorageError, also during iteration; it is then called later.
     known: Callable[[Path], Iterable[Known]]
-    #: Of recordings in a watched folder, in turn.
+    #: Wholeness of recordings in a watched folder, in order.
     completeness: Callable[[Path, Sequence[Path]], Iterable[Completeness]]
     sink: Callable[[Notice], None]
     clock: Callable[[], float]  #: monotonic seconds
@@ -44,8 +44,8 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A file that only its container can prove complete."""
+class _Uninspected:
+    """A file that passed all checks but that of its container."""
 
     path: str
     candidate: Candidate
@@ -54,40 +54,41 @@ class _Seen:
 
 
 class FolderWatch:
-    """Owned by one thread; every `now` is monotonic seconds."""
+    """State and steps of one watched folder. Owned by one thread; every `now` is monotonic seconds."""
 
     def __init__(self, folder: Folder, hint: Callable[[str], None], around: Surroundings) -> None:
         self.folder = folder
         self.post = RootMonitor(folder, hint, around.sink, around.wall, around.holds)
-        #: When it last asked something of the disk, monotonic seconds; None while it has nothing to do. Others read it.
+        #: Start of the last file system call, monotonic seconds; None while idle. Read by other threads.
         self.asked_at: float | None = None
         self._path = str(folder.path)
         self._around = around
         self._names = Names(folder)
         self._files = FileTable(Settling(folder))
-        #: What is on record has to be asked before what a walk finds can be called new.
-        self._unsure = True
+        #: True if the known files must be read from the ledger before the next walk is evaluated.
+        self._known_outdated = True
         self._next_scan = -math.inf
         self._last_scan = -math.inf
         self._checked = False
 
     def turn(self, now: float, hints: Iterable[str]) -> None:
-        """Everything that is due at `now`, after following what was hinted."""
+        """Handle hints, then everything that is due at `now`."""
         for path in hints:
             self._follow(path, now)
         if now >= self._next_scan:
             self._scan(now)
         due = self._files.take_due(now)
         for i in range(0, len(due), INSPECTED_AT_ONCE):
-            self._look_at(due[i : i + INSPECTED_AT_ONCE], now)
+            self._check_complete(due[i : i + INSPECTED_AT_ONCE], now)
         self._confirm_missing(now)
         self.asked_at = None
 
-    def _ask(self) -> None:
+    def _mark_call(self) -> None:
+        """Note the start of a file system call, for the detection of one that hangs."""
         self.asked_at = self._around.clock()
 
     def next_turn(self) -> float:
-        """When `turn` has something to do even without a hint, monotonic seconds."""
+        """Time of the next due `turn` without a hint, monotonic seconds."""
         due = self._files.next_due()
         return self._next_scan if due is None else min(due, self._next_scan)
 
@@ -96,12 +97,12 @@ class FolderWatch:
         self._next_scan = -math.inf
 
     def forget(self, path: str, now: float) -> None:
-        """Look at the file as if it had never been seen."""
+        """Treat the file as never seen before."""
         self._files.forget(path)
         self._follow(path, now)
 
     def reconfigure(self, folder: Folder) -> None:
-        """Go on under other settings of the same folder, without forgetting its files."""
+        """Use other settings of the same folder; the state of its files is kept."""
         self.folder = folder
         self.post.change(folder)
         self._names = Names(folder)
@@ -112,8 +113,8 @@ class FolderWatch:
         return len(self._files)
 
     def _follow(self, path: str, now: float) -> None:
-        """Something happened at `path`; find out what."""
-        self._ask()
+        """Examine `path` after a hint."""
+        self._mark_call()
         if self.post.troubled or path == self._path:
             self._scan_soon(now)
             return
@@ -135,39 +136,37 @@ class FolderWatch:
         kind = self._names.kind(name)
         if kind in {Kind.SIDECAR, Kind.TEMPORARY} or self._names.excludes(relative):
             return
-        looked = foreign(path) if kind is Kind.FOREIGN else examine(path, self._path)
-        if isinstance(looked, Refuse):
-            self._refuse(path, looked, None)
-        elif looked is not None:
-            self._files.saw(path, looked, now)
+        examined = foreign(path) if kind is Kind.FOREIGN else examine(path, self._path)
+        if isinstance(examined, Refuse):
+            self._refuse(path, examined, None)
+        elif examined is not None:
+            self._files.saw(path, examined, now)
 
     def _vanished(self, path: str, now: float) -> None:
         self._files.drop(path)
         self._files.miss(path, now + self.folder.quiet_s)
         if self.post.watches(path):
-            # A directory went, and with it an unknown number of files.
+            # A directory was removed, with an unknown number of files.
             self._scan_soon(now)
 
     def _scan_soon(self, now: float) -> None:
         self._next_scan = min(self._next_scan, max(now, self._last_scan + SOON_S))
 
     def _scan(self, now: float) -> None:
-        """Look at the whole folder. The next scan is counted from the end of this one, so that a slow disk gets
-        its rest.
-        """
-        self._ask()
+        """Scan the whole folder. The interval to the next scan starts at the end, to limit the load of a slow disk."""
+        self._mark_call()
         standing = self.post.check(inhabited=self._files.inhabited())
         again_s = math.inf
-        # What stands there at the start is taken for what stood there when the files became known, unless it is
-        # empty: then it may be a share that is not mounted yet.
+        # At the start the folder counts as the one that contained the known files, unless it is empty: then it may be
+        # a share that is not mounted yet.
         first, self._checked = not self._checked, True
         if standing is Standing.TROUBLE:
             self._files.pause()
         else:
             trusting = first and not self.post.empty
             if standing is Standing.RENEWED:
-                # The jobs of recordings that were away may have been cancelled: those recordings are new again.
-                self._unsure = True
+                # Jobs of recordings that were away may have been cancelled: such recordings count as new.
+                self._known_outdated = True
                 if not trusting:
                     self._files.disown()
             self._follow_mounts()
@@ -181,26 +180,26 @@ class FolderWatch:
         self._next_scan = self._last_scan + every
 
     def _follow_mounts(self) -> list[str]:
-        """Take note of what was mounted or unmounted in the folder; returns the directories that were unmounted."""
+        """Handle mounts and unmounts inside the folder; returns the unmounted directories."""
         gone, came = self.post.mounts()
         for directory in gone:
             self._files.disown(directory)
         if came:
-            self._unsure = True
+            self._known_outdated = True
             self.scan_now()
         return gone
 
     def _walk_all(self, now: float, *, trusting: bool) -> bool:
-        """False when nothing could be made of it, because storage does not say what is on record."""
-        found = self._find(self._path, {} if self._unsure else self._files.settled)
-        # If the folder changed under the walk, what the walk did not see proves nothing.
+        """Walk the whole folder and take over the result; False if the ledger failed to list the known files."""
+        found = self._find(self._path, {} if self._known_outdated else self._files.settled)
+        # If the root directory was replaced during the walk, a file not seen by it is not missing.
         whole = self.post.holds()
-        if self._unsure:
+        if self._known_outdated:
             try:
                 self._files.learn(found, self._around.known(self.folder.path), trusting=trusting and whole)
             except StorageError:
                 return False
-            self._unsure = not whole
+            self._known_outdated = not whole
         self._take(found, now)
         if whole:
             self._files.close_walk(found, now + self.folder.quiet_s)
@@ -216,7 +215,8 @@ class FolderWatch:
             self._refuse(path, refusal, None)
 
     def _enter(self, directory: str, descriptor: int) -> Refuse | None:
-        self._ask()
+        """Watch a directory of a walk, unless another daemon watches it."""
+        self._mark_call()
         taken = self.post.elsewhere(directory, descriptor)
         if taken is not None:
             self._files.disown(directory)
@@ -226,30 +226,30 @@ class FolderWatch:
         self.post.enter(directory, descriptor)
         return None
 
-    def _look_at(self, paths: list[str], now: float) -> None:
-        """The time of these files has come: are they complete?"""
-        seen = [s for s in (self._look(path, now) for path in paths) if s is not None]
-        if not seen:
+    def _check_complete(self, paths: list[str], now: float) -> None:
+        """Check whether these files, which are due, are complete."""
+        uninspected = [u for u in (self._check_outside(path, now) for path in paths) if u is not None]
+        if not uninspected:
             return
-        self._ask()
-        inspected = self._around.completeness(self.folder.path, [Path(s.path) for s in seen])
-        for s, completeness in zip(seen, inspected, strict=True):
-            self._ask()
+        self._mark_call()
+        inspected = self._around.completeness(self.folder.path, [Path(u.path) for u in uninspected])
+        for u, completeness in zip(uninspected, inspected, strict=True):
+            self._mark_call()
             decision = self._files.settling.decide(
-                s.candidate, now, writer=s.writer, marked=s.marked, completeness=completeness
+                u.candidate, now, writer=u.writer, marked=u.marked, completeness=completeness
             )
-            self._conclude(s.path, s.candidate, decision, now)
+            self._conclude(u.path, u.candidate, decision, now)
 
-    def _look(self, path: str, now: float) -> _Seen | None:
-        """What was seen of the file, if its container has to be inspected before anything is decided."""
-        self._ask()
-        looked = examine(path, self._path)
+    def _check_outside(self, path: str, now: float) -> _Uninspected | None:
+        """Check everything but the container; a result means that the container must be inspected to decide."""
+        self._mark_call()
+        examined = examine(path, self._path)
         before = self._files.candidate(path)
-        if looked is None:
+        if examined is None:
             self._files.drop(path)
             return None
-        if isinstance(looked, Refuse):
-            self._refuse(path, looked, None)
+        if isinstance(examined, Refuse):
+            self._refuse(path, examined, None)
             return None
         candidate = self._files.settling.observe(before, looked, now)
         ripe = self._files.settling.ripe(candidate)
@@ -262,7 +262,7 @@ class FolderWatch:
         marked = not self.folder.done_marker or self._is_there(path + DONE_SUFFIX)
         decision = self._files.settling.decide(candidate, now, writer=writer, marked=marked)
         if isinstance(decision, Inspect):
-            return _Seen(path, candidate, writer, marked)
+            return _Uninspected(path, candidate, writer, marked)
         self._conclude(path, candidate, decision, now)
         return None
 
@@ -295,7 +295,7 @@ class FolderWatch:
             return
         lost = tuple(f"{directory}/" for directory in self._follow_mounts())
         for path in missing:
-            self._ask()
+            self._mark_call()
             if not (lost and path.startswith(lost)) and self._is_gone(path):
                 self._files.gone(path)
                 self._around.sink(Gone(self.folder.path, Path(path), self._around.wall()))
@@ -307,7 +307,7 @@ class FolderWatch:
             return False
 
     def _is_gone(self, path: str) -> bool:
-        """Whether nothing stands at `path`; what we may not see, or cannot read now, is not gone."""
+        """True if `path` certainly does not exist; False if that cannot be determined."""
         try:
             return not is_there(Path(path), self.folder.path)
         except OSError:

@@ -1,8 +1,8 @@
-"""One daemon a folder: a lock on the directory itself, so that no file is left in it and a read-only folder can be held.
+"""Lock watched folders, so that each has one daemon. The directory itself is locked: no lock file, read-only works.
 
-It is `flock(2)`, which ends with the process however that ends, and is seen between users and between containers of
-one machine. Daemons on different machines that share a folder do not see each other. While it is held, the file
-system it lies on is in use: unmounting it needs `umount --lazy`, or the daemon stopped.
+The lock is `flock(2)`: it ends with the process in any case, and works across users and containers of one machine,
+but not across machines that share a folder. While it is held the file system is in use: to unmount it, stop the
+daemon or use `umount --lazy`.
 """
 
 # ruff: noqa: PTH120 - strings, as everywhere in this room
@@ -26,7 +26,7 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Another process holds `directory`; `pid` is None where it cannot be seen (another container)."""
+    """Another process has locked `directory`; `pid` is None if it is not visible (another container)."""
 
     directory: str
     pid: int | None
@@ -39,7 +39,7 @@ class Taken:
 
 
 class FolderLock:
-    """A directory that is ours until `close`. Owned by one thread."""
+    """Lock on a directory until `close`. Owned by one thread."""
 
     def __init__(self, holds: FolderLocks, identity: Identity, descriptor: int) -> None:
         self.identity = identity
@@ -47,7 +47,7 @@ class FolderLock:
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Let others have it; may be called twice."""
+        """Release the lock. Idempotent."""
         if self._descriptor >= 0:
             self._holds.forget(self.identity)
             os.close(self._descriptor)
@@ -55,23 +55,24 @@ class FolderLock:
 
 
 class FolderLocks:
-    """Which directories this process holds. Thread-safe."""
+    """Directories locked by this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: By how many threads each is held, or just being taken.
+        #: Number of threads that have locked each directory or are about to.
         self._ours: Counter[Identity] = Counter()
 
     def take(self, path: str) -> FolderLock | Taken | None:
-        """Hold a directory; or who holds it, or one that it lies in.
+        """Lock a directory; return the lock, or the holder of a lock on it or on a parent directory.
 
-        None where the file system knows no such locks: then nobody can be seen. Raises OSError when it cannot be opened.
+        Returns None if the file system does not support locks. Raises OSError if the directory cannot be opened.
         """
         descriptor = os.open(path, _FLAGS)
         try:
             status = os.fstat(descriptor)
             identity = status.st_dev, status.st_ino
-            # Noted first and locked without `_lock`: a share that hangs keeps even this call, and must not keep other folders.
+            # Counted first, then locked outside `_lock`: flock blocks on a share that hangs, which must not block other
+            # folders.
             with self._lock:
                 self._ours[identity] += 1
             try:
@@ -83,7 +84,7 @@ class FolderLocks:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-        # After our own: of two that start at once, one inside the other, at least one sees the other.
+        # Checked after locking: of two daemons that start at once on nested folders, at least one detects the other.
         for above in _above(path):
             taken = self.taken(above)
             if taken is not None:
@@ -92,12 +93,12 @@ class FolderLocks:
         return hold
 
     def taken(self, directory: str, opened: int | None = None) -> Taken | None:
-        """Whether another process holds this very directory, of which `opened` may be a descriptor.
+        """Holder of a lock on this directory in another process; None if there is none or it cannot be opened.
 
-        What cannot be opened is nobody's.
+        `opened`: a descriptor of the directory, if the caller has one.
         """
         try:
-            # Locks belong to what was opened: the caller's descriptor must not come to hold one.
+            # A new open file description: flock locks belong to it, and the caller's must not get a lock.
             descriptor = os.open(directory if opened is None else ".", _FLAGS, dir_fd=opened)
         except OSError:
             return None
@@ -117,7 +118,7 @@ class FolderLocks:
         return None
 
     def forget(self, identity: Identity) -> None:
-        """This directory is not ours any more."""
+        """Note that a thread released this directory."""
         with self._lock:
             self._ours[identity] -= 1
             if self._ours[identity] <= 0:
@@ -125,7 +126,7 @@ class FolderLocks:
 
 
 def _above(path: str) -> Iterator[str]:
-    """The directories that `path` really lies in, innermost first."""
+    """Parent directories of the real path, innermost first."""
     directory = os.path.realpath(path)
     while (parent := os.path.dirname(directory)) != directory:
         yield parent
@@ -133,7 +134,7 @@ def _above(path: str) -> Iterator[str]:
 
 
 def _holder(identity: Identity) -> int | None:
-    """Who has the directory locked, as far as the kernel says."""
+    """Process id that has locked the directory, from /proc/locks; None if not visible."""
     device, inode = identity
     wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
     try:

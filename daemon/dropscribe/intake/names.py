@@ -1,4 +1,4 @@
-"""What a name says of a file: a recording, something still on its way, something of ours, or neither."""
+"""Classify files by name: recording, temporary, sidecar or foreign."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 from dropscribe.config import Folder
 
-#: Appended while a file is on its way, by browsers, FTP and SFTP clients, synchronisers and editors. Lower case.
+#: Suffixes of incomplete files: browsers, FTP and SFTP clients, synchronisers, editors. Lower case.
 TEMPORARY_SUFFIXES = (
     ".part",
     ".partial",
@@ -21,11 +21,10 @@ TEMPORARY_SUFFIXES = (
     ".icloud",
     "~",
 )
-#: The same, put in front. A leading dot covers rsync, Syncthing, NFS (.nfs*), FUSE (.fuse_hidden*) and macOS (._*).
+#: Prefixes of incomplete files. A leading dot covers rsync, Syncthing, NFS (.nfs*), FUSE (.fuse_hidden*), macOS (._*).
 TEMPORARY_PREFIXES = (".", "~$", "~syncthing~")
 
-#: Stand beside recordings as a matter of course, ours and other programs'; nobody wants to read why each of
-#: them is no recording. Lower case.
+#: Files that usually accompany recordings, from dropscribe and other programs; ignored without a report. Lower case.
 SIDECAR_EXTENSIONS = frozenset(
     (
         *(".txt", ".srt", ".vtt", ".json", ".done", ".md", ".log", ".lrc", ".ass", ".tsv", ".csv", ".docx"),
@@ -33,27 +32,27 @@ SIDECAR_EXTENSIONS = frozenset(
     )
 )
 
-#: Folders nobody drops recordings into: versions, thumbnails and bins kept by storage boxes and desktops.
-#: Those with a leading dot (.stversions, .Trash-1000, .snapshot) are left alone anyway.
+#: Ignored folders: versions, thumbnails and trash of storage appliances and desktops. Those with a leading dot
+#: (.stversions, .Trash-1000, .snapshot) are ignored anyway.
 LEFT_ALONE = frozenset(
     ("@eaDir", "#recycle", "#snapshot", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 )
 
-#: Put after the whole name of a recording, says that it is complete (see `Folder.done_marker`).
+#: Appended to the whole name of a recording: marker file for completeness (see `Folder.done_marker`).
 DONE_SUFFIX = ".done"
 
 
 class Kind(Enum):
-    """What a file is, by its name alone."""
+    """Kind of a file by its name alone."""
 
     RECORDING = "recording"
-    TEMPORARY = "temporary"  #: looked at again under its final name
+    TEMPORARY = "temporary"  #: incomplete; considered again under its final name
     SIDECAR = "sidecar"
-    FOREIGN = "foreign"  #: worth saying why it is not taken
+    FOREIGN = "foreign"  #: reported as skipped
 
 
 class Names:
-    """The rules of one folder. Works on names as `os.fsdecode` gives them; extensions in any case."""
+    """Name rules of one folder. Names are as from `os.fsdecode`; extensions in upper or lower case."""
 
     def __init__(self, folder: Folder) -> None:
         self._recordings = frozenset(folder.extensions)
@@ -61,7 +60,7 @@ class Names:
         self._exclude = re.compile("|".join(patterns)) if patterns else None
 
     def kind(self, name: str) -> Kind:
-        """What a file of this name (no folders in it) is."""
+        """Kind of a file by its name, without directories."""
         dot = name.rfind(".")
         extension = name[dot:].lower() if dot > 0 else ""
         if name.startswith(TEMPORARY_PREFIXES):
@@ -75,13 +74,13 @@ class Names:
         return Kind.FOREIGN
 
     def excludes(self, relative: str) -> bool:
-        """Whether the file at this path below the folder is to be left alone."""
+        """True if the file at this path relative to the folder is excluded."""
         return self._exclude is not None and self._exclude.match(relative) is not None
 
     def prunes(self, name: str, relative: str) -> bool:
-        """Whether the directory `name` at this path below the folder is left alone with all that is in it.
+        """True if the directory `name` at this path relative to the folder is ignored with all its content.
 
-        `archive`, `archive/` and `archive/*` all name the directory.
+        The patterns `archive`, `archive/` and `archive/*` all match the directory.
         """
         if name.startswith(".") or name in LEFT_ALONE:
             return True
@@ -89,7 +88,7 @@ class Names:
 
 
 def why_foreign(name: str) -> str:
-    """The reason given for a file whose extension is not on the folder's list."""
+    """Reason for skipping a file whose extension is not in the folder's list."""
     dot = name.rfind(".")
     if dot <= 0:
         return "it has no extension, so it is not taken as a recording; rename it if it is one"

@@ -1,4 +1,4 @@
-"""Is a watched folder itself in order: there, readable, and the one it was before?"""
+"""Check a watched folder itself: it exists, can be read, and is the same directory as before."""
 
 # ruff: noqa: PTH116 - strings, as everywhere in this room
 
@@ -13,7 +13,7 @@ from dropscribe.intake.folder_lock import Taken
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """Which directory stands at the folder's path."""
+    """Identity of the directory at the folder's path."""
 
     device: int
     inode: int
@@ -25,11 +25,11 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a folder cannot be watched now, and what a person can do."""
+    """Reason why a folder cannot be watched now, and a remedy."""
 
     problem: str
     remedy: str
-    #: Another daemon has the folder.
+    #: True if another daemon watches the folder.
     taken: bool = False
 
 
@@ -42,7 +42,7 @@ UNMOUNTED = Trouble(
 
 
 def taken_by_another(path: str, taken: Taken) -> Trouble:
-    """Why a folder is left to the daemon that has it."""
+    """Trouble of a folder that another daemon watches."""
     where = "it" if taken.directory == path else f"{taken.directory}, which it lies in"
     return Trouble(
         f"another daemon ({taken.holder}) watches {where}",
@@ -52,7 +52,7 @@ def taken_by_another(path: str, taken: Taken) -> Trouble:
 
 
 def look(path: str) -> Root | Trouble:
-    """What stands at `path` now. Never raises OSError."""
+    """Examine the directory at `path`. Never raises OSError."""
     try:
         status = os.stat(path)
         if not stat.S_ISDIR(status.st_mode):
@@ -68,10 +68,11 @@ def look(path: str) -> Root | Trouble:
 
 
 def judge(before: Root | None, seen: Root | Trouble, *, inhabited: bool) -> Trouble | None:
-    """Whether the folder can be relied on, given the last root that could, and whether files came into that since.
+    """Decide whether the folder is usable; return the reason if not.
 
-    A share that is not mounted shows the directory under it, empty as a rule: that must not read as if every
-    recording had been removed. A folder that was made anew on the same file system is taken as it is.
+    `before`: the last usable root; `inhabited`: files have been seen in it. An unmounted share exposes the directory
+    under its mount point, usually empty: that must not count as the removal of every recording. A folder that was
+    recreated on the same file system is accepted.
     """
     if isinstance(seen, Trouble):
         return seen

@@ -1,4 +1,4 @@
-"""Keeps one folder watched: notices when the folder itself goes, comes back or is another one, and says so."""
+"""Monitor the root directory of a watched folder: report when it disappears, returns or is replaced."""
 
 # ruff: noqa: PTH116 - strings, as everywhere in this room
 
@@ -18,15 +18,18 @@ from dropscribe.intake.types import FolderHealth, FolderState
 
 
 class Standing(Enum):
-    """What has become of the folder since the last check."""
+    """State of the root directory compared with the last check."""
 
     SAME = "same"
-    RENEWED = "renewed"  #: another directory stands there (or the first): nothing is known of its files
-    TROUBLE = "trouble"  #: nothing can be said of its files
+    RENEWED = "renewed"  #: another directory, or the first one: the state of its files is unknown
+    TROUBLE = "trouble"  #: unusable: nothing can be decided about its files
 
 
 class RootMonitor:
-    """Owned by the folder's thread. `hint` is called with paths, also from a backend's thread."""
+    """Check the root directory, lock it, and choose its backend. Owned by the folder's thread.
+
+    `hint` is called with paths, also from a backend's thread.
+    """
 
     def __init__(
         self,
@@ -47,13 +50,13 @@ class RootMonitor:
         self._root: Root | None = None
         self._trouble: Trouble | None = None
         self._changed = False
-        #: Which limit was met, and the limits then; None while events are to be had.
-        self._refused: tuple[str, InotifyLimits] | None = None
+        #: The exceeded inotify limit, and all limits at that time; None while inotify is available.
+        self._exceeded: tuple[str, InotifyLimits] | None = None
         self._mounts: frozenset[str] = frozenset()
         self._directories: set[str] = set()
-        #: False on a network file system, where writers on other machines are not seen.
+        #: False on a network file system, where writers on other machines cannot be detected.
         self.sees_writers = True
-        #: What was last said.
+        #: Last reported health.
         self.health: FolderHealth | None = None
 
     @property
@@ -62,7 +65,7 @@ class RootMonitor:
 
     @property
     def empty(self) -> bool:
-        """Whether there was nothing in the folder at the last check."""
+        """True if the folder was empty at the last check."""
         return self._root is not None and self._root.empty
 
     @property
@@ -70,28 +73,28 @@ class RootMonitor:
         return self._trouble is not None
 
     def check(self, *, inhabited: bool) -> Standing:
-        """Look at the folder, which has files in it as far as the caller knows (`inhabited`)."""
+        """Check the root directory; `inhabited`: the caller has seen files in it."""
         seen = look(self._path)
         trouble = judge(self._root, seen, inhabited=inhabited)
         if trouble is not None or isinstance(seen, Trouble):
             self._suspend(trouble)
             return Standing.TROUBLE
-        trouble = self._claim(seen)
+        trouble = self._lock(seen)
         if trouble is not None:
             self._suspend(trouble)
             return Standing.TROUBLE
-        # A directory made anew often gets the very inode of the old one; then the lost watch tells, or that it
-        # was missing.
+        # A recreated directory often gets the inode of the old one; then only the lost watch or the trouble in between
+        # shows the replacement.
         same = seen.same_as(self._root) and not self.troubled and not self._backend.lost(self._path)
-        limits_changed = self._refused is not None and self._refused[1] != filesystem.inotify_limits()
-        anew = not same or self._changed or limits_changed
+        limits_changed = self._exceeded is not None and self._exceeded[1] != filesystem.inotify_limits()
+        outdated = not same or self._changed or limits_changed
         self._root, self._trouble, self._changed = seen, None, False
-        if anew:
-            self._establish()
+        if outdated:
+            self._choose_backend()
         return Standing.SAME if same else Standing.RENEWED
 
     def holds(self) -> bool:
-        """Whether the folder is still the one that was last checked. Cheap."""
+        """True if the root directory is still the one last checked. Cheap."""
         try:
             status = os.stat(self._path)
         except OSError:
@@ -102,7 +105,7 @@ class RootMonitor:
         return (status.st_dev, status.st_ino) == (root.device, root.inode)
 
     def mounts(self) -> tuple[list[str], list[str]]:
-        """Directories in the folder whose own file system has gone, and those that got one, since the last call."""
+        """Directories in the folder that were unmounted, and those that were mounted, since the last call."""
         real = os.path.realpath(self._path)
         before, self._mounts = self._mounts, filesystem.mounts_below(real)
 
@@ -112,34 +115,34 @@ class RootMonitor:
         return inside(before - self._mounts), inside(self._mounts - before)
 
     def elsewhere(self, directory: str, descriptor: int) -> Taken | None:
-        """Whether another daemon watches this (open) directory of the folder, which is left to it then.
+        """Holder of this (open) directory if another daemon watches it; it is then left to that daemon.
 
-        Asked when the directory is new to us: while we hold the folder none can take a part of it.
+        Checked only for a new directory: while this daemon has the folder locked, no other can lock a part of it.
         """
         if directory == self._path or directory in self._directories:
             return None
         return self._holds.taken(directory, descriptor)
 
     def enter(self, directory: str, descriptor: int) -> None:
-        """Watch this (open) directory, by polling from now on if the kernel grants no more watches."""
+        """Watch this (open) directory; poll the folder from now on if the kernel's watches are exhausted."""
         self._directories.add(directory)
         try:
             self._backend.enter(directory, descriptor)
         except WatchesExhaustedError as e:
-            self._fall_back(e)
+            self._fall_back_to_polling(e)
             self._report()
 
     def watches(self, directory: str) -> bool:
-        """Whether this path was a directory when it was last seen."""
+        """True if this path was a directory when it was last seen."""
         return directory in self._directories
 
     def keep(self, directories: Collection[str]) -> None:
-        """Watch these directories only."""
+        """Watch only these directories."""
         self._directories = set(directories)
         self._backend.keep(directories)
 
     def change(self, folder: Folder) -> None:
-        """Go on under other settings; the next check chooses the backend anew."""
+        """Use other settings; the next check chooses the backend again."""
         self._folder = folder
         self._changed = True
 
@@ -148,13 +151,13 @@ class RootMonitor:
 
     def close(self) -> None:
         self._backend.close()
-        self._let_go()
+        self._unlock()
 
-    def _claim(self, seen: Root) -> Trouble | None:
-        """Hold the directory that stands there, if it is not held already."""
+    def _lock(self, seen: Root) -> Trouble | None:
+        """Lock the current root directory unless it is locked already."""
         if self._hold is not None and self._hold.identity == (seen.device, seen.inode):
             return None
-        self._let_go()
+        self._unlock()
         try:
             hold = self._holds.take(self._path)
         except OSError as e:
@@ -164,25 +167,25 @@ class RootMonitor:
         self._hold = hold
         return None
 
-    def _let_go(self) -> None:
+    def _unlock(self) -> None:
         if self._hold is not None:
             self._hold.close()
             self._hold = None
 
     def _suspend(self, trouble: Trouble | None) -> None:
-        # The backend goes too: its watches are on directories that are not the folder's any more. And the hold, or
-        # what was unmounted lazily would stay in use.
+        # Watches on directories that no longer belong to the folder are useless, and a lock would keep a file system
+        # in use that was unmounted lazily.
         self._backend.close()
         self._backend = PollBackend()
         self._directories.clear()
-        self._let_go()
+        self._unlock()
         if trouble != self._trouble:
             self._trouble = trouble
             self._report()
 
-    def _establish(self) -> None:
+    def _choose_backend(self) -> None:
         self._backend.close()
-        self._backend, self._refused = PollBackend(), None
+        self._backend, self._exceeded = PollBackend(), None
         where = filesystem.filesystem_of(self._folder.path)
         self.sees_writers = not where.network
         self._mounts = filesystem.mounts_below(os.path.realpath(self._path))
@@ -191,22 +194,22 @@ class RootMonitor:
             try:
                 self._backend = InotifyBackend(self._path, self._hint)
             except WatchesExhaustedError as e:
-                self._fall_back(e)
+                self._fall_back_to_polling(e)
         self._report()
 
-    def _fall_back(self, error: WatchesExhaustedError) -> None:
-        # What was granted goes back: the limit is shared with every other program of this user.
+    def _fall_back_to_polling(self, error: WatchesExhaustedError) -> None:
+        # All watches are released: the limit is shared with the other programs of this user.
         self._backend.close()
         self._backend = PollBackend()
-        self._refused = (error.sysctl, filesystem.inotify_limits())
+        self._exceeded = (error.sysctl, filesystem.inotify_limits())
 
     def _report(self) -> None:
         problem, remedy, state = None, "", FolderState.WATCHED
         if self._trouble is not None:
             problem, remedy = self._trouble.problem, self._trouble.remedy
             state = FolderState.TAKEN if self._trouble.taken else FolderState.AWAY
-        elif self._refused is not None:
-            sysctl = self._refused[0]
+        elif self._exceeded is not None:
+            sysctl = self._exceeded[0]
             problem = f"the kernel's limit {sysctl} is reached, so the folder is polled"
             remedy = f"raise {sysctl} (sysctl), or exclude folders; it is tried again when the limit changes, and on reload"
         self.health = FolderHealth(

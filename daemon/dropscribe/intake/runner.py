@@ -1,4 +1,4 @@
-"""The thread of one watched folder: a share that hangs holds up nobody else's."""
+"""Run each watched folder in its own thread, so that a share that hangs does not block other folders."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dropscribe.config import Folder
 from dropscribe.intake.folder import FolderWatch, Surroundings
 from dropscribe.intake.types import FolderHealth, FolderState
 
-#: Longest the thread sleeps without looking at its clock, seconds.
+#: Longest sleep of the thread, seconds.
 LONGEST_SLEEP_S = 60.0
-#: A file system that has not answered for so long is said to hang, seconds.
+#: Time without a response after which a file system is reported as hanging, seconds.
 HUNG_S = 60.0
 
 
@@ -26,21 +26,21 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Hand `path` over again if it is there."""
+    """Pass `path` to the sink again if it exists."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reconfigure:
-    """Go on under these settings of the same folder."""
+    """Use these settings of the same folder from now on."""
 
     folder: Folder
 
 
 @dataclass(frozen=True, slots=True)
 class Rescan:
-    """Look through the folder now."""
+    """Scan the folder now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ Message = Hint | Forget | Reconfigure | Rescan | Stop
 
 
 class FolderRunner:
-    """Runs a `FolderWatch` in a thread of its own. Its methods may be called from any thread."""
+    """Run a `FolderWatch` in its own thread. All methods may be called from any thread."""
 
     def __init__(self, folder: Folder, around: Surroundings) -> None:
         self.folder = folder.path
@@ -62,47 +62,47 @@ class FolderRunner:
         self._unsettled = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"intake-{folder.path.name}", daemon=True)
-        #: What ended the thread, if anything did.
+        #: The exception that ended the thread, if any.
         self.failure: BaseException | None = None
 
     def start(self) -> None:
         self._thread.start()
 
     def send(self, message: Message) -> None:
-        """Have it done in the folder's thread, after what was sent before."""
+        """Queue a message for the folder's thread."""
         if isinstance(message, Stop):
             self._stopping = True
         self._messages.put(message)
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the thread's end. Not for ever: a share that hangs keeps it in the kernel."""
+        """Wait for the thread to end, with a limit: a share that hangs blocks it in the kernel."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
     def running(self) -> bool:
-        """Whether the thread has not ended."""
+        """True until the thread has ended."""
         return self._thread.is_alive()
 
     def alive(self) -> bool:
-        """False once a thread it needs has died."""
+        """False once a required thread has died."""
         return self._stopping or (self._thread.is_alive() and self._watch.post.alive())
 
     def unsettled(self) -> int:
-        """How many files are waited for."""
+        """Number of files that are settling."""
         return self._unsettled
 
     def hangs(self, now: float) -> bool:
-        """Whether the folder's file system has not answered for long, at `now` (monotonic seconds)."""
+        """True if the folder's file system has not responded for `HUNG_S` at `now` (monotonic seconds)."""
         asked = self._watch.asked_at
         return asked is not None and now - asked >= HUNG_S
 
     def silent_thread(self, now: float, seconds: float) -> int | None:
-        """The thread (native id) if it has worked, or waited for the file system, for `seconds` without an answer."""
+        """Native id of the thread if it has been blocked in one file system call for `seconds` or longer."""
         asked = self._watch.asked_at
         return self._thread.native_id if asked is not None and now - asked >= seconds else None
 
     def health(self, now: float) -> FolderHealth | None:
-        """How the folder is at `now` (monotonic seconds); None before the first look at it has ended."""
+        """Health of the folder at `now` (monotonic seconds); None before its first check has ended."""
         said, asked = self._watch.post.health, self._watch.asked_at
         if asked is None or now - asked < HUNG_S:
             return said
@@ -127,10 +127,10 @@ class FolderRunner:
             self._watch.post.close()
 
     def _turn(self) -> bool:
-        """Wait for something to do and do it; False once told to stop."""
+        """Wait for messages or the next due time and handle them; False after `Stop`."""
         hints: dict[str, None] = {}
         watch = self._watch
-        for message in self._gather():
+        for message in self._receive():
             match message:
                 case Hint(path):
                     hints[path] = None
@@ -148,13 +148,13 @@ class FolderRunner:
         self._unsettled = watch.unsettled()
         return True
 
-    def _gather(self) -> list[Message]:
-        """Every message there is, having slept until the first or until something is due."""
+    def _receive(self) -> list[Message]:
+        """All queued messages, after a wait for the first one or for the next due time."""
         due = self._watch.next_turn() - self._around.clock()
         try:
             messages = [self._messages.get(timeout=min(max(due, 0.0), LONGEST_SLEEP_S))]
         except queue.Empty:
             return []
-        # No more than there were: a sender that never pauses must not keep us from the work.
+        # Only those queued by now: continuous senders must not delay the work.
         messages += [self._messages.get() for _ in range(self._messages.qsize())]
         return messages

@@ -1,6 +1,6 @@
-"""Walking a watched folder, and looking at one file in it. Strings throughout: 50,000 known files cost no `Path`."""
+"""Walk a watched folder, and examine single files in it. Paths are strings: fast with 50,000 known files."""
 
-# ruff: noqa: PTH112, PTH114, PTH119 - a Path for each of 50,000 files would cost more than looking at them
+# ruff: noqa: PTH112, PTH114, PTH119 - a Path for each of 50,000 files would cost more than examining them
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LINK_OUTSIDE = Refuse(
 
 @dataclass(slots=True)
 class Scan:
-    """What one walk found. Only the walker writes to it."""
+    """Result of one walk. Written only by the walk."""
 
     #: Recordings by name that are new or differ from what was known; to be settled.
     found: dict[str, FileSignature] = field(default_factory=dict)
     #: What will not be taken, and why.
     refused: list[tuple[str, Refuse]] = field(default_factory=list)
-    #: Known files that are there, changed or not.
+    #: Known files that exist, changed or not.
     seen: set[str] = field(default_factory=set)
     #: Every directory walked.
     directories: set[str] = field(default_factory=set)
@@ -50,10 +50,10 @@ def walk(
     *,
     recursive: bool,
 ) -> Scan:
-    """Walk the directory `start`, which is `root` or lies in it; links to directories are not followed.
+    """Walk the directory `start`, which is `root` or below it; links to directories are not followed.
 
-    `enter` is called with each directory and a descriptor of it before that directory is read, so that a watch put on it
-    misses nothing that comes after the reading; it may refuse it. Directories and files that vanish meanwhile are not there.
+    `enter` is called with each directory and its descriptor before the directory is read, so that a watch set by it
+    misses no later change; it may refuse the directory. Files and directories that vanish meanwhile are left out.
     """
     result = Scan()
     stack = [start]
@@ -78,7 +78,7 @@ def _walk_one(
     known: Mapping[str, FileSignature],
     enter: Callable[[str, int], Refuse | None],
 ) -> list[str]:
-    """Read one directory into `result`; returns the directories to walk next. Raises OSError when `root` cannot be read."""
+    """Read one directory into `result`; returns the directories to walk next. OSError if `root` cannot be read."""
     relative = Path(below_root(directory, root))
     try:
         at = open_beneath(folder, relative, os.O_RDONLY | os.O_DIRECTORY)
@@ -101,7 +101,7 @@ def _walk_one(
 
 
 def _refuse_directory(result: Scan, directory: str, error: OSError) -> None:
-    """A directory that vanished while we walked is simply not there; all else is worth saying."""
+    """Report a directory that cannot be read, unless it vanished during the walk."""
     if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
         reason = f"this folder cannot be read: {error.strerror}; let the daemon's user read it, or exclude it"
         result.refused.append((directory, Refuse("unreadable", reason)))
@@ -117,7 +117,7 @@ def _read(
     names: Names,
     known: Mapping[str, FileSignature],
 ) -> list[str]:
-    """Sort the entries of one directory into `result`; returns the directories to walk next."""
+    """Classify the entries of one directory into `result`; returns the directories to walk next."""
     prefix = directory if directory.endswith("/") else f"{directory}/"
     cut = len(root.rstrip("/")) + 1
     below = []
@@ -154,12 +154,12 @@ def _unchanged(entry: os.DirEntry[str], signature: FileSignature) -> bool:
 
 
 def below_root(path: str, root: str) -> str:
-    """`path`, which is `root` or lies in it, relative to `root`."""
+    """`path`, which is `root` or below it, relative to `root`."""
     return path[len(root.rstrip("/")) + 1 :]
 
 
 def foreign(path: str) -> Refuse:
-    """What is said of a file that is no recording by its name."""
+    """Refusal of a file whose name is not that of a recording."""
     if os.path.islink(path) and os.path.isdir(path):
         return LINKED_FOLDER
     return Refuse("extension", why_foreign(os.path.basename(path)))
@@ -168,15 +168,15 @@ def foreign(path: str) -> Refuse:
 def examine(path: str, root: str) -> FileSignature | Refuse | None:
     """The signature of a file named like a recording, why it is not taken, or None if it is not there.
 
-    A link counts as what it points to, as long as that lies in `root`: what is outside belongs to somebody who
-    did not drop it here. No link to a directory is followed on the way.
+    A link counts as its target if that is below `root`; a target outside was not dropped into this folder. Links to
+    directories are not followed.
     """
     relative = below_root(path, root)
     try:
         with opened(Path(root)) as folder:
             return _judge(status_beneath(folder, Path(relative)), folder, root, relative)
     except OSError:
-        # Gone, or in a directory we may not enter, of which the walk speaks.
+        # Gone, or in a directory without permission, which the walk reports.
         return None
 
 

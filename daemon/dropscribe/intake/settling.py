@@ -1,4 +1,4 @@
-"""When is a file complete? Pure policy: it sees values, never the disk and never the clock."""
+"""Decide when a file is complete. Pure policy: no disk access, no clock."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dropscribe.config import Folder
 from dropscribe.files import FileSignature
 from dropscribe.intake.types import Completeness
 
-#: A file that somebody has open for writing is probed again this often, seconds. Where events arrive, its closing
-#: is noticed at once; this is for where they do not.
+#: Interval of probes of a file that is open for writing, seconds. With inotify its closing is noticed at once; this
+#: is for folders without events.
 BUSY_RECHECK_S = 1.0
 
 
 class Writer(Enum):
-    """Whether somebody has a file open for writing."""
+    """Whether a process has a file open for writing."""
 
     FREE = "free"
     BUSY = "busy"
-    UNKNOWN = "unknown"  #: cannot be seen here: another machine may write, or we may not ask
+    UNKNOWN = "unknown"  #: cannot be determined: another machine may write, or no permission for the probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not yet. Look again at `until` (monotonic seconds; infinite: when something happens to the file)."""
+    """Not complete yet. Check again at `until` (monotonic seconds; infinite: at the next event or scan)."""
 
     until: float
 
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """The container must be looked into before it can be said; decide again with its wholeness."""
+    """The container must be inspected; call `decide` again with its `wholeness`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The file will not be taken as it stands; `code` and `reason` as in `Skip`."""
+    """The file is skipped until it changes; `code` and `reason` as in `Skip`."""
 
     code: str
     reason: str
@@ -66,15 +66,16 @@ class Settling:
     """A file is complete when:
 
     1. its name is final (`names` keeps temporary ones away; they come here when they are renamed);
-    2. nobody has it open for writing, as far as we can see: while somebody has, we wait, however long;
-    3. its size, mtime and inode have not changed for `quiet_s`, or for `quiet_unprobed_s` where we cannot see
-       whether somebody writes;
-    4. its `.done` marker is there, where the folder asks for one;
-    5. its container declares no more than is there, or it has not changed for `incomplete_s` although it does:
-       then it is cut, and whoever decodes it says so.
+    2. no process is known to have it open for writing (there is no time limit for that);
+    3. its size, mtime and inode have not changed for `quiet_s`, or for `quiet_unprobed_s` where writers cannot be
+       detected;
+    4. its `.done` marker exists, if the folder requires one;
+    5. its container declares no more bytes than there are; or it does, but the file has not changed for
+       `incomplete_s`: then it is truncated, which decoding will report.
 
-    An empty file is refused after rules 2 and 3, until it changes. Quiet is counted on our own clock from our own
-    first sight of the signature: an mtime is a stranger's clock and may lie in the future or jump.
+    An empty file is refused after rules 2 and 3, until it changes. The quiet period is measured on the daemon's
+    monotonic clock from the first observation of the signature: an mtime comes from another clock, which may be wrong
+    or jump.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -92,7 +93,7 @@ class Settling:
         return before
 
     def ripe(self, candidate: Candidate) -> float:
-        """Monotonic seconds before which no evidence can make the file complete, so none need be gathered."""
+        """Earliest time at which the file can be complete, monotonic seconds; no checks are needed before."""
         return candidate.since + self._quiet_s
 
     def decide(
@@ -104,10 +105,10 @@ class Settling:
         marked: bool,
         completeness: Completeness | None = None,
     ) -> Decision:
-        """What to do with a file whose signature was found unchanged at `now`.
+        """Decide on a file whose signature was found unchanged at `now`.
 
-        `marked`: its `.done` marker is there or none is asked for. `wholeness`: None while nobody has looked;
-        `Inspect` is returned where it matters.
+        `marked`: its `.done` marker exists or none is required. `wholeness`: None before the container has been
+        inspected; `Inspect` is returned if it is needed.
         """
         if writer is Writer.BUSY:
             return Wait(now + BUSY_RECHECK_S)

@@ -1,4 +1,4 @@
-"""Watches folders: a thread for each follows hints, scans, settles and hands over."""
+"""Watch folders, one thread each, and pass complete files to the service."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from dropscribe.intake.folder_lock import FolderLocks
 from dropscribe.intake.runner import FolderRunner, Forget, Reconfigure, Rescan, Stop
 from dropscribe.intake.types import Completeness, FolderHealth, Known, Notice
 
-#: Longest `stop` waits for the threads, seconds.
+#: Longest wait of `stop` for the threads, seconds.
 STOP_S = 5.0
-#: Longest `reload` waits for the threads of folders that are no longer watched, seconds.
+#: Longest wait of `reload` for the threads of folders that are no longer watched, seconds.
 LEAVE_S = 1.0
 
 
 class Watcher:
-    """Hands every complete file in `folders` to `sink` as an `Arrival`, once per signature.
+    """Pass every complete file in `folders` to `sink` as an `Arrival`, once per signature.
 
-    What is on disk at the start counts as what arrives later. Events are hints; a scan of every folder each
-    `rescan_s` seconds (polled folders: `Folder.poll_s`) is what guarantees. A file that looks as it does in
-    `known` is not handed over until it changes; that is asked at the start and whenever the folder comes back
-    after it was away, and read once, so that what is not there any more takes no memory. After `Gone` a file of that name is new.
+    Files that exist at the start are treated like later ones. Events are hints and may be lost; completeness is
+    guaranteed by a scan of every folder each `rescan_s` seconds (polled folders: `Folder.poll_s`). A file whose
+    signature is in `known` is not passed on until it changes. `known` is called at the start and when a folder returns
+    after an absence; its result is consumed once, so that files which no longer exist take no memory. After `Gone` a
+    file of that name is new.
 
-    `known`, `wholeness` and `sink` are called from the folders' threads, several at a time, and must not wait for
-    long; what they raise ends the thread (see `alive`). `sink` is the one responsible from then on: after `Arrival` the
-    watcher is done with the file unless it changes or `forget` is called. All methods may be called from any
-    thread.
+    `known`, `wholeness` and `sink` are called concurrently from the folders' threads and must not block for long; an
+    exception ends the thread (see `alive`). `sink` takes over responsibility: after `Arrival` the watcher does not
+    pass the file again unless it changes or `forget` is called. All methods may be called from any thread.
     """
 
     def __init__(
@@ -48,25 +48,28 @@ class Watcher:
         self._clock = clock
         self._around = Surroundings(known, completeness, self._say, clock, wall, rescan_s, FolderLocks())
         self._folders = tuple(folders)
-        #: By path. Replaced as a whole, under the lock, so that it can be read without it.
+        #: By path. Replaced as a whole, under the lock, so that readers need no lock.
         self._runners: dict[Path, FolderRunner] = {}
         self._lock = threading.Lock()
-        #: Folders that were last said to hang.
+        #: Folders last reported as hanging.
         self._hung: set[Path] = set()
         self._started = self._stopped = False
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended a thread, if anything did."""
+        """The exception that ended a thread, if any."""
         return next((r.failure for r in self._runners.values() if r.failure is not None), None)
 
     def start(self) -> None:
-        """Begin; the first scan follows at once, in the folders' threads."""
+        """Start the folders' threads, which scan at once."""
         self._started = True
         self.reload(self._folders)
 
     def stop(self) -> bool:
-        """Stop; no notice is given afterwards. May be called twice, or without `start`. False when a file system holds a thread."""
+        """Stop; no notice is passed on afterwards. Idempotent; may be called without `start`.
+
+        Returns False if a file system that does not respond keeps a thread from ending.
+        """
         self._stopped = True
         deadline = time.monotonic() + STOP_S
         for runner in self._runners.values():
@@ -81,9 +84,7 @@ class Watcher:
             runner.send(Rescan())
 
     def reload(self, folders: Sequence[Folder]) -> None:
-        """Watch these folders from now on, each by the backend that can be had now; what is known of the files of
-        those that stay is kept.
-        """
+        """Watch these folders from now on, choosing the backend of each again. Folders that stay keep their state."""
         with self._lock:
             before = self._runners
             after: dict[Path, FolderRunner] = {}
@@ -101,23 +102,23 @@ class Watcher:
             runner.send(Stop())
         deadline = time.monotonic() + LEAVE_S
         for runner in left:
-            # So that a folder that is soon watched again is free; one that hangs ends when it can.
+            # So that the lock is free if the folder is soon watched again. A thread that hangs ends later.
             runner.join(max(0.0, deadline - time.monotonic()))
 
     def forget(self, path: Path) -> None:
-        """Hand `path` over again if it is there, whatever is known of it."""
+        """Pass `path` to the sink again if it exists, regardless of its signature."""
         for folder, runner in self._runners.items():
             if path.is_relative_to(folder):
                 runner.send(Forget(str(path)))
 
     def health(self) -> list[FolderHealth]:
-        """How each folder is, as far as it has been looked at."""
+        """Health of each folder that has been checked at least once."""
         now = self._clock()
         found = [runner.health(now) for runner in self._runners.values()]
         return [health for health in found if health is not None]
 
     def tend(self) -> None:
-        """Say of folders whose file system stopped answering, or answers again; to be called now and then."""
+        """Report folders whose file system stopped responding or responds again; to be called periodically."""
         now = self._clock()
         for folder, runner in self._runners.items():
             health = runner.health(now)
@@ -127,16 +128,16 @@ class Watcher:
                 self._say(health)
 
     def silent_threads(self, now: float, seconds: float) -> list[int]:
-        """The threads (native ids) that have worked, or waited for a file system, for `seconds` (`now`: monotonic) without an answer."""
+        """Native ids of threads blocked in one file system call for `seconds` or longer; `now`: monotonic seconds."""
         found = [runner.silent_thread(now, seconds) for runner in self._runners.values()]
         return [thread for thread in found if thread is not None]
 
     def unsettled(self) -> int:
-        """How many files are waited for."""
+        """Number of files that are settling."""
         return sum(runner.unsettled() for runner in self._runners.values())
 
     def alive(self) -> bool:
-        """False once a thread it needs has died: the service must stop then, rather than run deaf."""
+        """False once a required thread has died: the service must then stop, since files would go unnoticed."""
         if self._stopped or not self._started:
             return True
         return all(runner.alive() for runner in self._runners.values())
