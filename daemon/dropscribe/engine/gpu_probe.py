@@ -1,6 +1,6 @@
-"""What torch sees of this machine, asked in a process of its own.
+"""Probe the GPUs that torch can use, in a child process.
 
-A child, because importing torch costs seconds, and because a broken driver may end the process that asks.
+A child process, because importing torch takes seconds, and because a broken driver may crash the process.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: How long the child may take, seconds: importing torch from a cold disk, and making a CUDA context.
+#: Time limit of the child, seconds: it imports torch, possibly from a cold disk, and creates a CUDA context.
 TIMEOUT_S = 120.0
-#: Asks the child for nothing but the number of devices.
+#: Argument of the child: print only the number of devices.
 COUNT = "--count"
 
 
@@ -26,23 +26,23 @@ class Gpu:
     capability: tuple[int, int]
     total_bytes: int
     free_bytes: int
-    #: The result of a small computation on it was right.
+    #: True if the result of a small computation on it was correct.
     computes: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """`built_for` is the CUDA version torch was built with, `driver_cuda` the newest the driver supports."""
+    """Result of a probe. `built_for`: CUDA version that torch was built with; `driver_cuda`: newest of the driver."""
 
     torch: str | None
     built_for: tuple[int, int] | None
     driver_cuda: tuple[int, int] | None
     gpus: tuple[Gpu, ...]
-    problem: str | None  #: why torch, or CUDA in it, cannot be used; None when nothing was in the way
+    problem: str | None  #: reason why torch or its CUDA cannot be used; None if there is none
 
 
 def look(timeout_s: float = TIMEOUT_S) -> Hardware:
-    """Ask the child. Whatever goes wrong stands in `problem`."""
+    """Run the probe in a child. Any failure is in `problem` of the result."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "dropscribe.engine.gpu_probe"],
@@ -58,14 +58,14 @@ def look(timeout_s: float = TIMEOUT_S) -> Hardware:
         return Hardware(
             None, None, None, (), f"the process that asked torch ended with {done.returncode}: {last}"
         )
-    # Libraries may print while they are imported; the answer is the last line.
+    # Libraries may print while they are imported; the result is the last line.
     return from_json(done.stdout.strip().splitlines()[-1])
 
 
 def count_gpus(timeout_s: float = TIMEOUT_S) -> int:
-    """CUDA devices that the driver shows, 0 where there are none or it does not answer.
+    """Number of CUDA devices of the driver; 0 if there are none or it does not respond.
 
-    Asks the driver alone, in a child too: torch would take seconds, and the daemon is on its way to its engine.
+    Uses the driver's library only, also in a child: importing torch would delay the start of the engine by seconds.
     """
     command = [sys.executable, "-m", "dropscribe.engine.gpu_probe", COUNT]
     try:
@@ -88,7 +88,7 @@ def _driver_count() -> int:
 
 
 def from_json(text: str) -> Hardware:
-    """The inverse of what the child prints."""
+    """Parse the output of the child."""
     raw: dict[str, Any] = json.loads(text)
     gpus = tuple(Gpu(**(g | {"capability": tuple(g["capability"])})) for g in raw["gpus"])
     return Hardware(
@@ -101,7 +101,7 @@ def _pair(value: list[int] | None) -> tuple[int, int] | None:
 
 
 def _driver_cuda() -> tuple[int, int] | None:
-    """The CUDA version of the driver, from the driver's own library; None where there is no driver."""
+    """CUDA version of the driver, from its library; None if there is no driver."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -113,10 +113,10 @@ def _driver_cuda() -> tuple[int, int] | None:
     return number.value // 1000, number.value % 1000 // 10
 
 
-def _ask() -> Hardware:
+def _probe() -> Hardware:
     driver = _driver_cuda()
     try:
-        import torch  # noqa: PLC0415 - only the child pays for it, and its failure is an answer
+        import torch  # noqa: PLC0415 - only in the child; a failed import is a result
     except (ImportError, OSError) as e:
         return Hardware(None, None, driver, (), f"torch cannot be imported: {e}")
     built = None
@@ -127,7 +127,7 @@ def _ask() -> Hardware:
         return Hardware(torch.__version__, None, driver, (), None)
     gpus = []
     try:
-        # Unlike is_available(), this says why CUDA cannot be used.
+        # Unlike is_available(), this raises an error with the reason.
         torch.cuda.init()  # type: ignore[no-untyped-call, unused-ignore] # typed in some versions only
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
@@ -142,6 +142,6 @@ def _ask() -> Hardware:
 
 if __name__ == "__main__":
     if sys.argv[1:] == [COUNT]:
-        print(_driver_count())  # noqa: T201 - the answer to the parent
+        print(_driver_count())  # noqa: T201 - the result for the parent
         sys.exit()
-    print(json.dumps(asdict(_ask())))  # noqa: T201 - the answer to the parent
+    print(json.dumps(asdict(_probe())))  # noqa: T201 - the result for the parent

@@ -1,8 +1,8 @@
-"""Show an engine process the one GPU that is its own.
+"""Restrict an engine process to its own GPU.
 
-CUDA keeps a current device for each thread, device 0 until the thread says otherwise, and kernels launched by Triton, events and
-pinned memory go to the current device, whatever device a tensor is on. With a single GPU visible, device 0 is the right
-one in every thread, in FunASR's code as in ours, and nothing allocates on a GPU that belongs to another engine.
+CUDA has a current device per thread, initially device 0. Triton kernels, events and pinned memory use the current
+device, regardless of a tensor's device. With a single visible GPU, device 0 is the right one in every thread, also in
+FunASR's code, and nothing is allocated on the GPU of another engine.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 
-#: CUDA's variable: the devices a process sees, by number or UUID, in the order of their new numbers.
+#: CUDA's variable: the devices visible to a process, by number or UUID, in the order of their new numbers.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
 class OwnGpu:
-    """An engine's device. `name` is what the settings call it, `torch_name` what torch calls it in this process."""
+    """An engine's device. `name`: in the settings; `torch_name`: in torch in this process."""
 
     name: str
     torch_name: str
 
     def rename(self, text: str) -> str:
-        """A description of the device that begins with torch's name, with the name of the settings instead."""
+        """Replace torch's name at the start of a device description with the name in the settings."""
         if self.torch_name == self.name or not text.startswith(self.torch_name):
             return text
         return self.name + text.removeprefix(self.torch_name)
 
 
 def show_only(device: str, environment: MutableMapping[str, str], count_gpus: Callable[[], int]) -> OwnGpu:
-    """Narrow `environment` to `device` (auto, cpu, cuda or cuda:N); to be called before CUDA is initialised.
+    """Restrict `environment` to `device` (auto, cpu, cuda or cuda:N); must be called before CUDA is initialised.
 
-    N counts the devices that are visible now. A GPU that does not exist is left to torch, which says what is wrong.
-    `count_gpus` is asked only for N > 0, since it takes time.
+    N is an index of the devices visible now. If that GPU does not exist, `environment` is unchanged and torch will
+    report the error. `count_gpus` is called only for N > 0, since it is slow.
     """
     if device == "cpu":
         return OwnGpu(device, device)

@@ -1,4 +1,4 @@
-"""What becomes of a batch. Pure."""
+"""Results of a batch, and errors of its streams. Pure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from dropscribe.errors import EngineError, LostSegmentError, OutOfDeviceMemoryEr
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What became of a batch: every segment has a hypothesis or its stream is in `failures`."""
+    """Result of a batch: every segment has a hypothesis or its stream is in `failures`."""
 
     hypotheses: tuple[Hypothesis, ...]
     failures: tuple[StreamFailed, ...]
 
 
 def match_results(segments: Sequence[SpeechSegment], hypotheses: Iterable[Hypothesis]) -> Recognised:
-    """Every segment must have been spoken of: a stream that lost one fails rather than lose text."""
+    """Match hypotheses to segments; fail streams with a missing segment, which would otherwise lose text."""
     by_key = {(h.stream, h.index): h for h in hypotheses}
     kept, failures = [], {}
     for segment in segments:
-        said = by_key.get((segment.stream, segment.index))
-        if said is not None:
-            kept.append(said)
+        hypothesis = by_key.get((segment.stream, segment.index))
+        if hypothesis is not None:
+            kept.append(hypothesis)
         else:
             lost = LostSegmentError(
                 f"the model said nothing of segment {segment.index} ({segment.start_ms}-{segment.end_ms} ms)"
@@ -35,19 +35,19 @@ def match_results(segments: Sequence[SpeechSegment], hypotheses: Iterable[Hypoth
 
 
 def joined(parts: Sequence[Recognised]) -> Recognised:
-    """What became of a batch that was run in parts; a stream fails once."""
+    """Merge the results of a batch that was run in parts; each stream fails at most once."""
     failures = {f.stream: f for part in parts for f in part.failures}
     return Recognised(tuple(h for part in parts for h in part.hypotheses), tuple(failures.values()))
 
 
 def failure_of(stream: int, error: Exception) -> StreamFailed:
-    """What is said of a stream whose segment, or whose samples, caused an error."""
+    """Failure event of a stream whose segment or samples caused an error."""
     if isinstance(error, OutOfDeviceMemoryError):
         return StreamFailed(
             stream, error.code, f"one segment alone does not fit the device: {error.reason}", True
         )
     if isinstance(error, (LostSegmentError, EngineError)):
         return StreamFailed(stream, error.code, error.reason, error.retryable)
-    # The same samples will fail the same way, unless it was the host that ran short.
+    # The same samples will fail again, unless the host ran out of memory.
     reason = f"{type(error).__name__}: {error}"
     return StreamFailed(stream, EngineError.code, reason, isinstance(error, MemoryError))

@@ -1,4 +1,4 @@
-"""Which segments share a forward pass, and when it starts. Pure policy: no clock, no torch."""
+"""Group segments into batches and decide when a batch starts. Pure policy: no clock, no torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-#: A batch costs the host nearly the same whatever it holds: with few and large ones it keeps up with a GPU.
+#: Factor on the longest wait in throughput mode. The host's cost of a batch hardly depends on its size, so it keeps up
+#: with a GPU by fewer, larger batches.
 CROWDED_TIMES = 8
 
 
 class Batchable(Protocol):
-    """What the batcher needs to know of a segment."""
+    """Properties of a segment that the batcher uses."""
 
     @property
     def stream(self) -> int: ...
@@ -33,18 +34,18 @@ class Batch(Generic[T]):
 
     @property
     def audio_s(self) -> float:
-        """Audio seconds, padding not counted."""
+        """Audio seconds without padding."""
         return sum(s.audio_s for s in self.segments)
 
     @property
     def padded_s(self) -> float:
-        """Audio seconds when every segment is padded to the longest."""
+        """Audio seconds with every segment padded to the longest."""
         return max(s.audio_s for s in self.segments) * len(self.segments)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting(Generic[T]):
-    """A segment in the queue; `order` is its place in the order of arrival."""
+    """A queued segment; `order`: its number in order of arrival; `since`: monotonic seconds."""
 
     audio_s: float
     order: int
@@ -56,24 +57,25 @@ class _Waiting(Generic[T]):
 
 
 class Batcher(Generic[T]):
-    """A batch is started when, for the oldest segment waiting:
+    """Queue of segments by length and age.
+
+    A batch starts when, for the oldest queued segment:
 
     1. the batch around it has no room for another segment, or
-    2. as much audio waits as a batch may hold: the device must not, or
-    3. it has waited `max_wait_s` (`CROWDED_TIMES` as long in a crowd), or
-    4. nothing more is on its way (`flush`).
+    2. a whole batch of audio is queued, so that the device need not wait, or
+    3. it has waited `max_wait_s` (`CROWDED_TIMES` as long in throughput mode), or
+    4. no more segments will come for now (`flush`).
 
-    The oldest segment is in every batch, so that each segment starts after at most as many batches as
-    there were older ones. Around it the batch grows by whichever neighbour in length adds the least
-    padding, while longest times count stays within `budget_s`. A segment longer than the budget goes alone.
-    Owned by one thread.
+    Every batch contains the oldest segment, so a segment waits for at most as many batches as there are older
+    segments. The batch grows around it by the neighbour in length that adds the least padding, while longest × count is
+    within `budget_s`. A segment longer than the budget is a batch of its own. Owned by one thread.
     """
 
     def __init__(self, budget_s: float, max_wait_s: float) -> None:
         self._budget_s = budget_s
         self._max_wait_s = max_wait_s
         self._by_length: list[_Waiting[T]] = []
-        #: In order of arrival; dictionaries keep it, and let any be taken out.
+        #: In order of arrival; a dict, for removal of any segment in constant time.
         self._by_age: dict[int, _Waiting[T]] = {}
         self._queued_s = 0.0
         self._arrivals = 0
@@ -84,11 +86,11 @@ class Batcher(Generic[T]):
 
     @property
     def budget_s(self) -> float:
-        """Padded audio seconds a batch may hold."""
+        """Largest batch, padded audio seconds."""
         return self._budget_s
 
     def limit(self, budget_s: float) -> None:
-        """Never again make batches above this: a larger one did not fit the device."""
+        """Lower the budget for good, after a larger batch did not fit the device."""
         self._budget_s = min(self._budget_s, budget_s)
 
     def add(self, segment: T, now: float) -> None:
@@ -100,9 +102,9 @@ class Batcher(Generic[T]):
         self._queued_s += waiting.audio_s
 
     def next(self, now: float, *, flush: bool = False, throughput_mode: bool = False) -> Batch[T] | None:
-        """The batch to run now, or None if it is better to wait. Its segments leave the queue.
+        """Remove the batch to run now from the queue; None if it is better to wait.
 
-        `crowded`: many recordings are under way, and larger batches serve them better than earlier ones.
+        `crowded`: throughput mode, for many concurrent recordings: larger batches instead of earlier ones.
         """
         oldest = self._oldest()
         if oldest is None:
@@ -118,12 +120,12 @@ class Batcher(Generic[T]):
         return Batch(self._batches, tuple(w.segment for w in taken))
 
     def deadline(self, *, throughput_mode: bool = False) -> float | None:
-        """When the oldest segment will have waited long enough, monotonic seconds; None if none waits."""
+        """Time at which the oldest segment has waited long enough, monotonic seconds; None if the queue is empty."""
         oldest = self._oldest()
         return None if oldest is None else self._due(oldest, throughput_mode=throughput_mode)
 
     def drop(self, stream: int) -> Iterable[T]:
-        """Take every segment of a stream out of the queue; returns them."""
+        """Remove every segment of a stream from the queue; returns them."""
         dropped = [w for w in self._by_age.values() if w.segment.stream == stream]
         self._leave(dropped)
         self._by_length = [w for w in self._by_length if w.segment.stream != stream]
@@ -137,13 +139,13 @@ class Batcher(Generic[T]):
             del self._by_age[waiting.order]
             self._queued_s -= waiting.audio_s
         if not self._by_age:
-            self._queued_s = 0.0  # what adding and subtracting fractions has left over
+            self._queued_s = 0.0  # removes accumulated rounding errors
 
     def _oldest(self) -> _Waiting[T] | None:
         return next(iter(self._by_age.values()), None)
 
     def _window(self, oldest: _Waiting[T]) -> tuple[int, int]:
-        """First and last place in `_by_length` of the batch around `oldest`."""
+        """First and last index in `_by_length` of the batch around `oldest`."""
         queue = self._by_length
         first = last = bisect_left(queue, oldest)
         while first > 0 or last + 1 < len(queue):

@@ -1,4 +1,4 @@
-"""One recording inside the engine: its samples, as long as they are needed, and what became of them."""
+"""One recording inside the engine: its samples, as long as they are needed, and its counters."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ NOTHING: Pcm = np.zeros(0, np.int16)
 
 
 class Stream:
-    """Turns blocks of samples into segments. Owned by the worker's thread.
+    """Turn blocks of samples into segments. Owned by the worker's thread.
 
-    Where its segments are to have their samples it holds those from the start of the region that is open, or the little
-    that a region to come may reach back; a 6-hour recording never lies in it whole. They stay in the pieces they came in,
-    and a segment is a part of one, not a copy, where it does not reach over two.
+    If segments need their samples, those since the start of the open region are kept, or the few that a later region
+    may include; never all of a long recording. They stay in the chunks they came in; a segment inside one chunk is a
+    view, not a copy.
     """
 
     def __init__(
         self, number: int, vad: Vad, hotwords: tuple[str, ...] = (), *, keeps_samples: bool = True
     ) -> None:
-        """`hotwords`: what to listen for in all of its segments, which share the one tuple."""
+        """`hotwords`: hotwords of all its segments, which share this tuple."""
         self.number = number
         self._keeps_samples = keeps_samples
         self._hotwords = hotwords
         self._vad = vad
         self._held: deque[Pcm] = deque()
-        self._held_from = 0  #: number of the first sample held
+        self._held_from = 0  #: number of the first kept sample
         self._samples = 0
         self._vad_s = 0.0
         self._speech_ms = 0
         self._found = 0
-        self._unanswered = 0
+        self._unrecognised = 0  #: segments found but not recognised yet
         self._complete = False
 
     @property
     def held_samples(self) -> int:
-        """Samples kept for regions that are not certain yet."""
+        """Number of samples kept for regions that are not complete yet."""
         return sum(map(len, self._held))
 
     def piece(self, parts: tuple[Pcm, ...], *, final: bool) -> VadChunk:
-        """What the detector is to be shown next; the caller hands its answer to `accept`.
+        """Next chunk for the detector; the caller must pass the detector's result to `accept`.
 
-        Whoever gave `parts` may have them back after that: what is to be kept is copied here.
+        The memory of `parts` may be reused after the detector's call: samples to be kept are copied here.
         """
         if self._keeps_samples:
             parts = (np.concatenate(parts),)
@@ -55,7 +55,7 @@ class Stream:
     def accept(
         self, piece: VadChunk, regions: Sequence[Region], seconds: float, now: float
     ) -> list[SpeechSegment]:
-        """Segments that a piece completes, given what the detector, in so many seconds, found in it."""
+        """Segments completed by a chunk, from the detector's regions and its compute time in seconds."""
         if self._keeps_samples:
             self._held += piece.parts
         self._samples += piece.samples
@@ -79,7 +79,7 @@ class Stream:
             )
             self._found += 1
             self._speech_ms += region.end_ms - region.start_ms
-        self._unanswered += len(segments)
+        self._unrecognised += len(segments)
         self._complete = piece.final
         self._forget_before(self._samples if piece.final else self._vad.needed_from_ms * SAMPLES_PER_MS)
         return segments
@@ -90,7 +90,7 @@ class Stream:
         return filled[0] if len(filled) == 1 else np.concatenate(filled or [NOTHING])
 
     def _pieces(self) -> Iterator[tuple[int, Pcm]]:
-        """What is held, each with the number of its first sample."""
+        """Kept chunks, each with the number of its first sample."""
         at = self._held_from
         for pcm in self._held:
             yield at, pcm
@@ -101,17 +101,17 @@ class Stream:
             self._held_from += len(self._held.popleft())
         over = sample - self._held_from
         if self._held and over > len(self._held[0]) // 2:
-            # A view would keep all of it alive.
+            # A copy: a view would keep the whole chunk alive.
             self._held[0] = self._held[0][over:].copy()
             self._held_from += over
 
     def answered(self) -> None:
-        """One of its segments was recognised and delivered."""
-        self._unanswered -= 1
+        """Note that one segment was recognised and delivered."""
+        self._unrecognised -= 1
 
     def end(self) -> StreamDone | None:
-        """What to say when all of it is done; None as long as it is not."""
-        if not self._complete or self._unanswered:
+        """Final event of the stream, once all segments are recognised; else None."""
+        if not self._complete or self._unrecognised:
             return None
         return StreamDone(
             self.number,
@@ -123,5 +123,5 @@ class Stream:
 
     @property
     def open(self) -> bool:
-        """Whether more blocks of it are to come."""
+        """True until the last block has arrived."""
         return not self._complete

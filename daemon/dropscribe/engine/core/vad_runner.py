@@ -1,4 +1,4 @@
-"""Looks for speech in many streams that are under way: begun, awaited, and what a failure costs."""
+"""Run VAD passes over many streams: launch, wait, and limit the damage of a failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dropscribe.errors import EngineDiedError, release_traceback
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Offered:
-    """The next samples of a stream, about to be looked at."""
+    """The next samples of a stream for a VAD pass."""
 
     stream: Stream
     parts: tuple[Pcm, ...]
@@ -30,55 +30,55 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _VadPass:
-    """Pieces that are being looked at together, or the one whose detector would not."""
+class _Pass:
+    """One VAD call under way, or the failed call of a single stream."""
 
     offered: Sequence[Offered]
     pieces: Sequence[VadChunk]
     handle: object
     error: Exception | None
-    seconds: float  #: what it took to begin
+    seconds: float  #: duration of the launch
 
 
-#: What a stream's samples complete, or why its detector failed.
+#: Segments that a stream's samples complete, or the error of its detector.
 Found = tuple[Offered, list[SpeechSegment] | Exception]
 
 
 class VadRunner:
-    """Looks under way. Owned by the worker's thread."""
+    """VAD passes under way. Owned by the worker's thread."""
 
     def __init__(self, model: VadModel) -> None:
         self._model = model if isinstance(model, PipelinedVad) else WholeVadPass(model)
-        #: Whether a look may be begun before the one before it is finished.
+        #: True if a pass may be launched before the previous one is finished.
         self.runs_ahead = isinstance(model, PipelinedVad)
-        #: In the order in which they were begun; each in as many parts as it took.
-        self._begun: deque[list[_VadPass]] = deque()
+        #: In launch order; each divided into as many calls as were needed.
+        self._begun: deque[list[_Pass]] = deque()
 
     def __len__(self) -> int:
         return len(self._begun)
 
     @property
     def samples(self) -> int:
-        """In all that is being looked at."""
-        return sum(p.samples for parts in self._begun for look in parts for p in look.pieces)
+        """Samples in all passes under way."""
+        return sum(p.samples for parts in self._begun for one in parts for p in one.pieces)
 
     def begin(self, offered: Sequence[Offered]) -> None:
-        """Look at the next samples of each stream; whoever gave them may have them back afterwards.
+        """Launch a pass over the next samples of each stream; their memory may be reused afterwards.
 
-        A call that fails took nothing, so its halves are tried, down to the stream at fault: out of memory, a smaller
-        call may do; of anything else, only who causes it suffers. Raises EngineDiedError.
+        A call that fails consumes nothing, so its halves are tried, down to a single stream: a smaller call may fit
+        into memory, and any other error is confined to the stream that causes it. Raises EngineDiedError.
         """
         if offered:
             pieces = [o.stream.piece(o.parts, final=o.final) for o in offered]
             self._begun.append(list(self._parts(offered, pieces)))
 
     def finish(self, now: float, *, but: int = 0) -> Iterator[Found]:
-        """Wait for the oldest looks, all but so many; what each stream has, in the order offered. Raises EngineDiedError."""
+        """Wait for the oldest passes, until `but` are left; results of each stream in order. Raises EngineDiedError."""
         while len(self._begun) > but:
-            for look in self._begun.popleft():
-                yield from self._finish(look, now)
+            for one in self._begun.popleft():
+                yield from self._finish(one, now)
 
-    def _parts(self, offered: Sequence[Offered], pieces: Sequence[VadChunk]) -> Iterator[_VadPass]:
+    def _parts(self, offered: Sequence[Offered], pieces: Sequence[VadChunk]) -> Iterator[_Pass]:
         started = time.perf_counter()
         try:
             handle = self._model.begin(pieces)
@@ -87,32 +87,32 @@ class VadRunner:
         except Exception as e:
             error = release_traceback(e)
         else:
-            yield _VadPass(offered, pieces, handle, None, time.perf_counter() - started)
+            yield _Pass(offered, pieces, handle, None, time.perf_counter() - started)
             return
-        # Not in the handler, where the error's frames would still be alive.
+        # Outside the handler, which would keep the error's frames, and so its tensors, alive.
         if len(offered) == 1:
-            yield _VadPass(offered, pieces, None, error, 0.0)
+            yield _Pass(offered, pieces, None, error, 0.0)
             return
         half = len(offered) // 2
         yield from self._parts(offered[:half], pieces[:half])
         yield from self._parts(offered[half:], pieces[half:])
 
-    def _finish(self, look: _VadPass, now: float) -> Iterator[Found]:
-        error, regions = look.error, None
+    def _finish(self, begun: _Pass, now: float) -> Iterator[Found]:
+        error, regions = begun.error, None
         started = time.perf_counter()
         if error is None:
             try:
-                regions = self._model.finish(look.handle)
+                regions = self._model.finish(begun.handle)
             except EngineDiedError:
                 raise
             except Exception as e:
                 error = release_traceback(e)
         if regions is None:
             assert error is not None
-            yield from ((one, error) for one in look.offered)
+            yield from ((one, error) for one in begun.offered)
             return
-        seconds = look.seconds + time.perf_counter() - started
-        yield from _completed(look.offered, look.pieces, regions, seconds, now)
+        seconds = begun.seconds + time.perf_counter() - started
+        yield from _completed(begun.offered, begun.pieces, regions, seconds, now)
 
 
 def _completed(
@@ -122,7 +122,7 @@ def _completed(
     seconds: float,
     now: float,
 ) -> Iterator[tuple[Offered, list[SpeechSegment]]]:
-    """Each stream is charged for the share of the call that its samples are."""
+    """Segments of each stream; the duration of the call is divided by number of samples."""
     samples = sum(p.samples for p in pieces)
     for one, piece, found in zip(offered, pieces, regions, strict=True):
         share = piece.samples / samples if samples else 1 / len(pieces)

@@ -1,4 +1,4 @@
-"""When blocks are looked at for speech, and which of them share a look. Pure policy: no clock, no torch."""
+"""Schedule VAD passes and pick the blocks in each. Pure policy: no clock, no torch."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 from dropscribe.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
 
-#: What a look takes at most on a GPU, which it costs nearly the same whatever it holds …
+#: Largest VAD pass on a GPU, samples: its cost hardly depends on its size.
 LOOK_SAMPLES = 2_400 * SAMPLE_RATE_HZ
-#: … of so many recordings at least: one is not divided there, and a look that is too large is only divided between them.
+#: Fewest streams in a full pass on a GPU. A pass that does not fit into memory can only be divided between streams.
 LOOK_STREAMS = 4
-#: What it takes on a CPU, where batches wait while it lasts and a small one stays in the caches.
+#: Largest VAD pass on a CPU, samples: batches wait for it, and a small one fits the caches.
 CPU_LOOK_SAMPLES = 40 * SAMPLE_RATE_HZ
-#: Seconds between two looks at a crowd.
+#: Shortest interval of small VAD passes in throughput mode, seconds.
 REST_S = 0.04
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Samples that a look takes at most, of all recordings and of one."""
+    """Largest number of samples in a VAD pass: in all, and of one stream."""
 
     samples: int
     of_one: int
@@ -31,27 +31,31 @@ ON_CPU = Bounds(CPU_LOOK_SAMPLES, CPU_LOOK_SAMPLES)
 
 
 class VadSchedule:
-    """When to look. Pure: `now` is an argument, in monotonic seconds."""
+    """Schedule of VAD passes. Pure: `now` is an argument, in monotonic seconds."""
 
     def __init__(self) -> None:
         self._last = -math.inf
 
     def wait_s(self, now: float, samples: int, *, throughput_mode: bool) -> float:
-        """Seconds until `samples` that wait should be looked at; in a crowd small looks come `REST_S` apart."""
+        """Seconds until a pass over the `samples` that wait; small passes in throughput mode are `REST_S` apart.
+
+        `crowded`: throughput mode, see `Batcher.next`.
+        """
         if not throughput_mode or samples >= LOOK_SAMPLES:
             return 0.0
         return max(0.0, self._last + REST_S - now)
 
     def looked(self, now: float) -> None:
+        """Note the start of a pass."""
         self._last = now
 
 
 def one_look(blocks: deque[PcmBlock], most: Bounds) -> list[list[PcmBlock]]:
-    """Take the oldest blocks out of `blocks`, within bounds, or a stream's very first; those of a stream side by side."""
+    """Remove the oldest blocks from `blocks`, within bounds but at least one; returns them grouped by stream."""
     taken: dict[int, list[PcmBlock]] = {}
     own: dict[int, int] = {}
     samples = 0
-    #: Of streams that have all they may, still in their order.
+    #: Blocks of streams that have reached their limit, in order.
     kept: list[PcmBlock] = []
     full: set[int] = set()
     while blocks and (not taken or samples + blocks[0].samples <= most.samples):

@@ -1,4 +1,4 @@
-"""Log-mel filter banks, low frame rate stacking and mean/variance normalisation on the device, batched.
+"""Log-mel filter banks, LFR stacking and CMVN on the device, batched.
 
 Follows Kaldi's `compute-fbank-feats` (Povey et al., "The Kaldi Speech Recognition Toolkit", 2011) with the options
 FunASR sets: 25 ms frames every 10 ms, mean removal, pre-emphasis 0.97, Hamming window, 512-point power spectrum,
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from dropscribe.engine.core.interfaces import LogMelFrames, SpeechSegment
 from dropscribe.engine.layers.transfer import Upload
 
-#: Samples of a frame and between two frames, at 16 kHz.
+#: Frame length and frame shift, samples at 16 kHz.
 FRAME_SAMPLES = 400
 SHIFT_SAMPLES = 160
 FFT_POINTS = 512
@@ -29,18 +29,18 @@ LOWEST_HZ = 20.0
 HIGHEST_HZ = 8000.0
 SAMPLE_RATE_HZ = 16_000
 PRE_EMPHASIS = 0.97
-#: Frames transformed at a time: bounds the spectrum's memory to some 270 MB.
+#: Frames per FFT call on a GPU: limits the memory of the spectrum to some 270 MB.
 CHUNK_FRAMES = 65_536
-#: The same on a CPU, whose caches they have to pass through, and whose allocator keeps what it was once asked for.
+#: Frames per FFT call on a CPU: fits its caches; the allocator does not return memory.
 CPU_CHUNK_FRAMES = 4_096
-#: On CUDA the number of frames is a multiple of this …
+#: Multiple to which the number of frames is padded on CUDA.
 CUDA_FRAMES = 512
-#: … and where there are many, of this.
+#: Multiple for large numbers of frames (at least twice this).
 MANY_FRAMES = 4_096
 
 
 def frames_of(samples: int) -> int:
-    """Frames that fit wholly into so many samples."""
+    """Number of complete frames in `samples` samples."""
     return 0 if samples < FRAME_SAMPLES else 1 + (samples - FRAME_SAMPLES) // SHIFT_SAMPLES
 
 
@@ -61,7 +61,7 @@ def mel_banks(device: torch.device) -> Tensor:
 
 
 class LogMel:
-    """int16 PCM → log-mel frames. Holds its window and filters on one device."""
+    """PCM → log-mel frames. Its window and filters are on one device."""
 
     def __init__(self, device: torch.device) -> None:
         n = torch.arange(FRAME_SAMPLES, dtype=torch.float64)
@@ -79,7 +79,7 @@ class LogMel:
         offsets = torch.arange(FRAME_SAMPLES, device=pcm.device)
         count = starts.numel()
         if pcm.is_cuda:
-            # cuFFT plans anew for every number of frames, so there are few; the frames added are thrown away.
+            # cuFFT makes a plan for every distinct number of frames, so the number is padded; extra frames are cut off.
             starts = F.pad(starts, (0, -count % (CUDA_FRAMES if count < 2 * MANY_FRAMES else MANY_FRAMES)))
         out = torch.empty(starts.numel(), MEL_BINS, device=pcm.device)
         chunk = CHUNK_FRAMES if pcm.is_cuda else CPU_CHUNK_FRAMES
@@ -98,27 +98,27 @@ class LogMel:
 
 
 def stacked_of(frames: int, skip: int) -> int:
-    """Low frame rate frames of so many frames: ceil(frames / skip), whatever the stack."""
+    """Number of LFR frames of `frames` frames: ceil(frames / skip), regardless of the stack size."""
     return -(-frames // skip)
 
 
-#: A recording as its samples, or as the log-mel frames that somebody has already computed of it.
+#: A segment as samples, or as log-mel frames already computed by the VAD.
 Sound = NDArray[np.int16] | LogMelFrames
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The encoder's input for a batch, packed: recording b owns `rows[b]` rows, one recording after another."""
+    """Encoder input of a batch, packed: segment b has `rows[b]` consecutive rows."""
 
     packed: Tensor  #: (sum of rows, dim) float32
     rows: list[int]
 
 
 class Frontend:
-    """Samples or log-mel frames of a batch → stacked, normalised features, computed where the model runs."""
+    """Samples or log-mel frames of a batch → stacked, normalised features on the model's device."""
 
     def __init__(self, cmvn: Tensor, *, stack: int, skip: int, device: torch.device) -> None:
-        """cmvn: (2, stack · 80), what is added to and then multiplied with each stacked frame."""
+        """cmvn: (2, stack · 80): each stacked frame is shifted by the first row, then scaled by the second."""
         self._cmvn = cmvn.to(device=device, dtype=torch.float32)
         self._stack = stack
         self._skip = skip
@@ -127,7 +127,7 @@ class Frontend:
         self._log_mel = LogMel(device)
 
     def __call__(self, sounds: Sequence[Sound]) -> Features:
-        """Each recording must hold at least one frame of 400 samples."""
+        """Compute the features. Each segment must have at least one frame of 400 samples."""
         frames = [_frames_in(sound) for sound in sounds]
         rows = [stacked_of(n, self._skip) for n in frames]
         log_mel = self._log_mel_of(sounds)
@@ -136,7 +136,7 @@ class Frontend:
         return Features((stacked + self._cmvn[0]) * self._cmvn[1], rows)
 
     def _log_mel_of(self, sounds: Sequence[Sound]) -> Tensor:
-        """Frames of all recordings, one after another; computed of those that come as samples."""
+        """Log-mel frames of all segments, concatenated; computed for those given as samples."""
         pcms = [sound for sound in sounds if isinstance(sound, np.ndarray)]
         if len(pcms) == len(sounds):
             return self._computed(pcms)
@@ -161,10 +161,10 @@ class Frontend:
         return first_sample[owner] + within * SHIFT_SAMPLES
 
     def _stacked(self, sizes: Tensor, count: int) -> Tensor:
-        """Which frames make up each stacked frame, (count, stack).
+        """Indexes of the frames in each stacked frame, (count, stack).
 
-        Stacked frame t holds frames t·skip − (stack−1)/2 and the following, the first and last frame repeated
-        beyond a recording's ends (FunASR's `apply_lfr`).
+        Stacked frame t consists of the `stack` frames from t·skip − (stack−1)/2 on; beyond the ends of a segment its
+        first or last frame is repeated (FunASR's `apply_lfr`).
         """
         frames, rows, first_frame, first_row = sizes
         owner = torch.repeat_interleave(rows, output_size=count)
@@ -175,12 +175,12 @@ class Frontend:
 
 
 def room_for(seconds: float, device: torch.device) -> Tensor:
-    """As much of the device's memory as log-mel frames of so much audio take."""
+    """Reserve device memory for the log-mel frames of `seconds` of audio."""
     return torch.empty(int(seconds * SAMPLE_RATE_HZ / SHIFT_SAMPLES), MEL_BINS, device=device)
 
 
 def sound_of(segment: SpeechSegment) -> Sound:
-    """What a recogniser is to be shown of a segment: frames the detector has computed are not computed again."""
+    """Input of the front end for a segment: the VAD's log-mel frames if it has them, else its samples."""
     if segment.log_mel is not None:
         return segment.log_mel
     assert segment.pcm is not None, "neither samples nor frames"
@@ -192,6 +192,6 @@ def _frames_in(sound: Sound) -> int:
 
 
 def _with_begins(*counts: Sequence[int]) -> NDArray[np.int64]:
-    """Several counts of each recording, and below them, for each, the sum over the recordings before."""
+    """Stack counts per segment, followed by their exclusive cumulative sums."""
     plan = np.array(counts, dtype=np.int64)
     return np.concatenate([plan, np.cumsum(plan, axis=1) - plan])

@@ -1,4 +1,4 @@
-"""Many pieces of memory, copied one after another into one."""
+"""Concatenate many sample arrays into one buffer."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 
 from dropscribe.engine.core.interfaces import Pcm
 
-#: Fewer samples than this one thread copies in the time that it takes to ask others.
+#: Smallest number of samples for which several threads are faster than one.
 WORTH_SHARING = 1 << 20
 
 
 def one_after_another(parts: Sequence[Pcm], out: Pcm) -> None:
-    """Copy; `out` is as long as all parts together."""
+    """Copy all parts to `out`, which has their total length."""
     np.concatenate(parts, out=out)
 
 
 class Gather:
-    """The same with several threads: copying leaves the interpreter lock, and one core does not use all of memory's speed."""
+    """Concatenate with several threads: copying releases the GIL, and one core does not reach the memory bandwidth."""
 
     def __init__(self, threads: int) -> None:
         self._shares = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="copy")
 
     def __call__(self, parts: Sequence[Pcm], out: Pcm) -> None:
-        """As `one_after_another`; has copied all when it returns."""
+        """As `one_after_another`; returns after everything is copied."""
         if len(out) < WORTH_SHARING:
             one_after_another(parts, out)
             return
-        #: begins[i]: samples before part i
+        #: begins[i]: number of samples before part i
         begins = np.cumsum([0, *map(len, parts)])
         cuts = np.searchsorted(begins, [len(out) * i // self._shares for i in range(self._shares + 1)])
         cuts[-1] = len(parts)

@@ -1,9 +1,9 @@
-"""Triton kernels of the packed path: what stands between two matrix products of a layer, in one pass over memory.
+"""Triton kernels of the packed path: fuse the operations between two matrix products of a layer.
 
-Rows are the frames (or tokens) of all recordings of a batch, one after another without padding; `first` and `last` say for each
-row where its own recording begins and ends, so that the memory block never looks into a neighbour. The residual stream is
-float32 (official weights reach 480,000, float16 ends at 65,504); matrix products read and write float16, those that
-write to the stream scaled by 1 / `SCALE`.
+Rows are the frames (or tokens) of all segments of a batch, concatenated without padding; `first` and `last` are the
+bounds of each row's segment, so that the memory block never reads another segment. The residual stream is float32
+(values reach 480,000 with official weights, float16 ends at 65,504). Matrix products read and write float16; those
+added to the stream are scaled by 1 / `SCALE`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Power of two by which whatever is added to the residual stream is scaled down while it is float16.
+#: Factor (a power of two) by which float16 products are scaled down before they are added to the residual stream.
 SCALE = 16.0
 #: Epsilon of every layer normalisation of Paraformer.
 EPSILON = 1e-12
-#: Rows one program of a kernel works on.
+#: Rows per program of a kernel.
 ROWS = 4
 
 
@@ -31,8 +31,7 @@ def _normalise(y, weight, bias, cols, channels: tl.constexpr, epsilon: tl.conste
     return centred * scale[:, None] * tl.load(weight + cols)[None, :] + tl.load(bias + cols)[None, :]
 
 
-# The count of rows is of no meaning to the compiler: a kernel of its own for every kind of number would be made while
-# recordings wait.
+# No specialisation on the row count: Triton would compile variants (e.g. for multiples of 16) in the middle of work.
 @triton.jit(do_not_specialize=["count"])
 def _memory_add_norm(  # type: ignore[no-untyped-def]
     v, v_stride, taps, first, last, attended, out_bias, stream, weight, bias, new_stream, normed, count,
@@ -95,11 +94,11 @@ def memory_add_norm(
     scale: float,
     epsilon: float = EPSILON,
 ) -> tuple[Tensor, Tensor]:
-    """Return stream + scale · (v + conv(v) + attended) + bias, with its layer normalisation.
+    """Return stream + scale · (v + conv(v) + attended) + bias, and its layer normalisation.
 
     v: (rows, channels) float16, rows may be strided; taps: (kernel, channels) float32; bounds: first and last+1 row of
-    each row's recording, int32; attended: float16 product and its float32 bias; stream: float32, contiguous. Returns the new
-    stream (float32) and its norm (float16). The channels must be a power of two.
+    each row's segment, int32; attended: float16 product and its float32 bias; stream: float32, contiguous. Returns the
+    new stream (float32) and its normalisation (float16). The number of channels must be a power of two.
     """
     rows, channels = v.shape
     new_stream = torch.empty(rows, channels, device=v.device)

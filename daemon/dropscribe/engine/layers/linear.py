@@ -1,4 +1,4 @@
-"""Matrix products by whatever does them fastest on the device at hand."""
+"""Linear layers by the fastest implementation for the device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Between two powers of two there are four numbers of rows …
+#: Row counts are rounded up to multiples of 2^(bit length - STEPS): at most four between two powers of two.
 STEPS = 3
-#: … that far apart at least.
+#: Smallest step between two rounded row counts.
 LEAST_STEP = 16
 
 #: (…, inputs) → (…, outputs)
@@ -18,7 +18,7 @@ Product = Callable[[Tensor], Tensor]
 
 
 def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Product:
-    """x·Wᵀ + b for `weight` (outputs, inputs), rectified with `relu`; in the precision and on the device of the weights."""
+    """Linear layer x·Wᵀ + b with optional ReLU, in the precision and on the device of `weight` (outputs, inputs)."""
 
     def plain(rows: Tensor) -> Tensor:
         made = F.linear(rows, weight, bias)
@@ -29,15 +29,16 @@ def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> Produ
 
 
 def rounded(rows: int) -> int:
-    """A number of rows at or a little above: oneDNN makes, and keeps, code for each number it meets, 0.6 MB at a time."""
+    """Round a row count up slightly: oneDNN compiles and caches code for each distinct count, 0.6 MB each."""
     step = max(LEAST_STEP, 1 << max(0, rows.bit_length() - STEPS))
     return -(-rows // step) * step
 
 
 def _fastest(plain: Product, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Product:
-    """The product of oneDNN where this torch has it and it agrees: on processors that MKL is slow on, twice as fast.
+    """The linear layer of oneDNN if this torch has it and its result agrees, else `plain`.
 
-    torch itself uses the operator in compiled models, but promises nothing about it: hence the trial.
+    Twice as fast on processors on which MKL is slow. The operator is internal to torch (compiled models use it) and may
+    change, so it is tried first.
     """
 
     def by_onednn(x: Tensor) -> Tensor:

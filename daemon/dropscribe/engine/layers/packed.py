@@ -1,7 +1,7 @@
-"""The encoder on packed rows, and what it shares with the decoder: CUDA, float16 products, float32 residual stream, no padding at all.
+"""Encoder on packed rows, and parts shared with the decoder: CUDA, float16 products, float32 residual stream.
 
-Computes what `sanm.py` computes (which is the oracle, and what runs in fp32 and on a CPU), with `kernels.py` between the matrix
-products and variable-length flash attention, so that a batch may mix segments of any lengths.
+Computes the same as `sanm.py` (the reference, and the path for fp32 and CPUs), with the kernels of `kernels.py` between
+matrix products and with variable-length flash attention, so that a batch of any lengths needs no padding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HALF = torch.float16
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """How a batch is packed: recording b owns rows ends[b] … ends[b+1] − 1."""
+    """Packing of a batch: segment b has rows ends[b] … ends[b+1] − 1."""
 
     ends: Tensor  #: (batch + 1,) int32, cumulative lengths from 0
     first: Tensor  #: (rows,) int32
@@ -35,7 +35,7 @@ class Rows:
 
 
 def rows_of(lengths: list[int], device: torch.device) -> Rows:
-    """Packing of a batch whose lengths the host knows."""
+    """Packing of a batch with the given lengths."""
     host = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
     ends = host.pin_memory().to(device, non_blocking=True)
     count = int(host[-1])
@@ -47,7 +47,7 @@ def rows_of(lengths: list[int], device: torch.device) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A matrix, transposed for `addmm`, and its bias."""
+    """A float16 linear layer: transposed weight for `addmm`, and bias."""
 
     weight: Tensor
     bias: Tensor
@@ -56,8 +56,8 @@ class Product:
         return torch.addmm(self.bias, x, self.weight)
 
     def relu(self, x: Tensor) -> Tensor:
-        """The rectifier rides in the product's epilogue."""
-        return torch._addmm_activation(self.bias, x, self.weight)  # noqa: SLF001 - the fused epilogue has no other name
+        """Linear layer and ReLU, fused into one kernel."""
+        return torch._addmm_activation(self.bias, x, self.weight)  # noqa: SLF001 - no public function for the fusion
 
 
 def product(module: Any, scale: float = 1.0) -> Product:
@@ -66,7 +66,7 @@ def product(module: Any, scale: float = 1.0) -> Product:
 
 
 def bare(module: Any, scale: float = 1.0) -> Tensor:
-    """A matrix whose bias is added elsewhere (or that has none)."""
+    """Transposed float16 weight of a linear layer, whose bias (if any) is added elsewhere."""
     return (module.weight.detach().float() * scale).to(HALF).t()
 
 
@@ -75,13 +75,13 @@ def norm32(module: Any) -> tuple[Tensor, Tensor]:
 
 
 def taps(module: Any) -> tuple[Tensor, int]:
-    """Depthwise weights as (kernel, channels) float32, and how far they look back."""
+    """Depthwise weights as (kernel, channels) float32, and the number of taps before the current row."""
     weight = module.fsmn_block.weight.detach().float()
     return weight[:, 0, :].t().contiguous(), int(module.pad_fn.padding[0])
 
 
 def flash(q: Tensor, k: Tensor, v: Tensor, q_rows: Rows, k_rows: Rows) -> Tensor:
-    """Attention of each recording to itself (or to its own frames). q, k, v: (rows, heads, width)."""
+    """Attention of sequence i of `q_rows` to sequence i of `k_rows`. q, k, v: (rows, heads, width)."""
     out = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - variable lengths have no public name in 2.8
         q, k, v, q_rows.ends, k_rows.ends, q_rows.longest, k_rows.longest, 0.0, False, False
     )[0]
@@ -92,7 +92,7 @@ class _EncoderLayer:
     def __init__(self, layer: Any) -> None:
         attention, forward = layer.self_attn, layer.feed_forward
         width = attention.h * attention.d_k
-        # V feeds both the memory block and attention, whose outputs go to the residual stream: scaled down.
+        # V is the input of memory block and attention, whose outputs are added to the residual stream: scaled down.
         qkv = attention.linear_q_k_v
         weight = qkv.weight.detach().float().clone()
         bias = qkv.bias.detach().float().clone()
@@ -108,13 +108,13 @@ class _EncoderLayer:
         self._w2 = bare(forward.w_2, 1 / SCALE)
         self._w2_bias = forward.w_2.bias.detach().float()
         self._residual = bool(layer.in_size == layer.size)
-        # The next layer's first norm is of the same make.
+        # The next layer's first norm has the same epsilon.
         self._epsilon = float(layer.norm2.eps)
 
     def __call__(
         self, stream: Tensor, normed: Tensor, rows: Rows, following: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The stream and its norm (by the next layer's weights) after this layer."""
+        """Residual stream after this layer, and its normalisation with the next layer's weights (`following`)."""
         qkv = self._qkv(normed)
         heads = qkv.view(qkv.shape[0], 3, self._heads, -1)
         attended = flash(heads[:, 0], heads[:, 1], heads[:, 2], rows, rows) @ self._out
@@ -134,7 +134,7 @@ class _EncoderLayer:
 
 
 class PackedLayers:
-    """SANM layers, one after the other, and the norm after them."""
+    """A stack of SANM layers and the norm after it."""
 
     def __init__(self, layers: Sequence[Any], after: Any) -> None:
         """`layers`, `after`: FunASR's encoder layers and a LayerNorm, on a CUDA device, in evaluation mode."""
@@ -153,7 +153,7 @@ class PackedLayers:
 
 
 def placed(features: Tensor, scale: float, rows: Rows) -> Tensor:
-    """Features times `scale`, with their positions added: the stream that enters the first layer."""
+    """Input of the first layer: features times `scale` plus positional encoding."""
     place = torch.arange(features.shape[0], device=features.device) - rows.first
     table = sanm.positions(rows.longest, features.shape[1], features.device)
     return features * scale + table[place]

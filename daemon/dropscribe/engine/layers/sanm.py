@@ -1,8 +1,8 @@
-"""SANM encoder and Paraformer decoder over FunASR's weights: self-attention with a depthwise memory block.
+"""SANM encoder and Paraformer decoder with FunASR's weights: self-attention with a depthwise memory block.
 
-Gao, Zhang, Lei, McLoughlin, "SAN-M: Memory Equipped Self-Attention for End-to-End Speech Recognition" (2020) and Gao et al.,
-"Paraformer" (2022). The layers compute what FunASR's modules compute for each recording alone, whatever it is batched with:
-positions beyond a recording's length never reach a position inside it.
+Gao, Zhang, Lei, McLoughlin, "SAN-M: Memory Equipped Self-Attention for End-to-End Speech Recognition" (2020) and Gao
+et al., "Paraformer" (2022). For each segment of a batch the layers compute the same as FunASR's modules do for that
+segment alone: padding never affects positions inside a segment.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The depthwise memory block: x + conv(x) over time, nothing from beyond the ends."""
+    """Depthwise memory block: x + conv(x) over time, with zeros beyond the ends of a segment."""
 
     taps: Tensor  #: (channels, 1, kernel)
-    left: int  #: positions looked back
+    left: int  #: taps before the current position
 
     def __call__(self, x: Tensor, keep: Tensor) -> Tensor:
-        """x: (batch, time, channels); keep: (batch, time, 1), 1 inside a recording and 0 beyond."""
+        """x: (batch, time, channels); keep: (batch, time, 1), 1 inside a segment and 0 in padding."""
         x = x * keep
         right = self.taps.shape[-1] - 1 - self.left
         padded = F.pad(x.transpose(1, 2), (self.left, right))
@@ -53,7 +53,7 @@ class EncoderLayer:
     out: Product
     memory: Memory
     norm2: Norm
-    w1: Product  #: with the rectifier
+    w1: Product  #: with ReLU
     w2: Product
     heads: int
     residual: bool
@@ -67,10 +67,10 @@ class EncoderLayer:
 
 @dataclass(frozen=True, slots=True)
 class DecoderLayer:
-    """Feed-forward, then memory block, then attention to the encoder; the last layer is feed-forward alone."""
+    """Feed-forward, memory block, cross-attention; the last layer is feed-forward only."""
 
     norm1: Norm
-    w1: Product  #: with the rectifier
+    w1: Product  #: with ReLU
     hidden_norm: Norm
     w2: Product
     norm2: Norm | None
@@ -82,25 +82,25 @@ class DecoderLayer:
     heads: int
 
     def __call__(self, x: Tensor, keep: Tensor, encoded: Tensor, mask: Tensor) -> Tensor:
-        x = self._remember(x, keep)
+        x = self._before_attention(x, keep)
         if self.norm3 is not None and self.q is not None and self.kv is not None and self.out is not None:
             k, v = self.kv(encoded).chunk(2, dim=-1)
             x = x + self.out(attend(self.q(self.norm3(x)), k, v, mask, self.heads))
         return x
 
     def attention(self, x: Tensor, keep: Tensor, encoded: Tensor) -> Tensor:
-        """How much each position looks at each of `encoded`, all heads together: (B, N, T). For a layer that does."""
+        """Cross-attention weights, summed over heads: (B, N, T). Raises TypeError for a layer without attention."""
         if self.norm3 is None or self.q is None or self.kv is None:
             raise TypeError("a layer without attention was asked for it")
-        q = self.q(self.norm3(self._remember(x, keep)))
+        q = self.q(self.norm3(self._before_attention(x, keep)))
         k, _ = self.kv(encoded).chunk(2, dim=-1)
         scores = (
             split(q, self.heads) @ split(k, self.heads).transpose(2, 3) / (q.shape[-1] // self.heads) ** 0.5
         )
         return scores.softmax(dim=-1).sum(dim=1)
 
-    def _remember(self, x: Tensor, keep: Tensor) -> Tensor:
-        """The layer up to its attention."""
+    def _before_attention(self, x: Tensor, keep: Tensor) -> Tensor:
+        """Feed-forward and memory block."""
         fed = self.w2(self.hidden_norm(self.w1(self.norm1(x))))
         if self.norm2 is None or self.memory is None:
             return fed
@@ -108,7 +108,7 @@ class DecoderLayer:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int) -> Tensor:
-    """Scaled dot product attention. q: (B, Tq, D), k, v: (B or 1, Tk, D), mask: (B or 1, 1, 1, Tk), True = may be seen."""
+    """Scaled dot product attention. q: (B, Tq, D), k, v: (B or 1, Tk, D), mask: (B or 1, 1, 1, Tk), True: attend."""
     keys, values = (split(x, heads).expand(q.shape[0], -1, -1, -1) for x in (k, v))
     out = F.scaled_dot_product_attention(split(q, heads), keys, values, attn_mask=mask)
     return out.transpose(1, 2).flatten(2)
@@ -120,7 +120,7 @@ def split(x: Tensor, heads: int) -> Tensor:
 
 
 def positions(longest: int, width: int, device: torch.device) -> Tensor:
-    """Sinusoidal positions 1 … longest, (longest, width) float32: in half precision their error would be 0.3 to 2."""
+    """Sinusoidal encoding of positions 1 … longest, (longest, width) float32: in half its error would be 0.3 to 2."""
     step = torch.log(torch.tensor(10_000.0, device=device)) / (width / 2 - 1)
     scales = torch.exp(torch.arange(width // 2, device=device, dtype=torch.float32) * -step)
     angles = torch.arange(1, longest + 1, device=device, dtype=torch.float32)[:, None] * scales
@@ -139,7 +139,7 @@ class SanmEncoder:
         self._after = norm(module.after_norm, dtype)
 
     def __call__(self, features: Tensor, keep: Tensor) -> Tensor:
-        """features: (B, T, F) float32; keep: (B, T) bool. Returns (B, T, D) in the working precision."""
+        """features: (B, T, F) float32; keep: (B, T) bool. Returns (B, T, D) in the precision of the weights."""
         x = features * self._scale
         x = (x + positions(x.shape[1], x.shape[2], x.device)).to(self.dtype)
         inside = keep[:, :, None].to(self.dtype)
@@ -150,7 +150,7 @@ class SanmEncoder:
 
 
 class SanmDecoder:
-    """Acoustic embeddings + hidden states → token scores (or, of a decoder without output layer, hidden states)."""
+    """Acoustic embeddings + encoder states → hidden states → token scores, if there is an output layer."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
         """`module`: FunASR's `ParaformerSANMDecoder`, in evaluation mode."""
@@ -175,7 +175,7 @@ class SanmDecoder:
         return self._output(hidden)
 
     def attention(self, embeds: Tensor, tokens: Tensor, encoded: Tensor, layer: int) -> Tensor:
-        """How much each token looks at each of `encoded` in a layer (counted from 0): (B, N, T)."""
+        """Cross-attention weights of each token in a layer (counted from 0): (B, N, T)."""
         inside = tokens[:, :, None].to(embeds.dtype)
         everything = encoded.new_ones(1, 1, 1, encoded.shape[1], dtype=torch.bool)
         x = embeds
@@ -190,7 +190,7 @@ def norm(module: Any, dtype: torch.dtype) -> Norm:
 
 
 def affine(module: Any, dtype: torch.dtype, *, relu: bool = False) -> Product:
-    """Weights of a Linear, and of the rectifier after it."""
+    """Linear layer from a module, optionally with ReLU after it."""
     bias = None if module.bias is None else module.bias.detach().to(dtype)
     return product(module.weight.detach().to(dtype), bias, relu=relu)
 
@@ -200,7 +200,7 @@ def _memory(module: Any, dtype: torch.dtype) -> Memory:
 
 
 def encoder_layer(layer: Any, dtype: torch.dtype) -> EncoderLayer:
-    """Weights of a SANM layer."""
+    """SANM layer with the weights of a FunASR module."""
     attention = layer.self_attn
     return EncoderLayer(
         norm(layer.norm1, dtype),

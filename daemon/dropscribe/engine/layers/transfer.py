@@ -1,4 +1,4 @@
-"""To the device and back through pinned memory, on the current CUDA stream, without waiting for it."""
+"""Copy to and from the device through pinned memory, asynchronously, on the current CUDA stream."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from dropscribe.engine.core.interfaces import Pcm
 from dropscribe.engine.layers.gather import Gather, one_after_another
 
-#: Threads that copy samples into pinned memory, up to 77 MB a look: one core alone would take as long as the launching.
+#: Threads that copy samples into pinned memory, up to 77 MB per VAD pass: one core would take as long as the launch.
 COPIERS = 4
 
 
 class Upload:
-    """Owned by the thread that launches."""
+    """Copies to the device. Owned by the thread that launches."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -25,19 +25,19 @@ class Upload:
         self._copy = Gather(COPIERS) if self._on_gpu else one_after_another
 
     def samples(self, parts: Sequence[Pcm]) -> Tensor:
-        """All parts one after another, (samples,) int16; on the host they are copied once, and may be overwritten afterwards."""
+        """Concatenated parts on the device, (samples,) int16; the memory of `parts` may be reused on return."""
         host = torch.empty(sum(map(len, parts)), dtype=torch.int16, pin_memory=self._on_gpu)
         self._copy(parts, host.numpy())
         return host.to(self._device, non_blocking=True)
 
     def values(self, values: NDArray[Any]) -> Tensor:
-        """A small array."""
+        """A small array on the device."""
         host = torch.from_numpy(values)
         return host.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else host
 
 
 def to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-    """Start copying to pinned memory; the values may be read once the event has happened."""
+    """Start a copy to pinned memory; the values may be read after the event."""
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)
     event = torch.cuda.Event()

@@ -1,7 +1,7 @@
-"""What FunASR's model classes are for, and which of them can be loaded here.
+"""Purpose of FunASR's model classes, and the supported ones.
 
-Only classes that are built wholly from FunASR's own code and the files of their directory are named as recognisers: the
-others fetch further models while they are built, or run code that comes with the model.
+Only classes that need nothing but FunASR's own code and the files of their directory are supported as recognisers:
+others download further models while they are loaded, or run code shipped with the model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What runs a model class."""
+    """Implementation that runs a model class."""
 
     PARAFORMER = "Paraformer"  #: `dropscribe.engine.models.paraformer.recogniser`
     SENSE_VOICE = "SenseVoice"  #: `dropscribe.engine.models.sense_voice.recogniser`
@@ -34,7 +34,7 @@ _SUPPORTED: dict[Kind, tuple[str, ...]] = {
 _KINDS = {family: kind for kind, families in _SUPPORTED.items() for family in families}
 
 _LLM = "a speech recogniser built around a large language model"
-#: Model classes that are not supported in any role so far, and what they are.
+#: Model classes that are not supported, and their purpose.
 _PURPOSES: dict[str, str] = {
     **dict.fromkeys(("CTTransformer", "CTTransformerStreaming"), "a punctuation model"),
     **dict.fromkeys(("CAMPPlus", "ERes2NetV2"), "a speaker model"),
@@ -56,7 +56,7 @@ _PURPOSES: dict[str, str] = {
 
 
 def kind_of(family: str) -> Kind:
-    """What runs the model class `family`; NONE for a class that is unknown or not supported."""
+    """Implementation that runs the model class `family`; NONE if it is unknown or not supported."""
     return _KINDS.get(family, Kind.NONE)
 
 
@@ -66,7 +66,7 @@ def families_of(kind: Kind) -> tuple[str, ...]:
 
 
 def described(family: str) -> str:
-    """`CTTransformer, a punctuation model`."""
+    """Model class with its purpose for messages: `CTTransformer, a punctuation model`."""
     kind = kind_of(family)
     if kind in RECOGNISERS:
         return f"{family}, a speech recogniser"

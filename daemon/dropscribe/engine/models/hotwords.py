@@ -1,6 +1,6 @@
-"""How a hotword is spelt in a model's tokens. Pure, but for reading what the model's directory says of words; no torch here.
+"""Convert hotwords to a model's tokens. Pure, except for reading files of the model's directory; no torch.
 
-The rules are those of FunASR's `SeacoParaformer.generate_hotwords_list`, of a line in its file of hotwords.
+The rules are those of FunASR's `SeacoParaformer.generate_hotwords_list` for a line of its hotword file.
 """
 
 from __future__ import annotations
@@ -14,35 +14,36 @@ from typing import Any
 
 from dropscribe.engine.models.model_config import ModelConfig
 
-#: The model class that takes hotwords.
-_TAKES_HOTWORDS = "SeacoParaformer"
+#: The model class that supports hotwords.
+_SUPPORTS_HOTWORDS = "SeacoParaformer"
 UNKNOWN = "<unk>"
-#: Only such a word is spelt character by character when the dictionary lacks it. The digits are FunASR's, which meant 0-9.
+#: Words that are split into characters if they are not in the dictionary. The digits are as in FunASR, where 0-9 was
+#: meant.
 _BY_CHARACTER = re.compile("[一-龥0-9]+")
-#: What is said of hotwords before a model that has no use for them.
+#: Warning for a model that does not support hotwords.
 NO_HOTWORDS = "the model takes no hotwords (a SeACo-Paraformer does); it goes on without them"
-#: So many of the hotwords that cannot be spelt are named in a message.
+#: Most hotwords named in a message.
 _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """What a model knows of words."""
+    """Tokens and dictionary of a model."""
 
-    numbers: Mapping[str, int]  #: of its tokens
-    unknown: int  #: number of the token that stands for all it does not know
-    #: Word → tokens; None for a model that comes without: there each word has to be a token.
+    numbers: Mapping[str, int]  #: token → its number
+    unknown: int  #: number of the token for unknown words
+    #: Word → tokens; None for a model without a dictionary, where each word has to be a token.
     dictionary: Mapping[str, tuple[str, ...]] | None
 
     def numbers_of(self, hotword: str) -> list[int]:
-        """Token numbers of a hotword, at least one; what cannot be spelt is `unknown`."""
+        """Token numbers of a hotword, at least one; `unknown` for parts that are not in the vocabulary."""
         tokens = hotword.split()
         if self.dictionary is not None:
             tokens = [token for word in tokens for token in self._spelt(word.lower(), self.dictionary)]
         return [self.numbers.get(token, self.unknown) for token in tokens]
 
     def complaint(self, hotwords: Sequence[str]) -> str:
-        """Which hotwords the model cannot listen for as they are written, for people; empty when there are none."""
+        """Message that names the hotwords not in the model's vocabulary; empty if there are none."""
         return _complaint(hotwords, [word for word in hotwords if self.unknown in self.numbers_of(word)])
 
     @staticmethod
@@ -56,7 +57,7 @@ class Spelling:
 
 
 class PieceSpelling:
-    """What a model with a sentence piece vocabulary knows of words: it cuts them into pieces itself."""
+    """Tokens of a model with a SentencePiece vocabulary, which segments words itself."""
 
     def __init__(self, processor: Any) -> None:
         """`processor`: a SentencePieceProcessor."""
@@ -64,7 +65,7 @@ class PieceSpelling:
         self.unknown = int(processor.unk_id())
 
     def numbers_of(self, hotword: str) -> list[int]:
-        """Token numbers of a hotword, at least one; what cannot be spelt is `unknown`."""
+        """Token numbers of a hotword, at least one; `unknown` for parts that are not in the vocabulary."""
         return list(self._processor.EncodeAsIds(hotword)) or [self.unknown]
 
     def complaint(self, hotwords: Sequence[str]) -> str:
@@ -83,7 +84,7 @@ def _complaint(hotwords: Sequence[str], strange: Sequence[str]) -> str:
 
 
 def read_dictionary(path: Path | None) -> dict[str, tuple[str, ...]] | None:
-    """The dictionary of a model: a word and the tokens it is made of, on each line; None where there is none."""
+    """Read a model's dictionary: on each line a word and its tokens; None if there is no file."""
     if path is None:
         return None
     lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
@@ -91,12 +92,12 @@ def read_dictionary(path: Path | None) -> dict[str, tuple[str, ...]] | None:
 
 
 def look(config: ModelConfig, hotwords: Sequence[str]) -> str:
-    """What a model will complain of, by its directory alone: as `dropscribe.engine.core.interfaces.Listener.complaint`."""
-    if config.family != _TAKES_HOTWORDS:
+    """Check hotwords by the model's directory alone; result as `dropscribe.engine.core.interfaces.Listener.complaint`."""
+    if config.family != _SUPPORTS_HOTWORDS:
         return NO_HOTWORDS
     vocabulary = config.file("tokenizer_conf", "token_list")
     if vocabulary is None or vocabulary.suffix != ".json":
-        return ""  # it keeps its tokens elsewhere; the engine will tell
+        return ""  # the tokens are in another form; the engine will check
     tokens: list[str] = json.loads(vocabulary.read_text(encoding="utf-8"))
     numbers = {token: number for number, token in enumerate(tokens)}
     dictionary = read_dictionary(config.dictionary)

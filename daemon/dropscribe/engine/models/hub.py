@@ -1,9 +1,9 @@
-"""Finds and fetches models of FunASR's hub, ModelScope, through the hub's own client.
+"""Find and download models of FunASR's hub, ModelScope, with the hub's own client.
 
-Where and how the client stores models is its affair: it is asked (`local_files_only`), never guessed. Its log lines, prints and
-progress bars are dropped; what a person should know goes through `note` or into an EngineError of one line.
+The client's storage layout is not assumed: local copies are found through the client (`local_files_only`). Its log
+lines, prints and progress bars are suppressed; messages for people go to `note` or into an EngineError of one line.
 
-Importing this module imports neither; finding a model imports the client, and with it torch (seconds).
+Importing this module imports neither funasr nor the client; finding a model imports the client and torch (seconds).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from typing import Any
 from dropscribe.engine.models import funasr_parts
 from dropscribe.errors import EngineError
 
-#: Limits of the client, through its own variables (one that is set already counts): without them it would keep a hub that does
-#: not answer for ten minutes, and give up waiting for another process that fetches the same file after as many.
+#: Limits of the client, set through its own environment variables unless they are set already. By default it waits ten
+#: minutes for a hub that does not respond, and also for another process that downloads the same file.
 CLIENT_LIMITS: Mapping[str, str] = MappingProxyType(
     {
-        "MODELSCOPE_DOWNLOAD_TIMEOUT": "20",  # seconds without a byte
+        "MODELSCOPE_DOWNLOAD_TIMEOUT": "20",  # seconds without data
         "MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS": "3",  # requests for the list of files, 15 s each
         "MODELSCOPE_DOWNLOAD_FILE_LOCK_TIMEOUT_SECONDS": "3600",
     }
 )
-#: Seconds between two notes on the progress of a download.
+#: Interval of progress notes, seconds.
 PROGRESS_S = 5.0
-#: File in a model's directory that lists its files with their sizes once all of them have been fetched.
+#: File in a model's directory that lists its files with their sizes, written after a complete download.
 RECEIPT = ".dropscribe-fetched.json"
 #: Largest `configuration.json` or receipt that is read, bytes.
 LARGEST_LIST = 1 << 20
@@ -47,7 +47,7 @@ LARGEST_LIST = 1 << 20
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.+-]*/[A-Za-z0-9][\w.+-]*", re.ASCII)
 #: The client's default.
 _DEFAULT_HOST = "www.modelscope.cn"
-#: How much of a message that is not known here is passed on, characters.
+#: Longest part of an unknown error message that is passed on, characters.
 _MESSAGE_CHARS = 200
 
 _ELSEWHERE = "set MODELSCOPE_ENDPOINT to a mirror, or copy the model's directory from another machine and give its path as the model"
@@ -57,9 +57,10 @@ _OTHER_CACHE = "let this user write there, or set MODELSCOPE_CACHE to a director
 
 
 def locate(name: str, note: Callable[[str], None]) -> Path:
-    """Directory of a model of the hub, by its FunASR name or hub id: the local copy if that is whole, else it is fetched.
+    """Directory of a model of the hub, by its FunASR name or hub id; it is downloaded unless a complete copy exists.
 
-    `note` gets one line for what was found, before a download, and every few seconds of it; from any thread. Raises EngineError.
+    `note` is called with one line when a copy is found, before a download and every few seconds during it, from any
+    thread. Raises EngineError.
     """
     hub_id = hub_id_of(name)
     with _client(name, hub_id) as client:
@@ -78,7 +79,7 @@ def locate(name: str, note: Callable[[str], None]) -> Path:
 
 
 def find(name: str) -> Path | None:
-    """The whole local copy of a model of the hub; None where there is none. Never uses the network. Raises EngineError."""
+    """Complete local copy of a model of the hub, or None. Does not use the network. Raises EngineError."""
     hub_id = hub_id_of(name)
     with _client(name, hub_id) as client:
         stored = _stored(client, hub_id)
@@ -86,7 +87,7 @@ def find(name: str) -> Path | None:
 
 
 def hub_id_of(name: str) -> str:
-    """The hub's id (`owner/model`) of a FunASR name or an id. Raises EngineError for anything else."""
+    """Hub id (`owner/model`) of a FunASR name or of a hub id. Raises EngineError for anything else."""
     if _HUB_ID.fullmatch(name) and ".." not in name:
         return name
     with _quiet():
@@ -105,7 +106,7 @@ def hub_id_of(name: str) -> str:
 def host() -> str:
     """The hub's host (and port), for messages."""
     endpoint = os.environ.get("MODELSCOPE_ENDPOINT") or os.environ.get("MODELSCOPE_DOMAIN") or _DEFAULT_HOST
-    # Without the scheme, the path, and a name and password. Whether it is an address at all shows later.
+    # Without scheme, path and credentials. An invalid address is reported when it is used.
     return endpoint.split("://")[-1].split("/")[0].rpartition("@")[2] or endpoint
 
 
@@ -115,7 +116,7 @@ def _both(name: str, hub_id: str) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop what libraries log, print and warn of."""
+    """Suppress log lines, prints and warnings of libraries."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -128,17 +129,17 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _client(name: str, hub_id: str) -> Iterator[Callable[..., str]]:
-    """The client's `snapshot_download`, silenced and with our limits. Whatever fails within is raised as an EngineError."""
+    """The client's `snapshot_download`, silenced and with limits. Errors inside are raised as EngineError."""
     for variable, value in CLIENT_LIMITS.items():
         os.environ.setdefault(variable, value)
-    # Its two packages want a number and a name in it: whichever it is, one of them could not be imported.
+    # One of the client's two packages requires a number here, the other a name; any value breaks the import of one.
     os.environ.pop("MODELSCOPE_LOG_LEVEL", None)
     try:
         with _quiet():
             from modelscope.hub.snapshot_download import snapshot_download  # noqa: PLC0415 - imports torch
             from tqdm import tqdm  # noqa: PLC0415 - comes with the client
 
-            # Else it makes one between processes, and Python warns of its loss when this process ends.
+            # By default tqdm creates a multiprocessing lock, and Python warns of a leaked semaphore at exit.
             tqdm.set_lock(threading.RLock())
             yield snapshot_download
     except EngineError:
@@ -156,7 +157,7 @@ def _error(name: str, hub_id: str, reason: str, remedy: str) -> EngineError:
 
 
 def _stored(client: Callable[..., str], hub_id: str) -> Path | None:
-    """Where the client has files of this model, perhaps not all of them."""
+    """Directory in which the client has files of this model, possibly incomplete."""
     from modelscope_hub.errors import CacheNotFound  # noqa: PLC0415 - comes with the client
 
     try:
@@ -166,17 +167,17 @@ def _stored(client: Callable[..., str], hub_id: str) -> Path | None:
 
 
 def _cache() -> Path:
-    """Where the client stores models."""
+    """Directory in which the client stores models."""
     from modelscope_hub import get_default_config  # noqa: PLC0415 - comes with the client
 
     return Path(get_default_config().cache_dir)
 
 
 def _is_whole(directory: Path) -> bool:
-    """True when all files of the model are there: those of the receipt, else those that its own list declares.
+    """True if all files of the model exist: those of the receipt, else those that its configuration declares.
 
-    The client itself takes a download that was interrupted for a model. A file has its name only once it is whole, but a
-    crash of the machine can cut it short: the receipt knows its size.
+    The client itself accepts an interrupted download as a model. It renames a file after its download, but a crash of
+    the machine can still truncate it; the receipt has its size.
     """
     receipt = _read_json(directory / RECEIPT)
     if isinstance(receipt, dict):
@@ -198,12 +199,12 @@ def _names(value: Any) -> Iterator[str]:
 
 
 def _size(path: Path) -> int | None:
-    """Bytes of a file; None where there is none."""
+    """Size of a file, bytes; None if it does not exist."""
     return path.stat().st_size if path.is_file() else None
 
 
 def _read_json(path: Path) -> Any:
-    """The content; None where there is none, or it is not JSON."""
+    """Parsed content; None if there is no such file or it is not JSON."""
     try:
         with path.open(encoding="utf-8") as file:
             return json.loads(file.read(LARGEST_LIST))
@@ -223,7 +224,7 @@ def _write_receipt(directory: Path) -> None:
 
 
 class _Progress:
-    """Bytes received of all files of a model. The client's threads call it."""
+    """Bytes received of all files of a model. Called from the client's threads."""
 
     def __init__(
         self, name: str, note: Callable[[str], None], clock: Callable[[], float] = time.monotonic
@@ -237,13 +238,13 @@ class _Progress:
         self._lock = threading.Lock()
 
     def of_file(self, _file: str, size: int) -> _FileProgress:
-        """What the client makes for each file; `size` in bytes."""
+        """Progress callback of one file; `size` in bytes."""
         with self._lock:
             self._total += size
         return _FileProgress(self)
 
     def add(self, size: int) -> None:
-        """Count bytes; fewer than none when a file begins anew."""
+        """Count bytes; negative when a file is restarted."""
         with self._lock:
             self.done += size
             now = self._clock()
@@ -262,15 +263,15 @@ class _FileProgress:
         self._progress = progress
 
     def update(self, size: int) -> None:
-        """`size` more bytes have arrived."""
+        """Count `size` more bytes."""
         self._progress.add(size)
 
     def end(self) -> None:
-        """The file is whole, or given up."""
+        """Called after the last attempt at the file."""
 
 
 def _explain(error: Exception) -> tuple[str, str]:
-    """Why a model could not be found or fetched, and what to do about it, of an error of the client."""
+    """Reason and remedy of an error of the client."""
     if isinstance(error, ImportError):
         return (
             f"the hub's client cannot be imported: {_in_short(error)}",
@@ -309,7 +310,7 @@ def _explain(error: Exception) -> tuple[str, str]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that led to it, each once; of several files that failed the first one's."""
+    """An error and its causes, each once; of several failed files only the first one's."""
     seen: set[int] = set()
     waiting: list[Any] = [error]
     while waiting:

@@ -1,4 +1,4 @@
-"""Make the hypothesis of a segment from its tokens and their places."""
+"""Build the hypothesis of a segment from its tokens and their positions."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from dropscribe.engine.models.text.joining import join_words
 from dropscribe.engine.models.text.spacing import Columns, Span
 from dropscribe.transcript.types import Tokens
 
-#: A shorter segment does not fill one frame of 25 ms; VAD gives out none.
+#: Samples of one 25 ms frame: a shorter segment has no frame. VAD finds no such segment.
 LEAST_SAMPLES = 400
 
 
 def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment], list[Hypothesis]]:
-    """Those that fill a frame, and empty hypotheses for the others."""
+    """Segments of at least one frame, and empty hypotheses for the others."""
     kept = [s for s in segments if s.samples >= LEAST_SAMPLES]
     return kept, [of_words(s, "", [], []) for s in segments if s.samples < LEAST_SAMPLES]
 
 
 def hypothesis(segment: SpeechSegment, tokens: list[str], columns: Columns | None) -> Hypothesis:
-    """What is said of a segment. columns: starts and ends, ms in the recording; without them its words are spread evenly over it."""
+    """Hypothesis of a segment. columns: token starts and ends, ms in the recording; None: spread evenly."""
     words: Sequence[str]
     text = spacing.unspaced(tokens)
     if text is not None:
-        # By far the most common case in Chinese, and joining takes several times as long.
+        # By far the most common case in Chinese; joining takes several times as long.
         words = text
     else:
         spans = None if columns is None else list(zip(*columns, strict=True))
@@ -40,7 +40,7 @@ def hypothesis(segment: SpeechSegment, tokens: list[str], columns: Columns | Non
 
 
 def of_words(segment: SpeechSegment, text: str, words: list[str], spans: list[Span]) -> Hypothesis:
-    """What is said of a segment where words are whole and `text` spaced already. spans: ms from the start of the segment."""
+    """Hypothesis of a segment with whole words and a spaced `text`. spans: ms from the start of the segment."""
     origin = segment.start_ms
     marks = Tokens(words, [origin + start for start, _ in spans], [origin + end for _, end in spans])
     return Hypothesis(segment.stream, segment.index, text, marks)

@@ -1,7 +1,7 @@
-"""Reads the weights of a model from its file, in any of the formats that FunASR's models come in, and puts them into the module.
+"""Load the weights of a model from its file into the module, in any format of FunASR's models.
 
-FunASR's own `load_pretrained_model` copies what it has read before it uses it, leaves parameters that the file lacks at random
-values, and says so on standard output only. Here a file is read once, as weights and nothing else, and has to fit.
+FunASR's own `load_pretrained_model` makes an extra copy, leaves parameters that the file lacks at random values, and
+reports that on standard output only. Here a file is read once, as weights only, and must match the module.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from dropscribe.errors import EngineError
 
-#: What weights are wrapped in, in the order in which FunASR unwraps them.
+#: Keys that may contain the weights, in the order in which FunASR tries them.
 _WRAPPINGS = ("state_dict", "model_state_dict", "model")
-#: What `torch.nn.DataParallel` puts before each name.
+#: Prefix of parameter names of `torch.nn.DataParallel`.
 _PARALLEL = "module."
-#: Bytes read to tell what a file is.
+#: Bytes read to identify a file.
 _HEAD = 512
-#: How torch's files begin: a zip archive; a pickle of torch's magic number, then of the weights.
+#: First bytes of torch's files: a zip archive; or a pickle of torch's magic number, before that of the weights.
 _ZIP = b"PK\x03\x04"
 _LEGACY = bytes.fromhex("8002 8a0a 6cfc9c46f9206aa85019")
 _FETCH_AGAIN = "fetch the model again"
@@ -30,10 +30,10 @@ _NAMED = 3
 
 
 def load_weights(module: torch.nn.Module, path: Path, directory: Path) -> None:
-    """Fill a module with the weights of a file, in the module's precision.
+    """Load the weights of a file into a module, in the module's precision.
 
-    On the CPU the memory of what the module held before is given back first: at no time is there room for more than the
-    file. Raises EngineError for a file that is no such file, is damaged, holds anything but weights, or does not fit.
+    On the CPU the memory of the module's initial weights is released first, so that the peak is the size of the file.
+    Raises EngineError if the file is of another kind, is damaged, contains anything but weights, or does not match.
     """
     wanted = module.state_dict()
     on_cpu = all(value.device.type == "cpu" for value in wanted.values())
@@ -53,17 +53,17 @@ def load_weights(module: torch.nn.Module, path: Path, directory: Path) -> None:
         )
     weights: dict[str, Tensor] = {}
     for name, (_, dtype) in shapes.items():
-        weights[name] = _alone(stored.pop(name).to(dtype))
+        weights[name] = _compact(stored.pop(name).to(dtype))
     del stored
     module.load_state_dict(weights, strict=True, assign=on_cpu)
-    # Some of FunASR's classes prepare themselves then, as its own loader has them do.
+    # Hook of some FunASR classes, which FunASR's own loader calls, too.
     loaded = getattr(module, "on_pretrained_model_loaded", None)
     if callable(loaded):
         loaded(frozenset(shapes))
 
 
 def _read(path: Path, directory: Path) -> Any:
-    """What the file holds. Raises EngineError."""
+    """Content of the file. Raises EngineError."""
 
     def error(reason: str, remedy: str = _FETCH_AGAIN) -> EngineError:
         return EngineError(f"{path.name} {reason}", operation="load model", path=directory, remedy=remedy)
@@ -93,7 +93,7 @@ def _read(path: Path, directory: Path) -> Any:
 
 
 def _foreign(head: bytes) -> tuple[str, str] | None:
-    """What a file is that begins like this and is none of torch's, and what to do; None for one that may be."""
+    """Reason and remedy if a file that begins with `head` is not torch's; None if it may be."""
     text = head.lstrip().lower()
     if not head:
         return "is empty", _FETCH_AGAIN
@@ -122,7 +122,7 @@ def _foreign(head: bytes) -> tuple[str, str] | None:
 
 
 def _unwrapped(stored: Any) -> dict[str, Tensor]:
-    """Tensors by the module's names."""
+    """Tensors by the module's parameter names."""
     for wrapping in _WRAPPINGS:
         if isinstance(stored, Mapping) and isinstance(stored.get(wrapping), Mapping):
             stored = stored[wrapping]
@@ -139,8 +139,8 @@ def _fits(stored: Tensor | None, shape: torch.Size) -> bool:
     return stored is not None and stored.shape == shape and stored.layout == torch.strided
 
 
-def _alone(value: Tensor) -> Tensor:
-    """The tensor, contiguous, and without keeping more than itself in memory."""
+def _compact(value: Tensor) -> Tensor:
+    """The tensor, contiguous, with a storage of exactly its size."""
     whole = value.contiguous()
     if whole.untyped_storage().nbytes() > whole.numel() * whole.element_size():
         return whole.clone()
@@ -149,6 +149,6 @@ def _alone(value: Tensor) -> Tensor:
 
 def _in_short(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    # The first sentence: what follows is advice for programmers.
+    # Only the first sentence: the rest is advice for programmers.
     first = lines[0].split(". ")[0][:200] if lines else "no message"
     return f"{type(error).__name__}: {first}"

@@ -1,7 +1,7 @@
-"""From speech/silence decisions per frame to speech regions: the end-point rules of FSMN-VAD. Pure.
+"""Turn speech/silence decisions per frame into speech regions by the end-point rules of FSMN-VAD. Pure.
 
-The rules are those of FunASR's `FsmnVADStreaming` (detect mode 1, fixed silence), stated over frame
-numbers; `tests/unit/test_engine_vad_endpoint.py` compares the two on random decisions.
+The rules are those of FunASR's `FsmnVADStreaming` (detect mode 1, fixed end silence), expressed in frame numbers;
+`tests/unit/test_engine_vad_endpoint.py` compares both on random decisions.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from dropscribe.engine.vad.endpoint_kernel import FIELDS, NOTHING_HELD, State, c
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """The numbers of the rules, counted in frames of `frame_ms`."""
+    """Parameters of the rules, in frames of `frame_ms`."""
 
     frame_ms: int
-    window: int  #: frames looked at to decide between speech and silence
-    speech_at: int  #: so many speech frames in the window make it speech
-    silence_at: int  #: so few make it silence
+    window: int  #: length of the sliding window that decides between speech and silence
+    speech_at: int  #: speech frames in the window at which silence becomes speech
+    silence_at: int  #: speech frames in the window at which speech becomes silence
     end_silence: int  #: frames of silence after which a region ends
-    lookback: int  #: a region begins this much before its window
-    lookahead: int  #: and ends this much after its last speech
-    longest: int  #: a region that gets longer is cut
-    extend: bool  #: whether lookback and lookahead apply
+    lookback: int  #: a region begins this many frames before its window
+    lookahead: int  #: a region ends this many frames after its last speech
+    longest: int  #: a longer region is cut
+    extend: bool  #: True if lookback and lookahead apply
 
     @property
     def start_latency(self) -> int:
-        """How many frames before the current one a region can begin."""
+        """Largest distance of a region's start before the current frame, frames."""
         return self.window + (self.lookback if self.extend else 0)
 
     @property
     def ends_back(self) -> int:
-        """How many frames before the one that proves it a region ends."""
+        """Distance of a region's end before the frame at which it is detected, frames."""
         return max(0, self.end_silence - self.lookahead - 1) if self.extend else self.end_silence
 
 
 class Endpointer:
-    """Holds one frame back, since the rules treat the last frame of a recording differently."""
+    """State of the rules for one stream. One frame is delayed, since the rules treat the last frame differently."""
 
     def __init__(self, options: EndpointOptions) -> None:
         o = options
@@ -68,7 +68,7 @@ class Endpointer:
 
     @property
     def needed_from_ms(self) -> int:
-        """No region still to come begins earlier."""
+        """Earliest start of any later region, ms."""
         state = self._state
         if state[State.IN_SPEECH]:
             return int(state[State.OPEN_START]) * self._frame_ms
@@ -78,7 +78,7 @@ class Endpointer:
     def accept(self, speech: Sequence[bool] | NDArray[np.bool_], *, final: bool) -> list[Region]:
         """Regions completed by these frames, in order; with `final` also one that is still open."""
         decisions = np.ascontiguousarray(speech, np.bool_)
-        # No frame completes more than one region; at the end the held one is judged and an open one closed.
+        # One region per frame at most; at the end the delayed frame is processed and an open region is closed.
         found = np.empty((len(decisions) + 2, 2), np.int64)
         count = self._advance(self._rules, self._state, decisions, final, found)
         ms = self._frame_ms

@@ -1,4 +1,4 @@
-"""The end-point rules as one function over plain arrays, compiled: a frame costs nanoseconds, not a microsecond."""
+"""End-point rules as one compiled function over plain arrays: nanoseconds per frame instead of microseconds."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
-#: (rules, state, decisions, final, found) → how many rows of `found` were filled; see `_advance`.
+#: (rules, state, decisions, final, found) → number of rows written to `found`; see `_advance`.
 Advance = Callable[[Integers, Integers, NDArray[np.bool_], bool, Integers], int]
 
 
 class State(IntEnum):
-    """Where each number of a stream's state stands; the window, oldest place overwritten first, follows them."""
+    """Indexes of a stream's state array; the window, a ring buffer of decisions, follows these fields."""
 
-    FRAME = 0  #: number of the next frame to be judged
-    HELD = 1  #: the decision held back, 0 or 1
-    WINDOW_AT = 2
-    WINDOW_SUM = 3
-    WINDOW_SPEECH = 4  #: whether the window is speech
-    SILENCE = 5  #: frames of silence in a row, as the window sees it
+    FRAME = 0  #: number of the next frame to be processed
+    HELD = 1  #: the delayed decision, 0 or 1
+    WINDOW_AT = 2  #: index of the oldest decision in the window
+    WINDOW_SUM = 3  #: speech frames in the window
+    WINDOW_SPEECH = 4  #: 1 if the window counts as speech
+    SILENCE = 5  #: consecutive frames of silence, by the window
     EARLIEST = 6  #: first frame that belongs to no region yet
-    IN_SPEECH = 7  #: whether a region is open
+    IN_SPEECH = 7  #: 1 if a region is open
     CONFIRMED_START = 8
     LAST_SPEECH = 9
     OPEN_START = 10
@@ -33,22 +33,22 @@ class State(IntEnum):
 
 
 FIELDS = len(State)
-#: What `State.HELD` is before the first frame and after the last.
+#: Value of `State.HELD` before the first frame and after the last.
 NOTHING_HELD = -1
 
 
 @cache
 def compiled() -> Advance:
-    """The rules as machine code: compiled at the first call (about 2 s), read from numba's cache in later processes.
+    """The rules as machine code: compiled at the first call (about 2 s), later read from numba's cache.
 
-    The cache lies beside this file where that may be written, else under the home directory (HOME,
-    XDG_CACHE_HOME) or where NUMBA_CACHE_DIR says. No place for it, or no room, costs the seconds, nothing else.
+    The cache is beside this file if that is writable, else in the home directory (HOME, XDG_CACHE_HOME) or in
+    NUMBA_CACHE_DIR. Without a writable place the code is compiled in every process.
     """
     nothing = np.zeros(0, np.bool_)
     for cached in (True, False):
         try:
             advance: Advance = numba.njit(cache=cached)(_advance)
-            # The first call compiles; until then nothing has touched the cache.
+            # The first call compiles and accesses the cache.
             advance(
                 np.ones(9, np.int64),
                 np.zeros(FIELDS + 1, np.int64),
@@ -67,11 +67,11 @@ def compiled() -> Advance:
 def _advance(  # noqa: PLR0915 - numba inlines no method: in parts it would pass a dozen numbers around
     rules: Integers, state: Integers, decisions: NDArray[np.bool_], final: bool, found: Integers
 ) -> int:
-    """Judge frames: `rules` in the order of `Endpointer`, `state` (FIELDS + window) is updated in place.
+    """Process frame decisions: `rules` in the order of `Endpointer`; `state` (FIELDS + window) is updated in place.
 
-    Returns how many regions, in frames, end exclusive, were written to the rows of `found`.
+    Returns the number of regions written to the rows of `found`, in frames, end exclusive.
     """
-    # numba unpacks no arrays, hence one by one.
+    # One by one, since numba does not support unpacking of arrays.
     window, speech_at, silence_at = rules[0], rules[1], rules[2]
     end_silence, ends_back, lookahead = rules[3], rules[4], rules[5]
     longest, extend, latency = rules[6], rules[7], rules[8]
@@ -91,7 +91,7 @@ def _advance(  # noqa: PLR0915 - numba inlines no method: in parts it would pass
         window_at = (window_at + 1) % window
         goes_on = False
         ends_at = -1
-        # Frames taken into the open region: from `take_from` up to, but not with, `take_to`.
+        # Frames added to the open region: `take_from` to `take_to`, exclusive.
         take_from, take_to = frame, frame
         if window_speech == 0 and window_sum >= speech_at:
             window_speech = 1

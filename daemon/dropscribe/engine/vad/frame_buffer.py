@@ -1,4 +1,4 @@
-"""Log-mel frames of one stream, kept for regions that are not certain yet."""
+"""Buffer of a stream's log-mel frames for regions that are not complete yet."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 class HeldFrames:
-    """Frames in the pieces they were computed in. Owned by the worker's thread.
+    """Frames in the tensors they were computed in, one per VAD pass. Owned by the worker's thread.
 
-    What it gives out are parts of those pieces, not copies; a piece is as long as one look at the stream.
+    Returned frames are views of those tensors, not copies.
     """
 
     def __init__(self) -> None:
-        self._pieces: deque[tuple[int, Tensor]] = deque()  #: each with the number of its first frame
+        self._pieces: deque[tuple[int, Tensor]] = deque()  #: (number of the first frame, frames)
         self._end = 0
 
     @property
     def end(self) -> int:
-        """Number of the frame that comes next."""
+        """Number of the next frame."""
         return self._end
 
     def add(self, frames: Tensor) -> None:
-        """The next frames of the stream, (n, 80)."""
+        """Append the next frames of the stream, (n, 80)."""
         if len(frames):
             self._pieces.append((self._end, frames))
             self._end += len(frames)
 
     def between(self, first: int, last: int) -> LogMelFrames | None:
-        """Frames number `first` to before `last`; None if some of them are not held."""
+        """Frames `first` (inclusive) to `last` (exclusive); None if some of them are not in the buffer."""
         parts = tuple(
             frames[max(0, first - at) : last - at]
             for at, frames in self._pieces
@@ -42,6 +42,6 @@ class HeldFrames:
         return parts if sum(map(len, parts)) == last - first else None
 
     def forget_before(self, frame: int) -> None:
-        """No frame before this one will be asked for."""
+        """Discard frames before this one."""
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) <= frame:
             self._pieces.popleft()

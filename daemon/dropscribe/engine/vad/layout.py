@@ -1,4 +1,4 @@
-"""Which samples, frames and rows a call of the detector works on, for each stream and for all of them. Pure."""
+"""Lay out the samples, frames and rows of one VAD call, per stream and for all streams. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from dropscribe.engine.core.interfaces import Pcm
 
-#: Samples of a filter bank frame, and between two; those of `dropscribe.engine.layers.fbank`.
+#: Length and shift of a filter bank frame, samples; equal to those of `dropscribe.engine.layers.fbank`.
 FRAME_SAMPLES = 400
 SHIFT_SAMPLES = 160
-#: Rows of one forward pass on a GPU, at least and at most. The most is about half a look, so that the device works on one pass
-#: while the next is launched.
+#: Smallest and largest row limit of a forward pass on a GPU. The largest is about half a VAD pass, so that the device
+#: runs one forward pass while the next is launched.
 CUDA_ROWS = 16_384
 MOST_CUDA_ROWS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
 class Splice:
-    """A row is a frame with so many of its neighbours on either side; the first and last frame are repeated."""
+    """Number of neighbouring frames in a row, before and after its own; the first and last frame are repeated."""
 
     before: int
     after: int
@@ -29,11 +29,11 @@ class Splice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Position:
-    """How far a stream is: rows given out, and the samples that rows to come still need."""
+    """Progress of a stream: rows emitted, and the samples that later rows need."""
 
     samples: Pcm  #: from the beginning of frame number `first_frame`
     first_frame: int
-    rows: int  #: rows given out so far; row t is frame t with its neighbours
+    rows: int  #: rows emitted so far; row t is frame t with its neighbours
     frames: int  #: frames computed so far
 
 
@@ -42,37 +42,40 @@ START = Position(np.zeros(0, np.int16), 0, 0, 0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """What one stream contributes to a call."""
+    """Part of one stream in a call."""
 
-    parts: tuple[Pcm, ...]  #: its samples, one part after another
+    parts: tuple[Pcm, ...]  #: its samples, in consecutive parts
     samples: int
-    frames: int  #: frames that the samples make
-    computed: int  #: of those, how many, the first, an earlier call has computed
+    frames: int  #: frames in the samples
+    computed: int  #: number of leading frames that an earlier call has computed already
     skipped: int  #: frames before that of the first new row
     rows: int  #: new rows
     after: Position
 
 
 def step(at: Position, new: tuple[Pcm, ...], splice: Splice, *, final: bool) -> Step:
-    """The rows that the samples in `new` complete. A row needs `splice.after` frames behind it, except at the end of the stream."""
+    """Compute the rows that become complete with the samples in `new`.
+
+    A row needs `splice.after` later frames, except at the end of the stream (`final`).
+    """
     parts = (at.samples, *new)
     samples = sum(map(len, parts))
     frames = 0 if samples < FRAME_SAMPLES else 1 + (samples - FRAME_SAMPLES) // SHIFT_SAMPLES
     known = at.first_frame + frames
-    # Without a frame there is no last one to repeat, also when rows are still owed: then there were none at all.
+    # Without any frame there is no last one to repeat, so no rows are emitted at the end either.
     until = known if final else max(at.rows, known - splice.after)
     first = max(0, until - splice.before)
     begin = (first - at.first_frame) * SHIFT_SAMPLES
     kept = _end_of(parts, samples - begin)
     rows = until - at.rows
-    # Without a row there is nothing to compute, and the samples will be shown again.
+    # Without a new row no frames are computed now; the samples are part of the next step.
     after = Position(kept, first, until, known if rows else at.frames)
     computed = at.frames - at.first_frame
     return Step(parts, samples, frames, computed, at.rows - at.first_frame, rows, after)
 
 
 def _end_of(parts: tuple[Pcm, ...], count: int) -> Pcm:
-    """The last so many samples: a copy, since whoever owns the parts gets them back."""
+    """The last `count` samples, as a copy: the memory of the parts is reused by its owner."""
     found: list[Pcm] = []
     for part in reversed(parts):
         if count <= 0:
@@ -84,7 +87,7 @@ def _end_of(parts: tuple[Pcm, ...], count: int) -> Pcm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """All streams of a call that have new rows, one after another."""
+    """Layout of all streams of a call that have new rows, consecutively."""
 
     sizes: NDArray[
         np.int64
@@ -98,13 +101,13 @@ class Plan:
         return len(self.sizes[0])
 
     def new_rows(self, stream: int, left: int) -> slice:
-        """Where a stream's new rows lie, behind their context."""
+        """Range of a stream's new rows, after their context."""
         first = int(self.sizes[4, stream])
         return slice(first + left, first + int(self.sizes[3, stream]))
 
 
 def plan(steps: Sequence[Step], left: int) -> Plan:
-    """Lay out steps that have rows, each behind `left` rows of context."""
+    """Lay out steps that have rows, each after `left` rows of context."""
     samples = np.array([s.samples for s in steps], np.int64)
     frames = np.array([s.frames for s in steps], np.int64)
     rows = np.array([left + s.rows for s in steps], np.int64)
@@ -119,15 +122,15 @@ def _before(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def cuda_rows(memory_bytes: int) -> int:
-    """Rows of one forward pass on a GPU of which so much memory is ours: one for each MiB, of which it then takes about 1 %.
+    """Row limit of a forward pass on a GPU with `memory_bytes` for this process: one per MiB, about 1 % of the memory.
 
-    A pass costs the host nearly the same whatever it holds.
+    Large, since the cost of a pass for the host hardly depends on its size.
     """
     return min(MOST_CUDA_ROWS, max(CUDA_ROWS, memory_bytes >> 20))
 
 
 def groups(rows: Iterable[int], most: int) -> Iterator[slice]:
-    """Neighbours that together have at most so many rows; one that has more stands alone."""
+    """Group consecutive streams with at most `most` rows in all; a stream with more is a group of its own."""
     begin, held, at = 0, 0, 0
     for at, count in enumerate(rows):
         if at > begin and held + count > most:

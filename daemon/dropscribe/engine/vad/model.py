@@ -1,8 +1,8 @@
-"""FSMN-VAD over many streams at once, each in pieces, with the same result as each alone and in one go.
+"""FSMN-VAD over many streams at once, in chunks, with the same result as for each whole recording alone.
 
-FunASR's own streaming mode depends on how the audio is cut; its offline result is what we keep to. So
-the exact left context of each stream is carried from piece to piece (samples for filter bank and splice,
-FSMN memories for the network) and the end-point rules run on their own, over frame numbers.
+FunASR's own streaming mode depends on the chunking, so its offline result is the reference. The exact left context of
+each stream is carried from chunk to chunk (samples for filter bank and splice, FSMN states for the network), and the
+end-point rules run separately, on frame numbers.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from dropscribe.engine.vad.network import FsmnNetwork
 from dropscribe.engine.vad.scorer import Judged, Scorer, Threshold
 from dropscribe.errors import EngineError
 
-#: Audio decibels never get near these; a model that asks for more needs rules we do not have.
+#: Thresholds that audio never reaches. A model with higher ones needs rules that are not implemented.
 LEAST_DECIBEL, LEAST_SNR = -60.0, -90.0
 NO_FRAMES = np.zeros(0, np.bool_)
 SHIFT_MS = SHIFT_SAMPLES // SAMPLES_PER_MS
 
 
 class FsmnVadModel:
-    """A loaded `FsmnVADStreaming`, shared by all streams. Silence is fixed at what its config says."""
+    """A loaded `FsmnVADStreaming`, shared by all streams. The end silence is fixed to its configured value."""
 
     gives_frames = True
 
@@ -51,7 +51,7 @@ class FsmnVadModel:
             ("frontend n_mels", frontend.n_mels, MEL_BINS),
             ("frontend window", frontend.window, "hamming"),
             ("frontend dither", frontend.dither, 0.0),
-            # By what both of FunASR's front ends have: the one for streams differs from the other only in how it is fed.
+            # Attributes of both FunASR front ends: the streaming one differs only in how it gets its input.
             ("frame length in samples", int(frontend.frame_length * frontend.fs / 1000), FRAME_SAMPLES),
             ("frame shift in samples", int(frontend.frame_shift * frontend.fs / 1000), SHIFT_SAMPLES),
             ("frontend snip_edges", frontend.snip_edges, True),
@@ -105,7 +105,7 @@ class FsmnVadModel:
         """See `dropscribe.engine.core.interfaces.VadModel`."""
         return self.finish(self.begin(pieces))
 
-    def begin(self, pieces: Sequence[VadChunk]) -> _VadPass:
+    def begin(self, pieces: Sequence[VadChunk]) -> _Pass:
         """See `dropscribe.engine.core.interfaces.PipelinedVad`."""
         vads = [_own(p.vad) for p in pieces]
         steps = [
@@ -115,15 +115,15 @@ class FsmnVadModel:
         busy = [i for i, s in enumerate(steps) if s.rows]
         with device_faults():
             judged = self._scorer.judge([steps[i] for i in busy], [vads[i].memory for i in busy])
-        # From here on nothing can fail: all pieces are taken, or none was.
+        # Nothing below can fail, so either all chunks are consumed or none.
         for vad, taken in zip(vads, steps, strict=True):
             vad.position = taken.after
         if judged is not None:
             for i, memory in zip(busy, judged.memories, strict=True):
                 vads[i].memory = memory
-        return _VadPass(vads, [p.final for p in pieces], busy, judged)
+        return _Pass(vads, [p.final for p in pieces], busy, judged)
 
-    def finish(self, handle: _VadPass) -> list[Sequence[Region]]:
+    def finish(self, handle: _Pass) -> list[Sequence[Region]]:
         """See `dropscribe.engine.core.interfaces.PipelinedVad`."""
         speech = [NO_FRAMES] * len(handle.vads)
         if handle.judged is not None:
@@ -147,7 +147,7 @@ class FsmnVad:
         self._model = model
         self.endpointer = endpointer
         self.position: Position = START
-        self.memory = memory  #: (layers, left, width) float32, what the network remembers
+        self.memory = memory  #: state of the network, (layers, left, width) float32
         self.held = HeldFrames()
 
     @property
@@ -160,15 +160,15 @@ class FsmnVad:
         return self._model.accept([VadChunk(self, (pcm,), final)])[0]
 
     def with_frames(self, region: Region) -> Region:
-        """A region just found, with the frames that lie wholly in it and in the recording."""
+        """The region with the log-mel frames that are wholly inside it and the recording."""
         first = region.start_ms // SHIFT_MS
         last = min(first + frames_of((region.end_ms - region.start_ms) * SAMPLES_PER_MS), self.held.end)
         return replace(region, log_mel=self.held.between(first, last))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _VadPass:
-    """Pieces on the device. `judged`: of those that had rows, whose places `busy` tells."""
+class _Pass:
+    """A call under way on the device. `busy`: indexes of the streams with rows, to which `judged` belongs."""
 
     vads: list[FsmnVad]
     finals: list[bool]

@@ -1,8 +1,8 @@
-"""FunASR's FSMN encoder over rows of many streams at once, with what each stream remembers passed in and out.
+"""FunASR's FSMN encoder over rows of many streams at once; the state of each stream is passed in and out.
 
-The layout: every stream owns a run of rows, its `left` rows of context first, then one row per frame. The linear layers
-see rows only; before each memory block the context rows are overwritten with what the layer remembered of that stream, so
-that one causal depthwise convolution over all rows at once never mixes two streams.
+Layout: each stream has consecutive rows, first `left` rows of context, then one row per frame. The linear layers treat
+rows independently. Before each memory block the context rows are overwritten with that layer's state of the stream, so
+that one causal depthwise convolution over all rows does not mix streams.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dropscribe.engine.layers.linear import Product, product
 
 
 class FsmnNetwork:
-    """The weights of a `funasr.models.fsmn_vad_streaming.encoder.FSMN` (lstride 1, rorder 0), fp32 on its device."""
+    """Weights of a `funasr.models.fsmn_vad_streaming.encoder.FSMN` (lstride 1, rorder 0), fp32 on its device."""
 
     def __init__(self, encoder: Any) -> None:
         taps = [block.fsmn_block.conv_left.weight for block in encoder.fsmn]
@@ -33,28 +33,28 @@ class FsmnNetwork:
     def __call__(
         self, rows: Tensor, memory: Tensor, context: Tensor, newest: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Probabilities of the classes for every row, and the memory of each stream after its last row.
+        """Class probabilities of every row, and the state of each stream after its last row.
 
-        rows: (n, inputs) float32; memory: (streams, layers, left, width); context and newest: (streams · left,) int64,
-        which rows are a stream's context and which are its last. Returns (n, classes) and a memory as it came in.
-        What stands in, and comes out for, context rows is of no meaning.
+        rows: (n, inputs) float32; memory: (streams, layers, left, width), the states; context and newest:
+        (streams · left,) int64, the rows of each stream's context and its last rows. Returns (n, classes) and new
+        states in the shape of `memory`. Values of context rows in `rows` and in the result are meaningless.
         """
-        remembered = []
+        new_memory = []
         streams = memory.shape[0]
         for layer in self._enter:
             rows = layer(rows)
         for i in range(self.layers):
             rows = self._shrink[i](rows)
             rows.index_copy_(0, context, memory[:, i].reshape(-1, self.width))
-            remembered.append(rows[newest].view(streams, self.left, self.width))
-            rows = self._widen[i](self._remember(rows, self._taps[i]))
+            new_memory.append(rows[newest].view(streams, self.left, self.width))
+            rows = self._widen[i](self._add_memory(rows, self._taps[i]))
         for layer in self._leave:
             rows = layer(rows)
-        return rows.softmax(dim=-1), torch.stack(remembered, dim=1)
+        return rows.softmax(dim=-1), torch.stack(new_memory, dim=1)
 
-    def _remember(self, rows: Tensor, taps: Tensor) -> Tensor:
-        """Adds Σ_k taps[k] · rows[t − left + k] to row t, in place, for each channel on its own."""
-        # As an image one pixel wide whose channels lie next to each other: no copy, and oneDNN's fast path.
+    def _add_memory(self, rows: Tensor, taps: Tensor) -> Tensor:
+        """Add Σ_k taps[k] · rows[t − left + k] to row t, in place, per channel (depthwise convolution)."""
+        # As an image one pixel wide in channels-last layout: no copy, and oneDNN's fast path.
         image = rows.view(1, -1, 1, self.width).permute(0, 3, 1, 2)
         convolved = F.conv2d(image, taps, groups=self.width).permute(0, 2, 3, 1).reshape(-1, self.width)
         rows[self.left :] += convolved

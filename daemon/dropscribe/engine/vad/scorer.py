@@ -1,4 +1,4 @@
-"""From samples of many streams to speech or silence for every frame, on the device, in one go."""
+"""Classify every frame of many streams as speech or silence, on the device, in one call."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dropscribe.engine.layers.transfer import Upload, to_host
 from dropscribe.engine.vad.layout import SHIFT_SAMPLES, Plan, Splice, Step, cuda_rows, groups, plan
 from dropscribe.engine.vad.network import FsmnNetwork
 
-#: Rows of one forward pass on a CPU: what its caches hold.
+#: Row limit of a forward pass on a CPU: fits its caches.
 CPU_ROWS = 2_200
-#: Before everything else that waits for the GPU: this is little work, and batches are made of what comes of it.
+#: Highest priority of a CUDA stream: VAD is little work, and batches are made of its results.
 FIRST = -1
 
 
@@ -39,10 +39,10 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """What is being worked out of streams in one go. Each stream's own, in their order:
+    """Results of a call that may still be running on the device. Per stream, in order:
 
-    `memories`: what the network remembers from now on, which may be given to the next call at once. `log_mels`: frames computed
-    for the first time, (m, 80) float32, which may be read on any CUDA stream once the host has waited in `Scorer.speech`.
+    `memories`: new states of the network, which may be passed to the next call at once. `log_mels`: newly computed
+    frames, (m, 80) float32, which may be read on any CUDA stream after `Scorer.speech` has returned.
     """
 
     plans: list[Plan]
@@ -53,7 +53,7 @@ class Judged:
 
 
 class Scorer:
-    """Filter bank, splice, normalisation and network. Streams that share a call do not touch each other."""
+    """Filter bank, splice, normalisation and network. Streams of one call do not affect each other."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Scorer:
         cmvn: Tensor | None,
         device: torch.device,
     ) -> None:
-        """cmvn: (2, inputs of the network): what is added to and then multiplied with every row."""
+        """cmvn: (2, inputs of the network): every row is shifted by the first row, then scaled by the second."""
         self._network = network
         self._threshold = threshold
         self._splice = splice
@@ -74,19 +74,19 @@ class Scorer:
         self._near = torch.arange(-splice.before, splice.after + 1, device=device)
         self._on_gpu = device.type == "cuda"
         self._most_rows = _rows_on(device)
-        #: What a stream remembers before its first frame.
+        #: State of the network before the first frame of a stream.
         self.nothing = torch.zeros(network.layers, network.left, network.width, device=device)
-        # A stream of its own: on the common one its results would come only after all batches launched before.
-        self._beside = torch.cuda.Stream(device, priority=FIRST) if self._on_gpu else None  # type: ignore[no-untyped-call]
+        # A separate CUDA stream: on the default one the results would wait for all batches launched before.
+        self._cuda_stream = torch.cuda.Stream(device, priority=FIRST) if self._on_gpu else None  # type: ignore[no-untyped-call]
         if self._on_gpu:
             torch.cuda.synchronize(device)
 
     def judge(self, steps: Sequence[Step], memories: Sequence[Tensor]) -> Judged | None:
-        """Launch the judging of steps, each of which must have rows; one transfer back for all of them. None of no steps."""
+        """Launch steps, each of which must have rows, with one transfer back for all. None if there are no steps."""
         left = self._network.left
         plans: list[Plan] = []
         decided: list[Tensor] = []
-        remembered: list[Tensor] = []
+        new_memories: list[Tensor] = []
         computed: list[Tensor] = []
         with torch.inference_mode(), self._own_stream():
             for part in groups((left + s.rows for s in steps), self._most_rows):
@@ -94,18 +94,18 @@ class Scorer:
                 speech, memory, log_mel = self._judge(made, steps[part], memories[part])
                 plans.append(made)
                 decided.append(speech)
-                # Copies: a view would keep those of all streams of the group alive.
-                remembered += [m.clone() for m in memory.unbind(0)]
+                # Copies: a view would keep the tensor of all streams of the group alive.
+                new_memories += [m.clone() for m in memory.unbind(0)]
                 of_streams = torch.split(log_mel, [s.frames for s in steps[part]])
                 computed += [f[s.computed :].clone() for f, s in zip(of_streams, steps[part], strict=True)]
             if not decided:
                 return None
             speech = torch.cat(decided)
             host, done = to_host(speech) if self._on_gpu else (speech, None)
-        return Judged(plans, remembered, computed, host, done)
+        return Judged(plans, new_memories, computed, host, done)
 
     def speech(self, judged: Judged) -> list[NDArray[np.bool_]]:
-        """Of each stream whether its new frames are speech, (n,), once that is known."""
+        """Wait for the results: for each stream, whether its new frames are speech, (n,)."""
         if judged.done is not None:
             judged.done.synchronize()
         host, left = judged.speech.numpy(), self._network.left
@@ -119,7 +119,7 @@ class Scorer:
     def _judge(
         self, made: Plan, steps: Sequence[Step], memories: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(rows,) bool, (streams, layers, left, width) and log-mel frames, (frames, 80)."""
+        """Speech decisions (rows,) bool, states (streams, layers, left, width) and log-mel frames (frames, 80)."""
         left = self._network.left
         sizes = self._upload.values(made.sizes)
         pcm = self._upload.samples([part for s in steps for part in s.parts])
@@ -139,7 +139,7 @@ class Scorer:
         return self._log_mel(pcm, first_sample[owner] + within * SHIFT_SAMPLES)
 
     def _rows(self, made: Plan, log_mel: Tensor, sizes: Tensor) -> Tensor:
-        """Spliced, normalised frames, (rows, inputs); rows of context hold frames of no meaning."""
+        """Spliced, normalised frames, (rows, inputs); values of context rows are meaningless."""
         _, frames, first_frame, counts, first_row, skipped = sizes
         owner, within = self._owners(counts, first_row, made.rows)
         centre = within - self._network.left + skipped[owner]
@@ -150,18 +150,18 @@ class Scorer:
         return spliced
 
     def _owners(self, counts: Tensor, firsts: Tensor, total: int) -> tuple[Tensor, Tensor]:
-        """For each of so many things laid out one stream after another: whose it is, and its place there."""
+        """Stream and position in that stream of each of `total` items (frames or rows) laid out consecutively."""
         owner = torch.repeat_interleave(counts, output_size=total)
         return owner, torch.arange(total, device=self._device) - firsts[owner]
 
     def _own_stream(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._beside is None else torch.cuda.stream(self._beside)
+        return nullcontext() if self._cuda_stream is None else torch.cuda.stream(self._cuda_stream)
 
 
 def _rows_on(device: torch.device) -> int:
-    """How many rows a forward pass has at most."""
+    """Row limit of a forward pass."""
     if device.type != "cuda":
         return CPU_ROWS
-    # Of the share that is this process's, where it has one.
+    # Only this process's share of the memory, if it has one.
     memory = torch.cuda.get_device_properties(device).total_memory
     return cuda_rows(int(memory * torch.cuda.get_per_process_memory_fraction(device)))

@@ -1,1 +1,1 @@
-"""Our own inference path over the weights of FunASR's Paraformer family: batched, masked, free of host syncs."""
+"""Inference with the weights of FunASR's Paraformer family: batched, masked, without host synchronisation."""

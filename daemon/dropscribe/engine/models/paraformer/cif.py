@@ -1,7 +1,7 @@
 """Continuous integrate-and-fire as a cumulative sum and a matmul, and the timestamp branch.
 
-Dong and Xu, "CIF: Continuous Integrate-and-Fire for End-to-End Speech Recognition" (2020). Token k collects hidden state t with
-weight |[C(t−1), C(t)] ∩ [k, k+1]|, C the running sum of the weights α: no loop over frames.
+Dong and Xu, "CIF: Continuous Integrate-and-Fire for End-to-End Speech Recognition" (2020). The weight of hidden state t
+in token k is |[C(t−1), C(t)] ∩ [k, k+1]|, where C is the cumulative sum of the weights α; no loop over frames.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from dropscribe.engine.layers.sanm import affine
 
-#: FunASR fires the timestamp branch a little below one, so that the last token's fire is not lost to rounding.
+#: Firing threshold of FunASR's timestamp branch: slightly below 1, so that rounding does not suppress the last fire.
 FIRE = 1.0 - 1e-4
 
 
 class Predictor:
-    """Hidden states → how many tokens, and one acoustic embedding for each."""
+    """Hidden states → number of tokens, and one acoustic embedding for each."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
         """`module`: FunASR's `CifPredictorV2` or `CifPredictorV3`, in evaluation mode."""
@@ -33,7 +33,7 @@ class Predictor:
         self._tail = float(module.tail_threshold)
 
     def weights(self, encoded: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-        """α with the tail appended, (B, T + 1) float32, and the relu'd convolution (B, T, D).
+        """Weights α with the tail appended, (B, T + 1) float32, and the convolution after ReLU, (B, T, D).
 
         encoded: (B, T, D); keep: (B, T) bool.
         """
@@ -51,7 +51,7 @@ class Predictor:
     def embed(encoded: Tensor, keep: Tensor, alpha: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """Acoustic embeddings (B, most, D) and token counts (B,) int64.
 
-        The tail's weight stands just beyond a recording's end and carries silence: the state there must be zero.
+        The tail's weight belongs to the frame just after a segment's end, whose hidden state must be zero.
         """
         total = alpha.double().cumsum(dim=1)
         counts = total[:, -1].floor().long()
@@ -71,13 +71,13 @@ def integrate(hidden: Tensor, total: Tensor, most: int) -> Tensor:
 
 
 class Timestamps:
-    """Hidden states → when each token starts, on a grid of 20 ms: BiCifParaformer's second, upsampled CIF."""
+    """Hidden states → start of each token on a 20 ms grid: the second, upsampled CIF of BiCifParaformer."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
         """`module`: FunASR's `CifPredictorV3` with `upsample_type` "cnn_blstm" or "cnn"."""
         self.times = int(module.upsample_times)
         up = module.upsample_cnn
-        # A transposed convolution whose stride is its width is one matmul: (D_in) → (times · D_out).
+        # A transposed convolution whose stride equals its width is one matmul: (D_in) → (times · D_out).
         weight = up.weight.detach().permute(2, 1, 0).flatten(0, 1)
         self._up = weight.to(dtype).contiguous()
         self._up_bias = up.bias.detach().repeat(self.times).to(dtype)
@@ -88,7 +88,7 @@ class Timestamps:
         self._noise = float(module.noise_threshold2)
 
     def weights(self, encoded: Tensor, hidden: Tensor, keep: Tensor) -> Tensor:
-        """α of the upsampled frames, (B, T · times) float32. hidden: the predictor's convolution."""
+        """Weights α of the upsampled frames, (B, T · times) float32. hidden: the predictor's convolution."""
         source = hidden if self._from_conv else encoded
         x = F.linear(source, self._up, self._up_bias).unflatten(-1, (self.times, -1)).flatten(1, 2)
         lengths = keep.sum(dim=1) * self.times
@@ -100,11 +100,11 @@ class Timestamps:
 
     @staticmethod
     def fires(alpha: Tensor, counts: Tensor, spoken: Tensor, most: int) -> Tensor:
-        """Upsampled frames at which tokens start; the last one is where the last token ends.
+        """Upsampled frames at which tokens start, and the one at which the last token ends.
 
-        alpha: (B, T); counts: tokens before filtering, spoken: after, both (B,). Returns (B, most + 1) int64;
-        entries beyond a recording's spoken + 1 are T. FunASR scales α to the token count, and, where that does not
-        give one fire more than there are tokens, to the token count plus one.
+        alpha: (B, T); counts: tokens before filtering, spoken: after, both (B,). Returns (B, most + 1) int64; entries
+        after a segment's first spoken + 1 are T. As FunASR does, α is scaled to the token count, or, if that does not
+        yield one fire more than there are tokens, to the token count plus one.
         """
         sums = alpha.double().sum(dim=1).clamp(min=1e-9)
         wanted = torch.where(counts == spoken + 1, counts, spoken + 1)
@@ -126,7 +126,7 @@ def _two_directions(blstm: Any, dtype: torch.dtype) -> tuple[torch.nn.LSTM, torc
 
 
 def _bidirectional(x: Tensor, lengths: Tensor, ahead: torch.nn.LSTM, back: torch.nn.LSTM) -> Tensor:
-    """Both directions, each starting at the recording's own end: padding must not reach the backward pass."""
+    """Run both directions; the backward one starts at each segment's own end, so that padding does not affect it."""
     t = torch.arange(x.shape[1], device=x.device)[None, :]
     mirror = torch.where(t < lengths[:, None], lengths[:, None] - 1 - t, t)[:, :, None]
     backwards = back(x.gather(1, mirror.expand_as(x)))[0]

@@ -1,6 +1,7 @@
-"""From sound to token numbers and fires, one call a batch; everything between stays on the device.
+"""Padded forward pass in float32: audio to token numbers and fires, one call per batch, all on the device.
 
-Float32, any device, each segment as if it were alone: the oracle of every faster path, and what runs on a CPU.
+Runs on any device, with the same result for each segment as alone: the reference for the faster paths, and the path for
+CPUs.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from dropscribe.engine.layers.sanm import SanmDecoder, SanmEncoder
 from dropscribe.engine.models.paraformer.cif import Predictor, Timestamps
 from dropscribe.engine.models.paraformer.seaco import Bias, BiasEncoder, has_bias
 
-#: Token numbers that stand for nothing said: blank, start and end of the sentence.
+#: Number of special tokens, which come first: blank, start and end of the sentence.
 SILENT_IDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedSegment:
-    """What the model said of one segment."""
+    """Model output for one segment."""
 
-    ids: list[int]  #: token numbers, blank, start and end left out
-    #: Upsampled frame at which each token starts, and one more where the last ends; None without such a branch.
+    ids: list[int]  #: token numbers without special tokens
+    #: Upsampled frames at which tokens start, and the one at which the last ends; None without a timestamp branch.
     fires: NDArray[np.integer[Any]] | None
     frames: int  #: upsampled frames of the segment
 
@@ -38,7 +39,7 @@ class PaddedForward:
     """Segments padded to the longest of the batch. Owned by the worker's thread."""
 
     def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
-        """`module`: FunASR's Paraformer, BiCifParaformer or SeacoParaformer in evaluation mode; `frontend`: its WavFrontend."""
+        """`module`: FunASR's (BiCif, Seaco) Paraformer in evaluation mode; `frontend`: its WavFrontend."""
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
@@ -51,15 +52,16 @@ class PaddedForward:
         self._bias = Bias(module) if has_bias(module) else None
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Tensor | None:
-        """What a call wants of hotwords, given as token numbers; None for a model that has none."""
+        """Encode hotwords, given as token numbers, for a call; None for a model without hotword support."""
         return None if self._bias_encoder is None else self._bias_encoder(words)
 
     def __call__(
         self, sounds: Sequence[Sound], hotwords: Sequence[Tensor | None] = ()
     ) -> list[DecodedSegment]:
-        """sounds: 16 kHz mono, at least 400 samples (one frame) each. One `Spoken` for each, in order.
+        """Recognise a batch; one `Spoken` per segment, in order.
 
-        hotwords: what `encode_hotwords` gave, for each of them or for none; segments that share a list share the tensor.
+        sounds: 16 kHz mono, at least 400 samples (one frame) each. hotwords: results of `encode_hotwords`, one per
+        segment, or empty; segments with the same list must have the same tensor.
         """
         features = self._frontend(sounds)
         rows = torch.tensor(features.rows, device=self._device)
@@ -95,9 +97,9 @@ class PaddedForward:
 
 
 def words_of(ids: NDArray[np.integer[Any]], counts: Sequence[int]) -> list[list[int]]:
-    """What each segment of a batch says, in token numbers; worked out for all of them at once.
+    """Token numbers of each segment of a batch, without special tokens; vectorised over the batch.
 
-    ids: (tokens,), segment after segment, silent ones among them; counts: how many of them are each segment's.
+    ids: (tokens,) of all segments, concatenated; counts: number of tokens of each segment.
     """
     said = ids >= SILENT_IDS
     before = np.concatenate(([0], np.cumsum(said)))
@@ -109,7 +111,7 @@ def words_of(ids: NDArray[np.integer[Any]], counts: Sequence[int]) -> list[list[
 def _collect(
     ids: Tensor, said: Tensor, fires: Tensor | None, rows: list[int], times: int
 ) -> list[DecodedSegment]:
-    """Bring a batch's result to the host and take it apart."""
+    """Copy the result of a batch to the host and split it by segment."""
     host_ids, host_said = ids.cpu().numpy(), said.cpu().numpy()
     host_fires = None if fires is None else fires.cpu().numpy()
     spoken = []

@@ -1,4 +1,4 @@
-"""The decoder on packed rows: CUDA, float16 products, float32 residual stream. What `sanm.SanmDecoder` is to the padded path."""
+"""Decoder on packed rows: CUDA, float16 products, float32 residual stream. Counterpart of `sanm.SanmDecoder`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dropscribe.errors import EngineError
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """Whose rows look at whose: sequence i of `asking` at sequence i of `answering`."""
+    """Pairing for cross-attention: sequence i of `asking` (queries) attends to sequence i of `answering` (keys)."""
 
     asking: Rows
     answering: Rows
@@ -39,11 +39,11 @@ class _DecoderLayer:
         self._heads = int(source.h)
 
     def source(self, encoded: Tensor) -> Tensor:
-        """Keys and values of what this layer looks at: (rows, D) → (rows, 2, heads, width) float16."""
+        """Keys and values for this layer's cross-attention: (rows, D) → (rows, 2, heads, width) float16."""
         return self._kv(encoded).view(encoded.shape[0], 2, self._heads, -1)
 
     def remember(self, stream: Tensor, normed: Tensor, tokens: Rows) -> tuple[Tensor, Tensor]:
-        """The stream and its norm up to the attention."""
+        """Feed-forward and memory block: the stream before the cross-attention, and its normalisation."""
         x = _feed_forward(normed, self._w1, self._hidden, self._w2)
         x = F.layer_norm(x, (x.shape[1],), *self._norm2, EPSILON)
         return memory_add_norm(x, self._taps, self._left, tokens.bounds, None, stream, self._norm3, 1.0)
@@ -67,7 +67,7 @@ class _DecoderLayer:
 
 
 class PackedDecoder:
-    """Acoustic embeddings + hidden states → hidden states, and those → scores where there is an output layer."""
+    """Acoustic embeddings + encoder states → hidden states → token numbers, if there is an output layer."""
 
     def __init__(self, module: Any) -> None:
         """`module`: FunASR's `ParaformerSANMDecoder` on a CUDA device.
@@ -93,11 +93,11 @@ class PackedDecoder:
         self._output = None if module.output_layer is None else PackedOutput(module.output_layer)
 
     def sources(self, encoded: Tensor) -> Iterator[Tensor]:
-        """What each layer makes of what it looks at, one after another: (rows, D) float16 → (rows, 2, heads, width)."""
+        """Keys and values of each layer, lazily: (rows, D) float16 → (rows, 2, heads, width)."""
         return (layer.source(encoded) for layer in self._layers)
 
     def hidden(self, embeds: Tensor, tokens: Rows, sources: Iterable[Tensor], looking: Looking) -> Tensor:
-        """embeds: (tokens, D) float32, packed; sources: as `sources`. Returns (tokens, D) float16."""
+        """Hidden states (tokens, D) float16. embeds: (tokens, D) float32, packed; sources: from `sources`."""
         stream, normed = embeds, self._first(embeds)
         for layer, source, following in zip(self._layers, sources, self._norms, strict=True):
             stream, normed = layer(stream, normed, source, tokens, looking, following)
@@ -105,9 +105,9 @@ class PackedDecoder:
         return F.layer_norm(x, (x.shape[1],), *self._after, EPSILON)
 
     def attention(self, embeds: Tensor, tokens: Rows, sources: Sequence[Tensor], layer: int) -> Tensor:
-        """How much each token looks at each row of its source in a layer (counted from 0), all heads together.
+        """Cross-attention weights of each token in a layer (counted from 0), summed over heads: (tokens, rows) float32.
 
-        embeds: (tokens, D) float32; sources: of the one thing that all of them look at. Returns (tokens, rows) float32.
+        embeds: (tokens, D) float32; sources: of one sequence, to which all tokens attend.
         """
         device = embeds.device
         looking = Looking(rows_of([embeds.shape[0]], device), rows_of([sources[0].shape[0]], device))
@@ -118,12 +118,12 @@ class PackedDecoder:
             )
         _, normed = self._layers[layer].remember(stream, normed, tokens)
         q, k = self._layers[layer].query(normed), sources[layer][:, 0]
-        looks = torch.zeros(q.shape[0], k.shape[0], device=q.device)
-        # Head by head: of long lists and large batches all heads at once would be gigabytes.
+        weights = torch.zeros(q.shape[0], k.shape[0], device=q.device)
+        # One head at a time: all heads of a long list and a large batch would take gigabytes.
         for head in range(q.shape[1]):
             scores = torch.mm(q[:, head], k[:, head].t(), out_dtype=torch.float32)
-            looks += (scores / q.shape[2] ** 0.5).softmax(dim=1)
-        return looks
+            weights += (scores / q.shape[2] ** 0.5).softmax(dim=1)
+        return weights
 
     def tokens(self, hidden: Tensor) -> Tensor:
         """(tokens, D) float16 → token numbers (tokens,) int64."""
@@ -136,7 +136,7 @@ class PackedDecoder:
 
 
 class PackedOutput:
-    """Hidden states → the token with the best score."""
+    """Hidden states → token with the best score."""
 
     def __init__(self, module: Any) -> None:
         """`module`: a Linear on a CUDA device."""
@@ -145,13 +145,13 @@ class PackedOutput:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """(tokens, D) float16 → (tokens,) int64."""
-        # float32 scores: two candidates a thousandth apart are told apart, as they are in fp32.
+        # Scores in float32, so that candidates a thousandth apart are ranked as in fp32.
         scores = torch.mm(hidden, self._weight, out_dtype=torch.float32)
         return (scores + self._bias).argmax(dim=-1)
 
 
 def norm16(module: Any) -> tuple[Tensor, Tensor]:
-    """Weights of a LayerNorm that reads and writes float16."""
+    """Weights of a LayerNorm with float16 input and output."""
     return module.weight.detach().to(HALF), module.bias.detach().to(HALF)
 
 

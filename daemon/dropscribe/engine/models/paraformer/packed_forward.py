@@ -1,9 +1,9 @@
-"""From sound to token numbers and fires on CUDA, in three steps that never make the device wait for the host.
+"""Packed forward pass on CUDA: audio to token numbers and fires, in three steps so that the device never waits.
 
-`begin` launches features, encoder and predictor; `decode` needs to know how many tokens there are, which by then has
-travelled to the host behind the next batch's `begin`; `collect` reads the result, which travels once. The
-timestamp branch, whose recurrent network has thousands of tiny dependent steps, is launched by a thread of its own on a
-stream of its own, beside the next encoder.
+`begin` launches features, encoder and predictor. `decode` needs the number of tokens on the host, which is copied
+while the next batch's `begin` is launched. `collect` reads the result. The timestamp branch has a recurrent network
+with thousands of tiny dependent kernels; a separate thread launches it on a separate CUDA stream, in parallel with the
+next encoder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dropscribe.engine.models.paraformer.seaco import has_bias
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """What the timestamp branch said of a batch."""
+    """Output of the timestamp branch for a batch."""
 
     alpha: Tensor  #: (batch, 3 · longest) float32, once `done`
     done: torch.cuda.Event
@@ -37,15 +37,15 @@ class _Times:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A batch after its first step. Segments with hotwords come first, those that share them side by side."""
+    """A batch after `begin`. Segments with hotwords come first, those with the same list adjacent."""
 
-    order: list[int]  #: of each segment its number among those given
+    order: list[int]  #: original index of each segment
     hotwords: list[PackedHotwords]  #: of the first segments; the others have none
     rows: list[int]
     frames: Rows
     hidden: Tensor  #: (rows, D) float16, packed
     padded: Tensor  #: (batch, longest, D) float16
-    total: Tensor  #: running sum of α, (batch, longest) float64
+    total: Tensor  #: cumulative sum of α, (batch, longest) float64
     counts: Tensor  #: (batch,) int64, pinned on the host once `counted`
     counted: torch.cuda.Event
     times: Future[_Times] | None
@@ -53,9 +53,9 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A batch whose result is on its way."""
+    """A batch after `decode`, whose result is being copied to the host."""
 
-    order: list[int]  #: of each segment its number among those given
+    order: list[int]  #: original index of each segment
     rows: list[int]
     counts: list[int]
     ids: Tensor  #: (tokens,) int32, pinned
@@ -77,17 +77,18 @@ class PackedForward:
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = Timestamps(module.predictor, HALF) if has_times else None
         self._bias = PackedBias(module, device) if has_bias(module) else None
-        self._beside = torch.cuda.Stream(device)
+        self._times_stream = torch.cuda.Stream(device)
         self._launcher = ThreadPoolExecutor(1, thread_name_prefix="timestamps")
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> PackedHotwords | None:
-        """What `begin` wants of hotwords, given as token numbers; None for a model that has none."""
+        """Encode hotwords, given as token numbers, for `begin`; None for a model without hotword support."""
         return None if self._bias is None else self._bias.encode(words)
 
     def begin(self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()) -> Encoded:
         """Launch features, encoder, predictor and timestamp branch.
 
-        hotwords: what `encode_hotwords` gave, for each segment or for none; those that share a list share the object.
+        hotwords: results of `encode_hotwords`, one per segment, or empty; segments with the same list must have the
+        same object.
         """
         order = side_by_side(hotwords) if hotwords else [*range(len(sounds))]
         lists = [words for i in order if hotwords and (words := hotwords[i]) is not None]
@@ -109,11 +110,11 @@ class PackedForward:
         return Encoded(order, lists, features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
 
     def decode(self, batch: Encoded) -> Decoded:
-        """Launch the decoder; waits only until the batch's token counts are known."""
+        """Launch the decoder; waits only for the batch's token counts."""
         batch.counted.synchronize()
         counts = batch.counts.tolist()
         if not any(counts):
-            # Nobody says anything, and no kernel takes a batch of nothing.
+            # No tokens at all, and kernels do not accept an empty batch.
             nothing = torch.empty(0, dtype=torch.int32)
             return Decoded(batch.order, batch.rows, counts, nothing, None, batch.counted)
         most = max(counts)
@@ -133,7 +134,7 @@ class PackedForward:
         return Decoded(batch.order, batch.rows, counts, host_ids, host_fires, done)
 
     def collect(self, batch: Decoded) -> list[DecodedSegment]:
-        """The result, once it is there."""
+        """Wait for the result; one `Spoken` per segment, in the order given to `begin`."""
         batch.done.synchronize()
         said = words_of(batch.ids.numpy(), batch.counts)
         fires = None if batch.fires is None else batch.fires.numpy()
@@ -147,19 +148,19 @@ class PackedForward:
     def __call__(
         self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()
     ) -> list[DecodedSegment]:
-        """All three steps, waiting for each."""
+        """Run all three steps."""
         return self.collect(self.decode(self.begin(sounds, hotwords)))
 
     def _biased(
         self, batch: Encoded, counts: list[int], ids: Tensor, embeds: Tensor, decoded: Tensor
     ) -> Tensor:
-        """The tokens with the hotwords of the batch heard."""
+        """Token numbers after hotword biasing."""
         own = counts[: len(batch.hotwords)]
         end = sum(own)
         if self._bias is None or not end:
             return ids
-        heard = self._bias(ids[:end], embeds[:end], decoded[:end], own, batch.hotwords)
-        return torch.cat((heard, ids[end:]))
+        biased = self._bias(ids[:end], embeds[:end], decoded[:end], own, batch.hotwords)
+        return torch.cat((biased, ids[end:]))
 
     def _begin_times(self, padded: Tensor, convolved: Tensor, keep: Tensor) -> Future[_Times] | None:
         if self._times is None:
@@ -171,15 +172,15 @@ class PackedForward:
     def _run_times(
         self, branch: Timestamps, inputs: tuple[Tensor, Tensor, Tensor], ready: torch.cuda.Event
     ) -> _Times:
-        """On the launcher's thread: thousands of small kernels, whose launching alone would hold up the encoder's."""
-        with torch.inference_mode(), torch.cuda.stream(self._beside):
-            self._beside.wait_event(ready)
+        """Run the branch, in the launcher's thread: launching thousands of small kernels would delay the encoder."""
+        with torch.inference_mode(), torch.cuda.stream(self._times_stream):
+            self._times_stream.wait_event(ready)
             alpha = branch.weights(*inputs)
             for used in inputs:
-                # The allocator must not hand their memory to the main stream while this one reads it.
-                used.record_stream(self._beside)
+                # The allocator must not reuse their memory on the main stream while this stream reads it.
+                used.record_stream(self._times_stream)
             done = torch.cuda.Event()
-            done.record(self._beside)
+            done.record(self._times_stream)
         return _Times(alpha, done)
 
     def _fires(self, batch: Encoded, ids: Tensor, owner: Tensor, most: int) -> Tensor | None:

@@ -1,8 +1,8 @@
-"""What hotwords change in the tokens of a batch, on packed rows. What `seaco.Bias` is to the padded path.
+"""SeACo hotword biasing of a batch on packed rows. Counterpart of `seaco.Bias`.
 
-Tokens look at hotwords without regard to whose tokens they are: all segments that share a list look at it together, and its
-keys and values, made once for all batches, stand in memory once. Only where a list is so long that each segment chooses
-from it does each get rows of its own.
+Attention of tokens to hotwords is independent of the segment: all segments with the same list attend to it as one
+sequence, and its keys and values are computed once and stored once for all batches. Only if a list is so long that
+each segment selects from it does each segment have its own rows.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from dropscribe.engine.models.paraformer.seaco import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedHotwords:
-    """A list of hotwords, the start sign last, as each layer of the bias decoder sees it."""
+    """Keys and values of a list of hotwords, the start token last, for each layer of the bias decoder."""
 
     sources: tuple[Tensor, ...]  #: (words, 2, heads, width) float16
 
     @property
     def count(self) -> int:
-        """Words, the start sign counted."""
+        """Number of words, including the start token."""
         return self.sources[0].shape[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """What some tokens of a batch look at: sequence i of `asking` at sequence i of `answering`."""
+    """Lengths of paired sequences for cross-attention: queries `asking`, keys `answering` from `sources`."""
 
     asking: list[int]
     answering: list[int]
@@ -48,7 +48,7 @@ class _Part:
 
 
 class PackedBias:
-    """Tokens as the first decoder chose them → tokens with the hotwords heard."""
+    """Token numbers of the first decoder → token numbers after hotword biasing."""
 
     def __init__(self, module: Any, device: torch.device) -> None:
         """`module`: FunASR's `SeacoParaformer` on a CUDA device, in evaluation mode."""
@@ -60,7 +60,7 @@ class PackedBias:
         self._filters = filters(module)
 
     def encode(self, words: Sequence[Sequence[int]]) -> PackedHotwords:
-        """words: token numbers, at least one each."""
+        """Encode a list of hotwords. words: token numbers, at least one each."""
         return PackedHotwords(tuple(self._decoder.sources(self._encoder(words).to(HALF))))
 
     def __call__(
@@ -71,8 +71,10 @@ class PackedBias:
         counts: Sequence[int],
         lists: Sequence[PackedHotwords],
     ) -> Tensor:
-        """ids: (tokens,) int64; embeds: (tokens, D) float32, acoustic; decoded: (tokens, D) float16, of the first decoder;
-        counts: tokens of each segment; lists: of each segment, those that share one side by side. Returns ids as they should be.
+        """Token numbers after biasing, (tokens,) int64.
+
+        ids: (tokens,) int64; embeds: (tokens, D) float32, acoustic; decoded: (tokens, D) float16, of the first decoder;
+        counts: tokens of each segment; lists: hotwords of each segment, equal lists adjacent.
         """
         tokens = rows_of([*counts], self._device)
         stream = decoded.float()
@@ -88,7 +90,7 @@ class PackedBias:
         return torch.where(biased == self._no_bias, ids, biased)
 
     def _parts(self, stream: Tensor, counts: Sequence[int], lists: Sequence[PackedHotwords]) -> list[_Part]:
-        """One for each list of the batch."""
+        """One part for each list of the batch."""
         parts, at = [], 0
         for _, group in groupby(zip(counts, lists, strict=True), key=lambda one: id(one[1])):
             members = [*group]
@@ -101,18 +103,18 @@ class PackedBias:
         return parts
 
     def _chosen(self, stream: Tensor, counts: list[int], words: PackedHotwords) -> _Part:
-        """What each segment goes on with of a list too long."""
+        """Part for a list that is too long: each segment attends only to the hotwords selected for it."""
         tokens = rows_of(counts, self._device)
         attention = self._decoder.attention(stream, tokens, words.sources, FILTER_LAYER)
         owner = torch.repeat_interleave(tokens.ends.diff().long(), output_size=sum(counts))
-        looks = torch.zeros(len(counts), words.count, device=self._device).index_add_(0, owner, attention)
-        chosen = most_heard(looks)
+        weights = torch.zeros(len(counts), words.count, device=self._device).index_add_(0, owner, attention)
+        chosen = most_heard(weights)
         rows = chosen.flatten()
         return _Part(counts, [chosen.shape[1]] * len(counts), tuple(source[rows] for source in words.sources))
 
 
 def side_by_side(lists: Sequence[Any]) -> list[int]:
-    """An order of segments in which those that share a list (the same object) are neighbours, those without (None) last."""
+    """Order of segments in which those with the same list (object) are adjacent and those without (None) are last."""
     first = {id(words): i for i, words in reversed([*enumerate(lists)])}
     return sorted(range(len(lists)), key=lambda i: (lists[i] is None, first[id(lists[i])], i))
 

@@ -1,8 +1,8 @@
-"""From the frames at which tokens start to spans in milliseconds. Pure.
+"""Convert the frames at which tokens start to spans in milliseconds. Pure.
 
-The rules are those of FunASR's `ts_prediction_lfr6_standard`: a fire is a token's start, 1.5 frames early; a token that would last
-more than 12 frames is cut there; what is left at the end of the segment is split between the last token and silence, or given
-to it where it is short.
+The rules are those of FunASR's `ts_prediction_lfr6_standard`: a token starts 1.5 frames before its fire; a token of
+more than 12 frames is cut; the rest of the segment after the last fire is divided between the last token and silence,
+or belongs to the token if it is short.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 
 from dropscribe.engine.models.text.spacing import Columns
 
-#: Seconds of an upsampled frame: stacked frames of 60 ms, three times finer. Written as FunASR computes it: positions are
-#: cut to whole milliseconds, so the last bit decides.
+#: Duration of an upsampled frame, seconds: a third of an LFR frame of 60 ms. In FunASR's order of operations, since
+#: positions are truncated to whole milliseconds and so depend on the last bit.
 FRAME_S = 10.0 * 6 / 1000 / 3
-#: Frames by which fires come late.
+#: Offset of a token's start from its fire, frames.
 SHIFT = -1.5
 #: Longest token, frames.
 LONGEST = 12
-#: A shorter rest at the end belongs to the last token, frames.
+#: Longest rest of a segment that belongs to the last token, frames.
 REST = 5
 
 
 def spans_of(
     fires: Sequence[NDArray[np.integer[Any]] | None], frames: Sequence[int], begins_ms: Sequence[int]
 ) -> list[Columns | None]:
-    """Where the tokens of each segment of a batch stand, ms in the recording; worked out for all of them at once.
+    """Token spans of each segment of a batch, ms in the recording; vectorised over the batch.
 
-    fires: of each segment one frame per token, rising, and one more where the last token ends; frames: of the whole segment;
-    begins_ms: where it begins in the recording. None for a segment without tokens, and for one whose fires are None or lie behind
-    its end (the model found no place for its tokens: all its weights are zero).
+    fires: for each segment one frame per token, ascending, and the one at which the last token ends; frames: length of
+    each segment; begins_ms: its start in the recording. The result is None for a segment without tokens, and for one
+    whose fires are None or after its end (all weights are zero).
     """
     spans: list[Columns | None] = [None] * len(fires)
     placed = [
@@ -44,7 +44,7 @@ def spans_of(
     counts = np.array([len(own) for _, own in placed])
     until = np.cumsum(counts)
     at = np.concatenate([own for _, own in placed]) + SHIFT
-    # Between the last fire of a segment and the first of the next there is no token: what stands there is not used.
+    # The values between the last fire of a segment and the first of the next belong to no token and are not used.
     starts, ends = at[:-1], at[1:].copy()
     cut = ends - starts > LONGEST
     ends[cut] = starts[cut] + LONGEST

@@ -1,1 +1,1 @@
-"""SenseVoiceSmall by our own inference path: an encoder and a CTC head, from PCM to runs of tokens, in batches."""
+"""Inference with the weights of FunASR's SenseVoiceSmall: an encoder with a CTC head, batched."""

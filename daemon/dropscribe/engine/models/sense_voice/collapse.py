@@ -1,10 +1,10 @@
-"""From the best token of every frame to what was said: CTC's collapse, on the device, for a whole batch.
+"""CTC collapse: best token of every frame to tokens with their frames, on the device, for a whole batch.
 
-Graves et al., "Connectionist Temporal Classification" (2006): equal neighbours are one token, blanks are none. A token's run of
-frames is also where FunASR's forced alignment puts it. That alignment looks for the best path that collapses to the tokens, over
-scores in which a frame's blank counts as certain where it is the best; the path of each frame's best token collapses to
-them by definition, and no frame of any other path can score higher. (Where FunASR cuts the text into other pieces than the model
-gave, it aligns those; here a token stands where the model heard it.)
+Graves et al., "Connectionist Temporal Classification" (2006): repeated tokens are merged, blanks are removed. A token's
+run of frames equals the result of FunASR's forced alignment. That alignment searches the best path that collapses to
+the tokens, with the probability of blank set to 1 where blank is the best; the path of each frame's best token
+collapses to them by definition, and no other path has a higher score in any frame. (If FunASR tokenises the text
+differently from the model's output, it aligns those tokens; here spans belong to the model's own tokens.)
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: A frame lasts 60 ms and begins 30 ms before its number says.
+#: Duration of a frame, and how much earlier than number · duration it begins, ms.
 FRAME_MS = 60
 EARLY_MS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedSegment:
-    """What the model said of one segment."""
+    """Model output for one segment."""
 
-    ids: list[int]  #: token numbers, marks of language, emotion and sound among them, blanks left out
-    spans: list[tuple[int, int]]  #: start and end of each, ms from the start of the segment
+    ids: list[int]  #: token numbers, with tags of language, emotion and sound event, without blanks
+    spans: list[tuple[int, int]]  #: start and end of each token, ms from the start of the segment
 
 
 def collapse(best: Tensor, ends: Tensor, blank: int) -> Tensor:
-    """Runs of equal tokens.
+    """Find runs of equal tokens.
 
-    best: (rows,) int64, the best token of each frame, recording after recording; ends: (batch + 1,) integers, where each
-    recording's rows begin, and the number of rows. Returns (batch + 3 · rows,) int32, to be read by `runs`: runs of each
-    recording, then token, first and last frame + 1 (counted over the whole batch) of every run, with unused places at the end
-    of each: how many runs there are is not known without waiting for the device.
+    best: (rows,) int64, best token of each frame of all segments, concatenated; ends: (batch + 1,) integers, cumulative
+    lengths from 0. Returns (batch + 3 · rows,) int32 for `runs`: number of runs of each segment, then token, first
+    frame and last frame + 1 (numbered over the batch) of every run. The last three are padded to `rows` entries, since
+    the number of runs is not known without waiting for the device.
     """
     rows = best.numel()
     differs = best[1:] != best[:-1]
@@ -45,7 +45,7 @@ def collapse(best: Tensor, ends: Tensor, blank: int) -> Tensor:
     said = best != blank
     first, last = begins[:-1] & said, begins[1:] & said
     through = first.cumsum(0)
-    # What is no run's first (or last) frame is written behind the end.
+    # Frames that are not the first (or last) of a run are written to an extra column at the end.
     place = torch.arange(rows, device=best.device)
     table = best.new_zeros(3, rows + 1)
     at = torch.where(first, through - 1, rows)
@@ -57,9 +57,9 @@ def collapse(best: Tensor, ends: Tensor, blank: int) -> Tensor:
 
 
 def runs(collapsed: NDArray[np.int32], lengths: list[int], skip: int) -> list[DecodedSegment]:
-    """Take apart what `collapse` gave, on the host.
+    """Split the result of `collapse` by segment, on the host.
 
-    lengths: rows of each recording, the first `skip` of which stand for no sound; what is said in them is given no time.
+    lengths: rows of each segment; the first `skip` rows are not audio, and tokens in them have no duration.
     """
     batch, rows = len(lengths), sum(lengths)
     until = np.cumsum(collapsed[:batch])
@@ -74,6 +74,6 @@ def runs(collapsed: NDArray[np.int32], lengths: list[int], skip: int) -> list[De
 
 
 def _ms(frames: NDArray[np.int64]) -> list[int]:
-    """Milliseconds, cut as FunASR cuts them: by way of seconds in double precision, whose last bit decides."""
+    """Milliseconds, truncated as in FunASR: from seconds in double precision, whose last bit matters."""
     seconds = np.maximum((frames * FRAME_MS - EARLY_MS) / 1000, 0.0)
     return (seconds * 1000).astype(np.int64).tolist()

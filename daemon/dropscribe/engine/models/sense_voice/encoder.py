@@ -1,7 +1,7 @@
-"""SenseVoice's encoder and head over FunASR's weights: SANM layers in two stacks, then the best token of every frame.
+"""SenseVoice's encoder and head with FunASR's weights: SANM layers in two stacks, then the best token of every frame.
 
-An et al., "FunAudioLLM" (2024): four learnt vectors stand before the features and ask for language, sound, emotion and the
-style of the text; the first four outputs answer them, the others spell what is said.
+An et al., "FunAudioLLM" (2024): four learnt query vectors precede the features, for language, sound event, emotion and
+text style; the first four outputs are the corresponding tags, the others the tokens of the text.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from torch import Tensor
 
 from dropscribe.engine.layers.sanm import SanmEncoder, affine, encoder_layer, norm
 
-#: Rows before the features of a recording.
+#: Number of query rows before the features of a segment.
 QUERIES = 4
-#: Rows of the embedding that ask for the sound and for the emotion.
+#: Rows of the embedding for the sound event and emotion queries.
 _SOUND, _EMOTION = 1, 2
-#: Frames scored against all tokens at a time: bounds the scores' memory to some 820 MB (25,055 tokens, float32).
+#: Frames per call of the output layer: limits the memory of the scores to some 820 MB (25,055 tokens, float32).
 CHUNK_ROWS = 8192
 
 
 def queries(module: Any, language: str, style: str) -> Tensor:
-    """The four vectors, (4, F) float32. Raises KeyError for a language or style that the model does not know."""
+    """The four query vectors, (4, F) float32. Raises KeyError for a language or style unknown to the model."""
     rows = [module.lid_dict[language], _SOUND, _EMOTION, module.textnorm_dict[style]]
     chosen: Tensor = module.embed.weight.detach()[rows]
     return chosen.float()
@@ -48,7 +48,7 @@ class SenseVoiceEncoder:
 
 
 class Head:
-    """Hidden states → the best token of each frame."""
+    """Hidden states → best token of each frame."""
 
     def __init__(self, module: Any) -> None:
         """`module`: FunASR's `CTC`, in evaluation mode."""

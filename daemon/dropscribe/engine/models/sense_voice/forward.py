@@ -1,6 +1,7 @@
-"""From sound to runs of tokens, one call a batch; everything between stays on the device.
+"""Padded forward pass in float32: audio to runs of tokens, one call per batch, all on the device.
 
-Float32, any device, each segment as if it were alone: the oracle of the packed path, and what runs on a CPU.
+Runs on any device, with the same result for each segment as alone: the reference for the packed path, and the path for
+CPUs.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class PaddedForward:
         self._blank = int(module.blank_id)
 
     def __call__(self, sounds: Sequence[Sound]) -> list[DecodedSegment]:
-        """sounds: 16 kHz mono, at least 400 samples (one frame) each. One `Spoken` for each, in order."""
+        """Recognise a batch; one `Spoken` per segment, in order. sounds: 16 kHz mono, at least 400 samples each."""
         features = self._frontend(sounds)
         lengths = [QUERIES + rows for rows in features.rows]
         rows = torch.tensor([0, *lengths], device=self._device)
         keep = torch.arange(max(lengths), device=self._device)[None] < rows[1:, None]
         x = torch.zeros(*keep.shape, features.packed.shape[1], device=self._device)
         x[:, :QUERIES] = self._queries
-        # A view: it is `x` that is written to.
+        # The slice is a view, so this writes to `x`.
         x[:, QUERIES:][keep[:, QUERIES:]] = features.packed
         best = self._head(self._encoder(x, keep)[keep])
         return runs(collapse(best, rows.cumsum(0), self._blank).cpu().numpy(), lengths, QUERIES)

@@ -1,7 +1,7 @@
-"""From sound to runs of tokens on CUDA, packed without padding, in two steps that never make the device wait for the host.
+"""Packed forward pass on CUDA: audio to runs of tokens, in two steps so that the device never waits for the host.
 
-`begin` launches everything, down to the result's way back; `collect` reads it once it is there. The layers are those of
-`dropscribe.engine.layers.packed`: float16 products, float32 residual stream.
+`begin` launches everything, including the copy of the result; `collect` waits for it and reads it. The layers are those
+of `dropscribe.engine.layers.packed`: float16 products, float32 residual stream.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dropscribe.engine.layers.transfer import to_host
 from dropscribe.engine.models.sense_voice.collapse import DecodedSegment, collapse, runs
 from dropscribe.engine.models.sense_voice.encoder import CHUNK_ROWS, QUERIES
 
-#: Tokens are filled up to a multiple of this, for aligned rows of weights and scores: 25,055 is odd.
+#: Multiple to which the number of tokens (25,055) is padded, for aligned rows of weights and scores.
 ALIGNED = 64
 
 
@@ -42,7 +42,7 @@ class PackedSenseVoiceEncoder:
     def __call__(self, features: Tensor, rows: Rows) -> Tensor:
         """features: (rows, F) float32. Returns (rows, D) float16."""
         stream, _ = self._first(placed(features, self._scale, rows), rows)
-        # The second stack's residual stream begins with this norm, so it is taken in float32, too.
+        # This norm is the start of the second stack's residual stream, so it is computed in float32.
         stream = F.layer_norm(stream, (stream.shape[1],), *self._between)
         if self._second is not None:
             return self._second(stream, rows)[1]
@@ -50,7 +50,7 @@ class PackedSenseVoiceEncoder:
 
 
 class PackedHead:
-    """Hidden states → the best token of each frame."""
+    """Hidden states → best token of each frame."""
 
     def __init__(self, module: Any) -> None:
         """`module`: FunASR's `CTC` on a CUDA device, in evaluation mode."""
@@ -61,14 +61,14 @@ class PackedHead:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """hidden: (rows, D) float16. Returns (rows,) int64."""
-        # float32 scores: two candidates a thousandth apart are told apart, as they are in fp32.
+        # Scores in float32, so that candidates a thousandth apart are ranked as in fp32.
         scores = (torch.mm(part, self._weight, out_dtype=torch.float32) for part in hidden.split(CHUNK_ROWS))
         return torch.cat([part.add_(self._bias).argmax(dim=-1) for part in scores])
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A batch whose result is on its way."""
+    """A batch whose result is being copied to the host."""
 
     lengths: list[int]
     collapsed: Tensor  #: int32, pinned on the host, once `done`
@@ -97,21 +97,21 @@ class PackedForward:
         return Launched(lengths, *to_host(collapse(best, rows.ends, self._blank)))
 
     def collect(self, batch: Launched) -> list[DecodedSegment]:
-        """The result, once it is there."""
+        """Wait for the result; one `Spoken` per segment, in order."""
         batch.done.synchronize()
         return runs(batch.collapsed.numpy(), batch.lengths, QUERIES)
 
     def __call__(self, sounds: Sequence[Sound]) -> list[DecodedSegment]:
-        """Both steps, waiting for the result."""
+        """Run both steps."""
         return self.collect(self.begin(sounds))
 
     def _with_queries(self, features: Features, rows: Rows) -> Tensor:
-        """The queries before the features of each recording, (rows, F)."""
+        """Insert the query vectors before the features of each segment, (rows, F)."""
         packed = features.packed
         place = torch.arange(rows.first.numel(), device=self._device) - rows.first
         owner = torch.repeat_interleave(rows.ends.diff().long(), output_size=rows.first.numel())
-        asked = place < QUERIES
-        # Every recording before this one, and this one itself, has rows that stand for no feature.
+        is_query = place < QUERIES
+        # Each segment up to this one has QUERIES rows without a feature row.
         source = torch.arange(place.numel(), device=self._device) - (owner + 1) * QUERIES
         x = packed[source.clamp(min=0)]
-        return torch.where(asked[:, None], self._queries[place.clamp(max=QUERIES - 1)], x)
+        return torch.where(is_query[:, None], self._queries[place.clamp(max=QUERIES - 1)], x)

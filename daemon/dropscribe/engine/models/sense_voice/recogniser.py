@@ -1,7 +1,7 @@
-"""SenseVoiceSmall over a batch of segments, by our own inference path.
+"""SenseVoiceSmall recogniser over batches of segments.
 
-What a segment yields does not depend on what else is in its batch, and equals FunASR's `inference` of the segment alone,
-without the marks of language, emotion and sound.
+The result of a segment does not depend on the rest of its batch, and equals FunASR's `inference` of the segment alone
+without the tags of language, emotion and sound event.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dropscribe.engine.models.sense_voice.packed_forward import Launched
 
 Forward = Callable[[Sequence[Sound]], list[DecodedSegment]]
-#: What the model writes where it hears nothing at all; FunASR's own post-processing takes it out, too.
+#: Output of the model for audio without speech; FunASR's own postprocessing removes it, too.
 NOTHING_SAID = "The."
 
 
@@ -38,7 +38,7 @@ class SenseVoiceRecogniser:
     takes_frames = True
 
     def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
-        """In fp32, unless another `forward` is given. Raises EngineError for a model or options we do not know."""
+        """Use fp32 unless another `forward` is given. Raises EngineError for an unsupported model or option."""
         processor = getattr(loaded.tokenizer, "sp", None)
         if processor is None or getattr(loaded.frontend, "cmvn", None) is None:
             lacking = "sentence piece model" if processor is None else "mean and variance of its features"
@@ -73,10 +73,10 @@ class SenseVoiceRecogniser:
 
 
 def asked(loaded: LoadedModel) -> Tensor:
-    """What the model is asked for, (4, F): the language it hears, with punctuation and figures.
+    """Query vectors, (4, F): language detected automatically, with punctuation and ITN by default.
 
-    A model directory's config.yaml may say otherwise, by FunASR's own names: `language`, `use_itn`. Raises EngineError for
-    a language the model does not know (FunASR takes `auto` then, without a word).
+    The options `language` and `use_itn` in a model directory's config.yaml (FunASR's own names) override that. Raises
+    EngineError for a language unknown to the model (FunASR silently uses `auto` then).
     """
     language = str(loaded.options.get("language", "auto"))
     known = sorted(loaded.module.lid_dict)
@@ -100,12 +100,15 @@ class _UnderWay:
 
 
 class PipelinedSenseVoice(SenseVoiceRecogniser):
-    """On CUDA in half precision, three batches deep: one runs, one waits behind it, one is put into words, by a thread of its own."""
+    """Recogniser on CUDA in half precision with three batches under way.
+
+    One runs on the device, one is queued behind it, one is converted to text in a separate thread.
+    """
 
     depth = 3
 
     def __init__(self, loaded: LoadedModel) -> None:
-        # Imports Triton, which comes with CUDA builds of torch only.
+        # Imported here, since Triton comes only with CUDA builds of torch.
         from dropscribe.engine.models.sense_voice.packed_forward import PackedForward  # noqa: PLC0415
 
         self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
@@ -126,7 +129,7 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
         return handle.said if handle.words is None else handle.said + handle.words.result()
 
     def _in_words(self, segments: Sequence[SpeechSegment], launched: Launched) -> list[Hypothesis]:
-        """On the thread for words."""
+        """Wait for a batch and convert its tokens to text, in the thread `words`."""
         with device_faults():
             spoken = self._packed.collect(launched)
         return self._hypotheses(segments, spoken)

@@ -1,9 +1,9 @@
-"""From a model's tokens to words and the places of words: `hel@@ lo`, `a t & t`, `2@@ 0@@ 2@@ 4 年`. Pure.
+"""Join a model's tokens to words and merge their timestamps: `hel@@ lo`, `a t & t`, `2@@ 0@@ 2@@ 4 年`. Pure.
 
-Ordinary sequences (CJK characters, words, sub-words, spelt letters) give what FunASR's `sentence_postprocess` gives. That
-function raises IndexError on `a . b . c d`, loses every time of a segment that holds `&` or `.`, leaves `2@@` as it is, and
-drops or moves a sub-word that nothing continues. Here every token that is no mark gives its characters to one word, and its
-place to that word's.
+For ordinary sequences (CJK characters, words, subwords, spelt letters) the result equals that of FunASR's
+`sentence_postprocess`. That function raises IndexError on `a . b . c d`, loses all timestamps of a segment with `&` or
+`.`, does not join `2@@`, and drops or moves a subword without continuation. Here every token but special ones
+contributes its characters and its time to exactly one word.
 """
 
 from __future__ import annotations
@@ -17,52 +17,52 @@ from typing import NamedTuple
 
 from dropscribe.engine.models.text.spacing import Span, is_cjk
 
-#: Marks that are no words: `<s>`, `</s>`, `<unk>`, `<sos/eos>`, `<blank>`, `<|zh|>`.
+#: Special tokens: `<s>`, `</s>`, `<unk>`, `<sos/eos>`, `<blank>`, `<|zh|>`.
 _MARK = re.compile(r"</?[A-Za-z_][A-Za-z_/]*>|<\|[^|]*\|>")
-#: The end of a token that goes on in the next one.
+#: Suffix of a token that the next one continues.
 _GOES_ON = "@@"
 _APOSTROPHES = frozenset("'\u2019")
-#: Ends of English words: what follows an apostrophe, and whole tokens.
+#: Endings of English words: after the apostrophe, and as whole tokens.
 _TAILS = frozenset({"s", "t", "d", "m", "ll", "re", "ve"})
 _TAIL_TOKENS = frozenset(
     {a + tail for a in _APOSTROPHES for tail in _TAILS} | {f"n{a}t" for a in _APOSTROPHES}
 )
 _LINKS = frozenset("@-_/")
-#: Between figures these are part of a number or a time: 1,000, 10:30.
+#: Between digits these are part of a number or a time: 1,000, 10:30.
 _WITHIN_NUMBERS = frozenset(",:")
-#: Spelt letters that are written small.
+#: Abbreviations in lower case.
 _SMALL = frozenset({"e.g", "i.e"})
-#: Single letters that are English words: beside a longer word they are no part of a figure (`a 5 year plan`).
+#: Single letters that are English words: next to a longer word they are not part of a number (`a 5 year plan`).
 _ONE_LETTER_WORDS = frozenset("ai")
-#: Letters of the longest word that `&` and a letter make an abbreviation of: `at & t`, but `rhythm & b`.
+#: Longest word that forms an abbreviation with `&` and a letter, letters: `at & t` is one, `rhythm & b` is not.
 _SHORT = 3
-#: Tokens whose kind is remembered; vocabularies have some ten thousand.
-_TOKENS_KEPT = 1 << 15
+#: Tokens in each cache; vocabularies have some ten thousand.
+_CACHED_TOKENS = 1 << 15
 
 
 class _Kind(IntEnum):
-    """What a token or a joined word is, as far as joining depends on it."""
+    """Kind of a token or a joined word, as far as joining depends on it."""
 
-    NOTHING = 0  #: a mark, or blank
-    CJK = auto()  #: begins with an ideograph or kana: a word by itself
+    NOTHING = 0  #: a special token, or blank
+    CJK = auto()  #: begins with an ideograph or kana: a word on its own
     WORD = auto()
     LETTER = auto()  #: one ASCII letter
     FIGURE = auto()  #: digits only
-    TAIL = auto()  #: the end of an English word: 's, n't
+    TAIL = auto()  #: the ending of an English word: 's, n't
     APOSTROPHE = auto()
     DOT = auto()
     AMPERSAND = auto()
     LINK = auto()
     OPENER = auto()
     CLOSER = auto()
-    SIGN = auto()  #: any other character that is no letter or digit
+    SIGN = auto()  #: any other character that is not a letter or digit
 
 
-#: Kinds that never join each other; by far the most.
+#: Kinds that never join each other; by far the most frequent.
 _APART = frozenset({_Kind.CJK, _Kind.WORD})
 #: Kinds that consist of letters or digits of a spaced script.
 _SPOKEN = frozenset({_Kind.WORD, _Kind.LETTER, _Kind.FIGURE, _Kind.TAIL})
-#: Signs by what they do; others by their category.
+#: Kinds of individual symbols; the kind of others depends on their Unicode category.
 _SIGNS = {
     **dict.fromkeys(_APOSTROPHES, _Kind.APOSTROPHE),
     **dict.fromkeys(_LINKS, _Kind.LINK),
@@ -72,7 +72,7 @@ _SIGNS = {
     "#": _Kind.OPENER,
     "°": _Kind.CLOSER,
 }
-#: By Unicode category: brackets, quotation marks and currencies open; punctuation, accents and vowel signs follow.
+#: Kinds by Unicode category: brackets, quotation marks and currencies open; punctuation, accents, vowel signs close.
 _CATEGORIES = {
     **dict.fromkeys(("Ps", "Pi", "Sc"), _Kind.OPENER),
     **dict.fromkeys(("Pe", "Pf", "Po", "Mn", "Mc", "Me"), _Kind.CLOSER),
@@ -80,7 +80,7 @@ _CATEGORIES = {
 
 
 class _Part(NamedTuple):
-    """A token, or the sub-words of one word: tokens `first` to `last`."""
+    """A token, or the joined subwords of a word: tokens `first` to `last`."""
 
     text: str
     kind: _Kind
@@ -92,12 +92,12 @@ _NO_PART = _Part("", _Kind.NOTHING, -1, -1)
 
 
 def join_words(tokens: Sequence[str], spans: Sequence[Span] | None) -> tuple[list[str], list[Span] | None]:
-    """Words of `tokens`, with their spans where the tokens have such.
+    """Join `tokens` to words; also merge their spans, if given.
 
-    Sub-words continue each other (`hel@@ lo` → `hello`); spelt letters are an abbreviation in capitals (`u s b` → `USB`);
-    digits are a number. Letters, numbers and the signs between them are one word where English writes them so: `AT&T`,
-    `v2.0`, `5g`. Never raises for spans as many as tokens. A word stands from the start of its first token to the end of
-    its last.
+    Subwords are joined (`hel@@ lo` → `hello`), spelt letters become an abbreviation in capitals (`u s b` → `USB`),
+    digits become a number. Letters, numbers and symbols between them are one word where English writes them so: `AT&T`,
+    `v2.0`, `5g`. A word lasts from the start of its first token to the end of its last. Never raises if there are as
+    many spans as tokens.
     """
     parts = _parts(tokens)
     words: list[str] = []
@@ -113,7 +113,7 @@ def join_words(tokens: Sequence[str], spans: Sequence[Span] | None) -> tuple[lis
 
 
 def _parts(tokens: Sequence[str]) -> list[_Part]:
-    """Tokens with sub-words joined and marks left out. A sub-word that nothing continues is a word by itself."""
+    """Tokens with subwords joined and special tokens removed. A subword without continuation is a word."""
     parts: list[_Part] = []
     texts: list[str] = []
     first = last = 0
@@ -122,7 +122,7 @@ def _parts(tokens: Sequence[str]) -> list[_Part]:
         text = "".join(texts)
         if text:
             kind = _kind(text)
-            # A letter that is the rest of a longer word is not spelt.
+            # A single letter left of subwords is not a spelt letter.
             parts.append(_Part(text, _Kind.WORD if kind is _Kind.LETTER else kind, first, last))
         texts.clear()
 
@@ -147,16 +147,16 @@ def _parts(tokens: Sequence[str]) -> list[_Part]:
     return parts
 
 
-@lru_cache(_TOKENS_KEPT)
+@lru_cache(_CACHED_TOKENS)
 def _read(token: str) -> tuple[str, _Kind, bool]:
-    """Text and kind of a token, and whether the next one continues it."""
+    """Text and kind of a token, and true if the next one continues it."""
     if _MARK.fullmatch(token):
         return "", _Kind.NOTHING, False
     text = "".join(token.replace(_GOES_ON, "").split())
     return text, _kind(text), token.endswith(_GOES_ON)
 
 
-@lru_cache(_TOKENS_KEPT)
+@lru_cache(_CACHED_TOKENS)
 def _kind(text: str) -> _Kind:
     if not text:
         return _Kind.NOTHING
@@ -173,7 +173,7 @@ def _kind(text: str) -> _Kind:
 
 
 def _joined(parts: Sequence[_Part], i: int) -> bool:
-    """Whether part `i` continues the word of the part before it."""
+    """True if part `i` belongs to the word of the part before it."""
     before, after = parts[i - 1], parts[i]
     left, right = before.kind, after.kind
     if left in _APART and right in _APART:
@@ -204,7 +204,7 @@ def _at(parts: Sequence[_Part], i: int) -> _Part:
 
 
 def _spoken_together(parts: Sequence[_Part], i: int) -> bool:
-    """Two parts of letters and digits: spelt letters, numbers, letters beside numbers, `'s` after anything."""
+    """True if two parts of letters and digits join: spelt letters, numbers, both together, `'s` after anything."""
     before, after = parts[i - 1], parts[i]
     if after.kind is _Kind.TAIL:
         return True
@@ -218,12 +218,12 @@ def _spoken_together(parts: Sequence[_Part], i: int) -> bool:
 
 
 def _is_english(letter: _Part, beyond: _Part) -> bool:
-    """Whether a letter is a word, as what stands on its other side shows."""
+    """True if a letter is an English word, judged by the part on its other side."""
     return letter.text.lower() in _ONE_LETTER_WORDS and beyond.kind is _Kind.WORD and beyond.text.isalpha()
 
 
 def _sign_follows(before: _Part, sign: _Part, after: _Part) -> bool:
-    """Whether a sign belongs to the word it follows; `after` is what follows the sign."""
+    """True if a symbol belongs to the word before it; `after`: the part after the symbol."""
     if sign.kind is _Kind.LINK:
         return after.kind in _SPOKEN
     if sign.kind is _Kind.AMPERSAND:
@@ -232,7 +232,7 @@ def _sign_follows(before: _Part, sign: _Part, after: _Part) -> bool:
 
 
 def _sign_leads(before: _Part, sign: _Part, after: _Part) -> bool:
-    """Whether a sign belongs to the word that follows it; `before` is what the sign follows."""
+    """True if a symbol belongs to the word after it; `before`: the part before the symbol."""
     if sign.kind is _Kind.LINK:
         return before.kind in _SPOKEN or after.kind is _Kind.FIGURE
     if sign.kind is _Kind.AMPERSAND:
@@ -243,21 +243,21 @@ def _sign_leads(before: _Part, sign: _Part, after: _Part) -> bool:
 
 
 def _is_spelt(before: _Part, after: _Part) -> bool:
-    """Whether `&` stands in an abbreviation (`r & b`, `at & t`) rather than between words (`johnson & johnson`)."""
+    """True if `&` is inside an abbreviation (`r & b`, `at & t`) and not between words (`johnson & johnson`)."""
     if before.kind is after.kind is _Kind.WORD:
         return False
     return all(p.kind in (_Kind.LETTER, _Kind.FIGURE) or _is_short(p) for p in (before, after))
 
 
 def _is_short(part: _Part) -> bool:
-    """Whether a word is short enough to be a part of an abbreviation."""
+    """True if a word is short enough to be part of an abbreviation."""
     return (
         part.kind is _Kind.WORD and len(part.text) <= _SHORT and part.text.isascii() and part.text.isalpha()
     )
 
 
 def _written(parts: Sequence[_Part]) -> str:
-    """A word from its parts: letters that are spelt, side by side or with `.` or `&` between, in capitals."""
+    """Text of a word: spelt letters, adjacent or separated by `.` or `&`, become capitals."""
     text = "".join([p.text for p in parts])
     if text.rstrip(".").lower() in _SMALL:
         return text

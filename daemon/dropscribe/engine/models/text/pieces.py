@@ -1,6 +1,6 @@
-"""From sentence pieces (`▁chief`, `tain`, `。`) to words and text. Pure.
+"""Join SentencePiece tokens (`▁chief`, `tain`, `。`) to words and text. Pure.
 
-Kudo and Richardson, "SentencePiece" (2018): `▁` stands for a space, and a piece without one goes on where the last one ended.
+Kudo and Richardson, "SentencePiece" (2018): `▁` is a space; a piece without it continues the previous one.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 from dropscribe.engine.models.text.spacing import Span
 
 SPACE = "▁"
-#: Marks of language, emotion, sound and style, like <|zh|>.
+#: Tags of language, emotion, sound event and style, like <|zh|>.
 _MARK = re.compile(r"<\|[^|]*\|>")
-#: A byte of a character that the vocabulary lacks, like <0xE4>.
+#: One byte of a character that is not in the vocabulary, like <0xE4>.
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
-#: Characters that are words by themselves, and the full-width signs that stand between such: CJK ideographs, kana.
+#: Characters that are words on their own (CJK ideographs, kana), and full-width symbols.
 _SOLITARY = re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]")
 _OPENING = frozenset({"Ps", "Pi"})
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What was said, with spaces where they belong, and its words with their places."""
+    """Text with spaces, and its words with their spans."""
 
     text: str
     words: list[str]
@@ -34,16 +34,16 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What is to be known of a piece, found once: words are made of a hundred thousand pieces a second."""
+    """Properties of a piece, computed once: a hundred thousand pieces a second are joined."""
 
     text: str  #: without the space before it
-    spaced: bool  #: whether a space stands before it
-    silent: bool  #: whether it is a mark and no part of the text
-    byte: int | None  #: what it is of a character
-    blank: bool  #: whether there is nothing but space in it
-    closes: bool  #: whether it is all punctuation that belongs to what stands before it
-    opens: bool  #: whether it is all punctuation that belongs to what follows
-    solitary: bool  #: whether it begins with a character that is a word by itself
+    spaced: bool  #: preceded by a space
+    silent: bool  #: a tag, not part of the text
+    byte: int | None  #: value of a byte piece
+    blank: bool  #: only spaces
+    closes: bool  #: only punctuation that belongs to the word before it
+    opens: bool  #: only punctuation that belongs to the word after it
+    solitary: bool  #: begins with a character that is a word on its own
     ends_solitary: bool
 
     @classmethod
@@ -65,10 +65,10 @@ class _Piece:
 
 
 class Pieces:
-    """The vocabulary of a sentence piece model."""
+    """Vocabulary of a SentencePiece model."""
 
     def __init__(self, pieces: Sequence[str], silent: Sequence[bool]) -> None:
-        """pieces: by token number; silent: which of them are control tokens (start, end, unknown)."""
+        """pieces: by token number; silent: True for control tokens (start, end, unknown)."""
         self._pieces = [
             _Piece.of(
                 piece.removeprefix(SPACE).replace(SPACE, " "), spaced=piece.startswith(SPACE), silent=mute
@@ -84,10 +84,10 @@ class Pieces:
         return cls([processor.IdToPiece(i) for i in numbers], silent)
 
     def words(self, ids: Sequence[int], spans: Sequence[Span]) -> Words:
-        """Words of the tokens `ids`, which stand at `spans`.
+        """Join the tokens `ids`, located at `spans`, to words.
 
-        A CJK piece is a word; other pieces that follow each other without a space are one, from the start of the first to
-        the end of the last. Punctuation belongs to the word it follows, or opens, and gives it no time.
+        A CJK piece is a word; consecutive other pieces without a space are one word, from the start of the first to the
+        end of the last. Punctuation is added to the word before it (opening punctuation: after it) without its time.
         """
         text: list[str] = []
         words: list[str] = []
@@ -119,7 +119,7 @@ class Pieces:
         return Words("".join(text), words, placed)
 
     def _whole(self, ids: Sequence[int], spans: Sequence[Span]) -> list[tuple[_Piece, Span]]:
-        """Pieces that are text, with the bytes of a character put together."""
+        """Text pieces without tags; the byte pieces of a character are combined."""
         whole: list[tuple[_Piece, Span]] = []
         pending = bytearray()
         since = until = 0

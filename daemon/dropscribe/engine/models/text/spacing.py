@@ -1,4 +1,4 @@
-"""How words become text, and where words stand when a model does not say. Pure."""
+"""Join words to text, and place words for models without timestamps. Pure."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from dropscribe.transcript.types import Tokens
 
 #: Start and end of a word or token, ms.
 Span = tuple[int, int]
-#: The same of many: all starts, all ends.
+#: Spans in columns: all starts, all ends.
 Columns = tuple[Sequence[int], Sequence[int]]
 
-#: Letters that are words by themselves: CJK ideographs with their extensions and compatibility forms, kana, U+3005 to U+3007.
+#: Characters that are words on their own: CJK ideographs, extensions, compatibility forms, kana, U+3005 to U+3007.
 _CJK = re.compile(r"[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
 _ALL_CJK = re.compile(rf"{_CJK.pattern}*")
-#: Characters written without a space to their neighbour: the above, full-width forms and CJK signs.
+#: Characters written without spaces around them: those of `_CJK`, full-width forms and CJK punctuation.
 _UNSPACED = re.compile(rf"{_CJK.pattern}|[\u3000-\u303f\uff00-\uffef]")
-_WORDS_KEPT = 1 << 14
+#: Words in the cache.
+_CACHED_WORDS = 1 << 14
 
 
 def is_cjk(character: str) -> bool:
-    """Whether a character is a word by itself."""
+    """True if a character is a word on its own."""
     return _CJK.match(character) is not None
 
 
 def join(words: Sequence[str]) -> str:
-    """`["yesterday", "was", "星", "期", "一"]` → `yesterday was 星期一`.
+    """Join words to text: `["yesterday", "was", "星", "期", "一"]` → `yesterday was 星期一`.
 
-    A space stands between words, but not between two CJK characters, two numbers, or a CJK character and a word with a digit in
-    it or a sign (`2024年`, `用5g网络`).
+    Words are separated by spaces, except two CJK characters, two numbers, or a CJK character and a word that has a
+    digit or consists of symbols (`2024年`, `用5g网络`).
     """
     parts: list[str] = []
     before = _NO_EDGES
@@ -46,18 +47,18 @@ def join(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """What decides about the spaces round a word."""
+    """Properties of a word that decide about the spaces around it."""
 
     begins_unspaced: bool
     ends_unspaced: bool
     number: bool  #: digits only
-    close: bool  #: holds a digit, or nothing but signs: stands close to CJK characters
+    close: bool  #: has a digit, or only symbols: no space to a CJK character
 
 
 _NO_EDGES = _Edges(begins_unspaced=False, ends_unspaced=False, number=False, close=False)
 
 
-@lru_cache(_WORDS_KEPT)
+@lru_cache(_CACHED_WORDS)
 def _edges(word: str) -> _Edges:
     return _Edges(
         _UNSPACED.match(word[0]) is not None,
@@ -68,7 +69,7 @@ def _edges(word: str) -> _Edges:
 
 
 def _touch(before: _Edges, after: _Edges) -> bool:
-    """Whether no space stands between two words."""
+    """True if two words are written without a space between them."""
     if before.ends_unspaced:
         return after.begins_unspaced or after.close
     if after.begins_unspaced:
@@ -77,18 +78,18 @@ def _touch(before: _Edges, after: _Edges) -> bool:
 
 
 def unspaced(words: Sequence[str]) -> str | None:
-    """The text of words that are each one CJK character, and so whole for sure; None where any is not."""
+    """Text of words that are all single CJK characters and need no joining; None if any is not."""
     text = "".join(words)
     return text if len(text) == len(words) and all(words) and _ALL_CJK.fullmatch(text) else None
 
 
 def split(text: str) -> list[str]:
-    """Words of a text: each CJK character by itself, anything else by spaces."""
+    """Split a text into words: each CJK character is a word, other words are separated by spaces."""
     return _CJK.sub(lambda m: f" {m.group()} ", text).split()
 
 
 def spread(words: Sequence[str], start_ms: int, end_ms: int) -> Tokens:
-    """Words placed evenly between two instants, for models that give no positions."""
+    """Spread words evenly between two positions, for models without timestamps."""
     step = (end_ms - start_ms) / max(1, len(words))
     bounds = [start_ms + round(i * step) for i in range(len(words) + 1)]
     return Tokens(words, bounds[:-1], bounds[1:])

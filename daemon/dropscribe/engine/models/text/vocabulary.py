@@ -1,6 +1,6 @@
-"""How a Paraformer's tokens become words, and hotwords become tokens, by the tokenizer that it comes with.
+"""Vocabularies of Paraformer models: tokens to words, and hotwords to tokens.
 
-FunASR's models have one of two: a list of characters and sub-words (`hel@@ lo`), or a sentence piece model (`▁hel lo`).
+FunASR's models have a list of characters and subwords (`hel@@ lo`) or a SentencePiece model (`▁hel lo`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dropscribe.engine.models.text.spacing import Columns
 from dropscribe.errors import EngineError
 from dropscribe.transcript.types import Tokens
 
-#: Tokens of a list that are no part of the text.
+#: Special tokens of a list, which are not part of the text.
 _MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<sos/eos>"})
 
 
@@ -26,17 +26,17 @@ class Vocabulary(Protocol):
     """The tokens of a model."""
 
     def hypothesis(self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None) -> Hypothesis:
-        """What the tokens `ids` say of a segment. columns: their starts and ends, ms in the recording; without them its
-        words are spread evenly over it.
+        """Hypothesis of a segment from its tokens. columns: their starts and ends, ms in the recording; None: spread
+        words evenly.
         """
 
     @property
     def spelling(self) -> Spelling | PieceSpelling:
-        """How hotwords are spelt in these tokens."""
+        """Conversion of hotwords to these tokens."""
 
 
 class Characters:
-    """A list of characters and sub-words: FunASR's `CharTokenizer`."""
+    """A list of characters and subwords: FunASR's `CharTokenizer`."""
 
     def __init__(self, tokenizer: Any, spelling: Spelling) -> None:
         self._tokenizer = tokenizer
@@ -48,7 +48,7 @@ class Characters:
 
 
 class SentencePieces:
-    """A sentence piece model, or a list of tokens that were made by one (they begin with `▁` where a word begins)."""
+    """A SentencePiece model, or a list of its tokens (`▁` at the start of a word)."""
 
     def __init__(self, pieces: Pieces, spelling: Spelling | PieceSpelling) -> None:
         self._pieces = pieces
