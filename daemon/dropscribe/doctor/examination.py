@@ -1,4 +1,4 @@
-"""All checks in the order of the chain, each as soon as it is known."""
+"""Run all checks in order, yielding each result as soon as it is known."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S
 from dropscribe.pipeline.sizing import audio_bounds
 from dropscribe.service.status_file import status_path
 
-#: Longest walk through the folders to count their directories, seconds.
+#: Time limit for counting the directories of all folders, seconds.
 WALK_S = 60.0
 
 
 def examine_machine() -> Iterator[Check]:
-    """What can be said without any settings."""
+    """Checks that need no settings."""
     yield check_python()
     yield look_packages()
     yield look_sqlite()
@@ -39,7 +39,7 @@ def examine_machine() -> Iterator[Check]:
 
 
 def examine(loaded: Loaded) -> Iterator[Check]:
-    """Everything, the model last because it takes longest."""
+    """All checks; those that need the model come last because they take longest."""
     settings = loaded.settings
     location = DatabaseLocation(settings.database)
     yield ok("configuration", str(loaded.file) if loaded.file else "embedded defaults and command line")

@@ -1,1 +1,1 @@
-"""The doctor's checks: each looks at one link of the chain and says ok, warning or fail, with the remedy."""
+"""Checks of `dropscribe doctor`: each examines one dependency and reports ok, warning or fail, with a remedy."""

@@ -1,4 +1,4 @@
-"""Checks that ask a file system, which may never answer."""
+"""Run a check with a time limit, since calls to a file system may never return."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from dropscribe.doctor.checks.record import Check, fail
 
-#: Longest wait for a file system, seconds; a disk that has to start takes some.
+#: Time limit of a check, seconds; enough for a disk to spin up.
 ANSWER_S = 20.0
 
 
 def answered(name: str, check: Callable[[], list[Check]], limit_s: float = ANSWER_S) -> list[Check]:
-    """The checks, or one named `name` that says that the file system does not answer. What `check` raises is raised."""
+    """Result of `check`, or a failed check `name` if it takes longer than `limit_s`. Exceptions are passed on."""
     found: queue.SimpleQueue[list[Check] | BaseException] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -22,7 +22,7 @@ def answered(name: str, check: Callable[[], list[Check]], limit_s: float = ANSWE
         except BaseException as e:
             found.put(e)
 
-    # Never waited for: it ends with the process.
+    # A daemon thread, not joined: one that hangs must not keep the process from exiting.
     threading.Thread(target=ask, name="check", daemon=True).start()
     try:
         result = found.get(timeout=limit_s)

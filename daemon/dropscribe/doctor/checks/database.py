@@ -1,4 +1,4 @@
-"""The database: the SQLite it is kept by, whether it is sound, and who works on it."""
+"""Check the database: SQLite version, location, integrity, and the daemon that uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The device: what torch sees, whether it fits the driver, and what precision it has."""
+"""Check torch and the device: CUDA and driver versions, free memory, correct results, precisions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from dropscribe.doctor.checks.record import Check, fail, ok, warning
 from dropscribe.engine.gpu_probe import Gpu, Hardware
 
-#: First compute capability with bfloat16 matrix units (Ampere), and with float16 ones (Volta).
+#: Lowest compute capability with bfloat16 matrix units (Ampere), and with float16 ones (Volta).
 BF16_CAPABILITY = (8, 0)
 FP16_CAPABILITY = (7, 0)
-#: Large models with their batches want this much free, bytes.
+#: Free memory that large models need with their batches, bytes.
 ROOMY_BYTES = 4 * 1024**3
 GIB = 1024**3
 
@@ -23,10 +23,10 @@ def nvidia_nodes(dev: Path = Path("/dev")) -> tuple[str, ...]:
 
 
 def check_torch(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Check:
-    """Whether torch works, and its CUDA fits the driver. `setting` is `engine.device`."""
+    """Check that torch works and that its CUDA version fits the driver. `setting`: `engine.device`."""
     name = "torch"
     if setting.startswith("cpu"):
-        setting = "cpu"  # however many
+        setting = "cpu"  # any number of engine processes
     if hardware.torch is None:
         return fail(
             name,
@@ -80,7 +80,7 @@ def _without_driver(seen: str, cards: list[str], setting: str) -> Check:
 
 
 def check_device(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Check:
-    """Whether one device that `engine.device` names is there and computes."""
+    """Check that one device of `engine.device` exists and computes correctly."""
     name = "device"
     if setting == "cpu":
         return ok(name, "cpu, as configured")
@@ -107,7 +107,7 @@ def check_device(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Ch
 
 
 def check_precision(hardware: Hardware, setting: str) -> Check:
-    """Which precisions the device computes at full speed."""
+    """Report the precisions that the device computes at full speed."""
     name = "precision"
     gpu = chosen(hardware, setting)
     if gpu is None and setting.startswith("cuda"):
@@ -127,14 +127,14 @@ def check_precision(hardware: Hardware, setting: str) -> Check:
 
 
 def devices_named(hardware: Hardware, setting: str) -> tuple[str, ...]:
-    """The devices to look at, each once; `cuda` is every GPU that torch sees, and itself where there is none."""
+    """Devices to check, each once; `cuda` stands for every GPU that torch sees, or itself if there is none."""
     if setting == "cuda" and hardware.gpus:
         return tuple(f"cuda:{i}" for i in range(len(hardware.gpus)))
     return tuple(dict.fromkeys(setting.split(", ")))
 
 
 def check_devices(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Iterator[Check]:
-    """`check_device` and `check_precision` of each, with its name after a colon where there are several."""
+    """`check_device` and `check_precision` of each device; with several, check names end with `:` and the device."""
     devices = devices_named(hardware, setting)
     for device in devices:
         suffix = f":{device}" if len(devices) > 1 else ""
@@ -143,7 +143,7 @@ def check_devices(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> I
 
 
 def chosen(hardware: Hardware, setting: str) -> Gpu | None:
-    """The card that one `setting` names, None when that is the cpu or not there."""
+    """GPU that `setting` names; None for the CPU or a GPU that does not exist."""
     if setting == "cpu":
         return None
     index = int(setting.partition(":")[2] or 0)

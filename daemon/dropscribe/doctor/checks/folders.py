@@ -1,4 +1,4 @@
-"""The watched folders: can recordings be read there, and transcripts written?"""
+"""Check the watched folders: recordings can be read, and transcripts written."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def check_folders(settings: Settings) -> list[Check]:
                 "folders", "no folder is watched", "add a [[folder]] to the configuration, or use --watch DIR"
             )
         ]
-    return [check for folder in settings.folders for check in _asked(folder, settings)]
+    return [check for folder in settings.folders for check in _within_limit(folder, settings)]
 
 
-def _asked(folder: Folder, settings: Settings) -> list[Check]:
+def _within_limit(folder: Folder, settings: Settings) -> list[Check]:
     output_dir = settings.profiles[folder.profile].output_dir
     return answered(f"folder:{readable(folder.path)}", lambda: [check_folder(folder, output_dir)])
 
 
 def check_folder(folder: Folder, output_dir: Path | None) -> Check:
-    """Whether `folder` can be listed, and a file made where its transcripts go."""
+    """Check that `folder` can be listed and that a file can be created where its transcripts go."""
     name = f"folder:{readable(folder.path)}"
     who = _user()
     if not folder.path.is_dir():
@@ -52,7 +52,7 @@ def check_folder(folder: Folder, output_dir: Path | None) -> Check:
 
 
 def writing_problem(folder: Path) -> str | None:
-    """Why no file can be made in `folder`; None when one was made (without a name, and is gone again)."""
+    """Reason why no file can be created in `folder`; None if an unnamed temporary one could."""
     try:
         with tempfile.TemporaryFile(dir=folder, prefix=".dropscribe-doctor-") as probe:
             probe.write(b"x")
@@ -63,7 +63,7 @@ def writing_problem(folder: Path) -> str | None:
 
 
 def _nearest(path: Path) -> Path:
-    """`path`, or the lowest of its parents that exists: the rest is made when it is needed."""
+    """`path` or its nearest existing parent: missing directories are created when they are needed."""
     return next((p for p in (path, *path.parents) if p.exists()), Path("/"))
 
 

@@ -1,4 +1,4 @@
-"""Hotwords: does the model take any, and can it spell those of the profiles? Read from its directory, without loading it."""
+"""Check that the model supports the hotwords of the profiles, from its directory, without loading it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "hotwords"
 
 
 def check_hotwords(settings: Settings) -> Iterator[Check]:
-    """One for each profile that has hotwords. A model that is not on this machine is not fetched for it."""
+    """One check per profile with hotwords. A model that is not on this machine is not downloaded."""
     profiles = {name: p.hotwords for name, p in settings.profiles.items() if p.hotwords}
     if not profiles:
         return
@@ -37,7 +37,7 @@ def check_hotwords(settings: Settings) -> Iterator[Check]:
 
 
 def _stored(name: str) -> Path:
-    """Directory of a model of the hub. A running daemon may have it in the cache of its user, who is not the one that asks."""
+    """Local directory of a model of the hub. Raises EngineError: the daemon's user may have another cache."""
     directory = hub.find(name)
     if directory is None:
         raise EngineError(

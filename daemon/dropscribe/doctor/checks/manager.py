@@ -1,4 +1,4 @@
-"""The service manager: was this process started by one, and is what it says in order?"""
+"""Check the environment of the service manager: notification socket and watchdog interval."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dropscribe.doctor.checks.record import Check, from_error, ok, warning
 from dropscribe.errors import DropscribeError
 from dropscribe.service.sd_notify import Notifier, watchdog_interval_s
 
-#: Where a unit of ours may be installed.
+#: Paths at which dropscribe's unit may be installed.
 UNIT_PATHS = (
     Path("/etc/systemd/system/dropscribe.service"),
     Path("/usr/lib/systemd/system/dropscribe.service"),
     Path("/lib/systemd/system/dropscribe.service"),
 )
-#: The main loop turns at least twice a second; a shorter watchdog than this would fire without reason, seconds.
+#: Shortest sensible watchdog interval, seconds: the main loop runs twice a second, but a turn may be slow.
 SHORTEST_WATCHDOG_S = 5.0
 
 
@@ -25,7 +25,7 @@ def check_manager(
     units: tuple[Path, ...] = UNIT_PATHS,
     running: Path = Path("/run/systemd/system"),
 ) -> Check:
-    """Whether notification and watchdog are set sensibly. Not being under a manager is nobody's fault."""
+    """Check notification and watchdog settings. Running without a service manager is ok."""
     name = "systemd"
     try:
         notifier = Notifier.from_environment(environ)

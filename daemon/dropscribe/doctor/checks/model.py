@@ -1,4 +1,4 @@
-"""The model: does it load, and is it really where it should be? Asked of the engine itself, in its own process."""
+"""Check that the model loads and runs on the configured device, by an engine in its own process."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dropscribe.service import status_file
 from dropscribe.transcript.types import EngineFacts
 
 NAME = "model"
-#: Shared memory for an engine that is given no audio, audio seconds.
+#: Size of the shared memory of an engine that gets no audio, audio seconds.
 NO_AUDIO_S = 1.0
 
 
 def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> Check:
-    """Start the engine, on all its devices, as the daemon will, wait until it is warm, read what it says of itself, stop it.
+    """Start the engine on all its devices as the daemon does, wait until it is warm, check its facts, stop it.
 
-    Fetches a model from the hub that is not on this machine yet.
+    Downloads a model of the hub that is not on this machine yet.
     """
     arena = Arena(NO_AUDIO_S)
     engine: engine_plan.AnyEngine | None = None
@@ -44,7 +44,7 @@ def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> 
 def look_running(location: DatabaseLocation, setting: str) -> Check | None:
     """`check_facts` of the engine a running daemon has; None while it has none yet.
 
-    A second engine beside it would take the device's memory from it.
+    No second engine is started then, since it would compete for the device's memory.
     """
     try:
         raw = (status_file.read(location) or {}).get("engine")
@@ -56,12 +56,12 @@ def look_running(location: DatabaseLocation, setting: str) -> Check | None:
 
 
 def check_facts(facts: EngineFacts, setting: str) -> Check:
-    """Whether a warm engine is on the device that `engine.device` asks for, and its model fit for use."""
+    """Check that an engine runs on the devices of `engine.device`, and that its model is suitable for production."""
     text = f"{facts.model} with {facts.vad_model} on {facts.device}, warm after {facts.warmup_s:.1f} s"
     # "cuda:0 (NVIDIA H200), cuda:1 (NVIDIA H200)" → "cuda:0", "cuda:1"
     found = [device.split(" ", maxsplit=1)[0] for device in facts.device.split(", ")]
     fits = {"auto": True, "cuda": "cpu" not in found}
-    # One that is named twice has two processes, and is one device.
+    # A device named twice has two engine processes, but counts as one.
     if not fits.get(setting, found == [*dict.fromkeys(setting.split(", "))]):
         return fail(NAME, f"{text}, and engine.device is {setting}", "see the checks of torch and device")
     if facts.notice is not None:

@@ -1,4 +1,4 @@
-"""Python and the packages: are they there, and new enough?"""
+"""Check the versions of Python and of the required packages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from importlib import metadata
 from dropscribe.doctor.checks.record import Check, fail, ok
 
 LOWEST_PYTHON = (3, 11)
-#: `name[extra]>=1.2,<3; marker` as it stands in a package's metadata; the order of the bounds varies.
+#: Requirement in a package's metadata: `name[extra]>=1.2,<3; marker`; the order of the bounds varies.
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*)(?:;(.*))?$")
 _REINSTALL = "install dropscribe again: pip install --force-reinstall dropscribe"
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
-    """Whether the interpreter is new enough."""
+    """Check that the interpreter is new enough."""
     text = ".".join(str(part) for part in version)
     if version[:2] < LOWEST_PYTHON:
         return fail("python", f"Python {text}", "dropscribe needs Python 3.11 or newer")
@@ -24,9 +24,9 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:
 
 
 def check_packages(requirements: Sequence[str], installed: Mapping[str, str | None]) -> Check:
-    """Whether each required package is installed (None: it is not) in a version within its bounds.
+    """Check that each required package is installed in a version within its bounds.
 
-    Requirements with a marker are taken as needed only where they are installed.
+    `installed`: package → version, None if it is not installed. A requirement with a marker may be missing.
     """
     wrong: list[str] = []
     shown: list[str] = []
@@ -50,7 +50,7 @@ def check_packages(requirements: Sequence[str], installed: Mapping[str, str | No
 
 
 def look_packages(distribution: str = "dropscribe") -> Check:
-    """`check_packages` of what this environment holds."""
+    """`check_packages` for this environment."""
     try:
         requirements = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What a check says, and the document `dropscribe doctor --json` prints."""
+"""Result of a check, and the document of `dropscribe doctor --json`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMA = "dropscribe/doctor/1"
 
 
 class Level(StrEnum):
-    """`FAIL`: transcribing cannot work, or loses something. `WARNING`: it works, and a person should know."""
+    """`FAIL`: transcription cannot work or may lose data. `WARNING`: it works, but needs attention."""
 
     OK = "ok"
     WARNING = "warning"
@@ -24,12 +24,12 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor. `name` is stable; a part after a colon names the folder or device it is about."""
+    """Result of one check. `name` is stable; the part after a colon is the folder or device."""
 
     name: str
     status: Level
     detail: str
-    remedy: str = ""  #: what to do; empty when all is well
+    remedy: str = ""  #: empty if the status is ok
 
 
 def ok(name: str, detail: str) -> Check:
@@ -45,21 +45,21 @@ def fail(name: str, detail: str, remedy: str) -> Check:
 
 
 def readable(path: Path) -> str:
-    """`path` as text that can be printed and put into JSON, whatever bytes it holds."""
+    """`path` as valid Unicode text; bytes that are not UTF-8 become backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def from_error(name: str, error: DropscribeError) -> Check:
-    """A failed check out of an error a person can meet."""
+    """Failed check from an error."""
     where = f"{error.path}: " if error.path is not None else ""
     return fail(name, f"{where}{error.reason}", error.remedy or "see the reason")
 
 
 def healthy(checks: Iterable[Check]) -> bool:
-    """Whether nothing failed; warnings do not count."""
+    """True if no check failed; warnings do not count."""
     return all(c.status is not Level.FAIL for c in checks)
 
 
 def document(checks: Sequence[Check]) -> dict[str, Any]:
-    """`{"schema": "dropscribe/doctor/1", "checks": [{"name", "status", "detail", "remedy"}, …]}`."""
+    """JSON document: `{"schema": "dropscribe/doctor/1", "checks": [{"name", "status", "detail", "remedy"}, …]}`."""
     return {"schema": SCHEMA, "checks": [asdict(c) | {"status": str(c.status)} for c in checks]}

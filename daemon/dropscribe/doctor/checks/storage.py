@@ -1,4 +1,4 @@
-"""Room for what the daemon keeps: free disk for database and transcripts, memory for decoded audio."""
+"""Check free disk space for database and transcripts, and free memory for decoded audio."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from dropscribe.doctor.checks.record import Check, fail, ok, warning
 
 MIB = 1024**2
-#: Below this much free space nothing should be started, bytes.
+#: Free space below which the check fails, bytes.
 LOWEST_BYTES = 100 * MIB
-#: Below this much a person should look, bytes.
+#: Free space below which the check warns, bytes.
 LOW_BYTES = 1024 * MIB
-#: Decoded audio may take this share of the memory that is free; the model and the decoders want the rest.
+#: Share of the free memory that decoded audio may take without a warning; model and decoders need the rest.
 ARENA_SHARE = 0.5
 
 
 def check_free(name: str, path: Path, free_bytes: int) -> Check:
-    """Whether the disk that holds `path` has room."""
+    """Check the free space of the disk of `path`."""
     text = f"{_size(free_bytes)} free at {path}"
     if free_bytes < LOWEST_BYTES:
         return fail(name, text, "free some space, or move it to another disk")
@@ -28,7 +28,7 @@ def check_free(name: str, path: Path, free_bytes: int) -> Check:
 
 
 def look_free(name: str, path: Path) -> Check:
-    """`check_free` of the disk that holds `path`, or will."""
+    """`check_free` for the disk of `path`, which need not exist yet."""
     there = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
     try:
         stat = os.statvfs(there)
@@ -38,7 +38,7 @@ def look_free(name: str, path: Path) -> Check:
 
 
 def check_memory(arena_bytes: int, available_bytes: int | None) -> Check:
-    """Whether `service.queue_audio_s` of decoded audio fits into the memory that is available."""
+    """Check that the decoded audio of `service.queue_audio_s` fits into the available memory."""
     name = "memory"
     if available_bytes is None:
         return warning(name, "the available memory is not known", "see that /proc/meminfo can be read")
@@ -53,7 +53,7 @@ def check_memory(arena_bytes: int, available_bytes: int | None) -> Check:
 def available_memory(
     meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """Bytes that can be taken: of the machine, or of the control group where that allows less."""
+    """Available memory, bytes: that of the machine, or of the control group if that is less; None if unknown."""
     try:
         match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="ascii"), re.MULTILINE)
     except OSError:

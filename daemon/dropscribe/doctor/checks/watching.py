@@ -1,4 +1,4 @@
-"""How folders are watched, and whether the machine's limits on inotify allow it."""
+"""Check the watch backend of each folder, and the machine's inotify limits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dropscribe.config import Folder, Settings
 from dropscribe.doctor.checks.record import Check, fail, ok, readable, warning
 from dropscribe.intake.filesystem import FileSystem, filesystem_of, inotify_limits
 
-#: Share of a limit from which a person should look: other programs of the same user count against it too.
+#: Share of a limit above which the check warns: other programs of the same user count against it, too.
 CLOSE_SHARE = 0.5
 
 
 def look_watching(settings: Settings) -> Iterator[Check]:
-    """One check per folder, then one per limit of inotify."""
+    """One check per folder, then one per inotify limit."""
     watched = []
     for folder in settings.folders:
         where = filesystem_of(folder.path)
@@ -28,12 +28,12 @@ def look_watching(settings: Settings) -> Iterator[Check]:
 
 
 def polled(folder: Folder, where: FileSystem) -> bool:
-    """Whether the folder is polled rather than watched by events."""
+    """True if the folder is polled and not watched by events."""
     return folder.backend == "poll" or (folder.backend == "auto" and where.network)
 
 
 def check_backend(folder: Folder, where: FileSystem) -> Check:
-    """Whether the folder's backend fits its file system."""
+    """Check that the folder's backend suits its file system."""
     name = f"watching:{readable(folder.path)}"
     if folder.backend == "inotify" and where.network:
         return warning(
@@ -47,7 +47,7 @@ def check_backend(folder: Folder, where: FileSystem) -> Check:
 
 
 def check_limit(name: str, sysctl: str, wanted: int, limit: int | None) -> Check:
-    """Whether `wanted` of what `sysctl` limits can be had."""
+    """Check that `wanted` watches or instances are within the limit of `sysctl`."""
     if limit is None:
         return warning(name, f"{sysctl} cannot be read", "set backend = 'poll' where events do not arrive")
     text = f"{wanted} of {limit} ({sysctl})"
@@ -60,7 +60,7 @@ def check_limit(name: str, sysctl: str, wanted: int, limit: int | None) -> Check
 
 
 def directories(folder: Folder) -> int:
-    """How many directories are watched below `folder`, itself included. Links are not followed."""
+    """Number of directories in `folder`, including itself. Links are not followed."""
     if not folder.recursive:
         return 1
     return sum(1 for _ in os.walk(folder.path))
