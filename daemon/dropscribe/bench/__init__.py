@@ -1,1 +1,1 @@
-"""`dropscribe bench`: the same recordings through stock FunASR, through calibrated FunASR, and through ours."""
+"""`dropscribe bench`: compare stock FunASR, calibrated FunASR and dropscribe on the same recordings."""

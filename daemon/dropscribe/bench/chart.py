@@ -1,4 +1,4 @@
-"""The comparison as a picture. The one module that needs matplotlib, which is installed with the extra `bench`."""
+"""Draw the comparison as a chart. Needs matplotlib, which the extra `bench` installs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dropscribe.errors import StorageError, UsageError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Colours that are told apart by people who do not see red and green (Okabe and Ito), ours the one that stands out.
+#: Colours for people with red-green colour blindness (Okabe and Ito); dropscribe's is the most prominent.
 COLOURS = {STOCK: "#999999", CALIBRATED: "#56B4E9", OURS: "#D55E00"}
 LABELS = {STOCK: "stock FunASR", CALIBRATED: "FunASR, calibrated", OURS: "dropscribe"}
 #: Inches and dots per inch: 1,650 pixels wide.
@@ -33,9 +33,9 @@ def draw(report: Report, path: Path) -> None:
             path=path,
             remedy="pip install 'dropscribe[bench]'",
         ) from e
-    # No pyplot: it keeps figures in global state and looks for a display.
+    # Without pyplot, which has global state and needs a display.
     figure = Figure(figsize=SIZE_IN, layout=ConstrainedLayoutEngine(h_pad=0.15, w_pad=0.1), facecolor="white")
-    FigureCanvasAgg(figure)  # becomes the figure's canvas
+    FigureCanvasAgg(figure)  # registers itself as the figure's canvas
     panels = [p for p in _panels(report) if any(p.value(r) is not None for r in report.runs)]
     for place, panel in enumerate(panels, start=1):
         _bars(figure.add_subplot(2, (len(panels) + 1) // 2, place), report, panel)
@@ -51,10 +51,10 @@ def draw(report: Report, path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One figure of every run."""
+    """One measure of all runs."""
 
     title: str
-    unit: str  #: and which way is better
+    unit: str  #: and whether more or less is better
     show: Callable[[float], str]
     value: Callable[[Run], float | None]
 
@@ -87,7 +87,7 @@ def _bars(axis: Axes, report: Report, panel: Panel) -> None:
     axis.set_title(panel.title, fontsize=10.5, loc="left", fontweight="bold")
     axis.set_xlabel(panel.unit, fontsize=8, color="#555555", loc="left")
     most = max(widths, default=0.0) or 1.0
-    axis.set_xlim(0, most * 1.25)  # room for the figures
+    axis.set_xlim(0, most * 1.25)  # leaves space for the numbers
     for place, v in zip(places, values, strict=True):
         text = "n/a" if v is None else panel.show(v)
         axis.text((v or 0.0) + most * 0.02, place, text, va="center", fontsize=9)

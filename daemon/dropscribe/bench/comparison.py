@@ -1,4 +1,4 @@
-"""One contender after the other over the same recordings, measured alike."""
+"""Run the contenders one after another on the same recordings, with the same measurements."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from dropscribe.errors import DropscribeError, UsageError
 from dropscribe.pipeline import engine_plan
 from dropscribe.transcript.instants import iso
 
-#: Read at a time while recordings are brought into the page cache, bytes.
+#: Bytes per read while recordings are loaded into the page cache.
 BLOCK_BYTES = 1 << 20
 _VERSIONS = ("torch", "funasr", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A run, and the seconds of audio of the recordings whose length it learnt."""
+    """A run, and the audio seconds of recordings for which the contender reports them."""
 
     run: Run
     lengths: dict[Path, float]
@@ -39,9 +39,10 @@ class Outcome:
 def compare(
     settings: Settings, files: Sequence[Path], *, generated: bool, note: Callable[[str], None]
 ) -> Report:
-    """Stock, calibrated, ours. `note` is told what goes on. A contender that cannot run has a problem, not an exception.
+    """Compare stock FunASR, calibrated FunASR and dropscribe. `note` gets progress messages.
 
-    Raises OSError when a recording cannot be read, UsageError for a model that FunASR does not have.
+    The failure of a contender is recorded in its run. Raises OSError if a recording cannot be read, UsageError for a
+    model that FunASR does not have.
     """
     began_at = time.time()
     _read_once(files)
@@ -80,7 +81,7 @@ def contenders(settings: Settings) -> list[Contender]:
 
 
 def measure(contender: Contender, files: Sequence[Path], note: Callable[[str], None]) -> Outcome:
-    """Load, run, and look at memory and GPU all the while."""
+    """Load and run a contender while memory and GPU are measured."""
     note(f"{contender.name}: loading")
     recordings: list[Recording] = []
     lengths: dict[Path, float] = {}
@@ -97,7 +98,7 @@ def measure(contender: Contender, files: Sequence[Path], note: Callable[[str], N
                     heard = event.at - began if heard is None else heard
                     continue
                 if not recordings:
-                    # A contender of its own process may begin while we still hear that it is ready.
+                    # A contender in its own process may start before its readiness is noticed here.
                     began = min(began, event.began)
                 ended = max(ended, event.ended)
                 recordings.append(
@@ -126,7 +127,7 @@ def measure(contender: Contender, files: Sequence[Path], note: Callable[[str], N
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on."""
+    """Description of this machine."""
     return {
         "cpus": len(os.sched_getaffinity(0)),
         "cpu": _field("/proc/cpuinfo", "model name"),
@@ -147,7 +148,7 @@ def _versions() -> dict[str, str]:
 
 
 def _field(path: str, name: str) -> str | None:
-    """The first value of a field of a file in /proc; None where it has none."""
+    """First value of a field in a file of /proc; None if there is none."""
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -156,7 +157,7 @@ def _field(path: str, name: str) -> str | None:
 
 
 def _read_once(files: Iterable[Path]) -> None:
-    """So that the first contender does not pay for the disk and the others do not."""
+    """Load the files into the page cache, so that the first contender has no disadvantage."""
     for path in files:
         with path.open("rb", buffering=0) as file:
             while file.read(BLOCK_BYTES):

@@ -1,4 +1,4 @@
-"""Who is compared: each gets the models ready, then goes through all recordings."""
+"""Contenders of the comparison: each loads its models, then transcribes all recordings."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ from dropscribe.pipeline.problem import Problem
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One recording has ended. Instants are monotonic seconds."""
+    """A recording was finished. Instants are monotonic seconds."""
 
     path: Path
     began: float
     ended: float
     text: str
     problem: str | None
-    audio_s: float | None = None  #: where the contender says how long it is
+    audio_s: float | None = None  #: if the contender reports it
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Some recording under way has its first text, at a monotonic instant."""
+    """The first text of any recording under way was recognised, at monotonic seconds."""
 
     at: float
 
 
 class Contender(Protocol):
-    """One way to transcribe. Owned by one thread; `open` before `run`, `close` at the end whatever happened."""
+    """A way to transcribe. Owned by one thread; call `open`, `wait_ready`, `run`, and `close` in every case."""
 
     name: str
     options: dict[str, Any]
     devices: tuple[str, ...]
 
     def open(self, files: Sequence[Path]) -> int:
-        """Begin to load; returns the process whose tree does the work."""
+        """Start loading; returns the id of the process whose tree does the work."""
         ...
 
     def wait_ready(self) -> str:
-        """Wait until it can begin; the device, in words. Raises EngineError."""
+        """Wait until it is ready; returns a description of the device. Raises EngineError."""
         ...
 
     def run(self) -> Iterator[Ended | Heard]:
-        """All recordings, each once. Raises EngineError when it cannot go on."""
+        """Transcribe all recordings, each once. Raises EngineError if it cannot continue."""
         ...
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all resources."""
         ...
 
 
 class Stock:
-    """FunASR, one recording after the other."""
+    """FunASR, one recording at a time."""
 
     def __init__(self, plan: StockPlan) -> None:
         self.name = CALIBRATED if plan.calibrated else STOCK
@@ -102,7 +102,7 @@ class Stock:
 
 
 class Ours:
-    """The daemon's decoders and engine, all recordings at once."""
+    """dropscribe's decoders and engine, all recordings concurrently."""
 
     name = OURS
 
@@ -124,7 +124,7 @@ class Ours:
         return os.getpid()
 
     def wait_ready(self) -> str:
-        """See `Contender`. One recording goes through, so that decoders have been started, too."""
+        """See `Contender`. Transcribes one recording, so that decoders are started, too."""
         self._engine = self._stack.enter_context(OneShot(self._settings))
         for warm in self._engine.transcribe([SAMPLE], lambda *_: None):
             if isinstance(warm.end, Problem):

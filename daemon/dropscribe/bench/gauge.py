@@ -1,4 +1,4 @@
-"""Looks, a few times a second, at what a tree of processes and its GPUs take."""
+"""Sample the memory of a process tree and the use of its GPUs, several times a second."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Self
 
 from dropscribe.bench.records import Usage
 
-#: Between two looks, seconds: nvidia-smi itself averages over no less.
+#: Sampling interval, seconds; nvidia-smi averages over at least as long.
 INTERVAL_S = 0.2
-#: How long nvidia-smi may take to begin or to end, seconds.
+#: Time limit for nvidia-smi to start or to end, seconds.
 PATIENCE_S = 10.0
 KIB, MIB = 1024, 1024 * 1024
 
@@ -31,7 +31,7 @@ class Reading:
 
 
 def gpu_ids(devices: Sequence[str], visible: str | None) -> tuple[str, ...]:
-    """What nvidia-smi calls the devices `cuda:0`, …; `visible` is $CUDA_VISIBLE_DEVICES, which renumbers them."""
+    """Names in nvidia-smi of the devices `cuda:0`, …; `visible`: $CUDA_VISIBLE_DEVICES, which renumbers them."""
     numbers = [int(d.partition(":")[2] or 0) for d in dict.fromkeys(devices) if d.startswith("cuda")]
     if visible is None:
         return tuple(str(n) for n in numbers)
@@ -40,7 +40,7 @@ def gpu_ids(devices: Sequence[str], visible: str | None) -> tuple[str, ...]:
 
 
 def parse(line: str, at: float) -> Reading | None:
-    """`0, 37, 1024` (index, percent, MiB) as a reading; None for a line without figures (a MIG slice has none)."""
+    """Parse `0, 37, 1024` (index, percent, MiB); None for a line without numbers (a MIG slice has none)."""
     parts = [part.strip() for part in line.split(",")]
     try:
         return Reading(at, parts[0], float(parts[1]), int(parts[2]) * MIB)
@@ -49,7 +49,7 @@ def parse(line: str, at: float) -> Reading | None:
 
 
 def usage(readings: Sequence[Reading], host_bytes: int | None, began: float, ended: float) -> Usage:
-    """Utilisation between `began` and `ended`, memory at its highest minus what was in use at first, over all GPUs."""
+    """Mean utilisation between `began` and `ended`, and peak memory above the first reading, over all GPUs."""
     within = [r.busy_percent for r in readings if began <= r.at <= ended]
     busy = sum(within) / len(within) if within else None
     taken = None
@@ -60,7 +60,7 @@ def usage(readings: Sequence[Reading], host_bytes: int | None, began: float, end
 
 
 def resident_bytes(root: int) -> int:
-    """Resident memory of a process and all below it; memory they share counts once, code and libraries each time."""
+    """Resident memory of a process tree, bytes. Shared memory counts once; code and libraries once per process."""
     own, shared = 0, 0
     todo = [root]
     while todo:
@@ -69,7 +69,7 @@ def resident_bytes(root: int) -> int:
             status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
             todo += _children(pid)
         except OSError:
-            continue  # it has ended since it was listed
+            continue  # the process has ended
         fields = dict(line.split(":", 1) for line in status.splitlines() if line.startswith("Rss"))
         kib = {name: int(value.split()[0]) for name, value in fields.items()}
         own += (kib.get("RssAnon", 0) + kib.get("RssFile", 0)) * KIB
@@ -78,7 +78,7 @@ def resident_bytes(root: int) -> int:
 
 
 def _children(pid: int) -> list[int]:
-    """Processes begun by any thread of `pid`."""
+    """Child processes of all threads of `pid`."""
     listed: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         listed += [int(n) for n in (task / "children").read_text(encoding="ascii").split()]
@@ -86,12 +86,12 @@ def _children(pid: int) -> list[int]:
 
 
 class Gauge:
-    """Two threads: one reads /proc, one what nvidia-smi prints. Use as a context manager around a whole run."""
+    """Sampler with two threads, one for /proc and one for nvidia-smi. A context manager around a whole run."""
 
     def __init__(self, gpus: Sequence[str]) -> None:
-        """`gpus`: as nvidia-smi names them; none: GPUs are not looked at."""
+        """`gpus`: names in nvidia-smi; if empty, GPUs are not sampled."""
         self._stop = threading.Event()
-        #: Owned by their thread until it has been joined.
+        #: Written by the sampling threads until they are joined.
         self._peak: int | None = None
         self._readings: list[Reading] = []
         self._root = 0
@@ -107,12 +107,12 @@ class Gauge:
         self._end()
 
     def watch(self, root: int) -> None:
-        """Look at the memory of the process `root` and all below it from now on."""
+        """Start sampling the memory of the process tree of `root`."""
         self._root = root
         self._begin(threading.Thread(target=self._read_memory, name="gauge"))
 
     def finish(self, began: float, ended: float) -> Usage:
-        """Stop looking; the run lasted from `began` to `ended`, monotonic seconds."""
+        """Stop sampling; returns the usage of the run from `began` to `ended`, monotonic seconds."""
         self._end()
         return usage(self._readings, self._peak, began, ended)
 
@@ -163,7 +163,7 @@ def _start_smi(gpus: Sequence[str]) -> subprocess.Popen[str] | None:
 
 
 def gpu_names() -> list[str]:
-    """Names of the GPUs of this machine; none where there is no nvidia-smi, or it fails."""
+    """Names of the GPUs of this machine; empty if nvidia-smi is missing or fails."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
@@ -173,5 +173,5 @@ def gpu_names() -> list[str]:
 
 
 def visible_devices() -> str | None:
-    """$CUDA_VISIBLE_DEVICES, CUDA's own variable, which decides what `cuda:0` means."""
+    """$CUDA_VISIBLE_DEVICES, which determines the GPU of `cuda:0`."""
     return os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,4 +1,4 @@
-"""Recordings made up for a comparison: the bundled sample again and again, with pauses, in various lengths."""
+"""Generate recordings for a comparison: the bundled sample repeated with pauses, in various lengths."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 from dropscribe.engine.models.store import SAMPLE
 from dropscribe.engine.protocol import SAMPLE_RATE_HZ
 
-#: Lengths in turn, seconds: voice messages, calls, and now and then a meeting.
+#: Lengths, used cyclically, seconds: like voice messages, calls and an occasional meeting.
 LENGTHS_S = (12.0, 45.0, 20.0, 120.0, 8.0, 300.0, 30.0, 75.0)
-#: Nothing shorter is made, seconds: it would hold no sentence.
+#: Shortest generated recording, seconds: long enough for a sentence.
 LEAST_S = 5.0
-#: Pauses between repetitions, seconds: below and above the silence that ends a segment (0.8 s).
+#: Pauses between repetitions, seconds: shorter and longer than the silence that ends a segment (0.8 s).
 PAUSES_S = (0.4, 1.2, 0.7, 2.0)
-#: Loudness of a pause, of 32,768: no microphone is digitally silent.
+#: Peak amplitude of the noise in a pause (full scale: 32,768), since microphones are never digitally silent.
 HISS = 8
 
 
 def lengths(minutes: float) -> list[float]:
-    """Seconds of each recording, `minutes` together (at least one of `LEAST_S`)."""
+    """Duration of each recording, seconds; `minutes` in all, at least one recording of `LEAST_S`."""
     left = max(minutes * 60, LEAST_S)
     planned: list[float] = []
     for wanted in cycle(LENGTHS_S):
         take = min(wanted, left)
-        # What would be left over is too short for a recording of its own.
+        # A remainder too short for another recording is added to this one.
         if left - take < LEAST_S:
             take = left
         planned.append(take)
@@ -40,7 +40,7 @@ def lengths(minutes: float) -> list[float]:
 
 
 def generate(folder: Path, minutes: float) -> list[Path]:
-    """Write the recordings as 16 kHz mono WAV files, each with a content of its own. Raises OSError."""
+    """Write the recordings as 16 kHz mono WAV files, each with different content. Raises OSError."""
     with wave.open(str(SAMPLE), "rb") as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.dtype("<i2")).astype(np.int16)
     made = []
@@ -57,7 +57,7 @@ def generate(folder: Path, minutes: float) -> list[Path]:
 
 
 def _content(said: NDArray[np.int16], samples: int, number: int) -> Iterator[NDArray[np.int16]]:
-    """Pauses and speech in turn; `number` shifts the pauses and makes the hiss."""
+    """Alternate pauses and speech; `number` selects the first pause and seeds the noise."""
     noise = np.random.default_rng(number)
     left, turn = samples, number
     while left > 0:

@@ -1,4 +1,4 @@
-"""What a comparison yields, and its figures. Pure."""
+"""Records of a comparison, and the measures computed from them. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = "dropscribe/bench/1"
-#: The contender that the others are held against.
+#: Names of the contenders.
 STOCK, CALIBRATED, OURS = "stock", "calibrated", "dropscribe"
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recording in one run. Instants are seconds from the beginning of the run."""
+    """One recording in one run. Instants are seconds from the start of the run."""
 
     path: Path
     began_s: float
@@ -25,34 +25,34 @@ class Recording:
 
     @property
     def wall_s(self) -> float:
-        """From taken up to transcribed."""
+        """Seconds from start to end of its transcription."""
         return self.finished_s - self.began_s
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a run took of the machine; None where it cannot be seen. Memory in bytes, at its highest."""
+    """Resources used by a run; None if they cannot be measured. Memory: peak, bytes."""
 
-    #: Mean share of the time in which the GPU ran something, percent, from the first recording to the last.
+    #: Mean GPU utilisation from the first recording to the last, percent.
     gpu_percent: float | None
-    #: Beyond what was in use before the run.
+    #: Above the memory in use before the run.
     gpu_bytes: int | None
     host_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contender with all recordings. `load_s`: start of the process to the first recording."""
+    """One contender with all recordings. `load_s`: from the start of the process to the first recording."""
 
     name: str
     options: dict[str, Any]
     device: str
     load_s: float
     wall_s: float
-    first_text_s: float | None  #: from the beginning of the run; None when there was no text
+    first_text_s: float | None  #: from the start of the run; None if there was no text
     usage: Usage
     recordings: tuple[Recording, ...]
-    problem: str | None = None  #: why it could not run, or not to the end
+    problem: str | None = None  #: reason why the run failed or is incomplete
 
     @property
     def done(self) -> tuple[Recording, ...]:
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def whole(self) -> bool:
-        """Whether every recording came to its end."""
+        """True if every recording was transcribed."""
         return self.problem is None and len(self.done) == len(self.recordings)
 
     def audio_s(self, lengths: dict[Path, float]) -> float:
@@ -69,12 +69,12 @@ class Run:
         return sum(lengths.get(r.path, 0.0) for r in self.done)
 
     def rtfx(self, lengths: dict[Path, float]) -> float | None:
-        """Audio seconds per wall second; None when nothing was transcribed."""
+        """Audio seconds per wall second; None if nothing was transcribed."""
         audio = self.audio_s(lengths)
         return audio / self.wall_s if audio > 0 and self.wall_s > 0 else None
 
     def per_recording_s(self) -> float | None:
-        """Wall seconds a recording, over the whole run."""
+        """Mean wall seconds per recording, over the whole run."""
         return self.wall_s / len(self.done) if self.done else None
 
 
@@ -94,7 +94,7 @@ class Report:
         return next((r for r in self.runs if r.name == name), None)
 
     def speedup(self, over: str) -> float | None:
-        """How many times as fast as `over` ours is, by RTFx; None where one of the two has none."""
+        """RTFx of dropscribe divided by that of `over`; None if either has none."""
         ours, theirs = self.run(OURS), self.run(over)
         if ours is None or theirs is None:
             return None
@@ -102,7 +102,7 @@ class Report:
         return None if mine is None or other is None else mine / other
 
     def same_text(self) -> tuple[int, int]:
-        """Recordings for which ours and calibrated FunASR wrote the same, spaces aside, of those both finished."""
+        """(recordings with equal text from dropscribe and calibrated FunASR, ignoring spaces; recordings compared)."""
         ours, theirs = self.run(OURS), self.run(CALIBRATED)
         if ours is None or theirs is None:
             return 0, 0
@@ -111,9 +111,9 @@ class Report:
         return sum(_letters(r.text) == other[r.path] for r in both), len(both)
 
     def document(self) -> dict[str, Any]:
-        """Schema dropscribe/bench/1.
+        """JSON document, schema dropscribe/bench/1.
 
-        created, machine, versions, settings, audio_s, speedup {stock, calibrated} (null where not known), same_text
+        created, machine, versions, settings, audio_s, speedup {stock, calibrated} (null if unknown), same_text
         {recordings, compared}, runs [{name, options, device, load_s, wall_s, wall_per_recording_s, rtfx,
         first_text_s, gpu_percent, gpu_bytes, host_bytes, problem, recordings [{file, audio_s, began_s, finished_s,
         wall_s, characters, problem}]}]. Seconds (`_s`) of a run count from its first recording; load_s before that.
@@ -161,13 +161,13 @@ class Report:
 
 
 def first_text(recordings: Sequence[Recording], heard_s: float | None) -> float | None:
-    """When the first text was there: of a recording under way (`heard_s`), or of one that had ended."""
+    """Time of the first text, seconds: of a recording under way (`heard_s`), or of a finished one."""
     ended = [r.finished_s for r in recordings if r.text]
     return min([*ended, *([] if heard_s is None else [heard_s])], default=None)
 
 
 def _letters(text: str) -> str:
-    """What two ways of joining tokens have in common: FunASR leaves some marks of sub-words, and spells small."""
+    """Text normalised for comparison: FunASR leaves some subword markers in, and writes spelt letters in lower case."""
     return "".join(text.replace("@@", "").split()).casefold()
 
 
