@@ -1,4 +1,4 @@
-"""The lines the service left in systemd's journal, as far as they may leave this machine."""
+"""Read the service's lines in systemd's journal, redacted for a support bundle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from dropscribe.logs import Action
 
 LINES = 1000
 LIMIT_S = 20.0
-#: Of our own lines: what is never a name. `event` is a sentence, told of actions that concern no recording.
+#: Keys of log lines whose values never contain names. `event`, the message, is kept only for actions that do not
+#: concern a recording.
 _KEPT = ("timestamp", "level", "room", "action", "code", "job", "attempt", "audio_s", "device")
 _SENTENCES = frozenset(
     str(a)
@@ -25,7 +26,7 @@ _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))\b"
 
 
 def read() -> list[dict[str, Any]]:
-    """The newest entries of dropscribe.service; none where there is no journal, or none this user may read."""
+    """Newest journal entries of dropscribe.service; empty if there are none or this user may not read them."""
     command = (
         "journalctl",
         "--unit",
@@ -55,7 +56,7 @@ def read() -> list[dict[str, Any]]:
 
 
 def told(entries: Iterable[dict[str, Any]], mask: Mask) -> Iterator[dict[str, Any]]:
-    """What may be told of journal entries; those of which nothing may are left out."""
+    """Redact journal entries; entries of unknown form are left out."""
     for entry in entries:
         message = entry["MESSAGE"]
         if entry.get("SYSLOG_IDENTIFIER") == "systemd":
@@ -80,7 +81,7 @@ def _ours(message: str, mask: Mask) -> dict[str, Any] | None:
 
 
 def _traceback(message: str) -> dict[str, Any] | None:
-    """Where in the program, and which exception; not what it said, which may hold anything."""
+    """Position in the program, or type of the exception; not its message, which may contain names."""
     frame = _FRAME.match(message)
     if frame is not None:
         return {"file": frame[1], "line": int(frame[2]), "function": frame[3]}

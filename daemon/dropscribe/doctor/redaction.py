@@ -1,4 +1,4 @@
-"""Takes out of texts what is nobody's business outside this machine: paths and names of recordings."""
+"""Redact paths and names of recordings in texts that leave this machine."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-#: An absolute path inside a sentence, and what follows the mark of a folder. A space does not end it: recordings have
-#: names with spaces, and a sentence that loses its end tells less than a name tells too much.
+#: An absolute path inside a sentence, and the path after the mark of a folder. A space does not end it, since names may
+#: contain spaces: rather too much of a sentence is redacted than too little of a name.
 _REST = r"""(?=\S)[^\n:;,"'()\[\]{}<>]*"""
 _PATH = re.compile(rf"(?<![\w/.>])~?/{_REST}")
 _BEHIND_MARK = re.compile(rf"(?<=>)/{_REST}")
-#: What stands in quotes was read somewhere: a setting, a name, a tag of the recording.
+#: Quoted text comes from outside: a setting, a name, a tag of the recording.
 _QUOTED = re.compile(r"(?<!\w)'[^'\n]*'(?!\w)|\"[^\"\n]*\"|“[^”\n]*”")
-#: A shorter stem is a word as often as a name.
+#: Shortest stem of a file name that is replaced on its own; shorter ones may be ordinary words.
 _SHORTEST_NAME = 4
 
 
 class Mask:
-    """Replaces paths and names by marks, the same one by the same mark. The key makes marks useless elsewhere.
+    """Replace paths and names with marks; the same name always gets the same mark.
 
-    A mark says nothing of what it stands for to anybody without the key, which is forgotten with this object: a
-    hash without one would be found by trying likely names.
+    Marks are keyed hashes. The key exists only in this object, since names could be guessed from plain hashes by trying
+    likely ones.
     """
 
     def __init__(
         self, known: Mapping[str, Iterable[Path]], words: Iterable[str] = (), key: bytes | None = None
     ) -> None:
-        """`known`: what (a word for the mark) is where; marks of these paths do not eat the words after them.
+        """`known`: word in the mark → paths that get such marks and are recognised exactly, without the words after.
 
-        `words`: what people wrote into the settings.
+        `words`: words from the settings that are replaced, too.
         """
         self._key = os.urandom(32) if key is None else key
         pairs = [(str(path), what) for what, paths in known.items() for path in paths]
-        # The longest first, so that a folder does not hide what lies below it.
+        # Longest first, so that a folder is not replaced inside the path of its subfolder.
         self._known = sorted({(p, w) for p, w in pairs if len(p) > 1}, key=lambda pair: -len(pair[0]))
         self._words = sorted({w for w in words if w}, key=len, reverse=True)
 
     def name(self, path: Path | str) -> str:
-        """`<a1b2c3d4>.wav`: extension and hash of a file's name."""
+        """Mark of a file name: hash and extension, `<a1b2c3d4>.wav`."""
         path = Path(path)
         suffix = path.suffix.lower()
-        # An extension is a few letters; what follows the last dot of a name may be half of it.
+        # Only a short suffix is an extension; otherwise a large part of the name may follow its last dot.
         return self._mark("", os.fsencode(path.name)) + (suffix if re.fullmatch(r"\.\w{1,5}", suffix) else "")
 
     def path(self, path: Path | str) -> str:
-        """`<folder a1b2c3d4>` where it is known, else `<path a1b2c3d4>`."""
+        """Mark of a path: `<folder a1b2c3d4>` if it is known, else `<path a1b2c3d4>`."""
         what = next((w for p, w in self._known if p == str(path)), "path")
         return self._mark(what, os.fsencode(path))
 
     def word(self, text: str, what: str) -> str:
-        """`<profile a1b2c3d4>` for a word that a person chose."""
+        """Mark of a word chosen by a person: `<profile a1b2c3d4>`."""
         return self._mark(what, text.encode("utf-8", "surrogatepass"))
 
     def text(self, text: str, *names: Path, quotes: bool = True) -> str:
-        """A sentence without paths, without the names of these files, and, if asked for, without what it quotes."""
+        """Redact paths, the `names` of these files, words of the settings and, with `quotes`, quoted text."""
         for path in names:
             for form in (str(path), path.name, *([path.stem] if len(path.stem) >= _SHORTEST_NAME else [])):
                 if form:

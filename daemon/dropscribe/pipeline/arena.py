@@ -1,7 +1,7 @@
-"""Shared memory for decoded audio: one anonymous file of equal slots, and who holds which.
+"""Shared memory for decoded audio: one anonymous file of equal slots, and their allocation.
 
-The file is a memfd: it has no name, so a killed daemon leaves nothing behind in /dev/shm. Decoders write
-into slots, the engine reads them; only this allocator, in the daemon, decides who may.
+The file is a memfd without a name, so a killed daemon leaves nothing in /dev/shm. Decoders write to slots, the engine
+reads them; only this allocator, in the daemon, assigns them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections import deque
 
 from dropscribe.engine.protocol import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ
 
-#: Samples in a slot: 10.24 s, a whole number of 4 KiB pages. Small enough that the first speech of a
-#: long recording leaves early, large enough that a 6-hour file is some 2,000 messages.
+#: Samples per slot: 10.24 s, a whole number of 4 KiB pages. Small, so that the start of a long recording reaches the
+#: engine early; large enough that a 6-hour recording takes only some 2,000 messages.
 SLOT_SAMPLES = 163_840
 SLOT_BYTES = SLOT_SAMPLES * BYTES_PER_SAMPLE
 SLOT_S = SLOT_SAMPLES / SAMPLE_RATE_HZ
 
 
 class Arena:
-    """Slots of `SLOT_BYTES`, named by their offset in the file. Owned by the pump's thread."""
+    """Allocator of slots of `SLOT_BYTES`, identified by their offset in the file. Owned by the pump's thread."""
 
     def __init__(self, audio_s: float) -> None:
         count = max(4, round(audio_s / SLOT_S))
@@ -31,22 +31,22 @@ class Arena:
 
     @property
     def free(self) -> int:
-        """How many slots nobody holds."""
+        """Number of free slots."""
         return len(self._free)
 
     def take(self, wanted: int) -> tuple[int, ...]:
-        """Up to `wanted` free slots, fewer (or none) when they run short."""
+        """Allocate up to `wanted` slots; fewer or none if there are not enough."""
         taken = tuple(self._free.popleft() for _ in range(min(wanted, len(self._free))))
         self._held.update(taken)
         return taken
 
     def put(self, offset: int) -> None:
-        """Give a slot back. Raises KeyError for a slot that nobody holds: two owners would corrupt audio."""
+        """Free a slot. Raises KeyError if it is not allocated: a double free would give it two owners."""
         self._held.remove(offset)
         self._free.append(offset)
 
     def close(self) -> None:
-        """Release the memory; the children's own mappings live until they end."""
+        """Release the memory; mappings of child processes remain until they end."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -1,4 +1,4 @@
-"""From what decoder and engine said of one recording to its result. Pure: no clock, no disk."""
+"""Assemble the result of a recording from the events of decoder and engine. Pure: no clock, no disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dropscribe.transcript.types import MediaFacts, Segment, Timings
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A recording recognised from end to end; what it waited for before is not in `timings` yet."""
+    """A completely recognised recording; stages before decoding are not in `timings` yet."""
 
     media: MediaFacts
     segments: tuple[Segment, ...]
@@ -20,37 +20,37 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What of a recording under way is text already: its first `segments` segments, none missing between them."""
+    """Progress of a recording under way: its first `segments` segments are recognised, without a gap."""
 
     started: float  #: monotonic seconds
     segments: int
     until_ms: int  #: end of the last of them
-    declared_ms: int | None  #: length of the recording, where the file says it
+    declared_ms: int | None  #: duration that the container declares, if any
 
 
 @dataclass(slots=True)
 class Assembly:
-    """Collects one stream. Owned by the pump's thread."""
+    """Collected events of one stream. Owned by the pump's thread."""
 
     started: float  #: monotonic seconds
-    hotwords: tuple[str, ...] = ()  #: until they have gone to the engine
+    hotwords: tuple[str, ...] = ()  #: until they have been sent to the engine
     declared_ms: int | None = None
     decoded_samples: int = 0
     facts: MediaFacts | None = None
     decode_s: float = 0.0
     done: StreamDone | None = None
-    #: Texts of the segments from the first on, up to the first that is still missing.
+    #: Texts of the first segments, up to the first one that is missing.
     texts: list[str] = field(default_factory=list)
     _segments: dict[int, SegmentDone] = field(default_factory=dict)
     _until_ms: int = 0
 
     @property
     def recognised_ms(self) -> int:
-        """How far into the recording recognition has come, for progress only."""
+        """End of the last recognised segment, ms; for progress only."""
         return max((s.end_ms for s in self._segments.values()), default=0)
 
     def add(self, segment: SegmentDone) -> None:
-        """Take a segment. Raises LostSegmentError if its place is taken: one of the two would be lost."""
+        """Add a segment. Raises LostSegmentError for a duplicate index, since one of the two would be lost."""
         if segment.index in self._segments:
             raise LostSegmentError(f"segment {segment.index} was delivered twice", operation="assemble")
         self._segments[segment.index] = segment
@@ -59,18 +59,18 @@ class Assembly:
             self._until_ms = following.end_ms
 
     def heard(self) -> Heard:
-        """How much can be shown; cheap, whatever the length."""
+        """Progress without gaps, for partial texts; constant time."""
         return Heard(self.started, len(self.texts), self._until_ms, self.declared_ms)
 
     @property
     def complete(self) -> bool:
-        """Whether both sides have said their last word."""
+        """True once both decoder and engine have finished the stream."""
         return self.facts is not None and self.done is not None
 
     def result(self, now: float) -> Result:
-        """The result of a complete stream.
+        """Result of a complete stream.
 
-        Raises LostSegmentError when a segment that VAD found was never spoken of.
+        Raises LostSegmentError if a segment found by VAD has no hypothesis.
         """
         facts, done = self.facts, self.done
         if facts is None or done is None:

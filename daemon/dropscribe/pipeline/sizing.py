@@ -1,4 +1,4 @@
-"""How many decoders, hashers and publishers this machine gets, and how much audio is held where."""
+"""Number of decoders, hashers and publishers for this machine, and bounds on buffered audio."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ import os
 from dropscribe.config import Settings
 from dropscribe.pipeline.arena import SLOT_S
 
-#: Longest speech segment (60 s) and what VAD looks ahead, seconds.
+#: Longest speech segment (60 s) plus the look-ahead of VAD, seconds.
 OPEN_SEGMENT_S = 70.0
-#: Cores that daemon, engine and hashing keep busy at full load: a compressed recording costs a core more to decode than
-#: a GPU to recognise.
+#: Cores used by daemon, engine and hashing at full load. The others decode: decoding a compressed recording takes a
+#: core longer than recognition takes a GPU.
 OTHERS = 4
-#: More decoders than this no engine keeps up with, and each costs some 30 MB.
+#: Most decoders: an engine cannot keep up with more, and each takes some 30 MB.
 MOST_DECODERS = 32
-#: More threads than this no disk keeps up with.
+#: Most hashing threads: a disk cannot keep up with more.
 MOST_HASHERS = 16
-#: More threads than this would mostly wait for the interpreter.
+#: Most publishing threads: more would mostly wait for the GIL.
 MOST_LANES = 4
-#: Slots of the arena for each decoder: what it decodes while the engine is busy with a batch of a GPU's size. 20 MB.
+#: Arena slots per decoder (20 MB), to keep decoding while the engine runs a batch on a GPU.
 SLOTS_A_DECODER = 64
 
 
 def cores() -> int:
-    """Processors this process may run on."""
+    """Number of CPUs this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
 def decoder_count(settings: Settings) -> int:
-    """Decoder processes: as configured, else half the cores, on large machines all but `OTHERS`, and 2 to `MOST_DECODERS`."""
+    """Decoder processes: as configured, else half the cores or all but `OTHERS`, from 2 to `MOST_DECODERS`."""
     mine = cores()
     return settings.media.decoders or min(MOST_DECODERS, max(2, mine // 2, mine - OTHERS))
 
 
 def hasher_count() -> int:
-    """Threads that hash: hashing leaves the interpreter lock, and a core does some 5,000 hours of WAV an hour, less than a GPU."""
+    """Hashing threads. Hashing releases the GIL; a core hashes 5,000 hours of WAV an hour, less than a GPU needs."""
     return min(MOST_HASHERS, max(2, cores() // 2))
 
 
 def lane_count() -> int:
-    """Threads that publish: each spends its time waiting for the disk, but what is between needs the interpreter."""
+    """Publishing threads. They mostly wait for the disk, but the rest of their work needs the GIL."""
     return min(MOST_LANES, max(2, cores() // 4))
 
 
 def audio_bounds(settings: Settings) -> tuple[float, float]:
     """(arena, engine capacity) in audio seconds.
 
-    A segment that is still open occupies the engine without moving on, at most one per decoder; the capacity
-    must exceed all of them together or everybody would wait for everybody.
+    An open segment occupies engine capacity until it ends, at most one per decoder. The capacity must exceed the sum of
+    all open segments, otherwise decoders and engine would deadlock.
     """
     decoders = decoder_count(settings)
     arena_s = max(settings.service.queue_audio_s, SLOTS_A_DECODER * decoders * SLOT_S)

@@ -1,8 +1,8 @@
-"""What the threads of the rooms are doing: which wait for a file system that does not answer, and which are stuck.
+"""Track worker threads, to detect calls to file systems that hang, and threads that are stuck.
 
-Every worker thread has an `Activity` and states there when it begins and ends work and when it asks a file system for something.
-A wait for a file system is nobody's fault here: it is reported, and the daemon goes on. A thread that has work, makes no
-progress and does not wait for a file system is a fault of this program: the watchdog of the service manager must end it.
+Every worker thread has an `Activity`, in which it marks the start and end of work and of calls to a file system. A call
+that hangs is an environmental fault: it is reported, and the daemon continues. A thread with work but without progress
+that is not in such a call is a bug: the watchdog of the service manager must restart the daemon.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: A file system that has not answered for so long is reported, seconds.
+#: Duration of a call after which its file system is reported as hanging, seconds.
 HUNG_S = 60.0
-#: A worker thread without progress for so long is stuck, seconds; rendering a transcript of days takes some.
+#: Time without progress after which a worker thread is stuck, seconds; rendering a transcript of days takes less.
 STUCK_S = 180.0
-#: A thread of intake is stuck only after so long, seconds: it reads what is on record of millions of files without a pause.
+#: The same for a thread of intake, seconds: it reads the records of millions of files in one step.
 INTAKE_STUCK_S = 900.0
-#: futex(2), in which a thread waits for a lock of this process, by architecture.
+#: Number of futex(2), by which a thread waits for a lock of this process, by architecture.
 _FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), -1)
 
 
@@ -32,45 +32,45 @@ class Waiting:
 
     room: str
     action: str  #: "hash", "publish", …
-    folder: Path  #: whose file system it is, as far as the configuration names it
+    folder: Path  #: configured folder of that file system
     path: Path
     since: float
     thread: int  #: native id
 
 
 class Activity:
-    """What one worker thread is doing. Written by that thread and its helpers, read by any."""
+    """Current work of one worker thread. Written by that thread and its helpers, read by any."""
 
     def __init__(self, room: str, clock: Callable[[], float]) -> None:
         self.room = room
         self._clock = clock
-        #: Monotonic time of the latest progress; None while there is no work.
+        #: Time of the last progress, monotonic seconds; None without work.
         self._progress_at: float | None = None
-        #: Whose work it is, where that is known, and the thread that does it (native id).
+        #: Folder of the work, if known, and the thread that does it (native id).
         self._folder: Path | None = None
         self._thread = 0
-        #: By a number of its own: helpers of one worker wait for several files at once.
+        #: Calls under way by number; helpers of one worker may be in several at once.
         self._waits: dict[int, Waiting] = {}
         self._numbers = itertools.count()
 
     def begin(self, folder: Path | None = None) -> None:
-        """The calling thread begins with work, on files of `folder`."""
+        """Mark that the calling thread starts work on files of `folder`."""
         self._folder, self._thread = folder, threading.get_native_id()
         self._progress_at = self._clock()
 
     def working(self) -> None:
-        """The work has made progress."""
+        """Mark progress."""
         self._progress_at = self._clock()
 
     def idle(self) -> None:
-        """There is no work."""
+        """Mark that there is no work."""
         self._progress_at = None
 
     @contextlib.contextmanager
     def storage(self, action: str, folder: Path, path: Path) -> Iterator[Callable[[], None]]:
-        """The calling thread asks the file system of `folder` for something within this block.
+        """Context manager for calls of this thread to the file system of `folder`.
 
-        Where that is many calls, the block calls what it is given after each: it has been answered.
+        If the block makes several calls, it must call the yielded function after each one that has returned.
         """
         number = next(self._numbers)
         thread = threading.get_native_id()
@@ -89,14 +89,14 @@ class Activity:
                 self._progress_at = self._clock()
 
     def waits(self) -> list[Waiting]:
-        """The calls that have not returned; last the work itself, which may be in one that it did not state."""
+        """Calls that have not returned, and last the work itself, which may be in a call that was not marked."""
         stated, at, folder = list(self._waits.values()), self._progress_at, self._folder
         if at is None or folder is None:
             return stated
         return [*stated, Waiting(self.room, "work on", folder, folder, at, self._thread)]
 
     def silent_s(self, now: float) -> float:
-        """Seconds of work without progress."""
+        """Time of work without progress, seconds."""
         at = self._progress_at
         return 0.0 if at is None else now - at
 
@@ -109,37 +109,37 @@ class Activities:
         clock: Callable[[], float] = time.monotonic,
         in_kernel: Callable[[int], bool] | None = None,
     ) -> None:
-        """`in_kernel`: whether a thread (native id) waits in a system call that is no lock of ours."""
+        """`in_kernel`: True if a thread (native id) is blocked in a system call other than for a lock."""
         self._clock = clock
         self._in_kernel = in_kernel or waits_in_kernel
         self._lock = threading.Lock()
         self._all: set[Activity] = set()
-        #: Found stuck, until it makes progress: a thread that spins is in some system call now and then.
+        #: Stuck activities, until they make progress: a thread in a busy loop is occasionally in a system call.
         self._stuck: set[Activity] = set()
 
     def enter(self, room: str) -> Activity:
-        """The activity of a new worker; `leave` must follow at its end."""
+        """Activity for a new worker; the caller must `leave` at its end."""
         activity = Activity(room, self._clock)
         with self._lock:
             self._all.add(activity)
         return activity
 
     def leave(self, activity: Activity) -> None:
-        """The worker has ended."""
+        """Remove the activity of a worker that has ended."""
         with self._lock:
             self._all.discard(activity)
             self._stuck.discard(activity)
 
     def hangs(self, now: float) -> list[Waiting]:
-        """Calls to file systems that have not returned for `HUNG_S`, the oldest first."""
+        """Calls to file systems that have not returned for `HUNG_S`, oldest first."""
         overdue = [w for a in self._known() for w in a.waits() if now - w.since >= HUNG_S]
         found = [w for w in overdue if self._in_kernel(w.thread)]
         return sorted(found, key=lambda w: w.since)
 
     def stuck(self, now: float, intake: Iterable[int] = ()) -> list[str]:
-        """The rooms with a thread that has work, makes no progress and does not wait for a file system.
+        """Rooms with a stuck thread: with work, without progress, and not in a call to a file system.
 
-        `intake`: threads of intake (native ids), which has no activities, without progress for `INTAKE_STUCK_S`.
+        `intake`: native ids of threads of intake (which has no activities) without progress for `INTAKE_STUCK_S`.
         """
         spinning = ["intake"] if any(not self._in_kernel(thread) for thread in intake) else []
         for activity in self._known():
@@ -155,7 +155,7 @@ class Activities:
 
 
 def waits_in_kernel(thread: int) -> bool:
-    """Whether a thread of this process is in a system call other than waiting for a lock; True where it cannot be seen."""
+    """True if a thread of this process is in a system call other than for a lock, or if that is unknown."""
     try:
         call = Path(f"/proc/self/task/{thread}/syscall").read_text(encoding="ascii").split()[0]
     except OSError:

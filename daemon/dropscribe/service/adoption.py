@@ -1,9 +1,9 @@
-"""Take over what was done before a database was lost, from the transcripts that stand beside the recordings.
+"""Rebuild records of finished jobs after the loss of a database, from the transcripts beside the recordings.
 
-A NAME.json is believed where its `recording.sha256` is the hash of a recording of its directory: by that it is found, too, when
-the recording has another name by now. Files beside it that are byte for byte what it renders to are ours again; one that differs
-was edited, or made under other settings, and stays its owner's. All names lie in folders that other people change, so
-everything is opened beneath the folder, without following links, and read up to a bound.
+A NAME.json is accepted if its `recording.sha256` is the hash of a recording in its directory, which may have been
+renamed. Files beside it that are byte for byte equal to its rendering are ours again; one that differs was edited or
+made under other settings, and stays foreign. Other people can change the folders, so everything is opened below the
+folder without following links, and read up to a limit.
 """
 
 from __future__ import annotations
@@ -37,34 +37,35 @@ from dropscribe.transcript.roles import recipe_of
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import Transcript
 
-#: A larger NAME.json is left alone, bytes: that of a recording of 48 hours has about 100 MB.
+#: Largest NAME.json that is read, bytes; that of a 48-hour recording has about 100 MB.
 MOST_JSON_BYTES = 256 * 1024**2
-#: The same of a timing log.
+#: Largest timing log that is read, bytes.
 MOST_TIMING_BYTES = 16 * 1024**2
-#: Jobs in one transaction.
+#: Jobs per transaction.
 BATCH = 32
-_PIECE_BYTES = 1 << 20
+#: Bytes per read.
+_CHUNK_BYTES = 1 << 20
 _JSON, _TIMING = ".json", ".timing.json"
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
 @dataclass(slots=True)
 class Report:
-    """What came of it. `skipped` and `differing` name files, the former with the reason."""
+    """Result of a run. `skipped`: files with the reason."""
 
     recordings: int = 0
     adopted: int = 0
     on_record: int = 0
-    #: Recordings whose transcript stands there in other formats only.
+    #: Recordings that have transcripts in other formats only.
     without_json: int = 0
     skipped: list[tuple[Path, str]] = field(default_factory=list)
-    #: Files beside an adopted NAME.json that are not what it renders to: never overwritten.
+    #: Files beside an adopted NAME.json that differ from its rendering: never overwritten.
     differing: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A directory of recordings, and the one of their transcripts."""
+    """A directory of recordings, and the directory of their transcripts."""
 
     folder: Folder
     profile: Profile
@@ -78,7 +79,7 @@ class Adopter:
     """One run over one directory."""
 
     def __init__(self, settings: Settings, ledger: Ledger | None, *, dry_run: bool) -> None:
-        """`ledger` None: there is no database yet. With `dry_run` nothing is written."""
+        """`ledger`: None if there is no database yet. `dry_run`: write nothing."""
         self._settings = settings
         self._ledger = ledger
         self._dry_run = dry_run
@@ -86,9 +87,9 @@ class Adopter:
         self.report = Report()
 
     def run(self, starts: Iterable[tuple[Folder, Path]], progress: Callable[[int], None]) -> Report:
-        """Take over what is found below `starts`; `progress` is told how many recordings were looked at.
+        """Adopt transcripts below `starts`; `progress` is called with the number of recordings examined.
 
-        Raises StorageError and LedgerError as the ledger does.
+        Raises StorageError and LedgerError of the ledger.
         """
         for folder, start in starts:
             for place in self._places(folder, start):
@@ -202,7 +203,7 @@ class Adopter:
     def _ours(
         self, where: Path, target: int, base: str, rendered: dict[str, bytes]
     ) -> Iterator[OutputIntent]:
-        """The files that are what the transcript renders to; others of these names are reported."""
+        """Files that are equal to the rendering of the transcript; others of these names are reported."""
         for format_name, data in rendered.items():
             name = base + naming.ending(format_name)
             try:
@@ -219,7 +220,7 @@ class Adopter:
     def _timing(
         self, where: Path, target: int, base: str, transcript: Transcript
     ) -> tuple[Transcript, float | None, float, tuple[OutputIntent, ...]]:
-        """The transcript with its times, when it was begun and ended, and the timing log where that is ours."""
+        """Transcript with its timings, start and end (epoch seconds), and the timing log if it is ours."""
         name = base + _TIMING
         try:
             data = _read(target, name, MOST_TIMING_BYTES)
@@ -244,7 +245,7 @@ class Adopter:
 
 
 def starts(settings: Settings, directory: Path) -> list[tuple[Folder, Path]]:
-    """Each watched folder that `directory` is, is in or has in it, and where in it to begin. Raises UsageError."""
+    """Watched folders that contain `directory` or are in it, each with the directory to start at. Raises UsageError."""
     wanted = Path(os.path.normpath(directory.absolute()))
     found = [(f, wanted if wanted.is_relative_to(f.path) else f.path) for f in settings.folders
              if wanted.is_relative_to(f.path) or f.path.is_relative_to(wanted)]  # fmt: skip
@@ -275,7 +276,7 @@ def _opened(root: Path, relative: Path) -> Iterator[int]:
 
 
 def _transcripts(target: int, names: Iterable[str], refused: dict[str, str]) -> dict[str, list[str]]:
-    """Names of the transcripts in a directory by the hash of their recording; why others are none, into `refused`."""
+    """Names of transcripts in a directory by the hash of their recording; others into `refused` with the reason."""
     found: dict[str, list[str]] = {}
     for name in sorted(filter(_is_json, names)):
         try:
@@ -288,7 +289,7 @@ def _transcripts(target: int, names: Iterable[str], refused: dict[str, str]) -> 
 
 
 def _read(directory: int, name: str, most: int) -> bytes:
-    """A regular file of at most `most` bytes. Raises OSError, and NotATranscriptError for anything else."""
+    """Read a regular file of at most `most` bytes. Raises OSError, or NotATranscriptError for any other file."""
     descriptor = open_beneath(directory, Path(name), _READ)
     try:
         status = os.fstat(descriptor)
@@ -297,7 +298,7 @@ def _read(directory: int, name: str, most: int) -> bytes:
         if status.st_size > most:
             raise NotATranscriptError(f"it has more than {most} bytes")
         parts, left = [], most + 1
-        while left and (part := os.read(descriptor, min(left, _PIECE_BYTES))):
+        while left and (part := os.read(descriptor, min(left, _CHUNK_BYTES))):
             parts.append(part)
             left -= len(part)
     finally:
@@ -308,7 +309,7 @@ def _read(directory: int, name: str, most: int) -> bytes:
 
 
 def _choose(recording: Path, names: list[str]) -> str | None:
-    """Of the transcripts of this content the one that is named after the recording, else any."""
+    """Choose from the transcripts of this content the one named after the recording, else the first."""
     return next((n for n in names if _form(recording, n)), names[0] if names else None)
 
 

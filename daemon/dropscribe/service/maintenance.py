@@ -1,4 +1,4 @@
-"""What the ledger is told between two turns of the main loop, whether or not there is work."""
+"""Maintenance steps of the main loop that update the ledger, with or without work."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from dropscribe.service.wall_clock import WallClock
 
 
 class Maintenance:
-    """Owned by the thread that has jobs claimed, and idle while they are: no claim sees waits and leases of one clock and the
-    time of another, or jobs that one reason to wait has left and the next has not reached.
+    """Maintenance of the ledger. Owned by the thread that starts claims, and suspended during a claim.
+
+    Otherwise a claim could see delays and leases from before a clock jump with the time after it, or jobs between the
+    end of one hold and the start of the next.
     """
 
     def __init__(
@@ -23,7 +25,7 @@ class Maintenance:
         hangs: StorageHangs, *,
         storage_retry: StorageRetry, clock: Callable[[], float], wake: Callable[[], None], claiming: Callable[[], bool],
     ) -> None:  # fmt: skip
-        """`clock`: monotonic seconds. `wake`: there may be something new to claim. `claiming`: jobs are being claimed now."""
+        """`clock`: monotonic seconds. `wake`: called when jobs may be ready. `claiming`: True during one."""
         self._ledger = ledger
         self._wall = wall
         self._space = space
@@ -33,11 +35,11 @@ class Maintenance:
         self._wake = wake
         self._claiming = claiming
         self._log = logs.get("service")
-        #: What the clock was set by and the ledger was not told of yet, seconds.
+        #: Clock jump not yet applied to the ledger, seconds.
         self._jump = 0.0
-        #: Under which queued jobs are to be done from now on; None once the ledger was told.
+        #: Profile → recipe for queued jobs, not yet applied to the ledger; None if applied.
         self._recipe: Callable[[str], str] | None = None
-        #: The ledger is to be told that work begins.
+        #: True until lone trials are deferred after `begin`.
         self._begins = False
         self._steps = [
             Postponable(storage_retry, step, clock)
@@ -45,13 +47,13 @@ class Maintenance:
                 self._follow_clock,
                 self._tend_space,
                 self._tend_hangs,
-                self._hand_on_recipe,
+                self._apply_recipe,
                 self._defer_lone_trials,
             )
         ]
 
     def tend(self) -> None:
-        """What is due. Never waits for storage: what it refuses is done later, as what is due during a claim."""
+        """Run all steps unless a claim is under way. Never waits: a step that storage refuses is retried later."""
         if self._claiming():
             return
         for step in self._steps:
@@ -59,15 +61,15 @@ class Maintenance:
         self._conditions.tend(self._clock())
 
     def begin(self) -> None:
-        """The engine is ready and work begins: recordings that were alone when a daemon was killed wait from now on."""
+        """Call when the engine is ready: recordings that were under way alone when a daemon was killed are deferred."""
         self._begins = True
         self.tend()
 
     def adopt(self, recipe: Callable[[str], str]) -> None:
-        """Have queued jobs done under these recipes, told by the name of a profile; soon, if not at once."""
+        """Set the recipes (by profile name) of queued jobs at the next step."""
         self._recipe = recipe
 
-    def _hand_on_recipe(self) -> None:
+    def _apply_recipe(self) -> None:
         if self._recipe is not None:
             self._ledger.adopt(self._recipe)
             self._recipe = None
@@ -84,7 +86,7 @@ class Maintenance:
             logs.event(
                 self._log,
                 logs.Action.CLOCK,
-                f"the system's clock was set by {self._jump:+.0f} s; waits go on as they were",
+                f"the system clock was set by {self._jump:+.0f} s; delays stay as long as they were",
             )
             self._jump = 0.0
 

@@ -1,6 +1,6 @@
-"""What the service manager is told: sd_notify, one datagram to $NOTIFY_SOCKET. Silent where there is none.
+"""Notify the service manager (sd_notify): one datagram to $NOTIFY_SOCKET per message; nothing if it is not set.
 
-The protocol is described in sd_notify(3) and the watchdog in sd_watchdog_enabled(3).
+Protocol: sd_notify(3); watchdog: sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from collections.abc import Mapping
 from dropscribe import escapes
 from dropscribe.errors import DropscribeError
 
-#: A keep-alive is sent this share of the watchdog's interval after the last one: half of it leaves room for
-#: one slow turn of the main loop.
+#: Interval of keep-alives as a share of the watchdog's interval: half leaves time for a slow turn of the main loop.
 KEEP_ALIVE_SHARE = 0.5
 
 
 def watchdog_interval_s(environ: Mapping[str, str] = os.environ, *, pid: int | None = None) -> float | None:
-    """Seconds between two keep-alives the service manager waits at most; None where it does not watch us.
+    """Watchdog interval of the service manager, seconds; None if the watchdog is off.
 
-    Raises DropscribeError when $WATCHDOG_USEC or $WATCHDOG_PID is not a number.
+    Raises DropscribeError if $WATCHDOG_USEC or $WATCHDOG_PID is not a number.
     """
     interval = environ.get("WATCHDOG_USEC")
     if not interval:
         return None
     owner = environ.get("WATCHDOG_PID")
     try:
-        # Children inherit the variables; only the process the manager started is watched.
+        # Children inherit the variables, but only the process started by the manager is watched.
         if owner and int(owner) != (os.getpid() if pid is None else pid):
             return None
         microseconds = int(interval)
@@ -43,10 +42,10 @@ def watchdog_interval_s(environ: Mapping[str, str] = os.environ, *, pid: int | N
 
 
 class Notifier:
-    """Tells the service manager how we are. Owned by the daemon's main thread.
+    """Send the daemon's state to the service manager. Owned by the main thread.
 
-    A datagram that cannot be delivered is dropped, except the first READY: a manager that hears no keep-alive
-    restarts us, and a recording under way must not end because a status line was refused.
+    A datagram that cannot be delivered is dropped, except the first READY: a manager without keep-alives restarts the
+    daemon anyway, and a failed status message must not interrupt recordings under way.
     """
 
     def __init__(self, address: str | None, interval_s: float | None = None) -> None:
@@ -63,17 +62,17 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Notifier:
-        """The notifier for the manager that started this process. Raises DropscribeError on a bad variable."""
+        """Notifier for the manager that started this process. Raises DropscribeError for an invalid variable."""
         address = environ.get("NOTIFY_SOCKET") or None
         return cls(address, watchdog_interval_s(environ) if address else None)
 
     @property
     def active(self) -> bool:
-        """Whether there is anybody to tell."""
+        """True if there is a service manager to notify."""
         return self._address is not None
 
     def ready(self, status: str = "") -> None:
-        """Start-up, or a reload, is over. Raises DropscribeError when the first one cannot be delivered."""
+        """Report the end of start-up or of a reload. Raises DropscribeError if the first one cannot be delivered."""
         lines = ["READY=1", *([_status_line(status)] if status else [])]
         if self._announced:
             self._send(*lines)
@@ -89,26 +88,26 @@ class Notifier:
         self._announced = True
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
+        """Set the status line of `systemctl status`."""
         self._send(_status_line(text))
 
     def watchdog(self, now: float) -> None:
-        """Keep-alive, if one is due at monotonic `now`; call it after every turn that made progress."""
+        """Send a keep-alive if one is due at `now` (monotonic seconds); call it after every turn with progress."""
         if self._interval_s is None or now < self._next_keep_alive:
             return
         self._next_keep_alive = now + self._interval_s * KEEP_ALIVE_SHARE
         self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """A reload begins; `ready` ends it."""
+        """Report the start of a reload; `ready` must follow."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """Shutdown begins."""
+        """Report the start of the shutdown."""
         self._send("STOPPING=1")
 
     def _send(self, *lines: str) -> None:
-        # Why this is allowed to fail stands in the docstring of the class.
+        # May fail: see the docstring of the class.
         with contextlib.suppress(OSError):
             self._deliver(*lines)
 
@@ -117,11 +116,11 @@ class Notifier:
             return
         name = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
-            # A manager that does not read must not stop the daemon.
+            # Non-blocking: a manager that does not read must not block the daemon.
             s.setblocking(False)
             s.sendto("\n".join(lines).encode(), name)
 
 
 def _status_line(text: str) -> str:
-    # A newline in the text would begin another assignment.
+    # A newline in the text would start another assignment of the protocol.
     return f"STATUS={escapes.one_line(' '.join(text.split()))}"

@@ -1,15 +1,15 @@
-"""The time of day for whoever waits: it goes on evenly when the system's clock is set, until it is told to follow."""
+"""Wall clock that does not jump when the system clock is set, until the jump is applied explicitly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: A clock that is off by less is being slewed, or was read a little later, seconds.
+#: Smallest jump of the system clock, seconds; smaller differences are slewing or reading delays.
 STEP_S = 1.0
 
 
 class WallClock:
-    """Epoch seconds. Owned by one thread, so that between two looks at what is due nothing falls due by a jump."""
+    """Epoch seconds. Owned by one thread, which applies jumps by `step`, so that no deadline passes by a jump."""
 
     def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -17,13 +17,13 @@ class WallClock:
         self._ahead = wall() - monotonic()
 
     def now(self) -> float:
-        """As the system's clock was at the last `step`, and the time that has passed since."""
+        """System clock at the last `step` plus the time elapsed since, epoch seconds."""
         return self._monotonic() + self._ahead
 
     def step(self) -> float:
-        """By how much the system's clock was set since the last call (back: negative; 0.0 if it was not), seconds.
+        """Apply the jump of the system clock since the last call to `now`; returns it in seconds (0.0 if none).
 
-        `now` follows it from here on; the caller takes what is due later along.
+        The caller must shift pending deadlines by the same amount.
         """
         jump = self._wall() - self.now()
         if abs(jump) < STEP_S:

@@ -1,4 +1,4 @@
-"""Whether a disk has room enough for work to be begun. Pure: readings and `now` are arguments."""
+"""Decide whether a disk has enough free space for new work. Pure: readings and `now` are arguments."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Work goes on only when so many times the floor is free: what is freed shall not be used up by the next recording,
-#: and the log not say "low", "room", "low" all night.
+#: Free space at which work resumes, as a multiple of the floor (hysteresis): otherwise the next recording would use it
+#: up, and the state would toggle.
 RESUME_TIMES = 1.5
-#: On a small disk the floor is this share of it at most, or nothing would ever be begun there.
+#: Largest floor as a share of the disk; on a small disk work would otherwise never start.
 LARGEST_SHARE = 0.1
-#: A reading older than this says nothing any more, seconds.
+#: Age above which a reading is ignored, seconds.
 STALE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a disk said of itself at `at` (monotonic seconds)."""
+    """Free and total space of a disk at `at` (monotonic seconds)."""
 
     free_bytes: int
     total_bytes: int
@@ -26,7 +26,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Low:
-    """A place without room. `since`: monotonic seconds."""
+    """A place with too little free space. `since`: monotonic seconds."""
 
     free_bytes: int
     floor_bytes: float
@@ -34,25 +34,25 @@ class Low:
 
     @property
     def resume_bytes(self) -> float:
-        """Work goes on when so much is free."""
+        """Free space at which work resumes, bytes."""
         return self.floor_bytes * RESUME_TIMES
 
 
 class Floor:
-    """Which places are low.
+    """State of each place: low or not.
 
-    1. A place with less than the floor free becomes low.
-    2. A low place stays so until `RESUME_TIMES` the floor is free.
-    3. A place whose reading is stale (a share that hangs) stays what it was; at first it has room.
+    1. A place becomes low when less than the floor is free.
+    2. It stays low until `RESUME_TIMES` × the floor is free.
+    3. A stale reading (a share that hangs) does not change the state; initially a place is not low.
     """
 
     def __init__(self, floor_bytes: int) -> None:
-        """`floor_bytes` 0: nothing is ever low."""
+        """`floor_bytes` 0: no place is ever low."""
         self._floor_bytes = floor_bytes
         self._low: dict[Path, Low] = {}
 
     def judge(self, readings: Mapping[Path, Reading], now: float) -> Mapping[Path, Low]:
-        """The places that are low by these readings; what is not among them is forgotten."""
+        """Update from these readings and return the low places; the state of places without a reading is discarded."""
         self._low = {
             place: low
             for place, reading in readings.items()

@@ -1,4 +1,4 @@
-"""Begins no work that the disk has no room for: of no recording, or of no recording of some folders."""
+"""Pause new work while free disk space is low: for some folders, or for all if it is the database's disk."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dropscribe.service.status_file import Complaint
 from dropscribe.service.storage.disk_floor import Floor, Low, Reading
 
 MIB = 1024**2
-#: How often a disk is asked what is free, seconds.
+#: Interval of readings of the free space, seconds.
 READ_S = 1.0
 
 
 class Gauges:
-    """Readings of free space, each place by a thread of its own: asking a share that hangs takes for ever."""
+    """Read free space, each place in its own thread, since the call may block for ever on a share that hangs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +30,7 @@ class Gauges:
         self._over: dict[Path, threading.Event] = {}
 
     def watch(self, places: Iterable[Path]) -> None:
-        """Read these from now on, and no others."""
+        """Read only these places from now on."""
         wanted = set(places)
         with self._lock:
             for place in self._over.keys() - wanted:
@@ -41,13 +41,13 @@ class Gauges:
                 threading.Thread(target=self._read, args=(place, over), name="space", daemon=True).start()
 
     def readings(self) -> dict[Path, Reading]:
-        """The latest of each place."""
+        """Latest reading of each place."""
         with self._lock:
             return dict(self._readings)
 
     def _read(self, place: Path, over: threading.Event) -> None:
         while not over.is_set():
-            # Unreadable (a share that is away, a folder without permission): whoever writes there says it better.
+            # Errors (a share that is away, no permission) are reported by the threads that write there.
             with contextlib.suppress(OSError):
                 reading = read(place)
                 with self._lock:
@@ -57,16 +57,17 @@ class Gauges:
 
 
 def read(place: Path) -> Reading:
-    """What is free on the disk that holds `place`, or will. Raises OSError."""
+    """Free space on the disk of `place`, which need not exist yet. Raises OSError."""
     there = next((p for p in (place, *place.parents) if p.exists()), Path("/"))
     status = os.statvfs(there)
-    # What an ordinary user may still take; the rest is root's.
+    # f_bavail: without the blocks reserved for root.
     return Reading(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize, time.monotonic())
 
 
 class FreeSpace:
-    """Owned by the main thread. A folder without room has its jobs wait in the ledger; without room for the database
-    itself nothing at all is begun.
+    """Hold jobs of folders whose disk is low; allow no claims while the database's disk is.
+
+    Owned by the main thread.
     """
 
     def __init__(self, ledger: Ledger, settings: Settings) -> None:
@@ -78,12 +79,12 @@ class FreeSpace:
         #: By watched folder, where its transcripts go.
         self._targets: dict[Path, Path] = {}
         self._low: Mapping[Path, Low] = {}
-        #: Folders whose jobs may have been told to wait, also by the daemon before this one.
+        #: Folders whose jobs may be on hold, also from a previous run of the daemon.
         self._held: set[Path] = set()
         self.watch(settings)
 
     def watch(self, settings: Settings) -> None:
-        """The folders and profiles in force."""
+        """Watch the disks of the folders and profiles in `settings`."""
         self._targets = {f.path: settings.profile(f.profile).output_dir or f.path for f in settings.folders}
         self._held |= self._targets.keys()
         self._gauges.watch({self._database, *self._targets.values()})
@@ -92,11 +93,11 @@ class FreeSpace:
         self._gauges.watch(())
 
     def has_room(self) -> bool:
-        """To be asked right before jobs are claimed: whether any may be. Raises StorageError.
+        """Check before a claim: True if jobs may be claimed. Raises StorageError.
 
-        When this returns, the jobs that folders without room have by now are not there to be claimed.
+        On return the jobs of folders without space are on hold, so that they are not claimed.
         """
-        self._look()
+        self._judge()
         if self._database in self._low:
             return False
         for folder, target in self._targets.items():
@@ -107,13 +108,13 @@ class FreeSpace:
         return True
 
     def tend(self) -> int:
-        """Have the jobs of folders with room again go on; how many there were. Raises StorageError."""
-        self._look()
+        """Release the jobs of folders with enough space again; returns how many. Raises StorageError."""
+        self._judge()
         count = 0
         readings = self._gauges.readings()
         for folder in list(self._held):
             target = self._targets.get(folder)
-            # Of a folder that is not watched any more the jobs go on as if there were room, as ever.
+            # Jobs of a folder that is no longer watched are released, too.
             if target is not None and (target in self._low or target not in readings):
                 continue
             count += self._ledger.resume(folder, time.time(), code=NO_ROOM)
@@ -121,17 +122,18 @@ class FreeSpace:
         return count
 
     def complaints(self) -> list[Complaint]:
-        """What is low now, for a person."""
+        """Places that are low now, for the status."""
         return [self._complaint(place, low) for place, low in self._low.items()]
 
-    def _look(self) -> None:
+    def _judge(self) -> None:
+        """Judge the latest readings and log changes."""
         before = self._low
         self._low = self._floor.judge(self._gauges.readings(), time.monotonic())
         for place in self._low.keys() - before.keys():
             said = self._complaint(place, self._low[place])
             logs.problem(self._log, logs.Action.STORAGE, said.problem, remedy=said.remedy)
         for place in before.keys() - self._low.keys():
-            logs.event(self._log, logs.Action.STORAGE, f"{place}: there is room again, work goes on")
+            logs.event(self._log, logs.Action.STORAGE, f"{place}: enough free space again, work resumes")
 
     def _complaint(self, place: Path, low: Low) -> Complaint:
         if place == self._database:

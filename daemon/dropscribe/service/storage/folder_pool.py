@@ -1,4 +1,4 @@
-"""Work on the files of many folders, on a few threads, such that a folder whose file system hangs holds up only itself."""
+"""Thread pool for work on many folders in which a file system that hangs delays only its own folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Generic, TypeVar
 
 from dropscribe.service.activity import Activities, Activity
 
-#: Work that makes no progress for so long, seconds, as a call to a file system does not return, makes its folder slow: another thread takes the place of the one
-#: that waits, and none begins with work of that folder until the call has returned.
+#: Duration of one file system call after which its folder counts as slow, seconds: the blocked thread is replaced, and
+#: no other thread starts work of that folder until the call returns.
 SLOW_S = 5.0
-#: Threads of a pool, those that wait for slow folders included.
+#: Most threads of a pool, including those blocked by slow folders.
 MOST_THREADS = 256
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Folder(Generic[T]):
-    """Work that waits, in order of arrival. Guarded by the pool's lock."""
+    """Queued items of a folder in order of arrival, with their numbers. Guarded by the pool's lock."""
 
     small: deque[tuple[int, T]] = field(default_factory=deque)
     large: deque[tuple[int, T]] = field(default_factory=deque)
@@ -33,7 +33,7 @@ class _Folder(Generic[T]):
 
 @dataclass(slots=True, eq=False)
 class _Worker(Generic[T]):
-    """What a thread is at. Guarded by the pool's lock."""
+    """Current work of a thread. Guarded by the pool's lock."""
 
     folder: Path | None = None
     items: list[T] = field(default_factory=list)
@@ -42,13 +42,13 @@ class _Worker(Generic[T]):
 
 
 class FolderPool(Generic[T]):
-    """Runs `run(folder, items, activity)` for what is `put`. Thread-safe.
+    """Call `run(folder, items, activity)` for items that were `put`. Thread-safe.
 
-    1. Folders take turns; within a folder work is begun in order of arrival.
-    2. At most one large item of a folder is worked on at a time, and large items occupy at most half the threads, so that small
-       ones never wait for large ones to end.
-    3. A thread that waits for a file system longer than `SLOW_S` is replaced (see `tend`), and its folder gets no other thread
-       until it has come back.
+    1. Folders are served in turn; items of a folder are started in order of arrival.
+    2. One large item per folder at a time, and large items occupy at most half of the threads, so that small ones do
+       not wait for large ones.
+    3. A thread blocked by a file system for longer than `SLOW_S` is replaced (see `tend`), and no other thread works on
+       its folder until the call returns.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class FolderPool(Generic[T]):
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`batch`: most small items of a folder given to `run` together. `died` is called with what ended a thread, `around` for
-        what surrounds the life of each.
+        """`batch`: most small items of a folder passed to `run` together. `died` is called with the exception that
+        ended a thread. `around`: context manager entered by each thread.
         """
         self._room = room
         self._run = run
@@ -76,7 +76,7 @@ class FolderPool(Generic[T]):
         self._clock = clock
         self._changed = threading.Condition()
         self._numbers = itertools.count()
-        #: By folder, the one whose turn is next first.
+        #: Queued items by folder, in the order in which folders are served.
         self._folders: dict[Path, _Folder[T]] = {}
         self._workers: dict[_Worker[T], Activity] = {}
         self._started = 0
@@ -88,22 +88,22 @@ class FolderPool(Generic[T]):
             self._fill()
 
     def put(self, folder: Path, item: T, *, large: bool = False) -> None:
-        """Have `item` worked on."""
+        """Queue an item."""
         with self._changed:
             waiting = self._folders.setdefault(folder, _Folder())
             (waiting.large if large else waiting.small).append((next(self._numbers), item))
             self._changed.notify()
 
     def tend(self) -> None:
-        """Replace threads that wait for a slow file system; to be called now and then."""
+        """Replace threads blocked by a slow file system; to be called periodically."""
         with self._changed:
-            self._mark()
+            self._mark_slow()
             if not self._stopping:
                 self._fill()
             self._changed.notify_all()
 
     def slow(self) -> list[T]:
-        """The items that wait for slow file systems, begun or not."""
+        """Items of slow folders, started or queued."""
         with self._changed:
             begun = [item for w in self._workers if w.slow for item in w.items]
             folders = {w.folder for w in self._workers if w.slow}
@@ -111,7 +111,7 @@ class FolderPool(Generic[T]):
             return begun + [item for f in waiting for _, item in (*f.small, *f.large)]
 
     def finish(self, timeout_s: float) -> bool:
-        """Work off what was put, then end the threads; False when some still wait for a file system, or time is over."""
+        """Process queued items, then end the threads; False if some are still blocked or `timeout_s` has passed."""
         deadline = self._clock() + timeout_s
         with self._changed:
             self._finishing = True
@@ -120,7 +120,7 @@ class FolderPool(Generic[T]):
         return self.stop(max(0.0, deadline - self._clock()))
 
     def stop(self, timeout_s: float) -> bool:
-        """Drop what has not begun and end the threads; False when some still wait for a file system, or time is over."""
+        """Discard queued items and end the threads; False if some are still blocked or `timeout_s` has passed."""
         deadline = self._clock() + timeout_s
         with self._changed:
             self._stopping = True
@@ -128,17 +128,17 @@ class FolderPool(Generic[T]):
             self._changed.notify_all()
             while any(not w.slow for w in self._workers) and self._clock() < deadline:
                 self._changed.wait(0.1)
-                self._mark()
+                self._mark_slow()
             return not self._workers
 
     def _busy(self) -> bool:
-        """Whether anything is under way or waits that no slow file system holds up."""
-        self._mark()
+        """True if items of folders that are not slow are under way or queued."""
+        self._mark_slow()
         slow = {w.folder for w in self._workers if w.slow}
         waits = any(path not in slow for path, f in self._folders.items() if f.small or f.large)
         return waits or any(w.items and not w.slow for w in self._workers)
 
-    def _mark(self) -> None:
+    def _mark_slow(self) -> None:
         now = self._clock()
         for worker, activity in self._workers.items():
             worker.slow = bool(worker.items) and any(now - w.since >= SLOW_S for w in activity.waits())
@@ -169,13 +169,13 @@ class FolderPool(Generic[T]):
                 self._changed.notify_all()
 
     def _next(self, worker: _Worker[T], activity: Activity) -> bool:
-        """Give the worker its next items, waiting for them; False when it is to end."""
+        """Assign the worker its next items, waiting for them; False if the thread must end."""
         with self._changed:
             changes = worker.large or worker.slow or self._finishing
             worker.folder, worker.items, worker.large, worker.slow = None, [], False, False
             activity.idle()
             if changes:
-                self._changed.notify_all()  # others may begin what they could not
+                self._changed.notify_all()  # other threads may now be able to start items
             while True:
                 if self._stopping or sum(not w.slow for w in self._workers) > self._threads:
                     return False
@@ -200,7 +200,7 @@ class FolderPool(Generic[T]):
             else:
                 continue
             worker.folder = path
-            # Behind the others, or out while it has nothing.
+            # To the end of the order, or removed while it has no items.
             del self._folders[path]
             if folder.small or folder.large:
                 self._folders[path] = folder

@@ -1,4 +1,4 @@
-"""Reports file systems that do not answer, and has the jobs of their folders wait until they do."""
+"""Report file systems that do not respond, and hold the jobs of their folders until they do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dropscribe.ledger.records import HANGS
 from dropscribe.service.activity import INTAKE_STUCK_S, Activities, Waiting
 from dropscribe.service.status_file import Complaint
 
-#: Held jobs are told to wait again this often, seconds: others come back to the queue meanwhile.
+#: Interval of renewing holds, seconds: more jobs of the folder may have been queued meanwhile.
 RENEW_S = 5.0
 _REMEDY = "see to the disk or the network share; work there goes on by itself when there is an answer"
 
 
 class StorageHangs:
-    """Owned by the main thread."""
+    """Monitor of calls to file systems. Owned by the main thread."""
 
     def __init__(
         self,
@@ -34,18 +34,18 @@ class StorageHangs:
         self._settings = settings
         self._clock = clock
         self._log = logs.get("service")
-        #: What hangs, the oldest call of each room and folder.
+        #: Oldest hanging call of each room and folder.
         self._hangs: dict[tuple[str, Path], Waiting] = {}
-        #: Watched folders whose jobs may have been told to wait, also by the daemon before this one.
+        #: Watched folders whose jobs may be on hold, also from a previous run of the daemon.
         self._held = {f.path for f in settings().folders}
         self._renew_at = 0.0
         self._stuck: list[str] = []
 
     def look(self, intake: Callable[[float, float], list[int]] = lambda _now, _seconds: []) -> bool:
-        """Find out and log what began to hang and what answers again. False when a thread is stuck that waits for no file system:
-        then the service manager must hear no keep-alive.
+        """Detect and log calls that started to hang and file systems that respond again.
 
-        `intake`: its threads without progress (see `Watcher.silent_threads`).
+        Returns False if a thread is stuck elsewhere than in a file system call: the caller must then send no keep-alive
+        to the service manager. `intake`: intake's threads without progress (see `Watcher.silent_threads`).
         """
         now = self._clock()
         found: dict[tuple[str, Path], Waiting] = {}
@@ -55,7 +55,7 @@ class StorageHangs:
             self._renew_at = 0.0
             logs.problem(self._log, logs.Action.STORAGE, self._words(found[key]).problem, remedy=_REMEDY)
         for room, folder in self._hangs.keys() - found.keys():
-            logs.event(self._log, logs.Action.STORAGE, f"{room}: the file system of {folder} answers again")
+            logs.event(self._log, logs.Action.STORAGE, f"{folder}: its file system responds again ({room})")
         self._hangs = found
         stuck = self._activities.stuck(now, intake(now, INTAKE_STUCK_S))
         for room in set(stuck) - set(self._stuck):
@@ -68,7 +68,7 @@ class StorageHangs:
         return not stuck
 
     def complaints(self) -> list[Complaint]:
-        """What hangs or is stuck now, for a person."""
+        """Hanging calls and stuck threads, for the status."""
         stuck = [
             Complaint(
                 f"{room}: a thread makes no progress", "restart the daemon, and report what its log says"
@@ -78,7 +78,10 @@ class StorageHangs:
         return [*stuck, *(self._words(w) for w in self._hangs.values())]
 
     def tend(self) -> int:
-        """Have the jobs of folders that hang wait, and those of folders that answer go on; how many go on. Raises StorageError."""
+        """Hold jobs of folders that hang, release those of folders that respond; returns the number released.
+
+        Raises StorageError.
+        """
         now = self._clock()
         if now < self._renew_at:
             return 0
