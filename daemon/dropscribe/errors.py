@@ -1,9 +1,8 @@
-"""Errors that cross rooms.
+"""Errors shared by all rooms.
 
-Every error a person can meet says what was being done (`operation`), to which file (`path`), why it
-did not work (`reason`) and what to do about it (`remedy`). Whether trying again can help is a
-property of the type, so that the retry policy never parses messages. An error about nothing that has a name on
-disk has no path; one that leaves out operation or remedy has those of its type.
+Every error for a person has the attempted operation (`operation`), the file (`path`), the cause (`reason`) and what to
+do (`remedy`). Whether a retry can help is a property of the type, so that the retry policy never parses messages. An
+error that concerns no file has no path; one without operation or remedy has those of its type.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class DropscribeError(Exception):
     retryable: ClassVar[bool] = False
     #: Exit status of a command that ends with this error (see docs/command-line.md, Exit codes).
     exit_code: ClassVar[int] = 1
-    #: What stands for `operation` and `remedy` where they were not given: what is true of every such error.
+    #: Defaults of `operation` and `remedy` for errors of this type.
     usual_operation: ClassVar[str] = ""
     usual_remedy: ClassVar[str] = ""
 
@@ -43,27 +42,28 @@ class DropscribeError(Exception):
 
 
 class ConfigError(DropscribeError):
-    """A setting is missing, unknown or out of range; names file, field and remedy."""
+    """A setting is missing, unknown or out of range; the error names file, field and remedy."""
 
     code = "config"
     exit_code = 2
 
 
 class LedgerError(DropscribeError):
-    """The database cannot be used as it is (newer version, corrupt, not writable)."""
+    """The database cannot be used in its current state (newer version, corrupt, not writable)."""
 
     code = "ledger"
     exit_code = 3
 
 
 class UnusableLedgerError(LedgerError):
-    """The database is damaged, or its file was removed or replaced while it was open. The daemon stops with it: no
-    recording is at fault, so no job fails because of it.
+    """The database is damaged, or its file was removed or replaced while it was open.
+
+    The daemon stops; no job fails, since no recording is the cause.
     """
 
 
 class AlreadyRunningError(DropscribeError):
-    """Another daemon holds this database."""
+    """Another daemon has locked this database."""
 
     code = "already_running"
     exit_code = 4
@@ -77,7 +77,7 @@ class EngineError(DropscribeError):
 
 
 class EngineDiedError(EngineError):
-    """The engine process went away with work in it; that work returns to the queue."""
+    """The engine process died with work under way, which returns to the queue."""
 
     code = "engine_died"
     retryable = True
@@ -95,7 +95,7 @@ class DeviceFailedError(EngineDiedError):
 
 
 class OutOfDeviceMemoryError(EngineError):
-    """A batch did not fit the device; the engine halves it and goes on. Never counted against a recording."""
+    """A batch did not fit the device; the engine halves it and continues. Never counts as a fault of a recording."""
 
     code = "device_memory"
     retryable = True
@@ -112,7 +112,7 @@ class StaleLeaseError(LedgerError):
 
 
 class RecordingError(DropscribeError):
-    """This recording cannot be transcribed, and trying again changes nothing."""
+    """The recording cannot be transcribed, and a retry cannot help."""
 
     code = "recording"
     usual_operation = "transcribe"
@@ -120,25 +120,25 @@ class RecordingError(DropscribeError):
 
 
 class UnreadableMediaError(RecordingError):
-    """No decoder understands the file, or it is damaged beyond any audio."""
+    """No decoder recognises the file, or it is too damaged to yield any audio."""
 
     code = "unreadable_media"
 
 
 class NoAudioError(RecordingError):
-    """The container is readable and holds no audio."""
+    """The container is readable but has no audio."""
 
     code = "no_audio"
 
 
 class MediaLimitError(RecordingError):
-    """Decoding passed a limit (duration, memory, wall clock): a bomb, or a limit set too low."""
+    """Decoding exceeded a limit (duration, memory, time): a malicious file, or a limit set too low."""
 
     code = "media_limit"
 
 
 class DecoderDiedError(DropscribeError):
-    """The decoder process was killed or crashed on this recording."""
+    """The decoder process crashed or was killed during this recording."""
 
     code = "decoder_died"
     retryable = True
@@ -147,7 +147,7 @@ class DecoderDiedError(DropscribeError):
 
 
 class DecoderKilledError(DecoderDiedError):
-    """Something else killed the decoder process (out of memory, an administrator); the recording hardly ever is the cause."""
+    """The decoder process was killed from outside (out of memory, an administrator); rarely the recording's fault."""
 
     code = "decoder_killed"
 
@@ -177,19 +177,19 @@ class StorageError(DropscribeError):
 
 
 class UnansweredError(StorageError):
-    """A file system has not answered for long: a disk that hangs, a network share whose server is away."""
+    """A file system does not respond: a disk that hangs, a network share whose server is away."""
 
     code = "unanswered"
 
 
 class OutputTakenError(StorageError):
-    """The name of a transcript file belongs to somebody else by now; another one must be planned."""
+    """The name of a transcript file has been taken by a foreign file; the caller must plan another one."""
 
     code = "output_taken"
 
 
 class LostSegmentError(DropscribeError):
-    """Speech went into the engine and nothing was said of it: the job fails rather than lose text."""
+    """The engine returned no hypothesis for a speech segment: the job fails, since its text would be incomplete."""
 
     code = "lost_segment"
     retryable = True
@@ -198,7 +198,7 @@ class LostSegmentError(DropscribeError):
 
 
 class UsageError(DropscribeError):
-    """A command was called in a way that cannot work (no such file, job or database)."""
+    """A command was called with arguments that cannot work (no such file, job or database)."""
 
     code = "usage"
     exit_code = 2

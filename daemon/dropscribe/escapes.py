@@ -1,8 +1,8 @@
-r"""Text of other people on its way to a terminal or into JSON: what a terminal obeys, and what nobody sees, as escapes. Pure.
+r"""Escape control and invisible characters in untrusted text for terminals and JSON. Pure.
 
-Names, tags and messages may hold anything. Escaped are controls (C0, DEL, C1), line and paragraph separators, controls of
-writing direction, invisible characters (Unicode's Default_Ignorable_Code_Point), noncharacters, and halves of surrogate
-pairs, which stand for bytes that are not UTF-8. Letters of every script stay, and so do the invisible characters that a
+Names, tags and messages may contain anything. Escaped are controls (C0, DEL, C1), line and paragraph separators,
+bidirectional controls, invisible characters (Unicode's Default_Ignorable_Code_Point), noncharacters, and lone
+surrogates, which represent bytes that are not UTF-8. Letters of every script stay, and invisible characters that a
 script or an emoji needs: joiners between letters of joining scripts or emoji, variation selectors, flags made of tags.
 """
 
@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any
 
-#: As they stand in a character class, without C0.
+#: Characters to escape, as a character class of a regular expression, without C0.
 _HARMFUL = (
     r"\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
     r"\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
@@ -31,7 +31,7 @@ _NEEDED = (
     rf"|(?<=[{_IDEOGRAPHS}])[\U000e0100-\U000e01ef]"
     r"|\U0001f3f4[\U000e0020-\U000e007e]{2,6}\U000e007f"
 )
-#: Found fast; `_EACH` then tells those that are needed from the others.
+#: Fast search for any such character; `_EACH` then distinguishes the needed ones.
 _ANY = re.compile(rf"[\x00-\x1f{_HARMFUL}]")
 _ANY_BUT_C0 = re.compile(rf"[{_HARMFUL}]")
 _EACH = re.compile(rf"(?P<needed>{_NEEDED})|[\x00-\x1f{_HARMFUL}]")
@@ -41,26 +41,26 @@ _BYTES = range(0xDC80, 0xDD00)
 
 
 def one_line(text: str) -> str:
-    r"""`text` on one line that commands no terminal: `\n`, `\x1b`, `\u202e`; a byte that is not UTF-8 as `\xff`."""
+    r"""Escape `text` to one harmless line: `\n`, `\x1b`, `\u202e`; a byte that is not UTF-8 as `\xff`."""
     if _ANY.search(text) is None:
         return text
     return _EACH.sub(_shown, text)
 
 
 def lines(text: str) -> str:
-    """As `one_line`, line by line: line feeds stay."""
+    """Escape each line as `one_line` does; line feeds stay."""
     return "\n".join(map(one_line, text.split("\n")))
 
 
 def in_json(document: str) -> str:
-    r"""A JSON document with the same characters as `\uXXXX`: equal when it is read, harmless when it is shown."""
+    r"""Escape the same characters in a JSON document as `\uXXXX`; its parsed value does not change."""
     if _ANY_BUT_C0.search(document) is None:
         return document
     return _EACH_BUT_C0.sub(_shown_in_json, document)
 
 
 def dumps(document: Any, **options: Any) -> str:
-    """`json.dumps` of `document`, UTF-8 where that is harmless; it can always be encoded. options: as there."""
+    """`json.dumps` with harmless characters unescaped; the result can always be encoded. options: of `json.dumps`."""
     return in_json(json.dumps(document, ensure_ascii=False, **options))
 
 

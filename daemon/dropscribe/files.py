@@ -1,8 +1,8 @@
 """Open, identify and hash files beneath a folder whose contents other people change while we work.
 
-People who drop recordings can rename directories and plant symbolic links at any moment. A path that was checked and is
-then opened by name may lead somewhere else by then, to what the person who dropped it may not read. Here the kernel resolves
-a path beneath a directory descriptor and refuses links on the way, so that check and use are one step.
+Users of a folder can rename directories and create symbolic links at any moment. A path that is checked and then opened
+by name may lead elsewhere by then, to a file that the user may not read. Here the kernel resolves a path below a
+directory descriptor and rejects links, so that check and use are one step.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
-#: openat2(2) answers EAGAIN when a rename elsewhere raced with the resolution; how often it is asked again.
+#: Attempts of openat2(2), which fails with EAGAIN if a rename races with the path resolution.
 _TRIES = 16
-#: What systems without openat2(2) answer: kernels before 5.6, and sandboxes that refuse unknown calls.
+#: Errors of systems without openat2(2): kernels before 5.6, and sandboxes that reject unknown system calls.
 _UNAVAILABLE = frozenset({errno.ENOSYS, errno.EPERM})
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-#: For a directory that is passed through: permission to enter it is enough.
+#: Flags for intermediate directories: O_PATH needs only search permission.
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Never waits: not for the other end of a pipe, nor for a process that holds a lease on the file.
+#: Flags for reading. Non-blocking: neither for the other end of a pipe nor for a lease on the file.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
-#: What opening says when nothing that may be opened stands at a path: nothing at all, or a link on the way. A path that
-#: was good when the recording was admitted is good no more.
+#: Errors of opening a path at which the recording no longer is: it does not exist, or there is a link on the way.
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 
 
@@ -68,7 +67,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def open_folder(folder: Path) -> int:
-    """Descriptor of a folder that the configuration names. Links on the way to it are the administrator's: followed."""
+    """Descriptor of a configured folder. Links in its path are followed, since the administrator controls it."""
     return os.open(folder, _DIRECTORY)
 
 
@@ -80,7 +79,7 @@ def close(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[int]:
-    """The descriptor of `open_folder`, closed at the end."""
+    """Context manager for the descriptor of `open_folder`."""
     descriptor = open_folder(folder)
     try:
         yield descriptor
@@ -89,10 +88,10 @@ def opened(folder: Path) -> Iterator[int]:
 
 
 def open_beneath(folder: int, relative: Path, flags: int, mode: int = 0o666) -> int:
-    """Open `relative` beneath the directory descriptor `folder`; O_CLOEXEC is added to `flags`.
+    """Open `relative` below the directory descriptor `folder`; O_CLOEXEC is added to `flags`.
 
-    Raises OSError: ELOOP when any component is a symbolic link (ENOTDIR may stand for it where openat2(2) is missing),
-    EXDEV when the path is absolute or leaves the folder, and whatever open(2) raises.
+    Raises OSError: ELOOP if any component is a symbolic link (possibly ENOTDIR without openat2(2)), EXDEV if the path
+    is absolute or leaves the folder, and the errors of open(2).
     """
     parts = relative.parts
     if relative.is_absolute() or ".." in parts:
@@ -104,7 +103,7 @@ def open_beneath(folder: int, relative: Path, flags: int, mode: int = 0o666) -> 
 
 
 def status_beneath(folder: int, relative: Path) -> os.stat_result:
-    """What lstat(2) says of `relative` beneath the directory descriptor `folder`. Raises OSError as `open_beneath` does."""
+    """lstat(2) of `relative` below the directory descriptor `folder`. Raises OSError as `open_beneath` does."""
     descriptor = open_beneath(folder, relative, os.O_PATH | os.O_NOFOLLOW)
     try:
         return os.fstat(descriptor)
@@ -113,7 +112,7 @@ def status_beneath(folder: int, relative: Path) -> os.stat_result:
 
 
 def is_there(path: Path, root: Path) -> bool:
-    """Whether anything stands at `path` beneath `root`, a broken link included. Raises OSError where that cannot be seen."""
+    """True if `path` below `root` exists, even as a broken link. Raises OSError if that cannot be determined."""
     with opened(root) as folder:
         try:
             status_beneath(folder, relative_to(path, root))
@@ -125,10 +124,10 @@ def is_there(path: Path, root: Path) -> bool:
 
 
 def link_target(folder: int, root: Path, relative: Path) -> Path:
-    """Where the symbolic link at `relative` leads, relative to `root`, whose descriptor is `folder`.
+    """Target of the symbolic link at `relative`, relative to `root`, whose descriptor is `folder`.
 
-    The answer may be outdated at once: open it with `open_beneath`. Raises OSError: ELOOP when it is a directory on the way
-    that is a link, EXDEV when the target lies outside `root`.
+    The result may be outdated at once, so the caller must open it with `open_beneath`. Raises OSError: ELOOP if not
+    `relative` itself but a directory on the way is a link, EXDEV if the target is outside `root`.
     """
     if not stat.S_ISLNK(status_beneath(folder, relative).st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(relative))
@@ -140,11 +139,11 @@ def link_target(folder: int, root: Path, relative: Path) -> Path:
 
 
 def open_recording(path: Path, folder: Path | None) -> int:
-    """Open a recording for reading without leaving `folder`, the watched folder it lies in; never waits.
+    """Open a recording for reading, non-blocking, without leaving `folder`, its watched folder.
 
-    A link to a file in the folder counts as that file; links to directories are not followed. Where `folder` is None a
-    person named the file, and links are followed. The caller checks that it is a regular file, and the one that was meant.
-    Raises OSError, with an `errno` in `GONE` when no recording of the folder stands at `path`.
+    A link to a file in the folder counts as that file; links to directories are not followed. If `folder` is None, the
+    file was named by a person, and links are followed. The caller must check that it is a regular file and has the
+    expected signature. Raises OSError, with an `errno` in `GONE` if there is no recording of the folder at `path`.
     """
     if folder is None:
         return os.open(path, _READ)
@@ -159,10 +158,10 @@ def open_recording(path: Path, folder: Path | None) -> int:
 
 
 def open_directory(root: Path, directory: Path, *, make: bool = False) -> int:
-    """Descriptor of `directory`, which is `root` or lies beneath it, to put files there or read them.
+    """Descriptor of `directory`, which is `root` or below it.
 
-    `make`: what is missing of it is made, and brought to the disk. Raises OSError: ELOOP or ENOTDIR when a link stands on the
-    way, EXDEV when it does not lie in `root`, and what open(2) and mkdir(2) raise.
+    `make`: create and sync missing directories. Raises OSError: ELOOP or ENOTDIR if there is a link on the way, EXDEV
+    if it is not in `root`, and the errors of open(2) and mkdir(2).
     """
     if make and not root.is_dir():
         _make_root(root)
@@ -171,7 +170,7 @@ def open_directory(root: Path, directory: Path, *, make: bool = False) -> int:
 
 
 def relative_to(path: Path, folder: Path) -> Path:
-    """`path` as `open_beneath` takes it. Raises OSError (EXDEV) when it does not lie in `folder`."""
+    """`path` relative to `folder`, for `open_beneath`. Raises OSError (EXDEV) if it is not in `folder`."""
     plain, root = Path(os.path.normpath(path)), Path(os.path.normpath(folder))
     if not plain.is_relative_to(root):
         raise OSError(errno.EXDEV, f"it does not lie in {folder}", str(path))
@@ -179,11 +178,11 @@ def relative_to(path: Path, folder: Path) -> Path:
 
 
 def sync_directory(descriptor: int) -> None:
-    """Bring the names in a directory to the disk. Raises OSError."""
+    """Sync the entries of a directory to disk. Raises OSError."""
     try:
         os.fsync(descriptor)
     except OSError as e:
-        # Some network shares cannot do this for directories; there is nothing better to be had there.
+        # Some network shares do not support this for directories, and offer no alternative.
         if e.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
             raise
 
@@ -205,7 +204,7 @@ def _open_directory(folder: int, relative: Path, *, make: bool) -> int:
 
 
 def _make_root(root: Path) -> None:
-    """Make a directory that the configuration, or a person, names."""
+    """Create a directory named in the configuration or by a person, and sync its parents."""
     missing = [d for d in (root, *root.parents) if not d.exists()]
     root.mkdir(parents=True, exist_ok=True)
     for made in missing:
@@ -289,7 +288,7 @@ def _has_openat2() -> bool:
 
 
 def _openat2(folder: int, relative: str, flags: int, mode: int) -> int:
-    # The kernel refuses a mode where nothing is created.
+    # The kernel rejects a mode if nothing is created.
     creates = flags & os.O_CREAT or flags & os.O_TMPFILE == os.O_TMPFILE
     how = _OpenHow(
         flags, mode if creates else 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
@@ -315,7 +314,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _open_stepwise(folder: int, parts: tuple[str, ...], flags: int, mode: int) -> int:
-    """The same without openat2(2): one component after another, following no link."""
+    """`open_beneath` without openat2(2): open one component after another, without following links."""
     if not parts:
         return os.open(".", flags | os.O_NOFOLLOW, mode, dir_fd=folder)
     at = os.dup(folder)

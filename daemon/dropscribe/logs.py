@@ -1,8 +1,7 @@
-"""Log set-up and the list of `action` values: every log line names one.
+"""Logging set-up, and the list of `action` values: every log line has one.
 
-JSON lines for journald (no terminal), readable lines on a terminal. The message is for people, the
-`action` and the other keys are for machines and stay stable. Neither form holds a character that a terminal would obey or that
-begins another line (`daemon/dropscribe/escapes.py`).
+JSON lines for journald (no terminal), readable lines on a terminal. The message is for people; `action` and the other
+keys are for machines and stay stable. Control characters and line breaks are escaped in both (`daemon/dropscribe/escapes.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dropscribe import escapes
 
 
 class Action(StrEnum):
-    """What a log line is about; one canonical line per job is `JOB_DONE`, `JOB_FAILED` or `JOB_CANCELLED`."""
+    """Subject of a log line. Each job ends with one line `JOB_DONE`, `JOB_FAILED` or `JOB_CANCELLED`."""
 
     CONFIG = "config"
     READY = "ready"
@@ -44,10 +43,9 @@ Logger = structlog.stdlib.BoundLogger
 
 
 class LogStream:
-    """Where log lines go. One that cannot be written is dropped, and before the next that can it is said how many.
+    """Output stream of log lines. Lines that cannot be written are dropped; the next successful write reports how many.
 
-    A full disk under the log, or a reader that is gone, must not end the work. structlog holds its lock around each
-    `write` and `flush`.
+    A full disk of the log or a closed pipe must not stop the daemon. structlog locks each `write` and `flush`.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -56,7 +54,7 @@ class LogStream:
         self._why = ""
 
     def write(self, line: str) -> int:
-        """One line with its end. Never raises OSError."""
+        """Write one line, which ends with a line feed. Never raises OSError."""
         said = f"dropscribe: {self._dropped} log lines could not be written here: {self._why}\n"
         try:
             self._stream.write(said + line if self._dropped else line)
@@ -69,11 +67,11 @@ class LogStream:
         return len(line)
 
     def flush(self) -> None:
-        """Nothing is kept back: see `write`."""
+        """Do nothing: `write` flushes."""
 
 
 def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
-    """Configure logging once, at start; `json_lines=None` decides by whether stderr is a terminal."""
+    """Configure logging once, at the start; `json_lines=None`: JSON unless stderr is a terminal."""
     as_json = not sys.stderr.isatty() if json_lines is None else json_lines
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -97,7 +95,7 @@ def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
 
 
 def _escaped(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Every text of a line, its keys included, before colours are added."""
+    """Escape all texts of a log line, including keys, before colours are added."""
     return {escapes.one_line(key): _safe(value) for key, value in line.items()}
 
 
@@ -112,17 +110,17 @@ def _safe(value: Any) -> Any:
 
 
 def get(room: str) -> Logger:
-    """A logger whose lines carry `room`. Lines go to stderr even where `setup` was not called: structlog's default is stdout."""
+    """Logger with the key `room`. Calls `setup` if needed, since structlog's default output is stdout."""
     if not structlog.is_configured():
         setup()
     return cast(Logger, structlog.get_logger(room=room))
 
 
 def event(log: Logger, action: Action, message: str, **keys: Any) -> None:
-    """One information line with its action."""
+    """Log at level info, with an action."""
     log.info(message, action=str(action), **keys)
 
 
 def problem(log: Logger, action: Action, message: str, **keys: Any) -> None:
-    """One warning line with its action."""
+    """Log at level warning, with an action."""
     log.warning(message, action=str(action), **keys)
