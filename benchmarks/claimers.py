@@ -1,11 +1,11 @@
-"""Several workers on one database, frozen beyond their leases again and again: is any job done twice, or none?
+"""Check the ledger's leases with several worker processes that are frozen beyond their leases.
 
     .venv/bin/python benchmarks/claimers.py [--workers 4] [--jobs 20000] [--freezes 40] [--out FILE.json]
 
-Every worker is a process that claims up to three jobs at a time on a lease of one second and finishes them. Meanwhile one
-after the other is stopped (SIGSTOP) for longer than its lease and let go on (SIGCONT): what it held is taken over by others, and
-what it says afterwards must be refused. Ends with status 1 unless every job was finished exactly once, no claim was
-given to two, and every late result was refused.
+Every worker is a process that claims up to three jobs at a time with a lease of one second and finishes them.
+Meanwhile one worker at a time is stopped (SIGSTOP) for longer than its lease and continued (SIGCONT): other workers
+take over its jobs, and its late results must be refused. The exit status is 1 unless every job was finished exactly
+once, no claim was given to two workers, and every late result was refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dropscribe.ledger.records import JobState
 
 LEASE_S = 1.0
 FROZEN_S = 1.3
-#: Between claim and result, seconds: where a worker that is stopped holds something.
+#: Delay between claim and result, seconds, so that a frozen worker has claimed jobs.
 WORK_S = 0.002
 
 
@@ -48,7 +48,7 @@ def work(path: Path, name: str) -> None:
 
 
 def freeze(workers: list[subprocess.Popen[Any]], times: int) -> int:
-    """Stop one at a time for longer than a lease, until so often or all are gone; how often it was."""
+    """Freeze one worker at a time for longer than a lease, up to the given number of times; returns the count."""
     rng = random.Random(1)
     for done in range(times):
         alive = [w for w in workers if w.poll() is None]

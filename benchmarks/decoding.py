@@ -1,10 +1,11 @@
-"""Decoding alone: how much audio the decoder processes deliver a second, by format.
+"""Measure the throughput of the decoder processes by format.
 
     .venv/bin/python benchmarks/decoding.py [--decoders N] [--seconds 300] [--recordings 64] [--out FILE.json]
 
-One recording of --seconds is made in each format and decoded --recordings times by the daemon's own pool of processes (by default
-half the cores, as the daemon does) into the arena; slots are given back at once, so that nobody waits for an engine. RTFx: audio
-seconds a second of wall time. `core_rtfx`: the same for one busy decoder, from the decoders' own seconds.
+One recording of --seconds is written in each format and decoded --recordings times by the daemon's decoder pool
+(number of processes as in the daemon by default) into the arena; slots are freed at once, so there is no wait for an
+engine. RTFx: audio seconds per wall second. `core_rtfx`: the same per decoder, from the decoding times reported by
+the decoders.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FORMATS: dict[str, tuple[str, str, int, str, int | None]] = {
 
 
 def write(path: Path, form: tuple[str, str, int, str, int | None], seconds: float) -> None:
-    """The bundled speech over and over, in one format."""
+    """Write the bundled sample, repeated, in one format."""
     container, codec, rate, layout, bits = form
     with wave.open(str(SAMPLE), "rb") as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
@@ -65,7 +66,7 @@ def write(path: Path, form: tuple[str, str, int, str, int | None], seconds: floa
 
 
 def decode(pool: DecoderPool, arena: Arena, path: Path, recordings: int) -> tuple[float, float, int]:
-    """Wall seconds, the decoders' own seconds and samples delivered."""
+    """Decode; returns wall seconds, decoding seconds reported by the decoders, and samples delivered."""
     left, running, own_s, samples = recordings, 0, 0.0, 0
     starved: deque[int] = deque()
     began = time.monotonic()

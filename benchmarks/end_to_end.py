@@ -1,12 +1,12 @@
-"""The whole daemon: WAV files on disk → transcripts beside them and rows in the database.
+"""Measure the whole daemon: WAV files on disk → transcripts and database rows.
 
     .venv/bin/python benchmarks/end_to_end.py [--recordings 200] [--seconds 300] [--model DIR] [--vad-model DIR] \\
         [--device cuda:0] [--out FILE.json]
 
-All recordings are written elsewhere on the same file system, brought to the disk, and moved into the folder at once; the clock runs from
-then until the last job is done with its sidecars on disk, quiet period included. One more goes first, so that the decoders have
-been started. `backlog` is the same between the end of the first tenth of the recordings and that of the last but one: while
-there is more to do than can be done. What the model is matters: `random_model.py` writes one of the official size.
+All recordings are written elsewhere on the same file system, synced, and moved into the folder at once. Time is
+measured from the move until the last job is done with its sidecars on disk, including the quiet period. One recording
+is transcribed before, so that the decoders are started. `backlog` is the rate between the first and the last tenth of
+the recordings, while there is always a backlog. The model matters: `random_model.py` writes one of the official size.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
             running_daemon.write_recording(staging / f"{i:06d}.wav", options.seconds, i)
         running_daemon.write_recording(daemon.inbox / "first.wav", 10.0, options.recordings)
         daemon.wait_for(1)
-        # Otherwise every file the daemon brings to the disk waits for these, too.
+        # Otherwise every fsync of the daemon would also wait for these files.
         os.sync()
         facts = daemon.facts()
         gpus = gauge.gpu_ids(facts["device"].split(" ")[:1], gauge.visible_devices())
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def tenths(daemon: running_daemon.Daemon, recordings: int) -> tuple[float, float]:
-    """When a tenth of the recordings was done, and when nine tenths were; monotonic seconds."""
+    """Times at which one tenth and nine tenths of the recordings were done, monotonic seconds."""
     ends = [
         at for (at,) in daemon.rows("select finished_at from jobs where state = 'done' order by finished_at")
     ]

@@ -1,15 +1,17 @@
-"""The engine alone: 16-bit samples in host memory → tokens and timestamps.
+"""Measure the engine alone: 16-bit samples in host memory → tokens and timestamps.
 
     .venv/bin/python benchmarks/engine.py [--device cuda:0] [--hours 20] [--batch-s 4000] [--repeat 3] [--out FILE.json]
     .venv/bin/python benchmarks/engine.py --family seaco [--hotwords 50]
 
-Segments of 2 to 20 s (uniform), taken from the bundled speech and noise, go through the daemon's own batching policy and
-forward path: on CUDA the packed one, three batches deep (begin, decode, collect); on a CPU the padded one. The model is
---model, or one of the official BiCif-Paraformer (or, with --family seaco, SeACo-Paraformer) architecture with random weights, made
-for the occasion. With --hotwords all segments are listened to for as many, encoded before anything is timed. The same weights then go through FunASR's `inference` over --stock-minutes of the same segments, in batches of 300 s sorted by length.
+Segments of 2 to 20 s (uniform) from the bundled speech and noise go through the daemon's batching policy and forward
+pass: on CUDA the packed one with three batches under way (begin, decode, collect), on a CPU the padded one. The model
+is --model, or a generated one of the official BiCif-Paraformer (with --family seaco: SeACo-Paraformer) architecture
+with random weights. With --hotwords every segment is biased by that many hotwords, which are encoded before the
+measurement. The same weights are then run by FunASR's `inference` over --stock-minutes of the same segments, in
+batches of 300 s sorted by length.
 
-RTFx counts the audio of the segments. TFLOP/s are those of the formula in `gflop`, useful work only: what is padded or done
-twice does not count. GPU busy is what nvidia-smi says while the timed rounds run.
+RTFx counts the audio of the segments. TFLOP/s count useful work by the formula in `gflop`, without padding or
+repeated work. GPU utilisation is that of nvidia-smi during the timed rounds.
 """
 
 from __future__ import annotations
@@ -43,16 +45,16 @@ from dropscribe.engine.models.store import SAMPLE
 from dropscribe.engine.models.text.vocabulary import vocabulary_of
 
 RATE = 16_000
-#: Batches begun before the first is collected.
+#: Batches launched before the first one is collected.
 DEPTH = 3
-#: Fewer parameters than this is another model than the one `gflop` was counted for.
+#: Fewest parameters of the model to which `gflop` applies.
 OFFICIAL_PARAMETERS = 200_000_000
-#: What stock FunASR batches by default, seconds.
+#: Default batch size of stock FunASR, seconds.
 STOCK_BATCH_S = 300.0
 
 
 def gflop(seconds: float, family: str, *, hotwords: bool) -> float:
-    """Multiply-adds, twice, of one segment, in 10⁹: the encoder's matrices and attention, decoder, predictor, timestamps, fbank.
+    """Floating point operations of one segment, 10⁹: encoder, decoder, predictor, timestamps, fbank.
 
     (SenseVoice: 70 layers instead of 50, and its head. Hotwords: a second decoder of 6 layers, twice, and its head.)
     """
@@ -64,7 +66,7 @@ def gflop(seconds: float, family: str, *, hotwords: bool) -> float:
 
 
 def segments(hours: float, seed: int) -> list[SpeechSegment]:
-    """Mixed lengths; every segment owns its samples, as decoded audio would."""
+    """Segments of mixed lengths; each has its own sample array, like decoded audio."""
     rng = np.random.default_rng(seed)
     with wave.open(str(SAMPLE), "rb") as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
@@ -80,7 +82,7 @@ def segments(hours: float, seed: int) -> list[SpeechSegment]:
 
 
 def batches(all_segments: Sequence[SpeechSegment], batch_s: float, ahead: float) -> Iterator[list[Pcm]]:
-    """As the daemon batches a backlog, of which it always sees `ahead` batches' worth."""
+    """Batches as the daemon forms them from a backlog of which `ahead` batches' worth are queued."""
     batcher: Batcher[SpeechSegment] = Batcher(batch_s, 0.0)
     waiting, queued = iter(all_segments), 0.0
     while True:
@@ -109,7 +111,7 @@ def times(spoken: DecodedSegment | collapse.DecodedSegment) -> list[tuple[int, i
 
 
 def listed(count: int) -> list[str]:
-    """So many hotwords of three characters, which a model of any vocabulary of Chinese characters can spell."""
+    """Hotwords of three Chinese characters, which are in the vocabulary of every Chinese model."""
     known = random_model.tokens()[3:-1]
     return [known[i] + known[i + 1000] + known[i + 2000] for i in range(count)]
 
@@ -117,7 +119,7 @@ def listed(count: int) -> list[str]:
 def through(
     model: Any, work: Iterator[list[Pcm]], given: Callable[[list[Pcm]], tuple[Any, ...]], *, pipelined: bool
 ) -> tuple[int, int]:
-    """Run everything; tokens and spans that came out. `given`: what a batch goes into the model as."""
+    """Run all batches; returns the number of tokens and spans. `given`: input of the model for a batch."""
     tokens = spans = 0
 
     def take(result: Sequence[DecodedSegment | collapse.DecodedSegment]) -> None:
@@ -146,7 +148,7 @@ def through(
 
 
 def forward_of(loaded: LoadedModel, *, on_cuda: bool) -> Any:
-    """The forward path that the daemon takes."""
+    """The forward pass that the daemon uses."""
     parts = (loaded.module, loaded.frontend, loaded.device)
     # The packed ones need Triton, which comes with CUDA builds of torch only.
     if kind_of(loaded.family) is Kind.SENSE_VOICE:

@@ -1,4 +1,4 @@
-"""A ledger with years of history, made through the ledger's own calls: the same rows as the daemon writes, in larger transactions."""
+"""Fill a ledger with years of history by the ledger's own calls: the daemon's rows, in larger transactions."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FOLDER = Path("/srv/dropscribe/inbox")
 RECIPE = "paraformer-zh|fsmn-vad"
 FORMATS = ("txt", "srt", "vtt", "json", "timing.json")
 LEASE_S = 60.0
-#: Jobs a transaction.
+#: Jobs per transaction.
 BATCH = 500
 #: 1 January 2020, epoch seconds, and the seconds between two recordings: a million of them are about two years.
 BEGAN, EVERY_S = 1_577_836_800.0, 60.0
-#: Of each hundred recordings one is damaged, one was removed before its turn, and two are copies of others.
+#: Of each hundred recordings one is damaged, one was removed before its claim, and two are copies of others.
 DAMAGED, REMOVED, COPIES = 7, 23, (41, 83)
-#: A name that one segment in so many holds, for the search of something rare.
+#: A rare name for searches, and the number of segments per occurrence.
 RARE, RARE_EVERY = "青海湖", 100_000
-#: Characters a segment at the mean, and segments a recording.
+#: Mean characters per segment, and segments per recording.
 CHARACTERS, SEGMENTS = 25, 3
-#: Different characters in use. Their frequencies fall off as those of Chinese text do (Zipf).
+#: Number of distinct characters, with frequencies as in Chinese text (Zipf).
 ALPHABET = 3_500
 
 ENGINE = EngineFacts(
@@ -38,7 +38,7 @@ ENGINE = EngineFacts(
 
 
 class Texts:
-    """Made-up text of the character frequencies of Chinese, the same for the same seed."""
+    """Random text with the character frequencies of Chinese, deterministic for a seed."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -47,7 +47,7 @@ class Texts:
         self._made = 0
 
     def segments(self, count: int) -> tuple[Segment, ...]:
-        """Segments of one recording, 40 ms a token apart by 200 ms."""
+        """Segments of one recording with tokens of 40 ms every 200 ms."""
         out = []
         for i in range(count):
             length = int(self._rng.integers(CHARACTERS // 2, CHARACTERS * 3 // 2))
@@ -64,7 +64,7 @@ class Texts:
 
 
 def admission_of(number: int) -> Admission:
-    """Recording `number`, in a tree of a folder a thousand."""
+    """Admission of recording `number`, in a tree with a thousand recordings per directory."""
     # A copy has the content of the recording ten before it.
     content = number - 10 if number % 100 in COPIES else number
     return Admission(
@@ -76,7 +76,7 @@ def admission_of(number: int) -> Admission:
 
 
 def intents_of(claim: Claim) -> list[OutputIntent]:
-    """The files of a job."""
+    """Output intents of a job."""
     return [
         OutputIntent(
             "timing" if suffix == "timing.json" else suffix,
@@ -88,7 +88,7 @@ def intents_of(claim: Claim) -> list[OutputIntent]:
 
 
 def finish_of(claim: Claim, texts: Texts) -> Finish:
-    """The result of a job; of one done by reference without segments of its own."""
+    """Result of a job; one done by reference has no segments of its own."""
     segments = () if claim.reference else texts.segments(SEGMENTS)
     speech_ms = sum(s.end_ms - s.start_ms for s in segments)
     seconds = tuple((stage, 0.01 * (i + 1)) for i, stage in enumerate(STAGES))

@@ -1,4 +1,4 @@
-"""What each process of a running daemon holds: memory of its own, shared memory, handles, threads; and whether that grows."""
+"""Measure the resources of each process of a running daemon (memory, handles, threads) and their growth."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 import psutil
 
 KIB, MIB = 1024, 2**20
-#: Processes by the name they give themselves; the one that is looked at first is the daemon.
+#: Roles by process name; the root process is the daemon.
 ROLES = {"ds-engine": "engine", "ds-decoder": "decoder"}
 METRICS = ("resident", "own", "shared", "handles", "threads")
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """One process at one moment. Bytes: `resident` is all of it, `own` what nobody else maps, `shared` shared memory."""
+    """Resources of one process. Bytes: `resident` in all, `own` not shared with others, `shared` shared memory."""
 
     role: str
     pid: int
@@ -31,7 +31,7 @@ class Footprint:
 
 
 def look(root: int) -> list[Footprint]:
-    """The process `root`, which is the daemon, and all below it."""
+    """Footprints of the daemon's process `root` and its descendants."""
     daemon = psutil.Process(root)
     found = [_look("daemon", root)]
     for child in daemon.children(recursive=True):
@@ -58,7 +58,7 @@ def _look(role: str, pid: int) -> Footprint:
 
 
 class Peaks:
-    """A thread that looks at a daemon's memory all the time. A context manager; `growth` when it is over."""
+    """Thread that samples a daemon's memory continuously. A context manager; read `growth` after its end."""
 
     def __init__(self, root: int, every_s: float = 0.1) -> None:
         self._root = root
@@ -78,7 +78,7 @@ class Peaks:
         self._thread.join()
 
     def growth(self) -> dict[str, float]:
-        """Highest resident memory less that at first, MiB, of the process of each role that grew most."""
+        """Largest growth of resident memory of a process of each role: peak minus initial value, MiB."""
         grown: dict[str, float] = {}
         for pid, (role, peak) in self._peaks.items():
             before = self._first[pid].resident if pid in self._first else 0
@@ -94,7 +94,7 @@ class Peaks:
 
 
 def by_role(found: list[Footprint]) -> dict[str, dict[str, int]]:
-    """Sums over the processes of each role, and how many they are."""
+    """Sums over the processes of each role, and their number."""
     roles: dict[str, dict[str, int]] = {}
     for one in found:
         sums = roles.setdefault(one.role, dict.fromkeys(("processes", *METRICS), 0))
@@ -105,7 +105,7 @@ def by_role(found: list[Footprint]) -> dict[str, dict[str, int]]:
 
 
 def slopes(at: list[int], samples: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, Any]]:
-    """By role and metric: the straight line through the samples, per thousand of `at`, and first and last value."""
+    """By role and metric: slope of the linear fit per thousand of `at`, and first and last value."""
     lines: dict[str, dict[str, Any]] = {}
     for role in samples[-1]:
         lines[role] = {}
@@ -120,7 +120,7 @@ def slopes(at: list[int], samples: list[dict[str, dict[str, int]]]) -> dict[str,
 
 
 def cpu_s(root: int) -> float:
-    """Processor seconds of a daemon and all its processes, those that have ended too."""
+    """CPU seconds of a daemon and all its processes, including ended ones."""
     daemon = psutil.Process(root)
     own = daemon.cpu_times()
     total = own.user + own.system + own.children_user + own.children_system

@@ -1,12 +1,14 @@
-"""Does any sequence of tokens lose a character or a place when it is joined into words; how fast is that, beside FunASR.
+"""Fuzz the joining of tokens to words, and measure its speed against FunASR's.
 
     .venv/bin/python benchmarks/fuzz_joining.py [TOKENS.json|.txt ...] [--count 1000000] [--seed 1] [--out FILE.json]
 
-TOKENS are vocabularies of models; without any it is that of the bundled model, with tokens of every kind that published ones hold.
-Checked of every sequence: nothing is raised, each token's characters are in one word, each word stands from the start of its first
-token to the end of its last, in order, and the text is the words with spaces. Findings are printed, and the status is 1.
+TOKENS are vocabularies of models; the default is that of the bundled model, extended by every kind of token in
+published models. For every sequence it is checked that no exception is raised, that the characters of each token are
+in one word, that each word lasts from the start of its first token to the end of its last, in order, and that the
+text consists of the words and spaces. Findings are printed, and the exit status is 1.
 
-Then joining is timed, in thousands of tokens a second, beside FunASR's `sentence_postprocess` on sequences which that can do.
+Joining is then timed, in thousands of tokens per second, against FunASR's `sentence_postprocess` on sequences that it
+supports.
 """
 
 from __future__ import annotations
@@ -29,17 +31,17 @@ from dropscribe.engine.models.text.joining import join_words
 from tests.support import joining
 
 BUNDLED = store.BUNDLED / "paraformer-mini" / "tokens.json"
-#: Sequences made and checked at a time.
+#: Sequences generated and checked at a time.
 PORTION = 10_000
 #: Most findings that are printed.
 SHOWN = 20
-#: What is timed: sequences, and tokens in each, as in a segment of some 10 s.
+#: Timed sequences, and tokens in each (a segment of some 10 s).
 TIMED, LENGTH = 2_000, 45
 WORDS = ("ma@@", "chine", "the", "of", "ne@@", "t@@", "work", "learning", "a", "b")
 
 
 def main() -> None:
-    """Check, time, report."""
+    """Check, measure and report."""
     parser = surroundings.parser(__doc__)
     parser.add_argument("tokens", nargs="*", type=Path)
     parser.add_argument("--count", type=int, default=1_000_000)
@@ -75,7 +77,7 @@ def _check(vocabulary: Sequence[str], count: int, seed: int) -> int:
 
 
 def _speeds(vocabulary: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Thousands of tokens a second by what was joined: by us, by FunASR."""
+    """Thousands of tokens per second by kind of sequence: dropscribe, FunASR."""
     chosen = random.Random(1)
     letters = [t for t in vocabulary if re.fullmatch("[一-鿿]", t)]
 
@@ -93,7 +95,7 @@ def _speeds(vocabulary: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def _ours(tokens: list[str], spans: list[tuple[int, int]]) -> Any:
-    """As `dropscribe.engine.models.hypotheses.hypothesis` does it."""
+    """Join as `dropscribe.engine.models.hypotheses.hypothesis` does."""
     if (text := spacing.unspaced(tokens)) is not None:
         return text
     words, places = join_words(tokens, spans)

@@ -1,14 +1,15 @@
-"""Is there a file that takes the decoders down: mutants of every format through a real decoder pool.
+"""Fuzz the decoders: run mutants of every format through a real decoder pool.
 
     .venv/bin/python benchmarks/fuzz_media.py [--count 100000] [--first 0] [--seed 1] [--corpus DIR] [--keep DIR] [--out FILE.json]
 
-Every mutant is made from its number and the seed alone, so that a run is taken up where another ended (--first; the report names the
-next number) and a finding is made again by `--first N --count 1`. The seeds are a short recording of each format that FFmpeg and
-libsndfile write here, and the files of --corpus (recordings of at most 1 MB).
+A mutant depends only on its number and the seed, so a run can be continued (--first; the report has the next number)
+and a finding reproduced with `--first N --count 1`. Mutants are made from a short recording in each format that
+FFmpeg and libsndfile can write, and from the files of --corpus (recordings of at most 1 MB).
 
-Counted is how orders end. A finding is: an order that does not end, or ends twice; a slot of shared memory that is lost; a pool that
-gives up; a decoder that crashed, hung or met what nobody foresaw; a mutant that is no more than a cut, of a format that says how long
-it is, and is not reported as cut. Findings are printed with their numbers, their files are kept in --keep, and the status is 1.
+The report counts the results of orders. Findings are: an order without an end or with two; a lost slot of shared
+memory; a failure of the pool; a decoder that crashed, hung or raised an unexpected error; a mutant that is only
+truncated, in a format that declares its length, without being reported as truncated. Findings are printed with their
+numbers, their files are kept in --keep, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -32,23 +33,23 @@ from dropscribe.media.protocol import DecodeDone, DecodeFailed, DecodeOrder, Pcm
 from dropscribe.pipeline.arena import SLOT_BYTES, Arena
 from tests.support import recordings
 
-#: Bytes at the start where most headers are, and most mutations go.
+#: Bytes at the start of a file to which most mutations apply, since most headers are there.
 HEAD = 600
-#: Values that sizes and counts in headers go wrong with.
+#: Critical values for sizes and counts in headers.
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
-#: Ends of an order that are an answer; everything else is a finding.
+#: Expected results of an order; any other is a finding.
 ANSWERS = frozenset({"unreadable_media", "no_audio", "media_limit"})
-#: Share of a file that must be missing before a cut has to be noticed: ends are padding, tags and indexes.
+#: Share of a file that must be missing for a truncation to be detectable: ends are often padding, tags or indexes.
 CUT_SHARE = 0.1
-#: An order without an end for so long has none, seconds; a decoder that stalls is stopped long before.
+#: Time after which an order counts as never ending, seconds; a decoder that stalls is stopped long before.
 PATIENCE_S = 120.0
-#: Kept of a corpus are files up to this size, bytes.
+#: Largest file of a corpus that is used, bytes.
 LARGEST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A sound recording to damage. `tells`: its container says how long it is."""
+    """An undamaged recording to mutate. `tells`: its container declares its length."""
 
     name: str
     suffix: str
@@ -58,7 +59,7 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One damaged file. `cut`: a part of the end is missing and nothing else is wrong with it."""
+    """A damaged file. `cut`: it is only truncated."""
 
     number: int
     seed: Seed
@@ -68,7 +69,7 @@ class Mutant:
 
 
 class Fuzzer:
-    """Runs mutants through a pool; a context manager."""
+    """Run mutants through a decoder pool; a context manager."""
 
     def __init__(self, seeds: list[Seed], options: argparse.Namespace, folder: Path) -> None:
         self.seeds, self.options, self.folder = seeds, options, folder
@@ -136,7 +137,7 @@ class Fuzzer:
             (self.options.keep / path.name).write_bytes(mutant.data)
 
     def run(self, numbers: range) -> int:
-        """All of `numbers`; the first that was not begun (one past the last, unless interrupted)."""
+        """Run all `numbers`; returns the first that was not started (one past the last, unless interrupted)."""
         upcoming = numbers.start
         try:
             while upcoming < numbers.stop or self.running:
@@ -184,7 +185,7 @@ def main() -> None:
 
 
 def sound(folder: Path, corpus: Path | None) -> list[Seed]:
-    """A second of every format, and the files of `corpus` by name."""
+    """One second in every format, and the files of `corpus`, by name."""
     seeds = []
     for kind in recordings.KINDS:
         path = recordings.make(folder, kind, 1.0)
@@ -201,7 +202,7 @@ def seed_of(path: Path, name: str) -> Seed:
 
 
 def mutated(seeds: list[Seed], seed: int, number: int) -> Mutant:
-    """The mutant of that number: the same for the same seeds, whatever was run before."""
+    """Mutant of a number; deterministic for the same seeds."""
     rng = np.random.default_rng([seed, number])
     chosen = seeds[int(rng.integers(len(seeds)))]
     how = list(WAYS)[int(rng.integers(len(WAYS)))]

@@ -1,15 +1,15 @@
-"""What the ledger's calls cost with years of history in it: every call one transaction on disk, as the daemon makes them.
+"""Measure the ledger's calls with years of history, each a transaction on disk as in the daemon.
 
     .venv/bin/python benchmarks/history.py [--jobs 1000000] [--calls 1000] [--database FILE] [--out FILE.json]
 
-First --jobs recordings are brought to their end (2,000 a second or so; 4.5 KB each) in a database in a temporary folder,
-or in FILE, which stays and is used again by the next run. One in a hundred failed, one was removed, two are copies.
-Then, each call by itself, with median, 99th percentile and longest in ms:
+First --jobs finished recordings are inserted (some 2,000 per second; 4.5 KB each) into a database in a temporary
+folder, or in FILE, which is kept and reused by the next run. Of a hundred, one failed, one was removed, two are
+copies. Then each call is measured separately, with median, 99th percentile and maximum in ms:
 
-- admit, claim, intend (5 files), finish (3 segments): one recording a call, each a commit that reaches the disk;
-- disk alone: between those calls, as many bytes as a commit writes, to a file of its own, brought to the disk;
-- claim among --backlog: one job while so many others wait;
-- lists, one job, counts, what is on record of a folder, and searches, each repeated --questions times;
+- admit, claim, intend (5 files), finish (3 segments): one recording per call, each a synced commit;
+- disk alone: between those calls, a synced write of as many bytes as a commit writes, to a separate file;
+- claim among --backlog: one job with that many others queued;
+- lists, one job, counts, records of a folder, and searches, each repeated --questions times;
 - once each: opening, the check of `doctor`, and a copy of the database.
 """
 
@@ -40,7 +40,7 @@ from dropscribe.ledger.sqlite.file.integrity import quick_check
 from dropscribe.ledger.sqlite.file.upgrade import back_up
 from dropscribe.ledger.sqlite.schema import HEAD
 
-#: What an admission writes: about fifteen pages of 4 KB.
+#: Bytes written by an admission: about fifteen pages of 4 KB.
 COMMIT_BYTES = 61_440
 
 
@@ -62,7 +62,7 @@ def figures(milliseconds: list[float]) -> dict[str, Any]:
 
 
 class Disk:
-    """A file beside the database: what a commit costs that has no database to it."""
+    """File beside the database, to measure the cost of a synced write without a database."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb", buffering=0)
@@ -74,7 +74,7 @@ class Disk:
 
 
 def steps(disk: Disk, ledger: Ledger, first: int, calls: int, backlog: int) -> dict[str, Any]:
-    """The life of a recording, call by call."""
+    """Measure the calls in the life of a recording."""
     texts = Texts(1)
     now = BEGAN + first * EVERY_S
     taken: dict[str, list[float]] = {
@@ -118,7 +118,7 @@ def steps(disk: Disk, ledger: Ledger, first: int, calls: int, backlog: int) -> d
 
 
 def questions(ledger: Ledger, jobs: int, times: int) -> dict[str, Any]:
-    """What people and commands ask."""
+    """Measure the queries of commands."""
     common = Texts(2).segments(1)[0].text
     early = filled_ledger.admission_of(0).path.parent
     late = BEGAN + jobs * 0.999 * EVERY_S

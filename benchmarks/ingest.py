@@ -1,15 +1,14 @@
-"""How fast recordings go from dropped to done when recognition costs nothing, and what idling and length cost.
+"""Measure the throughput of the daemon without recognition, its idle cost, and its memory for a long recording.
 
-Everything is the real daemon (real folders, decoders, SQLite, sidecar files); only the recogniser is the built-in
-`null` model, which says the same of every segment. Prints a table and writes JSON.
+Runs the real daemon (folders, decoders, SQLite, sidecar files) with the built-in `null` model, which returns the same
+text for every segment. Prints a table and writes JSON.
 
     .venv/bin/python benchmarks/ingest.py [--recordings 8334] [--idle-s 120] [--hours 6] [--out FILE.json]
 
-Measured:
-- jobs/s: from the first recording moved into the folder (all at once, already written elsewhere on the same file
-  system) to the last job `done`, sidecars on disk; quiet period included.
-- idle: CPU seconds of the daemon and its children per wall second, afterwards, with recordings + sidecars in the tree.
-- long: growth of resident memory of each process while one recording of --hours goes through.
+Measured: - jobs/s: from the move of the recordings into the folder (all at once, already written elsewhere on the
+same file system) to the last job `done` with sidecars on disk; including the quiet period. - idle: CPU seconds of the
+daemon and its children per wall second afterwards, with recordings and sidecars in the folder. - long: growth of
+resident memory of each process during one recording of --hours.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_wav(path: Path, seconds: float, seed: int) -> None:
-    """Noise of its own for each seed, so that no two recordings share their content."""
+    """Write noise that is different for each seed, so that no two recordings have the same content."""
     rng = np.random.default_rng(seed)
     block = rng.integers(-3000, 3000, size=16_000, dtype=np.int16)
     samples = int(seconds * 16_000)
@@ -144,7 +143,7 @@ def long_recording(root: Path, inbox: Path, process: subprocess.Popen[bytes], ho
     while finished(root) == already:
         for p in family(process.pid):
             try:
-                # Pages of the mapped recording or arena are shared; what counts against the process is the rest.
+                # Pages of the mapped recording or arena are shared and do not count for the process.
                 memory = p.memory_info()
                 peak[p.pid] = max(peak.get(p.pid, 0), memory.rss)
                 names[p.pid] = p.name()

@@ -1,18 +1,18 @@
-"""kill -9 at every named point of a job's life, round after round: is anything lost, half written or double?
+"""Kill the daemon with SIGKILL at every named point of a job's life, and check that nothing is lost or doubled.
 
     python benchmarks/kill.py --rounds 40 --jobs 2
 
-A round is a folder and a database of its own. In it the daemon, its engine or a decoder is killed at every point of
-`tests/support/killed_daemon.py` once, in random order, at its first passage or a later one; each run begins with what the one before left,
-and with new recordings. After every kill the database must be sound and every visible file whole; at the end every
-recording is done once, its files are those of an undisturbed run byte by byte, and nothing else is there. Where a child
-was killed, the daemon goes on to the end of its work in half of the cases before it is killed, too.
-A broken promise ends the benchmark with an error that names round, seed and point.
+A round has a new folder and database. In it the daemon, its engine or a decoder is killed once at every point of
+`tests/support/killed_daemon.py`, in random order, at its first or a later passage; each run starts with the state left by the
+previous one, and with new recordings. After every kill the database must be intact and every visible file complete;
+at the end every recording must be done exactly once, with files equal to those of an undisturbed run and no others.
+After the kill of a child, the daemon completes its work in half of the cases before it is killed, too. A violation
+ends the benchmark with an error that has round, seed and point.
 
     python benchmarks/kill.py --backlog 512 --kills 100
 
-One folder with so many long recordings and two decoders; the daemon is killed so many times at random moments of its work, and now
-and then one of its decoders before it (`killed_backlog.py`). At the end every recording is done once.
+One folder with --backlog long recordings and two decoders; the daemon is killed --kills times at random moments, and
+sometimes one of its decoders before it (`killed_backlog.py`). At the end every recording must be done exactly once.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def one_round(seed: int, points: int | None) -> dict[str, Any]:
-    """One folder from its first recording to its last, with a kill at each of the points."""
+    """Run one round: a kill at each of the points."""
     chance = random.Random(seed)
     names = chance.sample(list(POINTS), points or len(POINTS))
     with tempfile.TemporaryDirectory(prefix="dropscribe-kill-") as root:

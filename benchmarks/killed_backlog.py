@@ -1,4 +1,4 @@
-"""A backlog of long recordings whose daemon is killed at random moments: the second mode of `kill.py`."""
+"""Kill the daemon at random moments during a backlog of long recordings: the second mode of `kill.py`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ sys.path.insert(0, str(surroundings.ROOT))
 
 from tests.support.daemon_process import SAMPLE, DaemonProcess, wait_until
 
-#: Longest time from the first recording that begins to the kill, seconds: a few recordings come through in that.
+#: Longest time from the start of the first recording to the kill, seconds; a few recordings are completed in that time.
 LONGEST_RUN_S = 4.0
-#: In one of this many runs a decoder is killed as well.
+#: A decoder is killed, too, in one of this many runs.
 DECODER_KILLS = 4
-#: How long the rest may take after the last kill, seconds.
+#: Time limit for the rest of the backlog after the last kill, seconds.
 REST_S = 3_600.0
 DECODERS = "[media]\ndecoders = 2\n"
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Kill and check; the figures. Ends the benchmark with an error where a promise is broken."""
+    """Kill and check; returns the counts. Ends the benchmark with an error on a violation."""
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="dropscribe-kill-") as root:
         daemon = DaemonProcess(Path(root), model="null", extra=DECODERS)
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def write(folder: Path, count: int, seconds: float) -> list[str]:
-    """Recordings that take long to decode and little room: silence, and the sample at a place of its own in each."""
+    """Write recordings that take long to decode and little space: silence with the sample at a distinct position."""
     said, rate = soundfile.read(SAMPLE, dtype="int16")
     names = []
     for i in range(count):
@@ -89,7 +89,7 @@ def write(folder: Path, count: int, seconds: float) -> list[str]:
 
 
 def begun(daemon: DaemonProcess) -> int:
-    """How many recordings are being worked on."""
+    """Number of recordings under way."""
     return len(daemon.rows("select 1 from jobs where state = 'running' and begun = 1"))
 
 
@@ -103,7 +103,7 @@ def failed(daemon: DaemonProcess) -> list[tuple[Any, ...]]:
 
 
 def kill_decoder(daemon: DaemonProcess, chance: random.Random) -> int:
-    """As the kernel does when memory is short; how many."""
+    """Kill a decoder, as the kernel does when memory is short; returns the number killed."""
     decoders = daemon.children("ds-decoder")
     if not decoders:
         return 0
@@ -114,7 +114,7 @@ def kill_decoder(daemon: DaemonProcess, chance: random.Random) -> int:
 
 
 def check(daemon: DaemonProcess) -> dict[str, int]:
-    """What must hold after each kill; jobs by state."""
+    """Check the invariants after a kill; returns the number of jobs by state."""
     if bad := failed(daemon):
         raise SystemExit(f"failed: {bad}")
     if (sound := daemon.rows("pragma integrity_check")[0][0]) != "ok":
@@ -125,7 +125,7 @@ def check(daemon: DaemonProcess) -> dict[str, int]:
 
 
 def check_end(daemon: DaemonProcess, names: list[str]) -> None:
-    """Every recording is done once, its files are whole, and nothing else is there."""
+    """Check that every recording is done once, its files are complete, and there are no other files."""
     counts = check(daemon)
     if counts != {"done": len(names)}:
         raise SystemExit(f"lost or double: {counts}")

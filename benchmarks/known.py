@@ -1,10 +1,10 @@
-"""What a long history costs a start: how long until a folder has been looked through for the first time, and in how much memory.
+"""Measure the first scan of a folder with a long history: time and memory.
 
     python benchmarks/known.py --jobs 1000000 --files 50000 --out benchmarks/results/known-NAME.json
 
-A ledger with so many finished jobs, and a real folder with some of their files in it. Measured are reading what is on
-record alone, and the first look at the folder, after which it is known that none of its files is new. Memory is
-resident, before, at its highest and afterwards (Linux).
+A ledger with --jobs finished jobs, and a real folder with --files of their files. Measured are reading the records
+alone, and the first scan of the folder, which finds no new file. Memory is resident memory before, peak and after
+(Linux).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Admission
 
-#: Admissions a transaction.
+#: Admissions per transaction.
 BATCH = 5_000
-#: Files a directory.
+#: Files per directory.
 TOGETHER = 500
-#: As the daemon has it unless told otherwise, seconds.
+#: Default rescan interval of the daemon, seconds.
 RESCAN_S = 30.0
 
 
@@ -64,7 +64,7 @@ def _admission(folder: Path, number: int, *, there: bool) -> Admission:
 
 
 def measured(work: Callable[[], object]) -> dict[str, float]:
-    """How long `work` takes, and the resident memory of this process around it."""
+    """Duration of `work`, and resident memory of this process before, at its peak and after."""
     gc.collect()
     before = psutil.Process().memory_info().rss
     # proc(5): has the highest value counted anew.
@@ -85,7 +85,7 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
 
 
 def first_look(ledger: Ledger, folder: Path, notices: list[Notice]) -> FolderWatch:
-    """What watches a folder, after it has looked through it once."""
+    """A folder watch after its first scan."""
     around = Surroundings(
         lambda path: (
             Known(k.path, FileSignature(k.size, k.mtime_ns, k.inode), k.unfinished)

@@ -1,12 +1,12 @@
-"""How soon: one long recording on a warm idle daemon, the start of the daemon, the first job against the tenth.
+"""Measure latency: start of the daemon, first job against the tenth, and one long recording on an idle daemon.
 
     .venv/bin/python benchmarks/latency.py [--minutes 60] [--model DIR] [--vad-model DIR] [--device cuda:0] [--out FILE.json]
 
-- start: from the start of the process to READY, twice; the second finds what the first has cached.
-- short: ten recordings of 10 s, one after the other on the idle daemon, the first being its first job.
-- long: a recording of --minutes, moved in whole. Seconds count from its completion as the daemon judges it, that is after the
-  quiet period (`quiet_s`, which is also told): first text, the moment NAME.partial.txt, or else the transcript, is there;
-  whole, the moment the last sidecar is.
+- start: from the start of the process to READY, twice; the second time with warm caches.
+- short: ten recordings of 10 s, one after another on the idle daemon; the first is the daemon's first job.
+- long: a recording of --minutes, moved into the folder complete. Seconds count from its completion as judged by the
+  daemon, that is after the quiet period (`quiet_s`, also reported). First text: when NAME.partial.txt or else the
+  transcript exists; whole: when the last sidecar exists.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import running_daemon
 import surroundings
 from running_daemon import Daemon
 
-#: Recordings of the comparison of the first with the tenth, and their length, seconds.
+#: Number and length (seconds) of the short recordings.
 SHORT, SHORT_S = 10, 10.0
-#: Written last of all sidecars of a recording.
+#: Last sidecar of a recording to be written.
 SIDECARS = ("txt", "srt", "vtt", "json", "timing.json")
 
 
 def drop(daemon: Daemon, name: str, seconds: float, seed: int) -> tuple[float, float]:
-    """Seconds from the drop to (first text, last sidecar)."""
+    """Drop a recording; returns seconds to (first text, last sidecar)."""
     staged = daemon.root / name
     running_daemon.write_recording(staged, seconds, seed)
     target = daemon.inbox / name

@@ -1,10 +1,11 @@
-"""Does anything grow with the recordings a daemon has done: memory, handles, threads, shared memory, of every process.
+"""Detect leaks: growth of memory, handles, threads and shared memory of every process with the recordings done.
 
     .venv/bin/python benchmarks/leaks.py [--recordings 5000] [--model DIR] [--vad-model DIR] [--device cuda:0] [--out FILE.json]
 
-Recordings of --seconds come in rounds of --round; when a round is done it is taken away again with its transcripts, and what
-the daemon, the engine and the decoders hold then is noted. The slope is that of a straight line through the rounds after the
-first quarter, which fills caches: bytes, handles and threads per thousand recordings. On a GPU its memory in use is noted, too.
+Recordings of --seconds are dropped in rounds of --round. After a round its files are removed with their transcripts,
+and the resources of daemon, engine and decoders are sampled. The slope of a linear fit through the rounds after the
+first quarter, which fills caches, is reported in bytes, handles and threads per thousand recordings. On a GPU, its
+memory in use is sampled, too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import surroundings
 
 from dropscribe.bench import gauge
 
-#: Share of the rounds that is warming up.
+#: Share of the rounds that count as warm-up.
 WARMING = 0.25
 
 
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 def write_spoken(path: Any, seconds: float, seed: int) -> None:
-    """Speech from somewhere in the bundled sample, with noise of its own."""
+    """Write speech from a random position of the bundled sample, with distinct noise."""
     rng = np.random.default_rng(seed)
     count = round(seconds * running_daemon.RATE)
     said = np.resize(np.roll(running_daemon.sample(), -int(rng.integers(0, 100_000))), count)

@@ -1,9 +1,10 @@
-"""Measure the memory that loading a model takes, at its highest, against the size of its file of weights.
+"""Measure the peak memory of loading a model against the size of its weights file.
 
     .venv/bin/python benchmarks/loading_memory.py [--small] [--stock]
 
-Writes a Paraformer of the official size (random weights) as a zip and as a legacy file, and loads each in a process of its own:
-by dropscribe, and with --stock also by FunASR itself. Prints MiB: the file, the process before, its highest since, after.
+Writes a Paraformer of the official size (random weights) as a zip and as a legacy file, and loads each in a separate
+process with dropscribe, and with --stock also with FunASR. Prints MiB: file size, and process memory before, peak,
+after.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-#: Run in a process of its own. Linux counts the highest resident memory anew after a 5 in clear_refs.
+#: Script for the separate process. Writing 5 to clear_refs resets Linux's peak of the resident memory.
 CODE = """
 import sys, warnings
 warnings.simplefilter("ignore")

@@ -1,10 +1,10 @@
-"""Ten times as long: does a recording of a day take more than ten times as long as one of 2.4 hours, or fill the memory?
+"""Check that time is linear in the length of a recording, up to a day, and that memory does not grow with it.
 
     .venv/bin/python benchmarks/long.py [--hours 2.4 24] [--model DIR] [--vad-model DIR] [--device cuda:0] [--out FILE.json]
 
-16 kHz mono WAV with speech in --speech of the time, the rest is faint noise. Each goes through one daemon, after a short one;
-the time is that from its claim to its end on record, transcripts on disk. Memory: the highest that a process of each kind
-held meanwhile, less what it held before.
+16 kHz mono WAV with speech in a share of --speech, the rest is faint noise. Each recording is transcribed by one
+daemon after a short one; time is measured from its claim to its recorded end, with transcripts on disk. Memory: peak
+minus initial value of a process of each role.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ def run(daemon: Daemon, hours: float, speech: float, number: int) -> dict[str, A
 
 
 def sparse(seconds: float, share: float, seed: int) -> Iterator[NDArray[np.int16]]:
-    """The bundled sample again and again, with faint noise between."""
+    """The bundled sample repeated, with faint noise between."""
     rng = np.random.default_rng(seed)
     said = running_daemon.sample()
     left = round(seconds * RATE)
     while left > 0:
-        # In 1/3 to 5/3 of what is due on average, so that nothing falls on the same place of a block each time.
+        # Random pauses of 1/3 to 5/3 of the mean, so that speech is not always at the same position of a block.
         pause = round(len(said) * (1 / share - 1) * rng.uniform(1 / 3, 5 / 3))
         for part in (said, rng.integers(-8, 8, size=pause, dtype=np.int16)):
             yield part[:left]

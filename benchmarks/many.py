@@ -1,12 +1,12 @@
-"""Ten times as many recordings: does the daemon take more than ten times as long, or grow?
+"""Check that time is linear in the number of recordings, and that memory does not grow with it.
 
     .venv/bin/python benchmarks/many.py [--recordings 10000 100000] [--out FILE.json]
 
-For each number a daemon of its own, with the `null` model, so that what is measured is everything around recognition. The
-recordings, --seconds long, lie on the same file system and are moved into the folder at once, in subfolders of 500; the clock
-runs from then until the last job is done with its transcripts on disk, quiet period included. Processor seconds are those of
-the daemon and all its processes; on a machine with other work they tell more than the clock. Memory: the highest that a
-process of each kind held, less what it held after the first 500.
+For each number a new daemon with the `null` model is measured, that is everything but recognition. The recordings of
+--seconds are written on the same file system and moved into the folder at once, in subfolders of 500; time is
+measured from the move until the last job is done with its transcripts on disk, including the quiet period. CPU
+seconds are those of the daemon and all its processes, and more reliable than wall time on a busy machine. Memory:
+peak of a process of each role minus its value after the first 500.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def run(options: Any, count: int) -> dict[str, Any]:
 
 
 def wait_for(daemon: Daemon, jobs: int) -> None:
-    """As `Daemon.wait_for`, looking once a second: counting a hundred thousand jobs is work, too."""
+    """As `Daemon.wait_for`, polling once a second, since counting a hundred thousand jobs takes time, too."""
     while (counts := daemon.ended()).get("done", 0) < jobs:
         daemon.check()
         if counts.get("failed"):
@@ -84,7 +84,7 @@ def wait_for(daemon: Daemon, jobs: int) -> None:
 
 
 def fill(folder: Path, numbers: range, seconds: float) -> None:
-    """Noise of its own for each, as WAV, in subfolders of 500."""
+    """Write WAV files with distinct noise, in subfolders of 500."""
     size = round(seconds * running_daemon.RATE)
     for number in numbers:
         inner = folder / f"{number // FOLDER:04d}"

@@ -1,11 +1,12 @@
-"""Does memory grow: a backlog that never ends, for --minutes, on the real daemon.
+"""Detect growth of memory during a permanent backlog of --minutes on the real daemon.
 
     .venv/bin/python benchmarks/memory.py [--minutes 60] [--model DIR] [--vad-model DIR] [--device cuda:0] [--out FILE.json]
 
-Recordings of mixed lengths (5 to 600 s, one in twenty without a pause for 60 s) are dropped so that --ahead are always waiting,
-and taken away again once they are done; a GPU wants 400. They are copies of a hundred that are made beforehand, each with a last
-sample of its own. Every --every seconds the resident memory of the daemon and all its processes and the memory in use on the GPU are
-noted. The slope is that of a straight line through the samples after the first quarter, which fills caches.
+Recordings of mixed lengths (5 to 600 s, one in twenty without a pause for 60 s) are dropped so that --ahead are
+always queued (a GPU needs 400), and removed once they are done. They are copies of a hundred prepared ones, each with
+a different last sample. Every --every seconds the resident memory of the daemon and all its processes and the memory
+in use on the GPU are sampled. The slope is that of a linear fit through the samples after the first quarter, which
+fills caches.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from running_daemon import Daemon
 from dropscribe.bench import gauge
 from dropscribe.engine.models.store import SAMPLE
 
-#: Share of the samples that is warming up.
+#: Share of the samples that count as warm-up.
 WARMING = 0.25
-#: One recording in so many is speech without a pause: the longest segment there is.
+#: One recording in this many is speech without a pause, which gives the longest possible segment.
 UNBROKEN = 20
-#: Recordings made beforehand.
+#: Number of prepared recordings.
 MADE = 100
 
 
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def make(folder: Path) -> list[Path]:
-    """The recordings of which all others are copies."""
+    """Write the recordings of which all others are copies."""
     folder.mkdir()
     made = [folder / f"{number:03d}.wav" for number in range(MADE)]
     for number, path in enumerate(made):
@@ -95,7 +96,7 @@ def make(folder: Path) -> list[Path]:
 
 
 def feed(daemon: Daemon, made: list[Path], number: int) -> None:
-    """Move one more recording in."""
+    """Drop one more recording."""
     staged = daemon.root / f"{number:07d}.wav"
     shutil.copyfile(made[number % MADE], staged)
     with staged.open("r+b") as file:
@@ -106,7 +107,7 @@ def feed(daemon: Daemon, made: list[Path], number: int) -> None:
 
 
 def unbroken(path: Path, seconds: float, seed: int) -> None:
-    """Its loudest words again and again, with noise of its own: nothing in it ends a segment."""
+    """The loudest words of the sample repeated, with distinct noise: without a pause that ends a segment."""
     with wave.open(str(SAMPLE), "rb") as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)[5 * 16_000 : 8 * 16_000]
     samples = np.resize(said, round(seconds * 16_000))
@@ -119,7 +120,7 @@ def unbroken(path: Path, seconds: float, seed: int) -> None:
 
 
 def tidy(daemon: Daemon) -> None:
-    """Take away recordings that are done, and what lies beside them: the disk is not what is measured."""
+    """Remove finished recordings and their transcripts, to limit the use of the disk."""
     for last in daemon.inbox.glob("*.timing.json"):
         stem = last.name.partition(".")[0]
         for path in daemon.inbox.glob(f"{stem}.*"):
@@ -127,7 +128,7 @@ def tidy(daemon: Daemon) -> None:
 
 
 def gpu_bytes(gpus: tuple[str, ...]) -> int | None:
-    """Memory in use on the GPUs; None where there are none."""
+    """Memory in use on the GPUs, bytes; None if there are none."""
     if not gpus:
         return None
     query = ["--query-gpu=memory.used", "--format=csv,noheader,nounits"]
@@ -138,7 +139,7 @@ def gpu_bytes(gpus: tuple[str, ...]) -> int | None:
 
 
 def line(points: list[tuple[float, int]]) -> dict[str, Any] | None:
-    """First, last and highest bytes, and bytes an hour after warming up; None with too few points for a line."""
+    """First, last and peak bytes, and slope after the warm-up in bytes per hour; None with too few samples."""
     steady = points[int(len(points) * WARMING) :]
     if len(steady) < 3:
         return None

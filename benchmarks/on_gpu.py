@@ -1,11 +1,11 @@
-"""Everything that only a GPU can tell, one after another: the tests that need one, then every benchmark of this folder.
+"""Run everything that needs a GPU: the GPU tests, then every benchmark of this folder.
 
     .venv/bin/python benchmarks/on_gpu.py DIR [--device cuda:0] [--only engine,latency] [--memory-minutes 60]
 
-Models of the official sizes with random weights are made in DIR, and each report is written there as JSON; what a step
-printed is in STEP.log. A step that fails or takes longer than it may does not keep the others from being tried; the exit status
-then is 1. The daemon's own speed needs 16 cores and 15 GB in the temporary directory. All of it takes some 26 minutes and
-the minutes for memory.
+Models of the official sizes with random weights are written to DIR, and each report as JSON; the output of a step is
+in STEP.log. If a step fails or exceeds its time limit, the others are run nevertheless, and the exit status is 1. The
+end-to-end benchmark needs 16 cores and 15 GB in the temporary directory. All steps take some 26 minutes plus
+--memory-minutes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-#: What a step may take to end when it is told to, seconds.
+#: Time limit for a step to end after SIGTERM, seconds.
 GRACE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command, and how many seconds it may take."""
+    """A command and its time limit, seconds."""
 
     name: str
     arguments: tuple[str, ...]
@@ -34,7 +34,7 @@ class Step:
 
 
 def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
-    """In the order in which they are run: what others need first, then the surest."""
+    """Steps in order: first those that others need, then those most likely to succeed."""
     bicif, sense_voice = str(folder / "bicif"), str(folder / "sense-voice")
 
     def script(name: str, *arguments: str) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
 
 
 def run(step: Step, folder: Path) -> bool:
-    """Whether it came to a good end in time."""
+    """Run a step; True if it succeeded in time."""
     began = time.monotonic()
     with (folder / f"{step.name}.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(

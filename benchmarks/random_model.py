@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/random_model.py DIR [--family bicif|seaco] [--seed 0] [--tokens-per-s 4.5] [--small]
 
 Size and cost are those of the official model (50 encoder layers of 512/2048, 16 decoder layers, 8,404 tokens, 225 M
-parameters; seaco: a second decoder of 6 layers, 247 M), what it writes is nonsense. Of the tokens about half are those of
-hotwords, where a SeACo is given some. The predictor's bias makes it write as many tokens a second as people speak. With
---small the layers are few and narrow, to try a script out. Frequencies and CMVN are those of the bundled model.
+parameters; seaco: a second decoder of 6 layers, 247 M); its output is nonsense. With hotwords, a SeACo model replaces
+about half of the tokens. The predictor's bias is set for the token rate of speech. With --small the layers are few
+and narrow, for trying a script. Filter bank and CMVN are those of the bundled model.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from dropscribe.engine.models.store import BUNDLED
 
 TEMPLATE = BUNDLED / "paraformer-mini"
 VOCABULARY = 8404
-#: Stacked frames a second (60 ms each): what one predictor weight stands for.
+#: LFR frames per second (60 ms each), each with one predictor weight.
 FRAMES_PER_S = 1000 / 60
 FAMILIES = ("bicif", "seaco")
-#: SeACo's token that says "none of the hotwords".
+#: SeACo's token for "no bias".
 NO_BIAS = 8377
-#: What makes it win about every second time over the best of all others, whose scores are random.
+#: Bias of its score with which it wins over the best of the random scores in about half of the cases.
 NO_BIAS_SCORE = 3.0
-#: By how much the second decoder looks harder at its hotwords than random weights would, which see them all alike.
+#: Factor on the attention to hotwords, which is almost uniform with random weights.
 HEED = 30.0
-#: Weights of the predictor's outputs are shrunk by this, so that the bias decides, and some variation stays.
+#: Factor on the weights of the predictor's output, so that the bias dominates and some variation remains.
 CALM = 0.1
 
 
@@ -73,7 +73,7 @@ def write(
 
 
 def configuration(template: dict[str, Any], *, small: bool) -> dict[str, Any]:
-    """The bundled model's configuration at the official size."""
+    """Configuration of the bundled model at the official size."""
     wide, inner, encoder, decoder = (64, 128, 3, 2) if small else (512, 2048, 50, 16)
     template["encoder_conf"] |= {"output_size": wide, "linear_units": inner, "num_blocks": encoder}
     template["decoder_conf"] |= {"linear_units": inner, "num_blocks": decoder, "att_layer_num": decoder}
@@ -82,7 +82,7 @@ def configuration(template: dict[str, Any], *, small: bool) -> dict[str, Any]:
 
 
 def seaco(config: dict[str, Any], *, small: bool) -> dict[str, Any]:
-    """What turns a configuration into a SeACo of the official size."""
+    """Options that make a configuration one of a SeACo model of the official size."""
     wide = config["encoder_conf"]["output_size"]
     more = {"inner_dim": wide, "bias_encoder_type": "lstm", "bias_encoder_bid": False, "NO_BIAS": NO_BIAS}
     decoder = dict(config["decoder_conf"])
@@ -101,7 +101,7 @@ def seaco(config: dict[str, Any], *, small: bool) -> dict[str, Any]:
 
 
 def tokens() -> list[str]:
-    """Blank, start, end, Chinese characters, unknown."""
+    """Token list: blank, start, end, Chinese characters, unknown."""
     return ["<blank>", "<s>", "</s>", *(chr(0x4E00 + i) for i in range(VOCABULARY - 4)), "<unk>"]
 
 

@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/random_sense_voice.py DIR [--seed 0] [--tokens-per-s 4.5] [--small]
 
-Size and cost are those of the official model (50 + 20 encoder layers of 512/2048, 25,055 tokens, 234 M parameters), what it
-writes is nonsense: characters and words, Chinese and Latin, behind the four marks it begins with. The score of blanks is set so
-that it writes as many tokens a second as people speak. With --small the layers are few and narrow and the tokens 2,000, to try a
-script out. Frequencies and CMVN are those of the bundled model. `benchmarks/engine.py --model DIR` measures it.
+Size and cost are those of the official model (50 + 20 encoder layers of 512/2048, 25,055 tokens, 234 M parameters);
+its output is nonsense: Chinese characters and Latin words after the four tags. The score of blank is set for the
+token rate of speech. With --small the layers are few and narrow and there are 2,000 tokens, for trying a script.
+Filter bank and CMVN are those of the bundled model. `benchmarks/engine.py --model DIR` measures it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ TEMPLATE = BUNDLED / "paraformer-mini"
 #: Tokens of the official model, and of a small one.
 VOCABULARY = 25_055
 SMALL_VOCABULARY = 2_000
-#: Marks of language, emotion, sound and style; each is one token.
+#: Tags of language, emotion, sound event and style; each is one token.
 MARKS = [
     f"<|{mark}|>"
     for mark in "zh en yue ja ko nospeech NEUTRAL HAPPY SAD ANGRY EMO_UNKNOWN Speech BGM Applause withitn woitn".split()
 ]
 BPE = "pieces.bpe.model"
-#: Frames a second.
+#: Frames per second.
 FRAMES_PER_S = 1000 / 60
-#: How much further apart the scores of tokens lie than random weights would put them.
+#: Factor on the spread of token scores compared with random weights.
 SPREAD = 8.0
 
 
@@ -64,7 +64,7 @@ def write(folder: Path, *, seed: int = 0, tokens_per_s: float = 4.5, small: bool
 
 
 def speak_at(module: Any, frontend: Any, tokens_per_s: float) -> None:
-    """Raise the score of blanks until they win in the right share of the sample's frames."""
+    """Raise the score of blank until it wins in the right share of the sample's frames."""
     with wave.open(str(SAMPLE), "rb") as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     features, lengths = frontend(
@@ -88,7 +88,7 @@ def speak_at(module: Any, frontend: Any, tokens_per_s: float) -> None:
 
 
 def configuration(*, small: bool) -> dict[str, Any]:
-    """As the official model's, but for what a small one has less of."""
+    """Configuration of the official model, with smaller values for a small one."""
     wide, inner, first, second = (64, 128, 3, 2) if small else (512, 2048, 50, 20)
     return {
         "model": "SenseVoiceSmall",
@@ -127,7 +127,7 @@ def configuration(*, small: bool) -> dict[str, Any]:
 
 
 def files() -> dict[str, Any]:
-    """What FunASR reads to find the files of a directory."""
+    """Content of `configuration.json`, with which FunASR finds the files of a directory."""
     return {
         "framework": "pytorch",
         "task": "auto-speech-recognition",
@@ -143,7 +143,7 @@ def files() -> dict[str, Any]:
 
 
 def pieces(count: int) -> bytes:
-    """A sentence piece model of so many tokens: marks, characters, and words that are made up, some with a space before them."""
+    """SentencePiece model with the given number of tokens: tags, characters and invented words, some after a space."""
     syllables = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "en", "on")]
     characters = [chr(0x4E00 + i) for i in range(count // 2)]
     chance = random.Random(0)

@@ -1,4 +1,4 @@
-"""The real daemon as a process of its own on a folder of its own, for benchmarks."""
+"""Run the real daemon as a process on a new folder, for benchmarks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from dropscribe.engine.models.store import SAMPLE
 
 RATE = 16_000
-#: Between two looks at the database or the folder, seconds: the resolution of what is measured.
+#: Polling interval for database and folder, seconds: the resolution of measurements.
 LOOK_S = 0.02
 
 
 def options_of(parser: argparse.ArgumentParser) -> None:
-    """Options of every benchmark that runs the daemon."""
+    """Add the options of every benchmark that runs the daemon."""
     parser.add_argument("--model", default="paraformer-mini", help="name or directory")
     parser.add_argument("--vad-model", default="vad-mini", help="name or directory")
     parser.add_argument("--device", default="auto")
@@ -38,7 +38,7 @@ def options_of(parser: argparse.ArgumentParser) -> None:
 
 
 class Daemon:
-    """`dropscribe run` on `root/inbox`. A context manager: started and warm inside; `ready_s`: how long that took."""
+    """`dropscribe run` on `root/inbox`. A context manager: running and warm inside; `ready_s`: seconds to READY."""
 
     def __init__(self, options: argparse.Namespace, *, quiet_s: float = 0.5) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="dropscribe-bench-", dir=options.root)
@@ -55,7 +55,7 @@ class Daemon:
         self._config.write_text(f'database = "{self.database}"\n{folder}{engine}{service}', encoding="utf-8")
 
     def start(self) -> float:
-        """Start it and wait until it is warm; seconds from the start of the process to READY."""
+        """Start it and wait until it is warm; returns seconds from the start of the process to READY."""
         began = time.monotonic()
         with (self.root / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -69,7 +69,7 @@ class Daemon:
         return self.ready_s
 
     def stop(self) -> None:
-        """SIGTERM, and to its end."""
+        """Send SIGTERM and wait for the end."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
@@ -92,29 +92,29 @@ class Daemon:
         return self._process.pid if self._process is not None else 0
 
     def status(self) -> dict[str, Any]:
-        """What it says of itself; empty before it does, or when another process said it."""
+        """Content of its status file; empty if there is none yet, or it is from another process."""
         path = self.root / "jobs.db.status.json"
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return said if said.get("pid") == self.pid else {}
 
     def facts(self) -> dict[str, Any]:
-        """Model, device, precision and versions, as the engine states them."""
+        """Model, device, precision and versions, as reported by the engine."""
         found: dict[str, Any] = self.status().get("engine") or {}
         return found
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Until `condition` holds; ends the benchmark with the log when the daemon ends."""
+        """Wait until `condition` is true; ends the benchmark with the log if the daemon exits."""
         while not condition():
             self.check()
             time.sleep(LOOK_S)
 
     def check(self) -> None:
-        """Ends the benchmark with the log when the daemon has ended."""
+        """End the benchmark with the log if the daemon has exited."""
         if self._process is None or self._process.poll() is not None:
             raise SystemExit((self.root / "daemon.log").read_text(encoding="utf-8", errors="replace"))
 
     def cpu_s(self) -> dict[str, float]:
-        """Processor seconds so far: of the daemon and its children by name, of all threads and of the main one alone."""
+        """CPU seconds so far, by process name: of all threads, and of the main thread alone."""
         spent: dict[str, float] = {}
         for status in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -139,11 +139,11 @@ class Daemon:
             return db.execute(sql, values).fetchall()
 
     def ended(self) -> dict[str, int]:
-        """Jobs by state."""
+        """Number of jobs by state."""
         return dict(self.rows("select state, count(*) from jobs group by state"))
 
     def wait_for(self, jobs: int) -> None:
-        """Until so many jobs are done. Ends the benchmark when one fails."""
+        """Wait until that many jobs are done; ends the benchmark if one fails."""
 
         def look() -> bool:
             counts = self.ended()
@@ -162,7 +162,7 @@ def sample() -> NDArray[np.int16]:
 
 
 def write_pcm(path: Path, parts: Iterable[NDArray[np.int16]]) -> None:
-    """16 kHz mono WAV of parts that need not be in memory together."""
+    """Write a 16 kHz mono WAV file from parts, which need not be in memory together."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -172,7 +172,7 @@ def write_pcm(path: Path, parts: Iterable[NDArray[np.int16]]) -> None:
 
 
 def write_recording(path: Path, seconds: float, seed: int) -> None:
-    """Speech and pauses, with a content of its own for each seed."""
+    """Write speech and pauses, different for each seed."""
     write_pcm(path, _spoken(seconds, seed))
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark says of the machine, the versions and the commit it ran on, and how its report leaves."""
+"""Machine, versions and commit for the report of every benchmark, and its output."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def report(name: str, options: argparse.Namespace, figures: dict[str, Any]) -> N
 
 
 def _git(*arguments: str) -> str | None:
-    """None where there is no checkout."""
+    """Output of a git command; None outside a checkout."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=ROOT, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -1,13 +1,13 @@
-"""The voice activity detector alone: 16-bit samples in host memory → speech regions.
+"""Measure VAD alone: 16-bit samples in host memory → speech regions.
 
     .venv/bin/python benchmarks/vad.py [--model DIR] [--device cuda:0] [--threads 1] [--streams 1,16,64] [--minutes 20] [--out FILE.json]
 
-Every stream is the bundled speech, each from another place, with noise and silence between. For each number of streams
-one block of every stream (10.24 s, as the daemon hands them over) goes into each call, until --minutes of each stream are
-through (fewer for many streams: at most --hours in all). A round that is not counted comes first. RTFx is audio over wall
-time, of one process; `per_cpu_second` is audio over CPU time of that process, all its threads; `calls_ms` are the median
-and the longest call: what a recording that comes meanwhile waits. The stock figure is FunASR's `generate` with fixed
-silence, one recording of --stock-minutes at a time; its regions must be ours.
+Every stream is the bundled speech from a different position, with noise and silence between. For each number of
+streams, every call gets one block of each stream (10.24 s, as in the daemon), until --minutes of each stream are
+processed (fewer for many streams: at most --hours in all), after an untimed round. RTFx is audio per wall time of one
+process; `per_cpu_second` is audio per CPU time of all its threads; `calls_ms` are the median and the longest call,
+which is the delay of a recording that arrives meanwhile. The stock figure is FunASR's `generate` with fixed end
+silence, one recording of --stock-minutes at a time; its regions must be equal.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from dropscribe.engine.models.store import BUNDLED, SAMPLE
 from dropscribe.engine.vad.model import FsmnVadModel
 
 RATE = 16_000
-#: Samples of a block as the daemon hands it over.
+#: Samples per block, as in the daemon.
 BLOCK = 163_840
 
 
 def recording(minutes: float, seed: int) -> Pcm:
-    """Speech, noise and silence by turns."""
+    """Alternating speech, noise and silence."""
     rng = np.random.default_rng(seed)
     with wave.open(str(SAMPLE), "rb") as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
@@ -49,7 +49,7 @@ def recording(minutes: float, seed: int) -> Pcm:
 
 
 def run(model: FsmnVadModel, pcms: list[Pcm]) -> tuple[list[list[Region]], list[float]]:
-    """Regions of each, and the seconds of each call."""
+    """Regions of each stream, and the duration of each call, seconds."""
     vads = [model.open() for _ in pcms]
     found: list[list[Region]] = [[] for _ in pcms]
     calls = []
