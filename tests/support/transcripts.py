@@ -1,4 +1,4 @@
-"""Transcripts for tests of what is made out of them."""
+"""Transcripts for tests of renderers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEDIA = MediaFacts(
 
 
 def tokens(words: list[str], start_ms: int, step_ms: int = 250) -> Tokens:
-    """Words one after the other, each `step_ms` long."""
+    """Consecutive words, each `step_ms` long."""
     bounds = [start_ms + i * step_ms for i in range(len(words) + 1)]
     return Tokens(words, bounds[:-1], bounds[1:])
 
@@ -42,8 +42,8 @@ def transcript(
 
 
 def rich_transcript() -> Transcript:
-    """A bit of everything: two scripts, pieces of words, a pause, a long segment, no tokens, no text, signs to
-    escape, a recording that is cut short, a notice.
+    """A transcript with all features: two scripts, subwords, a pause, a long segment, no tokens, no text, characters
+    to escape, truncation, a notice.
     """
     long_text = "我们今天讨论明年的预算以及上海分公司的租金问题请大家先看第一页"
     first = Tokens.of([*tokens(["hel@@", "lo", "every@@", "one"], 300), *tokens(list("大家好"), 2300)])

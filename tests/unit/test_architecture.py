@@ -89,7 +89,7 @@ NO_TORCH = "dropscribe.engine.core"
 
 @dataclass(frozen=True)
 class Import:
-    """One imported module, and where."""
+    """An imported module, and the importing line."""
 
     module: str
     line: int
@@ -246,11 +246,11 @@ def test_every_room_has_a_rule() -> None:
     assert found | singles <= MAY_IMPORT.keys()
 
 
-def test_no_module_is_a_drawer_of_odds_and_ends() -> None:
+def test_no_module_is_named_utils_or_helpers() -> None:
     assert [name for _, name in MODULES if name.endswith((".utils", ".util", ".helpers", ".misc"))] == []
 
 
-def test_every_third_party_import_has_a_room() -> None:
+def test_every_third_party_import_is_allowed_in_some_room() -> None:
     standard = sys.stdlib_module_names
     unknown = {
         f"{module} imports {i.module}"
@@ -309,7 +309,7 @@ def test_no_test_imports_another() -> None:
         ("from dropscribe.service import daemon", "migrations.env"),
     ],
 )
-def test_the_rules_catch_what_breaks_them(source: str, module: str) -> None:
+def test_the_rules_detect_violations(source: str, module: str) -> None:
     assert len(violations(source, module)) == 1
 
 
@@ -327,5 +327,5 @@ def test_the_rules_catch_what_breaks_them(source: str, module: str) -> None:
         ("from dropscribe.engine.core.interfaces import Vad", "dropscribe.engine.models.hub"),
     ],
 )
-def test_the_rules_allow_what_they_should(source: str, module: str) -> None:
+def test_the_rules_accept_allowed_imports(source: str, module: str) -> None:
     assert violations(source, module) == []

@@ -1,4 +1,4 @@
-"""The comparison's figures, made-up recordings, what the gauge reads, and the chart."""
+"""Measures of the comparison, generated recordings, resource sampling, and the chart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_SEEN = Usage(None, None, None)
 def run(
     name: str, wall_s: float, *texts: str | None, usage: Usage = NOT_SEEN, problem: str | None = None
 ) -> Run:
-    """A run of recordings A, B, …; None for a text is a recording that failed."""
+    """A run of recordings A, B, …; text None: the recording failed."""
     recordings = tuple(
         Recording(path, 0.0, wall_s, text or "", "broken" if text is None else None)
         for path, text in zip((A, B), texts, strict=False)
@@ -48,7 +48,7 @@ def test_speed_counts_only_what_was_transcribed() -> None:
     assert one.runs[1].per_recording_s() == pytest.approx(1.0)
 
 
-def test_what_is_not_known_is_null_and_nothing_is_divided_by_nothing() -> None:
+def test_unknown_measures_are_null_and_no_division_by_zero() -> None:
     one = report(run(STOCK, 0.0, problem="no memory"), run(OURS, 2.0, None, None))
     document = one.document()
     assert document["schema"] == "dropscribe/bench/1"
@@ -59,7 +59,7 @@ def test_what_is_not_known_is_null_and_nothing_is_divided_by_nothing() -> None:
     assert document["runs"][0]["gpu_percent"] is None
 
 
-def test_texts_are_compared_without_their_spaces_where_both_have_one() -> None:
+def test_texts_are_compared_without_spaces_where_both_contenders_have_one() -> None:
     one = report(run(CALIBRATED, 1.0, "今 天", "昨 天"), run(OURS, 1.0, "今\n天", "明天"))
     assert one.same_text() == (1, 2)
     assert report(run(CALIBRATED, 1.0, "今", None), run(OURS, 1.0, "今", "天")).same_text() == (1, 1)
@@ -73,13 +73,13 @@ def test_the_first_text_is_the_earliest_of_any_kind() -> None:
 
 
 @pytest.mark.parametrize("minutes", [0.01, 0.5, 1.0, 10.0, 61.7])
-def test_made_up_recordings_have_the_length_asked_for(minutes: float) -> None:
+def test_generated_recordings_have_the_requested_length(minutes: float) -> None:
     planned = material.lengths(minutes)
     assert sum(planned) == pytest.approx(max(minutes * 60, material.LEAST_S))
     assert min(planned) >= material.LEAST_S
 
 
-def test_made_up_recordings_are_written_and_differ(tmp_path: Path) -> None:
+def test_generated_recordings_are_written_and_differ(tmp_path: Path) -> None:
     made = material.generate(tmp_path, 1.0)
     assert [p.stat().st_size - 44 for p in made] == [round(s * 16_000) * 2 for s in material.lengths(1.0)]
     contents = [p.read_bytes()[44:] for p in made]
@@ -93,13 +93,13 @@ def test_devices_are_named_as_nvidia_smi_names_them() -> None:
     assert gauge.gpu_ids(("cuda:1",), "3") == ()
 
 
-def test_lines_of_nvidia_smi() -> None:
+def test_lines_of_nvidia_smi_are_parsed() -> None:
     assert gauge.parse("1, 37, 1024\n", 5.0) == gauge.Reading(5.0, "1", 37.0, 2**30)
     assert gauge.parse("0, [N/A], [N/A]", 5.0) is None
     assert gauge.parse("", 5.0) is None
 
 
-def test_utilisation_is_that_of_the_run_and_memory_that_beyond_the_beginning() -> None:
+def test_utilisation_is_that_of_the_run_and_memory_is_above_the_initial_value() -> None:
     def reading(at: float, gpu: str, percent: float, used: int) -> gauge.Reading:
         return gauge.Reading(at, gpu, percent, used)
 
@@ -109,12 +109,12 @@ def test_utilisation_is_that_of_the_run_and_memory_that_beyond_the_beginning() -
     assert gauge.usage([], None, 0.0, 1.0) == NOT_SEEN
 
 
-def test_memory_of_this_very_process_is_seen_and_of_one_that_is_gone_none() -> None:
+def test_resident_memory_of_this_process_is_found_and_of_an_ended_one_is_zero() -> None:
     assert gauge.resident_bytes(os.getpid()) > 10 * 2**20
     assert gauge.resident_bytes(2**22 + 1) == 0
 
 
-def test_calibrating_is_a_matter_of_options_only() -> None:
+def test_calibrated_differs_from_stock_in_options_only() -> None:
     plain = StockPlan("m", "v", "cpu", calibrated=False, threads=7)
     assert plain.construction() == {"disable_update": True}
     assert plain.generation() == plain.environment() == {}
@@ -124,19 +124,19 @@ def test_calibrating_is_a_matter_of_options_only() -> None:
     assert calibrated.generation()["batch_size_s"] > 300
 
 
-def test_the_null_model_is_no_contender() -> None:
+def test_the_null_model_cannot_be_compared() -> None:
     with pytest.raises(UsageError, match="recognises nothing"):
         contenders(embedded((), model="null", vad_model="null").settings)
 
 
-def test_all_contenders_use_the_models_and_the_device_asked_for() -> None:
+def test_all_contenders_use_the_configured_models_and_device() -> None:
     three = contenders(embedded((), device="cpu").settings)
     assert [c.name for c in three] == [STOCK, CALIBRATED, OURS]
     assert {c.devices for c in three} == {("cpu",)}
 
 
 class Scripted:
-    """A contender that says what it is told to."""
+    """A contender with scripted events."""
 
     name = OURS
 
@@ -160,7 +160,7 @@ class Scripted:
         self.closed = True
 
 
-def test_a_run_that_breaks_off_keeps_what_it_had_and_says_why() -> None:
+def test_an_aborted_run_keeps_its_recordings_and_the_reason() -> None:
     # Far in the past: the beginning of the run is then that of the first recording.
     contender = Scripted(Heard(-90.0), Ended(A, -100.0, -80.0, "x", None, 60.0), problem="out of memory")
     notes: list[str] = []
@@ -174,7 +174,7 @@ def test_a_run_that_breaks_off_keeps_what_it_had_and_says_why() -> None:
     assert notes == ["dropscribe: loading", "dropscribe: 1 of 2"]
 
 
-def test_the_chart_is_a_picture_also_where_little_is_known(tmp_path: Path) -> None:
+def test_the_chart_is_drawn_with_missing_measures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     seen = Usage(93.0, 2**31, 2**30)
     for number, one in enumerate(
@@ -185,7 +185,9 @@ def test_the_chart_is_a_picture_also_where_little_is_known(tmp_path: Path) -> No
         assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_error_names_the_extra_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = builtins.__import__
 
     def without(name: str, *rest: Any, **more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Each check of the doctor, on values that show it sound and broken."""
+"""Each check of the doctor, with values for which it passes and fails."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class TestDevice:
     def test_a_card_that_computes_wrongly(self) -> None:
         holds(device.check_device(hardware(gpus=(card(computes=False),)), NODES, "auto"), Level.FAIL)
 
-    def test_a_card_that_others_fill(self) -> None:
+    def test_a_card_whose_memory_is_in_use(self) -> None:
         full = hardware(gpus=(card(free_bytes=GIB),))
         holds(device.check_device(full, NODES, "cuda"), Level.WARNING, "batch_s")
 
@@ -176,11 +176,11 @@ class TestDevice:
             ("cuda:0, cuda:1", [f"{what}:cuda:{i}" for i in (0, 1) for what in ("device", "precision")]),
         ],
     )
-    def test_several_are_looked_at_one_by_one(self, setting: str, names: list[str]) -> None:
+    def test_several_devices_are_checked_one_by_one(self, setting: str, names: list[str]) -> None:
         seen = hardware(gpus=(card(), card()))
         assert [c.name for c in device.check_devices(seen, NODES, setting)] == names
 
-    def test_the_one_of_several_that_is_not_there_is_told(self) -> None:
+    def test_a_missing_device_of_several_fails(self) -> None:
         first, _, second, _ = device.check_devices(hardware(gpus=(card(),)), NODES, "cuda:0, cuda:1")
         holds(first, Level.OK, "Test GPU")
         holds(second, Level.FAIL, "cuda:1")
@@ -206,7 +206,7 @@ class TestDevice:
         facts = EngineFacts((("asr", "m"), ("vad", "v")), found, "fp16", (), None, 1.0)
         holds(model.check_facts(facts, setting), level, found)
 
-    def test_the_answer_of_the_child_is_read_back(self) -> None:
+    def test_the_output_of_the_child_is_parsed(self) -> None:
         text = (
             '{"torch": "2.13.0", "built_for": [12, 8], "driver_cuda": null, "problem": null, "gpus": [{"name": '
             '"X", "capability": [9, 0], "total_bytes": 2, "free_bytes": 1, "computes": true}]}'
@@ -217,7 +217,7 @@ class TestDevice:
 
 
 class TestFolders:
-    def test_a_folder_that_serves(self, tmp_path: Path) -> None:
+    def test_a_folder_in_order(self, tmp_path: Path) -> None:
         before = list(tmp_path.iterdir())
         holds(folders.check_folder(Folder(path=tmp_path), None), Level.OK)
         assert list(tmp_path.iterdir()) == before
@@ -225,7 +225,7 @@ class TestFolders:
     def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
         holds(folders.check_folder(Folder(path=tmp_path / "x"), None), Level.FAIL, "does not exist")
 
-    def test_a_file_in_its_place(self, tmp_path: Path) -> None:
+    def test_a_file_in_place_of_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "x").touch()
         holds(folders.check_folder(Folder(path=tmp_path / "x"), None), Level.FAIL, "is not a folder")
 
@@ -233,7 +233,7 @@ class TestFolders:
         answer = folders.check_folder(Folder(path=tmp_path), Path("/proc/dropscribe"))
         holds(answer, Level.FAIL, "/proc", "output_dir")
 
-    def test_an_output_folder_that_is_still_to_be_made(self, tmp_path: Path) -> None:
+    def test_an_output_folder_that_does_not_exist_yet(self, tmp_path: Path) -> None:
         answer = folders.check_folder(Folder(path=tmp_path), tmp_path / "a" / "b")
         holds(answer, Level.OK, str(tmp_path / "a" / "b"))
         assert not (tmp_path / "a").exists()
@@ -250,7 +250,7 @@ class TestStorage:
             "/var/lib/dropscribe",
         )
 
-    def test_disk_of_a_folder_that_is_still_to_be_made(self, tmp_path: Path) -> None:
+    def test_disk_of_a_folder_that_does_not_exist_yet(self, tmp_path: Path) -> None:
         assert str(tmp_path) in storage.look_free("disk:database", tmp_path / "a" / "b").detail
 
     @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ class TestStorage:
     def test_memory(self, available: int | None, level: Level) -> None:
         holds(storage.check_memory(GIB, available), level)
 
-    def test_a_control_group_that_allows_less_is_what_counts(self, tmp_path: Path) -> None:
+    def test_the_lower_memory_limit_of_a_control_group_counts(self, tmp_path: Path) -> None:
         meminfo = tmp_path / "meminfo"
         meminfo.write_text("MemTotal: 2000 kB\nMemAvailable:    1000 kB\n", encoding="ascii")
         assert storage.available_memory(meminfo, tmp_path) == 1000 * 1024
@@ -314,11 +314,11 @@ class TestManager:
         environ = {"NOTIFY_SOCKET": "/run/systemd/notify", "WATCHDOG_USEC": "60000000"}
         holds(manager.check_manager(environ), Level.OK, "watchdog 60 s")
 
-    def test_a_watchdog_that_is_too_keen(self) -> None:
+    def test_a_watchdog_interval_that_is_too_short(self) -> None:
         environ = {"NOTIFY_SOCKET": "/run/systemd/notify", "WATCHDOG_USEC": "1000000"}
         holds(manager.check_manager(environ), Level.WARNING, "WatchdogSec=60")
 
-    def test_variables_that_make_no_sense(self) -> None:
+    def test_invalid_variables(self) -> None:
         holds(manager.check_manager({"NOTIFY_SOCKET": "vsock:2"}), Level.FAIL, "vsock:2")
 
 
@@ -329,7 +329,7 @@ class TestClock:
     def test_before_the_installation(self) -> None:
         holds(clock.check_clock(0.0, 1_700_000_000.0, None), Level.FAIL, "1970", "timedatectl")
 
-    def test_gone_back(self) -> None:
+    def test_clock_set_back(self) -> None:
         holds(
             clock.check_clock(1_800_000_000.0, 1_700_000_000.0, 1_800_001_000.0), Level.WARNING, "went back"
         )

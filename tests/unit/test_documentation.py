@@ -1,4 +1,4 @@
-"""The form of the documentation: width, links, fences, paths, and that its generated parts are current."""
+"""Form of the documentation: line width, links, code blocks, paths, and current generated parts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_no_line_is_too_wide(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [README, README_ZH], ids=lambda p: p.name)
-def test_the_first_page_is_short(page: Path) -> None:
+def test_the_readme_is_short(page: Path) -> None:
     assert len(page.read_text(encoding="utf-8").splitlines()) <= LONGEST_README
 
 
@@ -64,7 +64,7 @@ def test_every_relative_link_resolves(page: Path) -> None:
             assert fragment in anchors(target), link
 
 
-def test_every_page_is_reached_from_the_first_one() -> None:
+def test_every_page_is_linked_from_the_readme() -> None:
     for first in (README, README_ZH):
         linked = set(re.findall(r"\]\((docs/[\w-]+\.md)", first.read_text(encoding="utf-8")))
         assert {f"docs/{p.name}" for p in DOCS.glob("*.md")} == linked
@@ -80,7 +80,7 @@ def test_the_list_of_sections_at_the_top_is_complete(page: Path) -> None:
 
 
 @each_page
-def test_every_fence_says_what_it_holds(page: Path) -> None:
+def test_every_code_block_has_a_known_kind(page: Path) -> None:
     for block in blocks(page):
         assert block.language in LANGUAGES, block.name
         assert not block.note or (block.language == "sh" and block.note in NOT_RUN), block.name
@@ -94,7 +94,7 @@ def test_every_example_of_a_configuration_loads(block: Block, tmp_path: Path) ->
     assert load(file).sources, "it sets nothing"
 
 
-def test_the_chinese_first_page_shows_the_same_commands() -> None:
+def test_the_chinese_readme_has_the_same_commands() -> None:
     shell = [[b.text for b in blocks(page, "sh")] for page in (README, README_ZH)]
     assert shell[0] == shell[1]
     assert len(rows(README.read_text("utf-8"))) == len(rows(README_ZH.read_text("utf-8")))
@@ -115,12 +115,12 @@ def test_the_generator_is_a_command(
 
 
 def named_paths() -> set[str]:
-    """Paths below the checkout that the pages name, files and folders."""
+    """Paths of the checkout that occur in the documentation, files and folders."""
     found = re.findall(r"`((?:daemon|tests|benchmarks|systemd|migrations|docs)/[\w/.-]*)", everything())
     return {path.rstrip("/") for path in found}
 
 
-def test_every_path_the_pages_name_is_there() -> None:
+def test_every_path_in_the_documentation_exists() -> None:
     paths = {p for p in named_paths() if PACKAGE_IN_PLACE or not p.startswith(PACKAGE)}
     assert len(paths) > 20
     for path in paths:
@@ -128,12 +128,12 @@ def test_every_path_the_pages_name_is_there() -> None:
 
 
 def steps() -> list[tuple[str, str]]:
-    """(file below the package, what to begin at) of every step of "Follow one recording"."""
+    """(file in the package, function) of every step of "Follow one recording"."""
     found = rows(section(DOCS / "architecture.md", "## Follow one recording"))
     return [(row[2].strip("`"), row[3].strip("`")) for row in found]
 
 
-def test_the_walk_names_each_file_once_and_counts_its_steps() -> None:
+def test_follow_one_recording_names_each_file_once_in_numbered_steps() -> None:
     found = rows(section(DOCS / "architecture.md", "## Follow one recording"))
     assert [row[0] for row in found] == [str(i) for i in range(1, len(found) + 1)]
     files = [file for file, _ in steps()]
@@ -143,13 +143,13 @@ def test_the_walk_names_each_file_once_and_counts_its_steps() -> None:
 
 @in_place
 @pytest.mark.parametrize(("file", "start"), steps())
-def test_the_walk_leads_to_code_that_is_there(file: str, start: str) -> None:
+def test_follow_one_recording_names_existing_code(file: str, start: str) -> None:
     text = (ROOT / PACKAGE / file).read_text(encoding="utf-8")
     assert re.search(rf"^ *(?:def|class) {start}\b", text, re.MULTILINE), f"{file}: {start}"
 
 
 @in_place
-def test_files_of_the_architecture_page_are_there() -> None:
+def test_files_of_the_architecture_page_exist() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     named = {
         n for n in re.findall(r"`([a-z_]+(?:/[a-z_]+)*/[a-z_]+\.py)`", page) if not n.startswith("tests/")
@@ -159,7 +159,7 @@ def test_files_of_the_architecture_page_are_there() -> None:
         assert any(b == name or b.endswith(f"/{name}") for b in below), name
 
 
-def test_every_guarantee_names_tests_that_are_there() -> None:
+def test_every_guarantee_names_existing_tests() -> None:
     page = DOCS / "guarantees.md"
     text = page.read_text(encoding="utf-8")
     parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]

@@ -1,4 +1,4 @@
-"""The batcher's promises: each segment exactly once, the budget kept, nobody starves, nobody waits in vain."""
+"""Guarantees of the batcher: each segment exactly once, within the budget, no starvation, no needless wait."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_no_batch_is_above_the_budget_unless_it_is_one_segment(segments: list[Se
 
 
 @given(SEGMENTS, BUDGETS)
-def test_segments_of_a_batch_stand_by_length_and_batches_are_numbered(
+def test_segments_of_a_batch_are_sorted_by_length_and_batches_are_numbered(
     segments: list[Seg], budget_s: float
 ) -> None:
     batches = drained(filled(segments, budget_s))
@@ -68,10 +68,10 @@ def test_segments_of_a_batch_stand_by_length_and_batches_are_numbered(
 
 
 @given(st.lists(st.lists(LENGTHS, max_size=6), min_size=1, max_size=20), BUDGETS, LENGTHS)
-def test_nobody_starves_while_others_keep_coming(
+def test_no_segment_starves_while_others_keep_arriving(
     later: list[list[float]], budget_s: float, odd_length: float
 ) -> None:
-    """The oldest segment is in the next batch, whatever arrives after it and however odd its length."""
+    """The oldest segment is in the next batch, regardless of later arrivals and of its length."""
     batcher: Batcher[Seg] = Batcher(budget_s, max_wait_s=0.1)
     waiting: list[int] = []
     name = 0
@@ -113,7 +113,7 @@ def test_a_thin_queue_waits_until_the_deadline_and_no_longer() -> None:
     assert batcher.deadline() is None
 
 
-def test_in_a_crowd_a_batch_grows_for_longer_but_not_for_ever() -> None:
+def test_in_throughput_mode_a_batch_waits_longer_but_not_for_ever() -> None:
     batcher: Batcher[Seg] = Batcher(60.0, max_wait_s=0.1)
     batcher.add(Seg(1, 5.0), now=10.0)
     due = batcher.deadline(throughput_mode=True)
@@ -134,8 +134,8 @@ def test_a_full_batch_does_not_wait() -> None:
     assert len(batch.segments) == 3
 
 
-def test_with_a_batch_of_audio_waiting_the_device_does_not() -> None:
-    """Even where the oldest segment finds no company of its length."""
+def test_a_batch_starts_when_a_whole_budget_of_audio_is_queued() -> None:
+    """Even if there are no segments of a length similar to the oldest."""
     batcher: Batcher[Seg] = Batcher(10.0, max_wait_s=100.0)
     batcher.add(Seg(1, 1.0), now=0.0)
     assert batcher.next(0.0) is None
@@ -145,7 +145,7 @@ def test_with_a_batch_of_audio_waiting_the_device_does_not() -> None:
     assert [s.stream for s in batch.segments] == [1]
 
 
-def test_a_lone_short_segment_is_not_kept_waiting_when_nothing_else_comes() -> None:
+def test_a_lone_short_segment_starts_at_once_on_flush() -> None:
     batcher: Batcher[Seg] = Batcher(600.0, max_wait_s=100.0)
     batcher.add(Seg(1, 0.5), now=0.0)
     assert batcher.next(0.0) is None
@@ -154,7 +154,7 @@ def test_a_lone_short_segment_is_not_kept_waiting_when_nothing_else_comes() -> N
     assert batch.audio_s == 0.5
 
 
-def test_a_segment_above_the_budget_goes_at_once_and_alone() -> None:
+def test_a_segment_above_the_budget_starts_at_once_and_alone() -> None:
     batcher: Batcher[Seg] = Batcher(10.0, max_wait_s=100.0)
     batcher.add(Seg(1, 1.0), now=0.0)
     batcher.add(Seg(2, 50.0), now=0.0)
@@ -172,7 +172,7 @@ def test_after_a_limit_batches_stay_below_it() -> None:
     assert max(b.padded_s for b in drained(batcher)) <= 20.0
 
 
-def test_segments_of_like_length_share_a_batch() -> None:
+def test_segments_of_similar_length_share_a_batch() -> None:
     lengths = [1.0, 20.0, 1.1, 20.5, 0.9, 19.5]
     batches = drained(filled([Seg(1, x, i) for i, x in enumerate(lengths)], 62.0))
     audio = sum(b.audio_s for b in batches)
@@ -181,7 +181,7 @@ def test_segments_of_like_length_share_a_batch() -> None:
 
 
 def test_the_scheduler_runs_without_torch() -> None:
-    """Also the loop and the null models: nothing they import brings torch in."""
+    """Batcher, scheduler loop and null models import torch neither directly nor indirectly."""
     code = (
         "import sys; import dropscribe.engine.core.batcher, dropscribe.engine.core.scheduler, dropscribe.engine.process; "
         "sys.exit('torch' in sys.modules or 'funasr' in sys.modules)"

@@ -1,4 +1,4 @@
-"""Copied by many, it is what one would have copied."""
+"""Concatenation by several threads equals that by one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pieces(sizes: list[int]) -> list[Pcm]:
     ],
     ids=["small", "one", "even", "large between", "large first", "large last"],
 )
-def test_all_parts_in_their_order(sizes: list[int]) -> None:
+def test_all_parts_are_copied_in_order(sizes: list[int]) -> None:
     parts = pieces(sizes)
     out = np.full(sum(sizes), 99, np.int16)
     Gather(4)(parts, out)

@@ -1,4 +1,4 @@
-"""The group's own decisions, on members that only count: who gets a stream, and what a death costs."""
+"""Decisions of the engine group, with fake members: assignment of streams, and loss of a member."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def readable(group: EngineGroup) -> bool:
     return bool(select.select([group.fileno()], [], [], 0)[0])
 
 
-def test_new_streams_go_where_there_is_most_room_and_stay(
+def test_a_new_stream_goes_to_the_member_with_most_capacity_and_stays(
     group: EngineGroup, members: list[FakeMember]
 ) -> None:
     for offset, stream in enumerate((1, 2, 1, 2, 1)):
@@ -59,7 +59,7 @@ def test_new_streams_go_where_there_is_most_room_and_stay(
     assert members[1].got[-1] == block(3, 9)
 
 
-def test_capacity_is_that_of_the_streams_own_member(group: EngineGroup, members: list[FakeMember]) -> None:
+def test_capacity_for_a_stream_is_that_of_its_member(group: EngineGroup, members: list[FakeMember]) -> None:
     group.submit(block(1, 0, seconds=100.0))
     assert group.capacity(1) == 0.0
     assert group.capacity() == group.capacity(2) == 100.0
@@ -71,7 +71,7 @@ def test_capacity_is_that_of_the_streams_own_member(group: EngineGroup, members:
     assert group.capacity(1) == 500.0, "it has ended: its number is that of a new one"
 
 
-def test_events_of_all_members_come_and_wake_the_descriptor(
+def test_events_of_all_members_arrive_and_make_the_descriptor_readable(
     group: EngineGroup, members: list[FakeMember]
 ) -> None:
     assert not readable(group)
@@ -126,7 +126,7 @@ class TestDeath:
         assert members[1].got[-1] == block(2, 7, final=True)
         assert members[0].ended == ["closed"]
 
-    def test_whether_it_was_its_device_that_failed_is_told(
+    def test_a_failure_of_the_device_is_reported_as_such(
         self, group: EngineGroup, members: list[FakeMember]
     ) -> None:
         for offset, stream in enumerate((1, 2)):
@@ -139,7 +139,7 @@ class TestDeath:
         with pytest.raises(DeviceFailedError):
             group.submit(block(3, 9))
 
-    def test_blocks_that_still_come_for_a_failed_stream_are_only_freed(
+    def test_later_blocks_of_a_failed_stream_are_freed(
         self, group: EngineGroup, members: list[FakeMember]
     ) -> None:
         group.submit(block(1, 0))
@@ -151,7 +151,7 @@ class TestDeath:
         assert group.results(0.0) == [BlockFreed(5), BlockFreed(6)]
         assert members[1].got == []
 
-    def test_a_stream_its_member_failed_is_not_begun_anew_elsewhere(
+    def test_a_failed_stream_is_not_restarted_on_another_member(
         self, group: EngineGroup, members: list[FakeMember]
     ) -> None:
         group.submit(block(1, 0))
@@ -161,7 +161,7 @@ class TestDeath:
         assert group.results(0.0) == [BlockFreed(5)]
         assert members[1].got == []
 
-    def test_found_while_submitting_it_is_said_by_results(
+    def test_a_death_found_by_submit_is_reported_by_results(
         self, group: EngineGroup, members: list[FakeMember]
     ) -> None:
         members[0].dead = EngineDiedError("gone")
@@ -169,9 +169,7 @@ class TestDeath:
         said = group.results(0.0)
         assert [type(e) for e in said] == [StreamFailed, BlockFreed]
 
-    def test_nothing_is_said_of_an_aborted_stream(
-        self, group: EngineGroup, members: list[FakeMember]
-    ) -> None:
+    def test_an_aborted_stream_has_no_events(self, group: EngineGroup, members: list[FakeMember]) -> None:
         group.submit(block(1, 0))
         group.submit(block(2, 1))
         members[0].dead = EngineDiedError("gone")
@@ -179,7 +177,7 @@ class TestDeath:
         group.submit(Abort(1))
         assert set(group.results(0.0)) == {BlockFreed(0), BlockFreed(2)}
 
-    def test_of_all_members_is_the_death_of_the_group(
+    def test_the_death_of_all_members_is_that_of_the_group(
         self, group: EngineGroup, members: list[FakeMember]
     ) -> None:
         group.submit(block(1, 0))
@@ -193,7 +191,7 @@ class TestDeath:
         with pytest.raises(EngineDiedError):
             group.submit(block(2, 1))
 
-    def test_its_place_is_filled_while_the_others_go_on(
+    def test_a_lost_member_is_replaced_while_others_continue(
         self, group: EngineGroup, members: list[FakeMember]
     ) -> None:
         members[0].die()
@@ -211,7 +209,7 @@ class TestDeath:
         group.submit(block(2, 1))
         assert new.got == [block(2, 1)]
 
-    def test_a_new_member_of_another_model_is_not_taken(
+    def test_a_replacement_with_another_model_is_rejected(
         self, group: EngineGroup, members: list[FakeMember]
     ) -> None:
         members[0].die()
@@ -227,7 +225,7 @@ class TestDeath:
         assert "another" in loss.reason
         assert new.ended == ["closed"]
 
-    def test_a_hung_one_is_ended(self, group: EngineGroup, members: list[FakeMember]) -> None:
+    def test_a_hanging_member_is_killed(self, group: EngineGroup, members: list[FakeMember]) -> None:
         group.submit(block(1, 0))
         group.submit(block(2, 1))
         members[0].idle, members[1].idle = 200.0, 20.0
@@ -238,7 +236,7 @@ class TestDeath:
         assert StreamFailed in {type(e) for e in group.results(0.0)}
 
 
-def test_not_ready_until_all_are(members: list[FakeMember]) -> None:
+def test_not_ready_until_all_members_are(members: list[FakeMember]) -> None:
     members[1].ready = False
     group = EngineGroup(members, DEVICES)
     assert not group.wait_ready(0.0)
@@ -247,7 +245,7 @@ def test_not_ready_until_all_are(members: list[FakeMember]) -> None:
     group.close()
 
 
-def test_a_member_that_cannot_start_is_told_with_its_device(members: list[FakeMember]) -> None:
+def test_the_error_of_a_member_that_cannot_start_names_its_device(members: list[FakeMember]) -> None:
     members[1].die(EngineError("there are only 1 CUDA devices", operation="use device", remedy="name one"))
     group = EngineGroup(members, DEVICES)
     with pytest.raises(EngineError, match=r"cuda:1: there are only 1 .*\(name one\)") as caught:
@@ -256,7 +254,7 @@ def test_a_member_that_cannot_start_is_told_with_its_device(members: list[FakeMe
     group.close()
 
 
-def test_closing_tells_all_before_it_waits_for_one(group: EngineGroup, members: list[FakeMember]) -> None:
+def test_close_signals_all_members_before_waiting(group: EngineGroup, members: list[FakeMember]) -> None:
     group.close()
     group.close()
     assert [m.ended for m in members] == [["dismissed", "closed"]] * 2

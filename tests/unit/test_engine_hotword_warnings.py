@@ -1,4 +1,4 @@
-"""What a model cannot do with hotwords is said once, whatever comes in after it."""
+"""Unsupported hotwords are reported once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def block(stream: int, *hotwords: str) -> PcmBlock:
     return PcmBlock(stream, 0, 160, final=False, hotwords=hotwords)
 
 
-def test_a_model_without_hotwords_says_so_once_and_every_message_passes() -> None:
+def test_a_model_without_hotword_support_warns_once_and_every_message_passes() -> None:
     turns: list[list[PcmBlock | Abort]] = [
         [block(1), Abort(2)], [block(3, "达摩院"), block(4, "阿里"), block(3)], [block(5, "达摩院")],
     ]  # fmt: skip
@@ -31,7 +31,7 @@ def test_a_model_without_hotwords_says_so_once_and_every_message_passes() -> Non
     assert said == [NO_HOTWORDS]
 
 
-def test_each_list_is_looked_at_once_and_only_what_is_wrong_is_said() -> None:
+def test_each_list_is_checked_once_and_only_problems_are_reported() -> None:
     spelling = Spelling({"达": 5, "摩": 6, "院": 7, "<unk>": 8}, 8, {c: (c,) for c in "达摩院"})
     asked: list[tuple[str, ...]] = []
 

@@ -1,4 +1,4 @@
-"""What is said while a model is fetched, and which local copy counts as whole."""
+"""Progress of a model download, and completeness of local copies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dropscribe.engine.models.store import BUNDLED
 MB = 1_000_000
 
 
-def test_progress_is_of_all_files_together_and_not_more_often_than_every_few_seconds() -> None:
+def test_progress_covers_all_files_and_is_reported_every_few_seconds_at_most() -> None:
     now = 0.0
     notes: list[str] = []
     progress = hub._Progress("paraformer-zh", notes.append, lambda: now)
@@ -30,7 +30,7 @@ def test_progress_is_of_all_files_together_and_not_more_often_than_every_few_sec
     ]
 
 
-def test_a_file_that_begins_anew_takes_back_what_it_had() -> None:
+def test_a_restarted_file_subtracts_its_bytes() -> None:
     progress = hub._Progress("m", lambda _: None)
     file = progress.of_file("model.pt", 10)
     file.update(7)
@@ -39,7 +39,7 @@ def test_a_file_that_begins_anew_takes_back_what_it_had() -> None:
     assert progress.done == 10
 
 
-def test_a_hub_that_does_not_know_the_size_divides_by_nothing() -> None:
+def test_progress_without_known_size_does_not_divide_by_zero() -> None:
     now = 0.0
     notes: list[str] = []
     progress = hub._Progress("m", notes.append, lambda: now)
@@ -55,13 +55,13 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "configuration.json", "model.pt", "tokens.json", "am.mvn"])
-def test_a_copy_that_lacks_a_file_is_not_whole(copy: Path, name: str) -> None:
+def test_a_copy_without_all_files_is_incomplete(copy: Path, name: str) -> None:
     assert hub._is_whole(copy)
     (copy / name).unlink()
     assert not hub._is_whole(copy)
 
 
-def test_a_directory_in_the_list_of_files_counts_as_one(copy: Path) -> None:
+def test_a_directory_may_be_in_the_list_of_files(copy: Path) -> None:
     listed = copy / "configuration.json"
     content = json.loads(listed.read_text(encoding="utf-8"))
     content["file_path_metas"]["llm"] = ["parts"]
@@ -71,7 +71,7 @@ def test_a_directory_in_the_list_of_files_counts_as_one(copy: Path) -> None:
     assert hub._is_whole(copy)
 
 
-def test_what_was_fetched_whole_is_whole_whatever_its_list_says(copy: Path) -> None:
+def test_a_copy_with_a_receipt_is_complete_regardless_of_its_list(copy: Path) -> None:
     (copy / "configuration.json").unlink()
     hub._write_receipt(copy)
     assert hub._is_whole(copy)
@@ -81,7 +81,7 @@ def test_what_was_fetched_whole_is_whole_whatever_its_list_says(copy: Path) -> N
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"x"', "", '{"file_path_metas": 3}'])
-def test_a_spoilt_list_is_no_failure(copy: Path, text: str) -> None:
+def test_a_damaged_list_is_not_an_error(copy: Path, text: str) -> None:
     (copy / "configuration.json").write_text(text, encoding="utf-8")
     assert hub._is_whole(copy) == ("metas" in text)
 
@@ -96,7 +96,7 @@ def test_a_spoilt_list_is_no_failure(copy: Path, text: str) -> None:
         ("https://me:secret@hub.example/x", "hub.example"),
     ],
 )
-def test_the_host_is_told_without_a_password(
+def test_the_host_is_named_without_credentials(
     monkeypatch: pytest.MonkeyPatch, endpoint: str | None, host: str
 ) -> None:
     monkeypatch.delenv("MODELSCOPE_DOMAIN", raising=False)

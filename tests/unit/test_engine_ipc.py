@@ -1,4 +1,4 @@
-"""The engine process and its parent: neither waits for the other."""
+"""Communication of the engine process with its parent: neither blocks the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropscribe.engine.wire import Note
 LONG = Note("word " * 1_000_000)
 
 
-def test_what_is_said_to_a_parent_that_does_not_read_waits_without_holding_anybody_up() -> None:
+def test_messages_to_a_parent_that_does_not_read_do_not_block_the_loop() -> None:
     ours, theirs = multiprocessing.Pipe(duplex=False)
     with ours, theirs:
         outbox = PipeOutbox(theirs)
@@ -30,7 +30,7 @@ def test_what_is_said_to_a_parent_that_does_not_read_waits_without_holding_anybo
         assert not outbox.is_alive()
 
 
-def test_what_was_said_last_is_sent_before_the_end() -> None:
+def test_the_last_messages_are_sent_before_the_end() -> None:
     ours, theirs = multiprocessing.Pipe(duplex=False)
     with ours, theirs:
         outbox = PipeOutbox(theirs)
@@ -42,7 +42,7 @@ def test_what_was_said_last_is_sent_before_the_end() -> None:
 
 
 def say_and_stay(reports: Connection, message: Any) -> None:
-    """A process that does not end by itself."""
+    """Main function of a process that sends a message and does not end by itself."""
     outbox = PipeOutbox(reports)
     outbox.start()
     outbox.say(message)
@@ -50,7 +50,7 @@ def say_and_stay(reports: Connection, message: Any) -> None:
 
 
 class Unspeakable:
-    """Arrives whole in the other process and cannot be sent back."""
+    """Object that can be sent to the other process but not back."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         if multiprocessing.parent_process() is not None:
@@ -59,7 +59,7 @@ class Unspeakable:
 
 
 @pytest.mark.parametrize(("message", "status"), [(Note("is anybody there?"), 0), (Unspeakable(), 1)])
-def test_a_process_that_cannot_make_itself_heard_ends(message: Any, status: int) -> None:
+def test_a_process_that_cannot_send_messages_ends(message: Any, status: int) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=say_and_stay, args=(theirs, message), daemon=True)

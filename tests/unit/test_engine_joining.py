@@ -1,4 +1,4 @@
-"""Tokens become words a person reads, and no sequence of them loses a character or a place."""
+"""Joining of tokens to readable words; no sequence of tokens loses a character or a time."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ def vocabulary() -> list[str]:
         ("e \u0301", "e\u0301"),
     ],
 )
-def test_what_is_read(tokens: str, text: str) -> None:
+def test_tokens_become_readable_text(tokens: str, text: str) -> None:
     words, _ = join_words(tokens.split(), None)
     assert spacing.join(words) == text
     check(tokens.split())
 
 
-def test_a_word_stands_from_its_first_token_to_the_end_of_its_last() -> None:
+def test_a_word_lasts_from_its_first_token_to_its_last() -> None:
     spans = [(0, 10), (15, 20), (20, 30), (40, 55), (60, 70)]
     assert join_words(["a", "t", "&", "t", "天"], spans) == (["AT&T", "天"], [(0, 55), (60, 70)])
     assert join_words(["2@@", "4", "年", "hel@@", "天"], spans) == (
@@ -109,7 +109,7 @@ def test_a_word_stands_from_its_first_token_to_the_end_of_its_last() -> None:
 
 
 @pytest.mark.parametrize("mark", sorted(MARKS))
-def test_marks_are_no_words_and_take_their_places_with_them(mark: str) -> None:
+def test_special_tokens_are_removed_with_their_times(mark: str) -> None:
     assert join_words(["今", mark, "天"], [(0, 10), (10, 20), (20, 30)]) == (
         ["今", "天"],
         [(0, 10), (20, 30)],
@@ -123,12 +123,12 @@ def test_random_sequences_lose_nothing() -> None:
 
 
 @given(st.lists(st.one_of(st.sampled_from(ODD), st.text(max_size=4)), max_size=20))
-def test_no_tokens_whatever_lose_anything(tokens: list[str]) -> None:
+def test_arbitrary_tokens_lose_nothing(tokens: list[str]) -> None:
     tokens = [t for t in tokens if not (t.startswith("<") and t.endswith(">")) or t in MARKS]
     check([t for t in tokens if "@" not in t or t in ODD])
 
 
-def test_a_hypothesis_has_the_text_and_the_places_of_its_words_and_subtitles_show_them_whole() -> None:
+def test_a_hypothesis_has_text_and_spans_of_its_words_and_subtitles_do_not_split_them() -> None:
     segment = SpeechSegment(1, 0, start_ms=1_000, end_ms=2_000, samples=16_000, found_at=0.0)
     for tokens in (
         ["用", "5", "g", "网", "络"],

@@ -1,4 +1,4 @@
-"""Which GPU an engine process is shown, by what the settings call it and what is visible already."""
+"""GPU visible to an engine process, by the setting and the devices visible already."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dropscribe.engine.own_gpu import VISIBLE, OwnGpu, show_only
         ("cpu", "1", 1, "1", "cpu"),
     ],
 )
-def test_a_process_sees_its_own_gpu_alone(
+def test_a_process_sees_only_its_own_gpu(
     device: str, before: str | None, gpus: int, shown: str | None, torch_name: str
 ) -> None:
     environment = {} if before is None else {VISIBLE: before}
@@ -36,7 +36,7 @@ def test_a_process_sees_its_own_gpu_alone(
     assert own == OwnGpu(device, torch_name)
 
 
-def test_the_driver_is_not_asked_for_the_first_gpu() -> None:
+def test_gpus_are_not_counted_for_the_first_gpu() -> None:
     def ask() -> int:
         raise AssertionError
 
@@ -52,5 +52,5 @@ def test_the_driver_is_not_asked_for_the_first_gpu() -> None:
         (OwnGpu("cpu", "cpu"), "cpu", "cpu"),
     ],
 )
-def test_the_device_is_called_what_the_settings_call_it(own: OwnGpu, said: str, shown: str) -> None:
+def test_the_device_has_its_name_in_the_settings(own: OwnGpu, said: str, shown: str) -> None:
     assert own.rename(said) == shown

@@ -1,4 +1,4 @@
-"""Sentence pieces become words with spaces where they belong, each with its place."""
+"""Joining of SentencePiece tokens to words with spaces and spans."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dropscribe.engine.models.text.pieces import Pieces
 
 
 def words(*pieces: str) -> tuple[str, list[str], list[tuple[int, int]]]:
-    """Each piece lasts 10 ms, one after the other."""
+    """Words of consecutive pieces of 10 ms each."""
     vocabulary = Pieces(["<unk>", "<s>", *pieces], [True, True] + [False] * len(pieces))
     ids = [1, *range(2, 2 + len(pieces))]
     said = vocabulary.words(ids, [(i * 10, i * 10 + 10) for i in range(len(ids))])
@@ -53,5 +53,5 @@ def test_punctuation_takes_no_time() -> None:
     assert words("《", "书", "》")[2] == [(20, 30)]
 
 
-def test_what_cannot_be_a_character_is_shown_as_such() -> None:
+def test_invalid_bytes_become_replacement_characters() -> None:
     assert words("<0xE9>", "a")[0] == "\ufffda"

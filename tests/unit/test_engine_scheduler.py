@@ -1,4 +1,4 @@
-"""The engine's loop over fakes: what happens when a batch fails, a segment is lost, a stream is aborted."""
+"""The engine's scheduler with fakes: a failed batch, a lost segment, an aborted stream."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MINUTE = 60 * 16_000
 
 
 class Bench:
-    """A loop with everything around it in view. A block's offset tells its audio: samples of that value."""
+    """A scheduler with inspectable fakes. All samples of a block have the value of its offset."""
 
     def __init__(
         self, recogniser: Recogniser | None = None, vad: VadModel | None = None, budget_s: float = 600.0
@@ -76,7 +76,7 @@ class Bench:
 
 
 class FailsOn:
-    """Raises for a batch that holds what `bad` says; notes the sizes of all batches."""
+    """Recogniser that raises for a batch with segments of `bad`; records the sizes of all batches."""
 
     def __init__(self, error: Exception, bad: Callable[[Sequence[SpeechSegment]], bool]) -> None:
         self.error = error
@@ -91,7 +91,7 @@ class FailsOn:
 
 
 class Listening:
-    """Notes what each segment is to be listened to for."""
+    """Recogniser that records the hotwords of each segment."""
 
     def __init__(self) -> None:
         self.hotwords: list[tuple[int, tuple[str, ...]]] = []
@@ -101,7 +101,7 @@ class Listening:
         return NullRecogniser()(segments)
 
 
-def test_every_segment_of_a_stream_has_the_hotwords_its_first_block_named() -> None:
+def test_every_segment_of_a_stream_has_the_hotwords_of_its_first_block() -> None:
     listening = Listening()
     bench = Bench(listening)
     bench.give(
@@ -133,7 +133,7 @@ def test_a_stream_without_a_sample_is_done_with_no_segment() -> None:
     assert bench.events == [BlockFreed(0), StreamDone(7, 0, 0, 0, bench.of(StreamDone)[0].vad_s)]  # type: ignore[union-attr]
 
 
-def test_audio_counts_as_held_until_it_is_recognised() -> None:
+def test_audio_occupies_capacity_until_it_is_recognised() -> None:
     bench = Bench()
     bench.give(PcmBlock(7, 0, MINUTE, final=False))
     bench.turn()
@@ -143,7 +143,7 @@ def test_audio_counts_as_held_until_it_is_recognised() -> None:
     assert bench.reports[-1].released == MINUTE
 
 
-def test_a_batch_mixes_streams_and_says_who_shared_it() -> None:
+def test_a_batch_mixes_streams_and_results_have_its_size() -> None:
     bench = Bench()
     bench.give(PcmBlock(1, 0, 16_000, final=True), PcmBlock(2, 1, 32_000, final=True))
     bench.turn(2)
@@ -153,7 +153,7 @@ def test_a_batch_mixes_streams_and_says_who_shared_it() -> None:
     assert {(s.batch_size, s.batch_padded_s, s.batch_audio_s) for s in segments} == {(2, 4.0, 3.0)}
 
 
-def test_out_of_memory_halves_the_batch_loses_nothing_and_is_remembered() -> None:
+def test_out_of_memory_halves_the_batch_loses_nothing_and_lowers_the_budget() -> None:
     recogniser = FailsOn(OutOfDeviceMemoryError("full"), lambda batch: len(batch) > 2)
     bench = Bench(recogniser)
     bench.give(*(PcmBlock(i, i, 16_000, final=True) for i in range(8)))
@@ -176,7 +176,7 @@ def test_a_segment_that_does_not_fit_alone_fails_its_stream_only() -> None:
     assert [e.stream for e in bench.of(StreamDone)] == [2]  # type: ignore[union-attr]
 
 
-def test_an_exception_costs_only_the_recording_that_causes_it() -> None:
+def test_an_exception_fails_only_the_recording_that_causes_it() -> None:
     recogniser = FailsOn(ValueError("odd samples"), lambda b: any(s.stream == 2 for s in b))
     bench = Bench(recogniser)
     bench.give(*(PcmBlock(i, i, 16_000, final=True) for i in range(4)))
@@ -197,7 +197,7 @@ def test_a_lost_device_ends_the_loop() -> None:
         bench.turn()
 
 
-def test_a_segment_nobody_spoke_of_fails_the_stream_and_not_the_batch() -> None:
+def test_a_segment_without_hypothesis_fails_the_stream_and_not_the_batch() -> None:
     def forgetful(segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         return [h for h in NullRecogniser()(segments) if h.stream != 1]
 
@@ -217,7 +217,7 @@ def test_an_empty_hypothesis_is_a_hypothesis() -> None:
     assert len(bench.of(StreamDone)) == 1
 
 
-def test_after_an_abort_only_slots_come_back() -> None:
+def test_after_an_abort_only_slots_are_returned() -> None:
     bench = Bench()
     bench.give(PcmBlock(1, 0, MINUTE, final=False), PcmBlock(1, 1, MINUTE, final=False))
     bench.turn()
@@ -232,7 +232,7 @@ def test_after_an_abort_only_slots_come_back() -> None:
 
 
 class SickVad:
-    """Cannot read blocks whose samples are 1."""
+    """VAD that raises for blocks with samples of value 1."""
 
     needed_from_ms = 0
 
@@ -250,7 +250,7 @@ class SickVadModel:
         return [p.vad.accept(np.concatenate(p.parts), final=p.final) for p in pieces]
 
 
-def test_a_recording_that_breaks_the_detector_fails_alone_and_its_later_blocks_are_freed() -> None:
+def test_a_recording_that_breaks_vad_fails_alone_and_its_later_blocks_are_freed() -> None:
     bench = Bench(vad=SickVadModel())
     bench.give(PcmBlock(1, 1, 160, final=False), PcmBlock(2, 2, 160, final=True))
     bench.turn(2)
@@ -262,7 +262,7 @@ def test_a_recording_that_breaks_the_detector_fails_alone_and_its_later_blocks_a
 
 
 class Slow:
-    """Somebody who never stops (or never starts) to speak: what a detector needs then."""
+    """VAD for speech or silence without end, which needs samples from far back."""
 
     def __init__(self, *, talking: bool) -> None:
         self._talking = talking
@@ -282,7 +282,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("talking", [True, False])
-def test_six_hours_never_lie_in_a_stream_whole(talking: bool) -> None:
+def test_a_stream_never_keeps_all_samples_of_six_hours(talking: bool) -> None:
     vad = Slow(talking=talking)
     stream = Stream(1, vad)
     block = np.zeros(163_840, np.int16)
@@ -298,11 +298,11 @@ def test_six_hours_never_lie_in_a_stream_whole(talking: bool) -> None:
 
 
 class Tensor:
-    """Stands for memory of the device that a failed call had taken."""
+    """Stands for device memory allocated by a failed call."""
 
 
 class Hoarder:
-    """Has room for one segment at a time, and only while nothing of an earlier call is alive."""
+    """Recogniser with memory for one segment at a time, and only if no memory of an earlier call is alive."""
 
     def __init__(self) -> None:
         self.taken: list[weakref.ref[Tensor]] = []
@@ -316,7 +316,7 @@ class Hoarder:
         return NullRecogniser()(segments)
 
 
-def test_what_a_batch_had_taken_is_free_again_when_its_parts_are_tried() -> None:
+def test_memory_of_a_failed_batch_is_free_before_its_parts_are_tried() -> None:
     hoarder = Hoarder()
     bench = Bench(hoarder)
     bench.give(*(PcmBlock(s, s, MINUTE, final=True) for s in range(4)))
@@ -326,7 +326,7 @@ def test_what_a_batch_had_taken_is_free_again_when_its_parts_are_tried() -> None
 
 
 class Deep:
-    """As a GPU's: three batches under way, each done when it is asked for."""
+    """Pipelined recogniser as on a GPU: three batches under way, each done when it is finished."""
 
     depth = 3
 
@@ -345,7 +345,7 @@ def freed(bench: Bench) -> int:
 
 
 class Ahead:
-    """As a GPU's: a look is under way until it is finished. Streams in `lost` get nothing back."""
+    """Pipelined VAD as on a GPU: a pass is under way until it is finished, and fails for streams in `lost`."""
 
     def __init__(self, lost: frozenset[int] = frozenset()) -> None:
         self.lost = lost
@@ -371,11 +371,11 @@ class Ahead:
 
 
 def crowd(*, final: bool) -> list[PcmBlock]:
-    """A minute of each of as many recordings as are a crowd, their numbers in their samples."""
+    """One minute of each of as many recordings as start throughput mode, with their numbers as samples."""
     return [PcmBlock(s, s, MINUTE, final) for s in range(CROWD)]
 
 
-def test_in_a_crowd_the_device_looks_on_while_what_it_found_is_taken_in() -> None:
+def test_in_throughput_mode_the_next_vad_pass_runs_while_results_are_taken_over() -> None:
     vad = Ahead()
     bench = Bench(Deep(), vad=vad)
     bench.give(*crowd(final=False))
@@ -397,20 +397,20 @@ def test_in_a_crowd_the_device_looks_on_while_what_it_found_is_taken_in() -> Non
 
 
 class Deaf(Ahead):
-    """Hears nobody speak."""
+    """VAD that finds no speech."""
 
     def finish(self, handle: list[tuple[VadChunk, int]]) -> list[Sequence[Region]]:
         return [[] for _ in handle]
 
 
-def test_silence_is_reported_as_done_with_although_nothing_else_comes_of_it() -> None:
+def test_blocks_of_silence_are_reported_as_processed() -> None:
     bench = Bench(Deep(), vad=Deaf())
     bench.give(*crowd(final=False))
     bench.turn(2)
     assert bench.reports[-1].released == CROWD * MINUTE
 
 
-def test_what_is_found_of_a_recording_aborted_meanwhile_is_dropped() -> None:
+def test_segments_of_a_recording_aborted_during_vad_are_dropped() -> None:
     bench = Bench(Deep(), vad=Ahead())
     bench.give(*crowd(final=True))
     bench.turn()
@@ -421,7 +421,7 @@ def test_what_is_found_of_a_recording_aborted_meanwhile_is_dropped() -> None:
     assert bench.reports[-1].released == CROWD * MINUTE
 
 
-def test_a_look_that_gives_nothing_back_fails_its_recordings_once_also_those_looked_at_further() -> None:
+def test_a_failed_vad_pass_fails_its_recordings_once_even_if_another_pass_has_started() -> None:
     bench = Bench(Deep(), vad=Ahead(lost=frozenset([2])))
     bench.give(*crowd(final=False))
     bench.turn()
@@ -437,7 +437,7 @@ def test_a_look_that_gives_nothing_back_fails_its_recordings_once_also_those_loo
     assert [e.stream for e in bench.events if isinstance(e, StreamDone)] == [3]
 
 
-def test_a_lone_recording_is_looked_at_at_once() -> None:
+def test_vad_of_a_lone_recording_starts_at_once() -> None:
     bench = Bench(Deep())
     for count in (1, 2, 3):
         bench.give(PcmBlock(1, count, MINUTE, final=False))
@@ -445,7 +445,7 @@ def test_a_lone_recording_is_looked_at_at_once() -> None:
         assert freed(bench) == count
 
 
-def test_in_a_crowd_blocks_are_looked_at_together_and_segments_share_a_batch_none_waits_for_ever() -> None:
+def test_in_throughput_mode_blocks_share_a_vad_pass_and_segments_a_batch_and_none_waits_for_ever() -> None:
     bench = Bench(Deep())
     bench.give(*(PcmBlock(s, s, 160, final=False) for s in range(CROWD)))
     bench.turn()

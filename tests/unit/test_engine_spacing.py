@@ -1,4 +1,4 @@
-"""Words become text as a reader of Chinese, English or both expects it."""
+"""Joining of words to text in Chinese, English and mixtures of both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_join(words: list[str], text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["今天开会", "yesterday was 星期一", "用 AI 写", ""])
-def test_split_is_the_way_back(text: str) -> None:
+def test_split_inverts_join(text: str) -> None:
     assert spacing.join(spacing.split(text)) == text
 
 
@@ -41,7 +41,7 @@ def test_split_is_the_way_back(text: str) -> None:
         (["今天", ""], None),
     ],
 )
-def test_only_single_chinese_characters_are_whole_words_for_sure(words: list[str], text: str | None) -> None:
+def test_only_single_chinese_characters_need_no_joining(words: list[str], text: str | None) -> None:
     assert spacing.unspaced(words) == text
 
 
@@ -53,5 +53,5 @@ def test_words_without_positions_fill_the_segment_in_order() -> None:
     assert all(a.end_ms == b.start_ms for a, b in pairwise(tokens))
 
 
-def test_no_words_need_no_room() -> None:
+def test_no_words_have_no_spans() -> None:
     assert spacing.spread([], 0, 1000) == ()

@@ -1,4 +1,4 @@
-"""Finding a model: bundled, a directory, the hub; and what is said when it is not there or not whole."""
+"""Locating a model: bundled, in a directory, on the hub; errors for missing and incomplete ones."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def test_the_bundled_model_by_its_path_says_so_too() -> None:
     assert source.notice is not None
 
 
-def test_a_complete_directory_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_complete_directory_is_accepted(tmp_path: Path) -> None:
     folder = a_model(tmp_path / "m", "config.yaml", "model.pt")
     source = store.resolve(str(folder), ASR, no_fetch)
     assert source.directory == folder
     assert source.notice is None
 
 
-def test_any_other_name_is_fetched(tmp_path: Path) -> None:
+def test_any_other_name_is_downloaded(tmp_path: Path) -> None:
     folder = a_model(tmp_path / "m", "config.yaml", "model.pt")
     source = store.resolve("paraformer-zh", ASR, lambda name: folder if name == "paraformer-zh" else tmp_path)
     assert source.directory == folder
     assert source.name == "paraformer-zh"
 
 
-def test_a_directory_that_is_not_there_is_not_taken_for_a_hub_name(tmp_path: Path) -> None:
+def test_a_missing_directory_is_not_taken_for_a_hub_name(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no such directory") as caught:
         store.resolve(str(tmp_path / "gone"), VAD, no_fetch)
     assert caught.value.path == tmp_path / "gone"
@@ -62,7 +62,7 @@ def test_a_directory_that_is_not_there_is_not_taken_for_a_hub_name(tmp_path: Pat
     assert caught.value.remedy
 
 
-def test_a_file_is_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_in_place_of_a_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.pt").write_text("x")
     with pytest.raises(EngineError, match="not a directory") as caught:
         store.resolve(str(tmp_path / "model.pt"), ASR, no_fetch)
@@ -100,7 +100,7 @@ def test_a_missing_file_is_named(
     assert caught.value.remedy
 
 
-def test_a_spoilt_list_of_files_is_told(tmp_path: Path) -> None:
+def test_a_damaged_list_of_files_is_an_error(tmp_path: Path) -> None:
     folder = a_model(tmp_path / "m", "config.yaml", "model.pt")
     (folder / "configuration.json").write_text("{")
     with pytest.raises(EngineError, match=r"configuration\.json"):
@@ -132,9 +132,7 @@ LISTED = {"init_param": "model.pt", "config": "config.yaml", "tokenizer_conf": {
         {"note": "any text, not a name"},
     ],
 )
-def test_what_a_list_of_files_may_hold_besides_files_it_needs(
-    tmp_path: Path, more: dict[str, object]
-) -> None:
+def test_other_entries_in_a_list_of_files_are_ignored(tmp_path: Path, more: dict[str, object]) -> None:
     folder = a_model(tmp_path / "m", *FULL, declared=LISTED | more)
     (folder / "llm").mkdir()
     (folder / "sub").mkdir()
@@ -149,7 +147,7 @@ def test_what_a_list_of_files_may_hold_besides_files_it_needs(
 @pytest.mark.parametrize(
     "name", ["/etc/passwd", "../other/tokens.json", "sub/../../tokens.json", "..", "http://127.0.0.1/t"]
 )
-def test_a_list_of_files_does_not_lead_out_of_the_directory(tmp_path: Path, name: str) -> None:
+def test_a_list_of_files_cannot_leave_the_directory(tmp_path: Path, name: str) -> None:
     folder = a_model(tmp_path / "m", *FULL, declared=LISTED | {"tokenizer_conf": {"token_list": name}})
     (tmp_path / "tokens.json").write_text("[]")
     with pytest.raises(EngineError, match="outside the directory") as caught:
@@ -158,7 +156,7 @@ def test_a_list_of_files_does_not_lead_out_of_the_directory(tmp_path: Path, name
     assert caught.value.path == folder
 
 
-def test_a_hub_cache_of_links_is_taken(tmp_path: Path) -> None:
+def test_a_hub_cache_of_links_is_accepted(tmp_path: Path) -> None:
     blobs = a_model(tmp_path / "blobs", *FULL, declared=LISTED)
     folder = tmp_path / "snapshot"
     folder.mkdir()
@@ -222,7 +220,7 @@ def test_a_model_of_another_role_is_refused_with_what_it_is(
         (("README.md",), "lacks config.yaml", "complete"),
     ],
 )  # fmt: skip
-def test_a_directory_that_is_no_model_is_told_by_what_it_is(
+def test_a_directory_without_a_model_is_an_error_with_the_reason(
     tmp_path: Path, files: tuple[str, ...], told: str, remedy: str
 ) -> None:
     folder = tmp_path / "m"

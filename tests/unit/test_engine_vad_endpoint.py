@@ -1,4 +1,4 @@
-"""The end-point rules give what FunASR's state machine gives, on random decisions, however they are cut."""
+"""End-point rules equal FunASR's state machine on random decisions, for any chunking."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -30,7 +30,7 @@ OPTIONS = EndpointOptions(
 
 
 def decisions(seed: int, frames: int) -> list[bool]:
-    """Runs of speech and silence with errors in them; some runs longer than the longest segment."""
+    """Random runs of speech and silence with errors; some runs exceed the longest segment."""
     rng = random.Random(seed)
     error = rng.choice([0.0, 0.02, 0.1, 0.3])
     longest_run = rng.choice([30, 120, 900, 8000])
@@ -67,7 +67,7 @@ def funasr_vad() -> Any:
 
 
 def by_funasr(model: Any, states: list[bool], chunk: int) -> list[Region]:
-    """Its own state machine, fed with made-up scores instead of a network's."""
+    """Regions of FunASR's state machine, with artificial scores instead of a network's."""
     import torch
 
     cache = model.init_cache({})
@@ -103,8 +103,8 @@ def test_equal_to_funasr(funasr_vad: Any, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_nothing_needed_was_forgotten(seed: int) -> None:
-    """What a region covers was still called needed when the region was not out yet."""
+def test_samples_of_a_region_were_still_needed_before_it_was_returned(seed: int) -> None:
+    """`needed_from_ms` never exceeds the start of a region that is returned later."""
     endpointer = Endpointer(OPTIONS)
     states = decisions(seed, 14_000)
     for i, state in enumerate(states):
@@ -121,10 +121,10 @@ def test_unbroken_speech_is_cut_and_silence_yields_nothing() -> None:
     assert Endpointer(OPTIONS).accept([False] * 15_000, final=True) == []
 
 
-def test_the_first_region_leaves_before_the_recording_has_ended() -> None:
+def test_the_first_region_is_returned_before_the_end_of_the_recording() -> None:
     found = Endpointer(OPTIONS).accept([True] * 100 + [False] * 100, final=False)
     assert [r.start_ms for r in found] == [0]
 
 
-def test_no_frame_at_all_is_no_speech() -> None:
+def test_no_frames_yield_no_speech() -> None:
     assert Endpointer(OPTIONS).accept([], final=True) == []

@@ -1,4 +1,4 @@
-"""The compiled end-point rules are the plain ones, frame by frame, on thousands of random decisions."""
+"""Compiled end-point rules equal the reference rules on thousands of random decisions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OTHERS = (
 
 
 class Plain:
-    """The rules as they are meant to be read: the oracle."""
+    """Readable reference implementation of the rules."""
 
     def __init__(self, options: EndpointOptions) -> None:
         self._o = options
@@ -56,7 +56,7 @@ class Plain:
 
     @property
     def needed_from_ms(self) -> int:
-        """No region still to come begins earlier."""
+        """Earliest start of any later region, ms."""
         if self._in_speech:
             return self._open_start * self._o.frame_ms
         return max(self._earliest, self._frame - self._o.start_latency, 0) * self._o.frame_ms
@@ -167,7 +167,7 @@ class Plain:
 
 
 def decisions(rng: random.Random) -> list[bool]:
-    """Runs of speech and silence with errors in them."""
+    """Random runs of speech and silence with errors."""
     frames = rng.choice([0, 1, 2, 19, 40, 200, 700, 1500])
     error = rng.choice([0.0, 0.02, 0.1, 0.3, 0.5])
     longest_run = rng.choice([3, 30, 120, 900])
@@ -208,7 +208,7 @@ def test_a_minute_without_a_pause_is_cut_where_the_plain_rules_cut_it() -> None:
 
 
 @pytest.mark.parametrize("problem", [RuntimeError("no locator available"), OSError(28, "No space left")])
-def test_without_a_cache_the_rules_are_compiled_all_the_same(
+def test_without_a_cache_the_rules_are_compiled_nevertheless(
     problem: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compile_ = numba.njit

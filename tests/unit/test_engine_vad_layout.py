@@ -1,4 +1,4 @@
-"""Rows of a stream do not depend on how it is cut, and streams of a call do not overlap."""
+"""Rows of a stream do not depend on the chunking, and streams of a call do not overlap."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_each_row_comes_once_with_the_samples_of_its_neighbours(sizes: list[int]
     assert rows == [[min(max(t + o, 0), whole - 1) for o in range(-2, 3)] for t in range(whole)]
 
 
-def test_streams_lie_one_after_another_behind_their_context() -> None:
+def test_streams_are_laid_out_consecutively_after_their_context() -> None:
     steps = [step(START, (np.zeros(n, np.int16),), SPLICE, final=True) for n in (400, 16_000, 720)]
     made = plan(steps, left=19)
     assert (made.samples, made.frames, made.rows) == (17_120, 1 + 98 + 3, 3 * 19 + 102)
@@ -50,7 +50,7 @@ def test_streams_lie_one_after_another_behind_their_context() -> None:
 
 
 @given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 100))
-def test_groups_keep_the_order_lose_nothing_and_are_as_large_as_may_be(rows: list[int], most: int) -> None:
+def test_groups_keep_order_are_complete_and_as_large_as_allowed(rows: list[int], most: int) -> None:
     parts = [rows[part] for part in groups(rows, most)]
     assert [r for part in parts for r in part] == rows
     assert all(sum(part) <= most or len(part) == 1 for part in parts)
@@ -65,5 +65,5 @@ def test_less_than_a_frame_has_no_row(samples: int) -> None:
 @pytest.mark.parametrize(
     ("gib", "rows"), [(4, 16_384), (16, 16_384), (24, 24_576), (80, 81_920), (141, 131_072)]
 )
-def test_a_pass_is_as_large_as_the_memory_of_a_gpu_allows(gib: int, rows: int) -> None:
+def test_the_row_limit_depends_on_the_memory_of_the_gpu(gib: int, rows: int) -> None:
     assert cuda_rows(gib << 30) == rows

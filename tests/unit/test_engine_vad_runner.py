@@ -1,4 +1,4 @@
-"""One call for many streams: who takes part, who pays, and who suffers when it fails."""
+"""VAD passes over many streams: participants, division of time, and failures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MINUTE = 60 * 16_000
 
 
 class Fragile:
-    """Raises when more pieces share a call than fit, or when one is what it cannot bear; takes nothing then."""
+    """VAD that raises for too many chunks in a call or for a certain chunk, without consuming any."""
 
     def __init__(self, error: Exception, *, most: int = 100, bad: int | None = None) -> None:
         self.error = error
@@ -36,18 +36,18 @@ class Fragile:
 
 
 def offered(count: int) -> list[Offered]:
-    """Of each stream a minute of samples that are its number."""
+    """One minute of each stream, with its number as samples."""
     return [Offered(Stream(i, NullVad()), (np.full(MINUTE, i, np.int16),), final=True) for i in range(count)]
 
 
 def search(model: Fragile, streams: Sequence[Offered], now: float) -> Iterator[Found]:
-    """One look."""
+    """Run one VAD pass."""
     one = VadRunner(model)
     one.begin(streams)
     return one.finish(now)
 
 
-def test_everybody_is_looked_at_in_one_call_and_pays_its_share() -> None:
+def test_all_streams_share_one_call_and_its_time_is_divided_by_samples() -> None:
     model = Fragile(ValueError(), most=100)
     streams = offered(4)
     streams[3] = Offered(streams[3].stream, (np.full(2 * MINUTE, 3, np.int16),), final=True)
@@ -68,13 +68,13 @@ def test_everybody_is_looked_at_in_one_call_and_pays_its_share() -> None:
     assert costs[3] == pytest.approx(2 * costs[0])
 
 
-def test_nobody_waiting_means_no_call() -> None:
+def test_without_streams_there_is_no_call() -> None:
     model = Fragile(ValueError())
     assert list(search(model, [], 0.0)) == []
     assert model.calls == []
 
 
-def test_who_breaks_the_detector_fails_alone() -> None:
+def test_a_stream_that_breaks_vad_fails_alone() -> None:
     model = Fragile(ZeroDivisionError("no frames"), bad=2)
     found = [(o.stream.number, said) for o, said in search(model, offered(5), 0.0)]
     assert [number for number, _ in found] == [0, 1, 2, 3, 4]
@@ -82,7 +82,7 @@ def test_who_breaks_the_detector_fails_alone() -> None:
     assert all(len(said) == 1 for _, said in found if isinstance(said, list))
 
 
-def test_out_of_memory_makes_smaller_calls_and_fails_nobody() -> None:
+def test_out_of_memory_makes_smaller_calls_and_fails_no_stream() -> None:
     model = Fragile(OutOfDeviceMemoryError("full"), most=2)
     found = list(search(model, offered(8), 0.0))
     assert len(found) == 8
@@ -90,13 +90,13 @@ def test_out_of_memory_makes_smaller_calls_and_fails_nobody() -> None:
     assert model.calls == [8, 4, 2, 2, 4, 2, 2]
 
 
-def test_a_lost_device_is_nobodys_fault() -> None:
+def test_a_lost_device_fails_no_stream() -> None:
     with pytest.raises(EngineDiedError):
         list(search(Fragile(EngineDiedError("CUDA error"), most=0), offered(3), 0.0))
 
 
 class Ahead:
-    """As a GPU's: what a look finds is worked out when it is finished; `lost` ones are not."""
+    """Pipelined VAD as on a GPU: results are computed in `finish`, which fails for passes in `lost`."""
 
     def __init__(self, lost: frozenset[int] = frozenset()) -> None:
         self.lost = lost
@@ -118,7 +118,7 @@ class Ahead:
         return NullVadModel().accept([p for p, _ in handle])
 
 
-def test_looks_are_finished_in_their_order_and_as_many_left_under_way_as_asked() -> None:
+def test_passes_are_finished_in_order_and_the_requested_number_left_under_way() -> None:
     model = Ahead()
     looks = VadRunner(model)
     streams = offered(6)
@@ -133,7 +133,7 @@ def test_looks_are_finished_in_their_order_and_as_many_left_under_way_as_asked()
     assert looks.samples == 0
 
 
-def test_a_look_that_gives_nothing_back_costs_those_who_were_in_it() -> None:
+def test_a_pass_that_fails_in_finish_fails_only_its_streams() -> None:
     looks = VadRunner(Ahead(lost=frozenset([1])))
     streams = offered(4)
     looks.begin(streams[:2])

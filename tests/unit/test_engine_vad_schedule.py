@@ -1,4 +1,4 @@
-"""Which blocks share a look for speech, and when it comes."""
+"""Schedule of VAD passes, and the blocks in each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dropscribe.engine.core.vad_schedule import LOOK_SAMPLES, ON_GPU, Bounds, Va
 from dropscribe.engine.protocol import PcmBlock
 
 
-def test_the_oldest_blocks_are_looked_at_first_those_of_a_stream_together() -> None:
+def test_the_oldest_blocks_come_first_grouped_by_stream() -> None:
     size = LOOK_SAMPLES // 4
     bounds = Bounds(LOOK_SAMPLES, LOOK_SAMPLES)
     blocks = deque(PcmBlock(s, i, size, final=False) for i, s in enumerate([1, 1, 2, 1, 3, 2]))
@@ -22,7 +22,7 @@ def test_the_oldest_blocks_are_looked_at_first_those_of_a_stream_together() -> N
     assert one_look(blocks, bounds) == []
 
 
-def test_one_recording_takes_no_more_than_its_share_of_a_look_and_keeps_its_order() -> None:
+def test_one_stream_takes_no_more_than_its_share_of_a_vad_pass_and_keeps_its_order() -> None:
     sizes = [(1, 40), (1, 30), (2, 50), (1, 20), (3, 10), (1, 10)]
     blocks = deque(PcmBlock(s, i, size, final=False) for i, (s, size) in enumerate(sizes))
     bounds = Bounds(200, 50)
@@ -36,13 +36,13 @@ def test_one_recording_takes_no_more_than_its_share_of_a_look_and_keeps_its_orde
     ]
 
 
-def test_a_block_larger_than_a_look_is_looked_at_alone() -> None:
+def test_a_block_above_the_limit_is_a_vad_pass_of_its_own() -> None:
     blocks = deque(PcmBlock(1, i, LOOK_SAMPLES + 1, final=False) for i in range(2))
     assert [len(one) for one in one_look(blocks, ON_GPU)] == [1]
     assert len(blocks) == 1
 
 
-def test_a_lone_recording_is_looked_at_at_once_and_a_crowd_together() -> None:
+def test_vad_passes_start_at_once_for_one_stream_and_at_intervals_in_throughput_mode() -> None:
     looks = VadSchedule()
     assert looks.wait_s(5.0, 160, throughput_mode=True) == 0.0, "the first look"
     looks.looked(5.0)

@@ -1,4 +1,4 @@
-"""What the engine says reaches the other process as it was said."""
+"""Messages between the daemon and the engine process survive pickling unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dropscribe.transcript.types import Token, Tokens
 @pytest.mark.parametrize(
     "tokens", [(), (Token("你", 0, 180),), (Token("hello", 0, 400), Token("好", 400, 520))]
 )
-def test_a_segment_travels_whole(tokens: tuple[Token, ...]) -> None:
+def test_a_segment_survives_pickling(tokens: tuple[Token, ...]) -> None:
     said = SegmentDone(1, 2, 300, 4_000, "你 好", Tokens.of(tokens), 5, 6, 7.5, 8.5, 0.25, 0.125)
     arrived = pickle.loads(pickle.dumps(said))
     assert arrived == said
@@ -22,7 +22,7 @@ def test_a_segment_travels_whole(tokens: tuple[Token, ...]) -> None:
     assert all(isinstance(t, Token) for t in arrived.tokens)
 
 
-def test_a_report_and_what_is_submitted_travel_whole() -> None:
+def test_reports_and_submissions_survive_pickling() -> None:
     said = SegmentDone(
         1, 0, 0, 360, "你好", Tokens("你好", (0, 180), (180, 360)), 5, 6, 7.5, 8.5, 0.25, 0.125
     )

@@ -1,4 +1,4 @@
-"""Names and messages of other people are shown so that no terminal obeys them, and read back from JSON as they were."""
+"""Escaping of untrusted names and messages for terminals, and their round trip through JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _anything = st.text(st.characters(exclude_categories=()))
         ("\ud800\uffff\ufdd0", r"\ud800\uffff\ufdd0"),
     ],
 )  # fmt: skip
-def test_what_a_terminal_obeys_or_nobody_sees_is_escaped(text: str, shown: str) -> None:
+def test_control_and_invisible_characters_are_escaped(text: str, shown: str) -> None:
     assert escapes.one_line(text) == shown
 
 
@@ -61,7 +61,7 @@ def test_a_transcript_keeps_its_lines() -> None:
 
 
 @given(_anything)
-def test_nothing_shown_is_a_control_or_directs_writing(text: str) -> None:
+def test_escaped_text_has_no_control_or_bidirectional_characters(text: str) -> None:
     for shown in (escapes.one_line(text), escapes.lines(text).replace("\n", ""), escapes.dumps(text)):
         shown.encode("utf-8")
         assert not any(unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") for c in shown)
@@ -73,7 +73,7 @@ _DIRECTING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", 
 
 
 @given(st.recursive(_anything, lambda inner: st.lists(inner) | st.dictionaries(_anything, inner)))
-def test_json_gives_back_what_was_put_in(value: object) -> None:
+def test_json_round_trip(value: object) -> None:
     # Two halves that meet are one character in any JSON.
     expected = json.loads(json.dumps(value))
     assert json.loads(escapes.dumps(value)) == expected
@@ -81,9 +81,7 @@ def test_json_gives_back_what_was_put_in(value: object) -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_no_line_of_the_log_holds_what_its_message_and_keys_bring(
-    as_json: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_and_keys_in_log_lines_are_escaped(as_json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     hostile = "a\x1b]0;owned\x07\x9b31m\n2026-01-01 [info] forged\u202e\u2028.wav"
@@ -117,7 +115,7 @@ def test_no_line_of_the_log_holds_what_its_message_and_keys_bring(
 WRITERS = frozenset({"output", "bench", "app", "doctor", "streams"})
 
 
-def test_commands_write_through_the_functions_that_escape() -> None:
+def test_commands_print_only_through_escaping_functions() -> None:
     found = set()
     for path in Path(dropscribe.cli.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""Opening beneath a folder: no link on the way is followed, with and without openat2(2)."""
+"""Opening below a folder without following links, with and without openat2(2)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_file_below_is_opened(beneath: int) -> None:
     os.close(descriptor)
 
 
-def test_a_file_is_made_with_its_mode(beneath: int, tmp_path: Path) -> None:
+def test_a_file_is_created_with_its_mode(beneath: int, tmp_path: Path) -> None:
     os.close(open_beneath(beneath, Path("a/new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     assert (tmp_path / "folder/a/new").stat().st_mode & 0o777 == 0o600
 
@@ -59,7 +59,7 @@ def test_a_path_that_leaves_the_folder_is_refused(beneath: int, path: str) -> No
     assert refused.value.errno == errno.EXDEV
 
 
-def test_what_open_says_comes_through(beneath: int) -> None:
+def test_errors_of_open_are_passed_on(beneath: int) -> None:
     with pytest.raises(FileNotFoundError):
         os.close(open_beneath(beneath, Path("a/none.wav"), os.O_RDONLY))
     with pytest.raises(IsADirectoryError):
@@ -75,7 +75,7 @@ def read(path: Path, folder: Path | None) -> bytes:
 
 
 def swap(place: Path, target: Path) -> None:
-    """Put a link in the place of what stands there."""
+    """Replace a path with a link."""
     place.rename(place.with_name(place.name + "-moved"))
     place.symlink_to(target)
 
@@ -93,7 +93,7 @@ class TestOpenRecording:
 
     @pytest.mark.parametrize("swapped", ["a", "a/b", "a/b/talk.wav"])
     @pytest.mark.parametrize("kind", ["absolute", "relative", "chain"])
-    def test_what_lies_outside_is_not_opened(self, tmp_path: Path, swapped: str, kind: str) -> None:
+    def test_a_target_outside_the_folder_is_not_opened(self, tmp_path: Path, swapped: str, kind: str) -> None:
         folder = tmp_path / "folder"
         secret = tmp_path / "secret"
         (secret / "b").mkdir()
@@ -110,13 +110,13 @@ class TestOpenRecording:
         assert refused.value.errno in GONE
         assert read(folder / "a/b/talk.wav", None) == b"secret", "a person who names it may follow links"
 
-    def test_what_is_not_in_the_folder_is_not_opened(self, tmp_path: Path) -> None:
+    def test_a_path_outside_the_folder_is_not_opened(self, tmp_path: Path) -> None:
         for path in (tmp_path / "secret/talk.wav", tmp_path / "folder/../secret/talk.wav"):
             with pytest.raises(OSError, match="Errno") as refused:
                 read(path, tmp_path / "folder")
             assert refused.value.errno == errno.EXDEV
 
-    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+    def test_opening_a_pipe_does_not_block(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "folder/pipe.wav")
         os.close(open_recording(tmp_path / "folder/pipe.wav", tmp_path / "folder"))
 

@@ -1,4 +1,4 @@
-"""What is remembered of files between two looks at the disk."""
+"""State of files between two scans."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_a_change_starts_the_wait_anew(book: FileTable) -> None:
     assert book.take_due(13.0) == [A]
 
 
-def test_waiting_without_end_takes_no_room(book: FileTable) -> None:
-    """Files without their marker are seen at every scan, for months."""
+def test_waiting_indefinitely_takes_no_memory(book: FileTable) -> None:
+    """Files without their marker are found by every scan, for months."""
     for now in range(1000):
         book.saw(A, FileSignature(1, 1, 1), float(now))
         for path in book.take_due(float(now)):
@@ -72,7 +72,7 @@ def test_an_empty_file_is_refused_once_and_looked_at_when_it_changes(book: FileT
     assert not book.refuse(A, EMPTY, FileSignature(0, 2, 1)), "said already"
 
 
-def test_what_went_and_came_back_is_refused_aloud_again(book: FileTable) -> None:
+def test_a_file_that_returns_is_reported_as_refused_again(book: FileTable) -> None:
     assert book.refuse(A, EMPTY, None)
     book.close_walk(Scan(refused=[(A, EMPTY)]), 1.0)
     assert not book.refuse(A, EMPTY, None)
@@ -80,7 +80,7 @@ def test_what_went_and_came_back_is_refused_aloud_again(book: FileTable) -> None
     assert book.refuse(A, EMPTY, None)
 
 
-def test_only_what_was_seen_here_can_be_missing() -> None:
+def test_only_files_seen_in_this_directory_can_be_missing() -> None:
     book = new_book()
     book.settle(A, FileSignature(1, 1, 1))
     book.settle(B, FileSignature(2, 2, 2))
@@ -108,7 +108,7 @@ def test_of_a_long_history_only_what_is_there_is_remembered(book: FileTable) -> 
 
 
 @pytest.mark.parametrize("trusting", [True, False])
-def test_unfinished_and_not_there_is_missing_where_the_folder_is_trusted(
+def test_an_absent_file_with_unfinished_work_is_missing_in_a_trusted_folder(
     book: FileTable, *, trusting: bool
 ) -> None:
     book.learn(Scan(), [known(A, FileSignature(1, 1, 1), unfinished=True)], trusting=trusting)
@@ -117,7 +117,7 @@ def test_unfinished_and_not_there_is_missing_where_the_folder_is_trusted(
 
 
 class Life(RuleBasedStateMachine):
-    """Files come, change, go and are looked at in any order: each content is handed over once, when it was quiet."""
+    """Files appear, change, vanish and are checked in any order: each content is passed on once, after it was quiet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Life(RuleBasedStateMachine):
         assert len(self.handed) == len(set(self.handed))
 
     def teardown(self) -> None:
-        """Whatever happened, a scan and quiet bring everything home."""
+        """After any history, a scan and a quiet period pass on all remaining files."""
         self.scan()
         for _ in range(2):
             self.look(QUIET)

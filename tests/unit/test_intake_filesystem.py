@@ -1,4 +1,4 @@
-"""Which file system a path lies on, read from what the kernel writes about mounts."""
+"""File system of a path, from the kernel's mount table."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_mounts_inside_a_folder() -> None:
     assert mounts_below("/srv/share/local", MOUNTS) == frozenset()
 
 
-def test_this_machine_says_something(tmp_path: Path) -> None:
+def test_the_file_system_of_this_machine_is_found(tmp_path: Path) -> None:
     assert filesystem_of(tmp_path).type != "unknown"
     assert filesystem_of(Path("/proc/self")).type == "proc"
 

@@ -1,4 +1,4 @@
-"""What a name says of a file."""
+"""Classification of files by name."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_foreign(name: str) -> None:
     assert "recording" in why_foreign(name)
 
 
-def test_the_folder_has_the_last_word_on_extensions() -> None:
+def test_the_extensions_of_the_folder_take_precedence() -> None:
     assert names(extensions=["xyz", ".JSON"]).kind("a.XYZ") is Kind.RECORDING
     assert names(extensions=["xyz", ".JSON"]).kind("a.json") is Kind.RECORDING
     assert names(extensions=["xyz"]).kind("a.wav") is Kind.FOREIGN
@@ -73,6 +73,6 @@ def test_an_excluded_directory_is_not_entered(pattern: str) -> None:
 @pytest.mark.parametrize(
     "name", [".stversions", ".stfolder", "@eaDir", "#recycle", "__MACOSX", ".Trash-1000"]
 )
-def test_directories_of_others_are_not_entered(name: str) -> None:
+def test_directories_of_other_programs_are_not_entered(name: str) -> None:
     assert names().prunes(name, f"sub/{name}")
     assert not names().prunes("season", "season")

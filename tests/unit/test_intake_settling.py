@@ -1,4 +1,4 @@
-"""When a file counts as complete, whatever a writer and the clocks do."""
+"""Completeness of a file, for any behaviour of writers and clocks."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def decide(
     marked: bool = True,
     completeness: Completeness | None = Completeness.UNKNOWN,
 ) -> Decision:
-    """Of a file first seen at 100 s, and unchanged since."""
+    """Decision for a file first seen at 100 s and unchanged since."""
     return settling().decide(
         Candidate(signature, 100.0, 0.0), now, writer=writer, marked=marked, completeness=completeness
     )
 
 
 @pytest.mark.parametrize("whole", [Completeness.UNKNOWN, Completeness.WHOLE])
-def test_complete_after_the_quiet_period_where_nobody_writes(whole: Completeness) -> None:
+def test_complete_after_the_quiet_period_without_a_writer(whole: Completeness) -> None:
     assert decide(101.9, completeness=whole) == Wait(102.0)
     assert decide(102.0, completeness=whole) == Complete()
 
 
-def test_longer_where_it_cannot_be_seen_who_writes() -> None:
+def test_longer_quiet_period_if_writers_cannot_be_detected() -> None:
     assert decide(109.9, writer=Writer.UNKNOWN) == Wait(110.0)
     assert decide(110.0, writer=Writer.UNKNOWN) == Complete()
 
@@ -56,14 +56,14 @@ def test_the_period_without_a_probe_is_never_the_shorter_one() -> None:
 
 
 @pytest.mark.parametrize("hours", [0.01, 1, 24, 1000])
-def test_a_writer_is_waited_for_however_long(hours: float) -> None:
+def test_there_is_no_limit_on_waiting_for_a_writer(hours: float) -> None:
     now = 100.0 + hours * 3600
     decision = decide(now, writer=Writer.BUSY)
     assert isinstance(decision, Wait)
     assert decision.until > now
 
 
-def test_a_cut_file_is_given_time() -> None:
+def test_a_truncated_file_has_more_time() -> None:
     assert decide(103.0, completeness=None) == Inspect()
     assert decide(103.0, completeness=Completeness.INCOMPLETE) == Wait(130.0)
     assert decide(130.0, completeness=Completeness.INCOMPLETE) == Complete()
@@ -85,7 +85,7 @@ def test_without_its_marker_a_file_waits_for_ever() -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """What happens, and what a look at the file then shows."""
+    """An event, and the state of the file afterwards."""
 
     after: float
     changes: bool
@@ -108,7 +108,7 @@ steps = st.lists(
 
 
 @given(steps, st.sampled_from(Completeness), st.booleans())
-def test_never_complete_early_and_never_stuck(
+def test_a_file_is_never_complete_early_and_never_stuck(
     history: list[Step], completeness: Completeness, marked: bool
 ) -> None:
     rules = settling()
@@ -149,7 +149,9 @@ def test_never_complete_early_and_never_stuck(
 
 
 @given(st.lists(st.tuples(st.floats(0, 100, allow_nan=False), st.integers(0, 2)), min_size=1, max_size=20))
-def test_the_first_sight_stays_and_quiet_starts_at_each_change(looks: list[tuple[float, int]]) -> None:
+def test_the_first_observation_is_kept_and_quiet_restarts_at_each_change(
+    looks: list[tuple[float, int]],
+) -> None:
     candidate: Candidate | None = None
     now = 0.0
     seen: list[tuple[float, int]] = []

@@ -1,4 +1,4 @@
-"""When a recording fails that was worked on alone while its daemon was killed: limits and waits."""
+"""Attempts of a recording that was under way alone when its daemon was killed: limits and delays."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dropscribe.ledger.sqlite.jobs.lone_trials import (
 )
 
 
-def test_it_fails_at_a_limit_of_its_own_where_others_come_through() -> None:
+def test_a_lone_recording_fails_at_its_own_limit_while_others_succeed() -> None:
     assert [n for n in range(1, 200) if is_last(n, others_done=True)] == [*range(MOST_DEATHS, 200)]
 
 
-def test_where_nothing_comes_through_it_is_tried_far_longer_but_not_for_ever() -> None:
+def test_while_no_recording_succeeds_it_is_retried_far_longer_but_not_for_ever() -> None:
     assert [n for n in range(1, 200) if is_last(n, others_done=False)] == [*range(MOST_DEATHS_UNPROVEN, 200)]
     assert MOST_DEATHS_UNPROVEN >= 2 * MOST_DEATHS
 
 
-def test_waits_double_up_to_a_limit() -> None:
+def test_retry_delays_double_up_to_a_limit() -> None:
     waits = [wait_after(n) for n in range(1, MOST_DEATHS_UNPROVEN)]
     assert waits[:3] == [FIRST_WAIT_S, 2 * FIRST_WAIT_S, 4 * FIRST_WAIT_S]
     assert waits == sorted(waits)
@@ -31,5 +31,5 @@ def test_waits_double_up_to_a_limit() -> None:
 
 
 @pytest.mark.parametrize(("hit", "most"), [(1 / 3, 0.00002), (1 / 2, 0.001)])
-def test_the_odds_of_an_innocent_recording_are_those_that_are_documented(hit: float, most: float) -> None:
+def test_the_risk_for_an_innocent_recording_is_as_documented(hit: float, most: float) -> None:
     assert hit**MOST_DEATHS < most

@@ -26,7 +26,7 @@ def test_done_and_failed_are_reached_from_running_only() -> None:
     assert transitions.sources(JobState.FAILED) == (JobState.RUNNING,)
 
 
-def test_a_statement_that_forgets_to_ask_is_refused() -> None:
+def test_a_transition_without_a_check_of_the_old_state_is_refused() -> None:
     with pytest.raises(ValueError, match="legal"):
         transitions.transition(JobState.DONE, "UPDATE jobs SET state = 'done'")
 
@@ -51,7 +51,7 @@ def test_the_wal_bug_is_known_by_version(version: str, *, warned: bool) -> None:
 
 
 @pytest.mark.parametrize("name", [b"/in/plain.wav", "/in/会议.wav".encode(), b"/in/\xff\xfe odd\n.wav"])
-def test_any_name_survives(name: bytes) -> None:
+def test_any_path_round_trips(name: bytes) -> None:
     path = Path(os.fsdecode(name))
     assert path_of(raw(path)) == path
     readable(path).encode("utf-8")
@@ -84,7 +84,7 @@ def test_everything_is_below_the_root() -> None:
     assert first <= b"/in/a" < last
 
 
-def test_a_query_loses_what_no_transcript_can_hold() -> None:
+def test_characters_that_no_transcript_contains_are_removed_from_queries() -> None:
     assert clean(" 预算\x02\x00\udcff ") == "预算"
     assert clean("\x02 \n") == ""
 

@@ -1,4 +1,4 @@
-"""A log that cannot be written costs lines of the log, nothing else."""
+"""A log that cannot be written loses log lines and has no other effect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dropscribe.logs import LogStream
 
 
 class Disk(io.StringIO):
-    """A file on a disk that is full at times."""
+    """File on a disk that is temporarily full."""
 
     full = False
 
@@ -20,7 +20,7 @@ class Disk(io.StringIO):
         return super().write(text)
 
 
-def test_lines_that_cannot_be_written_are_counted_and_told_once() -> None:
+def test_lines_that_cannot_be_written_are_counted_and_reported_once() -> None:
     disk = Disk()
     stream = LogStream(disk)
     stream.write("one\n")
@@ -38,8 +38,8 @@ def test_lines_that_cannot_be_written_are_counted_and_told_once() -> None:
     ]
 
 
-def test_a_real_stream_that_keeps_what_it_could_not_write_says_it_later_and_not_twice() -> None:
-    """Text files have a buffer of their own: what a full disk refused may still lie in it."""
+def test_a_buffered_stream_writes_a_retained_line_later_and_only_once() -> None:
+    """A text file has a buffer, in which a line that could not be written may remain."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as file, os.fdopen(reading, encoding="utf-8") as pipe:
         good = os.dup(file.fileno())

@@ -1,4 +1,4 @@
-"""What an inspection of a container costs at most: reads, bytes and memory are bounded whatever the headers say. Counted, not timed."""
+"""Bounds of reads, bytes and memory of a container inspection for any header. Counted, not timed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def synchsafe(value: int) -> bytes:
 
 
 def headers(a: int, b: int) -> dict[str, bytes]:
-    """By name: a header of each format in which `a` and `b` stand for what decides how much is read."""
+    """By name: a header of each format in which `a` and `b` determine how much is read."""
     fmt = b"fmt " + u32(16) + struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16)
     return {
         "wav": b"RIFF" + u32(a) + b"WAVE" + b"junk" + u32(b) + fmt + b"data" + u32(a),
@@ -82,7 +82,7 @@ CASES = [
 
 
 class Counted:
-    """os.pread, counted."""
+    """Wrapper of os.pread that counts calls and bytes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads = self.bytes = 0
@@ -96,7 +96,7 @@ class Counted:
 
 
 @pytest.mark.parametrize("name", headers(0, 0))
-def test_an_inspection_is_bounded_whatever_the_header_says(
+def test_the_cost_of_an_inspection_is_bounded_for_any_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     path = tmp_path / "file"
@@ -121,7 +121,7 @@ def test_an_inspection_is_bounded_whatever_the_header_says(
             assert peak <= 8 * reader.MOST_AT_ONCE, about
 
 
-def test_a_table_of_gigabytes_that_is_there_makes_the_file_unknown_and_not_cut(tmp_path: Path) -> None:
+def test_a_table_of_gigabytes_makes_completeness_unknown(tmp_path: Path) -> None:
     path = tmp_path / "a.tta"
     with path.open("wb") as file:
         file.write(b"TTA1\x01\x00\x01\x00\x10\x00" + u32(1) + u32(2**32 - 16) + bytes(4))
@@ -131,9 +131,7 @@ def test_a_table_of_gigabytes_that_is_there_makes_the_file_unknown_and_not_cut(t
     assert "not read to its end" in check.detail
 
 
-def test_more_boxes_than_are_followed_make_the_file_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_boxes_make_completeness_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MOST_READS", 1000)
     path = tmp_path / "a.mp4"
     path.write_bytes(b"\x00\x00\x00\x10ftypM4A \x00\x00\x00\x00" + b"\x00\x00\x00\x08free" * 2000)

@@ -1,4 +1,4 @@
-"""The look at a container's own sizes: right on what is well made, harmless on what is not."""
+"""Check of the sizes that containers declare: correct for valid files, never raising for others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_flac_is_judged_by_its_last_frame_without_decoding(tmp_path: Path) -> No
     assert inspect(cut(path, 0.97)).whole is False
 
 
-def test_an_mp3_with_tags_before_and_behind_is_whole(tmp_path: Path) -> None:
+def test_an_mp3_with_tags_before_and_after_is_complete(tmp_path: Path) -> None:
     audio = make(tmp_path, AV_KINDS[7], 5.0).read_bytes()
     tag = b"ID3\x04\x00\x00" + bytes([0, 0, 8, 0]) + bytes(1024)
     assert inspect(of(tmp_path, audio)).whole is True
@@ -90,20 +90,22 @@ def test_an_ogg_without_its_last_page_is_cut_even_at_a_page_boundary(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k[0][1:]}-{k[2]}")
-def test_content_is_recognised_whatever_the_name(kind: tuple[str, str, str | None], tmp_path: Path) -> None:
+def test_content_is_recognised_regardless_of_the_name(
+    kind: tuple[str, str, str | None], tmp_path: Path
+) -> None:
     path = make(tmp_path, kind, 1.0)
     kinds = {inspect(path).kind, inspect(path.rename(tmp_path / "nameless")).kind}
     assert len(kinds) == 1
     assert kinds != {"unknown"}
 
 
-def test_what_cannot_be_opened_is_of_unknown_wholeness(tmp_path: Path) -> None:
+def test_completeness_of_a_file_that_cannot_be_opened_is_unknown(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "gone", tmp_path, tmp_path / "pipe", Path("nul\0byte")):
         assert inspect(path).whole is None
 
 
-def test_looking_does_not_move_the_offset(tmp_path: Path) -> None:
+def test_an_inspection_does_not_move_the_offset(tmp_path: Path) -> None:
     with make(tmp_path, SOUNDFILE_KINDS[0], 1.0).open("rb") as file:
         os.lseek(file.fileno(), 77, os.SEEK_SET)
         inspect_open(file.fileno())
@@ -131,7 +133,7 @@ _HEADS = (
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(head=st.sampled_from(_HEADS), body=st.binary(max_size=400))
-def test_garbage_behind_any_beginning_never_raises(tmp_path: Path, head: bytes, body: bytes) -> None:
+def test_garbage_after_any_magic_number_never_raises(tmp_path: Path, head: bytes, body: bytes) -> None:
     check = inspect(of(tmp_path, head + body))
     assert check.whole in (True, False, None)
     assert check.present_bytes == len(head) + len(body)
@@ -150,7 +152,7 @@ def test_a_damaged_real_file_never_raises(tmp_path: Path, data: st.DataObject) -
     inspect(of(tmp_path, bytes(content)))
 
 
-def test_names_are_only_remarked_on_when_they_claim_something_else() -> None:
+def test_a_warning_only_if_the_extension_belongs_to_another_kind() -> None:
     assert unusual_name("a.wav", "wav") is None
     assert unusual_name("a.WAV", "wav") is None
     assert unusual_name("a", "mp3") is None
@@ -158,7 +160,7 @@ def test_names_are_only_remarked_on_when_they_claim_something_else() -> None:
     assert "mp3" in (unusual_name("a.wav", "mp3") or "")
 
 
-def test_short_and_binary_heads_are_not_taken_for_text() -> None:
+def test_short_and_binary_content_is_not_taken_for_text() -> None:
     assert sniff(b"").foreign is None
     assert sniff(bytes(64)).foreign is None
     assert sniff(b"plain words").foreign == "a text file"

@@ -1,4 +1,4 @@
-"""Formats of frames after frames: is the last one whole? Made byte by byte, no decoder."""
+"""Truncation check of formats that are sequences of frames, with generated files and no decoder."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_only_a_cut_one_is_called_cut(name: str, tmp_path: Path) -> None:
+def test_only_a_truncated_file_is_reported_as_truncated(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(WHOLE[name])
     # A count of frames is there in some formats only: elsewhere the end may be anywhere between two of them.
@@ -63,13 +63,13 @@ def test_only_a_cut_one_is_called_cut(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tag", [b"TAG" + bytes(125), b"APETAGEX" + bytes(200), bytes(50), b"??"])
-def test_what_stands_behind_the_last_frame_is_no_cut(tag: bytes, tmp_path: Path) -> None:
+def test_data_after_the_last_frame_is_not_truncation(tag: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(mp3_frame() * 300 + tag)
     assert inspect(path).whole is None
 
 
-def test_a_tag_in_front_of_the_frames_is_skipped(tmp_path: Path) -> None:
+def test_a_tag_before_the_frames_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.aac"
     data = b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10) + adts_frame(100) * 10
     path.write_bytes(data)
@@ -78,7 +78,7 @@ def test_a_tag_in_front_of_the_frames_is_skipped(tmp_path: Path) -> None:
     assert inspect(path).whole is False
 
 
-def test_wavpack_whose_last_blocks_are_missing_is_cut(tmp_path: Path) -> None:
+def test_wavpack_without_its_last_blocks_is_truncated(tmp_path: Path) -> None:
     path = tmp_path / "a.wv"
     path.write_bytes(wavpack(0, 24_000, 48_000))
     check = inspect(path)
@@ -86,7 +86,7 @@ def test_wavpack_whose_last_blocks_are_missing_is_cut(tmp_path: Path) -> None:
     assert check.declared_s == pytest.approx(48_000 / 44_100)
 
 
-def test_lengths_that_wavpack_does_not_know_are_not_believed(tmp_path: Path) -> None:
+def test_unknown_lengths_in_wavpack_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "a.wv"
     path.write_bytes(wavpack(0, 24_000, 0xFFFF_FFFF))
     assert inspect(path).whole is None

@@ -1,4 +1,4 @@
-"""The arithmetic of normalisation, and the judgement on what was decoded."""
+"""Arithmetic of normalisation, and detection of truncation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_channels_are_averaged_and_rounded_half_to_even() -> None:
     assert through(Block(pcm, 16_000))[0].tolist() == [2, 2, -2, 200, 32_767, -32_768]
 
 
-def test_beyond_full_scale_is_clipped_and_said() -> None:
+def test_samples_above_full_scale_are_clipped_with_a_warning() -> None:
     loud = np.array([[2.0], [-2.0], [1.0], [-1.0]], np.float32)
     pcm, warnings = through(Block(loud, 16_000))
     assert pcm.tolist() == [32_767, -32_768, 32_767, -32_768]
@@ -43,7 +43,7 @@ def test_beyond_full_scale_is_clipped_and_said() -> None:
     assert "50 %" in warnings[0]
 
 
-def test_what_is_no_number_is_silence_and_said() -> None:
+def test_nan_samples_are_silence_with_a_warning() -> None:
     odd = np.array([[np.nan, np.nan], [np.inf, 0.5], [3e38, 3e38], [0.25, 0.25]], np.float32)
     pcm, warnings = through(Block(odd, 16_000))
     assert pcm.tolist() == [0, 8192, 32_767, 8192]
@@ -52,7 +52,7 @@ def test_what_is_no_number_is_silence_and_said() -> None:
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 44_100, 48_000, 192_000])
 @given(cuts=st.lists(st.integers(1, 3_000), min_size=1, max_size=8))
-def test_how_a_recording_is_cut_into_blocks_does_not_matter(rate_hz: int, cuts: list[int]) -> None:
+def test_the_result_does_not_depend_on_block_sizes(rate_hz: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(1)
     pcm = (rng.standard_normal((sum(cuts), 1)) * 3000).astype(np.int16)
     edges = np.cumsum([0, *cuts])
@@ -63,7 +63,7 @@ def test_how_a_recording_is_cut_into_blocks_does_not_matter(rate_hz: int, cuts: 
     assert np.array_equal(whole, parts)
 
 
-def test_a_rate_that_changes_on_the_way_loses_no_time() -> None:
+def test_a_change_of_sample_rate_loses_no_time() -> None:
     def second(rate_hz: int) -> Block:
         return Block(np.full((rate_hz, 1), 1000, np.int16), rate_hz)
 
@@ -75,7 +75,7 @@ def check(kind: str, *, whole: bool | None, declared_s: float | None = None) -> 
     return ContainerCheck(kind, whole, None, 1000, "the reason", declared_s)
 
 
-def test_a_sound_file_is_not_called_cut() -> None:
+def test_an_undamaged_file_is_not_truncated() -> None:
     for kind in ("wav", "flac", "mp3", "mp4", "matroska", "ogg", "unknown"):
         assert judge(check(kind, whole=True, declared_s=10.0), 10.0, Decoded(10.0, 0)) == judge(
             check(kind, whole=None), None, Decoded(10.0, 0)
@@ -83,21 +83,21 @@ def test_a_sound_file_is_not_called_cut() -> None:
     assert judge(check("mp4", whole=True), 10.0, Decoded(9.9, 0)).truncated is None
 
 
-def test_a_cut_file_says_how_much_of_how_much() -> None:
+def test_truncation_is_reported_with_both_durations() -> None:
     verdict = judge(check("wav", whole=False, declared_s=20.0), None, Decoded(10.0, 0))
     assert verdict.truncated == "the file ends after 10.0 s of the 20.0 s its header declares"
     verdict = judge(check("ogg", whole=False), None, Decoded(10.0, 0))
     assert verdict.truncated == "the file ends after 10.0 s and is cut short: the reason"
 
 
-def test_lengths_that_decoders_guess_are_not_believed() -> None:
+def test_estimated_durations_are_ignored() -> None:
     for kind in ("mp3", "ogg", "asf", "unknown"):
         assert judge(check(kind, whole=None), 1887.0, Decoded(0.5, 0)).truncated is None
     # The picture of a video may run on when its sound has ended.
     assert judge(check("matroska", whole=True), 20.0, Decoded(10.0, 0)).truncated is None
 
 
-def test_a_whole_file_of_which_less_came_out_is_damaged_not_cut() -> None:
+def test_a_complete_file_with_missing_audio_is_damaged_not_truncated() -> None:
     verdict = judge(check("flac", whole=True, declared_s=20.0), None, Decoded(19.0, 2))
     assert verdict.truncated is None
     assert verdict.warnings == (

@@ -1,4 +1,4 @@
-"""What a decoder says of blocks that follow each other quickly, and what it never keeps to itself."""
+"""Announcement of decoded blocks: quick ones together, none delayed while the decoder waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dropscribe.media.worker import HOLD_S, Outbox
 
 
 class Told:
-    """An outbox, the time it goes by, and what has come out at the pool's end."""
+    """An outbox with its clock and the messages received by the pool."""
 
     def __init__(self, theirs: Connection, ours: Connection) -> None:
         self.now = 100.0
@@ -39,12 +39,12 @@ def block(number: int) -> PcmReady:
     return PcmReady(1, number, 16_000)
 
 
-def test_the_first_block_is_told_of_at_once(told: Told) -> None:
+def test_the_first_block_is_announced_at_once(told: Told) -> None:
     told.outbox.soon(block(0))
     assert told.arrived() == [(block(0),)]
 
 
-def test_blocks_decoded_quickly_travel_together_in_order(told: Told) -> None:
+def test_blocks_decoded_quickly_are_announced_together_in_order(told: Told) -> None:
     told.outbox.soon(block(0))
     told.outbox.soon(block(1))
     told.outbox.soon(block(2))
@@ -54,14 +54,14 @@ def test_blocks_decoded_quickly_travel_together_in_order(told: Told) -> None:
     assert told.arrived() == [(block(1), block(2), block(3))]
 
 
-def test_each_block_of_a_slow_recording_is_told_of_at_once(told: Told) -> None:
+def test_each_block_of_a_slow_recording_is_announced_at_once(told: Told) -> None:
     for number in range(3):
         told.outbox.soon(block(number))
         assert told.arrived() == [(block(number),)]
         told.now += 2 * HOLD_S
 
 
-def test_who_waits_for_a_slot_has_told_of_every_block_before(told: Told) -> None:
+def test_all_blocks_are_announced_before_waiting_for_a_slot(told: Told) -> None:
     told.outbox.soon(block(0))
     told.outbox.soon(block(1))
     told.outbox.at_once(SlotWanted(1))

@@ -1,4 +1,4 @@
-"""The pump over an engine of several devices: who is kept waiting when one of them is full, and what a death means."""
+"""The pump with an engine of several devices: a full device, and the loss of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many decoders, hashers and publishers a machine gets, and that nobody waits for everybody."""
+"""Number of decoders, hashers and publishers, and bounds that rule out a deadlock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dropscribe.pipeline.arena import SLOT_S
     ("cores", "decoders", "hashers", "lanes"),
     [(1, 2, 2, 2), (2, 2, 2, 2), (8, 4, 4, 2), (16, 12, 8, 4), (128, 32, 16, 4)],
 )
-def test_a_machine_is_used_but_not_filled(
+def test_decoders_leave_cores_for_other_processes(
     cores: int, decoders: int, hashers: int, lanes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sizing, "cores", lambda: cores)
@@ -22,7 +22,7 @@ def test_a_machine_is_used_but_not_filled(
     assert sizing.lane_count() == lanes
 
 
-def test_what_is_configured_holds() -> None:
+def test_configured_numbers_are_used() -> None:
     assert sizing.decoder_count(Settings(media=MediaSettings(decoders=7))) == 7
 
 

@@ -1,4 +1,4 @@
-"""When a disk is too full for work to be begun, and when no longer."""
+"""Pausing of new work while free disk space is low, and resuming."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def low(
     return PLACE in floor.judge({PLACE: reading}, now)
 
 
-def test_work_stops_below_the_floor_and_goes_on_well_above_it_only() -> None:
+def test_work_pauses_below_the_floor_and_resumes_only_well_above_it() -> None:
     floor = Floor(200 * MIB)
     story = [
         (500, False),
@@ -33,7 +33,7 @@ def test_work_stops_below_the_floor_and_goes_on_well_above_it_only() -> None:
         assert low(floor, free, float(now)) is expected, (now, free)
 
 
-def test_on_a_small_disk_a_tenth_of_it_is_enough() -> None:
+def test_on_a_small_disk_the_floor_is_a_tenth_of_it() -> None:
     floor = Floor(200 * MIB)
     assert not low(floor, 60, 0.0, total_mib=100)
     assert low(floor, 9, 1.0, total_mib=100)
@@ -41,11 +41,11 @@ def test_on_a_small_disk_a_tenth_of_it_is_enough() -> None:
     assert not low(floor, 15, 3.0, total_mib=100)
 
 
-def test_without_a_floor_nothing_is_ever_low() -> None:
+def test_without_a_floor_no_place_is_low() -> None:
     assert not low(Floor(0), 0, 0.0)
 
 
-def test_a_share_that_hangs_stays_what_it_was() -> None:
+def test_a_share_that_hangs_keeps_its_state() -> None:
     floor = Floor(200 * MIB)
     assert not low(floor, 10, 100.0, at=0.0)
     assert low(floor, 10, 100.0)
@@ -53,7 +53,7 @@ def test_a_share_that_hangs_stays_what_it_was() -> None:
     assert not low(floor, 10_000, 200.0)
 
 
-def test_each_place_is_judged_by_itself_and_keeps_since_when() -> None:
+def test_each_place_is_judged_separately_and_keeps_its_start_time() -> None:
     floor = Floor(200 * MIB)
     full, roomy = Reading(0, 10**12, 5.0), Reading(10**11, 10**12, 5.0)
     assert set(floor.judge({PLACE: full, OTHER: roomy}, 5.0)) == {PLACE}

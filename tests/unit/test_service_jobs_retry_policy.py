@@ -1,4 +1,4 @@
-"""What becomes of a job that did not work out: the decision, without a clock."""
+"""Retry policy: the decision on a failed job. No clock."""
 
 from __future__ import annotations
 
@@ -112,12 +112,12 @@ def test_a_recording_that_comes_through_is_cleared() -> None:
 KILLED = FaultKind.DECODER_KILLED
 
 
-def test_a_decoder_that_was_killed_among_others_costs_no_try_and_the_recording_is_tried_alone() -> None:
+def test_a_decoder_killed_among_others_costs_no_attempt_and_the_recording_is_tried_alone() -> None:
     assert of(KILLED, 3) == Again(NOW, refund=True, isolate=True, killed=Killed.AMONG_OTHERS)
 
 
 def test_a_decoder_that_is_killed_again_and_again_alone_fails_at_the_limit_of_lone_deaths() -> None:
-    """Whatever `max_attempts` is: they are for what the recording itself did."""
+    """Independent of `max_attempts`, which limits failures caused by the recording itself."""
     for before in range(MOST_DEATHS - 1):
         again = decide(
             KILLED, attempt=3, max_attempts=3, alone=True, now=NOW, lone_deaths=before, others_done=True

@@ -1,4 +1,4 @@
-"""A ledger that refuses is asked again; it is told once; and who stops does not wait."""
+"""Retries of ledger calls while storage fails: logged once, and ended by a shutdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FULL = StorageError("full", operation="finish jobs", path=Path("/jobs.db"), reme
 
 
 class Disk:
-    """Refuses so many times."""
+    """Disk that fails the given number of times."""
 
     def __init__(self, refusals: int) -> None:
         self.refusals = refusals
@@ -27,7 +27,7 @@ class Disk:
         return "done"
 
 
-def test_a_call_is_made_until_it_is_taken_and_told_of_once() -> None:
+def test_a_call_is_retried_until_it_succeeds_and_logged_once() -> None:
     storage_retry, disk = StorageRetry(retry_s=0.0), Disk(5)
     seen: list[int] = []
 
@@ -44,7 +44,7 @@ def test_a_call_is_made_until_it_is_taken_and_told_of_once() -> None:
     assert lines[0]["remedy"] == "free some space"
 
 
-def test_what_waiting_cannot_mend_is_raised_at_once() -> None:
+def test_other_errors_are_raised_at_once() -> None:
     def damaged() -> None:
         raise LedgerError("malformed")
 
@@ -52,7 +52,7 @@ def test_what_waiting_cannot_mend_is_raised_at_once() -> None:
         StorageRetry(retry_s=0.0).insist(damaged)
 
 
-def test_once_given_up_each_call_is_made_once() -> None:
+def test_after_give_up_each_call_is_made_once() -> None:
     storage_retry, disk = StorageRetry(retry_s=3600.0), Disk(1)
     storage_retry.give_up()
     with pytest.raises(StorageError):
@@ -60,7 +60,7 @@ def test_once_given_up_each_call_is_made_once() -> None:
     assert storage_retry.insist(disk.call) == "done"
 
 
-def test_a_step_that_is_refused_is_made_later_and_holds_nobody_up() -> None:
+def test_a_failed_step_is_retried_later_without_blocking() -> None:
     now, disk, storage_retry = [100.0], Disk(2), StorageRetry()
     step = Postponable(storage_retry, disk.call, lambda: now[0])
     with capture_logs() as lines:
@@ -75,7 +75,7 @@ def test_a_step_that_is_refused_is_made_later_and_holds_nobody_up() -> None:
     assert len(lines) == 2
 
 
-def test_two_threads_that_wait_for_the_same_are_one_complaint() -> None:
+def test_two_threads_with_the_same_failure_are_one_complaint() -> None:
     storage_retry = StorageRetry()
     with capture_logs() as lines:
         storage_retry.refused(FULL)

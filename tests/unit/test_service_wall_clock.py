@@ -1,4 +1,4 @@
-"""The time of day for whoever waits: even, until it is told that the clock was set."""
+"""Wall clock without jumps until a jump of the system clock is applied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dropscribe.service.wall_clock import STEP_S, WallClock
 
 
 class Clocks:
-    """A system whose clock can be set."""
+    """Clocks of a system whose wall clock can be set."""
 
     def __init__(self) -> None:
         self.passed, self.offset = 50.0, 1_700_000_000.0
@@ -23,7 +23,7 @@ class Clocks:
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0, 86_400.0 * 365, STEP_S * 1.5])
-def test_a_clock_that_is_set_is_followed_when_asked_and_told_once(jump: float) -> None:
+def test_a_clock_jump_is_applied_by_step_and_returned_once(jump: float) -> None:
     clocks = Clocks()
     wall = WallClock(clocks.monotonic, clocks.wall)
     before = wall.now()
@@ -35,7 +35,7 @@ def test_a_clock_that_is_set_is_followed_when_asked_and_told_once(jump: float) -
     assert wall.step() == 0.0
 
 
-def test_slewing_and_reading_late_are_no_jump() -> None:
+def test_slewing_and_late_readings_are_not_a_jump() -> None:
     clocks = Clocks()
     wall = WallClock(clocks.monotonic, clocks.wall)
     for _ in range(5):
@@ -44,7 +44,7 @@ def test_slewing_and_reading_late_are_no_jump() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1000), st.floats(-1e9, 1e9)), max_size=20))
-def test_it_never_goes_back_between_two_calls(history: list[tuple[float, float]]) -> None:
+def test_time_never_goes_back_between_two_steps(history: list[tuple[float, float]]) -> None:
     clocks = Clocks()
     wall = WallClock(clocks.monotonic, clocks.wall)
     for passes, jump in history:

@@ -1,4 +1,4 @@
-"""What `engine.device` may say, and which processes it means."""
+"""Valid values of `engine.device`, and the engine processes they result in."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_devices(written: object, meant: tuple[str, ...]) -> None:
         ([0, 1], "list"),
     ],
 )
-def test_what_is_no_device_is_told(written: object, word: str) -> None:
+def test_an_invalid_device_is_an_error(written: object, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         settings(written)
 
 
-def test_on_the_command_line_the_field_is_named() -> None:
+def test_an_invalid_device_on_the_command_line_names_the_field() -> None:
     with pytest.raises(ConfigError, match=r"engine\.device: there is no device 'cuda1'"):
         embedded((), device="cuda:1, cuda1")
 
@@ -65,11 +65,11 @@ def test_cuda_is_every_gpu() -> None:
     assert devices_of(settings("cuda"), lambda: 3) == ("cuda:0", "cuda:1", "cuda:2")
 
 
-def test_cuda_without_any_is_one_engine_that_will_say_why() -> None:
+def test_cuda_without_a_gpu_is_one_engine_which_will_report_the_error() -> None:
     assert devices_of(settings("cuda"), no_gpus) == ("cuda:0",)
 
 
-def test_cores_are_shared_out_unless_threads_are_set() -> None:
+def test_cores_are_divided_between_engines_unless_threads_are_set() -> None:
     two = ("cpu", "cpu")
     made = settings_of(settings(two), two, cores=5)
     assert [(s.device, s.threads) for s in made] == [("cpu", 2), ("cpu", 2)]
@@ -78,7 +78,7 @@ def test_cores_are_shared_out_unless_threads_are_set() -> None:
     assert [s.threads for s in settings_of(settings("cpu"), ("cpu",), cores=8)] == [None]
 
 
-def test_processes_of_one_gpu_share_its_memory_unless_their_part_is_set() -> None:
+def test_processes_of_one_gpu_share_its_memory_unless_their_share_is_set() -> None:
     three = ("cuda:0", "cuda:0", "cuda:1")
     made = settings_of(settings(three), three, cores=8)
     assert [s.gpu_memory for s in made] == [0.45, 0.45, None]
@@ -86,11 +86,11 @@ def test_processes_of_one_gpu_share_its_memory_unless_their_part_is_set() -> Non
     assert [s.gpu_memory for s in made] == [0.3, 0.3, 0.3]
 
 
-def test_gpus_are_counted_as_the_driver_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_counted_by_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert count_gpus() == 0
 
 
-def test_a_count_that_does_not_come_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_count_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
     assert count_gpus() == 0

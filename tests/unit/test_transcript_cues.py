@@ -1,4 +1,4 @@
-"""Where subtitles begin and end."""
+"""Division of segments into subtitle cues."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def test_a_pause_ends_a_cue_and_a_shorter_one_does_not() -> None:
     assert texts(divide(Segment(0, 0, 1600, "你好再见", placed), pause=401)) == ["你好再见"]
 
 
-def test_too_long_a_text_is_divided_evenly_not_with_a_last_character_left_over() -> None:
+def test_a_long_text_is_divided_evenly() -> None:
     found = divide(chinese("一二三四五六七八九十甲"), chars=10)
     assert [len(t) for t in texts(found)] in ([5, 6], [6, 5])
 
 
-def test_a_cue_stands_no_longer_than_allowed() -> None:
+def test_a_cue_is_shown_no_longer_than_allowed() -> None:
     found = divide(chinese("一二三四五六七八", step_ms=1000), seconds=3.0)
     assert "".join(texts(found)) == "一二三四五六七八"
     assert all(c.end_ms - c.start_ms <= 3000 for c in found)
@@ -50,12 +50,12 @@ def test_latin_letters_count_half_and_words_stay_whole() -> None:
     assert texts(divide(segment, chars=8)) == ["yesterday we", "met in cambridge"]
 
 
-def test_text_keeps_the_spacing_and_signs_it_came_with() -> None:
+def test_text_keeps_its_spacing_and_punctuation() -> None:
     segment = Segment(0, 0, 2000, "他说 hello, world。好", tokens(["他", "说", "hello", "world", "好"], 0))
     assert texts(divide(segment)) == ["他说 hello, world。好"]
 
 
-def test_tokens_that_differ_from_the_text_are_shown_themselves() -> None:
+def test_tokens_that_differ_from_the_text_are_shown_instead() -> None:
     segment = Segment(0, 0, 2000, "something else", tokens(["good", "mor@@", "ning", "你", "好"], 0))
     assert texts(divide(segment)) == ["good morning你好"]
 
@@ -75,7 +75,7 @@ def test_a_word_longer_than_a_line_stays_whole() -> None:
     assert texts(divide(Segment(0, 0, 900, "x" * 60), chars=10)) == ["x" * 60]
 
 
-def test_a_short_cue_stands_long_enough_to_be_read_where_there_is_room() -> None:
+def test_a_short_cue_is_shown_long_enough_to_be_read_where_there_is_room() -> None:
     found = divide(
         Segment(0, 0, 60, "好", tokens(["好"], 0, 60)), Segment(1, 500, 560, "对", tokens(["对"], 500, 60))
     )
@@ -95,7 +95,7 @@ _WORDS = st.one_of(
 
 @st.composite
 def _segments(draw: st.DrawFn) -> list[Segment]:
-    """Segments as an engine may give them, with positions that may stand still, overlap or run backwards."""
+    """Segments as from an engine, with timestamps that may repeat, overlap or run backwards."""
     made: list[Segment] = []
     cursor = draw(st.integers(0, 5000))
     for index in range(draw(st.integers(0, 4))):
@@ -133,7 +133,7 @@ def test_every_token_once_in_order_within_the_limits(
 
 
 @given(st.text(max_size=200), st.integers(0, 10**7), st.integers(0, 60_000), st.integers(4, 30))
-def test_text_without_tokens_is_kept_whatever_it_is(text: str, start: int, length: int, chars: int) -> None:
+def test_any_text_without_tokens_is_kept(text: str, start: int, length: int, chars: int) -> None:
     found = cues([Segment(0, start, start + length, text)], max_chars=chars, max_s=7.0, pause_ms=400)
     assert "".join("".join(c.text for c in found).split()) == "".join(text.split())
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(found))
@@ -159,7 +159,7 @@ def test_letters_of_one_width_are_divided_as_words_are(
     ]
 
 
-def test_letters_that_are_taken_for_wide_are() -> None:
+def test_the_fast_path_accepts_only_wide_letters() -> None:
     letters = [c for c in map(chr, range(sys.maxunicode + 1)) if _WIDE_LETTERS.fullmatch(c)]
     assert len(letters) > 20_000
     assert all(c.isalnum() and width(c) == 2 for c in letters)

@@ -1,4 +1,4 @@
-"""How transcript files are named."""
+"""Names of transcript files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_short_names_beside_the_recording_by_default() -> None:
 
 
 @pytest.mark.parametrize("taken", SHORT)
-def test_one_name_of_somebody_else_gives_all_files_the_full_form(taken: str) -> None:
+def test_one_foreign_file_gives_all_files_the_full_form(taken: str) -> None:
     assert names(decide(there=[taken])) == FULL
 
 
@@ -81,27 +81,27 @@ def test_numbers_when_the_full_form_is_taken_too() -> None:
     assert third.form == "full.3"
 
 
-def test_our_own_files_are_written_again() -> None:
+def test_our_own_files_are_replaced() -> None:
     assert names(decide(ours=SHORT)) == SHORT
     assert names(decide(ours=FULL, kept="full")) == FULL
 
 
-def test_what_was_decided_is_kept_when_the_reason_goes_or_a_new_one_comes() -> None:
+def test_the_form_is_kept_when_its_reason_disappears_or_a_new_one_appears() -> None:
     assert names(decide(ours=FULL, kept="full")) == FULL
     assert names(decide(ours=SHORT, kept="short", siblings=["meeting.wav"])) == SHORT
     assert names(decide(ours=SECOND, kept="full.2")) == SECOND
 
 
-def test_a_transcript_that_a_person_changed_is_not_ours_any_more() -> None:
+def test_a_transcript_edited_by_a_person_is_foreign() -> None:
     assert names(decide(there=["meeting.txt"], ours=SHORT[1:], kept="short")) == FULL
 
 
-def test_a_name_that_differs_in_case_only_is_taken() -> None:
+def test_a_name_that_differs_only_in_case_is_taken() -> None:
     assert names(decide(there=["Meeting.TXT"])) == FULL
     assert names(decide(there=["Meeting.TXT"], ours=["Meeting.TXT"])) == FULL
 
 
-def test_our_file_stays_where_it_is_beside_one_that_differs_in_case() -> None:
+def test_our_file_keeps_its_name_beside_one_that_differs_in_case() -> None:
     # Both exist, so this folder tells them apart.
     assert names(decide(there=["MEETING.txt"], ours=SHORT, kept="short")) == SHORT
 
@@ -129,7 +129,7 @@ def test_a_name_that_is_not_utf8_keeps_its_bytes() -> None:
     assert os.fsencode(decide(recording).paths["txt"].name) == b"not-\xff-utf8.txt"
 
 
-def test_the_longest_names_fit_and_stay_apart() -> None:
+def test_the_longest_names_fit_and_stay_distinct() -> None:
     long = "会" * 83
     first, second = (FOLDER / f"{long}{c}.wav" for c in "一二")
     assert len(os.fsencode(first.name)) > 250
@@ -145,14 +145,14 @@ def test_the_longest_names_fit_and_stay_apart() -> None:
 @pytest.mark.parametrize("form", ["short", "full", "full.2", "full.17"])
 @pytest.mark.parametrize("name", ["meeting.m4a", "会" * 83 + ".wav", "a.2.wav", "plain"])
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_the_form_can_be_read_back_from_a_name_on_record(form: str, name: str, format_name: str) -> None:
+def test_the_form_is_found_from_a_recorded_name(form: str, name: str, format_name: str) -> None:
     recording = FOLDER / name
     found = form_of(recording, format_name, name_of(recording, format_name, form))
     assert found is not None
     assert name_of(recording, format_name, found) == name_of(recording, format_name, form)
 
 
-def test_a_strange_name_has_no_form() -> None:
+def test_an_unknown_name_has_no_form() -> None:
     assert form_of(MEETING, "txt", "holiday.txt") is None
     assert form_of(MEETING, "txt", "holiday.m4a.2.txt") is None
 
@@ -163,7 +163,7 @@ def test_a_strange_name_has_no_form() -> None:
     st.booleans(),
     st.sampled_from([None, "short", "full", "full.2", "full.5"]),
 )
-def test_never_a_name_of_somebody_else(
+def test_the_name_of_a_foreign_file_is_never_chosen(
     strangers: set[str], mine: set[str], sibling: bool, kept: str | None
 ) -> None:
     mine -= strangers

@@ -1,4 +1,4 @@
-"""What each transcript file says. `UPDATE_GOLDEN=1 pytest …` writes the golden files anew; read the difference."""
+"""Content of each transcript file. `UPDATE_GOLDEN=1 pytest …` rewrites the golden files; review the difference."""
 
 from __future__ import annotations
 
@@ -58,27 +58,25 @@ def test_every_format_is_deterministic_and_ends_with_a_newline(name: str) -> Non
         ({"engine": NOTICE}, "for demonstration only"),
     ],
 )
-def test_every_format_tells_of_truncation_and_notice(
-    name: str, changes: dict[str, object], words: str
-) -> None:
+def test_every_format_has_truncation_and_notice(name: str, changes: dict[str, object], words: str) -> None:
     segment = Segment(0, 0, 1000, "你好", tokens(list("你好"), 0))
     assert words in text(segment, name=name, **changes)
     assert words not in text(segment, name=name)
 
 
 @pytest.mark.parametrize("name", sorted(RENDERERS))
-def test_no_format_is_silent_about_silence(name: str) -> None:
+def test_every_format_reports_missing_speech(name: str) -> None:
     assert "no speech found" in text(name=name)
     assert "no words recognised" in text(Segment(0, 0, 500, ""), name=name)
 
 
-def test_text_is_a_paragraph_a_segment_with_remarks_last() -> None:
+def test_text_has_one_line_per_segment_and_remarks_last() -> None:
     segments = (Segment(0, 0, 1000, "你好"), Segment(1, 2000, 3000, "hello"), Segment(2, 4000, 5000, ""))
     assert text(*segments, engine=NOTICE) == "你好\nhello\n\n[for demonstration only]\n"
     assert text() == "[no speech found]\n"
 
 
-def test_json_holds_every_segment_and_token() -> None:
+def test_json_has_every_segment_and_token() -> None:
     given = rich_transcript()
     document = json.loads(render(given, "json", Options()))
     assert document["schema"] == "dropscribe/transcript/1"
@@ -91,7 +89,7 @@ def test_json_holds_every_segment_and_token() -> None:
     assert document["recording"]["admitted"] == "2026-03-01T08:00:00.250Z"
 
 
-def test_json_does_not_tell_how_long_this_engine_took_to_warm_up() -> None:
+def test_json_does_not_contain_the_warm_up_time() -> None:
     # The same job done again after a crash must give the same bytes.
     again = replace(ENGINE, warmup_s=99.0)
     assert text(name="json") == text(name="json", engine=again)
@@ -122,13 +120,13 @@ def test_an_arrow_in_speech_does_not_break_srt() -> None:
     assert text(Segment(0, 0, 2000, "a --> b"), name="srt").count("-->") == 1
 
 
-def test_positions_beyond_an_hour_and_beyond_a_hundred() -> None:
+def test_positions_of_more_than_one_and_more_than_a_hundred_hours() -> None:
     late = 101 * 3_600_000 + 62_003
     assert "101:01:02,003 --> " in text(Segment(0, late, late + 900, "好"), name="srt")
     assert "101:01:02.003 --> " in text(Segment(0, late, late + 900, "好"), name="vtt")
 
 
-def test_timing_log_has_every_stage_and_says_how_fast() -> None:
+def test_timing_log_has_every_stage_and_rtfx() -> None:
     log = json.loads(timing_log(rich_transcript(), started=1.0, ended=2.0))
     assert tuple(log["stages"]) == STAGES
     assert log["rtfx"] == pytest.approx(12.5 / 0.625)

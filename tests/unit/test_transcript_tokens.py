@@ -1,4 +1,4 @@
-"""Tokens are kept as columns and look like a tuple of tokens."""
+"""Tokens are stored in columns and behave like a tuple of tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _many = st.lists(st.builds(Token, _texts, st.integers(-10, 10**9), st.integers(-
 
 
 @pytest.mark.parametrize("given_tokens", [(), PLAIN, WORDS])
-def test_tokens_are_what_a_tuple_of_them_is(given_tokens: tuple[Token, ...]) -> None:
+def test_tokens_equal_a_tuple_of_them(given_tokens: tuple[Token, ...]) -> None:
     made = Tokens.of(given_tokens)
     assert made == given_tokens
     assert given_tokens == made
@@ -37,7 +37,7 @@ def test_tokens_are_what_a_tuple_of_them_is(given_tokens: tuple[Token, ...]) -> 
     assert all(isinstance(t, Token) for t in made)
 
 
-def test_one_is_found_by_its_place_and_several_by_a_slice() -> None:
+def test_index_gives_a_token_and_slice_gives_tokens() -> None:
     made = Tokens.of(WORDS)
     assert (made[0], made[-1]) == (WORDS[0], WORDS[-1])
     assert isinstance(made[0], Token)
@@ -49,7 +49,7 @@ def test_one_is_found_by_its_place_and_several_by_a_slice() -> None:
         made[3]
 
 
-def test_what_differs_is_not_equal() -> None:
+def test_different_tokens_are_not_equal() -> None:
     made = Tokens.of(PLAIN)
     assert made != PLAIN[:1]
     assert made != (PLAIN[0], Token("好", 180, 401))
@@ -57,18 +57,18 @@ def test_what_differs_is_not_equal() -> None:
     assert Tokens() != ""
 
 
-def test_characters_are_kept_as_one_string_however_they_came() -> None:
+def test_single_characters_are_stored_as_one_string() -> None:
     for texts in ("你好", ["你", "好"], ("你", "好")):
         assert Tokens(texts, [0, 180], [180, 400]).texts == "你好"
     assert Tokens(["你好", ""], [0, 180], [180, 400]).texts == ("你好", "")
 
 
-def test_columns_are_of_one_length() -> None:
+def test_columns_must_have_equal_length() -> None:
     with pytest.raises(ValueError, match="2 tokens start 1 times"):
         Tokens("你好", (0,), (180, 400))
 
 
-def test_nobody_changes_them() -> None:
+def test_tokens_are_immutable() -> None:
     starts = [0, 180]
     made = Tokens("你好", starts, (180, 400))
     starts[0] = 7
@@ -78,7 +78,7 @@ def test_nobody_changes_them() -> None:
 
 
 @given(_many)
-def test_they_travel_between_processes(tokens: list[Token]) -> None:
+def test_tokens_survive_pickling(tokens: list[Token]) -> None:
     made = Tokens.of(tokens)
     arrived = pickle.loads(pickle.dumps(made))
     assert arrived == made
@@ -86,7 +86,7 @@ def test_they_travel_between_processes(tokens: list[Token]) -> None:
 
 
 @given(_texts, _many)
-def test_json_says_of_them_what_the_json_module_would(text: str, tokens: list[Token]) -> None:
+def test_json_of_tokens_equals_that_of_the_json_module(text: str, tokens: list[Token]) -> None:
     data = render(transcript(Segment(0, 0, 1000, text, Tokens.of(tokens))), "json", Options())
     said = {"index": 0, "start_ms": 0, "end_ms": 1000, "text": text, "tokens": [t._asdict() for t in tokens]}
     line = escapes.dumps(said).encode()
