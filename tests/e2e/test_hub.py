@@ -154,7 +154,7 @@ def breaks(hub: Hub, **how: Any) -> None:
         ({"held": {"": -1}}, "does not answer in time"),
         ({"held": {"model.pt": -1}}, "model.pt: the hub does not answer in time"),
         ({"held": {"model.pt": 256 * 1024}}, "model.pt: "),
-        ({"page": b"<html>Please log in</html>"}, "no model hub"),
+        ({"page": b"<html>Please log in</html>"}, "not from a model hub"),
         ({"page": b'{"Code": 200, "Data": {"Files": []}}'}, "it lists no files"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -174,7 +174,7 @@ def test_a_hub_that_fails_is_told_in_one_line(hub: Hub, home: Path, how: dict[st
         ("http://127.0.0.1:9", "connection refused"),
         ("http://hub.invalid", "cannot be resolved"),
         ("https://127.0.0.1:{port}", "certificate"),
-        ("http://[", "no address of a hub"),
+        ("http://[", "not the address of a hub"),
     ],
 )
 def test_a_hub_that_is_not_there_is_told_in_one_line(hub: Hub, home: Path, endpoint: str, words: str) -> None:

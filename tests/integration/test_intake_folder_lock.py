@@ -69,7 +69,7 @@ def test_a_folder_inside_another_daemons_folder_is_left_to_that(inbox: Path) -> 
     with held_by_another(inbox), Watched(folder_of(inbox / "sub")) as w:
         wait_until(lambda: w.watcher.health() != [], "it is noticed")
         assert w.watcher.health()[0].state is FolderState.TAKEN
-        assert f"{inbox}, which it lies in" in str(w.watcher.health()[0].problem)
+        assert f"{inbox}, which contains it" in str(w.watcher.health()[0].problem)
         assert w.arrivals() == []
 
 

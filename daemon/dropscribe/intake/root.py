@@ -43,7 +43,7 @@ UNMOUNTED = Trouble(
 
 def taken_by_another(path: str, taken: Taken) -> Trouble:
     """Trouble of a folder that another daemon watches."""
-    where = "it" if taken.directory == path else f"{taken.directory}, which it lies in"
+    where = "it" if taken.directory == path else f"{taken.directory}, which contains it"
     return Trouble(
         f"another daemon ({taken.holder}) watches {where}",
         "stop that one, or watch the folder from one of the two only",
@@ -64,7 +64,7 @@ def look(path: str) -> Root | Trouble:
     except PermissionError:
         return Trouble("the folder may not be read", "let the daemon's user read and enter it")
     except OSError as e:
-        return Trouble(f"the folder cannot be read: {e.strerror}", "see to the disk or the network share")
+        return Trouble(f"the folder cannot be read: {e.strerror}", "check the disk or the network share")
 
 
 def judge(before: Root | None, seen: Root | Trouble, *, inhabited: bool) -> Trouble | None:

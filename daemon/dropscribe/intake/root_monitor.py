@@ -161,7 +161,7 @@ class RootMonitor:
         try:
             hold = self._holds.take(self._path)
         except OSError as e:
-            return Trouble(f"the folder cannot be read: {e.strerror}", "see to the disk or the network share")
+            return Trouble(f"the folder cannot be read: {e.strerror}", "check the disk or the network share")
         if isinstance(hold, Taken):
             return taken_by_another(self._path, hold)
         self._hold = hold

@@ -111,7 +111,7 @@ class FolderRunner:
             self.folder,
             "poll" if said is None else said.backend,
             f"its file system has not answered since {since}",
-            "see to the disk or the network share; it goes on by itself when there is an answer",
+            "check the disk or the network share; watching resumes when it responds",
             self._around.wall(),
             FolderState.AWAY,
         )

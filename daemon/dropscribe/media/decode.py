@@ -101,7 +101,7 @@ def _decode_open(
         for block in itertools.chain(_silence(lead_s), source.blocks()):
             if block.rate_hz not in _RATES_HZ:
                 raise UnreadableMediaError(
-                    f"its sample rate of {block.rate_hz} Hz cannot be right",
+                    f"its sample rate of {block.rate_hz} Hz is invalid",
                     remedy="Export the recording again.",
                 )
             read_s += len(block.samples) / block.rate_hz
@@ -186,7 +186,7 @@ def _no_samples_error(opening: Opening) -> DropscribeError:
             remedy="Copy or export the recording again.",
         )
     detail = f" ({opening.check.detail})" if opening.check.detail else ""
-    return NoAudioError(f"it holds no sound at all{detail}", remedy="Record it again.")
+    return NoAudioError(f"it has no audio{detail}", remedy="Record it again.")
 
 
 def _unchanged(fd: int, meant: FileSignature) -> None:
@@ -200,7 +200,7 @@ def _unchanged(fd: int, meant: FileSignature) -> None:
 def _storage(error: OSError, path: Path) -> DropscribeError:
     if error.errno in GONE:
         return RecordingGoneError("the file is no longer there", operation="opening", path=path)
-    remedy = "Check the disk or the network share it lies on."
+    remedy = "Check its disk or network share."
     if error.errno in (errno.EACCES, errno.EPERM):
         remedy = "Let the user that dropscribe runs as read the file and its folder."
     elif error.errno in (errno.EMFILE, errno.ENFILE):

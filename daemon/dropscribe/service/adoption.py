@@ -263,7 +263,7 @@ def starts(settings: Settings, directory: Path) -> list[tuple[Folder, Path]]:
 
 @contextmanager
 def _opened(root: Path, relative: Path) -> Iterator[int]:
-    """Descriptor of a directory beneath `root`. Raises OSError."""
+    """Descriptor of a directory below `root`. Raises OSError."""
     top = open_folder(root)
     try:
         directory = open_beneath(top, relative, os.O_RDONLY | os.O_DIRECTORY)
@@ -294,7 +294,7 @@ def _read(directory: int, name: str, most: int) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise NotATranscriptError("it is no regular file")
+            raise NotATranscriptError("it is not a regular file")
         if status.st_size > most:
             raise NotATranscriptError(f"it has more than {most} bytes")
         parts, left = [], most + 1

@@ -94,7 +94,7 @@ def name_of(recording: Path, format_name: str, form: str) -> str:
     if form not in {_SHORT, _FULL}:
         numbered = _NUMBERED.fullmatch(form)
         if numbered is None:
-            raise ValueError(f"there is no form of names '{form}'")
+            raise ValueError(f"unknown form of names '{form}'")
         number = f".{numbered[1]}"
     base = recording.stem if form == _SHORT else recording.name
     return _fitting(base, len(number)) + number + ending(format_name)

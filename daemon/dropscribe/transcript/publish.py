@@ -218,7 +218,7 @@ def _give_name(written: _Written, undo: ExitStack) -> None:
 
 def _taken(path: Path) -> OutputTakenError:
     return OutputTakenError(
-        "a file of somebody else has that name",
+        "another file has that name",
         operation="publish",
         path=path,
         remedy="the transcript gets another name; nothing needs to be done",
@@ -308,9 +308,9 @@ def _remedy(code: int | None) -> str:
         case errno.ENOENT:
             return "the folder is not there any more: bring it back, or mount it again"
         case errno.ELOOP | errno.EXDEV:
-            return f"a link stands where a folder is needed, and is not followed: move it away, {_ELSEWHERE}"
+            return f"a symbolic link is in place of a folder, and is not followed: move it away, {_ELSEWHERE}"
         case errno.EEXIST | errno.ENOTDIR:
-            return f"a file stands where a folder is needed: move it away, {_ELSEWHERE}"
+            return f"a file is in place of a folder: move it away, {_ELSEWHERE}"
         case errno.ENAMETOOLONG:
             return f"shorten the names of the folders, {_ELSEWHERE}"
         case errno.EIO:

@@ -60,11 +60,11 @@ def read_transcript(data: bytes) -> Written:
     if schema != JSON_SCHEMA:
         if isinstance(schema, str) and _FAMILY.fullmatch(schema):
             raise NewerTranscriptError(f"its schema {schema} is of another version")
-        raise NotATranscriptError("it is no transcript of dropscribe")
+        raise NotATranscriptError("it is not a transcript of dropscribe")
     recording = _part(document, "recording")
     sha256 = _text(recording, "sha256")
     if _SHA256.fullmatch(sha256) is None:
-        raise NotATranscriptError("recording.sha256 is no hash")
+        raise NotATranscriptError("recording.sha256 is not a SHA-256")
     return Written(
         Transcript(
             recording_name=_text(recording, "name"),
@@ -83,7 +83,7 @@ def read_timing(data: bytes, transcript: Transcript) -> TimingLog:
     """Parse the content of a NAME.timing.json of `transcript`. Raises NotATranscriptError."""
     document = _document(data)
     if document.get("schema") != TIMING_SCHEMA:
-        raise NotATranscriptError("it is no timing log of this version")
+        raise NotATranscriptError("it is not a timing log of this version")
     if _text(_part(document, "recording"), "sha256") != transcript.sha256:
         raise NotATranscriptError("it is of another recording")
     stages, batches = _part(document, "stages"), _part(document, "batches")
@@ -111,9 +111,9 @@ def _document(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as e:
-        raise NotATranscriptError(f"it is no JSON ({type(e).__name__})") from e
+        raise NotATranscriptError(f"it is not JSON ({type(e).__name__})") from e
     if not isinstance(document, dict):
-        raise NotATranscriptError("it is no JSON object")
+        raise NotATranscriptError("it is not a JSON object")
     return document
 
 
@@ -147,7 +147,7 @@ def _engine(engine: dict[str, Any], notice: str | None) -> EngineFacts:
 
 def _segments(listed: object) -> tuple[Segment, ...]:
     if not isinstance(listed, list):
-        raise NotATranscriptError("segments is no list")
+        raise NotATranscriptError("segments is not a list")
     return tuple(_segment(one, index) for index, one in enumerate(listed))
 
 
@@ -176,14 +176,14 @@ def _token(token: object, index: int) -> tuple[str, int, int]:
 def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
     part = document.get(name)
     if not isinstance(part, dict):
-        raise NotATranscriptError(f"{name} is no object")
+        raise NotATranscriptError(f"{name} is not an object")
     return part
 
 
 def _list(document: dict[str, Any], name: str, item: Callable[[object], T]) -> Sequence[T]:
     values = document.get(name)
     if not isinstance(values, list):
-        raise NotATranscriptError(f"{name} is no list")
+        raise NotATranscriptError(f"{name} is not a list")
     return [item(value) for value in values]
 
 
@@ -197,7 +197,7 @@ def _optional_text(document: dict[str, Any], name: str) -> str | None:
 
 def _short(value: object, name: str) -> str:
     if not isinstance(value, str) or len(value) > MOST_CHARACTERS:
-        raise NotATranscriptError(f"{name} is no text, or too long")
+        raise NotATranscriptError(f"{name} is not a text, or too long")
     return value
 
 
@@ -208,7 +208,7 @@ def _number(document: dict[str, Any], name: str, most: int = MOST) -> int:
 def _checked(value: object, most: int, name: str) -> int:
     # `type`, not isinstance: bool is a subclass of int.
     if type(value) is not int or not 0 <= value <= most:
-        raise NotATranscriptError(f"{name} is no number that can be")
+        raise NotATranscriptError(f"{name} is not a valid number")
     return value
 
 
@@ -216,7 +216,7 @@ def _seconds(document: dict[str, Any], name: str) -> float:
     value = document.get(name)
     # The comparison also rejects NaN; bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
-        raise NotATranscriptError(f"{name} is no time that can be")
+        raise NotATranscriptError(f"{name} is not a valid time")
     return float(value)
 
 
@@ -227,7 +227,7 @@ def _instant(document: dict[str, Any], name: str) -> float:
             raise NotATranscriptError(f"{name} has no time zone")
         seconds = instant.timestamp()
     except (ValueError, OverflowError) as e:
-        raise NotATranscriptError(f"{name} is no instant") from e
+        raise NotATranscriptError(f"{name} is not an instant") from e
     if not 0 <= seconds <= MOST:
-        raise NotATranscriptError(f"{name} is no instant that can be")
+        raise NotATranscriptError(f"{name} is not a valid instant")
     return seconds

@@ -31,7 +31,7 @@ def answered(name: str, check: Callable[[], list[Check]], limit_s: float = ANSWE
             fail(
                 name,
                 f"its file system has not answered for {limit_s:.0f} s",
-                "see to the disk or the network share",
+                "check the disk or the network share",
             )
         ]
     if isinstance(result, BaseException):

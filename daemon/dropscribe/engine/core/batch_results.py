@@ -28,7 +28,7 @@ def match_results(segments: Sequence[SpeechSegment], hypotheses: Iterable[Hypoth
             kept.append(hypothesis)
         else:
             lost = LostSegmentError(
-                f"the model said nothing of segment {segment.index} ({segment.start_ms}-{segment.end_ms} ms)"
+                f"the model returned no hypothesis for segment {segment.index} ({segment.start_ms}-{segment.end_ms} ms)"
             )
             failures[segment.stream] = failure_of(segment.stream, lost)
     return Recognised(tuple(kept), tuple(failures.values()))

@@ -21,7 +21,7 @@ UNKNOWN = "<unk>"
 #: meant.
 _BY_CHARACTER = re.compile("[一-龥0-9]+")
 #: Warning for a model that does not support hotwords.
-NO_HOTWORDS = "the model takes no hotwords (a SeACo-Paraformer does); it goes on without them"
+NO_HOTWORDS = "the model does not support hotwords (SeACo-Paraformer does); they are ignored"
 #: Most hotwords named in a message.
 _NAMED = 5
 

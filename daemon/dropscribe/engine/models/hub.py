@@ -303,7 +303,7 @@ def _explain(error: Exception) -> tuple[str, str]:
     if any(isinstance(e, TimeoutError) or "Timeout" in type(e).__name__ for e in chain):
         return f"{failed}the hub does not answer in time", _NO_NETWORK
     if any(isinstance(e, json.JSONDecodeError) for e in chain):
-        return "what answers there is no model hub (a proxy or a login page?)", _NO_NETWORK
+        return "the response is not from a model hub (a proxy or a login page?)", _NO_NETWORK
     if any(isinstance(e, errors.NetworkError) for e in chain):
         return f"{failed}the connection breaks off", _LATER
     return f"{failed}{_in_short(chain[-1])}", _LATER
@@ -348,7 +348,7 @@ def _of_connection(chain: list[BaseException]) -> tuple[str, str] | None:
             "check the clock, or set REQUESTS_CA_BUNDLE to the authority's file",
         )
     if kinds & {"InvalidURL", "InvalidSchema", "LocationParseError", "MissingSchema"}:
-        return "MODELSCOPE_ENDPOINT is no address of a hub", "give it as https://host, or unset it"
+        return "MODELSCOPE_ENDPOINT is not the address of a hub", "give it as https://host, or unset it"
     for e in chain:
         if isinstance(e, socket.gaierror):
             return "the name of the host cannot be resolved: no network, or no such host", _NO_NETWORK

@@ -80,7 +80,7 @@ def inspect_open(fd: int) -> ContainerCheck:
     except EOFError:
         return ContainerCheck(kind, False, None, size, "the file ends inside its header")
     except (OSError, ValueError, KeyError, IndexError, OverflowError, ArithmeticError) as e:
-        return ContainerCheck(kind, None, None, size, f"its header makes no sense: {e}")
+        return ContainerCheck(kind, None, None, size, f"its header is invalid: {e}")
 
 
 def recognise(file: Bytes) -> tuple[Sniffed, int]:

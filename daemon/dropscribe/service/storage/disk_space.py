@@ -103,7 +103,7 @@ class FreeSpace:
         for folder, target in self._targets.items():
             if target in self._low:
                 self._held.add(folder)
-                said = _complaint(target, self._low[target], f"no recording of {folder} is begun")
+                said = _complaint(target, self._low[target], f"no new recordings of {folder} are started")
                 self._ledger.hold(folder, time.time(), reason=said.problem, remedy=said.remedy, code=NO_ROOM)
         return True
 
@@ -137,14 +137,14 @@ class FreeSpace:
 
     def _complaint(self, place: Path, low: Low) -> Complaint:
         if place == self._database:
-            return _complaint(place, low, "no recording is begun")
+            return _complaint(place, low, "no new work is started")
         folders = ", ".join(str(f) for f, target in self._targets.items() if target == place)
-        return _complaint(place, low, f"no recording of {folders} is begun")
+        return _complaint(place, low, f"no new recordings of {folders} are started")
 
 
 def _complaint(place: Path, low: Low, what: str) -> Complaint:
     return Complaint(
         f"{place}: less than {low.floor_bytes / MIB:.0f} MiB are free; {what}",
-        f"free some space on that disk: work goes on at {low.resume_bytes / MIB:.0f} MiB "
+        f"free some space on that disk: work resumes at {low.resume_bytes / MIB:.0f} MiB "
         "(the floor is service.free_floor_mb)",
     )

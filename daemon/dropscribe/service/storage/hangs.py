@@ -15,7 +15,7 @@ from dropscribe.service.status_file import Complaint
 
 #: Interval of renewing holds, seconds: more jobs of the folder may have been queued meanwhile.
 RENEW_S = 5.0
-_REMEDY = "see to the disk or the network share; work there goes on by itself when there is an answer"
+_REMEDY = "check the disk or the network share; work there resumes when it responds"
 
 
 class StorageHangs:
