@@ -36,7 +36,7 @@ WORK_S = 0.002
 
 
 def work(path: Path, name: str) -> None:
-    """One worker: a line for each claim and each answer to a result. Ends when nothing is left."""
+    """One worker: prints a line for each claim and each reply to a result; ends when no job is left."""
     ledger = open_ledger(DatabaseLocation(path))
     texts = Texts(1)
     while ledger.counts()[JobState.DONE] < int(sys.argv[3]):

@@ -42,7 +42,7 @@ RESCAN_S = 30.0
 
 
 def fill(database: Path, folder: Path, jobs: int, files: int) -> None:
-    """Put `jobs` finished recordings on record; the first `files` of them are there."""
+    """Insert `jobs` finished recordings; create the files of the first `files` of them."""
     with closing(open_ledger(DatabaseLocation(database))) as ledger:
         for first in range(0, jobs, BATCH):
             some = range(first, min(jobs, first + BATCH))

@@ -70,7 +70,7 @@ def test_hotwords_are_looked_at_where_a_profile_has_some(tmp_path: Path) -> None
     checks = by_name(called("--config", str(file), "--json"))
     assert {n for n in checks if n.startswith("hotwords")} == {"hotwords:lab", "hotwords:old"}
     assert checks["hotwords:lab"]["status"] == "warning"
-    assert "takes no hotwords" in checks["hotwords:lab"]["detail"]
+    assert "does not support hotwords" in checks["hotwords:lab"]["detail"]
     loaded = config.override(config.load(file), engine__models__asr=str(bundled))
     lab, old = check_hotwords(loaded.settings)
     assert (lab.name, lab.status) == ("hotwords:lab", Level.OK)

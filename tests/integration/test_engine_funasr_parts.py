@@ -112,7 +112,7 @@ def paraformer(folder: Path) -> Path:
     )
 
 
-def sense_voice(folder: Path) -> Path:
+def small_sense_voice(folder: Path) -> Path:
     sense_voice.write(folder)
     return folder
 
@@ -129,7 +129,7 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "FsmnVADStreaming": lambda folder: copy_of(VAD, folder),
     "Paraformer": paraformer,
     "SeacoParaformer": random_seaco,
-    "SenseVoiceSmall": sense_voice,
+    "SenseVoiceSmall": small_sense_voice,
     "another encoder": with_unusual_encoder,
 }
 

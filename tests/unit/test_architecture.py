@@ -149,7 +149,7 @@ def _is_dynamic(function: ast.expr) -> bool:
 
 
 def violations(source: str, module: str, *, package: bool = False) -> list[str]:
-    """What a module imports and may not."""
+    """Forbidden imports of a module."""
     room = room_of(module) if module.split(".", maxsplit=1)[0] == "dropscribe" else "migrations"
     found = []
     for i in imports_of(source, module, package=package):
@@ -240,7 +240,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert sorted(graph) == []
 
 
-def test_every_room_has_a_rule() -> None:
+def test_every_room_has_an_import_rule() -> None:
     found = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
     singles = {p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__"}
     assert found | singles <= MAY_IMPORT.keys()
@@ -261,7 +261,7 @@ def test_every_third_party_import_is_allowed_in_some_room() -> None:
     assert unknown == set()
 
 
-def test_the_table_of_rooms_in_the_document_is_the_one_enforced() -> None:
+def test_the_documented_table_of_rooms_equals_the_enforced_one() -> None:
     table = rows(section(DOCS / "architecture.md", "## Rooms and import order"))
     documented = {row[0].strip("`/"): row[2] for row in table}
     assert documented.keys() == {room.relative_to(PACKAGE).as_posix() for room in rooms()}

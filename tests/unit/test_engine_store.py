@@ -26,7 +26,7 @@ def a_model(folder: Path, *files: str, declared: object = None, family: str = "P
 
 
 @pytest.mark.parametrize("name", store.BUNDLED_MODELS)
-def test_a_bundled_model_needs_no_hub_and_says_that_it_is_for_demonstration(name: str) -> None:
+def test_a_bundled_model_needs_no_hub_and_has_a_demonstration_notice(name: str) -> None:
     role = VAD if name == "vad-mini" else ASR
     source = store.resolve(name, role, no_fetch)
     assert source.directory == store.BUNDLED / name
@@ -35,7 +35,7 @@ def test_a_bundled_model_needs_no_hub_and_says_that_it_is_for_demonstration(name
     assert "not for commercial use" in source.notice
 
 
-def test_the_bundled_model_by_its_path_says_so_too() -> None:
+def test_the_bundled_model_by_its_path_has_the_notice_too() -> None:
     source = store.resolve(str(store.BUNDLED / "paraformer-mini"), ASR, no_fetch)
     assert source.notice is not None
 
@@ -195,7 +195,7 @@ def test_a_configuration_by_another_name_is_read(tmp_path: Path) -> None:
         ("SomethingNew", VAD, "not known"),
     ],
 )
-def test_a_model_of_another_role_is_refused_with_what_it_is(
+def test_a_model_of_another_role_is_refused_with_its_purpose(
     tmp_path: Path, family: str, role: str, told: str
 ) -> None:
     folder = a_model(tmp_path / "m", "config.yaml", "model.pt", family=family)

@@ -41,7 +41,7 @@ def test_due_once_though_it_changed_twice_at_one_instant(book: FileTable) -> Non
     assert book.take_due(10.0 + QUIET) == []
 
 
-def test_a_change_starts_the_wait_anew(book: FileTable) -> None:
+def test_a_change_restarts_the_quiet_period(book: FileTable) -> None:
     book.saw(A, FileSignature(1, 1, 1), 10.0)
     book.saw(A, FileSignature(2, 1, 1), 11.0)
     assert book.take_due(12.5) == []
@@ -61,7 +61,7 @@ def test_waiting_indefinitely_takes_no_memory(book: FileTable) -> None:
     assert len(book._queue) <= 1
 
 
-def test_an_empty_file_is_refused_once_and_looked_at_when_it_changes(book: FileTable) -> None:
+def test_an_empty_file_is_refused_once_and_reconsidered_on_change(book: FileTable) -> None:
     book.saw(A, FileSignature(0, 1, 1), 0.0)
     assert book.take_due(QUIET) == [A]
     assert book.refuse(A, EMPTY, FileSignature(0, 1, 1))
@@ -93,7 +93,7 @@ def test_only_files_seen_in_this_directory_can_be_missing() -> None:
     assert book.take_missing(100.0) == []
 
 
-def test_of_a_long_history_only_what_is_there_is_remembered(book: FileTable) -> None:
+def test_only_existing_files_of_a_long_history_are_kept_in_memory(book: FileTable) -> None:
     walk = Scan(found={A: FileSignature(1, 1, 1), B: FileSignature(9, 9, 9)})
     history = [known(f"/in/{i}.wav", FileSignature(1, 1, 1)) for i in range(1000)]
     book.learn(

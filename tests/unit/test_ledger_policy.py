@@ -14,7 +14,7 @@ from dropscribe.ledger.sqlite.jobs import transitions
 from dropscribe.ledger.sqlite.search import clean, fold, snippet
 
 
-def test_nothing_leaves_a_final_state() -> None:
+def test_final_states_have_no_transitions() -> None:
     final = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
     assert {state for state, targets in transitions.LEGAL.items() if not targets} == final
     for target in JobState:

@@ -56,7 +56,7 @@ def parts() -> Iterator[Parts]:
     arena.close()
 
 
-def test_a_recordings_first_block_says_what_to_listen_for(parts: Parts) -> None:
+def test_the_first_block_of_a_recording_has_its_hotwords(parts: Parts) -> None:
     pump, decoders, devices, arena = parts
     pump.start(Work(3, Path("b.wav"), None, ("达摩院", "阿里巴巴")))
     decoders.give(3, arena.take(4))
@@ -68,7 +68,7 @@ def test_a_recordings_first_block_says_what_to_listen_for(parts: Parts) -> None:
     ]  # fmt: skip
 
 
-def test_a_full_device_keeps_back_only_its_own_streams_and_their_order(parts: Parts) -> None:
+def test_a_full_device_delays_only_its_own_streams_in_order(parts: Parts) -> None:
     pump, decoders, devices, _ = parts
     order = list(decoders.slots[1])
 
@@ -96,7 +96,7 @@ def test_a_full_device_keeps_back_only_its_own_streams_and_their_order(parts: Pa
     assert turn() == [2]
 
 
-def test_a_recording_on_a_device_that_died_is_a_suspect_and_no_slot_is_lost(parts: Parts) -> None:
+def test_a_recording_on_a_lost_device_is_a_suspect_and_no_slot_is_lost(parts: Parts) -> None:
     pump, decoders, devices, arena = parts
     for ticket in (1, 1, 2):
         decoders.ready(ticket)
@@ -112,7 +112,7 @@ def test_a_recording_on_a_device_that_died_is_a_suspect_and_no_slot_is_lost(part
     assert arena.free == arena.size_bytes // SLOT_BYTES
 
 
-def test_a_recording_the_engine_refused_is_no_suspect(parts: Parts) -> None:
+def test_a_recording_refused_by_the_engine_is_not_a_suspect(parts: Parts) -> None:
     pump, _, devices, _ = parts
     devices.members[0].now(StreamFailed(1, "engine", "no", retryable=False))
     (outcome,) = pump.turn(0.0)

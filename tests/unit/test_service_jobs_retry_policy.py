@@ -28,11 +28,11 @@ def of(kind: FaultKind, attempt: int = 1, *, alone: bool = False) -> Decision:
     return decide(kind, attempt=attempt, max_attempts=3, alone=alone, now=NOW)
 
 
-def test_what_trying_again_cannot_help_fails_at_once() -> None:
+def test_faults_that_a_retry_cannot_help_fail_at_once() -> None:
     assert of(FaultKind.RECORDING) == GiveUp()
 
 
-def test_waits_grow_and_tries_run_out() -> None:
+def test_retry_delays_grow_and_attempts_run_out() -> None:
     first, second = of(FaultKind.TRANSIENT, 1), of(FaultKind.TRANSIENT, 2)
     assert isinstance(first, Again)
     assert isinstance(second, Again)
@@ -55,20 +55,20 @@ def test_an_engine_that_died_with_many_blames_none_and_with_one_that_one(kind: F
     assert of(kind, 3, alone=True) == GiveUp()
 
 
-def test_a_recording_that_went_is_cancelled_once_its_folder_had_the_time_to_be_seen_missing() -> None:
+def test_a_removed_recording_is_cancelled_after_a_missing_folder_would_be_noticed() -> None:
     assert kind_of("recording_gone", retryable=False) is FaultKind.CHANGED
     assert of(FaultKind.CHANGED, 1) == Again(NOW + BLAMELESS_WAIT_S, refund=False, isolate=False)
     assert of(FaultKind.CHANGED, 3) == Drop()
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-def test_a_rewritten_recording_is_given_the_time_to_be_admitted_again(attempt: int) -> None:
+def test_a_rewritten_recording_has_time_to_be_admitted_again(attempt: int) -> None:
     assert kind_of("recording_changed", retryable=True) is FaultKind.CHANGED
     assert of(FaultKind.CHANGED, attempt) == Again(NOW + BLAMELESS_WAIT_S, refund=False, isolate=False)
 
 
 def test_a_rewritten_recording_is_never_failed() -> None:
-    """A failed job stands for its content: were that to come back, nobody would look at it."""
+    """A failed job is final for its content, which would be ignored if it came back."""
     assert of(FaultKind.CHANGED, 3) == Drop()
 
 
@@ -88,12 +88,12 @@ def test_a_device_that_fails_on_a_recording_alone_costs_it_nothing_until_it_is_s
     assert decide(kind, attempt=3, max_attempts=3, alone=True, now=NOW, unproven=0) == GiveUp()
 
 
-def test_a_device_that_fails_on_everything_makes_no_recording_the_cause() -> None:
+def test_a_device_that_always_fails_makes_no_recording_the_cause() -> None:
     failures = DeviceFailures()
     assert [failures.count(job) for _ in range(4) for job in (1, 2)] == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_a_recording_is_the_cause_once_others_came_through_between_two_of_its_failures() -> None:
+def test_a_recording_is_the_cause_if_others_succeed_between_two_of_its_failures() -> None:
     failures = DeviceFailures()
     failures.recognised(7)
     assert failures.count(1) == 1, "what came through before says nothing of the device now"
@@ -102,7 +102,7 @@ def test_a_recording_is_the_cause_once_others_came_through_between_two_of_its_fa
     assert failures.count(3) == 1, "nor of another recording"
 
 
-def test_a_recording_that_comes_through_is_cleared() -> None:
+def test_a_recording_that_succeeds_is_cleared() -> None:
     failures = DeviceFailures()
     assert failures.count(1) == 1
     failures.recognised(1)

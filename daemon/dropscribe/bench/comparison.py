@@ -63,7 +63,7 @@ def compare(
 
 
 def contenders(settings: Settings) -> list[Contender]:
-    """In the order in which they run. Raises UsageError for a model that FunASR does not have."""
+    """Contenders in order. Raises UsageError for a model that FunASR does not have."""
     if settings.engine.models.asr == NULL:
         raise UsageError(
             "the null model recognises nothing", operation="compare", remedy="name a model with --model"

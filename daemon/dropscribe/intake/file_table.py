@@ -25,8 +25,9 @@ class _Settling:
 class FileTable:
     """Files of one folder by state. Owned by the folder's thread.
 
-    Of what is on record only what is there is in `settled`, with the signature it had then. A file is only ever reported as gone if it has been seen since the folder
-    came to be what it is (`present`): a folder that was made anew or mounted says nothing of files it never had.
+    `settled` has the recorded files that exist, with the signature they had when they were passed on. A file is only
+    reported as gone if it has been seen since the folder got its current root directory (`_present`): after the folder
+    was recreated or mounted, a file that it does not contain may be elsewhere.
     """
 
     def __init__(self, settling: Settling) -> None:
@@ -37,7 +38,9 @@ class FileTable:
         #: Heap of (due, path); entries that a later `wait` replaced stay until they are due.
         self._queue: list[tuple[float, str]] = []
         self._refused: dict[str, FileSignature] = {}
-        self._said: set[tuple[str, str]] = set()
+        #: (path, code) of the refusals reported so far.
+        self._reported: set[tuple[str, str]] = set()
+        #: Path → when to confirm that the file is gone, monotonic seconds.
         self._missing: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -49,11 +52,11 @@ class FileTable:
         return bool(self._present or self._settling)
 
     def saw(self, path: str, signature: FileSignature, now: float) -> None:
-        """A recording stands at `path` with this signature; it is to be settled if that is news."""
+        """Note a recording at `path` with this signature; it starts to settle if it is new or changed."""
         if self.settled.get(path) == signature or self._refused.get(path) == signature:
-            self._waiting.pop(path, None)
+            self._settling.pop(path, None)
             return
-        before = self._waiting.get(path)
+        before = self._settling.get(path)
         candidate = self.settling.observe(None if before is None else before.candidate, signature, now)
         due = max(now, self.settling.ripe(candidate))
         if before is None or candidate is not before.candidate or due < before.due:
@@ -90,16 +93,16 @@ class FileTable:
         return min(times, default=None)
 
     def settle(self, path: str, signature: FileSignature) -> None:
-        """`path` was handed over as it stands."""
-        self._waiting.pop(path, None)
+        """Note that `path` was passed on with this signature."""
+        self._settling.pop(path, None)
         self._missing.pop(path, None)
         self._refused.pop(path, None)
         self.settled[path] = signature
         self._present.add(path)
 
     def refuse(self, path: str, refusal: Refuse, signature: FileSignature | None) -> bool:
-        """`path` is not taken, with `signature` not until that changes; True if this has not been said yet."""
-        self._waiting.pop(path, None)
+        """Refuse `path`, if `signature` is given until that changes; True if the caller must report it (first time)."""
+        self._settling.pop(path, None)
         if signature is not None:
             self._refused[path] = signature
         key = (path, refusal.code)

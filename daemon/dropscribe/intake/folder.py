@@ -251,7 +251,7 @@ class FolderWatch:
         if isinstance(examined, Refuse):
             self._refuse(path, examined, None)
             return None
-        candidate = self._files.settling.observe(before, looked, now)
+        candidate = self._files.settling.observe(before, examined, now)
         ripe = self._files.settling.ripe(candidate)
         if now < ripe:
             self._files.wait(path, candidate, ripe)

@@ -31,9 +31,9 @@ LINK_OUTSIDE = Refuse(
 class Scan:
     """Result of one walk. Written only by the walk."""
 
-    #: Recordings by name that are new or differ from what was known; to be settled.
+    #: Recordings by path that are new or changed; to be settled.
     found: dict[str, FileSignature] = field(default_factory=dict)
-    #: What will not be taken, and why.
+    #: Refused files and directories, with the reason.
     refused: list[tuple[str, Refuse]] = field(default_factory=list)
     #: Known files that exist, changed or not.
     seen: set[str] = field(default_factory=set)
@@ -145,7 +145,7 @@ def _read(
 
 
 def _unchanged(entry: os.DirEntry[str], signature: FileSignature) -> bool:
-    """False for a link, too: what it points to is to be seen."""
+    """False for a link, too, whose target has to be examined."""
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
@@ -166,7 +166,7 @@ def foreign(path: str) -> Refuse:
 
 
 def examine(path: str, root: str) -> FileSignature | Refuse | None:
-    """The signature of a file named like a recording, why it is not taken, or None if it is not there.
+    """Signature of a file named like a recording, its refusal, or None if it does not exist.
 
     A link counts as its target if that is below `root`; a target outside was not dropped into this folder. Links to
     directories are not followed.

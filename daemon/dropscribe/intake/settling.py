@@ -28,8 +28,8 @@ class Candidate:
     """A file under observation."""
 
     signature: FileSignature
-    since: float  #: monotonic seconds at which we first saw this signature
-    first_seen: float  #: monotonic seconds at which we first saw the file
+    since: float  #: when this signature was first seen, monotonic seconds
+    first_seen: float  #: when the file was first seen, monotonic seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Settling:
 
     @staticmethod
     def observe(before: Candidate | None, signature: FileSignature, now: float) -> Candidate:
-        """What is known after seeing `signature` at `now` (monotonic seconds)."""
+        """Update the candidate with the `signature` seen at `now` (monotonic seconds)."""
         if before is None:
             return Candidate(signature, now, now)
         if before.signature != signature:

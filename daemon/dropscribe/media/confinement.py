@@ -19,7 +19,7 @@ def attach(pipe_fd: int, name: str) -> None:
     `name`: shown by `ps` and `top`.
     """
     children.set_up(name)
-    threading.Thread(target=_die_with, args=(pipe_fd,), daemon=True).start()
+    threading.Thread(target=_exit_on_hangup, args=(pipe_fd,), daemon=True).start()
     os.nice(_NICENESS)
 
 

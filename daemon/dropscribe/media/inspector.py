@@ -153,7 +153,7 @@ class _Child:
         self._pipe.close()
 
     def ended(self) -> bool:
-        """Whether the killed process is gone, which takes the kernel a moment."""
+        """True if the killed process has ended; waits up to 0.1 s for that."""
         return children.is_gone(self._process, 0.1)
 
     def _receive(self, most: int, limit_s: float) -> bytes | None:

@@ -71,7 +71,7 @@ class _Place:
     profile: Profile
     recipe: str
     target: Path
-    #: Recordings by path, as they were found.
+    #: Recordings by path, with the signature found by the walk.
     recordings: dict[Path, FileSignature]
 
 

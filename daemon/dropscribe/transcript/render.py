@@ -61,7 +61,7 @@ Renderer = Callable[[Content], bytes]
 
 
 def txt(content: Content) -> bytes:
-    """Plain text: a paragraph (line) per speech segment, remarks in brackets at the end."""
+    """Plain text: one line per speech segment, remarks in brackets at the end."""
     transcript = content.transcript
     lines = spoken_lines(s.text for s in transcript.segments)
     said = [f"[{r.text}]" for r in remarks(transcript)]
@@ -76,7 +76,7 @@ def spoken_lines(texts: Iterable[str]) -> list[str]:
 
 
 def srt(content: Content) -> bytes:
-    """SubRip. Remarks are one last cue, over the end of the recording."""
+    """SubRip. Remarks are one cue at the end of the recording."""
     transcript, shown = content.transcript, list(content.cues)
     said = remarks(transcript)
     if said:
@@ -99,7 +99,7 @@ def vtt(content: Content) -> bytes:
 
 
 def json_document(content: Content) -> bytes:
-    """JSON, schema `dropscribe/transcript/1`: facts first, then one segment a line.
+    """JSON, schema `dropscribe/transcript/1`: first the facts, then one segment per line.
 
     schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
     media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings},

@@ -123,7 +123,7 @@ class EngineFacts:
     """Models, device and versions that produced a transcript; reported once when the engine is ready."""
 
     models: ModelsByRole  #: as configured
-    device: str  #: "cpu", "cuda:0", with the device's name in brackets where it has one
+    device: str  #: "cpu", "cuda:0", followed by the device's name in brackets if it has one
     precision: str  #: "fp32"
     versions: tuple[tuple[str, str], ...]  #: (package, version), sorted
     #: Warning that appears in every transcript of a demonstration model; None for models for production.

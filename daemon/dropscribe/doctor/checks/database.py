@@ -15,7 +15,7 @@ NAME = "database"
 
 
 def look_sqlite() -> Check:
-    """Whether the SQLite in use has a bug that matters here."""
+    """Check that the SQLite in use does not have the WAL bug."""
     problem = backend.library_warning()
     if problem is None:
         return ok("sqlite", backend.library())
@@ -23,7 +23,7 @@ def look_sqlite() -> Check:
 
 
 def look_database(location: DatabaseLocation) -> Check:
-    """Whether the database is, or can be made, where it should be, and is sound."""
+    """Check that the database can be created or is intact, and that its location is suitable."""
     parent = next((p for p in (location.directory, *location.directory.parents) if p.exists()), Path("/"))
     where = filesystem_of(parent)
     if where.network:

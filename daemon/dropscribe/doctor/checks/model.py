@@ -42,7 +42,7 @@ def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> 
 
 
 def look_running(location: DatabaseLocation, setting: str) -> Check | None:
-    """`check_facts` of the engine a running daemon has; None while it has none yet.
+    """`check_facts` for the engine of a running daemon; None while it has none.
 
     No second engine is started then, since it would compete for the device's memory.
     """

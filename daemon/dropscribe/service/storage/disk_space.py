@@ -76,7 +76,7 @@ class FreeSpace:
         self._floor = Floor(settings.service.free_floor_mb * MIB)
         self._gauges = Gauges()
         self._database = DatabaseLocation(settings.database).directory
-        #: By watched folder, where its transcripts go.
+        #: Watched folder → directory of its transcripts.
         self._targets: dict[Path, Path] = {}
         self._low: Mapping[Path, Low] = {}
         #: Folders whose jobs may be on hold, also from a previous run of the daemon.
