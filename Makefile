@@ -8,8 +8,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # where a CPU build is at hand.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-# Many tests wait for a process or a quiet period: several at a time, those of one file in one place.
+# Many tests wait for a process or a quiet period: several at a time, those of one file in one place. The files are begun in
+# the order of collection (tests/conftest.py), in which the longest are first.
 WORKERS ?= 3
+SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help run test check bench soak wheel clean
 .DEFAULT_GOAL := help
@@ -19,7 +21,7 @@ help:
 	@echo 'make test   check, then every test'
 	@echo 'make check  lint, formatting, types, systemd unit'
 	@echo 'make bench  measure how fast recordings are taken in'
-	@echo 'make soak   kill it again and again, for about an hour: at every point, and over a backlog'
+	@echo 'make soak   the long forms of tests, then kill it again and again: at every point, and over a backlog'
 	@echo 'make wheel  build the distribution into dist/'
 	@echo 'make clean  remove what the tools leave behind (not .venv, drop and jobs.db)'
 
@@ -54,13 +56,14 @@ check: $(STAMP)
 
 # The tests run, and their summary is seen, also where the checks found something.
 test: $(STAMP)
-	@status=0; $(MAKE) --no-print-directory check || status=1; $(BIN)/pytest -n $(WORKERS) --dist loadfile || status=1; exit $$status
+	@status=0; $(MAKE) --no-print-directory check || status=1; $(BIN)/pytest $(SPREAD) || status=1; exit $$status
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/ingest.py
 
 # Too slow for "make test"; each ends with an error at the first broken promise.
 soak: $(STAMP)
+	$(BIN)/pytest $(SPREAD) -m soak
 	$(BIN)/python benchmarks/kill.py --rounds 40 --jobs 2
 	$(BIN)/python benchmarks/kill.py --backlog 512 --kills 100
 

@@ -19,8 +19,6 @@ from typing import Any
 
 import torch
 import yaml
-from funasr import AutoModel
-from funasr.download.download_model_from_hub import download_model
 
 from dropscribe.engine.models.store import BUNDLED
 
@@ -43,6 +41,9 @@ def write(
     folder: Path, *, family: str = "bicif", seed: int = 0, tokens_per_s: float = 4.5, small: bool = False
 ) -> None:
     """Write config.yaml, configuration.json, tokens.json, am.mvn, model.pt and, for SeACo, seg_dict into `folder`."""
+    from funasr import AutoModel  # noqa: PLC0415 - takes seconds, and --help needs none
+    from funasr.download.download_model_from_hub import download_model  # noqa: PLC0415
+
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("am.mvn", "configuration.json"):
         shutil.copyfile(TEMPLATE / name, folder / name)

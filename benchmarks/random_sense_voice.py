@@ -24,8 +24,6 @@ import numpy as np
 import sentencepiece
 import torch
 import yaml
-from funasr import AutoModel
-from funasr.download.download_model_from_hub import download_model
 
 from dropscribe.engine.models.store import BUNDLED, SAMPLE
 
@@ -47,6 +45,9 @@ SPREAD = 8.0
 
 def write(folder: Path, *, seed: int = 0, tokens_per_s: float = 4.5, small: bool = False) -> None:
     """Write config.yaml, configuration.json, am.mvn, the sentence pieces and model.pt into `folder`."""
+    from funasr import AutoModel  # noqa: PLC0415 - takes seconds, and --help needs none
+    from funasr.download.download_model_from_hub import download_model  # noqa: PLC0415
+
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(TEMPLATE / "am.mvn", folder / "am.mvn")
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration(small=small)), encoding="utf-8")

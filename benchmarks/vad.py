@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import surroundings
 import torch
-from funasr import AutoModel
 
 from dropscribe.engine.core.interfaces import Pcm, Region, VadChunk
 from dropscribe.engine.models.loading import choose_device, describe_device, load
@@ -87,6 +86,8 @@ def measure(model: FsmnVadModel, streams: int, options: argparse.Namespace) -> d
 def stock(
     directory: Path, model: FsmnVadModel, device: torch.device, options: argparse.Namespace
 ) -> dict[str, Any]:
+    from funasr import AutoModel  # noqa: PLC0415 - takes seconds, and --help needs none
+
     pcm = recording(options.stock_minutes, 0)
     samples = torch.from_numpy(pcm.astype(np.float32) / 32768)
     automodel = AutoModel(

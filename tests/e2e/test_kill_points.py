@@ -1,21 +1,35 @@
 """kill -9 at every named point in the life of a job, of the daemon, its engine and its decoders, one after the other.
 
-The same folder and the same database all along, so that each run begins with what the one before left. 40 rounds of
-this, in random order and at later passages, are `benchmarks/kill.py`.
+The same folder and the same database all along, so that each run begins with what the one before left. A sample of the
+points, and as a soak test all; 40 rounds of this, in random order and at later passages, are `benchmarks/kill.py`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.killed_daemon import POINTS
+import pytest
+
+from tests.support.killed_daemon import DAEMON, DECODER, ENGINE, POINTS
 from tests.support.kills import Chain
 
+#: From each part of a job's life, and of each process.
+SAMPLE = tuple(POINTS)[::3]
 
-def test_killed_at_every_point_nothing_is_lost_half_or_double(tmp_path: Path) -> None:
+
+@pytest.mark.parametrize(
+    "names", [SAMPLE, pytest.param(tuple(POINTS), marks=pytest.mark.soak)], ids=["sample", "all"]
+)
+def test_killed_at_every_point_nothing_is_lost_half_or_double(tmp_path: Path, names: tuple[str, ...]) -> None:
     chain = Chain(tmp_path)
-    chain.prepare(list(POINTS.values()))
-    for name in POINTS:
+    chain.prepare([POINTS[name] for name in names])
+    for name in names:
         chain.kill_at(name, 1, goes_on=True)
     ended = chain.end()
-    assert ended["recordings"] > 2 * len(POINTS) > 2 * 25
+    assert ended["recordings"] > 2 * len(names)
+
+
+def test_the_sample_of_points_has_every_kind() -> None:
+    assert {POINTS[name].process for name in SAMPLE} == {DAEMON, ENGINE, DECODER}
+    assert {POINTS[name].when for name in SAMPLE} == {point.when for point in POINTS.values()}
+    assert {POINTS[name].slow for name in SAMPLE} == {True, False}

@@ -58,11 +58,14 @@ def assert_done_once(daemon: DaemonProcess, recordings: list[Path]) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_daemon_killed_many_times_over_a_backlog_fails_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("recordings", "kills"), [(24, 3), pytest.param(40, 6, marks=pytest.mark.soak)])
+def test_a_daemon_killed_many_times_over_a_backlog_fails_nothing(
+    tmp_path: Path, recordings: int, kills: int
+) -> None:
     daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS)
-    backlog = write_backlog(daemon.inbox, 40, 300)
+    backlog = write_backlog(daemon.inbox, recordings, 300)
     waiting = "select 1 from jobs where state = 'running'"
-    for _ in range(6):
+    for _ in range(kills):
         daemon.start().wait_ready()
         wait_until(lambda: daemon.rows(waiting) != [] or not daemon.running, "jobs are claimed")
         wait_until(lambda: begun(daemon) or daemon.rows(waiting) == [], "some have begun")

@@ -1,4 +1,4 @@
-"""Two hundred recordings by each way of arriving: none is read early, none lost, none taken twice, and links that leave
+"""Many recordings by each way of arriving: none is read early, none lost, none taken twice, and links that leave
 the folder are refused.
 
 Read early would be a content on record that was never a whole one. Everything on record is compared, whatever came of
@@ -20,7 +20,6 @@ import pytest
 from tests.support.daemon_process import DaemonProcess, pieces, wait_until
 from tests.support.ways_of_arriving import all_done, jobs_of, last_contents, on_record, sha256_of, tiny
 
-COUNT = 200
 #: The quiet period, seconds: short, so that whoever is taken too early shows.
 QUIET_S = 0.3
 #: What is made outside, and comes in whole.
@@ -50,13 +49,24 @@ def inside(daemon: DaemonProcess, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-def make(folder: Path, names: list[str] | None = None) -> Whole:
-    """Two hundred whole recordings in `folder`."""
-    files = {folder / name: tiny(i) for i, name in enumerate(names or [f"{i}.wav" for i in range(COUNT)])}
+@pytest.fixture(params=[50, pytest.param(200, marks=pytest.mark.soak)])
+def count(request: pytest.FixtureRequest) -> int:
+    """How many recordings come in one way."""
+    number: int = request.param
+    return number
+
+
+def make(folder: Path, names: list[str]) -> Whole:
+    """Whole recordings in `folder`."""
+    files = {folder / name: tiny(i) for i, name in enumerate(names)}
     for path, data in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return files
+
+
+def numbered(count: int) -> list[str]:
+    return [f"{i}.wav" for i in range(count)]
 
 
 def run(*command: str | Path) -> None:
@@ -87,42 +97,42 @@ def assert_taken(daemon: DaemonProcess, folder: Path, wanted: dict[Path, list[by
         assert path.is_file(), path
 
 
-def test_copied(daemon: DaemonProcess, outside: Path, inside: Path) -> None:
-    files = make(outside)
+def test_copied(daemon: DaemonProcess, count: int, outside: Path, inside: Path) -> None:
+    files = make(outside, numbered(count))
     run("cp", *files, inside)
     assert_taken(daemon, inside, came(files, outside, inside))
 
 
-def test_moved(daemon: DaemonProcess, outside: Path, inside: Path) -> None:
-    files = make(outside)
+def test_moved(daemon: DaemonProcess, count: int, outside: Path, inside: Path) -> None:
+    files = make(outside, numbered(count))
     run("mv", *files, inside)
     assert_taken(daemon, inside, came(files, outside, inside))
 
 
-def test_moved_as_a_tree(daemon: DaemonProcess, outside: Path) -> None:
-    files = make(outside / "tree", [f"{i % 7}/{i % 3}/{i}.wav" for i in range(COUNT)])
-    target = daemon.inbox / "a tree"
+def test_moved_as_a_tree(daemon: DaemonProcess, count: int, outside: Path) -> None:
+    files = make(outside / "tree", [f"{i % 7}/{i % 3}/{i}.wav" for i in range(count)])
+    target = daemon.inbox / f"a tree of {count}"
     run("mv", outside / "tree", target)
     assert_taken(daemon, target, came(files, outside / "tree", target))
 
 
-def test_hard_linked(daemon: DaemonProcess, outside: Path, inside: Path) -> None:
-    files = make(outside)
+def test_hard_linked(daemon: DaemonProcess, count: int, outside: Path, inside: Path) -> None:
+    files = make(outside, numbered(count))
     run("ln", *files, inside)
     assert_taken(daemon, inside, came(files, outside, inside))
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 @pytest.mark.parametrize("option", ["--times", "--inplace"])
-def test_rsync(daemon: DaemonProcess, outside: Path, inside: Path, option: str) -> None:
-    files = make(outside)
+def test_rsync(daemon: DaemonProcess, count: int, outside: Path, inside: Path, option: str) -> None:
+    files = make(outside, numbered(count))
     run("rsync", "--archive", option, f"{outside}/", f"{inside}/")
     assert_taken(daemon, inside, came(files, outside, inside))
     assert len(list(inside.glob(".*"))) == 0
 
 
-def test_written_as_part_and_renamed(daemon: DaemonProcess, inside: Path) -> None:
-    parts = make(inside, [f"{i}.wav.part" for i in range(COUNT)])
+def test_written_as_part_and_renamed(daemon: DaemonProcess, count: int, inside: Path) -> None:
+    parts = make(inside, [f"{i}.wav.part" for i in range(count)])
     let_it_settle(daemon)
     assert on_record(daemon, inside) == {}
     for path in parts:
@@ -138,8 +148,10 @@ def let_it_settle(daemon: DaemonProcess) -> None:
     daemon.wait_for(marker)
 
 
-def test_writers_that_pause_longer_than_the_quiet_period(daemon: DaemonProcess, inside: Path) -> None:
-    whole = {inside / f"{i}.wav": tiny(i) for i in range(COUNT)}
+def test_writers_that_pause_longer_than_the_quiet_period(
+    daemon: DaemonProcess, count: int, inside: Path
+) -> None:
+    whole = {inside / f"{i}.wav": tiny(i) for i in range(count)}
     writers = {path: path.open("wb", buffering=0) for path in whole}
     try:
         for turn in range(4):
@@ -153,9 +165,9 @@ def test_writers_that_pause_longer_than_the_quiet_period(daemon: DaemonProcess, 
     assert_taken(daemon, inside, {path: [data] for path, data in whole.items()})
 
 
-def test_written_through_mapped_memory(daemon: DaemonProcess, inside: Path) -> None:
+def test_written_through_mapped_memory(daemon: DaemonProcess, count: int, inside: Path) -> None:
     """The full size from the start, and no call that writes."""
-    whole = {inside / f"{i}.wav": tiny(i) for i in range(COUNT)}
+    whole = {inside / f"{i}.wav": tiny(i) for i in range(count)}
     maps: dict[Path, mmap.mmap] = {}
     try:
         for path, data in whole.items():
@@ -175,8 +187,8 @@ def test_written_through_mapped_memory(daemon: DaemonProcess, inside: Path) -> N
     assert_taken(daemon, inside, {path: [data] for path, data in whole.items()})
 
 
-def test_rewritten_in_place(daemon: DaemonProcess, inside: Path) -> None:
-    first = make(inside)
+def test_rewritten_in_place(daemon: DaemonProcess, count: int, inside: Path) -> None:
+    first = make(inside, numbered(count))
     assert_taken(daemon, inside, {path: [data] for path, data in first.items()})
     second = {path: tiny(i, take=1) for i, path in enumerate(first)}
     writers = {path: path.open("r+b", buffering=0) for path in second}
@@ -191,8 +203,8 @@ def test_rewritten_in_place(daemon: DaemonProcess, inside: Path) -> None:
     assert_taken(daemon, inside, {path: [first[path], second[path]] for path in first})
 
 
-def test_renamed_in_case_only(daemon: DaemonProcess, inside: Path) -> None:
-    before = make(inside, [f"Talk-{i}.WAV" for i in range(COUNT)])
+def test_renamed_in_case_only(daemon: DaemonProcess, count: int, inside: Path) -> None:
+    before = make(inside, [f"Talk-{i}.WAV" for i in range(count)])
     assert_taken(daemon, inside, {path: [data] for path, data in before.items()})
     after = {path.with_name(path.name.lower()): [data] for path, data in before.items()}
     for path in before:
@@ -214,28 +226,28 @@ HARD_NAMES: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", sorted(HARD_NAMES))
-def test_hard_names(daemon: DaemonProcess, kind: str) -> None:
-    folder = daemon.inbox / f"names {kind}"
+def test_hard_names(daemon: DaemonProcess, count: int, kind: str) -> None:
+    folder = daemon.inbox / f"{count} names {kind}"
     folder.mkdir()
-    files = make(folder, [os.fsdecode(HARD_NAMES[kind](i)) for i in range(COUNT)])
+    files = make(folder, [os.fsdecode(HARD_NAMES[kind](i)) for i in range(count)])
     assert_taken(daemon, folder, {path: [data] for path, data in files.items()})
 
 
-def test_links_inside_the_folder(daemon: DaemonProcess, inside: Path) -> None:
-    files = make(inside / "real")
+def test_links_inside_the_folder(daemon: DaemonProcess, count: int, inside: Path) -> None:
+    files = make(inside / "real", numbered(count))
     links = {inside / path.name: [data] for path, data in files.items()}
     for link in links:
         link.symlink_to(Path("real") / link.name)
     assert_taken(daemon, inside, {**{path: [data] for path, data in files.items()}, **links})
 
 
-def test_links_that_leave_the_folder(daemon: DaemonProcess, outside: Path, inside: Path) -> None:
-    files = make(outside)
+def test_links_that_leave_the_folder(daemon: DaemonProcess, count: int, outside: Path, inside: Path) -> None:
+    files = make(outside, numbered(count))
     links = {inside / path.name for path in files}
     for link in links:
         link.symlink_to(outside / link.name)
     wait_until(
-        lambda: len(daemon.rows("select 1 from skips where path like ?", f"{inside}/%")) == COUNT,
+        lambda: len(daemon.rows("select 1 from skips where path like ?", f"{inside}/%")) == count,
         "each is skipped",
     )
     rows = daemon.rows("select code, reason from skips where path like ?", f"{inside}/%")

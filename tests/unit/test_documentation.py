@@ -176,6 +176,12 @@ def test_every_guarantee_names_existing_tests() -> None:
             )
 
 
+def test_every_soak_test_has_a_short_form_in_make_test() -> None:
+    """The mark stands on parameters of tests only."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        assert not re.search(r"^@pytest\.mark\.soak", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
 def test_the_glossary_defines_each_term_once() -> None:
     terms = [row[0] for row in rows((DOCS / "glossary.md").read_text(encoding="utf-8"))]
     assert len(terms) > 40
