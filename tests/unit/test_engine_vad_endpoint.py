@@ -11,6 +11,7 @@ import pytest
 
 from dropscribe.engine.core.interfaces import Region
 from dropscribe.engine.models import store
+from dropscribe.engine.models.model_config import read_model_config
 from dropscribe.engine.vad.endpoint import Endpointer, EndpointOptions
 from tests.support.engines import FUNASR_WARNS
 
@@ -56,13 +57,10 @@ def in_pieces(states: list[bool], seed: int) -> list[Region]:
 
 @pytest.fixture(scope="module")
 def funasr_vad() -> Any:
-    import torch
-    from funasr import AutoModel
+    from dropscribe.engine.models.funasr_parts import build_model
 
-    torch.set_num_threads(1)
-    model, _ = AutoModel.build_model(
-        model=str(store.BUNDLED / "vad-mini"), device="cpu", ncpu=1, disable_update=True
-    )
+    # FunASR's class; no weights, since its network is not run.
+    model, _ = build_model(read_model_config(store.BUNDLED / "vad-mini").options, 1)
     return model
 
 
