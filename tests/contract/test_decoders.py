@@ -103,7 +103,7 @@ def test_each_way_to_fail_has_its_code_and_leaves_the_decoder_working(
     (tmp_path / "text.wav").write_text("not a recording\n" * 99)
     (tmp_path / "empty.wav").touch()
     bench.settle()
-    before = list(bench.pool.pids())
+    before = bench.pids()
     bench.start(1, tmp_path / "gone.wav")
     bench.start(2, tmp_path / "text.wav")
     bench.until(1, 2)
@@ -113,7 +113,7 @@ def test_each_way_to_fail_has_its_code_and_leaves_the_decoder_working(
     codes = {t: bench.failed(t).code for t in (1, 2, 3, 4)}
     assert codes == {1: "recording_gone", 2: "unreadable_media", 3: "no_audio", 4: "recording_changed"}
     assert {t: bench.failed(t).retryable for t in codes} == {1: False, 2: False, 3: False, 4: True}
-    assert list(bench.pool.pids()) == before
+    assert bench.pids() == before
     bench.start(5, wav[0])
     bench.until(5)
     bench.done(5)
@@ -159,7 +159,7 @@ def test_killing_a_decoder_in_the_middle_costs_only_that_attempt(
     end = bench.failed(1)
     assert (end.code, end.retryable) == (DecoderKilledError.code, True)
     assert "SIGKILL" in end.reason
-    assert victim not in bench.pool.pids()
+    assert victim not in bench.pids()
     bench.start(2, wav[0])
     bench.start(3, wav[0])
     bench.until(2, 3)
@@ -170,7 +170,7 @@ def test_a_decoder_that_died_while_idle_costs_nothing(
     bench: Bench, wav: tuple[Path, NDArray[np.int16]]
 ) -> None:
     bench.settle()
-    for pid in bench.pool.pids():
+    for pid in bench.pids():
         os.kill(pid, signal.SIGKILL)
         psutil.Process(pid).wait(PATIENCE_S)
     bench.start(1, wav[0])
@@ -253,7 +253,7 @@ def test_children_are_replaced_after_their_share_of_files(
     try:
         seen = set()
         for ticket in range(7):
-            seen.add(bench.pool.pids()[0])
+            seen.add(bench.pids()[0])
             bench.start(ticket, wav[0])
             bench.until(ticket)
             bench.done(ticket)
@@ -271,15 +271,15 @@ def test_a_decoder_is_not_taken_to_have_grown_for_the_slots_it_has_written(
     pcm = np.resize(noise(1.0), 512 * SLOT_BYTES // 2)
     soundfile.write(path, pcm, 16_000, subtype="PCM_16")
     try:
-        decoder = bench.pool.pids()
+        decoder = bench.pids()
         bench.start(1, path, slots=512)
         bench.until(1)
         bench.done(1)
-        assert bench.pool.pids() == decoder
+        assert bench.pids() == decoder
         monkeypatch.setattr(pool_module, "MAX_GROWTH_BYTES", -1_000_000_000)
         bench.start(2, path, slots=2)
         bench.until(2)
-        assert bench.pool.pids() != decoder
+        assert bench.pids() != decoder
     finally:
         bench.close()
 
@@ -287,7 +287,7 @@ def test_a_decoder_is_not_taken_to_have_grown_for_the_slots_it_has_written(
 def test_decoders_end_when_the_pool_closes_its_pipe(wav: tuple[Path, NDArray[np.int16]]) -> None:
     bench = Bench(MediaSettings.model_validate({}))
     bench.settle()
-    processes = [psutil.Process(pid) for pid in bench.pool.pids()]
+    processes = [psutil.Process(pid) for pid in bench.pids()]
     bench.start(1, wav[0], slots=1)
     bench.until_wanting(1)  # one is in the middle of a recording, the other idle
     for child in bench.pool._children:
@@ -300,19 +300,19 @@ def test_decoders_end_when_the_pool_closes_its_pipe(wav: tuple[Path, NDArray[np.
 
 def test_decoders_leave_signals_to_the_parent(bench: Bench, wav: tuple[Path, NDArray[np.int16]]) -> None:
     bench.settle()
-    pids = list(bench.pool.pids())
+    pids = bench.pids()
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGINT)
     bench.start(1, wav[0])
     bench.until(1)
     bench.done(1)
-    assert list(bench.pool.pids()) == pids
+    assert bench.pids() == pids
 
 
 def test_decoders_have_their_limits(bench: Bench) -> None:
     bench.settle()
-    for pid in bench.pool.pids():
+    for pid in bench.pids():
         process = psutil.Process(pid)
         used = process.memory_info().vms
         assert process.rlimit(psutil.RLIMIT_AS)[1] <= used + (2048 + 64) * 1024 * 1024
@@ -335,7 +335,7 @@ def test_a_two_hour_recording_stays_small(tmp_path: Path) -> None:
         while 1 not in bench.ends:
             bench.step()
             samples += sum(map(len, bench.pcm.pop(1, [])))
-            peak = max(peak, psutil.Process(bench.pool.pids()[0]).memory_info().rss)
+            peak = max(peak, psutil.Process(bench.pids()[0]).memory_info().rss)
         assert bench.done(1).facts.duration_ms == 7_200_000
         assert samples == 7200 * 16_000
         assert peak < 150 * 1024 * 1024

@@ -38,6 +38,7 @@ from dropscribe.engine.protocol import (
 )
 from dropscribe.errors import EngineDiedError, EngineError
 from tests.support import seaco, sense_voice
+from tests.support.engines import started
 
 SLOT = 163_840  #: samples
 SLOTS = 64
@@ -134,13 +135,7 @@ def settings(model: str) -> EngineSettings:
 
 
 def start(arena: Arena, model: str, capacity_s: float = 1000.0) -> ProcessEngine:
-    return ProcessEngine.start(
-        settings(model),
-        arena_fd=arena.fd,
-        arena_bytes=arena.size,
-        capacity_s=capacity_s,
-        ready_timeout_s=PATIENCE_S,
-    )
+    return started(settings(model), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=capacity_s)
 
 
 def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineGroup:
@@ -445,8 +440,8 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
         "from dropscribe.engine.process import ProcessEngine\n"
         "if __name__ == '__main__':\n"
         "    fd = os.memfd_create('x'); os.ftruncate(fd, 4096)\n"
-        "    e = ProcessEngine.start(EngineSettings(model='null'), arena_fd=fd, arena_bytes=4096,\n"
-        "                            capacity_s=1, ready_timeout_s=100)\n"
+        "    e = ProcessEngine(EngineSettings(model='null'), arena_fd=fd, arena_bytes=4096, capacity_s=1)\n"
+        "    assert e.wait_ready(100)\n"
         "    print(e.pid, flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
     )
@@ -517,7 +512,8 @@ def test_a_real_engine_prints_nothing(tmp_path: Path) -> None:
         "if __name__ == '__main__':\n"
         "    fd = os.memfd_create('x'); os.ftruncate(fd, 4096)\n"
         "    s = EngineSettings(model='paraformer-mini', vad_model='vad-mini', device='cpu', threads=1)\n"
-        "    e = ProcessEngine.start(s, arena_fd=fd, arena_bytes=4096, capacity_s=1, ready_timeout_s=100)\n"
+        "    e = ProcessEngine(s, arena_fd=fd, arena_bytes=4096, capacity_s=1)\n"
+        "    assert e.wait_ready(100)\n"
         "    e.close()\n"
     )
     ended = subprocess.run(

@@ -20,11 +20,10 @@ from dropscribe.config import EngineSettings
 from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.interfaces import Hypothesis, Pcm, Recogniser, SpeechSegment
 from dropscribe.engine.models import store
-from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
 from dropscribe.errors import EngineError
 from dropscribe.transcript.types import NO_TOKENS
-from tests.support.engines import FUNASR_WARNS, segment
+from tests.support.engines import FUNASR_WARNS, segment, started
 
 pytestmark = FUNASR_WARNS
 
@@ -109,12 +108,10 @@ def test_the_sample_through_the_whole_engine_is_what_funasr_makes_of_it() -> Non
     (wanted,) = model.generate(input=pcm.astype(np.float32) / 32768, fs=16_000, dynamic_silence=False)
     arena = os.memfd_create("sample", os.MFD_CLOEXEC)
     os.write(arena, raw)
-    engine = ProcessEngine.start(
+    engine = started(
         EngineSettings(model="paraformer-mini", vad_model="vad-mini", device="cpu", threads=1),
         arena_fd=arena,
         arena_bytes=len(raw),
-        capacity_s=60.0,
-        ready_timeout_s=120.0,
     )
     try:
         engine.submit(PcmBlock(1, 0, len(pcm), final=True))

@@ -97,7 +97,7 @@ def test_a_header_that_asks_for_all_memory_gets_none(tmp_path: Path) -> None:
         bench.start(1, bomb)
         while 1 not in bench.ends:
             bench.step()
-            peak = max(peak, psutil.Process(bench.pool.pids()[0]).memory_info().rss)
+            peak = max(peak, psutil.Process(bench.pids()[0]).memory_info().rss)
         end = bench.ends[1]
         if isinstance(end, DecodeFailed):
             assert end.code in {"media_limit", "unreadable_media"}
@@ -185,7 +185,7 @@ def test_a_recording_without_an_end_is_stopped(tmp_path: Path) -> None:
     bench = Bench(MediaSettings.model_validate({"stall_s": 2.0}), workers=1)
     try:
         bench.settle()
-        before = list(bench.pool.pids())
+        before = bench.pids()
         bench.start(1, endless)
         bench.until(1)
         assert bench.failed(1).code == "media_limit"
@@ -221,7 +221,7 @@ def test_a_compressed_index_that_unpacks_to_more_than_there_is_memory(
         while 1 not in bench.ends:
             bench.step()
             with contextlib.suppress(psutil.Error):  # it may leave while it is asked
-                peak = max(peak, psutil.Process(bench.pool.pids()[0]).memory_info().rss)
+                peak = max(peak, psutil.Process(bench.pids()[0]).memory_info().rss)
         assert bench.failed(1).code in {"media_limit", "unreadable_media"}
         assert peak < 420 * 1024 * 1024
         bench.start(2, good)
@@ -242,7 +242,7 @@ def test_a_huge_picture_beside_the_sound_is_not_decoded(side: int, tmp_path: Pat
         peak = 0
         while 1 not in bench.ends:
             bench.step()
-            peak = max(peak, psutil.Process(bench.pool.pids()[0]).memory_info().rss)
+            peak = max(peak, psutil.Process(bench.pids()[0]).memory_info().rss)
         assert bench.done(1).facts.duration_ms == 2000
         assert peak < 200 * 1024 * 1024
     finally:

@@ -83,6 +83,9 @@ class Bench:
                 self.ends[event.ticket] = event
                 self.free.extend(event.lost)
 
+    def pids(self) -> list[int]:
+        return [child.pid for child in self.pool._children]
+
     def until(self, *tickets: int) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not set(tickets) <= set(self.ends):

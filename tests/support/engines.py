@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dropscribe.config import EngineSettings
 from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, SpeechSegment
 from dropscribe.engine.models import store
+from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import Abort, PcmBlock
 
+#: Longest an engine may take to be ready, seconds: far above what it takes; only a hang reaches it.
+READY_S = 240.0
 #: Importing FunASR and its dependencies warns about their own use of old things …
 FUNASR_WARNS = [
     pytest.mark.filterwarnings(f"ignore::{kind}")
@@ -61,3 +65,16 @@ def segment(
     """Speech with its samples, found at the instant 0."""
     end_ms = start_ms + len(pcm) // SAMPLES_PER_MS
     return SpeechSegment(stream, index, start_ms, end_ms, len(pcm), 0.0, hotwords, pcm)
+
+
+def started(
+    settings: EngineSettings, *, arena_fd: int, arena_bytes: int, capacity_s: float = 60.0
+) -> ProcessEngine:
+    """An engine process that is ready. Raises EngineError when it cannot be."""
+    engine = ProcessEngine(settings, arena_fd=arena_fd, arena_bytes=arena_bytes, capacity_s=capacity_s)
+    try:
+        assert engine.wait_ready(READY_S), f"not ready after {READY_S:.0f} s"
+    except BaseException:
+        engine.close()
+        raise
+    return engine

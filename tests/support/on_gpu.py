@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 from dropscribe.config import EngineSettings
-from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
-from tests.support.engines import sample
+from tests.support.engines import sample, started
 
 
 def through_the_engine(device: str) -> tuple[str, list[str]]:
@@ -16,9 +15,7 @@ def through_the_engine(device: str) -> tuple[str, list[str]]:
     arena = os.memfd_create("sample", os.MFD_CLOEXEC)
     os.write(arena, raw)
     settings = EngineSettings(model="paraformer-mini", vad_model="vad-mini", device=device)
-    engine = ProcessEngine.start(
-        settings, arena_fd=arena, arena_bytes=len(raw), capacity_s=60.0, ready_timeout_s=240.0
-    )
+    engine = started(settings, arena_fd=arena, arena_bytes=len(raw))
     try:
         engine.submit(PcmBlock(1, 0, len(raw) // 2, final=True))
         events: list[Event] = []

@@ -84,32 +84,6 @@ class ProcessEngine:
             [commands_out, reports_in],
         )
 
-    @classmethod
-    def start(
-        cls,
-        settings: EngineSettings,
-        *,
-        arena_fd: int,
-        arena_bytes: int,
-        capacity_s: float,
-        ready_timeout_s: float,
-    ) -> ProcessEngine:
-        """An engine that is ready. Raises EngineError when it cannot be started, or not in time."""
-        engine = cls(settings, arena_fd=arena_fd, arena_bytes=arena_bytes, capacity_s=capacity_s)
-        try:
-            ready = engine.wait_ready(ready_timeout_s)
-        except EngineError:
-            engine.close()
-            raise
-        if ready:
-            return engine
-        engine.close()
-        raise EngineError(
-            f"not ready after {ready_timeout_s:.0f} s",
-            operation="start engine",
-            remedy="allow more time, or run 'dropscribe doctor'",
-        )
-
     @property
     def facts(self) -> EngineFacts:
         """Raises EngineError before it is ready."""

@@ -110,10 +110,6 @@ class DecoderPool:
         """Descriptors that become readable when `poll` has events; ask again after each `poll`."""
         return [child.pipe.fileno() for child in self._children]
 
-    def pids(self) -> Sequence[int]:
-        """Process ids of the decoders, for status displays."""
-        return [child.pid for child in self._children]
-
     def poll(self, now: float) -> Sequence[DecodeEvent]:
         """Events that have arrived, never waiting.
 
