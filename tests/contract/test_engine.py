@@ -38,7 +38,7 @@ from dropscribe.engine.protocol import (
 )
 from dropscribe.errors import EngineDiedError, EngineError
 from tests.support import seaco, sense_voice
-from tests.support.engines import started
+from tests.support.engines import pid_of, started
 
 SLOT = 163_840  #: samples
 SLOTS = 64
@@ -363,27 +363,27 @@ def test_idle_only_while_it_holds_work_and_says_nothing(client: Client[LocalEngi
 
 
 def test_a_stopped_engine_shows_as_idle(own: Client[ProcessEngine]) -> None:
-    os.kill(own.engine.pid, signal.SIGSTOP)
+    os.kill(pid_of(own.engine), signal.SIGSTOP)
     own.send(sample())
     assert own.engine.idle_s(time.monotonic() + 500) > 400
-    os.kill(own.engine.pid, signal.SIGCONT)
+    os.kill(pid_of(own.engine), signal.SIGCONT)
     own.until_done(1)
     assert own.engine.idle_s(time.monotonic() + 500) == 0.0
 
 
 def test_submitting_never_waits_for_an_engine_that_is_busy(own: Client[ProcessEngine]) -> None:
     """A stopped process reads nothing; a few hundred messages must still be taken."""
-    os.kill(own.engine.pid, signal.SIGSTOP)
+    os.kill(pid_of(own.engine), signal.SIGSTOP)
     for i in range(300):
         own.engine.submit(Abort(1000 + i))
-    os.kill(own.engine.pid, signal.SIGCONT)
+    os.kill(pid_of(own.engine), signal.SIGCONT)
     stream = own.send(sample())
     own.until_done(stream)
 
 
 def test_killed_it_says_so_after_everything_it_had_said(own: Client[ProcessEngine]) -> None:
     own.until_done(own.send(sample()))
-    os.kill(own.engine.pid, signal.SIGKILL)
+    os.kill(pid_of(own.engine), signal.SIGKILL)
     with pytest.raises(EngineDiedError, match="killed by SIGKILL"):
         own.listen(PATIENCE_S)
     with pytest.raises(EngineDiedError):
@@ -398,7 +398,7 @@ def test_what_was_said_before_death_is_delivered(own: Client[ProcessEngine]) -> 
     deadline = time.monotonic() + PATIENCE_S
     while not own.engine._has_report(1.0):
         assert time.monotonic() < deadline
-    os.kill(own.engine.pid, signal.SIGKILL)
+    os.kill(pid_of(own.engine), signal.SIGKILL)
     own.engine._process.join()
     own.listen()
     assert [e for e in own.events if isinstance(e, BlockFreed)]
@@ -409,13 +409,13 @@ def test_the_descriptor_is_readable_when_it_has_something_to_say(own: Client[Pro
     assert select.select([own.engine.fileno()], [], [], 0)[0] == []
     own.send(sample())
     assert select.select([own.engine.fileno()], [], [], PATIENCE_S)[0]
-    os.kill(own.engine.pid, signal.SIGKILL)
+    os.kill(pid_of(own.engine), signal.SIGKILL)
     own.engine._process.join()
     assert select.select([own.engine.fileno()], [], [], PATIENCE_S)[0]
 
 
 def test_closing_twice_is_fine_and_leaves_no_process(own: Client[ProcessEngine]) -> None:
-    pid = own.engine.pid
+    pid = pid_of(own.engine)
     own.send(sample(), final=False)
     own.engine.close()
     own.engine.close()
@@ -426,7 +426,7 @@ def test_closing_twice_is_fine_and_leaves_no_process(own: Client[ProcessEngine])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_only_its_parent_ends_it(own: Client[ProcessEngine], number: signal.Signals) -> None:
     """A terminal's Ctrl-C, and systemd's SIGTERM to the group, reach it too; the daemon drains first."""
-    os.kill(own.engine.pid, number)
+    os.kill(pid_of(own.engine), number)
     stream = own.send(sample())
     own.until_done(stream)
     own.done(stream)
@@ -442,7 +442,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
         "    fd = os.memfd_create('x'); os.ftruncate(fd, 4096)\n"
         "    e = ProcessEngine(EngineSettings(model='null'), arena_fd=fd, arena_bytes=4096, capacity_s=1)\n"
         "    assert e.wait_ready(100)\n"
-        "    print(e.pid, flush=True)\n"
+        "    print(e._process.pid, flush=True)\n"
         "    os.kill(os.getpid(), 9)\n"
     )
     ended = subprocess.run(
@@ -492,7 +492,7 @@ def test_killed_while_starting_is_a_death_and_not_a_refusal() -> None:
         settings("paraformer-mini"), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1.0
     )
     assert not engine.wait_ready(0.0)
-    os.kill(engine.pid, signal.SIGKILL)
+    os.kill(pid_of(engine), signal.SIGKILL)
     with pytest.raises(EngineDiedError, match="killed by SIGKILL") as died:
         engine.wait_ready(PATIENCE_S)
     assert died.value.operation == "start engine"

@@ -29,6 +29,7 @@ from dropscribe.engine.protocol import (
 )
 from dropscribe.errors import EngineDiedError, EngineError
 from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from tests.support.engines import pid_of
 from tests.support.fake_member import FakeMember
 
 #: Far above what anything here takes; only a hang reaches it, seconds.
@@ -96,7 +97,7 @@ def process() -> Iterator[Bench]:
     arena = Arena(200.0)
     settings = EngineSettings(model="null", device="cpu")
     member = ProcessEngine(settings, arena_fd=arena.fd, arena_bytes=arena.size_bytes, capacity_s=CAPACITY_S)
-    yield Bench(member, lambda: None, lambda: None, lambda: os.kill(member.pid, 9))
+    yield Bench(member, lambda: None, lambda: None, lambda: os.kill(pid_of(member), 9))
     member.close()
     arena.close()
 

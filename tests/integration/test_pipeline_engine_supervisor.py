@@ -19,6 +19,7 @@ from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
 from dropscribe.pipeline import engine_plan, engine_supervisor
 from dropscribe.pipeline.arena import Arena
 from dropscribe.pipeline.engine_supervisor import EngineSupervisor
+from tests.support.engines import pid_of
 
 #: Far above what anything here takes; only a hang reaches it.
 PATIENCE_S = 60.0
@@ -44,12 +45,16 @@ def engine_pids() -> set[int]:
     return {p.pid or 0 for p in multiprocessing.active_children() if p.name == "dropscribe-engine"}
 
 
+def ready_pids(group: EngineGroup) -> set[int]:
+    return {pid_of(s.member) for s in group._ready() if isinstance(s.member, ProcessEngine)}
+
+
 def until_replaced(keeper: EngineSupervisor, *victims: int) -> None:
     """Tend it until two processes are ready of which none is a victim; a dead one counts until its end was read."""
     group = keeper.engine
     assert isinstance(group, EngineGroup)
     deadline = time.monotonic() + PATIENCE_S
-    while len(at_work := {s.member.pid for s in group._ready()}) < 2 or at_work & set(victims):  # type: ignore[attr-defined]
+    while len(at_work := ready_pids(group)) < 2 or at_work & set(victims):
         assert time.monotonic() < deadline
         group.results(0.1)
         keeper.tend(time.monotonic())
@@ -137,7 +142,7 @@ def test_a_device_that_never_starts_again_is_left_alone_for_a_while(
     def start_and_kill(plan: engine_plan.EnginePlan, index: int) -> ProcessEngine:
         engine = start_member(plan, index)
         started.append(index)
-        os.kill(engine.pid, signal.SIGKILL)
+        os.kill(pid_of(engine), signal.SIGKILL)
         return engine
 
     monkeypatch.setattr(engine_plan.EnginePlan, "start_member", start_and_kill)
@@ -165,8 +170,8 @@ def test_an_engine_that_dies_whenever_it_starts_is_given_up_with_a_remedy(
 
     def start_and_kill(plan: engine_plan.EnginePlan, index: int) -> ProcessEngine:
         engine = start(plan, index)
-        started.append(engine.pid)
-        os.kill(engine.pid, signal.SIGKILL)
+        started.append(pid_of(engine))
+        os.kill(pid_of(engine), signal.SIGKILL)
         return engine
 
     monkeypatch.setattr(engine_plan.EnginePlan, "start_member", start_and_kill)

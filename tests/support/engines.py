@@ -78,3 +78,8 @@ def started(
         engine.close()
         raise
     return engine
+
+
+def pid_of(engine: ProcessEngine) -> int:
+    """The process to stop or kill."""
+    return engine._process.pid or 0

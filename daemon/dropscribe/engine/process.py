@@ -93,11 +93,6 @@ class ProcessEngine:
             )
         return self._facts
 
-    @property
-    def pid(self) -> int:
-        """Process number, for messages and measurements."""
-        return self._process.pid or 0
-
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait at most so long for it to be warm.
 
