@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -37,6 +36,7 @@ from dropscribe.engine.wire import Aborted, Report
 from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError
 from dropscribe.transcript.types import NO_TOKENS
 from tests.support.engines import Script
+from tests.support.stages import Ahead, Deep, FailsOn, Listening
 
 MINUTE = 60 * 16_000
 
@@ -73,32 +73,6 @@ class Bench:
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [e for e in self.events if isinstance(e, kind)]
-
-
-class FailsOn:
-    """Recogniser that raises for a batch with segments of `bad`; records the sizes of all batches."""
-
-    def __init__(self, error: Exception, bad: Callable[[Sequence[SpeechSegment]], bool]) -> None:
-        self.error = error
-        self.bad = bad
-        self.sizes: list[int] = []
-
-    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
-        self.sizes.append(len(segments))
-        if self.bad(segments):
-            raise self.error
-        return NullRecogniser()(segments)
-
-
-class Listening:
-    """Recogniser that records the hotwords of each segment."""
-
-    def __init__(self) -> None:
-        self.hotwords: list[tuple[int, tuple[str, ...]]] = []
-
-    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
-        self.hotwords += [(s.stream, s.hotwords) for s in segments]
-        return NullRecogniser()(segments)
 
 
 def test_every_segment_of_a_stream_has_the_hotwords_of_its_first_block() -> None:
@@ -325,49 +299,8 @@ def test_memory_of_a_failed_batch_is_free_before_its_parts_are_tried() -> None:
     assert len(hoarder.taken) > 4, "it did not fit at first"
 
 
-class Deep:
-    """Pipelined recogniser as on a GPU: three batches under way, each done when it is finished."""
-
-    depth = 3
-
-    def begin(self, segments: Sequence[SpeechSegment]) -> object:
-        return segments
-
-    def finish(self, handle: Any) -> Sequence[Hypothesis]:
-        return NullRecogniser()(handle)
-
-    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
-        return NullRecogniser()(segments)
-
-
 def freed(bench: Bench) -> int:
     return len([e for e in bench.events if isinstance(e, BlockFreed)])
-
-
-class Ahead:
-    """Pipelined VAD as on a GPU: a pass is under way until it is finished, and fails for streams in `lost`."""
-
-    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
-        self.lost = lost
-        self.events: list[tuple[str, tuple[int, ...]]] = []
-
-    def open(self) -> Vad:
-        return NullVadModel().open()
-
-    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
-        return self.finish(self.begin(pieces))
-
-    def begin(self, pieces: Sequence[VadChunk]) -> list[tuple[VadChunk, int]]:
-        handle = [(p, int(p.parts[0][0])) for p in pieces]
-        self.events.append(("begin", tuple(number for _, number in handle)))
-        return handle
-
-    def finish(self, handle: list[tuple[VadChunk, int]]) -> list[Sequence[Region]]:
-        numbers = tuple(number for _, number in handle)
-        self.events.append(("finish", numbers))
-        if self.lost.intersection(numbers):
-            raise RuntimeError("the device gave nothing back")
-        return NullVadModel().accept([p for p, _ in handle])
 
 
 def crowd(*, final: bool) -> list[PcmBlock]:

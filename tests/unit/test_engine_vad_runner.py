@@ -7,32 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from dropscribe.engine.core.interfaces import Region, Vad, VadChunk
 from dropscribe.engine.core.streams import Stream
 from dropscribe.engine.core.vad_runner import Found, Offered, VadRunner
-from dropscribe.engine.models.null import NullVad, NullVadModel
+from dropscribe.engine.models.null import NullVad
 from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError
+from tests.support.stages import Ahead, Fragile
 
 MINUTE = 60 * 16_000
-
-
-class Fragile:
-    """VAD that raises for too many chunks in a call or for a certain chunk, without consuming any."""
-
-    def __init__(self, error: Exception, *, most: int = 100, bad: int | None = None) -> None:
-        self.error = error
-        self.most = most
-        self.bad = bad
-        self.calls: list[int] = []
-
-    def open(self) -> Vad:
-        return NullVad()
-
-    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
-        self.calls.append(len(pieces))
-        if len(pieces) > self.most or any(p.parts[0][0] == self.bad for p in pieces):
-            raise self.error
-        return NullVadModel().accept(pieces)
 
 
 def offered(count: int) -> list[Offered]:
@@ -95,29 +76,6 @@ def test_a_lost_device_fails_no_stream() -> None:
         list(search(Fragile(EngineDiedError("CUDA error"), most=0), offered(3), 0.0))
 
 
-class Ahead:
-    """Pipelined VAD as on a GPU: results are computed in `finish`, which fails for passes in `lost`."""
-
-    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
-        self.lost = lost
-        self.done: list[list[int]] = []
-
-    def open(self) -> Vad:
-        return NullVad()
-
-    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
-        return self.finish(self.begin(pieces))
-
-    def begin(self, pieces: Sequence[VadChunk]) -> list[tuple[VadChunk, int]]:
-        return [(p, int(p.parts[0][0])) for p in pieces]
-
-    def finish(self, handle: list[tuple[VadChunk, int]]) -> list[Sequence[Region]]:
-        self.done.append([number for _, number in handle])
-        if self.lost.intersection(self.done[-1]):
-            raise RuntimeError("the device gave nothing back")
-        return NullVadModel().accept([p for p, _ in handle])
-
-
 def test_passes_are_finished_in_order_and_the_requested_number_left_under_way() -> None:
     model = Ahead()
     looks = VadRunner(model)
@@ -129,7 +87,7 @@ def test_passes_are_finished_in_order_and_the_requested_number_left_under_way() 
     assert looks.samples == 2 * MINUTE
     assert len(looks) == 1
     assert [one.stream.number for one, _ in looks.finish(0.0)] == [4, 5]
-    assert model.done == [[0, 1], [2, 3], [4, 5]]
+    assert [streams for what, streams in model.events if what == "finish"] == [(0, 1), (2, 3), (4, 5)]
     assert looks.samples == 0
 
 

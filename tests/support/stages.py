@@ -1,0 +1,99 @@
+"""Models that fail, or work ahead, as a test wants it. Where they do not fail they pass `tests/contract/test_stages.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dropscribe.engine.core.interfaces import Hypothesis, Region, SpeechSegment, Vad, VadChunk
+from dropscribe.engine.models.null import NullRecogniser, NullVad, NullVadModel
+
+
+class FailsOn:
+    """Raises for a batch that holds what `bad` says; notes the sizes of all batches."""
+
+    def __init__(self, error: Exception, bad: Callable[[Sequence[SpeechSegment]], bool]) -> None:
+        self.error = error
+        self.bad = bad
+        self.sizes: list[int] = []
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        self.sizes.append(len(segments))
+        if self.bad(segments):
+            raise self.error
+        return NullRecogniser()(segments)
+
+
+class Listening:
+    """Notes what each segment is to be listened to for."""
+
+    def __init__(self) -> None:
+        self.hotwords: list[tuple[int, tuple[str, ...]]] = []
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        self.hotwords += [(s.stream, s.hotwords) for s in segments]
+        return NullRecogniser()(segments)
+
+
+class Deep:
+    """As a GPU's: three batches under way, each done when it is asked for."""
+
+    depth = 3
+
+    def begin(self, segments: Sequence[SpeechSegment]) -> object:
+        return segments
+
+    def finish(self, handle: Any) -> Sequence[Hypothesis]:
+        return NullRecogniser()(handle)
+
+    def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
+        return NullRecogniser()(segments)
+
+
+class Fragile:
+    """Raises when more pieces share a call than fit, or when one is what it cannot bear; takes nothing then."""
+
+    def __init__(self, error: Exception, *, most: int = 100, bad: int | None = None) -> None:
+        self.error = error
+        self.most = most
+        self.bad = bad
+        self.calls: list[int] = []
+
+    def open(self) -> Vad:
+        return NullVad()
+
+    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+        self.calls.append(len(pieces))
+        if len(pieces) > self.most or any(p.parts[0][0] == self.bad for p in pieces):
+            raise self.error
+        return NullVadModel().accept(pieces)
+
+
+class Ahead:
+    """As a GPU's: what a look finds is worked out when it is finished. Streams in `lost` get nothing back.
+
+    A stream is told by its first sample.
+    """
+
+    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
+        self.lost = lost
+        #: "begin" or "finish", and the streams in that look.
+        self.events: list[tuple[str, tuple[int, ...]]] = []
+
+    def open(self) -> Vad:
+        return NullVad()
+
+    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+        return self.finish(self.begin(pieces))
+
+    def begin(self, pieces: Sequence[VadChunk]) -> list[tuple[VadChunk, int]]:
+        handle = [(p, int(p.parts[0][0])) for p in pieces]
+        self.events.append(("begin", tuple(number for _, number in handle)))
+        return handle
+
+    def finish(self, handle: list[tuple[VadChunk, int]]) -> list[Sequence[Region]]:
+        numbers = tuple(number for _, number in handle)
+        self.events.append(("finish", numbers))
+        if self.lost.intersection(numbers):
+            raise RuntimeError("the device gave nothing back")
+        return NullVadModel().accept([p for p, _ in handle])
