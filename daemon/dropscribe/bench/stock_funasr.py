@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
+from dropscribe.children import how_ended, spawn
 from dropscribe.engine import own_gpu
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.engine.models import hub, store
@@ -99,11 +100,8 @@ class StockProcess:
     """Runs each recording once, one after the other, as soon as the models are there. Use as a context manager."""
 
     def __init__(self, plan: StockPlan, files: Sequence[Path]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._reports, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_main, args=(plan, list(files), theirs), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._reports, theirs = multiprocessing.Pipe(duplex=False)
+        self._process = spawn(_main, (plan, list(files), theirs), "stock-funasr", [theirs])
         self._left = len(files)
 
     def __enter__(self) -> Self:
@@ -151,9 +149,9 @@ class StockProcess:
         except (EOFError, OSError) as e:
             self._process.join(CLOSE_S)
             raise EngineDiedError(
-                f"FunASR's process ended with {self._process.exitcode}",
+                f"FunASR's process {how_ended(self._process.exitcode).how}",
                 operation="run stock FunASR",
-                remedy="a negative number is a signal: -9 is usually a lack of memory",
+                remedy="SIGKILL usually means a lack of memory",
             ) from e
         return report
 
