@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe import __version__
+from dropscribe.transcript.reading import read_transcript
 from dropscribe.transcript.render import RENDERERS, Options, render
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import STAGES, Segment
@@ -62,6 +63,18 @@ def test_every_format_has_truncation_and_notice(name: str, changes: dict[str, ob
     segment = Segment(0, 0, 1000, "你好", tokens(list("你好"), 0))
     assert words in text(segment, name=name, **changes)
     assert words not in text(segment, name=name)
+
+
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+def test_every_format_tells_what_a_failed_stage_left_out(name: str) -> None:
+    whole = transcript(Segment(0, 0, 1000, "你好", tokens(list("你好"), 0)))
+    lacking = replace(whole, incomplete=("punctuation failed: it broke",))
+    data = render(lacking, name, Options())
+    assert b"punctuation failed: it broke" in data
+    if name == "json":
+        read = read_transcript(data).transcript
+        assert read.incomplete == lacking.incomplete
+        assert render(read, name, Options()) == data
 
 
 @pytest.mark.parametrize("name", sorted(RENDERERS))

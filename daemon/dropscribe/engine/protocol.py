@@ -101,6 +101,8 @@ class StreamDone:
     audio_ms: int
     speech_ms: int
     vad_s: float
+    #: What its transcript lacks because a postprocessing stage failed; each one line.
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from dropscribe.engine.core.interfaces import (
     SAMPLES_PER_MS,
     Pcm,
     Pipelined,
+    PostprocessingStage,
     Recogniser,
     SpeechSegment,
     VadChunk,
@@ -32,7 +33,7 @@ from dropscribe.engine.core.interfaces import (
 from dropscribe.engine.core.vad_schedule import LOOK_STREAMS, ON_GPU
 from dropscribe.engine.models import hub, store
 from dropscribe.engine.models.families import Kind, kind_of
-from dropscribe.engine.models.null import NullRecogniser, NullVadModel
+from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
 from dropscribe.engine.wire import BATCHES_AHEAD
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError
 from dropscribe.transcript.roles import ASR, VAD
@@ -57,6 +58,7 @@ class LoadedModels:
     recogniser: Recogniser
     facts: EngineFacts
     batch_s: float
+    stages: tuple[PostprocessingStage, ...] = ()
 
 
 def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedModels:
@@ -74,7 +76,9 @@ def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedMod
             "Not a transcript: made without a model, to measure everything around it.",
             0.0,
         )
-        return LoadedModels(NullVadModel(), NullRecogniser(), facts, settings.batch_s or CPU_BATCH_S)
+        return LoadedModels(
+            NullVadModel(), NullRecogniser(), facts, settings.batch_s or CPU_BATCH_S, (NullStage(),)
+        )
     return _assemble_real(settings, note, started)
 
 

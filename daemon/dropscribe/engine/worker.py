@@ -23,6 +23,7 @@ from dropscribe.engine import own_gpu, registry
 from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.hotword_warnings import HotwordWarnings
 from dropscribe.engine.core.interfaces import Listener, Pcm, SpeechSegment
+from dropscribe.engine.core.postprocess import Postprocessor
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.engine.ipc import PipeInbox, PipeOutbox
@@ -96,7 +97,16 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
     complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
     attentive = HotwordWarnings(inbox, complaint, lambda text: outbox.say(Note(text)))
     batcher: Batcher[SpeechSegment] = Batcher(ensemble.batch_s, settings.max_wait_ms / 1000)
-    loop = Scheduler(ensemble.vad, recogniser, batcher, read=read, send=outbox.say, clock=time.monotonic)
+    postprocessor = Postprocessor(ensemble.stages, lambda text: outbox.say(Note(text)))
+    loop = Scheduler(
+        ensemble.vad,
+        recogniser,
+        batcher,
+        read=read,
+        send=outbox.say,
+        clock=time.monotonic,
+        postprocessor=postprocessor,
+    )
     facts = replace(ensemble.facts, device=own.rename(ensemble.facts.device))
     outbox.say(Ready(facts, ensemble.batch_s))
     # Models are for ever, and what comes after them dies by itself: looking for cycles would be most of the host's work.

@@ -16,6 +16,8 @@ class Result:
     media: MediaFacts
     segments: tuple[Segment, ...]
     timings: Timings
+    #: What is missing because a postprocessing stage failed; each one line.
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Assembly:
             facts,
             tuple(Segment(s.index, s.start_ms, s.end_ms, s.text, s.tokens) for s in ordered),
             _timings(ordered, done, self.decode_s, now - self.started),
+            done.remarks,
         )
 
 

@@ -94,6 +94,7 @@ def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript
         engine=engine,
         segments=result.segments,
         timings=result.timings,
+        incomplete=result.remarks,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -74,6 +74,7 @@ def read_transcript(data: bytes) -> Written:
             media=_media(_part(document, "media")),
             engine=_engine(_part(document, "engine"), _optional_text(document, "notice")),
             segments=_segments(document.get("segments")),
+            incomplete=tuple(_incomplete(document)),
         ),
         _text(_part(document, "generator"), "version"),
     )
@@ -143,6 +144,14 @@ def _engine(engine: dict[str, Any], notice: str | None) -> EngineFacts:
         notice=notice,
         warmup_s=0.0,
     )
+
+
+def _incomplete(document: dict[str, Any]) -> Iterator[str]:
+    """The remarks that do not follow from anything else in the document."""
+    said = document.get("remarks")
+    for remark in said if isinstance(said, list) else ():
+        if isinstance(remark, dict) and remark.get("kind") == "incomplete":
+            yield _text(remark, "text")
 
 
 def _segments(listed: object) -> tuple[Segment, ...]:

@@ -10,7 +10,7 @@ from dropscribe.transcript.types import Transcript
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One remark. `kind` is stable: "no_speech", "no_words", "truncated" or "notice"."""
+    """One remark. `kind` is stable: "no_speech", "no_words", "truncated", "incomplete" or "notice"."""
 
     kind: str
     text: str  #: one line
@@ -25,6 +25,8 @@ def remarks(transcript: Transcript) -> tuple[Remark, ...]:
         found.append(Remark("no_words", "speech found, but no words recognised in it"))
     if transcript.media.truncated is not None:
         found.append(Remark("truncated", f"the recording is cut short: {_line(transcript.media.truncated)}"))
+    for text in transcript.incomplete:
+        found.append(Remark("incomplete", _line(text)))  # noqa: PERF401 - one kind of remark after the other
     if transcript.engine.notice is not None:
         found.append(Remark("notice", _line(transcript.engine.notice)))
     return tuple(found)

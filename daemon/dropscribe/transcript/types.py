@@ -211,6 +211,8 @@ class Transcript:
     engine: EngineFacts
     segments: tuple[Segment, ...]
     timings: Timings = field(default_factory=Timings)
+    #: What is missing besides words because a postprocessing stage failed; each one line.
+    incomplete: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

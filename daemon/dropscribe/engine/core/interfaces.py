@@ -160,6 +160,31 @@ def needs_samples(vad: VadModel, recogniser: Recogniser) -> bool:
     return not (getattr(vad, "gives_frames", False) and getattr(recogniser, "takes_frames", False))
 
 
+class PostprocessingStage(Protocol):
+    """Works on what was recognised: marks, speakers. One object for all streams, owned by the worker's thread.
+
+    For each stream it gets every segment once, in any order, by `recognised`, then one `finish`; or, at any time, a
+    `drop`. After `finish` or `drop` the stream is not named again. What it makes of a stream does not depend on the
+    streams that share a call.
+
+    When `recognised` or `finish` raises, nothing of that call was taken: it may come again for fewer streams. A stage
+    that fails costs a stream its own result and a remark, never words. EngineDiedError: the device is beyond use.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it adds, in remarks: "punctuation"."""
+
+    def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
+        """Take a recognised batch; `hypotheses` in the order of `segments`, all of streams that have not ended."""
+
+    def finish(self, streams: Sequence[int]) -> None:
+        """Complete streams that end together: all their segments were given to `recognised`. There may have been none."""
+
+    def drop(self, stream: int) -> None:
+        """Forget a stream, known or not. Never raises."""
+
+
 @runtime_checkable
 class Listener(Protocol):
     """A recogniser that looks at its segments' hotwords; the others pay no heed to them."""

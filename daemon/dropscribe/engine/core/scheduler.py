@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dropscribe.engine.core.batch_results import Recognised, failure_of, joined, match_results
@@ -18,6 +18,7 @@ from dropscribe.engine.core.interfaces import (
     WholeBatch,
     needs_samples,
 )
+from dropscribe.engine.core.postprocess import Postprocessor
 from dropscribe.engine.core.streams import Stream
 from dropscribe.engine.core.vad_runner import Offered, VadRunner
 from dropscribe.engine.core.vad_schedule import ON_CPU, ON_GPU, VadSchedule, one_look
@@ -59,6 +60,7 @@ class Scheduler:
         read: Callable[[PcmBlock], Pcm],
         send: Callable[[Report], None],
         clock: Callable[[], float],
+        postprocessor: Postprocessor | None = None,
     ) -> None:
         """`read` gives a block's samples in the arena; nothing looks at them any more once the block is freed."""
         self._vad = vad
@@ -66,6 +68,7 @@ class Scheduler:
         self._recogniser = recogniser
         self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
         self._batcher = batcher
+        self._postprocessor = postprocessor or Postprocessor()
         self._read = read
         self._keeps_samples = needs_samples(vad, recogniser)
         self._send = send
@@ -171,6 +174,7 @@ class Scheduler:
     def _finish_looks(self, *, but: int) -> None:
         """Take in what was found, but for the newest looks."""
         now = self._clock()
+        searched = []
         for one, found in self._search.finish(now, but=but):
             if self._streams.get(one.stream.number) is not one.stream:
                 # Failed, or aborted, while it was looked at.
@@ -183,7 +187,8 @@ class Scheduler:
             for segment in found:
                 self._unanswered += segment.samples
                 self._batcher.add(segment, now)
-            self._end_if_done(one.stream)
+            searched.append(one.stream.number)
+        self._end_complete(searched)
 
     def _begin(self, batch: Batched) -> None:
         """Launch a batch. What fails already now is looked into when its turn to finish comes."""
@@ -243,6 +248,7 @@ class Scheduler:
         by_key = {(h.stream, h.index): h for h in recognised.hypotheses}
         failed = {f.stream for f in recognised.failures}
         size, audio_s, padded_s = len(batch.segments), batch.audio_s, batch.padded_s
+        delivered: list[SpeechSegment] = []
         for segment in batch.segments:
             self._unanswered -= segment.samples
             stream = self._streams.get(segment.stream)
@@ -267,17 +273,30 @@ class Scheduler:
                 )
             )
             stream.answered()
-            self._end_if_done(stream)
+            delivered.append(segment)
+        if self._postprocessor.stages and delivered:
+            self._postprocessor.recognised(delivered, [by_key[s.stream, s.index] for s in delivered])
+        self._end_complete([s.stream for s in delivered])
         for failure in recognised.failures:
             stream = self._streams.get(failure.stream)
             if stream is not None:
                 self._fail(failure, more_to_come=stream.open)
 
-    def _end_if_done(self, stream: Stream) -> None:
-        end = stream.end()
-        if end is not None:
-            del self._streams[stream.number]
-            self._out.append(end)
+    def _end_complete(self, streams: Iterable[int]) -> None:
+        """End those of these streams of which every segment was delivered, together."""
+        ends = []
+        for number in dict.fromkeys(streams):
+            stream = self._streams.get(number)
+            end = None if stream is None else stream.end()
+            if end is not None:
+                del self._streams[number]
+                ends.append(end)
+        if self._postprocessor.stages and ends:
+            remarks = self._postprocessor.finish([end.stream for end in ends])
+            ends = [
+                replace(end, remarks=remarks[end.stream]) if end.stream in remarks else end for end in ends
+            ]
+        self._out += ends
 
     def _fail(self, failure: StreamFailed, *, more_to_come: bool) -> None:
         self._forget(failure.stream)
@@ -287,6 +306,7 @@ class Scheduler:
 
     def _forget(self, stream: int) -> None:
         self._streams.pop(stream, None)
+        self._postprocessor.drop(stream)
         for segment in self._batcher.drop(stream):
             self._unanswered -= segment.samples
 

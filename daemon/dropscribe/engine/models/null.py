@@ -59,3 +59,18 @@ class NullRecogniser:
         return [
             Hypothesis(s.stream, s.index, TEXT, Tokens(TEXT, (s.start_ms,), (s.end_ms,))) for s in segments
         ]
+
+
+class NullStage:
+    """A postprocessing stage that adds nothing; see `dropscribe.engine.core.interfaces.PostprocessingStage`."""
+
+    name = "nothing"
+
+    def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
+        """Keep nothing of them."""
+
+    def finish(self, streams: Sequence[int]) -> None:
+        """Nothing to finish."""
+
+    def drop(self, stream: int) -> None:
+        """Nothing to forget."""

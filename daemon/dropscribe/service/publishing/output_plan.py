@@ -67,6 +67,7 @@ def draft(
         engine=engine,
         segments=result.segments,
         timings=replace(result.timings, seconds=seconds),
+        incomplete=result.remarks,
     )
     options = render.Options(profile.subtitle_max_chars, profile.subtitle_max_s, profile.subtitle_pause_ms)
     formats: list[str] = [*profile.formats]

@@ -1,0 +1,91 @@
+"""Run the postprocessing stages: after each batch, and when streams end. A failing stage costs no words. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dropscribe.engine.core.batch_results import release_traceback
+from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, SpeechSegment
+from dropscribe.errors import DropscribeError, EngineDiedError
+
+
+class Postprocessor:
+    """All stages of an engine, in order. Owned by the worker's thread.
+
+    When a stage raises, it is called again for each stream alone. A stream for which it raises then, too, goes on
+    without this stage and gets a remark. EngineDiedError is passed on: the device is beyond use.
+    """
+
+    def __init__(
+        self, stages: Sequence[PostprocessingStage] = (), note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`note` gets the first failure of each stage, for the log; the remarks name all of them."""
+        self.stages = tuple(stages)
+        self._note = note
+        self._noted: set[str] = set()
+        #: (stream, name of a stage that failed on it) → remark
+        self._failed: dict[tuple[int, str], str] = {}
+
+    def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
+        """Pass on a recognised batch; `hypotheses` in the order of `segments`."""
+        every = [s.stream for s in segments]
+        for stage in self.stages:
+
+            def run(streams: Sequence[int], stage: PostprocessingStage = stage) -> None:
+                chosen = frozenset(streams)
+                at = [i for i, stream in enumerate(every) if stream in chosen]
+                stage.recognised([segments[i] for i in at], [hypotheses[i] for i in at])
+
+            self._call(stage, self._streams_of(stage, every), run)
+
+    def finish(self, streams: Sequence[int]) -> dict[int, tuple[str, ...]]:
+        """End streams of which every segment was passed on. Returns the remarks of those on which a stage failed."""
+        for stage in self.stages:
+            self._call(stage, self._streams_of(stage, streams), stage.finish)
+        remarks = {stream: self._forget(stream) for stream in streams}
+        return {stream: said for stream, said in remarks.items() if said}
+
+    def drop(self, stream: int) -> None:
+        """Forget a stream that failed or was aborted."""
+        for stage in self.stages:
+            stage.drop(stream)
+        self._forget(stream)
+
+    def _streams_of(self, stage: PostprocessingStage, streams: Sequence[int]) -> list[int]:
+        """Each of these streams once, without those on which the stage has failed."""
+        return [s for s in dict.fromkeys(streams) if (s, stage.name) not in self._failed]
+
+    def _call(
+        self, stage: PostprocessingStage, streams: Sequence[int], run: Callable[[Sequence[int]], None]
+    ) -> None:
+        if not streams:
+            return
+        try:
+            run(streams)
+        except EngineDiedError:
+            raise
+        except Exception as e:
+            error = release_traceback(e)
+        else:
+            return
+        # Not in the handler, where the error's frames would still be alive.
+        if len(streams) > 1:
+            for stream in streams:
+                self._call(stage, [stream], run)
+            return
+        self._give_up(stage, streams[0], error)
+
+    def _give_up(self, stage: PostprocessingStage, stream: int, error: Exception) -> None:
+        reason = error.reason if isinstance(error, DropscribeError) else f"{type(error).__name__}: {error}"
+        remark = f"{stage.name} failed: {reason}"
+        self._failed[stream, stage.name] = remark
+        stage.drop(stream)
+        if stage.name not in self._noted:
+            self._noted.add(stage.name)
+            self._note(f"{remark}; the transcripts without it have a remark")
+
+    def _forget(self, stream: int) -> tuple[str, ...]:
+        if not self._failed:
+            return ()
+        keys = [(stream, stage.name) for stage in self.stages if (stream, stage.name) in self._failed]
+        return tuple(self._failed.pop(key) for key in keys)

@@ -1,0 +1,224 @@
+"""The contract of `dropscribe.engine.core.interfaces.PostprocessingStage`, and what the scheduler promises a stage.
+
+To run a new stage through it: an entry in `STAGES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropscribe.engine.core.batcher import Batcher
+from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, SpeechSegment
+from dropscribe.engine.core.postprocess import Postprocessor
+from dropscribe.engine.core.scheduler import Scheduler
+from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
+from dropscribe.engine.protocol import Abort, Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from dropscribe.engine.wire import Aborted, Report
+from dropscribe.errors import EngineDiedError, EngineError
+from tests.support.engines import Script
+
+STAGES: dict[str, Callable[[], PostprocessingStage]] = {"null": NullStage}
+MINUTE = 60 * 16_000
+
+FailsOn = Callable[[str, Sequence[int]], bool]
+
+
+class Watched:
+    """A stage with a record of its calls, checked against the contract as they come. May be made to fail."""
+
+    def __init__(
+        self,
+        inner: PostprocessingStage,
+        fails_on: FailsOn = lambda *_: False,
+        error: Exception | None = None,
+        name: str = "watched",
+    ) -> None:
+        self.name = name
+        self.inner = inner
+        self.fails_on = fails_on
+        self.error = error or EngineError("it broke")
+        self.segments: dict[int, set[int]] = {}
+        self.finished: list[int] = []
+        self.together: list[list[int]] = []
+        self.dropped: set[int] = set()
+
+    def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
+        assert [(s.stream, s.index) for s in segments] == [(h.stream, h.index) for h in hypotheses]
+        self._check([s.stream for s in segments], "recognised")
+        self.inner.recognised(segments, hypotheses)
+        for s in segments:
+            assert s.index not in self.segments.setdefault(s.stream, set())
+            self.segments[s.stream].add(s.index)
+
+    def finish(self, streams: Sequence[int]) -> None:
+        self._check(streams, "finish")
+        self.inner.finish(streams)
+        self.finished += streams
+        self.together.append(list(streams))
+
+    def drop(self, stream: int) -> None:
+        self.inner.drop(stream)
+        self.dropped.add(stream)
+
+    def _check(self, streams: Sequence[int], call: str) -> None:
+        assert streams
+        assert not self.dropped & set(streams)
+        assert not set(self.finished) & set(streams)
+        if self.fails_on(call, streams):
+            raise self.error
+
+
+class Bench:
+    """The scheduler with null models and the stages under test."""
+
+    def __init__(self, *stages: PostprocessingStage, budget_s: float = 600.0) -> None:
+        self.now = 0.0
+        self.notes: list[str] = []
+        self.reports: list[Report] = []
+        batcher: Batcher[SpeechSegment] = Batcher(budget_s, max_wait_s=1.0)
+        self.loop = Scheduler(
+            NullVadModel(),
+            NullRecogniser(),
+            batcher,
+            read=lambda b: np.zeros(b.samples, np.int16),
+            send=self.reports.append,
+            clock=lambda: self.now,
+            postprocessor=Postprocessor(stages, self.notes.append),
+        )
+
+    def run(self, *messages: PcmBlock | Abort, turns: int = 12) -> None:
+        inbox = Script(*messages)
+        for _ in range(turns):
+            self.loop.turn(inbox)
+            self.now += 1.0
+
+    @property
+    def events(self) -> list[Event | Aborted]:
+        return [e for r in self.reports for e in r.events]
+
+    @property
+    def ends(self) -> dict[int, StreamDone]:
+        return {e.stream: e for e in self.events if isinstance(e, StreamDone)}
+
+    @property
+    def words(self) -> dict[int, int]:
+        """Segments delivered of each stream."""
+        found: dict[int, int] = {}
+        for e in self.events:
+            if isinstance(e, SegmentDone):
+                assert e.text
+                found[e.stream] = found.get(e.stream, 0) + 1
+        return found
+
+
+@pytest.fixture(params=STAGES)
+def make(request: pytest.FixtureRequest) -> Callable[[], PostprocessingStage]:
+    return STAGES[request.param]
+
+
+def blocks(*minutes: int) -> list[PcmBlock]:
+    """A stream of each of these lengths, numbered from 0."""
+    return [PcmBlock(i, i, n * MINUTE, final=True) for i, n in enumerate(minutes)]
+
+
+def test_every_segment_comes_once_and_the_end_after_the_last(
+    make: Callable[[], PostprocessingStage],
+) -> None:
+    stage = Watched(make())
+    bench = Bench(stage, budget_s=120.0)
+    bench.run(*blocks(3, 1, 0, 2))
+    assert {s: len(i) for s, i in stage.segments.items()} == bench.words == {0: 3, 1: 1, 3: 2}
+    assert sorted(stage.finished) == sorted(bench.ends) == [0, 1, 2, 3]
+    assert stage.dropped == set()
+    assert all(end.remarks == () for end in bench.ends.values())
+
+
+def test_streams_that_end_together_are_finished_in_one_call(
+    make: Callable[[], PostprocessingStage],
+) -> None:
+    stage = Watched(make())
+    Bench(stage).run(*blocks(1, 1))
+    assert stage.together == [[0, 1]]
+
+
+def test_a_stream_that_is_aborted_is_dropped_and_not_finished(
+    make: Callable[[], PostprocessingStage],
+) -> None:
+    stage = Watched(make())
+    bench = Bench(stage)
+    bench.run(PcmBlock(1, 0, 2 * MINUTE, final=False), PcmBlock(2, 0, MINUTE, final=True))
+    bench.run(Abort(1), Abort(99))
+    assert stage.dropped == {1, 99}
+    assert stage.finished == [2]
+
+
+def test_it_may_be_told_of_streams_that_it_never_heard_of(make: Callable[[], PostprocessingStage]) -> None:
+    stage = make()
+    stage.drop(5)
+    stage.finish([6])
+
+
+@pytest.mark.parametrize("call", ["recognised", "finish"])
+def test_a_stage_that_fails_on_one_stream_costs_it_a_remark_and_no_words(call: str) -> None:
+    stage = Watched(NullStage(), lambda now, streams: now == call and 1 in streams, name="punctuation")
+    after = Watched(NullStage())
+    bench = Bench(stage, after, budget_s=120.0)
+    bench.run(*blocks(3, 3, 3))
+    assert bench.words == {0: 3, 1: 3, 2: 3}
+    assert {s: end.remarks for s, end in bench.ends.items()} == {
+        0: (), 1: ("punctuation failed: it broke",), 2: (),
+    }  # fmt: skip
+    assert stage.dropped == {1}
+    assert sorted(stage.finished) == [0, 2]
+    # The next stage works on.
+    assert sorted(after.finished) == [0, 1, 2]
+    assert {s: len(i) for s, i in after.segments.items()} == bench.words
+    assert bench.notes == ["punctuation failed: it broke; the transcripts without it have a remark"]
+
+
+def test_an_error_that_nobody_foresaw_is_a_remark_too() -> None:
+    bench = Bench(Watched(NullStage(), lambda *_: True, ValueError("3 marks for 2 words"), "punctuation"))
+    bench.run(*blocks(1))
+    assert bench.ends[0].remarks == ("punctuation failed: ValueError: 3 marks for 2 words",)
+
+
+def test_two_stages_that_fail_leave_two_remarks() -> None:
+    stages = [Watched(NullStage(), lambda *_: True, name=name) for name in ("punctuation", "speakers")]
+    bench = Bench(*stages)
+    bench.run(*blocks(1))
+    assert bench.ends[0].remarks == ("punctuation failed: it broke", "speakers failed: it broke")
+
+
+def test_a_device_that_is_beyond_use_ends_the_engine() -> None:
+    bench = Bench(Watched(NullStage(), lambda *_: True, EngineDiedError("the device is gone")))
+    with pytest.raises(EngineDiedError):
+        bench.run(*blocks(1))
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    st.sets(st.integers(0, 5)),
+    st.sets(st.integers(0, 5)),
+    st.integers(1, 6),
+)
+def test_words_never_depend_on_a_stage(
+    minutes: list[int], batches_fail: set[int], ends_fail: set[int], budget: int
+) -> None:
+    def fails(call: str, streams: Sequence[int]) -> bool:
+        return bool(set(streams) & (batches_fail if call == "recognised" else ends_fail))
+
+    stage = Watched(NullStage(), fails)
+    bench = Bench(stage, budget_s=60.0 * budget)
+    bench.run(*blocks(*minutes), turns=40)
+    assert bench.words == {i: n for i, n in enumerate(minutes) if n}
+    assert sorted(bench.ends) == list(range(len(minutes)))
+    assert not [e for e in bench.events if isinstance(e, StreamFailed)]
+    for i, n in enumerate(minutes):
+        failed = (n > 0 and i in batches_fail) or i in ends_fail
+        assert bool(bench.ends[i].remarks) == failed
+        assert (i in stage.finished) != failed
