@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from dropscribe.cli.status import SILENT_S, Process, look, problems
 from dropscribe.errors import AlreadyRunningError
 from dropscribe.intake.types import FolderHealth
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service import status_file
 from dropscribe.service.status_file import Status
+from dropscribe.views.status import SILENT_S, Process, look, problems
 from tests.support.command_line import outcome
 from tests.support.histories import ENGINE, History
 

@@ -17,11 +17,8 @@ from dropscribe import errors
 from dropscribe.bench.records import OURS, Recording, Report, Run, Usage
 from dropscribe.cli import adopt
 from dropscribe.cli.app import EXIT_CODES, build
-from dropscribe.cli.history import job_document
 from dropscribe.cli.init import production_file
 from dropscribe.cli.output import error_document
-from dropscribe.cli.status import Process, Queue
-from dropscribe.cli.status import document as state_document
 from dropscribe.config import (
     EngineSettings,
     Folder,
@@ -44,6 +41,9 @@ from dropscribe.logs import Action
 from dropscribe.service import adoption, status_file
 from dropscribe.transcript.render import RENDERERS
 from dropscribe.transcript.types import STAGES
+from dropscribe.views.jobs import job_document
+from dropscribe.views.status import Process, Queue
+from dropscribe.views.status import document as state_document
 from tests.support import command_line
 from tests.support.documentation import (
     DOCS,

@@ -43,11 +43,12 @@ def command(
     only, which cannot be adopted), skipped [{path, reason}], differing [path] (files that are not what the NAME.json beside them
     renders to: edited, or made under other settings; they are never overwritten).
     """
-    from dropscribe.cli.output import print_json, readable, say
+    from dropscribe.cli.output import print_json, say
     from dropscribe.cli.settings import in_force
     from dropscribe.ledger.backend import lock_database
     from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.service.adoption import starts
+    from dropscribe.views.fields import readable
 
     settings = in_force(config=config, database=database, model=model, vad_model=vad_model).settings
     if not settings.folders and config is None:
@@ -70,7 +71,7 @@ def command(
 
 def document(database: Path, report: Report, *, dry_run: bool) -> dict[str, Any]:
     """What `--json` prints; described at `command`."""
-    from dropscribe.cli.output import readable
+    from dropscribe.views.fields import readable
 
     return {
         "schema": ADOPT_SCHEMA,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dropscribe import escapes
-from dropscribe.cli.output import readable, say
+from dropscribe.cli.output import say
+from dropscribe.views.fields import readable
 
 if TYPE_CHECKING:
     from dropscribe.bench.records import Report, Run

@@ -34,9 +34,10 @@ def command(
     settings [{name (dotted), value, source (a file, "command line", "embedded" or "default")}].
     """
     from dropscribe.cli.init import toml_value
-    from dropscribe.cli.output import print_json, print_table, readable, say
+    from dropscribe.cli.output import print_json, print_table, say
     from dropscribe.cli.settings import in_force
     from dropscribe.config import OLD_MODEL_NAMES
+    from dropscribe.views.fields import readable
 
     loaded = in_force(
         config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
@@ -87,7 +88,7 @@ def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
 
 
 def _plain(value: Any) -> Any:
-    from dropscribe.cli.output import readable
+    from dropscribe.views.fields import readable
 
     if isinstance(value, Path):
         return readable(value)

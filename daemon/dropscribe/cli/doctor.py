@@ -112,10 +112,11 @@ def _repair(database: Path, *, as_json: bool) -> None:
     """Raises UsageError, AlreadyRunningError, LedgerError, StorageError."""
     from contextlib import closing
 
-    from dropscribe.cli.output import print_json, readable, say
+    from dropscribe.cli.output import print_json, say
     from dropscribe.errors import UsageError
     from dropscribe.ledger import backend
     from dropscribe.ledger.interface import DatabaseLocation
+    from dropscribe.views.fields import readable
 
     location = DatabaseLocation(database)
     if not backend.exists(location):
@@ -157,8 +158,9 @@ def _write_bundle(
 ) -> None:
     """Raises UsageError where a file is, StorageError."""
     from dropscribe.cli.config import settings_in_force
-    from dropscribe.cli.output import readable, say
+    from dropscribe.cli.output import say
     from dropscribe.doctor import support_bundle
+    from dropscribe.views.fields import readable
 
     now = time.time()
     listed = () if loaded is None else settings_in_force(loaded)

@@ -57,7 +57,8 @@ def command(
 
     JSON, dropscribe/init/1: file (what was written), backup (where the file before went; null if there was none).
     """
-    from dropscribe.cli.output import print_json, readable, say
+    from dropscribe.cli.output import print_json, say
+    from dropscribe.views.fields import readable
 
     target = (SYSTEM_FILE if system else file).absolute()
     backup = _write(target, production_file().encode(), force=force)

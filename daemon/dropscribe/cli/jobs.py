@@ -17,11 +17,6 @@ from dropscribe.errors import UsageError
 if TYPE_CHECKING:
     from dropscribe.ledger.records import JobDetail, JobState, JobSummary
 
-JOBS_SCHEMA = "dropscribe/jobs/1"
-JOB_SCHEMA = "dropscribe/job/1"
-SEARCH_SCHEMA = "dropscribe/search/1"
-SKIPPED_SCHEMA = "dropscribe/skipped/1"
-
 _UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
 
 app = typer.Typer(help="Show the history: a list, one job in full, where a text was said, what was skipped.")
@@ -70,9 +65,10 @@ def list_jobs(
     if context.invoked_subcommand is not None:
         context.obj = _Given(config, database, as_json)
         return
-    from dropscribe.cli.history import database_location, job_document
-    from dropscribe.cli.output import print_json, readable, say
+    from dropscribe.cli.history import database_location
+    from dropscribe.cli.output import print_json, say
     from dropscribe.ledger.backend import open_read_only
+    from dropscribe.views.jobs import jobs_document
 
     wanted = None if state is None else _state(state)
     earliest = None if since is None else instant(since, time.time())
@@ -82,13 +78,7 @@ def list_jobs(
             state=wanted, folder=folder.absolute() if folder else None, since=earliest, limit=limit
         )
     if as_json:
-        print_json(
-            {
-                "schema": JOBS_SCHEMA,
-                "database": readable(location.file),
-                "jobs": [job_document(j) for j in found],
-            }
-        )
+        print_json(jobs_document(location, found))
     elif not found:
         say("no jobs" if (state or folder or since) is None else "no such jobs")
     else:
@@ -110,9 +100,10 @@ def show(
     [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
     {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}]}.
     """
-    from dropscribe.cli.history import database_location, detail_document
+    from dropscribe.cli.history import database_location
     from dropscribe.cli.output import print_json
     from dropscribe.ledger.backend import open_read_only
+    from dropscribe.views.jobs import show_document
 
     given = _merged(context, config, database, as_json)
     location = database_location(given.config, given.database)
@@ -126,7 +117,7 @@ def show(
             remedy="'dropscribe jobs' lists them",
         )
     if given.as_json:
-        print_json({"schema": JOB_SCHEMA, "job": detail_document(detail)})
+        print_json(show_document(detail))
     else:
         _print_job(detail)
 
@@ -146,15 +137,16 @@ def search(
     JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, snippet, match
     [first, last) or null}].
     """
-    from dropscribe.cli.history import brief, database_location, hit_document
+    from dropscribe.cli.history import brief, database_location
     from dropscribe.cli.output import position, print_json, print_table, say
     from dropscribe.ledger.backend import open_read_only
+    from dropscribe.views.jobs import search_document
 
     given = _merged(context, config, database, as_json)
     with closing(open_read_only(database_location(given.config, given.database))) as ledger:
         hits = ledger.search(text, limit)
     if given.as_json:
-        print_json({"schema": SEARCH_SCHEMA, "query": text, "hits": [hit_document(h) for h in hits]})
+        print_json(search_document(text, hits))
     elif not hits:
         say("not found")
     else:
@@ -175,17 +167,17 @@ def skipped(
 
     JSON, dropscribe/skipped/1: database, skipped [{path, folder, code, reason, first_seen, last_seen}].
     """
-    from dropscribe.cli.history import brief, database_location, skip_document
-    from dropscribe.cli.output import local, print_json, print_table, readable, say
+    from dropscribe.cli.history import brief, database_location
+    from dropscribe.cli.output import local, print_json, print_table, say
     from dropscribe.ledger.backend import open_read_only
+    from dropscribe.views.jobs import skipped_document
 
     given = _merged(context, config, database, as_json)
     location = database_location(given.config, given.database)
     with closing(open_read_only(location)) as ledger:
         skips = ledger.recent_skips(limit)
     if given.as_json:
-        listed = [skip_document(s) for s in skips]
-        print_json({"schema": SKIPPED_SCHEMA, "database": readable(location.file), "skipped": listed})
+        print_json(skipped_document(location, skips))
     elif not skips:
         say("nothing was skipped")
     else:
@@ -229,6 +221,7 @@ def _merged(context: typer.Context, config: Path | None, database: Path | None, 
 def _print_jobs(found: list[JobSummary]) -> None:
     from dropscribe.cli.history import brief
     from dropscribe.cli.output import duration, local, print_table
+    from dropscribe.views.jobs import remark
 
     rows = [
         (
@@ -238,7 +231,7 @@ def _print_jobs(found: list[JobSummary]) -> None:
             duration(j.audio_s),
             duration(j.total_s),
             brief(j.recording),
-            _outcome(j),
+            remark(j),
         )
         for j in found
     ]
@@ -246,18 +239,10 @@ def _print_jobs(found: list[JobSummary]) -> None:
     print_table(titles, rows, right=(0, 3, 4))
 
 
-def _outcome(job: JobSummary) -> str:
-    """What a person should know of a job, besides its state."""
-    if job.reason:
-        return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
-    if job.truncated:
-        return f"cut short: {job.truncated}"
-    return f"as job {job.reference}" if job.reference else ""
-
-
 def _print_job(detail: JobDetail) -> None:
-    from dropscribe.cli.history import text_of
-    from dropscribe.cli.output import duration, local, print_facts, print_text, readable, say
+    from dropscribe.cli.output import duration, local, print_facts, print_text, say
+    from dropscribe.views.fields import readable
+    from dropscribe.views.jobs import text_of
 
     job, result = detail.summary, detail.result
     facts = [

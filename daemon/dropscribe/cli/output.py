@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from dropscribe import escapes
 from dropscribe.errors import DropscribeError
+from dropscribe.views.fields import readable
 
 ERROR_SCHEMA = "dropscribe/error/1"
 #: Where standard output is not a terminal nothing is cut to its width.
@@ -95,18 +94,6 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in listed), default=0)
     for name, value in listed:
         say(f"{name:<{width}}  {value}".rstrip())
-
-
-def readable(path: Path | str) -> str:
-    """A path as text, whatever bytes it holds."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def utc(instant: float | None) -> str | None:
-    """Epoch seconds as ISO 8601 in UTC, for JSON."""
-    from dropscribe.transcript.instants import iso
-
-    return None if instant is None else iso(instant)
 
 
 def local(instant: float | None) -> str:

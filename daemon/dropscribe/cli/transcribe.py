@@ -80,9 +80,10 @@ def _tell(
 def _print(
     finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool
 ) -> bool:
-    from dropscribe.cli.output import print_json_line, print_json_text, print_text, readable, say
+    from dropscribe.cli.output import print_json_line, print_json_text, print_text, say
     from dropscribe.pipeline import oneshot
     from dropscribe.pipeline.problem import Problem
+    from dropscribe.views.fields import readable
 
     if isinstance(finished.end, Problem):
         problem = finished.end
@@ -130,8 +131,8 @@ class _Bars:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from dropscribe.cli.output import readable
         from dropscribe.escapes import one_line
+        from dropscribe.views.fields import readable
 
         console = Console(stderr=True)
         self._progress = Progress(

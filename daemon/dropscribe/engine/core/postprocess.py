@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dropscribe.engine.core.batch_results import release_traceback
 from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, SpeechSegment
-from dropscribe.errors import DropscribeError, EngineDiedError
+from dropscribe.errors import DropscribeError, EngineDiedError, release_traceback
 
 
 class Postprocessor:

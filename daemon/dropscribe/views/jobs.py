@@ -1,0 +1,178 @@
+"""Jobs, search results and skipped files as JSON documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.transcript.render import engine_facts
+from dropscribe.views.fields import readable, rounded, utc
+
+if TYPE_CHECKING:
+    from dropscribe.ledger.records import Hit, JobDetail, JobSummary, SkipSummary
+    from dropscribe.transcript.types import MediaFacts, Timings
+
+JOBS_SCHEMA = "dropscribe/jobs/1"
+JOB_SCHEMA = "dropscribe/job/1"
+SEARCH_SCHEMA = "dropscribe/search/1"
+SKIPPED_SCHEMA = "dropscribe/skipped/1"
+
+
+def jobs_document(database: DatabaseLocation, jobs: Sequence[JobSummary]) -> dict[str, Any]:
+    """dropscribe/jobs/1: database, jobs (each as `job_document`)."""
+    return {
+        "schema": JOBS_SCHEMA,
+        "database": readable(database.file),
+        "jobs": [job_document(job) for job in jobs],
+    }
+
+
+def show_document(detail: JobDetail) -> dict[str, Any]:
+    """dropscribe/job/1: job (as `detail_document`)."""
+    return {"schema": JOB_SCHEMA, "job": detail_document(detail)}
+
+
+def search_document(query: str, hits: Sequence[Hit]) -> dict[str, Any]:
+    """dropscribe/search/1: query, hits (each as `hit_document`)."""
+    return {"schema": SEARCH_SCHEMA, "query": query, "hits": [hit_document(hit) for hit in hits]}
+
+
+def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -> dict[str, Any]:
+    """dropscribe/skipped/1: database, skipped (each as `skip_document`)."""
+    return {
+        "schema": SKIPPED_SCHEMA,
+        "database": readable(database.file),
+        "skipped": [skip_document(skip) for skip in skips],
+    }
+
+
+def job_document(job: JobSummary) -> dict[str, Any]:
+    """One job: id, state, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
+    max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, reason_code, reason,
+    remedy, reference (each null where there is nothing to say). `attempts` counts tries from when decoding begins; neither a claim
+    counts nor a try that was cut off by a kill or given back.
+    """
+    return {
+        "id": job.id,
+        "state": job.state.value,
+        "recording": readable(job.recording),
+        "folder": readable(job.folder),
+        "profile": job.profile,
+        "admitted": utc(job.admitted_at),
+        "claimed": utc(job.claimed_at),
+        "finished": utc(job.finished_at),
+        "attempts": job.attempts,
+        "max_attempts": job.max_attempts,
+        "audio_s": job.audio_s,
+        "speech_s": job.speech_s,
+        "characters": job.characters,
+        "total_s": rounded(job.total_s),
+        "rtfx": rounded(job.rtfx),
+        "model": job.model,
+        "device": job.device,
+        "truncated": job.truncated,
+        "reason_code": job.reason_code,
+        "reason": job.reason,
+        "remedy": job.remedy,
+        "reference": job.reference,
+    }
+
+
+def detail_document(detail: JobDetail) -> dict[str, Any]:
+    """All of one job: the fields of `job_document`, and recipe, sha256, size (bytes), modified, isolate,
+    tries [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}],
+    stages {stage: seconds}, batches {sizes, padding_waste}, media, engine (as in the transcript), text, segments
+    [{index, start_ms, end_ms, text}]. From `stages` on they are null until the job is done.
+    """
+    result = detail.result
+    return {
+        **job_document(detail.summary),
+        "recipe": detail.recipe,
+        "sha256": detail.sha256,
+        "size": detail.size,
+        "modified": utc(detail.mtime_ns / 1e9),
+        "isolate": detail.isolate,
+        "tries": [
+            {
+                "number": a.number,
+                "worker": a.worker,
+                "started": utc(a.started_at),
+                "ended": utc(a.ended_at),
+                "outcome": a.outcome,
+                "code": a.code,
+                "reason": a.reason,
+                "times": a.times,
+            }
+            for a in detail.attempts
+        ],
+        "outputs": [
+            {"format": o.format, "path": readable(o.path), "sha256": o.sha256, "published": o.published}
+            for o in detail.outputs
+        ],
+        "stages": None if result is None else _stages(result.timings),
+        "batches": None
+        if result is None
+        else {"sizes": list(result.timings.batch_sizes), "padding_waste": result.timings.padding_waste},
+        "media": None if result is None else _media(result.media),
+        "engine": None if result is None else engine_facts(result.engine) | {"notice": result.engine.notice},
+        "text": None if result is None else text_of(detail),
+        "segments": None
+        if result is None
+        else [
+            {"index": s.index, "start_ms": s.start_ms, "end_ms": s.end_ms, "text": s.text}
+            for s in result.segments
+        ],
+    }
+
+
+def hit_document(hit: Hit) -> dict[str, Any]:
+    """A place where a text was found: job, recording, finished, segment (index), start_ms, end_ms, snippet,
+    match [first, last) in the snippet, or null where that is not known.
+    """
+    first, last = hit.match
+    return {
+        "job": hit.job_id,
+        "recording": readable(hit.recording),
+        "finished": utc(hit.finished_at),
+        "segment": hit.segment,
+        "start_ms": hit.start_ms,
+        "end_ms": hit.end_ms,
+        "snippet": hit.snippet,
+        "match": [first, last] if last > first else None,
+    }
+
+
+def skip_document(skip: SkipSummary) -> dict[str, Any]:
+    """A file that was not taken: path, folder, code, reason, first_seen, last_seen (ISO 8601 UTC)."""
+    return {
+        "path": readable(skip.path),
+        "folder": skip.folder,
+        "code": skip.code,
+        "reason": skip.reason,
+        "first_seen": utc(skip.first_seen),
+        "last_seen": utc(skip.last_seen),
+    }
+
+
+def remark(job: JobSummary) -> str:
+    """Why a job has not finished, or what is unusual about its result; "" for the usual."""
+    if job.reason:
+        return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
+    if job.truncated:
+        return f"cut short: {job.truncated}"
+    return f"as job {job.reference}" if job.reference else ""
+
+
+def text_of(detail: JobDetail) -> str:
+    """The transcript of a finished job, a segment a line; "" for any other."""
+    return "" if detail.result is None else "\n".join(s.text for s in detail.result.segments if s.text)
+
+
+def _stages(timings: Timings) -> dict[str, float]:
+    return {stage: round(seconds, 6) for stage, seconds in timings.seconds}
+
+
+def _media(media: MediaFacts) -> dict[str, Any]:
+    return asdict(media) | {"warnings": list(media.warnings)}

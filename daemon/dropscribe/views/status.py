@@ -1,0 +1,125 @@
+"""The state of a daemon as a JSON document: what it says of itself, what is wrong, what is in its queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dropscribe.ledger.backend import lock_owner
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.records import JobState
+from dropscribe.service import status_file
+from dropscribe.views.fields import readable, utc
+from dropscribe.views.jobs import job_document
+
+if TYPE_CHECKING:
+    from dropscribe.ledger.records import JobSummary
+
+STATUS_SCHEMA = "dropscribe/daemon/1"
+#: A daemon at work says how it is every 2 s; one that was not heard for so long hangs, seconds.
+SILENT_S = 30.0
+#: Failed jobs shown, the newest, and how far back they are looked for, seconds.
+FAILURES = 5
+FAILURES_S = 24 * 3600.0
+#: The last finished job is looked for among so many of the newest: jobs finish nearly in order.
+NEWEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What can be seen of the daemon. `said`: its status file, schema dropscribe/status/1; None without one."""
+
+    running: bool
+    pid: int | None
+    said: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What the ledger says."""
+
+    counts: dict[JobState, int]
+    oldest_waiting: JobSummary | None
+    last_finished: JobSummary | None
+    failures: tuple[JobSummary, ...]
+
+
+def look(location: DatabaseLocation) -> Process:
+    """See whether a process holds the database's lock, and read its status file."""
+    owner = lock_owner(location)
+    if owner is None:
+        return Process(running=False, pid=None, said=None)
+    said = status_file.read(location)
+    # A killed daemon leaves its status file behind.
+    return Process(running=True, pid=owner.pid, said=said if said and said["pid"] == owner.pid else None)
+
+
+def problems(process: Process, now: float) -> Iterator[str]:
+    """What is wrong and what to do about it; nothing when the daemon is well. `now`: epoch seconds."""
+    if not process.running:
+        yield "no daemon is running on this database (start it: systemctl start dropscribe, or dropscribe run)"
+        return
+    said = process.said
+    if said is None:
+        yield "the daemon has only just started, or cannot write its status file (see the log)"
+        return
+    silent = now - said["updated"]
+    if silent > SILENT_S:
+        yield f"the daemon was not heard for {silent:.0f} s (see the log; restart it if it hangs)"
+    if said["state"] != "ready":
+        yield f"the daemon is {said['state']} (wait for it)"
+    # A daemon of the version before said nothing of it.
+    for complaint in said.get("storage", []):
+        yield f"{complaint['problem']} ({complaint['remedy']})"
+    for folder in said["folders"]:
+        if folder["problem"]:
+            remedy = f" ({folder['remedy']})" if folder["remedy"] else ""
+            yield f"{folder['path']}: {folder['problem']}{remedy}"
+
+
+def document(
+    location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]
+) -> dict[str, Any]:
+    """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
+    updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled (null when
+    it does not run), counts {state: jobs}, oldest_waiting, last_finished (each as `job_document`, or null),
+    recent_failures [jobs]. Instants are ISO 8601, UTC.
+    """
+    said = process.said or {}
+
+    def job(one: JobSummary | None) -> dict[str, Any] | None:
+        return None if one is None else job_document(one)
+
+    return {
+        "schema": STATUS_SCHEMA,
+        "database": readable(location.file),
+        "running": process.running,
+        "healthy": not wrong,
+        "problems": wrong,
+        "pid": process.pid,
+        "state": said.get("state"),
+        "since": utc(said.get("since")),
+        "updated": utc(said.get("updated")),
+        "engine": said.get("engine"),
+        "folders": said.get("folders"),
+        "storage": said.get("storage"),
+        "in_flight": said.get("in_flight"),
+        "unsettled": said.get("unsettled"),
+        "counts": None if queue is None else {s.value: n for s, n in queue.counts.items()},
+        "oldest_waiting": job(queue.oldest_waiting) if queue else None,
+        "last_finished": job(queue.last_finished) if queue else None,
+        "recent_failures": [job_document(j) for j in queue.failures] if queue else [],
+    }
+
+
+def queue_of(ledger: Ledger, now: float) -> Queue:
+    """The queue as a ledger has it; `now`: epoch seconds."""
+    waiting = ledger.jobs(state=JobState.QUEUED, limit=1, oldest_first=True)
+    done = ledger.jobs(state=JobState.DONE, limit=NEWEST)
+    return Queue(
+        ledger.counts(),
+        waiting[0] if waiting else None,
+        max(done, key=lambda j: j.finished_at or 0.0, default=None),
+        tuple(ledger.jobs(state=JobState.FAILED, since=now - FAILURES_S, limit=FAILURES)),
+    )
