@@ -129,12 +129,13 @@ def part_unmounted_and_mounted_again(folder: Path) -> None:
     mount("--bind", str(store), str(share))
     kept, cancelled = put(share / "kept.wav"), put(share / "cancelled.wav")
     record: dict[Path, FileSignature] = {}
-    with Watched(folder_of(folder / "inbox"), known=lambda _: record) as w:
+    watched = folder_of(folder / "inbox")
+    with Watched(watched, known=lambda _: record) as w:
         record[kept] = w.wait_arrival(kept).signature
         w.wait_arrival(cancelled)
         unmount(share)
         # Nobody hears of a bind mount that goes: only a look tells.
-        w.watcher.rescan_now()
+        w.watcher.reload([watched])
         w.settle_marker(folder / "inbox")
         mount("--bind", str(store), str(share))
         w.wait_arrival(cancelled, 2)

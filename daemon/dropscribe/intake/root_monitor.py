@@ -89,6 +89,9 @@ class RootMonitor:
         limits_changed = self._exceeded is not None and self._exceeded[1] != filesystem.inotify_limits()
         outdated = not same or self._changed or limits_changed
         self._root, self._trouble, self._changed = seen, None, False
+        if not same:
+            # Mounts below the same directory are kept, also under other settings: `mounts` reports what was unmounted.
+            self._mounts = filesystem.mounts_below(os.path.realpath(self._path))
         if outdated:
             self._choose_backend()
         return Standing.SAME if same else Standing.RENEWED
@@ -188,7 +191,6 @@ class RootMonitor:
         self._backend, self._exceeded = PollBackend(), None
         where = filesystem.filesystem_of(self._folder.path)
         self.sees_writers = not where.network
-        self._mounts = filesystem.mounts_below(os.path.realpath(self._path))
         wanted = self._folder.backend
         if wanted == "inotify" or (wanted == "auto" and not where.network):
             try:
