@@ -82,11 +82,12 @@ def test_rescans_suffice_without_events(inbox: Path) -> None:
         w.wait_arrival(put(inbox / "a.wav"))
 
 
-def test_a_scan_can_be_asked_for(inbox: Path) -> None:
-    with Watched(folder_of(inbox, backend="poll", poll_s=3600), rescan_s=3600) as w:
+def test_a_reload_scans_at_once(inbox: Path) -> None:
+    folder = folder_of(inbox, backend="poll", poll_s=3600)
+    with Watched(folder, rescan_s=3600) as w:
         w.wait_watching(inbox)
         path = put(inbox / "a.wav")
-        w.watcher.rescan_now()
+        w.watcher.reload([folder])
         w.wait_arrival(path)
 
 

@@ -55,7 +55,7 @@ def test_a_folder_of_another_daemon_is_left_to_it_and_taken_up_when_that_is_kill
         assert health.state is FolderState.TAKEN
         assert f"process {other.pid}" in str(health.problem)
         assert health.remedy
-        w.watcher.rescan_now()
+        w.watcher.reload([folder_of(inbox)])
         assert w.arrivals() == []
         other.kill()
         other.wait()

@@ -39,16 +39,11 @@ class Reconfigure:
 
 
 @dataclass(frozen=True, slots=True)
-class Rescan:
-    """Scan the folder now."""
-
-
-@dataclass(frozen=True, slots=True)
 class Stop:
     """End the thread."""
 
 
-Message = Hint | Forget | Reconfigure | Rescan | Stop
+Message = Hint | Forget | Reconfigure | Stop
 
 
 class FolderRunner:
@@ -138,8 +133,6 @@ class FolderRunner:
                     watch.forget(path, self._around.clock())
                 case Reconfigure(folder):
                     watch.reconfigure(folder)
-                case Rescan():
-                    watch.scan_now()
                 case Stop():
                     return False
         if self._stopping:

@@ -10,7 +10,7 @@ from pathlib import Path
 from dropscribe.config import Folder
 from dropscribe.intake.folder import Surroundings
 from dropscribe.intake.folder_lock import FolderLocks
-from dropscribe.intake.runner import FolderRunner, Forget, Reconfigure, Rescan, Stop
+from dropscribe.intake.runner import FolderRunner, Forget, Reconfigure, Stop
 from dropscribe.intake.types import Completeness, FolderHealth, Known, Notice
 
 #: Longest wait of `stop` for the threads, seconds.
@@ -77,11 +77,6 @@ class Watcher:
         for runner in self._runners.values():
             runner.join(max(0.0, deadline - time.monotonic()))
         return not any(runner.running() for runner in self._runners.values())
-
-    def rescan_now(self) -> None:
-        """Scan every folder at once."""
-        for runner in self._runners.values():
-            runner.send(Rescan())
 
     def reload(self, folders: Sequence[Folder]) -> None:
         """Watch these folders from now on, choosing the backend of each again. Folders that stay keep their state."""

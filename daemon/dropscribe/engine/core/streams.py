@@ -38,11 +38,6 @@ class Stream:
         self._unrecognised = 0  #: segments found but not recognised yet
         self._complete = False
 
-    @property
-    def held_samples(self) -> int:
-        """Number of samples kept for regions that are not complete yet."""
-        return sum(map(len, self._held))
-
     def piece(self, parts: tuple[Pcm, ...], *, final: bool) -> VadChunk:
         """Next chunk for the detector; the caller must pass the detector's result to `accept`.
 
