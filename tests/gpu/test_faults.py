@@ -77,7 +77,7 @@ def test_a_batch_that_does_not_fit_is_halved_loses_nothing_and_is_remembered(kin
         assert [e for e in events if isinstance(e, StreamFailed)] == []
         assert sorted(e.stream for e in events if isinstance(e, StreamDone)) == list(range(segments))
         assert all(e.text for e in events if isinstance(e, SegmentDone))
-        remembered = batcher.budget_s
+        remembered = batcher._budget_s
         assert remembered <= segments * 30.0, "it did not fit at first"
         inbox.messages.extend(PcmBlock(1000 + i, i, MINUTE, final=True) for i in range(segments))
         for _ in range(4 * segments):

@@ -182,4 +182,4 @@ def test_a_batch_that_stops_fitting_half_way_is_halved_and_none_beside_it_suffer
     assert [e for e in events if isinstance(e, StreamFailed)] == []
     assert sorted(e.stream for e in events if isinstance(e, StreamDone)) == list(range(12))
     assert len([e for e in events if isinstance(e, SegmentDone)]) == 12
-    assert batcher.budget_s == 2.0
+    assert batcher._budget_s == 2.0

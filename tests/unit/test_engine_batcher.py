@@ -168,7 +168,7 @@ def test_after_a_limit_batches_stay_below_it() -> None:
     batcher = filled([Seg(1, 5.0, i) for i in range(20)], 60.0)
     batcher.limit(20.0)
     batcher.limit(40.0)
-    assert batcher.budget_s == 20.0
+    assert batcher._budget_s == 20.0
     assert max(b.padded_s for b in drained(batcher)) <= 20.0
 
 

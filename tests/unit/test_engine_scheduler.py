@@ -135,7 +135,7 @@ def test_out_of_memory_halves_the_batch_loses_nothing_and_lowers_the_budget() ->
     assert len(bench.of(StreamDone)) == 8
     assert bench.of(StreamFailed) == []
     assert recogniser.sizes == [8, 4, 2, 2, 4, 2, 2]
-    assert bench.batcher.budget_s == 2.0
+    assert bench.batcher._budget_s == 2.0
     recogniser.sizes.clear()
     bench.give(*(PcmBlock(10 + i, i, 16_000, final=True) for i in range(8)))
     bench.turn(8)

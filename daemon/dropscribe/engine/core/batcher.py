@@ -84,11 +84,6 @@ class Batcher(Generic[T]):
     def __len__(self) -> int:
         return len(self._by_age)
 
-    @property
-    def budget_s(self) -> float:
-        """Largest batch, padded audio seconds."""
-        return self._budget_s
-
     def limit(self, budget_s: float) -> None:
         """Lower the budget for good, after a larger batch did not fit the device."""
         self._budget_s = min(self._budget_s, budget_s)
