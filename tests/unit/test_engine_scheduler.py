@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dropscribe.engine.core.batcher import CROWDED_TIMES, Batcher
+from dropscribe.engine.core.batcher import THROUGHPUT_WAIT_TIMES, Batcher
 from dropscribe.engine.core.interfaces import (
     Hypothesis,
     Pcm,
@@ -19,7 +19,7 @@ from dropscribe.engine.core.interfaces import (
     VadChunk,
     VadModel,
 )
-from dropscribe.engine.core.scheduler import CROWD, Scheduler
+from dropscribe.engine.core.scheduler import THROUGHPUT_STREAMS, Scheduler
 from dropscribe.engine.core.streams import Stream
 from dropscribe.engine.core.vad_schedule import REST_S
 from dropscribe.engine.models.null import NullRecogniser, NullVadModel
@@ -305,7 +305,7 @@ def freed(bench: Bench) -> int:
 
 def crowd(*, final: bool) -> list[PcmBlock]:
     """One minute of each of as many recordings as start throughput mode, with their numbers as samples."""
-    return [PcmBlock(s, s, MINUTE, final) for s in range(CROWD)]
+    return [PcmBlock(s, s, MINUTE, final) for s in range(THROUGHPUT_STREAMS)]
 
 
 def test_in_throughput_mode_the_next_vad_pass_runs_while_results_are_taken_over() -> None:
@@ -313,9 +313,9 @@ def test_in_throughput_mode_the_next_vad_pass_runs_while_results_are_taken_over(
     bench = Bench(Deep(), vad=vad)
     bench.give(*crowd(final=False))
     bench.turn()
-    everybody = tuple(range(CROWD))
+    everybody = tuple(range(THROUGHPUT_STREAMS))
     assert vad.events == [("begin", everybody)]
-    assert freed(bench) == CROWD, "what has been copied is free"
+    assert freed(bench) == THROUGHPUT_STREAMS, "what has been copied is free"
     assert bench.reports[-1].released == 0, "and still held by the engine"
     bench.now += REST_S
     bench.give(*crowd(final=True))
@@ -324,9 +324,9 @@ def test_in_throughput_mode_the_next_vad_pass_runs_while_results_are_taken_over(
     bench.turn(3)
     assert bench.inbox.timeouts[2] == 0.0, "what is under way is not left for somebody to come"
     assert vad.events[3:] == [("finish", everybody)]
-    assert len(bench.of(StreamDone)) == CROWD
-    assert len(bench.of(SegmentDone)) == 2 * CROWD
-    assert bench.reports[-1].released == 2 * CROWD * MINUTE
+    assert len(bench.of(StreamDone)) == THROUGHPUT_STREAMS
+    assert len(bench.of(SegmentDone)) == 2 * THROUGHPUT_STREAMS
+    assert bench.reports[-1].released == 2 * THROUGHPUT_STREAMS * MINUTE
 
 
 class Deaf(Ahead):
@@ -340,7 +340,7 @@ def test_blocks_of_silence_are_reported_as_processed() -> None:
     bench = Bench(Deep(), vad=Deaf())
     bench.give(*crowd(final=False))
     bench.turn(2)
-    assert bench.reports[-1].released == CROWD * MINUTE
+    assert bench.reports[-1].released == THROUGHPUT_STREAMS * MINUTE
 
 
 def test_segments_of_a_recording_aborted_during_vad_are_dropped() -> None:
@@ -349,9 +349,11 @@ def test_segments_of_a_recording_aborted_during_vad_are_dropped() -> None:
     bench.turn()
     bench.give(Abort(1))
     bench.turn(4)
-    assert {e.stream for e in bench.events if isinstance(e, StreamDone)} == set(range(CROWD)) - {1}
+    assert {e.stream for e in bench.events if isinstance(e, StreamDone)} == set(range(THROUGHPUT_STREAMS)) - {
+        1
+    }
     assert not [e for e in bench.events if isinstance(e, (SegmentDone, StreamFailed)) and e.stream == 1]
-    assert bench.reports[-1].released == CROWD * MINUTE
+    assert bench.reports[-1].released == THROUGHPUT_STREAMS * MINUTE
 
 
 def test_a_failed_vad_pass_fails_its_recordings_once_even_if_another_pass_has_started() -> None:
@@ -361,9 +363,11 @@ def test_a_failed_vad_pass_fails_its_recordings_once_even_if_another_pass_has_st
     bench.now += REST_S
     bench.give(*crowd(final=True))
     bench.turn(4)
-    assert sorted(e.stream for e in bench.events if isinstance(e, StreamFailed)) == list(range(CROWD))
+    assert sorted(e.stream for e in bench.events if isinstance(e, StreamFailed)) == list(
+        range(THROUGHPUT_STREAMS)
+    )
     assert bench.of(SegmentDone) + bench.of(StreamDone) == []
-    assert bench.reports[-1].released == 2 * CROWD * MINUTE
+    assert bench.reports[-1].released == 2 * THROUGHPUT_STREAMS * MINUTE
     # Nobody is remembered: one that comes later is served, whatever its number.
     bench.give(PcmBlock(3, 7, MINUTE, final=True))
     bench.turn(3)
@@ -380,18 +384,18 @@ def test_vad_of_a_lone_recording_starts_at_once() -> None:
 
 def test_in_throughput_mode_blocks_share_a_vad_pass_and_segments_a_batch_and_none_waits_for_ever() -> None:
     bench = Bench(Deep())
-    bench.give(*(PcmBlock(s, s, 160, final=False) for s in range(CROWD)))
+    bench.give(*(PcmBlock(s, s, 160, final=False) for s in range(THROUGHPUT_STREAMS)))
     bench.turn()
-    assert freed(bench) == CROWD, "the first look"
+    assert freed(bench) == THROUGHPUT_STREAMS, "the first look"
     bench.give(PcmBlock(0, 0, MINUTE, final=False))
     bench.turn(3)
-    assert freed(bench) == CROWD, "it waits for others"
+    assert freed(bench) == THROUGHPUT_STREAMS, "it waits for others"
     bench.now += REST_S
     bench.turn()
-    assert freed(bench) == CROWD + 1
+    assert freed(bench) == THROUGHPUT_STREAMS + 1
     bench.now += 1.5
     bench.turn(3)
     assert not [e for e in bench.events if isinstance(e, SegmentDone)], "a lone one would be done after 1 s"
-    bench.now += CROWDED_TIMES
+    bench.now += THROUGHPUT_WAIT_TIMES
     bench.turn(3)
     assert len([e for e in bench.events if isinstance(e, SegmentDone)]) == 1

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 #: Factor on the longest wait in throughput mode. The host's cost of a batch hardly depends on its size, so it keeps up
 #: with a GPU by fewer, larger batches.
-CROWDED_TIMES = 8
+THROUGHPUT_WAIT_TIMES = 8
 
 
 class Batchable(Protocol):
@@ -63,7 +63,7 @@ class Batcher(Generic[T]):
 
     1. the batch around it has no room for another segment, or
     2. a whole batch of audio is queued, so that the device need not wait, or
-    3. it has waited `max_wait_s` (`CROWDED_TIMES` as long in throughput mode), or
+    3. it has waited `max_wait_s` (`THROUGHPUT_WAIT_TIMES` as long in throughput mode), or
     4. no more segments will come for now (`flush`).
 
     Every batch contains the oldest segment, so a segment waits for at most as many batches as there are older
@@ -99,7 +99,7 @@ class Batcher(Generic[T]):
     def next(self, now: float, *, flush: bool = False, throughput_mode: bool = False) -> Batch[T] | None:
         """Remove the batch to run now from the queue; None if it is better to wait.
 
-        `crowded`: throughput mode, for many concurrent recordings: larger batches instead of earlier ones.
+        `throughput_mode`: throughput mode, for many concurrent recordings: larger batches instead of earlier ones.
         """
         oldest = self._oldest()
         if oldest is None:
@@ -127,7 +127,7 @@ class Batcher(Generic[T]):
         return [w.segment for w in dropped]
 
     def _due(self, oldest: _Waiting[T], *, throughput_mode: bool) -> float:
-        return oldest.since + self._max_wait_s * (CROWDED_TIMES if throughput_mode else 1)
+        return oldest.since + self._max_wait_s * (THROUGHPUT_WAIT_TIMES if throughput_mode else 1)
 
     def _leave(self, gone: Iterable[_Waiting[T]]) -> None:
         for waiting in gone:

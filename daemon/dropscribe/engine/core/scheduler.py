@@ -1,4 +1,4 @@
-"""The engine's loop: blocks in, speech found, batches run, events out. No torch, no processes."""
+"""Schedule VAD passes, batches and postprocessing in the engine process. No torch, no processes."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from dropscribe.engine.wire import Aborted, Report
 from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError, release_traceback
 
 Batched = Batch[SpeechSegment]
-#: So many recordings in the engine are a crowd.
-CROWD = 4
+#: Stream count at which the scheduler favours throughput over latency.
+THROUGHPUT_STREAMS = 4
 
 
 class Inbox(Protocol):
-    """Where blocks come from."""
+    """Source of blocks and aborts."""
 
     def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
-        """All that has arrived, waiting at most so long for the first (None: for ever)."""
+        """Everything that has arrived; waits at most `timeout_s` for the first message, for ever if None."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Running:
-    """A batch under way, or one that failed to start."""
+    """A batch in progress, or one that failed to start."""
 
     batch: Batched
     started: float  #: monotonic seconds
@@ -49,7 +49,7 @@ class _Running:
 
 
 class Scheduler:
-    """Everything the worker does once it is warm. Owned by one thread."""
+    """The scheduler of a warm engine: turns blocks into events. Owned by the worker's thread."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Scheduler:
         clock: Callable[[], float],
         postprocessor: Postprocessor | None = None,
     ) -> None:
-        """`read` gives a block's samples in the arena; nothing looks at them any more once the block is freed."""
+        """`read` returns a block's samples in the arena; they are not read after the block is reported free."""
         self._vad = vad
         self._search = VadRunner(vad)
         self._recogniser = recogniser
@@ -89,14 +89,15 @@ class Scheduler:
         self._released = 0  #: samples, as last reported
 
     def run(self, inbox: Inbox) -> None:
-        """Work for ever. Raises EngineDiedError when the device is beyond use."""
+        """Run until the process ends. Raises EngineDiedError when the device is unusable."""
         while True:
             self.turn(inbox)
 
     def turn(self, inbox: Inbox) -> None:
-        """Take what has come, look for speech in it, run one batch if it is time.
+        """Accept messages, run a VAD pass and a batch where they are due, report.
 
-        In a crowd the device looks while this thread takes in what the look before has found, and launches a batch.
+        In throughput mode the device runs a VAD pass while this thread handles the results of the previous pass and
+        launches a batch.
         """
         for message in inbox.take(self._storage_retry(self._clock())):
             self._accept(message)
@@ -110,7 +111,7 @@ class Scheduler:
         )
         if batch is not None:
             self._begin(batch)
-        # Results are awaited only when enough batches are under way, or when there is nothing else to do.
+        # Wait for results only when enough batches are in progress, or when there is nothing else to do.
         while self._running and (len(self._running) >= self._pipeline.depth or not (batch or busy)):
             self._finish(self._running.popleft())
         self._report()
@@ -125,14 +126,14 @@ class Scheduler:
         return min((w for w in waits if w is not None), default=None)
 
     def _look_wait_s(self, now: float) -> float | None:
-        """Seconds until blocks that wait are to be looked at; None while there are none."""
+        """Seconds until the next VAD pass is due; None while no blocks are waiting."""
         if not self._blocks:
             return None
         return self._looks.wait_s(now, self._unread, throughput_mode=self._throughput_mode())
 
     def _throughput_mode(self) -> bool:
-        """Whether it is worth while for the device, and harms nobody, to do more at a time and less often."""
-        return self._pipeline.depth > 1 and len(self._streams) >= CROWD
+        """True when larger and less frequent passes and batches pay: a pipelined device with many streams."""
+        return self._pipeline.depth > 1 and len(self._streams) >= THROUGHPUT_STREAMS
 
     def _nothing_is_coming(self) -> bool:
         return not self._blocks and not any(s.open for s in self._streams.values())
@@ -155,13 +156,13 @@ class Scheduler:
         self._out.append(Aborted(message.stream))
 
     def _begin_look(self) -> None:
-        """Look at the blocks that are waiting, oldest first, as many as one look takes."""
+        """Start a VAD pass over the waiting blocks, oldest first, as many as one pass takes."""
         offered = []
         looked_at = one_look(self._blocks, self._look_bounds)
         for blocks in looked_at:
             stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
             if stream is not None:
-                # In the arena itself: the detector copies them into pinned memory, and nobody else does.
+                # Not copied here: the detector copies them into pinned memory.
                 offered.append(Offered(stream, tuple(self._read(block) for block in blocks), final))
             elif final:
                 self._failed.discard(blocks[-1].stream)
@@ -172,12 +173,12 @@ class Scheduler:
                 self._free(block)
 
     def _finish_looks(self, *, but: int) -> None:
-        """Take in what was found, but for the newest looks."""
+        """Handle the results of all VAD passes but the `but` newest."""
         now = self._clock()
         searched = []
         for one, found in self._search.finish(now, but=but):
             if self._streams.get(one.stream.number) is not one.stream:
-                # Failed, or aborted, while it was looked at.
+                # Failed or aborted during the pass.
                 if one.final:
                     self._failed.discard(one.stream.number)
                 continue
@@ -191,7 +192,7 @@ class Scheduler:
         self._end_complete(searched)
 
     def _begin(self, batch: Batched) -> None:
-        """Launch a batch. What fails already now is looked into when its turn to finish comes."""
+        """Launch a batch. An error at launch is handled in `_finish`, in the order of the batches."""
         started = self._clock()
         try:
             running = _Running(batch, started, self._pipeline.begin(batch.segments), None)
@@ -202,7 +203,7 @@ class Scheduler:
         self._running.append(running)
 
     def _finish(self, running: _Running) -> None:
-        """Wait for a batch and deliver it."""
+        """Wait for a batch, then deliver its results."""
         batch, error = running.batch, running.error
         if error is None:
             try:
@@ -214,13 +215,13 @@ class Scheduler:
         if error is not None:
             recognised = self._in_parts(batch, error)
         now = self._clock()
-        # Batches overlap; each is charged for the time since the one before it was done.
+        # Batches overlap: each is charged the time since the previous one finished.
         seconds = now - max(running.started, self._finished_at)
         self._finished_at = now
         self._deliver(batch, recognised, running.started, seconds)
 
     def _recognise(self, batch: Batched) -> Recognised:
-        """Run a part of a batch that failed."""
+        """Run part of a failed batch."""
         try:
             return match_results(batch.segments, self._recogniser(batch.segments))
         except EngineDiedError:
@@ -231,12 +232,12 @@ class Scheduler:
         return self._in_parts(batch, error)
 
     def _in_parts(self, batch: Batched, error: Exception) -> Recognised:
-        """Run a batch that failed again, in parts, down to the segment at fault."""
+        """Run a failed batch again in parts, down to the segment at fault."""
         segments = batch.segments
         if len(segments) == 1:
             return Recognised((), (failure_of(segments[0].stream, error),))
         if isinstance(error, OutOfDeviceMemoryError):
-            # What did not fit will not fit next time either.
+            # What did not fit now will not fit next time.
             self._batcher.limit(batch.padded_s / 2)
             half = len(segments) // 2
             parts = [segments[:half], segments[half:]]
@@ -252,7 +253,7 @@ class Scheduler:
         for segment in batch.segments:
             self._unanswered -= segment.samples
             stream = self._streams.get(segment.stream)
-            # Gone: aborted, or failed, since the segment was found.
+            # The stream was aborted or failed after the segment was found.
             if stream is None or segment.stream in failed:
                 continue
             said = by_key[segment.stream, segment.index]

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 
 from dropscribe.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
 
-#: Largest VAD pass on a GPU, samples: its cost hardly depends on its size.
 LOOK_SAMPLES = 2_400 * SAMPLE_RATE_HZ
-#: Fewest streams in a full pass on a GPU. A pass that does not fit into memory can only be divided between streams.
 LOOK_STREAMS = 4
-#: Largest VAD pass on a CPU, samples: batches wait for it, and a small one fits the caches.
 CPU_LOOK_SAMPLES = 40 * SAMPLE_RATE_HZ
-#: Shortest interval of small VAD passes in throughput mode, seconds.
 REST_S = 0.04
 
 
@@ -39,7 +35,7 @@ class VadSchedule:
     def wait_s(self, now: float, samples: int, *, throughput_mode: bool) -> float:
         """Seconds until a pass over the `samples` that wait; small passes in throughput mode are `REST_S` apart.
 
-        `crowded`: throughput mode, see `Batcher.next`.
+        `throughput_mode`: throughput mode, see `Batcher.next`.
         """
         if not throughput_mode or samples >= LOOK_SAMPLES:
             return 0.0
@@ -55,7 +51,6 @@ def one_look(blocks: deque[PcmBlock], most: Bounds) -> list[list[PcmBlock]]:
     taken: dict[int, list[PcmBlock]] = {}
     own: dict[int, int] = {}
     samples = 0
-    #: Blocks of streams that have reached their limit, in order.
     kept: list[PcmBlock] = []
     full: set[int] = set()
     while blocks and (not taken or samples + blocks[0].samples <= most.samples):
