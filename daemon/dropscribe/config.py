@@ -1,7 +1,7 @@
-"""Settings: read once, validated once, frozen. Every error names the file, the field and the remedy.
+"""Read and validate settings. Every error names the file, the field and the remedy.
 
-`load` reads one TOML file; `embedded` makes the settings of `dropscribe run --watch DIR`. Nothing else
-in the program reads files or environment variables for settings.
+`load` reads a TOML file; `embedded` returns the settings of `dropscribe run --watch DIR`. No other module reads files
+or environment variables for settings.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ __all__ = [
     "settings_of",
 ]
 
-#: Where a configuration is looked for when none is named, first hit wins.
+#: Configuration files tried when none is named; the first that exists is used.
 SEARCH_PATH: tuple[Path, ...] = (Path("dropscribe.toml"), Path("/etc/dropscribe/dropscribe.toml"))
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings and where they came from. `sources` maps dotted fields to a file, "command line" or "default"."""
+    """Settings and their origin. `sources` maps dotted names to a file, "command line" or "embedded"."""
 
     settings: Settings
     file: Path | None
@@ -104,7 +104,7 @@ def load(file: Path) -> Loaded:
 
 
 def foreign_names(file: Path) -> frozenset[str]:
-    """Names in a TOML file that are not those of settings: of profiles, and mistaken ones. Empty where it is no TOML."""
+    """Names in a TOML file that are not names of settings: profiles and misspellings. Empty for invalid TOML."""
     try:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -120,7 +120,7 @@ def embedded(
     vad_model: str | None = None,
     device: str | None = None,
 ) -> Loaded:
-    """Settings without a file: watch `watch` with the bundled demonstration model, database in this folder."""
+    """Settings without a file: watch `watch` with the bundled demonstration models, database in the current directory."""
     engine: dict[str, Any] = {"models": {"asr": model or "paraformer-mini", "vad": vad_model or "vad-mini"}}
     if device is not None:
         engine["device"] = device
@@ -143,7 +143,7 @@ def embedded(
 
 
 def override(loaded: Loaded, **values: Any) -> Loaded:
-    """`loaded` with command-line values put over it; keys are dotted fields with `__` for the dot, None is absent."""
+    """Override settings by command-line values. Keys are dotted names with `__` for the dot; None means not given."""
     data = loaded.settings.model_dump(by_alias=True, mode="python")
     sources = dict(loaded.sources)
     for key, value in values.items():
@@ -159,7 +159,7 @@ def override(loaded: Loaded, **values: Any) -> Loaded:
 
 
 def settings_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The settings that stand in a section of the file: without older names, and without sections of their own."""
+    """Fields written in a section of the file, without older names and nested sections."""
     return {
         name: field
         for name, field in section.model_fields.items()
@@ -181,7 +181,7 @@ def _validate(raw: dict[str, Any], file: Path | None) -> Settings:
             if near:
                 remedy = f"did you mean '{near[0]}'?"
         elif first["type"] == "tuple_type":
-            # What it becomes in here; nobody writes a tuple into TOML.
+            # pydantic's message names a tuple; TOML has only lists.
             message = "Input should be a list, in square brackets"
         raise ConfigError(
             f"{field}: {message}",
@@ -192,19 +192,19 @@ def _validate(raw: dict[str, Any], file: Path | None) -> Settings:
 
 
 def _current_name(dotted: str) -> str:
-    """The name of a setting today."""
+    """Current name of a setting that may be given under an older one."""
     old = dotted.removeprefix("engine.")
     return f"engine.models.{OLD_MODEL_NAMES[old]}" if dotted != old and old in OLD_MODEL_NAMES else dotted
 
 
 def _names() -> list[str]:
-    """Every name a setting may have, for suggestions."""
+    """Names of all settings, for suggestions."""
     models = (Settings, Folder, Profile, EngineSettings, Models, MediaSettings, ServiceSettings)
     return [f.alias or name for m in models for name, f in m.model_fields.items()]
 
 
 def _keys(value: Any) -> Iterator[str]:
-    """Every key of a TOML document, at any depth."""
+    """All keys of a TOML document, at any depth."""
     if isinstance(value, dict):
         yield from value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -212,7 +212,7 @@ def _keys(value: Any) -> Iterator[str]:
 
 
 def _leaves(raw: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of every value in a TOML document; array tables get an index."""
+    """Dotted names of all values in a TOML document; tables of an array are numbered from 0."""
     out: list[str] = []
     for key, value in raw.items():
         name = f"{prefix}{key}"

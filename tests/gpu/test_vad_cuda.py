@@ -37,7 +37,7 @@ def regions(model: Any, pcms: Sequence[Pcm]) -> list[list[Region]]:
 
 
 def regions_ahead(model: Any, pcms: Sequence[Pcm]) -> list[list[Region]]:
-    """The same in pieces of 3 s, with two looks under way before the one before them is finished, as in a crowd."""
+    """The same in pieces of 3 s, with two looks under way before the one before them is finished, as in throughput mode."""
     vads = [model.open() for _ in pcms]
     found: list[list[Region]] = [[] for _ in pcms]
     under_way: list[tuple[list[int], Any]] = []

@@ -1,4 +1,4 @@
-"""Where the job history is, and how its recordings are printed."""
+"""Locate the job history; print paths of recordings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def database_location(config: Path | None, database: Path | None) -> DatabaseLoc
 
 
 def brief(path: Path) -> str:
-    """A path as it is most easily read: from the working directory if it is below it."""
+    """A path for printing, relative to the working directory where it lies below it."""
     here = Path(os.curdir).absolute()
     return readable(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,4 +1,4 @@
-"""`dropscribe status`: is a daemon at work on this database, is it well, and how far is it."""
+"""`dropscribe status`: print the state and health of the daemon on a database, and its queue."""
 
 from __future__ import annotations
 

@@ -23,9 +23,7 @@ from types import MappingProxyType
 
 #: Longest file name of Linux file systems, bytes.
 NAME_BYTES = 255
-#: Endings that are not a dot and the format's name. "partial": the text of a recording in progress.
 _ENDINGS = MappingProxyType({"timing": ".timing.json", "partial": ".partial.txt"})
-#: Longest ending; every name leaves room for it, so that all files of a recording have the same base.
 _LONGEST_ENDING = max(_ENDINGS.values(), key=len)
 _SHORT = "short"
 _FULL = "full"

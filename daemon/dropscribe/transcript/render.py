@@ -196,7 +196,6 @@ def _segment(segment: Segment) -> str:
         f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
         f'"text": {encode_basestring(segment.text)}, "tokens": [{tokens}]}}'
     )
-    # isprintable is cheaper than the search for characters to escape, and mostly true.
     return written if written.isprintable() else escapes.in_json(written)
 
 

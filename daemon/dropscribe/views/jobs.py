@@ -157,7 +157,7 @@ def skip_document(skip: SkipSummary) -> dict[str, Any]:
 
 
 def remark(job: JobSummary) -> str:
-    """Why a job has not finished, or what is unusual about its result; "" for the usual."""
+    """Reason of a job that is not done, or a note on its result; "" where there is neither."""
     if job.reason:
         return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
     if job.truncated:

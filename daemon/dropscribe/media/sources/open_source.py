@@ -13,14 +13,14 @@ from dropscribe.media.sources.source import Source
 from dropscribe.media.sources.source_av import AvSource
 from dropscribe.media.sources.source_soundfile import SoundfileSource
 
-#: Kinds that libsndfile reads well. FLAC, Ogg and MP3 are PyAV's: it goes on behind damage where libsndfile
-#: stops, and libsndfile prints about bad mp3 on standard error.
+#: Kinds decoded by libsndfile. FLAC, Ogg and MP3 go to PyAV, which continues after damage where libsndfile stops;
+#: libsndfile also prints messages about damaged MP3 on standard error.
 _PLAIN_PCM = frozenset({"wav", "w64", "aiff", "au", "caf", "nist"})
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A source and what was noticed on the way to it."""
+    """An open source, the result of the container check, and warnings for the user."""
 
     source: Source
     check: ContainerCheck
@@ -28,7 +28,7 @@ class Opening:
 
 
 def open_source(fd: int, path: Path, size: int) -> Opening:
-    """Choose a decoder for the open file `fd` of `size` bytes; `path` serves only for words.
+    """Choose a decoder for the open file `fd` of `size` bytes; `path` is for messages only.
 
     Raises UnreadableMediaError or NoAudioError, saying what the file looks like; OSError, MemoryError.
     """
@@ -53,7 +53,7 @@ def open_source(fd: int, path: Path, size: int) -> Opening:
 
 def _open(fd: int, check: ContainerCheck) -> Source:
     first: UnreadableMediaError | None = None
-    # libsndfile believes a data size of 0; FFmpeg reads on to the end of the file.
+    # libsndfile trusts a data size of 0; FFmpeg reads to the end of the file.
     if check.kind in _PLAIN_PCM and not check.open_ended:
         try:
             return SoundfileSource(fd)

@@ -1,4 +1,4 @@
-"""An open recording as the decoders present it: its facts and its blocks of samples."""
+"""Interface of an open recording: its facts and its blocks of samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dropscribe.media.normalise import Block
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What an open source says of itself."""
+    """Properties of an open recording, as its headers declare them."""
 
     container: str
     codec: str
@@ -21,7 +21,7 @@ class SourceFacts:
     declared_s: (
         float | None
     )  #: the duration the decoder reads in the headers, from the container's start; may be wrong
-    #: So long after the container's start (that of a picture, say) the sound begins, by the headers; seconds.
+    #: Start of the audio after the start of the container (of a video track, for instance), by the headers; seconds.
     late_s: float = 0.0
 
 
@@ -30,12 +30,12 @@ class Source(Protocol):
 
     @property
     def facts(self) -> SourceFacts:
-        """Known once it is open."""
+        """The properties of the recording; available at once."""
 
     def blocks(self) -> Iterator[Block]:
-        """All audio that can be decoded, in order.
+        """Decode all audio that can be decoded, in order.
 
-        Damage is counted and left out. Raises UnreadableMediaError, OSError, MemoryError.
+        Damaged parts are counted and left out. Raises UnreadableMediaError, OSError, MemoryError.
         """
 
     @property
