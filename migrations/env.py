@@ -1,9 +1,11 @@
-"""Alembic's entry: runs revisions on the connection that `dropscribe.ledger.sqlite.file.upgrade` hands over.
+"""Entry point of Alembic: run revisions on the connection of `dropscribe.ledger.sqlite.file.upgrade`.
 
-There is no alembic.ini and no connection of its own: an upgrade is always preceded by a backup and happens in
-one transaction, both of which the ledger sees to. Foreign keys are off meanwhile, because batch mode replaces
-tables; for the same reason a revision that replaces `segments` makes its two triggers again. For a new revision: copy the newest file under `versions/`, change `daemon/dropscribe/ledger/sqlite/schema.py` alike and
-raise its `HEAD`; `tests/integration/test_ledger_upgrade.py` says whether both give the same database.
+There is no alembic.ini and no connection of its own, because the ledger makes a backup before an upgrade and runs all
+revisions in one transaction. Foreign keys are off meanwhile, because batch mode replaces tables. For the same reason a
+revision that replaces `segments` creates its two triggers again.
+
+For a new revision: copy the newest file under `versions/`, change `daemon/dropscribe/ledger/sqlite/schema.py` alike and raise its `HEAD`;
+`tests/integration/test_ledger_upgrade.py` checks that both give the same database.
 """
 
 from __future__ import annotations

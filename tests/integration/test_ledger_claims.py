@@ -368,8 +368,8 @@ def test_queued_jobs_are_done_under_the_recipe_in_force(ledger: Ledger) -> None:
         ],
         103.0,
     )
-    assert ledger.adopt(lambda profile: {"default": "large|vad"}[profile]) == 3
-    assert ledger.adopt(lambda _: "large|vad") == 0
+    assert ledger.apply_recipes(lambda profile: {"default": "large|vad"}[profile]) == 3
+    assert ledger.apply_recipes(lambda _: "large|vad") == 0
     a, b, c = claim_all(ledger, 104.0)
     assert {x.recipe for x in (a, b, c)} == {"large|vad"}
     assert (a.reference, b.reference, c.reference) == (None, claim.job_id, None)
@@ -380,7 +380,7 @@ def test_queued_jobs_are_done_under_the_recipe_in_force(ledger: Ledger) -> None:
 def test_what_an_adopted_job_said_serves_for_the_same_content(ledger: Ledger) -> None:
     ledger.admit([admission("a.wav", "same")], 1.0)
     ledger.admit([admission("court.wav", "court", profile="court")], 1.0)
-    assert ledger.adopt(lambda profile: "large|vad" if profile == "default" else "mini|vad") == 1
+    assert ledger.apply_recipes(lambda profile: "large|vad" if profile == "default" else "mini|vad") == 1
     first, court = claim_all(ledger)
     assert (first.recipe, court.recipe) == ("large|vad", "mini|vad")
     ledger.finish([finish_of(first, "一")], 101.0)
@@ -406,8 +406,8 @@ def test_claims_that_stand_though_they_were_refused_are_put_back_as_if_never_mad
     ledger.admit([admission(f"{n}.wav", n) for n in "abc"], 90.0)
     (known,) = claim_all(ledger, 100.0, limit=1)
     claim_all(ledger, 100.0)
-    assert ledger.disown("somebody else", []) == 0
-    assert ledger.disown("worker", [known.job_id]) == 2
+    assert ledger.return_unknown("somebody else", []) == 0
+    assert ledger.return_unknown("worker", [known.job_id]) == 2
     again = claim_all(ledger, 100.0)
     assert [(c.path.name, c.attempt) for c in again] == [("b.wav", 1), ("c.wav", 1)]
     # The older claim of these is worth nothing any more; the one that was known goes on.

@@ -184,14 +184,14 @@ def test_a_record_that_is_refused_is_made_later_and_nothing_begins_before(
             return real(self, ours)
         if stands.pop():
             real(self, ours)
-        raise StorageError("full", operation="begin to decode", path=Path("/jobs.db"))
+        raise StorageError("full", operation="begin decoding", path=Path("/jobs.db"))
 
     monkeypatch.setattr(SqliteLedger, "begin", begin)
     w = Beginner(ledger)
     w.turn()
     for _ in range(2):
         w.begin()
-        assert [e.operation for e in w.storage_retry.complaints()] == ["begin to decode"]
+        assert [e.operation for e in w.storage_retry.complaints()] == ["begin decoding"]
         w.look()
         assert (w.started(), len(w.disk.waiting)) == ([], 0), "not at once"
         w.turn(RETRY_S)

@@ -56,11 +56,11 @@ def test_recipes_that_are_refused_during_a_reload_are_handed_on_later(
         ledger, WallClock(lambda: now, lambda: now), space, FolderConditions(ledger, ()),
         StorageHangs(ledger, Activities(), Settings, lambda: now), storage_retry=storage_retry, clock=lambda: now, wake=lambda: None, claiming=lambda: False,
     )  # fmt: skip
-    calls = refused(ledger, "adopt", 2, monkeypatch)
+    calls = refused(ledger, "apply_recipes", 2, monkeypatch)
     maintenance.adopt(str)
     for _ in range(2):
         maintenance.tend()
-        assert [e.operation for e in storage_retry.complaints()] == ["adopt"]
+        assert [e.operation for e in storage_retry.complaints()] == ["apply_recipes"]
         now += RETRY_S
     maintenance.tend()
     assert storage_retry.complaints() == ()

@@ -81,8 +81,8 @@ POINTS: dict[str, Point] = {
     ),
     # Published: the texts, then (at the next passage) the timing log.
     "rendered": Point(DAEMON, "dropscribe.service.publishing.publisher:draft", "after", passages=3),
-    "intended, not committed": Point(DAEMON, "ledger:record what will be written", "uncommitted", passages=2),
-    "intended": Point(DAEMON, "ledger:record what will be written", "committed", passages=2),
+    "intended, not committed": Point(DAEMON, "ledger:record planned files", "uncommitted", passages=2),
+    "intended": Point(DAEMON, "ledger:record planned files", "committed", passages=2),
     "a temporary is open": Point(DAEMON, f"{_PUBLISH}:_open_new", "after", passages=3),
     "a temporary is half written": Point(DAEMON, f"os:write {_TMP}", "half", passages=3),
     "a temporary is written": Point(DAEMON, f"os:fsync {_TMP}", "before", passages=3),

@@ -153,13 +153,13 @@ class Ledger(Protocol):
     def defer_lone_trials(self, now: float) -> None:
         """Postpone isolated jobs that were interrupted alone, when the daemon is ready: see `lone_trials.wait_after`."""
 
-    def disown(self, worker: str, known: Sequence[int]) -> int:
+    def return_unknown(self, worker: str, known: Sequence[int]) -> int:
         """Return jobs to the queue that `worker` holds by the record but does not know of; returns how many.
 
         For a worker whose claim failed: a commit that the disk refused at the last moment may stand nevertheless.
         """
 
-    def adopt(self, recipe: Callable[[str], str]) -> int:
+    def apply_recipes(self, recipe: Callable[[str], str]) -> int:
         """Give queued jobs the recipe that is in force for their profile; returns how many had another.
 
         `recipe` maps the name of a profile to its recipe.

@@ -71,7 +71,7 @@ class Maintenance:
 
     def _apply_recipe(self) -> None:
         if self._recipe is not None:
-            self._ledger.adopt(self._recipe)
+            self._ledger.apply_recipes(self._recipe)
             self._recipe = None
 
     def _defer_lone_trials(self) -> None:

@@ -59,7 +59,7 @@ def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledge
             f"{recovered.failed} jobs failed: the daemon was killed each time it worked on them alone",
             remedy="'dropscribe jobs --state failed' lists them",
         )
-    ledger.adopt(settings.recipe)
+    ledger.apply_recipes(settings.recipe)
     return ledger
 
 

@@ -156,15 +156,15 @@ class Database:
         Raises StorageError (disk full, I/O, locked, read-only) and UnusableLedgerError (damaged, removed, replaced),
         naming `operation`.
         """
-        first = self._writing.acquire(timeout=QUEUE_S)
+        acquired = self._writing.acquire(timeout=QUEUE_S)
         try:
             with self._usable(operation), self._engine.begin() as connection:
                 if self._file is not None:
                     self._file.pin_log()
-                    self._see_to_file(self._file, connection, operation)
+                    self._check_file(self._file, connection, operation)
                 yield connection
         finally:
-            if first:
+            if acquired:
                 self._writing.release()
 
     @contextmanager
@@ -181,7 +181,7 @@ class Database:
             shrunk = self._file.verify(operation)
         if shrunk is not None:
             with self.read(operation) as connection:
-                self._see_to_file(self._file, connection, operation)
+                self._check_file(self._file, connection, operation)
 
     def close(self) -> None:
         """Close the pooled connections; may be called twice."""
@@ -218,7 +218,7 @@ class Database:
             self.fault = damaged(f"it is damaged ({contradiction})", self.path, operation)
             raise self.fault from e
 
-    def _see_to_file(self, file: DatabaseFile, connection: Connection, operation: str) -> None:
+    def _check_file(self, file: DatabaseFile, connection: Connection, operation: str) -> None:
         size = file.verify(operation)
         if size is not None:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()

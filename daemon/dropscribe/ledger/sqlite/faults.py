@@ -43,22 +43,22 @@ _STORAGE = {
 
 def explain(error: sa.exc.DBAPIError, path: Path, operation: str) -> DropscribeError | None:
     """The error to raise instead of `error`; None when it is a mistake of ours (a wrong statement, a broken constraint)."""
-    said = str(error.orig)
+    message = str(error.orig)
     code = getattr(error.orig, "sqlite_errorcode", None) or 0
     if path.is_dir():
         # SQLite calls it an I/O error.
         return LedgerError(
             "it is a folder", operation=operation, path=path, remedy="name a file: its history is one file"
         )
-    if _is_search_damage(said.lower(), code):
-        return damaged(f"its search index is damaged ({said})", path, operation, REPAIR_SEARCH)
-    if _is_damage(said.lower(), code):
-        return damaged(f"it is damaged ({said})", path, operation)
+    if _is_search_damage(message.lower(), code):
+        return damaged(f"its search index is damaged ({message})", path, operation, REPAIR_SEARCH)
+    if _is_damage(message.lower(), code):
+        return damaged(f"it is damaged ({message})", path, operation)
     if code == _READONLY_DBMOVED:
         return damaged("it was moved or removed while it was open", path, operation, "put it back")
     for part, remedy in _STORAGE.items():
-        if part in said.lower():
-            return StorageError(said, operation=operation, path=path, remedy=remedy)
+        if part in message.lower():
+            return StorageError(message, operation=operation, path=path, remedy=remedy)
     return None
 
 
@@ -67,15 +67,15 @@ def damaged(reason: str, path: Path, operation: str, remedy: str = REPAIR) -> Un
     return UnusableLedgerError(reason, operation=operation, path=path, remedy=remedy)
 
 
-def _is_search_damage(said: str, code: int) -> bool:
-    named = "fts5" in said and code & 0xFF == _CORRUPT
-    return code == _CORRUPT_VTAB or named or any(part in said for part in _SEARCH_DAMAGE)
+def _is_search_damage(message: str, code: int) -> bool:
+    named = "fts5" in message and code & 0xFF == _CORRUPT
+    return code == _CORRUPT_VTAB or named or any(part in message for part in _SEARCH_DAMAGE)
 
 
-def _is_damage(said: str, code: int) -> bool:
+def _is_damage(message: str, code: int) -> bool:
     if code & 0xFF in {_CORRUPT, _NOTADB} or code == _IOERR_SHORT_READ:
         return True
     # From the driver, without a code: bytes in a text column that are not UTF-8.
-    if "could not decode to utf-8" in said:
+    if "could not decode to utf-8" in message:
         return True
-    return code & 0xFF == _ERROR and any(part in said for part in _SCHEMA_DAMAGE)
+    return code & 0xFF == _ERROR and any(part in message for part in _SCHEMA_DAMAGE)

@@ -1,4 +1,4 @@
-"""The ledger in a SQLite database. Each method is described at `Ledger`; the modules beside this one do the work."""
+"""The ledger in a SQLite database."""
 
 from __future__ import annotations
 
@@ -28,62 +28,55 @@ from dropscribe.ledger.records import (
 )
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.history import History
-from dropscribe.ledger.sqlite.jobs.admission import AdmissionDesk
+from dropscribe.ledger.sqlite.jobs.admission import Admissions
 from dropscribe.ledger.sqlite.jobs.adoption import Adoption
 from dropscribe.ledger.sqlite.jobs.claims import Claims
 from dropscribe.ledger.sqlite.jobs.endings import Endings
 from dropscribe.ledger.sqlite.jobs.holds import FolderLocks
-from dropscribe.ledger.sqlite.jobs.outputs import Outputs, Partials
+from dropscribe.ledger.sqlite.jobs.outputs import Outputs, PartialOutputs
 from dropscribe.ledger.sqlite.jobs.results import Results
-from dropscribe.ledger.sqlite.search import Search
+from dropscribe.ledger.sqlite.search import TranscriptSearch
 
 
 class SqliteLedger:
-    """Implements `Ledger` on one open SQLite database."""
+    """Implements `Ledger`, where the methods are documented, on one open SQLite database.
+
+    Each method calls the class that has its statements, in the module of that name.
+    """
 
     def __init__(self, db: Database, backup: Path | None = None) -> None:
         self._db = db
-        #: The copy that was made before this opening upgraded the database; None when it did not.
         self.backup = backup
-        self._admissions = AdmissionDesk(db)
+        self._admissions = Admissions(db)
         self._claims = Claims(db)
         self._adoption = Adoption(db)
         self._holds = FolderLocks(db)
         self._endings = Endings(db)
         self._outputs = Outputs(db)
-        self._partials = Partials(db)
+        self._partials = PartialOutputs(db)
         self._results = Results(db)
         self._history = History(db)
-        self._search = Search(db)
+        self._search = TranscriptSearch(db)
 
     @property
     def fault(self) -> UnusableLedgerError | None:
-        """Why this ledger cannot be used any more, as some thread found out; every later call raises it."""
         return self._db.fault
 
     def verify(self) -> None:
-        """Raise UnusableLedgerError when the file that is open is not the one at its path any more. Cheap.
-
-        Raises StorageError when that cannot be seen.
-        """
-        self._db.verify("look after the database")
+        self._db.verify("verify database")
 
     def close(self) -> None:
-        """Close all connections; may be called twice."""
         self._db.close()
 
     # Admission
 
     def admit(self, admissions: Sequence[Admission], now: float) -> list[Admitted]:
-        """See `AdmissionDesk.admit`."""
         return self._admissions.admit(admissions, now)
 
     def known(self, folder: Path) -> Iterator[KnownRecording]:
-        """See `AdmissionDesk.known`."""
         return self._admissions.known(folder)
 
     def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
-        """See `AdmissionDesk.skip`."""
         self._admissions.skip(skipped, now)
 
     # Claims
@@ -91,67 +84,52 @@ class SqliteLedger:
     def claim(
         self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool
     ) -> list[Claim]:
-        """See `Claims.claim`."""
         return self._claims.claim(worker, limit, now, lease_s, allow_isolated=allow_isolated)
 
     def next_isolated(self) -> float | None:
-        """See `Claims.next_isolated`."""
         return self._claims.next_isolated()
 
     def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
-        """See `Claims.heartbeat`."""
         return self._claims.heartbeat(ours, now, lease_s)
 
     def begin(self, ours: Sequence[tuple[int, int]]) -> set[int]:
-        """See `Claims.begin`."""
         return self._claims.begin(ours)
 
     def recover(self, now: float) -> Recovered:
-        """See `Claims.recover`."""
         return self._claims.recover(now)
 
     def restore_refused(self, now: float) -> int:
-        """See `Claims.restore_refused`."""
         return self._claims.restore_refused(now)
 
     def defer_lone_trials(self, now: float) -> None:
-        """See `Claims.defer_lone_trials`."""
         self._claims.defer_lone_trials(now)
 
-    def disown(self, worker: str, known: Sequence[int]) -> int:
-        """See `Claims.disown`."""
-        return self._claims.disown(worker, known)
+    def return_unknown(self, worker: str, known: Sequence[int]) -> int:
+        return self._claims.return_unknown(worker, known)
 
-    def adopt(self, recipe: Callable[[str], str]) -> int:
-        """See `Claims.adopt`."""
-        return self._claims.adopt(recipe)
+    def apply_recipes(self, recipe: Callable[[str], str]) -> int:
+        return self._claims.apply_recipes(recipe)
 
     # Adoption
 
     def on_record(self, admission: Admission) -> bool:
-        """See `Adoption.on_record`."""
         return self._adoption.on_record(admission)
 
     def adopt_finished(self, past: Sequence[PastJob], now: float) -> int:
-        """See `Adoption.adopt`."""
         return self._adoption.adopt(past, now)
 
     # Delays and leases
 
     def hold(self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY) -> int:
-        """See `Holds.hold`."""
         return self._holds.hold(folder, now, reason=reason, remedy=remedy, code=code)
 
     def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
-        """See `Holds.resume`."""
         return self._holds.resume(folder, now, code=code)
 
     def clock_jumped(self, jump: float) -> None:
-        """See `Holds.clock_jumped`."""
         self._holds.clock_jumped(jump)
 
     def reset_overlong_delays(self, now: float, longest_s: float) -> int:
-        """See `Holds.reset_overlong_delays`."""
         return self._holds.reset_overlong_delays(now, longest_s)
 
     # Ends
@@ -170,7 +148,6 @@ class SqliteLedger:
         remedy: str = "",
         killed: Killed | None = None,
     ) -> JobState:
-        """See `Endings.release`."""
         return self._endings.release(
             job_id, generation, now,
             not_before=not_before, refund=refund, isolate=isolate, code=code, reason=reason, remedy=remedy,
@@ -178,35 +155,28 @@ class SqliteLedger:
         )  # fmt: skip
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
-        """See `Endings.fail`."""
         self._endings.fail(job_id, generation, now, code=code, reason=reason, remedy=remedy)
 
     def cancel(
         self, job_id: int, now: float, reason: str, generation: int | None = None, code: str | None = None
     ) -> None:
-        """See `Endings.cancel`."""
         self._endings.cancel(job_id, now, reason, generation=generation, code=code)
 
     def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:
-        """See `Endings.cancel_gone`."""
         return self._endings.cancel_gone(path, now, reason)
 
     def finish(self, finished: Sequence[Finish], now: float) -> list[int]:
-        """See `Results.finish`."""
         return self._results.finish(finished, now)
 
     # Files
 
     def intend(self, intents: Sequence[tuple[int, int, Sequence[OutputIntent]]], now: float) -> list[int]:
-        """See `Outputs.intend`."""
         return self._outputs.intend(intents, now)
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
-        """See `Outputs.owned`."""
         return self._outputs.owned(paths)
 
     def outputs_of(self, recording: Path) -> list[OwnedOutput]:
-        """See `Outputs.outputs_of`."""
         return self._outputs.outputs_of(recording)
 
     def intend_partial(
@@ -219,21 +189,17 @@ class SqliteLedger:
         *,
         size: int | None = None,
     ) -> bool:
-        """See `Partials.intend`."""
         return self._partials.intend(job, path, sha256, standing, now, size=size)
 
     def partials(self) -> list[OwnedOutput]:
-        """See `Partials.all`."""
         return self._partials.all()
 
     def forget_partials(self, gone: Sequence[OwnedOutput]) -> None:
-        """See `Partials.forget`."""
         self._partials.forget(gone)
 
     # Questions
 
     def stored_result(self, job_id: int) -> StoredResult | None:
-        """See `Results.stored_result`."""
         return self._results.stored_result(job_id)
 
     def jobs(
@@ -245,23 +211,18 @@ class SqliteLedger:
         limit: int = 50,
         oldest_first: bool = False,
     ) -> list[JobSummary]:
-        """See `History.jobs`."""
         return self._history.jobs(
             state=state, folder=folder, since=since, limit=limit, oldest_first=oldest_first
         )
 
     def job(self, job_id: int) -> JobDetail | None:
-        """See `History.job`."""
         return self._history.job(job_id)
 
     def counts(self) -> dict[JobState, int]:
-        """See `History.counts`."""
         return self._history.counts()
 
     def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
-        """See `History.recent_skips`."""
         return self._history.recent_skips(limit)
 
     def search(self, query: str, limit: int = 20) -> list[Hit]:
-        """See `Search.search`."""
         return self._search.search(query, limit)

@@ -42,7 +42,7 @@ _HITS = sa.text(
 )
 
 
-class Search:
+class TranscriptSearch:
     """Search in transcripts."""
 
     def __init__(self, db: Database) -> None:

@@ -63,7 +63,7 @@ class Question:
         if isolating and not self.alone:
             return Answer(None, due)
         if self.ours is not None:
-            ledger.disown(self.worker, self.ours)
+            ledger.return_unknown(self.worker, self.ours)
         claims = ledger.claim(self.worker, self.want, self.now, LEASE_S, allow_isolated=isolating)
         return Answer(tuple(claims), due)
 

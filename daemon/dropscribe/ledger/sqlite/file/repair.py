@@ -114,7 +114,7 @@ def _replace_by_salvage(path: Path, mark: str) -> Path:
     real = Path(os.path.realpath(path))
     fresh, working = (real.with_name(f"{real.name}.{what}.tmp") for what in ("repaired", "working"))
     kept = real.with_name(f"{real.name}.damaged-{mark}")
-    with _reported(real):
+    with _os_errors_translated(real):
         for old in (fresh, working):
             _remove(old)
         try:
@@ -191,7 +191,7 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def _os_errors_translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, driver().OperationalError) as e:

@@ -132,7 +132,7 @@ class _Batch:
         return recording
 
 
-class AdmissionDesk:
+class Admissions:
     """Admissions and skips."""
 
     def __init__(self, db: Database) -> None:

@@ -49,7 +49,7 @@ class Adoption:
 
     def on_record(self, admission: Admission) -> bool:
         """See `Ledger.on_record`."""
-        with self._db.read("look for a recording") as connection:
+        with self._db.read("query a recording") as connection:
             return _is_done(connection, admission)
 
     def adopt(self, past: Sequence[PastJob], now: float) -> int:

@@ -17,7 +17,7 @@ from dropscribe.files import FileSignature
 from dropscribe.ledger.columns import inode_of, mtime_of, path_of, storable
 from dropscribe.ledger.records import Claim, JobState, Recovered
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.jobs.interruptions import defer_lone_trials, drop_attempts, put_back
+from dropscribe.ledger.sqlite.jobs.interruptions import defer_lone_trials, drop_attempts, requeue
 from dropscribe.ledger.sqlite.jobs.transitions import REFUSED_BY_LEDGER, transition
 
 _EXPIRY = "its lease expired: the daemon did not renew it in time"
@@ -70,7 +70,7 @@ _BEGIN = sa.text(
     "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
 )
 # Not when the path has other content by now, or the recording a newer job.
-_RESTORE = sa.text(
+_RESTORE_REFUSED = sa.text(
     "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, not_before = :now, isolate = 0 "
     "WHERE state = 'failed' AND reason_code = '{code}' "
     "AND EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.latest = 1) "
@@ -78,7 +78,7 @@ _RESTORE = sa.text(
         "{code}", REFUSED_BY_LEDGER
     )
 )
-_DISOWN = sa.text(
+_RETURN_UNKNOWN = sa.text(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL "
@@ -87,7 +87,7 @@ _DISOWN = sa.text(
 )
 _QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
 # The identity is content, profile and recipe, as `admission.identity` makes it.
-_ADOPT = sa.text(
+_APPLY_RECIPE = sa.text(
     "UPDATE jobs SET recipe = :recipe, identity = CASE WHEN identity IS NOT NULL THEN "
     "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || profile || '|' || :recipe END "
     "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe"
@@ -110,7 +110,7 @@ class Claims:
         """See `Ledger.claim`."""
         with self._db.write("claim jobs") as connection:
             expired = _ids(connection.execute(_EXPIRED, {"now": now}))
-            put_back(connection, expired, now, outcome="lost", reason=_EXPIRY)
+            requeue(connection, expired, now, outcome="lost", reason=_EXPIRY)
             values = {"worker": storable(worker), "now": now, "until": now + lease_s}
             ids: list[int] = []
             if allow_isolated:
@@ -125,7 +125,7 @@ class Claims:
 
     def next_isolated(self) -> float | None:
         """See `Ledger.next_isolated`."""
-        with self._db.read("look for jobs to be tried alone") as connection:
+        with self._db.read("query isolated jobs") as connection:
             due = connection.scalar(_NEXT_ISOLATED)
         return None if due is None else float(due)
 
@@ -142,7 +142,7 @@ class Claims:
         """See `Ledger.begin`."""
         if not ours:
             return set()
-        with self._db.write("begin to decode") as connection:
+        with self._db.write("begin decoding") as connection:
             begun = _ids(connection.execute(_BEGIN, {"ours": json.dumps(list(ours))}))
         return {job for job, _ in ours} - set(begun)
 
@@ -150,7 +150,7 @@ class Claims:
         """See `Ledger.recover`."""
         with self._db.write("recover interrupted jobs") as connection:
             ids = _ids(connection.execute(_RUNNING))
-            return put_back(connection, ids, now, outcome="interrupted", reason=_KILLED)
+            return requeue(connection, ids, now, outcome="interrupted", reason=_KILLED)
 
     def defer_lone_trials(self, now: float) -> None:
         """See `Ledger.defer_lone_trials`.
@@ -164,24 +164,24 @@ class Claims:
     def restore_refused(self, now: float) -> int:
         """See `Ledger.restore_refused`."""
         with self._db.write("restore jobs that the database failed") as connection:
-            return connection.execute(_RESTORE, {"now": now}).rowcount
+            return connection.execute(_RESTORE_REFUSED, {"now": now}).rowcount
 
-    def disown(self, worker: str, known: Sequence[int]) -> int:
-        """See `Ledger.disown`."""
-        with self._db.write("put back claims nobody knows of") as connection:
+    def return_unknown(self, worker: str, known: Sequence[int]) -> int:
+        """See `Ledger.return_unknown`."""
+        with self._db.write("return unknown claims to the queue") as connection:
             values = {"worker": storable(worker), "known": json.dumps(list(known))}
-            ids = _ids(connection.execute(_DISOWN, values))
+            ids = _ids(connection.execute(_RETURN_UNKNOWN, values))
             if ids:
                 drop_attempts(connection, ids)
         return len(ids)
 
-    def adopt(self, recipe: Callable[[str], str]) -> int:
-        """See `Ledger.adopt`."""
+    def apply_recipes(self, recipe: Callable[[str], str]) -> int:
+        """See `Ledger.apply_recipes`."""
         changed = 0
-        with self._db.write("adopt the recipes in force") as connection:
+        with self._db.write("apply the recipes in force") as connection:
             for profile in connection.scalars(_QUEUED_PROFILES).all():
                 values = {"profile": profile, "recipe": storable(recipe(profile))}
-                changed += connection.execute(_ADOPT, values).rowcount
+                changed += connection.execute(_APPLY_RECIPE, values).rowcount
         return changed
 
 

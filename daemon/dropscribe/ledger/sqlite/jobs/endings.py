@@ -11,7 +11,7 @@ from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.columns import raw, storable
 from dropscribe.ledger.records import JobState, Killed
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.jobs.interruptions import exonerate
+from dropscribe.ledger.sqlite.jobs.interruptions import reset_lone_deaths
 from dropscribe.ledger.sqlite.jobs.transitions import BY_REQUEST, GONE, transition
 
 # After the last attempt the job fails even when the caller would try again: no job may circle for ever.
@@ -102,12 +102,12 @@ class Endings:
             "refund": int(refund), "isolate": int(isolate), "code": code, "reason": storable(reason),
             "remedy": storable(remedy) or None, "alone": int(killed is Killed.ALONE),
         }  # fmt: skip
-        with self._db.write("give a job back") as connection:
+        with self._db.write("release a job") as connection:
             state = connection.scalar(_RELEASE, values)
             if state is None:
                 raise _stale(connection, job_id, generation)
             if killed is Killed.AMONG_OTHERS:
-                exonerate(connection)
+                reset_lone_deaths(connection)
             outcome = "released" if state == JobState.QUEUED else "failed"
             connection.execute(_CLOSE_ATTEMPT, values | {"outcome": outcome})
             if refund:

@@ -61,7 +61,7 @@ class FolderLocks:
 
     def clock_jumped(self, jump: float) -> None:
         """See `Ledger.clock_jumped`."""
-        with self._db.write("follow the clock") as connection:
+        with self._db.write("shift delays and leases") as connection:
             connection.execute(_SHIFT_DELAYS, {"jump": jump})
             connection.execute(_SHIFT_LEASES, {"jump": jump})
 

@@ -27,7 +27,7 @@ _BEGUN = sa.text(
     "WHERE begun = 1 AND id IN (SELECT value FROM json_each(:ids))"
 )
 # When the clock was set back, a delay that is over must not begin again.
-_PUT_BACK = sa.text(
+_REQUEUE = sa.text(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL, not_before = min(not_before, :now) "
@@ -41,7 +41,7 @@ _CLOSE_ATTEMPTS = sa.text(
     "UPDATE attempts SET ended_at = :now, outcome = :outcome, reason = :reason "
     "WHERE outcome IS NULL AND job_id IN (SELECT value FROM json_each(:ids))"
 )
-_SUSPECT = sa.text(
+_ISOLATE = sa.text(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', attempts = attempts - 1, lease_until = NULL, claimed_by = NULL, isolate = 1, "
@@ -56,7 +56,7 @@ _FAIL = sa.text(
         "lone_deaths = :deaths, reason_code = :code, reason = :reason, remedy = :remedy WHERE {legal} AND id = :id",
     )
 )
-_EXONERATE = sa.text(
+_RESET_LONE_DEATHS = sa.text(
     "UPDATE jobs SET lone_deaths = 0, others_done = 0 WHERE state = 'queued' AND isolate = 1 AND lone_deaths > 0"
 )
 _OTHERS_DONE = sa.text(
@@ -68,7 +68,7 @@ _WAITING = sa.text(
 _WAIT = sa.text("UPDATE jobs SET not_before = :not_before WHERE id = :id")
 
 
-def put_back(
+def requeue(
     connection: Connection, ids: Sequence[int], now: float, *, outcome: str, reason: str
 ) -> Recovered:
     """Return running jobs to the queue whose worker is gone. `outcome` and `reason` are those of the attempts begun."""
@@ -76,12 +76,12 @@ def put_back(
         return Recovered(0, 0, 0)
     values = {"ids": json.dumps(list(ids)), "now": now, "outcome": outcome, "reason": reason}
     begun = connection.execute(_BEGUN, values).all()
-    unbegun = [int(row[0]) for row in connection.execute(_PUT_BACK, values)]
+    unbegun = [int(row[0]) for row in connection.execute(_REQUEUE, values)]
     if unbegun:
         drop_attempts(connection, unbegun)
     connection.execute(_CLOSE_ATTEMPTS, values)
     if any(not job.isolate for job in begun):
-        exonerate(connection)
+        reset_lone_deaths(connection)
     failed = 0
     for job in begun:
         deaths = job.lone_deaths + 1 if job.isolate else 0
@@ -95,7 +95,7 @@ def put_back(
             )  # fmt: skip
         else:
             not_before = now + wait_after(deaths) if deaths else now
-            connection.execute(_SUSPECT, values | {"id": job.id, "deaths": deaths, "not_before": not_before})
+            connection.execute(_ISOLATE, values | {"id": job.id, "deaths": deaths, "not_before": not_before})
     return Recovered(len(unbegun), len(begun) - failed, failed)
 
 
@@ -104,9 +104,9 @@ def drop_attempts(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(_DROP_ATTEMPTS, {"ids": json.dumps(list(ids))})
 
 
-def exonerate(connection: Connection) -> None:
+def reset_lone_deaths(connection: Connection) -> None:
     """Reset the lone deaths of queued jobs, because a daemon or decoder was killed while it worked on other recordings."""
-    connection.execute(_EXONERATE)
+    connection.execute(_RESET_LONE_DEATHS)
 
 
 def note_others_done(connection: Connection) -> None:

@@ -110,7 +110,7 @@ class Outputs:
         refused: list[int] = []
         if not intents:
             return refused
-        with self._db.write("record what will be written") as connection:
+        with self._db.write("record planned files") as connection:
             found = connection.execute(_HELD, {"jobs": [job for job, _, _ in intents]})
             held = {(row.id, row.generation): row.path_raw for row in found}
             rows: list[dict[str, object]] = []
@@ -129,7 +129,7 @@ class Outputs:
         """See `Ledger.owned`."""
         found: dict[Path, list[OwnedOutput]] = {}
         if paths:
-            with self._db.read("read whose files these are") as connection:
+            with self._db.read("query owners of files") as connection:
                 for row in connection.execute(_OWNED, {"paths": [raw(p) for p in paths]}):
                     found.setdefault(path_of(row.path_raw), []).append(_output(row))
         return {path: tuple(files) for path, files in found.items()}
@@ -141,7 +141,7 @@ class Outputs:
             return [_output(row) for row in rows]
 
 
-class Partials:
+class PartialOutputs:
     """Partial texts of jobs."""
 
     def __init__(self, db: Database) -> None:
