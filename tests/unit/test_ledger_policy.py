@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 
 from dropscribe.ledger.columns import below, path_of, raw, readable, storable
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.db import wal_bug_warning
 from dropscribe.ledger.sqlite.jobs import transitions
+from dropscribe.ledger.sqlite.ledger import SqliteLedger
 from dropscribe.ledger.sqlite.search import clean, fold, snippet
+
+
+def test_the_implementation_offers_what_the_protocol_states_and_no_more() -> None:
+    def public(of: type) -> set[str]:
+        return {name for name in vars(of) if not name.startswith("_")}
+
+    # An attribute that is set by the constructor is not in the class.
+    assert public(SqliteLedger) | {"backup"} == public(Ledger)
 
 
 def test_final_states_have_no_transitions() -> None:
