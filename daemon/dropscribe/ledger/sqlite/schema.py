@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.search_schema import EXTRAS
+from dropscribe.ledger.sqlite.search_schema import STATEMENTS
 
 #: The revision of `migrations/` that these tables are.
 HEAD = "0005"
@@ -206,6 +206,6 @@ skips = sa.Table(
     sa.Index("ix_skips_last_seen", "last_seen"),
 )
 
-for _statement in EXTRAS:
+for _statement in STATEMENTS:
     _ddl = sa.DDL(_statement.strip().replace("%", "%%"))  # type: ignore[no-untyped-call]
     sa.event.listen(metadata, "after_create", _ddl.execute_if(dialect="sqlite"))

@@ -1,4 +1,4 @@
-"""SQL that creates the full-text search and the view for people, equal to that of the newest revision."""
+"""SQL that creates the full-text search and the view for people, equal to what the revisions create."""
 
 from __future__ import annotations
 
@@ -79,4 +79,4 @@ FROM jobs j JOIN recordings r ON r.id = j.recording_id
 """
 
 #: In order of creation.
-EXTRAS: tuple[str, ...] = (SEARCH, TERMS, INSERTED, DELETED, HISTORY)
+STATEMENTS: tuple[str, ...] = (SEARCH, TERMS, INSERTED, DELETED, HISTORY)

@@ -15,12 +15,12 @@ from dropscribe.errors import LedgerError, StorageError
 from dropscribe.ledger.sqlite.db import READING, connect, driver, translated
 from dropscribe.ledger.sqlite.faults import damaged
 from dropscribe.ledger.sqlite.schema import HEAD, metadata
-from dropscribe.ledger.sqlite.search_schema import EXTRAS
+from dropscribe.ledger.sqlite.search_schema import STATEMENTS
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-#: The name in a statement of `EXTRAS`.
+#: The name in a statement of `STATEMENTS`.
 _CREATED = re.compile(r"CREATE (?:VIRTUAL TABLE|TRIGGER|VIEW) (\w+)")
 
 _NEWER = (
@@ -123,7 +123,7 @@ def check_schema(path: Path) -> None:
     expected = {
         name for table in metadata.tables.values() for name in (table.name, *(i.name for i in table.indexes))
     }
-    expected |= {match[1] for statement in EXTRAS if (match := _CREATED.search(statement))}
+    expected |= {match[1] for statement in STATEMENTS if (match := _CREATED.search(statement))}
     engine = connect(path, read_only=True).execution_options(**{READING: True})
     try:
         with translated(path, "open database"), engine.connect() as connection:

@@ -82,7 +82,7 @@ class _Batch:
 
     next_recording: int
     next_job: int
-    #: Path → its latest recording and that one's content.
+    #: Path → its latest recording and the hash of its content.
     latest: dict[bytes, tuple[int, str]]
     #: (recording, profile, recipe) → its job.
     standing: dict[tuple[int, str, str], int]

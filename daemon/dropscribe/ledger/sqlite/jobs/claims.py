@@ -23,8 +23,8 @@ from dropscribe.ledger.sqlite.jobs.transitions import REFUSED_BY_LEDGER, transit
 _EXPIRY = "its lease expired: the daemon did not renew it in time"
 _KILLED = "the daemon was killed in the middle of it"
 
-# A job waits while an older one of the same content is unfinished, because the result may serve for both. When there is
-# such a result already it does not wait: else ten thousand copies would be done one after the other.
+# A job waits while an older one of the same content is unfinished, because its result may be used for both. When there is
+# a result already it does not wait; else ten thousand copies would be done one after the other.
 _FREE_OF_TWINS = (
     "(NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND t.id < j.id "
     "AND t.state IN ('queued', 'running')) "
@@ -42,7 +42,7 @@ _CLAIM = transition(
     "AND {free} ORDER BY {order} LIMIT :limit) RETURNING id",
 ).replace("{free}", _FREE_OF_TWINS)
 _CLAIM_MANY = sa.text(_CLAIM.replace("{isolate}", "0").replace("{order}", "j.id"))
-# The longest delay over first: a job that fails repeatedly must not go before the other isolated jobs each time.
+# In the order in which delays end, so that a job that fails repeatedly does not delay the other isolated jobs each time.
 _CLAIM_ISOLATED = sa.text(_CLAIM.replace("{isolate}", "1").replace("{order}", "j.not_before, j.id"))
 _NEXT_ISOLATED = sa.text(
     "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {free}".replace(

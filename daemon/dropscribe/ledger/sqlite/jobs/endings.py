@@ -14,7 +14,7 @@ from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.interruptions import reset_lone_deaths
 from dropscribe.ledger.sqlite.jobs.transitions import BY_REQUEST, GONE, transition
 
-# After the last attempt the job fails even when the caller would try again: no job may circle for ever.
+# After the last attempt the job fails even when the caller would try again: no job is tried for ever.
 _RELEASE = sa.text(
     transition(
         JobState.QUEUED,
