@@ -60,7 +60,7 @@ def test_a_clock_that_is_set_makes_nothing_due_and_keeps_nothing_waiting(ledger:
     running = ledger.admit([admission("runs.wav", "2")], now)[0].job_id
     (claim,) = claim_all(ledger, now)
     assert claim.job_id == running
-    ledger.clock_jumped(jump)
+    ledger.shift_instants(jump)
     now += jump
     # Neither is the running job's lease over, nor the other's wait.
     assert claim_all(ledger, now + 29) == []

@@ -119,7 +119,7 @@ def repair_database(location: DatabaseLocation) -> Repair:
     return repair(location.file)
 
 
-def library() -> str:
+def library_version() -> str:
     """The database library in use, with its version."""
     from dropscribe.ledger.sqlite.db import sqlite_version
 

@@ -176,7 +176,7 @@ class Ledger(Protocol):
     def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
         """Make jobs claimable that `hold` holds under this code; returns how many."""
 
-    def clock_jumped(self, jump: float) -> None:
+    def shift_instants(self, jump: float) -> None:
         """Shift delays and leases by `jump` seconds, after the system's clock was set forward (or back, if negative)."""
 
     def reset_overlong_delays(self, now: float, longest_s: float) -> int:

@@ -82,7 +82,7 @@ class Maintenance:
     def _follow_clock(self) -> None:
         self._jump += self._wall.step()
         if self._jump:
-            self._ledger.clock_jumped(self._jump)
+            self._ledger.shift_instants(self._jump)
             logs.event(
                 self._log,
                 logs.Action.CLOCK,

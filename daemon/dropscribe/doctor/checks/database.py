@@ -18,7 +18,7 @@ def look_sqlite() -> Check:
     """Check that the SQLite in use does not have the WAL bug."""
     problem = backend.library_warning()
     if problem is None:
-        return ok("sqlite", backend.library())
+        return ok("sqlite", backend.library_version())
     return warning("sqlite", problem, "pip install pysqlite3, or update SQLite to 3.51.3 or newer")
 
 

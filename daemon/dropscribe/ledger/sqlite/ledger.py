@@ -126,8 +126,8 @@ class SqliteLedger:
     def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
         return self._holds.resume(folder, now, code=code)
 
-    def clock_jumped(self, jump: float) -> None:
-        self._holds.clock_jumped(jump)
+    def shift_instants(self, jump: float) -> None:
+        self._holds.shift_instants(jump)
 
     def reset_overlong_delays(self, now: float, longest_s: float) -> int:
         return self._holds.reset_overlong_delays(now, longest_s)

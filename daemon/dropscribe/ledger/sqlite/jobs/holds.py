@@ -59,8 +59,8 @@ class FolderLocks:
         with self._db.write("resume the jobs of a folder") as connection:
             return int(connection.execute(_RESUME, values).rowcount)
 
-    def clock_jumped(self, jump: float) -> None:
-        """See `Ledger.clock_jumped`."""
+    def shift_instants(self, jump: float) -> None:
+        """See `Ledger.shift_instants`."""
         with self._db.write("shift delays and leases") as connection:
             connection.execute(_SHIFT_DELAYS, {"jump": jump})
             connection.execute(_SHIFT_LEASES, {"jump": jump})
