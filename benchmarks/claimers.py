@@ -81,7 +81,7 @@ def main() -> None:
 def _measure(folder: Path, options: Any) -> dict[str, Any]:
     path = folder / "jobs.db"
     ledger = open_ledger(DatabaseLocation(path))
-    # Each of its own content, and never worn out: the freezes would else use up their tries.
+    # Distinct content, and many attempts: otherwise the freezes would use them up.
     numbers = [n * 100 for n in range(options.jobs)]
     many = [admission_of(n) for n in numbers]
     for start in range(0, len(many), 500):

@@ -100,7 +100,7 @@ def finish_of(claim: Claim, texts: Texts) -> Finish:
 
 
 def fill(ledger: Ledger, jobs: int, *, first: int = 0) -> dict[str, Any]:
-    """Bring recordings `first` … `first + jobs - 1` to their end; what it took."""
+    """Insert finished recordings `first` … `first + jobs - 1`; returns the counts and durations."""
     texts = Texts(first)
     began = time.monotonic()
     for numbers in _batches(first, first + jobs):
@@ -109,7 +109,7 @@ def fill(ledger: Ledger, jobs: int, *, first: int = 0) -> dict[str, Any]:
         for n in numbers:
             if n % 100 == REMOVED:
                 ledger.cancel_gone(admission_of(n).path, now + 1, "the recording was removed before its turn")
-        # Copies of what is in the same batch are free only once that is done.
+        # Copies of recordings in the same batch can be claimed only after those are done.
         while claims := ledger.claim("ledger:1", BATCH, now + 2, LEASE_S, allow_isolated=False):
             _end(ledger, claims, texts, now + 3)
         ledger.skip(

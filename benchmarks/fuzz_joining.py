@@ -69,7 +69,7 @@ def _check(vocabulary: Sequence[str], count: int, seed: int) -> int:
         for tokens in chosen:
             try:
                 joining.check(tokens)
-            except Exception as e:  # whatever is raised is a finding
+            except Exception as e:  # any exception is a finding
                 findings += 1
                 if findings <= SHOWN:
                     print(f"finding: {tokens!r}: {e!r}", file=sys.stderr)

@@ -56,7 +56,7 @@ def write(
         (folder / "seg_dict").write_text(spelt, encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     (folder / "tokens.json").write_text(json.dumps(tokens(), ensure_ascii=False), encoding="utf-8")
-    # Without weights FunASR leaves what its classes began with; those of an earlier call would be taken for a start.
+    # Without a weights file FunASR keeps the initial weights; a file of an earlier call would be loaded.
     (folder / "model.pt").unlink(missing_ok=True)
     options = download_model(model=str(folder))
     module, _ = AutoModel.build_model(**options | {"device": "cpu", "disable_update": True, "seed": seed})
@@ -64,7 +64,7 @@ def write(
         module.predictor.cif_output.weight.mul_(CALM)
         module.predictor.cif_output.bias.fill_(logit(tokens_per_s / FRAMES_PER_S))
         module.predictor.cif_output2.weight.mul_(CALM)
-        # Three times finer, and what comes out is multiplied by smooth_factor2 (0.25) less the noise threshold.
+        # Three times as many frames; their weights are multiplied by smooth_factor2 (0.25), less the noise threshold.
         module.predictor.cif_output2.bias.fill_(logit(tokens_per_s / FRAMES_PER_S / 3 / 0.25))
         if family == "seaco":
             module.hotword_output_layer.bias[NO_BIAS] = NO_BIAS_SCORE

@@ -54,7 +54,7 @@ def write(folder: Path, *, seed: int = 0, tokens_per_s: float = 4.5, small: bool
     (folder / "configuration.json").write_text(json.dumps(files()), encoding="utf-8")
     (folder / BPE).write_bytes(pieces(SMALL_VOCABULARY if small else VOCABULARY))
     options = download_model(model=str(folder))
-    # There are no weights yet: FunASR says so and leaves what its classes began with.
+    # There is no weights file yet: FunASR prints that and keeps the initial weights.
     module, options = AutoModel.build_model(
         **options | {"device": "cpu", "disable_update": True, "seed": seed}
     )
