@@ -100,7 +100,7 @@ def finish_of(claim: Claim, texts: Texts) -> Finish:
 
 
 def fill(ledger: Ledger, jobs: int, *, first: int = 0) -> dict[str, Any]:
-    """Insert finished recordings `first` … `first + jobs - 1`; returns the counts and durations."""
+    """Insert finished recordings `first` … `first + jobs - 1`; returns number and duration."""
     texts = Texts(first)
     began = time.monotonic()
     for numbers in _batches(first, first + jobs):

@@ -161,7 +161,7 @@ class Scripted:
 
 
 def test_an_aborted_run_keeps_its_recordings_and_the_reason() -> None:
-    # Far in the past: the beginning of the run is then that of the first recording.
+    # Far in the past, so that the run starts with the first recording.
     contender = Scripted(Heard(-90.0), Ended(A, -100.0, -80.0, "x", None, 60.0), problem="out of memory")
     notes: list[str] = []
     outcome = measure(contender, [A, B], notes.append)

@@ -12,7 +12,7 @@ import pytest
 from dropscribe.engine.ipc import PipeOutbox
 from dropscribe.engine.wire import Note
 
-#: More than any pipe holds.
+#: More than the capacity of any pipe.
 LONG = Note("word " * 1_000_000)
 
 

@@ -35,7 +35,7 @@ def vocabulary() -> list[str]:
         ("u s b 接 口", "USB 接口"),
         ("a b c hello x y 今 z", "ABC hello XY 今 z"),
         ("it's don't", "it's don't"),
-        # sub-words that nothing continues stay where they are
+        # subwords without continuation stay in place
         ("hel@@", "hel"),
         ("hel@@ 天 lo", "hel 天 lo"),
         ("天 hel@@ </s>", "天 hel"),
@@ -63,7 +63,7 @@ def vocabulary() -> list[str]:
         ("v 2 . 0", "v2.0"),
         ("用 a 4 纸", "用a4纸"),
         ("h 2 o", "h2o"),
-        # signs within words
+        # symbols within words
         ("a t & t", "AT&T"),
         ("at & t 公 司", "AT&T 公司"),
         ("r & b", "R&B"),
@@ -78,7 +78,7 @@ def vocabulary() -> list[str]:
         ("it 's they 're", "it's they're"),
         ("o ' clock", "o'clock"),
         ("n b a 's", "NBA's"),
-        # signs by themselves, and between CJK characters
+        # symbols alone, and between CJK characters
         ("张 & 李", "张&李"),
         (". & .", ". & ."),
         ("今 。 天 ，", "今。天，"),

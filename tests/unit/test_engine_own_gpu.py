@@ -17,7 +17,7 @@ from dropscribe.engine.own_gpu import VISIBLE, OwnGpu, show_only
         ("cuda:1", "3,5", 2, "5", "cuda:0"),
         ("cuda:0", "GPU-8f6d, GPU-22aa", 2, "GPU-8f6d", "cuda:0"),
         ("cuda:1", "GPU-8f6d, GPU-22aa", 2, "GPU-22aa", "cuda:0"),
-        # What does not exist is torch's to refuse, under the name it was given.
+        # A GPU that does not exist keeps its name; torch will report the error.
         ("cuda:2", None, 2, None, "cuda:2"),
         ("cuda:1", "0", 1, "0", "cuda:1"),
         ("cuda:1", "0,-1", 1, "0,-1", "cuda:1"),

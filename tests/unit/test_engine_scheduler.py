@@ -368,7 +368,7 @@ def test_a_failed_vad_pass_fails_its_recordings_once_even_if_another_pass_has_st
     )
     assert bench.of(SegmentDone) + bench.of(StreamDone) == []
     assert bench.reports[-1].released == 2 * THROUGHPUT_STREAMS * MINUTE
-    # Nobody is remembered: one that comes later is served, whatever its number.
+    # No state is kept: a later stream with the same number is served.
     bench.give(PcmBlock(3, 7, MINUTE, final=True))
     bench.turn(3)
     assert [e.stream for e in bench.events if isinstance(e, StreamDone)] == [3]

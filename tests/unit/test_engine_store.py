@@ -117,7 +117,7 @@ LISTED = {"init_param": "model.pt", "config": "config.yaml", "tokenizer_conf": {
         {"llm_conf": {"init_param_path": "llm"}},  # a directory
         {
             "tokenizer_conf": {"token_list": "tokens.json", "seg_dict_file": "seg_dict"}
-        },  # not there, and not needed
+        },  # missing, but not needed
         {"tokenizer_conf": {"token_list": "sub/tokens.json"}},
         {"tokenizer_conf": {"token_list": "llm/../tokens.json"}},
         {"seg_dicts": ["tokens.json", "gone", {"inner": "am.mvn"}]},

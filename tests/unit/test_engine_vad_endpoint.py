@@ -72,7 +72,7 @@ def by_funasr(model: Any, states: list[bool], chunk: int) -> list[Region]:
     found: list[Region] = []
     for at in range(0, len(states), chunk):
         part = states[at : at + chunk]
-        # The two are mutually exclusive; 0.01 and 0.99 leave no doubt about either.
+        # The two are mutually exclusive; 0.01 and 0.99 are far from both thresholds.
         silence = torch.tensor([0.01 if s else 0.99 for s in part])
         scores = torch.stack([silence, 1 - silence], dim=1)[None]
         model.encoder = lambda _feats, cache, scores=scores: scores

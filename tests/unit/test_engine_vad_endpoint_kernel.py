@@ -14,7 +14,7 @@ from dropscribe.engine.core.interfaces import Region
 from dropscribe.engine.vad import endpoint_kernel
 from dropscribe.engine.vad.endpoint import Endpointer, EndpointOptions
 
-#: FSMN-VAD's own, and others that reach the branches it does not.
+#: The rules of FSMN-VAD, and others that reach more branches.
 OFFICIAL = EndpointOptions(
     frame_ms=10,
     window=20,

@@ -20,7 +20,7 @@ def frames_of(samples: int) -> int:
 
 @given(st.lists(st.integers(0, 2_000), max_size=12))
 def test_each_row_comes_once_with_the_samples_of_its_neighbours(sizes: list[int]) -> None:
-    # Every frame begins with its own number, so that it can be told which one a row is made of.
+    # Every frame begins with its own number, which identifies the frames of a row.
     pcm = (np.arange(sum(sizes)) // 160).astype(np.int16)
     whole = frames_of(len(pcm))
     at, seen, rows = START, 0, []

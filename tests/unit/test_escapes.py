@@ -74,7 +74,7 @@ _DIRECTING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", 
 
 @given(st.recursive(_anything, lambda inner: st.lists(inner) | st.dictionaries(_anything, inner)))
 def test_json_round_trip(value: object) -> None:
-    # Two halves that meet are one character in any JSON.
+    # Two adjacent halves of a surrogate pair are one character in JSON.
     expected = json.loads(json.dumps(value))
     assert json.loads(escapes.dumps(value)) == expected
     assert json.loads(escapes.dumps(value, indent=2)) == expected
@@ -111,7 +111,7 @@ def test_messages_and_keys_in_log_lines_are_escaped(as_json: bool, monkeypatch: 
         assert r"a\x1b]0;owned\x07\x9b31m\n2026" in written
 
 
-#: The only modules of commands that write by themselves: what they write holds no text of other people, or is escaped there.
+#: The only command modules that print directly: without untrusted text, or escaping it themselves.
 WRITERS = frozenset({"output", "bench", "app", "doctor", "streams"})
 
 

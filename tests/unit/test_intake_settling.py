@@ -99,7 +99,7 @@ steps = st.lists(
         after=st.floats(0, 40, allow_nan=False),
         changes=st.booleans(),
         writer=st.sampled_from(Writer),
-        # A stranger's clock: past, future, going back.
+        # mtime comes from another clock: past, future, going back.
         mtime=st.integers(-(2**40), 2**62),
     ),
     min_size=1,
@@ -133,10 +133,10 @@ def test_a_file_is_never_complete_early_and_never_stuck(
         else:
             assert isinstance(decision, Wait)
             assert decision.until > now
-            # The rule that holds it back is one of those written down.
+            # Only the documented rules may delay a file.
             held = step.writer is Writer.BUSY or not marked or now < changed_at + needed
             assert held
-    # Left alone, it becomes complete as soon as the wait it was told is over, again and again.
+    # Without further events the file becomes complete if it is checked at each returned time.
     for _ in range(4):
         assert candidate is not None
         decision = rules.decide(candidate, now, writer=Writer.FREE, marked=True, completeness=completeness)

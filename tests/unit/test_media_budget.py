@@ -13,7 +13,7 @@ import pytest
 from dropscribe.media.container import reader
 from dropscribe.media.container.inspect import inspect
 
-#: Numbers at which sizes go wrong: none, the largest that fit, and one beyond.
+#: Critical sizes: zero, the largest that fit, and one more.
 EXTREMES = (0, 1, 2**31 - 1, 2**32 - 1, 2**63, 2**64 - 1)
 TERABYTES = 4 << 40
 
@@ -66,7 +66,7 @@ def headers(a: int, b: int) -> dict[str, bytes]:
     }  # fmt: skip
 
 
-#: What may stand behind a header up to the end of a huge file: holes, and what looks like a frame at every byte.
+#: Content after a header up to the end of a huge file: holes, and apparent frames at every byte.
 TAILS = {
     "a hole": b"",
     "flac frames": b"\xff\xf8" * 40_000,

@@ -33,7 +33,7 @@ def wavpack(index: int, samples: int, total: int) -> bytes:
     return head + bytes(100)
 
 
-#: Long enough that only their tail is looked at, and short ones that are followed from the first frame.
+#: Files of which only the tail is read, and short ones that are followed from the first frame.
 WHOLE = {
     "adts": adts_frame(200) * 20,
     "adts-long": adts_frame(200) * 2000,
@@ -51,7 +51,7 @@ WHOLE = {
 def test_only_a_truncated_file_is_reported_as_truncated(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(WHOLE[name])
-    # A count of frames is there in some formats only: elsewhere the end may be anywhere between two of them.
+    # Only some formats have a frame count; in others a file may end between any two frames.
     assert inspect(path).whole is (True if name in ("tta", "wavpack") else None)
     for missing in (1, 3):
         path.write_bytes(WHOLE[name][:-missing])

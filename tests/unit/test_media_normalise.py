@@ -93,7 +93,7 @@ def test_truncation_is_reported_with_both_durations() -> None:
 def test_estimated_durations_are_ignored() -> None:
     for kind in ("mp3", "ogg", "asf", "unknown"):
         assert judge(check(kind, whole=None), 1887.0, Decoded(0.5, 0)).truncated is None
-    # The picture of a video may run on when its sound has ended.
+    # The picture of a video may be longer than its audio.
     assert judge(check("matroska", whole=True), 20.0, Decoded(10.0, 0)).truncated is None
 
 

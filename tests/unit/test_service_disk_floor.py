@@ -60,5 +60,5 @@ def test_each_place_is_judged_separately_and_keeps_its_start_time() -> None:
     found = floor.judge({PLACE: full, OTHER: full}, 7.0)
     assert {p: f.since for p, f in found.items()} == {PLACE: 5.0, OTHER: 7.0}
     assert found[PLACE].resume_bytes == 300 * MIB
-    # A folder that is not looked at any more is forgotten.
+    # The state of a folder that is no longer watched is discarded.
     assert floor.judge({}, 8.0) == {}

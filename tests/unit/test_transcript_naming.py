@@ -102,7 +102,7 @@ def test_a_name_that_differs_only_in_case_is_taken() -> None:
 
 
 def test_our_file_keeps_its_name_beside_one_that_differs_in_case() -> None:
-    # Both exist, so this folder tells them apart.
+    # Both exist, so the file system distinguishes them.
     assert names(decide(there=["MEETING.txt"], ours=SHORT, kept="short")) == SHORT
 
 
