@@ -177,9 +177,7 @@ class FileTable:
             self._reported = {key for key in self._reported if key[0] in there or key[0] in self._refused}
 
     def disown(self, below: str | None = None) -> None:
-        """Note that the folder (or the directory `below`) is another directory: its files count neither as present
-        nor as gone.
-        """
+        """Note that the folder (or the directory `below`) was replaced: its files count neither as present nor gone."""
         if below is None:
             self._present.clear()
             self.pause()

@@ -63,8 +63,9 @@ class FolderPool(Generic[T]):
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`batch`: most small items of a folder passed to `run` together. `died` is called with the exception that
-        ended a thread. `around`: context manager entered by each thread.
+        """`batch`: most small items of a folder passed to `run` together.
+
+        `died` is called with the exception that ended a thread. `around`: context manager entered by each thread.
         """
         self._room = room
         self._run = run

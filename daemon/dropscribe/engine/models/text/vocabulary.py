@@ -26,8 +26,9 @@ class Vocabulary(Protocol):
     """The tokens of a model."""
 
     def hypothesis(self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None) -> Hypothesis:
-        """Hypothesis of a segment from its tokens. columns: their starts and ends, ms in the recording; None: spread
-        words evenly.
+        """Hypothesis of a segment from its token numbers.
+
+        columns: starts and ends of the tokens, ms in the recording; None: spread the words evenly.
         """
 
     @property
