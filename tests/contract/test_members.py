@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from dropscribe.config import EngineSettings
-from dropscribe.engine.member import Member
+from dropscribe.engine.group import Member
 from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import (
     SAMPLE_RATE_HZ,

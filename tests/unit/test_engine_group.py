@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dropscribe.engine.group import EngineGroup
-from dropscribe.engine.member import Member, joint_facts
+from dropscribe.engine.group import EngineGroup, Member, joint_facts
 from dropscribe.engine.protocol import (
     SAMPLE_RATE_HZ,
     Abort,

@@ -65,8 +65,8 @@ def list_jobs(
     if context.invoked_subcommand is not None:
         context.obj = _Given(config, database, as_json)
         return
-    from dropscribe.cli.history import database_location
     from dropscribe.cli.output import print_json, say
+    from dropscribe.cli.settings import database_location
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import jobs_document
 
@@ -100,8 +100,8 @@ def show(
     [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
     {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}]}.
     """
-    from dropscribe.cli.history import database_location
     from dropscribe.cli.output import print_json
+    from dropscribe.cli.settings import database_location
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import show_document
 
@@ -137,8 +137,8 @@ def search(
     JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, snippet, match
     [first, last) or null}].
     """
-    from dropscribe.cli.history import brief, database_location
-    from dropscribe.cli.output import position, print_json, print_table, say
+    from dropscribe.cli.output import brief, position, print_json, print_table, say
+    from dropscribe.cli.settings import database_location
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import search_document
 
@@ -167,8 +167,8 @@ def skipped(
 
     JSON, dropscribe/skipped/1: database, skipped [{path, folder, code, reason, first_seen, last_seen}].
     """
-    from dropscribe.cli.history import brief, database_location
-    from dropscribe.cli.output import local, print_json, print_table, say
+    from dropscribe.cli.output import brief, local, print_json, print_table, say
+    from dropscribe.cli.settings import database_location
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import skipped_document
 
@@ -219,8 +219,7 @@ def _merged(context: typer.Context, config: Path | None, database: Path | None, 
 
 
 def _print_jobs(found: list[JobSummary]) -> None:
-    from dropscribe.cli.history import brief
-    from dropscribe.cli.output import duration, local, print_table
+    from dropscribe.cli.output import brief, duration, local, print_table
     from dropscribe.views.jobs import remark
 
     rows = [

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -119,3 +121,9 @@ def position(ms: int) -> str:
     minutes, seconds = divmod(ms // 1000, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def brief(path: Path) -> str:
+    """A path as it is most easily read: from the working directory if it is below it."""
+    here = Path(os.curdir).absolute()
+    return readable(path.relative_to(here) if path.is_relative_to(here) else path)

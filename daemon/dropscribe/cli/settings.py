@@ -7,6 +7,7 @@ from pathlib import Path
 from dropscribe import config as configuration
 from dropscribe.config import Loaded
 from dropscribe.errors import ConfigError
+from dropscribe.ledger.interface import DatabaseLocation
 
 
 def in_force(
@@ -42,3 +43,9 @@ def in_force(
         engine__models__vad=vad_model,
         engine__device=device,
     )
+
+
+def database_location(config: Path | None, database: Path | None) -> DatabaseLocation:
+    """The database named, else that of the configuration in force, else ./jobs.db. Raises ConfigError."""
+    named = in_force(config=config).settings.database if database is None else database
+    return DatabaseLocation(named.absolute())

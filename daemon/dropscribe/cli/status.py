@@ -32,8 +32,8 @@ def command(
     in_flight, unsettled (null when it does not run), counts {state: jobs}, oldest_waiting, last_finished (jobs as
     `jobs --json` has them, or null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
-    from dropscribe.cli.history import database_location
     from dropscribe.cli.output import print_json
+    from dropscribe.cli.settings import database_location
     from dropscribe.ledger import backend
     from dropscribe.views.status import document, look, problems, queue_of
 
@@ -79,8 +79,7 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
 
 
 def _job_facts(queue: Queue) -> Iterator[tuple[str, str]]:
-    from dropscribe.cli.history import brief
-    from dropscribe.cli.output import local
+    from dropscribe.cli.output import brief, local
 
     if queue.oldest_waiting is not None:
         j = queue.oldest_waiting

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dropscribe import logs
-from dropscribe.engine.member import Member, ReplaceableMembers, StartingEngine
+from dropscribe.engine.group import Member, ReplaceableMembers, StartingEngine
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
 
 #: An engine that makes no progress for so long while it holds work is taken as hung, seconds. The slowest

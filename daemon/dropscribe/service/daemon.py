@@ -20,17 +20,15 @@ from dropscribe.pipeline.engine_plan import start_executor
 from dropscribe.service import sd_notify, status_file
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.admitter import Admitter
-from dropscribe.service.admission.completeness import completeness
 from dropscribe.service.admission.folder_state import FolderConditions
-from dropscribe.service.admission.intake_ports import OnRecord
-from dropscribe.service.announcement import announcement
+from dropscribe.service.admission.intake_ports import OnRecord, completeness
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.signals import Signals
-from dropscribe.service.startup import open_ledger
+from dropscribe.service.startup import announcement, open_ledger
 from dropscribe.service.status_file import Complaint, Status, StatusFile
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from dropscribe import logs
-from dropscribe.config import Settings
+from dropscribe import __version__, logs
+from dropscribe.config import Loaded, Settings
 from dropscribe.errors import StorageError
 from dropscribe.ledger import backend
+from dropscribe.ledger.backend import library_warning
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.service.jobs.retry_policy import LONGEST_WAIT_S
 
@@ -73,3 +74,17 @@ def _make_directory(location: DatabaseLocation) -> None:
             path=location.directory,
             remedy="name another place with --database, or create the folder for the daemon's user",
         ) from e
+
+
+def announcement(loaded: Loaded) -> list[str]:
+    """One line each: version and origin of the settings, models, database, folders, what to be warned of."""
+    settings = loaded.settings
+    origin = str(loaded.file) if loaded.file else "embedded defaults and command line"
+    lines = [
+        f"dropscribe {__version__}, settings from {origin}",
+        f"model {settings.engine.models.asr}, VAD {settings.engine.models.vad}, device {settings.engine.device}",
+        f"database {settings.database}",
+        *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
+    ]
+    warning = library_warning()
+    return lines if warning is None else [*lines, warning]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dropscribe.errors import StorageError, UnusableLedgerError
 from dropscribe.files import FileSignature
-from dropscribe.intake.types import Known
+from dropscribe.intake.types import Completeness, Known
 from dropscribe.ledger.interface import Ledger
+from dropscribe.media.inspector import Inspector
 from dropscribe.service.storage.storage_retry import StorageRetry
 
 
@@ -36,3 +37,16 @@ class OnRecord:
         told = self._told.pop(folder, None)
         if told is not None:
             self._storage_retry.taken(told)
+
+
+def completeness(inspector: Inspector) -> Callable[[Path, Sequence[Path]], Iterator[Completeness]]:
+    """What the container of each of some recordings (folder, paths) declares against what is on disk; UNKNOWN where it declares nothing."""
+
+    def look(folder: Path, paths: Sequence[Path]) -> Iterator[Completeness]:
+        for whole in inspector.whole_each(folder, paths):
+            if whole is None:
+                yield Completeness.UNKNOWN
+            else:
+                yield Completeness.WHOLE if whole else Completeness.INCOMPLETE
+
+    return look

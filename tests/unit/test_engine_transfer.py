@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dropscribe.engine.core.interfaces import Pcm
-from dropscribe.engine.layers.gather import WORTH_SHARING, Gather
+from dropscribe.engine.layers.transfer import WORTH_SHARING, Gather
 
 
 def pieces(sizes: list[int]) -> list[Pcm]:

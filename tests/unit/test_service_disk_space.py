@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dropscribe.service.storage.disk_floor import Floor, Reading
+from dropscribe.service.storage.disk_space import Floor, Reading
 
 MIB = 1024**2
 PLACE, OTHER = Path("/srv/a"), Path("/srv/b")
