@@ -42,7 +42,7 @@ ANSWERS = frozenset({"unreadable_media", "no_audio", "media_limit"})
 #: Share of a file that must be missing for a truncation to be detectable: ends are often padding, tags or indexes.
 CUT_SHARE = 0.1
 #: Time after which an order counts as never ending, seconds; a decoder that stalls is stopped long before.
-PATIENCE_S = 120.0
+DEADLINE_S = 120.0
 #: Largest file of a corpus that is used, bytes.
 LARGEST = 1_000_000
 
@@ -103,7 +103,7 @@ class Fuzzer:
                 case DecodeDone() | DecodeFailed():
                     self.end(event)
         for number, (mutant, path, since) in list(self.running.items()):
-            if time.monotonic() - since > PATIENCE_S:
+            if time.monotonic() - since > DEADLINE_S:
                 self.find(mutant, path, "did not end")
                 for offset in self.pool.abort(number):
                     self.arena.put(offset)

@@ -23,7 +23,7 @@ from dropscribe.media.protocol import (
     Decoders,
 )
 from tests.support.daemon_process import wait_until
-from tests.support.decoders import PATIENCE_S, SLOT_BYTES, Bench
+from tests.support.decoders import DEADLINE_S, SLOT_BYTES, Bench
 from tests.support.hanging_disk import HangingDisk
 from tests.support.recordings import noise
 
@@ -172,7 +172,7 @@ def test_a_decoder_that_died_while_idle_costs_nothing(
     bench.settle()
     for pid in bench.pids():
         os.kill(pid, signal.SIGKILL)
-        psutil.Process(pid).wait(PATIENCE_S)
+        psutil.Process(pid).wait(DEADLINE_S)
     bench.start(1, wav[0])
     bench.until(1)
     bench.done(1)
@@ -293,7 +293,7 @@ def test_decoders_end_when_the_pool_closes_its_pipe(wav: tuple[Path, NDArray[np.
     for child in bench.pool._children:
         child.pipe.close()
     for process in processes:
-        process.wait(PATIENCE_S)
+        process.wait(DEADLINE_S)
     bench.pool._children.clear()
     bench.close()
 

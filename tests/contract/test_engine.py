@@ -43,7 +43,7 @@ from tests.support.engines import pid_of, started
 SLOT = 163_840  #: samples
 SLOTS = 64
 #: Far above what anything here takes; only a hang reaches it.
-PATIENCE_S = 120.0
+DEADLINE_S = 120.0
 
 
 class Arena:
@@ -100,7 +100,7 @@ class Client(Generic[E]):
         self.events += events
 
     def until_done(self, *streams: int) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + DEADLINE_S
         while not all(self.ends(s) for s in streams) or len(self.arena.free) < SLOTS:
             assert time.monotonic() < deadline, f"not done: {self.events[-5:]}"
             self.listen()
@@ -145,7 +145,7 @@ def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineG
         for _ in range(2)
     ]
     group = EngineGroup(members, ["cpu", "cpu"])
-    assert group.wait_ready(PATIENCE_S)
+    assert group.wait_ready(DEADLINE_S)
     return group
 
 
@@ -295,7 +295,7 @@ def test_silence_is_done_with_no_segments(client: Client[LocalEngine]) -> None:
 
 def test_first_segments_arrive_while_the_recording_is_still_coming(client: Client[LocalEngine]) -> None:
     stream = client.send(np.resize(sample(), 70 * 16_000), final=False)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while not client.segments(stream):
         assert time.monotonic() < deadline
         client.listen()
@@ -339,7 +339,7 @@ def test_a_stream_that_never_stops_does_not_use_up_the_capacity(client: Client[L
     minutes = np.resize(sample(), 180 * 16_000)
     for at in range(0, len(minutes), SLOT):
         client.block(stream, minutes[at : at + SLOT], final=False)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while client.engine.capacity(stream) < whole - 60.5:
         assert time.monotonic() < deadline
         client.listen()
@@ -385,7 +385,7 @@ def test_killed_it_says_so_after_everything_it_had_said(own: Client[ProcessEngin
     own.until_done(own.send(sample()))
     os.kill(pid_of(own.engine), signal.SIGKILL)
     with pytest.raises(EngineDiedError, match="killed by SIGKILL"):
-        own.listen(PATIENCE_S)
+        own.listen(DEADLINE_S)
     with pytest.raises(EngineDiedError):
         own.engine.submit(PcmBlock(2, 0, 0, final=True))
     with pytest.raises(EngineDiedError):
@@ -395,7 +395,7 @@ def test_killed_it_says_so_after_everything_it_had_said(own: Client[ProcessEngin
 
 def test_what_was_said_before_death_is_delivered(own: Client[ProcessEngine]) -> None:
     stream = own.send(sample())
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while not own.engine._has_report(1.0):
         assert time.monotonic() < deadline
     os.kill(pid_of(own.engine), signal.SIGKILL)
@@ -408,10 +408,10 @@ def test_what_was_said_before_death_is_delivered(own: Client[ProcessEngine]) -> 
 def test_the_descriptor_is_readable_when_it_has_something_to_say(own: Client[ProcessEngine]) -> None:
     assert select.select([own.engine.fileno()], [], [], 0)[0] == []
     own.send(sample())
-    assert select.select([own.engine.fileno()], [], [], PATIENCE_S)[0]
+    assert select.select([own.engine.fileno()], [], [], DEADLINE_S)[0]
     os.kill(pid_of(own.engine), signal.SIGKILL)
     own.engine._process.join()
-    assert select.select([own.engine.fileno()], [], [], PATIENCE_S)[0]
+    assert select.select([own.engine.fileno()], [], [], DEADLINE_S)[0]
 
 
 def test_closing_twice_is_fine_and_leaves_no_process(own: Client[ProcessEngine]) -> None:
@@ -446,11 +446,11 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
         "    os.kill(os.getpid(), 9)\n"
     )
     ended = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=DEADLINE_S
     )
     assert ended.returncode == -signal.SIGKILL
     pid = int(ended.stdout)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while _lives(pid):
         assert time.monotonic() < deadline, "the engine outlived its parent"
         time.sleep(0.01)
@@ -479,7 +479,7 @@ def test_starting_does_not_wait_and_facts_come_with_readiness() -> None:
     engine = ProcessEngine(settings("null"), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1.0)
     with pytest.raises(EngineError, match="not ready"):
         _ = engine.facts
-    assert engine.wait_ready(PATIENCE_S)
+    assert engine.wait_ready(DEADLINE_S)
     assert engine.wait_ready(0.0)
     assert engine.facts.model == "null"
     engine.close()
@@ -494,7 +494,7 @@ def test_killed_while_starting_is_a_death_and_not_a_refusal() -> None:
     assert not engine.wait_ready(0.0)
     os.kill(pid_of(engine), signal.SIGKILL)
     with pytest.raises(EngineDiedError, match="killed by SIGKILL") as died:
-        engine.wait_ready(PATIENCE_S)
+        engine.wait_ready(DEADLINE_S)
     assert died.value.operation == "start engine"
     # Whether it is replaced is for those to say who replace it.
     assert "replaced" not in died.value.remedy
@@ -517,6 +517,6 @@ def test_a_real_engine_prints_nothing(tmp_path: Path) -> None:
         "    e.close()\n"
     )
     ended = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=DEADLINE_S
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -147,9 +147,9 @@ def test_no_region_begins_before_what_is_said_to_be_needed(detector: VadModel) -
 
 
 def test_looks_under_way_are_finished_in_their_order(detector: VadModel) -> None:
-    looks: Any = detector if isinstance(detector, PipelinedVad) else WholeVadPass(detector)
+    runner: Any = detector if isinstance(detector, PipelinedVad) else WholeVadPass(detector)
     pcm = streams()[1]
     vads = [detector.open() for _ in range(2)]
-    handles = [looks.begin([VadChunk(vad, (pcm,), final=True)]) for vad in vads]
+    handles = [runner.begin([VadChunk(vad, (pcm,), final=True)]) for vad in vads]
     alone = spans(regions(detector, pcm, len(pcm)))
-    assert [spans(found) for handle in handles for found in looks.finish(handle)] == [alone, alone]
+    assert [spans(found) for handle in handles for found in runner.finish(handle)] == [alone, alone]

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 #: How long a collection may take before a test gives up, seconds.
-PATIENCE_S = 600.0
+DEADLINE_S = 600.0
 #: Samples a millisecond at 16 kHz.
 PER_MS = 16
 #: Of all damaged files, those whose container shows that something is missing.
@@ -54,7 +54,7 @@ def wait_for_all(daemon: DaemonProcess, dropped: list[Path]) -> dict[str, sqlite
     wait_until(
         lambda: not daemon.running or all(d in taken(daemon) for d in with_jobs),
         "every file has come to its end",
-        PATIENCE_S,
+        DEADLINE_S,
     )
     assert daemon.running, daemon.lines[-5:]
     ended = outcomes(daemon)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, write_speech
 from tests.support.hanging_disk import HangingDisk
 
 #: A launcher under which file systems are reported early, so that no test takes minutes.
@@ -38,7 +38,7 @@ class House:
     def said(self) -> dict[str, Any]:
         asked = subprocess.run(
             [sys.executable, "-m", "dropscribe", "status", "--json", "--config", str(self.daemon.config)],
-            capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+            capture_output=True, text=True, check=False, timeout=DEADLINE_S,
         )  # fmt: skip
         document: dict[str, Any] = json.loads(asked.stdout)
         return document

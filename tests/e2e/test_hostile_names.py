@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, write_speech
 
 #: Good recordings, by the bytes of their names.
 GOOD = (
@@ -60,13 +60,13 @@ def in_terminal(*command: str, cwd: Path) -> str:
             break
         written += part
     os.close(ours)
-    process.wait(PATIENCE_S)
+    process.wait(DEADLINE_S)
     return written.decode("utf-8").replace("\r\n", "\n")
 
 
 def in_pipe(*command: str, cwd: Path) -> str:
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=PATIENCE_S, cwd=cwd
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=DEADLINE_S, cwd=cwd
     )
     return done.stdout.decode("utf-8")
 
@@ -115,7 +115,7 @@ def log(root: Path) -> str:
         assert process.poll() is None, bytes(written)
     finally:
         process.terminate()
-        process.wait(PATIENCE_S)
+        process.wait(DEADLINE_S)
         reader.join()
         os.close(ours)
     return written.decode("utf-8").replace("\r\n", "\n")

@@ -22,7 +22,7 @@ lone_trials.LONGEST_WAIT_S = 0.5
 from dropscribe.cli.app import main
 main()
 """
-IMPATIENT = (sys.executable, "-c", _PROGRAM)
+SHORT_LIMITS = (sys.executable, "-c", _PROGRAM)
 
 
 def write_backlog(folder: Path, count: int, seconds: float) -> list[Path]:
@@ -81,7 +81,7 @@ def test_a_daemon_killed_many_times_over_a_backlog_fails_nothing(
 @pytest.mark.timeout(600)
 def test_a_decoder_killed_from_outside_costs_its_recording_nothing(tmp_path: Path) -> None:
     """More often than there are tries, as when memory is short for a while."""
-    daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=IMPATIENT)
+    daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=SHORT_LIMITS)
     victim = daemon.inbox / "victim.wav"
     with daemon:
         with whoever_decodes(daemon, victim, signal.SIGKILL) as hit:
@@ -96,7 +96,7 @@ def test_a_decoder_killed_from_outside_costs_its_recording_nothing(tmp_path: Pat
 
 @pytest.mark.timeout(600)
 def test_a_recording_whose_decoder_is_always_killed_from_outside_fails_by_itself(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=IMPATIENT)
+    daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=SHORT_LIMITS)
     bad = daemon.inbox / "bad.wav"
     with daemon, whoever_decodes(daemon, bad, signal.SIGKILL):
         write_speech(tmp_path / "bad.wav", seconds=600).rename(bad)
@@ -113,7 +113,7 @@ def test_a_recording_whose_decoder_is_always_killed_from_outside_fails_by_itself
 @pytest.mark.timeout(600)
 def test_a_recording_that_brings_down_the_daemon_fails_by_itself(tmp_path: Path) -> None:
     """Simulated: the daemon is killed whenever that recording is being worked on."""
-    daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=IMPATIENT)
+    daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=SHORT_LIMITS)
     bad = write_speech(daemon.inbox / "bad.wav", seconds=900)
     deaths = 0
     daemon.start().wait_ready()

@@ -12,7 +12,7 @@ from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from tests.support import ledger_damage
 from tests.support.command_line import process
-from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until, write_speech
+from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, write_speech
 from tests.support.ledger_damage import Damage
 from tests.support.ledgers import admission, claim_all, finish_of
 
@@ -34,7 +34,7 @@ def daemon_on(tmp_path: Path) -> DaemonProcess:
 def ended(daemon: DaemonProcess) -> str:
     """How a daemon that stops by itself explains it, in one line."""
     assert daemon.process is not None
-    assert daemon.process.wait(PATIENCE_S) == DATABASE_UNUSABLE
+    assert daemon.process.wait(DEADLINE_S) == DATABASE_UNUSABLE
     daemon.__exit__()
     assert not any("Traceback" in str(line) for line in daemon.lines), daemon.lines
     (said,) = [

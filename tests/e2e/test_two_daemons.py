@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon_process import PATIENCE_S, DaemonProcess, wait_until
+from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until
 from tests.support.ways_of_arriving import tiny
 
 #: The exit status of AlreadyRunningError, as docs/command-line.md lists it.
@@ -27,7 +27,7 @@ def on(root: Path, folder: Path) -> DaemonProcess:
 def ended(daemon: DaemonProcess) -> str:
     """What a daemon that was refused said; it must have ended as such."""
     assert daemon.process is not None
-    assert daemon.process.wait(PATIENCE_S) == ALREADY_RUNNING
+    assert daemon.process.wait(DEADLINE_S) == ALREADY_RUNNING
     wait_until(
         lambda: any("already" in str(line) or "another" in str(line) for line in daemon.lines), "it says why"
     )

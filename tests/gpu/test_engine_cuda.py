@@ -103,6 +103,6 @@ def test_a_share_of_the_memory_is_kept_to() -> None:
     settings = EngineSettings(
         model="paraformer-mini", vad_model="vad-mini", device="cuda:0", gpu_memory=share
     )
-    ensemble = registry.assemble(settings, lambda _: None)
-    assert 60.0 <= ensemble.batch_s < registry.CUDA_BATCH_S, "as much as fits the share"
+    loaded = registry.assemble(settings, lambda _: None)
+    assert 60.0 <= loaded.batch_s < registry.CUDA_BATCH_S, "as much as fits the share"
     assert torch.cuda.memory_reserved(0) <= share * total

@@ -17,7 +17,7 @@ from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service import status_file
 from dropscribe.service.status_file import Status
-from dropscribe.views.status import SILENT_S, Process, look, problems
+from dropscribe.views.status import SILENT_S, Process, problems, read_process
 from tests.support.command_line import outcome
 from tests.support.histories import ENGINE, History
 
@@ -95,10 +95,10 @@ def test_the_last_words_of_a_killed_daemon_are_not_taken_for_those_of_a_new_one(
     path = status_file.status_path(DatabaseLocation(history.path))
     stale = json.loads(path.read_text(encoding="utf-8")) | {"pid": 1}
     path.write_text(json.dumps(stale), encoding="utf-8")
-    assert look(DatabaseLocation(history.path)).running is False
+    assert read_process(DatabaseLocation(history.path)).running is False
     lock = lock_database(DatabaseLocation(history.path))
     try:
-        seen = look(DatabaseLocation(history.path))
+        seen = read_process(DatabaseLocation(history.path))
     finally:
         lock.close()
     assert seen == Process(running=True, pid=os.getpid(), said=None)
@@ -122,9 +122,9 @@ def test_before_the_first_start_there_is_no_database(tmp_path: Path) -> None:
 
 def test_looking_does_not_keep_the_lock(history: History) -> None:
     lock_database(DatabaseLocation(history.path)).close()
-    assert not look(DatabaseLocation(history.path)).running
+    assert not read_process(DatabaseLocation(history.path)).running
     lock = lock_database(DatabaseLocation(history.path))
-    assert look(DatabaseLocation(history.path)).running
+    assert read_process(DatabaseLocation(history.path)).running
     with pytest.raises(AlreadyRunningError):
         lock_database(DatabaseLocation(history.path))
     lock.close()

@@ -15,7 +15,7 @@ import pytest
 
 from dropscribe.engine.core.interfaces import Hypothesis, Pcm, SpeechSegment
 from dropscribe.engine.models import store
-from dropscribe.engine.models.hotwords import NO_HOTWORDS, look
+from dropscribe.engine.models.hotwords import NO_HOTWORDS, complaint_of
 from dropscribe.engine.models.model_config import read_model_config
 from tests.support.engines import FUNASR_WARNS, segment
 from tests.support.seaco import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
@@ -147,11 +147,11 @@ def test_what_a_model_cannot_listen_for_is_said(directory: Path, loaded: Any) ->
     from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
     recogniser = ParaformerRecogniser(loaded)
-    assert recogniser.complaint(MANY) == look(read_model_config(directory), MANY) == ""
+    assert recogniser.complaint(MANY) == complaint_of(read_model_config(directory), MANY) == ""
     said = recogniser.complaint(FEW)
     # The doctor reads the same out of the directory.
-    assert look(read_model_config(directory), FEW) == said
-    assert look(read_model_config(MINI), FEW) == NO_HOTWORDS
+    assert complaint_of(read_model_config(directory), FEW) == said
+    assert complaint_of(read_model_config(MINI), FEW) == NO_HOTWORDS
     assert said.startswith("2 of 4 hotwords")
     assert said.endswith(": 上x, hello")
     mini = ParaformerRecogniser(load(MINI, torch.device("cpu"), 1))

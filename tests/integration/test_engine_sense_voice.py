@@ -282,9 +282,9 @@ def test_the_registry_runs_a_directory_of_it_by_our_own_path(directory: Path) ->
 
     notes: list[str] = []
     settings = EngineSettings(model=str(directory), vad_model="vad-mini", device="cpu", threads=1)
-    ensemble = registry.assemble(settings, notes.append)
-    assert isinstance(ensemble.recogniser, SenseVoiceRecogniser)
-    assert ensemble.facts.precision == "fp32"
+    loaded = registry.assemble(settings, notes.append)
+    assert isinstance(loaded.recogniser, SenseVoiceRecogniser)
+    assert loaded.facts.precision == "fp32"
     assert notes == []
 
 

@@ -162,8 +162,8 @@ def test_a_list_of_tokens_that_are_pieces_is_joined_in_the_same_way(tmp_path: Pa
 
 def test_the_engine_starts_with_it(tmp_path: Path) -> None:
     folder = made(tmp_path / "m", plain, TEXTS["en"])
-    ensemble = registry.assemble(
+    loaded = registry.assemble(
         EngineSettings(model=str(folder), vad_model="vad-mini", device="cpu"), lambda _: None
     )
     wanted: list[SpeechSegment] = [segment(pieces()[0])]
-    assert next(iter(ensemble.recogniser(wanted))).text
+    assert next(iter(loaded.recogniser(wanted))).text

@@ -31,14 +31,14 @@ class Device:
         self.room_s = room_s
         self.under_way: list[float] = []
         #: Samples of each recording of each look beside batches.
-        self.looks: list[list[int]] = []
+        self.passes: list[list[int]] = []
 
     def open(self) -> Vad:
         return NullVad()
 
     def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
         if self.under_way:
-            self.looks.append([p.samples for p in pieces])
+            self.passes.append([p.samples for p in pieces])
             self._fit(sum(p.samples for p in pieces) / 16_000)
         return NullVadModel().accept(pieces)
 
@@ -65,5 +65,5 @@ def test_batches_leave_room_for_the_largest_look(room_s: float, batch_s: float) 
 
     device = Device(room_s)
     assert registry._warm_up(device, device, 4_000.0, torch.device("meta")) == batch_s
-    assert all(look == [ON_GPU.of_one] * (ON_GPU.samples // ON_GPU.of_one) for look in device.looks)
+    assert all(look == [ON_GPU.of_one] * (ON_GPU.samples // ON_GPU.of_one) for look in device.passes)
     assert device.under_way == []

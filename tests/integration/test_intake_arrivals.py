@@ -297,10 +297,10 @@ def test_a_done_marker_is_waited_for(inbox: Path) -> None:
 
 
 def test_a_cut_file_is_given_time_and_then_handed_over(inbox: Path) -> None:
-    looks: list[Path] = []
+    inspected: list[Path] = []
 
     def cut(_: Path, path: Path) -> Completeness:
-        looks.append(path)
+        inspected.append(path)
         return Completeness.INCOMPLETE if path.name == "cut.wav" else Completeness.WHOLE
 
     path = put(inbox / "cut.wav")
@@ -309,7 +309,7 @@ def test_a_cut_file_is_given_time_and_then_handed_over(inbox: Path) -> None:
         w.wait_watching(inbox)
         arrival = w.wait_arrival(path)
         assert arrival.settle_s >= 5 * QUIET_S
-        assert path in looks
+        assert path in inspected
 
 
 def test_a_file_that_was_removed_before_it_settled_is_never_heard_of(inbox: Path) -> None:

@@ -20,7 +20,7 @@ from dropscribe.media.inspector import Inspector
 from tests.support.daemon_process import wait_until, write_speech
 from tests.support.hanging_disk import HangingDisk
 
-PATIENCE_S = 60.0
+DEADLINE_S = 60.0
 
 
 def bad_child(pipe: Connection) -> None:
@@ -58,7 +58,7 @@ def limits_child(pipe: Connection) -> None:
 
 @contextmanager
 def inspector(
-    limit_s: float = PATIENCE_S, target: Callable[[Connection], None] = inspection.main
+    limit_s: float = DEADLINE_S, target: Callable[[Connection], None] = inspection.main
 ) -> Iterator[Inspector]:
     made = Inspector(limit_s, target)
     try:

@@ -22,7 +22,7 @@ from dropscribe.pipeline.engine_supervisor import EngineSupervisor
 from tests.support.engines import pid_of
 
 #: Far above what anything here takes; only a hang reaches it.
-PATIENCE_S = 60.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def arena() -> Iterator[Arena]:
 
 
 @pytest.fixture
-def keeper(arena: Arena) -> Iterator[EngineSupervisor]:
+def supervisor(arena: Arena) -> Iterator[EngineSupervisor]:
     settings = EngineSettings.model_validate({"model": "null", "device": ["cpu", "cpu"]})
     made = EngineSupervisor(engine_plan.plan(settings, arena, 100.0))
     assert made.wait_ready(lambda: False)
@@ -49,25 +49,25 @@ def ready_pids(group: EngineGroup) -> set[int]:
     return {pid_of(s.member) for s in group._ready() if isinstance(s.member, ProcessEngine)}
 
 
-def until_replaced(keeper: EngineSupervisor, *victims: int) -> None:
+def until_replaced(supervisor: EngineSupervisor, *victims: int) -> None:
     """Tend it until two processes are ready of which none is a victim; a dead one counts until its end was read."""
-    group = keeper.engine
+    group = supervisor.engine
     assert isinstance(group, EngineGroup)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while len(at_work := ready_pids(group)) < 2 or at_work & set(victims):
         assert time.monotonic() < deadline
         group.results(0.1)
-        keeper.tend(time.monotonic())
+        supervisor.tend(time.monotonic())
 
 
-def listen(keeper: EngineSupervisor, until: Callable[[list[Event]], bool]) -> list[Event]:
+def listen(supervisor: EngineSupervisor, until: Callable[[list[Event]], bool]) -> list[Event]:
     """What the engine says, tended as the daemon does, until that is enough."""
     said: list[Event] = []
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while not until(said):
         assert time.monotonic() < deadline, said
-        said += keeper.engine.results(0.1)
-        keeper.tend(time.monotonic())
+        said += supervisor.engine.results(0.1)
+        supervisor.tend(time.monotonic())
     return said
 
 
@@ -78,63 +78,63 @@ def ended(*streams: int) -> Callable[[list[Event]], bool]:
     return all_have
 
 
-def send(keeper: EngineSupervisor, arena: Arena, stream: int, *, final: bool) -> int:
+def send(supervisor: EngineSupervisor, arena: Arena, stream: int, *, final: bool) -> int:
     (offset,) = arena.take(1)
-    keeper.engine.submit(PcmBlock(stream, offset, 16_000, final))
+    supervisor.engine.submit(PcmBlock(stream, offset, 16_000, final))
     return offset
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 def test_one_of_two_is_replaced_and_the_other_goes_on(
-    keeper: EngineSupervisor, arena: Arena, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    supervisor: EngineSupervisor, arena: Arena, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = engine_pids()
     assert len(before) == 2
-    group = keeper.engine
+    group = supervisor.engine
     assert isinstance(group, EngineGroup)
     # Both hold a stream; which process holds which shows by who is stopped.
-    send(keeper, arena, 1, final=False)
-    send(keeper, arena, 2, final=False)
-    listen(keeper, lambda said: len([e for e in said if isinstance(e, BlockFreed)]) == 2)
+    send(supervisor, arena, 1, final=False)
+    send(supervisor, arena, 2, final=False)
+    listen(supervisor, lambda said: len([e for e in said if isinstance(e, BlockFreed)]) == 2)
     victim = min(before)
     os.kill(victim, number)
     if number == signal.SIGSTOP:
         # What is asked of the one that is stopped stays unanswered; the other has ended its stream by then.
         monkeypatch.setattr(engine_supervisor, "HUNG_S", 2.0)
-    send(keeper, arena, 1, final=True)
-    send(keeper, arena, 2, final=True)
-    said = listen(keeper, ended(1, 2))
+    send(supervisor, arena, 1, final=True)
+    send(supervisor, arena, 2, final=True)
+    said = listen(supervisor, ended(1, 2))
     failed = [e for e in said if isinstance(e, StreamFailed)]
     code = "engine_died" if number == signal.SIGKILL else "device_failed"
     assert [(e.code, e.retryable) for e in failed] == [(code, True)]
     assert len([e for e in said if isinstance(e, StreamDone)]) == 1
-    until_replaced(keeper, victim)
-    assert keeper.engine is group, "the group itself was not replaced"
+    until_replaced(supervisor, victim)
+    assert supervisor.engine is group, "the group itself was not replaced"
     assert victim not in engine_pids()
     assert len(engine_pids() & before) == 1
     monkeypatch.undo()
     # The two next streams are taken by one each.
-    send(keeper, arena, 3, final=True)
-    send(keeper, arena, 4, final=True)
-    assert not [e for e in listen(keeper, ended(3, 4)) if isinstance(e, StreamFailed)]
+    send(supervisor, arena, 3, final=True)
+    send(supervisor, arena, 4, final=True)
+    assert not [e for e in listen(supervisor, ended(3, 4)) if isinstance(e, StreamFailed)]
 
 
-def test_when_all_have_died_all_are_replaced(keeper: EngineSupervisor, arena: Arena) -> None:
-    send(keeper, arena, 1, final=False)
+def test_when_all_have_died_all_are_replaced(supervisor: EngineSupervisor, arena: Arena) -> None:
+    send(supervisor, arena, 1, final=False)
     before = engine_pids()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    said = listen(keeper, ended(1))
+    said = listen(supervisor, ended(1))
     assert [e.code for e in said if isinstance(e, StreamFailed)] == ["engine_died"]
-    until_replaced(keeper, *before)
-    send(keeper, arena, 2, final=True)
-    assert [type(e) for e in listen(keeper, ended(2))].count(StreamDone) == 1
+    until_replaced(supervisor, *before)
+    send(supervisor, arena, 2, final=True)
+    assert [type(e) for e in listen(supervisor, ended(2))].count(StreamDone) == 1
 
 
 def test_a_device_that_never_starts_again_is_left_alone_for_a_while(
-    keeper: EngineSupervisor, monkeypatch: pytest.MonkeyPatch
+    supervisor: EngineSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = keeper.engine
+    group = supervisor.engine
     assert isinstance(group, EngineGroup)
     started: list[int] = []
     start_member = engine_plan.EnginePlan.start_member
@@ -147,19 +147,19 @@ def test_a_device_that_never_starts_again_is_left_alone_for_a_while(
 
     monkeypatch.setattr(engine_plan.EnginePlan, "start_member", start_and_kill)
     os.kill(min(engine_pids()), signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE_S
-    while not keeper._due:
+    deadline = time.monotonic() + DEADLINE_S
+    while not supervisor._due:
         assert time.monotonic() < deadline
-        keeper.engine.results(0.1)
-        keeper.tend(time.monotonic())
+        supervisor.engine.results(0.1)
+        supervisor.tend(time.monotonic())
     assert len(started) == engine_supervisor.MOST_FAILED_STARTS
     assert group.capacity() > 0, "the other one goes on"
     monkeypatch.undo()
-    keeper.tend(time.monotonic() + engine_supervisor.REST_S + 1)
+    supervisor.tend(time.monotonic() + engine_supervisor.REST_S + 1)
     while len(group._ready()) < 2:
         assert time.monotonic() < deadline
-        keeper.engine.results(0.1)
-        keeper.tend(time.monotonic())
+        supervisor.engine.results(0.1)
+        supervisor.tend(time.monotonic())
 
 
 def test_an_engine_that_dies_whenever_it_starts_is_given_up_with_a_remedy(
@@ -175,33 +175,35 @@ def test_an_engine_that_dies_whenever_it_starts_is_given_up_with_a_remedy(
         return engine
 
     monkeypatch.setattr(engine_plan.EnginePlan, "start_member", start_and_kill)
-    keeper = EngineSupervisor(engine_plan.plan(EngineSettings(model="null", device="cpu"), arena, 100.0))
+    supervisor = EngineSupervisor(engine_plan.plan(EngineSettings(model="null", device="cpu"), arena, 100.0))
     with pytest.raises(EngineDiedError, match="killed by SIGKILL, 3 times in a row") as caught:
-        keeper.wait_ready(lambda: False)
+        supervisor.wait_ready(lambda: False)
     assert len(started) == engine_supervisor.MOST_FAILED_STARTS
     assert "the driver and the model" in caught.value.remedy
-    keeper.close()
+    supervisor.close()
     assert engine_pids() == set()
 
 
 def test_an_engine_that_stands_still_over_work_has_failed(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = EngineSupervisor(engine_plan.plan(EngineSettings(model="null", device="cpu"), arena, 100.0))
-    assert keeper.wait_ready(lambda: False)
+    supervisor = EngineSupervisor(engine_plan.plan(EngineSettings(model="null", device="cpu"), arena, 100.0))
+    assert supervisor.wait_ready(lambda: False)
     (victim,) = engine_pids()
     os.kill(victim, signal.SIGSTOP)
-    send(keeper, arena, 1, final=True)
-    keeper.expect_progress(keeper.engine.idle_s(time.monotonic() + engine_supervisor.HUNG_S - 5.0))
+    send(supervisor, arena, 1, final=True)
+    supervisor.expect_progress(supervisor.engine.idle_s(time.monotonic() + engine_supervisor.HUNG_S - 5.0))
     with pytest.raises(DeviceFailedError, match="no progress for 180 s"):
-        keeper.expect_progress(keeper.engine.idle_s(time.monotonic() + engine_supervisor.HUNG_S + 5.0))
+        supervisor.expect_progress(
+            supervisor.engine.idle_s(time.monotonic() + engine_supervisor.HUNG_S + 5.0)
+        )
     monkeypatch.setattr(process, "CLOSE_S", 0.2)
-    keeper.replace("it hangs")
-    assert keeper.wait_ready(lambda: False)
+    supervisor.replace("it hangs")
+    assert supervisor.wait_ready(lambda: False)
     assert victim not in engine_pids()
-    send(keeper, arena, 2, final=True)
-    assert [type(e) for e in listen(keeper, ended(2))].count(StreamDone) == 1
-    keeper.close()
+    send(supervisor, arena, 2, final=True)
+    assert [type(e) for e in listen(supervisor, ended(2))].count(StreamDone) == 1
+    supervisor.close()
 
 
 def test_one_that_cannot_start_at_first_ends_the_start(arena: Arena) -> None:
@@ -209,8 +211,8 @@ def test_one_that_cannot_start_at_first_ends_the_start(arena: Arena) -> None:
     settings = EngineSettings.model_validate(
         {"model": "/nowhere", "vad_model": "vad-mini", "device": ["cpu", "cpu"]}
     )
-    keeper = EngineSupervisor(engine_plan.plan(settings, arena, 100.0))
+    supervisor = EngineSupervisor(engine_plan.plan(settings, arena, 100.0))
     with pytest.raises(EngineError, match="cpu: "):
-        keeper.wait_ready(lambda: False)
-    keeper.close()
+        supervisor.wait_ready(lambda: False)
+    supervisor.close()
     assert engine_pids() == set()

@@ -22,7 +22,7 @@ from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.hangs import StorageHangs
 from tests.support.ledgers import admission
 
-PATIENCE_S = 60.0
+DEADLINE_S = 60.0
 A, B = Path("/a"), Path("/b")
 
 
@@ -64,7 +64,7 @@ class Room:
             self.begun[name].set()
             if name in self.gates:
                 with activity.storage("read", folder, folder / name):
-                    self.gates[name].wait(PATIENCE_S)
+                    self.gates[name].wait(DEADLINE_S)
             self.done[name].set()
 
 
@@ -79,7 +79,7 @@ def room(
     finally:
         for gate in made.gates.values():
             gate.set()
-        assert made.pool.finish(PATIENCE_S)
+        assert made.pool.finish(DEADLINE_S)
         assert made.deaths == []
 
 
@@ -87,24 +87,24 @@ def test_a_folder_that_hangs_keeps_no_thread_from_the_others() -> None:
     with room(threads=2) as r:
         for i in range(5):
             r.put(A, f"hung-{i}", hangs=True)
-        assert r.begun["hung-0"].wait(PATIENCE_S)
-        assert r.begun["hung-1"].wait(PATIENCE_S)
+        assert r.begun["hung-0"].wait(DEADLINE_S)
+        assert r.begun["hung-1"].wait(DEADLINE_S)
         r.put(B, "other")
         assert not r.begun["other"].is_set()
         r.clock.now += folder_pool.SLOW_S
         r.pool.tend()
-        assert r.done["other"].wait(PATIENCE_S)
+        assert r.done["other"].wait(DEADLINE_S)
         # Nor does the rest of its own work take the threads that were put in the place of those that wait.
         for i in range(5):
             r.put(B, f"more-{i}")
-        assert all(r.done[f"more-{i}"].wait(PATIENCE_S) for i in range(5))
+        assert all(r.done[f"more-{i}"].wait(DEADLINE_S) for i in range(5))
         assert not r.begun["hung-2"].is_set()
         assert set(r.pool.slow()) == {f"hung-{i}" for i in range(5)}
         assert len(r.pool._workers) == 4
         for gate in r.gates.values():
             gate.set()
         r.pool.tend()
-        assert all(r.done[f"hung-{i}"].wait(PATIENCE_S) for i in range(5))
+        assert all(r.done[f"hung-{i}"].wait(DEADLINE_S) for i in range(5))
 
 
 def test_a_large_file_lets_the_small_ones_of_its_folder_pass() -> None:
@@ -112,14 +112,14 @@ def test_a_large_file_lets_the_small_ones_of_its_folder_pass() -> None:
         r.put(A, "huge", hangs=True, large=True)
         r.put(A, "huge too", large=True)
         r.put(B, "huge elsewhere", large=True)
-        assert r.begun["huge"].wait(PATIENCE_S)
+        assert r.begun["huge"].wait(DEADLINE_S)
         for i in range(10):
             r.put(A, f"small-{i}")
-        assert all(r.done[f"small-{i}"].wait(PATIENCE_S) for i in range(10))
+        assert all(r.done[f"small-{i}"].wait(DEADLINE_S) for i in range(10))
         assert not r.begun["huge too"].is_set()
         r.gates["huge"].set()
-        assert r.done["huge too"].wait(PATIENCE_S)
-        assert r.done["huge elsewhere"].wait(PATIENCE_S)
+        assert r.done["huge too"].wait(DEADLINE_S)
+        assert r.done["huge elsewhere"].wait(DEADLINE_S)
 
 
 def test_folders_take_turns_and_work_of_a_folder_keeps_its_order() -> None:
@@ -129,7 +129,7 @@ def test_folders_take_turns_and_work_of_a_folder_keeps_its_order() -> None:
     for i in range(3):
         r.put(B, f"b{i}")
     r.pool.start()
-    assert r.pool.finish(PATIENCE_S)
+    assert r.pool.finish(DEADLINE_S)
     assert r.batches == [(A, ["a0", "a1"]), (B, ["b0", "b1"]), (A, ["a2", "a3"]), (B, ["b2"])]
 
 
@@ -137,11 +137,11 @@ def test_stopping_waits_for_work_and_not_for_a_file_system() -> None:
     r = Room(threads=2)
     r.put(A, "hung", hangs=True)
     r.pool.start()
-    assert r.begun["hung"].wait(PATIENCE_S)
+    assert r.begun["hung"].wait(DEADLINE_S)
     r.clock.now += folder_pool.SLOW_S
     r.put(B, "under way", hangs=True)
     r.pool.tend()
-    assert r.begun["under way"].wait(PATIENCE_S)
+    assert r.begun["under way"].wait(DEADLINE_S)
     r.put(B, "waiting")
     r.gates["under way"].set()
     assert r.pool.finish(3600.0) is False
@@ -154,7 +154,7 @@ def test_what_hangs_and_what_is_stuck_are_told_apart() -> None:
     with room(in_kernel=lambda _: blocked.is_set()) as r:
         blocked.set()
         r.put(A, "file", hangs=True)
-        assert r.begun["file"].wait(PATIENCE_S)
+        assert r.begun["file"].wait(DEADLINE_S)
         while not [w for a in r.activities._known() for w in a.waits() if w.action == "read"]:
             pass
         assert r.activities.hangs(r.clock()) == []
@@ -168,7 +168,7 @@ def test_what_hangs_and_what_is_stuck_are_told_apart() -> None:
         blocked.set()
         assert r.activities.stuck(r.clock()) == ["room"], "being in the kernel now and then is no progress"
         r.gates["file"].set()
-        assert r.done["file"].wait(PATIENCE_S)
+        assert r.done["file"].wait(DEADLINE_S)
         while r.activities.stuck(r.clock()):
             pass
 
@@ -200,10 +200,10 @@ def test_a_daemon_with_a_stuck_thread_is_reported_and_not_kept_alive(tmp_path: P
     with closing(open_ledger(DatabaseLocation(tmp_path / "jobs.db"))) as ledger:
         hangs = StorageHangs(ledger, activities, Settings, clock)
         activities.enter("publishing").begin()
-        assert hangs.look() is True
+        assert hangs.check() is True
         assert hangs.complaints() == []
         clock.now += STUCK_S
-        assert hangs.look() is False
+        assert hangs.check() is False
         assert "publishing" in hangs.complaints()[0].problem
 
 
@@ -220,7 +220,7 @@ def test_jobs_wait_while_a_file_system_does_not_answer_and_go_on_after(tmp_path:
         activity = activities.enter("publishing")
         with activity.storage("publish", out, out / "x.txt"):
             clock.now += HUNG_S
-            assert hangs.look() is True, "it is no fault of ours"
+            assert hangs.check() is True, "it is no fault of ours"
             (said,) = hangs.complaints()
             assert str(out) in said.problem
             assert "since" in said.problem
@@ -231,7 +231,7 @@ def test_jobs_wait_while_a_file_system_does_not_answer_and_go_on_after(tmp_path:
             assert job.reason is not None
             assert str(out) in job.reason
         clock.now += 10.0
-        assert hangs.look() is True
+        assert hangs.check() is True
         assert hangs.complaints() == []
         assert hangs.tend() == 1
         assert len(ledger.claim("w", 10, time.time(), 60.0, allow_isolated=False)) == 1

@@ -158,9 +158,9 @@ def test_the_files_its_comments_install_are_there(unit: Unit) -> None:
 
 def test_time_limits_leave_the_daemon_its_own(unit: Unit) -> None:
     limits = importlib.import_module("dropscribe.service.daemon")
-    keeper = importlib.import_module("dropscribe.pipeline.engine_supervisor")
+    supervisor = importlib.import_module("dropscribe.pipeline.engine_supervisor")
     assert seconds(unit.one("TimeoutStopSec")) >= 2 * limits.DRAIN_S
-    assert seconds(unit.one("TimeoutStartSec")) > keeper.READY_TIMEOUT_S
+    assert seconds(unit.one("TimeoutStartSec")) > supervisor.READY_TIMEOUT_S
     assert seconds(unit.one("WatchdogSec")) > 20 * limits.TURN_S
 
 

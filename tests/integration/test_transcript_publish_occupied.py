@@ -17,7 +17,7 @@ from tests.support.occupants import OCCUPANTS
 from tests.support.publishing import FORMATS, House
 
 #: How long a run may take before it is said to hang, seconds.
-PATIENCE_S = 60.0
+DEADLINE_S = 60.0
 
 
 def run(house: House) -> None:
@@ -32,7 +32,7 @@ def run(house: House) -> None:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(PATIENCE_S)
+    thread.join(DEADLINE_S)
     assert not thread.is_alive(), "publishing hangs"
     assert not errors, errors
 

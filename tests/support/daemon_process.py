@@ -24,12 +24,12 @@ BUNDLED = Path(dropscribe.__file__).parent / "engine" / "bundled"
 SAMPLE = BUNDLED / "sample" / "sample.wav"
 
 #: How long anything may take before a test gives up, seconds; never what a test measures.
-PATIENCE_S = 240.0
+DEADLINE_S = 240.0
 
 
-def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+def wait_until(condition: Callable[[], bool], what: str, limit_s: float = DEADLINE_S) -> None:
     """Return as soon as `condition` holds; fail naming `what` if it never does."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"never happened: {what}")
@@ -134,7 +134,7 @@ log_format = "json"
         """SIGTERM; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(PATIENCE_S)
+        status = self.process.wait(DEADLINE_S)
         self._close()
         return status
 
@@ -142,7 +142,7 @@ log_format = "json"
         """What `dropscribe status` says to a person now."""
         asked = subprocess.run(
             [sys.executable, "-m", "dropscribe", "status", "--config", str(self.config)],
-            capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+            capture_output=True, text=True, check=False, timeout=DEADLINE_S,
         )  # fmt: skip
         return asked.stdout
 

@@ -29,7 +29,7 @@ SLOT_BYTES = 32_768 * 2
 
 
 #: Nothing here takes long; a test that waits longer has failed.
-PATIENCE_S = 60.0
+DEADLINE_S = 60.0
 
 
 class Bench:
@@ -87,20 +87,20 @@ class Bench:
         return [child.pid for child in self.pool._children]
 
     def until(self, *tickets: int) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + DEADLINE_S
         while not set(tickets) <= set(self.ends):
             assert time.monotonic() < deadline, f"only {self.ends} ended"
             self.step()
 
     def until_wanting(self, ticket: int) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + DEADLINE_S
         while ticket not in self.wanting:
             assert time.monotonic() < deadline
             self.step(feed=False)
 
     def settle(self) -> None:
         """Until every child has loaded its libraries (orders reach only children that are ready)."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + DEADLINE_S
         while not all(child.ready for child in self.pool._children):
             assert time.monotonic() < deadline
             self.step()

@@ -175,7 +175,7 @@ def break_the_engine(faults: Faults) -> None:
     assemble = registry.assemble
 
     def assemble_and_break(settings: EngineSettings, note: Callable[[str], None]) -> registry.LoadedModels:
-        ensemble = assemble(settings, note)
+        loaded = assemble(settings, note)
         if faults.plan.where == "detector":
             from dropscribe.engine.vad.scorer import Scorer  # noqa: PLC0415 - imports torch
 
@@ -189,11 +189,11 @@ def break_the_engine(faults: Faults) -> None:
 
             remember_samples()
             before(faults, PaddedForward, "__call__", lambda sounds: [s.pcm for s in sounds])
-            if ensemble.facts.precision == "fp16":
+            if loaded.facts.precision == "fp16":
                 from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
                 before(faults, PackedForward, "begin", lambda sounds: [s.pcm for s in sounds])
-        return ensemble
+        return loaded
 
     registry.assemble = assemble_and_break
 

@@ -23,7 +23,7 @@ FSMN_VAD = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
 #: Small models under official names.
 OFFICIAL = {SEACO: BUNDLED / "paraformer-mini", FSMN_VAD: BUNDLED / "vad-mini"}
 #: The client tries once, so that tests do not wait for it; these are its own variables.
-IMPATIENT = {
+SHORT_LIMITS = {
     "MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS": "1",
     "MODELSCOPE_REPO_TREE_PAGE_TIMEOUT_SECONDS": "5",
     "MODELSCOPE_DOWNLOAD_MAX_RETRIES": "0",
@@ -64,7 +64,7 @@ def command_environment(home: Path, **more: str) -> dict[str, str]:
         for k, v in os.environ.items()
         if not re.match("modelscope|https?_proxy|all_proxy", k, re.IGNORECASE)
     }
-    return kept | IMPATIENT | {"HOME": str(home)} | more
+    return kept | SHORT_LIMITS | {"HOME": str(home)} | more
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dropscribe.intake.types import Arrival, Completeness, FolderHealth, Gone, K
 from dropscribe.intake.watcher import Watcher
 
 #: How long anything may take before a test gives up, seconds; never what a test measures.
-PATIENCE_S = 60.0
+DEADLINE_S = 60.0
 
 QUIET_S = 0.2
 RESCAN_S = 0.4
@@ -22,7 +22,7 @@ RESCAN_S = 0.4
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
     """Return as soon as `condition` holds; fail naming `what` if it never does."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, f"never happened: {what}"
         time.sleep(0.01)

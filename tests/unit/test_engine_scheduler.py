@@ -263,7 +263,7 @@ def test_a_stream_never_keeps_all_samples_of_six_hours(talking: bool) -> None:
     found = []
     most = 0
     for _ in range(6 * 3600 * 16_000 // len(block)):
-        piece = stream.piece((block,), final=False)
+        piece = stream.chunk((block,), final=False)
         regions = vad.accept(block, final=False)
         found += [(s.start_ms, s.samples) for s in stream.accept(piece, regions, 0.0, 0.0)]
         most = max(most, sum(map(len, stream._held)))
@@ -303,7 +303,7 @@ def freed(bench: Bench) -> int:
     return len([e for e in bench.events if isinstance(e, BlockFreed)])
 
 
-def crowd(*, final: bool) -> list[PcmBlock]:
+def many_streams(*, final: bool) -> list[PcmBlock]:
     """One minute of each of as many recordings as start throughput mode, with their numbers as samples."""
     return [PcmBlock(s, s, MINUTE, final) for s in range(THROUGHPUT_STREAMS)]
 
@@ -311,14 +311,14 @@ def crowd(*, final: bool) -> list[PcmBlock]:
 def test_in_throughput_mode_the_next_vad_pass_runs_while_results_are_taken_over() -> None:
     vad = Ahead()
     bench = Bench(Deep(), vad=vad)
-    bench.give(*crowd(final=False))
+    bench.give(*many_streams(final=False))
     bench.turn()
     everybody = tuple(range(THROUGHPUT_STREAMS))
     assert vad.events == [("begin", everybody)]
     assert freed(bench) == THROUGHPUT_STREAMS, "what has been copied is free"
     assert bench.reports[-1].released == 0, "and still held by the engine"
     bench.now += REST_S
-    bench.give(*crowd(final=True))
+    bench.give(*many_streams(final=True))
     bench.turn()
     assert vad.events[1:] == [("begin", everybody), ("finish", everybody)]
     bench.turn(3)
@@ -338,14 +338,14 @@ class Deaf(Ahead):
 
 def test_blocks_of_silence_are_reported_as_processed() -> None:
     bench = Bench(Deep(), vad=Deaf())
-    bench.give(*crowd(final=False))
+    bench.give(*many_streams(final=False))
     bench.turn(2)
     assert bench.reports[-1].released == THROUGHPUT_STREAMS * MINUTE
 
 
 def test_segments_of_a_recording_aborted_during_vad_are_dropped() -> None:
     bench = Bench(Deep(), vad=Ahead())
-    bench.give(*crowd(final=True))
+    bench.give(*many_streams(final=True))
     bench.turn()
     bench.give(Abort(1))
     bench.turn(4)
@@ -358,10 +358,10 @@ def test_segments_of_a_recording_aborted_during_vad_are_dropped() -> None:
 
 def test_a_failed_vad_pass_fails_its_recordings_once_even_if_another_pass_has_started() -> None:
     bench = Bench(Deep(), vad=Ahead(lost=frozenset([2])))
-    bench.give(*crowd(final=False))
+    bench.give(*many_streams(final=False))
     bench.turn()
     bench.now += REST_S
-    bench.give(*crowd(final=True))
+    bench.give(*many_streams(final=True))
     bench.turn(4)
     assert sorted(e.stream for e in bench.events if isinstance(e, StreamFailed)) == list(
         range(THROUGHPUT_STREAMS)

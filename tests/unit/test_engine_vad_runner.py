@@ -78,23 +78,23 @@ def test_a_lost_device_fails_no_stream() -> None:
 
 def test_passes_are_finished_in_order_and_the_requested_number_left_under_way() -> None:
     model = Ahead()
-    looks = VadRunner(model)
+    runner = VadRunner(model)
     streams = offered(6)
     for pair in (streams[:2], streams[2:4], streams[4:]):
-        looks.begin(pair)
-    assert looks.samples == 6 * MINUTE
-    assert [one.stream.number for one, _ in looks.finish(0.0, but=1)] == [0, 1, 2, 3]
-    assert looks.samples == 2 * MINUTE
-    assert len(looks) == 1
-    assert [one.stream.number for one, _ in looks.finish(0.0)] == [4, 5]
+        runner.begin(pair)
+    assert runner.samples == 6 * MINUTE
+    assert [one.stream.number for one, _ in runner.finish(0.0, but=1)] == [0, 1, 2, 3]
+    assert runner.samples == 2 * MINUTE
+    assert len(runner) == 1
+    assert [one.stream.number for one, _ in runner.finish(0.0)] == [4, 5]
     assert [streams for what, streams in model.events if what == "finish"] == [(0, 1), (2, 3), (4, 5)]
-    assert looks.samples == 0
+    assert runner.samples == 0
 
 
 def test_a_pass_that_fails_in_finish_fails_only_its_streams() -> None:
-    looks = VadRunner(Ahead(lost=frozenset([1])))
+    runner = VadRunner(Ahead(lost=frozenset([1])))
     streams = offered(4)
-    looks.begin(streams[:2])
-    looks.begin(streams[2:])
-    found = [(one.stream.number, isinstance(said, RuntimeError)) for one, said in looks.finish(0.0)]
+    runner.begin(streams[:2])
+    runner.begin(streams[2:])
+    found = [(one.stream.number, isinstance(said, RuntimeError)) for one, said in runner.finish(0.0)]
     assert found == [(0, True), (1, True), (2, False), (3, False)]

@@ -22,11 +22,11 @@ QUIET = 2.0
 
 
 @pytest.fixture
-def book() -> FileTable:
-    return new_book()
+def table() -> FileTable:
+    return new_table()
 
 
-def new_book() -> FileTable:
+def new_table() -> FileTable:
     return FileTable(Settling(folder_of(Path("/in"), quiet_s=QUIET)))
 
 
@@ -34,86 +34,86 @@ def known(path: str, signature: FileSignature, *, unfinished: bool = False) -> K
     return Known(path, signature, unfinished)
 
 
-def test_due_once_though_it_changed_twice_at_one_instant(book: FileTable) -> None:
-    book.saw(A, FileSignature(0, 1, 1), 10.0)
-    book.saw(A, FileSignature(5, 1, 1), 10.0)
-    assert book.take_due(10.0 + QUIET) == [A]
-    assert book.take_due(10.0 + QUIET) == []
+def test_due_once_though_it_changed_twice_at_one_instant(table: FileTable) -> None:
+    table.saw(A, FileSignature(0, 1, 1), 10.0)
+    table.saw(A, FileSignature(5, 1, 1), 10.0)
+    assert table.take_due(10.0 + QUIET) == [A]
+    assert table.take_due(10.0 + QUIET) == []
 
 
-def test_a_change_restarts_the_quiet_period(book: FileTable) -> None:
-    book.saw(A, FileSignature(1, 1, 1), 10.0)
-    book.saw(A, FileSignature(2, 1, 1), 11.0)
-    assert book.take_due(12.5) == []
-    assert book.take_due(13.0) == [A]
+def test_a_change_restarts_the_quiet_period(table: FileTable) -> None:
+    table.saw(A, FileSignature(1, 1, 1), 10.0)
+    table.saw(A, FileSignature(2, 1, 1), 11.0)
+    assert table.take_due(12.5) == []
+    assert table.take_due(13.0) == [A]
 
 
-def test_waiting_indefinitely_takes_no_memory(book: FileTable) -> None:
+def test_waiting_indefinitely_takes_no_memory(table: FileTable) -> None:
     """Files without their marker are found by every scan, for months."""
     for now in range(1000):
-        book.saw(A, FileSignature(1, 1, 1), float(now))
-        for path in book.take_due(float(now)):
-            candidate = book.candidate(path)
+        table.saw(A, FileSignature(1, 1, 1), float(now))
+        for path in table.take_due(float(now)):
+            candidate = table.candidate(path)
             assert candidate is not None
-            book.wait(path, candidate, math.inf)
-    assert len(book) == 1
-    assert book.next_due() is None
-    assert len(book._queue) <= 1
+            table.wait(path, candidate, math.inf)
+    assert len(table) == 1
+    assert table.next_due() is None
+    assert len(table._queue) <= 1
 
 
-def test_an_empty_file_is_refused_once_and_reconsidered_on_change(book: FileTable) -> None:
-    book.saw(A, FileSignature(0, 1, 1), 0.0)
-    assert book.take_due(QUIET) == [A]
-    assert book.refuse(A, EMPTY, FileSignature(0, 1, 1))
-    book.saw(A, FileSignature(0, 1, 1), 5.0)
-    assert len(book) == 0
-    book.saw(A, FileSignature(0, 2, 1), 6.0)
-    assert book.take_due(6.0 + QUIET) == [A]
-    assert not book.refuse(A, EMPTY, FileSignature(0, 2, 1)), "said already"
+def test_an_empty_file_is_refused_once_and_reconsidered_on_change(table: FileTable) -> None:
+    table.saw(A, FileSignature(0, 1, 1), 0.0)
+    assert table.take_due(QUIET) == [A]
+    assert table.refuse(A, EMPTY, FileSignature(0, 1, 1))
+    table.saw(A, FileSignature(0, 1, 1), 5.0)
+    assert len(table) == 0
+    table.saw(A, FileSignature(0, 2, 1), 6.0)
+    assert table.take_due(6.0 + QUIET) == [A]
+    assert not table.refuse(A, EMPTY, FileSignature(0, 2, 1)), "said already"
 
 
-def test_a_file_that_returns_is_reported_as_refused_again(book: FileTable) -> None:
-    assert book.refuse(A, EMPTY, None)
-    book.close_walk(Scan(refused=[(A, EMPTY)]), 1.0)
-    assert not book.refuse(A, EMPTY, None)
-    book.close_walk(Scan(), 1.0)
-    assert book.refuse(A, EMPTY, None)
+def test_a_file_that_returns_is_reported_as_refused_again(table: FileTable) -> None:
+    assert table.refuse(A, EMPTY, None)
+    table.close_walk(Scan(refused=[(A, EMPTY)]), 1.0)
+    assert not table.refuse(A, EMPTY, None)
+    table.close_walk(Scan(), 1.0)
+    assert table.refuse(A, EMPTY, None)
 
 
 def test_only_files_seen_in_this_directory_can_be_missing() -> None:
-    book = new_book()
-    book.settle(A, FileSignature(1, 1, 1))
-    book.settle(B, FileSignature(2, 2, 2))
-    book.disown("/in/sub")
-    book.close_walk(Scan(), 7.0)
-    assert book.take_missing(6.9) == []
-    assert book.take_missing(7.0) == [A]
-    book.disown()
-    book.close_walk(Scan(), 9.0)
-    assert book.take_missing(100.0) == []
+    table = new_table()
+    table.settle(A, FileSignature(1, 1, 1))
+    table.settle(B, FileSignature(2, 2, 2))
+    table.disown("/in/sub")
+    table.close_walk(Scan(), 7.0)
+    assert table.take_missing(6.9) == []
+    assert table.take_missing(7.0) == [A]
+    table.disown()
+    table.close_walk(Scan(), 9.0)
+    assert table.take_missing(100.0) == []
 
 
-def test_only_existing_files_of_a_long_history_are_kept_in_memory(book: FileTable) -> None:
+def test_only_existing_files_of_a_long_history_are_kept_in_memory(table: FileTable) -> None:
     walk = Scan(found={A: FileSignature(1, 1, 1), B: FileSignature(9, 9, 9)})
     history = [known(f"/in/{i}.wav", FileSignature(1, 1, 1)) for i in range(1000)]
-    book.learn(
+    table.learn(
         walk, [*history, known(A, FileSignature(1, 1, 1)), known(B, FileSignature(2, 2, 2))], trusting=True
     )
-    assert book.settled == {A: FileSignature(1, 1, 1), B: FileSignature(2, 2, 2)}
+    assert table.settled == {A: FileSignature(1, 1, 1), B: FileSignature(2, 2, 2)}
     assert walk.found == {B: FileSignature(9, 9, 9)}, "it changed"
-    book.take_walk(walk, 10.0)
-    book.close_walk(walk, 12.0)
-    assert book.take_missing(100.0) == [], "nobody needs to hear that what was done is not there"
-    assert book.take_due(10.0 + QUIET) == [B]
+    table.take_walk(walk, 10.0)
+    table.close_walk(walk, 12.0)
+    assert table.take_missing(100.0) == [], "nobody needs to hear that what was done is not there"
+    assert table.take_due(10.0 + QUIET) == [B]
 
 
 @pytest.mark.parametrize("trusting", [True, False])
 def test_an_absent_file_with_unfinished_work_is_missing_in_a_trusted_folder(
-    book: FileTable, *, trusting: bool
+    table: FileTable, *, trusting: bool
 ) -> None:
-    book.learn(Scan(), [known(A, FileSignature(1, 1, 1), unfinished=True)], trusting=trusting)
-    book.close_walk(Scan(), 12.0)
-    assert book.take_missing(12.0) == ([A] if trusting else [])
+    table.learn(Scan(), [known(A, FileSignature(1, 1, 1), unfinished=True)], trusting=trusting)
+    table.close_walk(Scan(), 12.0)
+    assert table.take_missing(12.0) == ([A] if trusting else [])
 
 
 class Life(RuleBasedStateMachine):
@@ -121,7 +121,7 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = new_book()
+        self.table = new_table()
         self.now = 0.0
         self.disk: dict[str, tuple[FileSignature, float]] = {}
         self.handed: list[tuple[str, FileSignature]] = []
@@ -135,28 +135,28 @@ class Life(RuleBasedStateMachine):
     @rule(path=st.sampled_from([A, B]))
     def hint(self, path: str) -> None:
         if path in self.disk:
-            self.book.saw(path, self.disk[path][0], self.now)
+            self.table.saw(path, self.disk[path][0], self.now)
 
     @rule()
     def scan(self) -> None:
-        found = {p: s for p, (s, _) in self.disk.items() if self.book.settled.get(p) != s}
-        walk = Scan(found=found, seen=self.disk.keys() & self.book.settled.keys())
-        self.book.take_walk(walk, self.now)
-        self.book.close_walk(walk, self.now + QUIET)
+        found = {p: s for p, (s, _) in self.disk.items() if self.table.settled.get(p) != s}
+        walk = Scan(found=found, seen=self.disk.keys() & self.table.settled.keys())
+        self.table.take_walk(walk, self.now)
+        self.table.close_walk(walk, self.now + QUIET)
 
     @rule(after=st.sampled_from([0.0, 0.5, QUIET, 50.0]))
     def look(self, after: float) -> None:
         self.now += after
-        for path in self.book.take_due(self.now):
-            before = self.book.candidate(path)
+        for path in self.table.take_due(self.now):
+            before = self.table.candidate(path)
             assert before is not None
             signature, written = self.disk[path]
-            candidate = self.book.settling.observe(before, signature, self.now)
-            if self.now < self.book.settling.ripe(candidate):
-                self.book.wait(path, candidate, self.book.settling.ripe(candidate))
+            candidate = self.table.settling.observe(before, signature, self.now)
+            if self.now < self.table.settling.ripe(candidate):
+                self.table.wait(path, candidate, self.table.settling.ripe(candidate))
                 continue
             assert self.now >= written + QUIET
-            self.book.settle(path, signature)
+            self.table.settle(path, signature)
             self.handed.append((path, signature))
 
     @invariant()
@@ -168,7 +168,7 @@ class Life(RuleBasedStateMachine):
         self.scan()
         for _ in range(2):
             self.look(QUIET)
-        assert {p: s for p, (s, _) in self.disk.items()}.items() <= self.book.settled.items()
+        assert {p: s for p, (s, _) in self.disk.items()}.items() <= self.table.settled.items()
 
 
 TestLife = Life.TestCase

@@ -150,14 +150,14 @@ def test_a_file_is_never_complete_early_and_never_stuck(
 
 @given(st.lists(st.tuples(st.floats(0, 100, allow_nan=False), st.integers(0, 2)), min_size=1, max_size=20))
 def test_the_first_observation_is_kept_and_quiet_restarts_at_each_change(
-    looks: list[tuple[float, int]],
+    observations: list[tuple[float, int]],
 ) -> None:
     candidate: Candidate | None = None
     now = 0.0
     seen: list[tuple[float, int]] = []
-    for after, size in looks:
+    for after, size in observations:
         now += after
         candidate = Settling.observe(candidate, FileSignature(size, 0, 0), now)
         if not seen or seen[-1][1] != size:
             seen.append((now, size))
-    assert candidate == Candidate(FileSignature(seen[-1][1], 0, 0), seen[-1][0], looks[0][0])
+    assert candidate == Candidate(FileSignature(seen[-1][1], 0, 0), seen[-1][0], observations[0][0])

@@ -16,7 +16,7 @@ from dropscribe.bench.records import Usage
 #: Sampling interval, seconds; nvidia-smi averages over at least as long.
 INTERVAL_S = 0.2
 #: Time limit for nvidia-smi to start or to end, seconds.
-PATIENCE_S = 10.0
+DEADLINE_S = 10.0
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -125,10 +125,10 @@ class Gauge:
         if self._smi is not None:
             self._smi.terminate()
         for thread in self._threads:
-            thread.join(PATIENCE_S)
+            thread.join(DEADLINE_S)
         self._threads.clear()
         if self._smi is not None:
-            self._smi.wait(PATIENCE_S)
+            self._smi.wait(DEADLINE_S)
             if self._smi.stdout is not None:
                 self._smi.stdout.close()
             self._smi = None
@@ -166,7 +166,7 @@ def gpu_names() -> list[str]:
     """Names of the GPUs of this machine; empty if nvidia-smi is missing or fails."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]

@@ -75,7 +75,7 @@ def command(
     loaded: Loaded | None = None
     refused: Path | None = None
 
-    def look() -> Iterator[Check]:
+    def run_checks() -> Iterator[Check]:
         nonlocal loaded, refused
         try:
             loaded = in_force(
@@ -90,7 +90,7 @@ def command(
 
     colours = {Level.OK: "green", Level.WARNING: "yellow", Level.FAIL: "red"}
     checks: list[Check] = []
-    for check in look():
+    for check in run_checks():
         checks.append(check)
         if not as_json:
             typer.secho(f"{check.status:<8}", fg=colours[check.status], nl=False)

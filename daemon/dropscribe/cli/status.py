@@ -35,11 +35,11 @@ def command(
     from dropscribe.cli.output import print_json
     from dropscribe.cli.settings import database_location
     from dropscribe.ledger import backend
-    from dropscribe.views.status import document, look, problems, queue_of
+    from dropscribe.views.status import document, problems, queue_of, read_process
 
     location = database_location(config, database)
     now = time.time()
-    process = look(location)
+    process = read_process(location)
     queue = None
     if backend.exists(location):
         with closing(backend.open_read_only(location)) as ledger:

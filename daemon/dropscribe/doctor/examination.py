@@ -57,7 +57,7 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     yield look_database(location)
     pid = lock_holder(location)
     yield check_daemon(pid)
-    seen, nodes, setting = gpu_probe.look(), nvidia_nodes(), settings.engine.device
+    seen, nodes, setting = gpu_probe.probe(), nvidia_nodes(), settings.engine.device
     yield check_torch(seen, nodes, setting)
     yield from check_devices(seen, nodes, setting)
     running = look_running(location, setting) if pid is not None else None

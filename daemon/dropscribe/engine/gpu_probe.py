@@ -41,7 +41,7 @@ class Hardware:
     problem: str | None  #: reason why torch or its CUDA cannot be used; None if there is none
 
 
-def look(timeout_s: float = TIMEOUT_S) -> Hardware:
+def probe(timeout_s: float = TIMEOUT_S) -> Hardware:
     """Run the probe in a child. Any failure is in `problem` of the result."""
     try:
         done = subprocess.run(

@@ -83,7 +83,7 @@ class MemberState:
     def __post_init__(self) -> None:
         self.fd = self.member.fileno()
 
-    def look(self) -> EngineFacts | None:
+    def poll_facts(self) -> EngineFacts | None:
         """What it is, once it is warm. Raises EngineError, EngineDiedError, with the device in the reason."""
         try:
             if not self.member.wait_ready(0.0):
@@ -310,7 +310,7 @@ class EngineGroup:
         """Give a member streams from now on if it is warm. Raises EngineError when it is none of us."""
         if state.ready:
             return
-        facts = state.look()
+        facts = state.poll_facts()
         if facts is None:
             return
         for known in self._facts.values():

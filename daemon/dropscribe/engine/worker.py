@@ -75,7 +75,7 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
     own = own_gpu.show_only(settings.device, os.environ, count_gpus)
     settings = settings.model_copy(update={"device": own.torch_name})
     try:
-        ensemble = registry.assemble(settings, lambda text: outbox.say(Note(text)))
+        loaded = registry.assemble(settings, lambda text: outbox.say(Note(text)))
     except EngineDiedError as e:
         _end_with_the_device(outbox, e)
     except EngineError as e:
@@ -93,13 +93,13 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
     def read(block: PcmBlock) -> Pcm:
         return np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
 
-    recogniser = ensemble.recogniser
+    recogniser = loaded.recogniser
     complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
     attentive = HotwordWarnings(inbox, complaint, lambda text: outbox.say(Note(text)))
-    batcher: Batcher[SpeechSegment] = Batcher(ensemble.batch_s, settings.max_wait_ms / 1000)
-    postprocessor = Postprocessor(ensemble.stages, lambda text: outbox.say(Note(text)))
+    batcher: Batcher[SpeechSegment] = Batcher(loaded.batch_s, settings.max_wait_ms / 1000)
+    postprocessor = Postprocessor(loaded.stages, lambda text: outbox.say(Note(text)))
     loop = Scheduler(
-        ensemble.vad,
+        loaded.vad,
         recogniser,
         batcher,
         read=read,
@@ -107,8 +107,8 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
         clock=time.monotonic,
         postprocessor=postprocessor,
     )
-    facts = replace(ensemble.facts, device=own.rename(ensemble.facts.device))
-    outbox.say(Ready(facts, ensemble.batch_s))
+    facts = replace(loaded.facts, device=own.rename(loaded.facts.device))
+    outbox.say(Ready(facts, loaded.batch_s))
     # Models are for ever, and what comes after them dies by itself: looking for cycles would be most of the host's work.
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 20)

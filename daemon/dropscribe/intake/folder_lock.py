@@ -43,13 +43,13 @@ class FolderLock:
 
     def __init__(self, holds: FolderLocks, identity: Identity, descriptor: int) -> None:
         self.identity = identity
-        self._holds = holds
+        self._folder_locks = holds
         self._descriptor = descriptor
 
     def close(self) -> None:
         """Release the lock. Idempotent."""
         if self._descriptor >= 0:
-            self._holds.forget(self.identity)
+            self._folder_locks.forget(self.identity)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -80,7 +80,7 @@ class FolderLocks:
             except OSError as e:
                 self.forget(identity)
                 return Taken(path, _holder(identity)) if isinstance(e, BlockingIOError) else None
-            hold, descriptor = FolderLock(self, identity, descriptor), -1
+            lock, descriptor = FolderLock(self, identity, descriptor), -1
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -88,9 +88,9 @@ class FolderLocks:
         for above in _above(path):
             taken = self.taken(above)
             if taken is not None:
-                hold.close()
+                lock.close()
                 return taken
-        return hold
+        return lock
 
     def taken(self, directory: str, opened: int | None = None) -> Taken | None:
         """Holder of a lock on this directory in another process; None if there is none or it cannot be opened.

@@ -51,7 +51,7 @@ def taken_by_another(path: str, taken: Taken) -> Trouble:
     )
 
 
-def look(path: str) -> Root | Trouble:
+def inspect_root(path: str) -> Root | Trouble:
     """Examine the directory at `path`. Never raises OSError."""
     try:
         status = os.stat(path)

@@ -13,7 +13,7 @@ from dropscribe.intake import filesystem
 from dropscribe.intake.backends import Backend, InotifyBackend, PollBackend, WatchesExhaustedError
 from dropscribe.intake.filesystem import InotifyLimits
 from dropscribe.intake.folder_lock import FolderLock, FolderLocks, Taken
-from dropscribe.intake.root import Root, Trouble, judge, look, taken_by_another
+from dropscribe.intake.root import Root, Trouble, inspect_root, judge, taken_by_another
 from dropscribe.intake.types import FolderHealth, FolderState
 
 
@@ -44,8 +44,8 @@ class RootMonitor:
         self._hint = hint
         self._say = say
         self._wall = wall
-        self._holds = holds
-        self._hold: FolderLock | None = None
+        self._folder_locks = holds
+        self._folder_lock: FolderLock | None = None
         self._backend: Backend = PollBackend()
         self._root: Root | None = None
         self._trouble: Trouble | None = None
@@ -74,7 +74,7 @@ class RootMonitor:
 
     def check(self, *, inhabited: bool) -> Standing:
         """Check the root directory; `inhabited`: the caller has seen files in it."""
-        seen = look(self._path)
+        seen = inspect_root(self._path)
         trouble = judge(self._root, seen, inhabited=inhabited)
         if trouble is not None or isinstance(seen, Trouble):
             self._suspend(trouble)
@@ -124,7 +124,7 @@ class RootMonitor:
         """
         if directory == self._path or directory in self._directories:
             return None
-        return self._holds.taken(directory, descriptor)
+        return self._folder_locks.taken(directory, descriptor)
 
     def enter(self, directory: str, descriptor: int) -> None:
         """Watch this (open) directory; poll the folder from now on if the kernel's watches are exhausted."""
@@ -158,22 +158,22 @@ class RootMonitor:
 
     def _lock(self, seen: Root) -> Trouble | None:
         """Lock the current root directory unless it is locked already."""
-        if self._hold is not None and self._hold.identity == (seen.device, seen.inode):
+        if self._folder_lock is not None and self._folder_lock.identity == (seen.device, seen.inode):
             return None
         self._unlock()
         try:
-            hold = self._holds.take(self._path)
+            lock = self._folder_locks.take(self._path)
         except OSError as e:
             return Trouble(f"the folder cannot be read: {e.strerror}", "check the disk or the network share")
-        if isinstance(hold, Taken):
-            return taken_by_another(self._path, hold)
-        self._hold = hold
+        if isinstance(lock, Taken):
+            return taken_by_another(self._path, lock)
+        self._folder_lock = lock
         return None
 
     def _unlock(self) -> None:
-        if self._hold is not None:
-            self._hold.close()
-            self._hold = None
+        if self._folder_lock is not None:
+            self._folder_lock.close()
+            self._folder_lock = None
 
     def _suspend(self, trouble: Trouble | None) -> None:
         # Watches on directories that no longer belong to the folder are useless, and a lock would keep a file system

@@ -112,7 +112,7 @@ class Child:
         # One that was stopped by a signal ("T") or gets no processor ("R") waits for no disk.
         return silent_s >= DISK_S and state in {"D", "S"} and not computed
 
-    def bury(self) -> bool:
+    def has_ended(self) -> bool:
         """Kill it if it lives, and take it down; False while it cannot end."""
         self._process.kill()
         self.pipe.close()

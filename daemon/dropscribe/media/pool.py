@@ -242,7 +242,7 @@ class DecoderPool:
     def _remove_member(self, child: Child) -> None:
         self._pipes.unregister(child.pipe.fileno())
         self._children.remove(child)
-        if not child.bury():
+        if not child.has_ended():
             self._ending.append(child)
 
     def _spawn(self) -> Child:

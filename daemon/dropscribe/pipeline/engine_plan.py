@@ -92,8 +92,8 @@ class LocalExecutor:
         with ExitStack() as stack:
             arena = Arena(arena_s)
             stack.callback(arena.close)
-            self._keeper = EngineSupervisor(plan(settings.engine, arena, capacity_s))
-            stack.callback(self._keeper.close)
+            self._supervisor = EngineSupervisor(plan(settings.engine, arena, capacity_s))
+            stack.callback(self._supervisor.close)
             self._decoders = DecoderPool(
                 arena.fd,
                 SLOT_BYTES,
@@ -102,20 +102,20 @@ class LocalExecutor:
                 clock=time.monotonic,
             )
             stack.callback(self._decoders.close)
-            self._pump = Pump(self._decoders, self._keeper.engine, arena, time.monotonic)
+            self._pump = Pump(self._decoders, self._supervisor.engine, arena, time.monotonic)
             self._stack = stack.pop_all()
 
     @property
     def facts(self) -> EngineFacts:
         """See `Executor`."""
-        return self._keeper.engine.facts
+        return self._supervisor.engine.facts
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """See `Executor`."""
-        if not self._keeper.wait_ready(meanwhile):
+        if not self._supervisor.wait_ready(meanwhile):
             return False
         # Another one than was started where that died before it was ready.
-        self._pump.use_engine(self._keeper.engine)
+        self._pump.use_engine(self._supervisor.engine)
         return True
 
     def room(self) -> int:
@@ -148,8 +148,8 @@ class LocalExecutor:
 
     def supervise(self, now: float) -> None:
         """See `Executor`."""
-        self._keeper.tend(now)
-        self._keeper.expect_progress(self._pump.engine_idle_s())
+        self._supervisor.tend(now)
+        self._supervisor.expect_progress(self._pump.engine_idle_s())
 
     def abandon(self) -> list[int]:
         """See `Executor`."""
@@ -157,7 +157,7 @@ class LocalExecutor:
 
     def replace(self, why: str) -> None:
         """See `Executor`."""
-        self._keeper.replace(why)
+        self._supervisor.replace(why)
 
     def close(self) -> bool:
         """See `Executor`."""

@@ -250,7 +250,7 @@ class Daemon:
             self._next_tend = now + TEND_S
             self._admitter.tend()
             self._publisher.tend()
-            self._sound = self._hangs.look(self._watcher.silent_threads)
+            self._sound = self._hangs.check(self._watcher.silent_threads)
         # Without keep-alives the service manager ends this process and starts another.
         if self._sound:
             self._notifier.watchdog(now)

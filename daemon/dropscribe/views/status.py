@@ -45,7 +45,7 @@ class Queue:
     failures: tuple[JobSummary, ...]
 
 
-def look(location: DatabaseLocation) -> Process:
+def read_process(location: DatabaseLocation) -> Process:
     """See whether a process holds the database's lock, and read its status file."""
     owner = lock_owner(location)
     if owner is None:

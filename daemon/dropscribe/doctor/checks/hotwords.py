@@ -28,7 +28,7 @@ def check_hotwords(settings: Settings) -> Iterator[Check]:
         yield from_error(NAME, e)
         return
     for name, words in sorted(profiles.items()):
-        complaint = hotwords.look(config, words) if config else hotwords.NO_HOTWORDS
+        complaint = hotwords.complaint_of(config, words) if config else hotwords.NO_HOTWORDS
         if complaint:
             remedy = f"change hotwords in [profiles.{name}], or engine.models.asr"
             yield warning(f"{NAME}:{name}", complaint, remedy)

@@ -105,7 +105,7 @@ class VadModel(Protocol):
     def open(self) -> Vad:
         """A detector for a new stream."""
 
-    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+    def accept(self, chunks: Sequence[VadChunk]) -> list[Sequence[Region]]:
         """As `Vad.accept` for pieces of different streams at once; the regions of each, in the order of the pieces.
 
         What a stream yields does not depend on who shares the call. When it raises, none of the pieces was
@@ -120,7 +120,7 @@ class PipelinedVad(Protocol):
     Looks are finished in the order they were begun.
     """
 
-    def begin(self, pieces: Sequence[VadChunk]) -> object:
+    def begin(self, chunks: Sequence[VadChunk]) -> object:
         """Launch a look; what is returned is for `finish`. Pieces are not read any more after it. When it raises, none was taken."""
 
     def finish(self, handle: Any) -> list[Sequence[Region]]:
@@ -133,8 +133,8 @@ class WholeVadPass:
     def __init__(self, model: VadModel) -> None:
         self._model = model
 
-    def begin(self, pieces: Sequence[VadChunk]) -> object:
-        return self._model.accept(pieces)
+    def begin(self, chunks: Sequence[VadChunk]) -> object:
+        return self._model.accept(chunks)
 
     def finish(self, handle: Any) -> list[Sequence[Region]]:
         regions: list[Sequence[Region]] = handle

@@ -21,7 +21,7 @@ from dropscribe.engine.core.interfaces import (
 from dropscribe.engine.core.postprocess import Postprocessor
 from dropscribe.engine.core.streams import Stream
 from dropscribe.engine.core.vad_runner import Offered, VadRunner
-from dropscribe.engine.core.vad_schedule import ON_CPU, ON_GPU, VadSchedule, one_look
+from dropscribe.engine.core.vad_schedule import ON_CPU, ON_GPU, VadSchedule, next_pass
 from dropscribe.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
 from dropscribe.engine.wire import Aborted, Report
 from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError, release_traceback
@@ -77,8 +77,8 @@ class Scheduler:
         #: Batches launched and not delivered, oldest first.
         self._running: deque[_Running] = deque()
         self._finished_at = 0.0
-        self._looks = VadSchedule()
-        self._look_bounds = ON_GPU if self._pipeline.depth > 1 else ON_CPU
+        self._vad_passes = VadSchedule()
+        self._pass_bounds = ON_GPU if self._pipeline.depth > 1 else ON_CPU
         self._streams: dict[int, Stream] = {}
         #: Failed streams whose last block (or abort) has not come yet: their blocks are only freed.
         self._failed: set[int] = set()
@@ -103,9 +103,11 @@ class Scheduler:
             self._accept(message)
         looking = self._look_wait_s(self._clock()) == 0.0
         if looking:
-            self._begin_look()
+            self._begin_vad_pass()
         busy = len(self._search) > 0
-        self._finish_looks(but=1 if looking and self._throughput_mode() and self._search.runs_ahead else 0)
+        self._finish_vad_passes(
+            but=1 if looking and self._throughput_mode() and self._search.runs_ahead else 0
+        )
         batch = self._batcher.next(
             self._clock(), flush=self._nothing_is_coming(), throughput_mode=self._throughput_mode()
         )
@@ -129,7 +131,7 @@ class Scheduler:
         """Seconds until the next VAD pass is due; None while no blocks are waiting."""
         if not self._blocks:
             return None
-        return self._looks.wait_s(now, self._unread, throughput_mode=self._throughput_mode())
+        return self._vad_passes.wait_s(now, self._unread, throughput_mode=self._throughput_mode())
 
     def _throughput_mode(self) -> bool:
         """True when larger and less frequent passes and batches pay: a pipelined device with many streams."""
@@ -155,24 +157,24 @@ class Scheduler:
         self._failed.discard(message.stream)
         self._out.append(Aborted(message.stream))
 
-    def _begin_look(self) -> None:
+    def _begin_vad_pass(self) -> None:
         """Start a VAD pass over the waiting blocks, oldest first, as many as one pass takes."""
         offered = []
-        looked_at = one_look(self._blocks, self._look_bounds)
-        for blocks in looked_at:
+        chosen = next_pass(self._blocks, self._pass_bounds)
+        for blocks in chosen:
             stream, final = self._streams.get(blocks[-1].stream), blocks[-1].final
             if stream is not None:
                 # Not copied here: the detector copies them into pinned memory.
                 offered.append(Offered(stream, tuple(self._read(block) for block in blocks), final))
             elif final:
                 self._failed.discard(blocks[-1].stream)
-        self._looks.looked(self._clock())
+        self._vad_passes.record_pass(self._clock())
         self._search.begin(offered)
-        for blocks in looked_at:
+        for blocks in chosen:
             for block in blocks:
                 self._free(block)
 
-    def _finish_looks(self, *, but: int) -> None:
+    def _finish_vad_passes(self, *, but: int) -> None:
         """Handle the results of all VAD passes but the `but` newest."""
         now = self._clock()
         searched = []

@@ -38,7 +38,7 @@ class Stream:
         self._unrecognised = 0  #: segments found but not recognised yet
         self._complete = False
 
-    def piece(self, parts: tuple[Pcm, ...], *, final: bool) -> VadChunk:
+    def chunk(self, parts: tuple[Pcm, ...], *, final: bool) -> VadChunk:
         """Next chunk for the detector; the caller must pass the detector's result to `accept`.
 
         The memory of `parts` may be reused after the detector's call: samples to be kept are copied here.
@@ -48,12 +48,12 @@ class Stream:
         return VadChunk(self._vad, parts, final)
 
     def accept(
-        self, piece: VadChunk, regions: Sequence[Region], seconds: float, now: float
+        self, chunk: VadChunk, regions: Sequence[Region], seconds: float, now: float
     ) -> list[SpeechSegment]:
         """Segments completed by a chunk, from the detector's regions and its compute time in seconds."""
         if self._keeps_samples:
-            self._held += piece.parts
-        self._samples += piece.samples
+            self._held += chunk.parts
+        self._samples += chunk.samples
         self._vad_s += seconds
         segments = []
         for region in regions:
@@ -75,16 +75,16 @@ class Stream:
             self._found += 1
             self._speech_ms += region.end_ms - region.start_ms
         self._unrecognised += len(segments)
-        self._complete = piece.final
-        self._forget_before(self._samples if piece.final else self._vad.needed_from_ms * SAMPLES_PER_MS)
+        self._complete = chunk.final
+        self._forget_before(self._samples if chunk.final else self._vad.needed_from_ms * SAMPLES_PER_MS)
         return segments
 
     def _between(self, first: int, last: int) -> Pcm:
-        parts = [pcm[max(0, first - at) : max(0, last - at)] for at, pcm in self._pieces()]
+        parts = [pcm[max(0, first - at) : max(0, last - at)] for at, pcm in self._chunks()]
         filled = [part for part in parts if len(part)]
         return filled[0] if len(filled) == 1 else np.concatenate(filled or [NOTHING])
 
-    def _pieces(self) -> Iterator[tuple[int, Pcm]]:
+    def _chunks(self) -> Iterator[tuple[int, Pcm]]:
         """Kept chunks, each with the number of its first sample."""
         at = self._held_from
         for pcm in self._held:

@@ -34,7 +34,7 @@ class _Pass:
     """One VAD call under way, or the failed call of a single stream."""
 
     offered: Sequence[Offered]
-    pieces: Sequence[VadChunk]
+    chunks: Sequence[VadChunk]
     handle: object
     error: Exception | None
     seconds: float  #: duration of the launch
@@ -60,7 +60,7 @@ class VadRunner:
     @property
     def samples(self) -> int:
         """Samples in all passes under way."""
-        return sum(p.samples for parts in self._begun for one in parts for p in one.pieces)
+        return sum(p.samples for parts in self._begun for one in parts for p in one.chunks)
 
     def begin(self, offered: Sequence[Offered]) -> None:
         """Launch a pass over the next samples of each stream; their memory may be reused afterwards.
@@ -69,8 +69,8 @@ class VadRunner:
         into memory, and any other error is confined to the stream that causes it. Raises EngineDiedError.
         """
         if offered:
-            pieces = [o.stream.piece(o.parts, final=o.final) for o in offered]
-            self._begun.append(list(self._parts(offered, pieces)))
+            chunks = [o.stream.chunk(o.parts, final=o.final) for o in offered]
+            self._begun.append(list(self._parts(offered, chunks)))
 
     def finish(self, now: float, *, but: int = 0) -> Iterator[Found]:
         """Wait for the oldest passes, until `but` are left; results of each stream in order. Raises EngineDiedError."""
@@ -78,24 +78,24 @@ class VadRunner:
             for one in self._begun.popleft():
                 yield from self._finish(one, now)
 
-    def _parts(self, offered: Sequence[Offered], pieces: Sequence[VadChunk]) -> Iterator[_Pass]:
+    def _parts(self, offered: Sequence[Offered], chunks: Sequence[VadChunk]) -> Iterator[_Pass]:
         started = time.perf_counter()
         try:
-            handle = self._model.begin(pieces)
+            handle = self._model.begin(chunks)
         except EngineDiedError:
             raise
         except Exception as e:
             error = release_traceback(e)
         else:
-            yield _Pass(offered, pieces, handle, None, time.perf_counter() - started)
+            yield _Pass(offered, chunks, handle, None, time.perf_counter() - started)
             return
         # Outside the handler, which would keep the error's frames, and so its tensors, alive.
         if len(offered) == 1:
-            yield _Pass(offered, pieces, None, error, 0.0)
+            yield _Pass(offered, chunks, None, error, 0.0)
             return
         half = len(offered) // 2
-        yield from self._parts(offered[:half], pieces[:half])
-        yield from self._parts(offered[half:], pieces[half:])
+        yield from self._parts(offered[:half], chunks[:half])
+        yield from self._parts(offered[half:], chunks[half:])
 
     def _finish(self, begun: _Pass, now: float) -> Iterator[Found]:
         error, regions = begun.error, None
@@ -112,18 +112,18 @@ class VadRunner:
             yield from ((one, error) for one in begun.offered)
             return
         seconds = begun.seconds + time.perf_counter() - started
-        yield from _completed(begun.offered, begun.pieces, regions, seconds, now)
+        yield from _completed(begun.offered, begun.chunks, regions, seconds, now)
 
 
 def _completed(
     offered: Sequence[Offered],
-    pieces: Sequence[VadChunk],
+    chunks: Sequence[VadChunk],
     regions: Sequence[Sequence[Region]],
     seconds: float,
     now: float,
 ) -> Iterator[tuple[Offered, list[SpeechSegment]]]:
     """Segments of each stream; the duration of the call is divided by number of samples."""
-    samples = sum(p.samples for p in pieces)
-    for one, piece, found in zip(offered, pieces, regions, strict=True):
-        share = piece.samples / samples if samples else 1 / len(pieces)
-        yield one, one.stream.accept(piece, found, seconds * share, now)
+    samples = sum(p.samples for p in chunks)
+    for one, chunk, found in zip(offered, chunks, regions, strict=True):
+        share = chunk.samples / samples if samples else 1 / len(chunks)
+        yield one, one.stream.accept(chunk, found, seconds * share, now)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from dropscribe.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
 
-LOOK_SAMPLES = 2_400 * SAMPLE_RATE_HZ
+PASS_SAMPLES = 2_400 * SAMPLE_RATE_HZ
 LOOK_STREAMS = 4
-CPU_LOOK_SAMPLES = 40 * SAMPLE_RATE_HZ
+CPU_PASS_SAMPLES = 40 * SAMPLE_RATE_HZ
 REST_S = 0.04
 
 
@@ -22,8 +22,8 @@ class Bounds:
     of_one: int
 
 
-ON_GPU = Bounds(LOOK_SAMPLES, LOOK_SAMPLES // LOOK_STREAMS)
-ON_CPU = Bounds(CPU_LOOK_SAMPLES, CPU_LOOK_SAMPLES)
+ON_GPU = Bounds(PASS_SAMPLES, PASS_SAMPLES // LOOK_STREAMS)
+ON_CPU = Bounds(CPU_PASS_SAMPLES, CPU_PASS_SAMPLES)
 
 
 class VadSchedule:
@@ -37,16 +37,16 @@ class VadSchedule:
 
         `throughput_mode`: throughput mode, see `Batcher.next`.
         """
-        if not throughput_mode or samples >= LOOK_SAMPLES:
+        if not throughput_mode or samples >= PASS_SAMPLES:
             return 0.0
         return max(0.0, self._last + REST_S - now)
 
-    def looked(self, now: float) -> None:
+    def record_pass(self, now: float) -> None:
         """Note the start of a pass."""
         self._last = now
 
 
-def one_look(blocks: deque[PcmBlock], most: Bounds) -> list[list[PcmBlock]]:
+def next_pass(blocks: deque[PcmBlock], most: Bounds) -> list[list[PcmBlock]]:
     """Remove the oldest blocks from `blocks`, within bounds but at least one; returns them grouped by stream."""
     taken: dict[int, list[PcmBlock]] = {}
     own: dict[int, int] = {}

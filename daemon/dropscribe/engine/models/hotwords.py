@@ -91,7 +91,7 @@ def read_dictionary(path: Path | None) -> dict[str, tuple[str, ...]] | None:
     return {word: tuple(tokens) for word, *tokens in filter(None, lines)}
 
 
-def look(config: ModelConfig, hotwords: Sequence[str]) -> str:
+def complaint_of(config: ModelConfig, hotwords: Sequence[str]) -> str:
     """Check hotwords by the model's directory alone; result as `dropscribe.engine.core.interfaces.Listener.complaint`."""
     if config.family != _SUPPORTS_HOTWORDS:
         return NO_HOTWORDS

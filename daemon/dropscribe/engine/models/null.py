@@ -46,9 +46,9 @@ class NullVadModel:
         """A detector for a new stream."""
         return NullVad()
 
-    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+    def accept(self, chunks: Sequence[VadChunk]) -> list[Sequence[Region]]:
         """See `dropscribe.engine.core.interfaces.VadModel`."""
-        return [p.vad.accept(np.concatenate(p.parts), final=p.final) for p in pieces]
+        return [p.vad.accept(np.concatenate(p.parts), final=p.final) for p in chunks]
 
 
 class NullRecogniser:

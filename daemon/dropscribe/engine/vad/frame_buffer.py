@@ -18,7 +18,7 @@ class HeldFrames:
     """
 
     def __init__(self) -> None:
-        self._pieces: deque[tuple[int, Tensor]] = deque()  #: (number of the first frame, frames)
+        self._chunks: deque[tuple[int, Tensor]] = deque()  #: (number of the first frame, frames)
         self._end = 0
 
     @property
@@ -29,19 +29,19 @@ class HeldFrames:
     def add(self, frames: Tensor) -> None:
         """Append the next frames of the stream, (n, 80)."""
         if len(frames):
-            self._pieces.append((self._end, frames))
+            self._chunks.append((self._end, frames))
             self._end += len(frames)
 
     def between(self, first: int, last: int) -> LogMelFrames | None:
         """Frames `first` (inclusive) to `last` (exclusive); None if some of them are not in the buffer."""
         parts = tuple(
             frames[max(0, first - at) : last - at]
-            for at, frames in self._pieces
+            for at, frames in self._chunks
             if at < last and at + len(frames) > first
         )
         return parts if sum(map(len, parts)) == last - first else None
 
     def forget_before(self, frame: int) -> None:
         """Discard frames before this one."""
-        while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) <= frame:
-            self._pieces.popleft()
+        while self._chunks and self._chunks[0][0] + len(self._chunks[0][1]) <= frame:
+            self._chunks.popleft()

@@ -101,16 +101,16 @@ class FsmnVadModel:
         """A detector for a new stream."""
         return FsmnVad(self, Endpointer(self._endpoint_options), self._scorer.nothing)
 
-    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
+    def accept(self, chunks: Sequence[VadChunk]) -> list[Sequence[Region]]:
         """See `dropscribe.engine.core.interfaces.VadModel`."""
-        return self.finish(self.begin(pieces))
+        return self.finish(self.begin(chunks))
 
-    def begin(self, pieces: Sequence[VadChunk]) -> _Pass:
+    def begin(self, chunks: Sequence[VadChunk]) -> _Pass:
         """See `dropscribe.engine.core.interfaces.PipelinedVad`."""
-        vads = [_own(p.vad) for p in pieces]
+        vads = [_own(p.vad) for p in chunks]
         steps = [
             step(vad.position, p.parts, self._splice, final=p.final)
-            for vad, p in zip(vads, pieces, strict=True)
+            for vad, p in zip(vads, chunks, strict=True)
         ]
         busy = [i for i, s in enumerate(steps) if s.rows]
         with device_faults():
@@ -121,7 +121,7 @@ class FsmnVadModel:
         if judged is not None:
             for i, memory in zip(busy, judged.memories, strict=True):
                 vads[i].memory = memory
-        return _Pass(vads, [p.final for p in pieces], busy, judged)
+        return _Pass(vads, [p.final for p in chunks], busy, judged)
 
     def finish(self, handle: _Pass) -> list[Sequence[Region]]:
         """See `dropscribe.engine.core.interfaces.PipelinedVad`."""

@@ -18,7 +18,7 @@ from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
-from dropscribe.service.jobs.outcome_writer import OutcomeWriter, Verdict, release
+from dropscribe.service.jobs.outcome_writer import JobEnding, OutcomeWriter, release
 from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, DeviceFailures, decide
 from dropscribe.service.publishing.publisher import Published, Publisher, Ready
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
@@ -26,7 +26,7 @@ from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
 #: Heartbeats come this often, seconds: three may be missed.
 HEARTBEAT_S = 15.0
 #: How often what is under way is looked at for text to show, seconds: the loop turns far more often.
-LOOK_S = 0.1
+CHECK_S = 0.1
 
 #: Why a job of such a folder goes back.
 _UNANSWERED = Problem(
@@ -68,7 +68,7 @@ class Dispatcher:
         #: With the publisher, by job.
         self._publishing: dict[int, Claim] = {}
         self._next_heartbeat = 0.0
-        self._next_look = 0.0
+        self._next_check = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -144,10 +144,10 @@ class Dispatcher:
         try:
             self._deliver()
             for claim in back:
-                verdict = Verdict(claim, stopped, Again(now, refund=True, isolate=claim.isolate))
+                ending = JobEnding(claim, stopped, Again(now, refund=True, isolate=claim.isolate))
                 # Cancelled or superseded since the last heartbeat: it is over already.
                 with contextlib.suppress(StaleLeaseError):
-                    release(self._ledger, verdict, now)
+                    release(self._ledger, ending, now)
         except StorageError as e:
             # On record they are still under way; the next start puts those back, too.
             logs.problem(self._log, logs.Action.STORAGE, f"jobs are left to the next start: {e}")
@@ -220,7 +220,7 @@ class Dispatcher:
             FaultKind.ENVIRONMENT,
         )
         again = Again(self._clocks.wall(), refund=True, isolate=claim.isolate)
-        self._outcomes.add(Verdict(claim, problem, again))
+        self._outcomes.add(JobEnding(claim, problem, again))
         self._delivery()
         self._outdated()
 
@@ -236,9 +236,9 @@ class Dispatcher:
 
     def _show_text(self) -> None:
         now = self._clocks.monotonic()
-        if now < self._next_look:
+        if now < self._next_check:
             return
-        self._next_look = now + LOOK_S
+        self._next_check = now + CHECK_S
         partials = self._publisher.partials
         for ticket, claim in self._running.items():
             heard = self._executor.heard(ticket)
@@ -267,7 +267,7 @@ class Dispatcher:
         )  # fmt: skip
         if isinstance(decision, Again) and decision.isolate:
             self._claiming.look_again()
-        self._outcomes.add(Verdict(claim, problem, decision))
+        self._outcomes.add(JobEnding(claim, problem, decision))
         self._delivery()
 
     def _deliver(self) -> None:

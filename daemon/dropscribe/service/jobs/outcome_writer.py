@@ -15,7 +15,7 @@ from dropscribe.service.jobs.retry_policy import Again, Decision, Drop, GiveUp
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class JobEnding:
     """What was decided of a job, and why."""
 
     claim: Claim
@@ -34,7 +34,7 @@ class OutcomeWriter:
         self._ledger = ledger
         self._now = now
         self._log = logs.get("service")
-        self._passed: deque[Verdict] = deque()
+        self._passed: deque[JobEnding] = deque()
 
     def __len__(self) -> int:
         return len(self._passed)
@@ -43,24 +43,24 @@ class OutcomeWriter:
         """The jobs whose verdict is not on record yet."""
         return [v.claim for v in self._passed]
 
-    def add(self, verdict: Verdict) -> None:
-        self._passed.append(verdict)
+    def add(self, ending: JobEnding) -> None:
+        self._passed.append(ending)
 
     def deliver(self, settled: Callable[[Claim], None]) -> None:
         """Put them on record, telling `settled` of each. Raises StorageError; then the rest is there for the next call."""
         while self._passed:
-            verdict = self._passed[0]
-            self._put_on_record(verdict)
+            ending = self._passed[0]
+            self._put_on_record(ending)
             self._passed.popleft()
-            settled(verdict.claim)
+            settled(ending.claim)
 
-    def _put_on_record(self, verdict: Verdict) -> None:
-        claim, problem = verdict.claim, verdict.problem
+    def _put_on_record(self, ending: JobEnding) -> None:
+        claim, problem = ending.claim, ending.problem
         keys = {"job": claim.job_id, "path": str(claim.path), "attempt": claim.attempt, "code": problem.code}
         try:
-            match verdict.decision:
+            match ending.decision:
                 case Again():
-                    release(self._ledger, verdict, self._now())
+                    release(self._ledger, ending, self._now())
                     logs.problem(
                         self._log, logs.Action.JOB_RETRY, problem.reason, remedy=problem.remedy, **keys
                     )
@@ -81,9 +81,9 @@ class OutcomeWriter:
             logs.problem(self._log, logs.Action.JOB_REFUSED, e.reason, **keys)
 
 
-def release(ledger: Ledger, verdict: Verdict, now: float) -> None:
+def release(ledger: Ledger, ending: JobEnding, now: float) -> None:
     """Give a job back to the queue, as an `Again` says. Raises StaleLeaseError, StorageError."""
-    claim, problem, again = verdict.claim, verdict.problem, verdict.decision
+    claim, problem, again = ending.claim, ending.problem, ending.decision
     assert isinstance(again, Again)
     ledger.release(
         claim.job_id, claim.generation, now,

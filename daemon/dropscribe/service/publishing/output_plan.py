@@ -39,7 +39,7 @@ class OutputPlan:
     reference: int | None
 
 
-def draft(
+def plan_outputs(
     claim: Claim,
     result: Result,
     engine: EngineFacts,

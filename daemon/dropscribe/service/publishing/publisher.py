@@ -38,9 +38,9 @@ from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.output_plan import (
     TIMING,
     OutputPlan,
-    draft,
     intents,
     pending_files,
+    plan_outputs,
     with_stage,
 )
 from dropscribe.service.publishing.partial_writer import Partials
@@ -192,11 +192,11 @@ class Publisher:
 
     def _bring_through(self, batch: list[Ready], lane: _Lane) -> None:
         with self._planning(lane):
-            attempts = [self._attempt(lane, r.claim, partial(self._draft, r, lane)) for r in batch]
-            drafts = [d for d in attempts if d is not None]
-            self._sweep(drafts, lane)
-        drafts = self._write(drafts, [d.files for d in drafts], lane)
-        logged = [d for d in drafts if TIMING in d.paths]
+            attempts = [self._attempt(lane, r.claim, partial(self._plan_outputs, r, lane)) for r in batch]
+            plans = [d for d in attempts if d is not None]
+            self._sweep(plans, lane)
+        plans = self._write(plans, [d.files for d in plans], lane)
+        logged = [d for d in plans if TIMING in d.paths]
         now = time.time()
         logs_written = self._write(
             logged,
@@ -204,12 +204,12 @@ class Publisher:
             lane,
         )
         whole = {d.claim.job_id for d in logs_written} | {
-            d.claim.job_id for d in drafts if TIMING not in d.paths
+            d.claim.job_id for d in plans if TIMING not in d.paths
         }
         # Before the job is done: whoever hears of that finds the transcript alone.
         with lane.activity.storage("remove partial texts", lane.target, lane.target):
             self.partials.end(lane.target, whole, lane.activity.working)
-        self._finish([d for d in drafts if d.claim.job_id in whole], lane)
+        self._finish([d for d in plans if d.claim.job_id in whole], lane)
         self._wake()
 
     @contextlib.contextmanager
@@ -223,7 +223,7 @@ class Publisher:
         finally:
             lane.place.planning.release()
 
-    def _draft(self, ready: Ready, lane: _Lane) -> OutputPlan:
+    def _plan_outputs(self, ready: Ready, lane: _Lane) -> OutputPlan:
         engine, result, reference = self._engine(), ready.result, None
         if result is None:
             reference = ready.claim.reference
@@ -236,7 +236,7 @@ class Publisher:
             engine = stored.engine
             result = Result(stored.media, stored.segments, Timings(speech_ms=stored.timings.speech_ms))
         with lane.activity.storage("publish", lane.target, ready.claim.path):
-            return draft(
+            return plan_outputs(
                 ready.claim,
                 result,
                 engine,
@@ -247,17 +247,17 @@ class Publisher:
             )
 
     def _write(
-        self, drafts: list[OutputPlan], contents: list[dict[str, bytes]], lane: _Lane
+        self, plans: list[OutputPlan], contents: list[dict[str, bytes]], lane: _Lane
     ) -> list[OutputPlan]:
         """Record the intents, publish the files; returns the drafts that are on disk, with the time it took."""
         meant = [
             (d.claim.job_id, d.claim.generation, self._intents(d, c, lane))
-            for d, c in zip(drafts, contents, strict=True)
+            for d, c in zip(plans, contents, strict=True)
         ]
         refused = self._storage_retry.insist(
             lambda: self._ledger.intend(meant, time.time()), lane.activity.working
         )
-        going = [(d, c) for d, c in zip(drafts, contents, strict=True) if d.claim.job_id not in refused]
+        going = [(d, c) for d, c in zip(plans, contents, strict=True) if d.claim.job_id not in refused]
         for job_id in refused:
             self._refuse(job_id, lane)
         futures = [lane.writers.submit(self._publish, d, c, lane) for d, c in going]
@@ -271,8 +271,8 @@ class Publisher:
         with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
             return intents(one, files)
 
-    def _sweep(self, drafts: list[OutputPlan], lane: _Lane) -> None:
-        roots = {p.parent: d.root for d in drafts for p in d.paths.values()}
+    def _sweep(self, plans: list[OutputPlan], lane: _Lane) -> None:
+        roots = {p.parent: d.root for d in plans for p in d.paths.values()}
         for directory in roots.keys() - lane.place.swept:
             lane.place.swept.add(directory)
             # Left for the next run's look: what cannot be removed now will say so when it is in the way.
@@ -290,7 +290,7 @@ class Publisher:
             lane.place.swept.clear()
         return one if TIMING in files else _timed(one, time.perf_counter() - began)
 
-    def _finish(self, drafts: list[OutputPlan], lane: _Lane) -> None:
+    def _finish(self, plans: list[OutputPlan], lane: _Lane) -> None:
         finished = [
             Finish(
                 d.claim.job_id,
@@ -301,12 +301,12 @@ class Publisher:
                 d.transcript.segments,
                 d.reference,
             )
-            for d in drafts
+            for d in plans
         ]
         refused = self._storage_retry.insist(
             lambda: self._ledger.finish(finished, time.time()), lane.activity.working
         )
-        for d in drafts:
+        for d in plans:
             if d.claim.job_id in refused:
                 self._refuse(d.claim.job_id, lane)
                 continue

@@ -41,7 +41,7 @@ class StorageHangs:
         self._renew_at = 0.0
         self._stuck: list[str] = []
 
-    def look(self, intake: Callable[[float, float], list[int]] = lambda _now, _seconds: []) -> bool:
+    def check(self, intake: Callable[[float, float], list[int]] = lambda _now, _seconds: []) -> bool:
         """Detect and log calls that started to hang and file systems that respond again.
 
         Returns False if a thread is stuck elsewhere than in a file system call: the caller must then send no keep-alive

@@ -99,7 +99,7 @@ class Timestamps:
         return alpha * keep.repeat_interleave(self.times, dim=1)
 
     @staticmethod
-    def fires(alpha: Tensor, counts: Tensor, spoken: Tensor, most: int) -> Tensor:
+    def fires(alpha: Tensor, counts: Tensor, decoded: Tensor, most: int) -> Tensor:
         """Upsampled frames at which tokens start, and the one at which the last token ends.
 
         alpha: (B, T); counts: tokens before filtering, spoken: after, both (B,). Returns (B, most + 1) int64; entries
@@ -107,7 +107,7 @@ class Timestamps:
         yield one fire more than there are tokens, to the token count plus one.
         """
         sums = alpha.double().sum(dim=1).clamp(min=1e-9)
-        wanted = torch.where(counts == spoken + 1, counts, spoken + 1)
+        wanted = torch.where(counts == decoded + 1, counts, decoded + 1)
         total = (alpha.double() * (wanted / sums)[:, None]).cumsum(dim=1)
         levels = FIRE * torch.arange(1, most + 2, device=alpha.device, dtype=torch.float64)
         return torch.searchsorted(total, levels.expand(alpha.shape[0], -1).contiguous())

@@ -104,8 +104,8 @@ def words_of(ids: NDArray[np.integer[Any]], counts: Sequence[int]) -> list[list[
     said = ids >= SILENT_IDS
     before = np.concatenate(([0], np.cumsum(said)))
     bounds = before[np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))].tolist()
-    spoken = ids[said].tolist()
-    return [spoken[a:b] for a, b in pairwise(bounds)]
+    decoded = ids[said].tolist()
+    return [decoded[a:b] for a, b in pairwise(bounds)]
 
 
 def _collect(
@@ -114,9 +114,9 @@ def _collect(
     """Copy the result of a batch to the host and split it by segment."""
     host_ids, host_said = ids.cpu().numpy(), said.cpu().numpy()
     host_fires = None if fires is None else fires.cpu().numpy()
-    spoken = []
+    decoded = []
     for b, n in enumerate(rows):
         own = host_ids[b][host_said[b]].tolist()
         starts = None if host_fires is None else host_fires[b][: len(own) + 1]
-        spoken.append(DecodedSegment(own, starts, n * times))
-    return spoken
+        decoded.append(DecodedSegment(own, starts, n * times))
+    return decoded

@@ -139,11 +139,11 @@ class PackedForward:
         said = words_of(batch.ids.numpy(), batch.counts)
         fires = None if batch.fires is None else batch.fires.numpy()
         times = 1 if self._times is None else self._times.times
-        spoken = [
+        decoded = [
             DecodedSegment(own, None if fires is None else fires[b, : len(own) + 1], rows * times)
             for b, (own, rows) in enumerate(zip(said, batch.rows, strict=True))
         ]
-        return [one for _, one in sorted(zip(batch.order, spoken, strict=True), key=lambda pair: pair[0])]
+        return [one for _, one in sorted(zip(batch.order, decoded, strict=True), key=lambda pair: pair[0])]
 
     def __call__(
         self, sounds: Sequence[Sound], hotwords: Sequence[PackedHotwords | None] = ()

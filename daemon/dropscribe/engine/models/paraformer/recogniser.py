@@ -67,8 +67,8 @@ class ParaformerRecogniser:
         kept, said = long_enough(segments)
         if kept:
             with device_faults(), torch.inference_mode():
-                spoken = self._forward([sound_of(s) for s in kept], self._hotwords(kept))
-            said += self._hypotheses(kept, spoken)
+                decoded = self._forward([sound_of(s) for s in kept], self._hotwords(kept))
+            said += self._hypotheses(kept, decoded)
         return said
 
     def complaint(self, hotwords: Sequence[str]) -> str:
@@ -85,14 +85,14 @@ class ParaformerRecogniser:
         return self._forward.encode_hotwords([self._spelling.numbers_of(word) for word in hotwords])
 
     def _hypotheses(
-        self, segments: Sequence[SpeechSegment], spoken: Sequence[DecodedSegment]
+        self, segments: Sequence[SpeechSegment], decoded: Sequence[DecodedSegment]
     ) -> list[Hypothesis]:
         columns = spans_of(
-            [one.fires for one in spoken], [one.frames for one in spoken], [s.start_ms for s in segments]
+            [one.fires for one in decoded], [one.frames for one in decoded], [s.start_ms for s in segments]
         )
         return [
             self._vocabulary.hypothesis(segment, one.ids, placed)
-            for segment, one, placed in zip(segments, spoken, columns, strict=True)
+            for segment, one, placed in zip(segments, decoded, columns, strict=True)
         ]
 
 
@@ -163,5 +163,5 @@ class PipelinedParaformer(ParaformerRecogniser):
     def _in_words(self, segments: Sequence[SpeechSegment], decoded: Decoded) -> list[Hypothesis]:
         """On the thread for words: waits for the device and touches nothing that the other thread changes."""
         with device_faults():
-            spoken = self._packed.collect(decoded)
-        return self._hypotheses(segments, spoken)
+            collected = self._packed.collect(decoded)
+        return self._hypotheses(segments, collected)

@@ -89,11 +89,11 @@ class Bias:
         return torch.where(biased == self._no_bias, ids, biased)
 
 
-def most_heard(looks: Tensor) -> Tensor:
-    """Indexes of the words that each segment uses, (B, MOST_HEARD + 1) int64. looks: attention weights, (B, W).
+def most_heard(weights: Tensor) -> Tensor:
+    """Indexes of the words that each segment uses, (B, MOST_HEARD + 1) int64. weights: attention weights, (B, W).
 
     As in FunASR, the start token is always included, and twice if it is among the highest weights.
     """
-    most = looks.topk(min(MOST_HEARD, looks.shape[1] - 1), dim=1).indices
-    start = most.new_full((looks.shape[0], 1), looks.shape[1] - 1)
+    most = weights.topk(min(MOST_HEARD, weights.shape[1] - 1), dim=1).indices
+    start = most.new_full((weights.shape[0], 1), weights.shape[1] - 1)
     return torch.cat((most, start), dim=1)

@@ -56,17 +56,17 @@ class SenseVoiceRecogniser:
         kept, said = long_enough(segments)
         if kept:
             with device_faults(), torch.inference_mode():
-                spoken = self._forward([sound_of(s) for s in kept])
-            said += self._hypotheses(kept, spoken)
+                decoded = self._forward([sound_of(s) for s in kept])
+            said += self._hypotheses(kept, decoded)
         return said
 
     def _hypotheses(
-        self, segments: Sequence[SpeechSegment], spoken: Sequence[DecodedSegment]
+        self, segments: Sequence[SpeechSegment], decoded: Sequence[DecodedSegment]
     ) -> list[Hypothesis]:
-        return [self._hypothesis(s, one) for s, one in zip(segments, spoken, strict=True)]
+        return [self._hypothesis(s, one) for s, one in zip(segments, decoded, strict=True)]
 
-    def _hypothesis(self, segment: SpeechSegment, spoken: DecodedSegment) -> Hypothesis:
-        said = self._pieces.words(spoken.ids, spoken.spans)
+    def _hypothesis(self, segment: SpeechSegment, decoded: DecodedSegment) -> Hypothesis:
+        said = self._pieces.words(decoded.ids, decoded.spans)
         if said.text == NOTHING_SAID:
             return of_words(segment, "", [], [])
         return of_words(segment, said.text, said.words, said.spans)
@@ -131,5 +131,5 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
     def _in_words(self, segments: Sequence[SpeechSegment], launched: Launched) -> list[Hypothesis]:
         """Wait for a batch and convert its tokens to text, in the thread `words`."""
         with device_faults():
-            spoken = self._packed.collect(launched)
-        return self._hypotheses(segments, spoken)
+            decoded = self._packed.collect(launched)
+        return self._hypotheses(segments, decoded)
