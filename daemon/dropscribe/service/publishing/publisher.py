@@ -47,6 +47,7 @@ from dropscribe.service.publishing.partial_writer import Partials
 from dropscribe.service.publishing.placed_partials import PlacedPartials, place_of
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
+from dropscribe.transcript import render
 from dropscribe.transcript.publish import publish, sweep
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import EngineFacts, Timings
@@ -354,13 +355,14 @@ def _timed(one: OutputPlan, seconds: float) -> OutputPlan:
 
 
 def log_done(log: logs.Logger, one: OutputPlan) -> None:
-    """Everything a person or a machine wants to know of a finished job, in one line."""
+    """Log a finished job in one line, with all its facts as fields."""
     timings, media = one.transcript.timings, one.transcript.media
     logs.event(
         log,
         logs.Action.JOB_DONE,
-        f"{one.transcript.recording_name}: {media.duration_ms / 1000:.1f} s of audio"
-        + (f", as job {one.reference}" if one.reference else f" in {timings.wall_s:.2f} s"),
+        f"{one.transcript.recording_name}: done "
+        + (f"as job {one.reference}" if one.reference else f"in {timings.wall_s:.2f} s")
+        + f" ({render.clock(media.duration_ms // 1000)} of audio)",
         job=one.claim.job_id,
         path=one.transcript.recording_name,
         attempt=one.claim.attempt,
