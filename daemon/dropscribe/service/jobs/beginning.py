@@ -1,7 +1,7 @@
-"""Put on record that recordings begin to be decoded, before their decoders get them.
+"""Record the start of decoding in the ledger before a decoder gets the recording.
 
-A recording that kills the daemon, or whatever is killed with it, must be found begun on record by the next daemon; and what
-was only claimed must not. So no decoder gets a recording before the commit that says so.
+After a crash the next daemon must be able to tell recordings that were being decoded (suspects) from recordings that
+were only claimed. Therefore no decoder gets a recording before its start is committed.
 """
 
 from __future__ import annotations
@@ -16,52 +16,54 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
 from dropscribe.service.storage.storage_retry import Refusal, StorageRetry
 
-#: As many recordings as decoders finished within so many seconds are put on record ahead of an idle decoder, so that none waits
-#: for a commit. While recordings take longer than this none is, and a kill makes no waiting recording a suspect.
+#: Window of recent decoder completions, seconds. About as many starts as decoders finished within it are committed in
+#: advance, so that no decoder waits for a commit. With recordings that take longer, none is committed in advance, and
+#: a crash makes no waiting recording a suspect.
 RECENT_S = 0.25
 
 
 class Beginning:
-    """One commit at a time, for all that begin next, made by a thread that may wait for the disk. Owned by the main thread."""
+    """Commit the starts of the next jobs, one commit at a time, on another thread. Owned by the main thread."""
 
     def __init__(
         self, ledger: Ledger, thread: Executor, wake: Callable[[], None], *,
         storage_retry: StorageRetry, clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        """`thread` makes the commits; `wake` is called there when one is made. `clock`: monotonic seconds."""
+        """`thread` runs the commits; `wake` is called on it after each. `clock`: monotonic seconds."""
         self._ledger = ledger
         self._thread = thread
         self._wake = wake
         self._clock = clock
         self._refusal = Refusal(storage_retry, clock)
-        #: (job, generation) of what may be given to a decoder.
+        #: (job, generation) of jobs whose start is committed and that no decoder has yet.
         self._begun: set[tuple[int, int]] = set()
         self._asked: tuple[list[tuple[int, int]], Future[set[int]]] | None = None
-        #: When decoders became idle lately, and how many were idle at the last look.
+        #: Times at which decoders became idle (monotonic seconds), and the number idle at the latest `ask`.
         self._freed: deque[float] = deque()
         self._idle: int | None = None
 
     def begun(self, claim: Claim) -> bool:
-        """Whether it is on record, so that a decoder may get it."""
+        """Whether the start of this job is committed, so that a decoder may get it."""
         return _key(claim) in self._begun
 
     def started(self, claim: Claim) -> None:
-        """A decoder has got it."""
+        """Note that a decoder got this job."""
         self._begun.discard(_key(claim))
         if self._idle is not None:
             self._idle -= 1
 
     def forget(self, claim: Claim) -> None:
-        """It is no longer to be started."""
+        """Discard a job that will not be started."""
         self._begun.discard(_key(claim))
 
     def ask(self, claims: Iterable[Claim], room: int) -> bool:
-        """Have the first of `claims` put on record: enough for `room` idle decoders and those about to be idle.
+        """Submit a commit of the starts of the first `claims`, for `room` idle decoders and those about to be idle.
 
-        Called at every turn. Returns False when enough are on record, or while a commit is under way.
+        Call it at every turn. Returns False when enough starts are committed, while a commit is under way, while
+        backing off after a storage failure, or without jobs to start.
         """
         ahead = self._freed_lately(room)
-        # Half of them is left when the next commit is asked for: it takes its time.
+        # The next commit is submitted while half of the advance is left, because a commit takes time.
         if self._asked is not None or len(self._begun) >= room + (ahead + 1) // 2 or self._refusal.recent():
             return False
         want = room + ahead - len(self._begun)
@@ -79,12 +81,12 @@ class Beginning:
         self._idle = idle
         while self._freed and self._freed[0] < now - RECENT_S:
             self._freed.popleft()
-        return max(len(self._freed) - 1, 0)  # a single one says nothing of the next
+        return max(len(self._freed) - 1, 0)  # a single completion does not predict the next
 
     def answer(self) -> set[int]:
-        """Take in what has been put on record; returns the jobs that are no longer ours.
+        """Apply a finished commit; returns the jobs whose claim was lost.
 
-        Raises what the call raised, but for StorageError: that is told of, and `ask` asks again later.
+        Reraises exceptions of the commit except StorageError, which is reported and retried by a later `ask`.
         """
         if self._asked is None or not self._asked[1].done():
             return set()

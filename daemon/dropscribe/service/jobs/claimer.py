@@ -1,6 +1,6 @@
-"""Takes jobs from the ledger: when, and how many (`Claiming`), and the call itself, which a thread of its own makes (`Question`).
+"""Claim jobs from the ledger: `Claimer` decides when and how many, `Question` makes the call on another thread.
 
-A claim is a commit, which waits for the disk and for everybody who writes; decoders and engine must not wait for it.
+A claim is a commit, which waits for the disk and for other writers; decoders and engine must not wait for it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
 from dropscribe.service.storage.storage_retry import Postponable, Refusal, StorageRetry
 
-#: A claim is ours for so long without a heartbeat, seconds.
+#: Time for which a claim is valid without a heartbeat, seconds.
 LEASE_S = 60.0
-#: Without news from the admitter the queue is looked at this often, seconds (jobs whose wait is over).
+#: Interval between claims without a notice of new jobs, seconds: finds jobs whose retry delay has passed.
 POLL_S = 1.0
-#: Claims in one statement: one commit for many small recordings. Publishing waits for the same disk, so there is none for a few
-#: while many are under way.
+#: Most claims in one commit. Publishing waits for the same disk, so no commit is spent on a few claims while many jobs
+#: are in flight.
 CLAIM_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Monotonic seconds for waiting, epoch seconds for the record."""
+    """Clocks of the service: monotonic seconds for waiting, epoch seconds for the ledger."""
 
     monotonic: Callable[[], float]
     wall: Callable[[], float]
@@ -33,31 +33,32 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the ledger gave. `claims` None: nothing was claimed, since a job that must be tried alone waits for the others' end."""
+    """Result of a `Question`. `claims` None: an isolated job is due, and it waits until no other job is in flight."""
 
     claims: tuple[Claim, ...] | None
-    #: When the first job that must be tried alone may be claimed, epoch seconds; None while there is none.
+    #: Earliest time at which an isolated job may be claimed, epoch seconds; None without isolated jobs.
     due: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be claimed. All that the other thread knows, so that it shares nothing with the main thread."""
+    """One request for jobs, self-contained so that the calling thread shares no state with the main thread."""
 
     worker: str
     want: int
-    #: Epoch seconds when it was asked: what is due, and when leases begin. The clock must not be set before the answer.
+    #: Epoch seconds of the request: decides which jobs are due, and leases start here. Clock jumps must not be applied
+    #: to the ledger before the answer.
     now: float
-    #: Nothing is in flight, and nothing will be before the answer.
+    #: No job is in flight, and none will be before the answer.
     alone: bool
-    #: As in `Answer`, where it is known.
+    #: As in `Answer`; valid only with `due_known`.
     due: float | None
     due_known: bool
-    #: Jobs we hold, if the record may have us hold more: others are put back first.
+    #: Jobs in flight, after a claim with unknown outcome: other jobs that the ledger has as ours are requeued first.
     ours: tuple[int, ...] | None
 
     def put_to(self, ledger: Ledger) -> Answer:
-        """Raises StorageError; jobs may be claimed on record nevertheless."""
+        """Claim jobs. Raises StorageError; the ledger may have recorded claims nevertheless."""
         due = self.due if self.due_known else ledger.next_isolated()
         isolating = self.isolating(due)
         if isolating and not self.alone:
@@ -68,37 +69,39 @@ class Question:
         return Answer(tuple(claims), due)
 
     def isolating(self, due: float | None) -> bool:
-        """Whether it is the turn of a job that must be tried alone."""
+        """Whether an isolated job is due at `now`."""
         return due is not None and due <= self.now
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Jobs that are ours since `asked_at` (monotonic seconds): so old are their leases."""
+    """Newly claimed jobs; their leases began at `asked_at` (monotonic seconds)."""
 
     claims: tuple[Claim, ...]
     asked_at: float
 
 
 class Claimer:
-    """One question at a time; what it brings is taken in with `answer`. Until then jobs only end, so that never too many are in
-    flight, and none beside one that must be tried alone. Owned by the main thread, but for `news`.
+    """Claim jobs with at most one open `Question`, whose result the owner collects with `answer`.
+
+    No job is added to those in flight until then, so `limit` is kept and an isolated job is never in flight with
+    others. Owned by the main thread, except `news`.
     """
 
     def __init__(
         self, ledger: Ledger, thread: Executor, wake: Callable[[], None], *, worker: str, limit: int,
         clocks: Clocks, storage_retry: StorageRetry, has_room: Callable[[], bool],
     ) -> None:  # fmt: skip
-        """`thread` makes the calls; `wake` is called there when an answer has come. `limit`: most jobs in flight.
+        """`thread` runs the calls; `wake` is called on it when an answer is there. `limit`: most jobs in flight.
 
-        `has_room` is asked right before jobs are claimed: False where there is no room on disk for what comes of them.
+        `has_room` is called right before each claim: False while there is no disk space for the results of new jobs.
         """
         self._ledger = ledger
         self._thread = thread
         self._wake = wake
         self._worker = worker
         self._limit = limit
-        #: As many must have come to their end before others are claimed.
+        #: Fewest free places in flight for which jobs are claimed.
         self._least = max(1, min(CLAIM_BATCH // 2, limit // 4))
         self._clocks = clocks
         self._has_room = has_room
@@ -106,38 +109,40 @@ class Claimer:
         self._roomy = True
         self._look_for_room = Postponable(storage_retry, self._has_room_now, clocks.monotonic)
         self._asked: tuple[Question, float, Future[Answer]] | None = None
-        #: A job that must be tried alone is in flight.
+        #: True while an isolated job is in flight.
         self.alone = False
         self._news = True
         self._next_poll = 0.0
-        #: As in `Answer`, and whether it is still so on record. What becomes news or unknown while a question is open stays so.
+        #: As in `Answer`, and whether the ledger still agrees. If `_news` is set or `_due_known` cleared while a question
+        #: is open, its answer must not undo that.
         self._due: float | None = None
         self._due_known = False
-        #: The last claim was refused; it may stand on record nevertheless.
+        #: The last claim failed; the ledger may have recorded it nevertheless.
         self._unsure = False
 
     def news(self) -> None:
-        """There may be something new to claim. From any thread."""
+        """Claim at the next `ask`, because new jobs may be queued. Callable from any thread."""
         self._news = True
 
     def look_again(self) -> None:
-        """When a job must be tried alone may have changed on record."""
+        """Read again from the ledger when the next isolated job is due."""
         self._due_known = False
 
     def ended(self, claim: Claim) -> None:
-        """A job is not in flight any more."""
+        """Note that a job is no longer in flight."""
         if claim.isolate:
             self.alone = False
             self._due_known = False
         self._news = True
 
     def busy(self) -> bool:
-        """Whether the ledger is being asked now."""
+        """Whether a call to the ledger is running."""
         return self._asked is not None and not self._asked[2].done()
 
     def ask(self, in_flight: int, at_hand: int, ours: Callable[[], Iterable[Claim]]) -> None:
-        """Have jobs claimed, if it is time to and none are being claimed. `at_hand`: how many of those in flight have not
-        begun; `ours`: all in flight.
+        """Submit a claim if one is due and none is open.
+
+        `in_flight`: number of jobs in flight; `at_hand`: those of them not started yet; `ours`: their claims.
         """
         now, room = self._clocks.monotonic(), self._limit - in_flight
         if self._asked is not None or self._refusal.recent():
@@ -167,9 +172,9 @@ class Claimer:
         self._roomy = self._has_room()
 
     def answer(self) -> Claimed | None:
-        """What has been claimed, once; None while there is no answer.
+        """Collect the result of a finished claim; None without one.
 
-        Raises what the call raised, but for StorageError: that is told of, and the question is asked again later.
+        Reraises exceptions of the call except StorageError, which is reported and retried by a later `ask`.
         """
         if self._asked is None or not self._asked[2].done():
             return None
@@ -197,7 +202,7 @@ class Claimer:
         return Claimed(answer.claims, asked_at)
 
     def last(self) -> tuple[Claim, ...]:
-        """For stopping: what an open question brings, waiting for the answer. Raises as `answer` does."""
+        """Wait for an open claim and return its jobs. For stopping. Raises as `answer` does."""
         if self._asked is not None:
             wait([self._asked[2]])
         claimed = self.answer()

@@ -1,4 +1,4 @@
-"""Moves jobs: ledger → executor → publisher → ledger. Owned by the daemon's main thread."""
+"""Move jobs from ledger to executor to publisher and back to the ledger. Owned by the daemon's main thread."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, Device
 from dropscribe.service.publishing.publisher import Published, Publisher, Ready
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
 
-#: Heartbeats come this often, seconds: three may be missed.
+#: Interval of heartbeats, seconds: a quarter of the lease, so that three may be missed.
 HEARTBEAT_S = 15.0
-#: How often what is under way is looked at for text to show, seconds: the loop turns far more often.
+#: Interval of checks for partial texts to write, seconds: the loop turns far more often.
 CHECK_S = 0.1
 
-#: Why a job of such a folder goes back.
+#: Problem of a job that is requeued because the file system of its folder hangs.
 _UNANSWERED = Problem(
     UnansweredError.code, "the file system of its folder does not answer", "see to the disk or the network share",
     FaultKind.UNANSWERED,
@@ -36,13 +36,13 @@ _UNANSWERED = Problem(
 
 
 class Dispatcher:
-    """Keeps the executor full of claimed jobs and brings every one of them to its end in the ledger."""
+    """Keep the executor full of claimed jobs and record the outcome of each in the ledger."""
 
     def __init__(
         self, ledger: Ledger, executor: Executor, publisher: Publisher, claiming: Claimer, beginning: Beginning, *,
         settings: Callable[[], Settings], clocks: Clocks, storage_retry: StorageRetry, outdated: Callable[[], None],
     ) -> None:  # fmt: skip
-        """`outdated` is called when a job was claimed under a recipe that its profile has not now: those in the queue may be, too."""
+        """`outdated` is called when the recipe of a claimed job is not that of its profile any more."""
         self._ledger = ledger
         self._executor = executor
         self._publisher = publisher
@@ -53,12 +53,12 @@ class Dispatcher:
         self._clocks = clocks
         self._log = logs.get("service")
         self._device_failures = DeviceFailures()
-        #: Ended, but not on record yet.
+        #: Jobs whose outcome is not recorded in the ledger yet.
         self._outcomes = OutcomeWriter(ledger, clocks.wall)
         self._renewal, self._delivery = (
             Postponable(storage_retry, step, clocks.monotonic) for step in (self._heartbeat, self._deliver)
         )
-        #: Folders whose file system kept a decoder waiting: until when no other decoder is risked there, monotonic seconds.
+        #: By folder whose file system hung a decoder: time until which no job of it is decoded, monotonic seconds.
         self._unanswering: dict[Path, float] = {}
         self._ticket = 0
         #: Claimed, not started yet.
@@ -72,33 +72,34 @@ class Dispatcher:
 
     @property
     def in_flight(self) -> int:
-        """Jobs claimed and not yet at their end."""
+        """Number of jobs that are claimed and whose outcome is not recorded."""
         return len(self._claimed) + len(self._running) + len(self._publishing) + len(self._outcomes)
 
     @property
     def unpublished(self) -> int:
-        """Jobs whose recognition is under way or done, that are worth waiting for when stopping."""
+        """Number of jobs to wait for when stopping: recognition runs or is done, and the file system answers."""
         return len(self._running) + len(self._publishing) - self._blocked()
 
     def wake(self) -> None:
-        """There may be something new to claim."""
+        """Claim at the next turn, because new jobs may be queued."""
         self._claiming.news()
 
     def turn(self, timeout_s: float, wake: tuple[int, ...], *, claiming: bool) -> None:
-        """Claim, start, wait for something to happen, and carry out what it means.
+        """Claim and start jobs, wait at most `timeout_s` seconds for events, and apply them.
 
-        Raises EngineDiedError; call `engine_lost` then.
+        `wake`: file descriptors that end the wait when readable. `claiming` False: start no new jobs. Raises
+        EngineDiedError; the caller must call `engine_lost` then.
         """
-        # First, so that after a long pause of this process our own leases are renewed, not taken over by us.
+        # First: after a long pause of this process its expired leases must be renewed, not claimed anew by itself.
         renewed = self._renewal()
         if self._delivery() and renewed and claiming:
-            # What cannot be published while a file system hangs takes no room from the others.
+            # Jobs that cannot be published while a file system hangs do not count towards the limit.
             self._claiming.ask(self.in_flight - self._blocked(), len(self._claimed), self._held)
-        # After asking: between an answer and the next question leases are renewed, and the clock is followed.
+        # After `ask`, so that between an answer and the next question leases are renewed and clock jumps applied.
         answered = self._take_in()
         if claiming:
             self._start()
-        # With claims that may begin and room for them there is nothing to wait for, nor where there may be more to claim.
+        # No wait when a job can start at once, or after an answer, because more jobs may be claimable.
         ready_to_start = claiming and self._may_start()
         for outcome in self._executor.turn(0.0 if ready_to_start or answered else timeout_s, wake):
             self._on_outcome(outcome)
@@ -107,7 +108,7 @@ class Dispatcher:
         self._show_text()
 
     def engine_lost(self, fault: EngineDiedError) -> int:
-        """The engine died or hung: its jobs return to the queue, suspects to be tried alone; how many."""
+        """Requeue all running jobs after the engine died or hung, suspects as isolated; returns their number."""
         problem = Problem(
             fault.code, f"{fault.reason} while it worked on this recording",
             "see the log for what the engine met; 'dropscribe doctor' checks the chain",
@@ -122,9 +123,9 @@ class Dispatcher:
         return len(lost)
 
     def requeue_all(self) -> int:
-        """Give back every claim whose transcript is not with the publisher; how many. For stopping.
+        """Requeue every job that is not with the publisher; returns their number. For stopping.
 
-        Waits for jobs that are just being claimed: they are given back, too.
+        Waits for an open claim and requeues its jobs, too.
         """
         now = self._clocks.wall()
         for ticket in list(self._running):
@@ -145,16 +146,16 @@ class Dispatcher:
             self._deliver()
             for claim in back:
                 ending = JobEnding(claim, stopped, Again(now, refund=True, isolate=claim.isolate))
-                # Cancelled or superseded since the last heartbeat: it is over already.
+                # A job that was cancelled or superseded since the last heartbeat needs no release.
                 with contextlib.suppress(StaleLeaseError):
                     release(self._ledger, ending, now)
         except StorageError as e:
-            # On record they are still under way; the next start puts those back, too.
+            # The ledger still has these jobs as claimed; the next start requeues them.
             logs.problem(self._log, logs.Action.STORAGE, f"jobs are left to the next start: {e}")
         return len(back)
 
     def _blocked(self) -> int:
-        """How many jobs cannot be published because a file system does not answer."""
+        """Number of jobs that cannot be published because a file system does not answer."""
         waiting = self._publisher.waiting
         return len(waiting & self._publishing.keys()) if waiting else 0
 
@@ -164,17 +165,17 @@ class Dispatcher:
         ]  # fmt: skip
 
     def _take_in(self) -> bool:
-        """What was claimed since the last turn is in flight from now on; whether there was an answer."""
+        """Add newly claimed jobs to those in flight; returns whether there was an answer."""
         claimed = self._claiming.answer()
         if claimed is None:
             return False
         self._claimed.extend(claimed.claims)
-        # The answer may have taken long, or this process a pause: no lease of ours gets older than the others.
+        # The call or this process may have stalled: heartbeats must count from the oldest lease.
         self._next_heartbeat = min(self._next_heartbeat, claimed.asked_at + HEARTBEAT_S)
         return True
 
     def _may_start(self) -> bool:
-        """Whether the next of the claimed jobs may be started now: without a decoder, or on record as begun with one idle."""
+        """Whether the next claimed job can start: it needs no decoder, or its start is on record and one is idle."""
         if not self._claimed:
             return False
         claim = self._claimed[0]
@@ -211,7 +212,7 @@ class Dispatcher:
             self._executor.start(Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder))
 
     def _give_back(self, claim: Claim) -> None:
-        """Its profile was changed when it was just being claimed: what is done now would stand under what was wanted before."""
+        """Requeue a job whose profile changed during its claim: its result would be stored under the old recipe."""
         self._beginning.forget(claim)
         problem = Problem(
             "reloaded",
@@ -255,7 +256,7 @@ class Dispatcher:
             self._apply(claim, published.problem, alone=self._claiming.alone)
         else:
             self._settled(claim)
-        # Its twins, if any, may be done by reference now.
+        # Jobs with the same content may be done by reference now.
         self.wake()
 
     def _apply(self, claim: Claim, problem: Problem, *, alone: bool) -> None:
@@ -281,7 +282,7 @@ class Dispatcher:
         now = self._clocks.monotonic()
         if now < self._next_heartbeat:
             return
-        # Others may have changed it: a twin that came to its end, somebody who set the clock.
+        # The due time of isolated jobs may have changed: a job with the same content ended, or the clock was set.
         self._claiming.look_again()
         ours = [(c.job_id, c.generation) for c in self._held()]
         lost = self._ledger.heartbeat(ours, self._clocks.wall(), LEASE_S)
@@ -289,7 +290,7 @@ class Dispatcher:
         self._drop(lost)
 
     def _drop(self, lost: set[int]) -> None:
-        """Forget jobs that are no longer ours."""
+        """Abort and forget jobs whose claim was lost."""
         if not lost:
             return
         for ticket, claim in list(self._running.items()):

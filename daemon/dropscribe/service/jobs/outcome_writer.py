@@ -1,4 +1,4 @@
-"""Puts on record what becomes of jobs that did not work out."""
+"""Record the outcomes of failed attempts in the ledger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropscribe.service.jobs.retry_policy import Again, Decision, Drop, GiveUp
 
 @dataclass(frozen=True, slots=True)
 class JobEnding:
-    """What was decided of a job, and why."""
+    """Decision on a job whose attempt failed, with the problem."""
 
     claim: Claim
     problem: Problem
@@ -24,9 +24,9 @@ class JobEnding:
 
 
 class OutcomeWriter:
-    """In the order they were passed; one that storage refuses stays here, with those behind it. Owned by the main thread.
+    """Queue of job endings, recorded in order; a storage failure keeps that ending and all later ones queued.
 
-    Their jobs are ours until then: whoever renews leases renews theirs.
+    The owner must renew the leases of queued jobs (`claims`). Owned by the main thread.
     """
 
     def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
@@ -40,14 +40,14 @@ class OutcomeWriter:
         return len(self._passed)
 
     def claims(self) -> list[Claim]:
-        """The jobs whose verdict is not on record yet."""
+        """Claims of the jobs whose ending is not recorded yet."""
         return [v.claim for v in self._passed]
 
     def add(self, ending: JobEnding) -> None:
         self._passed.append(ending)
 
     def deliver(self, settled: Callable[[Claim], None]) -> None:
-        """Put them on record, telling `settled` of each. Raises StorageError; then the rest is there for the next call."""
+        """Record all queued endings and call `settled` for each. Raises StorageError; the rest stays queued."""
         while self._passed:
             ending = self._passed[0]
             self._put_on_record(ending)
@@ -82,7 +82,7 @@ class OutcomeWriter:
 
 
 def release(ledger: Ledger, ending: JobEnding, now: float) -> None:
-    """Give a job back to the queue, as an `Again` says. Raises StaleLeaseError, StorageError."""
+    """Requeue a job whose decision is `Again`. Raises StaleLeaseError, StorageError."""
     claim, problem, again = ending.claim, ending.problem, ending.decision
     assert isinstance(again, Again)
     ledger.release(
