@@ -41,7 +41,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """The container must be inspected; call `decide` again with its `wholeness`."""
+    """The container must be inspected; call `decide` again with its `completeness`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Settling:
     ) -> Decision:
         """Decide on a file whose signature was found unchanged at `now`.
 
-        `marked`: its `.done` marker exists or none is required. `wholeness`: None before the container has been
+        `marked`: its `.done` marker exists or none is required. `completeness`: None before the container has been
         inspected; `Inspect` is returned if it is needed.
         """
         if writer is Writer.BUSY:

@@ -113,8 +113,8 @@ class Claimer:
         self.alone = False
         self._news = True
         self._next_poll = 0.0
-        #: As in `Answer`, and whether the ledger still agrees. If `_news` is set or `_due_known` cleared while a question
-        #: is open, its answer must not undo that.
+        #: As in `Answer`, and whether the ledger still agrees. If `_news` is set or `_due_known` cleared while a
+        #: question is open, its answer must not undo that.
         self._due: float | None = None
         self._due_known = False
         #: The last claim failed; the ledger may have recorded it nevertheless.

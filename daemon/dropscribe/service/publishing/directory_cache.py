@@ -1,7 +1,7 @@
-"""Names in a directory, found by how they begin: planning a recording's names must not cost a listing each.
+"""Cache directory listings, indexed by name prefix, for planning the names of outputs.
 
-A directory of 50,000 files is read about once a second while transcripts are published into it, not once for each of them.
-What another program writes in between is still never overwritten: publishing itself refuses a name that is taken.
+While transcripts are published into a directory of 50,000 files, it is listed about once a second, not once per
+transcript. Stale entries are safe: publishing refuses a name that another program has taken since the listing.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from dropscribe.files import close, open_directory
 
-#: A listing is believed for so long, seconds, or for so many times what reading it took.
+#: Lifetime of a listing: this many seconds, or this multiple of the time taken to read it, whichever is longer.
 FRESH_S = 1.0
 FRESH_TIMES = 20.0
-#: Characters of a name that sort it; names longer than file systems take are cut far behind.
+#: Length of the index prefix, characters; `naming` shortens overlong names far beyond it.
 PREFIX_CHARS = 40
 
 
@@ -28,15 +28,15 @@ class _Listing:
 
 
 class DirectoryCache:
-    """Not thread-safe: the publisher plans names under a lock."""
+    """Cached listings by directory. Not thread-safe: the publisher plans names under a lock."""
 
     def __init__(self) -> None:
         self._listings: dict[Path, _Listing] = {}
 
     def like(self, root: Path, directory: Path, name: str) -> set[str]:
-        """Names in `directory`, beneath `root`, that begin as `name` does up to its first dot, whatever their case.
+        """Names in `directory` with the same prefix as `name` up to its first dot, ignoring case.
 
-        A directory that is not there has none. Raises OSError, also where a link stands on the way below `root`.
+        Empty if the directory does not exist. Raises OSError, also for a symbolic link on the path below `root`.
         """
         now = time.monotonic()
         listing = self._listings.get(directory)
@@ -46,13 +46,13 @@ class DirectoryCache:
         return listing.names.get(_prefix(name), set())
 
     def add(self, path: Path) -> None:
-        """A name we are about to use."""
+        """Add a planned name to the cached listing of its directory."""
         listing = self._listings.get(path.parent)
         if listing is not None:
             listing.names.setdefault(_prefix(path.name), set()).add(path.name)
 
     def clear(self) -> None:
-        """Read every directory anew: what was added may not have come to be, or somebody was quicker."""
+        """Discard all listings, because an added name was not written or another program took it."""
         self._listings.clear()
 
 

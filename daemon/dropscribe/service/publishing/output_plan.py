@@ -1,4 +1,4 @@
-"""From a claimed job and its result to the files to be written: what they say and how they are named."""
+"""Plan the output files of a claimed job: rendered content, paths, and the own files they replace."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ TIMING = "timing"
 
 @dataclass(frozen=True, slots=True)
 class OutputPlan:
-    """Everything about one job's files, decided and rendered but not on disk."""
+    """Output files of one job, rendered and named but not written."""
 
     claim: Claim
     profile: Profile
     transcript: Transcript
-    paths: dict[str, Path]  #: by format, the timing log among them
-    root: Path  #: no link below it is followed on the way to them
-    replaces: dict[Path, OwnedOutput]  #: what of ours stands at them
+    paths: dict[str, Path]  #: by format, including the timing log
+    root: Path  #: directory below which no symbolic link is followed on the way to `paths`
+    replaces: dict[Path, OwnedOutput]  #: own files at `paths` that will be replaced
     files: dict[str, bytes]  #: by format, without the timing log
-    started: float  #: epoch seconds, claimed
+    started: float  #: start of the attempt, epoch seconds
     reference: int | None
 
 
@@ -49,9 +49,9 @@ def plan_outputs(
     index: DirectoryCache,
     reference: int | None,
 ) -> OutputPlan:
-    """Render every format of the folder's profile and decide where each goes.
+    """Render every format of the folder's profile and plan its path.
 
-    Raises RecordingGoneError when the recording is no longer there: nothing is written beside a deleted file. OSError.
+    Raises RecordingGoneError if the recording is gone, since nothing is written beside a deleted file, and OSError.
     """
     if not is_there(claim.path, claim.folder):
         raise RecordingGoneError("the recording was removed", operation="publish", path=claim.path)
@@ -93,13 +93,13 @@ def plan_outputs(
 
 
 def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript:
-    """The transcript with one stage more in its timings."""
+    """Transcript with a stage added to its timings."""
     timings: Timings = replace(transcript.timings, seconds=(*transcript.timings.seconds, (stage, seconds)))
     return replace(transcript, timings=timings)
 
 
 def root_of(claim: Claim, profile: Profile, settings: Settings) -> Path:
-    """The directory beneath which no link is followed on the way to the files of a claimed job."""
+    """Directory below which no symbolic link is followed on the way to the outputs of a claimed job."""
     return naming.output_root(
         naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir),
         folder=claim.folder,
@@ -109,7 +109,7 @@ def root_of(claim: Claim, profile: Profile, settings: Settings) -> Path:
 
 
 def intents(one: OutputPlan, files: dict[str, bytes]) -> list[OutputIntent]:
-    """What is about to be written, and what of ours stands there now, for the record."""
+    """Intents for these files, to be recorded before they are written, with the hashes of the files they replace."""
     return [
         OutputIntent(
             f,
@@ -123,14 +123,14 @@ def intents(one: OutputPlan, files: dict[str, bytes]) -> list[OutputIntent]:
 
 
 def pending_files(one: OutputPlan, files: dict[str, bytes]) -> list[PendingFile]:
-    """The files to publish, each with what of this recording's own may stand there now."""
+    """Files to publish, each with the own file that it may replace."""
     return [
         pending(one.paths[f], data, one.replaces.get(one.paths[f]), one.root) for f, data in files.items()
     ]
 
 
 def pending(path: Path, data: bytes, replaces: OwnedOutput | None, root: Path) -> PendingFile:
-    """A file to publish, in the place of one of ours that stands there now, if any."""
+    """File to publish; it may replace only `replaces`, if given."""
     if replaces is None:
         return PendingFile(path, data, root=root)
     return PendingFile(path, data, replaces.sha256, replaces.size, root)
@@ -147,7 +147,7 @@ def _replaced(claim: Claim, paths: Sequence[Path], root: Path, ledger: Ledger) -
 
 
 def standing(path: Path, root: Path, owned: Collection[OwnedOutput]) -> OwnedOutput | None:
-    """Which of the files that we wrote (or meant to write) at `path` stands there. Raises OSError."""
+    """Find which of the own files recorded for `path` is there now; None if none is. Raises OSError."""
     if not owned:
         return None
     found = standing_at(path, root, sizes_of(owned))
@@ -155,7 +155,7 @@ def standing(path: Path, root: Path, owned: Collection[OwnedOutput]) -> OwnedOut
 
 
 def sizes_of(owned: Collection[OwnedOutput]) -> dict[str, int | None]:
-    """Files of ours as `transcript.standing` takes them. A size that is on record counts before one that is not."""
+    """Sizes of own files by SHA-256, for `transcript.standing`; None only if no record has the size."""
     sizes: dict[str, int | None] = {}
     for one in owned:
         if sizes.get(one.sha256) is None:
@@ -172,7 +172,7 @@ def directory_state(
     ledger: Ledger,
     index: DirectoryCache,
 ) -> naming.DirectoryState:
-    """Read from disk and ledger what decides how the files of a claimed job are named. Raises OSError."""
+    """Read the inputs of output naming from disk and ledger. Raises OSError."""
     root = root_of(claim, profile, settings)
     directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
     before = ledger.outputs_of(claim.path)
@@ -186,7 +186,7 @@ def directory_state(
     return naming.DirectoryState(
         directory=directory,
         names=frozenset(index.like(root, directory, claim.path.name)),
-        # A listing may be older than the removal of a file in it: then nothing is at that path, and it is free.
+        # The cached listing may contain a file that was removed since: its path is free, not foreign.
         ours=frozenset(
             path.name for path, mine in written.items() if standing_at(path, root, sizes_of(mine)) != FOREIGN
         ),

@@ -1,7 +1,7 @@
-"""When the text of a recording still being worked on is worth writing. Pure: `now` is an argument.
+"""Decide when to write the partial text of a recording in progress. Pure: `now` is an argument.
 
-A short job never shows any. A long or slow one shows its first text as soon as there is some; after that the file is
-renewed when there is more to read and a person could have read what was there.
+A short job gets no partial text. A long or slow job gets one with its first segment; the file is then rewritten when
+the text has grown, but not faster than a reader can follow.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from dataclasses import dataclass
 
 from dropscribe.pipeline.assembly import Heard
 
-#: A recording of this length, ms, need not have been worked on for long: what it will take is judged by its pace.
+#: Length of a recording, ms, from which the total time is estimated from its pace, instead of waiting for it to pass.
 LONG_MS = 600_000
-#: A partial text is renewed at most so often, seconds …
+#: Shortest interval between two writes of a partial text, seconds …
 RENEW_S = 1.0
-#: … or as soon as it has grown to so many times its segments.
+#: … unless its number of segments has grown by this factor.
 GROWN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What was last handed over to be written of one job."""
+    """Last partial text of a job that was passed on for writing."""
 
     at: float  #: monotonic seconds
     segments: int
 
 
 def due(heard: Heard, shown: Shown | None, *, after_s: float, now: float) -> bool:
-    """Whether to write what has been heard.
+    """Whether to write the partial text now.
 
-    1. Never while there is no segment, nor for `after_s` 0, which turns partial texts off.
-    2. The first time: when the job has been worked on for `after_s` seconds, or when the recording is long and by its
-       pace so far will be.
-    3. Again: when there is more, and either `RENEW_S` have passed or it has grown `GROWN`-fold.
+    1. Never without segments, or for `after_s` 0, which turns partial texts off.
+    2. First write: once the job has run for `after_s` seconds, or if the recording is long and at its pace will run
+       that long.
+    3. Later writes: if there are more segments, and either `RENEW_S` have passed or they have grown `GROWN`-fold.
     """
     if after_s <= 0 or heard.segments < 1:
         return False
@@ -43,7 +43,7 @@ def due(heard: Heard, shown: Shown | None, *, after_s: float, now: float) -> boo
 
 
 def _expected_s(heard: Heard, worked_s: float) -> float:
-    """How long the job takes as far as can be told, seconds: at least what it has taken."""
+    """Estimated total time of the job, seconds; at least the time elapsed."""
     if heard.declared_ms is None or heard.declared_ms < LONG_MS:
         return worked_s
     return worked_s * max(1.0, heard.declared_ms / max(1, heard.until_ms))

@@ -1,7 +1,7 @@
-"""Partial texts on disk: written beside a recording while it is worked on, and gone when it is not.
+"""Write partial texts beside the transcripts of recordings in progress, and remove them afterwards.
 
-The ledger knows of every file before it is written and until it is gone, so that what a killed daemon left is found and
-removed, and only that: a file whose bytes are not what we wrote is somebody else's.
+Each file is on record in the ledger from before it is written until it is removed, so that the next start removes the
+files of a killed daemon and no others: a file whose content is not on record is foreign and never removed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from dropscribe.transcript.publish import publish, sweep, withdraw
 from dropscribe.transcript.standing import occupied
 from dropscribe.transcript.types import EngineFacts
 
-#: After a write the thread rests for so many times what it took: under a backlog of long recordings partial texts
-#: come late rather than slow the transcripts down.
+#: Pause after a write, as a multiple of its duration: under a backlog of long recordings partial texts are delayed
+#: instead of slowing transcripts down.
 REST_TIMES = 9.0
 
 
@@ -51,7 +51,7 @@ class _Text:
 
 
 class Partials:
-    """A thread that writes. `wants`, `put`, `drop` are the main thread's; `end` may be called by any other."""
+    """Write and remove partial texts in a thread. `wants`, `put`, `drop`: main thread only; `end`: any other thread."""
 
     def __init__(
         self,
@@ -63,7 +63,10 @@ class Partials:
         activities: Activities,
         mine: Callable[[Path], bool] = lambda _: True,
     ) -> None:
-        """`mine`: which of the files that a killed daemon left are to be removed at the start."""
+        """`died` is called with the exception that ended the thread.
+
+        `mine`: predicate for the paths of leftover files to remove at the start.
+        """
         self._activities = activities
         self._mine = mine
         self._ledger = ledger
@@ -78,26 +81,26 @@ class Partials:
         self._pending: dict[int, _Text] = {}
         self._dropped: set[int] = set()
         self._writing: int | None = None
-        #: What is on record, of which one may be on disk; (recording, path) is the same in each of a job.
+        #: Recorded versions of each partial text, at most one of them on disk; all of a job have the same path.
         self._written: dict[int, tuple[OwnedOutput, ...]] = {}
-        #: No further try for these: somebody else has the name, or the disk refuses.
+        #: Jobs without further writes, because the name is taken or storage failed.
         self._given_up: set[int] = set()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="partial", daemon=True)
 
     def start(self) -> None:
-        """Begin with removing what a killed daemon left."""
+        """Start the thread, which first removes the files that a killed daemon left."""
         self._thread.start()
 
     def wants(self, claim: Claim, heard: Heard, now: float) -> bool:
-        """Whether `put` would be of use now (monotonic seconds)."""
+        """Whether a partial text is due at `now` (monotonic seconds); the caller should then `put` it."""
         profile = self._profile(claim)
         if "txt" not in profile.formats:
             return False
         return due(heard, self._shown.get(claim.job_id), after_s=profile.partial_after_s, now=now)
 
     def put(self, claim: Claim, texts: tuple[str, ...], heard: Heard, now: float) -> None:
-        """Have it written soon; what waits for the same job is replaced. Never waits for the disk."""
+        """Queue a partial text, replacing a queued one of the same job. Never waits for the disk."""
         self._shown[claim.job_id] = Shown(now, heard.segments)
         with self._changed:
             if claim.job_id not in self._given_up:
@@ -105,7 +108,7 @@ class Partials:
                 self._changed.notify_all()
 
     def drop(self, job_id: int) -> None:
-        """The job is not worked on any more: its partial text goes soon. Never waits for the disk."""
+        """Queue the removal of the partial text of a job that is no longer in progress. Never waits for the disk."""
         if self._shown.pop(job_id, None) is None:
             return
         with self._changed:
@@ -115,7 +118,10 @@ class Partials:
             self._changed.notify_all()
 
     def end(self, jobs: Collection[int], waiting: Callable[[], None] = lambda: None) -> None:
-        """The transcripts of these are on disk: when this returns, their partial texts are not. `waiting`: called meanwhile."""
+        """Remove the partial texts of jobs whose transcripts are published, before returning.
+
+        `waiting` is called about once a second while a write of one of them is under way.
+        """
         with self._changed:
             for job in jobs:
                 self._pending.pop(job, None)
@@ -124,13 +130,13 @@ class Partials:
         self._take_away(jobs)
 
     def ask_to_stop(self) -> None:
-        """Remove what is there and stop; nobody may call anything else but `join` any more."""
+        """Remove all partial texts and end the thread; only `join` may be called afterwards."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end that was asked for; False when a file system does not answer in time."""
+        """Wait for the thread to end after `ask_to_stop`; False if a file system does not answer in time."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -160,7 +166,7 @@ class Partials:
             self._activities.leave(activity)
 
     def _next(self, rest_until: float) -> tuple[set[int] | None, _Text | None]:
-        """What to remove or else to write, waiting for it; (None, None) when told to stop and nothing is left."""
+        """Wait for the next work: (jobs to remove, None) or (empty set, text to write); (None, None) at the end."""
         with self._changed:
             while True:
                 if self._stopping:
@@ -178,7 +184,7 @@ class Partials:
                 self._changed.wait(rest if self._pending else None)
 
     def _attempt(self, text: _Text) -> None:
-        """Write one; what goes wrong ends the partial text of this job and touches nothing else."""
+        """Write one partial text; a failure stops further ones of this job and nothing else."""
         claim, refused = text.claim, False
         keys = {"job": claim.job_id, "path": str(claim.path)}
         try:
@@ -187,7 +193,7 @@ class Partials:
             refused = True
             logs.event(self._log, logs.Action.STORAGE, f"no partial text at {e.path}: {e.reason}", **keys)
         except UnusableLedgerError:
-            # The main thread stops the daemon because of it, and says so.
+            # The main thread reports it and stops the daemon.
             refused = True
         except (DropscribeError, OSError) as e:
             refused = True
@@ -200,9 +206,9 @@ class Partials:
                 self._changed.notify_all()
 
     def _write(self, text: _Text) -> None:
-        """Put the text on record, then on disk.
+        """Record the intent, then write the file.
 
-        Raises OutputTakenError when a file of somebody else stands there, other DropscribeErrors, OSError.
+        Raises OutputTakenError if a foreign file has the name, other DropscribeErrors, OSError.
         """
         claim = text.claim
         if not is_there(claim.path, claim.folder):
@@ -232,14 +238,14 @@ class Partials:
         if not self._ledger.intend_partial(
             held, path, digest, [o.sha256 for o in ours], time.time(), size=len(data)
         ):
-            return  # Cancelled or taken over: the main thread hears of it by itself.
+            return  # The job was cancelled or taken over; the next heartbeat tells the main thread.
         new = OwnedOutput(claim.job_id, claim.path, path, PARTIAL, digest, published=False, size=len(data))
         with self._changed:
             self._written[claim.job_id] = (*ours, new)
         publish([pending(path, data, there, root)])
 
     def _path(self, claim: Claim) -> Path:
-        """Beside where the transcript will be, named as it will be."""
+        """Path of the partial text: same directory and name form as the transcript."""
         profile, settings = self._profile(claim), self._settings()
         formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
         state = directory_state(
@@ -249,14 +255,14 @@ class Partials:
         return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))
 
     def _take_away(self, jobs: Collection[int], activity: Activity | None = None) -> None:
-        """Remove the partial texts of these; `activity`: of this room's own thread."""
+        """Remove the partial texts of these jobs. `activity`: that of the writing thread, None on any other thread."""
         with self._changed:
             gone = [self._written.pop(job) for job in jobs if job in self._written]
         for files in gone:
             self._remove(files, activity)
 
     def _remove(self, files: Collection[OwnedOutput], activity: Activity | None) -> None:
-        """Remove what is ours, then forget it. What cannot be removed stays on record for the next start."""
+        """Remove own versions of a file, then their records. A file that cannot be removed stays on record."""
         one = next(iter(files))
         asking = (
             contextlib.nullcontext()
@@ -269,7 +275,7 @@ class Partials:
             if withdrawn:
                 self._ledger.forget_partials(list(files))
         except UnusableLedgerError:
-            # As above; on record it stays until the next start, which finds it gone.
+            # The main thread stops the daemon; the record stays, and the next start finds the file gone.
             return
         except DropscribeError as e:
             logs.problem(
@@ -293,12 +299,12 @@ class Partials:
         for directory, root in {
             one.path.parent: self._root(one) for files in left.values() for one in files
         }.items():
-            # A temporary that cannot be removed now is looked for again when a transcript is written there.
+            # A temporary file that cannot be removed now is swept when a transcript is next written there.
             with contextlib.suppress(DropscribeError), activity.storage("clean up", directory, directory):
                 sweep(directory, root)
 
     def _root(self, one: OwnedOutput) -> Path:
-        """Where the way to a file on record begins; of a folder that is watched no more nothing is taken on trust."""
+        """Directory below which no symbolic link is followed to a recorded file; `/` if no setting covers it."""
         settings = self._settings()
         for folder in settings.folders:
             if one.recording.is_relative_to(folder.path):

@@ -1,4 +1,4 @@
-"""Partial texts by place: a file system that hangs holds up the partial texts of its own place only."""
+"""One writer of partial texts per output location, so that a file system that hangs delays only its own."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from dropscribe.service.publishing.partial_writer import Partials
 
 
 def place_of(claim: Claim, settings: Settings) -> Path:
-    """Where the transcripts of a recording go: its folder, or the `output_dir` of its profile."""
+    """Output location of a recording: its folder, or the `output_dir` of its profile."""
     profile = settings.profiles.get(claim.profile) or settings.profiles["default"]
     return profile.output_dir or claim.folder
 
 
 class PlacedPartials:
-    """A `Partials`, and so a thread, for each place. `end` may be called by any thread, all else is the main thread's."""
+    """A `Partials`, hence a thread, per output location. `end`: any thread; all other methods: main thread only."""
 
     def __init__(
         self, make: Callable[[Callable[[Path], bool]], Partials], settings: Callable[[], Settings]
     ) -> None:
-        """`make` is given which of the files that a killed daemon left are to be removed first."""
+        """`make` creates a `Partials`; its argument is the `mine` of `Partials`."""
         self._make = make
         self._settings = settings
-        #: None: what was left in places that are not configured any more. Replaced as a whole: lanes read it.
+        #: By output location; None: leftover files outside all configured ones. Copied on write, because lanes read it.
         self._places: dict[Path | None, Partials] = {}
-        #: By job.
+        #: By job with a partial text.
         self._shown: dict[int, Partials] = {}
 
     def start(self) -> None:
-        """Begin with removing what a killed daemon left."""
+        """Start the threads, which first remove the files that a killed daemon left."""
         settings = self._settings()
         targets = {settings.profile(f.profile).output_dir or f.path for f in settings.folders}
 
@@ -50,28 +50,28 @@ class PlacedPartials:
             partials.start()
 
     def wants(self, claim: Claim, heard: Heard, now: float) -> bool:
-        """Whether `put` would be of use now (monotonic seconds)."""
+        """See `Partials.wants`."""
         return self._of(claim).wants(claim, heard, now)
 
     def put(self, claim: Claim, texts: tuple[str, ...], heard: Heard, now: float) -> None:
-        """Have it written soon; what waits for the same job is replaced. Never waits for the disk."""
+        """See `Partials.put`."""
         partials = self._shown[claim.job_id] = self._of(claim)
         partials.put(claim, texts, heard, now)
 
     def drop(self, job_id: int) -> None:
-        """The job is not worked on any more: its partial text goes soon. Never waits for the disk."""
+        """See `Partials.drop`."""
         partials = self._shown.pop(job_id, None)
         if partials is not None:
             partials.drop(job_id)
 
     def end(self, place: Path, jobs: Collection[int], waiting: Callable[[], None]) -> None:
-        """The transcripts of these are on disk: when this returns, their partial texts are not. `waiting`: called meanwhile."""
+        """See `Partials.end`; all `jobs` must have the output location `place`."""
         partials = self._places.get(place)
         if partials is not None:
             partials.end(jobs, waiting)
 
     def stop(self, timeout_s: float) -> bool:
-        """Remove what is there and stop; False when a file system does not answer in time."""
+        """Remove all partial texts and end the threads; False if a file system does not answer in time."""
         deadline = time.monotonic() + timeout_s
         for partials in self._places.values():
             partials.ask_to_stop()

@@ -1,10 +1,12 @@
-"""Writes what is finished: rendered, named, on record as intended, published, on record as done.
+"""Publish finished jobs: render, name, record the intents, write the files, record the jobs as done.
 
-A lane (a thread of a `FolderPool`) takes what has gathered for one place, a folder or an `output_dir`, and brings it through each
-step together, so that a hundred small recordings share three commits; within a step the files of different jobs are written in
-parallel. There are two lanes or more, so that one renders while another waits for the disk; a place whose file system hangs keeps
-no lane from the others. Names of a place are planned by one lane at a time. The order is what makes it safe:
-the intent is on record before the file is on disk, and the file is on disk before the job is done.
+A lane (a thread of a `FolderPool`) takes the queued jobs of one output location (a folder or an `output_dir`) through
+each step as a batch, so that a hundred small recordings share three commits; within a step the files of different jobs
+are written in parallel. There are at least two lanes, so that one renders while another waits for the disk. A location
+whose file system hangs does not block lanes for the others. Names of a location are planned by one lane at a time.
+
+Crash safety rests on the order: the intent is committed before the file is written, and the file is on disk before the
+job is recorded as done.
 """
 
 from __future__ import annotations
@@ -52,18 +54,18 @@ from dropscribe.transcript.publish import publish, sweep
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import EngineFacts, Timings
 
-#: Jobs brought through the steps together.
+#: Most jobs in a batch.
 BATCH = 64
-#: Threads of a lane that write files: writing is waiting for the disk.
+#: Writing threads per lane; they mostly wait for the disk.
 WRITERS = 8
-#: Longest `stop` waits for transcripts, and for partial texts to be removed, seconds.
+#: Longest waits of `stop`, seconds: for transcripts, and for the removal of partial texts.
 STOP_S = 10.0
 PARTIALS_STOP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A job whose result is known; `result` None means: the result of `claim.reference` serves."""
+    """A job ready to be published; `result` None: it shares the stored result of job `claim.reference`."""
 
     claim: Claim
     result: Result | None
@@ -71,26 +73,26 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The job is done (`problem` None), or could not be published."""
+    """End of publishing a job; `problem` None: it is recorded as done."""
 
     job_id: int
     problem: Problem | None
 
 
 class _Place:
-    """What is known of one directory tree that transcripts are written to."""
+    """State of one output location, shared by the lanes that publish there."""
 
     def __init__(self) -> None:
         self.index = DirectoryCache()
-        #: Directories cleared of what a killed daemon left unfinished, or a failing disk kept; looked at once, otherwise.
+        #: Directories from which leftover temporary files have been removed.
         self.swept: set[Path] = set()
-        #: Held while names are planned: two lanes must not plan the same one.
+        #: Held while names are planned, so that two lanes do not plan the same name.
         self.planning = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
-    """What a lane works with while it brings a batch through."""
+    """Context of a lane while it publishes a batch."""
 
     target: Path
     place: _Place
@@ -99,7 +101,7 @@ class _Lane:
 
 
 class Publisher:
-    """`put` and `completed` are called by the main thread; everything else happens in threads of its own."""
+    """Publish jobs in own threads. All methods are called by the main thread and do not block, except `stop`."""
 
     def __init__(
         self,
@@ -117,16 +119,16 @@ class Publisher:
         self._wake = wake
         self._storage_retry = storage_retry
         self._log = logs.get("service")
-        #: Files of jobs that are still under way; here, because a transcript takes the place of one.
+        #: Partial texts of jobs in progress; owned here, because a transcript replaces them.
         self.partials = PlacedPartials(
             lambda mine: Partials(ledger, settings, engine, self._on_death, activities=activities, mine=mine),
             settings,
         )
         self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        #: By where transcripts go; guarded by `_lock`.
+        #: By output location; guarded by `_lock`.
         self._places: dict[Path, _Place] = {}
-        #: The writers of each lane.
+        #: Thread-local: `writers`, the pool of the lane.
         self._local = threading.local()
         self._lanes: FolderPool[Ready] = FolderPool(
             "publishing", self._run, threads=lane_count(), batch=BATCH, activities=activities,
@@ -134,7 +136,7 @@ class Publisher:
         )  # fmt: skip
         #: Jobs that cannot be published because a file system does not answer, as of the latest `tend`.
         self.waiting: frozenset[int] = frozenset()
-        #: What ended a lane; read by `alive`.
+        #: Exception that ended a thread; read by `alive`.
         self.failure: BaseException | None = None
 
     def start(self) -> None:
@@ -142,29 +144,29 @@ class Publisher:
         self._lanes.start()
 
     def put(self, ready: Ready) -> None:
-        """Hand over a job; its end comes out of `completed`."""
+        """Queue a job; `completed` returns its end."""
         self._lanes.put(place_of(ready.claim, self._settings()), ready)
 
     def completed(self) -> list[Published]:
-        """What has come to an end since the last call."""
+        """Jobs published or failed since the last call."""
         out = []
         while not self._out.empty():
             out.append(self._out.get_nowait())
         return out
 
     def alive(self) -> bool:
-        """False once a lane has died: the daemon then stops, rather than run without it."""
+        """False once a thread has died; the daemon must then stop."""
         return self.failure is None
 
     def tend(self) -> None:
-        """To be called now and then: a file system that hangs does not keep a lane from other places."""
+        """Replace lanes blocked by a slow file system and update `waiting`; call it periodically."""
         self._lanes.tend()
         self.waiting = frozenset(ready.claim.job_id for ready in self._lanes.slow())
 
     def stop(self) -> bool:
-        """Bring what was handed over to its end, then stop; False when a thread waits for a file system that does not answer.
+        """Publish queued jobs, then end the threads; False if one is blocked by a file system that does not answer.
 
-        What is not published then is still on record as under way: the next start does it again.
+        Unpublished jobs stay claimed in the ledger, and the next start requeues them.
         """
         lanes = self._lanes.finish(STOP_S)
         return self.partials.stop(PARTIALS_STOP_S) and lanes
@@ -180,11 +182,11 @@ class Publisher:
         try:
             self._bring_through(batch, _Lane(target, place, self._local.writers, activity))
         except StorageError as e:
-            # Only once patience is given up, to stop. They are still on record as under way, so that the next start
-            # does them again, and finds the files that are theirs.
+            # Raised only during shutdown, after `StorageRetry.give_up`. The jobs stay claimed in the ledger: the next
+            # start requeues them and recognises the files already written by their intents.
             logs.problem(self._log, logs.Action.STORAGE, f"{len(batch)} jobs are left to the next start: {e}")
         except UnusableLedgerError:
-            # The main thread stops the daemon because of it. The jobs are left as above.
+            # The main thread stops the daemon. The jobs stay claimed, as above.
             self._wake()
 
     def _on_death(self, cause: BaseException) -> None:
@@ -207,7 +209,7 @@ class Publisher:
         whole = {d.claim.job_id for d in logs_written} | {
             d.claim.job_id for d in plans if TIMING not in d.paths
         }
-        # Before the job is done: whoever hears of that finds the transcript alone.
+        # Before the job is recorded as done, so that a done job never has a partial text beside its transcript.
         with lane.activity.storage("remove partial texts", lane.target, lane.target):
             self.partials.end(lane.target, whole, lane.activity.working)
         self._finish([d for d in plans if d.claim.job_id in whole], lane)
@@ -215,7 +217,10 @@ class Publisher:
 
     @contextlib.contextmanager
     def _planning(self, lane: _Lane) -> Iterator[None]:
-        """One lane at a time plans names of a place. Waiting for another is waiting for the file system it is held up by."""
+        """Context manager for planning names, one lane per location at a time.
+
+        Waiting for the other lane is marked as a file system call, because that lane may be blocked in one.
+        """
         with lane.activity.storage("publish", lane.target, lane.target):
             while not lane.place.planning.acquire(timeout=1.0):
                 lane.activity.working()
@@ -250,7 +255,7 @@ class Publisher:
     def _write(
         self, plans: list[OutputPlan], contents: list[dict[str, bytes]], lane: _Lane
     ) -> list[OutputPlan]:
-        """Record the intents, publish the files; returns the drafts that are on disk, with the time it took."""
+        """Record the intents and publish the files; returns the published plans, with the time taken."""
         meant = [
             (d.claim.job_id, d.claim.generation, self._intents(d, c, lane))
             for d, c in zip(plans, contents, strict=True)
@@ -276,7 +281,7 @@ class Publisher:
         roots = {p.parent: d.root for d in plans for p in d.paths.values()}
         for directory in roots.keys() - lane.place.swept:
             lane.place.swept.add(directory)
-            # Left for the next run's look: what cannot be removed now will say so when it is in the way.
+            # Leftovers that cannot be removed are harmless until a write needs their name, which reports the error.
             with (
                 contextlib.suppress(StorageError),
                 lane.activity.storage("clean up", lane.target, directory),
@@ -315,17 +320,17 @@ class Publisher:
             self._out.put(Published(d.claim.job_id, None))
 
     def _attempt(self, lane: _Lane, claim: Claim, step: Callable[[], OutputPlan]) -> OutputPlan | None:
-        """One step for one job; what goes wrong with it becomes its problem, not that of the others."""
+        """Run one step of one job; an error ends that job only, and returns None."""
         try:
             return step()
         except OutputTakenError as e:
-            # Somebody was quicker than our plan: the job comes back and other names are planned.
+            # Another program took the name after planning: the job is tried again with newly planned names.
             problem = Problem.of(e)
         except UnusableLedgerError:
-            # Nothing of the recording: no job may fail because the ledger is damaged.
+            # Not a fault of the recording: no job may fail because the ledger is damaged.
             raise
         except DropscribeError as e:
-            # Which disk is full only the path tells: with an output_dir it is not that of the recording.
+            # The path identifies the disk: with an `output_dir` it is not that of the recording.
             reason = e.reason if e.path is None else f"{e.operation} {e.path}: {e.reason}"
             problem = replace(Problem.of(e), reason=reason)
         except OSError as e:
@@ -338,12 +343,12 @@ class Publisher:
         return None
 
     def _refuse(self, job_id: int, lane: _Lane) -> None:
-        """Other content stands at its path by now, or somebody else owns the job: our result is dropped."""
+        """End a job whose recording was replaced or whose claim was lost; its result is discarded."""
         reason = "the recording was replaced, or its job taken over or cancelled, meanwhile"
         self._end(job_id, Problem(RecordingChangedError.code, reason, "", FaultKind.CHANGED), lane)
 
     def _end(self, job_id: int, problem: Problem, lane: _Lane) -> None:
-        # The names it was to have are not there, whatever the listing says by now, and a temporary may be.
+        # The planned names were added to the listing but may not exist, and temporary files may be left.
         with self._planning(lane):
             lane.place.index.clear()
             lane.place.swept.clear()
