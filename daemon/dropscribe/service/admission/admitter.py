@@ -1,7 +1,7 @@
-"""Puts what intake found on record: hashes files in a few threads (`FolderPool`), admits them in batches from one.
+"""Admit complete files: hash them in a few threads (`FolderPool`), record them in batches in one thread.
 
-One commit admits as many files as have been hashed meanwhile, so that ten thousand files dropped at once cost
-hundreds of commits, not ten thousand, while a single file is admitted at once.
+One commit admits all files hashed since the previous one, so that ten thousand files dropped at once need hundreds of
+commits, and a single file is admitted at once.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from dropscribe.service.storage.storage_retry import StorageRetry
 
 #: Most admissions in one transaction.
 BATCH = 128
-#: Pause before a file that could not be read is looked at again, seconds.
+#: Delay before a file that could not be read is tried again, seconds.
 REREAD_S = 5.0
-#: Why a job is cancelled whose file went.
+#: Reason of cancelling the job of a removed file.
 REMOVED = "the recording was removed before it was transcribed"
-#: How often the recording thread looks at what is due, seconds.
+#: Longest wait of the recording thread for the next record, seconds; limits the delay of due retries.
 TICK_S = 0.5
-#: A larger file is hashed beside the others of its folder, one at a time, so that they need not wait for it, bytes.
+#: Size above which a file counts as large, bytes: one per folder is hashed at a time, beside the smaller files.
 LARGE_BYTES = 1 << 30
 #: Longest `stop` waits, seconds.
 STOP_S = 5.0
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: the daemon stops
-    """Ends the hashing of a file."""
+    """Raised to abandon the hashing of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Unreadable:
-    """A file that could not be read now; it is looked at again later."""
+    """A file that could not be read; it is tried again after `REREAD_S`."""
 
     skip: Skip
 
@@ -62,13 +62,13 @@ _Record = Admission | Skip | Gone | _Unreadable
 
 
 class Admitter:
-    """Takes notices from intake's thread (`take`), never blocking it; owns its own threads."""
+    """Admit the files that intake reports through `take`, which never blocks intake. Uses its own threads."""
 
     def __init__(
         self, ledger: Ledger, settings: Callable[[], Settings], storage_retry: StorageRetry, *,
         admitted: Callable[[], None], folder: Callable[[FolderHealth], None], activities: Activities,
     ) -> None:  # fmt: skip
-        """`admitted` is called when something new may be claimed, `folder` with each change in a folder's health."""
+        """`admitted` is called after new jobs were queued, `folder` with each change in a folder's health."""
         self._ledger = ledger
         self._storage_retry = storage_retry
         self._settings = settings
@@ -78,7 +78,7 @@ class Admitter:
         self._log = logs.get("service")
         self._records: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        #: (monotonic seconds, path) to look at again, in order; owned by the recording thread.
+        #: (monotonic seconds, path) of files to try again, in order of time; owned by the recording thread.
         self._later: deque[tuple[float, Path]] = deque()
         self._activities = activities
         self._hashers: FolderPool[Arrival] = FolderPool(
@@ -89,13 +89,13 @@ class Admitter:
         self.failure: BaseException | None = None
 
     def start(self, forget: Callable[[Path], None]) -> None:
-        """Begin; `take` may be called from now on. `forget` has intake look at a file again."""
+        """Start the threads; `take` may be called afterwards. `forget(path)` makes intake settle a file anew."""
         self._forget = forget
         self._hashers.start()
         self._thread.start()
 
     def take(self, notice: Notice) -> None:
-        """One notice from intake."""
+        """Queue one notice from intake; never blocks."""
         match notice:
             case Arrival():
                 large = notice.signature.size > LARGE_BYTES
@@ -106,17 +106,17 @@ class Admitter:
                 self._records.put(notice)
 
     def alive(self) -> bool:
-        """False once one of its threads has died: the daemon then stops, rather than run without it."""
+        """False once a thread has died; the daemon must then stop."""
         return self.failure is None
 
     def tend(self) -> None:
-        """To be called now and then: a file system that hangs does not keep a thread from other folders."""
+        """Replace hashing threads blocked by a slow file system; call it periodically."""
         self._hashers.tend()
 
     def stop(self) -> bool:
-        """Leave what is not admitted yet to the next start's scan: nothing on disk is lost by that.
+        """End the threads; False if one is blocked by a file system that does not answer.
 
-        False when a thread could not be ended, because a file system does not answer.
+        Files not admitted yet are found by the scan of the next start.
         """
         self._stopping.set()
         ended = self._hashers.stop(STOP_S)
@@ -142,7 +142,7 @@ class Admitter:
         try:
             sha256 = content_hash(arrival.path, arrival.folder, arrival.signature, between)
         except (RecordingGoneError, RecordingChangedError):
-            # Whatever stands there now, intake settles it anew.
+            # Intake settles the file now at that path, if any.
             self._forget(arrival.path)
             return
         except DropscribeError as e:
@@ -177,10 +177,10 @@ class Admitter:
             while self._record_batch(activity):
                 pass
         except StorageError as e:
-            # Only once patience is given up, to stop. What is not on record is found by the next start's scan.
+            # Raised only during shutdown, after `StorageRetry.give_up`. The scan of the next start finds these files.
             logs.problem(self._log, logs.Action.STORAGE, f"files are left to the next start: {e}")
         except UnusableLedgerError:
-            # The main thread stops the daemon because of it. What is not on record is found as above.
+            # The main thread stops the daemon. The scan of the next start finds these files.
             return
         except BaseException as e:
             self.failure = e
@@ -189,16 +189,16 @@ class Admitter:
             self._activities.leave(activity)
 
     def _next_batch(self) -> list[_Record | None]:
-        """What has gathered, waiting at most `TICK_S` for the first."""
+        """Up to `BATCH` queued records, waiting at most `TICK_S` for the first."""
         batch: list[_Record | None] = []
-        with contextlib.suppress(queue.Empty):  # empty means: that is the whole batch
+        with contextlib.suppress(queue.Empty):  # an empty queue ends the batch
             batch.append(self._records.get(timeout=TICK_S))
             while len(batch) < BATCH:
                 batch.append(self._records.get_nowait())
         return batch
 
     def _record_batch(self, activity: Activity) -> bool:
-        """Put one batch on record; False once told to stop."""
+        """Record one batch; False once it contained the end marker of `stop`."""
         activity.idle()
         batch = self._next_batch()
         activity.begin()

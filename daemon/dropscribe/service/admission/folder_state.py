@@ -1,4 +1,4 @@
-"""What the service does about the condition of its folders: says it, and has the jobs of those that are away wait."""
+"""Log changes in the health of watched folders, and hold the jobs of folders that are away."""
 
 from __future__ import annotations
 
@@ -13,29 +13,33 @@ from dropscribe.errors import AlreadyRunningError, StorageError, UnusableLedgerE
 from dropscribe.intake.types import FolderHealth, FolderState
 from dropscribe.ledger.interface import Ledger
 
-#: Jobs that came back to the queue of a folder that is away are told to wait this often, seconds.
+#: Interval of renewing holds, seconds: jobs of a folder that is away may have been requeued meanwhile.
 RENEW_S = 5.0
 
 
 class FolderConditions:
-    """Thread-safe: folders report from their own threads."""
+    """Health of the watched folders, and holds on the jobs of those that are away.
+
+    Thread-safe: the threads of the folders call `take`.
+    """
 
     def __init__(self, ledger: Ledger, folders: Collection[Path]) -> None:
-        """`folders`: those of the start."""
+        """`folders`: folders watched at the start of the daemon."""
         self._ledger = ledger
         self._log = logs.get("service")
         self._lock = threading.Lock()
-        #: Folders nothing can be said of now.
+        #: Folders that are not being watched (away, or taken by another daemon).
         self._away: dict[Path, FolderHealth] = {}
-        #: Folders of the start that nothing was heard of yet.
+        #: Folders of the start without a report yet.
         self._unheard = set(folders)
+        #: First report of a folder of the start that was `TAKEN`.
         self._taken: FolderHealth | None = None
-        #: Folders that are back, whose jobs could not be told yet.
+        #: Folders that are watched again, whose jobs could not be released yet because storage failed.
         self._back: set[Path] = set()
         self._renew_at = 0.0
 
     def take(self, health: FolderHealth) -> None:
-        """A folder is in this condition from now on."""
+        """Apply a new state of a folder: log it, and hold or release its jobs."""
         keys = {"folder": str(health.folder)}
         if health.problem is None:
             message = f"watching {health.folder} by {health.backend}"
@@ -56,14 +60,14 @@ class FolderConditions:
                 self._resume(health.folder)
 
     def keep(self, folders: set[Path]) -> None:
-        """Only these are watched from now on. Jobs of others run into what they find: nobody will say that they are back."""
+        """Drop folders that are no longer watched, and release their jobs, since no report would ever release them."""
         with self._lock:
             for folder in self._away.keys() - folders:
                 del self._away[folder]
                 self._resume(folder)
 
     def tend(self, now: float) -> None:
-        """To be called now and then; `now` is monotonic seconds."""
+        """Renew holds and retry failed releases if due at `now` (monotonic seconds); call it periodically."""
         if now >= self._renew_at:
             self._renew_at = now + RENEW_S
             with self._lock:
@@ -73,13 +77,13 @@ class FolderConditions:
                     self._resume(folder)
 
     def renew(self) -> None:
-        """Jobs may have been told to go on for another reason: those of folders that are away shall not."""
+        """Renew holds at the next `tend`, because jobs of folders that are away may have been released otherwise."""
         self._renew_at = 0.0
 
     def refuse_taken(self) -> None:
-        """Raises AlreadyRunningError when the first that was heard of a folder of the start is that another daemon watches it.
+        """Raise AlreadyRunningError if the first report of a folder of the start was that another daemon watches it.
 
-        What comes later is that folder's trouble alone: those that are served already shall not suffer from it.
+        A folder that is taken later affects only itself, since the daemon is already serving the others.
         """
         if self._taken is not None:
             raise AlreadyRunningError(
@@ -91,8 +95,8 @@ class FolderConditions:
 
     def _hold(self, health: FolderHealth) -> None:
         reason = f"{health.folder}: {health.problem}"
-        # Refused by storage: `tend` does it again. Who claims jobs meets the same, says it, and claims none.
-        # A ledger that cannot be used any more ends the daemon, in the main thread.
+        # After a storage failure `tend` repeats the call. Claims fail, too, and report it, so no job slips through.
+        # The main thread stops the daemon when the ledger is unusable.
         with contextlib.suppress(StorageError, UnusableLedgerError):
             self._ledger.hold(health.folder, time.time(), reason=reason, remedy=health.remedy)
 

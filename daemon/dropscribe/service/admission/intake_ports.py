@@ -1,4 +1,4 @@
-"""What the ledger has of a folder, as intake asks for it."""
+"""Adapters of ledger and media inspector to the callables that intake takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from dropscribe.service.storage.storage_retry import StorageRetry
 
 
 class OnRecord:
-    """Called by the folders' threads, each for its own folder. That storage refuses to answer is told once."""
+    """Read the recorded files of a folder. A lasting storage failure is reported once per folder.
+
+    Called by the threads of the folders, each for its own folder.
+    """
 
     def __init__(self, ledger: Ledger, storage_retry: StorageRetry) -> None:
         self._ledger = ledger
@@ -22,12 +25,12 @@ class OnRecord:
         self._told: dict[Path, StorageError] = {}
 
     def __call__(self, folder: Path) -> Iterator[Known]:
-        """The files on record, one after another. Raises StorageError, also in the middle."""
+        """Iterate over the recorded files of a folder. Raises StorageError, also between items."""
         try:
             for path, size, mtime_ns, inode, unfinished in self._ledger.known(folder):
                 yield Known(path, FileSignature(size, mtime_ns, inode), unfinished)
         except UnusableLedgerError as e:
-            # The main thread stops the daemon because of it. For intake it is an answer that does not come.
+            # The main thread stops the daemon; intake treats it as a storage failure.
             raise StorageError(e.reason, operation=e.operation, path=e.path, remedy=e.remedy) from e
         except StorageError as e:
             if folder not in self._told:
@@ -40,7 +43,10 @@ class OnRecord:
 
 
 def completeness(inspector: Inspector) -> Callable[[Path, Sequence[Path]], Iterator[Completeness]]:
-    """What the container of each of some recordings (folder, paths) declares against what is on disk; UNKNOWN where it declares nothing."""
+    """Completeness check for intake: a function of a folder and paths in it.
+
+    It yields per path, in order, whether the file is as long as its container declares; UNKNOWN without a declaration.
+    """
 
     def look(folder: Path, paths: Sequence[Path]) -> Iterator[Completeness]:
         for whole in inspector.whole_each(folder, paths):
