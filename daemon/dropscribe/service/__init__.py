@@ -1,1 +1,1 @@
-"""The pipeline that joins the rooms, supervision, systemd notification."""
+"""The daemon: main loop, admission, jobs, publishing, storage faults, status and systemd notification."""

@@ -1,4 +1,4 @@
-"""The daemon: starts the rooms in order, turns the loop, stops them in order."""
+"""The daemon: start the rooms in order, run the main loop, stop the rooms in reverse order."""
 
 from __future__ import annotations
 
@@ -36,21 +36,20 @@ from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
 from dropscribe.service.wall_clock import WallClock
 from dropscribe.transcript.types import EngineFacts
 
-#: After a request to stop, recordings under way are given this long to be finished, seconds. Together with
-#: the closing of processes it stays inside the unit's TimeoutStopSec.
+#: Time to finish recordings in progress after a request to stop, seconds. Together with closing the processes it stays
+#: within the unit's TimeoutStopSec.
 DRAIN_S = 20.0
-#: How long a thread may keep the interpreter, seconds. The main thread wakes a thousand times a second to hand decoders
-#: and engine their next piece of work, and gives the interpreter away at every read; with Python's 5 ms it would wait for a
-#: publishing thread each time.
+#: Switch interval of the GIL, seconds. The main thread wakes a thousand times a second to feed decoders and engine, and
+#: releases the GIL at every read; with Python's default of 5 ms it would wait that long for publishing each time.
 SWITCH_S = 0.0001
-#: Objects made between two looks for cycles of garbage, of which there are few: with Python's 700 the looks would take
-#: longer than the reading of what the engine says.
+#: Allocations between two garbage collections. There are few reference cycles, and with Python's default of 700 the
+#: collector would take longer than reading the engine's results.
 GARBAGE = 50_000
-#: The main loop turns at least this often, seconds.
+#: Longest turn of the main loop, seconds.
 TURN_S = 0.5
-#: How often the status file is renewed, seconds.
+#: Interval of writing the status file, seconds.
 STATUS_S = 2.0
-#: How often the threads of the rooms are looked after, seconds.
+#: Interval of calling `tend` of admission and publishing, and of checking for hanging file systems, seconds.
 TEND_S = 0.5
 
 
@@ -64,7 +63,7 @@ class Daemon:
         self._log = logs.get("service")
         self._notifier = sd_notify.Notifier.from_environment()
         self._state = "starting"
-        #: Of the engine that is, or was last, ready: what it recognised may still be being published.
+        #: Facts of the latest ready engine; kept after its death, because its results may still be published.
         self._facts: EngineFacts | None = None
         self._since = time.time()
         self._storage_retry = StorageRetry()
@@ -72,18 +71,19 @@ class Daemon:
         self._status_file = StatusFile(DatabaseLocation(loaded.settings.database))
         self._next_status = self._next_tend = 0.0
         self._activities = Activities()
-        #: No thread of the rooms is stuck, as of the latest look.
+        #: False while a thread of a room is stuck, as of the latest check.
         self._sound = True
-        #: A thread or a child could not be ended, because a file system does not answer: the interpreter would wait for it at its end.
+        #: True if a thread or child is blocked by a file system and could not be ended: the interpreter would wait for
+        #: it at exit.
         self.left_behind = False
         self._stop_by: float | None = None
 
     def run(self) -> None:
-        """Serve until asked to stop. Raises DropscribeError when it cannot start or go on.
+        """Serve until a signal requests a stop. Raises DropscribeError if the daemon cannot start or continue.
 
-        Shutdown runs the stack backwards: intake first, so that nothing new comes; then the admitter, so that
-        what is hashed is on record; then the publisher, so that finished work reaches the disk and the ledger;
-        then the processes; the ledger and its lock last, because everybody before writes to it.
+        Shutdown unwinds the stack: intake first, so that no new files arrive; then the admitter, so that hashed files
+        are recorded; then the publisher, so that finished jobs reach disk and ledger; then the processes; the ledger
+        and its lock last, because all the others write to it.
         """
         settings = self._settings
         sys.setswitchinterval(SWITCH_S)
@@ -102,7 +102,7 @@ class Daemon:
             self._requeue()
 
     def _start_rooms(self, stack: ExitStack) -> None:
-        """Each room is built after those it uses."""
+        """Build each room after the rooms it uses, and push its shutdown on `stack`."""
         settings = self._settings
         self._executor = start_executor(settings)
         stack.callback(self._end, self._executor.close)
@@ -153,11 +153,11 @@ class Daemon:
         stack.callback(self._end, self._admitter.stop)
         self._watcher.start()
         stack.callback(self._end, self._watcher.stop)
-        # First of all, so that nobody who is to stop waits for a disk.
+        # Runs first at shutdown, so that no thread keeps retrying a failed disk.
         stack.callback(self._storage_retry.give_up)
 
     def _end(self, stop: Callable[[], bool]) -> None:
-        """Stop a room; `stop` returns False when something of it waits for a file system that does not answer."""
+        """Stop a room; `stop` returns False if a thread or child of it is blocked by a file system."""
         self.left_behind = not stop() or self.left_behind
 
     def _serve(self) -> None:
@@ -185,7 +185,7 @@ class Daemon:
             self._housekeeping()
 
     def _finished(self) -> bool:
-        """Whether to leave the loop: asked to stop, and nothing (or no time) left to finish."""
+        """Whether to leave the main loop: a stop was requested, and all work is finished or the time is up."""
         if self._signals.stops and self._stop_by is None:
             self._stop_by = time.monotonic() + DRAIN_S
             self._state = "draining"
@@ -214,16 +214,16 @@ class Daemon:
         return True
 
     def _while_starting(self) -> bool:
-        """Called while an engine loads; True when asked to stop."""
+        """Housekeeping while an engine loads; returns True if a stop was requested."""
         self._signals.drain()
         self._housekeeping()
         return self._signals.stops > 0
 
     def _housekeeping(self) -> None:
-        """What is due between two turns.
+        """Check and maintain the rooms between two turns.
 
-        Raises DropscribeError when a thread the daemon needs has died, AlreadyRunningError when a folder is another daemon's,
-        UnusableLedgerError when the database is damaged, or its file is not the one that is open.
+        Raises DropscribeError if a thread of a room has died, AlreadyRunningError if another daemon watches a folder,
+        UnusableLedgerError if the database is damaged or its file was replaced.
         """
         fault = self._ledger.fault
         if fault is not None:
@@ -251,7 +251,7 @@ class Daemon:
             self._admitter.tend()
             self._publisher.tend()
             self._sound = self._hangs.check(self._watcher.silent_threads)
-        # Without keep-alives the service manager ends this process and starts another.
+        # Without keep-alives the service manager restarts the daemon.
         if self._sound:
             self._notifier.watchdog(now)
         if now >= self._next_status:
@@ -284,7 +284,7 @@ class Daemon:
         self._notifier.ready("reloaded")
 
     def _adopt_recipes(self) -> None:
-        """Have queued jobs done under the recipes in force."""
+        """Apply the current recipes to queued jobs."""
         self._maintenance.adopt(self._settings.recipe)
 
     def _write_status(self) -> None:

@@ -1,4 +1,4 @@
-"""Signals as flags and a descriptor to wait on; handlers do nothing else."""
+"""Turn signals into flags and a readable descriptor; the handlers do nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Self
 
 
 class Signals:
-    """SIGTERM/SIGINT ask to stop, SIGHUP to reload. Also the pipe that other threads wake the main thread with."""
+    """Signal flags and wake-up pipe of the main thread. Use as a context manager.
+
+    `stops` counts SIGTERM and SIGINT; SIGHUP sets `reload`. `wake_fd` becomes readable on a signal or `wake`.
+    """
 
     def __init__(self) -> None:
         self.stops = 0
@@ -34,13 +37,13 @@ class Signals:
         try:
             os.write(self._write_fd, b"!")
         except BlockingIOError:
-            return  # the pipe is full of wake-ups already
+            return  # the pipe is full, hence `wake_fd` readable
         except OSError:
             if self._write_fd >= 0:
                 raise
 
     def drain(self) -> None:
-        """Take the wake-ups that have gathered."""
+        """Discard pending wake-ups."""
         try:
             os.read(self.wake_fd, 4096)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Opens the database for a daemon, and puts right what the last one left in it."""
+"""Open the database for a daemon and recover the jobs of its last run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dropscribe.service.jobs.retry_policy import LONGEST_WAIT_S
 
 
 def open_ledger(settings: Settings, stack: ExitStack, log: logs.Logger) -> Ledger:
-    """The ledger, locked for this process until `stack` unwinds.
+    """Open the ledger, locked for this process until `stack` unwinds, and recover interrupted jobs.
 
-    Raises AlreadyRunningError when another daemon has it, LedgerError and StorageError when it cannot be used.
+    Raises AlreadyRunningError if another daemon uses it, LedgerError and StorageError if it cannot be used.
     """
     location = DatabaseLocation(settings.database)
     _make_directory(location)
@@ -77,7 +77,7 @@ def _make_directory(location: DatabaseLocation) -> None:
 
 
 def announcement(loaded: Loaded) -> list[str]:
-    """One line each: version and origin of the settings, models, database, folders, what to be warned of."""
+    """Log lines for the start: version and origin of the settings, models, database, folders, warnings."""
     settings = loaded.settings
     origin = str(loaded.file) if loaded.file else "embedded defaults and command line"
     lines = [

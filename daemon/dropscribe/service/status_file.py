@@ -1,6 +1,6 @@
-"""The status file beside the database: what a running daemon says of itself, for `dropscribe status`.
+"""The status file beside the database: state of the running daemon, for `dropscribe status`.
 
-Schema `dropscribe/status/1`; written whole by rename, so a reader never sees half of it.
+Schema `dropscribe/status/1`; replaced by rename, so that a reader never sees a partial file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """Something of the disk that a person should see to."""
+    """A storage problem that needs the attention of a person."""
 
     problem: str
     remedy: str
@@ -33,7 +33,7 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One moment of the daemon. `state` is "starting", "ready" or "draining"; instants are epoch seconds."""
+    """Snapshot of the daemon. `state`: "starting", "ready" or "draining"; `since`: its start, epoch seconds."""
 
     state: str
     since: float
@@ -53,7 +53,7 @@ class StatusFile:
         self._refused = False
 
     def renew(self, status: Status, now: float) -> None:
-        """Put `status` on disk; where that cannot be done, say so once in the log, and go on."""
+        """Write `status`; a failure is logged once and otherwise ignored."""
         try:
             write(self._location, status, now)
         except OSError as e:
@@ -65,12 +65,12 @@ class StatusFile:
 
 
 def status_path(location: DatabaseLocation) -> Path:
-    """Where the status of the daemon on this database stands."""
+    """Path of the status file of the daemon on this database."""
     return location.beside(".status.json")
 
 
 def write(location: DatabaseLocation, status: Status, now: float) -> None:
-    """Put `status` on disk. Raises OSError."""
+    """Replace the status file. Raises OSError."""
     target = status_path(location)
     temporary = target.with_name(f".{target.name}.tmp")
     document: dict[str, Any] = {
@@ -85,7 +85,7 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
         "unsettled": status.unsettled,
         "storage": [asdict(c) for c in status.storage],
     }
-    # Anew each time: whatever stands at that name is not written into.
+    # Created anew each time, so that an existing file or link of that name is never written to.
     temporary.unlink(missing_ok=True)
     descriptor = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
@@ -96,7 +96,7 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
 
 
 def read(location: DatabaseLocation) -> dict[str, Any] | None:
-    """What the daemon on this database says of itself; None where there is no status file. Raises OSError, ValueError."""
+    """Read the status document; None if there is no status file. Raises OSError, ValueError."""
     data = contents(status_path(location), MOST_BYTES)
     if data is None:
         return None
@@ -105,7 +105,7 @@ def read(location: DatabaseLocation) -> dict[str, Any] | None:
 
 
 def remove(location: DatabaseLocation) -> None:
-    """A stopped daemon has no status."""
+    """Remove the status file, because a stopped daemon has no status."""
     status_path(location).unlink(missing_ok=True)
 
 

@@ -1,1 +1,1 @@
-"""Settled recordings become jobs."""
+"""Admit complete files as recordings and jobs."""

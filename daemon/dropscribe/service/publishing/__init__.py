@@ -1,1 +1,1 @@
-"""Write transcripts and partial transcripts beside recordings."""
+"""Publish transcripts and partial texts."""
