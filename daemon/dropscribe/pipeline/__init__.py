@@ -1,1 +1,1 @@
-"""One recording from file to result; knows neither ledger nor intake."""
+"""Process recordings from file to result; independent of ledger and intake."""

@@ -1,4 +1,4 @@
-"""What goes into the pump and comes out of it: frozen records."""
+"""Input and output records of the executor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dropscribe.pipeline.problem import Problem
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One attempt at one recording; `ticket` is never used again. `folder` as in `DecodeOrder`."""
+    """One attempt at one recording. `ticket` must be unique within an executor; `folder` as in `DecodeOrder`."""
 
     ticket: int
     path: Path
@@ -23,7 +23,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one attempt ended: with a result or with a problem."""
+    """End of one attempt: a result or a problem."""
 
     ticket: int
     end: Result | Problem
@@ -31,7 +31,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one attempt has come, ms of the recording; `declared_ms` None where the file does not say."""
+    """Progress of one attempt, ms of audio; `declared_ms` None if the container declares no duration."""
 
     decoded_ms: int
     recognised_ms: int

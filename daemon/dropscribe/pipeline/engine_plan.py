@@ -1,4 +1,4 @@
-"""The executor on this machine: which engine processes the settings ask for, and what is started around them."""
+"""The executor on this machine: plan the engine processes and start them with decoders and arena."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ from dropscribe.pipeline.sizing import audio_bounds, decoder_count
 from dropscribe.transcript.types import EngineFacts
 
 AnyEngine = ProcessEngine | EngineGroup
-#: What several processes on one GPU share; the rest is for what CUDA keeps for each of them.
+#: Share of a GPU's memory divided among several processes on it; the rest is for their CUDA contexts.
 SHARED_OUT = 0.9
 
 
 def devices_of(
     settings: EngineSettings, count_gpus: Callable[[], int] = gpu_probe.count_gpus
 ) -> tuple[str, ...]:
-    """The device of each engine process. `cuda` is every GPU; without any, cuda:0, whose refusal says what is wrong."""
+    """Device of each engine process; `cuda` means every GPU.
+
+    Without a GPU `cuda` becomes cuda:0, so that the start fails with the error that CUDA reports.
+    """
     if settings.device != "cuda":
         return settings.devices
     return tuple(f"cuda:{i}" for i in range(max(1, count_gpus())))
 
 
 def settings_of(settings: EngineSettings, devices: tuple[str, ...], cores: int) -> tuple[EngineSettings, ...]:
-    """Settings of each engine process: its own device and, where they are not set, its share of cores and GPU memory."""
+    """Settings of each engine process: its device and, unless set, its share of cores and GPU memory."""
     threads = settings.threads
     if threads is None and len(devices) > 1:
         threads = max(1, cores // len(devices))
@@ -54,21 +57,21 @@ def settings_of(settings: EngineSettings, devices: tuple[str, ...], cores: int) 
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """Engines over one arena. `capacity_s`: audio seconds that each process may hold unrecognised."""
+    """Engine processes that share one arena. `capacity_s`: most unrecognised audio per process, seconds."""
 
     members: tuple[EngineSettings, ...]
     arena: Arena
     capacity_s: float
 
     def start(self) -> AnyEngine:
-        """All of them; one alone needs no group. Does not wait until they are ready."""
+        """Start all engine processes, as a group if there are several; does not wait until they are ready."""
         if len(self.members) == 1:
             return self.start_member(0)
         started = [self.start_member(i) for i in range(len(self.members))]
         return EngineGroup(started, [m.device for m in self.members])
 
     def start_member(self, index: int) -> ProcessEngine:
-        """One of them. Does not wait until it is ready."""
+        """Start one engine process; does not wait until it is ready."""
         return ProcessEngine(
             self.members[index],
             arena_fd=self.arena.fd,
@@ -78,16 +81,16 @@ class EnginePlan:
 
 
 def plan(settings: EngineSettings, arena: Arena, capacity_s: float) -> EnginePlan:
-    """What the settings mean on this machine."""
+    """Plan the engine processes for the GPUs and cores of this machine."""
     members = settings_of(settings, devices_of(settings), len(os.sched_getaffinity(0)))
     return EnginePlan(members, arena, capacity_s)
 
 
 class LocalExecutor:
-    """Decoders and engines on this machine, joined by a `Pump` over one arena. An `Executor`; owned by one thread."""
+    """`Executor` with decoders and engines on this machine, joined by a `Pump` over one arena. Owned by one thread."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start all processes; `wait_ready` must follow. Raises DecoderDiedError when there can be none."""
+        """Start all processes; `wait_ready` must follow. Raises DecoderDiedError if no decoder can be started."""
         arena_s, capacity_s = audio_bounds(settings)
         with ExitStack() as stack:
             arena = Arena(arena_s)
@@ -114,7 +117,7 @@ class LocalExecutor:
         """See `Executor`."""
         if not self._supervisor.wait_ready(meanwhile):
             return False
-        # Another one than was started where that died before it was ready.
+        # The engine may have been replaced because it died before it was ready.
         self._pump.use_engine(self._supervisor.engine)
         return True
 
@@ -166,5 +169,5 @@ class LocalExecutor:
 
 
 def start_executor(settings: Settings) -> Executor:
-    """Start the executor that the settings ask for; today there is one kind. `wait_ready` must follow."""
+    """Start the executor for these settings, so far always a `LocalExecutor`; `wait_ready` must follow."""
     return LocalExecutor(settings)

@@ -1,4 +1,4 @@
-"""Keeps the engine alive, one process or several: starts them, sees them die or hang, replaces them."""
+"""Start the engine's processes, detect those that died or hang, and replace them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from dropscribe import logs
 from dropscribe.engine.group import Member, ReplaceableMembers, StartingEngine
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
 
-#: An engine that makes no progress for so long while it holds work is taken as hung, seconds. The slowest
-#: honest batch, 60 s of audio by a large model on two cores, takes well under half of it.
+#: Time without progress after which an engine with work counts as hung, seconds. The slowest valid batch, 60 s of audio
+#: with a large model on two cores, takes well under half of it.
 HUNG_S = 180.0
-#: Engines that die before they were ever ready, in a row, after which the daemon gives up.
+#: Consecutive engine starts that end before ready, after which `wait_ready` raises.
 MOST_FAILED_STARTS = 3
-#: How long loading and warm-up may take, seconds; includes a first download of a model.
+#: Longest loading and warm-up, seconds, including the first download of a model.
 READY_TIMEOUT_S = 1800.0
-#: A device whose process could not be started again `MOST_FAILED_STARTS` times is left alone for so long, seconds,
-#: while the other devices go on: what broke it (a card off the bus) needs a person, or time.
+#: Delay before the next start on a device after `MOST_FAILED_STARTS` consecutive failed starts, seconds; other devices
+#: continue. Such a fault (a GPU that fell off the bus) needs a person, or time.
 REST_S = 600.0
-#: How often waiting for the engine looks at anything else, seconds.
+#: Interval of calls to `meanwhile` in `wait_ready`, seconds.
 SLICE_S = 0.25
 
 
 class Plan(Protocol):
-    """Which engine to start, and how."""
+    """Factory of the engine and of its members."""
 
     def start(self) -> StartingEngine:
-        """Start it, with all its members if it has any; does not wait until it is ready."""
+        """Start the engine with all its members; does not wait until it is ready."""
 
     def start_member(self, index: int) -> Member:
-        """Start one of its members; does not wait until it is ready."""
+        """Start one member; does not wait until it is ready."""
 
 
 class EngineSupervisor:
@@ -41,16 +41,16 @@ class EngineSupervisor:
         self._plan = plan
         self._log = logs.get("engine")
         self._failed_starts = 0
-        #: Of members, by index: starts in a row that failed, and when (monotonic) to start the next.
+        #: By member index: consecutive failed starts, and time of the next start (monotonic seconds).
         self._member_failures: dict[int, int] = {}
         self._due: dict[int, float] = {}
         self._start()
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
-        """Wait for the engine to be warm, calling `meanwhile` a few times a second; False when that says stop.
+        """Wait until the engine is ready, calling `meanwhile` a few times a second; False once that returns True.
 
-        Raises EngineError when the engine cannot be started at all (wrong directory, wrong device), EngineDiedError
-        when it died `MOST_FAILED_STARTS` times before it was ready.
+        Raises EngineError if the engine cannot be started (wrong directory, wrong device) or is not ready within
+        `READY_TIMEOUT_S`, EngineDiedError if it died `MOST_FAILED_STARTS` times before it was ready.
         """
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not meanwhile():
@@ -77,9 +77,9 @@ class EngineSupervisor:
         return False
 
     def expect_progress(self, idle_s: float) -> None:
-        """Raises DeviceFailedError when an engine that holds work has not moved for too long; then `replace` it.
+        """Raise DeviceFailedError if `idle_s`, the time without progress of an engine with work, exceeds `HUNG_S`.
 
-        Whatever hangs there (a kernel, a driver, a call into somebody's library), the process is killed with it.
+        The caller must then `replace` the engine, which kills the process, whatever hangs in it (a kernel, a driver).
         """
         if idle_s > HUNG_S:
             raise DeviceFailedError(
@@ -87,14 +87,14 @@ class EngineSupervisor:
             )
 
     def replace(self, why: str) -> None:
-        """End the engine at hand and start another; `wait_ready` before using it."""
+        """End the engine and start another, logging `why`; `wait_ready` must follow."""
         logs.problem(self._log, logs.Action.ENGINE, f"{why}; the engine is replaced")
         self._respawn()
 
     def tend(self, now: float) -> None:
-        """Replace members that died or hang, while the others go on; `now` is monotonic.
+        """Replace members that died or hang, while the others continue; `now`: monotonic seconds.
 
-        An engine without members is not touched: the caller handles its death or hanging (`expect_progress`).
+        An engine without members is left alone: the caller handles its death and its hanging (`expect_progress`).
         """
         group = self._group
         if group is None:

@@ -1,10 +1,10 @@
-"""What runs attempts: decoding and recognition of many recordings at once, on this machine or elsewhere.
+"""Interface of executors: decode and recognise many recordings at once, on this machine or elsewhere.
 
-Contract, held by `tests/contract/test_executors.py` for every implementation:
+Contract, verified by `tests/contract/test_executors.py` for every implementation:
 
-- each attempt that was started ends in exactly one `Outcome` of `turn`, unless it is aborted or abandoned: then in none;
+- each started attempt yields exactly one `Outcome` from `turn`, or none if it is aborted or abandoned;
 - `progress` and `heard` are None, and `texts` is (), for an attempt that has ended or was never started;
-- `texts` has as many texts as `heard` counts segments, and what it returned once stays the beginning of what it returns;
+- `texts` has one text per segment counted by `heard`, and each result has the previous one as a prefix;
 - once `turn` or `supervise` has raised EngineDiedError, the caller calls `abandon`, `replace` and `wait_ready`, in this
   order, before it starts further attempts.
 """
@@ -20,56 +20,56 @@ from dropscribe.transcript.types import EngineFacts
 
 
 class Executor(Protocol):
-    """Runs attempts at recordings; knows no ledger. Owned by one thread; not thread-safe."""
+    """Run attempts; independent of the ledger. Owned by one thread; not thread-safe."""
 
     @property
     def facts(self) -> EngineFacts:
         """Model, device and versions. Raises EngineError before the engine is ready."""
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
-        """Wait until attempts can be started, calling `meanwhile` a few times a second; False when that says stop.
+        """Wait until attempts can be started, calling `meanwhile` a few times a second; False once that returns True.
 
-        Raises EngineError when the engine cannot be started at all, EngineDiedError when it dies each time.
+        Raises EngineError if the engine cannot be started, EngineDiedError if it dies at every start.
         """
 
     def room(self) -> int:
-        """How many attempts may be started now."""
+        """Number of attempts that can be started now."""
 
     def start(self, work: Work) -> None:
-        """Begin an attempt; there must be `room()`."""
+        """Start an attempt; `room()` must be positive."""
 
     def abort(self, ticket: int) -> None:
-        """Forget an attempt; ignored once it has ended."""
+        """Cancel an attempt, which then has no outcome; ignored once it has ended."""
 
     def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
-        """Wait for something to happen (or for a descriptor in `wake`), handle it, return what ended.
+        """Wait at most `timeout_s` seconds for events or a readable descriptor in `wake`; return new outcomes.
 
-        Raises EngineDiedError; outcomes found before that are kept for the next call.
+        Raises EngineDiedError; outcomes found before that are returned by the next call.
         """
 
     def progress(self, ticket: int) -> Progress | None:
-        """How far an attempt has come."""
+        """Progress of an attempt."""
 
     def heard(self, ticket: int) -> Heard | None:
-        """How much of an attempt is text, from its beginning on and without a gap."""
+        """Extent of the text of an attempt from its start up to the first missing segment."""
 
     def texts(self, ticket: int) -> tuple[str, ...]:
-        """The texts of the segments that `heard` counts."""
+        """Texts of the segments counted by `heard`."""
 
     def supervise(self, now: float) -> None:
-        """To be called after each turn: replace what died or hangs while the rest goes on; `now`: monotonic seconds.
+        """Replace engine processes that died or hang while others continue; call it after each turn.
 
-        Raises EngineDiedError when nothing is left that could go on.
+        `now`: monotonic seconds. Raises EngineDiedError if no engine process can continue.
         """
 
     def abandon(self) -> list[int]:
-        """Give up every attempt under way because the engine is gone; returns their tickets."""
+        """Discard all attempts in progress after the engine was lost; returns their tickets."""
 
     def replace(self, why: str) -> None:
         """End the engine and start another, logging `why`; `wait_ready` must follow."""
 
     def close(self) -> bool:
-        """End all processes; what is under way is dropped. False when one waits for a file system that does not answer.
+        """End all processes and drop attempts in progress; may be called twice.
 
-        May be called twice.
+        Returns False if a process is blocked by a file system that does not answer.
         """

@@ -1,4 +1,4 @@
-"""Transcribe given files once, through the same decoders, engine and assembly as the daemon; no ledger."""
+"""Transcribe files once, with the decoders, engine and assembly of the daemon but without a ledger."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from dropscribe.transcript.types import EngineFacts, Transcript
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How one file ended."""
+    """Result of one file, or the problem that prevented it."""
 
     path: Path
     end: Result | Problem
 
 
 class OneShot:
-    """An executor of its own for a handful of files. Use as a context manager."""
+    """Own executor for a few files. Use as a context manager."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -54,11 +54,14 @@ class OneShot:
 
     @property
     def facts(self) -> EngineFacts:
-        """What recognises."""
+        """Model, device and versions."""
         return self._executor.facts
 
     def transcribe(self, paths: list[Path], progress: Callable[[Path, Progress], None]) -> Iterator[Finished]:
-        """Each file once, in the order they finish. An engine that dies fails what was in it, once."""
+        """Transcribe each file, yielding in order of completion; `progress` is called for files in progress.
+
+        When the engine dies, the files in progress end with a problem and are not retried.
+        """
         waiting = deque((next(self._tickets), path) for path in paths)
         running: dict[int, Path] = {}
         while waiting or running:
@@ -84,7 +87,7 @@ class OneShot:
 
 
 def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript:
-    """The transcript of a file that no ledger knows: job 0."""
+    """Transcript of a file without a ledger record, as job 0. Hashes the file; raises OSError and DropscribeError."""
     return Transcript(
         recording_name=os.fsencode(path.name).decode("utf-8", "backslashreplace"),
         sha256=content_hash(path, None, FileSignature.of(path.stat())),
@@ -99,9 +102,9 @@ def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript
 
 
 def write_beside(path: Path, transcript: Transcript, only: str | None = None) -> list[Path]:
-    """Publish every format and the timing log, or one format alone, beside `path`; existing files are never touched.
+    """Publish every format and the timing log, or only format `only`, beside `path`; returns their paths.
 
-    Raises StorageError, OutputTakenError.
+    Existing files are never overwritten. Raises StorageError, OutputTakenError.
     """
     formats = [*render.RENDERERS, "timing"] if only is None else [only]
     state = naming.DirectoryState(path.parent, frozenset(p.name for p in path.parent.iterdir()))

@@ -1,4 +1,4 @@
-"""Why an attempt ended without a transcript: a record for people, and the kind of fault the retry policy decides by."""
+"""Problem that ended an attempt without a transcript: message for people, and fault kind for the retry policy."""
 
 from __future__ import annotations
 
@@ -20,32 +20,30 @@ from dropscribe.errors import (
 
 
 class FaultKind(Enum):
-    """Where a fault lies, as far as it decides what becomes of the job (`daemon/dropscribe/service/jobs/retry_policy.py`)."""
+    """Where a fault lies; the basis of `service/jobs/retry_policy.py`."""
 
-    RECORDING = "recording"  #: the recording, or what was asked of it: trying again changes nothing
+    RECORDING = "recording"  #: the recording or its options; a retry would fail again
     CHANGED = "changed"  #: the file was rewritten or removed since it was admitted
-    TRANSIENT = "transient"  #: may pass by itself, and may be caused by the recording: each try counts
+    TRANSIENT = "transient"  #: possibly temporary, possibly caused by the recording; each attempt counts
     STORAGE = "storage"  #: a file system refuses to read or write
-    UNANSWERED = (
-        "unanswered"  #: a file system does not answer: no other decoder is risked in that folder for a while
-    )
+    UNANSWERED = "unanswered"  #: a file system does not answer; nothing of that folder is decoded for a while
     ENVIRONMENT = (
         "environment"  #: anything else outside the recording: device memory in use, the daemon stopped
     )
     DECODER_KILLED = "decoder_killed"  #: something outside killed the decoder
     ENGINE = "engine"  #: the engine process died; any recording in it may be the cause
     DEVICE = (
-        "device"  #: the device failed or the engine hung; the recording is the cause only once that is shown
+        "device"  #: the device failed or the engine hung; the recording is the cause only if that is proven
     )
 
 
-#: Kinds of the errors that have one of their own; every other error is RECORDING or, where retrying may help, TRANSIENT.
+#: Fault kind by error code; other errors are TRANSIENT if retryable, else RECORDING.
 _KINDS = {
     RecordingChangedError.code: FaultKind.CHANGED,
     RecordingGoneError.code: FaultKind.CHANGED,
     StorageError.code: FaultKind.STORAGE,
     UnansweredError.code: FaultKind.UNANSWERED,
-    # The longest segment there is did fit at warm-up: something else takes the device's memory.
+    # The longest possible segment fitted at warm-up, so another process uses the device's memory.
     OutOfDeviceMemoryError.code: FaultKind.ENVIRONMENT,
     DecoderKilledError.code: FaultKind.DECODER_KILLED,
     EngineDiedError.code: FaultKind.ENGINE,
@@ -54,13 +52,13 @@ _KINDS = {
 
 
 def kind_of(code: str, *, retryable: bool) -> FaultKind:
-    """The kind of an error of `dropscribe.errors` by its `code` and `retryable`, as they travel between processes."""
+    """Fault kind of an error in `dropscribe.errors` by the attributes of it that are sent between processes."""
     return _KINDS.get(code, FaultKind.TRANSIENT if retryable else FaultKind.RECORDING)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an attempt ended without a transcript. `code` as in `dropscribe.errors`; the ledger stores it and people see it."""
+    """Problem that ended an attempt. `code` as in `dropscribe.errors`; stored in the ledger and shown to people."""
 
     code: str
     reason: str
@@ -69,6 +67,6 @@ class Problem:
 
     @classmethod
     def of(cls, error: DropscribeError) -> Self:
-        """The problem that `error` is."""
+        """Problem for an error."""
         kind = kind_of(error.code, retryable=error.retryable)
         return cls(error.code, error.reason, error.remedy, kind)

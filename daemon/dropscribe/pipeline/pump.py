@@ -1,8 +1,8 @@
-"""The pump: decoders → arena → engine → results, for many recordings at once. It knows no ledger.
+"""Move audio of many recordings from decoders through the arena to the engine, and collect the results.
 
-Backpressure has two bounds, both in audio seconds: a decoder without a free slot waits, and a block is
-submitted only while the engine has capacity. Every slot belongs to exactly one of: the arena's free list,
-a decoder, the queue `_waiting` / `_held_back`, the engine.
+Backpressure has two bounds, both in audio seconds: a decoder without a free slot waits, and a block is submitted only
+while the engine has capacity. Every slot belongs to exactly one of: the arena's free list, a decoder, `_held_back`,
+`_waiting`, the engine (`_lent`).
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from dropscribe.pipeline.assembly import Assembly, Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.problem import Problem, kind_of
 
-#: Slots a decoder is given at a time. Each time costs it a turn of this loop, which a decoder of WAV files would spend most of
-#: its time waiting for.
+#: Slots passed to a decoder at a time. Each refill takes a turn of the main loop; with fewer slots a decoder of WAV
+#: files would mostly wait for refills.
 SLOTS_PER_DECODER = 16
 
 
 class Pump:
-    """Joins a decoder pool and an engine. Owned by one thread; not thread-safe."""
+    """Connect a decoder pool and an engine. Owned by one thread; not thread-safe."""
 
     def __init__(
         self, decoders: Decoders, engine: LocalEngine, arena: Arena, clock: Callable[[], float]
@@ -53,22 +53,22 @@ class Pump:
         self._arena = arena
         self._clock = clock
         self._streams: dict[int, Assembly] = {}
-        #: Tickets whose decoder waits for a slot, longest waiting first.
+        #: Tickets whose decoder waits for slots, in order of request.
         self._starved: deque[int] = deque()
-        #: The latest block of a recording stays here until the next one, or the end, is known.
+        #: Latest block of each recording, kept until the next block or the end: the last one must be marked final.
         self._held_back: dict[int, PcmReady] = {}
         #: Blocks in order of arrival that the engine has no capacity for yet.
         self._waiting: deque[PcmBlock] = deque()
-        #: Offsets the engine still reads.
+        #: Offsets of slots that the engine still reads.
         self._lent: set[int] = set()
         self._outcomes: list[Outcome] = []
 
     def room(self) -> int:
-        """How many recordings may be started now."""
+        """Number of recordings that can be started now."""
         return self._decoders.idle()
 
     def progress(self, ticket: int) -> Progress | None:
-        """How far an attempt has come; None once it has ended."""
+        """Progress of an attempt; None once it has ended."""
         stream = self._streams.get(ticket)
         if stream is None:
             return None
@@ -76,24 +76,24 @@ class Pump:
         return Progress(decoded_ms, stream.recognised_ms, stream.declared_ms)
 
     def heard(self, ticket: int) -> Heard | None:
-        """How much of an attempt is text without a gap; None once it has ended."""
+        """Extent of the text of an attempt up to the first missing segment; None once it has ended."""
         stream = self._streams.get(ticket)
         return None if stream is None else stream.heard()
 
     def texts(self, ticket: int) -> tuple[str, ...]:
-        """The texts of the segments that `heard` counts."""
+        """Texts of the segments counted by `heard`."""
         stream = self._streams.get(ticket)
         return () if stream is None else tuple(stream.texts)
 
     def start(self, work: Work) -> None:
-        """Begin; there must be `room()`."""
+        """Start an attempt; `room()` must be positive."""
         now = self._clock()
         self._streams[work.ticket] = Assembly(started=now, hotwords=work.hotwords)
         order = DecodeOrder(work.ticket, work.path, work.expected, work.folder)
         self._decoders.start(order, self._arena.take(SLOTS_PER_DECODER), now)
 
     def abort(self, ticket: int) -> None:
-        """Forget an attempt: no outcome of it will come."""
+        """Cancel an attempt, which then has no outcome; ignored once it has ended."""
         if self._streams.pop(ticket, None) is None:
             return
         self._reclaim(self._decoders.abort(ticket))
@@ -101,9 +101,9 @@ class Pump:
         self._forget_in_engine(ticket)
 
     def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
-        """Wait for something to happen (or for a descriptor in `wake`), handle it, return what ended.
+        """Wait at most `timeout_s` seconds for events or a readable descriptor in `wake`; return new outcomes.
 
-        Raises EngineDiedError; outcomes found before that are kept for the next call.
+        Raises EngineDiedError; outcomes found before that are returned by the next call.
         """
         if not self._outcomes:
             multiprocessing.connection.wait(
@@ -140,11 +140,11 @@ class Pump:
         return outcomes
 
     def engine_idle_s(self) -> float:
-        """Seconds without progress of an engine that holds work."""
+        """Time without progress of an engine with work, seconds."""
         return self._engine.idle_s(self._clock())
 
     def abandon_engine(self) -> list[int]:
-        """The engine is gone: give up every attempt that is in it or on its way there; returns their tickets."""
+        """Discard all attempts and reclaim their slots after the engine was lost; returns their tickets."""
         tickets = list(self._streams)
         for ticket in tickets:
             self._reclaim(self._decoders.abort(ticket))
@@ -157,7 +157,7 @@ class Pump:
         return tickets
 
     def use_engine(self, engine: LocalEngine) -> None:
-        """Go on with a new engine after `abandon_engine`."""
+        """Set the new engine after `abandon_engine`."""
         self._engine = engine
 
     def _on_pcm(self, event: PcmReady) -> None:
@@ -176,7 +176,7 @@ class Pump:
         self._put_block(last, final=True)
 
     def _put_block(self, pcm: PcmReady, *, final: bool) -> None:
-        """Queue a block for the engine; the recording's first takes the hotwords along."""
+        """Queue a block for the engine; the first block of a recording carries its hotwords."""
         stream = self._streams[pcm.ticket]
         self._waiting.append(PcmBlock(pcm.ticket, pcm.offset, pcm.samples, final, stream.hotwords))
         stream.hotwords = ()
@@ -225,7 +225,7 @@ class Pump:
         self._outcomes.append(Outcome(ticket, end))
 
     def _feed_engine(self) -> None:
-        """In order of arrival; a stream whose device is full keeps back its own blocks only."""
+        """Submit waiting blocks in order of arrival; a full device delays only the blocks of its own streams."""
         kept: list[PcmBlock] = []
         full: set[int] = set()
         try:
@@ -252,7 +252,7 @@ class Pump:
                 self._decoders.give(ticket, self._arena.take(SLOTS_PER_DECODER))
 
     def _forget_in_engine(self, ticket: int) -> None:
-        # An engine that is gone has forgotten already; `results` says so at its place, when nothing is half done.
+        # A dead engine needs no abort; `results` raises for it at a point where no event is half handled.
         with contextlib.suppress(EngineDiedError):
             self._engine.submit(Abort(ticket))
 
