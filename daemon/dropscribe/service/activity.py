@@ -75,14 +75,14 @@ class Activity:
         number = next(self._numbers)
         thread = threading.get_native_id()
 
-        def ask() -> None:
+        def mark() -> None:
             self._waits[number] = Waiting(self.room, action, folder, path, self._clock(), thread)
             if self._progress_at is not None:
                 self._progress_at = self._clock()
 
-        ask()
+        mark()
         try:
-            yield ask
+            yield mark
         finally:
             del self._waits[number]
             if self._progress_at is not None:

@@ -95,7 +95,7 @@ class Daemon:
             stack.callback(lambda: logs.event(self._log, logs.Action.STOPPED, "stopped"))
             self._ledger = open_ledger(settings, stack, self._log)
             stack.callback(status_file.remove, DatabaseLocation(settings.database))
-            self._look_after_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
+            self._verify_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
             if self._executor.wait_ready(self._while_starting):
                 self._serve()
@@ -256,7 +256,7 @@ class Daemon:
             self._notifier.watchdog(now)
         if now >= self._next_status:
             self._next_status = now + STATUS_S
-            self._look_after_ledger()
+            self._verify_ledger()
             self._write_status()
 
     def _reload(self) -> None:

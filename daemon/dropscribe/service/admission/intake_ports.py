@@ -22,7 +22,7 @@ class OnRecord:
     def __init__(self, ledger: Ledger, storage_retry: StorageRetry) -> None:
         self._ledger = ledger
         self._storage_retry = storage_retry
-        self._told: dict[Path, StorageError] = {}
+        self._failures: dict[Path, StorageError] = {}
 
     def __call__(self, folder: Path) -> Iterator[Known]:
         """Iterate over the recorded files of a folder. Raises StorageError, also between items."""
@@ -33,13 +33,13 @@ class OnRecord:
             # The main thread stops the daemon; intake treats it as a storage failure.
             raise StorageError(e.reason, operation=e.operation, path=e.path, remedy=e.remedy) from e
         except StorageError as e:
-            if folder not in self._told:
-                self._told[folder] = e
+            if folder not in self._failures:
+                self._failures[folder] = e
                 self._storage_retry.refused(e)
             raise
-        told = self._told.pop(folder, None)
-        if told is not None:
-            self._storage_retry.taken(told)
+        failure = self._failures.pop(folder, None)
+        if failure is not None:
+            self._storage_retry.taken(failure)
 
 
 def completeness(inspector: Inspector) -> Callable[[Path, Sequence[Path]], Iterator[Completeness]]:
@@ -48,11 +48,11 @@ def completeness(inspector: Inspector) -> Callable[[Path, Sequence[Path]], Itera
     It yields per path, in order, whether the file is as long as its container declares; UNKNOWN without a declaration.
     """
 
-    def look(folder: Path, paths: Sequence[Path]) -> Iterator[Completeness]:
+    def check(folder: Path, paths: Sequence[Path]) -> Iterator[Completeness]:
         for whole in inspector.whole_each(folder, paths):
             if whole is None:
                 yield Completeness.UNKNOWN
             else:
                 yield Completeness.WHOLE if whole else Completeness.INCOMPLETE
 
-    return look
+    return check

@@ -107,7 +107,7 @@ class Claimer:
         self._has_room = has_room
         self._refusal = Refusal(storage_retry, clocks.monotonic)
         self._roomy = True
-        self._look_for_room = Postponable(storage_retry, self._has_room_now, clocks.monotonic)
+        self._check_room = Postponable(storage_retry, self._update_room, clocks.monotonic)
         self._asked: tuple[Question, float, Future[Answer]] | None = None
         #: True while an isolated job is in flight.
         self.alone = False
@@ -157,7 +157,7 @@ class Claimer:
         )  # fmt: skip
         if in_flight and self._due_known and question.isolating(self._due):
             return
-        if not self._look_for_room():
+        if not self._check_room():
             return
         if not self._roomy:
             self._next_poll = now + POLL_S
@@ -168,7 +168,7 @@ class Claimer:
         self._asked = question, now, call
         call.add_done_callback(lambda _: self._wake())
 
-    def _has_room_now(self) -> None:
+    def _update_room(self) -> None:
         self._roomy = self._has_room()
 
     def answer(self) -> Claimed | None:

@@ -96,7 +96,7 @@ class Dispatcher:
             # Jobs that cannot be published while a file system hangs do not count towards the limit.
             self._claiming.ask(self.in_flight - self._blocked(), len(self._claimed), self._held)
         # After `ask`, so that between an answer and the next question leases are renewed and clock jumps applied.
-        answered = self._take_in()
+        answered = self._collect_claims()
         if claiming:
             self._start()
         # No wait when a job can start at once, or after an answer, because more jobs may be claimable.
@@ -164,7 +164,7 @@ class Dispatcher:
             *self._claimed, *self._running.values(), *self._publishing.values(), *self._outcomes.claims(),
         ]  # fmt: skip
 
-    def _take_in(self) -> bool:
+    def _collect_claims(self) -> bool:
         """Add newly claimed jobs to those in flight; returns whether there was an answer."""
         claimed = self._claiming.answer()
         if claimed is None:
@@ -193,7 +193,7 @@ class Dispatcher:
             claim = self._claimed[0]
             if not claim.is_under(settings.recipe(claim.profile)):
                 self._claimed.popleft()
-                self._give_back(claim)
+                self._requeue_outdated(claim)
                 continue
             if claim.reference is not None:
                 self._claimed.popleft()
@@ -211,7 +211,7 @@ class Dispatcher:
             hotwords = settings.profile(claim.profile).hotwords
             self._executor.start(Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder))
 
-    def _give_back(self, claim: Claim) -> None:
+    def _requeue_outdated(self, claim: Claim) -> None:
         """Requeue a job whose profile changed during its claim: its result would be stored under the old recipe."""
         self._beginning.forget(claim)
         problem = Problem(

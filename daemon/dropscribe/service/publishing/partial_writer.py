@@ -127,7 +127,7 @@ class Partials:
                 self._pending.pop(job, None)
             while not self._changed.wait_for(lambda: self._writing not in jobs, 1.0):
                 waiting()
-        self._take_away(jobs)
+        self._remove_partials(jobs)
 
     def ask_to_stop(self) -> None:
         """Remove all partial texts and end the thread; only `join` may be called afterwards."""
@@ -143,7 +143,7 @@ class Partials:
     def _run(self) -> None:
         activity = self._activities.enter("partial texts")
         try:
-            self._clear(activity)
+            self._remove_leftovers(activity)
             rest_until = 0.0
             while True:
                 activity.idle()
@@ -152,7 +152,7 @@ class Partials:
                     return
                 activity.begin()
                 if dropped:
-                    self._take_away(dropped, activity)
+                    self._remove_partials(dropped, activity)
                 elif text is not None:
                     began = time.monotonic()
                     with activity.storage("write a partial text", text.claim.folder, text.claim.path):
@@ -254,7 +254,7 @@ class Partials:
         plan = naming.plan_names(claim.path, formats, state)
         return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))
 
-    def _take_away(self, jobs: Collection[int], activity: Activity | None = None) -> None:
+    def _remove_partials(self, jobs: Collection[int], activity: Activity | None = None) -> None:
         """Remove the partial texts of these jobs. `activity`: that of the writing thread, None on any other thread."""
         with self._changed:
             gone = [self._written.pop(job) for job in jobs if job in self._written]
@@ -264,13 +264,13 @@ class Partials:
     def _remove(self, files: Collection[OwnedOutput], activity: Activity | None) -> None:
         """Remove own versions of a file, then their records. A file that cannot be removed stays on record."""
         one = next(iter(files))
-        asking = (
+        marked = (
             contextlib.nullcontext()
             if activity is None
             else activity.storage("remove a partial text", one.path.parent, one.path)
         )
         try:
-            with asking:
+            with marked:
                 withdrawn = withdraw(one.path, sizes_of(files), self._root(one))
             if withdrawn:
                 self._ledger.forget_partials(list(files))
@@ -283,7 +283,7 @@ class Partials:
                 job=one.job_id, path=str(one.path),
             )  # fmt: skip
 
-    def _clear(self, activity: Activity) -> None:
+    def _remove_leftovers(self, activity: Activity) -> None:
         activity.begin()
         left: dict[tuple[Path, Path], list[OwnedOutput]] = {}
         try:

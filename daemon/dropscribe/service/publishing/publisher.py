@@ -180,7 +180,7 @@ class Publisher:
         with self._lock:
             place = self._places.setdefault(target, _Place())
         try:
-            self._bring_through(batch, _Lane(target, place, self._local.writers, activity))
+            self._publish_batch(batch, _Lane(target, place, self._local.writers, activity))
         except StorageError as e:
             # Raised only during shutdown, after `StorageRetry.give_up`. The jobs stay claimed in the ledger: the next
             # start requeues them and recognises the files already written by their intents.
@@ -193,7 +193,7 @@ class Publisher:
         self.failure = cause
         self._wake()
 
-    def _bring_through(self, batch: list[Ready], lane: _Lane) -> None:
+    def _publish_batch(self, batch: list[Ready], lane: _Lane) -> None:
         with self._planning(lane):
             attempts = [self._attempt(lane, r.claim, partial(self._plan_outputs, r, lane)) for r in batch]
             plans = [d for d in attempts if d is not None]

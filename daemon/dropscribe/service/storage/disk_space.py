@@ -166,8 +166,12 @@ class FreeSpace:
         for folder, target in self._targets.items():
             if target in self._low:
                 self._held.add(folder)
-                said = _complaint(target, self._low[target], f"no new recordings of {folder} are started")
-                self._ledger.hold(folder, time.time(), reason=said.problem, remedy=said.remedy, code=NO_ROOM)
+                complaint = _complaint(
+                    target, self._low[target], f"no new recordings of {folder} are started"
+                )
+                self._ledger.hold(
+                    folder, time.time(), reason=complaint.problem, remedy=complaint.remedy, code=NO_ROOM
+                )
         return True
 
     def tend(self) -> int:
@@ -193,8 +197,8 @@ class FreeSpace:
         before = self._low
         self._low = self._floor.judge(self._gauges.readings(), time.monotonic())
         for place in self._low.keys() - before.keys():
-            said = self._complaint(place, self._low[place])
-            logs.problem(self._log, logs.Action.STORAGE, said.problem, remedy=said.remedy)
+            complaint = self._complaint(place, self._low[place])
+            logs.problem(self._log, logs.Action.STORAGE, complaint.problem, remedy=complaint.remedy)
         for place in before.keys() - self._low.keys():
             logs.event(self._log, logs.Action.STORAGE, f"{place}: enough free space again, work resumes")
 

@@ -53,7 +53,7 @@ class StorageHangs:
             found.setdefault((waiting.room, waiting.folder), waiting)
         for key in found.keys() - self._hangs.keys():
             self._renew_at = 0.0
-            logs.problem(self._log, logs.Action.STORAGE, self._words(found[key]).problem, remedy=_REMEDY)
+            logs.problem(self._log, logs.Action.STORAGE, self._complaint(found[key]).problem, remedy=_REMEDY)
         for room, folder in self._hangs.keys() - found.keys():
             logs.event(self._log, logs.Action.STORAGE, f"{folder}: its file system responds again ({room})")
         self._hangs = found
@@ -75,7 +75,7 @@ class StorageHangs:
             )
             for room in self._stuck
         ]
-        return [*stuck, *(self._words(w) for w in self._hangs.values())]
+        return [*stuck, *(self._complaint(w) for w in self._hangs.values())]
 
     def tend(self) -> int:
         """Hold jobs of folders that hang, release those of folders that respond; returns the number released.
@@ -95,8 +95,10 @@ class StorageHangs:
                 hanging[folder.path] = waiting
         for path, waiting in hanging.items():
             self._held.add(path)
-            said = self._words(waiting)
-            self._ledger.hold(path, time.time(), reason=said.problem, remedy=said.remedy, code=HANGS)
+            complaint = self._complaint(waiting)
+            self._ledger.hold(
+                path, time.time(), reason=complaint.problem, remedy=complaint.remedy, code=HANGS
+            )
         count = 0
         for path in self._held - hanging.keys():
             count += self._ledger.resume(path, time.time(), code=HANGS)
@@ -104,7 +106,7 @@ class StorageHangs:
         self._renew_at = now + RENEW_S
         return count
 
-    def _words(self, waiting: Waiting) -> Complaint:
+    def _complaint(self, waiting: Waiting) -> Complaint:
         for_s = self._clock() - waiting.since
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - for_s))
         what = f"{waiting.folder}: its file system has not answered since {since}"
