@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-#: Factor on the longest wait in throughput mode. The host's cost of a batch hardly depends on its size, so it keeps up
-#: with a GPU by fewer, larger batches.
+#: Factor on the longest wait in throughput mode. The host's time per batch hardly depends on the batch size, so fewer,
+#: larger batches let it keep up with a GPU.
 THROUGHPUT_WAIT_TIMES = 8
 
 
@@ -27,7 +27,7 @@ T = TypeVar("T", bound=Batchable)
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[T]):
-    """Segments of any streams for one forward pass, shortest first."""
+    """Segments for one forward pass, of one or more streams, shortest first."""
 
     number: int
     segments: tuple[T, ...]
@@ -99,7 +99,7 @@ class Batcher(Generic[T]):
     def next(self, now: float, *, flush: bool = False, throughput_mode: bool = False) -> Batch[T] | None:
         """Remove the batch to run now from the queue; None if it is better to wait.
 
-        `throughput_mode`: throughput mode, for many concurrent recordings: larger batches instead of earlier ones.
+        `throughput_mode`: prefer larger batches to earlier ones, for many concurrent recordings.
         """
         oldest = self._oldest()
         if oldest is None:
@@ -115,7 +115,7 @@ class Batcher(Generic[T]):
         return Batch(self._batches, tuple(w.segment for w in taken))
 
     def deadline(self, *, throughput_mode: bool = False) -> float | None:
-        """Time at which the oldest segment has waited long enough, monotonic seconds; None if the queue is empty."""
+        """Time at which the longest wait of the oldest segment ends, monotonic seconds; None if the queue is empty."""
         oldest = self._oldest()
         return None if oldest is None else self._due(oldest, throughput_mode=throughput_mode)
 

@@ -9,12 +9,12 @@ from dropscribe.engine.protocol import Abort, PcmBlock
 
 
 class HotwordWarnings:
-    """Inbox wrapper that checks the hotwords of arriving blocks. Owned by the worker's thread."""
+    """Wrapper of an inbox that checks the hotwords of arriving blocks. Owned by the worker's thread."""
 
     def __init__(
         self, inbox: Inbox, complaint: Callable[[Sequence[str]], str], note: Callable[[str], None]
     ) -> None:
-        """`complaint`: see `dropscribe.engine.core.interfaces.Listener`; `note` is called once per distinct complaint."""
+        """`complaint`: as of `dropscribe.engine.core.interfaces.Listener`; `note` gets each distinct complaint once."""
         self._inbox = inbox
         self._complaint = complaint
         self._note = note

@@ -1,6 +1,6 @@
-"""What passes between the stages inside the engine process, and what each stage promises.
+"""Records and interfaces of the stages inside the engine process: VAD, recognition, postprocessing.
 
-No stage imports torch through this module: scheduler, loop and null models run without it.
+Does not import torch: the scheduler and the null models run without it.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 Pcm = NDArray[np.int16]  #: 16 kHz mono
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1000
-#: Log-mel frames of a stretch of sound, (n, 80) float32, in parts one after another, on the device of the models. Each
-#: frame is what its 400 samples alone make of it, so it does not matter who has computed it.
+#: Consecutive parts of a region's log-mel frames, each (n, 80) float32, on the device of the models. A frame depends
+#: on its own 400 samples only, so VAD and recogniser compute the same frames.
 LogMelFrames = tuple["Tensor", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Where somebody speaks, ms from the start of the recording."""
+    """A speech region, ms from the start of the recording."""
 
     start_ms: int
     end_ms: int
-    #: The detector's, where it has them: as many as fit wholly between start and end.
+    #: The detector's frames, as many as fit completely between start and end; None if it does not provide them.
     log_mel: LogMelFrames | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechSegment:
-    """A speech region waiting to be recognised, with its samples, or the frames made of them, or both.
+    """A speech region to be recognised, with its samples, their log-mel frames, or both.
 
-    Whoever has it recognised keeps it until the result is there: the device may be reading its `log_mel`.
+    The caller of a recogniser must keep a reference until the result is there: the device may be reading `log_mel`.
     """
 
     stream: int
@@ -48,19 +48,19 @@ class SpeechSegment:
     end_ms: int
     samples: int
     found_at: float  #: monotonic seconds
-    hotwords: tuple[str, ...] = ()  #: what to listen for, where the model can
-    pcm: Pcm | None = None  #: None where `needs_samples` says so
-    log_mel: LogMelFrames | None = None  #: from the detector: need not be computed again
+    hotwords: tuple[str, ...] = ()  #: ignored by models that do not support them
+    pcm: Pcm | None = None  #: None if `needs_samples` is false for the models
+    log_mel: LogMelFrames | None = None  #: frames from the detector, which need not be computed again
 
     @property
     def audio_s(self) -> float:
-        """Seconds of audio it costs to recognise."""
+        """Duration of its audio, seconds."""
         return self.samples / SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What the model said of one segment; `text` may be empty. Token positions are absolute, ms."""
+    """Model output for one segment; `text` may be empty. Token positions are ms in the recording."""
 
     stream: int
     index: int
@@ -69,25 +69,25 @@ class Hypothesis:
 
 
 class Vad(Protocol):
-    """Finds speech in one stream whose samples arrive piece by piece."""
+    """Streaming speech detector of one stream."""
 
     def accept(self, pcm: Pcm, *, final: bool) -> Sequence[Region]:
-        """Regions that are certain now, in order. After `final=True` nothing more may be sent.
+        """Process the next samples; returns the regions completed by them, in order. No call may follow `final=True`.
 
-        The result of a whole stream does not depend on how it was cut into pieces.
-        Raises OutOfDeviceMemoryError, EngineDiedError (the device is beyond use).
+        The regions of a stream do not depend on how it was divided into calls.
+        Raises OutOfDeviceMemoryError, EngineDiedError (the device is unusable).
         """
 
     @property
     def needed_from_ms(self) -> int:
-        """No region still to come begins earlier than this; samples before it may be forgotten."""
+        """Earliest start of a future region, ms; samples before it may be discarded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VadChunk:
-    """The next samples of one stream for its detector, part after part; `final` when no more will follow.
+    """The next samples of one stream for its detector, in consecutive parts; `final`: the last ones of the stream.
 
-    They may be the sender's own memory, and are read during the call only.
+    The samples may lie in memory of the caller and are read during the call only.
     """
 
     vad: Vad
@@ -106,29 +106,33 @@ class VadModel(Protocol):
         """A detector for a new stream."""
 
     def accept(self, chunks: Sequence[VadChunk]) -> list[Sequence[Region]]:
-        """As `Vad.accept` for pieces of different streams at once; the regions of each, in the order of the pieces.
+        """Run `Vad.accept` for chunks of different streams at once; returns the regions of each chunk, in their order.
 
-        What a stream yields does not depend on who shares the call. When it raises, none of the pieces was
-        taken (but see `PipelinedVad.finish`): the caller may send them again, fewer at a time. Errors as those of `Vad.accept`.
+        The regions of a stream do not depend on the other streams of the call. A call that raises has consumed no
+        chunk (but see `PipelinedVad.finish`): the caller may send them again, fewer at a time. Raises the errors of
+        `Vad.accept`.
         """
 
 
 @runtime_checkable
 class PipelinedVad(Protocol):
-    """A detector whose device looks at pieces while the host does something else, also begins the next look.
+    """A detector whose passes run on the device while the host continues; several passes may be under way.
 
-    Looks are finished in the order they were begun.
+    Passes must be finished in the order they were begun.
     """
 
     def begin(self, chunks: Sequence[VadChunk]) -> object:
-        """Launch a look; what is returned is for `finish`. Pieces are not read any more after it. When it raises, none was taken."""
+        """Launch a pass; returns the handle for `finish`.
+
+        Chunks are not read after the call. If it raises, no chunk has been consumed.
+        """
 
     def finish(self, handle: Any) -> list[Sequence[Region]]:
-        """What `VadModel.accept` answers. When it raises, all pieces are lost."""
+        """Wait for a pass; returns regions as `VadModel.accept` does. If it raises, all chunks of the pass are lost."""
 
 
 class WholeVadPass:
-    """Makes a `PipelinedVad` of a detector that does a look in one go."""
+    """Adapter to `PipelinedVad` for a detector without pipelining: the pass runs in `begin`."""
 
     def __init__(self, model: VadModel) -> None:
         self._model = model
@@ -142,77 +146,78 @@ class WholeVadPass:
 
 
 class Recogniser(Protocol):
-    """A loaded model. It never decides what to run or when."""
+    """A loaded recognition model. Scheduling is up to the caller."""
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
-        """One hypothesis for each segment, in any order; an empty one where the model says nothing.
+        """Recognise a batch: one hypothesis for each segment, in any order, empty if there is no text.
 
-        Raises OutOfDeviceMemoryError (a smaller batch may do), EngineDiedError (the device is beyond use).
+        Raises OutOfDeviceMemoryError (a smaller batch may fit), EngineDiedError (the device is unusable).
         """
 
 
 def needs_samples(vad: VadModel, recogniser: Recogniser) -> bool:
-    """Whether segments must come with their samples.
+    """True if segments must have their samples; if false, no samples need be kept.
 
-    Not where the detector says that each of its regions has its `log_mel` (`gives_frames`), and the recogniser that it looks at
-    nothing else then (`takes_frames`): samples then need not be kept at all.
+    False if the detector provides `log_mel` for each region (`gives_frames`) and the recogniser then uses nothing else
+    (`takes_frames`).
     """
     return not (getattr(vad, "gives_frames", False) and getattr(recogniser, "takes_frames", False))
 
 
 class PostprocessingStage(Protocol):
-    """Works on what was recognised: marks, speakers. One object for all streams, owned by the worker's thread.
+    """Processing of recognised segments, such as punctuation or diarization.
 
-    For each stream it gets every segment once, in any order, by `recognised`, then one `finish`; or, at any time, a
-    `drop`. After `finish` or `drop` the stream is not named again. What it makes of a stream does not depend on the
-    streams that share a call.
+    One object serves all streams; owned by the worker's thread. Each segment of a stream is passed once to
+    `recognised`, in any order, then the stream once to `finish`; or, at any time, to `drop`. After `finish` or `drop`
+    the stream's number is not used again. The result of a stream does not depend on the other streams of a call.
 
-    When `recognised` or `finish` raises, nothing of that call was taken: it may come again for fewer streams. A stage
-    that fails costs a stream its own result and a remark, never words. EngineDiedError: the device is beyond use.
+    If `recognised` or `finish` raises, the call has had no effect and may be repeated for fewer streams. If a stage
+    fails for a stream, the transcript lacks its result and gets a remark, but keeps its text. EngineDiedError: the
+    device is unusable.
     """
 
     @property
     def name(self) -> str:
-        """What it adds, in remarks: "punctuation"."""
+        """Name of the added information, used in remarks, e.g. "punctuation"."""
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
-        """Take a recognised batch; `hypotheses` in the order of `segments`, all of streams that have not ended."""
+        """Process a recognised batch; `hypotheses` in the order of `segments`, all of streams that have not ended."""
 
     def finish(self, streams: Sequence[int]) -> None:
-        """Complete streams that end together: all their segments were given to `recognised`. There may have been none."""
+        """Complete streams whose segments, if any, have all been passed to `recognised`."""
 
     def drop(self, stream: int) -> None:
-        """Forget a stream, known or not. Never raises."""
+        """Discard the state of a stream, known or not. Never raises."""
 
 
 @runtime_checkable
 class Listener(Protocol):
-    """A recogniser that looks at its segments' hotwords; the others pay no heed to them."""
+    """A recogniser that supports hotwords; others ignore them."""
 
     def complaint(self, hotwords: Sequence[str]) -> str:
-        """Why it does not listen for (some of) these, for people; empty when it does."""
+        """Message that names the hotwords that are not supported, with the reason; empty if there are none."""
 
 
 @runtime_checkable
 class Pipelined(Protocol):
-    """A recogniser whose device works on a batch while the host does something else.
+    """A recogniser whose batches run on the device while the host continues.
 
-    Batches are finished in the order they were begun. Errors as those of `Recogniser`, from either step.
+    Batches must be finished in the order they were begun. Both steps raise the errors of `Recogniser`.
     """
 
     @property
     def depth(self) -> int:
-        """How many batches should be under way for the device never to wait."""
+        """Number of batches under way that keeps the device busy."""
 
     def begin(self, segments: Sequence[SpeechSegment]) -> object:
-        """Launch a batch; what is returned is for `finish`."""
+        """Launch a batch; returns the handle for `finish`."""
 
     def finish(self, handle: Any) -> Sequence[Hypothesis]:
-        """As calling a `Recogniser` with the segments of `begin`."""
+        """Wait for a batch; returns the hypotheses of the segments passed to `begin`."""
 
 
 class WholeBatch:
-    """Makes a `Pipelined` of a recogniser that does a batch in one go."""
+    """Adapter to `Pipelined` for a recogniser without pipelining: the batch runs in `finish`."""
 
     depth = 1
 

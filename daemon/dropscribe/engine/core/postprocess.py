@@ -1,4 +1,7 @@
-"""Run the postprocessing stages: after each batch, and when streams end. A failing stage costs no words. No torch."""
+"""Run the postprocessing stages after each batch and when streams end. No torch.
+
+If a stage fails, the transcript lacks its result, but keeps its text.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from dropscribe.errors import DropscribeError, EngineDiedError, release_tracebac
 class Postprocessor:
     """All stages of an engine, in order. Owned by the worker's thread.
 
-    When a stage raises, it is called again for each stream alone. A stream for which it raises then, too, goes on
-    without this stage and gets a remark. EngineDiedError is passed on: the device is beyond use.
+    If a stage raises, it is called again for each stream alone. A stream for which it raises again continues without
+    this stage and gets a remark. EngineDiedError is propagated: the device is unusable.
     """
 
     def __init__(
         self, stages: Sequence[PostprocessingStage] = (), note: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`note` gets the first failure of each stage, for the log; the remarks name all of them."""
+        """`note` is called with the first failure of each stage, for the log; every failure is in a remark."""
         self.stages = tuple(stages)
         self._note = note
         self._noted: set[str] = set()
@@ -26,7 +29,7 @@ class Postprocessor:
         self._failed: dict[tuple[int, str], str] = {}
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
-        """Pass on a recognised batch; `hypotheses` in the order of `segments`."""
+        """Pass a recognised batch to each stage; `hypotheses` in the order of `segments`."""
         every = [s.stream for s in segments]
         for stage in self.stages:
 
@@ -38,20 +41,20 @@ class Postprocessor:
             self._call(stage, self._streams_of(stage, every), run)
 
     def finish(self, streams: Sequence[int]) -> dict[int, tuple[str, ...]]:
-        """End streams of which every segment was passed on. Returns the remarks of those on which a stage failed."""
+        """End streams whose segments were all passed to `recognised`; returns the remarks of those with failures."""
         for stage in self.stages:
             self._call(stage, self._streams_of(stage, streams), stage.finish)
         remarks = {stream: self._forget(stream) for stream in streams}
         return {stream: said for stream, said in remarks.items() if said}
 
     def drop(self, stream: int) -> None:
-        """Forget a stream that failed or was aborted."""
+        """Discard the state of a stream that failed or was aborted."""
         for stage in self.stages:
             stage.drop(stream)
         self._forget(stream)
 
     def _streams_of(self, stage: PostprocessingStage, streams: Sequence[int]) -> list[int]:
-        """Each of these streams once, without those on which the stage has failed."""
+        """The distinct streams for which the stage has not failed."""
         return [s for s in dict.fromkeys(streams) if (s, stage.name) not in self._failed]
 
     def _call(

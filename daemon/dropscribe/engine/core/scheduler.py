@@ -35,7 +35,7 @@ class Inbox(Protocol):
     """Source of blocks and aborts."""
 
     def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
-        """Everything that has arrived; waits at most `timeout_s` for the first message, for ever if None."""
+        """All messages that have arrived; waits at most `timeout_s` for the first one, without limit if None."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class Scheduler:
     ) -> None:
         """`read` returns a block's samples in the arena; they are not read after the block is reported free."""
         self._vad = vad
-        self._search = VadRunner(vad)
+        self._vad_runner = VadRunner(vad)
         self._recogniser = recogniser
         self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
         self._batcher = batcher
@@ -80,10 +80,10 @@ class Scheduler:
         self._vad_passes = VadSchedule()
         self._pass_bounds = ON_GPU if self._pipeline.depth > 1 else ON_CPU
         self._streams: dict[int, Stream] = {}
-        #: Failed streams whose last block (or abort) has not come yet: their blocks are only freed.
+        #: Failed streams whose last block (or abort) has not arrived yet: their blocks are only freed.
         self._failed: set[int] = set()
         self._out: list[Event | Aborted] = []
-        self._received = 0  #: samples in all blocks that ever came
+        self._received = 0  #: samples in all blocks so far
         self._unread = 0  #: samples in blocks not read yet
         self._unanswered = 0  #: samples in segments not recognised yet
         self._released = 0  #: samples, as last reported
@@ -99,14 +99,14 @@ class Scheduler:
         In throughput mode the device runs a VAD pass while this thread handles the results of the previous pass and
         launches a batch.
         """
-        for message in inbox.take(self._storage_retry(self._clock())):
+        for message in inbox.take(self._inbox_timeout_s(self._clock())):
             self._accept(message)
-        looking = self._look_wait_s(self._clock()) == 0.0
-        if looking:
+        vad_due = self._vad_wait_s(self._clock()) == 0.0
+        if vad_due:
             self._begin_vad_pass()
-        busy = len(self._search) > 0
+        busy = len(self._vad_runner) > 0
         self._finish_vad_passes(
-            but=1 if looking and self._throughput_mode() and self._search.runs_ahead else 0
+            but=1 if vad_due and self._throughput_mode() and self._vad_runner.runs_ahead else 0
         )
         batch = self._batcher.next(
             self._clock(), flush=self._nothing_is_coming(), throughput_mode=self._throughput_mode()
@@ -118,23 +118,24 @@ class Scheduler:
             self._finish(self._running.popleft())
         self._report()
 
-    def _storage_retry(self, now: float) -> float | None:
-        if self._running or self._search:
+    def _inbox_timeout_s(self, now: float) -> float | None:
+        """Longest wait for messages, seconds: until the next VAD pass or batch is due; None if nothing waits."""
+        if self._running or self._vad_runner:
             return 0.0
-        waits = [self._look_wait_s(now)]
+        waits = [self._vad_wait_s(now)]
         deadline = self._batcher.deadline(throughput_mode=self._throughput_mode())
         if deadline is not None:
             waits.append(max(0.0, deadline - now))
         return min((w for w in waits if w is not None), default=None)
 
-    def _look_wait_s(self, now: float) -> float | None:
+    def _vad_wait_s(self, now: float) -> float | None:
         """Seconds until the next VAD pass is due; None while no blocks are waiting."""
         if not self._blocks:
             return None
         return self._vad_passes.wait_s(now, self._unread, throughput_mode=self._throughput_mode())
 
     def _throughput_mode(self) -> bool:
-        """True when larger and less frequent passes and batches pay: a pipelined device with many streams."""
+        """True if larger and less frequent passes and batches are faster: with many streams on a pipelined device."""
         return self._pipeline.depth > 1 and len(self._streams) >= THROUGHPUT_STREAMS
 
     def _nothing_is_coming(self) -> bool:
@@ -169,7 +170,7 @@ class Scheduler:
             elif final:
                 self._failed.discard(blocks[-1].stream)
         self._vad_passes.record_pass(self._clock())
-        self._search.begin(offered)
+        self._vad_runner.begin(offered)
         for blocks in chosen:
             for block in blocks:
                 self._free(block)
@@ -178,7 +179,7 @@ class Scheduler:
         """Handle the results of all VAD passes but the `but` newest."""
         now = self._clock()
         searched = []
-        for one, found in self._search.finish(now, but=but):
+        for one, found in self._vad_runner.finish(now, but=but):
             if self._streams.get(one.stream.number) is not one.stream:
                 # Failed or aborted during the pass.
                 if one.final:
@@ -239,7 +240,7 @@ class Scheduler:
         if len(segments) == 1:
             return Recognised((), (failure_of(segments[0].stream, error),))
         if isinstance(error, OutOfDeviceMemoryError):
-            # What did not fit now will not fit next time.
+            # A batch of this size would not fit next time either.
             self._batcher.limit(batch.padded_s / 2)
             half = len(segments) // 2
             parts = [segments[:half], segments[half:]]
@@ -286,7 +287,7 @@ class Scheduler:
                 self._fail(failure, more_to_come=stream.open)
 
     def _end_complete(self, streams: Iterable[int]) -> None:
-        """End those of these streams of which every segment was delivered, together."""
+        """End, in one call, the given streams whose segments have all been delivered."""
         ends = []
         for number in dict.fromkeys(streams):
             stream = self._streams.get(number)
@@ -318,7 +319,7 @@ class Scheduler:
         self._out.append(BlockFreed(block.offset))
 
     def _report(self) -> None:
-        released = self._received - self._unread - self._search.samples - self._unanswered
+        released = self._received - self._unread - self._vad_runner.samples - self._unanswered
         if self._out or released != self._released:
             self._send(Report(tuple(self._out), released))
             self._out, self._released = [], released

@@ -1,4 +1,4 @@
-"""One recording inside the engine: its samples, as long as they are needed, and its counters."""
+"""One recording inside the engine: the samples still needed, and its counters."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ NOTHING: Pcm = np.zeros(0, np.int16)
 class Stream:
     """Turn blocks of samples into segments. Owned by the worker's thread.
 
-    If segments need their samples, those since the start of the open region are kept, or the few that a later region
-    may include; never all of a long recording. They stay in the chunks they came in; a segment inside one chunk is a
-    view, not a copy.
+    If segments need samples, only those that the open or the next region may include are kept, in the chunks in which
+    they arrived. A segment within one chunk is a view, not a copy.
     """
 
     def __init__(
         self, number: int, vad: Vad, hotwords: tuple[str, ...] = (), *, keeps_samples: bool = True
     ) -> None:
-        """`hotwords`: hotwords of all its segments, which share this tuple."""
+        """`hotwords`: hotwords for all its segments."""
         self.number = number
         self._keeps_samples = keeps_samples
         self._hotwords = hotwords
@@ -105,7 +104,7 @@ class Stream:
         self._unrecognised -= 1
 
     def end(self) -> StreamDone | None:
-        """Final event of the stream, once all segments are recognised; else None."""
+        """Final event of the stream; None until all its segments are recognised."""
         if not self._complete or self._unrecognised:
             return None
         return StreamDone(

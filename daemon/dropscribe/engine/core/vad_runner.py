@@ -1,4 +1,4 @@
-"""Run VAD passes over many streams: launch, wait, and limit the damage of a failure."""
+"""Run VAD passes over many streams, and confine a failure to the streams that cause it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Offered:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pass:
-    """One VAD call under way, or the failed call of a single stream."""
+    """One VAD call under way, or a failed call for a single stream."""
 
     offered: Sequence[Offered]
     chunks: Sequence[VadChunk]
@@ -40,7 +40,7 @@ class _Pass:
     seconds: float  #: duration of the launch
 
 
-#: Segments that a stream's samples complete, or the error of its detector.
+#: A stream's samples with the segments they complete, or with the error of its detector.
 Found = tuple[Offered, list[SpeechSegment] | Exception]
 
 
@@ -51,7 +51,7 @@ class VadRunner:
         self._model = model if isinstance(model, PipelinedVad) else WholeVadPass(model)
         #: True if a pass may be launched before the previous one is finished.
         self.runs_ahead = isinstance(model, PipelinedVad)
-        #: In launch order; each divided into as many calls as were needed.
+        #: In launch order; each entry lists the calls into which a pass was divided.
         self._begun: deque[list[_Pass]] = deque()
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class VadRunner:
     def begin(self, offered: Sequence[Offered]) -> None:
         """Launch a pass over the next samples of each stream; their memory may be reused afterwards.
 
-        A call that fails consumes nothing, so its halves are tried, down to a single stream: a smaller call may fit
+        A failed call consumes nothing, so it is repeated for each half, down to single streams: a smaller call may fit
         into memory, and any other error is confined to the stream that causes it. Raises EngineDiedError.
         """
         if offered:
@@ -73,7 +73,7 @@ class VadRunner:
             self._begun.append(list(self._parts(offered, chunks)))
 
     def finish(self, now: float, *, but: int = 0) -> Iterator[Found]:
-        """Wait for the oldest passes, until `but` are left; results of each stream in order. Raises EngineDiedError."""
+        """Wait for all passes but the newest `but`; yields results in order of launch. Raises EngineDiedError."""
         while len(self._begun) > but:
             for one in self._begun.popleft():
                 yield from self._finish(one, now)
@@ -122,7 +122,7 @@ def _completed(
     seconds: float,
     now: float,
 ) -> Iterator[tuple[Offered, list[SpeechSegment]]]:
-    """Segments of each stream; the duration of the call is divided by number of samples."""
+    """Segments of each stream; each stream is charged a share of the call's duration by its number of samples."""
     samples = sum(p.samples for p in chunks)
     for one, chunk, found in zip(offered, chunks, regions, strict=True):
         share = chunk.samples / samples if samples else 1 / len(chunks)

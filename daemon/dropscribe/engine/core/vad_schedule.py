@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 from dropscribe.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
 
+#: Most samples in a pass on a GPU.
 PASS_SAMPLES = 2_400 * SAMPLE_RATE_HZ
+#: Streams of the greatest length that a pass on a GPU holds.
 LOOK_STREAMS = 4
+#: Most samples in a pass on a CPU.
 CPU_PASS_SAMPLES = 40 * SAMPLE_RATE_HZ
+#: Least interval of small passes in throughput mode, seconds.
 REST_S = 0.04
 
 
@@ -33,9 +37,9 @@ class VadSchedule:
         self._last = -math.inf
 
     def wait_s(self, now: float, samples: int, *, throughput_mode: bool) -> float:
-        """Seconds until a pass over the `samples` that wait; small passes in throughput mode are `REST_S` apart.
+        """Seconds until the next pass, if `samples` are waiting.
 
-        `throughput_mode`: throughput mode, see `Batcher.next`.
+        In throughput mode (see `Batcher.next`) passes of fewer than `PASS_SAMPLES` start at least `REST_S` apart.
         """
         if not throughput_mode or samples >= PASS_SAMPLES:
             return 0.0
@@ -47,7 +51,7 @@ class VadSchedule:
 
 
 def next_pass(blocks: deque[PcmBlock], most: Bounds) -> list[list[PcmBlock]]:
-    """Remove the oldest blocks from `blocks`, within bounds but at least one; returns them grouped by stream."""
+    """Remove the oldest blocks from `blocks`: at least one, and as many as `most` allows; returns them by stream."""
     taken: dict[int, list[PcmBlock]] = {}
     own: dict[int, int] = {}
     samples = 0
