@@ -65,7 +65,7 @@ def probe(timeout_s: float = TIMEOUT_S) -> Hardware:
 def count_gpus(timeout_s: float = TIMEOUT_S) -> int:
     """Number of CUDA devices of the driver; 0 if there are none or it does not respond.
 
-    Uses the driver's library only, also in a child: importing torch would delay the start of the engine by seconds.
+    Runs in a child, too, but without torch, whose import would delay the start of the engine by seconds.
     """
     command = [sys.executable, "-m", "dropscribe.engine.gpu_probe", COUNT]
     try:

@@ -1,7 +1,7 @@
-"""Several engines of one host behind the protocol of one. No device is touched here.
+"""Several engines of one host behind the `LocalEngine` interface. Uses no device itself.
 
-A stream stays with the member that got its first block, the one with the most capacity then: its speech detector lives
-there. A member that dies takes its own streams with it; the others go on, and its place can be filled again.
+A stream's first block goes to the member with the most capacity, and all later ones to the same member, which has the
+stream's VAD state. If a member dies, only its own streams fail, and it can be replaced.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class StartingEngine(LocalEngine, Protocol):
     """A local engine that may still be loading its models."""
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """Wait at most so long for it to be warm; raises EngineError, EngineDiedError."""
+        """Wait at most `timeout_s` for the warm-up; true once it is done. Raises EngineError, EngineDiedError."""
 
 
 class Member(StartingEngine, Protocol):
-    """What a group is made of; `ProcessEngine` is one."""
+    """An engine that can be part of a group, such as `ProcessEngine`."""
 
     def dismiss(self) -> None:
-        """Tell it to end without waiting for that; `close` follows."""
+        """Request the end of the engine, without waiting for it; the caller must call `close` next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A member that is no more. `was_ready` tells one that worked from one that never started."""
+    """A lost member. `was_ready`: false if it was lost during its start."""
 
     index: int
     device: str
@@ -53,16 +53,16 @@ class Loss:
 
 @runtime_checkable
 class ReplaceableMembers(Protocol):
-    """What an engine offers beyond `StartingEngine` when its members can be replaced while the others go on."""
+    """An engine whose members can be replaced while the others continue."""
 
     def retire_stuck(self, now: float, *, hung_s: float, start_s: float) -> None:
-        """End members without progress for `hung_s`, or not ready after `start_s`, as if they had died."""
+        """End members without progress for `hung_s` seconds, or not ready after `start_s`; they count as lost."""
 
     def take_losses(self) -> list[Loss]:
         """Members lost since the last call; the caller decides whether to `fill` their places."""
 
     def fill(self, index: int, member: Member) -> None:
-        """Put a member where none is; it gets streams once it is ready."""
+        """Put a member into an empty place; it gets streams once it is ready."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,18 +73,18 @@ class MemberState:
     device: str
     member: Member
     since: float  #: monotonic seconds
-    fd: int = field(init=False)  #: kept, since a member that is gone may have none any more
+    fd: int = field(init=False)  #: stored, because `fileno` may fail after the member's death
     ready: bool = False
-    #: Streams that were given blocks and have not ended.
+    #: Streams with at least one submitted block that have not ended.
     streams: set[int] = field(default_factory=set)
-    #: Offsets of blocks it has not given back.
+    #: Offsets of submitted blocks that are not freed yet.
     lent: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.fd = self.member.fileno()
 
     def poll_facts(self) -> EngineFacts | None:
-        """What it is, once it is warm. Raises EngineError, EngineDiedError, with the device in the reason."""
+        """Facts of the member; None until it is warm. Raises EngineError, EngineDiedError that name the device."""
         try:
             if not self.member.wait_ready(0.0):
                 return None
@@ -94,12 +94,12 @@ class MemberState:
         return self.member.facts
 
     def is_stuck(self, now: float, *, hung_s: float, start_s: float) -> bool:
-        """Whether it holds work without progress for `hung_s`, or is not ready after `start_s`."""
+        """True if it has work and made no progress for `hung_s` seconds, or is not ready after `start_s`."""
         return self.member.idle_s(now) > hung_s if self.ready else now - self.since > start_s
 
 
 def check_alike(one: EngineFacts, other: EngineFacts) -> None:
-    """Raises EngineError when two members would not say the same of a recording."""
+    """Raise EngineError if two members have different models or package versions, and so may give different text."""
     if (one.models, one.versions) != (other.models, other.versions):
         has, has_other = (" and ".join(model for _, model in facts.models) for facts in (one, other))
         raise EngineError(
@@ -110,7 +110,7 @@ def check_alike(one: EngineFacts, other: EngineFacts) -> None:
 
 
 def joint_facts(known: Sequence[EngineFacts]) -> EngineFacts:
-    """Facts of members that are alike: devices and precisions listed, each once; the slowest's warm-up."""
+    """Combine the facts of members with equal models: distinct devices and precisions, and the longest warm-up."""
     if not known:
         raise EngineError(
             "not ready yet", operation="ask the engine for its facts", remedy="wait until it is ready"
@@ -124,13 +124,13 @@ def joint_facts(known: Sequence[EngineFacts]) -> EngineFacts:
 
 
 class EngineGroup:
-    """A `LocalEngine` of several members. Owned by one thread; use `wait_ready` before the first `submit`."""
+    """A `LocalEngine` of several members. Owned by one thread; call `wait_ready` before the first `submit`."""
 
     def __init__(self, members: Sequence[Member], devices: Sequence[str]) -> None:
-        """Takes the members over, ready or not. `devices` names them in messages, in the same order."""
+        """Own `members`, ready or not; `close` closes them. `devices`: their names in messages, in the same order."""
         self._devices = tuple(devices)
         self._epoll = select.epoll()
-        #: Makes the group's descriptor readable for events that no member's pipe holds.
+        #: Makes the group's descriptor readable for events of the group itself.
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._rung = False
         self._closed = False
@@ -139,29 +139,29 @@ class EngineGroup:
         self._states: list[MemberState | None] = [None] * len(self._devices)
         self._by_fd: dict[int, MemberState] = {}
         self._of_stream: dict[int, MemberState] = {}
-        #: Of those, the ones that were given their last block.
+        #: Streams in `_of_stream` whose last block was submitted.
         self._complete: set[int] = set()
-        #: Failed streams of which more blocks may come: those are only freed.
+        #: Failed streams whose last block was not submitted yet: later blocks are only freed.
         self._failed: set[int] = set()
-        #: Events of lost members, for the next `results`.
+        #: Events of the group itself, for the next `results`.
         self._pending: list[Event] = []
         self._losses: list[Loss] = []
-        #: What befell the member lost last.
-        self._last_words = EngineDiedError("the engine is closed", operation="recognise")
-        #: Of every member that has been ready, by index.
+        #: Error of the most recently lost member.
+        self._last_loss = EngineDiedError("the engine is closed", operation="recognise")
+        #: Facts of every member that has been ready, by index.
         self._facts: dict[int, EngineFacts] = {}
         for index, member in enumerate(members):
             self.fill(index, member)
 
     @property
     def facts(self) -> EngineFacts:
-        """Of all members that have been ready, their devices listed. Raises EngineError before the first is."""
+        """Joint facts of all members that have been ready. Raises EngineError if none has been."""
         return joint_facts([self._facts[i] for i in sorted(self._facts)])
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """Wait at most so long for all members to be warm.
+        """Wait at most `timeout_s` for the warm-up of all members; true once it is done.
 
-        Raises EngineError when one cannot be started, EngineDiedError when one ended without a word.
+        Raises EngineError if one cannot be started, EngineDiedError if one ended without an error message.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -186,7 +186,7 @@ class EngineGroup:
                 self._failed.discard(message.stream)
             self._ring()
         else:
-            self._hand_on(message)
+            self._submit_block(message)
 
     def results(self, timeout_s: float) -> Sequence[Event]:
         """See `dropscribe.engine.protocol.Engine`. Raises EngineDiedError only when no member is left."""
@@ -196,7 +196,7 @@ class EngineGroup:
             left = 0.0 if events else max(0.0, deadline - time.monotonic())
             for fd, _ in self._epoll.poll(left):
                 if fd in self._by_fd:
-                    events += self._hear(self._by_fd[fd])
+                    events += self._events_of(self._by_fd[fd])
             events += self._take_pending()
             if events or time.monotonic() >= deadline:
                 return events
@@ -205,7 +205,7 @@ class EngineGroup:
         return events
 
     def capacity(self, stream: int | None = None) -> float:
-        """See `dropscribe.engine.protocol.Engine`; of a stream that has no member yet, the roomiest member's."""
+        """See `dropscribe.engine.protocol.Engine`; for a stream without member, the largest capacity of a member."""
         state = None if stream is None else self._of_stream.get(stream)
         if state is not None:
             return state.member.capacity()
@@ -216,7 +216,7 @@ class EngineGroup:
         return self._epoll.fileno()
 
     def idle_s(self, now: float) -> float:
-        """Of the member that has been without progress longest."""
+        """Longest `idle_s` of a ready member, seconds."""
         return max((s.member.idle_s(now) for s in self._ready()), default=0.0)
 
     def close(self) -> None:
@@ -227,7 +227,7 @@ class EngineGroup:
         states = list(self._by_fd.values())
         self._by_fd.clear()
         self._pending.clear()
-        # All are told before any is waited for: a device takes its time to be released.
+        # Requested of all members first, so that they release their devices in parallel.
         for state in states:
             state.member.dismiss()
         for state in states:
@@ -236,21 +236,21 @@ class EngineGroup:
         os.close(self._bell)
 
     def fill(self, index: int, member: Member) -> None:
-        """Put a member where none is; it gets streams once it is ready."""
+        """Put a member into an empty place; it gets streams once it is ready."""
         state = MemberState(index, self._devices[index], member, time.monotonic())
         self._states[index] = state
         self._by_fd[state.fd] = state
         self._epoll.register(state.fd, select.EPOLLIN)
 
     def take_losses(self) -> list[Loss]:
-        """Members lost since the last call; whoever asks decides whether to `fill` their places."""
+        """Members lost since the last call; the caller decides whether to `fill` their places."""
         losses, self._losses = self._losses, []
         return losses
 
     def retire_stuck(self, now: float, *, hung_s: float, start_s: float) -> None:
-        """End members without progress for `hung_s`, or not ready after `start_s`, as if they had died.
+        """End members without progress for `hung_s` seconds, or not ready after `start_s`; they count as lost.
 
-        `now` is a reading of the members' clock. Waits until they have ended.
+        `now`: a reading of the members' clock. Waits until they have ended.
         """
         for state in list(self._by_fd.values()):
             if state.is_stuck(now, hung_s=hung_s, start_s=start_s):
@@ -262,7 +262,7 @@ class EngineGroup:
     def _ready(self) -> list[MemberState]:
         return [s for s in self._by_fd.values() if s.ready]
 
-    def _hand_on(self, block: PcmBlock) -> None:
+    def _submit_block(self, block: PcmBlock) -> None:
         state = self._of_stream.get(block.stream)
         if state is None:
             state = self._roomiest()
@@ -271,7 +271,7 @@ class EngineGroup:
         if block.final:
             self._complete.add(block.stream)
         state.lent.add(block.offset)
-        self._tell(state, block)
+        self._submit_to(state, block)
 
     def _abort(self, message: Abort) -> None:
         stream = message.stream
@@ -279,10 +279,10 @@ class EngineGroup:
         self._pending = [e for e in self._pending if isinstance(e, BlockFreed) or e.stream != stream]
         state = self._of_stream.get(stream)
         if state is not None:
-            self._part(stream, state)
-            self._tell(state, message)
+            self._end_stream(stream, state)
+            self._submit_to(state, message)
 
-    def _tell(self, state: MemberState, message: PcmBlock | Abort) -> None:
+    def _submit_to(self, state: MemberState, message: PcmBlock | Abort) -> None:
         try:
             state.member.submit(message)
         except EngineDiedError as e:
@@ -296,18 +296,18 @@ class EngineGroup:
             )
         return max(ready, key=lambda s: s.member.capacity())
 
-    def _hear(self, state: MemberState) -> list[Event]:
-        """What a member has to say. Its end, if that is it, goes to `_pending`."""
+    def _events_of(self, state: MemberState) -> list[Event]:
+        """Events that a member has sent. If it has died, it is removed, which adds events to `_pending`."""
         try:
             self._admit(state)
-            return [self._noted(state, e) for e in state.member.results(0)] if state.ready else []
+            return [self._record(state, e) for e in state.member.results(0)] if state.ready else []
         except EngineError as e:
             reason = e.reason if state.device in e.reason else f"{state.device}: {e.reason}"
             self._remove_member(state, reason, type(e) if isinstance(e, EngineDiedError) else EngineDiedError)
             return []
 
     def _admit(self, state: MemberState) -> None:
-        """Give a member streams from now on if it is warm. Raises EngineError when it is none of us."""
+        """Mark a member as ready if it is warm. Raises EngineError if its models differ from those of other members."""
         if state.ready:
             return
         facts = state.poll_facts()
@@ -318,37 +318,37 @@ class EngineGroup:
         self._facts[state.index] = facts
         state.ready = True
 
-    def _noted(self, state: MemberState, event: Event) -> Event:
+    def _record(self, state: MemberState, event: Event) -> Event:
         match event:
             case BlockFreed():
                 state.lent.discard(event.offset)
             case SegmentDone():
-                # Members count for themselves; here too, a number means one batch.
+                # Each member numbers its own batches; this makes the number unique in the group.
                 return event.in_batch(event.batch * len(self._states) + state.index)
             case StreamDone():
-                self._part(event.stream, state)
+                self._end_stream(event.stream, state)
             case StreamFailed():
                 if event.stream not in self._complete:
                     self._failed.add(event.stream)
-                self._part(event.stream, state)
+                self._end_stream(event.stream, state)
         return event
 
-    def _part(self, stream: int, state: MemberState) -> None:
+    def _end_stream(self, stream: int, state: MemberState) -> None:
         state.streams.discard(stream)
         self._of_stream.pop(stream, None)
         self._complete.discard(stream)
 
     def _remove_member(self, state: MemberState, reason: str, kind: type[EngineDiedError]) -> None:
-        """Fail a member's streams, give its blocks back, and leave its place empty."""
+        """Close a member, fail its streams, free its blocks, and leave its place empty."""
         self._states[state.index] = None
         del self._by_fd[state.fd]
         self._epoll.unregister(state.fd)
         state.member.close()
-        self._last_words = kind(reason, operation="recognise")
+        self._last_loss = kind(reason, operation="recognise")
         self._losses.append(Loss(state.index, state.device, reason, state.ready))
         self._failed |= state.streams - self._complete
         for stream in list(state.streams):
-            self._part(stream, state)
+            self._end_stream(stream, state)
             self._pending.append(StreamFailed(stream, kind.code, reason, retryable=kind.retryable))
         self._pending += [BlockFreed(offset) for offset in state.lent]
         self._ring()
@@ -360,14 +360,14 @@ class EngineGroup:
 
     def _take_pending(self) -> list[Event]:
         events, self._pending = self._pending, []
-        # Once all members are gone it stays readable: there is that to say.
+        # Without members it stays readable, so that the owner calls `results` and gets the error.
         if self._rung and self._by_fd:
             os.eventfd_read(self._bell)
             self._rung = False
         return events
 
     def _died(self) -> EngineDiedError:
-        said = self._last_words
-        return type(said)(
-            said.reason, operation="recognise", remedy="it is replaced, and its jobs are tried again"
+        last = self._last_loss
+        return type(last)(
+            last.reason, operation="recognise", remedy="it is replaced, and its jobs are tried again"
         )

@@ -1,5 +1,6 @@
-"""Both ends of what the engine process has to do with its parent, each on a thread of its own: whoever turns the loop never
-waits for a pipe.
+"""Receive commands from the parent process and send reports to it, on two threads.
+
+Separate threads, so that the scheduler's thread never waits for a pipe.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from dropscribe.engine.wire import FromChild
 
 
 class PipeInbox(threading.Thread):
-    """Drains the parent's pipe at all times, so that the parent never waits while a batch runs.
+    """Thread that reads the parent's pipe at all times, so that the parent never waits while a batch runs.
 
-    It is also how the process notices that its parent is gone: the pipe ends, and so does the process,
-    at once and whatever it is doing.
+    Ends the process at once when the pipe is closed, because the parent is then gone.
     """
 
     def __init__(self, commands: Connection) -> None:
@@ -30,14 +30,14 @@ class PipeInbox(threading.Thread):
         self._arrived: queue.SimpleQueue[PcmBlock | Abort] = queue.SimpleQueue()
 
     def run(self) -> None:
-        """Owns the pipe."""
+        """Read messages until the pipe is closed, then end the process. Owns the pipe."""
         try:
             while True:
                 self._arrived.put(self._commands.recv())
         except (EOFError, OSError):
             os._exit(0)
         finally:
-            # Reached only when a message cannot be read: without this thread the process would be deaf.
+            # Reached only if a message cannot be unpickled: without this thread the process would get no commands.
             os._exit(1)
 
     def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
@@ -54,8 +54,10 @@ class PipeInbox(threading.Thread):
 
 
 class PipeOutbox(threading.Thread):
-    """Sends what is said, in order, while the loop goes on: a batch's results are more than a pipe holds, and a parent that
-    is busy reads them late. What is unsent is bounded by what the parent lets the engine hold.
+    """Thread that sends messages to the parent, in order.
+
+    The results of a batch may exceed the pipe's buffer, and a busy parent reads them late; the scheduler does not wait
+    for that. The queue is bounded by the amount of work that the parent submits.
     """
 
     def __init__(self, reports: Connection) -> None:
@@ -64,23 +66,23 @@ class PipeOutbox(threading.Thread):
         self._said: queue.SimpleQueue[FromChild | None] = queue.SimpleQueue()
 
     def say(self, message: FromChild) -> None:
-        """Never waits. Not after `finish`."""
+        """Queue a message without waiting. Must not be called after `finish`."""
         self._said.put(message)
 
     def finish(self, timeout_s: float) -> None:
-        """Wait at most so long until all that was said is sent."""
+        """Wait at most `timeout_s` until all queued messages are sent."""
         self._said.put(None)
         self.join(timeout_s)
 
     def run(self) -> None:
-        """Owns the pipe."""
+        """Send messages until `finish`. Owns the pipe."""
         try:
             while (message := self._said.get()) is not None:
                 self._reports.send(message)
         except OSError:
-            # The parent is gone; nobody wants results.
+            # The parent is gone, and no results are needed.
             os._exit(0)
         except BaseException:
-            # Without this thread the process would be dumb.
+            # Without this thread the process could not report results.
             sys.stderr.write(escapes.lines(traceback.format_exc()))
             os._exit(1)

@@ -1,4 +1,4 @@
-"""An engine in a process of its own, which is the sole owner of its device."""
+"""Engine in a child process, the sole owner of its device."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from dropscribe.engine.wire import BATCHES_AHEAD, Aborted, FromChild, Note, Read
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
 from dropscribe.transcript.types import EngineFacts
 
-#: How long the process may take to notice that it is no longer wanted, seconds; then it is killed.
+#: Time in which the process must end after its pipe was closed, seconds; then it is killed.
 CLOSE_S = 5.0
-#: Reports wait in a pipe of this size, the largest that everybody may have: the results of a batch of a GPU's size are read in
-#: one go, where 64 KiB would have the reader wait for the writer again and again.
+#: Buffer size of the pipe of reports: the largest allowed to unprivileged users. It holds the results of a GPU's batch,
+#: which are then read at once; with the default of 64 KiB reader and writer would wait for each other repeatedly.
 PIPE_BYTES = 1 << 20
-#: Only after so long without a report, seconds, does `idle_s` look whether one lies unread: it is asked a thousand times
-#: a second, of every device.
+#: Time without a report after which `idle_s` checks for unread ones, seconds. Not checked earlier, because `idle_s` is
+#: called a thousand times a second for each device.
 GLANCE_S = 1.0
 
 
 class ProcessEngine:
-    """A `LocalEngine`. Starting does not wait: use `wait_ready` before the first `submit`.
+    """A `LocalEngine` in a child process. The constructor does not wait: call `wait_ready` before the first `submit`.
 
     Owned by one thread.
     """
@@ -52,10 +52,10 @@ class ProcessEngine:
         capacity_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Spawn the process. `arena_fd` is the shared memory that blocks lie in; the caller keeps it open.
+        """Spawn the process.
 
-        `capacity_s`: audio seconds it may hold that are not recognised yet. `clock` is the one whose
-        readings `idle_s` is given.
+        `arena_fd`: shared memory of the blocks, which the caller keeps open. `capacity_s`: most audio seconds in the
+        engine that are not recognised yet. `clock`: must be the source of the times passed to `idle_s`.
         """
         self._capacity_s = capacity_s
         self._clock = clock
@@ -65,16 +65,16 @@ class ProcessEngine:
         self._closed = False
         self._submitted = 0  #: samples
         self._released = 0  #: samples
-        #: Streams that were given blocks and have not ended.
+        #: Streams with at least one submitted block that have not ended.
         self._streams: set[int] = set()
-        #: Of those, the ones that were given their last block.
+        #: Streams in `_streams` whose last block was submitted.
         self._complete: set[int] = set()
-        #: Aborted streams of which the child may still have said something before it heard of it.
+        #: Aborted streams for which events sent before the abort may still arrive.
         self._aborting: set[int] = set()
         self._progress_at = clock()
         commands_out, self._commands = multiprocessing.Pipe(duplex=False)
         self._reports, reports_in = multiprocessing.Pipe(duplex=False)
-        with contextlib.suppress(OSError):  # where pipes may not be so large
+        with contextlib.suppress(OSError):  # the system may not allow this size
             fcntl.fcntl(self._reports.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         arena = worker.SharedArena(InheritedFd(arena_fd), arena_bytes)
         self._process = children.spawn(
@@ -86,7 +86,7 @@ class ProcessEngine:
 
     @property
     def facts(self) -> EngineFacts:
-        """Raises EngineError before it is ready."""
+        """See `dropscribe.engine.protocol.LocalEngine`. Raises EngineError before it is ready."""
         if self._facts is None:
             raise EngineError(
                 "not ready yet", operation="ask the engine for its facts", remedy="wait until it is ready"
@@ -94,10 +94,10 @@ class ProcessEngine:
         return self._facts
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """Wait at most so long for it to be warm.
+        """Wait at most `timeout_s` for the warm-up; true once it is done.
 
-        Raises EngineError when its models or device are wrong (trying again would not help), EngineDiedError
-        when the process ended without a word.
+        Raises EngineError if its models or device cannot be used (a retry would not help), EngineDiedError if the
+        process ended without an error message.
         """
         deadline = time.monotonic() + timeout_s
         while self._facts is None:
@@ -136,7 +136,8 @@ class ProcessEngine:
         try:
             if self._gone:
                 raise self._died()
-            # What `send` pickles with looks in Python for a way to pickle each object: thrice the time, thousands of times a second.
+            # Not `send`: its pickler looks up a reducer for each object in Python and takes three times as long, which
+            # matters at thousands of messages a second.
             self._commands.send_bytes(pickle.dumps(message))
         except OSError as e:
             raise self._died() from e
@@ -169,14 +170,14 @@ class ProcessEngine:
         return self._reports.fileno()
 
     def idle_s(self, now: float) -> float:
-        """See `dropscribe.engine.protocol.LocalEngine`; reports that nobody has read yet are progress."""
+        """See `dropscribe.engine.protocol.LocalEngine`; an unread report counts as progress."""
         if self._gone or not self._holds_work():
             return 0.0
         idle_s = max(0.0, now - self._progress_at)
         return 0.0 if idle_s > GLANCE_S and self._has_report(0.0) else idle_s
 
     def dismiss(self) -> None:
-        """Tell the process to end, without waiting for it; `close` must follow."""
+        """Request the end of the process, without waiting for it; the caller must call `close` next."""
         self._gone = True
         self._commands.close()
 
@@ -190,7 +191,7 @@ class ProcessEngine:
         self._process.join(CLOSE_S)
         if self._process.is_alive():
             self._process.kill()
-            # In a driver that does not answer a process outlives even this; whoever waited for it would hang, too.
+            # With a time limit: a process blocked in an unresponsive driver does not end even when it is killed.
             self._process.join(CLOSE_S)
         self._reports.close()
 
@@ -198,14 +199,14 @@ class ProcessEngine:
         return self._submitted > self._released or bool(self._complete)
 
     def _has_report(self, timeout_s: float) -> bool:
-        """True also when the pipe has ended: reading it will say so."""
+        """True if a report is unread, or the pipe is closed, which `_receive` will then find."""
         try:
             return self._reports.poll(timeout_s)
         except (EOFError, OSError):
             return True
 
     def _receive(self) -> FromChild | None:
-        """The next message; None when the process is gone."""
+        """The next message; None if the process is gone."""
         try:
             message: FromChild = self._reports.recv()
         except (EOFError, OSError):
@@ -215,7 +216,7 @@ class ProcessEngine:
         return message
 
     def _sort(self, report: Report) -> list[Event]:
-        """The events that the owner should see."""
+        """Update the counters from a report; returns its events without those of aborted streams."""
         self._released = report.released
         events: list[Event] = []
         for event in report.events:

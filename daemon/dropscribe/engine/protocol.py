@@ -1,16 +1,16 @@
-"""The engine as the service sees it: four methods and frozen messages.
+"""Interface of the engine for the service: four methods and frozen messages.
 
-One local device, several local devices and, later, a cluster are implementations of `Engine`.
-A *stream* is one attempt at one recording: blocks go in by `submit`, events come out of `results`.
+`Engine` is implemented for one local device and for several; a cluster may follow. A *stream* is one attempt at one
+recording: its blocks are passed to `submit`, its events are returned by `results`.
 
-Contract, held by `tests/contract/test_engine.py` for every implementation:
+Contract, tested by `tests/contract/test_engine.py` for every implementation:
 
-- blocks of one stream are submitted in order, the last one with `final=True` (it may hold 0 samples);
-- every block's slot comes back once as `BlockFreed`, whatever becomes of the stream;
-- every stream that got its final block ends in exactly one `StreamDone` or `StreamFailed`, and before
-  `StreamDone(segments=n)` came `SegmentDone` for each index 0..n-1, in any order;
-- after `Abort` no further event of that stream arrives but `BlockFreed`;
-- when the process behind it is gone, `results` raises `EngineDiedError`, once all delivered events were read.
+- blocks of one stream are submitted in order, the last one with `final=True` (it may have 0 samples);
+- every block is freed by exactly one `BlockFreed`, also if the stream fails or is aborted;
+- every stream whose final block was submitted ends in exactly one `StreamDone` or `StreamFailed`; before
+  `StreamDone(segments=n)` there is one `SegmentDone` for each index 0..n-1, in any order;
+- after `Abort` the only further events of the stream are `BlockFreed`;
+- if the engine's process is gone, `results` raises `EngineDiedError` once all its events have been returned.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ BYTES_PER_SAMPLE = 2
 
 @dataclass(frozen=True, slots=True)
 class PcmBlock:
-    """Audio of one stream that lies in the shared arena at `offset` (bytes), `samples` long."""
+    """Audio of one stream in the shared arena, from `offset` (bytes), `samples` long."""
 
     stream: int
     offset: int
     samples: int
     final: bool
-    #: What to listen for; of a stream's blocks its first one says it.
+    #: Hotwords of the stream; only those of its first block count.
     hotwords: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Between processes: of thousands a second, which dataclasses by themselves take apart and join field by field."""
+        """Faster pickling than the default of dataclasses: thousands of messages a second go between the processes."""
         return PcmBlock, (self.stream, self.offset, self.samples, self.final, self.hotwords)
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Forget a stream: its recording was cancelled, or its decoder failed."""
+    """Discard a stream, because its recording was cancelled or its decoder failed."""
 
     stream: int
 
 
 @dataclass(frozen=True, slots=True)
 class BlockFreed:
-    """The engine no longer reads the arena at `offset`; the slot may be filled again."""
+    """The engine no longer reads the arena slot at `offset`, which may be filled again."""
 
     offset: int
 
@@ -62,7 +62,7 @@ class BlockFreed:
 
 @dataclass(frozen=True, slots=True)
 class SegmentDone:
-    """What the model said of one segment. Token positions are absolute (ms in the recording)."""
+    """Model output for one segment. Token positions are ms in the recording."""
 
     stream: int
     index: int
@@ -70,15 +70,15 @@ class SegmentDone:
     end_ms: int
     text: str
     tokens: Tokens
-    batch: int  #: number of the batch, rising
+    batch: int  #: number of the batch, increasing
     batch_size: int  #: segments in that batch
-    batch_padded_s: float  #: audio seconds of that batch, padding counted
-    batch_audio_s: float  #: audio seconds of that batch, padding not counted
-    queued_s: float  #: from found by VAD to start of its batch
-    recognition_s: float  #: this segment's share of the batch's wall time, by audio
+    batch_padded_s: float  #: audio seconds of that batch, with padding
+    batch_audio_s: float  #: audio seconds of that batch, without padding
+    queued_s: float  #: from detection by VAD to the start of its batch
+    recognition_s: float  #: this segment's share of the batch's wall time, by audio duration
 
     def in_batch(self, batch: int) -> SegmentDone:
-        """The same with another number of its batch; many times as fast as `dataclasses.replace`."""
+        """Copy with another batch number; many times as fast as `dataclasses.replace`."""
         return SegmentDone(
             self.stream, self.index, self.start_ms, self.end_ms, self.text, self.tokens, batch,
             self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s,
@@ -94,20 +94,20 @@ class SegmentDone:
 
 @dataclass(frozen=True, slots=True)
 class StreamDone:
-    """All segments of a stream have been delivered; there were `segments` of them."""
+    """All `segments` segments of a stream have been delivered."""
 
     stream: int
     segments: int
     audio_ms: int
     speech_ms: int
     vad_s: float
-    #: What its transcript lacks because a postprocessing stage failed; each one line.
+    #: Failures of postprocessing stages, whose results the transcript lacks; one line each.
     remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFailed:
-    """This stream cannot be recognised; the others go on. `retryable` says whether trying again may help."""
+    """A stream cannot be recognised; others are not affected. `retryable`: another attempt may succeed."""
 
     stream: int
     code: str
@@ -122,37 +122,36 @@ class Engine(Protocol):
     """A recogniser of many streams at once. Owned by one thread; not thread-safe."""
 
     def submit(self, message: PcmBlock | Abort) -> None:
-        """Hand over a block, or abort a stream. Never waits for the device.
+        """Submit a block, or abort a stream. Never waits for the device.
 
-        Raises EngineDiedError when the process behind it is gone.
+        Raises EngineDiedError if the engine's process is gone.
         """
 
     def results(self, timeout_s: float) -> Sequence[Event]:
         """Events that have arrived, waiting at most `timeout_s` for the first; () on time-out.
 
-        Raises EngineDiedError when the process behind it is gone and everything it said was read.
+        Raises EngineDiedError if the engine's process is gone and all its events have been returned.
         """
 
     def capacity(self, stream: int | None = None) -> float:
-        """Audio seconds it would take now (of `stream`, where one is named) and can work on soon.
+        """Audio seconds that may be submitted now, for `stream` or, if None, for a new stream.
 
-        An engine of several devices may be full for one stream and have room for another; without a name it says
-        what it would take of a new one.
+        With several devices the capacity may differ between streams.
         """
 
     def close(self) -> None:
-        """Stop and release the device. Work in it is dropped; may be called twice."""
+        """Stop and release the device. Unfinished work is lost; may be called twice."""
 
 
 class LocalEngine(Engine, Protocol):
-    """An engine on this host: it states what it is, and can be waited on with file descriptors."""
+    """An engine on this host, with a file descriptor to wait on."""
 
     @property
     def facts(self) -> EngineFacts:
         """Model, device and versions; known once the engine is warm."""
 
     def fileno(self) -> int:
-        """Readable when `results(0)` has something to say (or the process is gone)."""
+        """Descriptor that is readable when `results(0)` would return events or raise."""
 
     def idle_s(self, now: float) -> float:
-        """Seconds since it last made progress while holding work; 0.0 without work (monotonic `now`)."""
+        """Seconds without progress while it has work; 0.0 without work. `now`: monotonic seconds."""

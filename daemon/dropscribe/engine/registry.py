@@ -1,6 +1,6 @@
-"""Which class runs which model, and how the engine process gets its models ready.
+"""Load and warm up the models of the engine process, and choose the class that runs each.
 
-A model family is one entry in `dropscribe.engine.models.families`.
+Model families are listed in `dropscribe.engine.models.families`.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from dropscribe.errors import EngineError, OutOfDeviceMemoryError
 from dropscribe.transcript.roles import ASR, VAD
 from dropscribe.transcript.types import EngineFacts
 
-#: Padded audio seconds of one batch, unless the settings say otherwise.
+#: Default size of a batch on a CPU, padded audio seconds.
 CPU_BATCH_S = 60.0
-#: On CUDA this is where warm-up begins; it is halved until batches of it fit the device's memory.
+#: The same on CUDA; warm-up halves it until such batches fit the device's memory.
 CUDA_BATCH_S = 4000.0
-#: Segment lengths run at warm-up, seconds: the usual one, and the longest there is.
+#: Segment lengths at warm-up, seconds: a typical one, and the longest possible.
 WARM_SEGMENT_S = 8.0
 LONGEST_SEGMENT_S = 60.0
-#: Hotwords run at warm-up: 64, of which a model that takes some has to choose.
+#: Hotwords at warm-up: 64, so that SeACo's selection of the likeliest ones runs, too.
 WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二三四五六七八")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModels:
-    """Everything loaded: what the worker's loop runs."""
+    """The loaded models and stages of an engine. `batch_s`: largest batch, padded audio seconds."""
 
     vad: VadModel
     recogniser: Recogniser
@@ -62,7 +62,7 @@ class LoadedModels:
 
 
 def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedModels:
-    """Load the models of the settings and run them once; `note` is told what a person may want to know.
+    """Load the models of the settings and warm them up; `note` is called with messages for the log.
 
     Raises EngineError.
     """
@@ -83,7 +83,7 @@ def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedMod
 
 
 def threads_of(settings: EngineSettings) -> int:
-    """CPU threads for the model: as set, else the cores this process may use."""
+    """CPU threads for the model: those of the settings, else the number of cores available to this process."""
     return settings.threads or len(os.sched_getaffinity(0))
 
 
@@ -91,7 +91,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     def fetch(name: str) -> Path:
         return hub.locate(name, note)
 
-    # All directories are examined before torch is imported, so that a wrong one is reported at once.
+    # All directories are checked before torch is imported, so that a wrong one is reported at once.
     sources = {role: store.resolve(name, role, fetch) for role, name in settings.models.by_role()}
     source = sources[ASR]
     import torch  # noqa: PLC0415 - not for the null models
@@ -101,7 +101,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
 
     device = choose_device(settings.device)
     if settings.gpu_memory is not None and device.type != "cpu":
-        # More than that is out of memory to this process, and handled like it.
+        # Beyond this fraction torch raises OutOfMemoryError, which is handled as usual.
         torch.cuda.set_per_process_memory_fraction(settings.gpu_memory, device)
     threads = threads_of(settings)
     vad = FsmnVadModel(load(sources[VAD].directory, device, threads))
@@ -125,7 +125,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
 
 
 def _precision(settings: EngineSettings, device: Any) -> str:
-    """What the settings ask for on this device. Raises EngineError for fp16 on a CPU."""
+    """Precision of the settings on this device, with `auto` resolved. Raises EngineError for fp16 on a CPU."""
     if settings.precision == "auto":
         return "fp32" if device.type == "cpu" else "fp16"
     if settings.precision == "fp16" and device.type == "cpu":
@@ -140,7 +140,7 @@ def _precision(settings: EngineSettings, device: Any) -> str:
 def _recogniser(
     source: store.ModelSource, device: Any, threads: int, precision: str, note: Callable[[str], None]
 ) -> tuple[Recogniser, str]:
-    """The recogniser, and the precision it really has."""
+    """The recogniser, and its actual precision."""
     from dropscribe.engine.models.loading import load  # noqa: PLC0415
     from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser, PipelinedParaformer  # noqa: PLC0415
     from dropscribe.engine.models.sense_voice.recogniser import PipelinedSenseVoice, SenseVoiceRecogniser  # noqa: PLC0415
@@ -162,11 +162,10 @@ def _recogniser(
 
 
 def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any) -> float:
-    """Run real speech at the shapes to come, so that the first job takes no longer than the tenth.
+    """Run the models on real speech of typical shapes, so that the first job is as fast as later ones.
 
-    On a GPU also the longest segment and a whole batch. Returns the padded seconds that a batch may
-    hold: `batch_s`, halved until one fits the device. Raises OutOfDeviceMemoryError if not even one
-    segment does.
+    On a GPU also on the longest segment and a full batch. Returns the size of the largest batch, padded seconds:
+    `batch_s`, halved until a batch fits the device. Raises OutOfDeviceMemoryError if not even one segment fits.
     """
     speech = _sample()
     vad.open().accept(speech, final=True)
@@ -186,8 +185,10 @@ def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any)
 
 
 def _run_full(vad: VadModel, recogniser: Recogniser, speech: Pcm, batch_s: float, device: Any) -> None:
-    """As many batches at once as there will be under load, the frames of those ahead of them beside, and the largest look
-    for speech: memory that is enough now will be enough then.
+    """Use as much device memory as under full load; raises OutOfDeviceMemoryError if it does not fit.
+
+    Under full load there are `depth` batches under way, log-mel frames of `BATCHES_AHEAD` batches, and a VAD pass of
+    the largest size.
     """
     from dropscribe.engine.layers.fbank import room_for  # noqa: PLC0415
     from dropscribe.engine.models.loading import device_faults  # noqa: PLC0415 - imports torch

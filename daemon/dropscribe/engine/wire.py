@@ -1,4 +1,4 @@
-"""What the engine process says to its parent besides the events of the protocol. Frozen, pickled."""
+"""Messages from the engine process to its parent, besides the events of the protocol. Frozen, pickled."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from dropscribe.engine.protocol import Event
 from dropscribe.transcript.types import EngineFacts
 
-#: Batches' worth of audio an engine takes at least: those under way, one forming, and one arriving.
+#: Least capacity of an engine, in batches: those under way, one being formed, and one arriving.
 BATCHES_AHEAD = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Loaded and warm. `batch_s`: audio seconds of its largest batch, as found at warm-up."""
+    """The models are loaded and warm. `batch_s`: audio seconds of the largest batch, as found at warm-up."""
 
     facts: EngineFacts
     batch_s: float
@@ -21,7 +21,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It could not be started, and starting it again would not help: the fields of an EngineError."""
+    """The engine cannot be started, and a retry would not help. The fields are those of EngineError."""
 
     reason: str
     operation: str
@@ -31,24 +31,24 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something a person should read in the log."""
+    """A message for the log."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """The last thing that is said of an aborted stream."""
+    """Last event of an aborted stream."""
 
     stream: int
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Events, and how much audio it has done with.
+    """Events, and the amount of audio processed.
 
-    `released` counts all samples it ever took over, less those that lie in blocks not yet read and in
-    segments not yet recognised. It can fall: when VAD gives out a long segment.
+    `released`: all samples received so far, less those in unread blocks and in segments not yet recognised. It
+    decreases when VAD completes a long segment.
     """
 
     events: tuple[Event | Aborted, ...]

@@ -1,4 +1,4 @@
-"""The engine process: loads, warms up, says what it is, then loops until its parent is gone."""
+"""Main function of the engine process: load and warm up the models, report ready, run until the parent is gone."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ from dropscribe.engine.protocol import PcmBlock
 from dropscribe.engine.wire import Note, Ready, Refused
 from dropscribe.errors import EngineDiedError, EngineError
 
-#: Shapes of products and convolutions whose code oneDNN keeps: those of a few batches of each length.
+#: Capacity of oneDNN's cache of compiled primitives, shapes: enough for a few batches of each length.
 SHAPES_KEPT = 128
-#: Objects made between two looks for cycles of garbage.
+#: Allocated objects between two runs of the garbage collector.
 GARBAGE = 100_000
-#: How long a thread may keep the interpreter, seconds. Every operation launched on a device gives it away; with Python's 5 ms
-#: the thread that launches would wait so long, each time, for the one that puts what was recognised into words.
+#: Longest time for which a thread keeps the GIL, seconds. Every kernel launch releases it; with Python's default of
+#: 5 ms the launching thread would wait that long, each time, for the thread that turns token ids into text.
 SWITCH_S = 0.0001
-#: What is said last is given so long to be sent, seconds; a parent that reads needs none of it.
+#: Longest time for sending the last messages, seconds.
 LAST_WORDS_S = 5.0
-#: Exit status after a fault of the device: the service starts another process.
+#: Exit status after a device fault: the service starts another process.
 DEVICE_LOST = 70
 
 
 @dataclass(frozen=True, slots=True)
 class SharedArena:
-    """The memory that blocks lie in, on its way to the engine process."""
+    """The arena, in a form that can be passed to the engine process."""
 
     fd: InheritedFd
     size_bytes: int
 
     def map(self) -> mmap.mmap:
-        """The memory, read-only."""
+        """Map the memory read-only."""
         return mmap.mmap(self.fd.fd, self.size_bytes, prot=mmap.PROT_READ)
 
 
 def main(settings: EngineSettings, arena: SharedArena, commands: Connection, reports: Connection) -> None:
-    """Entry of the spawned process; returns only when it cannot work."""
+    """Entry point of the spawned process; the process exits when its parent is gone, or on failure."""
     children.set_up("ds-engine")
     _silence_libraries()
     inbox = PipeInbox(commands)
@@ -95,10 +95,10 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
 
     recogniser = loaded.recogniser
     complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
-    attentive = HotwordWarnings(inbox, complaint, lambda text: outbox.say(Note(text)))
+    checked_inbox = HotwordWarnings(inbox, complaint, lambda text: outbox.say(Note(text)))
     batcher: Batcher[SpeechSegment] = Batcher(loaded.batch_s, settings.max_wait_ms / 1000)
     postprocessor = Postprocessor(loaded.stages, lambda text: outbox.say(Note(text)))
-    loop = Scheduler(
+    scheduler = Scheduler(
         loaded.vad,
         recogniser,
         batcher,
@@ -109,37 +109,38 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
     )
     facts = replace(loaded.facts, device=own.rename(loaded.facts.device))
     outbox.say(Ready(facts, loaded.batch_s))
-    # Models are for ever, and what comes after them dies by itself: looking for cycles would be most of the host's work.
+    # Models are never freed, and later objects are freed by reference counting: without this, the garbage collector
+    # would take most of the host's time.
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 20)
     sys.setswitchinterval(SWITCH_S)
     try:
-        loop.run(attentive)
+        scheduler.run(checked_inbox)
     except EngineDiedError as e:
         _end_with_the_device(outbox, e)
 
 
 def _end_with_the_device(outbox: PipeOutbox, error: EngineDiedError) -> NoReturn:
-    """Say what the device said, and end the process without unwinding, which would touch it again."""
+    """Report a device fault and end the process without unwinding, which would use the device again."""
     outbox.say(Note(f"the device failed: {error.reason}"))
     outbox.finish(LAST_WORDS_S)
     os._exit(DEVICE_LOST)
 
 
 def _silence_libraries() -> None:
-    """Keep libraries off standard output and the log, which only the parent writes, and set what they read at import.
+    """Suppress standard output and log of libraries, and set the environment variables that they read at import.
 
-    FunASR prints, logs through the root logger and draws progress bars; what matters of it comes back as
-    an exception. Standard error stays open for crashes.
+    Only the parent writes the log. FunASR prints, logs through the root logger and draws progress bars; its errors are
+    exceptions. Standard error stays open for crashes.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
     os.environ["TQDM_DISABLE"] = "1"
-    # Read when torch loads OpenMP: its waiting threads would spin, and where anything else wants the same cores
-    # (decoders, a second model) every batch waits for them, up to twenty times as long.
+    # Read when torch loads OpenMP. By default its idle threads spin; if decoders or a second model use the same cores,
+    # a batch then takes up to twenty times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Likewise for oneDNN: by default it keeps the code made for the last 1024 shapes, hundreds of megabytes of it.
+    # Likewise for oneDNN, which by default keeps compiled code for the last 1024 shapes, hundreds of megabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)

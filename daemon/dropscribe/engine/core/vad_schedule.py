@@ -10,7 +10,7 @@ from dropscribe.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
 
 #: Most samples in a pass on a GPU.
 PASS_SAMPLES = 2_400 * SAMPLE_RATE_HZ
-#: Streams of the greatest length that a pass on a GPU holds.
+#: Smallest number of long streams that share a full pass on a GPU: one stream gets at most this fraction of it.
 LOOK_STREAMS = 4
 #: Most samples in a pass on a CPU.
 CPU_PASS_SAMPLES = 40 * SAMPLE_RATE_HZ
