@@ -1,4 +1,4 @@
-"""Any other FunASR model, through `AutoModel.generate`: one segment after the other, slower."""
+"""Recogniser for other FunASR models through `AutoModel.generate`: one segment at a time, and slower."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MARKS = re.compile(r"<\|[^|]*\|>")
 
 
 class AutoModelRecogniser:
-    """Owned by the worker's thread."""
+    """Recogniser that passes segments to FunASR. Owned by the worker's thread."""
 
     def __init__(self, directory: Path, device: torch.device, threads: int) -> None:
-        """Raises EngineError when FunASR cannot build the model, or when its weights do not fit."""
+        """Load the model. Raises EngineError if FunASR cannot build it, or if its weights do not match."""
         config = read_model_config(directory)
         try:
             self._model = AutoModel(
@@ -53,13 +53,13 @@ class AutoModelRecogniser:
         wave = torch.from_numpy(segment.pcm.astype(np.float32) / 32768.0)
         with device_faults(), _own_joining():
             results: Any = self._model.generate(input=wave, fs=16_000)
-        # FunASR gives nothing at all where it heard nothing.
+        # Without speech FunASR returns an empty list.
         result = results[0] if results else {}
         text = _MARKS.sub("", str(result.get("text", ""))).strip()
         times = result.get("timestamp") or []
         words = spacing.split(text)
         if len(times) != len(words) and len(times) == len(text.split()):
-            # With times FunASR's text is its words with spaces between.
+            # With timestamps FunASR's text is its words, separated by spaces.
             words = text.split()
         if len(times) == len(words):
             starts, ends = ([segment.start_ms + int(span[i]) for span in times] for i in (0, 1))
@@ -73,8 +73,9 @@ class AutoModelRecogniser:
 def _own_joining() -> Iterator[None]:
     """Join tokens by `join_words` while FunASR runs.
 
-    FunASR's own `sentence_postprocess` raises IndexError on some sequences and loses places and sub-words on others
-    (`daemon/dropscribe/engine/models/text/joining.py`). Its models look the function up in this module at each call.
+    FunASR's own `sentence_postprocess` raises IndexError on some sequences and loses timestamps and subwords of others
+    (see `dropscribe.engine.models.text.joining`). FunASR's models get the function from `postprocess_utils` at each
+    call, so replacing it there is enough.
     """
     theirs = postprocess_utils.sentence_postprocess
     postprocess_utils.sentence_postprocess = _sentence
@@ -87,12 +88,12 @@ def _own_joining() -> Iterator[None]:
 def _sentence(
     words: Sequence[str | bytes], time_stamp: Sequence[Sequence[int]] | None = None
 ) -> tuple[Any, ...]:
-    """Return what FunASR's function does: text and words, with places (ms) between them where `time_stamp` is given."""
+    """Replacement of `sentence_postprocess`: (text, words), or, given timestamps in ms, (text, timestamps, words)."""
     tokens = [w if isinstance(w, str) else w.decode("utf-8") for w in words]
     if time_stamp is None:
         joined, _ = join_words(tokens, None)
         return spacing.join(joined), joined
-    # A model that found no place for its tokens gives none.
+    # A model without timestamps for this segment passes an empty list.
     spans = [(int(a), int(b)) for a, b in time_stamp] if len(time_stamp) == len(tokens) else None
     joined, places = join_words(tokens, spans)
     return " ".join(joined), [list(span) for span in places or ()], joined

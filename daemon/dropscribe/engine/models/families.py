@@ -61,7 +61,7 @@ def kind_of(family: str) -> Kind:
 
 
 def families_of(kind: Kind) -> tuple[str, ...]:
-    """The model classes of a kind."""
+    """Model classes of a kind."""
     return _SUPPORTED.get(kind, ())
 
 

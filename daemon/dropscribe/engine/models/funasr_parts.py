@@ -1,12 +1,12 @@
-"""Imports from FunASR only the modules that a model needs.
+"""Import only those modules of FunASR that a model needs.
 
-`import funasr` imports all of its submodules and what those import (scikit-learn, SciPy, …): 2,800 modules beside torch's and
-most of the processor time of an engine start. Here the package object is made without running its `__init__`, and the
-modules that register the classes of a model are imported one by one. FunASR's registry (`funasr.register.tables`) then holds
-the same class under each of these names as it does after `import funasr`.
+`import funasr` imports all of its submodules and their dependencies (scikit-learn, SciPy, …): 2,800 modules besides
+those of torch, and most of the CPU time of an engine start. Here the package object is created without running its
+`__init__`, and the modules that register the classes of a model are imported one by one. For each of these names
+FunASR's registry (`funasr.register.tables`) then contains the same class as after `import funasr`.
 
-Whatever else is asked of the package, as `from funasr import AutoModel` does, first runs that `__init__`: nothing of FunASR is
-missing in a process that has used this module.
+Access to any other attribute of the package, as by `from funasr import AutoModel`, runs `__init__` first, so that all
+of FunASR remains available in the process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dropscribe.engine.models.model_config import COMPONENTS
 _PACKAGE = "funasr"
 _LOCK = threading.RLock()
 
-#: Both register the same names, and the later one counts: the order is that of `import funasr`.
+#: Both register the same names, and the later one prevails: the order is that of `import funasr`.
 _PARAFORMER_DECODERS: tuple[str, ...] = ("models.paraformer.decoder", "models.e_paraformer.decoder")
 _DECODERS = dict.fromkeys(("ParaformerSANMDecoder", "ParaformerSANDecoder"), _PARAFORMER_DECODERS)
 #: Option of a model's configuration → name in FunASR's registry → modules that register the class.
@@ -60,10 +60,10 @@ MODULES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def build_model(options: Mapping[str, Any], threads: int) -> tuple[Any, dict[str, Any]]:
-    """Build a model with initial weights on the CPU; return the module and its resolved options.
+    """Build a model with initial weights on the CPU; returns the module and its resolved options.
 
-    Equal to FunASR's `AutoModel.build_model`, which is called where a component is not among `MODULES`. Raises what FunASR
-    raises.
+    Equal to FunASR's `AutoModel.build_model`, which is called if a component is not in `MODULES`. Errors of FunASR are
+    passed on unchanged.
     """
     resolved = dict(options) | {"device": "cpu", "ncpu": threads, "disable_update": True}
     if not _import_components(options):
@@ -100,13 +100,13 @@ def build_model(options: Mapping[str, Any], threads: int) -> tuple[Any, dict[str
 
 
 def hub_names() -> Mapping[str, str]:
-    """FunASR's short names of models and their ids on ModelScope."""
+    """FunASR's short model names → ids on ModelScope."""
     names: Mapping[str, str] = _part("download.name_maps_from_hub").name_maps_ms
     return names
 
 
 def _import_components(options: Mapping[str, Any]) -> bool:
-    """Import the modules that register the components of a configuration; False where one of them is not in `MODULES`."""
+    """Import the modules that register the components of a configuration; false if one of them is not in `MODULES`."""
     named: dict[str, Any] = {**options.get("model_conf", {}), **options}
     needed: list[str] = []
     for option in sorted(COMPONENTS):
@@ -123,7 +123,7 @@ def _import_components(options: Mapping[str, Any]) -> bool:
 
 
 def _part(name: str) -> Any:
-    """A module of FunASR, without the others."""
+    """Import one module of FunASR without the others."""
     with _LOCK:
         if _PACKAGE not in sys.modules:
             sys.modules[_PACKAGE] = _package()
@@ -131,19 +131,19 @@ def _part(name: str) -> Any:
 
 
 def _package() -> ModuleType:
-    """The package `funasr` before its `__init__` has run; that runs when an attribute is missing."""
+    """Create the package object `funasr`; its `__init__` runs at the first access to a missing attribute."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"No module named '{_PACKAGE}'", name=_PACKAGE)
     package, loader = importlib.util.module_from_spec(spec), spec.loader
 
     def complete(name: str) -> Any:
-        # Python and its tools ask every module for such names.
+        # Python and its tools look up such names in every module; they must not trigger the import.
         if name.startswith("__") and name not in ("__version__", "__all__"):
             raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
         with _LOCK:
             if package.__dict__.get("__getattr__") is complete:
-                # FunASR defines a function of this name, and as `import funasr` begins there is none.
+                # FunASR's `__init__` defines a `__getattr__` of its own and expects none before.
                 del package.__dict__["__getattr__"]
                 try:
                     loader.exec_module(package)
@@ -157,7 +157,7 @@ def _package() -> ModuleType:
 
 
 def _set_threads(count: int) -> None:
-    import torch  # noqa: PLC0415 - takes seconds, and `hub_names` needs none
+    import torch  # noqa: PLC0415 - takes seconds, and `hub_names` does not need it
 
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)

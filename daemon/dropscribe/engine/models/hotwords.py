@@ -17,8 +17,7 @@ from dropscribe.engine.models.model_config import ModelConfig
 #: The model class that supports hotwords.
 _SUPPORTS_HOTWORDS = "SeacoParaformer"
 UNKNOWN = "<unk>"
-#: Words that are split into characters if they are not in the dictionary. The digits are as in FunASR, where 0-9 was
-#: meant.
+#: Words that are split into characters if they are not in the dictionary. The pattern is FunASR's.
 _BY_CHARACTER = re.compile("[一-龥0-9]+")
 #: Warning for a model that does not support hotwords.
 NO_HOTWORDS = "the model does not support hotwords (SeACo-Paraformer does); they are ignored"
@@ -92,7 +91,7 @@ def read_dictionary(path: Path | None) -> dict[str, tuple[str, ...]] | None:
 
 
 def complaint_of(config: ModelConfig, hotwords: Sequence[str]) -> str:
-    """Check hotwords by the model's directory alone; result as `dropscribe.engine.core.interfaces.Listener.complaint`."""
+    """Check hotwords by the model's directory alone; see `dropscribe.engine.core.interfaces.Listener.complaint`."""
     if config.family != _SUPPORTS_HOTWORDS:
         return NO_HOTWORDS
     vocabulary = config.file("tokenizer_conf", "token_list")

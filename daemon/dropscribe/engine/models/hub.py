@@ -224,7 +224,7 @@ def _write_receipt(directory: Path) -> None:
 
 
 class _Progress:
-    """Bytes received of all files of a model. Called from the client's threads."""
+    """Progress of the download of all files of a model. Called from the client's threads."""
 
     def __init__(
         self, name: str, note: Callable[[str], None], clock: Callable[[], float] = time.monotonic
@@ -257,7 +257,7 @@ class _Progress:
 
 
 class _FileProgress:
-    """The client's `ProgressCallback`."""
+    """Progress of one file, as the client's `ProgressCallback`."""
 
     def __init__(self, progress: _Progress) -> None:
         self._progress = progress
@@ -310,7 +310,7 @@ def _explain(error: Exception) -> tuple[str, str]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and its causes, each once; of several failed files only the first one's."""
+    """An error and its distinct causes; of several failed files only the errors of the first."""
     seen: set[int] = set()
     waiting: list[Any] = [error]
     while waiting:

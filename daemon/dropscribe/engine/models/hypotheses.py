@@ -10,7 +10,7 @@ from dropscribe.engine.models.text.joining import join_words
 from dropscribe.engine.models.text.spacing import Columns, Span
 from dropscribe.transcript.types import Tokens
 
-#: Samples of one 25 ms frame: a shorter segment has no frame. VAD finds no such segment.
+#: Samples of one 25 ms frame; a shorter segment has no frame, but VAD does not return any.
 LEAST_SAMPLES = 400
 
 

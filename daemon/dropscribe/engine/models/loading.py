@@ -1,6 +1,6 @@
-"""Loads FunASR model directories onto a device, and translates what a device says when it fails.
+"""Load FunASR model directories onto a device, and translate device errors.
 
-Importing this module imports torch (seconds): only the engine process does.
+Importing this module imports torch, which takes seconds; only the engine process does so.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dropscribe.engine.models.model_config import ModelConfig, read_model_config
 from dropscribe.engine.models.weights import load_weights
 from dropscribe.errors import DeviceFailedError, EngineError, OutOfDeviceMemoryError
 
-#: What torch (and Triton: "[CUDA]") writes for faults after which a CUDA context is of no use.
+#: Parts of messages of torch (and Triton: "[CUDA]") for faults after which a CUDA context is unusable.
 _DEVICE_FAULTS = ("CUDA error", "CUDA driver error", "[CUDA]", "CUDNN", "cuDNN", "CUBLAS", "CUFFT", "NVRTC")
-#: How much of somebody else's message goes into ours.
+#: Longest part of another library's message in an error, characters.
 MESSAGE_CHARS = 300
-#: The libraries that work in the device's memory have names of their own for a full one.
+#: Parts of messages for full device memory, which differ between the libraries.
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
 
 
@@ -40,12 +40,12 @@ class LoadedModel:
 
     @property
     def directory(self) -> Path:
-        """Where it was loaded from."""
+        """Directory from which it was loaded."""
         return self.config.directory
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` is cuda:0 where torch sees one, else the cpu. Raises EngineError for a device that is not there."""
+    """Resolve a device name; `auto` is cuda:0 if available, else cpu. Raises EngineError for a missing device."""
     if wanted == "auto":
         wanted = "cuda:0" if torch.cuda.is_available() else "cpu"
     if wanted == "cpu":
@@ -70,24 +70,24 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """`cpu`, or `cuda:0 (NVIDIA …)`."""
+    """Device with its model name, for people: `cpu`, or `cuda:0 (NVIDIA …)`."""
     if device.type == "cpu":
         return "cpu"
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
 def load(directory: Path, device: torch.device, threads: int) -> LoadedModel:
-    """Build the model of a directory and read its weights.
+    """Build the model of a directory and load its weights.
 
-    Raises EngineError when FunASR cannot build it, when weights are missing, or when it is not wholly on
-    the device afterwards (FunASR falls back to the CPU without a word).
+    Raises EngineError if FunASR cannot build it, if weights are missing, or if not all parameters are on the device
+    afterwards (FunASR silently falls back to the CPU).
     """
-    # TF32 would make fp32 results depend on the card; nothing here is bound by these matmuls yet.
+    # TF32 would make fp32 results depend on the GPU model; these matmuls are not a bottleneck.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     config = read_model_config(directory)
     try:
-        # On the CPU, where weights replace what FunASR makes up, and without `init_param`, so that it reads no weights.
+        # On the CPU, where the initial weights are replaced; without `init_param`, so that FunASR reads no weights.
         module, options = funasr_parts.build_model(config.options, threads)
     except Exception as e:
         raise cannot_build(config, e) from e
@@ -115,10 +115,10 @@ def load(directory: Path, device: torch.device, threads: int) -> LoadedModel:
 
 @contextmanager
 def device_faults() -> Iterator[None]:
-    """Translate torch's ways of failing.
+    """Translate device errors of torch.
 
-    Raises OutOfDeviceMemoryError where a smaller batch may do, DeviceFailedError where the device's context
-    is lost. Anything else passes through as it is: it belongs to the recording.
+    Raises OutOfDeviceMemoryError if a smaller batch may fit, DeviceFailedError if the device's context is lost. Other
+    errors are not translated: they are caused by the recording.
     """
     try:
         yield
@@ -133,7 +133,7 @@ def device_faults() -> Iterator[None]:
 
 
 def _give_back_cache() -> None:
-    """Free what torch keeps for later. Of a context that is lost this is where one may hear of it first."""
+    """Free torch's cache of device memory. Raises DeviceFailedError if the context is lost."""
     try:
         torch.cuda.empty_cache()
     except RuntimeError as e:
@@ -141,7 +141,7 @@ def _give_back_cache() -> None:
 
 
 def cannot_build(config: ModelConfig, error: Exception) -> EngineError:
-    """What is said where FunASR cannot build a model out of its configuration."""
+    """Error for a model that FunASR cannot build from its configuration."""
     return EngineError(
         f"FunASR cannot build {config.family}: {in_short(error)}",
         operation="load model",
@@ -151,7 +151,7 @@ def cannot_build(config: ModelConfig, error: Exception) -> EngineError:
 
 
 def in_short(error: Exception) -> str:
-    """Type and first line of an exception: FunASR's messages run over pages."""
+    """Type and first line of an exception; FunASR's messages may be pages long."""
     lines = str(error).strip().splitlines()
     first = lines[0][:MESSAGE_CHARS] if lines else "no message"
     return f"{type(error).__name__}: {first}"

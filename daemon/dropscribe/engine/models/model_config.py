@@ -1,11 +1,12 @@
-"""Reads what a FunASR model directory says of itself, so that nothing in it decides what code runs or which files are read.
+"""Read the configuration of a FunASR model directory without trusting it to choose code or files outside itself.
 
-FunASR merges `configuration.json` and `config.yaml` into the arguments of its `AutoModel`: a directory could then name code to
-import, packages to install, further models to fetch, places to write to, and files anywhere. Here the two are merged by the
-same rules (`funasr.download.download_model_from_hub`, `download_from_ms`), but only options that describe the model are kept,
-and every file lies in the directory. FunASR is given the result, and never reads the directory's configuration itself.
+FunASR merges `configuration.json` and `config.yaml` into the arguments of its `AutoModel`. A directory could thereby
+name code to import, packages to install, further models to download, directories to write to, and files anywhere. Here
+the two are merged by the same rules (`funasr.download.download_model_from_hub`, `download_from_ms`), but only options
+that describe the model are kept, and every file must be inside the directory. FunASR gets the result and never reads
+the directory's configuration itself.
 
-A link in the directory is followed: hub caches are made of them. No torch here.
+Symbolic links in the directory are followed, because hub caches use them. Does not import torch.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from dropscribe.errors import EngineError
 CONFIG = "config.yaml"
 FILE_LIST = "configuration.json"
 WEIGHTS = "model.pt"
-#: Bytes; the largest official config.yaml (with its vocabulary in it) has 57 kB.
+#: Largest configuration file, bytes; the largest official config.yaml (which includes its vocabulary) has 57 kB.
 LONGEST_CONFIG = 8 << 20
-#: Values of a config.yaml, with aliases expanded; the largest official one has some 9,000.
+#: Most values in a config.yaml, with aliases expanded; the largest official one has some 9,000.
 MOST_VALUES = 200_000
 
-#: Options that describe a model, as its class and FunASR's `build_model` take them; those with `_conf` behind them, too.
+#: Options of FunASR's `build_model` that name the parts of a model; the options of each part are in `NAME_conf`.
 COMPONENTS = frozenset({
     "bias_predictor", "ctc", "ctc2", "decoder", "decoder2", "encoder", "encoder2", "frontend", "fusion_encoder",
     "joint_network", "model", "normalize", "predictor", "predictor2", "seaco_decoder", "specaug", "stride_conv",
@@ -44,11 +45,11 @@ _OPTIONS = frozenset({
 })  # fmt: skip
 _KEPT = COMPONENTS | {f"{name}_conf" for name in COMPONENTS} | _OPTIONS
 
-#: Options that name a file which a model cannot do without …
+#: Options that name a required file.
 _NEEDED_FILES = frozenset({"bpemodel", "cmvn_file", "config", "init_param", "token_list"})
-#: … and other files that are read where they are there.
+#: Options that name a file, required or optional.
 _FILES = _NEEDED_FILES | {"non_linguistic_symbols", "seg_dict", "seg_dict_file", "stats_file"}
-#: What a directory without a list of files is searched for: option of the part → file.
+#: Files used in a directory without a list of files: part, option, file name.
 _USUAL_FILES = (
     ("tokenizer_conf", "token_list", "tokens.txt"),
     ("tokenizer_conf", "token_list", "tokens.json"),
@@ -56,7 +57,7 @@ _USUAL_FILES = (
     ("tokenizer_conf", "bpemodel", "bpe.model"),
     ("frontend_conf", "cmvn_file", "am.mvn"),
 )
-#: Components that fetch further models, or need packages that are not there, are not among these.
+#: Supported components: those that neither download further models nor need packages that are not installed.
 _FRONTENDS = frozenset({"WavFrontend", "WavFrontendOnline", "wav_frontend"})
 _TOKENIZERS = frozenset({"CharTokenizer", "SentencepiecesTokenizer"})
 
@@ -68,22 +69,23 @@ _NOT_TRUSTED = "use a model of FunASR's own classes; code that comes with a mode
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Configuration of a model directory: what its files state, checked."""
+    """Validated configuration of a model directory."""
 
     directory: Path
     family: str  #: the class name in FunASR's registry
     weights: Path
-    #: Arguments of FunASR's `AutoModel` and `build_model`: with `model_conf` among them neither reads the directory.
+    #: Arguments of FunASR's `AutoModel` and `build_model`. They include `model_conf`: without it FunASR reads the
+    #: directory.
     options: dict[str, Any]
 
     @property
     def dictionary(self) -> Path | None:
-        """How words are made of tokens, for hotwords: `seg_dict`, listed or not, as FunASR has it; else the file that is named."""
+        """Dictionary of words and their tokens: as in FunASR, `seg_dict` if it exists, else the configured file."""
         usual = self.directory / "seg_dict"
         return usual if usual.is_file() else self.file("tokenizer_conf", "seg_dict", "seg_dict_file")
 
     def file(self, part: str, *names: str) -> Path | None:
-        """The file that an option of a part (`tokenizer_conf`, `token_list`) names; None where there is none."""
+        """File named by the first of the options `names` of `part`, e.g. `tokenizer_conf`, `token_list`; else None."""
         options = self.options.get(part)
         for name in names:
             value = options.get(name) if isinstance(options, dict) else None
@@ -93,12 +95,15 @@ class ModelConfig:
 
 
 def read_model_config(directory: Path, operation: str = "load model") -> ModelConfig:
-    """Raises EngineError for a directory that is not whole, reaches outside itself, or asks for code to be run."""
+    """Read and validate the configuration of a model directory.
+
+    Raises EngineError if files are missing, if a file outside the directory is named, or if code is to be run.
+    """
     return _Reader(directory, operation).read()
 
 
 class _Reader:
-    """One directory, while it is read."""
+    """State while one directory is read."""
 
     def __init__(self, directory: Path, operation: str) -> None:
         self._directory = directory
@@ -145,7 +150,7 @@ class _Reader:
             raise self._error(f"{path.name} cannot be read: {_in_short(e)}") from e
 
     def _listed(self) -> dict[str, Any]:
-        """The list of files of `configuration.json`; empty where there is none."""
+        """The list of files in `configuration.json`; empty if there is none."""
         path = self._directory / FILE_LIST
         if not path.is_file():
             return {}
@@ -158,7 +163,7 @@ class _Reader:
         return listed if isinstance(listed, dict) else {}
 
     def _yaml(self, path: Path) -> dict[str, Any]:
-        # FunASR's own reader of YAML, which builds plain values only. Inside, since most commands need neither.
+        # OmegaConf is FunASR's own YAML reader and creates plain values only. Imported late, as few commands need it.
         import yaml  # noqa: PLC0415
         from omegaconf import OmegaConf  # noqa: PLC0415
 
@@ -174,7 +179,7 @@ class _Reader:
         return content
 
     def _refuse_code(self, value: Any, place: str) -> None:
-        """Refuse a configuration that asks for code of its own to be run, wherever in it that stands."""
+        """Raise EngineError if a configuration requests, at any depth, that its own code be run."""
         for key, inner in value.items() if isinstance(value, dict) else ():
             if key in _CODE_KEYS and inner not in (False, None, "", 0):
                 raise self._error(f"{place} asks for code of its own to be run ({key})", _NOT_TRUSTED)
@@ -183,7 +188,7 @@ class _Reader:
                 self._refuse_code(inner, place)
 
     def _named(self, listed: dict[str, Any]) -> dict[str, Any]:
-        """The options of a list of files, each with its path; what is not there and not needed is left out."""
+        """Options of a list of files, with paths. Missing files are left out, and noted as missing if required."""
         named: dict[str, Any] = {}
         for key, value in listed.items():
             if isinstance(value, str):
@@ -200,7 +205,7 @@ class _Reader:
         return named
 
     def _inside(self, name: str, place: str) -> Path | None:
-        """The path of a name in the directory; None for an empty name. Raises EngineError for one that leads out of it."""
+        """Path of a file in the directory; None for an empty name. Raises EngineError for a path outside it."""
         if not name:
             return None
         path = Path(os.path.normpath(self._directory / name))
@@ -226,7 +231,7 @@ class _Reader:
                 }
 
     def _resolved(self, value: Any, config: dict[str, Any]) -> Any:
-        """Replace references to other values, like `${model_conf.sos}`; whatever else `${` begins is refused."""
+        """Replace references to other values, like `${model_conf.sos}`. Raises EngineError for other expressions."""
         if isinstance(value, dict):
             return {key: self._resolved(inner, config) for key, inner in value.items()}
         if isinstance(value, list):
@@ -243,7 +248,7 @@ class _Reader:
         return found
 
     def _settle_files(self, options: dict[str, Any]) -> None:
-        """Make every path one in the directory. A list of tokens may stand where its file may."""
+        """Replace file names by paths in the directory; a token list may also be given inline instead of its file."""
         for key, value in options.items():
             if isinstance(value, dict):
                 self._settle_files(value)
@@ -271,13 +276,13 @@ class _Reader:
                     f"use a model whose {key} is one of {', '.join(sorted(known))}",
                 )
         options["model_path"] = str(self._directory)
-        # FunASR would not look at it any more; it is passed nevertheless, wherever FunASR takes it.
+        # Without effect on the options above; passed in case FunASR evaluates it elsewhere.
         options["trust_remote_code"] = False
         return ModelConfig(self._directory, family, weights, options)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Both, parts of the same name merged; what stands in `above` counts."""
+    """Merge two configurations recursively; values of `above` take precedence."""
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
@@ -286,7 +291,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _expanded(root: Any) -> int:
-    """How many values a YAML document has when its aliases are expanded. Raises ValueError for one that holds itself."""
+    """Number of values in a YAML document with its aliases expanded. Raises ValueError for a cyclic document."""
     sizes: dict[int, int] = {}
 
     def size(node: Any) -> int:

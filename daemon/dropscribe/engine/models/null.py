@@ -1,4 +1,4 @@
-"""Models that need no torch and no time: what is left is the cost of everything around them."""
+"""Null models: no torch and hardly any time, to measure the cost of everything else."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Hypothesis, Pcm, Region, SpeechSegment, VadChunk
 from dropscribe.transcript.types import Tokens
 
-#: The whole recording is cut into regions of this length, ms.
+#: Length of the regions into which a recording is divided, ms.
 REGION_MS = 60_000
 TEXT = "ø"
 
 
 class NullVad:
-    """Takes everything for speech. Owned by the worker's thread."""
+    """Detector that treats all audio as speech. Owned by the worker's thread."""
 
     def __init__(self) -> None:
         self._samples = 0
@@ -52,7 +52,7 @@ class NullVadModel:
 
 
 class NullRecogniser:
-    """Says the same of every segment."""
+    """Recogniser that returns the same text for every segment."""
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """One token for each segment."""
@@ -67,10 +67,10 @@ class NullStage:
     name = "nothing"
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
-        """Keep nothing of them."""
+        """Do nothing."""
 
     def finish(self, streams: Sequence[int]) -> None:
-        """Nothing to finish."""
+        """Do nothing."""
 
     def drop(self, stream: int) -> None:
-        """Nothing to forget."""
+        """Do nothing."""

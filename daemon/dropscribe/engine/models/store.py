@@ -1,4 +1,4 @@
-"""Where a model lies: bundled, in a directory, or on FunASR's hub. No torch here."""
+"""Find a model: bundled, in a directory, or on FunASR's hub. Does not import torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dropscribe.engine.models.model_config import CONFIG, FILE_LIST, ModelConfig
 from dropscribe.errors import EngineError
 from dropscribe.transcript.roles import ASR, VAD
 
-#: The name of the models that need no torch (see `dropscribe.engine.models.null`).
+#: Name of the null models (see `dropscribe.engine.models.null`).
 NULL = "null"
 BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_MODELS = ("paraformer-mini", "vad-mini")
@@ -20,16 +20,16 @@ SAMPLE = BUNDLED / "sample" / "sample.wav"
 
 @dataclass(frozen=True, slots=True)
 class _Role:
-    """What a model has to be to fill a role, and how messages speak of it."""
+    """Requirements of a role, and its names in messages."""
 
     title: str
-    wanted: str
+    wanted: str  #: description of a suitable model
     kinds: tuple[Kind, ...]
-    official: str  #: models to name instead, by FunASR's names
-    option: str  #: of the command line
+    official: str  #: suggested models, by their FunASR names
+    option: str  #: command line option
 
 
-#: What can fill a role; the roles are the fields of `dropscribe.settings.Models`.
+#: The roles; they are the fields of `dropscribe.settings.Models`.
 _ROLES = {
     ASR: _Role(
         "model",
@@ -47,23 +47,24 @@ _ROLES = {
     ),
 }
 _WEIGHTS_ENDINGS = (".pt", ".pb", ".pth", ".bin", ".ckpt")
-#: So many entries of a directory are searched for model directories, and so many of those are named in a message.
+#: Most entries of a directory that are searched for model directories.
 _LOOKED_THROUGH = 100
+#: Most model directories named in a message.
 _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model directory that has been looked at."""
+    """A checked model directory."""
 
-    name: str  #: as it was asked for
+    name: str  #: as given in the settings
     directory: Path
     bundled: bool
     config: ModelConfig
 
     @property
     def notice(self) -> str | None:
-        """What every transcript made with it has to say; None for a model that may be used in earnest."""
+        """Notice for every transcript made with a demonstration model; None for other models."""
         if not self.bundled:
             return None
         return (
@@ -73,10 +74,10 @@ class ModelSource:
 
 
 def resolve(name: str, role: str, fetch: Callable[[str], Path]) -> ModelSource:
-    """Find and examine the directory of a model; `fetch` gets a name that is neither bundled nor a directory.
+    """Find and check the directory of a model; `fetch` is called with a name that is neither bundled nor a directory.
 
-    `role`: a field of `dropscribe.settings.Models`. Raises EngineError for a directory that is not whole, holds something else than
-    is wanted, or is not safe to load.
+    `role`: a field of `dropscribe.settings.Models`. Raises EngineError for a directory that is incomplete, contains
+    another kind of model, or is not safe to load.
     """
     operation = f"load {_ROLES[role].title}"
     given = Path(name).expanduser()
@@ -115,7 +116,7 @@ def resolve(name: str, role: str, fetch: Callable[[str], Path]) -> ModelSource:
 
 
 def _explain(directory: Path, operation: str) -> None:
-    """Raise EngineError for a directory that is plainly something else than a model directory, saying what it is."""
+    """Raise EngineError, with a description, for a directory that is clearly not a FunASR model directory."""
     names = sorted(path.name for path in directory.iterdir())
     if CONFIG in names or FILE_LIST in names:
         exported = [name for name in names if name.endswith(".onnx")]
@@ -145,7 +146,7 @@ def _explain(directory: Path, operation: str) -> None:
 
 
 def _model_directories(directory: Path, names: Sequence[str], depth: int = 3) -> Iterator[Path]:
-    """Model directories below this one, relative to it: a hub's cache has them two or three further down."""
+    """Model directories at most `depth` levels below a directory, as relative paths; hub caches nest them that deep."""
     for name in names[:_LOOKED_THROUGH]:
         inner = directory / name
         if not inner.is_dir():
@@ -162,11 +163,11 @@ def _model_directories(directory: Path, names: Sequence[str], depth: int = 3) ->
 
 
 def _check_role(config: ModelConfig, role: str) -> None:
-    """Raise EngineError for a model that is of no use in the role in which it was named."""
+    """Raise EngineError for a model that does not suit its role."""
     kind, wanted = kind_of(config.family), _ROLES[role]
     if kind in wanted.kinds:
         return
-    # What runs slower than the others, through FunASR itself, is not suggested.
+    # Models that run through FunASR itself are slower, so they are not suggested.
     known = [family for of in wanted.kinds if of is not Kind.AUTO_MODEL for family in families_of(of)]
     remedy = f"name a directory of {', '.join(known)} there, or one of {wanted.official}"
     for name, other in _ROLES.items():

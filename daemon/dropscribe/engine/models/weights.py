@@ -56,7 +56,7 @@ def load_weights(module: torch.nn.Module, path: Path, directory: Path) -> None:
         weights[name] = _compact(stored.pop(name).to(dtype))
     del stored
     module.load_state_dict(weights, strict=True, assign=on_cpu)
-    # Hook of some FunASR classes, which FunASR's own loader calls, too.
+    # Some FunASR classes have this hook; FunASR's own loader calls it, too.
     loaded = getattr(module, "on_pretrained_model_loaded", None)
     if callable(loaded):
         loaded(frozenset(shapes))

@@ -58,7 +58,7 @@ class PaddedForward:
     def __call__(
         self, sounds: Sequence[Sound], hotwords: Sequence[Tensor | None] = ()
     ) -> list[DecodedSegment]:
-        """Recognise a batch; one `Spoken` per segment, in order.
+        """Recognise a batch; one `DecodedSegment` per segment, in order.
 
         sounds: 16 kHz mono, at least 400 samples (one frame) each. hotwords: results of `encode_hotwords`, one per
         segment, or empty; segments with the same list must have the same tensor.

@@ -72,7 +72,7 @@ class PackedDecoder:
     def __init__(self, module: Any) -> None:
         """`module`: FunASR's `ParaformerSANMDecoder` on a CUDA device.
 
-        Raises EngineError for one that has layers without attention before its last.
+        Raises EngineError for a decoder with layers without attention before its last.
         """
         if module.decoders2:
             raise EngineError(

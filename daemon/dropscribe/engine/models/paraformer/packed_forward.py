@@ -134,7 +134,7 @@ class PackedForward:
         return Decoded(batch.order, batch.rows, counts, host_ids, host_fires, done)
 
     def collect(self, batch: Decoded) -> list[DecodedSegment]:
-        """Wait for the result; one `Spoken` per segment, in the order given to `begin`."""
+        """Wait for the result; one `DecodedSegment` per segment, in the order given to `begin`."""
         batch.done.synchronize()
         said = words_of(batch.ids.numpy(), batch.counts)
         fires = None if batch.fires is None else batch.fires.numpy()

@@ -1,6 +1,6 @@
-"""Paraformer, BiCifParaformer and SeacoParaformer over a batch of segments, by our own inference path.
+"""Recogniser for Paraformer, BiCifParaformer and SeacoParaformer over batches of segments.
 
-What a segment yields does not depend on what else is in its batch, and equals FunASR's `inference` of the segment alone.
+The result of a segment does not depend on the rest of its batch, and equals FunASR's `inference` of the segment alone.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from dropscribe.errors import EngineDiedError, EngineError, release_traceback
 if TYPE_CHECKING:
     from dropscribe.engine.models.paraformer.packed_forward import Decoded, Encoded
 
-#: Lists of hotwords that stay encoded, the latest used: there are as many as profiles that have some.
+#: Encoded hotword lists in the cache; there is one list for each profile with hotwords.
 LISTS_KEPT = 64
 
 
 class Forward(Protocol):
-    """A model on its device. What it makes of hotwords is its own, and goes back to it as it came."""
+    """Forward pass of a model on its device. The type of encoded hotwords is private to each implementation."""
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
-        """A list of hotwords, by token numbers, for use in calls; asked only of a model that takes them."""
+        """Encode a list of hotwords, given as token numbers; called only if the model supports hotwords."""
 
     def __call__(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> list[DecodedSegment]:
-        """What is said in each. hotwords: one of `encode_hotwords`, or None, for each."""
+        """Recognise a batch; hotwords: for each segment a result of `encode_hotwords`, or None."""
 
 
 class ParaformerRecogniser:
@@ -47,7 +47,7 @@ class ParaformerRecogniser:
     takes_frames = True
 
     def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
-        """In fp32, unless another `forward` is given. Raises EngineError for a vocabulary we do not know."""
+        """Use fp32 unless another `forward` is given. Raises EngineError for an unsupported vocabulary."""
         special = {getattr(loaded.module, name, None) for name in ("blank_id", "sos", "eos")}
         if special != set(range(SILENT_IDS)):
             raise EngineError(
@@ -78,7 +78,7 @@ class ParaformerRecogniser:
         return self._spelling.complaint(hotwords)
 
     def _hotwords(self, segments: Sequence[SpeechSegment]) -> list[Any]:
-        """For each segment what to listen for; only of a list that is new the model hears here."""
+        """Encoded hotwords of each segment, or None; only lists that are not in the cache are encoded."""
         return [self._encoded(s.hotwords) if s.hotwords and self._takes_hotwords else None for s in segments]
 
     def _encode(self, hotwords: tuple[str, ...]) -> Any:
@@ -104,19 +104,21 @@ class _UnderWay:
     said: list[Hypothesis]
     encoded: Encoded | None = None
     words: Future[list[Hypothesis]] | None = None
-    #: Why it could not be decoded; told by its own `finish`, whoever's step it came up in.
+    #: Error in decoding, raised by `finish` for this batch even if it occurred in a step of another batch.
     error: Exception | None = None
 
 
 class PipelinedParaformer(ParaformerRecogniser):
-    """On CUDA in half precision, three batches deep: while the device encodes one, the one before it is decoded behind
-    it, and the one before that is put into words, on a thread of its own: whoever launches waits for the device often enough.
+    """Recogniser on CUDA in half precision with three batches under way.
+
+    One is encoded on the device, the decoding of the previous one is queued behind it, and the one before is converted
+    to text in a separate thread, so that the launching thread does not wait for it.
     """
 
     depth = 3
 
     def __init__(self, loaded: LoadedModel) -> None:
-        # Imports Triton, which comes with CUDA builds of torch only.
+        # Imported here, since Triton comes only with CUDA builds of torch.
         from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
         self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device)
@@ -140,7 +142,7 @@ class PipelinedParaformer(ParaformerRecogniser):
         """See `dropscribe.engine.core.interfaces.Pipelined`."""
         self._decode(handle)
         if self._latest is handle:
-            # None may follow for hours, and its segments hold memory of the device.
+            # The next batch may be hours away, and the segments of this one occupy device memory.
             self._latest = None
         if handle.error is not None:
             raise handle.error
@@ -161,7 +163,7 @@ class PipelinedParaformer(ParaformerRecogniser):
             batch.words = self._words.submit(self._in_words, batch.segments, decoded)
 
     def _in_words(self, segments: Sequence[SpeechSegment], decoded: Decoded) -> list[Hypothesis]:
-        """On the thread for words: waits for the device and touches nothing that the other thread changes."""
+        """Wait for a batch and convert its tokens to text, in the thread `words`; shares no mutable state."""
         with device_faults():
             collected = self._packed.collect(decoded)
         return self._hypotheses(segments, collected)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Duration of a frame, and how much earlier than number · duration it begins, ms.
+#: Duration of a frame, and offset of its start before number · duration, ms.
 FRAME_MS = 60
 EARLY_MS = 30
 

@@ -32,7 +32,10 @@ class PaddedForward:
         self._blank = int(module.blank_id)
 
     def __call__(self, sounds: Sequence[Sound]) -> list[DecodedSegment]:
-        """Recognise a batch; one `Spoken` per segment, in order. sounds: 16 kHz mono, at least 400 samples each."""
+        """Recognise a batch; one `DecodedSegment` per segment, in order.
+
+        sounds: 16 kHz mono, at least 400 samples (one frame) each.
+        """
         features = self._frontend(sounds)
         lengths = [QUERIES + rows for rows in features.rows]
         rows = torch.tensor([0, *lengths], device=self._device)

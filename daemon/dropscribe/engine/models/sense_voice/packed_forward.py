@@ -97,7 +97,7 @@ class PackedForward:
         return Launched(lengths, *to_host(collapse(best, rows.ends, self._blank)))
 
     def collect(self, batch: Launched) -> list[DecodedSegment]:
-        """Wait for the result; one `Spoken` per segment, in order."""
+        """Wait for the result; one `DecodedSegment` per segment, in order."""
         batch.done.synchronize()
         return runs(batch.collapsed.numpy(), batch.lengths, QUERIES)
 

@@ -1,1 +1,1 @@
-"""From token ids to words and their times."""
+"""Conversion of token ids to words with timestamps."""

@@ -47,7 +47,7 @@ def join(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Edges:
-    """Properties of a word that decide about the spaces around it."""
+    """Properties of a word that determine the spaces around it."""
 
     begins_unspaced: bool
     ends_unspaced: bool

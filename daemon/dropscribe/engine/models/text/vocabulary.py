@@ -67,7 +67,7 @@ class SentencePieces:
 
 
 def vocabulary_of(loaded: LoadedModel) -> Vocabulary:
-    """The vocabulary of a loaded model. Raises EngineError for one that has none."""
+    """Vocabulary of a loaded model. Raises EngineError if it has none."""
     tokenizer = loaded.tokenizer
     processor = getattr(tokenizer, "sp", None)
     if processor is not None:
