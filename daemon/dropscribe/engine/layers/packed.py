@@ -31,6 +31,7 @@ class Rows:
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
+        """First and last + 1 row of each row's segment."""
         return self.first, self.last
 
 
@@ -61,6 +62,7 @@ class Product:
 
 
 def product(module: Any, scale: float = 1.0) -> Product:
+    """Float16 linear layer from a module, multiplied by `scale`."""
     weight = (module.weight.detach().float() * scale).to(HALF).t()
     return Product(weight, (module.bias.detach().float() * scale).to(HALF))
 
@@ -71,6 +73,7 @@ def bare(module: Any, scale: float = 1.0) -> Tensor:
 
 
 def norm32(module: Any) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a LayerNorm, float32."""
     return module.weight.detach().float(), module.bias.detach().float()
 
 

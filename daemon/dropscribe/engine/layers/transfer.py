@@ -24,7 +24,7 @@ def one_after_another(parts: Sequence[Pcm], out: Pcm) -> None:
 
 
 class Gather:
-    """Concatenate with several threads: copying releases the GIL, and one core does not reach the memory bandwidth."""
+    """Concatenation by several threads: copying releases the GIL, and one core does not saturate the memory."""
 
     def __init__(self, threads: int) -> None:
         self._shares = threads

@@ -89,9 +89,8 @@ def _end_of(parts: tuple[Pcm, ...], count: int) -> Pcm:
 class Plan:
     """Layout of all streams of a call that have new rows, consecutively."""
 
-    sizes: NDArray[
-        np.int64
-    ]  #: (6, streams): first sample, frames, first frame, rows with context, first row, skipped
+    #: (6, streams): first sample, frames, first frame, rows with context, first row, skipped
+    sizes: NDArray[np.int64]
     samples: int
     frames: int
     rows: int

@@ -39,10 +39,11 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """Results of a call that may still be running on the device. Per stream, in order:
+    """Results of a call that may still be running on the device.
 
-    `memories`: new states of the network, which may be passed to the next call at once. `log_mels`: newly computed
-    frames, (m, 80) float32, which may be read on any CUDA stream after `Scorer.speech` has returned.
+    `memories`: new state of the network for each stream, which may be passed to the next call at once. `log_mels`:
+    newly computed frames of each stream, (m, 80) float32, which may be read on any CUDA stream after `Scorer.speech`
+    has returned.
     """
 
     plans: list[Plan]
@@ -82,7 +83,7 @@ class Scorer:
             torch.cuda.synchronize(device)
 
     def judge(self, steps: Sequence[Step], memories: Sequence[Tensor]) -> Judged | None:
-        """Launch steps, each of which must have rows, with one transfer back for all. None if there are no steps."""
+        """Launch steps, each of which must have rows, and one transfer of the results; None if there are no steps."""
         left = self._network.left
         plans: list[Plan] = []
         decided: list[Tensor] = []
@@ -105,7 +106,7 @@ class Scorer:
         return Judged(plans, new_memories, computed, host, done)
 
     def speech(self, judged: Judged) -> list[NDArray[np.bool_]]:
-        """Wait for the results: for each stream, whether its new frames are speech, (n,)."""
+        """Wait for the results; returns for each stream an array (n,), true for each new frame that is speech."""
         if judged.done is not None:
             judged.done.synchronize()
         host, left = judged.speech.numpy(), self._network.left
