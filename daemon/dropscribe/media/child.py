@@ -1,4 +1,4 @@
-"""The pool's side of one decoder process: what it was given, and what became of it."""
+"""One decoder process as seen by the pool: its order, its slots, and how it ended."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from dropscribe.media.protocol import DecodeOrder
 from dropscribe.media.wire import Begin, Give, Terms
 from dropscribe.media.worker import main
 
-#: Seconds a process is waited for that has closed its pipe, which happens a moment before its end.
+#: Time to wait for the end of a process that has closed its pipe, seconds; the pipe closes a moment before the end.
 _BURIAL_S = 1.0
-#: Seconds a killed process is waited for. One that hangs in the kernel (a dead network share) takes longer,
-#: but it has been killed and writes nothing any more; the pool asks again later.
+#: Time to wait for the end of a killed process, seconds. One that is blocked in the kernel (by a dead network share)
+#: takes longer, but writes nothing any more; the pool checks again later.
 _KILLED_S = 0.2
-#: A decoder that has brought nothing for so long, seconds, and has not computed either waits for its file system.
+#: Time without messages and CPU use after which a decoder counts as waiting for its file system, seconds.
 DISK_S = 15.0
-#: Silence after which it is first probed, seconds, and the share of the silence it must have computed to be at work.
+#: Time without messages after which the CPU use is first measured, seconds.
 _PROBE_S = 1.0
+#: Least share of that time spent on the CPU for a decoder that counts as computing.
 _COMPUTING_SHARE = 0.05
 
 
 class Child:
-    """A decoder process. Fields belong to the pool's thread; only the pool changes them."""
+    """A decoder process. Owned by the pool's thread; only the pool changes its fields."""
 
     def __init__(self, arena_fd: int, terms: Terms, now: float) -> None:
         self.pipe: Connection
@@ -41,13 +42,13 @@ class Child:
             self.pipe.close()
             raise
         self.order: DecodeOrder | None = None
-        #: Slots it was given and has not handed over.
+        #: Offsets of its slots that it has not delivered.
         self.held: set[int] = set()
-        #: It asked for a slot and got none yet: its silence is our doing.
+        #: True while it waits for a slot, so that missing messages are not its fault.
         self.starved = False
-        #: Monotonic time of its latest sign of life, or of the latest thing it was given.
+        #: Time of the latest message from or to it, monotonic seconds.
         self.alive_at = now
-        #: Processor time it had spent, seconds, when it was first probed after the sign of life at `_probed_for`.
+        #: CPU time, seconds, at the first measurement after the message at `_probed_for`.
         self._spent_s = 0.0
         self._probed_for = -1.0
         self.ready = False
@@ -60,7 +61,7 @@ class Child:
         return self._process.pid or 0
 
     def begin(self, order: DecodeOrder, slots: Sequence[int], now: float) -> bool:
-        """Send an order; False when the process is gone, and nothing was taken."""
+        """Send an order with its first slots; false, without effect, if the process is gone."""
         try:
             self.pipe.send(Begin(order, tuple(slots)))
         except OSError:
@@ -72,36 +73,39 @@ class Child:
         return True
 
     def give(self, slots: Sequence[int], now: float) -> None:
-        """Send further slots. A process that is gone keeps them on its account until it is buried."""
+        """Send further slots. If the process is gone, they are returned by `release`."""
         assert self.order is not None
         self.held.update(slots)
         self.starved = self.starved and not slots
         self.alive_at = now
-        with contextlib.suppress(OSError):  # it is gone; its end is found, and told, by the next poll
+        with contextlib.suppress(OSError):  # the process is gone, which the next poll reports
             self.pipe.send(Give(self.order.ticket, tuple(slots)))
 
     def messages(self) -> tuple[Sequence[Any], bool]:
-        """The oldest of what it said, and whether it is still there. Only once its pipe is readable."""
+        """The next tuple of messages, and false if the process is gone. Call only if its pipe is readable."""
         try:
             said = self.pipe.recv()
         except Exception:
-            # EOFError or OSError: it is gone. Anything else: it wrote nonsense, and is not to be trusted.
+            # EOFError or OSError: the process is gone. Other errors: invalid data, so it is treated as gone.
             return (), False
         return (said, True) if isinstance(said, tuple) else ((), False)
 
     def release(self) -> tuple[int, ...]:
-        """End its order: returns the slots it still held."""
+        """End its order; returns the slots that were not delivered."""
         held = tuple(sorted(self.held))
         self.order, self.held, self.starved = None, set(), False
         return held
 
     def find_end(self) -> Ended:
-        """How a process whose end of the pipe is closed came to its end."""
+        """Wait for the end of a process that has closed its pipe; returns how it ended."""
         self._process.join(_BURIAL_S)
         return how_ended(self._process.exitcode)
 
     def waits_for_disk(self, now: float) -> bool:
-        """Whether it has brought nothing for `DISK_S` and neither computed: a file system keeps it. To be asked now and then."""
+        """True if it has neither sent anything nor computed for `DISK_S`: its file system does not respond.
+
+        Call it regularly: CPU use is measured between calls.
+        """
         silent_s = now - self.alive_at
         if silent_s < _PROBE_S:
             return False
@@ -109,25 +113,25 @@ class Child:
         if self._probed_for != self.alive_at:
             self._probed_for, self._spent_s = self.alive_at, spent_s
         computed = spent_s - self._spent_s > _COMPUTING_SHARE * silent_s
-        # One that was stopped by a signal ("T") or gets no processor ("R") waits for no disk.
+        # A process that is stopped by a signal ("T") or runnable ("R") does not wait for a disk.
         return silent_s >= DISK_S and state in {"D", "S"} and not computed
 
     def has_ended(self) -> bool:
-        """Kill it if it lives, and take it down; False while it cannot end."""
+        """Kill the process and close its pipe; false if it has not ended yet."""
         self._process.kill()
         self.pipe.close()
         return self.ended(_KILLED_S)
 
     def ended(self, wait_s: float = 0.0) -> bool:
-        """Whether the killed process is gone; to be asked until it is."""
+        """True if the killed process has ended; waits at most `wait_s` seconds. Call it until it is true."""
         return children.is_gone(self._process, wait_s)
 
 
 def _state_of(pid: int) -> tuple[str, float]:
-    """The state of a process (proc_pid_stat(5)) and the processor time it has spent, seconds; ("", 0) if it is gone."""
+    """State of a process (proc_pid_stat(5)) and its CPU time, seconds; ("", 0) if it is gone."""
     try:
         line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "", 0.0
-    fields = line.rpartition(")")[2].split()  # the name before it may hold anything
+    fields = line.rpartition(")")[2].split()  # the process name in parentheses may contain any characters
     return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -49,7 +49,7 @@ class Inspector:
             self._keep(_Child(self._target))
 
     def whole(self, folder: Path, path: Path) -> bool | None:
-        """True: all that is declared is there. False: truncated, or still arriving. None: unknown."""
+        """Inspect one file. True: has all declared bytes. False: truncated, or still arriving. None: unknown."""
         answers = self._inspect(folder, [path])
         return None if answers is None else answers[0]
 
@@ -131,7 +131,7 @@ class _Child:
         self._ready = False
 
     def ask(self, folder: Path, paths: Sequence[Path], limit_s: float) -> bytes | None:
-        """One byte per path; None after `limit_s` seconds, or if the process is gone."""
+        """Inspect files: one byte per path; None after `limit_s` seconds, or if the process is gone."""
         try:
             if not self._ready:
                 self._ready = self._receive(1, _START_S) == inspection.READY

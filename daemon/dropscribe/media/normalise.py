@@ -64,7 +64,7 @@ class Normaliser:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Defects of the samples so far, in words for people."""
+        """Defects of the samples so far, as messages for people."""
         found = []
         if self._not_finite:
             found.append(

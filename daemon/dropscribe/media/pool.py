@@ -1,4 +1,4 @@
-"""A pool of decoder processes: orders in, events out, and no recording can take it down."""
+"""Pool of decoder processes that survives the failure of any of them."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from dropscribe.media.protocol import (
 )
 from dropscribe.media.wire import Failed, Finished, Ready, Terms
 
-#: Files a child decodes before a fresh one takes its place: leaks of decoding libraries end there.
+#: Files that a child decodes before it is replaced, which limits memory leaks of decoding libraries.
 MAX_FILES = 500
 
-#: Bytes by which a child's own memory may grow before the same happens.
+#: Growth of a child's private memory at which it is replaced, bytes.
 MAX_GROWTH_BYTES = 200 * 1024 * 1024
 
-#: Seconds a child may take to load its libraries; on a cold, busy disk that is many.
+#: Time limit for loading the libraries of a child, seconds; a cold, busy disk is slow.
 _START_S = 120.0
 
-#: Children that end before they are ready, one after another, until the installation is called broken.
+#: Consecutive children that end before they are ready at which the installation counts as broken.
 _FAILED_STARTS = 4
 
 
 class DecoderPool:
-    """Implements `Decoders` with `workers` spawned processes. Owned by one thread; not thread-safe.
+    """`Decoders` with `workers` spawned processes. Owned by one thread; not thread-safe.
 
-    An order whose decoder waits for its file system longer than `DISK_S` fails with `unanswered`, which is not the recording's fault.
-    An order's decoder is killed when it has brought nothing for `settings.stall_s` although it had slots;
-    waiting for a slot is never held against it. After its death, whatever the reason, a new one stands in
-    its place before the next order.
+    - If a decoder waits for its file system longer than `DISK_S`, its order fails with `unanswered`, for which the
+      recording is not to blame.
+    - If a decoder with slots sends nothing for `settings.stall_s` seconds, its order fails; time spent waiting for a
+      slot does not count.
+    - A decoder that has died or been killed is replaced at once.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class DecoderPool:
     ) -> None:
         """`arena_fd`: shared memory of slots of `slot_bytes`; must stay open as long as the pool.
 
-        Raises DecoderDiedError when the operating system gives no process.
+        Raises DecoderDiedError if no process can be started.
         """
         self._arena_fd = arena_fd
         self._slot_bytes = slot_bytes
@@ -62,12 +63,12 @@ class DecoderPool:
         self._clock = clock
         self._terms = Terms(slot_bytes, settings.memory_mb, settings.max_hours)
         self._children: list[Child] = []
-        #: Killed, but held in the kernel by a file system that does not answer.
+        #: Killed children that have not ended, because a file system that does not respond blocks them.
         self._ending: list[Child] = []
-        #: Which of their pipes have something; one call tells of all.
+        #: Poll object over the pipes of all children.
         self._pipes = select.poll()
         self._failed_starts = 0
-        #: Kept between calls only when a call ends with an error.
+        #: Events for the next `poll`; empty between calls unless a call raised.
         self._events: list[DecodeEvent] = []
         try:
             while len(self._children) < workers:
@@ -77,12 +78,12 @@ class DecoderPool:
             raise
 
     def idle(self) -> int:
-        """How many orders it would start at once."""
+        """Number of decoders that can start an order immediately."""
         return sum(child.order is None for child in self._children)
 
     def start(self, order: DecodeOrder, slots: Sequence[int], now: float) -> None:
-        """Give the order to an idle decoder; there must be one. A dead one is replaced on the way."""
-        # One that has loaded its libraries is preferred to one that is just starting.
+        """Give the order to an idle decoder; there must be one. Raises DecoderDiedError if decoders cannot be started."""
+        # A decoder that has loaded its libraries is preferred to one that is starting.
         child = min((c for c in self._children if c.order is None), key=lambda c: not c.ready)
         for _ in range(_FAILED_STARTS):
             if child.begin(order, slots, now):
@@ -91,13 +92,13 @@ class DecoderPool:
         raise _broken("ended at once")
 
     def give(self, ticket: int, slots: Sequence[int]) -> None:
-        """Hand further slots to the decoder of `ticket`; ignored if the order has ended."""
+        """Give further slots to the decoder of `ticket`; ignored if the order has ended."""
         child = self._of(ticket)
         if child is not None:
             child.give(slots, self._clock())
 
     def abort(self, ticket: int) -> Sequence[int]:
-        """Kill the decoder of this order; returns the slots it held. No further event of the ticket arrives."""
+        """Kill the decoder of this order; returns its slots. No further event of the ticket follows."""
         self._events = [e for e in self._events if e.ticket != ticket]
         child = self._of(ticket)
         if child is None:
@@ -107,13 +108,13 @@ class DecoderPool:
         return slots
 
     def filenos(self) -> Sequence[int]:
-        """Descriptors that become readable when `poll` has events; ask again after each `poll`."""
+        """Descriptors that become readable when `poll` has events; each `poll` may change them."""
         return [child.pipe.fileno() for child in self._children]
 
     def poll(self, now: float) -> Sequence[DecodeEvent]:
-        """Events that have arrived, never waiting.
+        """Events that have arrived, without waiting; stops decoders past their time limit and replaces dead ones.
 
-        Raises DecoderDiedError when decoders cannot be started at all: the installation is broken.
+        Raises DecoderDiedError if decoders cannot be started, because the installation is broken.
         """
         if self._ending:
             self.ended()
@@ -122,7 +123,7 @@ class DecoderPool:
             said, there = child.messages() if child.pipe.fileno() in readable else ((), True)
             if said:
                 child.alive_at = now
-            # Stops at the first False: what a child says after that is of no order any more.
+            # Stops at the first false: later messages of the child belong to no order.
             wanted = all(self._take(child, message) for message in said)
             if not there:
                 self._lost(child)
@@ -134,17 +135,17 @@ class DecoderPool:
         return events
 
     def close(self) -> None:
-        """Stop all decoders, without waiting for one that a file system holds; may be called twice."""
+        """Stop all decoders, without waiting for any that a file system blocks; may be called twice."""
         while self._children:
             self._remove_member(self._children[-1])
 
     def ended(self) -> bool:
-        """Whether every decoder that was stopped is gone."""
+        """True if all stopped decoders have ended."""
         self._ending = [child for child in self._ending if not child.ended()]
         return not self._ending
 
     def _take(self, child: Child, message: Any) -> bool:
-        """Handle one message; False when the child is to be replaced."""
+        """Handle one message; false if the child must be replaced."""
         match message:
             case Ready():
                 child.ready, child.first_private = True, message.private_bytes
@@ -171,12 +172,12 @@ class DecoderPool:
             self._events.append(message)
             return True
         if child.order is not None:
-            # Its memory is damaged: what it says of slots it does not hold would corrupt other recordings.
+            # The child's memory is damaged; accepting a slot that it does not own would corrupt other recordings.
             self._died(child, Ended("wrote where it was not allowed to", killed=False))
         return False
 
     def _check(self, child: Child, now: float) -> None:
-        """Stop a child that takes too long."""
+        """Stop and replace a child past a time limit."""
         silent_s = now - child.alive_at
         if not child.ready:
             if silent_s > _START_S:
@@ -203,7 +204,7 @@ class DecoderPool:
             self._replace(child)
 
     def _lost(self, child: Child, how: Ended | None = None) -> None:
-        """A child is gone (or never came up): its order ends, another child takes its place."""
+        """Fail the order of a child that is gone or did not start, and replace the child."""
         ended = child.find_end() if how is None else how
         self._remove_member(child)
         if child.order is not None:

@@ -1,4 +1,4 @@
-"""What travels between the pool and a decoder child; frozen, pickled, our own processes on both ends."""
+"""Messages between the pool and a decoder child. Frozen, pickled; both ends are processes of dropscribe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dropscribe.transcript.types import MediaFacts
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """To the child: decode this, into these slots (arena offsets, bytes)."""
+    """To the child: decode a file into these slots (arena offsets, bytes)."""
 
     order: DecodeOrder
     slots: tuple[int, ...]
@@ -18,7 +18,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Give:
-    """To the child: further slots. One whose order has ended throws the message away; the pool knows."""
+    """To the child: further slots. A child whose order has ended ignores them; the pool counts them as free."""
 
     ticket: int
     slots: tuple[int, ...]
@@ -26,14 +26,14 @@ class Give:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From the child, once: its libraries are loaded and its limits are in force."""
+    """From the child, once: libraries are loaded and resource limits set."""
 
     private_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """From the child: all that could be decoded was handed over."""
+    """From the child: all decodable audio was delivered."""
 
     ticket: int
     facts: MediaFacts
@@ -43,7 +43,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """From the child: the order ended with an error. `leaving`: it does not trust itself any more and exits."""
+    """From the child: the order failed. `leaving`: the child must be replaced, since its state may be corrupt."""
 
     ticket: int
     code: str
@@ -54,13 +54,13 @@ class Failed:
     leaving: bool
 
 
-#: What a child says. Each message on the pipe is a tuple of these.
+#: Messages from a child; each transmission on the pipe is a tuple of these.
 FromChild = Ready | Opened | PcmReady | SlotWanted | Finished | Failed
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a child is started with."""
+    """Settings of a child."""
 
     slot_bytes: int
     memory_mb: int

@@ -1,10 +1,9 @@
-"""The decoder child: a spawned process that decodes one recording after another into shared memory.
+"""Main function of a decoder child: decode one recording after another into shared memory.
 
-It meets hostile input, so it has little: limits on memory, files and core dumps, no signal handlers, and no
-life of its own: when the pool's end of the pipe closes, for whatever reason, it is gone at once.
+The input may be hostile, so the process has limits on memory, files and core dumps, and exits at once when the pool's
+end of the pipe is closed.
 
-Heavy libraries are imported inside `main`, so that the parent, which imports this module to name `main`,
-does not load them.
+Large libraries are imported inside `main`, since the parent, which must not load them, imports this module.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 
     from dropscribe.media.sources.source import SourceFacts
 
-#: Open files of a child: its pipe, the arena, the recording twice, and what Python keeps.
+#: Limit on open files of a child: its pipe, the arena, the recording twice, and those of Python.
 _MAX_FILES = 64
 
-#: What is decoded so quickly is told of together, seconds: each message costs the pool's thread, which waits for the
-#: interpreter at every read, more than what stands in it.
+#: Interval in which messages are collected and sent together, seconds: each read makes the pool's thread wait for the
+#: GIL, which takes longer than handling the message.
 HOLD_S = 0.005
 
 
@@ -53,7 +52,7 @@ def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
     confinement.limit(terms.memory_mb << 20, _MAX_FILES)
     said = Outbox(pool)
     said.at_once(Ready(_private()))
-    with contextlib.suppress(EOFError, OSError):  # the pool's end is closed: there is nobody left to tell
+    with contextlib.suppress(EOFError, OSError):  # the pool's end of the pipe is closed
         while True:
             message = pool.recv()
             if isinstance(message, Begin):
@@ -78,7 +77,7 @@ def _serve(begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16
         )
         said.at_once(_failed(order.ticket, short, leaving=True))
     except Exception as e:
-        # The boundary of the process: what was not foreseen fails this order and costs this process.
+        # An unexpected error fails this order, and the process is replaced.
         died = DecoderDiedError(
             f"the decoder failed in a way nobody foresaw: {type(e).__name__}: {e}",
             remedy="Convert the recording to wav and drop that; please report this message.",
@@ -90,7 +89,7 @@ def _serve(begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16
 
 
 class Outbox:
-    """What is said to the pool, in order. Blocks that are decoded within `HOLD_S` of each other travel together."""
+    """Messages to the pool, in order. Those within `HOLD_S` of the latest transmission are sent together."""
 
     def __init__(self, pool: Connection, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock`: monotonic seconds."""
@@ -100,13 +99,13 @@ class Outbox:
         self._sent_at = -math.inf
 
     def soon(self, message: FromChild) -> None:
-        """With what follows, if that follows at once; the first after a pause goes alone."""
+        """Queue a message; sent at once if `HOLD_S` has passed since the latest transmission, else with a later one."""
         self._held.append(message)
         if self._clock() - self._sent_at >= HOLD_S:
             self._send()
 
     def at_once(self, message: FromChild) -> None:
-        """Now, and all that is still here before it."""
+        """Send all queued messages and this one."""
         self._held.append(message)
         self._send()
 
@@ -117,7 +116,7 @@ class Outbox:
 
 
 class SlotWriter:
-    """Writes samples into the slots of one order and tells the pool of each one that is full."""
+    """Sink that writes samples into the slots of one order and reports each full slot to the pool."""
 
     def __init__(
         self, begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16], slot_bytes: int
@@ -133,12 +132,12 @@ class SlotWriter:
         self.waited_s = 0.0
 
     def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
-        """Tell the pool what the file is."""
+        """Report the facts of the file to the pool."""
         declared_ms = round(declared_s * 1000) if declared_s is not None and 0 < declared_s < 1e9 else None
         self._said.soon(Opened(self._ticket, facts.container, facts.codec, declared_ms))
 
     def write(self, pcm: NDArray[np.int16]) -> None:
-        """Copy samples on, waiting for slots as needed."""
+        """Copy samples to the slots; waits for further slots if necessary."""
         done = 0
         while done < len(pcm):
             if self._at < 0:
@@ -152,7 +151,7 @@ class SlotWriter:
                 self.flush()
 
     def flush(self) -> None:
-        """Hand over the slot being filled, if there is anything in it."""
+        """Deliver the slot being filled, unless it is empty."""
         if self._filled:
             self._said.soon(PcmReady(self._ticket, self._at, self._filled))
             self._at, self._filled = -1, 0
@@ -174,5 +173,5 @@ def _failed(ticket: int, error: DropscribeError, *, leaving: bool) -> Failed:
 
 
 def _private() -> int:
-    """Resident memory that is this process's own, bytes: the arena, of which it comes to touch every slot, is not."""
+    """Resident private memory of this process, bytes; excludes the shared arena, all slots of which become resident."""
     return confinement.statm(1) - confinement.statm(2)

@@ -30,7 +30,7 @@ class Opening:
 def open_source(fd: int, path: Path, size: int) -> Opening:
     """Choose a decoder for the open file `fd` of `size` bytes; `path` is for messages only.
 
-    Raises UnreadableMediaError or NoAudioError, saying what the file looks like; OSError, MemoryError.
+    Raises UnreadableMediaError or NoAudioError with a description of the file; OSError, MemoryError.
     """
     if size == 0:
         raise NoAudioError("the file is empty", remedy="Record or copy it again.")

@@ -18,10 +18,9 @@ class SourceFacts:
     rate_hz: int
     channels: int
     decoder: str  #: "soundfile" or "av"
-    declared_s: (
-        float | None
-    )  #: the duration the decoder reads in the headers, from the container's start; may be wrong
-    #: Start of the audio after the start of the container (of a video track, for instance), by the headers; seconds.
+    #: Declared duration, seconds from the start of the container; may be wrong.
+    declared_s: float | None
+    #: Delay of the audio after the start of the container (for instance, of a video track), by the headers, seconds.
     late_s: float = 0.0
 
 
@@ -30,17 +29,17 @@ class Source(Protocol):
 
     @property
     def facts(self) -> SourceFacts:
-        """The properties of the recording; available at once."""
+        """Properties of the recording; available before the first block."""
 
     def blocks(self) -> Iterator[Block]:
         """Decode all audio that can be decoded, in order.
 
-        Damaged parts are counted and left out. Raises UnreadableMediaError, OSError, MemoryError.
+        Damaged parts are skipped and counted in `damage`. Raises UnreadableMediaError, OSError, MemoryError.
         """
 
     @property
     def damage(self) -> int:
-        """Places (packets) that could not be decoded so far and were left out."""
+        """Number of damaged places (packets) skipped so far."""
 
     def close(self) -> None:
-        """Release the decoder; the file descriptor stays the caller's."""
+        """Release the decoder; the caller must close the file descriptor."""

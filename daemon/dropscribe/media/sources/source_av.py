@@ -1,4 +1,4 @@
-"""Everything FFmpeg decodes, through PyAV: the audio stream only, from one descriptor, nothing else opened."""
+"""Source for files that FFmpeg decodes, through PyAV: one audio stream, and no access to any other file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from dropscribe.media.container.reader import raise_storage_trouble
 from dropscribe.media.normalise import Block
 from dropscribe.media.sources.source import SourceFacts
 
-#: Demuxers that may be used, by FFmpeg's names. None of them opens a second file or an address: playlists,
-#: HLS, DASH, concat and SDP are left out on purpose.
+#: Demuxers that may be used, by FFmpeg's names. Excluded are those that open further files or URLs: playlists, HLS,
+#: DASH, concat and SDP.
 # fmt: off
 FORMATS: tuple[str, ...] = (
     "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dts", "eac3",
@@ -32,34 +32,34 @@ FORMATS: tuple[str, ...] = (
 
 
 def _sound_decoders() -> str:
-    """The names of all decoders of sound."""
+    """Names of all audio decoders, separated by commas."""
     names = []
     for name in sorted(av.codec.codecs_available):
-        with contextlib.suppress(ValueError):  # known, and only an encoder
+        with contextlib.suppress(ValueError):  # only an encoder
             if av.codec.Codec(name, "r").type == "audio":
                 names.append(name)
     return ",".join(names)
 
 
-#: Nothing else is decoded, not even while FFmpeg looks what streams there are: a picture of 16,000 x 16,000 in front of a
-#: second of sound would cost 6 s and 800 MB.
+#: Only audio decoders may be used, also while FFmpeg probes the streams: an image of 16,000 x 16,000 pixels before a
+#: second of audio would cost 6 s and 800 MB.
 _DECODERS = _sound_decoders()
 
-#: Frames are gathered to this many samples a channel before they are worked on: a codec's own frames are
-#: some 20 ms, and the cost of a step in Python is per frame.
+#: Number of samples per channel to which frames are merged: a codec's frames have some 20 ms, and the overhead of
+#: Python is per block.
 _GATHER = 1 << 16
 
-#: Sound that begins up to so much after the picture began with it: codecs' priming, and a frame of the picture, seconds.
+#: Largest delay of audio after video that is ignored, seconds: codec priming, and one video frame.
 _LATE_S = 0.05
 
 #: Full scale of FFmpeg's integer sample formats.
 _SCALES = {"u8": 128.0, "s32": 2.0**31}
 
-#: Frame types with which AMR encoders bridge a pause (3GPP TS 26.101, 26.201) and that FFmpeg's decoders do not make
-#: sound of, and the samples that each stands for: 20 ms.
+#: AMR frame types for pauses (3GPP TS 26.101, 26.201), which FFmpeg's decoders reject, and the samples in 20 ms, the
+#: duration of each.
 _PAUSES = {"amrnb": (frozenset({8, 9, 10, 11, 15}), 160), "amrwb": (frozenset({9, 14, 15}), 320)}
 
-#: FFmpeg's sample formats that can be used, packed, with the type of their values.
+#: Supported sample formats, by FFmpeg's names of the packed variants, with their NumPy types.
 _FORMATS: dict[str, type[Any]] = {
     "u8": np.uint8,
     "s16": np.int16,
@@ -70,7 +70,7 @@ _FORMATS: dict[str, type[Any]] = {
 
 
 class AvSource:
-    """A file FFmpeg understands; reads from the start of `fd`, which stays the caller's."""
+    """A recording decoded by FFmpeg from the start of `fd`, which the caller must close."""
 
     def __init__(self, fd: int) -> None:
         av.logging.set_level(None)
@@ -83,7 +83,7 @@ class AvSource:
             "codec_whitelist": _DECODERS,
         }
         try:
-            # "fd:" is the only protocol allowed, so that not even a local file can be named from within.
+            # "fd:" is the only protocol allowed, so that a recording cannot refer to other files.
             self._container = av.open("fd:", mode="r", metadata_errors="replace", options=options)
         except av.error.FFmpegError as e:
             raise _judged(e, fd) from e
@@ -107,9 +107,9 @@ class AvSource:
             raise
 
     def blocks(self) -> Iterator[Block]:
-        """All frames that can be decoded; damaged packets are counted and left out.
+        """Decode all frames; damaged packets are skipped and counted.
 
-        Raises UnreadableMediaError for a sample format that cannot be used; OSError, MemoryError.
+        Raises UnreadableMediaError for an unsupported sample format; OSError, MemoryError.
         """
         gathered: list[NDArray[Any]] = []
         shape: tuple[int, int, str] | None = None
@@ -142,7 +142,7 @@ class AvSource:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError) as e:
                 self._survive(e)
-                # The demuxer cannot go on; the frames inside the decoder are still to be had.
+                # The demuxer cannot continue, but the decoder may still have frames.
                 yield from self._drain()
                 return
             if packet is None:
@@ -168,7 +168,7 @@ class AvSource:
         yield from (f for f in frames if f.samples > 0 and f.sample_rate > 0)
 
     def _pause(self, packet: Any) -> AudioFrame | None:
-        """The silence that a packet without sound stands for; leaving it out would shift all that follows."""
+        """Silence for an AMR pause packet; without it all later audio would be shifted. None for other packets."""
         codec = self._stream.codec_context
         kinds, samples = _PAUSES.get(codec.name, (frozenset(), 0))
         data = bytes(packet)
@@ -180,7 +180,7 @@ class AvSource:
         return silence
 
     def _survive(self, error: BaseException) -> None:
-        """Count damage; raise what is not the file's fault."""
+        """Count a damaged place; raises errors of memory and storage, which the file does not cause."""
         if isinstance(error, MemoryError):
             raise error
         if isinstance(error, OSError):
@@ -228,11 +228,11 @@ def _judged(error: av.error.FFmpegError, fd: int) -> Exception:
 
 
 def _rows(frame: AudioFrame, channels: int) -> NDArray[Any]:
-    """Shape (frames, channels)."""
+    """Samples of a frame, shape (frames, channels)."""
     if not frame.format.is_planar:
         return frame.to_ndarray().reshape(-1, channels)
-    # PyAV (18.1) counts a frame's planes up to a null pointer, which stands behind no more than 7 of them: with 8 or more
-    # channels `to_ndarray` reads addresses that are none and dies. Listing the planes reads nothing from them.
+    # PyAV (18.1) counts a frame's planes up to a null pointer, which exists only after at most 7 planes. With 8 or more
+    # channels `to_ndarray` reads invalid addresses and crashes; listing the planes does not read from them.
     dtype = _FORMATS[frame.format.packed.name]
     planes: Any = frame.planes[:channels]  # typed without the buffer protocol, which they have
     rows = np.empty((frame.samples, channels), dtype)
@@ -247,7 +247,7 @@ def _block(gathered: list[NDArray[Any]], shape: tuple[int, int, str]) -> Block:
     if name == "s16":
         return Block(samples, rate_hz)
     if name in ("flt", "dbl"):
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and then silence
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, and later silence
             return Block(samples.astype(np.float32, copy=False), rate_hz)
     centred = samples.astype(np.float32)
     if name == "u8":

@@ -1,4 +1,4 @@
-"""Plain PCM files through libsndfile."""
+"""Source for plain PCM files, through libsndfile."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dropscribe.media.sources.source import SourceFacts
 #: Values (frames x channels) read at once: 1 MiB of float32.
 _VALUES = 1 << 18
 
-#: Byte order by file format, as FFmpeg's names of encodings carry it.
+#: Suffix for byte order in FFmpeg's encoding names, by file format.
 _ORDERS = {"WAV": "le", "WAVEX": "le", "RF64": "le", "W64": "le", "AIFF": "be", "AU": "be"}
 
-#: Encodings taken here, with the names FFmpeg gives them. The others (ADPCM, GSM, MP3 in WAV …) are PyAV's.
+#: Encodings decoded here → FFmpeg's names. Others (ADPCM, GSM, MP3 in WAV …) are decoded by PyAV.
 _ENCODINGS = {
     "PCM_S8": "pcm_s8",
     "PCM_U8": "pcm_u8",
@@ -33,7 +33,7 @@ _ENCODINGS = {
 
 
 class SoundfileSource:
-    """A file libsndfile understands; reads from the start of `fd`, which stays the caller's."""
+    """A recording decoded by libsndfile from the start of `fd`, which the caller must close."""
 
     def __init__(self, fd: int) -> None:
         os.lseek(fd, 0, os.SEEK_SET)
@@ -61,7 +61,7 @@ class SoundfileSource:
         )
 
     def blocks(self) -> Iterator[Block]:
-        """All frames that are there, whatever the header declares."""
+        """Decode all frames in the file, regardless of the declared duration."""
         frames = max(1, _VALUES // self.facts.channels)
         dtype = "int16" if self._int16 else "float32"
         while True:
