@@ -63,21 +63,21 @@ class PipeOutbox(threading.Thread):
     def __init__(self, reports: Connection) -> None:
         super().__init__(name="outbox", daemon=True)
         self._reports = reports
-        self._said: queue.SimpleQueue[FromChild | None] = queue.SimpleQueue()
+        self._queued: queue.SimpleQueue[FromChild | None] = queue.SimpleQueue()
 
     def say(self, message: FromChild) -> None:
         """Queue a message without waiting. Must not be called after `finish`."""
-        self._said.put(message)
+        self._queued.put(message)
 
     def finish(self, timeout_s: float) -> None:
         """Wait at most `timeout_s` until all queued messages are sent."""
-        self._said.put(None)
+        self._queued.put(None)
         self.join(timeout_s)
 
     def run(self) -> None:
         """Send messages until `finish`. Owns the pipe."""
         try:
-            while (message := self._said.get()) is not None:
+            while (message := self._queued.get()) is not None:
                 self._reports.send(message)
         except OSError:
             # The parent is gone, and no results are needed.

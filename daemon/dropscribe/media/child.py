@@ -17,7 +17,7 @@ from dropscribe.media.wire import Begin, Give, Terms
 from dropscribe.media.worker import main
 
 #: Time to wait for the end of a process that has closed its pipe, seconds; the pipe closes a moment before the end.
-_BURIAL_S = 1.0
+_EXIT_S = 1.0
 #: Time to wait for the end of a killed process, seconds. One that is blocked in the kernel (by a dead network share)
 #: takes longer, but writes nothing any more; the pool checks again later.
 _KILLED_S = 0.2
@@ -84,11 +84,11 @@ class Child:
     def messages(self) -> tuple[Sequence[Any], bool]:
         """The next tuple of messages, and false if the process is gone. Call only if its pipe is readable."""
         try:
-            said = self.pipe.recv()
+            messages = self.pipe.recv()
         except Exception:
             # EOFError or OSError: the process is gone. Other errors: invalid data, so it is treated as gone.
             return (), False
-        return (said, True) if isinstance(said, tuple) else ((), False)
+        return (messages, True) if isinstance(messages, tuple) else ((), False)
 
     def release(self) -> tuple[int, ...]:
         """End its order; returns the slots that were not delivered."""
@@ -98,7 +98,7 @@ class Child:
 
     def find_end(self) -> Ended:
         """Wait for the end of a process that has closed its pipe; returns how it ended."""
-        self._process.join(_BURIAL_S)
+        self._process.join(_EXIT_S)
         return how_ended(self._process.exitcode)
 
     def waits_for_disk(self, now: float) -> bool:

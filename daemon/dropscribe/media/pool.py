@@ -82,7 +82,7 @@ class DecoderPool:
         return sum(child.order is None for child in self._children)
 
     def start(self, order: DecodeOrder, slots: Sequence[int], now: float) -> None:
-        """Give the order to an idle decoder; there must be one. Raises DecoderDiedError if decoders cannot be started."""
+        """Give the order to an idle decoder, which must exist. Raises DecoderDiedError if none can be started."""
         # A decoder that has loaded its libraries is preferred to one that is starting.
         child = min((c for c in self._children if c.order is None), key=lambda c: not c.ready)
         for _ in range(_FAILED_STARTS):
@@ -120,12 +120,12 @@ class DecoderPool:
             self.ended()
         readable = {fd for fd, _ in self._pipes.poll(0)}
         for child in tuple(self._children):
-            said, there = child.messages() if child.pipe.fileno() in readable else ((), True)
-            if said:
+            messages, alive = child.messages() if child.pipe.fileno() in readable else ((), True)
+            if messages:
                 child.alive_at = now
             # Stops at the first false: later messages of the child belong to no order.
-            wanted = all(self._take(child, message) for message in said)
-            if not there:
+            wanted = all(self._take(child, message) for message in messages)
+            if not alive:
                 self._lost(child)
             elif not wanted:
                 self._replace(child)
@@ -137,7 +137,7 @@ class DecoderPool:
     def close(self) -> None:
         """Stop all decoders, without waiting for any that a file system blocks; may be called twice."""
         while self._children:
-            self._remove_member(self._children[-1])
+            self._remove(self._children[-1])
 
     def ended(self) -> bool:
         """True if all stopped decoders have ended."""
@@ -206,7 +206,7 @@ class DecoderPool:
     def _lost(self, child: Child, how: Ended | None = None) -> None:
         """Fail the order of a child that is gone or did not start, and replace the child."""
         ended = child.find_end() if how is None else how
-        self._remove_member(child)
+        self._remove(child)
         if child.order is not None:
             self._died(child, ended)
         if not child.ready:
@@ -235,12 +235,12 @@ class DecoderPool:
         return child.files < MAX_FILES and private_bytes - child.first_private < MAX_GROWTH_BYTES
 
     def _replace(self, child: Child) -> Child:
-        self._remove_member(child)
+        self._remove(child)
         fresh = self._spawn()
         self._children.append(fresh)
         return fresh
 
-    def _remove_member(self, child: Child) -> None:
+    def _remove(self, child: Child) -> None:
         self._pipes.unregister(child.pipe.fileno())
         self._children.remove(child)
         if not child.has_ended():

@@ -50,42 +50,42 @@ def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
     arena: NDArray[np.int16] = np.frombuffer(mmap.mmap(arena_fd.fd, 0), dtype=np.int16)
     os.close(arena_fd.fd)
     confinement.limit(terms.memory_mb << 20, _MAX_FILES)
-    said = Outbox(pool)
-    said.at_once(Ready(_private()))
+    outbox = Outbox(pool)
+    outbox.at_once(Ready(_private()))
     with contextlib.suppress(EOFError, OSError):  # the pool's end of the pipe is closed
         while True:
             message = pool.recv()
             if isinstance(message, Begin):
-                _serve(message, said, pool, arena, terms)
+                _serve(message, outbox, pool, arena, terms)
 
 
-def _serve(begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16], terms: Terms) -> None:
+def _serve(begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int16], terms: Terms) -> None:
     from dropscribe.media.decode import Limits, decode  # noqa: PLC0415  see the module's docstring
 
     order = begin.order
-    writer = SlotWriter(begin, said, pool, arena, terms.slot_bytes)
+    writer = SlotWriter(begin, outbox, pool, arena, terms.slot_bytes)
     started = time.monotonic()
     try:
         facts = decode(order.path, order.expected, Limits(terms.max_hours), writer, order.folder)
         writer.flush()
     except DropscribeError as e:
         leaving = isinstance(e.__cause__, MemoryError)
-        said.at_once(_failed(order.ticket, e, leaving=leaving))
+        outbox.at_once(_failed(order.ticket, e, leaving=leaving))
     except MemoryError:
         short = MediaLimitError(
             "a decoder ran out of memory", remedy="If the recording is sound, raise [media] memory_mb."
         )
-        said.at_once(_failed(order.ticket, short, leaving=True))
+        outbox.at_once(_failed(order.ticket, short, leaving=True))
     except Exception as e:
         # An unexpected error fails this order, and the process is replaced.
         died = DecoderDiedError(
             f"the decoder failed in a way nobody foresaw: {type(e).__name__}: {e}",
             remedy="Convert the recording to wav and drop that; please report this message.",
         )
-        said.at_once(_failed(order.ticket, died, leaving=True))
+        outbox.at_once(_failed(order.ticket, died, leaving=True))
     else:
         spent = time.monotonic() - started - writer.waited_s
-        said.at_once(Finished(order.ticket, facts, spent, _private()))
+        outbox.at_once(Finished(order.ticket, facts, spent, _private()))
 
 
 class Outbox:
@@ -119,11 +119,11 @@ class SlotWriter:
     """Sink that writes samples into the slots of one order and reports each full slot to the pool."""
 
     def __init__(
-        self, begin: Begin, said: Outbox, pool: Connection, arena: NDArray[np.int16], slot_bytes: int
+        self, begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int16], slot_bytes: int
     ) -> None:
         self._ticket = begin.order.ticket
         self._slots = list(begin.slots)
-        self._said = said
+        self._outbox = outbox
         self._pool = pool
         self._arena = arena
         self._slot_samples = slot_bytes // 2
@@ -134,7 +134,7 @@ class SlotWriter:
     def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
         """Report the facts of the file to the pool."""
         declared_ms = round(declared_s * 1000) if declared_s is not None and 0 < declared_s < 1e9 else None
-        self._said.soon(Opened(self._ticket, facts.container, facts.codec, declared_ms))
+        self._outbox.soon(Opened(self._ticket, facts.container, facts.codec, declared_ms))
 
     def write(self, pcm: NDArray[np.int16]) -> None:
         """Copy samples to the slots; waits for further slots if necessary."""
@@ -153,13 +153,13 @@ class SlotWriter:
     def flush(self) -> None:
         """Deliver the slot being filled, unless it is empty."""
         if self._filled:
-            self._said.soon(PcmReady(self._ticket, self._at, self._filled))
+            self._outbox.soon(PcmReady(self._ticket, self._at, self._filled))
             self._at, self._filled = -1, 0
 
     def _next_slot(self) -> int:
         if not self._slots:
             since = time.monotonic()
-            self._said.at_once(SlotWanted(self._ticket))
+            self._outbox.at_once(SlotWanted(self._ticket))
             while not self._slots:
                 message: Any = self._pool.recv()
                 if isinstance(message, Give) and message.ticket == self._ticket:

@@ -45,7 +45,7 @@ class Postprocessor:
         for stage in self.stages:
             self._call(stage, self._streams_of(stage, streams), stage.finish)
         remarks = {stream: self._forget(stream) for stream in streams}
-        return {stream: said for stream, said in remarks.items() if said}
+        return {stream: lines for stream, lines in remarks.items() if lines}
 
     def drop(self, stream: int) -> None:
         """Discard the state of a stream that failed or was aborted."""

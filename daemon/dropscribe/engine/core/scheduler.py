@@ -259,15 +259,15 @@ class Scheduler:
             # The stream was aborted or failed after the segment was found.
             if stream is None or segment.stream in failed:
                 continue
-            said = by_key[segment.stream, segment.index]
+            hypothesis = by_key[segment.stream, segment.index]
             self._out.append(
                 SegmentDone(
                     stream=segment.stream,
                     index=segment.index,
                     start_ms=segment.start_ms,
                     end_ms=segment.end_ms,
-                    text=said.text,
-                    tokens=said.tokens,
+                    text=hypothesis.text,
+                    tokens=hypothesis.tokens,
                     batch=batch.number,
                     batch_size=size,
                     batch_padded_s=padded_s,

@@ -103,7 +103,7 @@ class Timestamps:
         """Upsampled frames at which tokens start, and the one at which the last token ends.
 
         alpha: (B, T); counts: tokens before filtering, decoded: after, both (B,). Returns (B, most + 1) int64; entries
-        after a segment's first spoken + 1 are T. As FunASR does, α is scaled to the token count, or, if that does not
+        after a segment's first decoded + 1 are T. As FunASR does, α is scaled to the token count, or, if that does not
         yield one fire more than there are tokens, to the token count plus one.
         """
         sums = alpha.double().sum(dim=1).clamp(min=1e-9)

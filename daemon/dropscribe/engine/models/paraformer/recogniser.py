@@ -64,12 +64,12 @@ class ParaformerRecogniser:
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """See `dropscribe.engine.core.interfaces.Recogniser`."""
-        kept, said = long_enough(segments)
+        kept, hypotheses = long_enough(segments)
         if kept:
             with device_faults(), torch.inference_mode():
                 decoded = self._forward([sound_of(s) for s in kept], self._hotwords(kept))
-            said += self._hypotheses(kept, decoded)
-        return said
+            hypotheses += self._hypotheses(kept, decoded)
+        return hypotheses
 
     def complaint(self, hotwords: Sequence[str]) -> str:
         """See `dropscribe.engine.core.interfaces.Listener`."""
@@ -101,7 +101,7 @@ class _UnderWay:
     """A batch of a `PipelinedParaformer`. Owned by the worker's thread."""
 
     segments: list[SpeechSegment]
-    said: list[Hypothesis]
+    empty: list[Hypothesis]  #: of segments too short for a frame
     encoded: Encoded | None = None
     words: Future[list[Hypothesis]] | None = None
     #: Error in decoding, raised by `finish` for this batch even if it occurred in a step of another batch.
@@ -146,7 +146,7 @@ class PipelinedParaformer(ParaformerRecogniser):
             self._latest = None
         if handle.error is not None:
             raise handle.error
-        return handle.said if handle.words is None else handle.said + handle.words.result()
+        return handle.empty if handle.words is None else handle.empty + handle.words.result()
 
     def _decode(self, batch: _UnderWay) -> None:
         encoded, batch.encoded = batch.encoded, None

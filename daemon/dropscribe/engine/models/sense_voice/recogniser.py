@@ -53,12 +53,12 @@ class SenseVoiceRecogniser:
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """See `dropscribe.engine.core.interfaces.Recogniser`."""
-        kept, said = long_enough(segments)
+        kept, hypotheses = long_enough(segments)
         if kept:
             with device_faults(), torch.inference_mode():
                 decoded = self._forward([sound_of(s) for s in kept])
-            said += self._hypotheses(kept, decoded)
-        return said
+            hypotheses += self._hypotheses(kept, decoded)
+        return hypotheses
 
     def _hypotheses(
         self, segments: Sequence[SpeechSegment], decoded: Sequence[DecodedSegment]
@@ -66,10 +66,10 @@ class SenseVoiceRecogniser:
         return [self._hypothesis(s, one) for s, one in zip(segments, decoded, strict=True)]
 
     def _hypothesis(self, segment: SpeechSegment, decoded: DecodedSegment) -> Hypothesis:
-        said = self._pieces.words(decoded.ids, decoded.spans)
-        if said.text == NOTHING_SAID:
+        words = self._pieces.words(decoded.ids, decoded.spans)
+        if words.text == NOTHING_SAID:
             return of_words(segment, "", [], [])
-        return of_words(segment, said.text, said.words, said.spans)
+        return of_words(segment, words.text, words.words, words.spans)
 
 
 def asked(loaded: LoadedModel) -> Tensor:
@@ -95,7 +95,7 @@ class _UnderWay:
     """A batch of a `PipelinedSenseVoice`. Owned by the worker's thread."""
 
     segments: list[SpeechSegment]
-    said: list[Hypothesis]
+    empty: list[Hypothesis]  #: of segments too short for a frame
     words: Future[list[Hypothesis]] | None = None
 
 
@@ -126,7 +126,7 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
 
     def finish(self, handle: _UnderWay) -> Sequence[Hypothesis]:
         """See `dropscribe.engine.core.interfaces.Pipelined`."""
-        return handle.said if handle.words is None else handle.said + handle.words.result()
+        return handle.empty if handle.words is None else handle.empty + handle.words.result()
 
     def _in_words(self, segments: Sequence[SpeechSegment], launched: Launched) -> list[Hypothesis]:
         """Wait for a batch and convert its tokens to text, in the thread `words`."""
