@@ -70,8 +70,8 @@ class DecodeDone:
 class DecodeFailed:
     """The order failed; the receiver must discard audio delivered before.
 
-    `code`: the `code` of the matching class in `dropscribe.errors`. `lost`: offsets of the decoder's slots that were not
-    delivered; they are free again.
+    `code`: the `code` of the matching class in `dropscribe.errors`. `lost`: offsets of the decoder's slots that were
+    not delivered; they are free again.
     """
 
     ticket: int
