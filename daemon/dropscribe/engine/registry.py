@@ -30,7 +30,7 @@ from dropscribe.engine.core.interfaces import (
     VadModel,
     WholeBatch,
 )
-from dropscribe.engine.core.vad_schedule import LOOK_STREAMS, ON_GPU
+from dropscribe.engine.core.vad_schedule import PASS_STREAMS, ON_GPU
 from dropscribe.engine.models import hub, store
 from dropscribe.engine.models.families import Kind, kind_of
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
@@ -199,7 +199,7 @@ def _run_full(vad: VadModel, recogniser: Recogniser, speech: Pcm, batch_s: float
         ahead = room_for(BATCHES_AHEAD * sum(s.audio_s for s in segments), device)
     pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
     handles = [pipeline.begin(segments) for _ in range(pipeline.depth)]
-    vad.accept([VadChunk(vad.open(), (heard,), final=True) for _ in range(LOOK_STREAMS)])
+    vad.accept([VadChunk(vad.open(), (heard,), final=True) for _ in range(PASS_STREAMS)])
     for handle in handles:
         pipeline.finish(handle)
     del ahead

@@ -79,7 +79,7 @@ def _serve(begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int
     except Exception as e:
         # An unexpected error fails this order, and the process is replaced.
         died = DecoderDiedError(
-            f"the decoder failed in a way nobody foresaw: {type(e).__name__}: {e}",
+            f"the decoder failed in an unexpected way: {type(e).__name__}: {e}",
             remedy="Convert the recording to wav and drop that; please report this message.",
         )
         outbox.at_once(_failed(order.ticket, died, leaving=True))

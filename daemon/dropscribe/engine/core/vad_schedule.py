@@ -11,7 +11,7 @@ from dropscribe.engine.protocol import SAMPLE_RATE_HZ, PcmBlock
 #: Most samples in a pass on a GPU.
 PASS_SAMPLES = 2_400 * SAMPLE_RATE_HZ
 #: Smallest number of long streams that share a full pass on a GPU: one stream gets at most this fraction of it.
-LOOK_STREAMS = 4
+PASS_STREAMS = 4
 #: Most samples in a pass on a CPU.
 CPU_PASS_SAMPLES = 40 * SAMPLE_RATE_HZ
 #: Least interval of small passes in throughput mode, seconds.
@@ -26,7 +26,7 @@ class Bounds:
     of_one: int
 
 
-ON_GPU = Bounds(PASS_SAMPLES, PASS_SAMPLES // LOOK_STREAMS)
+ON_GPU = Bounds(PASS_SAMPLES, PASS_SAMPLES // PASS_STREAMS)
 ON_CPU = Bounds(CPU_PASS_SAMPLES, CPU_PASS_SAMPLES)
 
 
