@@ -1,6 +1,6 @@
-"""What can be set: frozen, validated models, each field with its description, default and bounds.
+"""Settings: frozen, validated models, each field with its description, default and bounds.
 
-Reading them from a file or the command line is `daemon/dropscribe/config.py`'s business.
+`daemon/dropscribe/config.py` reads them from a file or the command line.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dropscribe.transcript.render import RENDERERS
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, recipe_of
 
-#: Extensions (lower case) taken as recordings unless a folder names its own list. An allow-list, because
-#: our own outputs land in watched folders too.
+#: Extensions (lower case) of recordings, unless a folder has its own list. An allow-list, because transcripts are
+#: written into watched folders, too.
 # fmt: off
 RECORDING_EXTENSIONS: tuple[str, ...] = (
     ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".caf", ".eac3",
@@ -29,10 +29,10 @@ RECORDING_EXTENSIONS: tuple[str, ...] = (
 
 if TYPE_CHECKING:
     Format = str
-else:  # one of the names in the table, which only a running program knows
+else:  # the names are known only at run time
     Format = Literal[tuple(RENDERERS)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
-#: More hotwords in one profile than this do not make a model listen better, and each is compared with every word said.
+#: Most hotwords of a profile: more do not improve recognition, and each is compared with every word recognised.
 MOST_HOTWORDS = 1000
 Hotword = Annotated[str, Field(max_length=50)]
 
@@ -84,7 +84,7 @@ class Profile(_Strict):
     @field_validator("hotwords")
     @classmethod
     def _said(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Each once, in the order given, its words one space apart."""
+        """Normalise spaces and remove duplicates, keeping the order."""
         words = [" ".join(v.split()) for v in value]
         if "" in words:
             raise ValueError("one of the hotwords is empty; write a word, or leave it out")
@@ -137,27 +137,27 @@ class Folder(_Strict):
 class Models(_Strict):
     """The model of each role: a FunASR model name (fetched once from the hub), a model directory, or a bundled model."""
 
-    # To add a role: a field here, and what can fill it in `dropscribe.engine.models.store`. Engine facts, recipes, JSON documents,
-    # documentation and the check that several engines are alike follow from that.
+    # To add a role: add a field here, and its models in `dropscribe.engine.models.store`. Engine facts, recipes, JSON
+    # documents, documentation and the check that several engines are alike derive from the fields.
     asr: str = Field(
         "paraformer-zh", description="Speech recogniser. Bundled: paraformer-mini (demonstration only)."
     )
     vad: str = Field("fsmn-vad", description="Voice activity detector. Bundled: vad-mini.")
 
     def by_role(self) -> ModelsByRole:
-        """Every role that is filled, and its model."""
+        """(role, model) of every role that has a model."""
         named = ((role, getattr(self, role)) for role in type(self).model_fields)
         return tuple((role, model) for role, model in named if model is not None)
 
 
-#: Older names of fields of `Models`, as settings of the engine; they go on being accepted.
+#: Older names of fields of `Models`, still accepted as settings of the engine.
 OLD_MODEL_NAMES = {key_of(role): role for role in (ASR, VAD)}
 
 
 class EngineSettings(_Strict):
-    """What recognises, and on what."""
+    """The engine: models, devices, precision, batches."""
 
-    #: Accepted, and after validation what is in force; not written anywhere (`exclude`).
+    #: Accepted as input; after validation equal to the field of `models`. Not serialised (`exclude`).
     model: str = Field("", exclude=True, description="Older name of models.asr.")
     vad_model: str = Field("", exclude=True, description="Older name of models.vad.")
     models: Models = Field(
@@ -201,7 +201,7 @@ class EngineSettings(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _accept_old_names(cls, values: Any) -> Any:
-        """Enter what is set under an older name into `models`."""
+        """Move settings given under older names into `models`."""
         if not isinstance(values, dict):
             return values
         models = values.get("models", {})
@@ -226,7 +226,7 @@ class EngineSettings(_Strict):
     @field_validator("device", mode="before")
     @classmethod
     def _device(cls, value: object) -> object:
-        """One device, or several: a list, or the same in one string with commas, which is how it is kept."""
+        """Validate one device or several (a list, or a string with commas); stored as a string with commas."""
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
             raise ValueError('write one device, "cuda:0", or a list of them, ["cuda:0", "cuda:1"]')
@@ -244,12 +244,12 @@ class EngineSettings(_Strict):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The devices as they were named, one or several."""
+        """Devices as configured, one or several."""
         return tuple(self.device.split(", "))
 
 
 class MediaSettings(_Strict):
-    """Decoding, and its limits."""
+    """Decoding and its limits."""
 
     decoders: int | None = Field(
         None,
@@ -265,7 +265,7 @@ class MediaSettings(_Strict):
 
 
 class ServiceSettings(_Strict):
-    """The daemon itself."""
+    """The daemon: scans, limits, log."""
 
     rescan_s: float = Field(
         30.0, ge=0.1, le=86_400, description="Look through every folder this often, whatever the events say."
@@ -289,7 +289,7 @@ class ServiceSettings(_Strict):
 
 
 class Settings(_Strict):
-    """Everything in force."""
+    """All settings."""
 
     database: Path = Field(
         Path("/var/lib/dropscribe/jobs.db"),
@@ -329,11 +329,11 @@ class Settings(_Strict):
         return self
 
     def profile(self, name: str) -> Profile:
-        """The profile of that name; the default one if it is not defined any more."""
+        """Profile of this name; the default one if it is no longer defined."""
         return self.profiles.get(name) or self.profiles["default"]
 
     def recipe(self, profile: str) -> str:
-        """What shapes the text of a transcript under a profile: results are shared only between equal recipes."""
+        """Recipe of a profile: models and hotwords. Results are shared only between equal recipes."""
         models = recipe_of(self.engine.models.by_role())
         hotwords = self.profile(profile).hotwords
         if not hotwords:

@@ -180,7 +180,7 @@ def test_of_the_journal_only_what_is_no_name() -> None:
     ]
     entries = [{"MESSAGE": m, "SYSLOG_IDENTIFIER": "dropscribe"} for m in messages]
     entries.append({"MESSAGE": "dropscribe.service: Watchdog timeout!", "SYSLOG_IDENTIFIER": "systemd"})
-    told = list(journal.told(entries, Mask({})))
+    told = list(journal.redact(entries, Mask({})))
     assert told[0] == {"action": "job_done", "level": "info", "job": 3, "audio_s": 61.5}
     assert told[1]["event"].endswith(": does not exist; create it")
     assert told[2:] == [

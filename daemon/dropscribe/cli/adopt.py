@@ -1,4 +1,4 @@
-"""`dropscribe adopt`: put on record again what was done before the database was lost."""
+"""`dropscribe adopt`: restore finished jobs from their transcripts after the database was lost."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def command(
 
 
 def document(database: Path, report: Report, *, dry_run: bool) -> dict[str, Any]:
-    """What `--json` prints; described at `command`."""
+    """dropscribe/adopt/1, as described at `command`."""
     from dropscribe.views.fields import readable
 
     return {
@@ -106,7 +106,7 @@ def _adopt(settings: Settings, places: list[tuple[Folder, Path]], *, dry_run: bo
 
 
 def _progress() -> Any:
-    """Shows a count on standard error, where that is a terminal."""
+    """Return a callback that prints a count on standard error at most every `PROGRESS_S`, if that is a terminal."""
     import sys
 
     from dropscribe.cli.output import say

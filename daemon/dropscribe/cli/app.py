@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how every one of them ends."""
+"""The command line: commands, global options, exit statuses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dropscribe.cli import streams
 from dropscribe.cli.output import print_error
 from dropscribe.errors import DropscribeError, UsageError
 
-#: Commands, in the order of the help: each is `command` (or `app`, if it has commands of its own) in the module of
-#: its name. These modules import what is heavy inside their functions only.
+#: Commands, in the order of the help: each is `command` (or `app`, if it has subcommands) in the module of its
+#: name. These modules have heavy imports inside functions only, so that `--help` is fast.
 COMMANDS = ("run", "init", "config", "doctor", "adopt", "transcribe", "bench", "jobs", "status")
 #: The end of the help; docs/command-line.md has the same as a table.
 EXIT_CODES = (
@@ -26,12 +26,12 @@ EXIT_CODES = (
     "configuration; 3 the database cannot be used; 4 another daemon holds the database; 5 the engine cannot start."
 )
 
-#: What typer raises for a wrong command line; which package the class comes from differs with typer's version.
+#: Exception that typer raises for a wrong command line; the package that defines it differs between typer versions.
 CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 class _Commands(typer.core.TyperGroup):
-    """Commands whose complaints about the command line, which quote it, command no terminal."""
+    """Commands whose usage errors are escaped: they quote the command line, which may contain control characters."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Raises TyperException."""
@@ -39,7 +39,7 @@ class _Commands(typer.core.TyperGroup):
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Raises TyperException, and what the command raises."""
+        """Raises TyperException, and the exceptions of the command."""
         with _escaped_complaints():
             return super().invoke(ctx)
 
@@ -54,7 +54,7 @@ def _escaped_complaints() -> Iterator[None]:
 
 
 def build() -> typer.Typer:
-    """All commands."""
+    """Build the application with all commands."""
     app = typer.Typer(
         name="dropscribe",
         cls=_Commands,
@@ -76,7 +76,7 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command given on the command line. Ends the process: 0, or what the error's class says."""
+    """Run the command line. Ends the process with status 0 or `DropscribeError.exit_code`."""
     streams.prepare()
     _leave_out_closed_folders()
     try:
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    """One command, and what it printed is out. Ends the process; raises DropscribeError, BrokenPipeError."""
+    """Run one command and flush its output. Ends the process; raises DropscribeError, BrokenPipeError."""
     try:
         if _wants_json(sys.argv[1:]):
             sys.exit(_run_for_json())
@@ -99,7 +99,7 @@ def _run() -> None:
 
 
 def _run_for_json() -> int:
-    """Exit status of a command that prints JSON: then a wrong command line is an error like others, not a text of typer's."""
+    """Run a command with `--json`; returns its exit status. Raises UsageError for a wrong command line."""
     try:
         status = build()(standalone_mode=False)
     except CommandLineError as e:
@@ -113,10 +113,10 @@ def _run_for_json() -> int:
 
 
 def _leave_out_closed_folders() -> None:
-    """Take what this user may not enter out of PATH, as of root's PATH, which runuser and sudo may keep.
+    """Remove directories that this user cannot enter from PATH; runuser and sudo may keep root's PATH.
 
-    Looking for a program that is nowhere ends with PermissionError there. FunASR looks for ffmpeg when it is imported,
-    and expects FileNotFoundError: no engine would start.
+    With such a directory in PATH, running a missing program raises PermissionError instead of FileNotFoundError. FunASR
+    runs ffmpeg when it is imported and catches only FileNotFoundError, so no engine would start.
     """
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join(
@@ -125,7 +125,7 @@ def _leave_out_closed_folders() -> None:
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    """Whether `--json` is among the options; what follows `--` are names."""
+    """True if `--json` is among the options, which end at `--`."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--json" in options
 

@@ -1,4 +1,4 @@
-"""`dropscribe bench`: how fast on this machine, beside FunASR as it comes."""
+"""`dropscribe bench`: measure the speed of this machine, compared with stock FunASR."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dropscribe.views.fields import readable
 if TYPE_CHECKING:
     from dropscribe.bench.records import Report, Run
 
-#: Minutes made up where neither recordings nor --generate are given.
+#: Minutes of generated recordings if neither recordings nor --generate are given.
 MINUTES = 10.0
-#: Recordings listed on the terminal; bench.json has all.
+#: Most recordings listed on the terminal; bench.json has all.
 LISTED = 20
 
 
@@ -73,7 +73,7 @@ def command(
         draw(report, out / "bench.png")
         written.append(out / "bench.png")
     except DropscribeError as e:
-        # The figures are there; a picture of them is an addition.
+        # Not fatal: bench.json with the figures is written already.
         print_error(e, as_json=False)
     if as_json:
         print_json(report.document())
@@ -86,7 +86,7 @@ def command(
 
 
 def _checked(files: list[Path]) -> list[Path]:
-    """The recordings, by their whole paths, each once. Raises UsageError for one that is no file."""
+    """Absolute paths of the recordings without duplicates. Raises UsageError for one that is no file."""
     from dropscribe.cli.recordings import demand_files
 
     demand_files(files, "bench")
@@ -95,7 +95,7 @@ def _checked(files: list[Path]) -> list[Path]:
 
 @contextmanager
 def _recordings(given: list[Path], minutes: float | None) -> Iterator[list[Path]]:
-    """Those given, and made-up ones if asked for or none are given; made-up ones are gone afterwards."""
+    """Given recordings, and generated ones if `minutes` is set or none are given; the latter are removed at the end."""
     from dropscribe.bench.material import generate
 
     if given and minutes is None:
@@ -106,7 +106,7 @@ def _recordings(given: list[Path], minutes: float | None) -> Iterator[list[Path]
 
 
 def _prepare(out: Path) -> None:
-    """Before anything is measured, so that nothing is measured in vain. Raises StorageError."""
+    """Create the output folder before measuring, which takes minutes. Raises StorageError."""
     from dropscribe.errors import StorageError
 
     try:
@@ -129,7 +129,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _note(text: str) -> None:
-    """What goes on, on standard error: one line that is written over on a terminal."""
+    """Show progress on standard error, on a terminal in one line that is overwritten."""
     if sys.stderr.isatty():
         typer.echo(f"\r\x1b[K{escapes.one_line(text)}", nl=False, err=True)
     elif text.endswith("loading"):

@@ -1,4 +1,4 @@
-"""`dropscribe config`: which settings are in force, and where each of them comes from."""
+"""`dropscribe config`: print the settings in force and the source of each."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def command(
 
 
 def settings_in_force(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
-    """(dotted name, value as JSON has it, source) of every setting. List entries of folders are numbered from 0.
+    """Yield (dotted name, JSON value, source) of every setting. Folders are numbered from 0.
 
-    The models are listed under their older names, too, for readers of the documents that know only these.
+    Models are listed under their older names, too, for programs that read these.
     """
     from dropscribe.config import OLD_MODEL_NAMES
 

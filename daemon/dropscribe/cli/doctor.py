@@ -1,4 +1,4 @@
-"""`dropscribe doctor`: checks the whole chain and names the remedy of what it finds."""
+"""`dropscribe doctor`: check everything from folder to transcript, write a support bundle, or repair the database."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def command(
         named = [p for p in (config, database, *(watch or [])) if p is not None]
         _write_bundle(support_bundle, loaded, checks, named, refused)
     if as_json:
-        # Last, since an error of the bundle is a document of its own.
+        # Last: an error of the bundle prints its own document, and standard output must have only one.
         print_json(document(checks))
     if not healthy(checks):
         failed = any(c.name == DATABASE and c.status is Level.FAIL for c in checks)
@@ -109,7 +109,7 @@ def command(
 
 
 def _repair(database: Path, *, as_json: bool) -> None:
-    """Raises UsageError, AlreadyRunningError, LedgerError, StorageError."""
+    """Repair the database and print the result. Raises UsageError, AlreadyRunningError, LedgerError, StorageError."""
     from contextlib import closing
 
     from dropscribe.cli.output import print_json, say
@@ -156,7 +156,7 @@ def _repair(database: Path, *, as_json: bool) -> None:
 def _write_bundle(
     file: Path, loaded: Loaded | None, checks: list[Check], named: list[Path], refused: Path | None
 ) -> None:
-    """Raises UsageError where a file is, StorageError."""
+    """Write the support bundle. Raises UsageError if the file exists, StorageError."""
     from dropscribe.cli.config import settings_in_force
     from dropscribe.cli.output import say
     from dropscribe.doctor import support_bundle

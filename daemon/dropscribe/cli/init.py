@@ -1,4 +1,4 @@
-"""`dropscribe init`: a commented configuration file, written from the descriptions of the settings themselves."""
+"""`dropscribe init`: write a commented configuration file, generated from the descriptions of the settings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import typer
 
 INIT_SCHEMA = "dropscribe/init/1"
 SYSTEM_FILE = Path("/etc/dropscribe/dropscribe.toml")
-#: Width of comments.
+#: Width of comments, characters.
 _COLUMNS = 100
 #: Larger than any configuration, bytes: such a file is not replaced.
 _MOST_BYTES = 16 << 20
 
-#: What a production file sets; everything else stands there as a comment with its default.
+#: Settings with a value in the file; all others are comments with their defaults.
 _SET: Mapping[str, Any] = MappingProxyType(
     {
         "database": "/var/lib/dropscribe/jobs.db",
@@ -30,7 +30,7 @@ _SET: Mapping[str, Any] = MappingProxyType(
         "folder.profile": "default",
     }
 )
-#: For settings without a default value: what one could look like.
+#: Example values of settings that have no default value.
 _EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
         "profiles.default.output_dir": "/srv/dropscribe/transcripts",
@@ -73,7 +73,7 @@ def command(
 
 
 def production_file() -> str:
-    """The text of the file: TOML in which what is not set stands as a comment with its default."""
+    """Text of the file: TOML in which each setting that is not set is a comment with its default."""
     from dropscribe import config
 
     lines = [
@@ -91,7 +91,7 @@ def production_file() -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value of the settings as TOML writes it."""
+    """TOML literal of a setting's value."""
     import json
 
     match value:
@@ -102,12 +102,12 @@ def toml_value(value: Any) -> str:
         case tuple() | list():
             return "[" + ", ".join(toml_value(v) for v in value) + "]"
         case _:
-            # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+            # A JSON string is a TOML basic string, except that TOML requires DEL to be escaped.
             return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _section(header: str, model: Any, prefix: str) -> Iterator[str]:
-    """`model` is a settings class, `field` below one of its `model_fields`; their types belong to dropscribe.config."""
+    """Lines of one table of the file. `model`: settings class; `field` in `_setting`: one of its `model_fields`."""
     from dropscribe.config import settings_of
 
     yield f"# {'-' * 40}"
@@ -148,7 +148,7 @@ def _comment(text: str) -> Iterator[str]:
 
 
 def _write(target: Path, data: bytes, *, force: bool) -> Path | None:
-    """Write the file; where the one before went, if there was one. Raises UsageError, StorageError."""
+    """Write the file; returns the path of the backup of a replaced one, else None. Raises UsageError, StorageError."""
     from dropscribe.errors import OutputTakenError, StorageError, UsageError
     from dropscribe.files import opened
     from dropscribe.transcript.publish import PendingFile, publish
@@ -159,7 +159,7 @@ def _write(target: Path, data: bytes, *, force: bool) -> Path | None:
     replaces = None
     if force:
         try:
-            # Where its folder is not there yet, that is made.
+            # A missing folder is created by `publish`.
             with contextlib.suppress(FileNotFoundError), opened(target.parent) as directory:
                 replaces = digest(directory, target.name, lambda size: size <= _MOST_BYTES) or None
                 if replaces is not None:

@@ -1,4 +1,4 @@
-"""`dropscribe jobs`: the history of jobs, one job in full, search in all transcripts, and what was not taken."""
+"""`dropscribe jobs`: list jobs, show one in full, search all transcripts, list skipped files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """Options that may stand before the name of a subcommand as well as after it."""
+    """Options accepted both before and after the name of a subcommand."""
 
     config: Path | None
     database: Path | None
@@ -186,9 +186,9 @@ def skipped(
 
 
 def instant(text: str, now: float) -> float:
-    """`30m`, `12h`, `7d`, `2w` before `now`, or a date or date and time (local unless it says otherwise).
+    """Parse `30m`, `12h`, `7d`, `2w` before `now`, or an ISO 8601 date or time (local unless it has an offset).
 
-    Epoch seconds. Raises UsageError for anything else.
+    Returns epoch seconds. Raises UsageError for anything else.
     """
     span = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
     if span:

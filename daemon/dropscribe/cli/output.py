@@ -1,4 +1,4 @@
-"""What commands print: tables and times for people, JSON for machines, one clear line for an error."""
+"""Print tables, times, JSON documents and errors, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dropscribe.errors import DropscribeError
 from dropscribe.views.fields import readable
 
 ERROR_SCHEMA = "dropscribe/error/1"
-#: Where standard output is not a terminal nothing is cut to its width.
+#: Width of tables if standard output is not a terminal, characters: lines are not wrapped.
 _NO_LIMIT = 100_000
 
 
 def print_json(document: Any) -> None:
-    """One document on standard output, UTF-8 whatever the locale says."""
+    """Print one document on standard output, in UTF-8 regardless of the locale."""
     _print_utf8(escapes.dumps(document, indent=2))
 
 
 def print_json_line(document: Any) -> None:
-    """One document of several, on a line of its own."""
+    """Print one of several documents, as one line."""
     _print_utf8(escapes.dumps(document))
 
 
@@ -36,23 +36,23 @@ def _print_utf8(text: str) -> None:
 
 
 def print_json_text(document: str) -> None:
-    """A JSON document that is text already."""
+    """Print a JSON document that is serialised already."""
     _print_utf8(escapes.in_json(document).removesuffix("\n"))
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """One line for people, whatever the names in it hold."""
+    """Print one line of text; control characters in it are escaped."""
     typer.echo(escapes.one_line(text), err=err)
 
 
 def print_text(text: str) -> None:
-    """Text of several lines on standard output, such as a transcript."""
+    """Print text of several lines on standard output, such as a transcript."""
     typer.echo(escapes.lines(text), nl=False)
 
 
 def print_error(error: DropscribeError, *, as_json: bool) -> None:
-    """One line on stderr; with `as_json` the document of `error_document` on standard output, too."""
-    # Where nobody can be told, the exit status still tells.
+    """Print one line on stderr; with `as_json` also `error_document` on standard output."""
+    # Without a usable standard error the exit status still reports the error.
     with contextlib.suppress(OSError):
         say(f"dropscribe: {error}", err=True)
     if as_json:
@@ -75,7 +75,7 @@ def error_document(error: DropscribeError) -> dict[str, Any]:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> None:
-    """A table on standard output; columns in `right` are aligned to the right. Nothing in a cell is markup."""
+    """Print a table on standard output, columns `right` right-aligned. Markup in cells is not interpreted."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -91,7 +91,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: 
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """`name  value` lines, the values under each other."""
+    """Print lines `name  value` with aligned values."""
     listed = list(facts)
     width = max((len(name) for name, _ in listed), default=0)
     for name, value in listed:
@@ -117,13 +117,13 @@ def duration(seconds: float | None) -> str:
 
 
 def position(ms: int) -> str:
-    """A place in a recording: `0:07`, `12:07`, `3:05:00`."""
+    """Format a position in a recording: `0:07`, `12:07`, `3:05:00`."""
     minutes, seconds = divmod(ms // 1000, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def brief(path: Path) -> str:
-    """A path as it is most easily read: from the working directory if it is below it."""
+    """Path as text, relative to the working directory if it is below that."""
     here = Path(os.curdir).absolute()
     return readable(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,4 +1,4 @@
-"""Recordings that are named on a command line."""
+"""Validate the recordings named on a command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def demand_files(files: Iterable[Path], operation: str) -> None:
-    """Raises UsageError for the first that is no file, or cannot be looked at."""
+    """Raise UsageError for the first that is no regular file or cannot be examined."""
     from dropscribe.errors import UsageError
 
     for file in files:

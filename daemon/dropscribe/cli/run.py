@@ -1,4 +1,4 @@
-"""`dropscribe run`: the daemon, in the foreground."""
+"""`dropscribe run`: run the daemon in the foreground."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def command(
     service = loaded.settings.service
     as_json = {"auto": None, "json": True, "text": False}[service.log_format]
     logs.setup(json_lines=as_json, level=service.log_level)
-    # The watchdog ends a daemon that hangs with SIGABRT: where it hung stands in the journal then.
+    # systemd's watchdog ends a hanging daemon with SIGABRT; the journal then has the traceback of each thread.
     faulthandler.enable()
     daemon = Daemon(loaded, read)
     try:
@@ -65,7 +65,7 @@ def command(
 
 
 def _leave(status: int) -> NoReturn:
-    """End the process now: the interpreter would wait for threads and children that a file system holds."""
+    """Exit at once: the interpreter would wait for threads and children blocked in a file system call."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

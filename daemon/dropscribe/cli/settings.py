@@ -1,4 +1,4 @@
-"""Which settings a command works with: a file, or the embedded defaults, with command-line options over them."""
+"""Settings of a command: a file or the embedded defaults, overridden by command-line options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def in_force(
     vad_model: str | None = None,
     device: str | None = None,
 ) -> Loaded:
-    """`--watch` means: no file, embedded defaults. Otherwise the file named, or the first found, or the defaults.
+    """Settings in force: with `watch` the embedded defaults, else the file named, the first found, or the defaults.
 
     Raises ConfigError naming file, field and remedy.
     """

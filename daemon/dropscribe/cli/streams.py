@@ -1,4 +1,4 @@
-"""The standard streams, so that commands need not care where they lead, and libraries cannot write into a command's output."""
+"""Prepare the standard streams: all open, write errors reported, no output of libraries in a command's output."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dropscribe.errors import StorageError
 
 
 def prepare() -> None:
-    """Before anything else is opened: every stream is there, and one that cannot be written is told as an error.
+    """Open closed standard streams and make failed writes to standard output raise StorageError.
 
-    Standard output gets a descriptor that only `sys.stdout` has, and descriptor 1 leads to standard error: what a library or
-    a child process prints, at whatever level, is no part of what a command prints.
+    To be called before any other file is opened. `sys.stdout` gets its own descriptor, and descriptor 1 is redirected
+    to standard error, so that output of libraries and child processes does not mix with that of the command.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -27,14 +27,14 @@ def prepare() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _checked(sys.stdout)
     if isinstance(sys.stderr, io.TextIOWrapper):
-        # A terminal that cannot show a character gets its number, not a traceback.
+        # Characters that the terminal's encoding lacks are escaped; otherwise printing them would raise.
         sys.stderr.reconfigure(errors="backslashreplace")
     sys.excepthook = _report
     threading.excepthook = _report_of_thread
 
 
 def _report(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    """A traceback on standard error; messages of exceptions quote names."""
+    """Print a traceback on standard error, escaped, since messages of exceptions quote file names."""
     with contextlib.suppress(OSError):
         sys.stderr.write(escapes.lines("".join(traceback.format_exception(kind, error, trace))))
         sys.stderr.flush()
@@ -46,9 +46,9 @@ def _report_of_thread(ended: threading.ExceptHookArgs) -> None:
 
 
 def _leading_nowhere(number: int) -> io.TextIOWrapper:
-    """A stream that was closed when we began (`2>&-`).
+    """Stream on /dev/null for a standard stream that was closed at the start (`2>&-`).
 
-    Its number would be that of the next file we open, and whatever a library or a child prints would stand in it.
+    Otherwise the next opened file would get its number, and output of libraries and children would go into that file.
     """
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere != number:
@@ -59,9 +59,9 @@ def _leading_nowhere(number: int) -> io.TextIOWrapper:
 
 
 class StandardOutput(io.FileIO):
-    """Standard output, unbuffered: that it cannot be written, as on a full disk, is an error of ours, once.
+    """Unbuffered standard output that raises StorageError once if it cannot be written, for example on a full disk.
 
-    A pipe whose reader is gone stays a BrokenPipeError, by which a command ends without a word.
+    A closed pipe raises BrokenPipeError, at which commands exit without a message.
     """
 
     def write(self, data: Any) -> int:
@@ -69,7 +69,7 @@ class StandardOutput(io.FileIO):
         try:
             return super().write(data)
         except OSError as e:
-            # The buffers above this try again, at the latest when the interpreter ends, and would complain again.
+            # The buffers above this write again, at the latest at exit, and would raise a second time.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
@@ -83,9 +83,10 @@ class StandardOutput(io.FileIO):
 
 
 def _checked(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """A standard output like `stream` that raises StorageError, and writes characters it does not have as escapes.
+    """Replacement for standard output: raises StorageError, and escapes characters that its encoding lacks.
 
-    It leads where `stream` led, by a descriptor that children do not inherit; that of `stream` leads to standard error now.
+    It writes to the target of `stream` by a descriptor that children do not inherit; the descriptor of `stream` is
+    redirected to standard error.
     """
     raw = StandardOutput(os.dup(stream.fileno()), "w", closefd=False)
     os.dup2(sys.stderr.fileno(), stream.fileno())

@@ -1,4 +1,4 @@
-"""`dropscribe transcribe`: given files, now, through the same engine as the daemon."""
+"""`dropscribe transcribe`: transcribe files at once, with the same engine as the daemon."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def command(
 def _tell(
     finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool, bars: _Bars
 ) -> bool:
-    """Print or write one result; False if there is none."""
+    """Print or write one result; False if the recording failed."""
     with bars.aside(finished.path):
         return _print(finished, engine, output_format, write=write, as_json=as_json)
 
@@ -125,7 +125,7 @@ def _rendered(transcript: Transcript, name: str) -> str:
 
 
 class _Bars:
-    """Progress on standard error, where that is a terminal: a bar a file, by the audio recognised."""
+    """Progress bars on standard error, if that is a terminal: one per file, by audio recognised."""
 
     def __init__(self, files: list[Path]) -> None:
         from rich.console import Console
@@ -138,7 +138,7 @@ class _Bars:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True,
-            # Redirected, what is printed would go where the bars are: standard error.
+            # Otherwise rich would send standard output to the console of the bars, standard error.
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         self._tasks = {
@@ -153,13 +153,13 @@ class _Bars:
         self._progress.stop()
 
     def show(self, path: Path, progress: Progress) -> None:
-        """How far a file has come."""
+        """Update the bar of a file."""
         total = progress.declared_ms or None
         self._progress.update(self._tasks[path], completed=progress.recognised_ms, total=total)
 
     @contextmanager
     def aside(self, path: Path) -> Iterator[None]:
-        """Remove the bar of a file that has ended, and all bars while its result is printed."""
+        """Remove the bar of a finished file, and hide all bars while its result is printed."""
         self._progress.remove_task(self._tasks[path])
         self._progress.stop()
         yield

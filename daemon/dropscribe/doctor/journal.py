@@ -55,7 +55,7 @@ def read() -> list[dict[str, Any]]:
     return entries
 
 
-def told(entries: Iterable[dict[str, Any]], mask: Mask) -> Iterator[dict[str, Any]]:
+def redact(entries: Iterable[dict[str, Any]], mask: Mask) -> Iterator[dict[str, Any]]:
     """Redact journal entries; entries of unknown form are left out."""
     for entry in entries:
         message = entry["MESSAGE"]

@@ -1,8 +1,8 @@
-"""The support bundle: what helps to find a fault from afar, without transcripts, secrets, names and places.
+"""Write a support bundle: facts for remote diagnosis without transcripts, secrets, file names and paths.
 
-A tar.gz of one folder with JSON documents; about.json says what the others hold. What is written is chosen, not
-filtered: a value is left in because it is known to be harmless (a number, a default, one of ours), else a mark
-stands in its place (see `masking.py`).
+A tar.gz of one folder with JSON documents; about.json has versions and the documents that are missing. An allow-list
+decides: a value is included if it is known to be harmless (a number, a default, a name defined by dropscribe), else a
+mark replaces it (see `redaction.py`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from dropscribe.ledger.records import JobState, JobSummary
 from dropscribe.service import status_file
 
 SCHEMA = "dropscribe/bundle/1"
-#: Finished jobs whose timings are told, and failed ones whose reasons are.
+#: Most finished jobs whose timings are included, and most failed jobs whose reasons are.
 TIMED, FAILED = 50, 100
-#: Settings whose text is one of few words, or names a model or a device; shown where it is no path.
+#: Settings whose value is one of a few words, a model or a device; included unless it is a path.
 _SHOWN = frozenset(
     {"engine.device", "engine.precision", "service.log_format", "service.log_level"}
     | {f"engine.models.{role}" for role in Models.model_fields}
@@ -59,7 +59,7 @@ PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting in force: dotted name, value as JSON has it, and where it comes from."""
+    """One setting in force: dotted name, JSON value, and source."""
 
     name: str
     value: Any
@@ -74,9 +74,9 @@ def collect(
     *named: Path,
     refused: Path | None = None,
 ) -> dict[str, Any]:
-    """The documents of a bundle by name. `loaded` is None where the configuration, the file `refused`, is wrong.
+    """Collect the documents of a bundle, by name. `loaded` is None if the configuration file `refused` is invalid.
 
-    `named`: paths of the command line.
+    `named`: paths given on the command line. `now`: epoch seconds.
     """
     mask = mask_for(loaded, *named, refused=refused)
     documents: dict[str, Any] = {}
@@ -97,14 +97,14 @@ def collect(
             missing["jobs.json"] = missing["failures.json"] = mask.text(e.reason)
     lines = journal.read()
     if lines:
-        documents["journal.json"] = list(journal.told(lines, mask))
+        documents["journal.json"] = list(journal.redact(lines, mask))
     else:
         missing["journal.json"] = "no journal of dropscribe.service that this user may read"
     return {"about.json": _about(now, missing), **documents}
 
 
 def write(path: Path, documents: Mapping[str, Any], now: float) -> None:
-    """Put the bundle on disk, for its owner alone. Raises UsageError where a file is, StorageError."""
+    """Write the bundle with mode 0600. Raises UsageError if the file exists, StorageError."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, content in documents.items():
@@ -129,9 +129,9 @@ def write(path: Path, documents: Mapping[str, Any], now: float) -> None:
 
 
 def mask_for(loaded: Loaded | None, *named: Path, refused: Path | None = None) -> Mask:
-    """A mask that knows the places of these settings and of this installation.
+    """Mask for the paths of these settings and of this installation.
 
-    Of a configuration that was refused it knows the names that are not ours: what is said of the fault has one in it.
+    For a refused configuration it also masks names that are no settings, because the error message quotes one.
     """
     known: dict[str, list[Path]] = {
         "home": [Path.home()],
@@ -154,7 +154,7 @@ def mask_for(loaded: Loaded | None, *named: Path, refused: Path | None = None) -
 
 
 def _about(now: float, missing: Mapping[str, str]) -> dict[str, Any]:
-    """`dropscribe/bundle/1`: created (epoch seconds), versions, machine, missing {document: why it is not there}."""
+    """`dropscribe/bundle/1`: created (epoch seconds), versions, machine, missing {document: reason}."""
     versions = {"dropscribe": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -216,7 +216,7 @@ def _check(check: Check, mask: Mask) -> dict[str, str]:
 
 
 def _status(location: DatabaseLocation, mask: Mask) -> dict[str, Any]:
-    """The status file; of folders what is wrong with them."""
+    """Redacted content of the status file. Raises OSError or ValueError if it cannot be read."""
     said = status_file.read(location)
     if said is None:
         raise FileNotFoundError(
@@ -238,7 +238,7 @@ def _status(location: DatabaseLocation, mask: Mask) -> dict[str, Any]:
 
 
 def _history(location: DatabaseLocation, mask: Mask) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Counts and timings, and failures. Raises DropscribeError where the database cannot be read."""
+    """Contents of jobs.json and failures.json. Raises DropscribeError if the database cannot be read."""
     with closing(open_read_only(location)) as ledger:
         counts = {state.value: number for state, number in ledger.counts().items()}
         done = ledger.jobs(state=JobState.DONE, limit=TIMED)

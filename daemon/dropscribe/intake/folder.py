@@ -34,13 +34,13 @@ class Surroundings:
 
     #: Files of a folder that are on record. May raise StorageError, also during iteration; it is then called later.
     known: Callable[[Path], Iterable[Known]]
-    #: Wholeness of recordings in a watched folder, in order.
+    #: Completeness of recordings in a watched folder, in order.
     completeness: Callable[[Path, Sequence[Path]], Iterable[Completeness]]
     sink: Callable[[Notice], None]
     clock: Callable[[], float]  #: monotonic seconds
     wall: Callable[[], float]  #: epoch seconds
     rescan_s: float
-    holds: FolderLocks
+    locks: FolderLocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class FolderWatch:
 
     def __init__(self, folder: Folder, hint: Callable[[str], None], around: Surroundings) -> None:
         self.folder = folder
-        self.post = RootMonitor(folder, hint, around.sink, around.wall, around.holds)
+        self.post = RootMonitor(folder, hint, around.sink, around.wall, around.locks)
         #: Start of the last file system call, monotonic seconds; None while idle. Read by other threads.
         self.asked_at: float | None = None
         self._path = str(folder.path)

@@ -41,9 +41,9 @@ class Taken:
 class FolderLock:
     """Lock on a directory until `close`. Owned by one thread."""
 
-    def __init__(self, holds: FolderLocks, identity: Identity, descriptor: int) -> None:
+    def __init__(self, locks: FolderLocks, identity: Identity, descriptor: int) -> None:
         self.identity = identity
-        self._folder_locks = holds
+        self._folder_locks = locks
         self._descriptor = descriptor
 
     def close(self) -> None:

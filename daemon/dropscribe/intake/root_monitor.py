@@ -37,14 +37,14 @@ class RootMonitor:
         hint: Callable[[str], None],
         say: Callable[[FolderHealth], None],
         wall: Callable[[], float],
-        holds: FolderLocks,
+        locks: FolderLocks,
     ) -> None:
         self._folder = folder
         self._path = str(folder.path)
         self._hint = hint
         self._say = say
         self._wall = wall
-        self._folder_locks = holds
+        self._folder_locks = locks
         self._folder_lock: FolderLock | None = None
         self._backend: Backend = PollBackend()
         self._root: Root | None = None

@@ -1,4 +1,4 @@
-"""What intake says: frozen records."""
+"""Records that intake takes and passes on. All frozen."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from dropscribe.files import FileSignature
 
 
 class Known(NamedTuple):
-    """A file on record, not to be handed over while its signature stays the same. There may be a million of these."""
+    """A recorded file, not passed on while its signature is the same. A tuple, because there may be a million."""
 
     path: str  #: absolute, as `os.fsdecode` gives it
     signature: FileSignature
-    unfinished: bool  #: there is work to give up should it be gone
+    unfinished: bool  #: it has a job that must be cancelled if the file is gone
 
 
 class Completeness(Enum):
-    """What a look into the container says of a file that stopped changing."""
+    """Result of inspecting the container of a file that stopped changing."""
 
     WHOLE = "whole"
-    INCOMPLETE = "incomplete"  #: the container declares more than is there: still arriving, or cut
+    INCOMPLETE = "incomplete"  #: the container declares more bytes than exist: still arriving, or truncated
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A complete file, to be admitted. Sent again after any change of its signature."""
+    """A complete file, to be admitted. Sent again after each change of its signature."""
 
     folder: Path  #: the watched folder (root) it was found under
     path: Path  #: absolute, inside `folder`
     signature: FileSignature
-    settle_s: float  #: from our first sight of it until now, seconds: not the difference of two times of day
+    settle_s: float  #: from the first observation until completion, seconds, by the monotonic clock
     settled_at: float  #: epoch seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A file that will not be transcribed as it stands, and why; sent once per (path, code)."""
+    """A file that is not admitted, with the reason; sent once per (path, code)."""
 
     folder: Path
     path: Path
@@ -50,9 +50,9 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A file that had been sent as `Arrival` (or was on record at start, unfinished) is no longer there.
+    """A file was removed that had been sent as `Arrival`, or was on record at the start with an unfinished job.
 
-    Never sent for a folder that is itself missing or was unmounted (see `FolderHealth`).
+    Never sent while the folder itself is missing or unmounted (see `FolderHealth`).
     """
 
     folder: Path
@@ -61,16 +61,16 @@ class Gone:
 
 
 class FolderState(Enum):
-    """What can be said of a folder's files."""
+    """Whether the state of a folder's files is known."""
 
     WATCHED = "watched"
-    AWAY = "away"  #: nothing: they are neither there nor gone
+    AWAY = "away"  #: unknown: files count neither as present nor as gone
     TAKEN = "taken"  #: as `AWAY`, because another daemon watches the folder
 
 
 @dataclass(frozen=True, slots=True)
 class FolderHealth:
-    """A watched folder changed its condition; `problem` is None when all is well."""
+    """A watched folder's health, sent when it changes; `problem` is None while there is none."""
 
     folder: Path
     backend: str  #: "inotify" or "poll"

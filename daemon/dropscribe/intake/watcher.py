@@ -28,7 +28,7 @@ class Watcher:
     after an absence; its result is consumed once, so that files which no longer exist take no memory. After `Gone` a
     file of that name is new.
 
-    `known`, `wholeness` and `sink` are called concurrently from the folders' threads and must not block for long; an
+    `known`, `completeness` and `sink` are called concurrently from the folders' threads and must not block for long; an
     exception ends the thread (see `alive`). `sink` takes over responsibility: after `Arrival` the watcher does not
     pass the file again unless it changes or `forget` is called. All methods may be called from any thread.
     """

@@ -1,4 +1,4 @@
-"""The ledger as the rest of the program sees it: where it lies, and what an implementation of it does.
+"""Interface of the ledger: its location, and the methods of an implementation.
 
 An implementation is chosen in `daemon/dropscribe/ledger/backend.py` and nowhere else. To add one: implement `Ledger`, extend
 `DatabaseLocation` and the functions of `backend`, and add the implementation to the fixture of the ledger's tests.
@@ -75,7 +75,7 @@ class Ledger(Protocol):
 
     @property
     def fault(self) -> UnusableLedgerError | None:
-        """Why this ledger cannot be used any more, as some thread found out; every later call raises it."""
+        """Reason why this ledger cannot be used any more, set by any thread; every later call raises it."""
 
     def verify(self) -> None:
         """Raise UnusableLedgerError when the open database is not the one at its location any more. Cheap.
@@ -154,7 +154,7 @@ class Ledger(Protocol):
         """Postpone isolated jobs that were interrupted alone, when the daemon is ready: see `lone_trials.wait_after`."""
 
     def return_unknown(self, worker: str, known: Sequence[int]) -> int:
-        """Return jobs to the queue that `worker` holds by the record but does not know of; returns how many.
+        """Return jobs to the queue that `worker` has claimed on record, except those in `known`; returns how many.
 
         For a worker whose claim failed: a commit that the disk refused at the last moment may stand nevertheless.
         """
@@ -219,15 +219,15 @@ class Ledger(Protocol):
     ) -> None:
         """Cancel a job: with `generation` one that is claimed under it, without any unfinished one.
 
-        `code` defaults to "the recording is gone" with `generation`, and to "a person asked" without. In the first
-        case the same content is transcribed when it appears again, in the second it is not. Raises StaleLeaseError
+        `code` defaults to `recording_gone` with `generation` and to `cancelled` without. After the first the same content
+        is transcribed when it appears again, after the second it is not. Raises StaleLeaseError
         when there is nothing to cancel.
         """
 
     def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:
         """Cancel the unfinished jobs of a removed recording, claimed ones too; returns them.
 
-        A worker that has claimed one learns it from its next `heartbeat`.
+        The next `heartbeat` of a worker that has claimed one returns it.
         """
 
     def finish(self, finished: Sequence[Finish], now: float) -> list[int]:

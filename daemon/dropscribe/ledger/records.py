@@ -34,7 +34,10 @@ class JobState(StrEnum):
 
 
 class Killed(StrEnum):
-    """Whether other recordings were in work when a daemon or decoder was killed: see `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`."""
+    """Whether other recordings were being processed when a daemon or decoder was killed.
+
+    See `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`.
+    """
 
     ALONE = "alone"
     AMONG_OTHERS = "among others"
@@ -70,7 +73,7 @@ class KnownRecording(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The answer to an admission: its job, and whether this call created it."""
+    """Result of an admission: its job, and whether this call created it."""
 
     job_id: int
     created: bool
@@ -109,7 +112,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """Numbers of claims of a daemon that is gone, by what became of them."""
+    """Numbers of interrupted claims of an earlier daemon, by outcome."""
 
     #: Decoding had not begun: queued, as if never claimed.
     unbegun: int
@@ -165,7 +168,7 @@ class PastJob:
     transcript: Transcript
     #: The result may be used for other recordings of the same content.
     shared: bool
-    #: Files with exactly the content that we write.
+    #: Files whose content equals what dropscribe writes.
     files: tuple[OutputIntent, ...]
     started: float  #: epoch seconds; equal to `ended` when unknown
     ended: float

@@ -1,1 +1,1 @@
-"""Jobs, status and history as JSON documents, and the health of a daemon: the same for every front end."""
+"""JSON documents of jobs, history and status, and the health of a daemon, for every user interface."""

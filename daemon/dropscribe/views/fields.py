@@ -1,4 +1,4 @@
-"""Values of JSON documents: paths and instants as text."""
+"""Format values of JSON documents: paths, instants, numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dropscribe.transcript.instants import iso
 
 
 def readable(path: Path | str) -> str:
-    """A path as text, whatever bytes it holds."""
+    """Path as valid Unicode text; bytes that are not UTF-8 become backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -19,5 +19,5 @@ def utc(instant: float | None) -> str | None:
 
 
 def rounded(value: float | None) -> float | None:
-    """A number to the thousandth."""
+    """Number rounded to three decimals."""
     return None if value is None else round(value, 3)

@@ -51,8 +51,8 @@ def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -
 def job_document(job: JobSummary) -> dict[str, Any]:
     """One job: id, state, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
     max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, reason_code, reason,
-    remedy, reference (each null where there is nothing to say). `attempts` counts tries from when decoding begins; neither a claim
-    counts nor a try that was cut off by a kill or given back.
+    remedy, reference (each null if it does not apply). `attempts` counts attempts from the beginning of decoding; claims,
+    interrupted attempts and refunded ones are not counted.
     """
     return {
         "id": job.id,
@@ -81,10 +81,10 @@ def job_document(job: JobSummary) -> dict[str, Any]:
 
 
 def detail_document(detail: JobDetail) -> dict[str, Any]:
-    """All of one job: the fields of `job_document`, and recipe, sha256, size (bytes), modified, isolate,
+    """One job in full: the fields of `job_document`, and recipe, sha256, size (bytes), modified, isolate,
     tries [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}],
     stages {stage: seconds}, batches {sizes, padding_waste}, media, engine (as in the transcript), text, segments
-    [{index, start_ms, end_ms, text}]. From `stages` on they are null until the job is done.
+    [{index, start_ms, end_ms, text}]. `stages` and all fields after it are null until the job is done.
     """
     result = detail.result
     return {
@@ -128,8 +128,8 @@ def detail_document(detail: JobDetail) -> dict[str, Any]:
 
 
 def hit_document(hit: Hit) -> dict[str, Any]:
-    """A place where a text was found: job, recording, finished, segment (index), start_ms, end_ms, snippet,
-    match [first, last) in the snippet, or null where that is not known.
+    """One search result: job, recording, finished, segment (index), start_ms, end_ms, snippet,
+    match (characters [first, last) of the snippet, null if unknown).
     """
     first, last = hit.match
     return {
@@ -145,7 +145,7 @@ def hit_document(hit: Hit) -> dict[str, Any]:
 
 
 def skip_document(skip: SkipSummary) -> dict[str, Any]:
-    """A file that was not taken: path, folder, code, reason, first_seen, last_seen (ISO 8601 UTC)."""
+    """One skipped file: path, folder, code, reason, first_seen, last_seen (ISO 8601 UTC)."""
     return {
         "path": readable(skip.path),
         "folder": skip.folder,
@@ -157,7 +157,7 @@ def skip_document(skip: SkipSummary) -> dict[str, Any]:
 
 
 def remark(job: JobSummary) -> str:
-    """Reason of a job that is not done, or a note on its result; "" where there is neither."""
+    """Reason of a job that is not done, or a note on its result; "" if there is neither."""
     if job.reason:
         return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
     if job.truncated:
@@ -166,7 +166,7 @@ def remark(job: JobSummary) -> str:
 
 
 def text_of(detail: JobDetail) -> str:
-    """The transcript of a finished job, a segment a line; "" for any other."""
+    """Transcript of a finished job, one line per segment; "" for an unfinished one."""
     return "" if detail.result is None else "\n".join(s.text for s in detail.result.segments if s.text)
 
 

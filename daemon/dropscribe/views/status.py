@@ -1,4 +1,4 @@
-"""The state of a daemon as a JSON document: what it says of itself, what is wrong, what is in its queue."""
+"""JSON document of a daemon: its status file, its problems, its queue."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from dropscribe.ledger.records import JobSummary
 
 STATUS_SCHEMA = "dropscribe/daemon/1"
-#: A daemon at work says how it is every 2 s; one that was not heard for so long hangs, seconds.
+#: Age of the status file at which the daemon counts as hanging, seconds; a working one writes it every 2 s.
 SILENT_S = 30.0
-#: Failed jobs shown, the newest, and how far back they are looked for, seconds.
+#: Number of newest failed jobs shown, and the longest time since their admission, seconds.
 FAILURES = 5
 FAILURES_S = 24 * 3600.0
-#: The last finished job is looked for among so many of the newest: jobs finish nearly in order.
+#: Number of newest jobs among which the last finished one is searched: jobs finish nearly in order.
 NEWEST = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What can be seen of the daemon. `said`: its status file, schema dropscribe/status/1; None without one."""
+    """The daemon's process. `said`: content of its status file, dropscribe/status/1; None without one."""
 
     running: bool
     pid: int | None
@@ -37,7 +37,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What the ledger says."""
+    """The queue as recorded in the ledger."""
 
     counts: dict[JobState, int]
     oldest_waiting: JobSummary | None
@@ -46,17 +46,17 @@ class Queue:
 
 
 def read_process(location: DatabaseLocation) -> Process:
-    """See whether a process holds the database's lock, and read its status file."""
+    """Find the process that holds the database's lock, and read its status file."""
     owner = lock_owner(location)
     if owner is None:
         return Process(running=False, pid=None, said=None)
     said = status_file.read(location)
-    # A killed daemon leaves its status file behind.
+    # A status file with another pid was left by a killed daemon.
     return Process(running=True, pid=owner.pid, said=said if said and said["pid"] == owner.pid else None)
 
 
 def problems(process: Process, now: float) -> Iterator[str]:
-    """What is wrong and what to do about it; nothing when the daemon is well. `now`: epoch seconds."""
+    """Yield each problem of the daemon with its remedy; nothing if it is healthy. `now`: epoch seconds."""
     if not process.running:
         yield "no daemon is running on this database (start it: systemctl start dropscribe, or dropscribe run)"
         return
@@ -69,7 +69,7 @@ def problems(process: Process, now: float) -> Iterator[str]:
         yield f"the daemon was not heard for {silent:.0f} s (see the log; restart it if it hangs)"
     if said["state"] != "ready":
         yield f"the daemon is {said['state']} (wait for it)"
-    # A daemon of the version before said nothing of it.
+    # The previous version does not write this key.
     for complaint in said.get("storage", []):
         yield f"{complaint['problem']} ({complaint['remedy']})"
     for folder in said["folders"]:
@@ -82,8 +82,8 @@ def document(
     location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]
 ) -> dict[str, Any]:
     """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
-    updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled (null when
-    it does not run), counts {state: jobs}, oldest_waiting, last_finished (each as `job_document`, or null),
+    updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled (null if it
+    is not running), counts {state: jobs}, oldest_waiting, last_finished (each as `job_document`, or null),
     recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
     said = process.said or {}
@@ -114,7 +114,7 @@ def document(
 
 
 def queue_of(ledger: Ledger, now: float) -> Queue:
-    """The queue as a ledger has it; `now`: epoch seconds."""
+    """Read the queue from a ledger; `now`: epoch seconds."""
     waiting = ledger.jobs(state=JobState.QUEUED, limit=1, oldest_first=True)
     done = ledger.jobs(state=JobState.DONE, limit=NEWEST)
     return Queue(

@@ -33,7 +33,7 @@ QUEUE_S = 5.0
 JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 #: Longest check for damage after a broken constraint, seconds.
 CONTRADICTION_S = 20.0
-#: Findings of a check that are read at most; the first tells enough.
+#: Most findings of a check that are read; the first is enough for the message.
 MOST_FINDINGS = 10
 #: Instructions of SQLite's virtual machine between two readings of the clock.
 _CLOCK_STEPS = 10_000
@@ -85,7 +85,8 @@ def connect(
 ) -> Engine:
     """An engine on the database at `path`; nothing is opened before the first statement.
 
-    With `file` all connections are to one file: the first remembers it, and later ones raise when the path has another.
+    With `file` all connections are to one file: the first records its identity, and later ones raise when the path has
+    another file.
     """
     module = driver()
 

@@ -32,7 +32,7 @@ from dropscribe.ledger.sqlite.jobs.admission import Admissions
 from dropscribe.ledger.sqlite.jobs.adoption import Adoption
 from dropscribe.ledger.sqlite.jobs.claims import Claims
 from dropscribe.ledger.sqlite.jobs.endings import Endings
-from dropscribe.ledger.sqlite.jobs.holds import FolderLocks
+from dropscribe.ledger.sqlite.jobs.holds import Holds
 from dropscribe.ledger.sqlite.jobs.outputs import Outputs, PartialOutputs
 from dropscribe.ledger.sqlite.jobs.results import Results
 from dropscribe.ledger.sqlite.search import TranscriptSearch
@@ -50,7 +50,7 @@ class SqliteLedger:
         self._admissions = Admissions(db)
         self._claims = Claims(db)
         self._adoption = Adoption(db)
-        self._holds = FolderLocks(db)
+        self._holds = Holds(db)
         self._endings = Endings(db)
         self._outputs = Outputs(db)
         self._partials = PartialOutputs(db)
@@ -197,7 +197,7 @@ class SqliteLedger:
     def forget_partials(self, gone: Sequence[OwnedOutput]) -> None:
         self._partials.forget(gone)
 
-    # Questions
+    # History
 
     def stored_result(self, job_id: int) -> StoredResult | None:
         return self._results.stored_result(job_id)

@@ -33,7 +33,7 @@ _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _partial_index(name: str, *columns: str, of: str, unique: bool = False) -> sa.Index:
-    """An index of the rows that meet the condition `of`. A database that is not named here would index all rows."""
+    """Index of the rows that meet the condition `of`. On other databases than these two it would index all rows."""
     condition = sa.text(of)
     return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 

@@ -44,7 +44,7 @@ class DatabaseFile:
         return bool(self._pinned)
 
     def pin(self) -> None:
-        """Remember the file at the path; called right after the first connection is open. Raises OSError."""
+        """Record the identity of the file at the path; called right after the first connection. Raises OSError."""
         with self._lock:
             if not self._pinned:
                 status = self._path.stat()
@@ -52,7 +52,7 @@ class DatabaseFile:
                 self._size = status.st_size
 
     def pin_log(self) -> None:
-        """Remember the log and its index as well; called while a transaction is open, when they exist."""
+        """Record the identities of the log and its index; called within a transaction, when they exist."""
         with self._lock:
             if len(self._pinned) == 1:
                 real = Path(os.path.realpath(self._path))

@@ -70,7 +70,7 @@ _SKIP = sa.text(
 
 
 def identity(admission: Admission) -> str | None:
-    """What jobs that share a result have in common; None when the result is not shared."""
+    """Key of jobs that share a result: content, profile and recipe; None when the result is not shared."""
     if not admission.share_result:
         return None
     return storable(f"{admission.sha256}|{admission.profile}|{admission.recipe}")

@@ -1,7 +1,7 @@
-"""Hold the jobs of a folder, and keep delays and leases right when the system's clock is set.
+"""Hold the jobs of a folder, and correct delays and leases when the system's clock is set.
 
-Delays and leases are instants in the database, so that they outlive the process. A clock that is set would end them early or
-extend them by years.
+Delays and leases are stored as instants, so that they survive a restart. Setting the clock would end them early or extend
+them by years.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RESET = sa.text(
 )
 
 
-class FolderLocks:
+class Holds:
     """Holds and delays of queued jobs, leases of running ones."""
 
     def __init__(self, db: Database) -> None:

@@ -1,4 +1,4 @@
-"""Decide whether a recording fails that was tried alone when its daemon or decoder was killed. Pure.
+"""Decide whether a recording fails after its daemon or decoder was killed during a lone trial. Pure policy.
 
 Recordings are parsed in child processes, so the kill of a daemon (SIGKILL, power loss, out of memory) is rarely caused by a
 recording, and neither is that of a decoder by another process. Such a death is therefore not counted in `attempts`.
