@@ -80,7 +80,7 @@ POINTS: dict[str, Point] = {
         DAEMON, "dropscribe.service.publishing.publisher:Publisher.put", "after", passages=3
     ),
     # Published: the texts, then (at the next passage) the timing log.
-    "rendered": Point(DAEMON, "dropscribe.service.publishing.publisher:draft", "after", passages=3),
+    "rendered": Point(DAEMON, "dropscribe.service.publishing.publisher:plan_outputs", "after", passages=3),
     "intended, not committed": Point(DAEMON, "ledger:record planned files", "uncommitted", passages=2),
     "intended": Point(DAEMON, "ledger:record planned files", "committed", passages=2),
     "a temporary is open": Point(DAEMON, f"{_PUBLISH}:_open_new", "after", passages=3),
@@ -110,11 +110,11 @@ POINTS: dict[str, Point] = {
     "a decoder has told of a block": Point(DECODER, "dropscribe.media.worker:SlotWriter.flush", "after"),
     "a decoder is done": Point(DECODER, "dropscribe.media.worker:_serve", "after"),
     "the engine receives": Point(
-        ENGINE, "dropscribe.engine.core.scheduler:Loop._accept", "after", passages=2
+        ENGINE, "dropscribe.engine.core.scheduler:Scheduler._accept", "after", passages=2
     ),
-    "the engine begins a batch": Point(ENGINE, "dropscribe.engine.core.scheduler:Loop._begin", "before"),
-    "the engine has recognised": Point(ENGINE, "dropscribe.engine.core.scheduler:Loop._deliver", "before"),
-    "the engine has told": Point(ENGINE, "dropscribe.engine.core.scheduler:Loop._deliver", "after"),
+    "the engine begins a batch": Point(ENGINE, "dropscribe.engine.core.scheduler:Scheduler._begin", "before"),
+    "the engine has recognised": Point(ENGINE, "dropscribe.engine.core.scheduler:Scheduler._deliver", "before"),
+    "the engine has told": Point(ENGINE, "dropscribe.engine.core.scheduler:Scheduler._deliver", "after"),
 }
 
 
@@ -142,7 +142,7 @@ def arm(point: Point, nth: int, mark: Path) -> None:
     """Have this process die at the `nth` passage, if it is the one that is meant."""
     process = multiprocessing.current_process().name
     if process == ENGINE and point.slow:
-        _wrap("dropscribe.engine.core.scheduler:Loop._deliver", lambda: time.sleep(_SLOW_S), None)
+        _wrap("dropscribe.engine.core.scheduler:Scheduler._deliver", lambda: time.sleep(_SLOW_S), None)
     if process != point.process or mark.exists():
         return
     death = Death(nth, mark)

@@ -20,7 +20,7 @@ POINTS = {
     "inspect": "dropscribe.media.inspector:Inspector.whole",
     "hash": "dropscribe.files:content_hash",
     "decode": "dropscribe.media.pool:DecoderPool.start",
-    "plan_outputs": "dropscribe.service.publishing.output_plan:draft",
+    "plan_outputs": "dropscribe.service.publishing.output_plan:plan_outputs",
     "publish": "dropscribe.transcript.publish:publish",
     "naming": "dropscribe.transcript.rename:place_new",
 }
