@@ -36,7 +36,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         yield Bench(later, later.go)
 
 
-def test_calls_are_made_in_order_and_answered_each(bench: Bench) -> None:
+def test_calls_run_in_order_and_each_has_a_result(bench: Bench) -> None:
     made: list[int] = []
 
     def call(number: int, *, times: int) -> object:
@@ -49,7 +49,7 @@ def test_calls_are_made_in_order_and_answered_each(bench: Bench) -> None:
     assert [f.result() for f in futures] == [10, 20, 30]
 
 
-def test_what_a_call_raises_is_raised_by_its_result_and_ends_nothing_else(bench: Bench) -> None:
+def test_an_exception_of_a_call_is_raised_by_its_result_only(bench: Bench) -> None:
     def fail() -> object:
         raise ValueError("no")
 
@@ -63,7 +63,7 @@ def test_what_a_call_raises_is_raised_by_its_result_and_ends_nothing_else(bench:
     assert futures[1].result() == "yes"
 
 
-def test_whoever_waits_is_told_after_the_answer_is_there(bench: Bench) -> None:
+def test_callbacks_run_after_the_result_is_available(bench: Bench) -> None:
     told: list[object] = []
     future: Future[object] = bench.thread.submit(lambda: "yes")
     future.add_done_callback(lambda done: told.append(done.result()))

@@ -131,7 +131,7 @@ def test_an_order_opens_brings_its_blocks_and_ends_once(bench: Bench, recording:
     assert len(last.unused) == 1
 
 
-def test_without_slots_it_asks_and_waits(bench: Bench, recording: Path) -> None:
+def test_without_slots_it_requests_one_and_waits(bench: Bench, recording: Path) -> None:
     bench.start(1, recording, slots=1)
     bench.until(lambda: any(isinstance(e, SlotWanted) for e in bench.of(1)), give=False)
     assert len([e for e in bench.of(1) if isinstance(e, PcmReady)]) == 1
@@ -152,7 +152,7 @@ def test_an_order_occupies_a_decoder_until_it_ends(bench: Bench, recording: Path
     assert bench.decoders.idle() == 2
 
 
-def test_a_failed_order_gives_its_slots_back_and_the_other_goes_on(bench: Bench, recording: Path) -> None:
+def test_a_failed_order_returns_its_slots_and_the_other_continues(bench: Bench, recording: Path) -> None:
     bench.start(1, recording.with_name("missing.wav"), slots=3)
     bench.start(2, recording)
     bench.until(lambda: bench.ended(1, 2))
@@ -162,7 +162,7 @@ def test_a_failed_order_gives_its_slots_back_and_the_other_goes_on(bench: Bench,
     assert isinstance(bench.of(2)[-1], DecodeDone)
 
 
-def test_nothing_is_said_of_an_aborted_order_and_its_slots_come_back(bench: Bench, recording: Path) -> None:
+def test_an_aborted_order_sends_no_events_and_returns_its_slots(bench: Bench, recording: Path) -> None:
     bench.start(1, recording, slots=2)
     bench.start(2, recording)
     bench.until(lambda: bool(bench.of(2)))

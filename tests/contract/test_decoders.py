@@ -47,7 +47,7 @@ def wav(tmp_path: Path) -> tuple[Path, NDArray[np.int16]]:
     return tmp_path / "talk.wav", pcm[:, 0]
 
 
-def test_the_pool_is_what_the_service_expects(bench: Bench) -> None:
+def test_the_pool_implements_decoders(bench: Bench) -> None:
     decoders: Decoders = bench.pool
     assert decoders.idle() == 2
     assert len(decoders.filenos()) == 2
@@ -90,7 +90,7 @@ def test_an_order_may_begin_without_any_slot(bench: Bench, wav: tuple[Path, NDAr
     assert np.array_equal(np.concatenate(bench.pcm[1]), wav[1])
 
 
-def test_slots_it_did_not_need_come_back(bench: Bench, tmp_path: Path) -> None:
+def test_unused_slots_are_returned(bench: Bench, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "short.wav", noise(0.5), 16_000)
     bench.start(1, tmp_path / "short.wav", slots=5)
     bench.until(1)
@@ -119,7 +119,7 @@ def test_each_way_to_fail_has_its_code_and_leaves_the_decoder_working(
     bench.done(5)
 
 
-def test_abort_gives_the_slots_back_and_is_silent_for_ever(
+def test_an_aborted_order_returns_its_slots_and_sends_no_events(
     bench: Bench, wav: tuple[Path, NDArray[np.int16]]
 ) -> None:
     bench.start(1, wav[0], slots=3)
@@ -178,7 +178,7 @@ def test_a_decoder_that_died_while_idle_costs_nothing(
     bench.done(1)
 
 
-def test_a_decoder_that_hangs_is_stopped_and_one_that_waits_for_us_is_not(tmp_path: Path) -> None:
+def test_a_hanging_decoder_is_stopped_but_not_one_waiting_for_slots(tmp_path: Path) -> None:
     pcm = noise(30)
     soundfile.write(tmp_path / "a.wav", pcm, 16_000)
     bench = Bench(MediaSettings.model_validate({"stall_s": 5.0}))
@@ -204,7 +204,7 @@ def test_a_decoder_that_hangs_is_stopped_and_one_that_waits_for_us_is_not(tmp_pa
         bench.close()
 
 
-def test_a_decoder_that_waits_for_its_disk_is_not_its_recordings_fault(
+def test_a_decoder_blocked_by_its_disk_is_a_storage_fault(
     tmp_path: Path, wav: tuple[Path, NDArray[np.int16]]
 ) -> None:
     with HangingDisk(tmp_path / "mounted", tmp_path / "behind") as disk:
@@ -245,7 +245,7 @@ def test_a_recording_longer_than_the_cap_stops_there(tmp_path: Path) -> None:
         bench.close()
 
 
-def test_children_are_replaced_after_their_share_of_files(
+def test_children_are_replaced_after_a_number_of_files(
     monkeypatch: pytest.MonkeyPatch, wav: tuple[Path, NDArray[np.int16]]
 ) -> None:
     monkeypatch.setattr(pool_module, "MAX_FILES", 3)
@@ -262,7 +262,7 @@ def test_children_are_replaced_after_their_share_of_files(
         bench.close()
 
 
-def test_a_decoder_is_not_taken_to_have_grown_for_the_slots_it_has_written(
+def test_written_slots_do_not_count_as_memory_of_the_decoder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(pool_module, "MAX_GROWTH_BYTES", 24 * 1024 * 1024)
@@ -298,7 +298,7 @@ def test_decoders_end_when_the_pool_closes_its_pipe(wav: tuple[Path, NDArray[np.
     bench.close()
 
 
-def test_decoders_leave_signals_to_the_parent(bench: Bench, wav: tuple[Path, NDArray[np.int16]]) -> None:
+def test_decoders_ignore_terminal_signals(bench: Bench, wav: tuple[Path, NDArray[np.int16]]) -> None:
     bench.settle()
     pids = bench.pids()
     for pid in pids:
@@ -343,7 +343,7 @@ def test_a_two_hour_recording_stays_small(tmp_path: Path) -> None:
         bench.close()
 
 
-def test_a_pool_that_cannot_start_its_processes_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_that_cannot_start_its_processes_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", "/nonexistent")  # an interpreter that cannot start
     bench = Bench(MediaSettings.model_validate({}), workers=1)
     try:

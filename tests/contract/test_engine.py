@@ -205,7 +205,7 @@ def own() -> Iterator[Client[ProcessEngine]]:
     arena.close()
 
 
-def test_it_is_a_local_engine_and_says_what_it_is(client: Client[LocalEngine]) -> None:
+def test_it_is_a_local_engine_and_reports_its_facts(client: Client[LocalEngine]) -> None:
     engine: LocalEngine = client.engine
     facts = engine.facts
     assert set(facts.device.split(", ")) == {"cpu"}
@@ -230,7 +230,7 @@ def test_a_stream_gets_all_its_segments_then_its_end(client: Client[LocalEngine]
     assert end.speech_ms == sum(s.end_ms - s.start_ms for s in client.segments(stream))
 
 
-def test_block_size_does_not_change_what_is_said(client: Client[LocalEngine]) -> None:
+def test_block_size_does_not_change_the_text(client: Client[LocalEngine]) -> None:
     streams = [client.send(sample(), block) for block in (SLOT, 16_000, 4_001)]
     client.until_done(*streams)
     said = [[(s.start_ms, s.end_ms, s.text, s.tokens) for s in client.segments(x)] for x in streams]
@@ -317,14 +317,14 @@ def test_after_an_abort_nothing_but_slots_arrives(client: Client[LocalEngine]) -
     client.done(last)
 
 
-def test_aborting_a_stream_it_never_heard_of_does_no_harm(client: Client[LocalEngine]) -> None:
+def test_aborting_an_unknown_stream_has_no_effect(client: Client[LocalEngine]) -> None:
     client.engine.submit(Abort(client.streams + 500))
     stream = client.send(sample())
     client.until_done(stream)
     client.done(stream)
 
 
-def test_capacity_falls_with_what_is_submitted_and_comes_back(client: Client[LocalEngine]) -> None:
+def test_capacity_falls_with_submitted_audio_and_recovers(client: Client[LocalEngine]) -> None:
     whole = client.engine.capacity()
     stream = client.send(sample())
     assert client.engine.capacity(stream) == pytest.approx(whole - len(sample()) / 16_000)
@@ -332,7 +332,7 @@ def test_capacity_falls_with_what_is_submitted_and_comes_back(client: Client[Loc
     assert client.engine.capacity() == whole
 
 
-def test_a_stream_that_never_stops_does_not_use_up_the_capacity(client: Client[LocalEngine]) -> None:
+def test_an_endless_stream_does_not_exhaust_the_capacity(client: Client[LocalEngine]) -> None:
     """What is recognised counts as done long before the stream has ended."""
     whole = client.engine.capacity()
     stream = client.streams + 1
@@ -349,12 +349,12 @@ def test_a_stream_that_never_stops_does_not_use_up_the_capacity(client: Client[L
     assert client.engine.capacity() == whole
 
 
-def test_results_waits_no_longer_than_told_when_there_is_nothing(client: Client[LocalEngine]) -> None:
+def test_results_returns_after_its_timeout_without_events(client: Client[LocalEngine]) -> None:
     assert client.engine.results(0.0) == []
     assert client.engine.results(0.01) == []
 
 
-def test_idle_only_while_it_holds_work_and_says_nothing(client: Client[LocalEngine]) -> None:
+def test_idle_time_counts_only_with_work_and_without_events(client: Client[LocalEngine]) -> None:
     far = time.monotonic() + 1000
     assert client.engine.idle_s(far) == 0.0
     stream = client.send(sample())
@@ -381,7 +381,7 @@ def test_submitting_never_waits_for_an_engine_that_is_busy(own: Client[ProcessEn
     own.until_done(stream)
 
 
-def test_killed_it_says_so_after_everything_it_had_said(own: Client[ProcessEngine]) -> None:
+def test_a_killed_engine_reports_its_death_after_its_last_events(own: Client[ProcessEngine]) -> None:
     own.until_done(own.send(sample()))
     os.kill(pid_of(own.engine), signal.SIGKILL)
     with pytest.raises(EngineDiedError, match="killed by SIGKILL"):
@@ -393,7 +393,7 @@ def test_killed_it_says_so_after_everything_it_had_said(own: Client[ProcessEngin
     own.engine.close()
 
 
-def test_what_was_said_before_death_is_delivered(own: Client[ProcessEngine]) -> None:
+def test_events_before_death_are_delivered(own: Client[ProcessEngine]) -> None:
     stream = own.send(sample())
     deadline = time.monotonic() + DEADLINE_S
     while not own.engine._has_report(1.0):
@@ -405,7 +405,7 @@ def test_what_was_said_before_death_is_delivered(own: Client[ProcessEngine]) -> 
     assert stream == 1
 
 
-def test_the_descriptor_is_readable_when_it_has_something_to_say(own: Client[ProcessEngine]) -> None:
+def test_the_descriptor_is_readable_when_events_are_pending(own: Client[ProcessEngine]) -> None:
     assert select.select([own.engine.fileno()], [], [], 0)[0] == []
     own.send(sample())
     assert select.select([own.engine.fileno()], [], [], DEADLINE_S)[0]
@@ -414,7 +414,7 @@ def test_the_descriptor_is_readable_when_it_has_something_to_say(own: Client[Pro
     assert select.select([own.engine.fileno()], [], [], DEADLINE_S)[0]
 
 
-def test_closing_twice_is_fine_and_leaves_no_process(own: Client[ProcessEngine]) -> None:
+def test_closing_twice_is_allowed_and_leaves_no_process(own: Client[ProcessEngine]) -> None:
     pid = pid_of(own.engine)
     own.send(sample(), final=False)
     own.engine.close()
@@ -424,7 +424,9 @@ def test_closing_twice_is_fine_and_leaves_no_process(own: Client[ProcessEngine])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_only_its_parent_ends_it(own: Client[ProcessEngine], number: signal.Signals) -> None:
+def test_signals_to_the_process_group_do_not_end_it(
+    own: Client[ProcessEngine], number: signal.Signals
+) -> None:
     """A terminal's Ctrl-C, and systemd's SIGTERM to the group, reach it too; the daemon drains first."""
     os.kill(pid_of(own.engine), number)
     stream = own.send(sample())
@@ -464,7 +466,7 @@ def _lives(pid: int) -> bool:
     return state != "Z"
 
 
-def test_a_wrong_directory_is_told_with_its_path_and_a_remedy(tmp_path: Path) -> None:
+def test_a_wrong_directory_is_reported_with_its_path_and_a_remedy(tmp_path: Path) -> None:
     arena = Arena()
     with pytest.raises(EngineError) as caught:
         start(arena, str(tmp_path / "nowhere"))
@@ -474,7 +476,7 @@ def test_a_wrong_directory_is_told_with_its_path_and_a_remedy(tmp_path: Path) ->
     assert "config.yaml" in caught.value.remedy
 
 
-def test_starting_does_not_wait_and_facts_come_with_readiness() -> None:
+def test_starting_does_not_block_and_facts_are_there_once_ready() -> None:
     arena = Arena()
     engine = ProcessEngine(settings("null"), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1.0)
     with pytest.raises(EngineError, match="not ready"):
@@ -486,7 +488,7 @@ def test_starting_does_not_wait_and_facts_come_with_readiness() -> None:
     arena.close()
 
 
-def test_killed_while_starting_is_a_death_and_not_a_refusal() -> None:
+def test_a_kill_during_the_start_is_reported_as_a_death() -> None:
     arena = Arena()
     engine = ProcessEngine(
         settings("paraformer-mini"), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1.0

@@ -105,7 +105,7 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_says_what_it_is_once_it_is_ready(bench: Bench) -> None:
+def test_it_reports_its_facts_once_ready(bench: Bench) -> None:
     assert bench.executor.facts.model
     assert bench.executor.facts.device
 
@@ -121,7 +121,7 @@ def test_each_attempt_ends_once_with_a_result(bench: Bench, recording: Path) -> 
         assert outcome.end.segments
 
 
-def test_room_is_taken_and_given_back(bench: Bench, recording: Path) -> None:
+def test_attempts_occupy_and_release_room(bench: Bench, recording: Path) -> None:
     before = bench.executor.room()
     assert before >= 2
     tickets = [bench.start(recording) for _ in range(2)]
@@ -130,7 +130,7 @@ def test_room_is_taken_and_given_back(bench: Bench, recording: Path) -> None:
     assert bench.executor.room() == before
 
 
-def test_what_is_heard_grows_and_is_known_of_attempts_under_way_only(bench: Bench, recording: Path) -> None:
+def test_partial_text_grows_and_exists_only_for_attempts_under_way(bench: Bench, recording: Path) -> None:
     ticket = bench.start(recording)
     seen: tuple[str, ...] = ()
     assert bench.executor.progress(ticket) is not None
@@ -147,7 +147,7 @@ def test_what_is_heard_grows_and_is_known_of_attempts_under_way_only(bench: Benc
         assert bench.executor.texts(gone) == ()
 
 
-def test_nothing_comes_of_an_aborted_attempt_and_the_others_go_on(bench: Bench, recording: Path) -> None:
+def test_an_aborted_attempt_has_no_result_and_others_continue(bench: Bench, recording: Path) -> None:
     room = bench.executor.room()
     aborted, other = bench.start(recording), bench.start(recording)
     bench.executor.abort(aborted)
@@ -160,9 +160,7 @@ def test_nothing_comes_of_an_aborted_attempt_and_the_others_go_on(bench: Bench, 
     assert bench.executor.room() == room
 
 
-def test_a_recording_that_is_not_there_ends_in_a_problem_and_costs_no_other(
-    bench: Bench, recording: Path
-) -> None:
+def test_a_missing_recording_ends_in_a_problem_and_others_continue(bench: Bench, recording: Path) -> None:
     missing, other = bench.start(recording.with_name("missing.wav")), bench.start(recording)
     bench.until_ended(missing, other)
     problem = bench.ended[missing].end
@@ -179,7 +177,7 @@ def test_a_turn_ends_when_its_caller_is_woken(bench: Bench) -> None:
         os.close(bell)
 
 
-def test_after_the_death_of_the_engine_everything_goes_on_with_another(bench: Bench, recording: Path) -> None:
+def test_after_the_death_of_the_engine_work_continues_on_a_new_one(bench: Bench, recording: Path) -> None:
     room = bench.executor.room()
     tickets = [bench.start(recording) for _ in range(2)]
     bench.kill()

@@ -122,7 +122,7 @@ def test_it_is_not_ready_before_it_is_warm(starting: Bench) -> None:
     assert starting.member.wait_ready(0.0), "and stays so"
 
 
-def test_one_that_dies_while_it_loads_says_so(starting: Bench) -> None:
+def test_death_while_loading_is_reported(starting: Bench) -> None:
     starting.kill()
     with pytest.raises(EngineDiedError):
         starting.wait_ready()
@@ -141,7 +141,7 @@ def test_each_block_comes_back_once_and_each_stream_ends_once(bench: Bench) -> N
     assert bench.member.results(0.0) == []
 
 
-def test_what_it_holds_is_not_there_for_others(bench: Bench) -> None:
+def test_submitted_audio_reduces_the_capacity(bench: Bench) -> None:
     whole = bench.member.capacity()
     bench.send(1, final=False, samples=3 * SECOND)
     assert bench.member.capacity(1) == pytest.approx(whole - 3.0)
@@ -151,7 +151,7 @@ def test_what_it_holds_is_not_there_for_others(bench: Bench) -> None:
     assert bench.member.capacity() == whole
 
 
-def test_its_descriptor_is_readable_while_it_has_something_to_say(bench: Bench) -> None:
+def test_its_descriptor_is_readable_while_events_are_pending(bench: Bench) -> None:
     assert not bench.readable()
     bench.send(1, final=True)
     bench.work()
@@ -177,7 +177,7 @@ def test_without_work_it_is_not_idle(bench: Bench) -> None:
     assert bench.member.idle_s(far) == 0.0
 
 
-def test_what_it_said_before_it_died_is_read_first(bench: Bench) -> None:
+def test_events_before_its_death_are_delivered_first(bench: Bench) -> None:
     bench.send(1, final=True)
     bench.work()
     assert select.select([bench.member.fileno()], [], [], LONG_S)[0]
@@ -202,7 +202,7 @@ def _read_to_the_end(member: Member, said: list[Event]) -> None:
         said += member.results(1.0)
 
 
-def test_dismissed_it_takes_nothing_more(bench: Bench) -> None:
+def test_a_dismissed_member_accepts_nothing(bench: Bench) -> None:
     bench.member.dismiss()
     with pytest.raises(EngineDiedError):
         bench.send(1, final=True)

@@ -157,14 +157,14 @@ def test_a_stream_that_is_aborted_is_dropped_and_not_finished(
     assert stage.finished == [2]
 
 
-def test_it_may_be_told_of_streams_that_it_never_heard_of(make: Callable[[], PostprocessingStage]) -> None:
+def test_unknown_streams_are_accepted(make: Callable[[], PostprocessingStage]) -> None:
     stage = make()
     stage.drop(5)
     stage.finish([6])
 
 
 @pytest.mark.parametrize("call", ["recognised", "finish"])
-def test_a_stage_that_fails_on_one_stream_costs_it_a_remark_and_no_words(call: str) -> None:
+def test_a_stage_failing_on_one_stream_adds_a_remark_and_keeps_its_text(call: str) -> None:
     stage = Watched(NullStage(), lambda now, streams: now == call and 1 in streams, name="punctuation")
     after = Watched(NullStage())
     bench = Bench(stage, after, budget_s=120.0)
@@ -181,20 +181,20 @@ def test_a_stage_that_fails_on_one_stream_costs_it_a_remark_and_no_words(call: s
     assert bench.notes == ["punctuation failed: it broke; the transcripts without it have a remark"]
 
 
-def test_an_error_that_nobody_foresaw_is_a_remark_too() -> None:
+def test_an_unexpected_error_becomes_a_remark() -> None:
     bench = Bench(Watched(NullStage(), lambda *_: True, ValueError("3 marks for 2 words"), "punctuation"))
     bench.run(*blocks(1))
     assert bench.ends[0].remarks == ("punctuation failed: ValueError: 3 marks for 2 words",)
 
 
-def test_two_stages_that_fail_leave_two_remarks() -> None:
+def test_two_failing_stages_add_two_remarks() -> None:
     stages = [Watched(NullStage(), lambda *_: True, name=name) for name in ("punctuation", "speakers")]
     bench = Bench(*stages)
     bench.run(*blocks(1))
     assert bench.ends[0].remarks == ("punctuation failed: it broke", "speakers failed: it broke")
 
 
-def test_a_device_that_is_beyond_use_ends_the_engine() -> None:
+def test_a_lost_device_ends_the_engine() -> None:
     bench = Bench(Watched(NullStage(), lambda *_: True, EngineDiedError("the device is gone")))
     with pytest.raises(EngineDiedError):
         bench.run(*blocks(1))

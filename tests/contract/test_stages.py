@@ -78,7 +78,7 @@ def by_segment(said: Sequence[Hypothesis]) -> dict[tuple[int, int], Hypothesis]:
     return found
 
 
-def test_each_segment_gets_one_hypothesis_whatever_shares_its_batch(recogniser: Recogniser) -> None:
+def test_each_segment_gets_one_hypothesis_in_any_batch(recogniser: Recogniser) -> None:
     segments = speech()
     together = by_segment(recogniser(segments))
     assert together.keys() == {(s.stream, s.index) for s in segments}
@@ -91,7 +91,7 @@ def test_positions_of_tokens_are_those_of_the_recording(recogniser: Recogniser) 
     assert all(60_000 <= ms <= 65_100 for ms in (*one.tokens.starts_ms, *one.tokens.ends_ms))
 
 
-def test_batches_under_way_are_finished_in_their_order_as_if_each_were_alone(recogniser: Recogniser) -> None:
+def test_batches_under_way_finish_in_order_with_the_results_of_single_batches(recogniser: Recogniser) -> None:
     pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
     batches = [[s] for s in speech()][: pipeline.depth]
     handles = [pipeline.begin(batch) for batch in batches]
@@ -118,7 +118,7 @@ def spans(found: Sequence[Region]) -> list[tuple[int, int]]:
     return [(r.start_ms, r.end_ms) for r in found]
 
 
-def test_regions_are_in_order_and_within_the_recording_however_it_is_cut(detector: VadModel) -> None:
+def test_regions_are_in_order_and_within_the_recording_for_any_block_size(detector: VadModel) -> None:
     for pcm in streams():
         whole = spans(regions(detector, pcm, len(pcm)))
         assert whole
@@ -129,14 +129,14 @@ def test_regions_are_in_order_and_within_the_recording_however_it_is_cut(detecto
         assert edges[-1] <= len(pcm) / 16 + 1
 
 
-def test_a_stream_finds_the_same_whoever_shares_the_call(detector: VadModel) -> None:
+def test_a_stream_gets_the_same_regions_in_any_call(detector: VadModel) -> None:
     pcms = streams()
     vads = [detector.open() for _ in pcms]
     found = detector.accept([VadChunk(v, (p,), final=True) for v, p in zip(vads, pcms, strict=True)])
     assert [spans(f) for f in found] == [spans(regions(detector, p, len(p))) for p in pcms]
 
 
-def test_no_region_begins_before_what_is_said_to_be_needed(detector: VadModel) -> None:
+def test_no_region_begins_before_the_earliest_needed_sample(detector: VadModel) -> None:
     pcm = streams()[0]
     vad, needed = detector.open(), 0
     for at in range(0, len(pcm), 32_000):
@@ -146,7 +146,7 @@ def test_no_region_begins_before_what_is_said_to_be_needed(detector: VadModel) -
         needed = vad.needed_from_ms
 
 
-def test_looks_under_way_are_finished_in_their_order(detector: VadModel) -> None:
+def test_vad_passes_under_way_finish_in_order(detector: VadModel) -> None:
     runner: Any = detector if isinstance(detector, PipelinedVad) else WholeVadPass(detector)
     pcm = streams()[1]
     vads = [detector.open() for _ in range(2)]

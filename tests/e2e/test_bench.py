@@ -19,7 +19,7 @@ SAMPLE = (
 )
 
 
-def test_the_same_recordings_go_through_all_three(tmp_path: Path) -> None:
+def test_all_three_contenders_get_the_same_recordings(tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"this is no sound")
     out = tmp_path / "results" / "here"
@@ -47,7 +47,7 @@ def test_the_same_recordings_go_through_all_three(tmp_path: Path) -> None:
     assert document["same_text"] == {"recordings": 2, "compared": 2}
 
 
-def test_a_recording_that_is_not_there_is_told_before_anything_runs(tmp_path: Path) -> None:
+def test_a_missing_recording_is_reported_before_measuring(tmp_path: Path) -> None:
     done = process("bench", "nowhere.wav", cwd=tmp_path)
     assert done.returncode == 2
     assert "nowhere.wav: no such file" in done.stderr

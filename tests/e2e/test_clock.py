@@ -45,7 +45,7 @@ class Clocked(DaemonProcess):
 
 
 @pytest.mark.parametrize("jump_s", JUMPS)
-def test_what_is_worked_on_stays_ours_and_what_arrives_is_done(tmp_path: Path, jump_s: float) -> None:
+def test_jobs_under_way_keep_their_leases_and_new_recordings_are_done(tmp_path: Path, jump_s: float) -> None:
     with Clocked(tmp_path) as daemon:
         engine = daemon.child("ds-engine")
         os.kill(engine, signal.SIGSTOP)
@@ -71,7 +71,7 @@ def test_what_is_worked_on_stays_ours_and_what_arrives_is_done(tmp_path: Path, j
         assert all(0 <= row["settle_s"] < SLACK_S for row in daemon.rows("select settle_s from jobs"))
 
 
-def test_a_wait_is_as_long_as_it_was(tmp_path: Path) -> None:
+def test_delays_keep_their_length(tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_bytes(b"a file where the folder should be")
     with Clocked(tmp_path, extra=f'[profiles.default]\noutput_dir = "{blocked}/transcripts"') as daemon:

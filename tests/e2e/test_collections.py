@@ -90,7 +90,9 @@ def assert_ended_well(recording: Path, row: sqlite3.Row) -> None:
         assert document(recording)["media"]["duration_ms"] > 0, recording.name
 
 
-def test_intact_recordings_are_transcribed_or_say_why_not(dropscribe: DaemonProcess, shared: Path) -> None:
+def test_intact_recordings_are_transcribed_or_fail_with_a_reason(
+    dropscribe: DaemonProcess, shared: Path
+) -> None:
     files = sorted((shared / "data" / "media" / "intact").iterdir())
     assert len(files) > 40
     dropped = drop(dropscribe, "intact", files)
@@ -172,7 +174,7 @@ def references(shared: Path) -> Iterator[tuple[str, str]]:
             yield Path(file).name, "".join(text.split())
 
 
-def test_the_words_of_the_clips_are_those_of_funasr(
+def test_the_text_of_the_clips_equals_funasrs(
     dropscribe: DaemonProcess, shared: Path, funasr: Callable[[Any], str]
 ) -> None:
     import soundfile

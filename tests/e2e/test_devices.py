@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 
-def test_two_devices_and_the_death_of_one(tmp_path: Path) -> None:
+def test_two_devices_work_and_the_death_of_one_fails_no_recording(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path)
     text = daemon.config.read_text(encoding="utf-8")
     daemon.config.write_text(

@@ -43,7 +43,7 @@ def reasons(daemon: DaemonProcess) -> set[str]:
     return {str(line["code"]) for line in daemon.actions("job_retry")}
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_that_is_remembered(tmp_path: Path) -> None:
+def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path: Path) -> None:
     daemon, faults = faulty(tmp_path, Plan("full", least=3), extra=EACH)
     with daemon:
         engine = daemon.child("ds-engine")
@@ -61,7 +61,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_that_is_remembered(tmp_path: Pa
         assert len(faults.strikes) - before <= before
 
 
-def test_a_device_filled_by_somebody_else_has_recordings_wait(tmp_path: Path) -> None:
+def test_recordings_wait_while_another_process_fills_the_device(tmp_path: Path) -> None:
     daemon, faults = faulty(tmp_path, Plan("full", "detector", blameless_wait_s=2.0), extra=EACH)
     with daemon:
         engine = daemon.child("ds-engine")
@@ -82,7 +82,7 @@ def test_a_device_filled_by_somebody_else_has_recordings_wait(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("fault", "where"), [("assert", "recogniser"), ("lost", "detector"), ("assert", "what it found")]
 )
-def test_a_device_that_fails_once_costs_nobody_anything(tmp_path: Path, fault: str, where: str) -> None:
+def test_a_single_device_failure_fails_no_recording(tmp_path: Path, fault: str, where: str) -> None:
     daemon, _ = faulty(tmp_path, Plan(fault, where, times=1), extra=EACH)
     with daemon:
         engine = daemon.child("ds-engine")
@@ -96,7 +96,7 @@ def test_a_device_that_fails_once_costs_nobody_anything(tmp_path: Path, fault: s
         assert "status 70 (its device failed)" in said
 
 
-def test_a_device_that_fails_on_everything_is_not_the_recordings_fault(tmp_path: Path) -> None:
+def test_a_device_that_always_fails_is_not_counted_against_recordings(tmp_path: Path) -> None:
     """One that is to blame would have failed the first time it was alone."""
     once = f"{EACH}max_attempts = 1\n"
     daemon, faults = faulty(tmp_path, Plan("assert", blameless_wait_s=0.5), extra=once)
@@ -139,7 +139,7 @@ def cut(model: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"), [(gone, "there is no such directory"), (cut, "model.pt is damaged")]
 )
-def test_a_model_that_is_harmed_between_two_engines_is_named_and_the_jobs_wait(
+def test_a_model_damaged_before_an_engine_restart_is_reported_and_jobs_wait(
     tmp_path: Path, harm: Callable[[Path], None], said: str
 ) -> None:
     model = tmp_path / "model"

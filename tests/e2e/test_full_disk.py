@@ -59,7 +59,7 @@ def complains(daemon: DaemonProcess, place: Path) -> bool:
     return any(str(place) in p and "are free" in p for p in status(daemon)["problems"])
 
 
-def test_a_folder_without_room_waits_and_the_others_go_on(tmp_path: Path, small: Path) -> None:
+def test_jobs_of_a_full_folder_wait_and_others_continue(tmp_path: Path, small: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     profile = f'[profiles.tight]\noutput_dir = "{small}/out"\n'
@@ -90,9 +90,7 @@ def test_a_folder_without_room_waits_and_the_others_go_on(tmp_path: Path, small:
     assert len([s for s in said if str(small) in s]) == 2, said
 
 
-def test_without_room_for_the_database_nothing_is_begun_and_nothing_is_lost(
-    tmp_path: Path, small: Path
-) -> None:
+def test_on_a_full_database_disk_no_job_begins_and_none_is_lost(tmp_path: Path, small: Path) -> None:
     """Not even where it fills up to the last byte while recordings arrive."""
     root = small / "root"
     root.mkdir()

@@ -57,7 +57,7 @@ def disk(tmp_path: Path) -> Iterator[HangingDisk]:
 
 
 @pytest.mark.parametrize("output_only", [False, True], ids=["recordings and transcripts", "transcripts only"])
-def test_a_share_that_hangs_holds_up_nobody_else_and_is_said_and_goes_on(
+def test_a_hanging_share_is_reported_blocks_no_other_folder_and_recovers(
     tmp_path: Path, disk: HangingDisk, output_only: bool
 ) -> None:
     house = House(tmp_path, disk, output_only=output_only)
@@ -86,7 +86,7 @@ def test_a_share_that_hangs_holds_up_nobody_else_and_is_said_and_goes_on(
     assert [j["state"] for j in daemon.rows("select distinct state from jobs")] == ["done"]
 
 
-def test_a_stop_does_not_wait_for_a_share_that_hangs_and_the_next_start_does_the_rest(
+def test_a_stop_does_not_wait_for_a_hanging_share_and_the_next_start_finishes(
     tmp_path: Path, disk: HangingDisk
 ) -> None:
     house = House(tmp_path, disk, output_only=True)
@@ -107,7 +107,7 @@ def test_a_stop_does_not_wait_for_a_share_that_hangs_and_the_next_start_does_the
         assert (disk.path / "held.txt").exists()
 
 
-def test_a_huge_sparse_file_and_a_table_of_gigabytes_hold_up_nothing(tmp_path: Path) -> None:
+def test_a_huge_sparse_file_and_a_header_of_gigabytes_block_nothing(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, model="null", quiet_s=0.2, rescan_s=0.5)
     with (daemon.inbox / "huge.wav").open("wb") as file:
         file.truncate(4 << 40)
@@ -127,7 +127,7 @@ def test_a_huge_sparse_file_and_a_table_of_gigabytes_hold_up_nothing(tmp_path: P
         assert time.monotonic() - began < 60, "a stop within the unit's TimeoutStopSec"
 
 
-def test_a_pipe_in_the_place_of_a_waiting_recording_holds_up_nothing(tmp_path: Path) -> None:
+def test_a_pipe_replacing_a_waiting_recording_blocks_nothing(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, model="null", quiet_s=0.2, rescan_s=0.5)
     with daemon:
         stop = time.monotonic() + 5

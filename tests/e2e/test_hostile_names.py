@@ -145,7 +145,7 @@ def commands(root: Path) -> dict[str, list[str]]:
     return found | {f"show {n}": ["jobs", "show", str(n), *config] for n in (1, 4, len(GOOD) + 1)}
 
 
-def test_the_log_on_a_terminal_shows_names_and_obeys_none(log: str) -> None:
+def test_the_log_on_a_terminal_shows_names_escaped(log: str) -> None:
     assert NEVER.search(log) is None, NEVER.findall(log)
     for shown in (
         r"\x1b]0;owned\x07.wav",
@@ -157,7 +157,7 @@ def test_the_log_on_a_terminal_shows_names_and_obeys_none(log: str) -> None:
         assert shown in log
 
 
-def test_no_command_shows_what_a_terminal_would_obey(log: str, root: Path) -> None:
+def test_no_command_prints_control_sequences(log: str, root: Path) -> None:
     assert log
     for title, arguments in commands(root).items():
         command = [sys.executable, "-m", "dropscribe", *arguments]
@@ -175,7 +175,7 @@ def test_no_command_shows_what_a_terminal_would_obey(log: str, root: Path) -> No
                 assert "[red]x[b][link=x]y" in said
 
 
-def test_json_is_harmless_to_show_and_gives_the_names_back(log: str, root: Path) -> None:
+def test_json_has_no_control_sequences_and_decodes_to_the_names(log: str, root: Path) -> None:
     assert log
     whole = {"jobs", "failed", "search", "skipped", "status", "config", "doctor", "show 1"}
     for title, arguments in commands(root).items():

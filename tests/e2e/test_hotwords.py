@@ -16,7 +16,7 @@ def quoted(words: Hotwords) -> str:
     return "[" + ", ".join(f'"{w}"' for w in words) + "]"
 
 
-def test_each_profile_is_listened_to_for_its_own_hotwords(tmp_path: Path) -> None:
+def test_hotwords_apply_only_to_their_profile(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()
     more = f'[profiles.lab]\nhotwords = {quoted(FEW)}\n[[folder]]\npath = "{lab}"\nprofile = "lab"\nquiet_s = 0.5\n'

@@ -71,7 +71,7 @@ def snapshot(cache: Path, hub_id: str) -> Path:
     return next(p.parent for p in cache.rglob("README.md") if hub_id.split("/")[1] in str(p))
 
 
-def test_what_the_doctor_has_fetched_the_daemon_finds_without_network(hub: Hub, home: Path) -> None:
+def test_the_daemon_uses_models_fetched_by_the_doctor_without_network(hub: Hub, home: Path) -> None:
     folder = home / "drop"
     folder.mkdir()
     env = hub.environment(home)
@@ -96,7 +96,7 @@ def test_what_the_doctor_has_fetched_the_daemon_finds_without_network(hub: Hub, 
     assert output == ""
 
 
-def test_killed_in_the_middle_it_is_no_model_and_is_resumed(hub: Hub, home: Path) -> None:
+def test_a_killed_download_is_not_used_as_a_model_and_resumes(hub: Hub, home: Path) -> None:
     hub.held["model.pt"] = 256 * 1024
     fetching = subprocess.Popen(
         [sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, *DETECTOR],
@@ -159,7 +159,7 @@ def breaks(hub: Hub, **how: Any) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_a_hub_that_fails_is_told_in_one_line(hub: Hub, home: Path, how: dict[str, Any], words: str) -> None:
+def test_a_failing_hub_is_reported_in_one_line(hub: Hub, home: Path, how: dict[str, Any], words: str) -> None:
     breaks(hub, **how)
     error = refused(*DETECTOR, env=hub.environment(home))
     assert words in error["reason"]
@@ -177,7 +177,7 @@ def test_a_hub_that_fails_is_told_in_one_line(hub: Hub, home: Path, how: dict[st
         ("http://[", "not the address of a hub"),
     ],
 )
-def test_a_hub_that_is_not_there_is_told_in_one_line(hub: Hub, home: Path, endpoint: str, words: str) -> None:
+def test_a_missing_hub_is_reported_in_one_line(hub: Hub, home: Path, endpoint: str, words: str) -> None:
     endpoint = endpoint.format(port=hub.address.split(":")[1])
     error = refused(*DETECTOR, env=command_environment(home, MODELSCOPE_ENDPOINT=endpoint))
     assert words in error["reason"]
@@ -188,7 +188,7 @@ def test_a_hub_that_is_not_there_is_told_in_one_line(hub: Hub, home: Path, endpo
     )
 
 
-def test_a_host_that_takes_connections_and_says_nothing_is_given_up(home: Path) -> None:
+def test_a_host_that_never_answers_is_given_up(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         env = command_environment(home, MODELSCOPE_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "does not answer in time" in refused(*DETECTOR, env=env)["reason"]
@@ -204,9 +204,7 @@ def test_a_host_that_takes_connections_and_says_nothing_is_given_up(home: Path) 
         ("iic/..", "owner/model"),
     ],
 )
-def test_a_name_that_can_be_none_of_the_hub_is_not_asked_for(
-    hub: Hub, home: Path, name: str, words: str
-) -> None:
+def test_an_invalid_hub_name_causes_no_request(hub: Hub, home: Path, name: str, words: str) -> None:
     error = refused("--model", name, "--device", "cpu", env=hub.environment(home))
     assert name in error["reason"]
     assert words in error["remedy"]
@@ -274,7 +272,7 @@ def other_cache_is_a_file(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("spoil", [read_only, is_a_file, other_cache_is_a_file])
-def test_a_cache_that_cannot_be_written_is_told_with_its_place(
+def test_an_unwritable_cache_is_reported_with_its_path(
     hub: Hub, home: Path, spoil: Callable[[Path], dict[str, str]]
 ) -> None:
     more = spoil(home)
@@ -302,7 +300,7 @@ def test_a_user_without_a_home_directory(hub: Hub, home: Path) -> None:
     assert "HOME" in error["remedy"]
 
 
-def test_a_full_disk_is_told_and_what_has_arrived_is_kept(hub: Hub, home: Path) -> None:
+def test_a_full_disk_is_reported_and_downloaded_bytes_are_kept(hub: Hub, home: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system")
     disk = home / "disk"
@@ -326,7 +324,7 @@ def test_a_full_disk_is_told_and_what_has_arrived_is_kept(hub: Hub, home: Path) 
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def test_the_doctor_and_the_daemon_tell_the_same(home: Path) -> None:
+def test_the_doctor_and_the_daemon_report_the_same(home: Path) -> None:
     (home / "drop").mkdir()
     env = command_environment(home, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")
     checks = json.loads(command("doctor", "--json", "--watch", home / "drop", *BOTH, env=env).stdout)[

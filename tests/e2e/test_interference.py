@@ -136,7 +136,7 @@ def test_its_folder_is_renamed_while_it_is_worked_on(daemon: DaemonProcess, fold
     assert beside(moved) == {"busy.wav"} | transcripts("busy")
 
 
-def test_somebody_puts_a_file_where_the_transcript_would_go(daemon: DaemonProcess, folder: Path) -> None:
+def test_a_foreign_file_is_put_at_the_name_of_the_transcript(daemon: DaemonProcess, folder: Path) -> None:
     with daemon.engine_held():
         busy = occupy(daemon, folder)
         (folder / "busy.txt").write_bytes(MINE)

@@ -79,7 +79,7 @@ def test_a_daemon_killed_many_times_over_a_backlog_fails_nothing(
 
 
 @pytest.mark.timeout(600)
-def test_a_decoder_killed_from_outside_costs_its_recording_nothing(tmp_path: Path) -> None:
+def test_kills_of_a_decoder_from_outside_do_not_fail_its_recording(tmp_path: Path) -> None:
     """More often than there are tries, as when memory is short for a while."""
     daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=SHORT_LIMITS)
     victim = daemon.inbox / "victim.wav"

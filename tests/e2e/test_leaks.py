@@ -56,7 +56,7 @@ def go_round(daemon: DaemonProcess, number: int) -> None:
     there.rmdir()
 
 
-def test_nothing_is_kept_of_recordings_that_are_done(tmp_path: Path) -> None:
+def test_finished_recordings_leave_no_handles_threads_or_memory(tmp_path: Path) -> None:
     each = '[profiles.default]\nduplicates = "transcribe"\n'
     with DaemonProcess(tmp_path, model="null", extra=each) as daemon:
         for number in range(WARM_UP):

@@ -63,7 +63,9 @@ def failed(database: Path) -> list[str]:
     ],
     ids=lambda damage: damage.__name__,
 )
-def test_a_file_that_is_not_the_one_that_is_open_stops_an_idle_daemon(tmp_path: Path, damage: Damage) -> None:
+def test_an_idle_daemon_stops_if_its_database_file_was_replaced_or_removed(
+    tmp_path: Path, damage: Damage
+) -> None:
     """Within a look of the main loop: nothing has to be dropped first."""
     with daemon_on(tmp_path) as daemon:
         daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
@@ -83,7 +85,7 @@ def test_a_file_that_is_not_the_one_that_is_open_stops_an_idle_daemon(tmp_path: 
     ],
     ids=lambda damage: damage.__name__,
 )
-def test_recordings_under_way_are_not_to_blame(tmp_path: Path, damage: Damage) -> None:
+def test_recordings_under_way_are_not_failed(tmp_path: Path, damage: Damage) -> None:
     with daemon_on(tmp_path) as daemon:
         daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
         with daemon.engine_held():
@@ -97,9 +99,7 @@ def test_recordings_under_way_are_not_to_blame(tmp_path: Path, damage: Damage) -
 @pytest.mark.parametrize(
     "names", [("segments",), ("jobs", "ix_jobs_results"), ("segment_search_data",), ("recordings",)]
 )
-def test_pages_that_are_read_no_more_are_not_a_recordings_fault(
-    tmp_path: Path, names: tuple[str, ...]
-) -> None:
+def test_unreadable_pages_fail_no_recording(tmp_path: Path, names: tuple[str, ...]) -> None:
     """A history larger than what SQLite keeps in memory; what was read before the damage may still be there."""
     daemon = daemon_on(tmp_path)
     with closing(open_ledger(DatabaseLocation(daemon.database))) as ledger:
@@ -117,7 +117,7 @@ def test_pages_that_are_read_no_more_are_not_a_recordings_fault(
     assert [line for line in daemon.lines if line.get("action") in {"job_failed", "job_retry"}] == []
 
 
-def test_a_renamed_database_has_everything_when_it_is_put_back(tmp_path: Path) -> None:
+def test_a_renamed_database_is_complete_when_it_is_moved_back(tmp_path: Path) -> None:
     daemon = daemon_on(tmp_path)
     with daemon:
         recording = write_speech(daemon.inbox / "a.wav", seconds=2)
@@ -131,7 +131,7 @@ def test_a_renamed_database_has_everything_when_it_is_put_back(tmp_path: Path) -
     assert daemon.actions("job_done") == []
 
 
-def test_what_the_database_failed_is_done_after_all(tmp_path: Path) -> None:
+def test_jobs_failed_because_of_the_database_are_queued_again(tmp_path: Path) -> None:
     """Such a row, written by a version that blamed recordings, does not stand."""
     daemon = daemon_on(tmp_path)
     with daemon:
@@ -157,7 +157,7 @@ def test_what_the_database_failed_is_done_after_all(tmp_path: Path) -> None:
     ],
     ids=lambda damage: damage.__name__,
 )
-def test_a_damaged_database_is_not_started_with(tmp_path: Path, damage: Damage) -> None:
+def test_the_daemon_does_not_start_on_a_damaged_database(tmp_path: Path, damage: Damage) -> None:
     daemon = daemon_on(tmp_path)
     with daemon:
         daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
@@ -177,7 +177,7 @@ def adopted_or_repaired(daemon: DaemonProcess, *command: str) -> str:
     return done.stdout
 
 
-def test_after_the_database_is_lost_and_adopted_nothing_is_done_again(tmp_path: Path) -> None:
+def test_adopted_transcripts_are_not_made_again_after_the_database_is_lost(tmp_path: Path) -> None:
     daemon = daemon_on(tmp_path)
     with daemon:
         before = [write_speech(daemon.inbox / f"{i}.wav", seconds=2 + i) for i in range(3)]
@@ -195,7 +195,7 @@ def test_after_the_database_is_lost_and_adopted_nothing_is_done_again(tmp_path: 
     assert now == files
 
 
-def test_after_a_repair_the_daemon_goes_on_and_does_nothing_twice(tmp_path: Path) -> None:
+def test_after_a_repair_the_daemon_continues_without_repeating_jobs(tmp_path: Path) -> None:
     daemon = daemon_on(tmp_path)
     with daemon:
         before = [write_speech(daemon.inbox / f"{i}.wav", seconds=2 + i) for i in range(3)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 
-def test_what_was_there_before_the_start_is_transcribed(tmp_path: Path) -> None:
+def test_recordings_that_exist_at_the_start_are_transcribed(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path)
     target = write_speech(daemon.inbox / "early.wav", seconds=4)
     with daemon:
@@ -75,7 +75,7 @@ def test_the_engine_is_replaced_when_it_is_killed(dropscribe: DaemonProcess) -> 
     assert document["media"]["duration_ms"] == 200_000
 
 
-def test_a_decoder_that_is_killed_costs_nothing(dropscribe: DaemonProcess) -> None:
+def test_a_killed_decoder_is_replaced_and_no_attempt_counted(dropscribe: DaemonProcess) -> None:
     os.kill(dropscribe.child("ds-decoder"), signal.SIGKILL)
     targets = [write_speech(dropscribe.inbox / f"after-{i}.wav", seconds=3 + i) for i in range(4)]
     for target in targets:
@@ -96,7 +96,7 @@ def test_reload_takes_up_a_new_folder(tmp_path: Path) -> None:
         daemon.wait_for(target)
 
 
-def test_a_place_that_cannot_be_written_is_named_with_the_remedy_and_the_job_waits(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported_with_a_remedy_and_its_job_waits(tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     daemon = DaemonProcess(
         tmp_path, model="null", extra=f'[profiles.default]\noutput_dir = "{blocked}/transcripts"'

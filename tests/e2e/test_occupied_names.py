@@ -24,7 +24,7 @@ def is_done(daemon: DaemonProcess, recording: Path) -> bool:
     return bool(daemon.rows(sql, str(recording), recording.stat().st_size))
 
 
-def test_what_stands_at_its_names_does_not_stop_it(tmp_path: Path) -> None:
+def test_special_files_at_its_names_do_not_stop_the_daemon(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path) as daemon, ExitStack() as occupied:
         recordings = [
             write_speech(daemon.inbox / f"{i}.wav", seconds=1.0, offset=0.2 * i) for i in range(len(KINDS))

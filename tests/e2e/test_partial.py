@@ -35,7 +35,7 @@ def records(daemon: DaemonProcess) -> list[str]:
     return [r["path"] for r in daemon.rows("select path from outputs where format = 'partial'")]
 
 
-def test_text_grows_and_is_gone_when_the_transcript_is_there(tmp_path: Path) -> None:
+def test_partial_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra=EARLY) as daemon:
         target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
         seen: list[str] = []
@@ -69,7 +69,7 @@ def test_text_grows_and_is_gone_when_the_transcript_is_there(tmp_path: Path) -> 
     assert names == ["meeting.json", "meeting.srt", "meeting.timing.json", "meeting.txt", "meeting.vtt"]
 
 
-def test_a_short_recording_shows_none(tmp_path: Path) -> None:
+def test_a_short_recording_has_no_partial_text(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra="[profiles.default]\npartial_after_s = 3600\n") as daemon:
         target = write_speech(daemon.inbox / "short.wav", seconds=60)
         daemon.wait_for(target)
@@ -77,7 +77,7 @@ def test_a_short_recording_shows_none(tmp_path: Path) -> None:
         assert not partial_of(target).exists()
 
 
-def test_what_a_killed_daemon_left_is_gone_after_the_next_start(tmp_path: Path) -> None:
+def test_the_next_start_removes_partial_texts_of_a_killed_daemon(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, extra=EARLY)
     target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
     daemon.start().wait_ready()
@@ -91,7 +91,7 @@ def test_what_a_killed_daemon_left_is_gone_after_the_next_start(tmp_path: Path) 
         wait_until(lambda: records(daemon) == [], "the record is gone")
 
 
-def test_killed_and_started_again_only_the_transcript_stays(tmp_path: Path) -> None:
+def test_after_a_kill_and_a_restart_only_the_transcript_remains(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, extra=EARLY)
     target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
     daemon.start().wait_ready()
@@ -120,7 +120,7 @@ def test_a_strangers_file_is_left_alone_and_no_partial_is_written(tmp_path: Path
     ]  # fmt: skip
 
 
-def test_sigterm_leaves_none(tmp_path: Path) -> None:
+def test_sigterm_leaves_no_partial_text(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, extra=EARLY)
     target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
     daemon.start().wait_ready()
@@ -130,7 +130,7 @@ def test_sigterm_leaves_none(tmp_path: Path) -> None:
     assert records(daemon) == []
 
 
-def test_a_job_that_is_cancelled_leaves_none(tmp_path: Path) -> None:
+def test_a_cancelled_job_leaves_no_partial_text(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra=EARLY) as daemon:
         target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
         wait_until(lambda: partial_of(target).exists(), "there is text")
@@ -140,7 +140,7 @@ def test_a_job_that_is_cancelled_leaves_none(tmp_path: Path) -> None:
         wait_until(lambda: records(daemon) == [], "the record is gone")
 
 
-def test_an_engine_that_dies_does_not_leave_text_behind(tmp_path: Path) -> None:
+def test_a_dead_engine_leaves_no_partial_text(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra=EARLY) as daemon:
         target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
         wait_until(lambda: partial_of(target).exists(), "there is text")

@@ -52,7 +52,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("how", ["same", "inside", "around", "link"])
-def test_the_second_on_a_folder_says_who_has_it_and_ends(tmp_path: Path, folder: Path, how: str) -> None:
+def test_a_second_daemon_on_a_folder_reports_the_first_and_exits(
+    tmp_path: Path, folder: Path, how: str
+) -> None:
     link = tmp_path / "link"
     link.symlink_to(folder)
     theirs, ours = {
@@ -84,7 +86,7 @@ def test_the_second_on_a_folder_says_who_has_it_and_ends(tmp_path: Path, folder:
         assert first.running
 
 
-def test_two_that_start_at_once_on_one_folder_do_nothing_twice(tmp_path: Path, folder: Path) -> None:
+def test_two_daemons_started_at_once_on_one_folder_do_no_job_twice(tmp_path: Path, folder: Path) -> None:
     files = [folder / f"{i}.wav" for i in range(FILES)]
     for i, path in enumerate(files):
         path.write_bytes(tiny(i))
@@ -105,7 +107,7 @@ def test_two_that_start_at_once_on_one_folder_do_nothing_twice(tmp_path: Path, f
             daemon.__exit__()
 
 
-def test_two_that_start_at_once_on_one_database_do_nothing_twice(tmp_path: Path) -> None:
+def test_two_daemons_started_at_once_on_one_database_do_no_job_twice(tmp_path: Path) -> None:
     daemons = [DaemonProcess(tmp_path, model="null") for _ in range(3)]
     files = [daemons[0].inbox / f"{i}.wav" for i in range(FILES)]
     for i, path in enumerate(files):
@@ -129,7 +131,7 @@ def test_two_that_start_at_once_on_one_database_do_nothing_twice(tmp_path: Path)
             daemon.__exit__()
 
 
-def test_a_killed_daemon_holds_nothing(tmp_path: Path, folder: Path) -> None:
+def test_a_killed_daemon_leaves_no_locks(tmp_path: Path, folder: Path) -> None:
     with on(tmp_path / "first", folder) as first:
         wait_until(lambda: first.actions("folder") != [], "the folder is watched")
         first.kill()

@@ -77,7 +77,7 @@ def assert_all_done_once(daemon: DaemonProcess, recordings: list[Path]) -> None:
     assert [row["state"] for row in daemon.rows("select state from jobs")] == ["done"] * len(recordings)
 
 
-def test_moved_off_and_back(daemon: DaemonProcess) -> None:
+def test_folder_renamed_and_renamed_back(daemon: DaemonProcess) -> None:
     with daemon.engine_held():
         recordings = fill(daemon)
         away = daemon.inbox.rename(daemon.root / "away")
@@ -89,7 +89,7 @@ def test_moved_off_and_back(daemon: DaemonProcess) -> None:
     wait_well(daemon)
 
 
-def test_removed_and_made_anew(daemon: DaemonProcess) -> None:
+def test_folder_removed_and_recreated(daemon: DaemonProcess) -> None:
     old = put(daemon.inbox / "old.wav", 1)
     daemon.wait_for(old)
     shutil.rmtree(daemon.inbox)
@@ -128,9 +128,7 @@ def unmount(path: Path, *, check: bool = True) -> None:
     subprocess.run(["umount", "--lazy", str(path)], check=check, stderr=subprocess.DEVNULL)
 
 
-def test_a_share_that_goes_and_leaves_an_empty_folder_and_comes_back(
-    share: Path, daemon: DaemonProcess
-) -> None:
+def test_share_unmounted_and_mounted_again(share: Path, daemon: DaemonProcess) -> None:
     mount(share, daemon.inbox)
     with daemon.engine_held():
         recordings = fill(daemon)
@@ -163,7 +161,7 @@ def few_watches(tmp_path: Path) -> Iterator[DaemonProcess]:
         yield daemon
 
 
-def test_watches_used_up_and_granted_again(few_watches: DaemonProcess) -> None:
+def test_watches_exhausted_and_available_again(few_watches: DaemonProcess) -> None:
     daemon = few_watches
     wait_said(daemon, "fs.inotify.max_user_watches")
     recordings = [put(daemon.inbox / f"{i}" / "a.wav", i) for i in range(9)]

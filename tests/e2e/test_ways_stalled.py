@@ -22,7 +22,7 @@ ALL_S = 600.0
 @pytest.mark.timeout(2 * ALL_S)
 @pytest.mark.parametrize("files", [2_000, pytest.param(20_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("backend", sorted(RESCAN_S))
-def test_what_came_while_it_was_stopped_is_admitted_all_and_once(
+def test_recordings_that_arrived_while_it_was_stopped_are_each_admitted_once(
     tmp_path: Path, backend: str, files: int
 ) -> None:
     daemon = DaemonProcess(

@@ -96,7 +96,7 @@ ANOTHER = "__import__('daemon').WHO"
 OURS = "__import__('dropscribe').__file__"
 
 
-def test_it_transcribes_beside_a_package_named_daemon_and_either_can_go(
+def test_it_runs_beside_a_package_named_daemon_and_either_can_be_removed(
     wheels: tuple[Path, Path], tmp_path: Path
 ) -> None:
     ours, other = wheels

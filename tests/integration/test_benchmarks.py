@@ -32,7 +32,7 @@ def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_model_with_random_weights_speaks_as_fast_as_people_and_runs_everywhere(tmp_path: Path) -> None:
+def test_a_model_with_random_weights_has_the_token_rate_of_speech(tmp_path: Path) -> None:
     out = tmp_path / "results" / "engine.json"
     done = script(
         "engine", "--small", "--device", "cpu", "--hours", "0.02", "--batch-s", "60", "--repeat", "1",
@@ -89,7 +89,7 @@ def test_every_script_explains_itself(name: str) -> None:
     assert f"benchmarks/{name}.py" in done.stdout
 
 
-def test_what_runs_everything_on_a_gpu_asks_each_script_for_what_it_has() -> None:
+def test_the_gpu_runner_uses_only_existing_options() -> None:
     spec = importlib.util.spec_from_file_location("on_gpu", ROOT / "benchmarks" / "on_gpu.py")
     assert spec is not None
     assert spec.loader is not None
@@ -185,7 +185,7 @@ def test_the_ledger_is_measured_with_a_history_in_it(tmp_path: Path) -> None:
         ("long", ("--hours", "0.02", "0.04", "--model", "null", "--vad-model", "null", "--device", "cpu")),
     ],
 )
-def test_what_ten_times_the_work_costs_is_told(name: str, arguments: tuple[str, ...]) -> None:
+def test_benchmarks_report_the_cost_of_ten_times_the_work(name: str, arguments: tuple[str, ...]) -> None:
     done = script(name, *arguments)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -197,7 +197,7 @@ def test_what_ten_times_the_work_costs_is_told(name: str, arguments: tuple[str, 
         assert [one["duration_ms"] for one in report["runs"]] == [72_000, 144_000]
 
 
-def test_what_every_process_holds_is_told_by_the_number_of_recordings(tmp_path: Path) -> None:
+def test_benchmarks_report_handles_and_memory_per_number_of_recordings(tmp_path: Path) -> None:
     out = tmp_path / "leaks.json"
     null = ("--model", "null", "--vad-model", "null", "--device", "cpu")
     done = script("leaks", "--recordings", "80", "--round", "20", *null, "--out", str(out))

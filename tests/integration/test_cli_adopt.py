@@ -81,7 +81,7 @@ def is_done(drop: Path, *recordings: Path) -> bool:
     return known >= {str(r) for r in recordings} and not any(a.created for a in answers)
 
 
-def test_what_was_done_is_on_record_again(drop: Path) -> None:
+def test_finished_jobs_are_restored(drop: Path) -> None:
     one, deep = drop / "a.wav", drop / "sub" / "b.m4a"
     written(one)
     written(deep, b"other", 9, "b.m4a")
@@ -109,7 +109,7 @@ def test_renamed_recordings_are_found_by_their_content(drop: Path) -> None:
     assert is_done(drop, drop / "renamed.wav")
 
 
-def test_a_recording_of_other_content_is_to_be_done(drop: Path) -> None:
+def test_a_recording_with_other_content_is_not_adopted(drop: Path) -> None:
     written(drop / "a.wav")
     (drop / "a.wav").write_bytes(b"another recording")
     report = adopt(drop)
@@ -117,7 +117,7 @@ def test_a_recording_of_other_content_is_to_be_done(drop: Path) -> None:
     assert "other content" in report["skipped"][0]["reason"]
 
 
-def test_an_edited_file_is_not_ours_but_the_job_is_done(drop: Path) -> None:
+def test_an_edited_transcript_is_not_owned_but_its_job_is_adopted(drop: Path) -> None:
     written(drop / "a.wav")
     (drop / "a.txt").write_text("corrected by hand\n")
     report = adopt(drop)
@@ -188,7 +188,7 @@ def test_wrong_values_are_refused_with_a_reason(drop: Path, path: str, value: ob
     [b"", b"{", b"[" * 100_000, b"null", b"\xff\xfe", b'{"schema": ' + b"9" * 5000 + b"}", b'{"job": 1e999}'],
     ids=["empty", "cut", "deep", "null", "binary", "long number", "infinite"],
 )
-def test_what_is_no_transcript_is_refused(drop: Path, data: bytes) -> None:
+def test_files_that_are_no_transcripts_are_refused(drop: Path, data: bytes) -> None:
     written(drop / "a.wav")
     (drop / "a.json").write_bytes(data)
     assert counts(adopt(drop)) == (0, 0, 0, 1)

@@ -62,7 +62,7 @@ def test_every_section_of_the_settings_is_in_it() -> None:
 @pytest.mark.parametrize(
     ("header", "name", "field"), [pytest.param(*s, id=f"{s[0]}{s[1]}") for s in every_setting()]
 )
-def test_every_setting_stands_in_it_with_description_and_default(header: str, name: str, field: Any) -> None:
+def test_every_setting_is_in_it_with_description_and_default(header: str, name: str, field: Any) -> None:
     part = section(production_file(), header)
     assert words(field.description) in words(part)
     assert re.search(rf"^(# )?{name} = ", part, re.MULTILINE)

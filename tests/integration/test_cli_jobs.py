@@ -72,7 +72,7 @@ def test_an_empty_history_says_so(history: History) -> None:
     assert document("jobs", "--database", history.path)["jobs"] == []
 
 
-def test_show_tells_everything_of_a_job(history: History) -> None:
+def test_show_prints_all_of_a_job(history: History) -> None:
     job = history.done(
         "a.wav", "今年的预算", "很多", outputs=[OutputIntent("txt", Path("/in/a.txt"), "d" * 64)]
     )
@@ -102,7 +102,7 @@ def test_show_tells_everything_of_a_job(history: History) -> None:
         assert words in said
 
 
-def test_show_tells_why_a_job_failed_and_what_to_do(history: History) -> None:
+def test_show_prints_reason_and_remedy_of_a_failed_job(history: History) -> None:
     job = history.failed("b.wav", "there is no audio", "record it again")
     said = call("jobs", "show", str(job), "--database", history.path)
     assert "there is no audio" in said
@@ -117,7 +117,7 @@ def test_truncation_stands_in_the_list(history: History) -> None:
     assert "cut short: half of it is missing" in call("jobs", "--database", history.path)
 
 
-def test_a_job_that_is_not_there(history: History) -> None:
+def test_an_unknown_job(history: History) -> None:
     with pytest.raises(UsageError, match="no job 99"):
         call("jobs", "show", "99", "--database", history.path)
 
@@ -143,7 +143,7 @@ def test_options_may_stand_before_the_subcommand(history: History) -> None:
     assert said["job"]["id"] == job
 
 
-def test_a_name_that_is_no_text_cannot_harm_terminal_or_json(history: History) -> None:
+def test_names_that_are_not_utf8_are_escaped_in_tables_and_json(history: History) -> None:
     name = os.fsdecode(b"evil\n\x1b[2J\xff.wav")
     history.waiting(name)
     done = process("jobs", "--database", history.path)
@@ -200,12 +200,12 @@ def test_since_as_a_date() -> None:
             instant(wrong, NOW)
 
 
-def test_a_state_that_is_not_there(history: History) -> None:
+def test_an_unknown_state(history: History) -> None:
     with pytest.raises(UsageError, match="queued, running, done, failed, cancelled"):
         call("jobs", "--state", "broken", "--database", history.path)
 
 
-def test_what_was_not_taken_is_listed_with_the_reason(history: History) -> None:
+def test_skipped_files_are_listed_with_their_reason(history: History) -> None:
     assert call("jobs", "skipped", "--database", history.path).strip() == "nothing was skipped"
     slides = SkippedFile(Path("/in/slides.pdf"), Path("/in"), "extension", "'.pdf' is no recording")
     void = SkippedFile(Path("/in/void\x1b.wav"), Path("/in"), "empty", "there is nothing in it")

@@ -52,7 +52,7 @@ def test_help_lists_every_command() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_helps(name: str) -> None:
+def test_every_command_has_help(name: str) -> None:
     helped = call(name, "--help")
     assert "Usage" in helped
     assert "--json" in helped or name == "run"
@@ -92,7 +92,7 @@ def test_a_wrong_setting_names_file_field_and_remedy(tmp_path: Path) -> None:
         assert words in done.stderr
 
 
-def test_an_option_that_is_not_there_is_a_usage_error() -> None:
+def test_an_unknown_option_is_a_usage_error() -> None:
     done = process("jobs", "--nonsense")
     assert done.returncode == 2
     assert "--nonsense" in done.stderr
@@ -108,7 +108,7 @@ def test_exit_codes_are_those_of_the_classes() -> None:
     assert len({k.code for k in coded}) == len(coded)
 
 
-def test_folders_of_path_that_this_user_may_not_enter_are_no_hindrance(tmp_path: Path) -> None:
+def test_inaccessible_directories_in_path_are_ignored(tmp_path: Path) -> None:
     """Those of root, where an administrator became the user of the service and kept the PATH."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)

@@ -58,7 +58,7 @@ def test_no_daemon(history: History) -> None:
     assert done == waiting
 
 
-def test_a_daemon_that_is_well(history: History) -> None:
+def test_a_healthy_daemon(history: History) -> None:
     lock = lock_database(DatabaseLocation(history.path))
     try:
         say(history.path, WELL)
@@ -78,7 +78,7 @@ def test_a_daemon_that_is_well(history: History) -> None:
     assert status(history.path)[0] == 1
 
 
-def test_a_folder_with_a_problem_is_told_with_its_remedy(history: History) -> None:
+def test_a_folder_problem_is_shown_with_its_remedy(history: History) -> None:
     lock = lock_database(DatabaseLocation(history.path))
     try:
         say(history.path, WELL, ILL)
@@ -90,7 +90,7 @@ def test_a_folder_with_a_problem_is_told_with_its_remedy(history: History) -> No
     assert said["problems"] == ["/away: the folder is gone (mount it again)"]
 
 
-def test_the_last_words_of_a_killed_daemon_are_not_taken_for_those_of_a_new_one(history: History) -> None:
+def test_the_status_file_of_a_killed_daemon_is_ignored(history: History) -> None:
     say(history.path, WELL)
     path = status_file.status_path(DatabaseLocation(history.path))
     stale = json.loads(path.read_text(encoding="utf-8")) | {"pid": 1}
@@ -120,7 +120,7 @@ def test_before_the_first_start_there_is_no_database(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "asking must not make files"
 
 
-def test_looking_does_not_keep_the_lock(history: History) -> None:
+def test_status_does_not_keep_the_lock(history: History) -> None:
     lock_database(DatabaseLocation(history.path)).close()
     assert not read_process(DatabaseLocation(history.path)).running
     lock = lock_database(DatabaseLocation(history.path))

@@ -130,7 +130,7 @@ def test_json_is_utf_8_in_every_locale(locale: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("config",), ("doctor", "--model", "null", "--vad-model", "null")])
-def test_a_full_disk_under_the_document_is_told(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_full_disk_while_printing_json_is_reported(arguments: tuple[str, ...], tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "dropscribe", *arguments, "--json"],

@@ -60,7 +60,7 @@ def test_a_file_that_is_there_is_left_alone(talk: Path) -> None:
     assert "talk.wav.txt" in names(talk.parent)
 
 
-def test_scripts_get_an_object_a_file_and_a_bad_one_costs_the_others_nothing(talk: Path) -> None:
+def test_json_has_one_object_per_file_and_a_failed_file_does_not_affect_others(talk: Path) -> None:
     junk = talk.with_name("junk.wav")
     junk.write_bytes(b"no sound" * 100)
     done = process("transcribe", junk, talk, *NULL, "--json")

@@ -84,7 +84,7 @@ COMMANDS = dict(commands())
 # commands and options
 
 
-def test_there_are_commands_to_look_at() -> None:
+def test_commands_are_found() -> None:
     assert {"run", "jobs", "jobs show", "jobs skipped", "status"} <= set(COMMANDS)
 
 

@@ -200,7 +200,7 @@ def test_drop_ins_of_the_unit_are_valid(block: Block, tmp_path: Path) -> None:
     assert not [line for line in said if "not executable" not in line]
 
 
-def test_what_systemds_checks_take_from_the_installation_page_is_there() -> None:
+def test_blocks_used_by_the_systemd_tests_exist() -> None:
     """tests/systemd/checks.py runs the steps from the accounts to the configuration, and doctor's command."""
     (block,) = [b for b in blocks(DOCS / "installation.md", "sh") if "dropscribe init" in b.text]
     assert (

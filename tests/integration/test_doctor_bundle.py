@@ -82,7 +82,7 @@ def test_nothing_private_is_in_it(home: Path) -> None:
             assert word not in text, f"{word} stands in {name}: {text}"
 
 
-def test_what_helps_is_in_it(home: Path) -> None:
+def test_the_bundle_has_the_facts_for_diagnosis(home: Path) -> None:
     file = home / "bundle.tar.gz"
     outcome("doctor", "--config", "anna.toml", "--bundle", str(file))
     found = documents(file)
@@ -120,7 +120,7 @@ def test_it_is_for_its_owner_and_never_replaces_a_file(home: Path) -> None:
         outcome("doctor", "--config", "anna.toml", "--bundle", "nowhere/bundle.tar.gz")
 
 
-def test_a_bundle_of_what_cannot_be_read_says_so(home: Path) -> None:
+def test_unreadable_sources_are_listed_as_missing(home: Path) -> None:
     (home / "anna.toml").write_text("database = 7\nsecret = 'hunter2'\n", encoding="utf-8")
     file = home / "bundle.tar.gz"
     status, _ = outcome("doctor", "--config", "anna.toml", "--bundle", str(file))
@@ -145,7 +145,7 @@ def test_a_bundle_of_what_cannot_be_read_says_so(home: Path) -> None:
         "model = Klein",
     ],
 )
-def test_a_configuration_that_is_refused_tells_no_names(home: Path, text: str) -> None:
+def test_an_invalid_configuration_leaks_no_names(home: Path, text: str) -> None:
     (home / "anna.toml").write_text(text, encoding="utf-8")
     file = home / "bundle.tar.gz"
     outcome("doctor", "--config", "anna.toml", "--bundle", str(file))
@@ -163,7 +163,7 @@ def test_a_damaged_database_does_not_stop_it(home: Path) -> None:
     assert "not a database" in documents(file)["about.json"]["missing"]["jobs.json"]
 
 
-def test_of_the_journal_only_what_is_no_name() -> None:
+def test_journal_lines_are_redacted() -> None:
     done = {
         "action": "job_done", "level": "info", "job": 3, "audio_s": 61.5, "path": "Ms Klein.wav",
         "event": "Ms Klein.wav: done in 1.2 s (00:01:01 of audio)",
@@ -191,7 +191,7 @@ def test_of_the_journal_only_what_is_no_name() -> None:
     assert not any(word in json.dumps(told, ensure_ascii=False) for word in PRIVATE)
 
 
-def test_a_mark_is_the_same_for_the_same_and_says_nothing_elsewhere() -> None:
+def test_marks_are_stable_within_a_bundle_only() -> None:
     one, other = Mask({}), Mask({})
     assert one.name("/in/a.wav") == one.name(Path("/elsewhere/a.wav"))
     assert one.name("a.wav") != one.name("b.wav")

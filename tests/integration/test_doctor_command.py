@@ -51,7 +51,7 @@ def options(tmp_path: Path) -> list[str]:
     ]
 
 
-def test_hotwords_are_looked_at_where_a_profile_has_some(tmp_path: Path) -> None:
+def test_hotwords_are_checked_only_for_profiles_that_have_some(tmp_path: Path) -> None:
     bundled = tmp_path / "tokens of its own"
     bundled.mkdir()
     for name, text in {
@@ -78,7 +78,7 @@ def test_hotwords_are_looked_at_where_a_profile_has_some(tmp_path: Path) -> None
     assert old.detail.endswith(": 达摩院")
 
 
-def test_for_hotwords_alone_no_model_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hotwords_check_downloads_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon that runs may have its model in the cache of another user than the one that asks the doctor."""
     monkeypatch.setattr(hub, "find", lambda _: None)
     monkeypatch.setattr(hub, "locate", None)
@@ -92,7 +92,7 @@ def test_for_hotwords_alone_no_model_is_fetched(tmp_path: Path, monkeypatch: pyt
     assert "MODELSCOPE_CACHE" in check.remedy
 
 
-def test_a_place_that_is_in_order(options: list[str], tmp_path: Path) -> None:
+def test_a_healthy_installation(options: list[str], tmp_path: Path) -> None:
     result = called(*options, "--json")
     assert result.exit_code == 0, result.stdout
     checks = by_name(result)
@@ -111,7 +111,7 @@ def test_lines_for_people(options: list[str]) -> None:
     assert any(line.startswith("ok      python: Python 3.") for line in lines)
 
 
-def test_what_is_wrong_comes_with_its_remedy(options: list[str], tmp_path: Path) -> None:
+def test_problems_are_reported_with_remedies(options: list[str], tmp_path: Path) -> None:
     (tmp_path / "drop").rmdir()
     result = called(*options, "--json")
     assert result.exit_code == 1
@@ -120,14 +120,14 @@ def test_what_is_wrong_comes_with_its_remedy(options: list[str], tmp_path: Path)
     assert "create it" in checks[f"folder:{tmp_path}/drop"]["remedy"]
 
 
-def test_a_model_that_is_not_there(options: list[str], tmp_path: Path) -> None:
+def test_a_missing_model(options: list[str], tmp_path: Path) -> None:
     options[options.index("--model") + 1] = str(tmp_path / "no-model")
     result = called(*options, "--json")
     assert result.exit_code == 1
     assert by_name(result)["model"]["status"] == "fail"
 
 
-def test_the_bundled_model_loads_and_says_what_it_is(options: list[str]) -> None:
+def test_the_bundled_model_loads_and_reports_its_facts(options: list[str]) -> None:
     options[options.index("--model") + 1] = "paraformer-mini"
     options[options.index("--vad-model") + 1] = "vad-mini"
     result = called(*options, "--json")

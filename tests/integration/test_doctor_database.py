@@ -71,7 +71,7 @@ def test_a_database_of_a_newer_version(tmp_path: Path, revision: str, newer: str
     assert upgrade.newer_schema(path) == newer
 
 
-def test_nobody_holds_a_database_that_was_never_used(tmp_path: Path) -> None:
+def test_a_new_database_has_no_holder(tmp_path: Path) -> None:
     assert lock.holder(tmp_path / "jobs.db") is None
 
 
@@ -94,7 +94,7 @@ def test_the_holder_is_found_and_not_disturbed(tmp_path: Path) -> None:
     lock_database(DatabaseLocation(database)).close()
 
 
-def test_without_a_list_of_locks_nobody_is_named(tmp_path: Path) -> None:
+def test_without_proc_locks_the_holder_is_unknown(tmp_path: Path) -> None:
     with_lock = lock_database(DatabaseLocation(tmp_path / "jobs.db"))
     try:
         assert lock.holder(tmp_path / "jobs.db", tmp_path / "nothing") is None

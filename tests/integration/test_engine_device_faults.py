@@ -49,11 +49,11 @@ def raised_within(error: Exception) -> Exception:
         "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
     ],
 )
-def test_a_lost_device_is_told_as_such(text: str) -> None:
+def test_a_lost_device_is_recognised(text: str) -> None:
     assert isinstance(raised_within(RuntimeError(text)), DeviceFailedError)
 
 
-def test_what_torch_has_a_type_for_needs_no_words() -> None:
+def test_errors_with_a_torch_type_are_recognised_by_type() -> None:
     import torch
 
     lost = raised_within(torch.AcceleratorError("something went wrong"))
@@ -74,12 +74,12 @@ def test_a_full_device_may_take_a_smaller_batch(text: str) -> None:
     assert isinstance(raised_within(RuntimeError(text)), OutOfDeviceMemoryError)
 
 
-def test_anything_else_is_the_recordings_own() -> None:
+def test_other_errors_count_as_faults_of_the_recording() -> None:
     own = RuntimeError("shape '[3]' is invalid for input of size 4")
     assert raised_within(own) is own
 
 
-def test_a_device_that_is_lost_while_its_memory_is_tidied_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_lost_while_its_cache_is_emptied_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first to touch a broken context hears of it, whatever it wanted."""
     import torch
 
@@ -156,7 +156,7 @@ def test_the_last_batch_before_a_pause_holds_nothing_during_it() -> None:
     assert held() is None
 
 
-def test_a_batch_that_stops_fitting_half_way_is_halved_and_none_beside_it_suffers() -> None:
+def test_a_batch_that_stops_fitting_half_way_is_halved_without_affecting_others() -> None:
     """In a pipeline it comes up in the step of the batch behind, which has no part in it."""
     import torch
 

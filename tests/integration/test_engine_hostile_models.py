@@ -126,7 +126,7 @@ def test_the_list_of_files_may_not_ask_for_code_either(value: dict[str, Any], tm
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_a_configuration_that_leads_outside_is_refused(name: str, tmp_path: Path) -> None:
+def test_paths_outside_the_directory_are_refused(name: str, tmp_path: Path) -> None:
     folder, marker = hostile(tmp_path / "m", OUTSIDE[name], listed=False)
     (folder / "tokens.json").rename(folder / "kept.json")  # else it would count, as in FunASR
     if "tokens" not in name:
@@ -180,7 +180,7 @@ YAML = {
 
 
 @pytest.mark.parametrize("name", YAML)
-def test_yaml_that_is_more_than_values_is_refused(name: str, tmp_path: Path) -> None:
+def test_yaml_with_object_tags_is_refused(name: str, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     folder = armed(MINI, tmp_path / "m", marker)
     path = folder / "config.yaml"
@@ -218,7 +218,7 @@ def test_components_that_fetch_or_are_unknown_are_refused(component: dict[str, A
         on_cpu(folder)
 
 
-def test_the_options_are_those_that_funasrself(tmp_path: Path) -> None:
+def test_the_options_equal_those_that_funasr_reads(tmp_path: Path) -> None:
     """Of the official layout, with a list of files and without."""
     from funasr.download.download_model_from_hub import download_model
 
@@ -273,7 +273,7 @@ def test_the_commands_refuse_with_one_line_and_what_to_do(option: str, tmp_path:
 
 @pytest.mark.parametrize("name", ["config.yaml", "tokens.json", "am.mvn", "model.pt"])
 @pytest.mark.parametrize("kind", ["a pipe", "an endless device", "a directory", "a link to itself"])
-def test_what_is_no_file_is_missing_and_nothing_waits_for_it(name: str, kind: str, tmp_path: Path) -> None:
+def test_special_files_count_as_missing_and_are_not_opened(name: str, kind: str, tmp_path: Path) -> None:
     folder = copy_of(MINI, tmp_path / "m")
     (folder / name).unlink()
     if kind == "a pipe":

@@ -57,7 +57,7 @@ def characters_only(module: Any, tokens: list[str]) -> None:
 
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("name", ["paraformer-zh", "bicif-vad-punc", "paraformer-large"])
-def test_paraformers_say_what_funasr_says(name: str, legacy: bool, shared: Path, tmp_path: Path) -> None:
+def test_paraformers_give_the_text_of_funasr(name: str, legacy: bool, shared: Path, tmp_path: Path) -> None:
     from funasr import AutoModel
 
     from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
@@ -83,7 +83,7 @@ def test_paraformers_say_what_funasr_says(name: str, legacy: bool, shared: Path,
     assert count > 60
 
 
-def test_sense_voice_says_what_funasr_says(shared: Path, tmp_path: Path) -> None:
+def test_sense_voice_gives_the_text_of_funasr(shared: Path, tmp_path: Path) -> None:
     from funasr import AutoModel
 
     from dropscribe.engine.models.sense_voice.recogniser import NOTHING_SAID, SenseVoiceRecogniser
@@ -129,7 +129,7 @@ def test_the_detector_is_the_official_one(shared: Path, tmp_path: Path) -> None:
         ("ct-punc-c", "lacks"),
     ],
 )
-def test_others_are_refused_with_what_they_are(name: str, told: str, shared: Path, tmp_path: Path) -> None:
+def test_other_models_are_refused_with_their_kind(name: str, told: str, shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "m"
     shutil.copytree(shared / "models" / "official" / name, folder)
     for path in ("model.pt", "tokens.json"):

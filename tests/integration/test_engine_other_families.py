@@ -40,7 +40,7 @@ def conformer(config: dict[str, Any]) -> None:
     }  # fmt: skip
 
 
-def test_a_conformer_says_what_funasr_says_of_the_same_directory(tmp_path: Path) -> None:
+def test_a_conformer_gives_the_text_of_funasr(tmp_path: Path) -> None:
     import torch
     from funasr import AutoModel
 

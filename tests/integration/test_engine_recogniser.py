@@ -147,7 +147,7 @@ def test_a_model_without_timestamps_gives_the_same_words_spread_over_the_segment
     assert [t.text for t in without.tokens] == [t.text for t in with_times.tokens]
 
 
-def test_every_segment_is_spoken_of_also_where_nothing_is_heard(recogniser: Recogniser) -> None:
+def test_every_segment_gets_a_hypothesis_even_without_speech(recogniser: Recogniser) -> None:
     quiet = [np.zeros(n, np.int16) for n in (0, 100, 400, 16_000)]
     said = recogniser(segments(quiet))
     assert sorted(h.stream for h in said) == [0, 1, 2, 3]
@@ -280,7 +280,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load(folder, torch.device("cpu"), 1)
 
 
-def test_a_spoilt_directory_is_told_with_its_path(tmp_path: Path) -> None:
+def test_a_damaged_directory_is_reported_with_its_path(tmp_path: Path) -> None:
     import torch
 
     from dropscribe.engine.models.loading import load
@@ -296,7 +296,7 @@ def test_a_spoilt_directory_is_told_with_its_path(tmp_path: Path) -> None:
         load(folder, torch.device("cpu"), 1)
 
 
-def test_a_device_that_is_not_there_is_refused_and_not_replaced_by_the_cpu() -> None:
+def test_a_missing_device_is_refused_and_not_replaced_by_the_cpu() -> None:
     import torch
 
     from dropscribe.engine.models.loading import choose_device

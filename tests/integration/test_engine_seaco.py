@@ -140,7 +140,7 @@ def test_a_bias_encoder_of_two_directions_reads_each_hotword_from_its_own_end(lo
         module.bias_encoder, module.lstm_proj = before
 
 
-def test_what_a_model_cannot_listen_for_is_said(directory: Path, loaded: Any) -> None:
+def test_unsupported_hotwords_are_reported(directory: Path, loaded: Any) -> None:
     import torch
 
     from dropscribe.engine.models.loading import load

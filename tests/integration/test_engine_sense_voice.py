@@ -135,7 +135,7 @@ def test_words_stand_at_absolute_times_one_after_the_other(recogniser: Any, orac
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(tokens))
 
 
-def test_every_segment_is_spoken_of_also_where_nothing_is_heard(recogniser: Any) -> None:
+def test_every_segment_gets_a_hypothesis_even_without_speech(recogniser: Any) -> None:
     quiet = [np.zeros(n, np.int16) for n in (0, 100, 400, 16_000)]
     assert sorted(h.stream for h in recogniser(segments(quiet))) == [0, 1, 2, 3]
     said = recogniser(segments([*quiet, *material.pieces()[:1]]))
@@ -216,7 +216,7 @@ def test_features_of_hardly_any_variance_are_normalised_as_the_model_does(loaded
     assert torch.allclose(norm(module, torch.float32)(x), module(x), atol=1e-6)
 
 
-def test_what_is_only_the_models_habit_on_silence_is_no_text(loaded: Any) -> None:
+def test_hallucinated_text_on_silence_is_removed(loaded: Any) -> None:
     from dropscribe.engine.models.sense_voice.collapse import DecodedSegment
     from dropscribe.engine.models.sense_voice.recogniser import SenseVoiceRecogniser
 
@@ -269,14 +269,14 @@ def test_batches_under_way_come_out_as_they_went_in(recogniser: Any, loaded: Any
         assert said == sorted(recogniser(batch), key=lambda h: h.stream)
 
 
-def test_what_goes_wrong_on_the_way_to_words_is_told_by_its_own_batch(recogniser: Any, loaded: Any) -> None:
+def test_errors_in_decoding_tokens_are_raised_by_their_batch(recogniser: Any, loaded: Any) -> None:
     pipeline = pipelined(recogniser, loaded, RuntimeError("CUDA error: unspecified launch failure"))
     handle = pipeline.begin(segments(material.pieces()[:1]))
     with pytest.raises(DeviceFailedError, match="unspecified launch failure"):
         pipeline.finish(handle)
 
 
-def test_the_registry_runs_a_directory_of_it_by_our_own_path(directory: Path) -> None:
+def test_the_registry_selects_the_native_implementation(directory: Path) -> None:
     from dropscribe.engine import registry
     from dropscribe.engine.models.sense_voice.recogniser import SenseVoiceRecogniser
 
@@ -300,7 +300,7 @@ def configured(directory: Path, folder: Path, **options: Any) -> Any:
     return load(folder, torch.device("cpu"), 1)
 
 
-def test_language_and_style_are_asked_for_as_config_yaml_says(
+def test_language_and_style_follow_config_yaml(
     directory: Path, loaded: Any, oracle: Oracle, tmp_path: Path
 ) -> None:
     from dropscribe.engine.models.sense_voice.recogniser import SenseVoiceRecogniser, asked
@@ -313,7 +313,7 @@ def test_language_and_style_are_asked_for_as_config_yaml_says(
     assert not asked(told).equal(asked(loaded))
 
 
-def test_a_language_the_model_does_not_know_is_refused(directory: Path, tmp_path: Path) -> None:
+def test_an_unsupported_language_is_refused(directory: Path, tmp_path: Path) -> None:
     from dropscribe.engine.models.sense_voice.recogniser import SenseVoiceRecogniser
 
     told = configured(directory, tmp_path / "told", language="fr")

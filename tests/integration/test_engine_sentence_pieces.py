@@ -83,7 +83,7 @@ def said_by(loaded: Any, pcms: Sequence[Pcm], hotwords: tuple[str, ...] = ()) ->
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_its_text_is_what_funasr_writes(text: str, tmp_path: Path) -> None:
+def test_its_text_equals_funasrs(text: str, tmp_path: Path) -> None:
     from funasr import AutoModel
 
     folder = made(tmp_path / "m", plain, TEXTS[text])

@@ -89,7 +89,7 @@ def test_a_segment_has_the_frames_of_its_samples(detector: FsmnVadModel, seed: i
             torch.testing.assert_close(torch.cat(segment.log_mel), expected, rtol=1e-6, atol=1e-5)
 
 
-def test_what_no_region_can_need_any_more_is_forgotten(detector: FsmnVadModel) -> None:
+def test_frames_no_region_can_need_are_discarded(detector: FsmnVadModel) -> None:
     """Ten minutes of silence, then speech, a second at a time."""
     vad = detector.open()
     said = sample()[: 3 * RATE]

@@ -129,7 +129,7 @@ def errors(said: str, reference: str) -> int:
 
 
 @pytest.mark.parametrize("name", SPEECH)
-def test_what_was_said_is_heard(name: str, heard: dict[str, Result]) -> None:
+def test_speech_is_recognised(name: str, heard: dict[str, Result]) -> None:
     result = heard[name]
     assert abs(result.media.duration_ms - 14_350) <= 1
     assert len(result.segments) == len(SPOKEN), result.segments
@@ -141,7 +141,7 @@ def test_what_was_said_is_heard(name: str, heard: dict[str, Result]) -> None:
 
 
 @pytest.mark.parametrize("name", NOTHING)
-def test_where_nothing_was_said_there_is_no_text(name: str, heard: dict[str, Result]) -> None:
+def test_recordings_without_speech_have_no_text(name: str, heard: dict[str, Result]) -> None:
     assert heard[name].segments == ()
     assert heard[name].media.truncated is None
 
@@ -153,7 +153,7 @@ def test_other_sounds_come_to_their_end_with_every_segment(name: str, heard: dic
     assert all(s.start_ms < s.end_ms <= heard[name].media.duration_ms for s in heard[name].segments)
 
 
-def test_what_is_odd_about_a_sound_is_said(heard: dict[str, Result]) -> None:
+def test_unusual_audio_gets_a_warning(heard: dict[str, Result]) -> None:
     wanted = {
         "one side inverted": "one is inverted",
         "holes": "were not numbers",

@@ -93,7 +93,9 @@ def funasr() -> Find:
 
 
 @pytest.mark.parametrize("name", synthetic())
-def test_on_made_audio(name: str, ours: Callable[[Path, Pcm, int], list[Region]], funasr: Find) -> None:
+def test_generated_audio_gives_the_regions_of_funasr(
+    name: str, ours: Callable[[Path, Pcm, int], list[Region]], funasr: Find
+) -> None:
     directory = store.BUNDLED / "vad-mini"
     pcm = synthetic()[name]
     wanted = funasr(directory, pcm)
@@ -142,7 +144,7 @@ def test_the_made_audio_has_speech_to_find(ours: Callable[[Path, Pcm, int], list
 
 @pytest.mark.shared
 @pytest.mark.parametrize("model", ["fsmn-vad", "vad-mini"])
-def test_on_real_recordings(
+def test_real_recordings_give_the_regions_of_funasr(
     model: str, shared: Path, ours: Callable[[Path, Pcm, int], list[Region]], funasr: Find
 ) -> None:
     import soundfile

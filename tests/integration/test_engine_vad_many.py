@@ -67,14 +67,14 @@ def together(model: FsmnVadModel, pcms: list[Pcm], seed: int, most: int) -> list
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_each_stream_gets_what_it_gets_alone(model: FsmnVadModel, seed: int) -> None:
+def test_streams_in_one_call_get_the_regions_of_single_calls(model: FsmnVadModel, seed: int) -> None:
     pcms = recordings()
     wanted = [alone(model, pcm) for pcm in pcms]
     assert sum(len(regions) for regions in wanted) > 10
     assert together(model, pcms, seed, most=163_840) == wanted
 
 
-def test_a_look_begun_before_the_one_before_it_is_finished_finds_the_same(model: FsmnVadModel) -> None:
+def test_overlapping_vad_passes_give_the_same_regions(model: FsmnVadModel) -> None:
     pcms = recordings()
     vads = [model.open() for _ in pcms]
     found: list[list[Region]] = [[] for _ in pcms]
@@ -115,7 +115,7 @@ def test_all_real_recordings_at_once(name: str, shared: Path) -> None:
     assert together(model, pcms, 1, most=163_840) == [alone(model, pcm) for pcm in pcms]
 
 
-def test_a_call_that_fails_takes_nothing(model: FsmnVadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_call_consumes_no_audio(model: FsmnVadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     pcms = [sample(), sample()[3 * RATE :]]
     vads = [model.open() for _ in pcms]
     found = [

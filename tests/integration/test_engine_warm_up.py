@@ -60,7 +60,7 @@ class Device:
 
 
 @pytest.mark.parametrize(("room_s", "batch_s"), [(20_000.0, 4_000.0), (9_000.0, 2_000.0), (2_500.0, 31.25)])
-def test_batches_leave_room_for_the_largest_look(room_s: float, batch_s: float) -> None:
+def test_batches_leave_memory_for_the_largest_vad_pass(room_s: float, batch_s: float) -> None:
     import torch
 
     device = Device(room_s)

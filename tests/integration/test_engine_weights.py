@@ -124,7 +124,9 @@ def _safetensors() -> bytes:
         (b"PK\x03\x04" + bytes(500), "damaged"),
     ],
 )
-def test_a_file_that_is_no_weights_is_told_by_what_it_is(content: bytes, told: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_weights_is_refused_with_its_kind(
+    content: bytes, told: str, tmp_path: Path
+) -> None:
     folder = copy_of(VAD, tmp_path / "m")
     (folder / "model.pt").unlink(missing_ok=True)
     (folder / "model.pt").write_bytes(content)
@@ -196,7 +198,7 @@ def test_weights_that_do_not_fit_are_refused(spoil: str, tmp_path: Path) -> None
     refused(folder, "lacks")
 
 
-def test_a_recogniser_with_a_recurrent_layer_says_the_same_out_of_a_legacy_file(tmp_path: Path) -> None:
+def test_a_recurrent_recogniser_gives_the_same_text_from_a_legacy_file(tmp_path: Path) -> None:
     """Weights replace those that were there: an LSTM keeps lists of its own of them."""
     import torch
 

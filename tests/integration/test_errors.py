@@ -62,7 +62,7 @@ def test_every_error_that_is_made_has_an_operation_and_a_remedy() -> None:
     assert lacking == []
 
 
-def test_an_error_says_what_is_usual_for_its_type_and_better_what_it_was_told() -> None:
+def test_errors_have_defaults_by_type_that_arguments_override() -> None:
     plain = errors.LostSegmentError("one is missing")
     assert str(plain).startswith("assemble: one is missing (the job is tried again")
     told = errors.LostSegmentError("one is missing", operation="look", remedy="wait", path=Path("a.wav"))
@@ -164,7 +164,7 @@ def test_a_command_that_fails_says_operation_path_reason_and_remedy(failure: Fai
         assert (error["path"] is not None) == (failure.about is not None), error
 
 
-def test_a_recording_that_cannot_be_transcribed_is_told_in_the_same_words(place: Path) -> None:
+def test_failed_recordings_are_reported_in_the_same_form(place: Path) -> None:
     options = ("--model", "null", "--vad-model", "null", "--device", "cpu")
     done = process("transcribe", "junk.wav", *options, "--json", cwd=place)
     assert done.returncode == 1, done.stderr
@@ -177,7 +177,7 @@ def test_a_recording_that_cannot_be_transcribed_is_told_in_the_same_words(place:
 
 
 @pytest.mark.parametrize("arguments", ["nonsense", "run --nonsense", "jobs --limit x", "transcribe"])
-def test_a_wrong_command_line_has_the_code_of_one(arguments: str, place: Path) -> None:
+def test_a_wrong_command_line_has_its_error_code(arguments: str, place: Path) -> None:
     done = process(*arguments.split(), cwd=place)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -201,7 +201,7 @@ def test_standard_output_on_a_full_disk_is_an_error_like_others(
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_enough_is_no_error_to_talk_of(unbuffered: str, tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_reported(unbuffered: str, tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -233,7 +233,7 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_stream_that_is_closed_takes_no_file_with_it(closed: str, tmp_path: Path) -> None:
+def test_a_closed_standard_stream_does_not_receive_a_file(closed: str, tmp_path: Path) -> None:
     """The number of a closed stream is that of the next file that is opened: what is printed would stand in it."""
     open_ledger(DatabaseLocation(tmp_path / "jobs.db")).close()
     command = f'"{sys.executable}" -m dropscribe jobs --json {closed}'

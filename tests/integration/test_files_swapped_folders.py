@@ -154,7 +154,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("name", WORK)
 @pytest.mark.parametrize("swapped", ["d", "d/e"])
-def test_at_every_boundary(tmp_path: Path, name: str, swapped: str) -> None:
+def test_folder_swapped_at_every_system_call(tmp_path: Path, name: str, swapped: str) -> None:
     work, fine = WORK[name]
     nth = 0
     while True:

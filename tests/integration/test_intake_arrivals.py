@@ -91,7 +91,7 @@ def test_a_reload_scans_at_once(inbox: Path) -> None:
         w.wait_arrival(path)
 
 
-def test_what_is_there_at_start_arrives(inbox: Path) -> None:
+def test_files_that_exist_at_the_start_arrive(inbox: Path) -> None:
     paths = [put(inbox / "a.wav"), put(inbox / "sub" / "b.wav")]
     with Watched(folder_of(inbox)) as w:
         for path in paths:
@@ -231,13 +231,13 @@ def test_links(inbox: Path, tmp_path: Path) -> None:
         assert len(w.skips(bad)) == 1
 
 
-def test_what_is_no_file(inbox: Path) -> None:
+def test_special_files_are_skipped(inbox: Path) -> None:
     os.mkfifo(inbox / "pipe.wav")
     with Watched(folder_of(inbox)) as w:
         w.wait_skip(inbox / "pipe.wav", "special_file")
 
 
-def test_what_is_no_recording_is_said_once(inbox: Path) -> None:
+def test_foreign_files_are_reported_once(inbox: Path) -> None:
     foreign = put(inbox / "slides.pdf")
     ours = [put(inbox / n) for n in ("a.txt", "a.srt", "a.vtt", "a.json", "a.timing.json", "notes.md", ".x")]
     with Watched(folder_of(inbox)) as w:
@@ -312,7 +312,7 @@ def test_a_cut_file_is_given_time_and_then_handed_over(inbox: Path) -> None:
         assert path in inspected
 
 
-def test_a_file_that_was_removed_before_it_settled_is_never_heard_of(inbox: Path) -> None:
+def test_a_file_removed_before_it_settled_causes_no_notice(inbox: Path) -> None:
     with Watched(folder_of(inbox)) as w:
         w.wait_watching(inbox)
         path = inbox / "brief.wav"
@@ -372,7 +372,7 @@ def test_folders_can_be_changed_while_it_runs(tmp_path: Path) -> None:
         assert len(w.arrivals(first)) == 1
 
 
-def test_a_notice_that_cannot_be_taken_ends_the_watcher(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_of_the_sink_ends_the_watcher(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     w = Watched(folder_of(inbox))
     seen: list[object] = []
     monkeypatch.setattr("threading.excepthook", seen.append)

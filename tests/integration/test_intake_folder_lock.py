@@ -88,7 +88,7 @@ def test_a_part_that_another_daemon_watches_is_left_to_it(inbox: Path) -> None:
         assert isinstance(FolderLocks().take(str(inbox / "sub")), Taken)
 
 
-def test_what_is_known_of_a_part_is_not_gone_when_another_daemon_takes_it(inbox: Path) -> None:
+def test_known_files_are_not_gone_when_another_daemon_locks_their_directory(inbox: Path) -> None:
     ours = put(inbox / "sub" / "ours.wav")
     with Watched(folder_of(inbox)) as w:
         known = {ours: w.wait_arrival(ours).signature}

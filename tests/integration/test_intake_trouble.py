@@ -100,7 +100,7 @@ def test_missing_at_start_and_made_later(tmp_path: Path) -> None:
         assert w.gone() == []
 
 
-def test_empty_at_start_is_not_everything_deleted(inbox: Path) -> None:
+def test_a_folder_empty_at_the_start_cancels_no_jobs(inbox: Path) -> None:
     """As a share looks that is not mounted yet."""
     known = {inbox / "known.wav": FileSignature(1, 2, 3)}
     with Watched(folder_of(inbox), known=lambda _: known) as w:
@@ -118,7 +118,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
         w.wait_arrival(put(place / "a.wav"))
 
 
-def test_one_folder_in_trouble_does_not_hold_up_another(tmp_path: Path) -> None:
+def test_a_folder_with_a_problem_does_not_block_another(tmp_path: Path) -> None:
     good = tmp_path / "good"
     good.mkdir()
     with Watched(folder_of(tmp_path / "missing"), folder_of(good)) as w:
@@ -139,7 +139,7 @@ def test_a_link_as_the_folder(inbox: Path) -> None:
         assert w.wait_arrival(link / "c.wav").signature == signature_of(inbox / "a.wav")
 
 
-def test_lost_events_are_made_up_for(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_events_cause_a_scan(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the kernel says when its queue is full, though nothing else of it comes through."""
     real = InotifyFD.handle_event
 
@@ -183,7 +183,7 @@ def test_in_namespaces_of_its_own(unshare: list[str], scenario: str, open_folder
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_unreadable_parts_are_said_and_not_gone(open_folder: Path) -> None:
+def test_unreadable_directories_are_reported_and_their_files_not_gone(open_folder: Path) -> None:
     run([sys.executable, "-m", "tests.support.intake_isolated", "unreadable", str(open_folder)])
 
 
@@ -192,7 +192,7 @@ def run(command: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_record_that_cannot_be_read_just_now_is_asked_for_again(
+def test_reading_the_known_files_is_retried_after_an_error(
     inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is called new or missing meanwhile, and the folder's thread lives on."""

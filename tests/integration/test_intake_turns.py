@@ -52,7 +52,7 @@ def test_two_rescans_bring_in_everything_when_every_event_was_lost(inbox: Path, 
 
 @BACKENDS
 @pytest.mark.parametrize("how", ["deleted", "renamed"])
-def test_one_rescan_notices_that_the_folder_went_and_one_that_it_is_back(
+def test_one_rescan_detects_that_the_folder_disappeared_and_one_that_it_is_back(
     inbox: Path, backend: str, how: str
 ) -> None:
     with turned(folder_of(inbox, backend=backend, **SLOWLY)) as w:
@@ -83,7 +83,7 @@ def test_one_rescan_notices_that_the_folder_went_and_one_that_it_is_back(
         assert w.gone() == [], "whoever made the folder anew deleted no recording"
 
 
-def test_one_rescan_notices_that_a_file_went_and_the_quiet_period_confirms_it(inbox: Path) -> None:
+def test_one_rescan_detects_a_removed_file_and_the_quiet_period_confirms_it(inbox: Path) -> None:
     with turned(folder_of(inbox, **SLOWLY)) as w:
         path = put(inbox / "a.wav")
         w.rescan()
@@ -129,7 +129,7 @@ CLOCKS: dict[str, Callable[[Turned], None]] = {
 
 @pytest.mark.usefixtures("time_zone")
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_no_clock_that_is_set_makes_a_file_early_or_late(inbox: Path, clock: str) -> None:
+def test_setting_the_clock_makes_no_file_early_or_late(inbox: Path, clock: str) -> None:
     with turned(folder_of(inbox, quiet_s=4.0, quiet_unprobed_s=4.0, **SLOWLY)) as w:
         put(inbox / "a.wav")
         w.rescan()

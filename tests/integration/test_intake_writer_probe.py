@@ -22,20 +22,20 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_nobody_writes(file: Path) -> None:
+def test_a_file_without_writer_is_free(file: Path) -> None:
     assert probe(file, file.parent) is Writer.FREE
     with file.open("rb"):
         assert probe(file, file.parent) is Writer.FREE, "readers do not matter"
 
 
 @pytest.mark.parametrize("mode", ["ab", "r+b"])
-def test_somebody_writes(file: Path, mode: str) -> None:
+def test_a_file_open_for_writing_is_busy(file: Path, mode: str) -> None:
     with file.open(mode):
         assert probe(file, file.parent) is Writer.BUSY
     assert probe(file, file.parent) is Writer.FREE
 
 
-def test_another_process_writes(file: Path) -> None:
+def test_a_writer_in_another_process_is_detected(file: Path) -> None:
     code = "import sys; f = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -47,7 +47,7 @@ def test_another_process_writes(file: Path) -> None:
     assert probe(file, file.parent) is Writer.FREE
 
 
-def test_what_cannot_be_asked_is_unknown(file: Path, tmp_path: Path) -> None:
+def test_failed_probes_are_unknown(file: Path, tmp_path: Path) -> None:
     assert probe(tmp_path / "none.wav", tmp_path) is Writer.UNKNOWN
     assert probe(tmp_path, tmp_path) is Writer.UNKNOWN
     os.mkfifo(tmp_path / "pipe.wav")
@@ -65,7 +65,7 @@ def test_it_does_not_touch_the_file(file: Path) -> None:
     )
 
 
-def test_a_writer_that_comes_at_that_moment_kills_nobody(file: Path) -> None:
+def test_a_writer_that_breaks_the_lease_kills_no_process(file: Path) -> None:
     """The kernel signals whoever holds a lease when a writer comes; by default that signal ends the process.
 
     A process of its own probes without pause while writers come and go, and must still be there afterwards.

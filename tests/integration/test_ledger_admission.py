@@ -123,7 +123,7 @@ def test_another_profile_or_recipe_is_another_job(ledger: Ledger) -> None:
     assert len(claim_all(ledger)) == 3
 
 
-def test_known_speaks_of_one_folder_only(ledger: Ledger) -> None:
+def test_known_is_limited_to_one_folder(ledger: Ledger) -> None:
     other = Path("/srv/drop-other")
     ledger.admit(
         [
@@ -147,7 +147,7 @@ def test_a_recording_that_is_removed_while_it_is_worked_on_is_cancelled(ledger: 
     assert ledger.finish([finish_of(claim, "一")], 103.0) == [claim.job_id]
 
 
-def test_what_is_known_says_whether_there_is_work_to_give_up(ledger: Ledger) -> None:
+def test_known_files_have_whether_they_are_unfinished(ledger: Ledger) -> None:
     transcribed(ledger, "一", name="done.wav")
     ledger.admit([admission("queued.wav", "q")], 200.0)
     assert {Path(k.path).name: k.unfinished for k in ledger.known(FOLDER)} == {
@@ -202,7 +202,7 @@ def test_names_that_are_not_utf8_come_back_whole(ledger: Ledger, tmp_path: Path)
     assert {j.recording for j in ledger.jobs()} == set(odd)
 
 
-def test_skips_are_kept_once_with_first_and_last_sight(ledger: Ledger) -> None:
+def test_skips_are_stored_once_with_first_and_last_time(ledger: Ledger) -> None:
     odd = FOLDER / os.fsdecode(b"\xff.txt")
     ledger.skip([SkippedFile(odd, FOLDER, "extension", f"{odd} is no recording")], 1.0)
     ledger.skip(

@@ -49,7 +49,7 @@ def test_a_claim_is_no_try_until_decoding_begins(ledger: Ledger) -> None:
     assert detail(ledger, claim.job_id).summary.attempts == 0
 
 
-def test_what_ends_without_having_been_decoded_is_a_try(ledger: Ledger) -> None:
+def test_a_job_that_ends_before_decoding_counts_an_attempt(ledger: Ledger) -> None:
     """A copy that is done by reference, or cannot be published."""
     ledger.admit([admission("a.wav", "a", max_attempts=1), admission("b.wav", "b", max_attempts=1)], 1.0)
     ledger.admit([admission("c.wav", "c")], 1.0)
@@ -60,7 +60,7 @@ def test_what_ends_without_having_been_decoded_is_a_try(ledger: Ledger) -> None:
     assert [job.attempts for job in ledger.jobs()] == [1, 1, 1]
 
 
-def test_only_what_is_still_ours_begins(ledger: Ledger) -> None:
+def test_only_current_claims_can_begin(ledger: Ledger) -> None:
     ledger.admit([admission(n, n) for n in ("a.wav", "b.wav", "c.wav")], 1.0)
     a, b, c = claim_all(ledger)
     ledger.cancel(a.job_id, 101.0, "not wanted")
@@ -71,7 +71,7 @@ def test_only_what_is_still_ours_begins(ledger: Ledger) -> None:
     assert begin(ledger) == set()
 
 
-def test_a_job_given_back_says_what_to_do(ledger: Ledger) -> None:
+def test_a_released_job_has_reason_and_remedy(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     (claim,) = claim_all(ledger)
     release(ledger, claim, remedy="make room on the disk")
@@ -82,7 +82,7 @@ def test_a_job_given_back_says_what_to_do(ledger: Ledger) -> None:
     assert (summary.reason, summary.remedy) == ("not wanted", None)
 
 
-def test_a_job_given_back_waits_its_time(ledger: Ledger) -> None:
+def test_a_released_job_waits_for_its_delay(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     (claim,) = claim_all(ledger)
     assert release(ledger, claim, not_before=130.0) is JobState.QUEUED
@@ -107,7 +107,7 @@ def test_a_refunded_try_is_not_counted(ledger: Ledger) -> None:
     assert [(a.number, a.times) for a in detail(ledger, claim.job_id).attempts] == [(1, 3)]
 
 
-def test_no_job_circles_for_ever(ledger: Ledger) -> None:
+def test_no_job_is_retried_forever(ledger: Ledger) -> None:
     """A caller that gives back the last try without refund has failed the job."""
     ledger.admit([admission(max_attempts=2)], 1.0)
     (claim,) = claim_all(ledger)
@@ -191,7 +191,7 @@ def test_an_older_generation_is_refused(ledger: Ledger, call: str) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("end", ["done", "failed", "cancelled", "queued", "absent"])
-def test_what_is_not_running_is_refused(ledger: Ledger, call: str, end: str) -> None:
+def test_jobs_that_are_not_running_are_refused(ledger: Ledger, call: str, end: str) -> None:
     ledger.admit([admission()], 1.0)
     (claim,) = claim_all(ledger)
     job = claim.job_id
@@ -224,7 +224,7 @@ def test_finish_refuses_only_the_stale(ledger: Ledger) -> None:
     assert ledger.finish([], 103.0) == []
 
 
-def test_a_person_may_cancel_what_waits_and_what_runs_but_not_what_is_over(ledger: Ledger) -> None:
+def test_queued_and_running_jobs_can_be_cancelled_but_not_ended_ones(ledger: Ledger) -> None:
     ledger.admit([admission("a.wav", "a"), admission("b.wav", "b")], 1.0)
     (running,) = claim_all(ledger, limit=1)
     waiting = running.job_id + 1
@@ -249,7 +249,7 @@ def test_the_same_content_waits_for_the_first_and_is_done_by_reference(ledger: L
     assert third.reference == first.job_id, "a job done by reference must not become one itself"
 
 
-def test_copies_of_what_is_done_do_not_wait_for_each_other(ledger: Ledger) -> None:
+def test_copies_of_a_finished_recording_do_not_wait_for_each_other(ledger: Ledger) -> None:
     ledger.admit([admission(f"{i}.wav", "same") for i in range(5)], 1.0)
     (first,) = claim_all(ledger)
     assert claim_all(ledger) == []
@@ -284,7 +284,7 @@ def test_other_options_are_not_twins(ledger: Ledger, changes: dict[str, str]) ->
     assert [c.reference for c in claim_all(ledger)] == [None, None]
 
 
-def test_results_are_not_shared_where_that_is_not_wanted(ledger: Ledger) -> None:
+def test_results_are_not_shared_if_the_profile_forbids_it(ledger: Ledger) -> None:
     alone = [admission(n, "same", share_result=False) for n in ("a.wav", "b.wav")]
     ledger.admit(alone, 1.0)
     a, b = claim_all(ledger)
@@ -377,7 +377,7 @@ def test_queued_jobs_are_done_under_the_recipe_in_force(ledger: Ledger) -> None:
     assert not ledger.admit([admission("a.wav", "old.wav", recipe="large|vad")], 105.0)[0].created
 
 
-def test_what_an_adopted_job_said_serves_for_the_same_content(ledger: Ledger) -> None:
+def test_the_result_of_an_adopted_job_is_shared(ledger: Ledger) -> None:
     ledger.admit([admission("a.wav", "same")], 1.0)
     ledger.admit([admission("court.wav", "court", profile="court")], 1.0)
     assert ledger.apply_recipes(lambda profile: "large|vad" if profile == "default" else "mini|vad") == 1
@@ -388,7 +388,7 @@ def test_what_an_adopted_job_said_serves_for_the_same_content(ledger: Ledger) ->
     assert [c.reference for c in claim_all(ledger, 103.0)] == [first.job_id, None]
 
 
-def test_when_the_next_job_to_be_tried_alone_is_due_is_told(ledger: Ledger) -> None:
+def test_the_time_of_the_next_isolated_job_is_known(ledger: Ledger) -> None:
     assert ledger.next_isolated() is None
     ledger.admit([admission(f"{i}.wav", str(i)) for i in range(3)], 1.0)
     first, second, _ = claim_all(ledger)
@@ -402,7 +402,7 @@ def test_when_the_next_job_to_be_tried_alone_is_due_is_told(ledger: Ledger) -> N
     assert ledger.next_isolated() == 150.0
 
 
-def test_claims_that_stand_though_they_were_refused_are_put_back_as_if_never_made(ledger: Ledger) -> None:
+def test_claims_committed_despite_an_error_are_undone(ledger: Ledger) -> None:
     ledger.admit([admission(f"{n}.wav", n) for n in "abc"], 90.0)
     (known,) = claim_all(ledger, 100.0, limit=1)
     claim_all(ledger, 100.0)

@@ -23,7 +23,7 @@ def give_back(ledger: Ledger, now: float, not_before: float, *, isolate: bool = 
     return claim.job_id
 
 
-def test_jobs_of_a_folder_that_is_away_wait_and_say_why(ledger: Ledger) -> None:
+def test_jobs_of_a_missing_folder_are_held_with_the_reason(ledger: Ledger) -> None:
     elsewhere = Path("/srv/drop-2")
     held, other = ledger.admit(
         [admission("a.wav", "a"), admission("b.wav", "b", folder=elsewhere, path=elsewhere / "b.wav")], 1.0
@@ -68,7 +68,7 @@ def test_a_clock_that_is_set_makes_nothing_due_and_keeps_nothing_waiting(ledger:
     assert [c.job_id for c in claim_all(ledger, now + 31)] == [waiting]
 
 
-def test_after_a_restart_no_job_waits_for_a_clock_that_was_wrong(ledger: Ledger) -> None:
+def test_after_a_restart_overlong_delays_are_reset(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     job = give_back(ledger, 400 * DAY_S, 400 * DAY_S + 30)
     assert claim_all(ledger, 35 * DAY_S) == []
@@ -76,7 +76,7 @@ def test_after_a_restart_no_job_waits_for_a_clock_that_was_wrong(ledger: Ledger)
     assert [c.job_id for c in claim_all(ledger, 35 * DAY_S)] == [job]
 
 
-def test_after_a_restart_a_wait_as_long_as_waits_are_goes_on(ledger: Ledger) -> None:
+def test_after_a_restart_ordinary_delays_continue(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     give_back(ledger, 100.0, 330.0)
     assert ledger.reset_overlong_delays(101.0, 300.0) == 0
@@ -84,7 +84,7 @@ def test_after_a_restart_a_wait_as_long_as_waits_are_goes_on(ledger: Ledger) -> 
     assert len(claim_all(ledger, 330.0)) == 1
 
 
-def test_after_a_restart_a_job_to_be_tried_alone_is_not_overlooked(ledger: Ledger) -> None:
+def test_after_a_restart_isolated_jobs_are_claimable(ledger: Ledger) -> None:
     """Whoever claims looks for such jobs at its start, and then when it knows of one."""
     ledger.admit([admission()], 1.0)
     job = give_back(ledger, 100.0, 330.0, isolate=True)

@@ -63,7 +63,7 @@ def test_a_backlog_that_was_only_claimed_costs_nothing_however_often_the_daemon_
     assert {outcome for c in claims for outcome in outcomes(ledger, c.job_id)} == set()
 
 
-def test_what_had_begun_is_tried_alone_uncounted_and_the_rest_is_free_of_suspicion(ledger: Ledger) -> None:
+def test_begun_jobs_are_isolated_uncounted_and_the_others_are_not(ledger: Ledger) -> None:
     jobs = admit(ledger, "a", "b", "c", "d")
     a, b, *_ = claim_all(ledger, 100.0)
     begin(ledger, a, b)
@@ -77,7 +77,7 @@ def test_what_had_begun_is_tried_alone_uncounted_and_the_rest_is_free_of_suspici
     assert ledger.recover(201.0) == Recovered(3, 0, 0)
 
 
-def test_what_was_claimed_to_be_tried_alone_and_not_begun_stays_a_suspect_and_no_more(ledger: Ledger) -> None:
+def test_an_isolated_job_that_had_not_begun_stays_isolated_without_a_lone_death(ledger: Ledger) -> None:
     job = suspect(ledger)
     for _ in range(2 * MOST_DEATHS):
         (claim,) = claim_all(ledger, 100.0, isolated=True)
@@ -85,7 +85,7 @@ def test_what_was_claimed_to_be_tried_alone_and_not_begun_stays_a_suspect_and_no
         assert ledger.recover(100.0) == Recovered(1, 0, 0)
 
 
-def test_one_that_brings_down_each_daemon_fails_once_others_have_come_through(ledger: Ledger) -> None:
+def test_a_recording_that_kills_every_daemon_fails_once_others_are_done(ledger: Ledger) -> None:
     job, now = suspect(ledger), 100.0
     for death in range(1, MOST_DEATHS + 1):
         claim = lone_trial(ledger, now)
@@ -104,7 +104,7 @@ def test_one_that_brings_down_each_daemon_fails_once_others_have_come_through(le
     assert outcomes(ledger, job) == ["interrupted"] * (MOST_DEATHS + 1)
 
 
-def test_where_nothing_comes_through_it_is_hardly_ever_the_recording(ledger: Ledger) -> None:
+def test_while_no_recording_is_done_the_limit_of_lone_deaths_is_higher(ledger: Ledger) -> None:
     job, now = suspect(ledger), 100.0
     for _ in range(MOST_DEATHS_UNPROVEN - 1):
         lone_trial(ledger, now)
@@ -115,7 +115,7 @@ def test_where_nothing_comes_through_it_is_hardly_ever_the_recording(ledger: Led
     assert summary(ledger, job).state is FAILED
 
 
-def test_a_death_of_the_daemon_without_it_clears_a_suspect(ledger: Ledger) -> None:
+def test_a_daemon_death_without_the_recording_resets_its_lone_deaths(ledger: Ledger) -> None:
     suspect(ledger)
     now = 100.0
     for _ in range(5):

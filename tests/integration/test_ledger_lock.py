@@ -19,7 +19,7 @@ HOLD = (
 )
 
 
-def test_a_second_daemon_is_told_of_the_first(tmp_path: Path) -> None:
+def test_a_second_daemon_gets_the_pid_of_the_first(tmp_path: Path) -> None:
     database = tmp_path / "jobs.db"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -34,7 +34,7 @@ def test_a_second_daemon_is_told_of_the_first(tmp_path: Path) -> None:
     lock_database(database).close()
 
 
-def test_closing_lets_go(tmp_path: Path) -> None:
+def test_closing_releases_the_lock(tmp_path: Path) -> None:
     held = lock_database(tmp_path / "jobs.db")
     assert int(held.path.read_text()) == os.getpid()
     held.close()
@@ -56,7 +56,7 @@ def test_other_databases_are_free(tmp_path: Path) -> None:
     held.close()
 
 
-def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         lock_database(tmp_path / "no" / "jobs.db")
     assert caught.value.remedy

@@ -111,7 +111,7 @@ def test_no_job_is_claimed_by_two_processes(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_a_killed_writer_loses_nothing_it_was_told_is_safe(tmp_path: Path) -> None:
+def test_a_killed_writer_loses_no_committed_job(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     acknowledged: dict[str, set[int]] = {"admitted": set(), "done": set()}
     for round_, lines in enumerate((3, 40, 17)):
@@ -144,7 +144,7 @@ def test_a_killed_writer_loses_nothing_it_was_told_is_safe(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("next_worker", ["still at it", "done"])
-def test_a_worker_frozen_beyond_its_lease_is_not_heard_any_more(tmp_path: Path, next_worker: str) -> None:
+def test_results_of_a_worker_frozen_beyond_its_lease_are_refused(tmp_path: Path, next_worker: str) -> None:
     path = tmp_path / "jobs.db"
     ledger = open_ledger(DatabaseLocation(path))
     ways = ("renew", "finish", "partial", "release", "fail", "cancel", "intend")

@@ -33,7 +33,7 @@ def numbers(database: Database) -> list[int]:
 
 
 @pytest.mark.timeout(60)
-def test_one_that_failed_lets_the_next_in(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_writer_releases_the_queue(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # Otherwise the next would only be late.
     monkeypatch.setattr(db, "QUEUE_S", -1)
     add(database, 1)
@@ -44,7 +44,7 @@ def test_one_that_failed_lets_the_next_in(database: Database, monkeypatch: pytes
 
 
 @pytest.mark.timeout(60)
-def test_one_that_queued_in_vain_asks_sqlite_and_takes_nobodys_place(
+def test_a_writer_that_timed_out_in_the_queue_waits_in_sqlite(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(db, "QUEUE_S", 0.0)

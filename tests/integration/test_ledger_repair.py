@@ -159,7 +159,7 @@ def test_a_table_whose_root_is_lost(database: Path, table: str) -> None:
     is_whole(database)
 
 
-def test_what_stands_in_the_log_is_saved_too(database: Path, tmp_path: Path) -> None:
+def test_rows_in_the_write_ahead_log_are_recovered(database: Path, tmp_path: Path) -> None:
     """The daemon was killed: the newest rows are in the log only."""
     ledger = open_ledger(DatabaseLocation(database))
     ledger.admit([admission("late.wav", "late")], 25.0)
@@ -175,7 +175,7 @@ def test_what_stands_in_the_log_is_saved_too(database: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("data", [b"", b"no database at all\n" * 4000, os.urandom(PAGE * 20)])
-def test_where_nothing_can_be_read_nothing_is_changed(tmp_path: Path, data: bytes) -> None:
+def test_an_unreadable_database_is_not_changed(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "jobs.db"
     path.write_bytes(data)
     with pytest.raises(LedgerError, match="nothing can be read"):
@@ -205,7 +205,7 @@ def test_not_while_a_daemon_has_it(database: Path) -> None:
     "command", [("status",), ("jobs",), ("jobs", "search", "预算会议"), ("jobs", "show", "3")]
 )
 @pytest.mark.parametrize("damage", [ledger_damage.overwritten, ledger_damage.emptied])
-def test_commands_say_it_in_one_line(database: Path, command: tuple[str, ...], damage: Damage) -> None:
+def test_commands_report_damage_in_one_line(database: Path, command: tuple[str, ...], damage: Damage) -> None:
     damage(database)
     done = process(*command, "--database", str(database))
     assert done.returncode == 3
@@ -213,7 +213,7 @@ def test_commands_say_it_in_one_line(database: Path, command: tuple[str, ...], d
     assert str(database) in done.stderr
 
 
-def test_the_doctor_ends_with_3_and_names_the_way(database: Path, tmp_path: Path) -> None:
+def test_the_doctor_exits_with_3_and_names_the_remedy(database: Path, tmp_path: Path) -> None:
     ledger_damage.overwritten(database)
     (tmp_path / "drop").mkdir()
     options = ("--model", "null", "--vad-model", "null", "--device", "cpu")
@@ -230,7 +230,7 @@ def test_a_log_without_its_database_is_not_thrown_away(tmp_path: Path) -> None:
     assert log.read_bytes() == b"the newest rows"
 
 
-def test_a_history_that_is_vacuumed_under_the_daemon_is_no_damage(database: Path) -> None:
+def test_vacuum_beside_the_daemon_is_not_reported_as_damage(database: Path) -> None:
     with closing(open_ledger(DatabaseLocation(database))) as ledger:
         ledger.admit([admission("a.wav", "x")], 30.0)
         ledger_damage.change(database, "DELETE FROM segments WHERE id > 100")

@@ -88,7 +88,7 @@ def test_a_reference_has_the_segments_of_its_origin_stored_once(ledger: Ledger, 
         assert connection.execute("SELECT count(*) FROM segments").fetchone() == (1,)
 
 
-def test_what_is_meant_is_ours_before_it_is_published(ledger: Ledger) -> None:
+def test_intended_files_are_owned_before_they_are_published(ledger: Ledger) -> None:
     claim = claimed(ledger)
     intend(ledger, claim, [planned("a.txt", "one"), planned("a.srt", "two", "srt")], 101.0)
     (owned,) = ledger.owned([FOLDER / "a.txt", FOLDER / "stranger.txt"]).values()
@@ -118,14 +118,14 @@ def test_the_file_of_an_attempt_that_died_stays_ours(ledger: Ledger) -> None:
     assert (only.sha256, only.published) == ("hash of third try", True)
 
 
-def test_meaning_the_same_twice_is_one_row(ledger: Ledger) -> None:
+def test_the_same_intent_twice_is_one_row(ledger: Ledger) -> None:
     claim = claimed(ledger)
     for _ in range(3):
         intend(ledger, claim, [planned("a.txt", "one")], 101.0)
     assert len(ledger.owned([FOLDER / "a.txt"])[FOLDER / "a.txt"]) == 1
 
 
-def test_tries_that_come_to_nothing_do_not_pile_up_on_record(ledger: Ledger, path: Path) -> None:
+def test_refunded_attempts_do_not_accumulate(ledger: Ledger, path: Path) -> None:
     """A timing log differs at each try: while a disk is full it is meant every half minute and never written."""
     claim = claimed(ledger)
     log = FOLDER / "a.timing.json"
@@ -148,7 +148,7 @@ def test_tries_that_come_to_nothing_do_not_pile_up_on_record(ledger: Ledger, pat
         assert connection.execute("SELECT count(*) FROM outputs").fetchone() == (3,)
 
 
-def test_names_meant_by_an_earlier_attempt_are_not_said_to_be_published(ledger: Ledger) -> None:
+def test_names_intended_by_an_earlier_attempt_are_not_marked_published(ledger: Ledger) -> None:
     claim = claimed(ledger)
     intend(ledger, claim, [planned("a.txt", "one")], 101.0)
     ledger.recover(110.0)
@@ -159,7 +159,7 @@ def test_names_meant_by_an_earlier_attempt_are_not_said_to_be_published(ledger: 
     assert published == {"a.wav.txt": True, "a.txt": False}
 
 
-def test_two_recordings_may_have_meant_one_name(ledger: Ledger) -> None:
+def test_two_recordings_may_have_intended_one_name(ledger: Ledger) -> None:
     a, b = claimed(ledger, "a.wav", "a"), claimed(ledger, "a.mp3", "b", 101.0)
     ledger.intend(
         [
@@ -227,7 +227,7 @@ def test_jobs_are_listed_newest_first_by_state_folder_and_time(
     }  # fmt: skip
 
 
-def test_a_finished_job_says_how_long_it_took(ledger: Ledger) -> None:
+def test_a_finished_job_has_its_duration(ledger: Ledger) -> None:
     job = transcribed(ledger, "你好", "吗", now=100.0)
     found = ledger.job(job)
     assert found is not None
@@ -238,7 +238,7 @@ def test_a_finished_job_says_how_long_it_took(ledger: Ledger) -> None:
     assert [(a.started_at, a.ended_at, a.outcome) for a in found.attempts] == [(101.0, 103.0, "done")]
 
 
-def test_a_failed_job_says_why_and_what_to_do(ledger: Ledger) -> None:
+def test_a_failed_job_has_reason_and_remedy(ledger: Ledger) -> None:
     claim = claimed(ledger)
     odd = os.fsdecode(b"\xff.wav")
     ledger.fail(
@@ -358,7 +358,7 @@ def test_a_long_transcript_keeps_its_order(ledger: Ledger) -> None:
     assert got.segments == many
 
 
-def test_nothing_is_written_for_content_that_was_replaced_meanwhile(ledger: Ledger) -> None:
+def test_intents_for_replaced_content_are_refused(ledger: Ledger) -> None:
     """The older job may finish later; its text must not stand beside the newer recording."""
     older = claimed(ledger)
     ledger.admit([admission("a.wav", "other content")], 150.0)

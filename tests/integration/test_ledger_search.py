@@ -54,7 +54,7 @@ def found(ledger: Ledger, query: str, limit: int = 20) -> list[tuple[int, int]]:
         ("two\nlines", "o\nl"),
     ],
 )
-def test_it_is_found(ledger: Ledger, text: str, query: str) -> None:
+def test_queries_find_their_segments(ledger: Ledger, text: str, query: str) -> None:
     job = transcribed(ledger, "填充", text)
     assert found(ledger, query) == [(job, 1)]
 
@@ -81,7 +81,7 @@ def test_it_is_found(ledger: Ledger, text: str, query: str) -> None:
         "\udcff",
     ],
 )
-def test_what_is_not_there_is_not_found(ledger: Ledger, query: str) -> None:
+def test_absent_texts_are_not_found(ledger: Ledger, query: str) -> None:
     job = transcribed(ledger, "今天讨论预算")
     # What cannot stand in a transcript is left out of the question.
     assert found(ledger, query) == ([(job, 0)] if query == "算\x02" else [])
@@ -111,7 +111,7 @@ def test_a_segment_is_found_once_however_often_it_matches(ledger: Ledger) -> Non
     assert found(ledger, "哈") == found(ledger, "哈哈") == found(ledger, "哈哈哈") == [(job, 0)]
 
 
-def test_a_hit_says_where(ledger: Ledger) -> None:
+def test_a_hit_has_its_position(ledger: Ledger) -> None:
     job = transcribed(ledger, "前面", "长" * 50 + "预算" + "长" * 50, now=100.0)
     (hit,) = ledger.search("预算")
     assert (hit.job_id, hit.recording, hit.segment) == (job, FOLDER / "a.wav", 1)
@@ -148,7 +148,7 @@ TEXTS = st.text(st.sampled_from("预算甲aAbB \"*'-\n"), max_size=8)
 )
 @example(texts=["x预算"], query="预算")
 @pytest.mark.usefixtures("both_ways")
-def test_found_is_what_holds_it(
+def test_hits_equal_a_literal_search(
     locate: Locate, tmp_path_factory: pytest.TempPathFactory, texts: list[str], query: str
 ) -> None:
     opened = open_ledger(locate(tmp_path_factory.mktemp("search")))

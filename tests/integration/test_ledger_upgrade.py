@@ -182,7 +182,7 @@ def test_opening_again_keeps_everything_and_makes_no_backup(tmp_path: Path) -> N
     assert list(tmp_path.glob("*.backup-*")) == []
 
 
-def test_it_is_durable_and_guarded(tmp_path: Path) -> None:
+def test_commits_are_synchronous_and_foreign_keys_enforced(tmp_path: Path) -> None:
     engine = connect(tmp_path / "jobs.db")
     with engine.connect() as connection:
         asked = {p: connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in (
@@ -219,7 +219,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_an_upgrade_leaves_a_backup_of_what_was(next_version: Path) -> None:
+def test_an_upgrade_leaves_a_backup_of_the_old_database(next_version: Path) -> None:
     before = schema_of(next_version)
     backup = upgrade.prepare(next_version)
     assert backup == next_version.with_name(f"jobs.db.backup-{HEAD}")
@@ -268,13 +268,13 @@ def test_an_older_database_is_not_read_as_it_is(next_version: Path) -> None:
     assert "start the daemon" in caught.value.remedy
 
 
-def test_questions_need_a_database(tmp_path: Path) -> None:
+def test_reading_needs_a_database(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no database"):
         open_read_only(DatabaseLocation(tmp_path / "jobs.db"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_questions_change_nothing(tmp_path: Path) -> None:
+def test_reading_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     open_ledger(DatabaseLocation(path)).close()
     reader = open_read_only(DatabaseLocation(path))
@@ -302,7 +302,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="does not exist"):
         open_ledger(DatabaseLocation(tmp_path / "no" / "jobs.db"))
 

@@ -251,7 +251,7 @@ def test_a_tone_keeps_its_pitch_level_and_place(rate_hz: int, tmp_path: Path) ->
         (SOUNDFILE_KINDS[6], "talk.ogg", "content is flac"),
     ],
 )
-def test_a_wrong_extension_is_seen_through_and_mentioned(
+def test_a_wrong_extension_is_detected_and_reported(
     kind: tuple[str, str, str | None], name: str, says: str, tmp_path: Path
 ) -> None:
     path = make(tmp_path, kind, 3.0).rename(tmp_path / name)
@@ -274,7 +274,7 @@ def test_a_wrong_extension_is_seen_through_and_mentioned(
         (np.random.default_rng(3).bytes(50_000), "no decoder"),
     ],
 )
-def test_what_is_no_recording_is_refused_by_its_name(content: bytes, says: str, tmp_path: Path) -> None:
+def test_files_that_are_no_recordings_fail_with_their_kind(content: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "meeting.mp3"
     path.write_bytes(content)
     with pytest.raises(RecordingError, match=says) as caught:
@@ -313,7 +313,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_transcribed(tmp_path: Path)
         decode(path, None, Limits(1), Toucher())
 
 
-def test_what_is_not_there_or_not_ours_is_told_apart(tmp_path: Path) -> None:
+def test_missing_and_unreadable_files_have_different_errors(tmp_path: Path) -> None:
     with pytest.raises(RecordingGoneError):
         run(tmp_path / "gone.wav")
     with pytest.raises(UnreadableMediaError, match="regular file"):
@@ -344,7 +344,7 @@ def test_too_long_a_recording_stops_at_the_cap_and_a_lying_header_does_not(tmp_p
     assert facts.truncated is not None
 
 
-def test_values_that_are_no_numbers_become_silence(tmp_path: Path) -> None:
+def test_nan_samples_become_silence(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     data = noise(1)[:, 0].astype(np.float32) / 32_768
     data[100:200] = np.nan

@@ -67,7 +67,7 @@ def inspector(
         assert made.close()
 
 
-def test_it_says_what_the_container_says(tmp_path: Path) -> None:
+def test_completeness_follows_the_container(tmp_path: Path) -> None:
     whole = write_speech(tmp_path / "whole.wav", seconds=1.0)
     (tmp_path / "cut.wav").write_bytes(whole.read_bytes()[:9000])
     (tmp_path / "strange.wav").write_bytes(b"?" * 100)
@@ -110,7 +110,7 @@ def test_the_limits_are_in_force(tmp_path: Path) -> None:
         assert i.whole(tmp_path, tmp_path / "a.wav") is True
 
 
-def test_a_share_that_hangs_costs_one_child_and_is_not_asked_again_before_it_answers(tmp_path: Path) -> None:
+def test_a_hanging_share_blocks_one_child_and_is_not_accessed_until_it_answers(tmp_path: Path) -> None:
     with HangingDisk(tmp_path / "mounted", tmp_path / "behind") as disk, inspector(1.0) as i:
         shared = write_speech(disk.path / "a.wav", seconds=1.0)
         local = write_speech(tmp_path / "a.wav", seconds=1.0)

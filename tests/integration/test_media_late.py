@@ -53,7 +53,7 @@ def test_a_cut_behind_late_sound_is_still_seen(tmp_path: Path) -> None:
     assert facts.truncated is not None
 
 
-def test_silence_in_front_of_nothing_is_no_recording(tmp_path: Path) -> None:
+def test_a_delayed_track_without_samples_has_no_audio(tmp_path: Path) -> None:
     """The index says that sound begins after 3 s, and the file is cut before."""
     path = tmp_path / "talk.mp4"
     late_sound(path, "mp4", "aac", 3.0, movflags="faststart")
@@ -63,7 +63,7 @@ def test_silence_in_front_of_nothing_is_no_recording(tmp_path: Path) -> None:
         run(path)
 
 
-def test_an_impossible_start_is_not_believed(tmp_path: Path) -> None:
+def test_an_impossible_start_time_is_ignored(tmp_path: Path) -> None:
     """An edit list that claims ten days of nothing before the sound."""
     path = tmp_path / "talk.mp4"
     late_sound(path, "mp4", "aac", 3.0)

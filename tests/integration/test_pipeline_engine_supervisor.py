@@ -131,7 +131,7 @@ def test_when_all_have_died_all_are_replaced(supervisor: EngineSupervisor, arena
     assert [type(e) for e in listen(supervisor, ended(2))].count(StreamDone) == 1
 
 
-def test_a_device_that_never_starts_again_is_left_alone_for_a_while(
+def test_restarts_of_a_device_that_does_not_start_are_delayed(
     supervisor: EngineSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = supervisor.engine
@@ -184,9 +184,7 @@ def test_an_engine_that_dies_whenever_it_starts_is_given_up_with_a_remedy(
     assert engine_pids() == set()
 
 
-def test_an_engine_that_stands_still_over_work_has_failed(
-    arena: Arena, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_without_progress_counts_as_failed(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = EngineSupervisor(engine_plan.plan(EngineSettings(model="null", device="cpu"), arena, 100.0))
     assert supervisor.wait_ready(lambda: False)
     (victim,) = engine_pids()
@@ -206,7 +204,7 @@ def test_an_engine_that_stands_still_over_work_has_failed(
     supervisor.close()
 
 
-def test_one_that_cannot_start_at_first_ends_the_start(arena: Arena) -> None:
+def test_an_engine_that_cannot_start_at_all_ends_the_start(arena: Arena) -> None:
     """A mistake of the configuration: a person is told at once."""
     settings = EngineSettings.model_validate(
         {"model": "/nowhere", "vad_model": "vad-mini", "device": ["cpu", "cpu"]}

@@ -31,7 +31,7 @@ def taken(folder: Path) -> FolderHealth:
     return FolderHealth(folder, "poll", "process 7 watches it", "stop that one", 0.0, FolderState.TAKEN)
 
 
-def test_one_that_is_taken_at_the_start_is_refused_also_when_that_shows_late(
+def test_a_folder_locked_at_the_start_is_refused_even_if_detected_late(
     conditions: FolderConditions,
 ) -> None:
     conditions.take(watched(OTHER))
@@ -41,12 +41,12 @@ def test_one_that_is_taken_at_the_start_is_refused_also_when_that_shows_late(
         conditions.refuse_taken()
 
 
-def test_one_that_was_served_and_is_taken_later_does_not_end_the_daemon(conditions: FolderConditions) -> None:
+def test_a_folder_locked_by_another_later_does_not_end_the_daemon(conditions: FolderConditions) -> None:
     conditions.take(watched(FOLDER))
     conditions.take(taken(FOLDER))
     conditions.refuse_taken()
 
 
-def test_nor_does_one_that_was_added_later(conditions: FolderConditions) -> None:
+def test_a_locked_folder_added_by_reload_does_not_end_the_daemon(conditions: FolderConditions) -> None:
     conditions.take(taken(Path("/added")))
     conditions.refuse_taken()

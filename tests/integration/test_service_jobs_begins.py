@@ -94,7 +94,7 @@ def attempts(ledger: Ledger) -> list[int]:
     return [job.attempts for job in ledger.jobs(oldest_first=True)]
 
 
-def test_a_decoder_waits_until_it_is_on_record_and_the_loop_does_not(ledger: Ledger) -> None:
+def test_decoding_waits_for_its_record_and_the_main_loop_does_not(ledger: Ledger) -> None:
     admit(ledger, "a", "b", "c")
     w = Beginner(ledger)
     w.turn()
@@ -109,7 +109,7 @@ def test_a_decoder_waits_until_it_is_on_record_and_the_loop_does_not(ledger: Led
     assert w.started() == ["a", "b"]
 
 
-def test_of_long_recordings_only_those_begin_on_record_that_a_decoder_gets(ledger: Ledger) -> None:
+def test_long_recordings_are_recorded_as_begun_only_when_a_decoder_is_free(ledger: Ledger) -> None:
     admit(ledger, *"abcdef")
     w = Beginner(ledger)
     w.turn()
@@ -125,7 +125,7 @@ def test_of_long_recordings_only_those_begin_on_record_that_a_decoder_gets(ledge
     assert w.started() == ["a", "b", "c"]
 
 
-def test_of_short_recordings_the_next_are_on_record_before_a_decoder_is_idle(ledger: Ledger) -> None:
+def test_short_recordings_are_recorded_as_begun_ahead(ledger: Ledger) -> None:
     admit(ledger, *"abcdefgh")
     w = Beginner(ledger)
     w.turn()
@@ -141,7 +141,7 @@ def test_of_short_recordings_the_next_are_on_record_before_a_decoder_is_idle(led
     assert w.started() == ["a", "b", "c", "d", "e"], "no commit was waited for"
 
 
-def test_of_short_recordings_as_many_as_began_lately_are_one_commit(ledger: Ledger) -> None:
+def test_short_recordings_are_recorded_as_begun_in_batches(ledger: Ledger) -> None:
     """Decoders that take milliseconds must not wait for the disk each time."""
     names = [f"{i:02d}" for i in range(40)]
     admit(ledger, *names)
@@ -172,7 +172,7 @@ def test_after_a_kill_only_what_had_begun_is_a_suspect(ledger: Ledger) -> None:
     assert suspects == jobs[:2]
 
 
-def test_a_record_that_is_refused_is_made_later_and_nothing_begins_before(
+def test_a_refused_record_is_retried_and_nothing_begins_before(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that was refused at the last moment stands nevertheless; it counts once."""
@@ -199,7 +199,7 @@ def test_a_record_that_is_refused_is_made_later_and_nothing_begins_before(
     assert (w.started(), attempts(ledger), w.storage_retry.complaints()) == (["a"], [1], ())
 
 
-def test_what_waiting_cannot_mend_ends_the_turn(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permanent_errors_are_raised(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged(*_: Any) -> set[int]:
         raise LedgerError("malformed")
 
@@ -231,7 +231,7 @@ def test_a_copy_that_is_done_by_reference_waits_for_no_record(ledger: Ledger) ->
     assert not w.disk.waiting
 
 
-def test_who_stops_gives_back_what_begins_just_then(ledger: Ledger) -> None:
+def test_stopping_releases_jobs_that_are_about_to_begin(ledger: Ledger) -> None:
     admit(ledger, "a", "b", "c", "d")
     w = Beginner(ledger, decoders=1)
     w.turn()
@@ -269,7 +269,7 @@ def test_a_recording_whose_decoder_is_killed_is_next_tried_alone(ledger: Ledger)
     assert w.started() == ["a", "b", "a", "c"]
 
 
-def test_a_recording_whose_decoder_is_killed_each_time_fails_and_the_others_come_through(
+def test_a_recording_whose_decoder_is_always_killed_fails_and_others_are_done(
     ledger: Ledger,
 ) -> None:
     (bad,) = admit(ledger, "bad")

@@ -10,7 +10,7 @@ from tests.support.dispatching import Turning, states
 from tests.support.ledgers import admission
 
 
-def test_one_that_was_to_be_tried_alone_leaves_the_way_free_for_the_others(ledger: Ledger) -> None:
+def test_a_cancelled_isolated_job_does_not_block_others(ledger: Ledger) -> None:
     (suspect, _) = ledger.admit([admission("a.wav", "a"), admission("b.wav", "b")], 1.0)
     (claim,) = ledger.claim("w", 1, 2.0, LEASE_S, allow_isolated=True)
     ledger.release(
@@ -25,7 +25,7 @@ def test_one_that_was_to_be_tried_alone_leaves_the_way_free_for_the_others(ledge
     assert states(ledger) == [JobState.CANCELLED, JobState.RUNNING]
 
 
-def test_the_daemon_stops_though_its_claims_are_over(ledger: Ledger) -> None:
+def test_the_daemon_stops_after_its_claims_were_cancelled(ledger: Ledger) -> None:
     (first, _) = ledger.admit([admission("a.wav", "a"), admission("b.wav", "b")], 1.0)
     w = Turning(ledger)
     w.turn()

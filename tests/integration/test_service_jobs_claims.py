@@ -47,7 +47,7 @@ def end(w: Turning, ledger: Ledger, count: int) -> None:
     w.publisher.completed.return_value = []
 
 
-def test_as_many_as_there_may_be_come_under_way(ledger: Ledger) -> None:
+def test_jobs_are_claimed_up_to_the_limit(ledger: Ledger) -> None:
     ledger.admit([admission(f"{i}.wav", str(i)) for i in range(300)], 1.0)
     w = Turning(ledger, limit=3 * CLAIM_BATCH, room=1_000)
     for _ in range(10):
@@ -55,7 +55,7 @@ def test_as_many_as_there_may_be_come_under_way(ledger: Ledger) -> None:
     assert running(ledger) == 3 * CLAIM_BATCH
 
 
-def test_a_place_that_becomes_free_among_many_is_not_filled_alone(ledger: Ledger) -> None:
+def test_with_a_high_limit_single_free_places_are_not_filled(ledger: Ledger) -> None:
     ledger.admit([admission(f"{i}.wav", str(i)) for i in range(400)], 1.0)
     w = Turning(ledger, limit=3 * CLAIM_BATCH, room=1_000)
     for _ in range(10):
@@ -65,7 +65,7 @@ def test_a_place_that_becomes_free_among_many_is_not_filled_alone(ledger: Ledger
     assert running(ledger) == 3 * CLAIM_BATCH - 1
 
 
-def test_when_many_have_become_free_they_are_filled(ledger: Ledger) -> None:
+def test_with_a_high_limit_many_free_places_are_filled_together(ledger: Ledger) -> None:
     ledger.admit([admission(f"{i}.wav", str(i)) for i in range(400)], 1.0)
     w = Turning(ledger, limit=3 * CLAIM_BATCH, room=1_000)
     for _ in range(10):
@@ -76,7 +76,7 @@ def test_when_many_have_become_free_they_are_filled(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_where_there_are_few_every_place_is_filled(ledger: Ledger, limit: int) -> None:
+def test_with_a_low_limit_every_free_place_is_filled(ledger: Ledger, limit: int) -> None:
     ledger.admit([admission(f"{i}.wav", str(i)) for i in range(10)], 1.0)
     w = Turning(ledger, limit=limit, room=10)
     w.turn()

@@ -115,7 +115,7 @@ def generations(ledger: Ledger, jobs: Sequence[int]) -> list[int]:
     return [detail.attempts[-1].generation for j in jobs if (detail := ledger.job(j)) is not None]
 
 
-def test_while_jobs_are_claimed_those_under_way_go_on(ledger: Ledger) -> None:
+def test_jobs_under_way_continue_during_a_claim(ledger: Ledger) -> None:
     admit(ledger, "a", "b")
     w = Late(ledger)
     w.answered()
@@ -147,7 +147,7 @@ def test_an_answer_is_followed_by_a_turn_that_does_not_wait(ledger: Ledger) -> N
     assert w.executor.turn.call_args.args[0] == 0.5
 
 
-def test_what_is_admitted_after_the_ledger_answered_and_before_it_is_heard_is_asked_for(
+def test_jobs_admitted_after_the_ledger_answered_are_claimed_next(
     ledger: Ledger,
 ) -> None:
     admit(ledger, "a")
@@ -168,7 +168,7 @@ def test_what_is_admitted_after_the_ledger_answered_and_before_it_is_heard_is_as
     assert w.thread.waiting
 
 
-def test_no_more_are_under_way_than_may_be(ledger: Ledger) -> None:
+def test_the_limit_of_jobs_under_way_is_kept(ledger: Ledger) -> None:
     admit(ledger, *"abcdefgh")
     w = Late(ledger, limit=4)
     w.answered()
@@ -211,7 +211,7 @@ def test_while_one_is_claimed_to_be_tried_alone_nothing_else_begins(ledger: Ledg
     assert w.started() == ["a", "b", "c"]
 
 
-def test_one_that_is_to_be_tried_alone_waits_for_those_under_way_and_keeps_others_back(
+def test_an_isolated_job_waits_for_jobs_under_way_and_blocks_new_ones(
     ledger: Ledger,
 ) -> None:
     admit(ledger, "a")
@@ -235,7 +235,7 @@ def test_one_that_is_to_be_tried_alone_waits_for_those_under_way_and_keeps_other
     assert w.started() == ["a", "b"]
 
 
-def test_a_job_that_has_become_suspect_meanwhile_is_looked_for(ledger: Ledger) -> None:
+def test_a_job_isolated_meanwhile_is_claimed(ledger: Ledger) -> None:
     """The answer, which says that there is none, is older than that."""
     admit(ledger, "a", "b")
     w = Late(ledger, limit=2)
@@ -256,7 +256,7 @@ def test_a_job_that_has_become_suspect_meanwhile_is_looked_for(ledger: Ledger) -
     assert w.started() == ["a", "b", "c", "a"]
 
 
-def test_who_stops_gives_back_what_is_just_being_claimed(
+def test_stopping_releases_jobs_that_are_being_claimed(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admit(ledger, "a")
@@ -297,7 +297,7 @@ def test_what_is_claimed_during_the_end_is_not_begun_and_given_back(ledger: Ledg
     assert (again.isolate, again.attempt) == (True, 1)
 
 
-def test_a_claim_that_is_refused_is_told_once_and_made_later(
+def test_a_refused_claim_is_reported_once_and_retried(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that was refused at the last moment stands on record; it costs the job no try, and the others nothing."""
@@ -333,7 +333,7 @@ def test_a_claim_that_is_refused_is_told_once_and_made_later(
     assert [job.attempts for job in ledger.jobs(oldest_first=True)] == [1, 1]
 
 
-def test_room_that_cannot_be_looked_for_is_complained_of_only_so_long(ledger: Ledger) -> None:
+def test_a_failed_check_of_free_space_is_reported_until_it_succeeds(ledger: Ledger) -> None:
     admit(ledger, "a")
     w = Late(ledger)
 
@@ -349,9 +349,7 @@ def test_room_that_cannot_be_looked_for_is_complained_of_only_so_long(ledger: Le
     assert not w.thread.waiting
 
 
-def test_a_job_claimed_while_its_profile_is_changed_is_done_under_what_is_wanted_now(
-    ledger: Ledger, space: FreeSpace
-) -> None:
+def test_a_job_claimed_during_a_profile_change_uses_the_new_profile(ledger: Ledger, space: FreeSpace) -> None:
     admit(ledger, "a")
     w = Late(ledger)
     maintenance = w.maintenance(ledger, space)
@@ -379,7 +377,7 @@ def test_a_job_claimed_while_its_profile_is_changed_is_done_under_what_is_wanted
     assert claim.recipe == w.settings.recipe("default")
 
 
-def test_what_waiting_cannot_mend_ends_the_turn(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permanent_errors_are_raised(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged(*_: object, **__: object) -> list[Claim]:
         raise LedgerError("malformed")
 
@@ -391,7 +389,7 @@ def test_what_waiting_cannot_mend_ends_the_turn(ledger: Ledger, monkeypatch: pyt
         w.look()
 
 
-def test_what_was_claimed_before_a_long_pause_is_not_taken_over_from_ourselves(ledger: Ledger) -> None:
+def test_claims_from_before_a_long_pause_are_not_claimed_twice(ledger: Ledger) -> None:
     """The process was stopped, or an engine loaded, between the claim and the next turn."""
     jobs = admit(ledger, "a")
     w = Late(ledger, room=0)
@@ -407,7 +405,7 @@ def test_what_was_claimed_before_a_long_pause_is_not_taken_over_from_ourselves(l
 
 
 @pytest.mark.parametrize("jump_s", [DAY_S, -DAY_S])
-def test_a_clock_that_is_set_meanwhile_is_followed_afterwards(
+def test_a_clock_set_during_a_claim_is_followed_afterwards(
     ledger: Ledger, space: FreeSpace, jump_s: float
 ) -> None:
     jobs = admit(ledger, "a")

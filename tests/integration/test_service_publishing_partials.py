@@ -87,7 +87,7 @@ def lines(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line and line[0] != "["]
 
 
-def test_it_is_written_renewed_and_gone_when_the_transcript_is_there(bench: Bench) -> None:
+def test_partial_text_is_written_updated_and_removed_with_the_transcript(bench: Bench) -> None:
     claim, partials = bench.claim(), bench.writer()
     partial = bench.root / "a.partial.txt"
     for texts in (("one",), ("one", "two"), ("one", "two", "three")):
@@ -178,7 +178,7 @@ def test_a_kill_between_record_and_disk_leaves_neither_the_old_nor_the_new_text(
     stop(first)
 
 
-def test_what_stands_there_or_comes_to_stand_there_is_somebody_elses(bench: Bench) -> None:
+def test_files_of_others_at_the_name_are_left_alone(bench: Bench) -> None:
     partials = bench.writer()
     taken, later = bench.claim("taken.wav"), bench.claim("later.wav")
     for name in ("taken", "later"):
@@ -231,7 +231,7 @@ def test_a_profile_without_txt_or_without_partial_texts_wants_none(
     stop(partials)
 
 
-def test_history_and_names_know_nothing_of_partial_texts(bench: Bench) -> None:
+def test_partial_texts_are_not_outputs_of_the_job(bench: Bench) -> None:
     claim, partials = bench.claim(), bench.writer()
     partials.put(claim, ("one",), heard(1), 0.0)
     settle(partials)
@@ -287,12 +287,12 @@ def test_withdraw_leaves_what_is_no_plain_file(tmp_path: Path, make: Callable[[P
     assert target.read_bytes() == b"ours"
 
 
-def test_withdraw_does_not_know_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_withdraw_accepts_a_missing_folder(tmp_path: Path) -> None:
     assert not withdraw(tmp_path / "share" / "x.txt", dict.fromkeys([sha(b"ours")]))
 
 
 @pytest.mark.parametrize("kind", OCCUPANTS)
-def test_what_somebody_puts_in_its_place_ends_it_and_hinders_nobody(bench: Bench, kind: str) -> None:
+def test_a_foreign_file_at_its_name_ends_the_partial_text_only(bench: Bench, kind: str) -> None:
     claim, other, partials = bench.claim("a.wav"), bench.claim("b.wav"), bench.writer()
     partials.put(claim, ("one",), heard(1), 0.0)
     settle(partials)

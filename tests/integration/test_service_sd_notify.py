@@ -43,7 +43,7 @@ def manager(address: str) -> Iterator[socket.socket]:
     s.close()
 
 
-def test_a_life_is_told_in_one_datagram_each(address: str, manager: socket.socket) -> None:
+def test_each_state_is_sent_in_one_datagram(address: str, manager: socket.socket) -> None:
     notifier = Notifier.from_environment({"NOTIFY_SOCKET": address})
     before = time.monotonic_ns() // 1000
     notifier.status("loading the model")
@@ -77,7 +77,7 @@ def test_keep_alives_come_twice_in_an_interval_and_no_oftener(address: str, mana
     assert heard(manager) == [["WATCHDOG=1"]] * 3
 
 
-def test_nobody_watching_gets_no_keep_alive(address: str, manager: socket.socket) -> None:
+def test_without_a_watchdog_no_keep_alive_is_sent(address: str, manager: socket.socket) -> None:
     Notifier(address, interval_s=None).watchdog(1.0)
     assert heard(manager) == []
 
@@ -109,7 +109,7 @@ def test_a_manager_lost_later_does_not_stop_the_daemon(tmp_path: Path) -> None:
     notifier.stopping()
 
 
-def test_an_address_we_cannot_speak_to_is_an_error() -> None:
+def test_an_unusable_socket_address_is_an_error() -> None:
     with pytest.raises(DropscribeError, match="NOTIFY_SOCKET"):
         Notifier.from_environment({"NOTIFY_SOCKET": "vsock:2:1234"})
 

@@ -149,7 +149,7 @@ def test_stopping_waits_for_work_and_not_for_a_file_system() -> None:
     r.gates["hung"].set()
 
 
-def test_what_hangs_and_what_is_stuck_are_told_apart() -> None:
+def test_hanging_file_systems_and_stuck_threads_are_distinguished() -> None:
     blocked = threading.Event()
     with room(in_kernel=lambda _: blocked.is_set()) as r:
         blocked.set()
@@ -263,9 +263,7 @@ def test_hashing_a_sparse_file_of_terabytes_ends_between_two_pieces(tmp_path: Pa
 
 
 @pytest.mark.parametrize("what", ["removed", "renamed", "replaced", "grown", "a pipe in its place"])
-def test_what_becomes_of_a_file_while_it_is_hashed_is_noticed_long_before_its_end(
-    tmp_path: Path, what: str
-) -> None:
+def test_changes_of_a_file_are_noticed_while_it_is_hashed(tmp_path: Path, what: str) -> None:
     path = tmp_path / "huge.wav"
     with path.open("wb") as file:
         file.truncate(4 << 40)

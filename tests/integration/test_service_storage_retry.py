@@ -46,7 +46,7 @@ def refused(ledger: Ledger, name: str, times: int, monkeypatch: pytest.MonkeyPat
     return calls
 
 
-def test_recipes_that_are_refused_during_a_reload_are_handed_on_later(
+def test_recipes_refused_during_a_reload_are_applied_later(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
@@ -69,7 +69,7 @@ def test_recipes_that_are_refused_during_a_reload_are_handed_on_later(
     space.close()
 
 
-def test_a_record_that_cannot_be_read_is_told_once_and_taken_back(
+def test_an_unreadable_record_is_reported_once_and_cleared(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage_retry = StorageRetry()

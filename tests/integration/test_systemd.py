@@ -178,7 +178,7 @@ def test_one_process_for_the_signal_and_one_recording_for_the_memory(unit: Unit)
     assert unit.one("ExecReload").endswith("-HUP $MAINPID")
 
 
-def test_what_a_gpu_needs_is_not_hardened_away(unit: Unit) -> None:
+def test_hardening_permits_gpu_access(unit: Unit) -> None:
     assert unit.one("DeviceAllow") == "char-nvidia* rw"
     assert unit.one("PrivateDevices") == "no"
     assert unit.one("MemoryDenyWriteExecute") == "no"

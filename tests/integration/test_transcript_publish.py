@@ -43,7 +43,7 @@ def test_files_stand_whole_under_their_names_and_nothing_else_does(tmp_path: Pat
     assert tree(tmp_path) == files
 
 
-def test_nothing_to_publish_is_fine() -> None:
+def test_publishing_nothing_is_allowed() -> None:
     publish([])
 
 
@@ -316,7 +316,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_what_a_killed_process_left_is_swept_and_does_not_hinder(tmp_path: Path) -> None:
+def test_temporaries_of_a_killed_process_are_swept(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt"):
         temporary_path(tmp_path / name).write_bytes(b"half")
     (tmp_path / ".hidden.tmp").write_bytes(b"not ours")
@@ -325,7 +325,7 @@ def test_what_a_killed_process_left_is_swept_and_does_not_hinder(tmp_path: Path)
     assert tree(tmp_path) == {"a.txt": b"whole", ".hidden.tmp": b"not ours"}
 
 
-def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
+def test_temporaries_of_a_running_process_are_not_swept(tmp_path: Path) -> None:
     temporary = temporary_path(tmp_path / "a.txt")
     temporary.write_bytes(b"under way")
     with temporary.open("rb") as held:

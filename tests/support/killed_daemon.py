@@ -113,7 +113,9 @@ POINTS: dict[str, Point] = {
         ENGINE, "dropscribe.engine.core.scheduler:Scheduler._accept", "after", passages=2
     ),
     "the engine begins a batch": Point(ENGINE, "dropscribe.engine.core.scheduler:Scheduler._begin", "before"),
-    "the engine has recognised": Point(ENGINE, "dropscribe.engine.core.scheduler:Scheduler._deliver", "before"),
+    "the engine has recognised": Point(
+        ENGINE, "dropscribe.engine.core.scheduler:Scheduler._deliver", "before"
+    ),
     "the engine has told": Point(ENGINE, "dropscribe.engine.core.scheduler:Scheduler._deliver", "after"),
 }
 
