@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS
+from dropscribe.ledger.lone_trials import MOST_DEATHS
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 from tests.support.poison import reason_of, whoever_decodes
 

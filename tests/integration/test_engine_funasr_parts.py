@@ -50,7 +50,7 @@ settings = EngineSettings(model="paraformer-mini", vad_model="vad-mini", device=
 registry.assemble(settings, lambda _: None)
 """
 EVERY_PART = """
-from dropscribe.engine import funasr_parts
+from dropscribe.engine.models import funasr_parts
 for names in funasr_parts.MODULES.values():
     for modules in names.values():
         for module in modules:

@@ -16,8 +16,8 @@ from tests.support.intake import Watched, folder_of, wait_until
 
 DATA = b"RIFF" + bytes(4000)
 HOLD = (
-    "import sys; from dropscribe.intake.folder_lock import Hold, Holds\n"
-    "held = Holds().take(sys.argv[1]); assert isinstance(held, Hold), held; print('held', flush=True); sys.stdin.read()"
+    "import sys; from dropscribe.intake.folder_lock import FolderLock, FolderLocks\n"
+    "held = FolderLocks().take(sys.argv[1]); assert isinstance(held, FolderLock), held; print('held', flush=True); sys.stdin.read()"
 )
 
 

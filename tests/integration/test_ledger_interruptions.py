@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.lone_trials import MOST_DEATHS, MOST_DEATHS_UNPROVEN, wait_after
 from dropscribe.ledger.records import Claim, JobState, JobSummary, Killed, Recovered
-from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS, MOST_DEATHS_UNPROVEN, wait_after
 from tests.support.ledgers import LEASE_S, admission, begin, claim_all, finish_of
 
 DONE, FAILED, QUEUED = JobState.DONE, JobState.FAILED, JobState.QUEUED

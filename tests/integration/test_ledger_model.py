@@ -22,8 +22,8 @@ from hypothesis.stateful import (
 
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.lone_trials import is_last, wait_after
 from dropscribe.ledger.records import Claim, JobState, Killed, Recovered
-from dropscribe.ledger.sqlite.jobs.lone_trials import is_last, wait_after
 from dropscribe.ledger.sqlite.jobs.transitions import LEGAL
 from tests.integration.conftest import Locate
 from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of

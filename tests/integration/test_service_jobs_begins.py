@@ -12,8 +12,8 @@ import pytest
 from dropscribe.errors import LedgerError, StorageError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.lone_trials import MOST_DEATHS
 from dropscribe.ledger.records import JobState, JobSummary
-from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS
 from dropscribe.ledger.sqlite.ledger import SqliteLedger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome

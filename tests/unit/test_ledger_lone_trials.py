@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dropscribe.ledger.sqlite.jobs.lone_trials import (
+from dropscribe.ledger.lone_trials import (
     FIRST_WAIT_S,
     LONGEST_WAIT_S,
     MOST_DEATHS,

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from dropscribe import errors
+from dropscribe.ledger.lone_trials import MOST_DEATHS, wait_after
 from dropscribe.ledger.records import Killed
-from dropscribe.ledger.sqlite.jobs.lone_trials import MOST_DEATHS, wait_after
 from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
 from dropscribe.service.jobs.retry_policy import (
     BLAMELESS_WAIT_S,

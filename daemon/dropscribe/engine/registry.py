@@ -30,7 +30,7 @@ from dropscribe.engine.core.interfaces import (
     VadModel,
     WholeBatch,
 )
-from dropscribe.engine.core.vad_schedule import PASS_STREAMS, ON_GPU
+from dropscribe.engine.core.vad_schedule import ON_GPU, PASS_STREAMS
 from dropscribe.engine.models import hub, store
 from dropscribe.engine.models.families import Kind, kind_of
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel

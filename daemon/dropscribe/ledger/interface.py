@@ -144,7 +144,7 @@ class Ledger(Protocol):
         """Return every running job to the queue, at start.
 
         The caller holds the lock on the database, so no other process works on a job. An interrupted attempt is not
-        counted, and its job is isolated; for one that was isolated already `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py` decides.
+        counted, and its job is isolated; for one that was isolated already `daemon/dropscribe/ledger/lone_trials.py` decides.
         """
 
     def restore_refused(self, now: float) -> int:
@@ -204,7 +204,7 @@ class Ledger(Protocol):
     ) -> JobState:
         """Return a claimed job to the queue, claimable from `not_before`; with `refund` the attempt does not count.
 
-        `killed`: its decoder was, by something outside; see `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`. Consecutive refunded
+        `killed`: its decoder was, by something outside; see `daemon/dropscribe/ledger/lone_trials.py`. Consecutive refunded
         attempts with the same `code` are kept as one.
 
         Returns QUEUED; or FAILED, when an attempt that counts was the last. Raises StaleLeaseError when the job

@@ -36,7 +36,7 @@ class JobState(StrEnum):
 class Killed(StrEnum):
     """Whether other recordings were being processed when a daemon or decoder was killed.
 
-    See `daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`.
+    See `daemon/dropscribe/ledger/lone_trials.py`.
     """
 
     ALONE = "alone"

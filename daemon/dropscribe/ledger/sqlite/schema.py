@@ -104,7 +104,7 @@ jobs = sa.Table(
     #: 1 once decoding has begun under the newest claim, just before a decoder gets the file; `attempts` then includes it.
     sa.Column("begun", sa.Integer, nullable=False, server_default="0"),
     #: Number of deaths of daemon or decoder while it was tried alone, and whether another recording was finished since the
-    #: first of them (`daemon/dropscribe/ledger/sqlite/jobs/lone_trials.py`).
+    #: first of them (`daemon/dropscribe/ledger/lone_trials.py`).
     sa.Column("lone_deaths", sa.Integer, nullable=False, server_default="0"),
     sa.Column("others_done", sa.Integer, nullable=False, server_default="0"),
     sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),

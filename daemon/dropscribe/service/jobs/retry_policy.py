@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dropscribe.ledger.lone_trials import is_last, wait_after
 from dropscribe.ledger.records import Killed
-from dropscribe.ledger.sqlite.jobs.lone_trials import is_last, wait_after
 from dropscribe.pipeline.problem import FaultKind
 
 #: First retry delay, seconds; it doubles with each attempt.
@@ -63,7 +63,7 @@ def decide(
         case FaultKind.TRANSIENT:
             return GiveUp() if last else Again(now + _wait(attempt), refund=False, isolate=False)
         case FaultKind.DECODER_KILLED:
-            # Not counted as an attempt; lone deaths have their own limit (`ledger/sqlite/jobs/lone_trials.py`).
+            # Not counted as an attempt; lone deaths have their own limit (`ledger/lone_trials.py`).
             if not alone:
                 return Again(now, refund=True, isolate=True, killed=Killed.AMONG_OTHERS)
             if is_last(lone_deaths + 1, others_done=others_done):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from dropscribe.ledger.lone_trials import is_last, wait_after
 from dropscribe.ledger.records import JobState, Recovered
-from dropscribe.ledger.sqlite.jobs.lone_trials import is_last, wait_after
 from dropscribe.ledger.sqlite.jobs.transitions import transition
 
 #: Reason code of jobs that failed because the daemon was killed at each of many lone trials.
