@@ -29,7 +29,7 @@ def command(
         str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
     ] = None,
     *,
-    support_bundle: Annotated[
+    bundle: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.tar.gz",
@@ -97,9 +97,9 @@ def command(
             say(f"{check.name}: {check.detail}")
             if check.remedy:
                 say(f"        → {check.remedy}")
-    if support_bundle is not None:
+    if bundle is not None:
         named = [p for p in (config, database, *(watch or [])) if p is not None]
-        _write_bundle(support_bundle, loaded, checks, named, refused)
+        _write_bundle(bundle, loaded, checks, named, refused)
     if as_json:
         # Last: an error of the bundle prints its own document, and standard output must have only one.
         print_json(document(checks))
