@@ -1,4 +1,4 @@
-"""What claiming relies on in a `concurrent.futures.Executor`, over a real thread and the tests' own ones."""
+"""Contract of `concurrent.futures.Executor` that claiming relies on, for a real thread and the test doubles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.claiming import AtOnce, Later
 
 @dataclass
 class Bench:
-    """A thread; `go` has one that waits for the test make the call that has waited longest."""
+    """An executor; `go` makes a test double run its oldest pending call."""
 
     thread: Executor
     go: Callable[[], None] = lambda: None

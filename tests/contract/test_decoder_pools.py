@@ -1,6 +1,6 @@
-"""What the pump relies on in `dropscribe.media.protocol.Decoders`, over the pool of processes and the tests' own decoders.
+"""Contract of `dropscribe.media.protocol.Decoders`, for the process pool and `FakeDecoders`.
 
-What becomes of each kind of recording is held by `test_decoders.py`.
+`test_decoders.py` tests the results for each kind of recording.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dropscribe.media.protocol import (
 )
 from tests.support.fake_decoders import BLOCKS, FakeDecoders
 
-#: Far above what anything here takes; only a hang reaches it, seconds.
+#: Time limit, seconds; only a hang reaches it.
 LONG_S = 60.0
 SLOT_SAMPLES = 8_000
 SLOTS = 16
@@ -38,10 +38,10 @@ SLOTS = 16
 
 @dataclass
 class Bench:
-    """Decoders, the slots nobody holds, and everything that was said."""
+    """Decoders, the free slots, and all events."""
 
     decoders: Decoders
-    #: Has decoders that wait for the test do their work; real ones do it anyway.
+    #: Makes fake decoders decode; does nothing for real ones.
     work: Callable[[], None]
     free: list[int] = field(default_factory=lambda: [i * SLOT_SAMPLES * 2 for i in range(SLOTS)])
     events: list[DecodeEvent] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Bench:
         return taken
 
     def turn(self, *, give: bool = True) -> None:
-        """Take in what is said; a block goes back at once, and whoever wants a slot gets one."""
+        """Handle events: free the slot of a block at once, and give requested slots."""
         self.work()
         select.select(self.decoders.filenos(), [], [], 0.1)
         for event in self.decoders.poll(time.monotonic()):
@@ -109,7 +109,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """As many blocks long as those of `FakeDecoders`."""
+    """A recording of as many blocks as those of `FakeDecoders`."""
     path = tmp_path / "recording.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

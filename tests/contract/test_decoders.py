@@ -1,4 +1,4 @@
-"""What `Decoders` promises, held by the real pool with real processes and files."""
+"""Contract of `Decoders` for the pool with real processes and files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.recordings import noise
 def bench() -> Iterator[Bench]:
     made = Bench(MediaSettings.model_validate({}))
     yield made
-    # Whatever happened: every slot is accounted for, once.
+    # In any case each slot is either free or in use, once.
     busy = any(child.order for child in made.pool._children)
     made.close()
     made.pool.close()
@@ -298,7 +298,7 @@ def test_decoders_end_when_the_pool_closes_its_pipe(wav: tuple[Path, NDArray[np.
     bench.close()
 
 
-def test_decoders_ignore_terminal_signals(bench: Bench, wav: tuple[Path, NDArray[np.int16]]) -> None:
+def test_decoders_ignore_sigterm_and_sigint(bench: Bench, wav: tuple[Path, NDArray[np.int16]]) -> None:
     bench.settle()
     pids = bench.pids()
     for pid in pids:
@@ -322,7 +322,7 @@ def test_decoders_have_their_limits(bench: Bench) -> None:
 
 
 def test_a_two_hour_recording_stays_small(tmp_path: Path) -> None:
-    """Memory does not grow with the recording: 2 hours of 44.1 kHz stereo."""
+    """Memory does not grow with the length: 2 hours of 44.1 kHz stereo."""
     path = tmp_path / "long.wav"
     with soundfile.SoundFile(path, "w", 44_100, 2, "PCM_16") as out:
         minute = noise(60, 44_100, 2)

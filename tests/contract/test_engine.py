@@ -1,6 +1,6 @@
-"""The contract of `dropscribe.engine.protocol.Engine`, over the null models and the bundled real ones.
+"""Contract of `dropscribe.engine.protocol.Engine`, for the null models and the bundled real ones.
 
-Real processes, real shared memory. Nothing here asserts on how long something took.
+Real processes and shared memory. No assertions on durations.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tests.support.engines import pid_of, started
 
 SLOT = 163_840  #: samples
 SLOTS = 64
-#: Far above what anything here takes; only a hang reaches it.
+#: Time limit, seconds; only a hang reaches it.
 DEADLINE_S = 120.0
 
 
@@ -72,16 +72,16 @@ E = TypeVar("E", bound=LocalEngine)
 
 @dataclass
 class Client(Generic[E]):
-    """An engine with its arena, and everything it ever said."""
+    """An engine with its arena, and all its events."""
 
     engine: E
     arena: Arena
     events: list[Event] = field(default_factory=list)
     streams: int = 0
-    hotwords: tuple[str, ...] = ()  #: named by the first block of each stream that `send` makes
+    hotwords: tuple[str, ...] = ()  #: hotwords in the first block of each stream that `send` creates
 
     def send(self, pcm: Pcm, block: int = SLOT, *, final: bool = True) -> int:
-        """A new stream; returns its number."""
+        """Start a stream; returns its number."""
         self.streams += 1
         parts = [pcm[i : i + block] for i in range(0, len(pcm), block)] or [pcm]
         for i, part in enumerate(parts):
@@ -113,7 +113,7 @@ class Client(Generic[E]):
         return sorted(found, key=lambda s: s.index)
 
     def done(self, stream: int) -> StreamDone:
-        """The stream's end, after checking all that is promised of a stream."""
+        """End of the stream, after checking the contract of a stream."""
         (end,) = self.ends(stream)
         assert isinstance(end, StreamDone)
         segments = self.segments(stream)
@@ -139,7 +139,7 @@ def start(arena: Arena, model: str, capacity_s: float = 1000.0) -> ProcessEngine
 
 
 def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineGroup:
-    """Two processes behind one engine."""
+    """Start a group of two engine processes."""
     members = [
         ProcessEngine(settings(model), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=capacity_s)
         for _ in range(2)
@@ -149,7 +149,7 @@ def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineG
     return group
 
 
-#: Models of which none is bundled, and what writes a directory as a user would have it.
+#: Models that are not bundled, and functions that write a directory of each.
 NOT_BUNDLED: dict[str, Callable[[Path], object]] = {
     "sense-voice": sense_voice.write,
     "seaco": seaco.random_seaco,
@@ -188,16 +188,16 @@ _numbers = iter(range(0, 1_000_000, 1000))
 
 @pytest.fixture
 def client(shared_engine: tuple[LocalEngine, Arena]) -> Client[LocalEngine]:
-    """Every test has its own streams on the module's engine."""
+    """The module's engine, with streams of this test only."""
     engine, arena = shared_engine
     assert len(arena.free) == SLOTS, "an earlier test lost slots"
-    # An engine whose model has no use for hotwords takes them as well.
+    # Engines without hotword support must accept hotwords, too.
     return Client(engine, arena, streams=next(_numbers), hotwords=seaco.FEW)
 
 
 @pytest.fixture
 def own() -> Iterator[Client[ProcessEngine]]:
-    """An engine of the test's own, to be killed."""
+    """An engine for this test only, which may kill it."""
     arena = Arena()
     engine = start(arena, "null", capacity_s=100.0)
     yield Client(engine, arena)
@@ -209,7 +209,7 @@ def test_it_is_a_local_engine_and_reports_its_facts(client: Client[LocalEngine])
     engine: LocalEngine = client.engine
     facts = engine.facts
     assert set(facts.device.split(", ")) == {"cpu"}
-    # What is bundled says that it is for demonstration.
+    # Only bundled demonstration models have a notice.
     assert (facts.notice is None) == (facts.model not in {store.NULL, "paraformer-mini"})
     assert dict(facts.versions).keys() >= {"dropscribe", "python"}
     assert facts.versions == tuple(sorted(facts.versions))
@@ -333,7 +333,7 @@ def test_capacity_falls_with_submitted_audio_and_recovers(client: Client[LocalEn
 
 
 def test_an_endless_stream_does_not_exhaust_the_capacity(client: Client[LocalEngine]) -> None:
-    """What is recognised counts as done long before the stream has ended."""
+    """Recognised audio is freed before the end of the stream."""
     whole = client.engine.capacity()
     stream = client.streams + 1
     minutes = np.resize(sample(), 180 * 16_000)
@@ -372,7 +372,7 @@ def test_a_stopped_engine_shows_as_idle(own: Client[ProcessEngine]) -> None:
 
 
 def test_submitting_never_waits_for_an_engine_that_is_busy(own: Client[ProcessEngine]) -> None:
-    """A stopped process reads nothing; a few hundred messages must still be taken."""
+    """A stopped process reads nothing; a few hundred messages must be accepted nevertheless."""
     os.kill(pid_of(own.engine), signal.SIGSTOP)
     for i in range(300):
         own.engine.submit(Abort(1000 + i))
@@ -427,7 +427,7 @@ def test_closing_twice_is_allowed_and_leaves_no_process(own: Client[ProcessEngin
 def test_signals_to_the_process_group_do_not_end_it(
     own: Client[ProcessEngine], number: signal.Signals
 ) -> None:
-    """A terminal's Ctrl-C, and systemd's SIGTERM to the group, reach it too; the daemon drains first."""
+    """Ctrl-C and systemd's SIGTERM go to the whole group, and the daemon must drain first."""
     os.kill(pid_of(own.engine), number)
     stream = own.send(sample())
     own.until_done(stream)
@@ -498,14 +498,14 @@ def test_a_kill_during_the_start_is_reported_as_a_death() -> None:
     with pytest.raises(EngineDiedError, match="killed by SIGKILL") as died:
         engine.wait_ready(DEADLINE_S)
     assert died.value.operation == "start engine"
-    # Whether it is replaced is for those to say who replace it.
+    # Only the supervisor knows whether it will be replaced.
     assert "replaced" not in died.value.remedy
     engine.close()
     arena.close()
 
 
 def test_a_real_engine_prints_nothing(tmp_path: Path) -> None:
-    """FunASR prints, logs and draws bars; the daemon's own output is for its own lines."""
+    """FunASR prints, logs and draws progress bars, which must not mix with the daemon's log."""
     script = tmp_path / "quiet.py"
     script.write_text(
         "import os\n"

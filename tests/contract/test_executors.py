@@ -1,4 +1,4 @@
-"""The contract of `dropscribe.pipeline.executor.Executor`, over the local one, with real decoders and engine, and the tests' own."""
+"""Contract of `dropscribe.pipeline.executor.Executor`, for the local one and `InstantExecutor`."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import FaultKind, Problem
 from tests.support.executors import InstantExecutor
 
-#: Far above what anything here takes; only a hang reaches it, seconds.
+#: Time limit, seconds; only a hang reaches it.
 LONG_S = 120.0
-#: Turns of this length are repeated until something happens, seconds.
+#: Longest wait of one turn, seconds.
 TURN_S = 0.1
 
 
 @dataclass
 class Bench:
-    """An executor, and everything that ended."""
+    """An executor, and all ended attempts."""
 
     executor: Executor
-    #: Makes the engine die.
+    #: Kills the engine.
     kill: Callable[[], None]
     tickets: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     ended: dict[int, Outcome] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def instant() -> Bench:
 
 
 def local() -> Bench:
-    """Two decoders, and an engine that needs no model."""
+    """A local executor with two decoders and an engine with null models."""
     settings = Settings.model_validate(
         {"engine": {"model": "null", "device": "cpu"}, "media": {"decoders": 2}}
     )
@@ -88,7 +88,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 @pytest.fixture
 def bench(shared: Bench) -> Bench:
-    """The module's, which every test leaves with nothing under way."""
+    """The module's executor; each test must end all its attempts."""
     shared.ended.clear()
     return shared
 

@@ -1,6 +1,6 @@
-"""The contract of `dropscribe.engine.member.Member`, over an engine process and the engine without models of the tests.
+"""Contract of `dropscribe.engine.group.Member`, for an engine process and `FakeMember`.
 
-What an engine makes of speech is held by `test_engine.py`; here is what a group relies on.
+`test_engine.py` tests recognition; these tests cover what a group relies on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dropscribe.pipeline.arena import SLOT_BYTES, Arena
 from tests.support.engines import pid_of
 from tests.support.fake_member import FakeMember
 
-#: Far above what anything here takes; only a hang reaches it, seconds.
+#: Time limit, seconds; only a hang reaches it.
 LONG_S = 120.0
 CAPACITY_S = 1000.0
 SECOND = SAMPLE_RATE_HZ
@@ -40,10 +40,10 @@ SECOND = SAMPLE_RATE_HZ
 
 @dataclass
 class Bench:
-    """A member, and everything it said."""
+    """A member, and all its events."""
 
     member: Member
-    #: Has a member that only says what the test has it say do its work; a real one does it anyway.
+    #: Makes a fake member send its due events; does nothing for a real one.
     work: Callable[[], None]
     get_ready: Callable[[], None]
     kill: Callable[[], None]

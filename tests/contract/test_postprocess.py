@@ -1,6 +1,6 @@
-"""The contract of `dropscribe.engine.core.interfaces.PostprocessingStage`, and what the scheduler promises a stage.
+"""Contract between `dropscribe.engine.core.interfaces.PostprocessingStage` and the scheduler.
 
-To run a new stage through it: an entry in `STAGES`.
+To test a new stage: add an entry to `STAGES`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FailsOn = Callable[[str, Sequence[int]], bool]
 
 
 class Watched:
-    """A stage with a record of its calls, checked against the contract as they come. May be made to fail."""
+    """A wrapper that records the calls of a stage and checks each against the contract; may inject failures."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Bench:
 
     @property
     def words(self) -> dict[int, int]:
-        """Segments delivered of each stream."""
+        """Number of delivered segments of each stream."""
         found: dict[int, int] = {}
         for e in self.events:
             if isinstance(e, SegmentDone):
@@ -122,7 +122,7 @@ def make(request: pytest.FixtureRequest) -> Callable[[], PostprocessingStage]:
 
 
 def blocks(*minutes: int) -> list[PcmBlock]:
-    """A stream of each of these lengths, numbered from 0."""
+    """Blocks of one stream for each of these lengths, numbered from 0."""
     return [PcmBlock(i, i, n * MINUTE, final=True) for i, n in enumerate(minutes)]
 
 
@@ -175,7 +175,7 @@ def test_a_stage_failing_on_one_stream_adds_a_remark_and_keeps_its_text(call: st
     }  # fmt: skip
     assert stage.dropped == {1}
     assert sorted(stage.finished) == [0, 2]
-    # The next stage works on.
+    # The next stage is not affected.
     assert sorted(after.finished) == [0, 1, 2]
     assert {s: len(i) for s, i in after.segments.items()} == bench.words
     assert bench.notes == ["punctuation failed: it broke; the transcripts without it have a remark"]

@@ -1,4 +1,4 @@
-"""The contracts of `dropscribe.engine.core.interfaces`, over the null models, the bundled real ones and the tests' own."""
+"""Contracts of `dropscribe.engine.core.interfaces`, for the null models, the bundled ones and the test doubles."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_batches_under_way_finish_in_order_with_the_results_of_single_batches(re
 
 
 def streams() -> list[Pcm]:
-    """Different ones, so that it shows when they are taken for each other."""
+    """Distinct batches, so that a mix-up is detected."""
     pcm = sample()
     minutes = np.resize(pcm, 61 * 16_000)
     return [minutes, pcm[: 9 * 16_000], np.concatenate([np.zeros(32_000, np.int16), pcm])]

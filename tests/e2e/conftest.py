@@ -1,4 +1,4 @@
-"""One running daemon for the tests of a module."""
+"""Fixture: one running daemon for the tests of a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way a recording arrives: each ends as docs/recordings.md says, none is read early, none is lost."""
+"""Every way of arriving: results as documented in docs/recordings.md, none read early, none lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sidecars(recording: Path, stem: str | None = None) -> list[Path]:
 
 
 def assert_transcribed(recording: Path, stem: str | None = None) -> str:
-    """All five files stand beside the recording and speak of it; returns the text."""
+    """Assert that all five files exist beside the recording and name it; returns the text."""
     for sidecar in sidecars(recording, stem):
         assert sidecar.is_file(), sidecar
     document = json.loads(sidecars(recording, stem)[3].read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The system's clock is set while the daemon works: nothing is done early, nothing twice, nothing is stuck."""
+"""The system's clock is set while the daemon works: no job runs early, twice or never."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.support.daemon_process import DaemonProcess, wait_until
 from tests.support.ways_of_arriving import tiny
 
 DAY_S = 86_400.0
-#: Longer than any wait or lease of the daemon, seconds.
+#: Jumps longer than any delay or lease, seconds.
 JUMPS = [DAY_S, -DAY_S]
-#: What passes between two looks of the daemon at its clock, and of a test at the record, seconds.
+#: Tolerance for the intervals at which the daemon reads its clock and the test the database, seconds.
 SLACK_S = 60.0
 
 
@@ -32,7 +32,7 @@ class Clocked(DaemonProcess):
         super().__init__(root, model="null", extra=extra, command=(sys.executable, program, str(self._file)))
 
     def set_clock(self, jump_s: float) -> None:
-        """Set it by so much, and wait until the daemon has noticed."""
+        """Set the clock forward by `jump_s`, and wait until the daemon has noticed."""
         noticed = len(self.actions("clock"))
         self._ahead_s += jump_s
         new = self._file.with_suffix(".new")
@@ -67,7 +67,7 @@ def test_jobs_under_way_keep_their_leases_and_new_recordings_are_done(tmp_path: 
         future.write_bytes(tiny(3))
         os.utime(future, (4_102_444_800, 4_102_444_800))
         daemon.wait_for(future)
-        # Settling is not the difference of two times of day.
+        # The settling time is measured by the monotonic clock.
         assert all(0 <= row["settle_s"] < SLACK_S for row in daemon.rows("select settle_s from jobs"))
 
 

@@ -1,4 +1,4 @@
-"""Whole collections of real files through the daemon: every file ends, and the words are FunASR's own."""
+"""Collections of real files through the daemon: every file ends, and the text equals FunASR's."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -20,20 +20,20 @@ from tests.support.engines import FUNASR_WARNS
 pytestmark = [
     pytest.mark.shared,
     *FUNASR_WARNS,
-    #: Dozens of recordings pass through a CPU.
+    # Dozens of recordings on a CPU.
     pytest.mark.timeout(900),
 ]
 
-#: How long a collection may take before a test gives up, seconds.
+#: Time limit for a collection, seconds.
 DEADLINE_S = 600.0
 #: Samples a millisecond at 16 kHz.
 PER_MS = 16
-#: Of all damaged files, those whose container shows that something is missing.
+#: Damaged files whose container shows the truncation.
 CUT = {"taglib_empty-seektable.flac"}
 
 
 def outcomes(daemon: DaemonProcess) -> dict[Path, sqlite3.Row]:
-    """The jobs that have ended, by recording."""
+    """Ended jobs by recording."""
     rows = daemon.rows(
         "select r.path_raw, j.id, j.state, j.reason, j.remedy, j.truncated from jobs j"
         " join recordings r on r.id = j.recording_id where j.state in ('done', 'failed', 'cancelled')"
@@ -42,14 +42,14 @@ def outcomes(daemon: DaemonProcess) -> dict[Path, sqlite3.Row]:
 
 
 def drop(daemon: DaemonProcess, folder: str, files: Iterable[Path]) -> list[Path]:
-    """Copies of `files` in a folder of their own in the inbox."""
+    """Copy `files` into a new folder in the inbox; returns the copies."""
     target = daemon.inbox / folder
     target.mkdir()
     return [Path(shutil.copyfile(file, target / file.name)) for file in files]
 
 
 def wait_for_all(daemon: DaemonProcess, dropped: list[Path]) -> dict[str, sqlite3.Row]:
-    """How each of `dropped` that is on record or passed over ended, by name; empty files have no job."""
+    """Wait for all of `dropped`; returns the ended jobs by name. Skipped files have no job."""
     with_jobs = [d for d in dropped if d.stat().st_size]
     wait_until(
         lambda: not daemon.running or all(d in taken(daemon) for d in with_jobs),
@@ -62,13 +62,13 @@ def wait_for_all(daemon: DaemonProcess, dropped: list[Path]) -> dict[str, sqlite
 
 
 def taken(daemon: DaemonProcess) -> set[Path]:
-    """What has ended, or was passed over with its reason on record."""
+    """Names of files whose job has ended or that were skipped with a recorded reason."""
     passed = daemon.rows("select path_raw from skips")
     return {*outcomes(daemon), *(Path(os.fsdecode(row["path_raw"])) for row in passed)}
 
 
 def document(recording: Path) -> dict[str, Any]:
-    """The JSON transcript of a recording, under either form of its name."""
+    """JSON transcript of a recording, as NAME.json or NAME.EXT.json."""
     for name in (f"{recording.stem}.json", f"{recording.name}.json"):
         path = recording.with_name(name)
         if path.is_file():
@@ -79,7 +79,7 @@ def document(recording: Path) -> dict[str, Any]:
 
 
 def assert_ended_well(recording: Path, row: sqlite3.Row) -> None:
-    """`done` with a document, or `failed` with a reason and what to do."""
+    """Assert that the job is `done` with a document, or `failed` with reason and remedy."""
     if row["state"] == "failed":
         assert len(row["reason"]) > 10, recording.name
         assert row["remedy"], recording.name
@@ -126,7 +126,7 @@ def test_damaged_recordings_fail_with_a_reason_or_report_the_cut(
 
 @pytest.fixture(scope="module")
 def funasr() -> Callable[[Any], str]:
-    """What FunASR itself makes of 16 kHz samples in int16: the text, without spaces."""
+    """Text that FunASR gives for 16 kHz int16 samples, without spaces."""
     import numpy as np
     import torch
     from funasr import AutoModel
@@ -154,7 +154,7 @@ def errors(said: str, reference: str) -> int:
 
 
 def cer(texts: dict[str, str], references: dict[str, str]) -> float:
-    """Character errors of all texts over characters of all references."""
+    """CER over all texts."""
     wrong = sum(errors(texts[name], reference) for name, reference in references.items())
     return wrong / sum(map(len, references.values()))
 
@@ -167,7 +167,7 @@ def test_distance() -> None:
 
 
 def references(shared: Path) -> Iterator[tuple[str, str]]:
-    """(file name, what was said) of every AISHELL clip."""
+    """(file name, reference text) of every AISHELL clip."""
     for line in (shared / "data/recordings/refs.tsv").read_text(encoding="utf-8").splitlines()[1:]:
         file, text = line.split("\t")[:2]
         if file.startswith("aishell/"):
@@ -202,5 +202,5 @@ def test_the_text_of_the_clips_equals_funasrs(
         )
         assert [row["text"] for row in kept] == [s["text"] for s in segments], clip.name
     assert cer(ours, meant) == cer(theirs, meant)
-    # So that the equality above is that of texts which have to do with what was said.
+    # So that the equality above is not one of unrelated texts.
     assert cer(ours, meant) < 0.9

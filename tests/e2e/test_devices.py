@@ -1,4 +1,4 @@
-"""The daemon on two devices: both work, and one that dies costs no recording its transcript."""
+"""The daemon on two devices: both work, and the death of one fails no recording."""
 
 from __future__ import annotations
 

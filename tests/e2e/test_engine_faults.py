@@ -1,7 +1,6 @@
-"""A device that is full, fails, or hangs, and a model that goes away: the engine is replaced, and no recording is to blame.
+"""A full, failing or hanging device, and a removed model: the engine is replaced, and no recording fails.
 
-The faults are made where the forward pass runs, in the real engine process of the real daemon; `tests/gpu/test_faults.py`
-has a real device fail.
+The faults are injected into the forward pass in the real engine process; `tests/gpu/test_faults.py` uses real faults.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import pytest
 from tests.support.daemon_process import BUNDLED, DaemonProcess, wait_until, write_speech
 from tests.support.faulty_engine import Plan, faulty
 
-#: Every recording is worked on, whatever it holds.
+#: Transcribe every recording, even with the same content.
 EACH = '[profiles.default]\nduplicates = "transcribe"\n'
 
 
 def drop(daemon: DaemonProcess, count: int, seconds: float = 6.0) -> list[Path]:
-    """Recordings that come together, every one another cut of the sample."""
+    """Drop recordings together, each a different cut of the sample."""
     staged = daemon.root / "staged"
     staged.mkdir(exist_ok=True)
     made = [write_speech(staged / f"{i}.wav", seconds=seconds + i / 2, offset=i * 0.4) for i in range(count)]
@@ -30,7 +29,7 @@ def drop(daemon: DaemonProcess, count: int, seconds: float = 6.0) -> list[Path]:
 
 
 def jobs(daemon: DaemonProcess) -> list[tuple[str, int]]:
-    """State and counted attempts of each."""
+    """State and counted attempts of each job."""
     return [(r["state"], r["attempts"]) for r in daemon.rows("select state, attempts from jobs order by id")]
 
 
@@ -39,7 +38,7 @@ def words(daemon: DaemonProcess, action: str) -> str:
 
 
 def reasons(daemon: DaemonProcess) -> set[str]:
-    """Why attempts ended that were not the last."""
+    """Reason codes of all attempts but the last."""
     return {str(line["code"]) for line in daemon.actions("job_retry")}
 
 
@@ -47,7 +46,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path
     daemon, faults = faulty(tmp_path, Plan("full", least=3), extra=EACH)
     with daemon:
         engine = daemon.child("ds-engine")
-        # Each alone is more segments than fit at once.
+        # Each has more segments than fit in one batch.
         for path in drop(daemon, 3, seconds=60.0):
             daemon.wait_for(path)
         assert faults.strikes
@@ -97,7 +96,7 @@ def test_a_single_device_failure_fails_no_recording(tmp_path: Path, fault: str, 
 
 
 def test_a_device_that_always_fails_is_not_counted_against_recordings(tmp_path: Path) -> None:
-    """One that is to blame would have failed the first time it was alone."""
+    """A recording at fault would have failed at its first attempt alone."""
     once = f"{EACH}max_attempts = 1\n"
     daemon, faults = faulty(tmp_path, Plan("assert", blameless_wait_s=0.5), extra=once)
     with daemon:
@@ -129,7 +128,7 @@ def gone(model: Path) -> None:
 
 
 def cut(model: Path) -> None:
-    """As after a copy that broke off: the name is there, the weights are not."""
+    """Truncate the weights, as after an interrupted copy."""
     weights = model / "model.pt"
     data = weights.read_bytes()
     weights.unlink()

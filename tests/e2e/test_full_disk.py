@@ -1,4 +1,4 @@
-"""A disk that is nearly full, for real: the daemon begins nothing there, says so, and goes on when there is room."""
+"""A nearly full disk: the daemon begins no job there, reports it, and continues when space is free."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def filled(disk: Path, left: int) -> Iterator[Path]:
-    """So many bytes are left."""
+    """Fill the disk except for this many bytes."""
     ballast = disk / "ballast"
     status = os.statvfs(disk)
     ballast.write_bytes(bytes(status.f_bavail * status.f_frsize - left))
@@ -77,7 +77,7 @@ def test_jobs_of_a_full_folder_wait_and_others_continue(tmp_path: Path, small: P
         assert (row["attempts"], row["reason_code"]) == (0, "no_room")
         assert str(small) in row["reason"]
         assert "free some space" in row["remedy"]
-        # Above the floor, but not well above it.
+        # Above the floor, but below 1.5 times the floor.
         with ballast.open("r+b") as file:
             file.truncate(ballast.stat().st_size - 2 * MIB)
         daemon.wait_for(write_speech(daemon.inbox / "second.wav", seconds=4))
@@ -91,7 +91,7 @@ def test_jobs_of_a_full_folder_wait_and_others_continue(tmp_path: Path, small: P
 
 
 def test_on_a_full_database_disk_no_job_begins_and_none_is_lost(tmp_path: Path, small: Path) -> None:
-    """Not even where it fills up to the last byte while recordings arrive."""
+    """Even if the last byte is used while recordings arrive."""
     root = small / "root"
     root.mkdir()
     outside = tmp_path / "arriving"

@@ -1,4 +1,4 @@
-"""Shares that stop answering while the daemon works, for real (`tests/support/hanging_disk.py`): others go on, it is said, a stop is a stop."""
+"""Hanging shares (`tests/support/hanging_disk.py`): reported, other folders not blocked, stopping possible."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import pytest
 from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, write_speech
 from tests.support.hanging_disk import HangingDisk
 
-#: A launcher under which file systems are reported early, so that no test takes minutes.
+#: Launcher with short time limits for file systems, so that no test takes minutes.
 LAUNCHER = Path(__file__).parents[1] / "support" / "impatient_daemon.py"
 
 
 class House:
-    """A daemon on an ordinary folder and on one, or one for transcripts only, whose file system hangs on request."""
+    """A daemon on an ordinary folder and on one (or an output folder) whose file system hangs on request."""
 
     def __init__(self, root: Path, disk: HangingDisk, *, output_only: bool = False) -> None:
         self.disk = disk
@@ -114,7 +114,7 @@ def test_a_huge_sparse_file_and_a_header_of_gigabytes_block_nothing(tmp_path: Pa
     header = (
         b"TTA1\x01\x00\x01\x00\x10\x00" + (16000).to_bytes(4, "little") + (0xFFFF_FFF0).to_bytes(4, "little")
     )
-    # Its table of frames: at a rate of one, four thousand million entries.
+    # Its table of frames has four thousand million entries at a rate of 1.
     header = header[:10] + (1).to_bytes(4, "little") + header[14:]
     with (daemon.inbox / "table.tta").open("wb") as file:
         file.write(header + bytes(8))

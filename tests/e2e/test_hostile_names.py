@@ -1,5 +1,5 @@
-"""Recordings whose names hold escape sequences, line feeds, C1 and writing-direction controls, through a real daemon and every
-command, in a terminal and in a pipe.
+"""Recordings with escape sequences, line feeds, C1 and bidirectional controls in their names, through a real daemon and
+every command, in a terminal and in a pipe.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, write_speech
 
-#: Good recordings, by the bytes of their names.
+#: Names of good recordings, as bytes.
 GOOD = (
     b"title\x1b]0;owned\x07.wav",
     b"clear\x1b[2J\x1b[99;99Hx.wav",
@@ -35,7 +35,7 @@ GOOD = (
     "会议 اجتماع 👩\u200d👧 פגישה.wav".encode(),
 )
 BAD = "broken\x1b[2J\u202e\n.wav".encode()
-#: What must never arrive. A terminal's own colours and rich's movements of the cursor are not among them.
+#: Forbidden output. Colours and rich's cursor movements are permitted.
 NEVER = re.compile(
     "\x1b\\]|\x1b\\[2J|\x1b\\[99|\x07|\nforged|\rforged|[\x80-\x9f\u202e\u2028\u2029\u200b\U000e0041]"
 )
@@ -43,10 +43,10 @@ READABLE = "会议 اجتماع 👩\u200d👧 פגישה.wav"
 
 
 def in_terminal(*command: str, cwd: Path) -> str:
-    """All that a command writes to a terminal of 400 columns."""
+    """Output of a command on a terminal of 400 columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 400, 0, 0))
-    # A dumb terminal would be taken to have 80 columns.
+    # rich assumes 80 columns for a dumb terminal.
     environment = {**os.environ, "TERM": "xterm-256color"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=environment)
     os.close(theirs)
@@ -78,7 +78,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def log(root: Path) -> str:
-    """What a daemon wrote to its terminal while it worked; it has stopped, its history and files are there."""
+    """Terminal output of a daemon that has stopped; its database and files exist."""
     daemon = DaemonProcess(root, model="null")
     text = daemon.config.read_text(encoding="utf-8").replace('log_format = "json"', 'log_format = "text"')
     daemon.config.write_text(text, encoding="utf-8")
@@ -122,7 +122,7 @@ def log(root: Path) -> str:
 
 
 def commands(root: Path) -> dict[str, list[str]]:
-    """Every command that shows names, by a title."""
+    """Every command that prints names, by title."""
     config = ["--config", str(root / "dropscribe.toml")]
     recordings = [os.fsdecode(os.fsencode(root / "inbox") + b"/" + name) for name in (*GOOD, BAD)]
     found = {

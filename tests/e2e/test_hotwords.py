@@ -1,4 +1,4 @@
-"""Hotwords of a profile shape the text of its own folders only, and a result is shared only where they are the same."""
+"""Hotwords of a profile affect its folders only, and results are shared only between equal hotwords."""
 
 from __future__ import annotations
 

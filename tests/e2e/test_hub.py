@@ -1,4 +1,4 @@
-"""Models of the hub, fetched by the real client from a hub on 127.0.0.1, through the real commands."""
+"""Model downloads by the real client and commands from a hub on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from dropscribe.engine.models.store import BUNDLED, SAMPLE
 from tests.support.daemon_process import wait_until
 from tests.support.hubs import FSMN_VAD, SEACO, Hub, command_environment, running_hub
 
-#: Models by FunASR's names, from the hub; and the detector alone, which is smaller, by its id, which is found sooner.
+#: Options with FunASR's model names; and with the id of the smaller detector only, which is faster to find.
 BOTH = ("--model", "paraformer-zh", "--vad-model", "fsmn-vad", "--device", "cpu")
 DETECTOR = ("--model", "paraformer-mini", "--vad-model", FSMN_VAD, "--device", "cpu")
-#: Without root's rights to read and write everything.
+#: Command prefix that drops root's right to read and write everything.
 POWERLESS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 Result = subprocess.CompletedProcess[str]
 
@@ -43,7 +43,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def command(*arguments: str | Path, env: Mapping[str, str], before: list[str] | None = None) -> Result:
-    """A command to its end."""
+    """Run a command to its end."""
     return subprocess.run(
         [*(before or []), sys.executable, "-m", "dropscribe", *arguments],
         capture_output=True, encoding="utf-8", check=False, env=env, cwd=env.get("HOME", "/"), timeout=280,
@@ -53,7 +53,7 @@ def command(*arguments: str | Path, env: Mapping[str, str], before: list[str] | 
 def refused(
     *arguments: str | Path, env: Mapping[str, str], before: list[str] | None = None
 ) -> dict[str, Any]:
-    """The error of `transcribe --json` that cannot have its model, told in one line on stderr and one document on stdout."""
+    """Error of `transcribe --json` without its model: one line on stderr and one document on stdout."""
     done = command("transcribe", SAMPLE, "--json", *arguments, env=env, before=before)
     assert done.returncode == 5, done.stderr
     error: dict[str, Any] = json.loads(done.stdout)["error"]
@@ -67,7 +67,7 @@ def refused(
 
 
 def snapshot(cache: Path, hub_id: str) -> Path:
-    """The directory with a model's files, wherever the client has put it."""
+    """Directory of a model's files in the client's cache."""
     return next(p.parent for p in cache.rglob("README.md") if hub_id.split("/")[1] in str(p))
 
 
@@ -291,7 +291,7 @@ def test_an_unwritable_cache_is_reported_with_its_path(
 
 def test_a_user_without_a_home_directory(hub: Hub, home: Path) -> None:
     env = {k: v for k, v in hub.environment(home).items() if k != "HOME"}
-    # A number that is in no list of users, and the rights of the one that runs the test.
+    # An unknown user id, mapped to the user that runs the test.
     stranger = ["unshare", "--user", "--map-user=61234", "--map-group=61234"]
     if subprocess.run([*stranger, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("no other user can be had here")

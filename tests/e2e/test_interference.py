@@ -1,6 +1,6 @@
-"""Somebody edits, moves or deletes recordings and transcripts while the daemon works on them.
+"""Recordings and transcripts are edited, moved or deleted while the daemon works on them.
 
-The engine is held still where a test needs the daemon in the middle of something, so that nothing depends on speed.
+Tests stop the engine process to keep a job under way, so that nothing depends on speed.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ def document(path: Path) -> dict[str, Any]:
 
 
 def speak(path: Path, seconds: float) -> Path:
-    """A recording of this length and of a content no other test's has: what is known is not recognised again."""
+    """Write a recording of this length with unique content, since known content is not recognised again."""
     return write_speech(path, seconds=seconds, offset=sum(path.parent.name.encode()) % 97 / 100)
 
 
 def occupy(daemon: DaemonProcess, folder: Path) -> Path:
-    """A recording the daemon is at work on and, with its engine held, stays at work on."""
+    """A recording whose job stays running while the engine is stopped."""
     busy = speak(folder / "busy.wav", 3.5)
     wait_until(lambda: states(daemon, busy) == ["running"], "the first is worked on")
     return busy
@@ -181,7 +181,7 @@ def test_transcripts_are_deleted_while_the_next_version_is_worked_on(
 def test_deleted_transcripts_of_a_recording_that_stays_are_not_made_again(
     daemon: DaemonProcess, folder: Path
 ) -> None:
-    """Whoever deletes a transcript has had enough of it."""
+    """A deleted transcript is taken as unwanted."""
     target = speak(folder / "target.wav", 3)
     daemon.wait_for(target)
     for form in FORMATS:

@@ -1,7 +1,7 @@
-"""kill -9 at every named point in the life of a job, of the daemon, its engine and its decoders, one after the other.
+"""SIGKILL of daemon, engine and decoders at every named point of a job, one after the other.
 
-The same folder and the same database all along, so that each run begins with what the one before left. A sample of the
-points, and as a soak test all; 40 rounds of this, in random order and at later passages, are `benchmarks/kill.py`.
+All runs share one folder and database, so that each begins with the state left by the previous one. A sample of the points,
+and as a soak test all; `benchmarks/kill.py` does 40 rounds in random order and at later passages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from tests.support.killed_daemon import DAEMON, DECODER, ENGINE, POINTS
 from tests.support.kills import Chain
 
-#: From each part of a job's life, and of each process.
+#: Points of each part of a job and of each process.
 SAMPLE = tuple(POINTS)[::3]
 
 

@@ -1,4 +1,4 @@
-"""A backlog of long recordings and few decoders, while the daemon or a decoder is killed again and again."""
+"""A backlog of long recordings and few decoders, while the daemon or a decoder is killed repeatedly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 from tests.support.poison import reason_of, whoever_decodes
 
 DECODERS = "[media]\ndecoders = 2\n"
-#: `dropscribe` whose waits between two lone trials are short.
+#: `dropscribe` with short delays between lone trials.
 _PROGRAM = """
 from dropscribe.ledger import lone_trials
 lone_trials.LONGEST_WAIT_S = 0.5
@@ -26,14 +26,14 @@ SHORT_LIMITS = (sys.executable, "-c", _PROGRAM)
 
 
 def write_backlog(folder: Path, count: int, seconds: float) -> list[Path]:
-    """Recordings of different contents."""
+    """Write recordings with different contents."""
     return [
         write_speech(folder / f"{i:03d}.wav", seconds=seconds + i, offset=i % 20 * 0.2) for i in range(count)
     ]
 
 
 def begun(daemon: DaemonProcess, recording: Path | None = None) -> bool:
-    """Whether this recording, or any, is being decoded or recognised."""
+    """True if this recording (default: any) is being decoded or recognised."""
     which = "" if recording is None else " and r.path_raw = ?"
     values = () if recording is None else (os.fsencode(recording),)
     return bool(
@@ -80,7 +80,7 @@ def test_a_daemon_killed_many_times_over_a_backlog_fails_nothing(
 
 @pytest.mark.timeout(600)
 def test_kills_of_a_decoder_from_outside_do_not_fail_its_recording(tmp_path: Path) -> None:
-    """More often than there are tries, as when memory is short for a while."""
+    """More kills than attempts allowed, as when memory is short for a while."""
     daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=SHORT_LIMITS)
     victim = daemon.inbox / "victim.wav"
     with daemon:
@@ -112,7 +112,7 @@ def test_a_recording_whose_decoder_is_always_killed_from_outside_fails_by_itself
 
 @pytest.mark.timeout(600)
 def test_a_recording_that_brings_down_the_daemon_fails_by_itself(tmp_path: Path) -> None:
-    """Simulated: the daemon is killed whenever that recording is being worked on."""
+    """Simulated: the test kills the daemon whenever that recording is being decoded or recognised."""
     daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=SHORT_LIMITS)
     bad = write_speech(daemon.inbox / "bad.wav", seconds=900)
     deaths = 0

@@ -1,6 +1,6 @@
-"""A few hundred recordings through one daemon: no process keeps handles, threads or shared memory of what is done.
+"""A few hundred recordings through one daemon: no process leaks handles, threads or shared memory.
 
-What memory does over thousands is measured by `benchmarks/leaks.py`.
+`benchmarks/leaks.py` measures memory over thousands of recordings.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import psutil
 
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
-#: Recordings of a round, rounds before the first look and after it.
+#: Recordings per round, rounds before the first measurement, rounds after it.
 ROUND, WARM_UP, ROUNDS = 60, 2, 4
-#: How many more handles or threads of one process may be due to chance: connections and workers are made when many are
-#: wanted at once. One for each recording, or each round, would be ten times as many.
+#: Tolerated growth of handles or threads of one process: connections and workers are created on demand. One per recording
+#: or round would be ten times as many.
 CHANCE = 6
 
 
 def hold(daemon: DaemonProcess) -> dict[int, Counter[str]]:
-    """By process: handles, threads, and pages' worth of shared memory it maps."""
+    """Handles, threads and mapped pages of shared memory, by process."""
     assert daemon.process is not None
     root = psutil.Process(daemon.process.pid)
     held: dict[int, Counter[str]] = {}
@@ -39,7 +39,7 @@ def hold(daemon: DaemonProcess) -> dict[int, Counter[str]]:
 
 
 def go_round(daemon: DaemonProcess, number: int) -> None:
-    """Recordings that come together and, once all are done, go with what was made of them."""
+    """Drop recordings together and, once all are done, remove them with their transcripts."""
     staged = daemon.root / f"round-{number}"
     staged.mkdir()
     for i in range(ROUND):
@@ -64,14 +64,14 @@ def test_finished_recordings_leave_no_handles_threads_or_memory(tmp_path: Path) 
         before = hold(daemon)
         for number in range(WARM_UP, WARM_UP + ROUNDS):
             go_round(daemon, number)
-        # The last one's files may still be being let go.
+        # Files of the last recording may still be open for a moment.
         with suppress(AssertionError):
             wait_until(lambda: grown(before, hold(daemon)) == [], "nothing has grown", 10.0)
         assert grown(before, hold(daemon)) == []
 
 
 def grown(before: dict[int, Counter[str]], after: dict[int, Counter[str]]) -> list[str]:
-    """What a process holds more of than chance explains; all of them are to be the same processes as before."""
+    """Growth beyond the tolerance, by process; the processes must be the same as before."""
     if before.keys() != after.keys():
         return [f"processes were {sorted(before)}, are {sorted(after)}"]
     allowed = Counter(handles=CHANCE, threads=CHANCE, shared_bytes=0)

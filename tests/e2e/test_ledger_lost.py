@@ -1,4 +1,4 @@
-"""A database that is damaged, cut, removed or replaced under the daemon: it stops and says so, and no recording is at fault."""
+"""A database damaged, truncated, removed or replaced under the daemon: it stops with an error, and no job fails."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, 
 from tests.support.ledger_damage import Damage
 from tests.support.ledgers import admission, claim_all, finish_of
 
-#: The exit status of LedgerError, as the README lists it.
+#: Exit status of LedgerError, as listed in the README.
 DATABASE_UNUSABLE = 3
 
 
 def daemon_on(tmp_path: Path) -> DaemonProcess:
-    """With its database in a folder of its own."""
+    """A daemon with its database in a separate folder."""
     daemon = DaemonProcess(tmp_path, model="null")
     state = tmp_path / "state"
     state.mkdir()
@@ -32,7 +32,7 @@ def daemon_on(tmp_path: Path) -> DaemonProcess:
 
 
 def ended(daemon: DaemonProcess) -> str:
-    """How a daemon that stops by itself explains it, in one line."""
+    """Error line of a daemon that stops by itself."""
     assert daemon.process is not None
     assert daemon.process.wait(DEADLINE_S) == DATABASE_UNUSABLE
     daemon.__exit__()
@@ -66,7 +66,7 @@ def failed(database: Path) -> list[str]:
 def test_an_idle_daemon_stops_if_its_database_file_was_replaced_or_removed(
     tmp_path: Path, damage: Damage
 ) -> None:
-    """Within a look of the main loop: nothing has to be dropped first."""
+    """The main loop checks the file periodically, without new recordings."""
     with daemon_on(tmp_path) as daemon:
         daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
         damage(daemon.database)
@@ -100,7 +100,7 @@ def test_recordings_under_way_are_not_failed(tmp_path: Path, damage: Damage) -> 
     "names", [("segments",), ("jobs", "ix_jobs_results"), ("segment_search_data",), ("recordings",)]
 )
 def test_unreadable_pages_fail_no_recording(tmp_path: Path, names: tuple[str, ...]) -> None:
-    """A history larger than what SQLite keeps in memory; what was read before the damage may still be there."""
+    """A history larger than SQLite's cache, which may still have pages read before the damage."""
     daemon = daemon_on(tmp_path)
     with closing(open_ledger(DatabaseLocation(daemon.database))) as ledger:
         ledger.admit([admission(f"{i}.wav", str(i)) for i in range(600)], 10.0)
@@ -132,7 +132,7 @@ def test_a_renamed_database_is_complete_when_it_is_moved_back(tmp_path: Path) ->
 
 
 def test_jobs_failed_because_of_the_database_are_queued_again(tmp_path: Path) -> None:
-    """Such a row, written by a version that blamed recordings, does not stand."""
+    """Rows of an earlier version, which failed jobs because of the database, are queued again."""
     daemon = daemon_on(tmp_path)
     with daemon:
         recording = write_speech(daemon.inbox / "a.wav", seconds=2)

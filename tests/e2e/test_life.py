@@ -1,4 +1,4 @@
-"""The life of the process: start with files there, kill in the middle, stop, two at once, reload."""
+"""Life cycle of the process: start with existing files, kill, stop, two at once, reload."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_engine_is_replaced_when_it_is_killed(dropscribe: DaemonProcess) -> 
     assert document["media"]["duration_ms"] == 200_000
 
 
-def test_a_killed_decoder_is_replaced_and_no_attempt_counted(dropscribe: DaemonProcess) -> None:
+def test_recordings_are_done_after_a_decoder_is_killed(dropscribe: DaemonProcess) -> None:
     os.kill(dropscribe.child("ds-decoder"), signal.SIGKILL)
     targets = [write_speech(dropscribe.inbox / f"after-{i}.wav", seconds=3 + i) for i in range(4)]
     for target in targets:

@@ -1,4 +1,4 @@
-"""The work goes on when the log cannot be written, and where there is none."""
+"""The daemon works without a writable log, and without any."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.daemon_process import SAMPLE, DaemonProcess, wait_until
 
 @pytest.mark.parametrize("streams", ["2>/dev/full", "<&- >&- 2>&-"])
 def test_a_log_that_cannot_be_written_stops_nothing(streams: str, tmp_path: Path) -> None:
-    # The harness reads standard error, so it is taken from the daemon by the shell that becomes it.
+    # The harness reads standard error, so a shell redirects it before it execs the daemon.
     without = ("/bin/sh", "-c", f'exec "{sys.executable}" -m dropscribe "$@" {streams}', "sh")
     daemon = DaemonProcess(tmp_path, model="null", command=without).start()
     try:

@@ -1,4 +1,4 @@
-"""Pipes, devices and endless files at names of the running daemon: the others get their transcripts, and it stops when told."""
+"""Pipes, devices and endless files at the daemon's names: other recordings are done, and it can be stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = ("pipe", "link to an endless device", "sparse file of 4 TB", "directory"
 
 
 def is_done(daemon: DaemonProcess, recording: Path) -> bool:
-    """Whether what stands there now has its transcript."""
+    """True if the current content has its transcript."""
     sql = (
         "select 1 from jobs j join recordings r on r.id = recording_id"
         " where r.path = ? and r.latest and j.state = 'done' and r.size = ?"

@@ -1,4 +1,4 @@
-"""Text of long recordings before they are done, through the real daemon."""
+"""Partial texts of long recordings, through the real daemon."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
-#: Text as soon as there is some, whatever the speed of the machine.
+#: Partial text as soon as there is any, regardless of the machine's speed.
 EARLY = "[profiles.default]\npartial_after_s = 0.01\n"
 MINUTES_10 = 600.0
 
 
 def spoken(file: Path) -> list[str]:
-    """The lines of a text file without what is said about it."""
+    """Lines of a text file without remarks."""
     lines = file.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("[")]
 
@@ -24,7 +24,7 @@ def partial_of(recording: Path) -> Path:
 
 
 def read(partial: Path) -> str | None:
-    """What it says; None while it is not there."""
+    """Content of a partial text; None if it does not exist."""
     try:
         return partial.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -84,7 +84,7 @@ def test_the_next_start_removes_partial_texts_of_a_killed_daemon(tmp_path: Path)
     wait_until(lambda: partial_of(target).exists(), "there is text")
     daemon.kill()
     assert partial_of(target).exists()
-    # The next daemon has no job to bring this to an end: only its start can remove the file.
+    # Without a job for this recording only the start of the next daemon can remove the file.
     target.unlink()
     with daemon:
         wait_until(lambda: not partial_of(target).exists(), "the text is gone")

@@ -1,4 +1,4 @@
-"""One bad recording among 64: it ends by itself, with its reason, and the others are what they are alone."""
+"""One bad recording among 64: it fails alone with its reason, and the others get the same transcripts as without it."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def test_a_decompression_bomb(limited: DaemonProcess, alone: dict[str, dict[str,
 
 
 def test_a_header_that_claims_ten_days(limited: DaemonProcess, alone: dict[str, dict[str, Any]]) -> None:
-    """What is there is transcribed, whatever the header says, and the rest is reported as missing."""
+    """Existing audio is transcribed, and the rest that the header declares is reported as missing."""
 
     def liar(folder: Path) -> Path:
         path = write_speech(folder / "bad.wav", seconds=4)
         data = bytearray(path.read_bytes())
-        # Ten days at 16 kHz are more than the 32 bits of a size can say; at 2 kHz they are not.
+        # Ten days at 16 kHz exceed a 32-bit size; at 2 kHz they do not.
         data[24:32] = struct.pack("<II", 2_000, 4_000)
         for at in (4, 40):
             data[at : at + 4] = struct.pack("<I", 10 * 86_400 * 4_000)

@@ -1,5 +1,5 @@
-"""One recording among 64 brings the engine down whenever it is recognised: it fails by itself, with its reason, and
-the others are what they are alone.
+"""One recording among 64 crashes the engine at every attempt: it fails alone with its reason, and the others get the
+same transcripts as without it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tests.support.daemon_process import wait_until, write_speech
 from tests.support.faulty_engine import MARKER, Plan, faulty
 from tests.support.poison import GOOD, LIMITS, alone, assert_as_alone, drop_with, reason_of
 
-#: A fixture, of the module that has all that is said of poison.
+#: A fixture of `tests.support.poison`.
 __all__ = ["alone"]
 
 
 def poison(folder: Path) -> Path:
-    """Speech with the marker in its middle, as every decoder leaves it."""
+    """Speech with the marker in its middle, which decoding does not change."""
     path = write_speech(folder / "bad.wav", seconds=4)
     with closing(wave.open(str(path), "rb")) as source:
         said = np.frombuffer(source.readframes(source.getnframes()), np.int16).copy()
@@ -39,7 +39,7 @@ def poison(folder: Path) -> Path:
     ("fault", "code", "said"),
     [
         ("crash", "engine_died", "killed by SIGSEGV"),
-        # The device is doubted until others have come through.
+        # The device counts as failing until other recordings are done.
         ("assert", "device_failed", "its device failed"),
     ],
 )
@@ -59,5 +59,5 @@ def test_a_recording_that_brings_down_the_engine_fails_alone(
         assert len(faults.strikes) >= 3, "among others, and twice alone"
         counted = daemon.rows("select attempts from jobs where state = 'done'")
         assert [row["attempts"] for row in counted] == [1] * GOOD
-        # Whatever was in the engine with it was tried alone, and found to be innocent.
+        # Recordings that were in the engine with it were tried alone and done.
         assert daemon.rows("select 1 from jobs where state not in ('done', 'failed')") == []

@@ -1,4 +1,4 @@
-"""Two users: one drops recordings and swaps folders for links; the daemon may read what he may not, and keeps it to itself."""
+"""A user who drops recordings swaps folders for links; the daemon must not reveal files that this user cannot read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dropped(*command: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def root() -> Iterator[Path]:
-    """A folder that both users can reach, in it `inbox`, where all may write, and `secret`, which is the daemon's alone."""
+    """A folder accessible to both users with `inbox`, writable for all, and `secret`, readable for the daemon only."""
     if os.geteuid() != 0:
         pytest.skip("only root may act as two other users")
     if shutil.which("setpriv") is None:
@@ -51,7 +51,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def daemon(root: Path) -> Iterator[DaemonProcess]:
-    # The interpreter may lie where only root may look, so the daemon may read everything: more than it needs here.
+    # The interpreter may be readable for root only, so the daemon may read everything.
     command = (
         *("setpriv", f"--reuid={DAEMON}", f"--regid={DAEMON}", "--clear-groups"),
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
@@ -70,7 +70,7 @@ def test_a_folder_is_swapped_for_a_link(daemon: DaemonProcess, root: Path, point
     secret = root / "secret"
     assert as_dropper("ls", secret).returncode != 0
     before = contents(secret)
-    # Of its own content, or it would be done by reference.
+    # Unique content, or it would be done by reference.
     ours = write_speech(root / f"{point}.wav", seconds=3.0, offset=0.05 * list(POINTS).index(point))
     ours.chmod(0o644)
     place, moved = daemon.inbox / point, daemon.inbox / f"{point}-moved"

@@ -1,4 +1,4 @@
-"""Two daemons on one folder or one database: one serves, the other says what to do and ends; nothing is done twice."""
+"""Two daemons on one folder or database: one works, the other exits with a remedy; no job is done twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = 50
 
 
 def on(root: Path, folder: Path) -> DaemonProcess:
-    """A daemon with a database of its own in `root`, that is to watch `folder`."""
+    """A daemon with its own database in `root` that watches `folder`."""
     root.mkdir()
     daemon = DaemonProcess(root, model="null")
     text = daemon.config.read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def on(root: Path, folder: Path) -> DaemonProcess:
 
 
 def ended(daemon: DaemonProcess) -> str:
-    """What a daemon that was refused said; it must have ended as such."""
+    """Error line of a refused daemon; asserts its exit status."""
     assert daemon.process is not None
     assert daemon.process.wait(DEADLINE_S) == ALREADY_RUNNING
     wait_until(
@@ -35,7 +35,7 @@ def ended(daemon: DaemonProcess) -> str:
 
 
 def recordings(*daemons: DaemonProcess) -> list[Path]:
-    """Everything on record in any of their databases, with repetitions."""
+    """All jobs in their databases, with repetitions."""
     return sorted(
         Path(os.fsdecode(row["path_raw"]))
         for daemon in daemons
@@ -67,7 +67,7 @@ def test_a_second_daemon_on_a_folder_reports_the_first_and_exits(
         wait_until(lambda: first.actions("folder") != [], "the folder is watched")
         second = on(tmp_path / "second", ours).start()
         if how == "around":
-            # A part that another daemon watches is left to it; the rest is served.
+            # The directory that another daemon watches is left to it; the rest is watched.
             second.wait_ready()
             wait_until(
                 lambda: second.rows("select 1 from skips where code = 'watched_elsewhere'") != [], "said"

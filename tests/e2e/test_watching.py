@@ -1,5 +1,5 @@
-"""The watched folder itself goes: it is said in the log and by `dropscribe status`, nothing is taken for deleted, and it goes
-on by itself. (That one rescan is enough to notice is held in `tests/integration/test_intake_turns.py`.)
+"""The watched folder disappears: log and `dropscribe status` report it, no file counts as deleted, and work continues when it
+is back. (`tests/integration/test_intake_turns.py` tests that one rescan detects it.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 from tests.support.daemon_process import DaemonProcess, wait_until
 from tests.support.ways_of_arriving import tiny
 
-#: A namespace in which limits are our own; the daemon takes the place of `sh`.
+#: User namespace with its own limits; `sh` execs the daemon.
 ISOLATED = ("unshare", "--user", "--map-root-user")
 WATCHES = "/proc/sys/user/max_inotify_watches"
 
@@ -34,7 +34,7 @@ def put(path: Path, number: int) -> Path:
 
 
 def wait_said(daemon: DaemonProcess, words: str) -> None:
-    """Until the log and `dropscribe status` say so of the inbox."""
+    """Wait until log and `dropscribe status` report `words` for the inbox."""
     wait_until(
         lambda: any(
             words in line["event"] and str(daemon.inbox) in line["event"] for line in daemon.actions("folder")
@@ -49,7 +49,7 @@ def wait_well(daemon: DaemonProcess) -> None:
 
 
 def fill(daemon: DaemonProcess) -> list[Path]:
-    """With the engine held: a recording that is worked on, and two that wait."""
+    """Drop recordings while the engine is stopped: one running job and two queued ones."""
     filled = [put(daemon.inbox / f"waiting-{i}.wav", 100 + i) for i in range(3)]
     wait_until(
         lambda: sorted(str(daemon.state(path)) for path in filled) == ["queued", "queued", "running"],
@@ -59,7 +59,7 @@ def fill(daemon: DaemonProcess) -> list[Path]:
 
 
 def wait_held(daemon: DaemonProcess, recordings: list[Path], why: str) -> None:
-    """Until all of these wait, and say that it is for their folder."""
+    """Wait until all of these are held because of their folder."""
 
     def held() -> bool:
         rows = daemon.rows("select state, reason, remedy from jobs")
@@ -105,7 +105,7 @@ def test_folder_removed_and_recreated(daemon: DaemonProcess) -> None:
 
 @pytest.fixture
 def share(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own that can be mounted at the inbox; unmounted at the end."""
+    """A file system that can be mounted at the inbox; unmounted at the end."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a file system")
     store, inbox = tmp_path / "store", tmp_path / "inbox"
@@ -145,7 +145,7 @@ def test_share_unmounted_and_mounted_again(share: Path, daemon: DaemonProcess) -
 
 @pytest.fixture
 def few_watches(tmp_path: Path) -> Iterator[DaemonProcess]:
-    """A daemon to whom the kernel grants fewer watches than there are folders."""
+    """A daemon with fewer inotify watches than folders."""
     probe = [*ISOLATED, "sh", "-c", f"echo 3 > {WATCHES}"]
     if shutil.which("unshare") is None or subprocess.run(probe, check=False).returncode:
         pytest.skip("user namespaces are not allowed here")

@@ -1,8 +1,7 @@
-"""Many recordings by each way of arriving: none is read early, none lost, none taken twice, and links that leave
-the folder are refused.
+"""Many recordings by each way of arriving: none is read early, lost or taken twice, and links out of the folder are refused.
 
-Read early would be a content on record that was never a whole one. Everything on record is compared, whatever came of
-it: a job that was put right later would show as well.
+A recording read early has a recorded content that was never complete. All contents on record are compared, whatever the
+state of their jobs, so that an error corrected later is found, too.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ import pytest
 from tests.support.daemon_process import DaemonProcess, pieces, wait_until
 from tests.support.ways_of_arriving import all_done, jobs_of, last_contents, on_record, sha256_of, tiny
 
-#: The quiet period, seconds: short, so that whoever is taken too early shows.
+#: Quiet period, seconds: short, so that reading too early is detected.
 QUIET_S = 0.3
-#: What is made outside, and comes in whole.
+#: Content by path of recordings made outside the folder.
 Whole = dict[Path, bytes]
 
 
@@ -35,7 +34,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def outside(daemon: DaemonProcess, request: pytest.FixtureRequest) -> Path:
-    """A folder for this test on the daemon's file system, not watched."""
+    """A folder for this test on the daemon's file system that is not watched."""
     folder = daemon.root / str(request.node.name)
     folder.mkdir()
     return folder
@@ -51,13 +50,13 @@ def inside(daemon: DaemonProcess, request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(params=[50, pytest.param(200, marks=pytest.mark.soak)])
 def count(request: pytest.FixtureRequest) -> int:
-    """How many recordings come in one way."""
+    """Number of recordings per way of arriving."""
     number: int = request.param
     return number
 
 
 def make(folder: Path, names: list[str]) -> Whole:
-    """Whole recordings in `folder`."""
+    """Write complete recordings in `folder`."""
     files = {folder / name: tiny(i) for i, name in enumerate(names)}
     for path, data in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +73,12 @@ def run(*command: str | Path) -> None:
 
 
 def came(files: Whole, folder: Path, target: Path) -> dict[Path, list[bytes]]:
-    """The same files, once each, below `target`."""
+    """Expected contents of the same files below `target`, each once."""
     return {target / path.relative_to(folder): [data] for path, data in files.items()}
 
 
 def assert_taken(daemon: DaemonProcess, folder: Path, wanted: dict[Path, list[bytes]]) -> None:
-    """Exactly these recordings come to be done, each of exactly these contents in this order."""
+    """Assert that exactly these recordings are done, each with exactly these contents in this order."""
     expected = {path: [sha256_of(data) for data in contents] for path, contents in wanted.items()}
     wait_until(
         lambda: last_contents(daemon, folder).items() >= {p: c[-1] for p, c in expected.items()}.items(),
@@ -141,7 +140,7 @@ def test_written_as_part_and_renamed(daemon: DaemonProcess, count: int, inside: 
 
 
 def let_it_settle(daemon: DaemonProcess) -> None:
-    """Return when what comes now has come through: everything that was there before has been looked at."""
+    """Wait until a new recording is done: all earlier files have then been examined."""
     name = f"marker-{time.monotonic_ns()}.wav"
     marker = daemon.inbox / name
     marker.write_bytes(tiny(time.monotonic_ns() % 2**31, take=9))
@@ -166,7 +165,7 @@ def test_writers_that_pause_longer_than_the_quiet_period(
 
 
 def test_written_through_mapped_memory(daemon: DaemonProcess, count: int, inside: Path) -> None:
-    """The full size from the start, and no call that writes."""
+    """Full size from the start, and no write system calls."""
     whole = {inside / f"{i}.wav": tiny(i) for i in range(count)}
     maps: dict[Path, mmap.mmap] = {}
     try:

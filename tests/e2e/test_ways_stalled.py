@@ -1,4 +1,4 @@
-"""A daemon that stood still while files came, more of them than the kernel keeps events for."""
+"""A daemon stopped while more files arrive than the kernel's event queue holds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.support.daemon_process import DaemonProcess, wait_until
 from tests.support.ways_of_arriving import on_record, sha256_of, tiny
 
 FOLDERS = 50
-#: Events that the kernel keeps for a reader; what comes after them is lost.
+#: Length of the kernel's event queue; later events are lost.
 EVENTS_KEPT = Path("/proc/sys/fs/inotify/max_queued_events")
-#: Seconds between rescans. Where events come, none is due: the loss itself must be noticed.
+#: Seconds between rescans. With inotify none is due during the test: the loss of events must cause a scan.
 RESCAN_S = {"inotify": 3600.0, "poll": 1.0}
-#: Two slow cores that other tests use too take some minutes to look into each of 20,000 files. Seconds.
+#: Time limit, seconds: two slow shared cores take minutes to inspect 20,000 files.
 ALL_S = 600.0
 
 
@@ -32,7 +32,7 @@ def test_recordings_that_arrived_while_it_was_stopped_are_each_admitted_once(
         wait_until(lambda: daemon.actions("folder") != [], "the folder is watched")
         assert daemon.process is not None
         daemon.process.send_signal(signal.SIGSTOP)
-        # Three events each: there is no room for those of the recordings.
+        # Three events each fill the queue, so that events of the recordings are lost.
         for _ in range(int(EVENTS_KEPT.read_text(encoding="ascii")) // 3 + 1):
             scratch = daemon.inbox / "scratch.tmp"
             scratch.touch()

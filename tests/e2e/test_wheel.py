@@ -1,4 +1,4 @@
-"""The wheel in an environment of its own, beside another distribution that brings a top-level package `daemon`."""
+"""The wheel in a new environment, beside another distribution with a top-level package `daemon`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.daemon_process import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = BUNDLED / "sample" / "sample.wav"
-#: Stands for python-daemon, whose package has this name.
+#: Substitute for python-daemon, whose package has this name.
 OTHER_PROJECT = """
 [build-system]
 requires = ["hatchling"]
@@ -49,14 +49,14 @@ def wheel_of(project: Path, folder: Path) -> Path:
 
 
 class Environment:
-    """A virtual environment that finds third-party packages where this one does, but not this checkout."""
+    """A virtual environment with the third-party packages of this one, but without this checkout."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         run(sys.executable, "-m", "venv", "--without-pip", root, cwd=root.parent)
         self.python = root / "bin" / "python"
         (site,) = root.glob("lib/python*/site-packages")
-        # Files with the ending .pth in this folder are not read there: that of the editable install has no effect.
+        # .pth files in these folders are not read, so the one of the editable install has no effect.
         packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *_added_paths()}
         (site / "packages.pth").write_text("\n".join(sorted(packages)) + "\n", encoding="utf-8")
 
@@ -78,7 +78,7 @@ class Environment:
 
 
 def _added_paths() -> list[str]:
-    """Folders of packages that this environment itself finds through a file of its own."""
+    """Package folders that this environment adds by a .pth file."""
     return [p for p in sys.path if p.endswith("site-packages")]
 
 

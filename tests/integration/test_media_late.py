@@ -53,7 +53,7 @@ def test_a_cut_behind_late_sound_is_still_seen(tmp_path: Path) -> None:
     assert facts.truncated is not None
 
 
-def test_a_delayed_track_without_samples_has_no_audio(tmp_path: Path) -> None:
+def test_a_delayed_track_without_samples_fails(tmp_path: Path) -> None:
     """The index says that sound begins after 3 s, and the file is cut before."""
     path = tmp_path / "talk.mp4"
     late_sound(path, "mp4", "aac", 3.0, movflags="faststart")

@@ -1,4 +1,4 @@
-"""The thread that claims jobs, for tests that have none: its calls are made at once, or when the test says so."""
+"""Executors that replace the claiming thread in tests: calls run at once, or when the test triggers them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class AtOnce(Executor):
-    """Makes each call while it is submitted."""
+    """Run each call during `submit`."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -18,7 +18,7 @@ class AtOnce(Executor):
 
 
 class Later(Executor):
-    """Makes a call when it is told to."""
+    """Run calls only when the test calls `go`."""
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
@@ -29,7 +29,7 @@ class Later(Executor):
         return future
 
     def go(self) -> None:
-        """Make the call that has waited longest."""
+        """Run the oldest pending call."""
         _make(*self.waiting.popleft())
 
 

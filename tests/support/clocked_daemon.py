@@ -1,7 +1,7 @@
-"""`dropscribe` under a system clock that a test sets: `python tests/support/clocked_daemon.py FILE run …`.
+"""`dropscribe` with a system clock that a test sets: `python tests/support/clocked_daemon.py FILE run …`.
 
-FILE holds by how many seconds the clock is ahead of the real one, and is read at each look at the clock. Child processes
-have the real clock: they measure only how long things take.
+FILE has the offset of the clock from the real one, seconds; it is read at each reading of the clock. Child processes use the
+real clock: they only measure durations.
 """
 
 from __future__ import annotations

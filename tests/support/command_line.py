@@ -1,4 +1,4 @@
-"""Commands as a person or a script calls them: in this process, or as a process of their own."""
+"""Run commands in this process or in a new one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dropscribe.cli.app import build
 
 
 def call(*arguments: str | Path) -> str:
-    """Run a command here; its standard output. An error of ours is raised as it is; exit status must be 0."""
+    """Run a command in this process; returns its standard output. Raises DropscribeError; the status must be 0."""
     status, output = outcome(*arguments)
     assert status == 0, output
     return output
@@ -30,13 +30,13 @@ def outcome(*arguments: str | Path) -> tuple[int, str]:
 
 
 def document(*arguments: str | Path) -> dict[str, Any]:
-    """What a command prints with --json."""
+    """Parsed output of a command with --json."""
     found: dict[str, Any] = json.loads(call(*arguments, "--json"))
     return found
 
 
 def process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`python -m dropscribe …`, to its end."""
+    """Run `python -m dropscribe …` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "dropscribe", *arguments],
         capture_output=True, encoding="utf-8", check=False, cwd=cwd, timeout=120,

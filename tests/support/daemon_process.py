@@ -1,4 +1,4 @@
-"""The real daemon as a process of its own, on folders of its own."""
+"""Run the real daemon in its own process, on temporary folders."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ import dropscribe
 BUNDLED = Path(dropscribe.__file__).parent / "engine" / "bundled"
 SAMPLE = BUNDLED / "sample" / "sample.wav"
 
-#: How long anything may take before a test gives up, seconds; never what a test measures.
+#: Time limit after which a test fails, seconds; never a measured quantity.
 DEADLINE_S = 240.0
 
 
 def wait_until(condition: Callable[[], bool], what: str, limit_s: float = DEADLINE_S) -> None:
-    """Return as soon as `condition` holds; fail naming `what` if it never does."""
+    """Wait until `condition` holds; fail with `what` after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > deadline:
@@ -51,9 +51,9 @@ class DaemonProcess:
         rescan_s: float = 1.0,
         command: Sequence[str] = (sys.executable, "-m", "dropscribe"),
     ) -> None:
-        """`extra`, `folder`, `service`: more lines of the configuration, of its only folder, of [service].
+        """`extra`, `folder`, `service`: further lines of the configuration, of its only folder, of [service].
 
-        `command`: what stands for `dropscribe`; it must become the daemon without a fork.
+        `command`: replaces `dropscribe`; it must exec the daemon without a fork.
         """
         self.root = root
         self.command = tuple(command)
@@ -88,7 +88,7 @@ log_format = "json"
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        """Start it; returns at once."""
+        """Start the daemon without waiting."""
         self.lines = []
         self.process = subprocess.Popen(
             [*self.command, "run", "--config", str(self.config)],
@@ -110,7 +110,7 @@ log_format = "json"
                 self.lines.append({"action": "unparsed", "event": line})
 
     def wait_ready(self) -> Self:
-        """Wait for the line that says the engine is warm."""
+        """Wait for the log line after the warm-up of the engine."""
         wait_until(lambda: self.actions("ready") != [] or not self.running, "the daemon is ready")
         assert self.running, self.lines[-5:]
         return self
@@ -120,18 +120,18 @@ log_format = "json"
         return self.process is not None and self.process.poll() is None
 
     def actions(self, action: str) -> list[dict[str, Any]]:
-        """The log lines of one action."""
+        """Log lines of one action."""
         return [line for line in list(self.lines) if line.get("action") == action]
 
     def kill(self) -> None:
-        """SIGKILL: no clean-up of any kind."""
+        """Send SIGKILL: no clean-up."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self._close()
 
     def stop(self) -> int:
-        """SIGTERM; returns the exit status."""
+        """Send SIGTERM; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(DEADLINE_S)
@@ -139,7 +139,7 @@ log_format = "json"
         return status
 
     def status(self) -> str:
-        """What `dropscribe status` says to a person now."""
+        """Output of `dropscribe status`."""
         asked = subprocess.run(
             [sys.executable, "-m", "dropscribe", "status", "--config", str(self.config)],
             capture_output=True, text=True, check=False, timeout=DEADLINE_S,
@@ -147,19 +147,19 @@ log_format = "json"
         return asked.stdout
 
     def child(self, name: str) -> int:
-        """The process number of a child, by the name it gave itself ("ds-engine", "ds-decoder")."""
+        """Process id of a child by its process name ("ds-engine", "ds-decoder")."""
         found = self.children(name)
         assert found, f"no child is called {name}"
         return found[0]
 
     def children(self, name: str) -> list[int]:
-        """The process numbers of all children of that name."""
+        """Process ids of all children of that name."""
         assert self.process is not None
         return [p.pid for p in psutil.Process(self.process.pid).children() if p.name() == name]
 
     @contextmanager
     def engine_held(self) -> Iterator[None]:
-        """Recognition stands still inside; jobs stay where they are."""
+        """Stop the engine processes (SIGSTOP) within the block, so that no job is finished."""
         engine = self.child("ds-engine")
         os.kill(engine, signal.SIGSTOP)
         try:
@@ -168,7 +168,7 @@ log_format = "json"
             os.kill(engine, signal.SIGCONT)
 
     def _close(self) -> None:
-        """After the process has ended: its last lines are read, then the pipe goes."""
+        """Read the last log lines and close the pipe, after the process has ended."""
         self._reader.join()
         if self.process is not None and self.process.stderr is not None:
             self.process.stderr.close()
@@ -193,13 +193,13 @@ log_format = "json"
             self._close()
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """Plain SQL on the database, as any user could."""
+        """Rows of an SQL query on the database."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
             connection.row_factory = sqlite3.Row
             return connection.execute(sql, values).fetchall()
 
     def state(self, recording: Path) -> str | None:
-        """State of the latest job of a recording; None before it is on record."""
+        """State of the latest job of a recording; None if it has none."""
         found = self.rows(
             "select j.state from jobs j join recordings r on r.id = j.recording_id"
             " where r.path_raw = ? order by j.id desc limit 1",
@@ -208,7 +208,7 @@ log_format = "json"
         return str(found[0]["state"]) if found else None
 
     def wait_for(self, recording: Path, state: str = "done") -> None:
-        """Wait until a recording's latest job has come to `state`."""
+        """Wait until the latest job of a recording is in `state`."""
         wait_until(
             lambda: self.state(recording) == state or not self.running,
             f"{recording.name} is {state}; last log: {self.lines[-3:]}",
@@ -217,7 +217,7 @@ log_format = "json"
 
 
 def write_speech(path: Path, *, seconds: float | None = None, offset: float = 0.0) -> Path:
-    """The bundled sample (or a part of it, or it repeated) as a WAV file at `path`."""
+    """Write the bundled sample, or a part or a repetition of it, as a WAV file at `path`."""
     with closing(wave.open(str(SAMPLE), "rb")) as source:
         rate = source.getframerate()
         frames = source.readframes(source.getnframes())
@@ -234,7 +234,7 @@ def write_speech(path: Path, *, seconds: float | None = None, offset: float = 0.
 
 
 def pieces(data: bytes, count: int) -> Iterator[bytes]:
-    """`data` in `count` nearly equal parts."""
+    """Split `data` into `count` nearly equal parts."""
     step = len(data) // count + 1
     for i in range(0, len(data), step):
         yield data[i : i + step]

@@ -28,12 +28,12 @@ from dropscribe.media.protocol import (
 SLOT_BYTES = 32_768 * 2
 
 
-#: Nothing here takes long; a test that waits longer has failed.
+#: Time limit of a wait, seconds; far above any normal duration.
 DEADLINE_S = 60.0
 
 
 class Bench:
-    """A pool, an arena, and a consumer that checks the contract as it goes."""
+    """A pool, an arena, and a consumer that checks each event against the contract."""
 
     def __init__(self, settings: MediaSettings, workers: int = 2, slots: int = 12) -> None:
         self.fd = os.memfd_create("test-arena")
@@ -53,7 +53,7 @@ class Bench:
         self.pool.start(DecodeOrder(ticket, path, expected), taken, time.monotonic())
 
     def step(self, *, feed: bool = True, now: float | None = None) -> Sequence[DecodeEvent]:
-        """Wait for events, take them all; `feed=False` leaves decoders without slots."""
+        """Wait for events and handle all; with `feed=False` no slots are given to decoders."""
         wait(self.pool.filenos(), 0.2 if now is None else 0)
         events = self.pool.poll(time.monotonic() if now is None else now)
         for event in events:
@@ -99,7 +99,7 @@ class Bench:
             self.step(feed=False)
 
     def settle(self) -> None:
-        """Until every child has loaded its libraries (orders reach only children that are ready)."""
+        """Wait until every child is ready: only ready children get orders."""
         deadline = time.monotonic() + DEADLINE_S
         while not all(child.ready for child in self.pool._children):
             assert time.monotonic() < deadline

@@ -13,7 +13,7 @@ from dropscribe.transcript.types import MediaFacts
 
 
 class Collector:
-    """A sink that keeps everything."""
+    """A sink that stores all samples."""
 
     def __init__(self) -> None:
         self.parts: list[NDArray[np.int16]] = []

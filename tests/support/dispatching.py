@@ -1,4 +1,4 @@
-"""A dispatcher whose turns a test makes."""
+"""A dispatcher whose turns are run by a test."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ START = 1_000.0
 
 
 class Turning:
-    """A dispatcher whose decoders are all busy, unless `room` says otherwise, so that what it claims is not started."""
+    """A dispatcher with a mock executor; with `room` 0 all decoders are busy and claimed jobs do not start."""
 
     def __init__(
         self, ledger: Ledger, *, limit: int = 10, room: int = 0,
         thread: futures.Executor | None = None, begin: futures.Executor | None = None,
     ) -> None:  # fmt: skip
         self.now = START
-        #: What is told while storage refuses.
+        #: Storage failures and their retries.
         self.storage_retry = StorageRetry()
-        #: By how much the system's clock was set, seconds.
+        #: Offset of the system's clock from `now`, seconds.
         self.ahead = 0.0
         self.wall = WallClock(lambda: self.now, lambda: self.now + self.ahead)
-        #: How often a thread that claims, or puts on record what begins, has woken the main thread.
+        #: Number of times that the claiming or the beginning thread has woken the main thread.
         self.woken = 0
         self.has_room: Callable[[], bool] = lambda: True
-        #: Whose recipe is that of `ledger_material.admission`.
+        #: Settings with the recipe of `ledgers.admission`.
         self.settings = Settings.model_validate({"engine": {"model": "mini", "vad_model": "vad"}})
-        #: How often it came out that a recipe is not in force any more.
+        #: Number of times that an outdated recipe was found.
         self.outdated = 0
         self.executor = executor = create_autospec(Executor, instance=True, spec_set=True)
         executor.room.return_value = room

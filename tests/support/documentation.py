@@ -1,4 +1,4 @@
-"""The documentation as tests read it: pages, code blocks, tables, and the paths it names."""
+"""Parse the documentation: pages, code blocks, tables, paths."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 README_ZH = ROOT / "README.zh.md"
-#: Every page, readers' first page first.
+#: Every page, the READMEs first.
 PAGES = (README, README_ZH, *sorted(DOCS.glob("*.md")))
-#: The package and its sample recording, as the pages write their paths.
+#: Paths of the package and its sample recording as written in the pages.
 PACKAGE = "daemon/dropscribe"
 SAMPLE = f"{PACKAGE}/engine/bundled/sample/sample.wav"
 #: False in a checkout whose package is not in `PACKAGE` yet: tests of these paths are skipped there.
@@ -63,7 +63,7 @@ def everything() -> str:
 
 
 def section(page: Path, heading: str) -> str:
-    """What stands below a heading, up to the next one of its level or a higher one."""
+    """Text below a heading, up to the next one of the same or a higher level."""
     text = page.read_text(encoding="utf-8")
     level = len(heading) - len(heading.lstrip("#"))
     found = re.search(

@@ -1,4 +1,4 @@
-"""What tests of the engine have in common."""
+"""Helpers for tests of the engine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dropscribe.engine.models import store
 from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import Abort, PcmBlock
 
-#: Longest an engine may take to be ready, seconds: far above what it takes; only a hang reaches it.
+#: Time limit for the start of an engine, seconds; only a hang reaches it.
 READY_S = 240.0
-#: Importing FunASR and its dependencies warns about their own use of old things …
+#: Warnings of FunASR and its dependencies about their own deprecated imports.
 FUNASR_WARNS = [
     pytest.mark.filterwarnings(f"ignore::{kind}")
     for kind in ("DeprecationWarning", "SyntaxWarning", "FutureWarning")
 ]
-#: … and torch, where it compiles for a GPU.
+#: The same, and those of torch when it compiles for a GPU.
 ON_GPU = [pytest.mark.gpu, *FUNASR_WARNS, pytest.mark.filterwarnings("ignore::UserWarning")]
 
 
@@ -35,7 +35,7 @@ def sample() -> Pcm:
 
 
 def on_cpu(directory: Path) -> Any:
-    """The model of a directory, loaded for one thread of the CPU."""
+    """Load the model of a directory for one CPU thread."""
     import torch  # noqa: PLC0415 - takes seconds: only where a test runs it
 
     from dropscribe.engine.models.loading import load  # noqa: PLC0415
@@ -45,11 +45,11 @@ def on_cpu(directory: Path) -> Any:
 
 
 class Script:
-    """An inbox that was written beforehand."""
+    """An inbox with predefined messages."""
 
     def __init__(self, *messages: PcmBlock | Abort) -> None:
         self.messages = deque(messages)
-        #: How long each call would have waited.
+        #: Timeout of each call, seconds.
         self.timeouts: list[float | None] = []
 
     def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
@@ -62,7 +62,7 @@ class Script:
 def segment(
     pcm: Pcm, stream: int = 0, index: int = 0, start_ms: int = 0, hotwords: tuple[str, ...] = ()
 ) -> SpeechSegment:
-    """Speech with its samples, found at the instant 0."""
+    """A speech segment with its samples that starts at 0 ms."""
     end_ms = start_ms + len(pcm) // SAMPLES_PER_MS
     return SpeechSegment(stream, index, start_ms, end_ms, len(pcm), 0.0, hotwords, pcm)
 
@@ -70,7 +70,7 @@ def segment(
 def started(
     settings: EngineSettings, *, arena_fd: int, arena_bytes: int, capacity_s: float = 60.0
 ) -> ProcessEngine:
-    """An engine process that is ready. Raises EngineError when it cannot be."""
+    """Start an engine process and wait until it is ready. Raises EngineError."""
     engine = ProcessEngine(settings, arena_fd=arena_fd, arena_bytes=arena_bytes, capacity_s=capacity_s)
     try:
         assert engine.wait_ready(READY_S), f"not ready after {READY_S:.0f} s"
@@ -81,5 +81,5 @@ def started(
 
 
 def pid_of(engine: ProcessEngine) -> int:
-    """The process to stop or kill."""
+    """Process id of an engine."""
     return engine._process.pid or 0

@@ -1,4 +1,4 @@
-"""An executor without decoders and engine, for tests of what is done with its results."""
+"""An executor without decoders and engine, for tests of its callers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ROOM = 8
 
 
 class InstantExecutor:
-    """Recognises what was started at the next turn. Passes `tests/contract/test_executors.py`."""
+    """End each attempt at the turn after its start. Passes `tests/contract/test_executors.py`."""
 
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
-        """`texts`: what is said in the recordings, by file name; 一 where a name is missing."""
+        """`texts`: text of each recording by file name; 一 by default."""
         self._texts = {} if texts is None else texts
         self._under_way: deque[Work] = deque()
         self._dead = False
@@ -84,7 +84,7 @@ class InstantExecutor:
         return True
 
     def die(self) -> None:
-        """Have the engine be gone from the next turn on."""
+        """Simulate the death of the engine at the next turn."""
         self._dead = True
 
     def _is_under_way(self, ticket: int) -> bool:

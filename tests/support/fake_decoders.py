@@ -1,4 +1,4 @@
-"""Decoders without processes, for tests of what holds decoders."""
+"""Decoders without processes, for tests of code that uses `Decoders`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLOCKS = 5
 
 
 class FakeDecoders:
-    """`Decoders` that hand over blocks when the test says so (`ready`), or all of a recording (`decode`).
+    """`Decoders` that deliver one block per call of `ready`, or all recordings by `decode`.
 
     Passes `tests/contract/test_decoder_pools.py`.
     """
@@ -35,16 +35,16 @@ class FakeDecoders:
         self._closed = False
         self._orders: dict[int, DecodeOrder] = {}
         self._left: dict[int, int] = {}
-        #: Slots given and not handed over, by ticket.
+        #: Empty slots by ticket.
         self.slots: dict[int, deque[int]] = {}
         self._said: list[DecodeEvent] = []
 
     def ready(self, ticket: int) -> None:
-        """A block of this recording is decoded."""
+        """Deliver a decoded block of this recording."""
         self._say(PcmReady(ticket, self.slots[ticket].popleft(), self._block_samples))
 
     def decode(self) -> None:
-        """Decode every recording as far as its slots go."""
+        """Decode every recording as far as it has slots."""
         for ticket, order in list(self._orders.items()):
             if not order.path.exists():
                 code = RecordingGoneError.code
@@ -99,7 +99,7 @@ class FakeDecoders:
         os.eventfd_write(self._fd, 1)
 
     def _end(self, ticket: int) -> tuple[int, ...]:
-        """Forget an order; returns its slots."""
+        """Remove an order; returns its slots."""
         self._orders.pop(ticket, None)
         self._left.pop(ticket, None)
         return tuple(self.slots.pop(ticket, ()))

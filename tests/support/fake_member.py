@@ -1,4 +1,4 @@
-"""An engine without models, for tests of what holds engines."""
+"""A group member without models, for tests of code that uses `Member`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def segment(stream: int, batch: int = 0) -> SegmentDone:
 
 
 class FakeMember:
-    """A `Member` that says what the test has it say (`now`), or what is due for all it was given (`recognise`).
+    """A `Member` that sends the events given to `now`, or those due for all submitted audio by `recognise`.
 
     Passes `tests/contract/test_members.py`.
     """
@@ -46,27 +46,27 @@ class FakeMember:
         self, device: str = "cuda:0", *, ready: bool = True, room_s: float = 100.0,
         got: list[PcmBlock | Abort] | None = None,
     ) -> None:  # fmt: skip
-        """`room_s`: audio seconds that fit in. `got`: where to note what it gets; of its own where None."""
+        """`room_s`: capacity, audio seconds. `got`: list of received messages; a new one if None."""
         self._fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.ready = ready
         self.room_s = room_s
-        #: Seconds without progress, while it holds work.
+        #: Value of `idle_s` while there is work, seconds.
         self.idle = 0.0
         self.got: list[PcmBlock | Abort] = [] if got is None else got
         self.said: list[Event] = []
         self.dead: EngineError | None = None
-        #: "dismissed", "closed", as it was.
+        #: "dismissed" and "closed", in order of the calls.
         self.ended: list[str] = []
-        #: Longest it was asked to wait, seconds.
+        #: Longest timeout passed to `results`, seconds.
         self.waited_s = 0.0
         self._facts = facts(device=f"{device} (Card)")
-        #: Of streams under way: seconds submitted, and whether the last block came.
+        #: Per stream under way: seconds submitted, and streams whose last block was submitted.
         self._held_s: dict[int, float] = {}
         self._complete: set[int] = set()
         self._to_free: list[int] = []
 
     def now(self, *events: Event) -> None:
-        """These are what `results` will return next."""
+        """Queue events for the next call of `results`."""
         for event in events:
             if isinstance(event, (StreamDone, StreamFailed)):
                 self._release(event.stream)
@@ -76,7 +76,7 @@ class FakeMember:
         os.eventfd_write(self._fd, 1)
 
     def recognise(self) -> None:
-        """Free every block, and end every stream that has got its last one."""
+        """Queue the return of every block and the end of every stream with its last block."""
         self.now(*(BlockFreed(offset) for offset in list(self._to_free)))
         for stream in sorted(self._complete):
             spoken = [segment(stream)] if self._held_s[stream] else []

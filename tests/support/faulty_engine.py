@@ -1,7 +1,7 @@
-"""`dropscribe` with a device that fails as told: `python -m tests.support.faulty_engine run --config …`.
+"""`dropscribe` with injected device faults: `python -m tests.support.faulty_engine run --config …`.
 
-Everything is the real thing but for what the forward pass (or the detector's) does when its time has come. Engine
-processes are spawned, and import this module before they begin: that is how the fault gets into them.
+Only the forward pass of the recogniser or the detector is wrapped. Engine processes are spawned and import this module, which
+installs the fault in them.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from tests.support.daemon_process import DaemonProcess
 
 FOLDER = "DROPSCRIBE_FAULTS"
 ROOT = Path(__file__).resolve().parents[2]
-#: What a poison recording holds somewhere in its speech: no sound has it.
+#: Samples in the speech of a poison recording; they do not occur in natural audio.
 MARKER = np.tile(np.array([32_000, -32_000, 16_000, -16_000, 1], np.int16), 40)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`fault`: a name in `FAULTS`, or none. It strikes once an engine is warm."""
+    """A fault to inject once an engine is warm. `fault`: a name in `FAULTS`, or "" for none."""
 
     fault: str = ""
-    where: str = "recogniser"  #: or detector, or what it found
-    times: int | None = None  #: it strikes so often, in all engines together; None: always
-    least: int = 1  #: in passes over so many segments or streams at least
-    poison: bool = False  #: only where `MARKER` is in the samples
-    hung_s: float | None = None  #: after so long without progress an engine counts as hung
-    blameless_wait_s: float | None = None  #: how long recordings wait that a device failed on
+    where: str = "recogniser"  #: or "detector", or "what it found" (its results)
+    times: int | None = None  #: number of injections in all engines together; None: unlimited
+    least: int = 1  #: smallest number of segments or streams of a pass that fails
+    poison: bool = False  #: only if `MARKER` is in the samples
+    hung_s: float | None = None  #: engine_supervisor.HUNG_S, seconds
+    blameless_wait_s: float | None = None  #: retry_policy.BLAMELESS_WAIT_S, seconds
 
 
 class Faults:
-    """A plan and how often it has struck, in a folder that all processes see."""
+    """A plan and its injections so far, in a folder shared by all processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,12 +60,12 @@ class Faults:
 
     @property
     def strikes(self) -> list[int]:
-        """How many segments, or streams, were in the pass each time."""
+        """Number of segments or streams in each failed pass."""
         path = self.folder / "strikes"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     def look(self, pcms: Sequence[NDArray[np.int16]]) -> None:
-        """Strike, if it is time."""
+        """Inject the fault if the plan applies to this pass."""
         plan = self.plan
         if not plan.fault or len(pcms) < plan.least:
             return
@@ -108,7 +108,7 @@ def _crash() -> None:
 
 
 def _really_asserted() -> None:
-    """An index out of range, on the device. Nobody waits for it: it shows wherever the device is used next."""
+    """Index out of range on the device. Asynchronous: the error is raised at the next use of the device."""
     import torch  # noqa: PLC0415
 
     cells = torch.zeros(8, device="cuda")
@@ -116,7 +116,7 @@ def _really_asserted() -> None:
 
 
 def _really_hung() -> None:
-    """A kernel that turns for minutes, and somebody who waits for it."""
+    """Launch a kernel that runs for minutes, and wait for it."""
     import torch  # noqa: PLC0415
 
     spin: Any = torch.cuda._sleep
@@ -136,7 +136,7 @@ FAULTS: dict[str, Callable[[], None]] = {
 
 
 def before(faults: Faults, of: type[Any], method: str, pcms_of: Callable[[Any], Any] = lambda x: x) -> None:
-    """Look for a strike before each call of a method whose first argument is what passes over the device."""
+    """Call `faults.look` before each call of a method whose first argument is the batch."""
     whole = getattr(of, method)
 
     @functools.wraps(whole)
@@ -148,13 +148,13 @@ def before(faults: Faults, of: type[Any], method: str, pcms_of: Callable[[Any], 
 
 
 class Remembered(tuple[Any, ...]):  # noqa: SLOT001 - a tuple has no room for slots of its own
-    """Log-mel frames that still know of which samples they are."""
+    """Log-mel frames with their samples."""
 
     pcm: NDArray[np.int16]
 
 
 def remember_samples() -> None:
-    """What the recogniser shows its model are frames; poison is in the samples."""
+    """Pass the samples along with the frames, since the marker is in the samples."""
     from dropscribe.engine.layers.fbank import sound_of  # noqa: PLC0415
     from dropscribe.engine.models.paraformer import recogniser  # noqa: PLC0415 - imports torch
 
@@ -171,7 +171,7 @@ def remember_samples() -> None:
 
 
 def break_the_engine(faults: Faults) -> None:
-    """Have the engine of this process, once it is warm, fail as planned."""
+    """Install the planned fault in the engine of this process, once it is warm."""
     assemble = registry.assemble
 
     def assemble_and_break(settings: EngineSettings, note: Callable[[str], None]) -> registry.LoadedModels:
@@ -199,7 +199,7 @@ def break_the_engine(faults: Faults) -> None:
 
 
 def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Faults]:
-    """A daemon on `root` whose device fails as planned, not started yet."""
+    """A daemon on `root` with the planned device faults, not started yet."""
     faults = Faults(root / "faults")
     faults.folder.mkdir()
     faults.set(plan)
@@ -210,7 +210,7 @@ def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Fault
 
 
 def main(faults: Faults) -> None:
-    """The daemon's own process: as impatient as planned."""
+    """Run the daemon with the time limits of the plan."""
     from dropscribe.cli import app  # noqa: PLC0415
     from dropscribe.pipeline import engine_supervisor  # noqa: PLC0415
     from dropscribe.service.jobs import retry_policy  # noqa: PLC0415

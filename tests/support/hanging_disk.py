@@ -1,7 +1,7 @@
-"""A file system that stops answering on request, for real: a FUSE server in a process of its own, without libfuse.
+"""A file system that hangs on request: a FUSE server in its own process, without libfuse.
 
-It passes everything through to a directory. `hang()` stops the server (SIGSTOP): whoever asks it anything then waits in the kernel,
-as for a network share whose server is gone; `answer()` lets it go on. Needs root and /dev/fuse; skips visibly elsewhere.
+It passes all requests through to a directory. `hang()` stops the server (SIGSTOP): system calls on it then block in the kernel,
+as for a network share without a server; `answer()` resumes it. Needs root and /dev/fuse; skipped elsewhere.
 """
 
 # ruff: noqa: PTH101, PTH102, PTH104, PTH112, PTH118, PTH208, T201 - a passthrough names the system calls it stands for
@@ -36,7 +36,7 @@ OPENDIR, READDIR, RELEASEDIR, FSYNCDIR, CREATE, MKDIR, RENAME2, BATCH_FORGET, IN
 
 
 class HangingDisk:
-    """`path` shows what is in `behind`; a context manager."""
+    """`path` mirrors the directory `behind`; a context manager."""
 
     def __init__(self, path: Path, behind: Path) -> None:
         self.path = path
@@ -65,14 +65,14 @@ class HangingDisk:
     def __exit__(self, *_: object) -> None:
         assert self._server is not None
         assert self._server.stdout is not None
-        # Its death closes the connection: whoever still waits is answered with an error.
+        # Its death closes the connection: blocked system calls return an error.
         self._server.kill()
         self._server.wait()
         self._server.stdout.close()
         ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(self.path), _MNT_DETACH)
 
     def hang(self) -> None:
-        """Answer nothing from now on."""
+        """Stop answering requests."""
         assert self._server is not None
         self._server.send_signal(signal.SIGSTOP)
         status = Path(f"/proc/{self._server.pid}/stat")
@@ -80,13 +80,13 @@ class HangingDisk:
             time.sleep(0.01)
 
     def answer(self) -> None:
-        """Go on, with what was asked meanwhile first."""
+        """Answer pending and later requests."""
         assert self._server is not None
         self._server.send_signal(signal.SIGCONT)
 
 
 class _Server:
-    """Passes requests through. One thread; inodes are numbered by path."""
+    """Pass requests through. One thread; inodes are numbered by path."""
 
     def __init__(self, fd: int, behind: str) -> None:
         self._fd = fd
@@ -113,7 +113,7 @@ class _Server:
                 data, code = self._handle(opcode, node, body), 0
             except OSError as e:
                 data, code = b"", -(e.errno or errno.EIO)
-            with contextlib.suppress(FileNotFoundError):  # whoever asked was killed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # the calling process was killed
                 os.write(self._fd, _OUT.pack(_OUT.size + len(data), code, unique) + data)
 
     def _handle(self, opcode: int, node: int, body: bytes) -> bytes:
@@ -238,7 +238,7 @@ class _Server:
         if number is None:
             number, self._next = self._next, self._next + 1
             self._nodes[path], self._paths[number] = number, path
-        # Nothing is cached: each look asks the server.
+        # No caching: each lookup must reach the server.
         return struct.pack("<QQQQII", number, 0, 0, 0, 0, 0) + attributes
 
     def _attr_out(self, path: str) -> bytes:

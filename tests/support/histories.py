@@ -1,4 +1,4 @@
-"""A history made for tests of what commands print of it."""
+"""A history for tests of commands that print it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMINGS = Timings(tuple((stage, 0.25) for stage in STAGES), (3,), 0.1, 4000, 1.0
 
 
 class History:
-    """A ledger at `path`, open for writing, and the steps that fill it."""
+    """A ledger at `path`, open for writing, and methods that fill it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class History:
         self.ledger.close()
 
     def waiting(self, name: str, now: float | None = None) -> int:
-        """A recording `/in/<name>` of its own content, admitted; its job."""
+        """Admit a recording `/in/<name>` with unique content; returns its job."""
         at = self._now if now is None else now
         content = repr(name)
         admission = Admission(
@@ -58,7 +58,7 @@ class History:
         media: MediaFacts = MEDIA,
         outputs: Sequence[OutputIntent] = (),
     ) -> int:
-        """A recording that was transcribed, with these segments; its job."""
+        """Add a finished job with these segments; returns it."""
         at = self._now if now is None else now
         claim = self._claimed(name, at)
         if outputs:
@@ -69,7 +69,7 @@ class History:
         return claim.job_id
 
     def failed(self, name: str, reason: str, remedy: str, now: float | None = None) -> int:
-        """A recording that could not be transcribed; its job."""
+        """Add a failed job; returns it."""
         at = self._now if now is None else now
         claim = self._claimed(name, at)
         self.ledger.fail(

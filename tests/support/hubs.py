@@ -1,4 +1,4 @@
-"""A model hub on 127.0.0.1 that speaks what the pinned ModelScope client speaks, and misbehaves as told."""
+"""A model hub on 127.0.0.1 with the API of the pinned ModelScope client and injectable faults."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from dropscribe.engine.models.store import BUNDLED
 
-#: What FunASR's names stand for on ModelScope.
+#: ModelScope ids of FunASR's model names.
 SEACO = "iic/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
 FSMN_VAD = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
 #: Small models under official names.
 OFFICIAL = {SEACO: BUNDLED / "paraformer-mini", FSMN_VAD: BUNDLED / "vad-mini"}
-#: The client tries once, so that tests do not wait for it; these are its own variables.
+#: Environment variables of the client: one attempt, so that tests do not wait for retries.
 SHORT_LIMITS = {
     "MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS": "1",
     "MODELSCOPE_REPO_TREE_PAGE_TIMEOUT_SECONDS": "5",
@@ -34,31 +34,31 @@ CHUNK = 16 * 1024
 
 @dataclass
 class Hub:
-    """What the hub serves, how it misbehaves, and what it was asked. Set before a client comes; handlers read it."""
+    """Served models, injected faults and received requests. Set before a client connects; handlers read it."""
 
     models: Mapping[str, Path]
     #: Status of every answer to a request for the list of files, or for a file whose name is the key.
     status: dict[str, int] = field(default_factory=dict)
-    #: Files that arrive with a wrong byte in the middle.
+    #: Files served with a wrong byte in the middle.
     damaged: set[str] = field(default_factory=set)
-    #: Files of which no more than so many bytes arrive while `go_on` is not set; -1: not even headers.
+    #: Number of bytes of each file that are sent before `go_on` is set; -1: not even headers.
     held: dict[str, int] = field(default_factory=dict)
     go_on: threading.Event = field(default_factory=threading.Event)
-    #: Set once a held file has arrived as far as it may.
+    #: Set once all bytes of a held file that may be sent have been sent.
     holding: threading.Event = field(default_factory=threading.Event)
-    #: Body of every answer, for a page that is no hub.
+    #: Body of every response, to simulate a server that is no hub.
     page: bytes | None = None
     #: (file, first byte asked for) of each download; the file is "" for a list of files.
     asked: list[tuple[str, int]] = field(default_factory=list)
     address: str = ""
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
-        """The environment of a command whose hub this is, with its cache below `home`."""
+        """Environment of a command that uses this hub, with its cache below `home`."""
         return command_environment(home, MODELSCOPE_ENDPOINT=f"http://{self.address}", **more)
 
 
 def command_environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a command whose cache lies below `home`, and that tries once."""
+    """Environment of a command with its cache below `home` and one download attempt."""
     kept = {
         k: v
         for k, v in os.environ.items()
@@ -69,7 +69,7 @@ def command_environment(home: Path, **more: str) -> dict[str, str]:
 
 @contextmanager
 def running_hub(models: Mapping[str, Path] = OFFICIAL) -> Iterator[Hub]:
-    """A hub that serves `models`, by hub id."""
+    """Run a hub that serves `models`, by hub id."""
     hub = Hub(models)
 
     class Handler(_Handler):
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 def _entry(path: Path) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""`dropscribe` that reports a file system after seconds instead of a minute: `python tests/support/impatient_daemon.py run …`."""
+"""`dropscribe` that reports a hanging file system after seconds instead of a minute.
+
+Usage: `python tests/support/impatient_daemon.py run …`.
+"""
 
 from __future__ import annotations
 
 
 def main() -> None:
-    from dropscribe.intake import runner  # noqa: PLC0415 - nothing of it may run in the children that import this module
+    from dropscribe.intake import runner  # noqa: PLC0415 - children that import this module must not run it
     from dropscribe.service import activity  # noqa: PLC0415
 
     runner.HUNG_S = activity.HUNG_S = 6.0
-    from dropscribe.cli.app import main as dropscribe  # noqa: PLC0415 - after that
+    from dropscribe.cli.app import main as dropscribe  # noqa: PLC0415 - after the limits are set
 
     dropscribe()
 

@@ -1,4 +1,4 @@
-"""A watcher on a real folder, and what it said."""
+"""A watcher on a real folder, and its notices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dropscribe.files import FileSignature
 from dropscribe.intake.types import Arrival, Completeness, FolderHealth, Gone, Known, Notice, Skip
 from dropscribe.intake.watcher import Watcher
 
-#: How long anything may take before a test gives up, seconds; never what a test measures.
+#: Time limit after which a test fails, seconds; never a measured quantity.
 DEADLINE_S = 60.0
 
 QUIET_S = 0.2
@@ -21,7 +21,7 @@ RESCAN_S = 0.4
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Return as soon as `condition` holds; fail naming `what` if it never does."""
+    """Wait until `condition` holds; fail with `what` after `DEADLINE_S`."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, f"never happened: {what}"
@@ -43,7 +43,7 @@ def folder_of(path: Path, **values: Any) -> Folder:
 
 
 def known_of(record: Callable[[Path], Mapping[Path, FileSignature]]) -> Callable[[Path], list[Known]]:
-    """What is on record, none of it done yet, as a watcher asks for it."""
+    """`known` callback of a watcher from a record; all files count as unfinished."""
     return lambda folder: [Known(str(p), s, unfinished=True) for p, s in record(folder).items()]
 
 
@@ -52,9 +52,9 @@ def unknown(_folder: Path, _path: Path) -> Completeness:
 
 
 class Watched:
-    """A running watcher, as a context manager, that remembers every notice.
+    """A running watcher, as a context manager, that stores every notice.
 
-    What is on record is what has arrived and is not gone, unless `known` says otherwise.
+    Files that have arrived and are not gone are on record, unless `known` is given.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Watched:
         return [n for n in list(self.notices) if isinstance(n, FolderHealth) and n.folder == folder]
 
     def wait_watching(self, folder: Path, times: int = 1) -> None:
-        """Until the folder was reported as watched without a problem so many times."""
+        """Wait until the folder was reported as healthy `times` times."""
         wait_until(
             lambda: sum(h.problem is None for h in self.health(folder)) >= times,
             f"{folder} is watched ({times})",
@@ -130,7 +130,7 @@ class Watched:
         wait_until(lambda: path in self.gone(), f"{path!r} is gone")
 
     def settle_marker(self, folder: Path, name: str = "zz-marker.wav") -> None:
-        """Until a file put into `folder` now has arrived: all that was there before it has been looked at twice."""
+        """Wait until a new file in `folder` has arrived: all earlier files have then been examined twice."""
         marker = folder / name
         marker.write_bytes(b"marker")
         self.wait_arrival(marker)

@@ -1,5 +1,5 @@
-"""Scenarios that change what belongs to the machine: mounts, limits, the user. Each is run as a process in
-namespaces of its own: `unshare … python -m tests.support.intake_isolated SCENARIO FOLDER`; it fails by exception.
+"""Scenarios that change mounts, limits or the user. Each runs in its own process and namespaces
+(`unshare … python -m tests.support.intake_isolated SCENARIO FOLDER`) and raises an exception on failure.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def too_few_watches(folder: Path) -> None:
         limit("max_inotify_watches", 100)
         wait_until(lambda: w.watcher.health()[0].problem is None, "it recovers when the limit is raised")
         assert w.watcher.health()[0].backend == "inotify"
-        # And when directories come later than the watches do.
+        # Also for directories created after the watches were set.
         limit("max_inotify_watches", 5)
         (folder / "later").mkdir()
         wait_until(lambda: w.watcher.health()[0].backend == "poll", "the limit is noticed again")
@@ -121,7 +121,7 @@ def part_unmounted(folder: Path) -> None:
 
 
 def part_unmounted_and_mounted_again(folder: Path) -> None:
-    """What was cancelled meanwhile, because its file was not there, is done after all."""
+    """Jobs cancelled while their files were missing are done after the mount."""
     store, share = folder / "store", folder / "inbox" / "share"
     store.mkdir()
     share.mkdir(parents=True)
@@ -134,7 +134,7 @@ def part_unmounted_and_mounted_again(folder: Path) -> None:
         record[kept] = w.wait_arrival(kept).signature
         w.wait_arrival(cancelled)
         unmount(share)
-        # Nobody hears of a bind mount that goes: only a look tells.
+        # The removal of a bind mount causes no event; only a scan finds it.
         w.watcher.reload([watched])
         w.settle_marker(folder / "inbox")
         mount("--bind", str(store), str(share))
@@ -161,7 +161,7 @@ def unreadable(folder: Path) -> None:
 
 
 def does_not_answer(folder: Path) -> None:
-    """A file system whose server never says a word: every call that asks it waits in the kernel."""
+    """A file system whose server never answers: every system call on it blocks."""
     hanging, good = folder / "hanging", folder / "good"
     hanging.mkdir()
     good.mkdir()

@@ -1,4 +1,4 @@
-"""One watched folder whose clocks stand still until a test moves them: real files, real watches, and no waiting."""
+"""One watched folder with test-controlled clocks: real files, real watches, no waiting."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ START_WALL = 1_800_000_000.0
 
 
 class Turned:
-    """A `FolderWatch` that is given no hint at all: only its scans tell it anything. Use `turned`."""
+    """A `FolderWatch` without hints: it finds changes only by scans. Create it with `turned`."""
 
     def __init__(self, folder: Folder, known: Callable[[], Iterable[Known]] | None = None) -> None:
         self.notices: list[Notice] = []
         self.now = 50.0
-        #: What the system's clock is ahead of `now`, seconds.
+        #: Offset of the system's clock from `now`, seconds.
         self.ahead = START_WALL
         around = Surroundings(
             lambda _: self._on_record() if known is None else known(),
@@ -36,7 +36,7 @@ class Turned:
         self.watch = FolderWatch(folder, lambda _: None, around)
 
     def _on_record(self) -> Iterable[Known]:
-        """What has arrived and is not gone."""
+        """Files that have arrived and are not gone."""
         record: dict[Path, Known] = {}
         for notice in self.notices:
             if isinstance(notice, Arrival):
@@ -46,12 +46,12 @@ class Turned:
         return record.values()
 
     def turn(self, after_s: float = 0.0) -> None:
-        """What is due when so many seconds have passed."""
+        """Advance the clocks by this many seconds and run everything due."""
         self.now += after_s
         self.watch.turn(self.now, ())
 
     def rescan(self) -> None:
-        """Exactly one scan of the folder, at the time the next one is due."""
+        """Run exactly one scan, at its due time."""
         self.turn(RESCAN_S)
 
     def arrived(self) -> list[str]:
@@ -61,13 +61,13 @@ class Turned:
         return [n.path.name for n in self.notices if isinstance(n, Gone)]
 
     def health(self) -> FolderHealth:
-        """What was said last of the folder itself."""
+        """Last health reported for the folder."""
         return [n for n in self.notices if isinstance(n, FolderHealth)][-1]
 
 
 @contextmanager
 def turned(folder: Folder, known: Callable[[], Iterable[Known]] | None = None) -> Iterator[Turned]:
-    """A folder that has been looked at once. `known`: what is on record, unless it is what has arrived."""
+    """A folder after its first scan. `known`: files on record; by default those that have arrived."""
     made = Turned(folder, known)
     try:
         made.turn()

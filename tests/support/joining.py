@@ -1,4 +1,4 @@
-"""Token sequences to join, and what holds of every result."""
+"""Token sequences to join, and the properties of every result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dropscribe.engine.models.text import spacing
 from dropscribe.engine.models.text.joining import join_words
 
 MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<sos/eos>", "<|zh|>"})
-#: Of every kind of token that published vocabularies hold, and of scripts that they may hold.
+#: Tokens of every kind in published vocabularies, and of further scripts.
 ODD = (
     *MARKS,
     *"0123456789&.@'-_/,:;?!%$#()+*=~^|<>{}[]\"`\\",
@@ -27,7 +27,7 @@ ODD = (
 
 
 def sequences(vocabulary: Sequence[str], count: int, seed: int) -> list[list[str]]:
-    """Random sequences of up to 16 tokens: of all of the vocabulary, or of what is no single character of it."""
+    """Random sequences of up to 16 tokens: of the whole vocabulary, or of its multi-character tokens only."""
     chosen = random.Random(seed)
     odd = [t for t in vocabulary if not (len(t) == 1 and spacing.is_cjk(t))]
     made = []
@@ -40,8 +40,8 @@ def sequences(vocabulary: Sequence[str], count: int, seed: int) -> list[list[str
 
 
 def check(tokens: Sequence[str]) -> None:
-    """Raises AssertionError where the words of `tokens` lack a character or a place, or have one too many."""
-    #: Odd, so that no start equals an end.
+    """Raise AssertionError unless the words of `tokens` have exactly their characters and positions."""
+    #: Odd lengths, so that no start equals an end.
     spans = [(20 * i, 20 * i + 11) for i in range(len(tokens))]
     words, places = join_words(tokens, spans)
     assert places is not None
@@ -52,7 +52,7 @@ def check(tokens: Sequence[str]) -> None:
     heard = [(_closed(text), span) for text, span in said if _closed(text)]
     assert "".join(words).casefold() == "".join(text for text, _ in heard).casefold()
     assert all(a[1] <= b[0] for a, b in pairwise(places))
-    # Each token that says something lies in one word, whose text is as long as its tokens'.
+    # Each token with text lies in one word, whose text is as long as that of its tokens.
     for word, (start, end) in zip(words, places, strict=True):
         inside = [text for text, (a, b) in heard if start <= a and b <= end]
         assert sum(map(len, inside)) == len(word)

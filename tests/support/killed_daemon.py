@@ -1,10 +1,9 @@
-"""dropscribe that is killed (SIGKILL) at a named point of a job's life: itself, its engine, or one of its decoders.
+"""Run dropscribe and kill it, its engine or one of its decoders (SIGKILL) at a named point of a job.
 
     python tests/support/killed_daemon.py POINT NTH MARK run --config FILE
 
-It is the installed program, with one of its functions wrapped; the NTH passage through that makes the file MARK and
-kills the process. Children get the wrapping too, since each of them begins with the program of its parent. Once only:
-where MARK stands already nothing is wrapped.
+One function of the installed program is wrapped; its NTH call creates the file MARK and kills the process. Children are
+spawned with the same main module, so the function is wrapped in them, too. If MARK exists, nothing is wrapped.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-#: By what name each process of the daemon knows itself.
+#: Multiprocessing names of the daemon's processes.
 DAEMON, ENGINE, DECODER = "MainProcess", "dropscribe-engine", "dropscribe-decoder"
-#: How children learn what they are to do.
+#: Environment variable with the arguments, for children.
 _ORDER = "KILLED_DAEMON"
-#: What a slow engine takes for a batch, seconds: long enough that a partial text is due.
+#: Delay of each batch of a slow engine, seconds: long enough that a partial text is due.
 _SLOW_S = 0.3
 
 When = Literal["before", "after", "half", "uncommitted", "committed"]
@@ -34,15 +33,15 @@ When = Literal["before", "after", "half", "uncommitted", "committed"]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place in the program. `seam`: "module:attribute" for a function, "os:call ending" for a call on such a file,
-    "ledger:operation" for a transaction."""
+    """A place in the program. `seam`: "module:attribute" for a function, "os:call ending" for a system call on a file whose
+    path has this ending, "ledger:operation" for a transaction."""
 
     process: str
     seam: str
     when: When
-    #: It is passed only by a recording that takes long: the engine is slowed down.
+    #: Reached only by long recordings: the engine is slowed down.
     slow: bool = False
-    #: How often a run with a few new recordings passes it at least.
+    #: Least number of passages in a run with a few new recordings.
     passages: int = 1
 
 
@@ -54,14 +53,14 @@ _PUBLISH, _PUMP, _PARTIALS = (
 _TMP = ".dropscribe.tmp"
 
 POINTS: dict[str, Point] = {
-    # Taken in.
+    # Admission.
     "a complete file is handed over": Point(
         DAEMON, "dropscribe.service.admission.admitter:Admitter._hash_one", "before", passages=3
     ),
     "hashed": Point(DAEMON, "dropscribe.service.admission.admitter:content_hash", "after", passages=3),
     "admitted, not committed": Point(DAEMON, "ledger:admit recordings", "uncommitted"),
     "admitted": Point(DAEMON, "ledger:admit recordings", "committed"),
-    # Claimed, decoded, recognised.
+    # Claim, decoding, recognition.
     "recovered, not committed": Point(DAEMON, "ledger:recover interrupted jobs", "uncommitted"),
     "recovered": Point(DAEMON, "ledger:recover interrupted jobs", "committed"),
     "claimed, not committed": Point(DAEMON, "ledger:claim jobs", "uncommitted"),
@@ -79,7 +78,7 @@ POINTS: dict[str, Point] = {
     "handed to the publisher": Point(
         DAEMON, "dropscribe.service.publishing.publisher:Publisher.put", "after", passages=3
     ),
-    # Published: the texts, then (at the next passage) the timing log.
+    # Publishing: the texts, then (at the next passage) the timing log.
     "rendered": Point(DAEMON, "dropscribe.service.publishing.publisher:plan_outputs", "after", passages=3),
     "intended, not committed": Point(DAEMON, "ledger:record planned files", "uncommitted", passages=2),
     "intended": Point(DAEMON, "ledger:record planned files", "committed", passages=2),
@@ -121,7 +120,7 @@ POINTS: dict[str, Point] = {
 
 
 class Death:
-    """Counts passages; thread-safe."""
+    """Count passages, and kill the process at the last. Thread-safe."""
 
     def __init__(self, nth: int, mark: Path) -> None:
         self._left = nth
@@ -141,7 +140,7 @@ class Death:
 
 
 def arm(point: Point, nth: int, mark: Path) -> None:
-    """Have this process die at the `nth` passage, if it is the one that is meant."""
+    """Make this process die at the `nth` passage if it is the one that `point` names."""
     process = multiprocessing.current_process().name
     if process == ENGINE and point.slow:
         _wrap("dropscribe.engine.core.scheduler:Scheduler._deliver", lambda: time.sleep(_SLOW_S), None)
@@ -196,7 +195,7 @@ def _wrap_transaction(operation: str, when: When, death: Death) -> None:
 
 
 def _wrap_call(name: str, ending: str, when: When, death: Death) -> None:
-    """A call of `os` whose first argument is a path, or a descriptor, of such a file."""
+    """Wrap a function of `os` for files (path or descriptor as first argument) whose path has this ending."""
     real: Callable[..., Any] = getattr(os, name)
 
     def meant(file: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A folder whose daemon is killed again and again: what is dropped, what must hold after each kill, and at the end."""
+"""A folder whose daemon is killed repeatedly, and the invariants after each kill and at the end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.killed_daemon import DAEMON, POINTS, Point
 
 LAUNCHER = Path(__file__).with_name("killed_daemon.py")
 FORMATS = (".txt", ".srt", ".vtt", ".json")
-#: A recording may be under way at any number of kills; partial texts come as early as can be.
+#: Many attempts, because one recording may be under way at many kills; partial texts as early as possible.
 PROFILE = "[profiles.default]\nmax_attempts = 100\npartial_after_s = 0.05\n"
-#: The recording whose content is another at each run, and whose transcripts so are replaced.
+#: The recording that gets other content at each run, so that its transcripts are replaced.
 AGAIN = "again.wav"
-#: Long enough for several segments, seconds; and what all others have at least.
+#: Length of long recordings (several segments), and least length of the others, seconds.
 LONG_S, SHORT_S = 200.0, 0.6
 
 Said = dict[str, object]
@@ -38,7 +38,7 @@ class Drop:
 
 
 def drops(run: int, *, slow: bool) -> list[Drop]:
-    """What is dropped at a run: a new recording, its copy, new content of an old one, and where it matters a long one."""
+    """Recordings of a run: a new one, its copy, new content of `AGAIN`, and with `slow` a long one."""
     seconds = SHORT_S + run / 100
     made = [
         Drop(f"{run}.wav", seconds), Drop(f"{run}-copy.wav", seconds), Drop(AGAIN, seconds, offset=0.2),
@@ -47,7 +47,7 @@ def drops(run: int, *, slow: bool) -> list[Drop]:
 
 
 def said(path: Path) -> object:
-    """A transcript file without what names the job and its instant."""
+    """Content of a transcript file without job number and instants."""
     data = path.read_bytes()
     if path.suffix != ".json":
         return data
@@ -62,11 +62,11 @@ def transcripts(recording: Path) -> Said:
 
 @dataclass
 class Chain:
-    """One folder and one database, from kill to kill. `model`: "null", or the bundled one."""
+    """One folder and one database through many kills. `model`: "null" or the bundled one."""
 
     root: Path
     model: str = "null"
-    #: By the name of a recording: what may be said of it, the newest last.
+    #: Transcripts allowed for each recording, by its name; the newest last.
     expected: dict[str, list[Said]] = field(default_factory=dict)
     runs: int = 0
 
@@ -83,7 +83,7 @@ class Chain:
         )
 
     def prepare(self, points: list[Point]) -> None:
-        """Find out what an undisturbed daemon says of everything that will be dropped, and have a first run done."""
+        """Transcribe all recordings of all runs with an undisturbed daemon for `expected`, then do a first run."""
         daemon = self._daemon("undisturbed")
         made: list[tuple[Drop, Path]] = []
         for run, point in enumerate([None, *points, None]):
@@ -104,7 +104,7 @@ class Chain:
         self._undisturbed()
 
     def drop(self, *, slow: bool) -> None:
-        """The recordings of the next run; new content takes the place of old as editors do it."""
+        """Drop the recordings of the next run; old content is replaced by a rename, as editors do."""
         staging = self.root / "staging"
         staging.mkdir(exist_ok=True)
         for one in drops(self.runs, slow=slow):
@@ -113,11 +113,11 @@ class Chain:
         self.runs += 1
 
     def kill_at(self, name: str, nth: int, *, goes_on: bool = False) -> None:
-        """One run that dies at the `nth` passage of a point. After the death of a child the daemon is killed, too: at once,
-        or when it `goes_on` once it has done everything."""
+        """Run a daemon that dies at the `nth` passage of a point. After the death of a child the daemon is killed, too: at
+        once, or with `goes_on` after all jobs are done."""
         point = POINTS[name]
         if point.process != DAEMON and not self._all_done():
-            # What was tried many times by now would wait for minutes after its decoder died.
+            # Jobs with many attempts would be delayed for minutes after the death of a decoder.
             self._undisturbed()
         self.drop(slow=point.slow)
         mark = self.root / f"mark-{self.runs}"
@@ -137,7 +137,7 @@ class Chain:
         self.check(name)
 
     def end(self) -> dict[str, int]:
-        """An undisturbed run to the end; what came of it all. Raises AssertionError where a promise is broken."""
+        """Finish with an undisturbed run; returns counts. Raises AssertionError if an invariant is broken."""
         self.drop(slow=False)
         self._undisturbed()
         wanted = {n for name in self.expected for n in self._names(name)}
@@ -152,7 +152,7 @@ class Chain:
             "select state, count(*) from job_history where recording not like ? group by state", "%/" + AGAIN
         )
         assert of_others == [("done", len(self.expected) - 1)]
-        # Content that went away before its turn may have been cancelled, or not been seen at all.
+        # Content that was replaced early may have been cancelled, or never admitted.
         of_again = dict(
             self._rows(
                 "select state, count(*) from job_history where recording like ? group by state", "%/" + AGAIN
@@ -166,7 +166,7 @@ class Chain:
         }
 
     def check(self, after: str) -> None:
-        """What must hold at any moment, also right after a kill."""
+        """Check the invariants that hold at any moment, also right after a kill."""
         assert self._rows("pragma integrity_check") == [("ok",)], after
         assert self._rows("pragma foreign_key_check") == [], after
         known = {n: name for name in self.expected for n in self._names(name)}
@@ -182,7 +182,7 @@ class Chain:
             else:
                 allowed = [content[path.suffix] for content in self.expected[known[path.name]]]
                 assert said(path) in allowed, (after, path)
-        # What is done on record is on disk.
+        # The files of every finished job are on disk.
         done = "select r.path_raw from recordings r join jobs j on j.recording_id = r.id where r.latest = 1 and j.state = 'done'"
         for (raw,) in self._rows(done):
             assert transcripts(Path(os.fsdecode(raw))) in self.expected[Path(os.fsdecode(raw)).name], after

@@ -18,7 +18,7 @@ PAGE = 4096
 
 
 def overwrite_pages(database: Path, pages: Iterable[int]) -> None:
-    """Put random bytes in the place of these pages; the first is page 1."""
+    """Overwrite these pages with random bytes; the first is page 1."""
     noise = random.Random(7)
     with database.open("r+b") as file:
         for page in pages:
@@ -27,7 +27,7 @@ def overwrite_pages(database: Path, pages: Iterable[int]) -> None:
 
 
 def pages_of(database: Path, *names: str) -> list[int]:
-    """The pages of these tables and indexes, as `sqlite3` counts them; skips where it is not installed."""
+    """Page numbers of these tables and indexes, by the `sqlite3` command; skips if it is not installed."""
     command = shutil.which("sqlite3")
     if command is None:
         pytest.skip("the sqlite3 command, which knows the pages of a table, is not installed")
@@ -38,7 +38,7 @@ def pages_of(database: Path, *names: str) -> list[int]:
 
 
 def root_of(database: Path, name: str) -> int:
-    """The page at which the tree of a table or index begins."""
+    """Root page of a table or index."""
     with closing(driver().connect(str(database))) as connection:
         return int(
             connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
@@ -46,14 +46,14 @@ def root_of(database: Path, name: str) -> int:
 
 
 def change(database: Path, sql: str) -> None:
-    """Plain SQL, which may write where only SQLite writes otherwise."""
+    """Run SQL that may also write to SQLite's own tables."""
     with closing(driver().connect(str(database))) as connection:
         connection.executescript(f"PRAGMA writable_schema = ON; {sql}")
         connection.commit()
 
 
 def overwritten(database: Path) -> None:
-    """Everything but the first page."""
+    """Damage every page but the first."""
     overwrite_pages(database, range(2, database.stat().st_size // PAGE + 1))
 
 
@@ -74,7 +74,7 @@ def removed(database: Path) -> None:
 
 
 def replaced(database: Path) -> None:
-    """By a copy, as a backup that is put back would."""
+    """Replace the file by a copy, like restoring a backup."""
     copy = database.with_name("copy.db")
     shutil.copy(database, copy)
     copy.replace(database)

@@ -1,4 +1,4 @@
-"""What the ledger's tests are made of: small recordings, results, and a few steps in one."""
+"""Helpers for tests of the ledger: admissions, results, combined steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMINGS = Timings(tuple((stage, 0.25) for stage in STAGES), (3, 8), 0.125, 4_000
 
 
 def admission(name: str = "a.wav", content: str = "one", **changes: Any) -> Admission:
-    """A recording in `FOLDER`; equal `content` means equal bytes."""
+    """Admission of a recording in `FOLDER`; equal `content` means equal bytes."""
     values: dict[str, Any] = {
         "path": FOLDER / name,
         "folder": FOLDER,
@@ -44,7 +44,7 @@ def admission(name: str = "a.wav", content: str = "one", **changes: Any) -> Admi
 
 
 def segments(*texts: str) -> tuple[Segment, ...]:
-    """One segment a text, a second each."""
+    """One segment of 1 s for each text."""
     return tuple(
         Segment(i, i * 1_000, i * 1_000 + 900, text, Tokens((text[:1],), (i * 1_000,), (i * 1_000 + 50,)))
         for i, text in enumerate(texts)
@@ -57,22 +57,22 @@ def finish_of(claim: Claim, *texts: str, reference: int | None = None) -> Finish
 
 
 def claim_all(ledger: Ledger, now: float = 100.0, *, limit: int = 100, isolated: bool = False) -> list[Claim]:
-    """What one worker gets at `now`."""
+    """Claims of one worker at `now`."""
     return ledger.claim("worker", limit, now, LEASE_S, allow_isolated=isolated)
 
 
 def begin(ledger: Ledger, *claims: Claim) -> set[int]:
-    """Their decoding begins; returns the jobs for which that was refused."""
+    """Begin these claims; returns the refused jobs."""
     return ledger.begin([(c.job_id, c.generation) for c in claims])
 
 
 def intend(ledger: Ledger, claim: Claim, files: Sequence[OutputIntent], now: float) -> None:
-    """Record files about to be written for a claim that is ours."""
+    """Record intended files for a current claim."""
     assert ledger.intend([(claim.job_id, claim.generation, files)], now) == []
 
 
 def transcribed(ledger: Ledger, *texts: str, name: str = "a.wav", now: float = 100.0) -> int:
-    """A recording of its own content that went all the way to done, with these segments; its job."""
+    """Admit, claim and finish a recording with these segments; returns its job."""
     ledger.admit([admission(name, name)], now)
     (claim,) = claim_all(ledger, now + 1)
     assert ledger.finish([finish_of(claim, *texts)], now + 3) == []

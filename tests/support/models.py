@@ -22,7 +22,7 @@ SAID = "the quick brown fox jumps over the lazy dog and runs home again. it was 
 
 
 def copy_of(model: Path, folder: Path) -> Path:
-    """A model directory that a test may change; its files are links where they are large."""
+    """Copy of a model directory that a test may change; large files are links."""
     folder.mkdir(parents=True)
     for path in model.iterdir():
         if path.stat().st_size > 1 << 20:
@@ -59,7 +59,7 @@ def weights_of(model: Path) -> dict[str, Any]:
 
 
 def save(weights: Any, path: Path, *, legacy: bool = False) -> None:
-    """Write a file of weights in the place of whatever is there."""
+    """Write a file of weights, replacing an existing one."""
     import torch
 
     path.unlink(missing_ok=True)
@@ -67,7 +67,7 @@ def save(weights: Any, path: Path, *, legacy: bool = False) -> None:
 
 
 def sentence_pieces(text: str = SAID, size: int = 60) -> bytes:
-    """A small sentence piece model, whose first three tokens are what FunASR takes for blank, start and end."""
+    """A small SentencePiece model; its first three tokens are FunASR's blank, start and end."""
     import sentencepiece
 
     model = io.BytesIO()
@@ -83,7 +83,7 @@ def sentence_pieces(text: str = SAID, size: int = 60) -> bytes:
 
 
 def with_random_weights(folder: Path, bias: Callable[[Any], object] | None = None) -> Path:
-    """Write weights that FunASR's classes begin with, for the configuration of the directory, after `bias` has changed them."""
+    """Write the initial weights of FunASR's class for this configuration, after `bias` has changed them."""
     import torch
     from funasr import AutoModel
 
@@ -103,7 +103,7 @@ def with_random_weights(folder: Path, bias: Callable[[Any], object] | None = Non
 
 
 def speaking(module: Any, tokens_per_s: float = 4.5) -> None:
-    """Make a Paraformer of random weights write as many tokens a second as people speak."""
+    """Bias a Paraformer with random weights to the token rate of speech."""
     import math
 
     share = tokens_per_s / (1000 / 60)

@@ -1,4 +1,4 @@
-"""What other people may put at a name of ours: each is a context manager that puts it there, in the place of what there was."""
+"""Objects at a path that dropscribe uses: context managers that replace the path by a FIFO, a link, a device, …"""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def socket_end(path: Path) -> Iterator[None]:
     _vacated(path)
     before = Path.cwd()
     with socket.socket(socket.AF_UNIX) as end:
-        # The whole path may be longer than an address of a socket.
+        # The whole path may be too long for a socket address.
         os.chdir(path.parent)
         end.bind(path.name)
         os.chdir(before)
@@ -104,7 +104,7 @@ def unreadable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def immutable(path: Path) -> Iterator[None]:
-    """What stands there stays, protected."""
+    """Keep the existing file, but make it immutable (chattr +i)."""
     path.touch()
     done = subprocess.run(["chattr", "+i", path], capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -115,7 +115,7 @@ def immutable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def leased(path: Path) -> Iterator[None]:
-    """What stands there stays, and opening it waits for another process."""
+    """Keep the existing file, but let opening it block on another process."""
     path.touch()
     with subprocess.Popen(
         [sys.executable, "-c", _LEASE + _HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -129,7 +129,7 @@ def leased(path: Path) -> Iterator[None]:
 
 @contextmanager
 def growing(path: Path) -> Iterator[None]:
-    """What stands there grows all the time."""
+    """Keep the existing file, but let it grow constantly."""
     done = threading.Event()
 
     def grow() -> None:

@@ -1,4 +1,4 @@
-"""Recordings through an engine on a GPU."""
+"""Run recordings through an engine on a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.engines import sample, started
 
 
 def through_the_engine(device: str) -> tuple[str, list[str]]:
-    """The device as the engine states it, and the texts of the sample's segments."""
+    """Device reported by the engine, and texts of the sample's segments."""
     raw = sample().astype("<i2").tobytes()
     arena = os.memfd_create("sample", os.MFD_CLOEXEC)
     os.write(arena, raw)

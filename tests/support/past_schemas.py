@@ -1,4 +1,4 @@
-"""Databases of every past schema, with a row in every state a job can be left in."""
+"""Databases of every past schema, with a job in every state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENGINE = (
 )
 _TIMINGS = '{"batch_sizes":[3],"padding_waste":0.1,"wall_s":2.0}'
 
-#: What the daemon of that time wrote: recordings 1 … 8 and a job for each, by number and state.
+#: Content written by the daemon of that version: recordings 1 … 8 with one job each; state by number.
 STATES = {
     1: "done",
     2: "done",
@@ -82,19 +82,19 @@ _0002 = f"""{_0001}
 UPDATE attempts SET times = 4 WHERE job_id = 6 AND generation = 3;
 """
 
-# A claim is no attempt from here on. Those under way are claimed and have not begun.
+# From this schema on a claim is no attempt. Running jobs are claimed and have not begun.
 _0004 = f"""{_0002}
 UPDATE jobs SET attempts = attempts - 1 WHERE state = 'running';
 UPDATE jobs SET begun = 1 WHERE state IN ('done', 'failed');
 """
 
-#: By revision; a new one needs an entry for the one it replaces.
+#: Rows by revision; a new revision needs an entry for its predecessor.
 #: `outputs.bytes`, which came with 0003, has a default.
 ROWS = {"0001": _0001, "0002": _0002, "0003": _0002, "0004": _0004}
 
 
 def make(path: Path, revision: str) -> None:
-    """A database of that schema, as a daemon that was killed in the middle of its work left it."""
+    """A database of that schema as left by a killed daemon."""
     config = Config()
     config.set_main_option("script_location", str(upgrade.migrations_folder()))
     engine = connect(path, foreign_keys=False)
@@ -107,7 +107,7 @@ def make(path: Path, revision: str) -> None:
 
 
 def rows(path: Path, columns_of: dict[str, list[str]]) -> dict[str, list[tuple[object, ...]]]:
-    """These columns of every row, by table."""
+    """Values of these columns in every row, by table."""
     with closing(driver().connect(str(path))) as connection:
         return {
             table: sorted(connection.execute(f"SELECT {', '.join(names)} FROM {table}").fetchall(), key=repr)
@@ -116,7 +116,7 @@ def rows(path: Path, columns_of: dict[str, list[str]]) -> dict[str, list[tuple[o
 
 
 def columns(path: Path) -> dict[str, list[str]]:
-    """The columns of each of our tables."""
+    """Columns of each table."""
     with closing(driver().connect(str(path))) as connection:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'segment_*' "

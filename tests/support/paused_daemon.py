@@ -1,7 +1,7 @@
-"""The daemon, made to wait before a call: `python -m tests.support.paused_daemon FOLDER run …`.
+"""The daemon, paused before a function call: `python -m tests.support.paused_daemon FOLDER run …`.
 
-Before a call of POINTS whose arguments speak of a file named after the point ("hash.wav") it makes `FOLDER/hash.waits`
-and waits until that is gone. What is patched is the module that defines the function, before anybody imports it.
+Before a call of a function in POINTS whose arguments contain a file named after the point ("hash.wav") it creates
+`FOLDER/hash.waits` and waits until that is removed. The defining module is patched before other modules import from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-#: By the name of the recording that is waited for.
+#: Functions by the stem of the recording that pauses them.
 POINTS = {
     "examine": "dropscribe.intake.scan:examine",
     "inspect": "dropscribe.media.inspector:Inspector.whole",
@@ -49,7 +49,7 @@ def _pause(point: str, where: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    # The last first: those that are called are patched before those that call them import them.
+    # In reverse order: a function is patched before a module that calls it imports it.
     for _point, _where in reversed(POINTS.items()):
         _pause(_point, _where, Path(sys.argv[1]))
     from dropscribe.cli.app import main

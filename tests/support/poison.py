@@ -1,4 +1,4 @@
-"""Recordings that bring down a process, and what becomes of them."""
+"""Recordings that crash a process, and checks of their outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 GOOD = 63
 
 
-#: Limits under which a bad recording shows within a test; the good ones are seconds long.
+#: Low limits, so that a bad recording fails within a test; the good ones are seconds long.
 LIMITS = '[media]\nmax_hours = 0.2\nstall_s = 8.0\n[profiles.default]\nduplicates = "transcribe"\n'
 
 
@@ -31,7 +31,7 @@ FORMATS = ("txt", "srt", "vtt", "json")
 
 
 def write_good(folder: Path) -> list[Path]:
-    """Recordings of 2 to 4 s, every one another cut of the sample."""
+    """Write recordings of 2 to 4 s, each a different cut of the sample."""
     return [
         write_speech(folder / f"good-{i:02d}.wav", seconds=2.0 + i % 5 / 2, offset=i * 0.15)
         for i in range(GOOD)
@@ -39,7 +39,7 @@ def write_good(folder: Path) -> list[Path]:
 
 
 def said(data: bytes, form: str) -> Any:
-    """A transcript file without what names the job and its instant."""
+    """Content of a transcript file without job number and instants."""
     if form != "json":
         return data
     document = json.loads(data)
@@ -49,7 +49,7 @@ def said(data: bytes, form: str) -> Any:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """By name: the files of every good recording when nothing else is worked on."""
+    """Transcript files of every good recording by name, made without bad recordings."""
     settings = Settings.model_validate(
         {"engine": {"model": "paraformer-mini", "vad_model": "vad-mini", "device": "cpu"}}
     )
@@ -65,7 +65,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 @contextlib.contextmanager
 def whoever_decodes(daemon: DaemonProcess, bad: Path, number: signal.Signals) -> Iterator[set[int]]:
-    """Send a signal to every decoder that has `bad` open; yields the process ids that got it."""
+    """Send a signal to every decoder that has `bad` open; yields the set of their process ids."""
     assert daemon.process is not None
     parent, hit, over = psutil.Process(daemon.process.pid), set[int](), threading.Event()
 
@@ -89,7 +89,7 @@ def whoever_decodes(daemon: DaemonProcess, bad: Path, number: signal.Signals) ->
 
 
 def drop_with(daemon: DaemonProcess, make: Callable[[Path], Path], name: str) -> tuple[Path, list[Path]]:
-    """The bad recording and the good ones, moved into the inbox together."""
+    """Move the bad recording and the good ones into the inbox together; returns their paths."""
     staged = daemon.root / name
     staged.mkdir()
     bad = make(staged)
@@ -108,7 +108,7 @@ def assert_as_alone(daemon: DaemonProcess, good: list[Path], alone: dict[str, di
 
 
 def reason_of(daemon: DaemonProcess, bad: Path) -> tuple[str, str, int]:
-    """(code, reason, attempts) of a failed recording, which left no transcript."""
+    """(code, reason, attempts) of a failed recording; asserts that it has no transcript."""
     wait_until(lambda: daemon.state(bad) == "failed" or not daemon.running, "the bad one has failed")
     (row,) = daemon.rows(
         "select j.reason_code, j.reason, j.remedy, j.attempts from jobs j"

@@ -1,4 +1,4 @@
-"""Publishing as the daemon does it, with everything real but the recognising: ledger, dispatcher, publisher, disk."""
+"""Publishing with the real ledger, dispatcher, publisher and disk; only recognition is replaced."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from tests.support.executors import InstantExecutor
 from tests.support.ledgers import ENGINE
 
 FORMATS = ("txt", "srt", "vtt", "json", "timing.json")
-#: Turns of the main loop, a second of its clock each, after which a run is ended: more than any wait of a job.
+#: Most turns of a run, 1 s of its clock each: longer than any delay of a job.
 TURNS = 90
 
 
 @dataclass
 class House:
-    """One folder, `root/inbox`, and one database, `root/state/jobs.db`; each `run` is a daemon of its own."""
+    """One folder, `root/inbox`, and one database, `root/state/jobs.db`; each `run` is a new daemon."""
 
     root: Path
     texts: dict[str, str] = field(default_factory=dict)
-    #: Of the latest run.
+    #: Storage failures of the latest run.
     storage_retry: StorageRetry = field(default_factory=StorageRetry)
 
     @property
@@ -54,7 +54,7 @@ class House:
         return self
 
     def admit(self, name: str, text: str) -> None:
-        """A recording (with this content, as far as the ledger is concerned) that is to be published as `text`."""
+        """Add a recording with this content to the ledger; its text will be `text`."""
         self.texts[name] = text
         path = self.inbox / name
         path.write_bytes(b"stands for sound")
@@ -64,7 +64,7 @@ class House:
             )  # fmt: skip
 
     def keep(self) -> Path:
-        """A copy of how it is now, for `restore`."""
+        """Copy the current state, for `restore`."""
         return Path(shutil.copytree(self.root, self.root.with_name(self.root.name + "-kept")))
 
     def restore(self, kept: Path) -> None:
@@ -72,7 +72,7 @@ class House:
         shutil.copytree(kept, self.root)
 
     def run(self) -> None:
-        """Until everything is done, or `TURNS` are over."""
+        """Run turns until everything is done, at most `TURNS`."""
         models = {"model": "mini", "vad_model": "vad"}
         settings = Settings.model_validate(
             {"database": self.database, "folder": [{"path": self.inbox}], "engine": models}
@@ -115,18 +115,18 @@ class House:
             assert publisher.alive(), publisher.failure
 
     def states(self) -> set[str]:
-        """Of the jobs of what stands there now."""
+        """States of the jobs of the current recordings."""
         return {
             s for (s,) in self.rows("select state from jobs j join recordings r on r.id = recording_id where latest")
         }  # fmt: skip
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        # By the library that the ledger uses: two of them in one process break each other's locks.
+        # With the ledger's SQLite library: two libraries in one process break each other's locks.
         with closing(driver().connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as connection:
             return list(connection.execute(sql).fetchall())
 
     def visible(self) -> dict[str, bytes]:
-        """Every file that a user sees beside the recordings."""
+        """Every visible file beside the recordings."""
         return {
             p.name: p.read_bytes()
             for p in self.inbox.iterdir()

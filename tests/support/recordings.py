@@ -1,4 +1,4 @@
-"""Recordings that tests make themselves, and ways to damage them."""
+"""Generate recordings, and damage them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-#: (extension, libsndfile format, subtype): what libsndfile writes.
+#: (extension, libsndfile format, subtype) of recordings written by libsndfile.
 SOUNDFILE_KINDS: tuple[tuple[str, str, str | None], ...] = (
     (".wav", "WAV", "PCM_16"),
     (".rf64", "RF64", "PCM_16"),
@@ -25,7 +25,7 @@ SOUNDFILE_KINDS: tuple[tuple[str, str, str | None], ...] = (
     (".mp3", "MP3", "MPEG_LAYER_III"),
 )
 
-#: (extension, container, codec): what FFmpeg writes.
+#: (extension, container, codec) of recordings written by FFmpeg.
 AV_KINDS: tuple[tuple[str, str, str], ...] = (
     (".m4a", "ipod", "aac"),
     (".mov", "mov", "alac"),
@@ -43,7 +43,7 @@ KINDS = (*SOUNDFILE_KINDS, *AV_KINDS)
 
 
 def noise(seconds: float, rate_hz: int = 16_000, channels: int = 1, seed: int = 1) -> NDArray[np.int16]:
-    """Shape (frames, channels); noise, so that every codec has something to do."""
+    """Noise of shape (frames, channels), since codecs compress silence to nearly nothing."""
     rng = np.random.default_rng(seed)
     return (rng.standard_normal((round(seconds * rate_hz), channels)) * 3000).astype(np.int16)
 
@@ -91,7 +91,7 @@ def encode(
 
 
 def amr(frames: int, *, wide: bool = False) -> bytes:
-    """An AMR (or AMR-WB) file of that many frames of 20 ms, with a pause in the middle; what they say is noise."""
+    """An AMR (or AMR-WB) file of that many noise frames of 20 ms, with a pause in the middle."""
     rng = np.random.default_rng(1)
     speech, pause = ((2, 32), (9, 5)) if wide else ((7, 31), (8, 5))
     made = b"#!AMR-WB\n" if wide else b"#!AMR\n"
@@ -102,7 +102,7 @@ def amr(frames: int, *, wide: bool = False) -> bytes:
 
 
 def video_without_sound(path: Path) -> None:
-    """A second of grey pictures in MP4."""
+    """Write 1 s of grey pictures in MP4, without an audio track."""
     with av.open(str(path), "w", format="mp4") as out:
         stream: Any = out.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 32
@@ -115,7 +115,7 @@ def video_without_sound(path: Path) -> None:
 
 
 def late_sound(path: Path, container: str, codec: str, late_s: float, **options: str) -> None:
-    """Six seconds of grey pictures; 2 s of noise begin `late_s` after the first of them. `options`: the muxer's."""
+    """Write 6 s of grey pictures and 2 s of noise that begins after `late_s`. `options`: the muxer's."""
     rate_hz = 48_000
     with av.open(str(path), "w", format=container, options=options) as out:
         video: Any = out.add_stream("libvpx" if container == "webm" else "mpeg4", rate=10)
@@ -139,7 +139,7 @@ def late_sound(path: Path, container: str, codec: str, late_s: float, **options:
 
 
 def huge_picture(path: Path, side: int) -> None:
-    """Two seconds of sound beside a PNG picture that says it is `side` pixels wide and high, in MOV."""
+    """Write 2 s of sound and a PNG picture that declares `side` pixels width and height, in MOV."""
     with av.open(str(path), "w", format="mov") as out:
         video: Any = out.add_stream("png", rate=10)
         video.width, video.height, video.pix_fmt = 64, 64, "rgb24"
@@ -161,7 +161,7 @@ def huge_picture(path: Path, side: int) -> None:
 
 
 def cut(path: Path, share: float) -> Path:
-    """A copy that ends after `share` of the bytes."""
+    """Copy truncated to `share` of the bytes."""
     data = path.read_bytes()
     short = path.with_name(f"cut{round(share * 100)}{path.suffix}")
     short.write_bytes(data[: int(len(data) * share)])

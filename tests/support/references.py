@@ -1,4 +1,4 @@
-"""Files that point at others: what a decoder might be talked into fetching."""
+"""Files with references to other files or addresses, which a decoder must not follow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import soundfile
 
 from tests.support.recordings import encode, noise
 
-#: Text that a player would follow to `{target}`.
+#: Playlists from which a player would open `{target}`.
 PLAYLISTS = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n",
     "hls-late": "\n \n#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n",
@@ -40,7 +40,7 @@ PLAYLISTS = {
 
 
 def targets(port: int, secret: Path) -> tuple[str, ...]:
-    """What they may point at: a listener on this machine, and a sound file that is not theirs."""
+    """Targets of references: a listener on this machine, and a sound file outside the folder."""
     here = f"127.0.0.1:{port}"
     content = base64.b64encode(secret.read_bytes()).decode("ascii")
     return (
@@ -53,7 +53,7 @@ def targets(port: int, secret: Path) -> tuple[str, ...]:
 
 
 def playlists(port: int, secret: Path) -> Iterator[tuple[str, bytes]]:
-    """(kind, content) of every list with every target."""
+    """(kind, content) of every playlist with every target."""
     for kind, text in PLAYLISTS.items():
         for target in targets(port, secret):
             yield kind, text.format(target=target).encode()
@@ -101,7 +101,7 @@ def _alias(path: Path) -> bytes:
 
 
 def _with_data_reference(data: bytes, entry: bytes) -> bytes:
-    """A QuickTime file (index behind the sound) whose sound lies where `entry` says."""
+    """A QuickTime file (index after the sound) whose data reference is `entry`."""
     at = data.rindex(b"dref")
     old = struct.unpack(">I", data[at + 12 : at + 16])[0]
     made = bytearray(data[: at + 12] + entry + data[at + 12 + old :])
@@ -113,7 +113,7 @@ def _with_data_reference(data: bytes, entry: bytes) -> bytes:
 
 
 def _linked(data: bytes, secret: Path) -> bytes:
-    """A Matroska file which says, in place of its title, that it goes on in another file (RFC 9559, section 5.1.2)."""
+    """A Matroska file with a link to a next file instead of a title (RFC 9559, section 5.1.2)."""
     name = str(secret).encode()
     at = data.index(b"-" * (len(name) + 1))
     size = 1 if len(name) + 1 < 127 else 2
@@ -132,7 +132,7 @@ def _id3_link(target: str) -> bytes:
 
 
 def _flac_link(data: bytes, target: str) -> bytes:
-    """The same in a PICTURE block (RFC 9639, section 8.8), in front of the other blocks behind STREAMINFO."""
+    """A FLAC file with a picture URL in a PICTURE block (RFC 9639, section 8.8) after STREAMINFO."""
     link = target.encode()
     block = struct.pack(">II", 3, 3) + b"-->" + struct.pack(">IIIIII", 0, 0, 0, 0, 0, len(link)) + link
     return data[:42] + b"\x06" + len(block).to_bytes(3, "big") + block + data[42:]

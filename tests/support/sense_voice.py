@@ -1,7 +1,7 @@
-"""A small SenseVoiceSmall that says known sentences of the bundled sample, written as a directory that FunASR loads.
+"""A small SenseVoiceSmall that outputs known sentences for the bundled sample, as a directory that FunASR loads.
 
-Its encoder is random; its head is fitted to it, so that on the pieces of the sample (and nowhere else) tokens come out as a
-trained model's would: marks first, blanks between, words of several pieces, the same token twice running.
+Its encoder is random; its head is fitted so that for parts of the sample (and no other audio) the output is like a trained
+model's: marks first, blanks between tokens, words of several pieces, repeated tokens.
 """
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
@@ -23,7 +23,7 @@ from dropscribe.engine.core.interfaces import Pcm
 from dropscribe.engine.models import store
 
 TEMPLATE = store.BUNDLED / "paraformer-mini"
-#: When each sentence is said in the sample, seconds, and what the model is made to say then.
+#: Start and end of each sentence in the sample, seconds, and the model's output for it.
 SAID = (
     (0.3, 4.5, "今天天气很好，我们妈妈去 the chieftain's park 散步。"),
     (5.3, 8.7, "It's 3.14 percent<|BGM|> of 年轻人“好”!"),
@@ -34,9 +34,9 @@ CUTS = ((0.28, 4.53), (5.29, 8.78), (9.55, 13.28), (0.0, 14.35), (5.3, 6.0), (10
 ASKED = ("<|zh|>", "<|NEUTRAL|>", "<|Speech|>", "<|withitn|>")
 MARKS = (*ASKED, "<|BGM|>", "<|nospeech|>", "<|woitn|>")
 FRAME_S = 0.06
-#: What makes probabilities as sharp as a trained model's.
+#: Scale of the logits, for probabilities as sharp as a trained model's.
 SHARP = 12.0
-#: Keeps the head from resting on differences that another order of summing would not show.
+#: Ridge regularisation of the head, so that its output does not depend on rounding.
 RIDGE = 1e-4
 
 
@@ -50,7 +50,7 @@ def pieces() -> list[Pcm]:
 def write(folder: Path) -> None:
     """Write config.yaml, configuration.json, am.mvn, the sentence pieces and model.pt into `folder`."""
     with warnings.catch_warnings():
-        # Importing FunASR and its dependencies warns about their own use of old things.
+        # FunASR and its dependencies warn about their own deprecated imports.
         warnings.simplefilter("ignore")
         _write(folder)
 
@@ -72,7 +72,7 @@ def _write(folder: Path) -> None:
         "frontend": "WavFrontend",
         "frontend_conf": {"n_mels": 80, "dither": 0.0, "lfr_m": 7, "lfr_n": 6},
     }
-    # FunASR reads YAML, of which JSON is a part.
+    # FunASR reads YAML, of which JSON is a subset.
     (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
     files = json.loads((TEMPLATE / "configuration.json").read_text(encoding="utf-8"))
     files["file_path_metas"]["tokenizer_conf"] = {"bpemodel": "pieces.bpe.model"}
@@ -86,7 +86,7 @@ def _write(folder: Path) -> None:
 
 
 def sentence_pieces() -> bytes:
-    """A sentence piece model of a kind with the official one: marks are tokens, a text begins without a space."""
+    """A SentencePiece model like the official one: marks are tokens, a text begins without a space."""
     import sentencepiece
 
     model = io.BytesIO()
@@ -101,7 +101,7 @@ def sentence_pieces() -> bytes:
         user_defined_symbols=list(MARKS),
         normalization_rule_name="identity",
         add_dummy_prefix=False,
-        # FunASR's alignment cuts every piece again, by itself, and a lone space must come out as one.
+        # FunASR's alignment encodes each piece again, and a single space must be kept.
         remove_extra_whitespaces=False,
         minloglevel=2,
     )
@@ -109,7 +109,7 @@ def sentence_pieces() -> bytes:
 
 
 def _labels(processor: Any, cut: tuple[float, float], rows: int) -> Iterator[int]:
-    """The token each frame of a cut is to have: those of a sentence stand evenly in its time, half of it blank."""
+    """Target token of each frame of a cut: tokens of a sentence are spread evenly over its time, half of it blank."""
     for row in range(rows):
         at = cut[0] + row * FRAME_S
         label = 0

@@ -1,4 +1,4 @@
-"""Models that fail, or work ahead, as a test wants it. Where they do not fail they pass `tests/contract/test_stages.py`."""
+"""Models with injected failures or pipelining. While they do not fail they pass `tests/contract/test_stages.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dropscribe.engine.models.null import NullRecogniser, NullVad, NullVadModel
 
 
 class FailsOn:
-    """Raises for a batch that holds what `bad` says; notes the sizes of all batches."""
+    """Recogniser that raises for a batch with a segment that `bad` selects; records the sizes of all batches."""
 
     def __init__(self, error: Exception, bad: Callable[[Sequence[SpeechSegment]], bool]) -> None:
         self.error = error
@@ -25,7 +25,7 @@ class FailsOn:
 
 
 class Listening:
-    """Notes what each segment is to be listened to for."""
+    """Recogniser that records the hotwords of each segment."""
 
     def __init__(self) -> None:
         self.hotwords: list[tuple[int, tuple[str, ...]]] = []
@@ -36,7 +36,7 @@ class Listening:
 
 
 class Deep:
-    """As a GPU's: three batches under way, each done when it is asked for."""
+    """Recogniser with three batches under way, like a GPU's; each is computed in `finish`."""
 
     depth = 3
 
@@ -51,7 +51,7 @@ class Deep:
 
 
 class Fragile:
-    """Raises when more pieces share a call than fit, or when one is what it cannot bear; takes nothing then."""
+    """VAD model that raises for too many chunks in a call or for a bad one, and then consumes nothing."""
 
     def __init__(self, error: Exception, *, most: int = 100, bad: int | None = None) -> None:
         self.error = error
@@ -70,14 +70,14 @@ class Fragile:
 
 
 class Ahead:
-    """As a GPU's: what a look finds is worked out when it is finished. Streams in `lost` get nothing back.
+    """VAD model that computes a pass in `finish`, like a GPU's. Streams in `lost` get no result.
 
-    A stream is told by its first sample.
+    Streams are identified by their first sample.
     """
 
     def __init__(self, lost: frozenset[int] = frozenset()) -> None:
         self.lost = lost
-        #: "begin" or "finish", and the streams in that look.
+        #: ("begin" or "finish", streams of that VAD pass).
         self.events: list[tuple[str, tuple[int, ...]]] = []
 
     def open(self) -> Vad:

@@ -1,4 +1,4 @@
-"""Swap a folder for a link at any boundary between two system calls of a piece of work."""
+"""Replace a folder by a link between any two system calls of a function."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 
 def swap(place: Path, target: Path) -> None:
-    """Put a link to `target` in the place of a directory, which stands beside it as NAME-moved afterwards."""
+    """Rename a directory to NAME-moved and put a link to `target` in its place."""
     place.rename(place.with_name(f"{place.name}-moved"))
     place.symlink_to(target)
 
 
 def with_swap(work: Callable[[], object], nth: int, act: Callable[[], None]) -> tuple[Any, bool]:
-    """Do `work`, and `act` just before its `nth` system call (from 1): what came of it (also an error), and whether it was done.
+    """Run `work`, and `act` before its `nth` system call (from 1); returns result or error, and whether `act` was run.
 
-    What the interpreter calls in `posix`, and our own openat2, count as system calls.
+    Functions of `posix` and dropscribe's own openat2 count as system calls.
     """
     made = 0
     acted = False

@@ -1,8 +1,8 @@
-"""System calls that fail for real: of one thread, below one folder, the n-th that reaches the disk.
+"""Make the n-th writing system call of one thread below one folder fail.
 
-The kernel itself answers with the error (a seccomp filter that asks another process about each such call), so that what
-is tested is the library as it is installed, SQLite's own writing included. Another process, because the thread may
-hold the interpreter's lock while it waits for the answer. Linux on x86-64 and ARM only; skips elsewhere.
+The kernel returns the error: a seccomp filter asks a supervisor process about each such call. So installed libraries are
+tested unchanged, SQLite included. The supervisor is a separate process, because the thread may hold the interpreter's lock
+while it waits. Linux on x86-64 and ARM only; skips elsewhere.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ CALLS = {
     "ftruncate": (77, 46),
     "fallocate": (285, 47),
 }
-#: Calls that make, rename or remove what has a path: number on (x86-64, ARM 64; -1: not there), which argument is the path.
-#: In those whose name says "at" the argument before it is the directory that a relative path is meant from.
+#: Calls that create, rename or remove a path: number on (x86-64, ARM 64; -1: none), index of the path argument.
+#: In "at" calls the argument before it is the directory of a relative path.
 NAMING_CALLS = {
     "openat": ((257, 56), 1),
     "openat2": ((437, 437), 1),
@@ -60,15 +60,15 @@ _ASK, _ALLOW = 0x7FC00000, 0x7FFF0000
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _NOTICE_BYTES = 80
 _CONTINUE = 1
-#: Where Linux keeps processes from reading each other's memory, this one may be read by its judge.
+#: prctl(2): permits the supervisor to read this process's memory under Yama.
 _PR_SET_PTRACER = 0x59616D61
-#: Of the flags of openat only these count: what is merely read changes nothing.
+#: Flags of openat that make it count; an open for reading changes nothing.
 _OPENS = os.O_CREAT | os.O_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that reached the disk, or would have."""
+    """One counted system call."""
 
     name: str
     path: str
@@ -76,7 +76,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a thread asked for, in order; which of it failed; what it raised in the end."""
+    """Counted calls of a thread in order, the failed ones, and the exception it raised."""
 
     calls: tuple[Call, ...]
     failed: tuple[Call, ...]
@@ -84,7 +84,7 @@ class Seen:
 
 
 class FaultyDisk:
-    """Runs things on a disk that fails them. Use as a context manager: it has a process that answers for the disk."""
+    """Run functions with failing system calls. A context manager: it owns the supervisor process."""
 
     def __enter__(self) -> Self:
         if platform.machine() not in _MACHINES or platform.system() != "Linux":
@@ -147,7 +147,7 @@ class FaultyDisk:
 
 
 def _install(*, naming: bool) -> int:
-    """Filter the calls of this thread, for the rest of its life; the descriptor that asks about them."""
+    """Install the filter in this thread, until it ends; returns the notification descriptor."""
     column = _MACHINES[platform.machine()]
     numbers = [both[column] for both in CALLS.values()]
     if naming:
@@ -168,7 +168,7 @@ def _install(*, naming: bool) -> int:
 
 
 def _answer_for_the_disk(asking: socket.socket) -> None:
-    """The other process: one order with its listener after another, until nobody asks any more."""
+    """Supervisor process: handle one order with its notification descriptor after another, until the socket closes."""
     while True:
         order, listeners, _, _ = socket.recv_fds(asking, 65_536, 1)
         if not order:
@@ -179,7 +179,7 @@ def _answer_for_the_disk(asking: socket.socket) -> None:
 
 
 def _judge(listener: int, order: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Let calls through or fail them, until the thread that makes them is gone."""
+    """Permit or fail calls until their thread has ended."""
     column = _MACHINES[platform.machine()]
     names = {both[column]: name for name, both in CALLS.items()}
     names |= {both[column]: name for name, (both, _) in NAMING_CALLS.items()}
@@ -206,7 +206,7 @@ def _judge(listener: int, order: dict[str, Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _path_of(thread: int, name: str, arguments: list[int]) -> str:
-    """What a call is about; empty for one that does not count."""
+    """Path of a call; "" if it does not count."""
     if name in CALLS:
         return str(Path(f"/proc/{thread}/fd/{arguments[0]}").readlink())
     if name == "openat" and not arguments[2] & _OPENS:

@@ -11,7 +11,7 @@ from dropscribe.engine.models import store
 
 
 def recordings() -> list[Pcm]:
-    """Speech with pauses of its own, louder and softer, cut at odd places."""
+    """Speech with pauses at several levels, cut at irregular positions."""
     with wave.open(str(store.SAMPLE)) as file:
         said = np.frombuffer(file.readframes(file.getnframes()), np.int16)
     rng = np.random.default_rng(7)
