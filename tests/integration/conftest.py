@@ -1,4 +1,4 @@
-"""Fixtures of the ledger's tests, which run on every implementation in `DATABASES`."""
+"""Fixtures of the ledger's tests, which run with every implementation in `DATABASES`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 
 Locate = Callable[[Path], DatabaseLocation]
 
-#: By implementation: the location of a database of its own for each directory.
+#: Implementation → function that returns the location of a database in a directory.
 DATABASES: dict[str, Locate] = {"sqlite": lambda directory: DatabaseLocation(directory / "jobs.db")}
 
 
 @pytest.fixture(params=DATABASES)
 def locate(request: pytest.FixtureRequest) -> Locate:
-    """Makes locations of one implementation, for tests that open several databases or one again."""
+    """Location of a database by directory, for tests that open several databases or one twice."""
     return DATABASES[request.param]
 
 
 @pytest.fixture
 def location(locate: Locate, tmp_path: Path) -> DatabaseLocation:
-    """Where nothing is yet."""
+    """Location without a database."""
     return locate(tmp_path)
 
 
 @pytest.fixture
 def ledger(location: DatabaseLocation) -> Iterator[Ledger]:
-    """A new ledger, open for work."""
+    """A new ledger, open for writing."""
     opened = open_ledger(location)
     yield opened
     opened.close()

@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/ run, on a model made small for it, and say what they ran on."""
+"""The scripts in benchmarks/ run on small models and report the machine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_model_with_random_weights_has_the_token_rate_of_speech(tmp_path: Path
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text(encoding="utf-8"))
     assert 4.0 < report["ours"]["tokens_per_s_of_audio"] < 5.0
-    # Every token has its place, also with a timestamp branch of random weights.
+    # Every token has a position, even with random weights in the timestamp branch.
     assert report["ours"]["tokens_with_times"] / report["audio_s"] == pytest.approx(
         report["ours"]["tokens_per_s_of_audio"], rel=0.01
     )
@@ -49,7 +49,7 @@ def test_a_model_with_random_weights_has_the_token_rate_of_speech(tmp_path: Path
     assert report["stock"]["rtfx"] > 0
     assert report["machine"]["cpus"] >= 1
     assert {"torch", "funasr", "python"} <= report["versions"].keys()
-    # What the formula for the official size says of a small model would be wrong.
+    # The formula holds for the official model size only.
     assert report["ours"]["tflop_per_s"] is None
 
 
@@ -63,7 +63,7 @@ def test_a_sense_voice_with_random_weights_is_measured_as_well(tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout[done.stdout.index("{\n") :])
-    # The marks before each segment are tokens, too.
+    # The marks before each segment count as tokens, too.
     assert 4.0 < report["ours"]["tokens_per_s_of_audio"] < 6.5
     assert report["ours"]["tokens_with_times"] > 0
     assert report["stock"]["rtfx"] > 0
@@ -94,13 +94,13 @@ def test_the_gpu_runner_uses_only_existing_options() -> None:
     assert spec is not None
     assert spec.loader is not None
     on_gpu = importlib.util.module_from_spec(spec)
-    # Its frozen records look their module up.
+    # Its dataclasses look up their module in sys.modules.
     sys.modules["on_gpu"] = on_gpu
     spec.loader.exec_module(on_gpu)
     known: dict[tuple[str, ...], str] = {}
     for step in on_gpu.steps(Path("/x"), "cuda:0", 60.0):
         asked = [a for a in step.arguments if a.startswith("--")]
-        # The tests are pytest's business.
+        # Options of pytest are not checked.
         if "pytest" in step.arguments or not asked:
             continue
         command = (*step.arguments[: step.arguments.index(asked[0])][:3], "--help")
@@ -158,7 +158,7 @@ def test_workers_frozen_beyond_their_leases_do_every_job_once() -> None:
     done = script("claimers", "--jobs", "300", "--freezes", "2")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    # Whether a worker holds something when it is stopped is chance; the tests of the ledger's processes see to that.
+    # Whether a worker has a claim when it is stopped is chance; test_ledger_processes.py tests that case.
     assert report["freezes"] > 0
     assert report["done_on_record"] == 300
     assert (

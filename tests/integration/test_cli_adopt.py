@@ -1,4 +1,4 @@
-"""`dropscribe adopt`: what was done is taken from the transcripts, and only what they really say."""
+"""`dropscribe adopt`: finished jobs are restored from valid transcripts only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def drop(tmp_path: Path) -> Path:
 
 
 def written(path: Path, content: bytes = b"sound", job: int = 7, stem: str | None = None) -> Transcript:
-    """A recording and the files that a daemon wrote for it."""
+    """A recording and the files written for it by a daemon."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     transcript = Transcript(
@@ -55,7 +55,7 @@ def counts(report: dict[str, Any]) -> tuple[int, int, int, int]:
 
 
 def is_done(drop: Path, *recordings: Path) -> bool:
-    """Whether a daemon on that folder would leave them alone, as they stand and after a touch."""
+    """True if a daemon would not transcribe them again, unchanged and after a change of their mtime."""
     settings = embedded((drop,)).settings
     with closing(open_ledger(DatabaseLocation(drop.parent / "jobs.db"))) as ledger:
         known = {k.path for k in ledger.known(drop) if not k.unfinished}

@@ -1,4 +1,4 @@
-"""What `config` says is in force, and from where."""
+"""`dropscribe config`: settings in force and their sources."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_hotwords_are_kept_once_each_and_shape_the_recipe_of_their_profile_only(
     )
     settings = config.load(file).settings
     assert settings.profile("lab").hotwords == ("达摩院", "machine learning")
-    # A result is shared only where the same was listened for; jobs of old, without hotwords, keep their recipe.
+    # Results are shared only between equal hotwords; older jobs, without hotwords, keep their recipe.
     assert settings.recipe("plain") == settings.recipe("gone") == "paraformer-zh|fsmn-vad"
     assert settings.recipe("lab") != settings.recipe("plain")
     other = tmp_path / "other.toml"

@@ -1,4 +1,4 @@
-"""The history on the command line, over a real database."""
+"""`dropscribe jobs` on a real database."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_the_database_is_found_through_the_configuration_or_here(history: Histor
 
 
 def test_the_history_can_be_read_while_the_daemon_writes(history: History) -> None:
-    # The fixture holds the database open for writing all the while.
+    # The fixture has the database open for writing.
     assert history.ledger.counts()
     jobs = [history.done(f"{n}.wav", "x") for n in range(3)]
     assert ids(document("jobs", "--database", history.path)) == jobs[::-1]

@@ -1,4 +1,4 @@
-"""What every command has in common: it starts light, helps, and ends with one clear line."""
+"""Properties of every command: light imports, help, one-line errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dropscribe.engine.models.store import SAMPLE
 from dropscribe.errors import DropscribeError
 from tests.support.command_line import call, process
 
-#: What takes long to import, and no command needs before it is at work. (Typer brings pydantic along by itself.)
+#: Modules that are slow to import and must not be loaded at the start of a command. (Typer itself imports pydantic.)
 HEAVY = frozenset(
     "torch funasr numpy sqlalchemy alembic av soundfile soxr watchdog structlog sqlite3 pysqlite3".split()
 )
@@ -103,16 +103,16 @@ def test_exit_codes_are_those_of_the_classes() -> None:
     for kind in kinds:
         kinds += kind.__subclasses__()
     assert {k.exit_code for k in kinds} == {1, 2, 3, 4, 5}
-    # A class without a code of its own is a kind of the one it inherits from.
+    # A class without its own code has that of its base class.
     coded = [k for k in kinds if "code" in vars(k)]
     assert len({k.code for k in coded}) == len(coded)
 
 
 def test_inaccessible_directories_in_path_are_ignored(tmp_path: Path) -> None:
-    """Those of root, where an administrator became the user of the service and kept the PATH."""
+    """PATH may have directories of root after `runuser` or `sudo`."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
-    # Root enters everything, unless the capabilities to do so are taken away.
+    # Root may enter all directories unless these capabilities are dropped.
     powerless = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     if powerless:
         os.chown(closed, 65534, 65534)

@@ -1,4 +1,4 @@
-"""How `status` sees a daemon: its lock, its status file, its ledger."""
+"""`dropscribe status`: lock, status file and ledger of a daemon."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_no_daemon(history: History) -> None:
     assert said["schema"] == "dropscribe/daemon/1"
     assert (said["running"], said["healthy"], said["pid"]) == (False, False, None)
     assert said["counts"] == {"queued": 1, "running": 0, "done": 1, "failed": 0, "cancelled": 0}
-    # The first to come is claimed first, so "c" is done and "a" waits.
+    # Jobs are claimed in order of admission, so "c" is done and "a" waits.
     assert said["last_finished"]["id"] == waiting
     assert said["oldest_waiting"]["id"] == waiting + 1
     assert done == waiting

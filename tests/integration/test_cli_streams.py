@@ -1,4 +1,4 @@
-"""Standard output holds what a command prints and nothing else: no log line, nothing of a library or of a child process."""
+"""Standard output has only the output of the command: no log lines, no output of libraries or child processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropscribe.cli.app import COMMANDS
 from dropscribe.engine.models.store import SAMPLE
 from tests.support.command_line import process
 
-#: A command that prints JSON while a library and a child print, too: through descriptor 1, as C code and children do.
+#: A command that prints JSON while a library and a child print to descriptor 1, as C code and children do.
 CHATTY = """
 import ctypes, os, subprocess, sys
 from dropscribe.cli import app, status
@@ -48,7 +48,7 @@ def test_what_libraries_and_children_print_goes_to_standard_error() -> None:
 
 
 def test_a_child_does_not_hold_the_output_open(tmp_path: Path) -> None:
-    """Else whoever reads it to its end would wait for a child that outlives the command."""
+    """Otherwise a reader of the output would wait for a child that outlives the command."""
     code = CHATTY.replace('["echo", "child"]', '["sh", "-c", "sleep 100 2>/dev/null & echo $! >pid"]')
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -56,7 +56,7 @@ def test_a_child_does_not_hold_the_output_open(tmp_path: Path) -> None:
     ) as command:  # fmt: skip
         assert command.stdout is not None
         assert command.stdout.read() == "answer\n"
-    # Raises ProcessLookupError if the output came to its end only with the child.
+    # Raises ProcessLookupError if the output ended only with the child.
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
@@ -98,7 +98,7 @@ def test_with_json_every_command_prints_one_document(
 
 
 def test_at_a_terminal_the_result_goes_where_standard_output_leads(tmp_path: Path) -> None:
-    """The bars are on standard error; what is printed must not go there with them."""
+    """rich must not redirect the result to standard error, where the bars are."""
     screen, terminal = pty.openpty()
     with (tmp_path / "out.json").open("wb") as out:
         command = subprocess.Popen(
@@ -110,7 +110,7 @@ def test_at_a_terminal_the_result_goes_where_standard_output_leads(tmp_path: Pat
         try:
             while data := os.read(screen, 4096):
                 shown += data
-        except OSError:  # Linux says so that the other end is closed
+        except OSError:  # EIO: the other end is closed
             pass
         os.close(screen)
         assert command.wait(120) == 0

@@ -1,4 +1,4 @@
-"""Everything the product has is documented: commands, options, settings, formats, schemas, states, tables, exit codes."""
+"""Documentation is complete: commands, options, settings, formats, schemas, states, tables, exit codes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_every_command_is_documented_and_explains_itself(name: str) -> None:
 
 
 def calls(page: Path) -> Iterator[str]:
-    """What a page has people type: every call of dropscribe, from the command on, in blocks and in running text."""
+    """Every call of dropscribe on a page, from the command on, in code blocks and in running text."""
     for block in blocks(page, "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
             yield from re.findall(
@@ -210,7 +210,7 @@ def test_every_action_of_the_log_is_documented() -> None:
     assert named == [str(a) for a in Action] or set(named) == {str(a) for a in Action}
 
 
-#: Codes that no job has: they end a command.
+#: Error codes of commands, which no job has.
 OF_COMMANDS = frozenset({"error", "config", "ledger", "already_running", "engine", "usage", "stale_lease"})
 
 
@@ -271,7 +271,7 @@ def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
 
 
 def test_no_message_sends_people_to_a_section_that_is_not_there() -> None:
-    """Messages name a page and a section: (see docs/installation.md, GPU or CPU)."""
+    """(page, section) in messages such as "(see docs/installation.md, GPU or CPU)"."""
     named = 0
     for path, text in SOURCES.items():
         assert "see README" not in text, path
@@ -289,7 +289,7 @@ def schemas() -> set[str]:
 
 
 def documented(schema: str) -> dict[str, str]:
-    """field → type, of the table of a schema; `job` stands for the fields of a job."""
+    """field → type in the table of a schema; `job` stands for the fields of a job."""
     fields = {row[0].strip("`"): row[1] for row in rows(section(OUTPUTS, f"### `{schema}`"))}
     job = {row[0].strip("`"): row[1] for row in rows(section(OUTPUTS, "### Fields of a job"))}
     for name in [n for n, kind in fields.items() if kind.split(" or ")[0] == "job"]:
@@ -299,7 +299,7 @@ def documented(schema: str) -> dict[str, str]:
 
 
 def fields_of(value: Any, known: Mapping[str, str], name: str = "") -> Iterator[str]:
-    """Dotted fields of a document; those documented as a free object, or as a list of values, are not opened."""
+    """Dotted fields of a document, without fields inside those documented as a free object or a list of values."""
     kind = known.get(name, "")
     if kind.startswith(("object", "list", "any")):
         yield name
@@ -315,7 +315,7 @@ def fields_of(value: Any, known: Mapping[str, str], name: str = "") -> Iterator[
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A full document of every schema, by its name."""
+    """A document with all fields for every schema, by name."""
     folder = tmp_path_factory.mktemp("shown")
     found: dict[str, Any] = {}
 

@@ -1,7 +1,7 @@
-"""The shell blocks of README and docs/ are run as a reader would run them, in a checkout of their own with a daemon on ./drop.
+"""Run the shell blocks of README and docs/ in order, in a temporary checkout with a daemon on ./drop.
 
-Blocks that need root, a network, a GPU, a whole checkout or minutes say so on their fence; their syntax is checked, and
-test_documented.py checks the commands and options in them. Drop-ins of the unit are checked with systemd's own tool.
+The fence of a block notes if it needs root, a network, a GPU, a whole checkout or minutes; then only its syntax is checked,
+and test_docs_complete.py checks its commands and options. Drop-ins of the unit are checked by systemd-analyze.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from dropscribe.engine.models.store import SAMPLE as SAMPLE_FILE
 from tests.support.documentation import DOCS, PAGES, README, ROOT, SAMPLE, Block, blocks
 
 SHELL = [b for p in PAGES for b in blocks(p, "sh")]
-#: The first page's steps, in their order, then the blocks of all other pages.
+#: Blocks of the first page in order, then those of all other pages.
 RUN = [b for b in SHELL if not b.note]
-#: How long a command, the start of the daemon and a transcript may take at most, seconds.
+#: Time limit for a command, the start of the daemon, and a transcript, seconds.
 LIMIT_S = 240.0
 
 
 class Checkout:
-    """A folder like the one a reader stands in after `make run`: .venv, the sample, ./drop with a running daemon, a home."""
+    """A folder like a checkout after `make run`: .venv, the sample, ./drop with a running daemon, a home directory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,14 +42,14 @@ class Checkout:
         home = folder / "home"
         (home / "recordings").mkdir(parents=True)
         for name in ("talk.mp3", "lecture.wav"):
-            # What a recording is, is found by its content.
+            # The extension does not matter: the format is detected by content.
             shutil.copy(SAMPLE_FILE, folder / name)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.environment = {
             "PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
-        #: The manual speaks of an installed service, whose configuration is found; its first page of none.
+        #: Configuration of the installed service that the manual assumes; the first page assumes none.
         self.configuration = folder / "service.toml"
         self.configuration.write_text(
             f'database = "{folder}/jobs.db"\n'
@@ -59,7 +59,7 @@ class Checkout:
         )
 
     def run_block(self, block: Block) -> None:
-        """Run a block as a reader of its page does. It must succeed."""
+        """Run a block in the environment that its page assumes. It must succeed."""
         installed = {"DROPSCRIBE_CONFIG": str(self.configuration)} if block.page.parent == DOCS else {}
         done = self.run(block.text, installed)
         assert done.returncode == 0, f"{block.name}: {done.stderr}{done.stdout}"
@@ -73,7 +73,7 @@ class Checkout:
         )  # fmt: skip
 
     def start(self) -> None:
-        """As the last line of `make run`; returns when the daemon is well."""
+        """Start the daemon by the last line of `make run`, and wait until it is healthy."""
         log = self.folder / "log"
         with log.open("w") as out:
             self.daemon = subprocess.Popen(
@@ -88,12 +88,12 @@ class Checkout:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """As Ctrl-C does."""
+        """Stop the daemon with SIGINT."""
         self.daemon.terminate()
         assert self.daemon.wait(LIMIT_S) == 0, (self.folder / "log").read_text(encoding="utf-8")
 
     def wait_done(self) -> None:
-        """Until every recording in ./drop has all its files."""
+        """Wait until every recording in ./drop has all its files."""
         end = time.monotonic() + LIMIT_S
         while time.monotonic() < end:
             recordings = list((self.folder / "drop").glob("*.wav"))
@@ -106,7 +106,7 @@ class Checkout:
 
 
 def command_of_make_run() -> str:
-    """What `make run` ends with: the daemon."""
+    """Last command of `make run`, which starts the daemon."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     found = re.search(r"^\t@exec \$\(BIN\)/(dropscribe run .*)$", makefile, re.MULTILINE)
     assert found is not None
@@ -125,7 +125,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 @pytest.fixture(scope="module")
 def dropped(checkout: Checkout) -> Checkout:
-    """After the reader's first step: the sample is dropped, as README.md has it, and done."""
+    """A checkout after the first step of README.md: the sample is dropped and transcribed."""
     first = next(b for b in RUN if b.page == README)
     assert first.text == f"cp {SAMPLE} drop/\n"
     checkout.run_block(first)
@@ -179,7 +179,7 @@ def test_files_that_blocks_install_are_there(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [b for p in PAGES for b in blocks(p, "ini")], ids=lambda b: b.name)
 def test_drop_ins_of_the_unit_are_valid(block: Block, tmp_path: Path) -> None:
-    """systemd says of a setting it does not know, or cannot read, that it ignores it."""
+    """systemd reports unknown and invalid settings as ignored."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
@@ -196,7 +196,7 @@ def test_drop_ins_of_the_unit_are_valid(block: Block, tmp_path: Path) -> None:
         capture_output=True, encoding="utf-8", check=False, timeout=60, env={**os.environ, "LC_ALL": "C"},
     )  # fmt: skip
     said = [line for line in (done.stdout + done.stderr).splitlines() if "override.conf" in line]
-    # A program that this machine lacks is no fault of the drop-in.
+    # A program missing on this machine is no error of the drop-in.
     assert not [line for line in said if "not executable" not in line]
 
 

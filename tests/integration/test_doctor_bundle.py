@@ -1,4 +1,4 @@
-"""`dropscribe doctor --bundle`: helps to find a fault, and tells nothing that is nobody else's business."""
+"""`dropscribe doctor --support-bundle`: facts for diagnosis without private data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dropscribe.errors import StorageError, UsageError
 from tests.support.command_line import outcome
 from tests.support.histories import History
 
-#: None of these may be found anywhere in a bundle.
+#: Texts that must not occur in a bundle.
 PRIVATE = (
     "Board meeting", "budget of the hospital", "预算", "anna", "Dr Weber", "Weber", "legal", "Ms Klein", "Klein",
     "Patient 17", "takeover", "hunter2",
@@ -40,14 +40,14 @@ exclude = ["*hunter2*"]
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with recordings that were done and that failed, and a configuration of its own."""
+    """A home directory with finished and failed recordings, and a configuration."""
     home = tmp_path / "home/anna"
     folder = home / "Board meeting"
     folder.mkdir(parents=True)
     (home / "Patient 17").mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(home)
-    # What this machine's journal holds is not known; `told` has a test of its own.
+    # The journal of this machine is unknown; `redact` has its own test.
     monkeypatch.setattr(journal, "read", list)
     database = home / "jobs.db"
     with History(database) as history:
@@ -104,7 +104,7 @@ def test_the_bundle_has_the_facts_for_diagnosis(home: Path) -> None:
     assert failure["code"] == "no_audio"
     assert failure["file"].endswith(".m4a")
     assert failure["reason"].startswith("it holds no sound: ")
-    # Remedies are our own words.
+    # Remedies are fixed texts and are not redacted.
     assert "'--help'" in failure["remedy"]
 
 
@@ -196,7 +196,7 @@ def test_marks_are_stable_within_a_bundle_only() -> None:
     assert one.name("/in/a.wav") == one.name(Path("/elsewhere/a.wav"))
     assert one.name("a.wav") != one.name("b.wav")
     assert one.name("a.wav") != other.name("a.wav")
-    # What follows the last dot of a name is not always an extension.
+    # The part after the last dot of a name is not always an extension.
     assert "Klein" not in one.name("call of Ms. Klein and others")
     assert one.text("16 kHz, 3/4 of it, n/a") == "16 kHz, 3/4 of it, n/a"
     known = Mask({"folder": [Path("/srv/in")]})

@@ -1,4 +1,4 @@
-"""`dropscribe doctor` as a person or a script calls it."""
+"""`dropscribe doctor` on the command line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def by_name(result: Result) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def options(tmp_path: Path) -> list[str]:
-    """A place that is in order, and models that need no torch."""
+    """A healthy folder and database, and models without torch."""
     (tmp_path / "drop").mkdir()
     return [
         *("--watch", str(tmp_path / "drop"), "--database", str(tmp_path / "jobs.db")),
@@ -79,7 +79,7 @@ def test_hotwords_are_checked_only_for_profiles_that_have_some(tmp_path: Path) -
 
 
 def test_the_hotwords_check_downloads_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The daemon that runs may have its model in the cache of another user than the one that asks the doctor."""
+    """The model of a running daemon may be in the cache of another user."""
     monkeypatch.setattr(hub, "find", lambda _: None)
     monkeypatch.setattr(hub, "locate", None)
     file = tmp_path / "my.toml"

@@ -1,4 +1,4 @@
-"""What the doctor says of real databases and real locks."""
+"""Checks of the doctor on real databases and locks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_damaged_database(database: Path) -> None:
 
 
 def findings_or_reason(path: Path) -> tuple[str, ...]:
-    """Damage is either found by the check or stops it, as the damaged page has it."""
+    """Findings of the check, or the error that stops it: which of them depends on the damaged page."""
     try:
         return integrity.quick_check(path)
     except DropscribeError as e:

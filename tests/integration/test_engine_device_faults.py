@@ -1,4 +1,4 @@
-"""What a device says when it fails, and what the engine makes of it: a smaller batch, another process, or one recording."""
+"""Device errors and their handling: smaller batch, engine restart, or failure of one recording."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -30,7 +30,7 @@ pytestmark = FUNASR_WARNS
 
 
 def raised_within(error: Exception) -> Exception:
-    """What comes out when `error` is raised where a device is used."""
+    """Exception that results if `error` is raised during the use of a device."""
     from dropscribe.engine.models.loading import device_faults
 
     with pytest.raises((DeviceFailedError, OutOfDeviceMemoryError, type(error))) as caught, device_faults():
@@ -80,7 +80,7 @@ def test_other_errors_count_as_faults_of_the_recording() -> None:
 
 
 def test_a_device_lost_while_its_cache_is_emptied_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first to touch a broken context hears of it, whatever it wanted."""
+    """The error of a broken CUDA context is raised by the next call of any kind."""
     import torch
 
     def broken() -> None:
@@ -91,19 +91,19 @@ def test_a_device_lost_while_its_cache_is_emptied_is_lost(monkeypatch: pytest.Mo
 
 
 class Memory:
-    """Stands for what a step that failed had taken of the device."""
+    """Simulated device memory of a failed step."""
 
 
 @dataclass(eq=False)
 class TightDevice:
-    """A forward in three steps like that of a GPU, on a device whose second step fits no more than `room` segments."""
+    """A forward pass in three steps, like a GPU's; the second step fails for more than `room` segments."""
 
     whole: Callable[[Sequence[Sound], Sequence[Any]], Any]
     room: int
     error: type[Exception]
     refused: list[int] = field(default_factory=list)
     taken: list[weakref.ref[Memory]] = field(default_factory=list)
-    alive: int = 0  #: how often something of a step that failed was still there at the next
+    alive: int = 0  #: how often memory of a failed step was still referenced at the next step
 
     def begin(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> Any:
         self.alive += sum(one() is not None for one in self.taken)
@@ -128,7 +128,7 @@ class TightDevice:
 
 
 def pipelined(loaded: Any, device: TightDevice) -> Any:
-    """A `PipelinedParaformer` over it. What its own constructor would put there needs CUDA."""
+    """A `PipelinedParaformer` on this device, without its constructor, which needs CUDA."""
     from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser, PipelinedParaformer
 
     recogniser = object.__new__(PipelinedParaformer)
@@ -140,7 +140,7 @@ def pipelined(loaded: Any, device: TightDevice) -> Any:
 
 
 def test_the_last_batch_before_a_pause_holds_nothing_during_it() -> None:
-    """Frames of its segments are the device's memory."""
+    """The frames of its segments are in device memory."""
     from dropscribe.engine.models.paraformer.forward import PaddedForward
 
     loaded = on_cpu(store.BUNDLED / "paraformer-mini")
@@ -151,13 +151,13 @@ def test_the_last_batch_before_a_pause_holds_nothing_during_it() -> None:
     handle = recogniser.begin([segment(said)])
     assert [h.stream for h in recogniser.finish(handle)] == [0]
     del said, handle
-    # The thread lets go of what it did a moment after the result is there.
+    # The thread releases its references a moment after the result is available.
     recogniser._words.shutdown()
     assert held() is None
 
 
 def test_a_batch_that_stops_fitting_half_way_is_halved_without_affecting_others() -> None:
-    """In a pipeline it comes up in the step of the batch behind, which has no part in it."""
+    """In a pipeline the error is raised in a step of the next batch, which is not its cause."""
     import torch
 
     from dropscribe.engine.models.paraformer.forward import PaddedForward

@@ -1,4 +1,4 @@
-"""Importing parts of FunASR leaves nothing out: the same classes, models and options as with all of it."""
+"""Importing only parts of FunASR gives the same classes, models and options as importing all of it."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -33,7 +33,7 @@ found = {
 }
 print(json.dumps(found))
 """
-#: The same, and what else the package says of itself.
+#: Prints the same, and further state of the package.
 STATE = (
     TABLES
     + """
@@ -59,7 +59,7 @@ for names in funasr_parts.MODULES.values():
 
 
 def fresh(code: str) -> Any:
-    """What a process of its own prints, as JSON, in its last line."""
+    """Run a script in a new process; returns its last line, parsed as JSON."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
@@ -68,7 +68,7 @@ def fresh(code: str) -> Any:
 
 @pytest.fixture(scope="module")
 def whole() -> dict[str, dict[str, str]]:
-    """The registry, and the package's state, after `import funasr`."""
+    """Registry and package state after `import funasr`."""
     found: dict[str, dict[str, str]] = fresh("import funasr\n" + STATE)
     return found
 
@@ -76,7 +76,7 @@ def whole() -> dict[str, dict[str, str]]:
 def test_an_engine_with_the_bundled_models_imports_no_other_models() -> None:
     imported = fresh(f"{ENGINE}\nimport json, sys\nprint(json.dumps(list(sys.modules)))")
     families = {name.split(".")[2] for name in imported if name.startswith("funasr.models.")}
-    # Of the others modules of layers only, which these import.
+    # Of other families only modules of layers, which these import.
     assert {"bicif_paraformer", "fsmn_vad_streaming", "paraformer", "sanm"} <= families
     assert len(families) < 15, families
     models = {n for n in imported if n.startswith("funasr.models.") and n.endswith(".model")}
@@ -104,7 +104,7 @@ def test_every_family_is_among_the_parts_or_in_the_whole(whole: dict[str, dict[s
 
 
 def paraformer(folder: Path) -> Path:
-    """Plain Paraformer, in narrow layers."""
+    """Plain Paraformer with narrow layers."""
     copy_of(MINI, folder)
     change(folder, lambda c: c.update(model="Paraformer", predictor="CifPredictorV2"))
     return change(
@@ -118,7 +118,7 @@ def small_sense_voice(folder: Path) -> Path:
 
 
 def with_unusual_encoder(folder: Path) -> Path:
-    """A Paraformer whose encoder is not among the parts."""
+    """A Paraformer with an encoder outside the imported parts."""
     paraformer(folder)
     conf = {"output_size": 320, "attention_heads": 4, "linear_units": 64, "num_blocks": 1}
     return change(folder, lambda c: c.update(encoder="ConformerEncoder", encoder_conf=conf))
@@ -135,7 +135,7 @@ MADE: dict[str, Callable[[Path], Path]] = {
 
 
 def plain(value: Any) -> Any:
-    """An option, in which objects are shown by class and fields."""
+    """Comparable form of an option: objects as class and fields."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -163,5 +163,5 @@ def test_a_model_is_built_as_by_funasr(name: str, tmp_path: Path) -> None:
     assert plain(resolved) == plain(expected)
     ours, initial = module.state_dict(), theirs.state_dict()
     assert list(ours) == list(initial)
-    # From the same seed.
+    # Both are initialised from the same seed.
     assert all(torch.equal(initial[key], value) for key, value in ours.items())

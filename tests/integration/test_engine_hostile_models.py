@@ -1,4 +1,4 @@
-"""Nothing in a model directory runs code, installs, fetches, writes, or reads outside of it."""
+"""A model directory cannot run code, install packages, download, write, or read outside of itself."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -27,7 +27,7 @@ pytestmark = FUNASR_WARNS
 
 
 def armed(model: Path, folder: Path, marker: Path) -> Path:
-    """A copy of a model with code beside it that would create the marker, and packages that would, too."""
+    """Copy of a model with Python files and packages that would create the marker when imported."""
     copy_of(model, folder)
     (folder / "model.py").write_text(f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n")
     package = folder / "package"
@@ -45,7 +45,7 @@ def _inner(part: str, **values: Any) -> Callable[[dict[str, Any]], object]:
     return lambda config: config[part].update(values)
 
 
-#: What a config.yaml says that would run code, and is refused for it.
+#: Changes of config.yaml that would run code; refused.
 CODE: dict[str, Callable[[dict[str, Any]], object]] = {
     "trust and a file": _set(trust_remote_code=True, remote_code="{folder}/model.py"),
     "trust alone": _set(trust_remote_code=True),
@@ -57,7 +57,7 @@ CODE: dict[str, Callable[[dict[str, Any]], object]] = {
         vad_model="x", vad_kwargs={"trust_remote_code": True, "remote_code": "model.py"}
     ),
 }
-#: What leads out of the directory, and is refused for it.
+#: Changes with paths outside the directory; refused.
 OUTSIDE: dict[str, Callable[[dict[str, Any]], object]] = {
     "tokens": _inner("tokenizer_conf", token_list="/etc/passwd"),
     "tokens above": _inner("tokenizer_conf", token_list="../tokens.json"),
@@ -68,7 +68,7 @@ OUTSIDE: dict[str, Callable[[dict[str, Any]], object]] = {
     "the environment": _inner("model_conf", ctc_weight="${oc.env:HOME}"),
     "a part of other values": _inner("model_conf", ctc_weight="${model_conf}"),
 }
-#: What would fetch, write or reach outside, and is left out: the model loads as if it did not stand there.
+#: Options that would download, write or read outside; ignored.
 IGNORED: dict[str, Callable[[dict[str, Any]], object]] = {
     "further models": _set(vad_model="fsmn-vad", punc_model="ct-punc", spk_model="cam++"),
     "another model's place": _set(hub="hf", model_path="/etc", model_revision="evil"),
@@ -128,7 +128,7 @@ def test_the_list_of_files_may_not_ask_for_code_either(value: dict[str, Any], tm
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_paths_outside_the_directory_are_refused(name: str, tmp_path: Path) -> None:
     folder, marker = hostile(tmp_path / "m", OUTSIDE[name], listed=False)
-    (folder / "tokens.json").rename(folder / "kept.json")  # else it would count, as in FunASR
+    (folder / "tokens.json").rename(folder / "kept.json")  # otherwise it would be used, as in FunASR
     if "tokens" not in name:
         (folder / "kept.json").rename(folder / "tokens.json")
     if name == "dictionary":
@@ -196,7 +196,7 @@ def test_yaml_with_object_tags_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_list_of_files_that_is_none_never_raises_anything_else(content: str, tmp_path: Path) -> None:
     folder = copy_of(VAD, tmp_path / "m")
     (folder / "configuration.json").write_bytes(content.encode("latin-1"))
-    if content in ("[]", "null", '{"file_path_metas": "x"}'):  # as if there were no list, like FunASR
+    if content in ("[]", "null", '{"file_path_metas": "x"}'):  # treated as a missing list, as in FunASR
         assert read_model_config(folder).file("frontend_conf", "cmvn_file") == folder / "am.mvn"
         return
     with pytest.raises(EngineError, match=r"configuration\.json"):
@@ -219,7 +219,7 @@ def test_components_that_fetch_or_are_unknown_are_refused(component: dict[str, A
 
 
 def test_the_options_equal_those_that_funasr_reads(tmp_path: Path) -> None:
-    """Of the official layout, with a list of files and without."""
+    """Directories with the official layout, with and without a list of files."""
     from funasr.download.download_model_from_hub import download_model
 
     for model in (MINI, VAD):

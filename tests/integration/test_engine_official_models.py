@@ -1,4 +1,4 @@
-"""Directories of the official models, with few layers of random weights: they load, and say what FunASR says of them."""
+"""Official model directories with few layers and random weights load and give the text of FunASR."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -30,12 +30,12 @@ def few_layers(config: dict[str, Any]) -> None:
         config["decoder_conf"]["att_layer_num"] = 2
     if config["model"] == "SenseVoiceSmall":
         config["encoder_conf"]["tp_blocks"] = 1
-    # FunASR adds noise to the sound where this is not said, and then says something else each time.
+    # Without this option FunASR adds random noise, and its text varies.
     config.get("frontend_conf", {}).setdefault("dither", 0.0)
 
 
 def official(name: str, shared: Path, folder: Path) -> Path:
-    """The official directory, with the vocabulary of paraformer-zh where none was to be had."""
+    """Official directory; with the vocabulary of paraformer-zh if its own is not available."""
     source = shared / "models" / "official"
     folder.mkdir()
     for path in (source / name).iterdir():
@@ -47,7 +47,7 @@ def official(name: str, shared: Path, folder: Path) -> Path:
 
 
 def characters_only(module: Any, tokens: list[str]) -> None:
-    """Make a model speak in Chinese characters: how FunASR joins other tokens, and fails to, is not what is compared here."""
+    """Restrict a model to Chinese characters, since FunASR's joining of other tokens (and its errors) is not compared here."""
     speaking(module)
     others = [i for i, token in enumerate(tokens) if not ("一" <= token <= "龥" and len(token) == 1)]
     module.decoder.output_layer.bias[others] = -1e4
@@ -115,7 +115,7 @@ def test_the_detector_is_the_official_one(shared: Path, tmp_path: Path) -> None:
     (folder / "model.pt").write_bytes((shared / "models" / "fsmn-vad" / "model.pt").read_bytes())
     assert store.resolve(str(folder), VAD, lambda _: folder).config.family == "FsmnVADStreaming"
     FsmnVadModel(on_cpu(folder))
-    # The template from which it was made names the other front end.
+    # FunASR's template names the other front end.
     shutil.copyfile(folder / "config.template.yaml", folder / "config.yaml")
     FsmnVadModel(on_cpu(folder))
 

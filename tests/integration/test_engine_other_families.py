@@ -1,4 +1,4 @@
-"""A recogniser of FunASR's other classes runs through `AutoModel`, out of a directory that it does not read itself."""
+"""Other recognisers of FunASR run by `AutoModel`, with options that dropscribe has read and checked."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 

@@ -1,4 +1,4 @@
-"""Words and positions are those of FunASR's own inference, segment by segment, whatever shares the batch."""
+"""Paraformer: text and positions of each segment equal FunASR's inference, in any batch."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -91,7 +91,7 @@ def test_a_mixed_batch_gives_what_each_gives_alone(recogniser: Recogniser, oracl
 
 
 def test_the_sample_through_the_whole_engine_is_what_funasr_makes_of_it() -> None:
-    """Detector, batches and recogniser in their process, against `AutoModel` with the same two models."""
+    """The engine process compared with `AutoModel` with the same two models."""
     from funasr import AutoModel
 
     with wave.open(str(store.SAMPLE)) as file:
@@ -159,7 +159,7 @@ def test_every_segment_gets_a_hypothesis_even_without_speech(recogniser: Recogni
 def test_a_batch_in_which_no_item_has_a_token_is_a_batch_of_empty_hypotheses(
     recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FunASR's own inference returns nothing then."""
+    """FunASR's inference returns no result in this case."""
     inner: Any = recogniser
     predictor = inner._forward._predictor
     weights = predictor.weights
@@ -198,7 +198,7 @@ def test_all_aishell_clips_give_the_same_words_and_positions(
 
 
 def test_ordinary_sequences_are_joined_as_funasr_joins_them() -> None:
-    """CJK characters, words, whole sub-words, spelt letters: words and places, with and without times."""
+    """CJK characters, words, complete sub-words, spelt letters: text and positions, with and without timestamps."""
     from funasr.utils.postprocess_utils import sentence_postprocess
 
     from dropscribe.engine.models.text.joining import join_words
@@ -223,7 +223,7 @@ def test_ordinary_sequences_are_joined_as_funasr_joins_them() -> None:
 def test_models_that_funasr_runs_have_their_tokens_joined_by_the_same_rules(
     timed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FunASR's own joining raises IndexError on the first, and loses every place of the others."""
+    """FunASR's joining raises IndexError for the first and loses all positions of the others."""
     import torch
     from funasr.utils import postprocess_utils
 
@@ -266,7 +266,7 @@ def test_a_packed_batch_is_taken_apart_into_what_each_segment_says() -> None:
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    """FunASR would leave the missing parameters at random values and say so on standard output only."""
+    """FunASR would keep random values for missing parameters and only print a message."""
     import torch
 
     from dropscribe.engine.models.loading import load

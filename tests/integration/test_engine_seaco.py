@@ -1,4 +1,4 @@
-"""SeACo-Paraformer with and without hotwords says what FunASR's own inference says of each segment alone."""
+"""SeACo-Paraformer: text of each segment, with and without hotwords, equals FunASR's inference."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -44,7 +44,7 @@ def segments(wanted: Sequence[tuple[Pcm, Hotwords]]) -> list[SpeechSegment]:
 
 
 def funasr(loaded: Any, pcm: Pcm, hotwords: Hotwords, folder: Path) -> tuple[list[str], list[list[int]]]:
-    """Words and their places by FunASR, which takes hotwords of several words out of a file."""
+    """Text and positions by FunASR, which reads hotwords of several words from a file."""
     import torch
 
     options = loaded.options | {
@@ -78,7 +78,7 @@ def test_a_batch_of_segments_with_different_hotwords_gives_what_each_gives_alone
     wanted = segments(list(itertools.product(pieces(), lists)))
     said = ParaformerRecogniser(loaded)(wanted)
     compare(loaded, said, wanted, tmp_path)
-    # The lists matter: else anything would pass.
+    # The hotwords must change the text, or the test would prove nothing.
     longest = {
         h.text for h, s in zip(sorted(said, key=lambda h: h.stream), wanted, strict=True) if s.end_ms > 9_000
     }
@@ -95,7 +95,7 @@ def test_a_model_without_a_dictionary_spells_as_funasr_does(directory: Path, tmp
     shutil.copytree(directory, folder)
     (folder / "seg_dict").unlink()
     bare = load(folder, torch.device("cpu"), 1)
-    # A word has to be a token, or it is unknown as a whole.
+    # A word must be one token, or all of it is unknown.
     wanted = segments([(pieces()[0], ("丁", "丁七")), (pieces()[0], ("丁", "七 丈"))])
     said = ParaformerRecogniser(bare)(wanted)
     compare(bare, said, wanted, tmp_path)
@@ -149,7 +149,7 @@ def test_unsupported_hotwords_are_reported(directory: Path, loaded: Any) -> None
     recogniser = ParaformerRecogniser(loaded)
     assert recogniser.complaint(MANY) == complaint_of(read_model_config(directory), MANY) == ""
     said = recogniser.complaint(FEW)
-    # The doctor reads the same out of the directory.
+    # The doctor must find the same from the directory.
     assert complaint_of(read_model_config(directory), FEW) == said
     assert complaint_of(read_model_config(MINI), FEW) == NO_HOTWORDS
     assert said.startswith("2 of 4 hotwords")

@@ -1,4 +1,4 @@
-"""SenseVoiceSmall by our own path says what FunASR's own inference says, token by token, whatever shares the batch."""
+"""SenseVoiceSmall: tokens of the native implementation equal FunASR's inference, in any batch."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -27,13 +27,13 @@ from tests.support.engines import FUNASR_WARNS, segment
 pytestmark = FUNASR_WARNS
 
 MARK = re.compile(r"<\|[^|]*\|>")
-#: What FunASR aligns leaves out the four marks at the beginning.
+#: Number of marks at the beginning, which FunASR does not align.
 ASKED = len(material.ASKED)
 
 
 @dataclass(frozen=True)
 class Said:
-    """FunASR's own inference of one segment."""
+    """Result of FunASR's inference for one segment."""
 
     text: str  #: with marks
     spans: list[tuple[int, int]]  #: of every token after the first four, ms
@@ -81,7 +81,7 @@ def oracle_of(loaded: Any) -> Oracle:
         aligned: list[Any] = []
 
         def post(timestamp: Any) -> Any:
-            """In place of its own joining of words: every token with its place."""
+            """Replacement for FunASR's joining of words: every token with its position."""
             aligned.extend(timestamp)
             return [], []
 
@@ -130,7 +130,7 @@ def test_words_stand_at_absolute_times_one_after_the_other(recogniser: Any, orac
     ]
     tokens = here.tokens
     spans = oracle(material.pieces()[0]).spans
-    # Nothing joined before it: the first six characters are tokens of FunASR's, too.
+    # The first six characters are single tokens in FunASR, too.
     assert [(t.start_ms, t.end_ms) for t in tokens[:6]] == spans[:6]
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(tokens))
 
@@ -145,7 +145,7 @@ def test_every_segment_gets_a_hypothesis_even_without_speech(recogniser: Any) ->
 
 
 def test_a_model_of_random_weights_gives_the_tokens_of_funasr(loaded: Any, oracle: Oracle) -> None:
-    """Of any sound, with marks anywhere. (FunASR's alignment fails on such text, which it cuts into other tokens.)"""
+    """For random audio, with marks anywhere. (FunASR's alignment fails for such text, which it encodes differently.)"""
     import torch
 
     from dropscribe.engine.models.sense_voice.recogniser import SenseVoiceRecogniser
@@ -169,7 +169,7 @@ def test_a_model_of_random_weights_gives_the_tokens_of_funasr(loaded: Any, oracl
 
 
 def test_runs_of_frames_are_where_forced_alignment_puts_the_tokens() -> None:
-    """FunASR's dynamic programming over the same scores, for thousands of tokens, with repeats and without blanks."""
+    """Compared with FunASR's forced alignment of the same scores, for thousands of tokens with repeats, without blanks."""
     import torch
     from funasr.models.sense_voice.utils.ctc_alignment import ctc_forced_align
 
@@ -206,7 +206,7 @@ def test_runs_of_frames_are_where_forced_alignment_puts_the_tokens() -> None:
 
 
 def test_features_of_hardly_any_variance_are_normalised_as_the_model_does(loaded: Any) -> None:
-    """Paraformer's norms add 1e-12 to the variance, those of this model 1e-5."""
+    """Layer norms of Paraformer use eps 1e-12, those of this model 1e-5."""
     import torch
 
     from dropscribe.engine.layers.sanm import norm
@@ -233,7 +233,7 @@ def test_hallucinated_text_on_silence_is_removed(loaded: Any) -> None:
 
 
 class TwoSteps:
-    """A forward in two steps like that of a GPU, whose second step may fail."""
+    """A forward pass in two steps, like a GPU's; the second may fail."""
 
     def __init__(self, whole: Any, error: Exception | None = None) -> None:
         self._whole = whole
@@ -251,7 +251,7 @@ class TwoSteps:
 def pipelined(recogniser: Any, loaded: Any, error: Exception | None = None) -> Any:
     from dropscribe.engine.models.sense_voice.recogniser import PipelinedSenseVoice, SenseVoiceRecogniser
 
-    # What its own constructor would put there needs CUDA.
+    # Without its constructor, which needs CUDA.
     made = object.__new__(PipelinedSenseVoice)
     SenseVoiceRecogniser.__init__(made, loaded, recogniser._forward)
     made._packed = TwoSteps(recogniser._forward, error)  # type: ignore[assignment]
@@ -289,7 +289,7 @@ def test_the_registry_selects_the_native_implementation(directory: Path) -> None
 
 
 def configured(directory: Path, folder: Path, **options: Any) -> Any:
-    """The same model with more in its config.yaml, loaded."""
+    """Load the same model with further options in config.yaml."""
     import torch
 
     from dropscribe.engine.models.loading import load

@@ -1,4 +1,4 @@
-"""A Paraformer with a sentence piece vocabulary: its text is FunASR's, and its words have the times of their pieces."""
+"""A Paraformer with a SentencePiece vocabulary: text equals FunASR's, and words have the times of their pieces."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -29,7 +29,7 @@ from tests.support.seaco import pieces
 
 pytestmark = FUNASR_WARNS
 
-#: English, and a mixture in which characters stand by themselves and some are bytes.
+#: English, and a mixed text with single-character tokens and byte tokens.
 TEXTS = {
     "en": "the quick brown fox jumps over the lazy dog and runs home again. it's a fine day in the park, they said",
     "mixed": "今天天气 很好 the fox 说 hello world 。你好，世界 isn't it",
@@ -37,7 +37,7 @@ TEXTS = {
 
 
 def narrow(config: dict[str, Any]) -> None:
-    """Few narrow layers, as random weights say nothing anyway."""
+    """Configuration with few narrow layers, since the weights are random."""
     config["encoder_conf"] |= {"output_size": 64, "linear_units": 128, "num_blocks": 2}
     config["decoder_conf"] |= {"linear_units": 128, "num_blocks": 2, "att_layer_num": 2}
     config["predictor_conf"]["idim"] = 64
@@ -46,7 +46,7 @@ def narrow(config: dict[str, Any]) -> None:
 
 
 def plain(config: dict[str, Any]) -> None:
-    """Paraformer without times, as paraformer-en is."""
+    """Paraformer without timestamps, like paraformer-en."""
     narrow(config)
     config["model"], config["predictor"] = "Paraformer", "CifPredictorV2"
     for name in ("smooth_factor2", "noise_threshold2", "upsample_times", "use_cif1_cnn", "upsample_type"):
@@ -93,7 +93,7 @@ def test_its_text_equals_funasrs(text: str, tmp_path: Path) -> None:
         assert one.text.split() == wanted.split()
         assert one.text
         assert one.text.replace(" ", "") == "".join(token.text for token in one.tokens)
-        # No times of its own: spread over the segment, in order.
+        # Without timestamps words are spread over the segment, in order.
         bounds = [bound for token in one.tokens for bound in (token.start_ms, token.end_ms)]
         assert bounds == sorted(bounds)
         assert bounds[0] == 1000
@@ -101,7 +101,7 @@ def test_its_text_equals_funasrs(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("edit", [narrow, seaco])
 def test_a_word_lasts_from_its_first_piece_to_its_last(edit: Any, tmp_path: Path) -> None:
-    """FunASR's own times are of no use here: it takes each letter of the text for a token. So the pieces' are compared."""
+    """Compared with the times of the pieces, because FunASR treats each letter of the text as a token."""
     from dropscribe.engine.layers.fbank import sound_of
     from dropscribe.engine.models.paraformer.forward import PaddedForward
     from dropscribe.engine.models.paraformer.timestamps import spans_of

@@ -1,4 +1,4 @@
-"""Log-mel frames are computed once: by the detector, for itself and for the recogniser."""
+"""Log-mel frames are computed once, by the detector, and shared with the recogniser."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = FUNASR_WARNS
 RATE = 16_000
-#: Samples of a block: no whole number of frames.
+#: Samples per block; not a whole number of frames.
 BLOCK = 100_003
 
 
@@ -56,7 +56,7 @@ def recordings() -> list[Pcm]:
 
 
 def segments(detector: FsmnVadModel, pcm: Pcm, seed: int) -> list[SpeechSegment]:
-    """Those of a recording that comes in ragged pieces."""
+    """Segments of a recording submitted in irregular blocks."""
     rng = random.Random(seed)
     stream = Stream(seed, detector.open(), keeps_samples=True)
     found: list[SpeechSegment] = []
@@ -107,7 +107,7 @@ def held_seconds(vad: Any) -> float:
 
 
 class FromSamples:
-    """A recogniser that is shown no frames."""
+    """A recogniser that takes samples, not frames."""
 
     def __init__(self, recogniser: Recogniser) -> None:
         self._recogniser = recogniser
@@ -118,14 +118,14 @@ class FromSamples:
 
 
 class EveryOther(FromSamples):
-    """One that is shown frames of some segments of a batch, and samples of the others."""
+    """A recogniser that gets frames of some segments of a batch and samples of the others."""
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         return self._recogniser([replace(s, log_mel=None) if i % 2 else s for i, s in enumerate(segments)])
 
 
 def recognised(detector: FsmnVadModel, recogniser: Recogniser) -> dict[tuple[int, int], SegmentDone]:
-    """All recordings through the engine's loop, block by block; a block that is given back is filled with noise at once."""
+    """Run all recordings through the scheduler, block by block; returned blocks are filled with noise at once."""
     pcms = recordings()
     arena = np.concatenate(pcms)
     noise = np.random.default_rng(5).integers(-9_000, 9_000, BLOCK, np.int16)
@@ -178,7 +178,7 @@ def test_words_and_their_places_are_those_of_the_samples(
 
 
 class Curious:
-    """A recogniser that takes frames, and tells what it was shown."""
+    """A recogniser that takes frames and records its input."""
 
     takes_frames = True
 
@@ -214,6 +214,6 @@ def test_every_frame_is_computed_once(
 
     monkeypatch.setattr(LogMel, "__call__", counted)
     recognised(detector, recogniser)
-    # A look begins with the few frames that the rows of the one before only neighboured.
+    # A VAD pass recomputes the few frames that were only context in the previous one.
     once = sum(frames_of(len(pcm)) for pcm in recordings())
     assert once <= sum(computed) <= once + 10 * len(recordings()) * len(computed)

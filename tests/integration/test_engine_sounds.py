@@ -1,4 +1,4 @@
-"""Odd sounds through decoders and engine with the bundled model: what was said is heard, what is silent says so."""
+"""Unusual audio through decoders and engine with the bundled model: speech is recognised, silence gives no text."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dropscribe.pipeline.attempt import Progress
 from dropscribe.pipeline.oneshot import OneShot
 
 RATE = 16_000
-#: What the sample says, sentence by sentence; the bundled model gets most of it right.
+#: Sentences of the sample; the bundled model recognises most of them.
 SPOKEN = (
     "今天的会议主要讨论明年的工作计划和预算安排",
     "首先请市场部介绍上半年的销售情况",
     "最后决定下个月在上海举行产品发布会",
 )
-#: Characters of a sentence that may be wrong: the model gets up to 3 wrong of the sample as it is.
+#: Most wrong characters of a sentence; for the unmodified sample the model has up to 3.
 WRONG = 6
-#: The same where loudness is past saving and half of the waves are cut off.
+#: The same for heavily clipped audio.
 WRONG_CLIPPED = 9
 
 Samples = NDArray[np.float32]
@@ -78,7 +78,7 @@ NOTHING: dict[str, Callable[[], Samples]] = {
     "no numbers at all": lambda: np.full(RATE, np.nan, np.float32),
 }
 
-#: What the small model takes for speech or not is its affair; that nothing of it is lost is ours.
+#: Sounds without known text: only the completeness of their segments is tested.
 SOUNDS: dict[str, Callable[[], Samples]] = {
     "music": lambda: chords(10.0),
     "loud noise": lambda: (np.random.default_rng(1).standard_normal(10 * RATE) * 0.3).astype(np.float32),
@@ -87,7 +87,7 @@ SOUNDS: dict[str, Callable[[], Samples]] = {
 
 
 def chords(seconds: float) -> Samples:
-    """A chord struck twice a second, dying away."""
+    """A decaying chord, twice a second."""
     t = np.arange(round(seconds * RATE)) / RATE
     envelope = np.exp(-4 * (t % 0.5))
     tones = [0.15 * np.sin(2 * np.pi * hz * t) for hz in (220.0, 277.2, 329.6, 440.0)]
@@ -96,7 +96,7 @@ def chords(seconds: float) -> Samples:
 
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    """All sounds, through one engine at once: a segment that is lost fails its recording."""
+    """Results of all sounds through one engine at once; a lost segment fails its recording."""
     folder = tmp_path_factory.mktemp("sounds")
     voice, _ = soundfile.read(SAMPLE, dtype="float32")
     for name, (made, rate_hz, subtype) in SPEECH.items():
@@ -115,7 +115,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
 
 
 def no_progress(_path: Path, _progress: Progress) -> None:
-    """Nobody watches."""
+    """Ignore progress."""
 
 
 def errors(said: str, reference: str) -> int:

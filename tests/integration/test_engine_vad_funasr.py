@@ -1,4 +1,4 @@
-"""The streaming detector finds exactly what FunASR's offline run with fixed silence finds, however it is fed."""
+"""Regions of the streaming detector equal FunASR's offline run with fixed silence, for any block size."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -83,7 +83,7 @@ def funasr() -> Find:
         return AutoModel(model=str(directory), device="cpu", ncpu=1, disable_update=True, disable_pbar=True)
 
     def find(directory: Path, pcm: Pcm) -> list[Region]:
-        if len(pcm) < 400:  # FunASR stumbles over less than a frame
+        if len(pcm) < 400:  # FunASR fails for less than one frame
             return []
         samples = torch.from_numpy(pcm.astype(np.float32) / 32768)
         result = model(directory).generate(input=samples, fs=RATE, dynamic_silence=False)
@@ -107,7 +107,7 @@ def test_generated_audio_gives_the_regions_of_funasr(
 def test_a_model_with_the_other_front_end_finds_the_same(
     frontend: str, ours: Callable[[Path, Pcm, int], list[Region]], funasr: Find, tmp_path: Path
 ) -> None:
-    """Fine-tuned models and FunASR's template name it; only the way it is fed differs."""
+    """Fine-tuned models and FunASR's template name this front end; only its streaming differs."""
     directory = change(
         copy_of(store.BUNDLED / "vad-mini", tmp_path / "m"), lambda c: c.update(frontend=frontend)
     )
@@ -134,7 +134,7 @@ def test_a_front_end_that_computes_something_else_is_refused(option: dict[str, A
 
 
 def test_the_made_audio_has_speech_to_find(ours: Callable[[Path, Pcm, int], list[Region]]) -> None:
-    """So that equality above is not the equality of two empty lists."""
+    """So that the equality above is not that of two empty lists."""
     directory = store.BUNDLED / "vad-mini"
     assert len(ours(directory, speech(), 163_840)) == 3
     long = ours(directory, synthetic()["over a minute without a pause"], 163_840)

@@ -1,4 +1,4 @@
-"""Streams that share the detector's calls: each gets what it gets alone, and a failed call takes nothing."""
+"""Streams that share calls of the detector get the regions of separate calls; a failed call consumes nothing."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -44,7 +44,7 @@ def alone(model: FsmnVadModel, pcm: Pcm) -> list[Region]:
 
 
 def together(model: FsmnVadModel, pcms: list[Pcm], seed: int, most: int) -> list[list[Region]]:
-    """Ragged pieces; in each call only some of the streams."""
+    """Irregular blocks; in each call only some of the streams."""
     rng = random.Random(seed)
     vads = [model.open() for _ in pcms]
     at = [0] * len(pcms)
@@ -99,7 +99,7 @@ def take(found: list[list[Region]], model: FsmnVadModel, streams: list[int], han
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["fsmn-vad", "vad-mini"])
 def test_all_real_recordings_at_once(name: str, shared: Path) -> None:
-    """Each alone is held against FunASR elsewhere."""
+    """Single streams are compared with FunASR in test_engine_vad_funasr.py."""
     import soundfile
 
     from dropscribe.engine.vad.model import FsmnVadModel
@@ -141,7 +141,7 @@ def test_a_strange_detector_is_refused(model: FsmnVadModel) -> None:
 
 
 def test_the_network_is_funasrs() -> None:
-    """Three streams in pieces against FunASR's module on each of them whole."""
+    """Three streams in blocks compared with FunASR's module on each whole stream."""
     import torch
 
     from dropscribe.engine.vad.network import FsmnNetwork
@@ -156,9 +156,9 @@ def test_the_network_is_funasrs() -> None:
         for begin, end in ((0, 30), (30, 31), (31, 70)):
             some = [
                 i for i, s in enumerate(streams) if len(s) > begin
-            ]  # the second is over before the others
+            ]  # the second stream ends before the others
             parts = [streams[i][begin:end] for i in some]
-            # What stands in the rows of context must not matter.
+            # The content of context rows must not matter.
             rows = torch.cat([x for part in parts for x in (torch.full((left, 400), 1e3), part)])
             ends = torch.tensor([left + len(part) for part in parts]).cumsum(0)
             begins = ends - torch.tensor([left + len(part) for part in parts])

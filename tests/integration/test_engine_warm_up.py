@@ -1,6 +1,6 @@
-"""What warm-up leaves of a device: batches as large as fit beside the largest look for speech.
+"""Batch size after warm-up: as large as fits beside the largest VAD pass.
 
-On torch's device without memory: what is asked of it is what would be asked of a GPU.
+Uses torch's meta device, on which the same memory is requested as on a GPU.
 """
 
 # ruff: noqa: PLC0415 - torch takes seconds and warns at import: only where a test runs it
@@ -23,14 +23,14 @@ pytestmark = FUNASR_WARNS
 
 
 class Device:
-    """Detector and recogniser that share room for so many seconds."""
+    """Detector and recogniser that share memory for this many seconds of audio."""
 
     depth = 3
 
     def __init__(self, room_s: float) -> None:
         self.room_s = room_s
         self.under_way: list[float] = []
-        #: Samples of each recording of each look beside batches.
+        #: Samples of each recording in each VAD pass beside batches.
         self.passes: list[list[int]] = []
 
     def open(self) -> Vad:

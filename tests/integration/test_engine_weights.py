@@ -1,4 +1,4 @@
-"""Weights load in every format that FunASR's models come in; anything else is one clear line, and no code in it is run."""
+"""Weights load in every format of FunASR's models; other files raise a one-line error, and their code is not run."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 
@@ -20,7 +20,7 @@ pytestmark = FUNASR_WARNS
 
 
 class Marker:
-    """What a pickle holds to write a file as soon as it is read."""
+    """Pickled object that writes a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -199,7 +199,7 @@ def test_weights_that_do_not_fit_are_refused(spoil: str, tmp_path: Path) -> None
 
 
 def test_a_recurrent_recogniser_gives_the_same_text_from_a_legacy_file(tmp_path: Path) -> None:
-    """Weights replace those that were there: an LSTM keeps lists of its own of them."""
+    """Loading replaces parameters, to which an LSTM keeps references."""
     import torch
 
     folder = copy_of(MINI, tmp_path / "m")

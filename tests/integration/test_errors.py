@@ -1,5 +1,5 @@
-"""Whatever goes wrong, a person is told what was being done, to what, why it did not work and what to do; by which
-exit code a script is told is in the table of docs/command-line.md (see test_documented.py)."""
+"""Every error names operation, object, reason and remedy. Exit codes are in docs/command-line.md, which
+test_docs_complete.py checks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Made:
-    """A place in the program that makes an error."""
+    """A place in the program that raises an error."""
 
     where: str
     kind: type[errors.DropscribeError]
@@ -71,7 +71,7 @@ def test_errors_have_defaults_by_type_that_arguments_override() -> None:
 
 @dataclass(frozen=True)
 class Failure:
-    """A way for a command to fail. `about`: the file it is about, seen from the folder it is called in."""
+    """A failing command. `about`: the path in its error, relative to the working directory."""
 
     arguments: str
     code: int
@@ -79,8 +79,8 @@ class Failure:
     kind: str
 
 
-#: Where it is called: a folder `drop`, the files `wrong.toml`, `cut.toml`, `junk.db`, `junk.wav`, `held.db` (which
-#: another daemon holds), and nothing else.
+# Working directory of the commands: a folder `drop`, the files `wrong.toml`, `cut.toml`, `junk.db`, `junk.wav`, `held.db`
+# (locked by another daemon), and nothing else.
 NULL = "--model null --vad-model null --device cpu"
 FAILURES = (
     Failure("run", 2, None, "config"),
@@ -118,7 +118,7 @@ FAILURES = (
     Failure("jobs --since never --database junk.db", 2, None, "usage"),
     Failure("status --database junk.db", 3, "junk.db", "ledger"),
 )
-#: These take --json, and say the same there.
+#: Commands with --json, which must print the same error.
 WITH_JSON = ("config", "doctor", "adopt", "transcribe", "bench", "jobs", "status", "init")
 
 
@@ -214,16 +214,16 @@ def test_a_closed_pipe_is_not_reported(unbuffered: str, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
-    """At a moment that is known: while it waits for the configuration, which is a pipe."""
+    """At a known moment: while the command blocks on reading the configuration from a pipe."""
     os.mkfifo(tmp_path / "slow.toml")
-    # Who is started in the background has it ignored, and so would this be.
+    # Background processes may inherit an ignored SIGINT, and so may this test.
     heeding = ("env", "--default-signal=INT")
     command = [*heeding, sys.executable, "-m", "dropscribe", "config", "--config", "slow.toml"]
     with (
         subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8") as process,
         (tmp_path / "slow.toml").open("w", encoding="utf-8"),
     ):
-        # One that comes in the instant before the pipe is read waits as long as the read: a person presses again.
+        # A signal just before the read is handled only after it, so it is sent again.
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -234,7 +234,7 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_standard_stream_does_not_receive_a_file(closed: str, tmp_path: Path) -> None:
-    """The number of a closed stream is that of the next file that is opened: what is printed would stand in it."""
+    """The next opened file would get the number of the closed stream, and the output."""
     open_ledger(DatabaseLocation(tmp_path / "jobs.db")).close()
     command = f'"{sys.executable}" -m dropscribe jobs --json {closed}'
     done = subprocess.run(

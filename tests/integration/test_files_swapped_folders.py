@@ -1,4 +1,4 @@
-"""A folder is swapped for a link between any two system calls: what lies behind the link is neither read nor written to."""
+"""A folder is replaced by a link between any two system calls: the target of the link is neither read nor written."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ class Place:
 
 
 class _Samples:
-    """Takes samples and forgets them."""
+    """A sink that discards samples."""
 
     def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
-        """Nothing to remember."""
+        """Do nothing."""
 
     def write(self, pcm: NDArray[np.int16]) -> None:
-        """Nothing to remember."""
+        """Do nothing."""
 
 
 def walked(place: Place) -> Scan:
@@ -94,7 +94,7 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-#: What is done with a folder, and what may come of it where nothing fails.
+#: Function on a folder, and a check of its result if it succeeds.
 WORK: dict[str, tuple[Callable[[Place], object], Callable[[Place, Any], bool]]] = {
     "examine": (
         lambda p: examine(str(p.recording), str(p.inbox)),

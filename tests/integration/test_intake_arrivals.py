@@ -1,4 +1,4 @@
-"""Every way a file arrives in a watched folder: none is handed over early, none is lost, none twice."""
+"""Every way a file arrives in a watched folder: none is passed on early, twice or never."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_each_way_of_arriving(inbox: Path, tmp_path: Path, backend: str) -> None
 
 
 def test_events_suffice_between_rescans(inbox: Path, tmp_path: Path) -> None:
-    """With rescans an hour apart, everything below comes from events alone."""
+    """Rescans are an hour apart, so all notices below are caused by events."""
     with Watched(folder_of(inbox, backend="inotify"), rescan_s=3600) as w:
         w.wait_watching(inbox)
         put(tmp_path / "tree" / "a.wav")
@@ -131,7 +131,7 @@ def test_a_writer_that_stalls_is_waited_for(inbox: Path) -> None:
         with path.open("wb") as file:
             file.write(DATA)
             file.flush()
-            # Others come and settle meanwhile, several quiet periods of this one.
+            # Other files arrive and settle meanwhile, for several quiet periods.
             for i in range(4):
                 w.settle_marker(inbox, f"marker-{i}.wav")
             assert w.arrivals(path) == []
@@ -227,7 +227,7 @@ def test_links(inbox: Path, tmp_path: Path) -> None:
         w.settle_marker(inbox)
         assert w.arrivals(bad) == []
         assert w.arrivals(folder / "x.wav") == []
-        # Once a name is refused, repeated scans do not say it again.
+        # Repeated scans do not report a refused name again.
         assert len(w.skips(bad)) == 1
 
 
@@ -395,7 +395,7 @@ def test_a_dead_event_thread_is_noticed(inbox: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("threading.excepthook", lambda _: None)
     first = put(inbox / "first.wav")
     with Watched(folder_of(inbox, backend="inotify")) as w:
-        # The look that finds it watches the folder before it reads it.
+        # The scan that finds a directory watches it before reading it.
         w.wait_arrival(first)
         assert w.watcher.alive()
 

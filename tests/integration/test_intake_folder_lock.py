@@ -1,4 +1,4 @@
-"""One daemon a folder, whoever it is and however it ended."""
+"""One daemon per folder, for any user and after any kind of exit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOLD = (
 
 @contextmanager
 def held_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the folder as a daemon has; killed at the end."""
+    """Another process that has locked the folder like a daemon; killed at the end."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -84,7 +84,7 @@ def test_a_part_that_another_daemon_watches_is_left_to_it(inbox: Path) -> None:
         other.kill()
         other.wait()
         w.wait_arrival(theirs)
-        # And it is ours from now on: nobody else gets it while we have what it lies in.
+        # From now on this process has locked it: no other can lock a part of it.
         assert isinstance(FolderLocks().take(str(inbox / "sub")), Taken)
 
 

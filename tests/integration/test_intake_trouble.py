@@ -1,4 +1,4 @@
-"""The watched folder itself in trouble: removed, renamed, unmounted, unreadable, more than can be watched."""
+"""Problems of the watched folder itself: removed, renamed, unmounted, unreadable, too large for inotify."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_deleted_and_made_again(inbox: Path, backend: str) -> None:
 
 
 def test_made_again_at_once_is_watched_again(inbox: Path) -> None:
-    """Too quick for a rescan to see it missing, and often with the very same inode."""
+    """Too fast for a rescan to find it missing, and often with the same inode."""
     with Watched(folder_of(inbox, backend="inotify"), rescan_s=3600) as w:
         old = put(inbox / "old.wav")
         w.wait_arrival(old)
@@ -101,7 +101,7 @@ def test_missing_at_start_and_made_later(tmp_path: Path) -> None:
 
 
 def test_a_folder_empty_at_the_start_cancels_no_jobs(inbox: Path) -> None:
-    """As a share looks that is not mounted yet."""
+    """Like the mount point of a share that is not mounted yet."""
     known = {inbox / "known.wav": FileSignature(1, 2, 3)}
     with Watched(folder_of(inbox), known=lambda _: known) as w:
         w.wait_watching(inbox)
@@ -140,7 +140,7 @@ def test_a_link_as_the_folder(inbox: Path) -> None:
 
 
 def test_lost_events_cause_a_scan(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the kernel says when its queue is full, though nothing else of it comes through."""
+    """The overflow event of the kernel's queue, without any other event."""
     real = InotifyFD.handle_event
 
     def overflow(self: InotifyFD, event: InotifyEvent) -> None:
@@ -157,7 +157,7 @@ def test_lost_events_cause_a_scan(inbox: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="module")
 def unshare() -> list[str]:
-    """How to run a process in namespaces of its own; skips where that is not allowed."""
+    """Command prefix that runs a process in new namespaces; skips if that is not permitted."""
     command = ["unshare", "--user", "--map-root-user", "--mount"]
     probe = "test -w /proc/sys/user/max_inotify_watches && mount -t tmpfs none /mnt"
     if (
@@ -170,7 +170,7 @@ def unshare() -> list[str]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder any user may enter, unlike pytest's own."""
+    """A folder accessible to all users, unlike pytest's."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name).resolve()
 
@@ -195,7 +195,7 @@ def run(command: list[str]) -> None:
 def test_reading_the_known_files_is_retried_after_an_error(
     inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is called new or missing meanwhile, and the folder's thread lives on."""
+    """Meanwhile no file is reported as new or gone, and the folder's thread keeps running."""
     monkeypatch.setattr("dropscribe.intake.folder.AGAIN_S", 0.1)
     known, new = put(inbox / "known.wav"), put(inbox / "new.wav")
     asked = 0

@@ -1,4 +1,4 @@
-"""What one rescan, or two, must bring about, and what clocks may not: counted, on clocks that the test moves."""
+"""Effects of one or two rescans, and of clock changes, on clocks controlled by the test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.intake_turned import Turned, turned
 DATA = b"RIFF" + bytes(400)
 BACKENDS = pytest.mark.parametrize("backend", ["inotify", "poll"])
 YEAR_S = 366 * 86_400.0
-#: Where a poll is due more often than a rescan a test would not know how many scans there were.
+#: Polls as rare as rescans, so that a test knows the number of scans.
 SLOWLY = {"poll_s": 3600.0}
 FILES = 20_000
 
@@ -167,7 +167,7 @@ def test_a_date_in_the_future_or_past_makes_a_file_neither_early_nor_late(inbox:
             w.rescan()
             w.turn(4.0)
         assert w.arrived() == ["a.wav"], "once"
-        # A writer whose clock goes back is one that still writes.
+        # A changed mtime means that the file is still written, even if it is earlier.
         os.utime(path, (mtime - 5, mtime - 5))
         w.rescan()
         w.turn(3.0)

@@ -1,4 +1,4 @@
-"""Whether somebody writes, asked of the real kernel."""
+"""The writer probe on the real kernel."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_it_does_not_touch_the_file(file: Path) -> None:
 
 
 def test_a_writer_that_breaks_the_lease_kills_no_process(file: Path) -> None:
-    """The kernel signals whoever holds a lease when a writer comes; by default that signal ends the process.
+    """The kernel signals the holder of a lease when a file is opened for writing; by default that ends the process.
 
-    A process of its own probes without pause while writers come and go, and must still be there afterwards.
+    A separate process probes constantly while writers open and close the file, and must survive.
     """
     code = (
         "import sys\nfrom pathlib import Path\nfrom dropscribe.intake.writer_probe import probe\nprint('ready', flush=True)\n"

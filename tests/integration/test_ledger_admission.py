@@ -1,4 +1,4 @@
-"""Admission: what becomes a job, what is known already, what is given up because the file changed."""
+"""Admission: new jobs, known files, and cancellation of jobs whose file changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_
 
 
 def known(ledger: Ledger, folder: Path) -> dict[Path, tuple[int, int, int]]:
-    """(size, mtime_ns, inode) of what is known below a folder."""
+    """(size, mtime_ns, inode) of the known files below a folder."""
     return {Path(k.path): (k.size, k.mtime_ns, k.inode) for k in ledger.known(folder)}
 
 
@@ -71,7 +71,7 @@ def test_new_content_is_a_new_job_and_cancels_what_waits(ledger: Ledger) -> None
 
 
 def test_new_content_ends_what_runs_and_leaves_what_is_done(ledger: Ledger) -> None:
-    """Nothing of what runs could be published: at its path stands something else."""
+    """Running jobs are cancelled, too: the path has other content, so they could not be published."""
     done = transcribed(ledger, "一", name="a.wav")
     ledger.admit([admission("a.wav", "two")], 200.0)
     (running,) = claim_all(ledger, 201.0)
@@ -86,7 +86,7 @@ def test_new_content_ends_what_runs_and_leaves_what_is_done(ledger: Ledger) -> N
 
 
 def test_content_that_comes_back_is_done_again_by_reference(ledger: Ledger) -> None:
-    """The transcript beside it is that of the content between: it has to be written anew."""
+    """The transcript beside it is that of the intermediate content and must be replaced."""
     first = transcribed(ledger, "一", name="a.wav")
     ledger.admit([admission("a.wav", "two")], 200.0)
     (back,) = ledger.admit([admission("a.wav", "a.wav")], 201.0)

@@ -1,4 +1,4 @@
-"""Claims: who may work on what, for how long, and what becomes of those who do not come back."""
+"""Claims: order, leases, attempts, release and expiry."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_refunded_try_is_not_counted(ledger: Ledger) -> None:
 
 
 def test_no_job_is_retried_forever(ledger: Ledger) -> None:
-    """A caller that gives back the last try without refund has failed the job."""
+    """Releasing the last attempt without refund fails the job."""
     ledger.admit([admission(max_attempts=2)], 1.0)
     (claim,) = claim_all(ledger)
     assert release(ledger, claim) is JobState.QUEUED
@@ -172,7 +172,7 @@ CALLS: dict[str, Callable[[Ledger, int, int], object]] = {
 
 
 def refused(ledger: Ledger, call: str, job: int, generation: int) -> bool:
-    """A call about many jobs names those it refuses, one about a single job raises."""
+    """Calls for many jobs return the refused ones; calls for a single job raise."""
     try:
         return CALLS[call](ledger, job, generation) == [job]
     except StaleLeaseError:
@@ -328,7 +328,7 @@ def test_job_numbers_are_never_used_again(ledger: Ledger, location: DatabaseLoca
 
 
 def test_tries_given_back_for_one_reason_are_one_row(ledger: Ledger) -> None:
-    """A disk that is full for days brings a try every half minute."""
+    """On a full disk there is an attempt every half minute, perhaps for days."""
     ledger.admit([admission()], 1.0)
     for i in range(50):
         (claim,) = claim_all(ledger, 100.0 + 30 * i)
@@ -355,7 +355,7 @@ def test_tries_given_back_for_different_reasons_or_counted_are_kept_apart(ledger
 
 
 def test_queued_jobs_are_done_under_the_recipe_in_force(ledger: Ledger) -> None:
-    """The model was changed while jobs waited: what the old one said does not serve for them, what the new one said does."""
+    """The model was changed while jobs waited: results of the new model are shared with them, those of the old are not."""
     old = transcribed(ledger, "一", name="old.wav")
     ledger.admit([admission("new.wav", "new", recipe="large|vad")], 100.0)
     (claim,) = claim_all(ledger, 101.0)
@@ -410,7 +410,7 @@ def test_claims_committed_despite_an_error_are_undone(ledger: Ledger) -> None:
     assert ledger.return_unknown("worker", [known.job_id]) == 2
     again = claim_all(ledger, 100.0)
     assert [(c.path.name, c.attempt) for c in again] == [("b.wav", 1), ("c.wav", 1)]
-    # The older claim of these is worth nothing any more; the one that was known goes on.
+    # Their older claims are invalid; the known claim continues.
     assert [c.generation for c in again] == [2, 2]
     assert ledger.heartbeat([(known.job_id, known.generation)], 101.0, LEASE_S) == set()
     detail = ledger.job(again[0].job_id)

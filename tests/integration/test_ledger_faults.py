@@ -1,7 +1,7 @@
-"""A disk that refuses: at every write and every sync of the database, once and for good; full, and full at every size.
+"""Storage failures at every write and sync of the database, temporary and permanent; a full disk at every size.
 
-Each step of the ledger's life either is on record whole or left no trace; what failed is done again once there is room,
-and at the end the database is the same as one that nothing befell.
+Each step of the ledger is either completely recorded or not at all; failed steps succeed when repeated, and at the end the
+database equals one without failures.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tests.support import past_schemas
 from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
 from tests.support.syscall_faults import FaultyDisk
 
-#: Limits of a file's size are tried in steps of so many bytes: no whole pages, so that some writes are cut short.
+#: Step between tested limits of the file size, bytes; not a multiple of a page, so that some writes are partial.
 LIMIT_STEP = 6_000
-#: A full file system is given back so many bytes, and so many more each time.
+#: Bytes freed on a full file system in each step.
 ROOM_STEP = 8_192
 
 Dump = dict[str, list[tuple[object, ...]]]
@@ -38,7 +38,7 @@ Dump = dict[str, list[tuple[object, ...]]]
 
 @dataclass
 class Life:
-    """A ledger from the first recording to the last, step by step. A step that failed may be done again."""
+    """A sequence of ledger calls in steps. A failed step may be repeated."""
 
     path: Path
     done: int = 0
@@ -46,7 +46,7 @@ class Life:
     ledger: Ledger | None = None
 
     def go(self) -> None:
-        """The steps that are left; stops at the first that fails."""
+        """Run the remaining steps; stop at the first that fails."""
         for step in self.steps()[self.done :]:
             step()
             self.done += 1
@@ -131,12 +131,12 @@ class Life:
         self.opened().recover(112.0)
 
     def close(self) -> None:
-        """Also moves everything from the write-ahead log into the database."""
+        """Close the ledger, which moves the write-ahead log into the database."""
         self.opened().close()
 
 
 def dump(path: Path) -> Dump:
-    """Every row of every table; the search index is asked whether it agrees with its texts."""
+    """All rows of all tables; checks that the search index matches the texts."""
     with closing(driver().connect(str(path))) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -158,7 +158,7 @@ def disk() -> Iterator[FaultyDisk]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """In memory where that can be: hundreds of databases are made, and nothing here depends on the disk."""
+    """A folder in memory if possible, since hundreds of databases are created."""
     memory = Path("/dev/shm")
     made = Path(tempfile.mkdtemp(prefix="ledger-faults-", dir=memory if os.access(memory, os.W_OK) else None))
     yield made
@@ -167,7 +167,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with nothing in it, to be copied."""
+    """An empty database, to be copied."""
     path = tmp_path_factory.mktemp("fresh") / "jobs.db"
     open_ledger(DatabaseLocation(path)).close()
     return path
@@ -175,7 +175,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Dump]:
-    """What is on record after so many steps of a life that nothing befell."""
+    """Content of the database after each step without failures."""
     life = Life(Path(shutil.copy(fresh, tmp_path_factory.mktemp("undisturbed"))))
     after = [dump(life.path)]
     for step in life.steps():
@@ -186,14 +186,14 @@ def undisturbed(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> list[D
 
 
 def new_life(fresh: Path, folder: Path) -> Life:
-    """A life with a place of its own; that of the one before goes."""
+    """A new life in a new folder; removes the previous folder."""
     for before in folder.glob("life-*"):
         shutil.rmtree(before)
     return Life(Path(shutil.copy(fresh, tempfile.mkdtemp(prefix="life-", dir=folder))))
 
 
 def understood(error: BaseException | None) -> None:
-    """What a person is told: where, why, and what to do; and the daemon may try again."""
+    """Assert that the error has path, reason and remedy, and is retryable."""
     assert isinstance(error, StorageError), error
     assert error.retryable
     assert error.operation
@@ -202,7 +202,7 @@ def understood(error: BaseException | None) -> None:
 
 
 def goes_on(life: Life, undisturbed: list[Dump]) -> None:
-    """What was acknowledged is there, of what failed there is nothing; it works again, to the same end."""
+    """Assert that acknowledged steps are recorded and failed ones are not, and that the remaining steps succeed."""
     assert dump(life.path) == undisturbed[life.done]
     life.go()
     assert dump(life.path) == undisturbed[-1]
@@ -226,12 +226,12 @@ def test_every_write_and_every_sync_may_fail(
             told += 1
         goes_on(life, undisturbed)
     assert seen.error is None
-    # What nobody is told of is the moving of what is safe in the write-ahead log already.
+    # Failures of a checkpoint are not reported: the data is safe in the write-ahead log.
     assert nth > told > 100
 
 
 def test_a_file_may_not_grow_any_further(fresh: Path, undisturbed: list[Dump], folder: Path) -> None:
-    """A quota or a limit of the process: writes are cut short at any byte."""
+    """A quota or a process limit: writes are partial at any byte."""
     limit, told = 0, 0
     while True:
         life = new_life(fresh, folder)
@@ -278,7 +278,7 @@ def test_a_full_file_system_is_waited_for(fresh: Path, undisturbed: list[Dump], 
 def error_of(life: Life) -> Exception | None:
     try:
         life.go()
-    except Exception as e:  # it is looked at by the caller
+    except Exception as e:  # examined by the caller
         return e
     return None
 
@@ -329,7 +329,7 @@ def test_every_write_of_an_upgrade_may_fail(disk: FaultyDisk, folder: Path, revi
         seen = disk.run(life.open, folder, nth=nth)
         if not seen.failed:
             break
-        # A commit that the disk refuses at its very end may stand: all of the upgrade, or nothing of it.
+        # A commit with a late error may stand: either the whole upgrade or none of it.
         assert past_schemas.rows(life.path, then) in (before, after)
         if copy.exists():
             assert past_schemas.rows(copy, then) == before

@@ -1,4 +1,4 @@
-"""Waits of jobs when their folder is away, when the clock is set, and over a restart."""
+"""Holds and delays of jobs: missing folder, clock changes, restart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAY_S = 86_400.0
 
 
 def give_back(ledger: Ledger, now: float, not_before: float, *, isolate: bool = False) -> int:
-    """The one job there is, claimed and released to wait until `not_before`."""
+    """Claim the only job and release it with a delay until `not_before`; returns it."""
     (claim,) = claim_all(ledger, now)
     ledger.release(
         claim.job_id, claim.generation, now,
@@ -45,7 +45,7 @@ def test_jobs_of_a_missing_folder_are_held_with_the_reason(ledger: Ledger) -> No
 def test_a_hold_is_renewed_and_ends_by_itself(ledger: Ledger) -> None:
     ledger.admit([admission()], 1.0)
     ledger.hold(FOLDER, 10.0, reason="away", remedy="")
-    # Not written anew at each renewal: a queue may be long.
+    # Not written at each call, since a queue may be long.
     assert ledger.hold(FOLDER, 15.0, reason="away", remedy="") == 0
     assert ledger.hold(FOLDER, 10.0 + HOLD_S * 0.6, reason="away", remedy="") == 1
     assert claim_all(ledger, 10.0 + HOLD_S + 1) == []
@@ -62,7 +62,7 @@ def test_a_clock_that_is_set_makes_nothing_due_and_keeps_nothing_waiting(ledger:
     assert claim.job_id == running
     ledger.shift_instants(jump)
     now += jump
-    # Neither is the running job's lease over, nor the other's wait.
+    # Neither the running job's lease has expired nor the other's delay.
     assert claim_all(ledger, now + 29) == []
     assert ledger.heartbeat([(claim.job_id, claim.generation)], now + 29, LEASE_S) == set()
     assert [c.job_id for c in claim_all(ledger, now + 31)] == [waiting]
@@ -85,7 +85,7 @@ def test_after_a_restart_ordinary_delays_continue(ledger: Ledger) -> None:
 
 
 def test_after_a_restart_isolated_jobs_are_claimable(ledger: Ledger) -> None:
-    """Whoever claims looks for such jobs at its start, and then when it knows of one."""
+    """The claimer queries isolated jobs at its start, and then only when it knows of one."""
     ledger.admit([admission()], 1.0)
     job = give_back(ledger, 100.0, 330.0, isolate=True)
     ledger.reset_overlong_delays(101.0, 300.0)

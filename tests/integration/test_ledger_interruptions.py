@@ -1,4 +1,4 @@
-"""Claims whose daemon was killed: what counts, what is tried alone, and when that ends."""
+"""Claims of a killed daemon: counting, isolation, and the limit of lone deaths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def outcomes(ledger: Ledger, job: int) -> list[str | None]:
 
 
 def lone_trial(ledger: Ledger, now: float) -> Claim:
-    """The job to be tried alone whose turn it is has begun."""
+    """Claim and begin the next isolated job."""
     (claim,) = claim_all(ledger, now, isolated=True)
     assert claim.isolate
     begin(ledger, claim)
@@ -37,7 +37,7 @@ def lone_trial(ledger: Ledger, now: float) -> Claim:
 
 
 def suspect(ledger: Ledger, name: str = "bad.wav") -> int:
-    """A recording that was being worked on when the daemon was killed."""
+    """Admit a recording and interrupt its attempt; returns its isolated job."""
     (job,) = admit(ledger, name)
     (claim,) = claim_all(ledger, 2.0)
     begin(ledger, claim)
@@ -130,7 +130,7 @@ def test_a_daemon_death_without_the_recording_resets_its_lone_deaths(ledger: Led
 
 
 def test_after_a_lone_death_each_daemon_must_live_for_a_while_first(ledger: Ledger) -> None:
-    """Kills that come faster than that hit no lone trial, so none counts."""
+    """More frequent kills hit no lone trial, so none is counted."""
     suspect(ledger)
     lone_trial(ledger, 100.0)
     ledger.recover(100.0)
@@ -180,7 +180,7 @@ def test_a_decoder_that_is_killed_is_counted_with_the_daemons_deaths(ledger: Led
 
 
 def test_a_hundred_kills_at_random_over_a_backlog_fail_nothing(ledger: Ledger) -> None:
-    """A worker with two decoders, and recordings that take longer than the time between two kills."""
+    """A worker with two decoders, and recordings longer than the interval of kills."""
     chance, now, trial_s = random.Random(7), 100.0, 8.0
     jobs = admit(ledger, *(f"{i:03d}.wav" for i in range(64)))
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""One ledger, open for months: nothing in the process grows with the jobs it has seen."""
+"""A ledger open for months: no memory grows with the number of jobs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState, OutputIntent
 from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
 
-#: Jobs a round, each round in a thread of its own; rounds before the first look and after it.
+#: Jobs per round (each in a new thread), rounds before the first measurement, rounds after it.
 JOBS, WARM_UP, ROUNDS = 100, 5, 45
-#: What 4,500 more jobs may cost, bytes: caches, and not 1 KB a job.
+#: Tolerated growth for 4,500 jobs, bytes: caches, less than 1 KB per job.
 MOST_GROWTH = 4 * 2**20
 
 
 def one_round(ledger: Ledger, number: int) -> None:
-    """A hundred recordings through everything the daemon asks and tells of one."""
+    """Call every method that the daemon uses for `JOBS` recordings."""
     names = [f"{number}-{i}.wav" for i in range(JOBS)]
     ledger.admit([admission(n, n) for n in names], 1.0)
     claims = claim_all(ledger, limit=JOBS)
@@ -65,5 +65,5 @@ def test_nothing_grows_with_the_number_of_jobs(location: DatabaseLocation, tmp_p
     assert footprint()[0] - resident < MOST_GROWTH
     assert ledger.counts()[JobState.DONE] == JOBS * (WARM_UP + ROUNDS)
     ledger.close()
-    # The log is moved into the database and gone, not left to grow.
+    # The write-ahead log was moved into the database and removed.
     assert [p.name for p in tmp_path.iterdir()] == ["jobs.db"]

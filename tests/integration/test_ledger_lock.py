@@ -1,4 +1,4 @@
-"""One daemon a database, for as long as it lives and no longer."""
+"""The lock on the database: one daemon per database, released at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger against a model of it: any order of calls leaves both in the same states."""
+"""Property test: the ledger and a model of it have the same states after any sequence of calls."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of
 
 @dataclass
 class ModelJob:
-    """What a job should be, by the rules of the docstrings."""
+    """Expected state of a job by the contract of `Ledger`."""
 
     path: str
     content: str
@@ -46,13 +46,13 @@ class ModelJob:
     lone_deaths: int = 0
     others_done: bool = False
     reference: int | None = None
-    #: Cancelled because the file was not there as admitted.
+    #: Cancelled because the file was removed or changed.
     absent: bool = False
     seen: list[JobState] = field(default_factory=list)
 
     @property
     def attempt(self) -> int:
-        """The number of the try under way."""
+        """Number of the attempt under way."""
         return self.attempts + (not self.begun)
 
     def become(self, state: JobState) -> None:
@@ -64,7 +64,7 @@ FINAL = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Few paths, contents and workers, so that they meet."""
+    """Few paths, contents and workers, so that calls interact."""
 
     def __init__(self, locate: Locate) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.now = 1_000.0
         self.jobs: dict[int, ModelJob] = {}
         self.latest: dict[str, str] = {}
-        #: Every claim ever handed out, also those that are over.
+        #: All claims ever returned, including ended ones.
         self.claims: list[Claim] = []
 
     def teardown(self) -> None:
@@ -114,7 +114,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.jobs[made.job_id] = ModelJob(path, content, tries)
 
     def was_superseded(self, number: int) -> bool:
-        """Whether other content stood at its path since this job was admitted."""
+        """True if its path has had other content since this job was admitted."""
         mine = self.jobs[number]
         return any(
             n > number and j.path == mine.path and j.content != mine.content for n, j in self.jobs.items()
@@ -164,7 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.claims.append(c)
 
     def put_back(self, jobs: list[ModelJob]) -> Recovered:
-        """The worker of these is gone."""
+        """Apply the loss of the worker to these jobs."""
         begun = [j for j in jobs if j.begun]
         if any(not j.isolate for j in begun):
             self.exonerate()
@@ -191,7 +191,7 @@ class LedgerMachine(RuleBasedStateMachine):
             job.lone_deaths, job.others_done = 0, False
 
     def lone_suspects(self) -> list[ModelJob]:
-        """Those that wait after a lone death."""
+        """Jobs that are delayed after a lone death."""
         return [j for j in self.jobs.values() if j.state is JobState.QUEUED and j.isolate and j.lone_deaths]
 
     @precondition(lambda self: self.claims)
@@ -210,7 +210,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return job.state is JobState.RUNNING and job.generation == claim.generation
 
     def attempt(self, claim: Claim, call: Any, state: JobState) -> None:
-        """`call` succeeds exactly when the claim still holds, and then brings the job to `state`."""
+        """Assert that `call` succeeds exactly if the claim is current, and apply `state`."""
         held = self.ours(claim)
         try:
             call()
@@ -226,7 +226,7 @@ class LedgerMachine(RuleBasedStateMachine):
         claim = data.draw(st.sampled_from(self.claims))
         held = self.ours(claim)
         job = self.jobs[claim.job_id]
-        # Once more for the same claim changes nothing: its first commit may have been refused, and stand.
+        # Repeating the call for the same claim changes nothing: the commit of a refused call may stand.
         done_by_it = job.state is JobState.DONE and job.generation == claim.generation
         refused = self.ledger.finish([finish_of(claim, "一", reference=claim.reference)], self.now)
         assert refused == ([] if held or done_by_it else [claim.job_id])

@@ -1,4 +1,4 @@
-"""Several processes on one database, and processes that are killed."""
+"""Several processes on one database, some of them killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.ledgers import LEASE_S, admission, claim_all, finish_of
 WORKERS = 4
 JOBS = 400
 
-#: Claims until there is nothing left, printing each job it got.
+#: Claims until the queue is empty, and prints each job.
 CLAIMER = """
 import sys
 from pathlib import Path
@@ -34,7 +34,7 @@ while claims := ledger.claim(sys.argv[2], 3, 100.0, 60.0, allow_isolated=False):
         print(claim.job_id)
 """
 
-#: Admits, claims and finishes for ever, saying what was acknowledged only after it was.
+#: Admits, claims and finishes jobs forever, and prints each after its commit.
 WRITER = """
 import sys
 from pathlib import Path
@@ -53,7 +53,7 @@ for i in range(1_000_000):
         print("done", c.job_id, flush=True)
 """
 
-#: Claims seven jobs, and much later says what became of each, in every way there is; prints whether it was heard.
+#: Claims seven jobs, and much later ends each by a different method; prints whether the call was accepted.
 LATE = """
 import sys
 from pathlib import Path
@@ -177,7 +177,7 @@ def test_results_of_a_worker_frozen_beyond_its_lease_are_refused(tmp_path: Path,
 
 @pytest.mark.parametrize("way", ["VACUUM INTO", ".backup"])
 def test_a_copy_made_while_jobs_are_done_takes_the_place_of_the_database(tmp_path: Path, way: str) -> None:
-    """As docs/operations.md says it is done. What was done after the copy is done again."""
+    """Backup by the method of docs/operations.md. Jobs finished after the copy are done again."""
     path, copy = tmp_path / "jobs.db", tmp_path / "copy.db"
     command = shutil.which("sqlite3")
     if way == ".backup" and command is None:
@@ -197,7 +197,7 @@ def test_a_copy_made_while_jobs_are_done_takes_the_place_of_the_database(tmp_pat
                 connection.execute("VACUUM INTO ?", (str(copy),))
         with closing(driver().connect(str(copy))) as connection:
             ((newest,),) = connection.execute("SELECT max(id) FROM jobs")
-        # It went on meanwhile.
+        # The writer continued during the copy.
         while int(writer.stdout.readline().split()[1]) <= newest:
             pass
         writer.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Threads that write take turns: none is kept out by another that failed, or that takes too long."""
+"""Writing threads wait in a queue; a failed or slow one does not block others forever."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def numbers(database: Database) -> list[int]:
 
 @pytest.mark.timeout(60)
 def test_a_failed_writer_releases_the_queue(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Otherwise the next would only be late.
+    # With a timeout a queue that is never released would only cause a delay.
     monkeypatch.setattr(db, "QUEUE_S", -1)
     add(database, 1)
     with pytest.raises(sa.exc.IntegrityError):

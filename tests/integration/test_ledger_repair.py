@@ -1,4 +1,4 @@
-"""`dropscribe doctor --repair` on really damaged databases: nothing is destroyed, what can be read is saved, and it says so."""
+"""`dropscribe doctor --repair` on damaged databases: readable rows are recovered, the original is kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.command_line import call, document, process
 from tests.support.ledger_damage import PAGE, Damage
 from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, intend
 
-#: The index claims sizes for which SQLite gets no memory.
+#: Sizes in the index for which SQLite cannot allocate memory.
 ABSURD_SIZES = (
     "UPDATE segment_search_data SET block = x'1aad361446190b76bba08f90f2d38dcc57a1265c13207670' WHERE id = 10"
 )
@@ -32,7 +32,7 @@ TEXTS = 12
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A history of some hundred pages, closed."""
+    """A closed database of some hundred pages."""
     path = tmp_path_factory.mktemp("sound") / "jobs.db"
     with closing(open_ledger(DatabaseLocation(path))) as ledger:
         ledger.admit([admission(f"{i}.wav", str(i)) for i in range(JOBS)], 10.0)
@@ -55,7 +55,7 @@ def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
 
 
 def is_whole(path: Path) -> None:
-    """What stands in a repaired database agrees with itself: no job is done without all of its text."""
+    """Assert that a repaired database is consistent: no finished job lacks a part of its text."""
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
     assert rows(path, "PRAGMA foreign_key_check") == []
     counts = rows(
@@ -81,17 +81,17 @@ def test_a_sound_database_is_left_alone(database: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, *(i / 20 for i in range(1, 20))])
 def test_any_page_may_be_damaged(database: Path, share: float) -> None:
-    """The first one, and others over the whole file."""
+    """Page numbers: the first, and others over the whole file."""
     ledger_damage.overwrite_pages(database, [1 + int(share * (database.stat().st_size // PAGE))])
     damaged = database.read_bytes()
     done = repair(database)
     is_whole(database)
-    if done.how == "sound":  # it was a page without use
+    if done.how == "sound":  # the page was unused
         return
     assert done.kept is not None
     if done.how == "recovered":
         assert done.kept.read_bytes() == damaged
-    # One page holds a few jobs, or a few texts, or leads to others by which they are found all the same.
+    # One page has a few jobs or texts, or is an interior page whose children are found without it.
     assert dict(done.rows)["jobs"] > JOBS / 2
     assert not list(database.parent.glob("*.tmp*"))
 
@@ -139,7 +139,7 @@ def test_a_damaged_search_index_loses_nothing(database: Path, sql: str) -> None:
 
 
 def test_a_search_index_that_asks_for_absurd_memory_closes_the_ledger(database: Path) -> None:
-    """Not a MemoryError, which would end the thread that meets it and say nothing of the database."""
+    """UnusableLedgerError, and not MemoryError, which would end a thread without naming the database."""
     ledger_damage.change(database, ABSURD_SIZES)
     with closing(open_ledger(DatabaseLocation(database))) as ledger:
         with pytest.raises(UnusableLedgerError, match="search index"):
@@ -151,7 +151,7 @@ def test_a_search_index_that_asks_for_absurd_memory_closes_the_ledger(database: 
     "table", ["recordings", "jobs", "segments", "outputs", "skips", "attempts", "stage_timings"]
 )
 def test_a_table_whose_root_is_lost(database: Path, table: str) -> None:
-    """No tree leads to its rows any more; they are found in their pages."""
+    """Its rows are not reachable by a tree; they are found by reading all pages."""
     ledger_damage.overwrite_pages(database, [ledger_damage.root_of(database, table)])
     found = dict(repair(database).rows)
     assert (found["recordings"], found["jobs"]) == (JOBS, JOBS)
@@ -160,7 +160,7 @@ def test_a_table_whose_root_is_lost(database: Path, table: str) -> None:
 
 
 def test_rows_in_the_write_ahead_log_are_recovered(database: Path, tmp_path: Path) -> None:
-    """The daemon was killed: the newest rows are in the log only."""
+    """After a kill of the daemon the newest rows are in the log only."""
     ledger = open_ledger(DatabaseLocation(database))
     ledger.admit([admission("late.wav", "late")], 25.0)
     killed = tmp_path / "killed" / "jobs.db"

@@ -1,4 +1,4 @@
-"""Results, files and history: what is kept of a finished job, and how it is asked for."""
+"""Results, files and history of finished jobs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_there_is_no_result_before_the_end(ledger: Ledger) -> None:
 
 
 def test_odd_characters_do_not_stop_a_result(ledger: Ledger) -> None:
-    """A tag of a recording, quoted in a warning, may hold anything."""
+    """A warning may quote any characters from a tag of the recording."""
     claim = claimed(ledger)
     odd = replace(MEDIA, warnings=("tag \udcff",), truncated="cut \udcff")
     assert ledger.finish([replace(finish_of(claim, "a\x00b\x02c"), media=odd)], 101.0) == []
@@ -103,7 +103,7 @@ def test_intended_files_are_owned_before_they_are_published(ledger: Ledger) -> N
 
 
 def test_the_file_of_an_attempt_that_died_stays_ours(ledger: Ledger) -> None:
-    """Published, not finished; the next attempt means other bytes, and dies too before it writes them."""
+    """Published but not finished; the next attempt intends other bytes and dies before writing them."""
     claim = claimed(ledger)
     intend(ledger, claim, [planned("a.txt", "first try")], 101.0)
     for attempt, content in ((2, "second try"), (3, "third try")):
@@ -126,7 +126,7 @@ def test_the_same_intent_twice_is_one_row(ledger: Ledger) -> None:
 
 
 def test_refunded_attempts_do_not_accumulate(ledger: Ledger, path: Path) -> None:
-    """A timing log differs at each try: while a disk is full it is meant every half minute and never written."""
+    """A timing log differs in each attempt: on a full disk it is intended every half minute and never written."""
     claim = claimed(ledger)
     log = FOLDER / "a.timing.json"
     for n in range(20):
@@ -140,7 +140,7 @@ def test_refunded_attempts_do_not_accumulate(ledger: Ledger, path: Path) -> None
         )  # fmt: skip
         (claim,) = claim_all(ledger, 101.0 + n)
         known = {o.sha256 for o in ledger.owned([log])[log]}
-        # What was just meant may be there; what is there stays ours.
+        # The file just intended may exist; the existing one stays owned.
         assert f"hash of {content}" in known
         assert n < 5 or "hash of written in try 5" in known
         assert len(known) <= 3
@@ -202,7 +202,7 @@ def test_a_batch_of_intents_names_the_jobs_that_are_not_ours(ledger: Ledger) -> 
 def test_jobs_are_listed_newest_first_by_state_folder_and_time(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
-    """Those of a folder are found among the newest, or by its paths: answers must not depend on it."""
+    """Jobs of a folder are found among the newest or by path; results must be equal."""
     monkeypatch.setattr(history_of_jobs, "WINDOW", window)
     other = Path("/srv/other")
     done = transcribed(ledger, "一", now=100.0)
@@ -233,7 +233,7 @@ def test_a_finished_job_has_its_duration(ledger: Ledger) -> None:
     assert found is not None
     s = found.summary
     assert (s.audio_s, s.speech_s, s.characters, s.model, s.device) == (5.0, 4.0, 3, "mini", "cpu")
-    # Two seconds settling, one waiting, two at work; five seconds of audio.
+    # 2 s settling, 1 s waiting, 2 s processing; 5 s of audio.
     assert (s.total_s, s.rtfx) == (5.0, 2.5)
     assert [(a.started_at, a.ended_at, a.outcome) for a in found.attempts] == [(101.0, 103.0, "done")]
 
@@ -316,7 +316,7 @@ def test_the_sqlite3_command_reads_the_view(ledger: Ledger, path: Path) -> None:
     if command is None:
         pytest.skip("there is no sqlite3 command here")
     transcribed(ledger, "预算")
-    # While the daemon has it open.
+    # The ledger has the database open meanwhile.
     said = subprocess.run(
         [command, path, "select id, state, characters from job_history"],
         capture_output=True,
@@ -327,7 +327,7 @@ def test_the_sqlite3_command_reads_the_view(ledger: Ledger, path: Path) -> None:
 
 
 def test_threads_share_one_ledger(ledger: Ledger) -> None:
-    """Admitting, claiming and finishing at the same time: every job is done once."""
+    """Concurrent admission, claims and finishes: every job is done once."""
     ledger.admit([admission(f"{i}.wav", str(i)) for i in range(100)], 1.0)
     done: list[int] = []
 
@@ -359,7 +359,7 @@ def test_a_long_transcript_keeps_its_order(ledger: Ledger) -> None:
 
 
 def test_intents_for_replaced_content_are_refused(ledger: Ledger) -> None:
-    """The older job may finish later; its text must not stand beside the newer recording."""
+    """The older job may finish later; its text must not be written beside the newer content."""
     older = claimed(ledger)
     ledger.admit([admission("a.wav", "other content")], 150.0)
     refused = ledger.intend(

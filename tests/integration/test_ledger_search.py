@@ -1,4 +1,4 @@
-"""Search: any text, short or long, of any script, found literally."""
+"""Full-text search: literal, for short and long texts in any script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.ledgers import FOLDER, transcribed
 
 @pytest.fixture(params=["newest first", "by index"])
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short texts are found among the newest segments, or by the index: answers must not depend on it."""
+    """Short texts are found among the newest segments or by the index; results must be equal."""
     if request.param == "by index":
         monkeypatch.setattr(search, "WINDOW", 0)
 
@@ -83,7 +83,7 @@ def test_queries_find_their_segments(ledger: Ledger, text: str, query: str) -> N
 )
 def test_absent_texts_are_not_found(ledger: Ledger, query: str) -> None:
     job = transcribed(ledger, "今天讨论预算")
-    # What cannot stand in a transcript is left out of the question.
+    # Characters that no transcript contains are removed from the query.
     assert found(ledger, query) == ([(job, 0)] if query == "算\x02" else [])
 
 
@@ -121,7 +121,7 @@ def test_a_hit_has_its_position(ledger: Ledger) -> None:
 
 
 def plan_number(statement: str, path: Path) -> int:
-    """How SQLite asks the vocabulary: one bit for each condition that is handed to it."""
+    """Plan number of the query on the vocabulary: one bit per condition used by SQLite."""
     values = {"first": "预算", "last": "预算\U0010ffff", "limit": 5}
     with closing(driver().connect(str(path))) as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()

@@ -1,4 +1,4 @@
-"""Opening a database: made, upgraded after a backup, refused."""
+"""Opening a database: created, upgraded after a backup, or refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.ledgers import admission, claim_all, finish_of, transcribed
 
 
 def schema_of(path: Path) -> dict[str, str]:
-    """Everything in the database by name, its SQL without regard to white space."""
+    """SQL of every object in the database by name, with normalised white space."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT name, coalesce(sql, '') FROM sqlite_master").fetchall()
     return {name: re.sub(r"\s+", " ", sql).strip() for name, sql in rows if "alembic_version" not in name}
@@ -52,7 +52,7 @@ def test_the_newest_revision_is_the_one_the_tables_name() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
-#: Stages with a column of their own in the view. Later stages are in its column `stages` only.
+#: Stages with their own column in the view. Later stages are in its column `stages` only.
 STAGE_COLUMNS = (
     "settling", "waiting", "decoding", "vad", "batch_queue", "recognition", "rendering", "publishing",
 )  # fmt: skip
@@ -110,7 +110,7 @@ def test_a_database_of_a_past_schema_is_upgraded_with_every_row(tmp_path: Path, 
         open_read_only(DatabaseLocation(path))
     ledger = open_ledger(DatabaseLocation(path))
     after = past_schemas.rows(path, then)
-    # A claim is no try since 0004: those under way were counted when they were claimed.
+    # Before 0004 an attempt was counted at its claim.
     counted = int(revision < "0004")
     state, attempts = then["jobs"].index("state"), then["jobs"].index("attempts")
     claimed = [job for job in before["jobs"] if job[state] == "running"]
@@ -197,7 +197,7 @@ def test_commits_are_synchronous_and_foreign_keys_enforced(tmp_path: Path) -> No
 
 @pytest.fixture
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A database of today's schema with a job in it, and a version of dropscribe that has one revision more."""
+    """A database of the current schema with a job, and a dropscribe with one further revision."""
     path = tmp_path / "jobs.db"
     ledger = open_ledger(DatabaseLocation(path))
     transcribed(ledger, "预算")
@@ -230,7 +230,7 @@ def test_an_upgrade_leaves_a_backup_of_the_old_database(next_version: Path) -> N
 
 
 def test_an_upgrade_keeps_the_rows(next_version: Path) -> None:
-    """Replacing a table in batch mode must not take its children along."""
+    """Replacing a table in batch mode must not delete rows that refer to it."""
     upgrade.prepare(next_version)
     assert rows_of(next_version, "SELECT state, colour FROM jobs") == [("done", None)]
     assert rows_of(next_version, "SELECT text FROM segments") == [("预算",)]

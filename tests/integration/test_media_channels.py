@@ -1,4 +1,4 @@
-"""Many channels, through every way a decoder hands them out."""
+"""Many channels, in every sample layout of decoders."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_surround_sound_is_decoded(
     assert facts.channels == channels
     assert abs(facts.duration_ms - 2000) < 100
     assert facts.warnings == ()
-    # Who speaks in one channel only is heard: a mean of the channels, at 48 kHz brought to 16.
+    # Speech in one channel only is kept: channels are averaged, and 48 kHz resampled to 16 kHz.
     alone = tmp_path / "alone.wav"
     soundfile.write(alone, noise(2, 48_000), 48_000)
     _, wanted = run(alone)
-    if codec != "aac":  # encoders take away what they think nobody hears
+    if codec != "aac":  # lossy encoders remove inaudible parts
         assert np.std(got) == pytest.approx(np.std(wanted) / channels, rel=0.1)
     assert np.std(got) > 0.3 * np.std(wanted) / channels
 

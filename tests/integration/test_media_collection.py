@@ -1,4 +1,4 @@
-"""The collection of real files, intact, broken and without audio: each ends as it should."""
+"""The collection of real files, intact, broken and without audio: each has the expected result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.decoders import Bench
 
 pytestmark = pytest.mark.shared
 
-#: Of broken/ and noaudio/: the code of the failure, or the duration in ms of what can be had.
+#: Files in broken/ and noaudio/ → error code, or duration of the decodable part, ms.
 EXPECTED: dict[str, str | int] = {
     "fatm_corrupt_file.wav": "unreadable_media",
     "funasr_csharp_tmp_headeronly.wav": "no_audio",
@@ -41,7 +41,7 @@ EXPECTED: dict[str, str | int] = {
     "tinytag_test.m4a": "no_audio",
 }
 
-#: The ones of these that must be reported as cut, or as not what their name says.
+#: Files among them that must be reported as truncated.
 TRUNCATED = {"taglib_empty-seektable.flac"}
 
 

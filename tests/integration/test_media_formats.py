@@ -1,4 +1,4 @@
-"""Every format, whole, cut and disguised, through the real decoders (in this process)."""
+"""Every format, complete, truncated and misnamed, through the real decoders (in this process)."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_a_whole_recording_is_decoded_whole_and_without_complaint(
     assert facts.channels == 1
 
 
-#: Seconds of what is cut, where it is not 8: these hold up to a second in one piece, and of an incomplete one nothing
-#: is decoded.
+#: Length of truncated recordings if not 8, seconds: these formats have packets of up to 1 s, and an incomplete packet is not
+#: decoded.
 LONGER_S = {".ogg": 16.0, ".opus": 16.0, ".wv": 16.0, ".tta": 16.0}
 
-#: Nothing in these says how long the whole was, only that something is missing.
+#: Formats that do not declare the length; only the truncation is detected.
 SILENT_ABOUT_LENGTH = {".ogg", ".opus", ".wma", ".aac"}
 
 
@@ -73,7 +73,7 @@ def test_a_cut_recording_is_transcribed_as_far_as_it_goes_and_says_so(
     whole_s = LONGER_S.get(kind[0], 8.0)
     path = cut(make(tmp_path, kind, whole_s), share)
     if kind[0] in {".m4a", ".mov"}:
-        # Their index stands at the end of the file.
+        # Their index is at the end of the file.
         with pytest.raises(UnreadableMediaError, match=r"moov box missing[:,].* recorder was killed"):
             run(path)
         assert inspect(path).whole is False
@@ -106,7 +106,7 @@ def test_a_telephone_recording_is_cut_when_its_last_frame_is(wide: bool, tmp_pat
     path.write_bytes(data)
     facts, _ = run(path)
     assert facts.truncated is None
-    # Pauses, for which its frames hold no sound, are no damage, and what follows keeps its time.
+    # Frames without audio (pauses) are no damage, and later audio keeps its time.
     assert abs(facts.duration_ms - 10_000) <= 40
     assert not any("damaged" in warning for warning in facts.warnings)
     path.write_bytes(data[: len(data) // 2 + 1])

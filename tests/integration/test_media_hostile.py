@@ -1,4 +1,4 @@
-"""Files made to hurt: the pool outlives them, and each order ends once."""
+"""Hostile files: the decoder pool survives, and each order ends once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.decoders import Bench
 from tests.support.decoding import Collector
 from tests.support.recordings import AV_KINDS, KINDS, SOUNDFILE_KINDS, huge_picture, make, noise
 
-#: Mutants of each format; the seed is fixed, so that a failure is the same failure tomorrow.
+#: Number of mutants of each format; the seed is fixed, so that failures are reproducible.
 MUTANTS = 6
 
 
@@ -129,11 +129,11 @@ TEN_DAYS_S = 10 * 24 * 3600
 
 
 def claiming_ten_days(kind: tuple[str, str, str | None], folder: Path) -> Path:
-    """A recording of 2 s whose header says that it is ten days long."""
+    """A recording of 2 s whose header declares ten days."""
     path = make(folder, kind, 2.0, rate_hz=1_000 if kind[0] == ".wav" else 48_000)
     data = bytearray(path.read_bytes())
     match kind[0]:
-        case ".wav":  # at 1 kHz, so that 32 bits can say it
+        case ".wav":  # at 1 kHz, so that the size fits into 32 bits
             data[4:8] = data[40:44] = struct.pack("<I", TEN_DAYS_S * 2_000)
         case ".rf64":
             at = data.index(b"ds64") + 8
@@ -168,17 +168,17 @@ def claiming_ten_days(kind: tuple[str, str, str | None], folder: Path) -> Path:
 def test_a_header_that_claims_ten_days_costs_what_is_there(
     kind: tuple[str, str, str | None], tmp_path: Path
 ) -> None:
-    """No limit is passed by a claim; where the claim is one of sound, what is missing is reported."""
+    """A declared length exceeds no limit; missing audio is reported."""
     sink = Collector()
     facts = decode(claiming_ten_days(kind, tmp_path), None, Limits(0.01), sink)
     assert abs(facts.duration_ms - 2000) < 100
     assert sink.openings[0][1] is not None
-    # The length that Matroska and MP4 declare may be that of the picture.
+    # The declared length of Matroska and MP4 may be that of the picture.
     assert facts.truncated is not None or facts.warnings or kind[0] in {".m4a", ".webm"}
 
 
 def test_a_recording_without_an_end_is_stopped(tmp_path: Path) -> None:
-    """Behind a second of sound a terabyte of nothing (a sparse file), in which the decoder looks for more."""
+    """1 s of audio, then a terabyte of zeros (a sparse file), in which the decoder searches for frames."""
     endless = make(tmp_path, AV_KINDS[7], 1.0)
     os.truncate(endless, 1 << 40)
     good = make(tmp_path, SOUNDFILE_KINDS[0], 1.0)
@@ -202,7 +202,7 @@ def test_a_recording_without_an_end_is_stopped(tmp_path: Path) -> None:
 def test_a_compressed_index_that_unpacks_to_more_than_there_is_memory(
     claimed_mb: int, real_mb: int, tmp_path: Path
 ) -> None:
-    """QuickTime packs its index with zlib: a thousand times smaller than what it becomes."""
+    """QuickTime may compress its index with zlib, by a factor of up to a thousand."""
     packer = zlib.compressobj(1)
     packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(real_mb)) + packer.flush()
 
@@ -220,7 +220,7 @@ def test_a_compressed_index_that_unpacks_to_more_than_there_is_memory(
         peak = 0
         while 1 not in bench.ends:
             bench.step()
-            with contextlib.suppress(psutil.Error):  # it may leave while it is asked
+            with contextlib.suppress(psutil.Error):  # the process may exit meanwhile
                 peak = max(peak, psutil.Process(bench.pids()[0]).memory_info().rss)
         assert bench.failed(1).code in {"media_limit", "unreadable_media"}
         assert peak < 420 * 1024 * 1024
@@ -265,7 +265,7 @@ def test_many_channels_do_not_multiply_memory(channels: int, tmp_path: Path) -> 
 
 
 def test_a_recording_replaced_under_its_name_is_not_mixed(tmp_path: Path) -> None:
-    """The file is replaced by another while its first half waits for a slot: what was opened is read on."""
+    """The file is replaced while its first half waits for a slot: decoding continues with the open file."""
     path = tmp_path / "a.wav"
     first = noise(20, seed=1)
     soundfile.write(path, first, 16_000)
@@ -301,7 +301,7 @@ def test_a_recording_cut_while_it_is_read_is_called_changed(tmp_path: Path) -> N
 
 
 def test_damage_is_not_blamed_on_the_disk(tmp_path: Path) -> None:
-    """FFmpeg answers a wrong index position in Matroska with "Input/output error"; the disk is well."""
+    """FFmpeg reports "Input/output error" for a wrong index position in Matroska, without a disk error."""
     whole = make(tmp_path, AV_KINDS[3], 1.0)
     data = whole.read_bytes()
     place = data.rfind(b"\x53\xac", 0, 200)  # the last entry of the index: its name, then its value
@@ -317,7 +317,7 @@ def test_damage_is_not_blamed_on_the_disk(tmp_path: Path) -> None:
 def test_a_disk_that_fails_is_not_blamed_on_the_recording(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The decoder stumbles over damage, and reading at that place fails: the disk's fault, to be tried again."""
+    """The decoder fails at a position that cannot be read: a storage fault, to be retried."""
     hurt = tmp_path / "hurt.webm"
     hurt.write_bytes(make(tmp_path, AV_KINDS[3], 1.0).read_bytes())
 

@@ -1,4 +1,4 @@
-"""Inspections run in limited children: one that hangs, crashes or talks nonsense costs its own answer and nothing else."""
+"""Inspections run in limited children: one that hangs, crashes or misbehaves affects only its own result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEADLINE_S = 60.0
 
 
 def bad_child(pipe: Connection) -> None:
-    """Does what the name of the file says; inspects every other."""
+    """Misbehave as the file name says; inspect all other files."""
     pipe.send_bytes(inspection.READY)
     while True:
         _, paths = pipe.recv()
@@ -39,7 +39,7 @@ def bad_child(pipe: Connection) -> None:
 
 
 def limits_child(pipe: Connection) -> None:
-    """WHOLE if the limits of an inspection are in force in it."""
+    """Answer WHOLE if the limits of an inspection are in force."""
     confinement.attach(pipe.fileno(), "test")
     confinement.limit(inspection.MEMORY_BYTES, 32)
     pipe.send_bytes(inspection.READY)

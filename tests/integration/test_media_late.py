@@ -1,4 +1,4 @@
-"""Sound that begins later than the picture: times in the transcript are those a player shows."""
+"""Audio that begins later than the picture: times in the transcript are those of a player."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTAINERS = [
     (".ts", "mpegts", "aac"),
 ]
 
-#: Codecs' priming, in samples: nothing that a subtitle shows.
+#: Tolerance for codec priming, samples; invisible in subtitles.
 SLACK = 16 * 60
 
 
@@ -54,7 +54,7 @@ def test_a_cut_behind_late_sound_is_still_seen(tmp_path: Path) -> None:
 
 
 def test_a_delayed_track_without_samples_fails(tmp_path: Path) -> None:
-    """The index says that sound begins after 3 s, and the file is cut before."""
+    """The index declares audio from 3 s on, and the file is truncated before it."""
     path = tmp_path / "talk.mp4"
     late_sound(path, "mp4", "aac", 3.0, movflags="faststart")
     data = path.read_bytes()
@@ -64,7 +64,7 @@ def test_a_delayed_track_without_samples_fails(tmp_path: Path) -> None:
 
 
 def test_an_impossible_start_time_is_ignored(tmp_path: Path) -> None:
-    """An edit list that claims ten days of nothing before the sound."""
+    """An edit list with ten days before the audio."""
     path = tmp_path / "talk.mp4"
     late_sound(path, "mp4", "aac", 3.0)
     data = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Files that point elsewhere: nothing is fetched, no other file is read, whatever their name and kind."""
+"""Files with references: no download, and no other file is read, for any name and format."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ print("over")
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Accepts nothing by itself; whoever connects is found waiting."""
+    """A listener that accepts no connection; pending ones are detected."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
         server.setblocking(False)
         yield server
@@ -62,14 +62,14 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
-    """A sound file that nobody has been asked to read."""
+    """An audio file that must not be read."""
     path = tmp_path / "secret.wav"
     soundfile.write(path, noise(1), 16_000)
     return path
 
 
 def never_read(path: Path) -> None:
-    """Set a time of access that changes when it is read (where the file system keeps such times)."""
+    """Set an access time that changes when the file is read (if the file system records it)."""
     os.utime(path, ns=(1, path.stat().st_mtime_ns))
 
 
@@ -90,7 +90,7 @@ def test_a_playlist_dressed_as_a_recording_fetches_nothing(
         path.write_bytes(content)
         with pytest.raises(UnreadableMediaError):
             run(path)
-        # The decoder refuses by itself too, should the look at the first bytes ever miss one.
+        # The decoder itself refuses, too, in case the check of the first bytes misses one.
         with path.open("rb") as file, pytest.raises(UnreadableMediaError):
             AvSource(file.fileno())
     assert_nobody_came(listener)
@@ -113,7 +113,7 @@ def test_recordings_that_point_elsewhere_give_only_what_they_hold(
             ended[path.name] = f"{facts.duration_ms} ms"
     assert_nobody_came(listener)
     assert secret.stat().st_atime_ns == 1
-    # Sound that lies elsewhere is none; addresses that are not looked at do no harm to the sound a file has itself.
+    # Audio in another file is not used; other references do not affect the audio in the file itself.
     assert ended["dref-alias.mov"] == "no_audio"
     assert ended["rmra.mov"] in {"no_audio", "unreadable_media"}
     for name in ("dref-url.mov", "dref-file.mov", "linked.mka", "picture.flac"):

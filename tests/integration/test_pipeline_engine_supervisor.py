@@ -1,4 +1,4 @@
-"""The keeper over two real engine processes: one that dies or hangs is replaced while the other goes on."""
+"""The engine supervisor with two real processes: a dead or hanging one is replaced while the other works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dropscribe.pipeline.arena import Arena
 from dropscribe.pipeline.engine_supervisor import EngineSupervisor
 from tests.support.engines import pid_of
 
-#: Far above what anything here takes; only a hang reaches it.
+#: Time limit, seconds; only a hang reaches it.
 DEADLINE_S = 60.0
 
 
@@ -50,7 +50,7 @@ def ready_pids(group: EngineGroup) -> set[int]:
 
 
 def until_replaced(supervisor: EngineSupervisor, *victims: int) -> None:
-    """Tend it until two processes are ready of which none is a victim; a dead one counts until its end was read."""
+    """Tend until two processes are ready and none is a victim; a dead one counts until its end was read."""
     group = supervisor.engine
     assert isinstance(group, EngineGroup)
     deadline = time.monotonic() + DEADLINE_S
@@ -61,7 +61,7 @@ def until_replaced(supervisor: EngineSupervisor, *victims: int) -> None:
 
 
 def listen(supervisor: EngineSupervisor, until: Callable[[list[Event]], bool]) -> list[Event]:
-    """What the engine says, tended as the daemon does, until that is enough."""
+    """Events of the engine, tended like by the daemon, until the condition holds."""
     said: list[Event] = []
     deadline = time.monotonic() + DEADLINE_S
     while not until(said):
@@ -92,14 +92,14 @@ def test_one_of_two_is_replaced_and_the_other_goes_on(
     assert len(before) == 2
     group = supervisor.engine
     assert isinstance(group, EngineGroup)
-    # Both hold a stream; which process holds which shows by who is stopped.
+    # Each process has one stream; which one is found by stopping a process.
     send(supervisor, arena, 1, final=False)
     send(supervisor, arena, 2, final=False)
     listen(supervisor, lambda said: len([e for e in said if isinstance(e, BlockFreed)]) == 2)
     victim = min(before)
     os.kill(victim, number)
     if number == signal.SIGSTOP:
-        # What is asked of the one that is stopped stays unanswered; the other has ended its stream by then.
+        # The stopped process does not answer; the other has ended its stream by then.
         monkeypatch.setattr(engine_supervisor, "HUNG_S", 2.0)
     send(supervisor, arena, 1, final=True)
     send(supervisor, arena, 2, final=True)
@@ -113,7 +113,7 @@ def test_one_of_two_is_replaced_and_the_other_goes_on(
     assert victim not in engine_pids()
     assert len(engine_pids() & before) == 1
     monkeypatch.undo()
-    # The two next streams are taken by one each.
+    # Each process gets one of the next two streams.
     send(supervisor, arena, 3, final=True)
     send(supervisor, arena, 4, final=True)
     assert not [e for e in listen(supervisor, ended(3, 4)) if isinstance(e, StreamFailed)]
@@ -205,7 +205,7 @@ def test_an_engine_without_progress_counts_as_failed(arena: Arena, monkeypatch: 
 
 
 def test_an_engine_that_cannot_start_at_all_ends_the_start(arena: Arena) -> None:
-    """A mistake of the configuration: a person is told at once."""
+    """A configuration error is reported at once."""
     settings = EngineSettings.model_validate(
         {"model": "/nowhere", "vad_model": "vad-mini", "device": ["cpu", "cpu"]}
     )

@@ -1,4 +1,4 @@
-"""A folder that another daemon watches: at the start it is refused, however late it is heard of; later it is waited for."""
+"""A folder locked by another daemon: an error at the start, even if detected late; later the daemon waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No decoder gets a recording before it is on record that its decoding begins, on the real record."""
+"""Decoding begins only after the ledger has recorded it; with the real ledger."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KILLED = Problem(
 
 
 class Beginner(Turning):
-    """What begins is put on record when the test says so. `decoders`: so many recordings are decoded at a time."""
+    """A dispatcher whose begins are recorded when the test triggers it. `decoders`: recordings decoded at a time."""
 
     def __init__(self, ledger: Ledger, *, decoders: int = 2, limit: int = 512) -> None:
         self.disk = Later()
@@ -53,7 +53,7 @@ class Beginner(Turning):
         self.look()
 
     def end(self, name: str, end: Problem | None = None) -> None:
-        """Its decoder is free again; what went well is with the publisher."""
+        """End the attempt: its decoder is free, and a result is with the publisher."""
         work = next(
             c.args[0] for c in reversed(self.executor.start.call_args_list) if c.args[0].path.name == name
         )
@@ -142,7 +142,7 @@ def test_short_recordings_are_recorded_as_begun_ahead(ledger: Ledger) -> None:
 
 
 def test_short_recordings_are_recorded_as_begun_in_batches(ledger: Ledger) -> None:
-    """Decoders that take milliseconds must not wait for the disk each time."""
+    """Decoders that need milliseconds must not wait for a commit each time."""
     names = [f"{i:02d}" for i in range(40)]
     admit(ledger, *names)
     w = Beginner(ledger)
@@ -175,7 +175,7 @@ def test_after_a_kill_only_what_had_begun_is_a_suspect(ledger: Ledger) -> None:
 def test_a_refused_record_is_retried_and_nothing_begins_before(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that was refused at the last moment stands nevertheless; it counts once."""
+    """A commit with a late error may stand; the attempt is counted once."""
     admit(ledger, "a")
     stands, real = [False, True], SqliteLedger.begin
 

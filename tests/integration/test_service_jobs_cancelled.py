@@ -1,4 +1,4 @@
-"""Jobs that are cancelled, on the real record, between being claimed and being started."""
+"""Jobs cancelled between claim and start, with the real ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many jobs are claimed at once, on the real record: the loop waits for each claim to reach the disk."""
+"""Number of jobs claimed at once, with the real ledger: each claim is a commit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def running(ledger: Ledger) -> int:
 
 
 def end(w: Turning, ledger: Ledger, count: int) -> None:
-    """So many of those under way are recognised and published."""
+    """Recognise and publish this many of the jobs under way."""
     started = [call.args[0] for call in w.executor.start.call_args_list if isinstance(call.args[0], Work)]
     w.executor.turn.return_value = [
         Outcome(work.ticket, create_autospec(Result, instance=True)) for work in started[:count]

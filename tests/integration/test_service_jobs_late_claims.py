@@ -1,4 +1,4 @@
-"""Jobs are claimed by a thread that may take its time, on the real record: what goes on meanwhile, and what must not."""
+"""Claims by a slow thread, with the real ledger: what the dispatcher does meanwhile."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ DAY_S = 86_400.0
 
 
 class Late(Turning):
-    """Claims come when the test says so."""
+    """A dispatcher whose claims run when the test triggers them."""
 
     def __init__(self, ledger: Ledger, *, limit: int = 10, room: int = 10) -> None:
         self.thread = Later()
         super().__init__(ledger, limit=limit, room=room, thread=self.thread)
 
     def look(self) -> None:
-        """A turn that nobody has news for."""
+        """A turn without new jobs or results."""
         self.dispatcher.turn(0.0, (), claiming=True)
 
     def answered(self) -> None:
-        """One claim is made and taken in."""
+        """Run one claim and handle its result."""
         self.turn()
         self.thread.go()
         self.look()
@@ -67,7 +67,7 @@ class Late(Turning):
         return [call.args[0].path.name for call in self.executor.start.call_args_list]
 
     def end(self, *names: str, end: Problem | None = None) -> None:
-        """So many of those that were started come to their end; those that went well are with the publisher then."""
+        """End this many started attempts; results are then at the publisher."""
         result = create_autospec(Result, instance=True)
         ended = [c.args[0] for c in self.executor.start.call_args_list if c.args[0].path.name in names]
         self.executor.turn.return_value = [Outcome(work.ticket, end or result) for work in ended]
@@ -75,7 +75,7 @@ class Late(Turning):
         self.executor.turn.return_value = []
 
     def published(self, ledger: Ledger) -> None:
-        """All that is with the publisher is done."""
+        """Finish all jobs at the publisher."""
         put = [call.args[0].claim for call in self.publisher.put.call_args_list]
         self.publisher.put.reset_mock()
         for claim in put:
@@ -104,7 +104,7 @@ def admit(ledger: Ledger, *names: str) -> list[int]:
 
 
 def suspect(ledger: Ledger) -> None:
-    """The oldest job in the queue is to be tried alone."""
+    """Isolate the oldest job in the queue."""
     (claim,) = ledger.claim("w", 1, 2.0, LEASE_S, allow_isolated=True)
     ledger.release(
         claim.job_id, claim.generation, 3.0, not_before=3.0, refund=True, isolate=True, code="c", reason="r"
@@ -134,7 +134,7 @@ def test_jobs_under_way_continue_during_a_claim(ledger: Ledger) -> None:
 
 
 def test_an_answer_is_followed_by_a_turn_that_does_not_wait(ledger: Ledger) -> None:
-    """There may be more to claim, and nobody else to wake the loop."""
+    """There may be more to claim, and nothing else wakes the loop."""
     admit(ledger, "a")
     w = Late(ledger)
     for _ in range(3):
@@ -222,7 +222,7 @@ def test_an_isolated_job_waits_for_jobs_under_way_and_blocks_new_ones(
     w.dispatcher.turn(0.0, (), claiming=False)
     w.claiming.look_again()
     w.turn()
-    # It is found while another one is in flight, and that one ends before the answer is heard.
+    # It is claimed while another job is in flight, which ends before the result of the claim is handled.
     w.end("a")
     w.published(ledger)
     w.thread.go()
@@ -236,7 +236,7 @@ def test_an_isolated_job_waits_for_jobs_under_way_and_blocks_new_ones(
 
 
 def test_a_job_isolated_meanwhile_is_claimed(ledger: Ledger) -> None:
-    """The answer, which says that there is none, is older than that."""
+    """The result of the claim, which has no isolated job, is older."""
     admit(ledger, "a", "b")
     w = Late(ledger, limit=2)
     w.answered()
@@ -250,7 +250,7 @@ def test_a_job_isolated_meanwhile_is_claimed(ledger: Ledger) -> None:
     w.end("c")
     w.published(ledger)
     admit(ledger, "d")
-    # The first of them was asked while c was under way.
+    # The first of these claims was submitted while c was under way.
     w.answered()
     w.answered()
     assert w.started() == ["a", "b", "c", "a"]
@@ -269,14 +269,14 @@ def test_stopping_releases_jobs_that_are_being_claimed(
     with ThreadPoolExecutor(1) as thread:
         w = Turning(ledger, room=10, thread=thread)
         w.turn()
-        # The thread is done with it, and idle.
+        # Wait until the thread is idle.
         thread.submit(bool).result()
         w.turn()
         monkeypatch.setattr(SqliteLedger, "claim", late)
         admit(ledger, "b", "c")
         w.turn()
         assert (w.dispatcher.in_flight, w.dispatcher.unpublished) == (1, 1)
-        # One of the first things that stopping does.
+        # `abort` is one of the first calls of a stop.
         w.executor.abort.side_effect = lambda _: stopping.set()
         assert w.dispatcher.requeue_all() == 3
     assert states(ledger) == [QUEUED, QUEUED, QUEUED]
@@ -300,7 +300,7 @@ def test_what_is_claimed_during_the_end_is_not_begun_and_given_back(ledger: Ledg
 def test_a_refused_claim_is_reported_once_and_retried(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that was refused at the last moment stands on record; it costs the job no try, and the others nothing."""
+    """A claim with a late error may be committed; no attempt is counted, and other jobs are not affected."""
     jobs = admit(ledger, "a")
     w = Late(ledger)
     w.answered()
@@ -417,7 +417,7 @@ def test_a_clock_set_during_a_claim_is_followed_afterwards(
     w.ahead += jump_s
     maintenance.tend()
     w.thread.go()
-    # Before it is taken in, as while an engine is loaded.
+    # Before the claim is handled, as while an engine is loading.
     maintenance.tend()
     assert w.wall.now() == w.now + jump_s
     w.look()

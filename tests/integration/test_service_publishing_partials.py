@@ -1,4 +1,4 @@
-"""Partial texts on a real disk with a real ledger: what is ours goes, what is not stays, nothing is left behind."""
+"""Partial texts on a real disk with a real ledger: owned files are removed, files of others stay."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def heard(segments: int) -> Heard:
 
 
 class Bench:
-    """A ledger and a writer over one folder; a writer can be thrown away as a kill would."""
+    """A ledger and a writer of one folder; a writer can be discarded, as by a kill."""
 
     def __init__(self, root: Path, ledger: Ledger) -> None:
         self.root = root
@@ -66,7 +66,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def settle(partials: Partials) -> None:
-    """Return when everything handed over has been dealt with."""
+    """Wait until all texts passed to the writer have been handled."""
     idle = threading.Event()
     while not idle.wait(0.005):
         with partials._changed:
@@ -97,7 +97,7 @@ def test_partial_text_is_written_updated_and_removed_with_the_transcript(bench: 
         on_record = bench.ledger.partials()
         assert {o.path for o in on_record} == {partial}
         assert on_record[-1].sha256 == sha(partial.read_bytes())
-        # What it said before is kept in mind until the next is written, but no longer.
+        # The record of the previous text is kept until the next one is written, no longer.
         assert len(on_record) <= 2
     partials.end({claim.job_id})
     assert names(bench.root) == ["a.wav"]
@@ -135,7 +135,7 @@ def test_text_of_a_next_try_is_not_taken_for_that_of_the_dropped_one(bench: Benc
 def test_the_next_start_removes_what_was_left(bench: Bench) -> None:
     first = bench.writer()
     first.put(bench.claim(), ("one",), heard(1), 0.0)
-    settle(first)  # and is killed: it says and does nothing more
+    settle(first)  # then it is killed
     assert (bench.root / "a.partial.txt").exists()
     second = bench.writer()
     stop(second)
@@ -242,7 +242,7 @@ def test_partial_texts_are_not_outputs_of_the_job(bench: Bench) -> None:
     job = bench.ledger.job(claim.job_id)
     assert job is not None
     assert [(o.format, o.published) for o in job.outputs] == [("txt", True)]
-    # Finishing has not made it a transcript, nor has it lost sight of it.
+    # Finishing neither publishes it as a transcript nor removes its record.
     assert [o.path.name for o in bench.ledger.partials()] == ["a.partial.txt"]
     stop(partials)
 

@@ -1,4 +1,4 @@
-"""A file system that stops answering holds up the work on its own folder only: admission and publishing, each with real threads."""
+"""A hanging file system blocks only the work on its own folder: admission and publishing with real threads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Clock:
 
 
 class Room:
-    """A pool whose work waits, as on a file system that hangs, for the gate of its item."""
+    """A pool whose tasks block on a gate per item, as on a hanging file system."""
 
     def __init__(
         self, threads: int = 2, batch: int = 1, *, in_kernel: Callable[[int], bool] = lambda _: True
@@ -94,7 +94,7 @@ def test_a_folder_that_hangs_keeps_no_thread_from_the_others() -> None:
         r.clock.now += folder_pool.SLOW_S
         r.pool.tend()
         assert r.done["other"].wait(DEADLINE_S)
-        # Nor does the rest of its own work take the threads that were put in the place of those that wait.
+        # Further work of the hanging folder must not occupy the replacement threads either.
         for i in range(5):
             r.put(B, f"more-{i}")
         assert all(r.done[f"more-{i}"].wait(DEADLINE_S) for i in range(5))

@@ -1,4 +1,4 @@
-"""What the main thread and the folders ask of a ledger that the disk refuses: told once, asked again, not died of."""
+"""Ledger calls of main thread and folders during storage failures: reported once, retried, not fatal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The unit and its companions, judged by systemd's own tools and by what the product really has."""
+"""The unit and its companion files, checked by systemd's tools and against the product."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dropscribe.errors import AlreadyRunningError, ConfigError, EngineError, Led
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
 UNIT = FOLDER / "dropscribe.service"
 MOST_EXPOSURE = 2.0
-#: What the unit's comment tells people to write to let the service fetch models.
+#: Drop-in from the unit's comment that permits downloads of models.
 NETWORK_DROP_IN = "PrivateNetwork=no\nIPAddressDeny=\nRestrictAddressFamilies=AF_INET AF_INET6\n"
 
 
@@ -93,7 +93,7 @@ def test_the_service_is_still_hardened_when_it_may_fetch_models(analyze: str, tm
     (drop_ins / "network.conf").write_text(f"[Service]\n{NETWORK_DROP_IN}", encoding="utf-8")
     opened = exposure(analyze, tmp_path / UNIT.name)
     if opened == exposure(analyze, UNIT):
-        # Some versions read no drop-ins offline; later settings win in one file just as well.
+        # Some versions read no drop-ins offline; appended settings override earlier ones, too.
         text = UNIT.read_text(encoding="utf-8").replace("[Install]", f"{NETWORK_DROP_IN}\n[Install]")
         (tmp_path / UNIT.name).write_text(text, encoding="utf-8")
         opened = exposure(analyze, tmp_path / UNIT.name)
@@ -101,7 +101,7 @@ def test_the_service_is_still_hardened_when_it_may_fetch_models(analyze: str, tm
 
 
 def test_the_unit_is_valid(analyze: str, unit: Unit, tmp_path: Path) -> None:
-    """`verify` wants to see the command, which stands elsewhere in a checkout."""
+    """`verify` requires the command to exist, which has another path in a checkout."""
     command = shlex.split(unit.one("ExecStart"))[0]
     here = Path(sys.executable).with_name("dropscribe")
     text = UNIT.read_text(encoding="utf-8").replace(command, str(here))
@@ -141,7 +141,7 @@ def test_the_paths_of_the_unit_agree_with_each_other_and_the_product(unit: Unit)
     folders = (FOLDER / "dropscribe.tmpfiles.conf").read_text(encoding="utf-8")
     made = {line.split()[1] for line in folders.splitlines() if line.startswith("d ")}
     watched = unit.one("ReadWritePaths").removeprefix("-")
-    # What `init --system` names is there when the service starts for the first time.
+    # The inbox of `init --system` must exist at the first start of the service.
     inbox = tomllib.loads(production_file())["folder"][0]["path"]
     assert Path(inbox).is_relative_to(watched)
     assert made == {watched, inbox, str(state), str(cache), str(file.parent)}
@@ -172,7 +172,7 @@ def test_no_restart_where_a_person_is_needed(unit: Unit) -> None:
 
 
 def test_one_process_for_the_signal_and_one_recording_for_the_memory(unit: Unit) -> None:
-    """TERM to the children would end the drain; the kernel killing a decoder must not end the service."""
+    """SIGTERM to the children would end the drain; a decoder killed for memory must not stop the service."""
     assert unit.one("KillMode") == "mixed"
     assert unit.one("OOMPolicy") == "continue"
     assert unit.one("ExecReload").endswith("-HUP $MAINPID")

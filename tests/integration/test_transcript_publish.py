@@ -1,4 +1,4 @@
-"""Publishing on a real disk, and with every call to the system failing in turn."""
+"""Publishing on a real disk, and with each system call failing in turn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dropscribe.files import opened
 from dropscribe.transcript import rename
 from dropscribe.transcript.publish import PendingFile, publish, sweep, temporary_path
 
-#: Every call by which publishing changes the disk.
+#: All functions of `os` with which publishing changes the disk.
 CALLS = ("open", "write", "fsync", "link", "replace", "fstat", "close", "mkdir")
 
 
@@ -170,7 +170,7 @@ def test_whichever_call_fails_files_are_whole_or_absent(tmp_path: Path, name: st
             failures += 1
             assert problem.remedy
             assert problem.path is not None
-            # New names are all taken back; the one replaced is either, and whole.
+            # New files are all removed; the replaced one is the old or the new, complete.
             assert after in ({"ours.txt": old}, {"ours.txt": new}), f"call {nth}"
         if made() < nth:
             assert problem is None
@@ -188,7 +188,7 @@ def test_content_reaches_the_disk_before_its_name_and_the_names_before_the_end(
 
     def note_fsync(descriptor: int) -> None:
         target = Path(f"/proc/self/fd/{descriptor}").readlink()
-        # What stands in the directory at that moment is what a power cut right after it leaves.
+        # The content of the directory at this moment is what a power failure would leave.
         if target.is_dir():
             calls.extend(("stands", p.name) for p in sorted(target.iterdir()))
         calls.append(("fsync", target.name))

@@ -1,7 +1,7 @@
-"""Publishing on a disk that refuses: at every call that changes it, once and for good; under the database, too.
+"""Storage failures of publishing at every system call, temporary and permanent; in the database, too.
 
-A recording is new, another had other content before. Whatever call fails: files are whole, those of before or those of now;
-the job is tried again by itself; and at the end the folder is the same as one that nothing befell.
+One recording is new, another has new content. After any failure files are complete, old or new; the job is retried; and at
+the end the folder equals one without failures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dropscribe.transcript.publish import sweep
 from tests.support.publishing import FORMATS, House
 from tests.support.syscall_faults import FaultyDisk, Seen
 
-#: One after the other, call by call.
+#: Errors, used in turn for successive calls.
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
@@ -30,7 +30,7 @@ def disk() -> Iterator[FaultyDisk]:
 
 
 class Trial:
-    """A house with a new recording and one whose content changed, and what must come of them."""
+    """A `House` with a new recording and one with changed content, and their expected results."""
 
     def __init__(self, root: Path) -> None:
         self.house = House(root / "house").make()
@@ -51,7 +51,7 @@ class Trial:
         return self.house
 
     def assert_whole(self) -> None:
-        """What a user may find at any moment."""
+        """Assert that every visible file is complete, old or new."""
         for name, data in self.house.visible().items():
             assert name in self.after, name
             if name.endswith(".timing.json"):
@@ -62,11 +62,11 @@ class Trial:
         assert self.house.rows("pragma integrity_check") == [("ok",)]
 
     def left(self) -> list[Path]:
-        """Temporaries."""
+        """Temporary files left in the folder."""
         return [p for p in self.house.inbox.iterdir() if p.name.startswith(".")]
 
     def assert_done(self, *, started_again: bool = False) -> None:
-        """The same as if nothing had happened, and nothing more."""
+        """Assert that the result equals that without failures."""
         found = self.house.visible()
         assert found.keys() == self.after.keys()
         assert {n: d for n, d in found.items() if not n.endswith(".timing.json")} == {
@@ -75,9 +75,9 @@ class Trial:
         assert self.left() == []
         assert self.house.states() == {"done"}
         assert self.house.rows("select count(*) from jobs") == [(3,)]
-        # A disk that refuses costs no try; a daemon that ends in the middle of one does.
+        # A storage failure counts no attempt; a daemon that ends during an attempt does.
         assert self.house.rows("select max(attempts) from jobs") <= [(1 + started_again,)]
-        # Of each file there is one that counts, and of what was meant and not written nothing is left.
+        # Each file has one published record, and no record of unwritten files remains.
         assert self.house.rows("select count(*) from outputs where published = 0") == [(0,)]
         assert self.house.rows("select count(*) from outputs where published = 1") == [(3 * len(FORMATS),)]
 
@@ -103,7 +103,7 @@ def test_every_call_of_publishing_may_fail(disk: FaultyDisk, trial: Trial, *, la
         failed |= {call.name for call in seen.failed}
         trial.assert_whole()
         if lasting and seen.failed:
-            # A person is told why it waits, and where; the rest of the history is as it was.
+            # The history has reason and path of the waiting job.
             waiting = house.rows("select reason, remedy, reason_code from jobs where state = 'queued'")
             assert all(r[2] == "storage" and str(house.inbox) in r[0] and r[1] for r in waiting), waiting
             assert house.rows(
@@ -111,7 +111,7 @@ def test_every_call_of_publishing_may_fail(disk: FaultyDisk, trial: Trial, *, la
             ) <= [(6,)]
             house.run()
         if {call.name for call in seen.failed} <= {"unlink", "unlinkat"} and trial.left():
-            # Only the removing failed. It is done by whoever writes there next.
+            # Only the removal of temporaries failed; the next publish in this folder does it.
             sweep(house.inbox)
         trial.assert_done()
         if not seen.failed:
@@ -127,10 +127,10 @@ def test_every_call_of_publishing_may_fail(disk: FaultyDisk, trial: Trial, *, la
 
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
 def test_the_database_may_refuse_anything_meanwhile(disk: FaultyDisk, trial: Trial, *, lasting: bool) -> None:
-    """One refusal is waited for by the running daemon; one that lasts costs nothing but another start."""
+    """The daemon retries after a temporary failure; after a permanent one another start is enough."""
     nth = waited = 0
     while True:
-        # A lasting one is run into by every call behind it anyway.
+        # A permanent failure affects all later calls anyway, so fewer positions are tested.
         nth += 11 if lasting else 1
         house = trial.again()
         error = errno.ENOSPC if lasting else ERRORS[nth % 2]
@@ -138,7 +138,7 @@ def test_the_database_may_refuse_anything_meanwhile(disk: FaultyDisk, trial: Tri
         if not seen.failed:
             break
         if seen.error is not None:
-            # Only the opening of the database may end the daemon: nothing has begun then.
+            # Only opening the database may end the daemon; no job has begun then.
             assert house.visible().keys() == trial.before.keys()
         trial.assert_whole()
         if seen.error is not None or lasting:

@@ -1,4 +1,4 @@
-"""Anything may stand at a name of ours: it is somebody else's, is not read, and hinders nobody."""
+"""Foreign objects at names that dropscribe uses are left alone, not read, and block nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from dropscribe.transcript.standing import occupied
 from tests.support.occupants import OCCUPANTS
 from tests.support.publishing import FORMATS, House
 
-#: How long a run may take before it is said to hang, seconds.
+#: Time limit of a run, seconds.
 DEADLINE_S = 60.0
 
 
 def run(house: House) -> None:
-    """A run of the daemon's publishing; a hang fails the test, and is left behind."""
+    """Run publishing in a thread; if it hangs the test fails and the thread is abandoned."""
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -38,14 +38,14 @@ def run(house: House) -> None:
 
 
 def same(path: Path, before: os.stat_result) -> bool:
-    """Whether it is the very thing that was put there."""
+    """True if the object is the one that was put there."""
     after = path.lstat()
     return (after.st_ino, stat.S_IFMT(after.st_mode)) == (before.st_ino, stat.S_IFMT(before.st_mode))
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
-    """A house in which `b.wav` has its transcript, has other content since, and a new recording waits, too."""
+    """A `House` in which `b.wav` has a transcript and newer content, and a new recording waits."""
     made = House(tmp_path / "house").make()
     made.admit("b.wav", "as it was")
     made.run()
@@ -84,7 +84,7 @@ def test_at_the_name_of_a_temporary(house: House, kind: str) -> None:
         assert text(house, "a.txt") == "new"
         assert text(house, "b.txt") == "as it is"
         left = [p.name for p in house.inbox.iterdir() if p.name.startswith(".")]
-        # A plain file of that name is what a killed daemon leaves: it is removed.
+        # A regular file of that name counts as left by a killed daemon and is removed.
         assert left == [] or same(place, before)
         assert left in ([], [place.name])
 
