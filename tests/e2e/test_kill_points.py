@@ -1,7 +1,7 @@
 """SIGKILL of daemon, engine and decoders at every named point of a job, one after the other.
 
-All runs share one folder and database, so that each begins with the state left by the previous one. A sample of the points,
-and as a soak test all; `benchmarks/kill.py` does 40 rounds in random order and at later passages.
+All runs share one folder and database, so that each begins with the state left by the previous one. A sample of the
+points, and as a soak test all; `benchmarks/kill.py` does 40 rounds in random order and at later passages.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 
 from dropscribe.ledger.lone_trials import MOST_DEATHS
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
-from tests.support.poison import reason_of, whoever_decodes
+from tests.support.poison import reason_of, signal_decoders
 
 DECODERS = "[media]\ndecoders = 2\n"
 #: `dropscribe` with short delays between lone trials.
@@ -84,7 +84,7 @@ def test_kills_of_a_decoder_from_outside_do_not_fail_its_recording(tmp_path: Pat
     daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=SHORT_LIMITS)
     victim = daemon.inbox / "victim.wav"
     with daemon:
-        with whoever_decodes(daemon, victim, signal.SIGKILL) as hit:
+        with signal_decoders(daemon, victim, signal.SIGKILL) as hit:
             write_speech(tmp_path / "victim.wav", seconds=600).rename(victim)
             others = write_backlog(daemon.inbox, 8, 20)
             wait_until(lambda: len(hit) >= 5 or not daemon.running, "five decoders were killed")
@@ -98,7 +98,7 @@ def test_kills_of_a_decoder_from_outside_do_not_fail_its_recording(tmp_path: Pat
 def test_a_recording_whose_decoder_is_always_killed_from_outside_fails_by_itself(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=SHORT_LIMITS)
     bad = daemon.inbox / "bad.wav"
-    with daemon, whoever_decodes(daemon, bad, signal.SIGKILL):
+    with daemon, signal_decoders(daemon, bad, signal.SIGKILL):
         write_speech(tmp_path / "bad.wav", seconds=600).rename(bad)
         others = write_backlog(daemon.inbox, 8, 20)
         for path in others:

@@ -15,8 +15,8 @@ from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 #: Recordings per round, rounds before the first measurement, rounds after it.
 ROUND, WARM_UP, ROUNDS = 60, 2, 4
-#: Tolerated growth of handles or threads of one process: connections and workers are created on demand. One per recording
-#: or round would be ten times as many.
+#: Tolerated growth of handles or threads of one process: connections and workers are created on demand. One per
+#: recording or round would be ten times as many.
 CHANCE = 6
 
 

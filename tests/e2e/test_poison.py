@@ -19,7 +19,7 @@ from tests.support.poison import (
     assert_as_alone,
     drop_with,
     reason_of,
-    whoever_decodes,
+    signal_decoders,
 )
 
 
@@ -38,7 +38,7 @@ def long_speech(folder: Path) -> Path:
 def test_a_recording_that_kills_its_decoder_every_time(
     limited: DaemonProcess, alone: dict[str, dict[str, Any]]
 ) -> None:
-    with whoever_decodes(limited, limited.inbox / "crash" / "bad.wav", signal.SIGSEGV) as hit:
+    with signal_decoders(limited, limited.inbox / "crash" / "bad.wav", signal.SIGSEGV) as hit:
         bad, good = drop_with(limited, long_speech, "crash")
         code, reason, attempts = reason_of(limited, bad)
     assert code == "decoder_died"
@@ -50,7 +50,7 @@ def test_a_recording_that_kills_its_decoder_every_time(
 def test_a_recording_whose_decoding_never_ends(
     limited: DaemonProcess, alone: dict[str, dict[str, Any]]
 ) -> None:
-    with whoever_decodes(limited, limited.inbox / "endless" / "bad.wav", signal.SIGSTOP) as hit:
+    with signal_decoders(limited, limited.inbox / "endless" / "bad.wav", signal.SIGSTOP) as hit:
         bad, good = drop_with(limited, long_speech, "endless")
         code, reason, _ = reason_of(limited, bad)
     assert (code, len(hit)) == ("media_limit", 1)

@@ -1,5 +1,5 @@
-"""The watched folder disappears: log and `dropscribe status` report it, no file counts as deleted, and work continues when it
-is back. (`tests/integration/test_intake_turns.py` tests that one rescan detects it.)
+"""The watched folder disappears: log and `dropscribe status` report it, no file counts as deleted, and work
+continues when it is back. (`tests/integration/test_intake_turns.py` tests that one rescan detects it.)
 """
 
 from __future__ import annotations

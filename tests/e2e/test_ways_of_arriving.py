@@ -1,4 +1,5 @@
-"""Many recordings by each way of arriving: none is read early, lost or taken twice, and links out of the folder are refused.
+"""Many recordings by each way of arriving: none is read early, lost or taken twice, and links out of the folder are
+refused.
 
 A recording read early has a recorded content that was never complete. All contents on record are compared, whatever the
 state of their jobs, so that an error corrected later is found, too.

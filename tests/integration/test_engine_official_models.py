@@ -47,7 +47,7 @@ def official(name: str, shared: Path, folder: Path) -> Path:
 
 
 def characters_only(module: Any, tokens: list[str]) -> None:
-    """Restrict a model to Chinese characters, since FunASR's joining of other tokens (and its errors) is not compared here."""
+    """Restrict a model to Chinese characters, since FunASR's joining of other tokens is not compared."""
     speaking(module)
     others = [i for i, token in enumerate(tokens) if not ("一" <= token <= "龥" and len(token) == 1)]
     module.decoder.output_layer.bias[others] = -1e4

@@ -169,7 +169,7 @@ def test_a_model_of_random_weights_gives_the_tokens_of_funasr(loaded: Any, oracl
 
 
 def test_runs_of_frames_are_where_forced_alignment_puts_the_tokens() -> None:
-    """Compared with FunASR's forced alignment of the same scores, for thousands of tokens with repeats, without blanks."""
+    """Compared with FunASR's forced alignment of the same scores: thousands of tokens, repeats, no blanks."""
     import torch
     from funasr.models.sense_voice.utils.ctc_alignment import ctc_forced_align
 

@@ -79,8 +79,8 @@ class Failure:
     kind: str
 
 
-# Working directory of the commands: a folder `drop`, the files `wrong.toml`, `cut.toml`, `junk.db`, `junk.wav`, `held.db`
-# (locked by another daemon), and nothing else.
+# Working directory of the commands: a folder `drop`, the files `wrong.toml`, `cut.toml`, `junk.db`, `junk.wav`,
+# `held.db` (locked by another daemon), and nothing else.
 NULL = "--model null --vad-model null --device cpu"
 FAILURES = (
     Failure("run", 2, None, "config"),

@@ -355,7 +355,7 @@ def test_tries_given_back_for_different_reasons_or_counted_are_kept_apart(ledger
 
 
 def test_queued_jobs_are_done_under_the_recipe_in_force(ledger: Ledger) -> None:
-    """The model was changed while jobs waited: results of the new model are shared with them, those of the old are not."""
+    """The model was changed while jobs waited: only results of the new model are shared with them."""
     old = transcribed(ledger, "一", name="old.wav")
     ledger.admit([admission("new.wav", "new", recipe="large|vad")], 100.0)
     (claim,) = claim_all(ledger, 101.0)

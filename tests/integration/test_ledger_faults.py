@@ -1,7 +1,7 @@
 """Storage failures at every write and sync of the database, temporary and permanent; a full disk at every size.
 
-Each step of the ledger is either completely recorded or not at all; failed steps succeed when repeated, and at the end the
-database equals one without failures.
+Each step of the ledger is either completely recorded or not at all; failed steps succeed when repeated, and at the
+end the database equals one without failures.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def test_a_whole_recording_is_decoded_whole_and_without_complaint(
     assert facts.channels == 1
 
 
-#: Length of truncated recordings if not 8, seconds: these formats have packets of up to 1 s, and an incomplete packet is not
-#: decoded.
+#: Length of truncated recordings if not 8, seconds: these formats have packets of up to 1 s, and an incomplete
+#: packet is not decoded.
 LONGER_S = {".ogg": 16.0, ".opus": 16.0, ".wv": 16.0, ".tta": 16.0}
 
 #: Formats that do not declare the length; only the truncation is detected.

@@ -22,8 +22,8 @@ from tests.support.references import PLAYLISTS, playlists, referring
 
 EXTENSIONS = (".wav", ".mp3", ".m4a", ".ts")
 
-#: A process that decodes the files named on its command line, after it has decoded a sound one by each library, so that
-#: all there is to load is loaded; the directory that it asks for then is where the trace begins to count.
+#: Script that decodes the files on its command line. Before, it decodes a good file by each library, so that all
+#: modules are loaded; opening /begin-to-count then marks where the trace begins to count.
 SCRIPT = """
 import os, sys
 from pathlib import Path

@@ -56,7 +56,7 @@ class Late(Turning):
         self.look()
 
     def maintenance(self, ledger: Ledger, space: FreeSpace) -> Maintenance:
-        """What the main thread has put on record between two turns."""
+        """The periodic work of the main thread between two turns."""
         return Maintenance(
             ledger, self.wall, space, FolderConditions(ledger, ()),
             StorageHangs(ledger, Activities(), Settings, lambda: self.now), storage_retry=self.storage_retry,
@@ -67,7 +67,7 @@ class Late(Turning):
         return [call.args[0].path.name for call in self.executor.start.call_args_list]
 
     def end(self, *names: str, end: Problem | None = None) -> None:
-        """End this many started attempts; results are then at the publisher."""
+        """End the started attempts of these recordings, with results at the publisher or with the problem `end`."""
         result = create_autospec(Result, instance=True)
         ended = [c.args[0] for c in self.executor.start.call_args_list if c.args[0].path.name in names]
         self.executor.turn.return_value = [Outcome(work.ticket, end or result) for work in ended]

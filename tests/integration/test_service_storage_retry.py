@@ -33,7 +33,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def refused(ledger: Ledger, name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Have a method of the ledger refused so often; returns what it was called with, in the end with success."""
+    """Make the first `times` calls of a ledger method raise StorageError; returns the arguments of all calls."""
     real, calls = getattr(ledger, name), []
 
     def method(*arguments: Any) -> Any:

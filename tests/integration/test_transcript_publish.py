@@ -124,7 +124,7 @@ def outcome(files: list[PendingFile]) -> StorageError | None:
 
 @contextmanager
 def failing(name: str, nth: int, code: int) -> Iterator[Callable[[], int]]:
-    """Let the `nth` call (1 for the first) of os.<name> fail with `code`; yields how many were made."""
+    """Make the `nth` call (from 1) of os.<name> fail with `code`; yields a function that counts the calls."""
     real: Callable[..., Any] = getattr(os, name)
     made = 0
 

@@ -1,7 +1,7 @@
 """Storage failures of publishing at every system call, temporary and permanent; in the database, too.
 
-One recording is new, another has new content. After any failure files are complete, old or new; the job is retried; and at
-the end the folder equals one without failures.
+One recording is new, another has new content. After any failure files are complete, old or new; the job is retried;
+and at the end the folder equals one without failures.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`dropscribe` with a system clock that a test sets: `python tests/support/clocked_daemon.py FILE run …`.
 
-FILE has the offset of the clock from the real one, seconds; it is read at each reading of the clock. Child processes use the
-real clock: they only measure durations.
+FILE has the offset of the clock from the real one, seconds; it is read at each reading of the clock. Child
+processes use the real clock: they only measure durations.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`dropscribe` with injected device faults: `python -m tests.support.faulty_engine run --config …`.
 
-Only the forward pass of the recogniser or the detector is wrapped. Engine processes are spawned and import this module, which
-installs the fault in them.
+Only the forward pass of the recogniser or the detector is wrapped. Engine processes are spawned and import this
+module, which installs the fault in them.
 """
 
 from __future__ import annotations

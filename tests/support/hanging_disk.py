@@ -1,7 +1,8 @@
 """A file system that hangs on request: a FUSE server in its own process, without libfuse.
 
-It passes all requests through to a directory. `hang()` stops the server (SIGSTOP): system calls on it then block in the kernel,
-as for a network share without a server; `answer()` resumes it. Needs root and /dev/fuse; skipped elsewhere.
+It passes all requests through to a directory. `hang()` stops the server (SIGSTOP): system calls on it then block in
+the kernel, as for a network share without a server; `answer()` resumes it. Needs root and /dev/fuse; skipped
+elsewhere.
 """
 
 # ruff: noqa: PTH101, PTH102, PTH104, PTH112, PTH118, PTH208, T201 - a passthrough names the system calls it stands for

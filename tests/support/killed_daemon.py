@@ -33,8 +33,8 @@ When = Literal["before", "after", "half", "uncommitted", "committed"]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place in the program. `seam`: "module:attribute" for a function, "os:call ending" for a system call on a file whose
-    path has this ending, "ledger:operation" for a transaction."""
+    """A place in the program. `seam`: "module:attribute" for a function, "os:call ending" for a system call on a
+    file whose path has this ending, "ledger:operation" for a transaction."""
 
     process: str
     seam: str

@@ -113,8 +113,8 @@ class Chain:
         self.runs += 1
 
     def kill_at(self, name: str, nth: int, *, goes_on: bool = False) -> None:
-        """Run a daemon that dies at the `nth` passage of a point. After the death of a child the daemon is killed, too: at
-        once, or with `goes_on` after all jobs are done."""
+        """Run a daemon that dies at the `nth` passage of a point. After the death of a child the daemon is killed,
+        too: at once, or with `goes_on` after all jobs are done."""
         point = POINTS[name]
         if point.process != DAEMON and not self._all_done():
             # Jobs with many attempts would be delayed for minutes after the death of a decoder.

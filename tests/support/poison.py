@@ -64,7 +64,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 @contextlib.contextmanager
-def whoever_decodes(daemon: DaemonProcess, bad: Path, number: signal.Signals) -> Iterator[set[int]]:
+def signal_decoders(daemon: DaemonProcess, bad: Path, number: signal.Signals) -> Iterator[set[int]]:
     """Send a signal to every decoder that has `bad` open; yields the set of their process ids."""
     assert daemon.process is not None
     parent, hit, over = psutil.Process(daemon.process.pid), set[int](), threading.Event()

@@ -1,7 +1,7 @@
 """A small SenseVoiceSmall that outputs known sentences for the bundled sample, as a directory that FunASR loads.
 
-Its encoder is random; its head is fitted so that for parts of the sample (and no other audio) the output is like a trained
-model's: marks first, blanks between tokens, words of several pieces, repeated tokens.
+Its encoder is random; its head is fitted so that for parts of the sample (and no other audio) the output is like a
+trained model's: marks first, blanks between tokens, words of several pieces, repeated tokens.
 """
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them

@@ -1,8 +1,8 @@
 """Make the n-th writing system call of one thread below one folder fail.
 
-The kernel returns the error: a seccomp filter asks a supervisor process about each such call. So installed libraries are
-tested unchanged, SQLite included. The supervisor is a separate process, because the thread may hold the interpreter's lock
-while it waits. Linux on x86-64 and ARM only; skips elsewhere.
+The kernel returns the error: a seccomp filter asks a supervisor process about each such call. So installed
+libraries are tested unchanged, SQLite included. The supervisor is a separate process, because the thread may hold
+the interpreter's lock while it waits. Linux on x86-64 and ARM only; skips elsewhere.
 """
 
 from __future__ import annotations

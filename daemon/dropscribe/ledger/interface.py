@@ -219,9 +219,9 @@ class Ledger(Protocol):
     ) -> None:
         """Cancel a job: with `generation` one that is claimed under it, without any unfinished one.
 
-        `code` defaults to `recording_gone` with `generation` and to `cancelled` without. After the first the same content
-        is transcribed when it appears again, after the second it is not. Raises StaleLeaseError
-        when there is nothing to cancel.
+        `code` defaults to `recording_gone` with `generation` and to `cancelled` without. After the first the same
+        content is transcribed when it appears again, after the second it is not. Raises StaleLeaseError when there
+        is nothing to cancel.
         """
 
     def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:

@@ -51,8 +51,8 @@ def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -
 def job_document(job: JobSummary) -> dict[str, Any]:
     """One job: id, state, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
     max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, reason_code, reason,
-    remedy, reference (each null if it does not apply). `attempts` counts attempts from the beginning of decoding; claims,
-    interrupted attempts and refunded ones are not counted.
+    remedy, reference (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
+    claims, interrupted attempts and refunded ones are not counted.
     """
     return {
         "id": job.id,

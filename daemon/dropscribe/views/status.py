@@ -82,9 +82,9 @@ def document(
     location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]
 ) -> dict[str, Any]:
     """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
-    updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled (null if it
-    is not running), counts {state: jobs}, oldest_waiting, last_finished (each as `job_document`, or null),
-    recent_failures [jobs]. Instants are ISO 8601, UTC.
+    updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled
+    (null if it is not running), counts {state: jobs}, oldest_waiting, last_finished (each as `job_document`, or
+    null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
     said = process.said or {}
 

@@ -1,7 +1,7 @@
 """Hold the jobs of a folder, and correct delays and leases when the system's clock is set.
 
-Delays and leases are stored as instants, so that they survive a restart. Setting the clock would end them early or extend
-them by years.
+Delays and leases are stored as instants, so that they survive a restart. Setting the clock would end them early or
+extend them by years.
 """
 
 from __future__ import annotations
