@@ -62,7 +62,7 @@ def wait_for_all(daemon: DaemonProcess, dropped: list[Path]) -> dict[str, sqlite
 
 
 def taken(daemon: DaemonProcess) -> set[Path]:
-    """Names of files whose job has ended or that were skipped with a recorded reason."""
+    """Files whose job has ended or that were skipped with a recorded reason."""
     passed = daemon.rows("select path_raw from skips")
     return {*outcomes(daemon), *(Path(os.fsdecode(row["path_raw"])) for row in passed)}
 

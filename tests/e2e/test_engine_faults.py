@@ -38,7 +38,7 @@ def words(daemon: DaemonProcess, action: str) -> str:
 
 
 def reasons(daemon: DaemonProcess) -> set[str]:
-    """Reason codes of all attempts but the last."""
+    """Reason codes of all attempts that were retried."""
     return {str(line["code"]) for line in daemon.actions("job_retry")}
 
 

@@ -35,7 +35,7 @@ def ended(daemon: DaemonProcess) -> str:
 
 
 def recordings(*daemons: DaemonProcess) -> list[Path]:
-    """All jobs in their databases, with repetitions."""
+    """Paths of all recordings in their databases, with repetitions."""
     return sorted(
         Path(os.fsdecode(row["path_raw"]))
         for daemon in daemons

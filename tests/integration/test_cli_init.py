@@ -33,7 +33,7 @@ def every_setting() -> Iterator[tuple[str, str, Any]]:
 
 
 def section(text: str, header: str) -> str:
-    """Text of each section by header; "" for the text before the first."""
+    """Text from `header` to the next one; header "" selects the text before the first."""
     start = text.index(f"\n{header}\n") if header else 0
     following = re.search(r"^\[", text[start + len(header) + 2 :], re.MULTILINE)
     return text[start : start + len(header) + 2 + following.start()] if following else text[start:]

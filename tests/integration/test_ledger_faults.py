@@ -186,7 +186,7 @@ def undisturbed(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> list[D
 
 
 def new_life(fresh: Path, folder: Path) -> Life:
-    """A new life in a new folder; removes the previous folder."""
+    """A `Life` in a new folder; removes the previous folder."""
     for before in folder.glob("life-*"):
         shutil.rmtree(before)
     return Life(Path(shutil.copy(fresh, tempfile.mkdtemp(prefix="life-", dir=folder))))

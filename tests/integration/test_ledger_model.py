@@ -191,7 +191,7 @@ class LedgerMachine(RuleBasedStateMachine):
             job.lone_deaths, job.others_done = 0, False
 
     def lone_suspects(self) -> list[ModelJob]:
-        """Jobs that are delayed after a lone death."""
+        """Queued isolated jobs with lone deaths."""
         return [j for j in self.jobs.values() if j.state is JobState.QUEUED and j.isolate and j.lone_deaths]
 
     @precondition(lambda self: self.claims)

@@ -159,7 +159,7 @@ log_format = "json"
 
     @contextmanager
     def engine_held(self) -> Iterator[None]:
-        """Stop the engine processes (SIGSTOP) within the block, so that no job is finished."""
+        """Stop the engine process (SIGSTOP) within the block, so that no job is finished."""
         engine = self.child("ds-engine")
         os.kill(engine, signal.SIGSTOP)
         try:
