@@ -28,7 +28,8 @@ class Standing(Enum):
 class RootMonitor:
     """Check the root directory, lock it, and choose its backend. Owned by the folder's thread.
 
-    `hint` is called with paths, also from a backend's thread.
+    `hint` is called with the directories that the backend (inotify or polling) reports as changed, also from the
+    backend's own thread.
     """
 
     def __init__(

@@ -15,7 +15,8 @@ from pathlib import Path
 
 _SPAN = 2**64
 _MOST = 2**63 - 1
-#: The earliest modification time of common file systems is in 1901; a stored one before this is after 2262.
+#: Smallest stored modification time that means a time before 1970: common file systems begin in 1901. Nanoseconds
+#: after 2262 overflow 64 bits and are stored as smaller, negative numbers.
 _EARLIEST_NS = -(2**61)
 
 

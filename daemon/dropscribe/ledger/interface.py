@@ -144,7 +144,8 @@ class Ledger(Protocol):
         """Return every running job to the queue, at start.
 
         The caller holds the lock on the database, so no other process works on a job. An interrupted attempt is not
-        counted, and its job is isolated; for one that was isolated already `daemon/dropscribe/ledger/lone_trials.py` decides.
+        counted, and its job is isolated (tried again with no other job in progress). `ledger/lone_trials.py` decides
+        when a job that was isolated already fails for good.
         """
 
     def restore_refused(self, now: float) -> int:

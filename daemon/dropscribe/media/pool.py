@@ -123,7 +123,7 @@ class DecoderPool:
             messages, alive = child.messages() if child.pipe.fileno() in readable else ((), True)
             if messages:
                 child.alive_at = now
-            # Stops at the first false: later messages of the child belong to no order.
+            # Stops at the first false: the child was replaced, and its later messages belong to no decode order any more.
             wanted = all(self._take(child, message) for message in messages)
             if not alive:
                 self._lost(child)

@@ -61,7 +61,7 @@ class Assembly:
             self._until_ms = following.end_ms
 
     def heard(self) -> Heard:
-        """Progress without gaps, for partial texts; constant time."""
+        """Count the segments recognised before the first missing one, for partial texts; constant time."""
         return Heard(self.started, len(self.texts), self._until_ms, self.declared_ms)
 
     @property

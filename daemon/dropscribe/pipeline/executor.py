@@ -3,6 +3,8 @@
 Contract, verified by `tests/contract/test_executors.py` for every implementation:
 
 - each started attempt yields exactly one `Outcome` from `turn`, or none if it is aborted or abandoned;
+- `turn` does the work that is due and returns the attempts that ended; `progress` counts all recognised segments of
+  an attempt, `heard` only those before the first gap;
 - `progress` and `heard` are None, and `texts` is (), for an attempt that has ended or was never started;
 - `texts` has one text per segment counted by `heard`, and each result has the previous one as a prefix;
 - once `turn` or `supervise` has raised EngineDiedError, the caller calls `abandon`, `replace` and `wait_ready`, in this

@@ -118,7 +118,10 @@ class Activities:
         self._stuck: set[Activity] = set()
 
     def enter(self, room: str) -> Activity:
-        """Activity for a new worker; the caller must `leave` at its end."""
+        """Register a worker thread, by which its calls are timed; the caller must `leave` when the thread ends.
+
+        `room`: the name of the part of the daemon, as status and log show it.
+        """
         activity = Activity(room, self._clock)
         with self._lock:
             self._all.add(activity)

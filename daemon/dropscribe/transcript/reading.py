@@ -16,7 +16,8 @@ from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment
 
 #: Largest accepted number (ms, bytes, counts): exact as a float and within SQLite's integers.
 MOST = 2**53
-#: Largest accepted job number: numbers of later jobs continue above it.
+#: Largest job number accepted from a transcript. The ledger numbers later jobs above the largest one on record, which
+#: must leave room.
 MOST_JOBS = 2**31
 #: Longest accepted name, model, version or reason, characters.
 MOST_CHARACTERS = 4096

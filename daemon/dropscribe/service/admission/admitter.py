@@ -142,7 +142,7 @@ class Admitter:
         try:
             sha256 = content_hash(arrival.path, arrival.folder, arrival.signature, between)
         except (RecordingGoneError, RecordingChangedError):
-            # Intake settles the file now at that path, if any.
+            # The recording was replaced while it was hashed: intake must settle the file that is at its path now.
             self._forget(arrival.path)
             return
         except DropscribeError as e:

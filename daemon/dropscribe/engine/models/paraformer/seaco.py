@@ -73,9 +73,10 @@ class Bias:
         self._filters = filters(module)
 
     def __call__(self, ids: Tensor, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Tensor:
-        """Token numbers after biasing, (B, N).
+        """Token ids after biasing, (B, N).
 
-        ids: (B, N) int64; embeds: (B, N, D), acoustic; decoded: (B, N, D), of the first decoder; tokens: (B, N) bool;
+        ids: (B, N) int64; embeds: (B, N, D), acoustic; decoded: (B, N, D), of the first decoder; tokens: (B, N) bool, true for
+        tokens and false for padding;
         words: result of `BiasEncoder`, (W, D).
         """
         keys = words[None]

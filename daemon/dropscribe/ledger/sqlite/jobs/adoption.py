@@ -48,7 +48,7 @@ class Adoption:
         self._db = db
 
     def on_record(self, admission: Admission) -> bool:
-        """See `Ledger.on_record`."""
+        """True if this admission is recorded already (see `Ledger.on_record`)."""
         with self._db.read("query a recording") as connection:
             return _is_done(connection, admission)
 
