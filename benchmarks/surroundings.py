@@ -14,6 +14,9 @@ import dropscribe as product
 from dropscribe.bench.comparison import machine
 
 ROOT = Path(__file__).resolve().parents[1]
+# Some benchmarks use code of the tests, which is not installed.
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

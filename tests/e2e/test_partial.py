@@ -35,7 +35,7 @@ def records(daemon: DaemonProcess) -> list[str]:
     return [r["path"] for r in daemon.rows("select path from outputs where format = 'partial'")]
 
 
-def test_partial_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
+def test_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra=EARLY) as daemon:
         target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
         seen: list[str] = []

@@ -20,7 +20,7 @@ from tests.support.command_line import process
 CHATTY = """
 import ctypes, os, subprocess, sys
 from dropscribe.cli import app, status
-from daemon import logs
+from dropscribe import logs
 
 def command(as_json: bool = False) -> None:
     os.write(1, b"descriptor\\n")

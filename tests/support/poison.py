@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
-from dropscribe.config import Settings
-from dropscribe.pipeline.assembly import Result
-from dropscribe.pipeline.oneshot import OneShot, transcript_of
-from dropscribe.transcript import render
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 GOOD = 63
@@ -45,22 +40,6 @@ def said(data: bytes, form: str) -> Any:
     document = json.loads(data)
     del document["job"], document["recording"]["admitted"]
     return document
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Transcript files of every good recording by name, made without bad recordings."""
-    settings = Settings.model_validate(
-        {"engine": {"model": "paraformer-mini", "vad_model": "vad-mini", "device": "cpu"}}
-    )
-    found: dict[str, dict[str, Any]] = {}
-    with OneShot(settings) as one:
-        for path in write_good(tmp_path_factory.mktemp("alone")):
-            (finished,) = one.transcribe([path], lambda *_: None)
-            assert isinstance(finished.end, Result), finished
-            transcript = transcript_of(path, finished.end, one.facts)
-            found[path.name] = {f: said(render.render(transcript, f, render.Options()), f) for f in FORMATS}
-    return found
 
 
 @contextlib.contextmanager
