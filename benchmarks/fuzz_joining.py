@@ -13,6 +13,7 @@ supports.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -23,12 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import surroundings
-from funasr.utils.postprocess_utils import sentence_postprocess
 
 from dropscribe.engine.models import store
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.models.text.joining import join_words
 from tests.support import joining
+
+# FunASR prints notices when it is imported; the report goes to standard output.
+with contextlib.redirect_stdout(sys.stderr):
+    from funasr.utils.postprocess_utils import sentence_postprocess
 
 BUNDLED = store.BUNDLED / "paraformer-mini" / "tokens.json"
 #: Sequences generated and checked at a time.

@@ -93,7 +93,9 @@ def steps(disk: Disk, ledger: Ledger, first: int, calls: int, backlog: int) -> d
         (claim,) = ledger.claim("bench:1", 1, now, LEASE_S, allow_isolated=False)
         taken["claim"].append((time.perf_counter() - began) * 1000)
         intents, result = filled_ledger.intents_of(claim), filled_ledger.finish_of(claim, texts)
-        taken["intend"].append(timed(partial(ledger.intend, claim.job_id, claim.generation, intents, now)))
+        taken["intend"].append(
+            timed(partial(ledger.intend, [(claim.job_id, claim.generation, intents)], now))
+        )
         taken["finish"].append(timed(partial(ledger.finish, [result], now)))
     waiting = [
         replace(filled_ledger.admission_of(first + calls + i), sha256=f"its own {first + calls + i}")

@@ -16,9 +16,6 @@ from tests.support.daemon_process import wait_until, write_speech
 from tests.support.faulty_engine import MARKER, Plan, faulty
 from tests.support.poison import GOOD, LIMITS, assert_as_alone, drop_with, reason_of
 
-#: A fixture of `tests.support.poison`.
-__all__ = ["alone"]
-
 
 def poison(folder: Path) -> Path:
     """Speech with the marker in its middle, which decoding does not change."""

@@ -103,7 +103,7 @@ def test_frames_no_region_can_need_are_discarded(detector: FsmnVadModel) -> None
 
 
 def held_seconds(vad: Any) -> float:
-    return sum(len(frames) for _, frames in vad.held._pieces) / 100.0
+    return sum(len(frames) for _, frames in vad.held._chunks) / 100.0
 
 
 class FromSamples:
