@@ -25,7 +25,7 @@ SOON_S = 1.0
 #: Retry delay after the ledger failed to list the known files, seconds.
 AGAIN_S = 2.0
 #: Files inspected in one exchange with an inspection process, which costs more than an inspection itself.
-INSPECTED_AT_ONCE = 128
+INSPECTED_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
