@@ -70,6 +70,12 @@ def test_no_identifier_has_an_old_name(path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_no_page_names_code_by_an_old_name(page: Path) -> None:
+    quoted = re.findall(r"`([\w./]+)`", page.read_text(encoding="utf-8"))
+    assert old_names({part for name in quoted for part in re.split(r"[./]", name)}) == []
+
+
 def test_no_module_has_an_old_name() -> None:
     named = {
         p.relative_to(ROOT).as_posix() for p in SOURCES if p.stem in MODULES or p.stem.endswith("_material")
