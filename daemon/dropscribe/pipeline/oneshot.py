@@ -17,7 +17,7 @@ from dropscribe.errors import EngineDiedError
 from dropscribe.files import FileSignature, content_hash
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Progress, Work
-from dropscribe.pipeline.engine_plan import start_executor
+from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.pipeline.problem import Problem
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.publish import PendingFile, publish

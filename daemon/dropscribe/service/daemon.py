@@ -16,7 +16,7 @@ from dropscribe.errors import ConfigError, DropscribeError, EngineDiedError, Eng
 from dropscribe.intake.watcher import Watcher
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.media.inspector import Inspector
-from dropscribe.pipeline.engine_plan import start_executor
+from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.service import sd_notify, status_file
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.admitter import Admitter
