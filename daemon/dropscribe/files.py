@@ -43,7 +43,7 @@ GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 
 #: A file is hashed in pieces of this size, bytes: large enough for full disk speed, small enough to stay in cache.
 PIECE_BYTES = 1 << 20
-#: After so many pieces it is checked whether the file is still the one that was meant: a large one takes an hour.
+#: Interval, in pieces, at which hashing compares the file with its signature: a large file takes an hour to hash.
 CHECK_PIECES = 64
 
 

@@ -186,7 +186,7 @@ def test_events_before_its_death_are_delivered_first(bench: Bench) -> None:
     with pytest.raises(EngineDiedError):
         _read_to_the_end(bench.member, said)
     assert said
-    assert bench.readable(), "whoever waits for it hears of its end"
+    assert bench.readable(), "the descriptor is readable, so that a waiting caller notices the end"
     for _ in range(2):
         with pytest.raises(EngineDiedError):
             bench.member.results(0.0)

@@ -74,7 +74,7 @@ def speech() -> list[SpeechSegment]:
 
 def by_segment(said: Sequence[Hypothesis]) -> dict[tuple[int, int], Hypothesis]:
     found = {(h.stream, h.index): h for h in said}
-    assert len(found) == len(said), "each segment is spoken of once"
+    assert len(found) == len(said), "one hypothesis per segment"
     return found
 
 

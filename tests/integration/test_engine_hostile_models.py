@@ -1,4 +1,4 @@
-"""A model directory cannot run code, install packages, download, write, or read outside of itself."""
+"""A model directory cannot run code, install packages, download, write files, or read files outside it."""
 
 # ruff: noqa: PLC0415 - torch and funasr take seconds and warn at import: only where a test runs them
 

@@ -406,7 +406,7 @@ def test_claims_committed_despite_an_error_are_undone(ledger: Ledger) -> None:
     ledger.admit([admission(f"{n}.wav", n) for n in "abc"], 90.0)
     (known,) = claim_all(ledger, 100.0, limit=1)
     claim_all(ledger, 100.0)
-    assert ledger.return_unknown("somebody else", []) == 0
+    assert ledger.return_unknown("another worker", []) == 0
     assert ledger.return_unknown("worker", [known.job_id]) == 2
     again = claim_all(ledger, 100.0)
     assert [(c.path.name, c.attempt) for c in again] == [("b.wav", 1), ("c.wav", 1)]

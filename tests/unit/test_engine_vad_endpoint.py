@@ -12,22 +12,11 @@ import pytest
 from dropscribe.engine.core.interfaces import Region
 from dropscribe.engine.models import store
 from dropscribe.engine.models.model_config import read_model_config
-from dropscribe.engine.vad.endpoint import Endpointer, EndpointOptions
+from dropscribe.engine.vad.endpoint import Endpointer
+from tests.support.endpointing import OFFICIAL
 from tests.support.engines import FUNASR_WARNS
 
 pytestmark = FUNASR_WARNS
-
-OPTIONS = EndpointOptions(
-    frame_ms=10,
-    window=20,
-    speech_at=15,
-    silence_at=15,
-    end_silence=65,
-    lookback=20,
-    lookahead=10,
-    longest=6000,
-    extend=True,
-)
 
 
 def decisions(seed: int, frames: int) -> list[bool]:
@@ -45,7 +34,7 @@ def decisions(seed: int, frames: int) -> list[bool]:
 
 def in_pieces(states: list[bool], seed: int) -> list[Region]:
     rng = random.Random(seed)
-    endpointer = Endpointer(OPTIONS)
+    endpointer = Endpointer(OFFICIAL)
     found: list[Region] = []
     at = 0
     while at < len(states):
@@ -103,7 +92,7 @@ def test_equal_to_funasr(funasr_vad: Any, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_samples_of_a_region_were_still_needed_before_it_was_returned(seed: int) -> None:
     """`needed_from_ms` never exceeds the start of a region that is returned later."""
-    endpointer = Endpointer(OPTIONS)
+    endpointer = Endpointer(OFFICIAL)
     states = decisions(seed, 14_000)
     for i, state in enumerate(states):
         needed = endpointer.needed_from_ms
@@ -113,16 +102,16 @@ def test_samples_of_a_region_were_still_needed_before_it_was_returned(seed: int)
 
 
 def test_unbroken_speech_is_cut_and_silence_yields_nothing() -> None:
-    speech = Endpointer(OPTIONS).accept([True] * 15_000, final=True)
+    speech = Endpointer(OFFICIAL).accept([True] * 15_000, final=True)
     assert max(r.end_ms - r.start_ms for r in speech) <= 60_010
     assert speech[-1].end_ms == 150_000
-    assert Endpointer(OPTIONS).accept([False] * 15_000, final=True) == []
+    assert Endpointer(OFFICIAL).accept([False] * 15_000, final=True) == []
 
 
 def test_the_first_region_is_returned_before_the_end_of_the_recording() -> None:
-    found = Endpointer(OPTIONS).accept([True] * 100 + [False] * 100, final=False)
+    found = Endpointer(OFFICIAL).accept([True] * 100 + [False] * 100, final=False)
     assert [r.start_ms for r in found] == [0]
 
 
 def test_no_frames_yield_no_speech() -> None:
-    assert Endpointer(OPTIONS).accept([], final=True) == []
+    assert Endpointer(OFFICIAL).accept([], final=True) == []

@@ -13,19 +13,9 @@ import pytest
 from dropscribe.engine.core.interfaces import Region
 from dropscribe.engine.vad import endpoint_kernel
 from dropscribe.engine.vad.endpoint import Endpointer, EndpointOptions
+from tests.support.endpointing import OFFICIAL
 
-#: The rules of FSMN-VAD, and others that reach more branches.
-OFFICIAL = EndpointOptions(
-    frame_ms=10,
-    window=20,
-    speech_at=15,
-    silence_at=15,
-    end_silence=65,
-    lookback=20,
-    lookahead=10,
-    longest=6000,
-    extend=True,
-)
+#: Options that reach more branches than the official ones.
 OTHERS = (
     EndpointOptions(10, 20, 15, 15, 65, 20, 10, 90, extend=True),
     EndpointOptions(10, 20, 15, 15, 65, 20, 10, 300, extend=False),

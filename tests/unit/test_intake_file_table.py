@@ -103,7 +103,7 @@ def test_only_existing_files_of_a_long_history_are_kept_in_memory(table: FileTab
     assert walk.found == {B: FileSignature(9, 9, 9)}, "it changed"
     table.take_walk(walk, 10.0)
     table.close_walk(walk, 12.0)
-    assert table.take_missing(100.0) == [], "nobody needs to hear that what was done is not there"
+    assert table.take_missing(100.0) == [], "a missing file whose job is done is not reported"
     assert table.take_due(10.0 + QUIET) == [B]
 
 

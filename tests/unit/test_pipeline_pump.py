@@ -27,7 +27,7 @@ class Devices:
     got: list[PcmBlock | Abort]
 
     def room(self, *blocks: int) -> None:
-        """Each has room for so many blocks: the one of stream 1, the one of stream 2."""
+        """Set the number of blocks that the device of stream 1 and that of stream 2 still take."""
         for member, count in zip(self.members, blocks, strict=True):
             member.room_s = count * SLOT_S
 

@@ -96,7 +96,7 @@ def test_a_device_that_always_fails_makes_no_recording_the_cause() -> None:
 def test_a_recording_is_the_cause_if_others_succeed_between_two_of_its_failures() -> None:
     failures = DeviceFailures()
     failures.recognised(7)
-    assert failures.count(1) == 1, "what came through before says nothing of the device now"
+    assert failures.count(1) == 1, "an earlier success does not clear a device that fails now"
     failures.recognised(2)
     assert [failures.count(1), failures.count(1)] == [0, 0]
     assert failures.count(3) == 1, "nor of another recording"

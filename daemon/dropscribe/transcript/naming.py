@@ -37,7 +37,7 @@ class DirectoryState:
     directory: Path  #: where the transcripts go, as of `target_directory`
     #: File names in it; at least those that start as the recording's name does up to its first dot.
     names: frozenset[str]
-    #: Of these, the files that we wrote for this very recording and that nobody has changed since.
+    #: Those of `names` that we wrote for this recording and that are unchanged since.
     ours: frozenset[str] = frozenset()
     #: Names of the recordings in the recording's own directory; at least those with the same stem.
     siblings: frozenset[str] = frozenset()

@@ -66,6 +66,6 @@ def check_facts(facts: EngineFacts, setting: str) -> Check:
         return fail(NAME, f"{text}, and engine.device is {setting}", "see the checks of torch and device")
     if facts.notice is not None:
         return warning(
-            NAME, f"{text}: {facts.notice}", "set engine.models.asr = 'paraformer-zh' for work in earnest"
+            NAME, f"{text}: {facts.notice}", "set engine.models.asr = 'paraformer-zh' for production use"
         )
     return ok(NAME, text)
