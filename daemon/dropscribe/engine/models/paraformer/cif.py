@@ -16,6 +16,10 @@ from dropscribe.engine.layers.sanm import affine
 
 #: Firing threshold of FunASR's timestamp branch: slightly below 1, so that rounding does not suppress the last fire.
 FIRE = 1.0 - 1e-4
+#: A level counts as reached when the sum is this close below it, the rounding error of FunASR's single-precision sum.
+#: Weights are zero in a pause: a level that rounding alone leaves unreached before one would be reached after it, and the
+#: token would start there.
+ROUNDING = 5e-7
 
 
 class Predictor:
@@ -109,7 +113,7 @@ class Timestamps:
         sums = alpha.double().sum(dim=1).clamp(min=1e-9)
         wanted = torch.where(counts == decoded + 1, counts, decoded + 1)
         total = (alpha.double() * (wanted / sums)[:, None]).cumsum(dim=1)
-        levels = FIRE * torch.arange(1, most + 2, device=alpha.device, dtype=torch.float64)
+        levels = FIRE * torch.arange(1, most + 2, device=alpha.device, dtype=torch.float64) - ROUNDING
         return torch.searchsorted(total, levels.expand(alpha.shape[0], -1).contiguous())
 
 
