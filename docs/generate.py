@@ -1,10 +1,10 @@
-"""Write the generated parts of the documentation: the settings and the command line.
+"""Write the generated parts of the documentation: the settings, the command line, the formats of recordings.
 
-    python docs/generate.py            rewrite docs/configuration.md and docs/command-line.md
+    python docs/generate.py            rewrite the pages of `PARTS`
     python docs/generate.py --check    exit with 1 if they are not current; change nothing
 
 A generated part stands between two comments, `<!-- generated: NAME -->` and `<!-- end: NAME -->`. Its text comes from the
-descriptions of the settings and from the help of the commands: to change it, change these.
+descriptions of the settings, the help of the commands and the table of formats: to change it, change these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
-from dropscribe import config
+from dropscribe import config, formats
 from dropscribe.cli.app import build
 from dropscribe.cli.init import toml_value
 
@@ -75,6 +75,19 @@ def commands() -> str:
     """Every command: what it does, how it is called, its arguments and options."""
     root = typer.main.get_command(build())
     return "\n\n".join("\n".join(_command(name, c)) for name, c in below("", root) if name)
+
+
+def format_list() -> str:
+    """Formats of recordings with their extensions, and those without a decoder."""
+    named = ", ".join(f"{f.name} ({_extensions(f)})" for f in formats.NAMED)
+    lines = [line for f in formats.DECODED for line in _wrapped(f"- {f.name}: {_extensions(f)}", "  ")]
+    lines = [line.removeprefix("  ") if line.startswith("  - ") else line for line in lines]
+    note = "There is no decoder for these; such a recording fails with the reason and what to do"
+    return "\n".join((*lines, "", *_wrapped(f"{note}: {named}.", "")))
+
+
+def _extensions(one: formats.Format) -> str:
+    return " ".join(f"`{e}`" for e in one.extensions)
 
 
 def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
@@ -223,6 +236,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "configuration.md": ("settings", settings),
     "command-line.md": ("commands", commands),
+    "recordings.md": ("formats", format_list),
 }
 
 

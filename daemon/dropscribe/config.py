@@ -18,9 +18,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from dropscribe.errors import ConfigError
+from dropscribe.formats import RECORDING_EXTENSIONS
 from dropscribe.settings import (
     OLD_MODEL_NAMES,
-    RECORDING_EXTENSIONS,
     EngineSettings,
     Folder,
     Format,

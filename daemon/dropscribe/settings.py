@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dropscribe.formats import RECORDING_EXTENSIONS
 from dropscribe.transcript.render import RENDERERS
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, recipe_of
-
-#: Extensions (lower case) of recordings, unless a folder has its own list. An allow-list, because transcripts are
-#: written into watched folders, too.
-# fmt: off
-RECORDING_EXTENSIONS: tuple[str, ...] = (
-    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".caf", ".eac3",
-    ".flac", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg",
-    ".mts", ".oga", ".ogg", ".opus", ".ra", ".rf64", ".snd", ".sph", ".ts", ".tta", ".w64", ".wav",
-    ".wave", ".webm", ".wma", ".wmv", ".wv",
-)
-# fmt: on
 
 if TYPE_CHECKING:
     Format = str
@@ -118,7 +108,12 @@ class Folder(_Strict):
         (), description="Paths below the folder to leave alone, as patterns (archive/*, *_raw.wav)."
     )
     extensions: tuple[str, ...] = Field(
-        RECORDING_EXTENSIONS, description="What counts as a recording, by extension.", min_length=1
+        RECORDING_EXTENSIONS,
+        description="What counts as a recording, by extension. Replaces the default list; extensions_also adds to it.",
+        min_length=1,
+    )
+    extensions_also: tuple[str, ...] = Field(
+        (), description="Further extensions that count as recordings, beside those in extensions."
     )
 
     @field_validator("path")
@@ -128,10 +123,15 @@ class Folder(_Strict):
             raise ValueError(f"'{value}' is not absolute; write the whole path, from /")
         return Path(os.path.normpath(value))
 
-    @field_validator("extensions")
+    @field_validator("extensions", "extensions_also")
     @classmethod
     def _dotted(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(v.lower() if v.startswith(".") else f".{v.lower()}" for v in value)
+
+    @property
+    def recordings(self) -> frozenset[str]:
+        """Extensions of recordings, lower case, with the dot."""
+        return frozenset((*self.extensions, *self.extensions_also))
 
 
 class Models(_Strict):

@@ -22,7 +22,7 @@ REVIEW_LINES = 500
 REVIEWED: Mapping[str, str] = {}
 
 #: Who may import whom: every room, and the single modules that count as one.
-BASE = frozenset({"config", "settings", "errors", "escapes", "files", "logs", "children", ""})
+BASE = frozenset({"config", "settings", "errors", "escapes", "files", "formats", "logs", "children", ""})
 MIDDLE = frozenset({"intake", "ledger", "media", "engine"})
 BELOW_PIPELINE = BASE | MIDDLE | {"transcript"}
 BELOW_SERVICE = BELOW_PIPELINE | {"pipeline"}
@@ -31,11 +31,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset({""}),
     "escapes": frozenset({""}),
+    "formats": frozenset({""}),
     "files": frozenset({"", "errors"}),
     "children": frozenset({"", "errors", "escapes"}),
     "logs": frozenset({"", "errors", "escapes"}),
-    "settings": frozenset({"", "transcript"}),  # which output formats there are
-    "config": frozenset({"", "errors", "settings"}),
+    "settings": frozenset({"", "formats", "transcript"}),  # formats of recordings and transcripts
+    "config": frozenset({"", "errors", "formats", "settings"}),
     "transcript": BASE - {"config", "settings"},
     **{room: BASE | {"transcript"} for room in MIDDLE},
     "pipeline": BELOW_PIPELINE,

@@ -53,6 +53,14 @@ def test_the_extensions_of_the_folder_take_precedence() -> None:
     assert names(extensions=["xyz"]).kind("a.wav") is Kind.FOREIGN
 
 
+def test_further_extensions_are_added_to_the_default_ones_or_to_those_of_the_folder() -> None:
+    for extra in ("a.xyz", "a.ABC"):
+        assert names(extensions_also=["xyz", ".abc"]).kind(extra) is Kind.RECORDING
+        assert names(extensions_also=["xyz", ".abc"], extensions=["wav"]).kind(extra) is Kind.RECORDING
+    assert names(extensions_also=["xyz"]).kind("a.mp3") is Kind.RECORDING
+    assert names(extensions_also=["xyz"], extensions=["wav"]).kind("a.mp3") is Kind.FOREIGN
+
+
 def test_excluded_files() -> None:
     rules = names(exclude=["archive/*", "*_raw.wav"])
     assert rules.excludes("archive/a.wav")

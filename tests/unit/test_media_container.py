@@ -10,8 +10,9 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dropscribe.formats import unusual_name
 from dropscribe.media.container.inspect import inspect, inspect_open
-from dropscribe.media.container.sniff import sniff, unusual_name
+from dropscribe.media.container.sniff import sniff
 from tests.support.recordings import AV_KINDS, KINDS, SOUNDFILE_KINDS, cut, make, noise
 
 

@@ -42,7 +42,7 @@ _SHOWN = frozenset(
     | {f"engine.models.{role}" for role in Models.model_fields}
     | {f"engine.{name}" for name in OLD_MODEL_NAMES}
 )
-_SHOWN_OF_FOLDER = frozenset({"backend", "formats", "duplicates", "extensions"})
+_SHOWN_OF_FOLDER = frozenset({"backend", "formats", "duplicates", "extensions", "extensions_also"})
 PACKAGES = (
     "torch",
     "funasr",

@@ -55,7 +55,7 @@ class Names:
     """Name rules of one folder. Names are as from `os.fsdecode`; extensions in upper or lower case."""
 
     def __init__(self, folder: Folder) -> None:
-        self._recordings = frozenset(folder.extensions)
+        self._recordings = folder.recordings
         patterns = [fnmatch.translate(pattern) for pattern in folder.exclude]
         self._exclude = re.compile("|".join(patterns)) if patterns else None
 
@@ -92,4 +92,4 @@ def why_foreign(name: str) -> str:
     dot = name.rfind(".")
     if dot <= 0:
         return "it has no extension, so it is not taken as a recording; rename it if it is one"
-    return f"{name[dot:]} is not a recording extension; add it to extensions of the folder if it is one"
+    return f"{name[dot:]} is not a recording extension; add it to extensions_also of the folder if it is one"

@@ -3,34 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
 
 #: Bytes examined at the start of a file.
 HEAD_BYTES = 4096
-
-#: Kind of audio → its usual extensions, lower case. Other extensions of audio cause a warning.
-USUAL_EXTENSIONS: dict[str, frozenset[str]] = {
-    "wav": frozenset({".wav", ".wave", ".bwf", ".rf64"}),
-    "w64": frozenset({".w64"}),
-    "aiff": frozenset({".aif", ".aiff", ".aifc"}),
-    "flac": frozenset({".flac", ".fla"}),
-    "mp3": frozenset({".mp3", ".mp2", ".mp1", ".mpga"}),
-    "mp4": frozenset({".mp4", ".m4a", ".m4b", ".m4v", ".mov", ".3gp", ".3g2", ".qt"}),
-    "matroska": frozenset({".mkv", ".mka", ".webm"}),
-    "ogg": frozenset({".ogg", ".oga", ".opus", ".spx", ".ogv"}),
-    "asf": frozenset({".wma", ".wmv", ".asf"}),
-    "avi": frozenset({".avi"}),
-    "au": frozenset({".au", ".snd"}),
-    "caf": frozenset({".caf"}),
-    "nist": frozenset({".sph", ".wav", ".nist"}),
-    "amr": frozenset({".amr", ".awb", ".3gp"}),
-    "adts": frozenset({".aac"}),
-    "ac3": frozenset({".ac3", ".eac3"}),
-    "ape": frozenset({".ape"}),
-    "wavpack": frozenset({".wv"}),
-    "tta": frozenset({".tta"}),
-    "realmedia": frozenset({".ra", ".rm"}),
-}
 
 #: First bytes of content that is not audio, and its name in messages.
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
@@ -69,7 +44,33 @@ _AUDIO: tuple[tuple[bytes, str], ...] = (
     (b".RMF", "realmedia"),
     (b".ra\xfd", "realmedia"),
     (b"\x0b\x77", "ac3"),
+    (b"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d", "wtv"),
+    (b"\x06\x0e\x2b\x34\x02\x05\x01\x01", "mxf"),
+    (b"Creative Voice File\x1a", "voc"),
+    (b"FLV\x01", "flv"),
+    (b"\x02dss", "dss"),
+    (b"\x03dss", "dss"),
+    (b"DSD ", "dsd"),
+    (b"FRM8", "dsd"),
+    (b"MP+", "musepack"),
+    (b"MPCK", "musepack"),
+    (b"tBaK", "tak"),
+    (b"ajkg", "shorten"),
+    (b"EA3\x01", "atrac"),
+    (b"ea3\x03", "atrac"),
+    (b".SoX", "sox"),
+    (b"XoS.", "sox"),
+    (b"\x64\xa3\x01\x00", "ircam"),
+    (b"\x64\xa3\x02\x00", "ircam"),
+    (b"\x64\xa3\x03\x00", "ircam"),
+    (b"\x7f\xfe\x80\x01", "dts"),
+    (b"DTSHDHDR", "dts"),
+    (b"\x00\x00\x01\xba", "mpegps"),
 )
+
+#: Packet lengths of MPEG transport streams, bytes, and where their sync byte (0x47) stands: plain, AVCHD (with a time
+#: stamp in front), with error correction behind.
+_TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 
 #: First bytes of text that refers a player to other files or URLs, which are never opened.
 _REFERENCES: tuple[tuple[bytes, str], ...] = (
@@ -96,12 +97,16 @@ def sniff(head: bytes) -> Sniffed:
             return Sniffed(kind)
     form = head[8:12]
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
-        kinds = {b"WAVE": "wav", b"AVI ": "avi"}
+        kinds = {b"WAVE": "wav", b"AVI ": "avi", b"QLCM": "qcp"}
         return Sniffed(kinds.get(form, "unknown"))
     if head[:4] == b"FORM" and form in (b"AIFF", b"AIFC"):
         return Sniffed("aiff")
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"moof", b"wide", b"free", b"skip", b"styp", b"pnot"):
         return Sniffed("mp4")
+    if any(head[at::length][:4] == b"GGGG" for length, at in _TS_PACKETS):
+        return Sniffed("mpegts")
+    if head[4:8] in (b"\xf8\x72\x6f\xba", b"\xf8\x72\x6f\xbb"):
+        return Sniffed("mlp")
     for magic, name in _FOREIGN:
         if head.startswith(magic):
             return Sniffed("unknown", name)
@@ -110,18 +115,9 @@ def sniff(head: bytes) -> Sniffed:
             return Sniffed("adts")
         if head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 and head[1] & 0x06:
             return Sniffed("mp3")
+    if len(head) >= 2 and head[0] == 0x56 and head[1] & 0xE0 == 0xE0:
+        return Sniffed("latm")
     return Sniffed("unknown", _text(head))
-
-
-def unusual_name(name: str, kind: str) -> str | None:
-    """Warning if the file name has the extension of another kind of audio; else None."""
-    usual = USUAL_EXTENSIONS.get(kind)
-    extension = PurePath(name).suffix.lower()
-    if usual is None or not extension or extension in usual:
-        return None
-    if not any(extension in known for known in USUAL_EXTENSIONS.values()):
-        return None
-    return f"the name ends in {extension} but the content is {kind}"
 
 
 def _text(head: bytes) -> str | None:

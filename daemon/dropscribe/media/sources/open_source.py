@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropscribe.errors import NoAudioError, UnreadableMediaError
+from dropscribe.formats import unusual_name
 from dropscribe.media.container.inspect import inspect_open, recognise
 from dropscribe.media.container.reader import Bytes, ContainerCheck
-from dropscribe.media.container.sniff import unusual_name
 from dropscribe.media.sources.source import Source
 from dropscribe.media.sources.source_av import AvSource
 from dropscribe.media.sources.source_soundfile import SoundfileSource

@@ -16,19 +16,10 @@ from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
 from dropscribe.errors import NoAudioError, UnreadableMediaError
+from dropscribe.formats import DEMUXERS
 from dropscribe.media.container.reader import raise_storage_trouble
 from dropscribe.media.normalise import Block
 from dropscribe.media.sources.source import SourceFacts
-
-#: Demuxers that may be used, by FFmpeg's names. Excluded are those that open further files or URLs: playlists, HLS,
-#: DASH, concat and SDP.
-# fmt: off
-FORMATS: tuple[str, ...] = (
-    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dts", "eac3",
-    "flac", "flv", "loas", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "mp3", "mpeg",
-    "mpegts", "nistsphere", "ogg", "rm", "tta", "voc", "w64", "wav", "wv",
-)
-# fmt: on
 
 
 def _sound_decoders() -> str:
@@ -79,7 +70,7 @@ class AvSource:
         options = {
             "fd": str(fd),
             "protocol_whitelist": "fd",
-            "format_whitelist": ",".join(FORMATS),
+            "format_whitelist": ",".join(DEMUXERS),
             "codec_whitelist": _DECODERS,
         }
         try:

@@ -181,7 +181,7 @@ def directory_state(
         if output.path.parent == directory and output.format in formats:
             written.setdefault(output.path, []).append(output)
     watched = next((f for f in settings.folders if f.path == claim.folder), None)
-    extensions = set(watched.extensions) if watched else set()
+    extensions = watched.recordings if watched else frozenset()
     beside = index.like(claim.folder, claim.path.parent, claim.path.name)
     return naming.DirectoryState(
         directory=directory,
