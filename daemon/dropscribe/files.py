@@ -62,6 +62,18 @@ class FileSignature(NamedTuple):
         return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
+class Readers(NamedTuple):
+    """Who may read a recording, by its permissions and its owner."""
+
+    mode: int
+    uid: int
+    gid: int
+
+
+#: Readers of a recording whose permissions are unknown: its owner alone.
+OWNER_ONLY = Readers(0o600, -1, -1)
+
+
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
@@ -155,6 +167,62 @@ def open_recording(path: Path, folder: Path | None) -> int:
             if e.errno != errno.ELOOP:
                 raise
         return open_beneath(root, link_target(root, folder, relative), _READ)
+
+
+def readers_of(path: Path, folder: Path | None) -> Readers:
+    """Readers of a recording, found as `open_recording` does; `OWNER_ONLY` if it cannot be opened."""
+    try:
+        descriptor = open_recording(path, folder)
+    except OSError:
+        return OWNER_ONLY
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        close(descriptor)
+    return Readers(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+def create_readable(directory: int, name: str, flags: int, readers: Readers | None) -> int:
+    """Create file `name` in a directory so that nobody else than `readers` can read it; returns its descriptor.
+
+    1. The umask and default ACLs of the directory apply as to any new file; `readers` None adds nothing to that.
+    2. The group and others get no access if they cannot read the recording. With an ACL the group's bits are its mask,
+       so that this limits its entries, too.
+    3. If the new file has another group than the recording, whose group may read it and others may not, the file gets
+       the recording's group, if this process may set it, else only the owner's permissions.
+
+    Raises OSError as open(2) does.
+    """
+    if readers is None:
+        return os.open(name, flags, 0o666, dir_fd=directory)
+    if readers.mode & stat.S_IROTH or not readers.mode & stat.S_IRGRP:
+        return os.open(name, flags, _mode_for(readers), dir_fd=directory)
+    if _has_acl(directory, "default") or _group_of_new(directory) == readers.gid:
+        return os.open(name, flags, 0o660, dir_fd=directory)
+    descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+    with contextlib.suppress(OSError):
+        os.fchown(descriptor, -1, readers.gid)
+        os.fchmod(descriptor, 0o640)
+    return descriptor
+
+
+def _mode_for(readers: Readers) -> int:
+    group = 0o060 if readers.mode & stat.S_IRGRP else 0
+    others = 0o006 if readers.mode & stat.S_IROTH else 0
+    return 0o600 | group | others
+
+
+def _group_of_new(directory: int) -> int:
+    """Group of a new file in a directory."""
+    status = os.fstat(directory)
+    return status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()
+
+
+def _has_acl(descriptor: int, kind: str) -> bool:
+    try:
+        return bool(os.getxattr(descriptor, f"system.posix_acl_{kind}"))
+    except OSError:
+        return False
 
 
 def open_directory(root: Path, directory: Path, *, make: bool = False) -> int:

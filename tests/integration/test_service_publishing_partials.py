@@ -105,6 +105,16 @@ def test_partial_text_is_written_updated_and_removed_with_the_transcript(bench: 
     stop(partials)
 
 
+def test_a_partial_text_is_as_private_as_its_recording(bench: Bench) -> None:
+    claim, partials = bench.claim(), bench.writer()
+    for mode in (0o600, 0o644):
+        claim.path.chmod(mode)
+        partials.put(claim, ("one",) * mode, heard(1), 0.0)
+        settle(partials)
+        assert (bench.root / "a.partial.txt").stat().st_mode & 0o044 == mode & 0o044
+    stop(partials)
+
+
 def test_a_job_that_is_dropped_shows_nothing_and_its_next_try_does(bench: Bench) -> None:
     claim, partials = bench.claim(), bench.writer()
     partials.put(claim, ("one",), heard(1), 0.0)

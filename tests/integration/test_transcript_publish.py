@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dropscribe.errors import OutputTakenError, StorageError
-from dropscribe.files import opened
+from dropscribe.files import OWNER_ONLY, opened, readers_of
 from dropscribe.transcript import rename
 from dropscribe.transcript.publish import PendingFile, publish, sweep, temporary_path
 
@@ -59,6 +59,74 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+#: A group that this process is not in by default; only root can give it to a file.
+OTHER_GROUP = 54_321
+
+
+@pytest.mark.parametrize(
+    ("umask", "recording", "expected"),
+    [
+        (0o022, 0o644, 0o644),
+        (0o022, 0o600, 0o600),
+        (0o022, 0o640, 0o640),
+        (0o000, 0o604, 0o606),
+        # Members of a group may correct transcripts of recordings that they may only read.
+        (0o007, 0o640, 0o660),
+        (0o007, 0o444, 0o660),
+        (0o077, 0o644, 0o600),
+        (0o007, 0o700, 0o600),
+    ],
+)
+def test_nobody_reads_a_transcript_who_cannot_read_its_recording(
+    tmp_path: Path, umask: int, recording: int, expected: int
+) -> None:
+    source = tmp_path / "a.wav"
+    source.write_bytes(b"sound")
+    source.chmod(recording)
+    before = os.umask(umask)
+    try:
+        publish([PendingFile(tmp_path / "a.txt", b"x", readers=readers_of(source, tmp_path))])
+        publish([PendingFile(tmp_path / "new" / "a.txt", b"x", readers=readers_of(source, None))])
+    finally:
+        os.umask(before)
+    for transcript in (tmp_path / "a.txt", tmp_path / "new" / "a.txt"):
+        assert oct(transcript.stat().st_mode & 0o777) == oct(expected)
+
+
+def test_a_replaced_transcript_gets_the_readers_of_the_new_recording(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_bytes(b"old")
+    target.chmod(0o644)
+    publish([PendingFile(target, b"new", replaces=digest(b"old"), readers=OWNER_ONLY)])
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+def test_readers_of_a_recording_that_is_gone_or_leads_elsewhere_are_its_owner_alone(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.wav"
+    outside.write_bytes(b"sound")
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "a.wav").symlink_to(outside)
+    assert readers_of(tmp_path / "inbox" / "a.wav", tmp_path / "inbox") == OWNER_ONLY
+    assert readers_of(tmp_path / "inbox" / "b.wav", tmp_path / "inbox") == OWNER_ONLY
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to other groups")
+@pytest.mark.parametrize("setgid", [False, True])
+def test_a_transcript_is_for_the_group_of_its_recording(tmp_path: Path, *, setgid: bool) -> None:
+    source = tmp_path / "a.wav"
+    source.write_bytes(b"sound")
+    os.chown(source, -1, OTHER_GROUP)
+    source.chmod(0o640)
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    os.chown(outputs, -1, OTHER_GROUP if setgid else OTHER_GROUP + 1)
+    outputs.chmod(0o2775 if setgid else 0o775)
+    publish([PendingFile(outputs / "a.txt", b"x", readers=readers_of(source, tmp_path))])
+    status = (outputs / "a.txt").stat()
+    assert (status.st_gid, status.st_mode & 0o007) == (OTHER_GROUP, 0)
+    assert status.st_mode & 0o040
 
 
 def test_a_foreign_file_is_never_overwritten_and_no_companion_appears(tmp_path: Path) -> None:

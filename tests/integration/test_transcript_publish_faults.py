@@ -149,6 +149,18 @@ def test_the_database_may_refuse_anything_meanwhile(disk: FaultyDisk, trial: Tri
     assert waited > 2 or not lasting
 
 
+def test_every_file_of_a_private_recording_is_private(tmp_path: Path) -> None:
+    house = House(tmp_path).make()
+    house.admit("private.wav", "one")
+    house.admit("shared.wav", "two")
+    (house.inbox / "private.wav").chmod(0o600)
+    (house.inbox / "shared.wav").chmod(0o644)
+    house.run()
+    modes = {p.name: p.stat().st_mode & 0o044 for p in house.inbox.iterdir() if p.suffix != ".wav"}
+    assert len(modes) == 2 * len(FORMATS)
+    assert modes == {name: 0 if name.startswith("private") else 0o044 for name in modes}
+
+
 def test_a_folder_that_is_read_only_or_not_ours(trial: Trial) -> None:
     house = trial.again()
     if os.geteuid() == 0:

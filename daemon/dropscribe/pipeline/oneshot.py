@@ -14,7 +14,7 @@ from typing import Self
 
 from dropscribe.config import Settings
 from dropscribe.errors import EngineDiedError
-from dropscribe.files import FileSignature, content_hash
+from dropscribe.files import FileSignature, content_hash, readers_of
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Progress, Work
 from dropscribe.pipeline.local_executor import start_executor
@@ -113,5 +113,6 @@ def write_beside(path: Path, transcript: Transcript, only: str | None = None) ->
     files = render.render_all(transcript, [f for f in formats if f != "timing"], render.Options())
     if "timing" in formats:
         files["timing"] = timing_log(transcript, started=now - transcript.timings.wall_s, ended=now)
-    publish([PendingFile(plan.paths[f], data) for f, data in files.items()])
+    readers = readers_of(path, None)
+    publish([PendingFile(plan.paths[f], data, readers=readers) for f, data in files.items()])
     return [plan.paths[f] for f in formats]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropscribe.errors import OutputTakenError, StorageError
-from dropscribe.files import GONE, close, open_directory, sync_directory
+from dropscribe.files import GONE, Readers, close, create_readable, open_directory, sync_directory
 from dropscribe.transcript.naming import NAME_BYTES
 from dropscribe.transcript.rename import place_new, replace
 from dropscribe.transcript.standing import NOT_OURS, standing
@@ -40,7 +40,7 @@ class PendingFile:
 
     `replaces`: SHA-256 (hex) of our file that may be replaced, if any, and `replaces_size` its size in bytes, if
     recorded. `root`: the directory below which no link is followed; None: the file's own directory, given by a
-    person.
+    person. `readers`: those of its recording, nobody else gets to read it; None: as any new file.
     """
 
     path: Path
@@ -48,6 +48,7 @@ class PendingFile:
     replaces: str | None = None
     replaces_size: int | None = None
     root: Path | None = None
+    readers: Readers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> 
     """Write and sync a temporary. `held` closes and removes it in every case."""
     with _reported("write", pending.path):
         directory = directories.of(pending)
-        temporary, descriptor = _open_new(directory, temporary_path(pending.path).name)
+        temporary, descriptor = _open_new(directory, temporary_path(pending.path).name, pending.readers)
         # An error of close(2) may be ignored: fsync has already succeeded by then.
         held.callback(close, descriptor)
         held.callback(_remove, directory, temporary)
@@ -179,17 +180,16 @@ def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> 
         return _Written(pending, directory, temporary, _identity(os.fstat(descriptor)))
 
 
-def _open_new(directory: int, name: str) -> tuple[str, int]:
+def _open_new(directory: int, name: str, readers: Readers | None) -> tuple[str, int]:
     """Create a temporary; return its name (a random one if `name` is taken and in use) and its descriptor."""
-    # The permissions follow the daemon's umask.
     try:
-        return name, os.open(name, _OPEN_NEW, 0o666, dir_fd=directory)
+        return name, create_readable(directory, name, _OPEN_NEW, readers)
     except FileExistsError:
         with contextlib.suppress(OSError):
             if _remove_stale(directory, name):
-                return name, os.open(name, _OPEN_NEW, 0o666, dir_fd=directory)
+                return name, create_readable(directory, name, _OPEN_NEW, readers)
     other = f".{secrets.token_hex(8)}.dropscribe.tmp"
-    return other, os.open(other, _OPEN_NEW, 0o666, dir_fd=directory)
+    return other, create_readable(directory, other, _OPEN_NEW, readers)
 
 
 def _give_name(written: _Written, undo: ExitStack) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
-from dropscribe.files import is_there
+from dropscribe.files import Readers, is_there, readers_of
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
 from dropscribe.pipeline.assembly import Result
@@ -123,17 +123,21 @@ def intents(one: OutputPlan, files: dict[str, bytes]) -> list[OutputIntent]:
 
 
 def pending_files(one: OutputPlan, files: dict[str, bytes]) -> list[PendingFile]:
-    """Files to publish, each with the own file that it may replace."""
+    """Files to publish, each with the own file that it may replace, and readable as the recording is."""
+    readers = readers_of(one.claim.path, one.claim.folder)
     return [
-        pending(one.paths[f], data, one.replaces.get(one.paths[f]), one.root) for f, data in files.items()
+        pending(one.paths[f], data, one.replaces.get(one.paths[f]), one.root, readers)
+        for f, data in files.items()
     ]
 
 
-def pending(path: Path, data: bytes, replaces: OwnedOutput | None, root: Path) -> PendingFile:
+def pending(
+    path: Path, data: bytes, replaces: OwnedOutput | None, root: Path, readers: Readers
+) -> PendingFile:
     """File to publish; it may replace only `replaces`, if given."""
     if replaces is None:
-        return PendingFile(path, data, root=root)
-    return PendingFile(path, data, replaces.sha256, replaces.size, root)
+        return PendingFile(path, data, root=root, readers=readers)
+    return PendingFile(path, data, replaces.sha256, replaces.size, root, readers)
 
 
 def _replaced(claim: Claim, paths: Sequence[Path], root: Path, ledger: Ledger) -> dict[Path, OwnedOutput]:

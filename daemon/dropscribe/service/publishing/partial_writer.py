@@ -17,7 +17,7 @@ from pathlib import Path
 from dropscribe import logs
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import DropscribeError, OutputTakenError, StorageError, UnusableLedgerError
-from dropscribe.files import is_there
+from dropscribe.files import is_there, readers_of
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import PARTIAL, Claim, OwnedOutput
 from dropscribe.pipeline.assembly import Heard
@@ -242,7 +242,7 @@ class Partials:
         new = OwnedOutput(claim.job_id, claim.path, path, PARTIAL, digest, published=False, size=len(data))
         with self._changed:
             self._written[claim.job_id] = (*ours, new)
-        publish([pending(path, data, there, root)])
+        publish([pending(path, data, there, root, readers_of(claim.path, claim.folder))])
 
     def _path(self, claim: Claim) -> Path:
         """Path of the partial text: same directory and name form as the transcript."""
