@@ -57,6 +57,7 @@ from tests.support.documentation import (
     section,
 )
 from tests.support.histories import ENGINE, History
+from tests.support.transcripts import rich_transcript
 
 PACKAGE = Path(dropscribe.__file__).parent
 GOLDEN = Path(__file__).parents[1] / "unit" / "golden"
@@ -327,7 +328,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     database = folder / "jobs.db"
     with History(database) as history:
         output = OutputIntent("txt", Path("/in/talk.txt"), "00" * 32)
-        done = history.done("talk.wav", "hello there", "bye", outputs=[output])
+        media = rich_transcript().media
+        done = history.done("talk.wav", "hello there", "bye", media=media, outputs=[output])
         history.failed("broken.wav", "no audio", "export it again")
         history.waiting("next.wav")
         history.ledger.skip(

@@ -8,12 +8,33 @@ from typing import Any
 
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Admission, Claim, Finish, OutputIntent
-from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
+from dropscribe.transcript.types import (
+    GAP,
+    STAGES,
+    UNREAD,
+    AudioTrack,
+    EngineFacts,
+    Loss,
+    MediaFacts,
+    Segment,
+    Timings,
+    Tokens,
+)
 
 FOLDER = Path("/srv/drop")
 LEASE_S = 60.0
 
-MEDIA = MediaFacts(5_000, "wav", "pcm_s16le", 44_100, 2, "soundfile", ("a tag is odd",), None)
+MEDIA = MediaFacts(
+    5_000,
+    "wav",
+    "pcm_s16le",
+    44_100,
+    2,
+    "soundfile",
+    ("a tag is odd",),
+    losses=(Loss(GAP, 1_000, 500, "0.5 s"), Loss(UNREAD, 5_000, None, "the rest")),
+    tracks=(AudioTrack(1, None, "会议", "pcm_s16le", 2, default=False, chosen=True),),
+)
 ENGINE = EngineFacts(
     (("asr", "mini"), ("vad", "vad")),
     "cpu",

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Timings, Tokens, Transcript
+from dropscribe.transcript.types import (
+    GAP,
+    AudioTrack,
+    EngineFacts,
+    Loss,
+    MediaFacts,
+    Segment,
+    Timings,
+    Tokens,
+    Transcript,
+)
 
 ENGINE = EngineFacts(
     models=(("asr", "paraformer-zh"), ("vad", "fsmn-vad")),
@@ -61,6 +71,11 @@ def rich_transcript() -> Transcript:
             decoder="av",
             warnings=("3.5 s of 16.0 s are missing",),
             truncated="3.5 s of 16.0 s are missing",
+            losses=(Loss(GAP, 11_500, 100, "0.1 s without audio"),),
+            tracks=(
+                AudioTrack(1, "zho", None, "aac", 2, default=True, chosen=True),
+                AudioTrack(2, "eng", "Interpreter", "aac", 2, default=False, chosen=False),
+            ),
         ),
         engine=EngineFacts(
             (("asr", "paraformer-mini"), ("vad", "vad-mini")),

@@ -59,7 +59,7 @@ def list_jobs(
     """List jobs, newest first.
 
     JSON, dropscribe/jobs/1: database, jobs [{id, state, recording, folder, profile, admitted, claimed, finished,
-    attempts, max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, reason_code,
+    attempts, max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code,
     reason, remedy, reference}]. Instants are ISO 8601, UTC; what is not known is null.
     """
     if context.invoked_subcommand is not None:
@@ -264,7 +264,7 @@ def _print_job(detail: JobDetail) -> None:
                 "format",
                 f"{media.container}, {media.codec}, {media.sample_rate_hz} Hz, {media.channels} channels",
             ),
-            ("cut short", media.truncated or ""),
+            *(("remark", text) for text in job.remarks),
             *(("warning", w) for w in media.warnings if w != media.truncated),
             ("engine", f"{engine.model} with {engine.vad_model} on {engine.device}, {engine.precision}"),
             ("notice", engine.notice or ""),

@@ -231,6 +231,8 @@ class JobSummary:
     model: str | None
     device: str | None
     truncated: str | None
+    #: Remarks on the file, `transcript.remarks.media_remarks`.
+    remarks: tuple[str, ...]
     reason_code: str | None
     reason: str | None
     remedy: str | None

@@ -12,7 +12,17 @@ from typing import Any, TypeVar
 from dropscribe.transcript.render import JSON_SCHEMA
 from dropscribe.transcript.roles import ASR, VAD, key_of, role_of
 from dropscribe.transcript.timing import TIMING_SCHEMA
-from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens, Transcript
+from dropscribe.transcript.types import (
+    STAGES,
+    AudioTrack,
+    EngineFacts,
+    Loss,
+    MediaFacts,
+    Segment,
+    Timings,
+    Tokens,
+    Transcript,
+)
 
 #: Largest accepted number (ms, bytes, counts): exact as a float and within SQLite's integers.
 MOST = 2**53
@@ -129,6 +139,37 @@ def _media(media: dict[str, Any]) -> MediaFacts:
         decoder=_text(media, "decoder"),
         warnings=tuple(_list(media, "warnings", lambda text: _short(text, "media.warnings"))),
         truncated=_optional_text(media, "truncated"),
+        losses=tuple(_listed(media, "losses", _loss)),
+        tracks=tuple(_listed(media, "tracks", _track)),
+    )
+
+
+def _listed(media: dict[str, Any], name: str, item: Callable[[dict[str, Any]], T]) -> Sequence[T]:
+    """Objects of a list that transcripts of older versions lack."""
+    if name not in media:
+        return ()
+    return _list(media, name, lambda one: item(_part({name: one}, name)))
+
+
+def _loss(loss: dict[str, Any]) -> Loss:
+    return Loss(
+        kind=_text(loss, "kind"),
+        start_ms=_number(loss, "start_ms"),
+        length_ms=None if loss.get("length_ms") is None else _number(loss, "length_ms"),
+        text=_text(loss, "text"),
+        places=_number(loss, "places"),
+    )
+
+
+def _track(track: dict[str, Any]) -> AudioTrack:
+    return AudioTrack(
+        number=_number(track, "number"),
+        language=_optional_text(track, "language"),
+        title=_optional_text(track, "title"),
+        codec=_text(track, "codec"),
+        channels=_number(track, "channels"),
+        default=_truth(track, "default"),
+        chosen=_truth(track, "chosen"),
     )
 
 
@@ -208,6 +249,13 @@ def _optional_text(document: dict[str, Any], name: str) -> str | None:
 def _short(value: object, name: str) -> str:
     if not isinstance(value, str) or len(value) > MOST_CHARACTERS:
         raise NotATranscriptError(f"{name} is not a text, or too long")
+    return value
+
+
+def _truth(document: dict[str, Any], name: str) -> bool:
+    value = document.get(name)
+    if not isinstance(value, bool):
+        raise NotATranscriptError(f"{name} is not true or false")
     return value
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropscribe import escapes
-from dropscribe.transcript.types import Transcript
+from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, AudioTrack, Loss, MediaFacts, Transcript
+
+#: Places and tracks that a remark names; the others are counted.
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One remark. `kind` is stable: "no_speech", "no_words", "truncated", "incomplete" or "notice"."""
+    """One remark. `kind` is stable and documented in docs/outputs.md."""
 
     kind: str
     text: str  #: one line
@@ -23,13 +27,87 @@ def remarks(transcript: Transcript) -> tuple[Remark, ...]:
         found.append(Remark("no_speech", "no speech found"))
     elif not any(s.text.strip() or s.tokens for s in transcript.segments):
         found.append(Remark("no_words", "speech found, but no words recognised in it"))
-    if transcript.media.truncated is not None:
-        found.append(Remark("truncated", f"the recording is cut short: {_line(transcript.media.truncated)}"))
+    found += media_remarks(transcript.media)
     for text in transcript.incomplete:
-        found.append(Remark("incomplete", _line(text)))  # noqa: PERF401 - one kind of remark after the other
+        found.append(Remark("incomplete", _line(text)))
     if transcript.engine.notice is not None:
         found.append(Remark("notice", _line(transcript.engine.notice)))
     return tuple(found)
+
+
+def media_remarks(media: MediaFacts) -> tuple[Remark, ...]:
+    """Remarks on what was in the file, or should have been, and is not in the transcript."""
+    found: list[Remark] = []
+    if media.truncated is not None:
+        found.append(Remark("truncated", f"the recording is cut short: {_line(media.truncated)}"))
+    if gaps := [loss for loss in media.losses if loss.kind == GAP]:
+        text = f"the file has no audio for {_length(gaps)} ({_places(gaps)}); silence is in its place"
+        found.append(Remark("gap", text))
+    if damaged := [loss for loss in media.losses if loss.kind == UNDECODABLE]:
+        found.append(Remark("undecodable", f"{_length(damaged)} could not be decoded ({_places(damaged)})"))
+    if unread := [loss for loss in media.losses if loss.kind == UNREAD]:
+        found.append(Remark("unread", _line(_some([loss.text for loss in unread], len(unread)))))
+    others = [track for track in media.tracks if not track.chosen]
+    if others and len(others) < len(media.tracks):
+        found.append(Remark("tracks", _line(_tracks(media.tracks, others))))
+    return tuple(found)
+
+
+def position(ms: int) -> str:
+    """A position in a recording as a player shows it: `07:05`, from one hour on `1:07:05`."""
+    minutes, seconds = divmod(ms // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
+
+
+def _length(losses: Sequence[Loss]) -> str:
+    """Total length: `7.5 s`, or `at least 7.5 s` if it is not known everywhere."""
+    known = [loss.length_ms for loss in losses if loss.length_ms is not None]
+    if not known:
+        return "some audio"
+    bound = "at least " if len(known) < len(losses) else ""
+    return f"{bound}{_seconds(sum(known))}"
+
+
+def _places(losses: Sequence[Loss]) -> str:
+    """Positions: `from 00:07`, or `30.0 s from 00:07, 1.5 s from 01:00 and 12 more`."""
+    if len(losses) == 1 and losses[0].places == 1:
+        return f"from {position(losses[0].start_ms)}"
+    single = [
+        f"from {position(loss.start_ms)}"
+        if loss.length_ms is None
+        else f"{_seconds(loss.length_ms)} from {position(loss.start_ms)}"
+        for loss in losses
+        if loss.places == 1
+    ]
+    return _some(single, sum(loss.places for loss in losses))
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:.1f} s" if ms >= 100 else f"{ms / 1000:.2f} s"
+
+
+def _some(texts: Sequence[str], count: int) -> str:
+    """The first texts, and the number of the others of `count`."""
+    named = ", ".join(texts[:_NAMED])
+    return named if count <= _NAMED else f"{named} and {count - min(len(texts), _NAMED)} more"
+
+
+def _tracks(tracks: Sequence[AudioTrack], others: Sequence[AudioTrack]) -> str:
+    chosen = [_track(track) for track in tracks if track.chosen]
+    left = [_track(track) for track in others]
+    word = "track" if len(chosen) == 1 else "tracks"
+    return (
+        f"of {len(tracks)} audio tracks, only {word} {_some(chosen, len(chosen))} "
+        f"{'is' if len(chosen) == 1 else 'are'} transcribed; not transcribed: {_some(left, len(left))}"
+    )
+
+
+def _track(track: AudioTrack) -> str:
+    """Name of a track: `2 (eng, "Microphone")`."""
+    about = [track.language or "", f'"{track.title}"' if track.title else ""]
+    said = ", ".join(part for part in about if part)
+    return f"{track.number} ({said})" if said else str(track.number)
 
 
 def _line(text: str) -> str:

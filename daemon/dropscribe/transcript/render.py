@@ -102,7 +102,9 @@ def json_document(content: Content) -> bytes:
     """JSON, schema `dropscribe/transcript/1`: first the facts, then one segment per line.
 
     schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
-    media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings},
+    media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings,
+    losses [{kind, start_ms, length_ms (null: unknown), text, places}],
+    tracks [{number, language, title (null: none), codec, channels, default, chosen}]},
     engine {model, vad_model, NAME_model of each further role, device, precision, versions {package: version}}, notice (null or text),
     remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms, text,
     tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
@@ -157,7 +159,6 @@ def engine_facts(engine: EngineFacts) -> dict[str, Any]:
 
 
 def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
-    media = transcript.media
     return {
         "schema": JSON_SCHEMA,
         "generator": {"name": "dropscribe", "version": version},
@@ -167,16 +168,7 @@ def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
             "sha256": transcript.sha256,
             "admitted": iso(transcript.created_at),
         },
-        "media": {
-            "duration_ms": media.duration_ms,
-            "container": media.container,
-            "codec": media.codec,
-            "sample_rate_hz": media.sample_rate_hz,
-            "channels": media.channels,
-            "decoder": media.decoder,
-            "truncated": media.truncated,
-            "warnings": list(media.warnings),
-        },
+        "media": transcript.media.record(),
         "engine": engine_facts(transcript.engine),
         "notice": transcript.engine.notice,
         "remarks": [{"kind": r.kind, "text": r.text} for r in remarks(transcript)],

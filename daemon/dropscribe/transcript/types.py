@@ -6,7 +6,7 @@ All positions are milliseconds from the start of the recording.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, overload
 
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, role_of
@@ -101,6 +101,39 @@ class Segment:
     tokens: Tokens = NO_TOKENS
 
 
+#: Kinds of `Loss`.
+GAP = "gap"  #: the file has no audio there; silence of that length takes its place
+UNDECODABLE = (
+    "undecodable"  #: audio that could not be decoded; silence of that length takes its place if it is known
+)
+UNREAD = "unread"  #: bytes behind the place where decoding stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Audio that was in the file, or should have been, and is not in the transcript."""
+
+    kind: str  #: GAP, UNDECODABLE or UNREAD
+    start_ms: int
+    length_ms: int | None  #: None: unknown
+    text: str  #: for people
+    #: Number of places; above 1 for the last record of a kind, which sums up the rest after many.
+    places: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """An audio track of a recording. Language and title are as the file has them, shortened."""
+
+    number: int  #: counts audio tracks from 1
+    language: str | None
+    title: str | None
+    codec: str
+    channels: int
+    default: bool  #: marked as the default track
+    chosen: bool  #: transcribed
+
+
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
     """Facts about a recording, reported by its decoder."""
@@ -116,6 +149,29 @@ class MediaFacts:
     warnings: tuple[str, ...] = ()
     #: Why the recording is known to be cut short; None if it is complete or there is no sign of truncation.
     truncated: str | None = None
+    #: By kind and position.
+    losses: tuple[Loss, ...] = ()
+    #: All audio tracks of the file; empty if the decoder does not list them.
+    tracks: tuple[AudioTrack, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """The facts as JSON has them; for `of_record`."""
+        return {
+            **{name: getattr(self, name) for name in MediaFacts.__slots__},
+            "warnings": list(self.warnings),
+            "losses": [asdict(loss) for loss in self.losses],
+            "tracks": [asdict(track) for track in self.tracks],
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> MediaFacts:
+        """The facts of which `record` was made; one of an older version has no losses and tracks. Raises KeyError, TypeError."""
+        made = {
+            "warnings": tuple(record["warnings"]),
+            "losses": tuple(Loss(**loss) for loss in record.get("losses", ())),
+            "tracks": tuple(AudioTrack(**track) for track in record.get("tracks", ())),
+        }
+        return cls(**{**record, **made})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.ledger.interface import DatabaseLocation
@@ -12,7 +11,7 @@ from dropscribe.views.fields import readable, rounded, utc
 
 if TYPE_CHECKING:
     from dropscribe.ledger.records import Hit, JobDetail, JobSummary, SkipSummary
-    from dropscribe.transcript.types import MediaFacts, Timings
+    from dropscribe.transcript.types import Timings
 
 JOBS_SCHEMA = "dropscribe/jobs/1"
 JOB_SCHEMA = "dropscribe/job/1"
@@ -50,7 +49,7 @@ def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -
 
 def job_document(job: JobSummary) -> dict[str, Any]:
     """One job: id, state, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
-    max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, reason_code, reason,
+    max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code, reason,
     remedy, reference (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
     claims, interrupted attempts and refunded ones are not counted.
     """
@@ -73,6 +72,7 @@ def job_document(job: JobSummary) -> dict[str, Any]:
         "model": job.model,
         "device": job.device,
         "truncated": job.truncated,
+        "remarks": list(job.remarks),
         "reason_code": job.reason_code,
         "reason": job.reason,
         "remedy": job.remedy,
@@ -115,7 +115,7 @@ def detail_document(detail: JobDetail) -> dict[str, Any]:
         "batches": None
         if result is None
         else {"sizes": list(result.timings.batch_sizes), "padding_waste": result.timings.padding_waste},
-        "media": None if result is None else _media(result.media),
+        "media": None if result is None else result.media.record(),
         "engine": None if result is None else engine_facts(result.engine) | {"notice": result.engine.notice},
         "text": None if result is None else text_of(detail),
         "segments": None
@@ -160,8 +160,8 @@ def remark(job: JobSummary) -> str:
     """Reason of a job that is not done, or a note on its result; "" if there is neither."""
     if job.reason:
         return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
-    if job.truncated:
-        return f"cut short: {job.truncated}"
+    if job.remarks:
+        return "; ".join(job.remarks)
     return f"as job {job.reference}" if job.reference else ""
 
 
@@ -172,7 +172,3 @@ def text_of(detail: JobDetail) -> str:
 
 def _stages(timings: Timings) -> dict[str, float]:
     return {stage: round(seconds, 6) for stage, seconds in timings.seconds}
-
-
-def _media(media: MediaFacts) -> dict[str, Any]:
-    return asdict(media) | {"warnings": list(media.warnings)}

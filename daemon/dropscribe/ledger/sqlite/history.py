@@ -12,12 +12,13 @@ from dropscribe.ledger.columns import below, mtime_of, path_of
 from dropscribe.ledger.records import AttemptSummary, JobDetail, JobState, JobSummary, SkipSummary
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.outputs import of_job
-from dropscribe.ledger.sqlite.jobs.results import load_result
+from dropscribe.ledger.sqlite.jobs.results import load_result, media_of
+from dropscribe.transcript.remarks import media_remarks
 
 _SUMMARY = (
     "SELECT j.id, j.state, r.path_raw, r.folder_raw, j.profile, j.admitted_at, j.claimed_at, j.finished_at, "
     "j.attempts, j.max_attempts, j.audio_ms, j.speech_ms, j.characters, j.settle_s, j.model, j.device, "
-    "j.truncated, j.reason_code, j.reason, j.remedy, j.reference_job_id, "
+    "j.truncated, j.media, j.reason_code, j.reason, j.remedy, j.reference_job_id, "
     "j.recipe, r.sha256, r.size, r.mtime_ns, j.not_before, j.claimed_by, j.isolate "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
 )
@@ -145,6 +146,9 @@ def _summary(row: Row[tuple[object, ...]]) -> JobSummary:
         model=row.model,
         device=row.device,
         truncated=row.truncated,
+        remarks=()
+        if row.media is None
+        else tuple(r.text for r in media_remarks(media_of(row.id, row.media))),
         reason_code=row.reason_code,
         reason=row.reason,
         remedy=row.remedy,

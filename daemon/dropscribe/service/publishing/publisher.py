@@ -51,6 +51,7 @@ from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
 from dropscribe.transcript import render
 from dropscribe.transcript.publish import publish, sweep
+from dropscribe.transcript.remarks import media_remarks
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import EngineFacts, Timings
 
@@ -362,12 +363,14 @@ def _timed(one: OutputPlan, seconds: float) -> OutputPlan:
 def log_done(log: logs.Logger, one: OutputPlan) -> None:
     """Log a finished job in one line, with all its facts as fields."""
     timings, media = one.transcript.timings, one.transcript.media
+    said = [remark.text for remark in media_remarks(media)]
     logs.event(
         log,
         logs.Action.JOB_DONE,
         f"{one.transcript.recording_name}: done "
         + (f"as job {one.reference}" if one.reference else f"in {timings.wall_s:.2f} s")
-        + f" ({render.clock(media.duration_ms // 1000)} of audio)",
+        + f" ({render.clock(media.duration_ms // 1000)} of audio)"
+        + "".join(f"; {text}" for text in said),
         job=one.claim.job_id,
         path=one.transcript.recording_name,
         attempt=one.claim.attempt,
@@ -377,6 +380,7 @@ def log_done(log: logs.Logger, one: OutputPlan) -> None:
         segments=len(one.transcript.segments),
         characters=sum(len(s.text) for s in one.transcript.segments),
         truncated=media.truncated,
+        remarks=said,
         reference=one.reference,
         **{f"{stage}_s": round(seconds, 4) for stage, seconds in timings.seconds},
     )

@@ -109,12 +109,24 @@ def load_result(connection: Connection, job_id: int) -> StoredResult | None:
     try:
         return _result(row, seconds, connection.execute(_SEGMENTS, {"id": row.origin}).all())
     except (ValueError, TypeError, KeyError) as e:
-        # We write nothing that we cannot read.
-        raise UnusableLedgerError(
-            f"it is damaged (the result of job {job_id} cannot be read: {e})",
-            operation="read a result",
-            remedy=REPAIR,
-        ) from e
+        raise _damaged(job_id, e) from e
+
+
+def media_of(job_id: int, stored: str) -> MediaFacts:
+    """Facts about the recording of a finished job, from the column `media`."""
+    try:
+        return MediaFacts.of_record(json.loads(stored))
+    except (ValueError, TypeError, KeyError) as e:
+        raise _damaged(job_id, e) from e
+
+
+def _damaged(job_id: int, error: Exception) -> UnusableLedgerError:
+    # We write nothing that we cannot read.
+    return UnusableLedgerError(
+        f"it is damaged (the result of job {job_id} cannot be read: {error})",
+        operation="read a result",
+        remedy=REPAIR,
+    )
 
 
 def _result(row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]]) -> StoredResult:
@@ -124,7 +136,7 @@ def _result(row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]]) 
     engine = json.loads(row.engine)
     return StoredResult(
         job_id=row.id,
-        media=MediaFacts(**media | {"warnings": tuple(media["warnings"])}),
+        media=MediaFacts.of_record(media),
         engine=EngineFacts.of_record(engine),
         timings=Timings(
             seconds=tuple((stage, seconds[stage]) for stage in order),
@@ -158,7 +170,7 @@ def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
         "truncated": None if f.media.truncated is None else storable(f.media.truncated),
         "model": storable(f.engine.model),
         "device": storable(f.engine.device),
-        "media": _dump({name: getattr(f.media, name) for name in MediaFacts.__slots__}),
+        "media": _dump(f.media.record()),
         "engine": _dump(f.engine.record()),
         "timings": _dump({
             "batch_sizes": f.timings.batch_sizes,
