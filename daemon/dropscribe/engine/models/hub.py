@@ -132,11 +132,11 @@ def _client(name: str, hub_id: str) -> Iterator[Callable[..., str]]:
     """The client's `snapshot_download`, silenced and with limits. Errors inside are raised as EngineError."""
     for variable, value in CLIENT_LIMITS.items():
         os.environ.setdefault(variable, value)
-    # One of the client's two packages requires a number here, the other a name; any value breaks the import of one.
-    os.environ.pop("MODELSCOPE_LOG_LEVEL", None)
     try:
         with _quiet():
-            from modelscope.hub.snapshot_download import snapshot_download  # noqa: PLC0415 - imports torch
+            from modelscope_hub.compat.snapshot_download import (  # noqa: PLC0415 - takes 0.5 s to import
+                snapshot_download,
+            )
             from tqdm import tqdm  # noqa: PLC0415 - comes with the client
 
             # By default tqdm creates a multiprocessing lock, and Python warns of a leaked semaphore at exit.
@@ -275,7 +275,7 @@ def _explain(error: Exception) -> tuple[str, str]:
     if isinstance(error, ImportError):
         return (
             f"the hub's client cannot be imported: {_in_short(error)}",
-            "pip install --force-reinstall modelscope",
+            "pip install --force-reinstall modelscope-hub",
         )
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return (
