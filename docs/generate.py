@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from dropscribe import config, formats
 from dropscribe.cli.app import build
+from dropscribe.cli.arguments.help_pages import called
 from dropscribe.cli.init import toml_value
 
 FOLDER = Path(__file__).resolve().parent
@@ -32,18 +33,6 @@ FOLDER = Path(__file__).resolve().parent
 COLUMNS = 118
 #: A default with more entries than this stands below its setting.
 LONG_LIST = 10
-#: What stands for the value of an option that has no metavar of its own; else its name in capitals.
-VALUES = {
-    "config": "FILE",
-    "database": "FILE",
-    "watch": "DIR",
-    "folder": "DIR",
-    "out": "DIR",
-    "limit": "NUMBER",
-    "generate": "MINUTES",
-    "output_format": "FORMAT",
-    "vad_model": "MODEL",
-}
 #: Heading, settings class: in the order of the file that `dropscribe init` writes.
 SECTIONS: tuple[tuple[str, Any], ...] = (
     ("Top level", config.Settings),
@@ -181,7 +170,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
         yield f"JSON: {links}"
         yield ""
     arguments = [p for p in command.params if not _is_option(p)]
-    named = [_argument(p) if p.required else f"[{_argument(p)}]" for p in arguments]
+    named = [called(p) if p.required else f"[{called(p)}]" for p in arguments]
     inner = ["COMMAND"] if hasattr(command, "commands") else []
     yield f"Usage: `{' '.join(['dropscribe', name, '[OPTIONS]', *named, *inner])}`"
     yield ""
@@ -196,24 +185,10 @@ def _is_option(parameter: Any) -> bool:
     return bool(parameter.opts[0].startswith("-"))
 
 
-def _argument(parameter: Any) -> str:
-    name: str = parameter.metavar or parameter.name.upper()
-    return f"{name}..." if parameter.nargs == -1 else name
-
-
 def _called(parameter: Any) -> str:
     """How an argument or option is written, and its default where it has one."""
-    if not _is_option(parameter):
-        called = f"`{_argument(parameter)}`"
-    else:
-        value = (
-            ""
-            if parameter.is_flag
-            else f" {parameter.metavar or VALUES.get(parameter.name, parameter.name.upper())}"
-        )
-        called = ", ".join(f"`{o}{value}`" for o in parameter.opts)
     shown = isinstance(parameter.default, (int, str, Path)) and not isinstance(parameter.default, bool)
-    return f"{called} (default: `{parameter.default}`)" if shown else called
+    return f"`{called(parameter)}`" + (f" (default: `{parameter.default}`)" if shown else "")
 
 
 def _plain(text: str) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dropscribe.cli.arguments import options
+
 if TYPE_CHECKING:
     from dropscribe.config import Folder, Settings
     from dropscribe.service.adoption import Report
@@ -19,32 +21,32 @@ PROGRESS_S = 2.0
 
 
 def command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A watched folder, or a folder in one.")],
-    config: Annotated[
-        Path | None, typer.Option(help="Configuration file (TOML); without any, DIR is taken as watched.")
-    ] = None,
-    database: Annotated[
-        Path | None, typer.Option(help="The job history (default: as configured, else ./jobs.db).")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="As `run` is given it.")] = None,
-    vad_model: Annotated[str | None, typer.Option(help="As `run` is given it.")] = None,
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A watched folder, or a folder below one.")
+    ],
+    config: options.Config = None,
+    database: options.Database = None,
+    model: options.Model = None,
+    vad_model: options.VadModel = None,
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done; change nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/adopt/1 as JSON.")] = False,
 ) -> None:
-    """Put on record what was done before the database was lost, so that it is not done again.
+    """Restore the job history from transcripts.
 
-    Reads the NAME.json beside each recording (or in output_dir) and takes it over where the recording has the content it was made
-    from. Stop the daemon first (exit 4 otherwise). May be run again: what is on record is left as it is.
+    For a database that was lost: without it every recording would be transcribed again. Reads the NAME.json beside each
+    recording (or in output_dir) and records the job as done if the recording has the content that NAME.json was made from.
+    Without a configuration file DIR counts as a watched folder; give the models as 'run' gets them. Stop the daemon first.
+    May be run again: jobs on record stay as they are.
 
     JSON, dropscribe/adopt/1: database, dry_run, recordings, adopted, on_record, without_json (transcripts in other formats
-    only, which cannot be adopted), skipped [{path, reason}], differing [path] (files that are not what the NAME.json beside them
-    renders to: edited, or made under other settings; they are never overwritten).
+    only, which cannot be adopted), skipped [{path, reason}], differing [path] (files that were
+    edited or made under other settings; they are never overwritten).
     """
+    from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.output import print_json, say
-    from dropscribe.cli.settings import in_force
     from dropscribe.ledger.backend import lock_database
     from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.service.adoption import starts

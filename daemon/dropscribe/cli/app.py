@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import typer.core
 
-from dropscribe import __version__, escapes
+from dropscribe import __version__
 from dropscribe.cli import streams
+from dropscribe.cli.arguments.help_pages import Command, Group
+from dropscribe.cli.arguments.usage_errors import CommandLineError, asks_for_help, usage_error
 from dropscribe.cli.output import print_error
-from dropscribe.errors import DropscribeError, UsageError
+from dropscribe.errors import DropscribeError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has subcommands) in the module of its
 #: name. These modules have heavy imports inside functions only, so that `--help` is fast.
@@ -26,41 +25,16 @@ EXIT_CODES = (
     "configuration; 3 the database cannot be used; 4 another daemon holds the database; 5 the engine cannot start."
 )
 
-#: Exception that typer raises for a wrong command line; the package that defines it differs between typer versions.
-CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
-
-
-class _Commands(typer.core.TyperGroup):
-    """Commands whose usage errors are escaped: they quote the command line, which may contain control characters."""
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Raises TyperException."""
-        with _escaped_complaints():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Raises TyperException, and the exceptions of the command."""
-        with _escaped_complaints():
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _escaped_complaints() -> Iterator[None]:
-    try:
-        yield
-    except typer.TyperException as e:
-        e.message = escapes.one_line(e.message)
-        raise
-
 
 def build() -> typer.Typer:
     """Build the application with all commands."""
     app = typer.Typer(
         name="dropscribe",
-        cls=_Commands,
+        cls=Group,
         help="Drop recordings into a folder, find transcripts beside them.",
         epilog=EXIT_CODES,
         no_args_is_help=True,
+        rich_markup_mode=None,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -69,9 +43,11 @@ def build() -> typer.Typer:
     for name in COMMANDS:
         module = importlib.import_module(f"dropscribe.cli.{name}")
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
+            for inner in module.app.registered_commands:
+                inner.cls = Command
+            app.add_typer(module.app, name=name, cls=Group)
         else:
-            app.command(name)(module.command)
+            app.command(name, cls=Command)(module.command)
     return app
 
 
@@ -91,25 +67,15 @@ def main() -> None:
 def _run() -> None:
     """Run one command and flush its output. Ends the process; raises DropscribeError, BrokenPipeError."""
     try:
-        if _wants_json(sys.argv[1:]):
-            sys.exit(_run_for_json())
-        build()()
+        status = build()(prog_name="dropscribe", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except CommandLineError as e:
+        if asks_for_help(e) and not _wants_json(sys.argv[1:]):
+            typer.echo(str(e), err=True)
+            sys.exit(usage_error(e).exit_code)
+        raise usage_error(e) from e
     finally:
         sys.stdout.flush()
-
-
-def _run_for_json() -> int:
-    """Run a command with `--json`; returns its exit status. Raises UsageError for a wrong command line."""
-    try:
-        status = build()(standalone_mode=False)
-    except CommandLineError as e:
-        reason = e.format_message() if hasattr(e, "format_message") else str(e)
-        raise UsageError(
-            reason.strip().rstrip(".") or "there is no command",
-            operation="read the command line",
-            remedy="--help lists commands and options",
-        ) from e
-    return status if isinstance(status, int) else 0
 
 
 def _leave_out_closed_folders() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dropscribe import escapes
+from dropscribe.cli.arguments import options
 from dropscribe.cli.output import say
 from dropscribe.views.fields import readable
 
@@ -27,26 +28,32 @@ LISTED = 20
 def command(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Recordings to measure with; none: made-up ones.", show_default=False),
+        typer.Argument(metavar="FILE", help="Recordings to measure with. Default: generated ones."),
     ] = None,
     generate: Annotated[
         float | None,
-        typer.Option(min=0.1, max=6000, help="Minutes of made-up recordings (10 without any FILES)."),
+        typer.Option(
+            min=0.1,
+            max=6000,
+            metavar="MINUTES",
+            help="Minutes of generated recordings, 0.1 to 6000. Default: 10 without FILE, else none.",
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.png.")] = Path("bench"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for bench.json and bench.png.")] = Path(
+        "bench"
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/bench/1 as JSON.")] = False,
-    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
-    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
-    ] = None,
+    config: options.Config = None,
+    model: options.Model = None,
+    vad_model: options.VadModel = None,
+    device: options.Device = None,
 ) -> None:
-    """Measure this machine: stock FunASR, FunASR with its options calibrated, dropscribe; the same recordings each.
+    """Measure the speed of this machine beside stock FunASR.
 
-    Stock is AutoModel(model, vad_model).generate(file), one file after another; calibrated adds the options that help
-    (fixed silence, batch_size_s, threads, warm-up, no progress bars); dropscribe takes all at once. Loading is not
-    counted. Stop a running daemon first: it would share the device. Exit 1 if a recording failed anywhere.
+    Transcribes the same recordings three times. Stock FunASR: AutoModel(model, vad_model).generate(file), one file after
+    another. Calibrated FunASR: the same with the options that help (fixed silence, batch_size_s, threads, warming up, no progress
+    bars). dropscribe: all files at once. Loading is not counted. Stop a running daemon first: it would share the device. Exit
+    status 1 if a recording failed in one of them.
 
     JSON, dropscribe/bench/1: created, machine, versions, settings, audio_s, speedup {stock, calibrated}, same_text
     {recordings, compared}, runs [{name, options, device, load_s, wall_s, wall_per_recording_s, rtfx, first_text_s,
@@ -56,8 +63,8 @@ def command(
     from dropscribe import logs
     from dropscribe.bench.chart import draw
     from dropscribe.bench.comparison import compare
+    from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.output import print_error, print_json
-    from dropscribe.cli.settings import in_force
     from dropscribe.errors import DropscribeError
 
     given = _checked(files or [])
@@ -87,7 +94,7 @@ def command(
 
 def _checked(files: list[Path]) -> list[Path]:
     """Absolute paths of the recordings without duplicates. Raises UsageError for one that is no file."""
-    from dropscribe.cli.recordings import demand_files
+    from dropscribe.cli.arguments.recordings import demand_files
 
     demand_files(files, "bench")
     return list(dict.fromkeys(f.absolute() for f in files))

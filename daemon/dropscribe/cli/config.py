@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dropscribe.cli.arguments import options
+
 if TYPE_CHECKING:
     from dropscribe.config import Loaded
 
@@ -15,27 +17,25 @@ CONFIG_SCHEMA = "dropscribe/config/1"
 
 
 def command(
-    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
-    watch: Annotated[
-        list[Path] | None, typer.Option(help="As for run: watch this folder, without a configuration file.")
-    ] = None,
-    database: Annotated[Path | None, typer.Option(help="The job history.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
-    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
-    ] = None,
+    config: options.Config = None,
+    watch: options.Watch = None,
+    database: options.Database = None,
+    model: options.Model = None,
+    vad_model: options.VadModel = None,
+    device: options.Device = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/config/1 as JSON.")] = False,
 ) -> None:
-    """Print every setting in force and where it comes from: the file, the command line, or the default.
+    """Print every setting in force and where it comes from.
 
-    Takes the options of run, and so shows what run would work with. JSON, dropscribe/config/1: file (null if none),
-    settings [{name (dotted), value, source (a file, "command line", "embedded" or "default")}].
+    A setting comes from the configuration file, the command line or the defaults. With the options of 'run' it shows what
+    'run' would work with.
+
+    JSON, dropscribe/config/1: file (null if none), settings [{name (dotted), value, source (a file, "command line", "embedded" or "default")}].
     """
+    from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.init import toml_value
     from dropscribe.cli.output import print_json, print_table, say
-    from dropscribe.cli.settings import in_force
     from dropscribe.config import OLD_MODEL_NAMES
     from dropscribe.views.fields import readable
 

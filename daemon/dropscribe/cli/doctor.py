@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dropscribe.cli.arguments import options
+
 #: Name of the check of the database.
 DATABASE = "database"
 REPAIR_SCHEMA = "dropscribe/repair/1"
@@ -18,50 +20,46 @@ if TYPE_CHECKING:
 
 
 def command(
-    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
-    watch: Annotated[
-        list[Path] | None, typer.Option(help="Check for this folder instead of a configuration file.")
-    ] = None,
-    database: Annotated[Path | None, typer.Option(help="The job history.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
-    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
-    ] = None,
+    config: options.Config = None,
+    watch: options.Watch = None,
+    database: options.Database = None,
+    model: options.Model = None,
+    vad_model: options.VadModel = None,
+    device: options.Device = None,
     *,
     bundle: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.tar.gz",
-            help="Write a bundle for support, too: without transcripts, names of recordings and paths.",
+            help="Write a support bundle, too: without transcripts, names of recordings and paths.",
         ),
     ] = None,
     repair: Annotated[
         bool,
         typer.Option(
             "--repair",
-            help="Only repair the database, where it is damaged; what was there is kept beside it. Stop the daemon first.",
+            help="Only repair a damaged database; the damaged file is kept beside it. Stop the daemon first.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/doctor/1 as JSON.")] = False,
 ) -> None:
-    """Check the chain from folder to transcript, one line each with the remedy; exit 1 when something fails, 3 when it is the
-    database.
+    """Check the installation, from the folders to the models.
 
-    Loads the model as the daemon would, so a model that is not on this machine yet is fetched.
+    Prints one line for each check, with a remedy where it fails. Exit status 1 when a check fails, 3 when it is that of the
+    database. Loads the models as the daemon would; a model that is not on this machine is fetched.
 
-    The bundle (about.json in it: dropscribe/bundle/1) holds versions, settings, these checks, what the daemon says of
-    itself, counts and timings of jobs, the newest failures and lines of the journal. Look through it before it leaves.
+    The support bundle (about.json in it: dropscribe/bundle/1) holds versions, settings, these checks, the daemon's status,
+    counts and timings of jobs, the newest failures and lines of the journal. Read it before you send it.
 
     With --repair and --json, dropscribe/repair/1: database, how ("sound", "search": the search index was rebuilt,
     "recovered": what could be read is in a new file), findings [text], kept (path of what was there before, or null),
-    rows {table: count}, queued (jobs that are to be done).
+    rows {table: count}, queued (number of jobs).
     """
     from collections.abc import Iterator
 
     from dropscribe import logs
+    from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.output import print_json, say
-    from dropscribe.cli.settings import in_force
     from dropscribe.doctor import examination
     from dropscribe.doctor.checks.record import Level, document, from_error, healthy
     from dropscribe.errors import ConfigError, LedgerError

@@ -43,19 +43,21 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="File to write.")] = Path("dropscribe.toml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")] = Path("dropscribe.toml"),
     *,
     system: Annotated[
-        bool, typer.Option("--system", help=f"Write {SYSTEM_FILE}, where the service looks.")
+        bool, typer.Option("--system", help=f"Write {SYSTEM_FILE}, for the systemd service.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a file that is there; it is kept beside it as FILE.bak.")
+        bool, typer.Option("--force", help="Replace an existing file, which is kept as FILE.bak.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/init/1 as JSON.")] = False,
 ) -> None:
-    """Write a commented configuration for production: every setting, its meaning and its default.
+    """Write a commented configuration file.
 
-    JSON, dropscribe/init/1: file (what was written), backup (where the file before went; null if there was none).
+    It has every setting with its meaning and its default.
+
+    JSON, dropscribe/init/1: file (as written), backup (the replaced file, or null).
     """
     from dropscribe.cli.output import print_json, say
     from dropscribe.views.fields import readable

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dropscribe.cli.arguments import options
 from dropscribe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +20,8 @@ if TYPE_CHECKING:
 
 _UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
 
-app = typer.Typer(help="Show the history: a list, one job in full, where a text was said, what was skipped.")
+app = typer.Typer()
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="Configuration file (TOML) that names the database.")
-]
-Database = Annotated[
-    Path | None, typer.Option("--database", help="The job history (default: as configured, else ./jobs.db).")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -43,20 +38,32 @@ class _Given:
 def list_jobs(
     context: typer.Context,
     state: Annotated[
-        str | None, typer.Option(help="Only queued, running, done, failed or cancelled jobs.")
+        str | None,
+        typer.Option(
+            metavar="STATE", help="Only jobs in this state: queued, running, done, failed or cancelled."
+        ),
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Only recordings below this folder.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Only recordings below this folder.")
+    ] = None,
     since: Annotated[
         str | None,
-        typer.Option(help="Only what came since: 30m, 12h, 7d, 2w, or 2026-03-01[T08:00] (local)."),
+        typer.Option(
+            metavar="TIME",
+            help="Only jobs admitted since: 30m, 12h, 7d, 2w ago, or 2026-03-01[T08:00] (local time).",
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 50,
-    config: Config = None,
-    database: Database = None,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many jobs, the newest.")
+    ] = 50,
+    config: options.Config = None,
+    database: options.Database = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, newest first.
+    """Show the job history.
+
+    Without COMMAND it lists jobs, the newest first.
 
     JSON, dropscribe/jobs/1: database, jobs [{id, state, recording, folder, profile, admitted, claimed, finished,
     attempts, max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code,
@@ -65,8 +72,8 @@ def list_jobs(
     if context.invoked_subcommand is not None:
         context.obj = _Given(config, database, as_json)
         return
+    from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json, say
-    from dropscribe.cli.settings import database_location
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import jobs_document
 
@@ -89,19 +96,19 @@ def list_jobs(
 def show(
     context: typer.Context,
     job: Annotated[int, typer.Argument(metavar="ID", help="Number of the job.")],
-    config: Config = None,
-    database: Database = None,
+    config: options.Config = None,
+    database: options.Database = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show everything on record of one job: outcome, stages, tries, files, text.
+    """Show one job in full: outcome, stages, tries, files, text.
 
     JSON, dropscribe/job/1: job {the fields of a listed job, and recipe, sha256, size, modified, isolate, tries
     [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
     {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}]}.
     """
+    from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json
-    from dropscribe.cli.settings import database_location
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import show_document
 
@@ -125,20 +132,24 @@ def show(
 @app.command("search")
 def search(
     context: typer.Context,
-    text: Annotated[str, typer.Argument(help="What was said, literally; upper and lower case are alike.")],
-    limit: Annotated[int, typer.Option(min=1, help="At most so many places, the newest.")] = 20,
-    config: Config = None,
-    database: Database = None,
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="Words to find; upper and lower case are the same.")
+    ],
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many places, the newest.")
+    ] = 20,
+    config: options.Config = None,
+    database: options.Database = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Find where a text was said, in all transcripts.
+    """Find words in all transcripts.
 
     JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, snippet, match
     [first, last) or null}].
     """
+    from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import brief, position, print_json, print_table, say
-    from dropscribe.cli.settings import database_location
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import search_document
 
@@ -157,18 +168,22 @@ def search(
 @app.command("skipped")
 def skipped(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many files, the last noticed.")] = 50,
-    config: Config = None,
-    database: Database = None,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many files, the last noticed.")
+    ] = 50,
+    config: options.Config = None,
+    database: options.Database = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the files that were not taken, and why; the last noticed first.
+    """List files that were not taken, with the reason.
+
+    The last noticed is first.
 
     JSON, dropscribe/skipped/1: database, skipped [{path, folder, code, reason, first_seen, last_seen}].
     """
+    from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import brief, local, print_json, print_table, say
-    from dropscribe.cli.settings import database_location
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import skipped_document
 

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
+from dropscribe.cli.arguments import options
 
 
 def command(
-    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
-    watch: Annotated[
-        list[Path] | None,
-        typer.Option(help="Watch this folder; needs no configuration file. May be repeated."),
-    ] = None,
-    database: Annotated[Path | None, typer.Option(help="The job history (default: ./jobs.db).")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
-    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
-    ] = None,
+    config: options.Config = None,
+    watch: options.Watch = None,
+    database: options.Database = None,
+    model: options.Model = None,
+    vad_model: options.VadModel = None,
+    device: options.Device = None,
 ) -> None:
-    """Watch folders and write a transcript beside every recording, until stopped."""
+    """Watch folders and write a transcript beside every recording.
+
+    Runs in the foreground until it is stopped with Ctrl-C or SIGTERM; SIGHUP makes it read its configuration again.
+    """
     import faulthandler
 
     from dropscribe import logs
+    from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.output import print_error
-    from dropscribe.cli.settings import in_force
     from dropscribe.service.daemon import Daemon
 
     def read() -> Loaded:

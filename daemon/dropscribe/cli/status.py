@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from dropscribe.cli.arguments import options
 
 if TYPE_CHECKING:
     from dropscribe.ledger.interface import DatabaseLocation
@@ -16,24 +17,22 @@ if TYPE_CHECKING:
 
 
 def command(
-    config: Annotated[
-        Path | None, typer.Option(help="Configuration file (TOML) that names the database.")
-    ] = None,
-    database: Annotated[
-        Path | None, typer.Option(help="The job history (default: as configured, else ./jobs.db).")
-    ] = None,
+    config: options.Config = None,
+    database: options.Database = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/daemon/1 as JSON.")] = False,
 ) -> None:
-    """Say whether a daemon runs on the database and is well (exit 0) or not (exit 1), and what it has to do.
+    """Show the daemon, its problems and its queue.
+
+    Exit status 0 if a daemon runs on the database and has no problem, else 1.
 
     JSON, dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready",
     "draining"), since, updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}],
     in_flight, unsettled (null when it does not run), counts {state: jobs}, oldest_waiting, last_finished (jobs as
     `jobs --json` has them, or null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
+    from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json
-    from dropscribe.cli.settings import database_location
     from dropscribe.ledger import backend
     from dropscribe.views.status import document, problems, queue_of, read_process
 

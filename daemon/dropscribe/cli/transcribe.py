@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from dropscribe.cli.arguments import options
+
 if TYPE_CHECKING:
     from dropscribe.pipeline.attempt import Progress
     from dropscribe.pipeline.oneshot import Finished, OneShot
@@ -17,38 +19,37 @@ if TYPE_CHECKING:
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(help="Recordings to transcribe.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Recordings to transcribe.")],
     output_format: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="txt, srt, vtt or json. Default: txt is printed, or with --write all are written.",
+            metavar="FORMAT",
+            help="txt, srt, vtt or json. Default: txt is printed; with --write all are written.",
         ),
     ] = None,
     write: Annotated[
         bool,
         typer.Option(
-            "--write", help="Write the transcript files beside the recordings; print nothing of them."
+            "--write", help="Write transcript files beside the recordings instead of printing the text."
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a file: its document, or its error.")
+        bool, typer.Option("--json", help="Print one JSON object a line for each file.")
     ] = False,
-    config: Annotated[Path | None, typer.Option(help="Configuration file (TOML).")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name, or a model directory.")] = None,
-    vad_model: Annotated[str | None, typer.Option(help="VAD model name, or a model directory.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda:0, cuda (every GPU), or a list: cuda:0,cuda:1.")
-    ] = None,
+    config: options.Config = None,
+    model: options.Model = None,
+    vad_model: options.VadModel = None,
+    device: options.Device = None,
 ) -> None:
-    """Transcribe files once, without a daemon and without a database.
+    """Transcribe files once, without daemon and database.
 
     With --json prints one object a line: {"file", "ok": true, "transcript": {…dropscribe/transcript/1…}} or
     {"file", "ok": false, "error": {"code", "operation", "path", "reason", "remedy"}}, and with --write "outputs": [paths].
     """
     from dropscribe import logs
-    from dropscribe.cli.recordings import demand_files
-    from dropscribe.cli.settings import in_force
+    from dropscribe.cli.arguments.recordings import demand_files
+    from dropscribe.cli.arguments.settings import in_force
     from dropscribe.errors import UsageError
     from dropscribe.pipeline.oneshot import OneShot
     from dropscribe.transcript.render import RENDERERS

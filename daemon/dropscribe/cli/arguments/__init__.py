@@ -1,0 +1,1 @@
+"""What a command line may contain: shared options, settings in force, help pages, usage errors."""
