@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dropscribe.config import RECORDING_EXTENSIONS, Folder
-from dropscribe.intake.names import Kind, Names, why_foreign
+from dropscribe.intake.names import Kind, Marker, Names, marker, why_foreign
 
 
 def names(**values: Any) -> Names:
@@ -27,6 +27,23 @@ def test_recordings_in_any_case(extension: str) -> None:
         *(f"a.wav{suffix}" for suffix in (".part", ".partial", ".filepart", ".crdownload", ".download")),
         *(f"a.wav{suffix}" for suffix in (".tmp", "~", ".!sync", ".bts", ".icloud", ".PART", ".Tmp")),
         *("~$a.wav", "~syncthing~a.wav", ".syncthing.a.wav.tmp", ".a.wav.Xy12Zq", "._a.wav", ".wav"),
+        *(
+            "a.wav.!qB",
+            "a.wav.!ut",
+            "a.mp3.opdownload",
+            "a.mp4.fdmdownload",
+            "a.mp4.xltd",
+            "a.mp4.td.cfg",
+            "a.unfinished",
+        ),
+        *(
+            "a.mp3.aria2",
+            "a.mp3.st",
+            "a.mp3.lftp-pget-status",
+            "a.mp3.ytdl",
+            "a.mp3.part-Frag12",
+            "a.mp3_.gstmp",
+        ),
         *(".nfs000000000012", ".fuse_hidden0001", ".DS_Store"),
     ],
 )
@@ -79,8 +96,81 @@ def test_an_excluded_directory_is_not_entered(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".stversions", ".stfolder", "@eaDir", "#recycle", "__MACOSX", ".Trash-1000"]
+    "name",
+    [
+        *(
+            ".stversions",
+            ".stfolder",
+            "@eaDir",
+            "#recycle",
+            "#snapshot",
+            "@tmp",
+            "__MACOSX",
+            ".Trash-1000",
+            ".Trashes",
+        ),
+        *(
+            "@Recycle",
+            "@Recently-Snapshot",
+            ".@__thumb",
+            ".@plugins",
+            "~snapshot",
+            ".zfs",
+            ".snapshot",
+            "lost+found",
+        ),
+        *(
+            "$RECYCLE.BIN",
+            "$Recycle.Bin",
+            "RECYCLER",
+            "System Volume Information",
+            "SYSTEM VOLUME INFORMATION",
+        ),
+        *("Network Trash Folder", "trashbox", "files_trashbin", "files_versions", ".dropbox.cache"),
+        *("talk.mp3.download", "Talk.M4A.crdownload"),
+    ],
 )
 def test_directories_of_other_programs_are_not_entered(name: str) -> None:
     assert names().prunes(name, f"sub/{name}")
-    assert not names().prunes("season", "season")
+
+
+@pytest.mark.parametrize(
+    "name", ["season", "@recycle", "recycle", "snapshot", "tmp", "2024.download", "versions"]
+)
+def test_directories_of_people_are_entered(name: str) -> None:
+    assert not names().prunes(name, f"sub/{name}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Thumbs.db",
+        "thumbs.DB",
+        "ehthumbs.db",
+        "desktop.ini",
+        "Desktop.ini",
+        "Icon\r",
+        "a.wav:Zone.Identifier",
+        "a.mp3@SynoResource",
+    ],
+)
+def test_files_of_systems_are_ignored(name: str) -> None:
+    assert names().kind(name) is Kind.SYSTEM
+    assert names().kind(name).ignored
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("a.mp3.aria2", Marker("a.mp3", any_size=True)),
+        ("Album.ARIA2", Marker("Album", any_size=True)),
+        ("a.mp3.part-Frag3.part", Marker("a.mp3", any_size=True)),
+        ("a.mp3.part", Marker("a.mp3", any_size=False)),
+        ("a.mp3.tmp", None),
+        ("a.mp3~", None),
+        (".aria2", None),
+        ("a.mp3", None),
+    ],
+)
+def test_state_files_of_downloads(name: str, wanted: Marker | None) -> None:
+    assert marker(name) == wanted

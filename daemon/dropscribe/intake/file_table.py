@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dropscribe.files import FileSignature
+from dropscribe.intake.names import marker
 from dropscribe.intake.scan import Scan
 from dropscribe.intake.settling import Candidate, Refuse, Settling
 from dropscribe.intake.types import Known
@@ -40,6 +41,8 @@ class FileTable:
         self._refused: dict[str, FileSignature] = {}
         #: (path, code) of the refusals reported so far.
         self._reported: set[tuple[str, str]] = set()
+        #: Path of a file or folder → files that marked it as incomplete when they were last seen (`names.marker`).
+        self._markers: dict[str, set[str]] = {}
         #: Path → when to confirm that the file is gone, monotonic seconds.
         self._missing: dict[str, float] = {}
 
@@ -72,6 +75,44 @@ class FileTable:
         """Candidate at `path`, if it is settling."""
         settling = self._settling.get(path)
         return None if settling is None else settling.candidate
+
+    def mark(self, path: str) -> str | None:
+        """Note the file `path`, if it marks another as incomplete; returns the path of that other."""
+        directory, _, name = path.rpartition("/")
+        meaning = marker(name)
+        if meaning is None:
+            return None
+        target = f"{directory}/{meaning.name}"
+        self._markers.setdefault(target, set()).add(path)
+        return target
+
+    def markers(self, path: str, *, empty: bool) -> list[str]:
+        """Files noted that mark `path`, which is `empty` or not, or a folder above it as incomplete.
+
+        They may be gone: the caller must check, and call `unmark` for those that are.
+        """
+        found = []
+        at = path
+        while at:
+            for one in self._markers.get(at, ()):
+                meaning = marker(one.rpartition("/")[2])
+                if meaning is not None and (meaning.any_size or (empty and at == path)):
+                    found.append(one)
+            at = at.rpartition("/")[0]
+        return found
+
+    def unmark(self, path: str) -> str | None:
+        """Forget the file `path`, which is gone; returns the path that it marked, or None."""
+        directory, _, name = path.rpartition("/")
+        meaning = marker(name)
+        target = None if meaning is None else f"{directory}/{meaning.name}"
+        noted = self._markers.get(target) if target is not None else None
+        if target is None or noted is None or path not in noted:
+            return None
+        noted.discard(path)
+        if not noted:
+            del self._markers[target]
+        return target
 
     def take_due(self, now: float) -> list[str]:
         """Files that are due; the caller must call `settle`, `refuse`, `drop` or `wait` for each."""
@@ -164,11 +205,16 @@ class FileTable:
     def take_walk(self, walk: Scan, now: float) -> None:
         """Take over the files found by a walk of the whole folder or a part of it."""
         self._present |= walk.seen
+        for path in walk.markers:
+            self.mark(path)
         for path, signature in walk.found.items():
             self.saw(path, signature, now)
 
     def close_walk(self, walk: Scan, confirm_at: float) -> None:
         """Compare with a complete walk: files it did not see are missing, and their refusals are discarded."""
+        self._markers.clear()
+        for path in walk.markers:
+            self.mark(path)
         for path in self._present - walk.seen:
             self._missing.setdefault(path, confirm_at)
         if self._refused or self._reported:

@@ -134,7 +134,9 @@ class FolderWatch:
             path, name = path.removesuffix(DONE_SUFFIX), name.removesuffix(DONE_SUFFIX)
             relative = relative.removesuffix(DONE_SUFFIX)
         kind = self._names.kind(name)
-        if kind in {Kind.SIDECAR, Kind.TEMPORARY} or self._names.excludes(relative):
+        if kind is Kind.TEMPORARY:
+            self._files.mark(path)
+        if kind.ignored or self._names.excludes(relative):
             return
         examined = foreign(path) if kind is Kind.FOREIGN else examine(path, self._path)
         if isinstance(examined, Refuse):
@@ -143,6 +145,9 @@ class FolderWatch:
             self._files.saw(path, examined, now)
 
     def _vanished(self, path: str, now: float) -> None:
+        marked = self._files.unmark(path)
+        if marked is not None:
+            self._follow(marked, now)
         self._files.drop(path)
         self._files.miss(path, now + self.folder.quiet_s)
         if self.post.watches(path):
@@ -260,6 +265,9 @@ class FolderWatch:
         if writer is Writer.FREE and not self.post.sees_writers:
             writer = Writer.UNKNOWN
         marked = not self.folder.done_marker or self._is_there(path + DONE_SUFFIX)
+        if self._is_unfinished(path, empty=candidate.signature.size == 0):
+            self._files.wait(path, candidate, math.inf)
+            return None
         decision = self._files.settling.decide(candidate, now, writer=writer, marked=marked)
         if isinstance(decision, Inspect):
             return _Uninspected(path, candidate, writer, marked)
@@ -299,6 +307,16 @@ class FolderWatch:
             if not (lost and path.startswith(lost)) and self._is_gone(path):
                 self._files.gone(path)
                 self._around.sink(Gone(self.folder.path, Path(path), self._around.wall()))
+
+    def _is_unfinished(self, path: str, *, empty: bool) -> bool:
+        """True while a file beside the recording (or beside a folder above it) says that it is still downloaded."""
+        there = False
+        for marker in self._files.markers(path, empty=empty):
+            if self._is_there(marker):
+                there = True
+            else:
+                self._files.unmark(marker)
+        return there
 
     def _is_there(self, path: str) -> bool:
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dropscribe.files import FileSignature, link_target, open_beneath, opened, status_beneath
-from dropscribe.intake.names import Kind, Names, why_foreign
+from dropscribe.intake.names import Kind, Names, marker, why_foreign
 from dropscribe.intake.settling import Refuse
 
 SPECIAL = Refuse("special_file", "it is a socket, a pipe or a device, not a file")
@@ -37,6 +37,8 @@ class Scan:
     refused: list[tuple[str, Refuse]] = field(default_factory=list)
     #: Known files that exist, changed or not.
     seen: set[str] = field(default_factory=set)
+    #: Files that mark another as incomplete (`names.marker`).
+    markers: set[str] = field(default_factory=set)
     #: Every directory walked.
     directories: set[str] = field(default_factory=set)
 
@@ -132,7 +134,9 @@ def _read(
                 below.append(path)
             continue
         kind = names.kind(entry.name)
-        if kind is Kind.SIDECAR or kind is Kind.TEMPORARY or names.excludes(path[cut:]):
+        if kind is Kind.TEMPORARY and marker(entry.name) is not None:
+            result.markers.add(path)
+        if kind.ignored or names.excludes(path[cut:]):
             continue
         looked = foreign(path) if kind is Kind.FOREIGN else _examine_entry(entry, folder, root, path[cut:])
         if isinstance(looked, Refuse):

@@ -65,7 +65,8 @@ EMPTY = Refuse("empty", "the file is empty; it is looked at again when it change
 class Settling:
     """A file is complete when:
 
-    1. its name is final (`names` ignores temporary ones; a file is considered once it is renamed);
+    1. its name is final (`names` ignores temporary ones; a file is considered once it is renamed), and no state file
+       of a download stands beside it (`names.marker`; checked by the folder);
     2. no process is known to have it open for writing (there is no time limit for that);
     3. its size, mtime and inode have not changed for `quiet_s`, or for `quiet_unprobed_s` where writers cannot be
        detected;
