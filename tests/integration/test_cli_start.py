@@ -13,8 +13,9 @@ import pytest
 
 from dropscribe import __version__
 from dropscribe.cli.app import COMMANDS
+from dropscribe.cli.run import require_folder
 from dropscribe.engine.models.store import SAMPLE
-from dropscribe.errors import DropscribeError
+from dropscribe.errors import DropscribeError, UsageError
 from tests.support.command_line import call, process
 
 #: Modules that are slow to import and must not be loaded at the start of a command. (Typer itself imports pydantic.)
@@ -123,3 +124,34 @@ def test_inaccessible_directories_in_path_are_ignored(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("what", ["missing", "file"])
+def test_run_refuses_to_watch_what_is_no_folder(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "drop"
+    if what == "file":
+        path.write_bytes(b"sound")
+    (tmp_path / "good").mkdir()
+    database = tmp_path / "state" / "jobs.db"
+    watched = ("--watch", str(tmp_path / "good"), "--watch", str(path))
+    done = process("run", *watched, "--database", str(database), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"dropscribe: watch {path}: ")
+    assert line.endswith(")")
+    assert not database.parent.exists()
+
+
+def test_a_folder_to_watch_must_be_one_that_exists(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "link").symlink_to(tmp_path)
+    require_folder(tmp_path)
+    require_folder(tmp_path / "link")
+    for name in ("missing", "a.wav", "a.wav/below", "pipe", "dangling", "x" * 300):
+        with pytest.raises(UsageError) as caught:
+            require_folder(tmp_path / name)
+        assert caught.value.path == tmp_path / name
+        assert caught.value.reason
+        assert caught.value.remedy

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from dropscribe.cli.arguments import options
@@ -44,6 +46,9 @@ def command(
             path=loaded.file,
             remedy="name one with --watch DIR, or add a [[folder]] to the configuration",
         )
+    if watch:
+        for folder in loaded.settings.folders:
+            require_folder(folder.path)
     service = loaded.settings.service
     as_json = {"auto": None, "json": True, "text": False}[service.log_format]
     logs.setup(json_lines=as_json, level=service.log_level)
@@ -59,6 +64,30 @@ def command(
         raise
     if daemon.left_behind:
         _leave(0)
+
+
+def require_folder(path: Path) -> None:
+    """Raise UsageError unless a folder of the command line can be watched.
+
+    A folder of a configuration file may be away for a time, such as a share that is not mounted yet; one that was just
+    typed and is not there is a mistake.
+    """
+    from dropscribe.errors import UsageError
+
+    remedy = "name an existing folder, or create it first"
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        reason = "it is not a folder" if not is_folder else ""
+        if is_folder and not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
+            reason, remedy = "this user may not read it", "give this user access to it"
+        elif not is_folder:
+            remedy = "name the folder it is in; 'dropscribe transcribe FILE' transcribes a single file"
+    except FileNotFoundError:
+        reason = "there is no such folder"
+    except OSError as e:
+        reason = e.strerror or str(e)
+    if reason:
+        raise UsageError(reason, operation="watch", path=path, remedy=remedy)
 
 
 def _leave(status: int) -> NoReturn:

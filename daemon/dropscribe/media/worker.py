@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.children import InheritedFd
-from dropscribe.errors import DecoderDiedError, DropscribeError, MediaLimitError
+from dropscribe.errors import DropscribeError, MediaLimitError, UnreadableMediaError
 from dropscribe.media import confinement
 from dropscribe.media.protocol import Opened, PcmReady, SlotWanted
 from dropscribe.media.wire import Begin, Failed, Finished, FromChild, Give, Ready, Terms
@@ -77,12 +77,13 @@ def _serve(begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int
         )
         outbox.at_once(_failed(order.ticket, short, leaving=True))
     except Exception as e:
-        # An unexpected error fails this order, and the process is replaced.
-        died = DecoderDiedError(
-            f"the decoder failed in an unexpected way: {type(e).__name__}: {e}",
+        # An error that no code expects comes from a library and this file, and a retry would end in the same way. The
+        # process is replaced, because the state of the library is unknown.
+        unexpected = UnreadableMediaError(
+            f"its decoder failed in an unexpected way: {type(e).__name__}: {e}",
             remedy="Convert the recording to wav and drop that; please report this message.",
         )
-        outbox.at_once(_failed(order.ticket, died, leaving=True))
+        outbox.at_once(_failed(order.ticket, unexpected, leaving=True))
     else:
         spent = time.monotonic() - started - writer.waited_s
         outbox.at_once(Finished(order.ticket, facts, spent, _private()))

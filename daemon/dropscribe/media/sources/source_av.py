@@ -131,6 +131,10 @@ class AvSource:
         while True:
             try:
                 packet = next(packets, None)
+            except IndexError:
+                # PyAV (18.1) raises it for a packet of a stream that appears after the file was opened (MPEG-TS).
+                packets = self._container.demux(self._stream)
+                continue
             except (av.error.FFmpegError, OSError) as e:
                 self._survive(e)
                 # The demuxer cannot continue, but the decoder may still have frames.
