@@ -146,6 +146,11 @@ def questions(ledger: Ledger, jobs: int, times: int) -> dict[str, Any]:
         "search, 3 rare characters": lambda: ledger.search(RARE),
         "search, 8 common characters": lambda: ledger.search("一丁一七一丁一一"),
         "search, a sentence": lambda: ledger.search(common),
+        "search, 2 words": lambda: ledger.search("一丁 七一"),
+        "search, 2 words, one rare": lambda: ledger.search(f"一 {RARE[:2]}"),
+        "search, 2 rare words": lambda: ledger.search(f"{RARE} {chr(0x4E00 + filled_ledger.ALPHABET - 1)}"),
+        "search, 2 words, nothing": lambda: ledger.search("一丁一 完全没有"),
+        "search, 2 words never together": lambda: ledger.search("一丁一七 丁一丁七"),
         "search, nothing": lambda: ledger.search("完全没有"),
         "search, 2 characters, nothing": lambda: ledger.search("龥龤"),
     }

@@ -133,8 +133,38 @@ def test_search_finds_where_it_was_said(history: History) -> None:
     assert hit["recording"] == "/in/a.wav"
     assert (hit["segment"], hit["start_ms"]) == (1, 1000)
     assert hit["job"] != job
-    assert "今年的预算很多" in call("jobs", "search", "预算", "--database", history.path)
+    assert hit["at_ms"] == hit["matches"][0]["start_ms"] >= 1000
+    said = call("jobs", "search", "预算", "--database", history.path)
+    assert said.splitlines() == ["/in/a.wav  (job 1)", "     0:01  今年的预算很多"]
+    assert found == document("jobs", "search", "预算", "--database", history.path)
     assert call("jobs", "search", "不在", "--database", history.path).strip() == "not found"
+
+
+def test_search_takes_several_words_and_phrases(history: History) -> None:
+    history.done("a.wav", "the budget of next year", "next, the year")
+    for words in (
+        ["budget", "YEAR"],
+        ["budget", "next year"],
+        ["budget", '"next year"'],
+        ['budget "next year"'],
+    ):
+        (hit,) = document("jobs", "search", *words, "--database", history.path)["hits"]
+        first = hit["matches"][0]
+        assert hit["snippet"][first["first"] : first["last"]] == "budget"
+    for phrase, found in (("next year", [0]), ("Next, the", [1]), ("year next", [])):
+        hits = document("jobs", "search", phrase, "--database", history.path)["hits"]
+        assert [hit["segment"] for hit in hits] == found
+
+
+def test_search_names_every_file_with_the_same_content(history: History) -> None:
+    done = history.done("a.wav", "the budget")
+    copy = history.copied("b.wav", "a.wav")
+    said = call("jobs", "search", "budget", "--database", history.path)
+    assert said.splitlines() == [
+        f"/in/a.wav  (job {done})",
+        f"/in/b.wav  (job {copy}, same content)",
+        "     0:00  the budget",
+    ]
 
 
 def test_options_may_stand_before_the_subcommand(history: History) -> None:

@@ -330,6 +330,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         output = OutputIntent("txt", Path("/in/talk.txt"), "00" * 32)
         media = rich_transcript().media
         done = history.done("talk.wav", "hello there", "bye", media=media, outputs=[output])
+        history.copied("copy.wav", "talk.wav")
         history.failed("broken.wav", "no audio", "export it again")
         history.waiting("next.wav")
         history.ledger.skip(

@@ -34,10 +34,10 @@ class History:
     def __exit__(self, *_: object) -> None:
         self.ledger.close()
 
-    def waiting(self, name: str, now: float | None = None) -> int:
-        """Admit a recording `/in/<name>` with unique content; returns its job."""
+    def waiting(self, name: str, now: float | None = None, *, content: str | None = None) -> int:
+        """Admit a recording `/in/<name>` with this content, by default unique; returns its job."""
         at = self._now if now is None else now
-        content = repr(name)
+        content = repr(name) if content is None else content
         admission = Admission(
             path=Path("/in") / name, folder=Path("/in"), size=10, mtime_ns=1, inode=1, sha256=content,
             profile="default", recipe="mini|vad", share_result=True, settle_s=2.0, max_attempts=3,
@@ -65,6 +65,16 @@ class History:
             assert self.ledger.intend([(claim.job_id, claim.generation, outputs)], at + 2) == []
         segments = tuple(Segment(i, i * 1000, i * 1000 + 900, text) for i, text in enumerate(texts))
         finish = Finish(claim.job_id, claim.generation, media, ENGINE, TIMINGS, segments)
+        assert self.ledger.finish([finish], at + 3) == []
+        return claim.job_id
+
+    def copied(self, name: str, of: str, now: float | None = None) -> int:
+        """Add a job that is done by the result of `/in/<of>`, which has the same content; returns it."""
+        at = self._now if now is None else now
+        self.waiting(name, at, content=repr(of))
+        (claim,) = self.ledger.claim("worker", 1, at + 1, 60.0, allow_isolated=False)
+        finish = Finish(claim.job_id, claim.generation, MEDIA, ENGINE, TIMINGS, (), claim.reference)
+        assert claim.reference is not None
         assert self.ledger.finish([finish], at + 3) == []
         return claim.job_id
 

@@ -13,7 +13,6 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.db import wal_bug_warning
 from dropscribe.ledger.sqlite.jobs import transitions
 from dropscribe.ledger.sqlite.ledger import SqliteLedger
-from dropscribe.ledger.sqlite.search import clean, fold, snippet
 
 
 def test_the_implementation_offers_what_the_protocol_states_and_no_more() -> None:
@@ -92,38 +91,3 @@ def test_below_a_folder(path: str, *, inside: bool) -> None:
 def test_everything_is_below_the_root() -> None:
     first, last = below(Path("/"))
     assert first <= b"/in/a" < last
-
-
-def test_characters_that_no_transcript_contains_are_removed_from_queries() -> None:
-    assert clean(" 预算\x02\x00\udcff ") == "预算"
-    assert clean("\x02 \n") == ""
-
-
-def test_folding_keeps_the_length() -> None:
-    odd = "ẞßİıŉǅﬁΣς예"
-    assert len(fold(odd)) == len(odd)
-    assert fold("ΑΣ Straße") == fold("ας STRAßE")
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted", "matched"),
-    [
-        ("今天讨论预算", "预算", "预算"),
-        ("Hello World", "WORLD", "World"),
-        ("x" * 100 + "预" + "y" * 100, "预", "预"),
-    ],
-)
-def test_a_snippet_shows_the_match(text: str, wanted: str, matched: str) -> None:
-    line, (start, end) = snippet(text, wanted)
-    assert line[start:end] == matched
-    assert len(line) < 70
-
-
-def test_a_snippet_is_one_line() -> None:
-    line, (start, end) = snippet("first\nsecond\tthird", "second")
-    assert line == "first second third"
-    assert line[start:end] == "second"
-
-
-def test_a_snippet_without_a_match_shows_the_beginning() -> None:
-    assert snippet("something", "else") == ("something", (0, 0))

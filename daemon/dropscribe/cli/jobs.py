@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,7 @@ from dropscribe.cli.arguments import options
 from dropscribe.errors import UsageError
 
 if TYPE_CHECKING:
-    from dropscribe.ledger.records import JobDetail, JobState, JobSummary
+    from dropscribe.ledger.records import Hit, JobDetail, JobState, JobSummary
 
 _UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
 
@@ -132,8 +134,11 @@ def show(
 @app.command("search")
 def search(
     context: typer.Context,
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="Words to find; upper and lower case are the same.")
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WORD...", help="All of these within a minute; words in quotes one after the other."
+        ),
     ],
     limit: Annotated[
         int, typer.Option(min=1, metavar="NUMBER", help="List at most so many places, the newest.")
@@ -143,26 +148,26 @@ def search(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Find words in all transcripts.
+    """Find words in all transcripts, and when they were said; upper and lower case are the same.
 
-    JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, snippet, match
-    [first, last) or null}].
+    JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, at_ms, snippet, match
+    [first, last), matches [{first, last, start_ms, end_ms}], copies [{job, recording}]}].
     """
     from dropscribe.cli.arguments.settings import database_location
-    from dropscribe.cli.output import brief, position, print_json, print_table, say
+    from dropscribe.cli.output import print_json, say
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import search_document
 
     given = _merged(context, config, database, as_json)
+    query = " ".join(map(_quoted, words))
     with closing(open_read_only(database_location(given.config, given.database))) as ledger:
-        hits = ledger.search(text, limit)
+        hits = ledger.search(query, limit)
     if given.as_json:
-        print_json(search_document(text, hits))
+        print_json(search_document(query, hits))
     elif not hits:
         say("not found")
     else:
-        rows = [(str(h.job_id), position(h.start_ms), h.snippet, brief(h.recording)) for h in hits]
-        print_table(("job", "at", "text", "recording"), rows, right=(0, 1))
+        _print_hits(hits)
 
 
 @app.command("skipped")
@@ -251,6 +256,28 @@ def _print_jobs(found: list[JobSummary]) -> None:
     ]
     titles = ("job", "state", "admitted", "audio", "took", "recording", "remark")
     print_table(titles, rows, right=(0, 3, 4))
+
+
+def _quoted(argument: str) -> str:
+    """An argument with blanks as a phrase: the shell has removed its quotes."""
+    return argument if '"' in argument or len(argument.split()) < 2 else f'"{argument}"'
+
+
+def _print_hits(hits: Sequence[Hit]) -> None:
+    """Print each recording once, then its places with the time at which the first word was said."""
+    from dropscribe.cli.output import brief, position, print_marked, say, shortened, terminal_width
+
+    width = terminal_width()
+    for (job, recording), of_job in groupby(hits, key=lambda hit: (hit.job_id, hit.recording)):
+        places = list(of_job)
+        label = f"  (job {job})"
+        say(shortened(brief(recording), width - len(label)) + label)
+        for copy in places[0].copies:
+            label = f"  (job {copy.job_id}, same content)"
+            say(shortened(brief(copy.recording), width - len(label)) + label)
+        for hit in places:
+            lead = f"{position(hit.matches[0].start_ms):>9}  "
+            print_marked(lead, hit.snippet, [(m.first, m.last) for m in hit.matches])
 
 
 def _print_job(detail: JobDetail) -> None:

@@ -17,8 +17,12 @@ from dropscribe.errors import DropscribeError
 from dropscribe.views.fields import readable
 
 ERROR_SCHEMA = "dropscribe/error/1"
-#: Width of tables if standard output is not a terminal, characters: lines are not wrapped.
+#: Width of lines if standard output is not a terminal, columns: lines are not wrapped.
 _NO_LIMIT = 100_000
+#: Width of a terminal that does not say its width, columns.
+_USUAL_WIDTH = 80
+#: Longest ending of a file name that is kept when the name is shortened, characters.
+_LONGEST_ENDING = 8
 
 
 def print_json(document: Any) -> None:
@@ -80,14 +84,83 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: 
     from rich.table import Table
     from rich.text import Text
 
-    width = None if sys.stdout.isatty() else _NO_LIMIT
     table = Table(box=None, pad_edge=False, header_style="bold")
     aligned = frozenset(right)
     for i, title in enumerate(titles):
         table.add_column(title, justify="right" if i in aligned else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(escapes.one_line(cell)) for cell in row))
-    Console(width=width, highlight=False).print(table)
+    Console(width=terminal_width(), highlight=False).print(table)
+
+
+def print_marked(lead: str, text: str, marks: Iterable[tuple[int, int]]) -> None:
+    """Print text on standard output, indented by `lead` and folded to the terminal; `marks` are emphasised on it.
+
+    `marks`: characters [first, last) of `text`.
+    """
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
+    marked = Text()
+    cursor = 0
+    for begin, last in marks:
+        first = max(begin, cursor)
+        if last <= first:
+            continue
+        marked.append(escapes.one_line(text[cursor:first]))
+        marked.append(escapes.one_line(text[first:last]), "bold reverse")
+        cursor = last
+    marked.append(escapes.one_line(text[cursor:]))
+    console = Console(width=terminal_width(), highlight=False)
+    room = max(_USUAL_WIDTH // 4, console.width - cell_len(lead))
+    for i, line in enumerate(marked.wrap(console, room)):
+        console.print(Text(lead if i == 0 else " " * cell_len(lead)) + line, soft_wrap=True)
+
+
+def terminal_width() -> int:
+    """Width of lines on standard output, columns; without limit if that is not a terminal."""
+    if not sys.stdout.isatty():
+        return _NO_LIMIT
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _USUAL_WIDTH
+    except OSError:
+        return _USUAL_WIDTH
+
+
+def shortened(path: str, width: int) -> str:
+    """Path of at most `width` columns: its middle is left out, and the file's name is kept as far as there is room."""
+    from rich.cells import cell_len
+
+    if cell_len(path) <= width:
+        return path
+    name = path.rpartition("/")[2]
+    if len(name) < len(path) and cell_len(name) + 2 <= width:
+        kept = "/" + name
+        return _first_columns(path, width - cell_len(kept) - 1) + "…" + kept
+    ending = name[max(name.rfind("."), len(name) - _LONGEST_ENDING) :] if "." in name else ""
+    room = max(0, width - 1 - cell_len(ending))
+    last = _first_columns(name.removesuffix(ending)[::-1], room // 2)[::-1]
+    return _first_columns(name, room - cell_len(last)) + "…" + last + ending
+
+
+def cropped(text: str, width: int) -> str:
+    """Text of at most `width` columns, with an ellipsis where it was cut."""
+    from rich.cells import cell_len
+
+    return text if cell_len(text) <= width else _first_columns(text, width - 1) + "…"
+
+
+def _first_columns(text: str, width: int) -> str:
+    """The longest beginning of `text` that takes at most `width` columns: a Chinese character takes two."""
+    from rich.cells import cell_len
+
+    taken = 0
+    for i, character in enumerate(text):
+        taken += cell_len(character)
+        if taken > width:
+            return text[:i]
+    return text
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

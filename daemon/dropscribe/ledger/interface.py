@@ -306,8 +306,9 @@ class Ledger(Protocol):
         """Files that were not admitted, the last seen first."""
 
     def search(self, query: str, limit: int = 20) -> list[Hit]:
-        """The newest segments that contain `query` literally, case-insensitively.
+        """The newest segments that contain the first word of `query` and have its other words in or near them.
 
-        Nothing in `query` has a special meaning. Segments shared by several jobs are found once, at the job that
-        has them.
+        Words are separated by blanks; quotes make a phrase of several. Nothing else in `query` has a special meaning,
+        and case does not matter. Near is within a minute in the same recording. Segments shared by several jobs are
+        found once, at the job that has them; the others are its copies.
         """

@@ -276,8 +276,26 @@ class JobDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """A word or phrase of a query in a snippet, characters [first, last), and when it was said, ms."""
+
+    first: int
+    last: int
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A recording with the same content, for which the result was used: its newest job."""
+
+    job_id: int
+    recording: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """A segment in which a text was found."""
+    """A segment with the first word or phrase of a query; the others are in it or near it."""
 
     job_id: int
     recording: Path
@@ -285,6 +303,6 @@ class Hit:
     segment: int  #: its index in the job
     start_ms: int
     end_ms: int
-    snippet: str  #: the match and the text round it, on one line
-    #: Position of the match in `snippet`, characters [first, last); equal when unknown.
-    match: tuple[int, int]
+    snippet: str  #: the matches and the text round them, on one line
+    matches: tuple[Match, ...]  #: in order of time; at least one
+    copies: tuple[Copy, ...] = ()

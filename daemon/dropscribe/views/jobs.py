@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.ledger.interface import DatabaseLocation
@@ -128,10 +129,11 @@ def detail_document(detail: JobDetail) -> dict[str, Any]:
 
 
 def hit_document(hit: Hit) -> dict[str, Any]:
-    """One search result: job, recording, finished, segment (index), start_ms, end_ms, snippet,
-    match (characters [first, last) of the snippet, null if unknown).
+    """One search result: job, recording, finished, segment (index), start_ms, end_ms (of the segment), at_ms (when the
+    first match is said), snippet, match (characters [first, last) of the first match in the snippet),
+    matches [{first, last, start_ms, end_ms}], copies [{job, recording}] (recordings with the same content).
     """
-    first, last = hit.match
+    first = hit.matches[0]
     return {
         "job": hit.job_id,
         "recording": readable(hit.recording),
@@ -139,8 +141,11 @@ def hit_document(hit: Hit) -> dict[str, Any]:
         "segment": hit.segment,
         "start_ms": hit.start_ms,
         "end_ms": hit.end_ms,
+        "at_ms": first.start_ms,
         "snippet": hit.snippet,
-        "match": [first, last] if last > first else None,
+        "match": [first.first, first.last],
+        "matches": [asdict(m) for m in hit.matches],
+        "copies": [{"job": c.job_id, "recording": readable(c.recording)} for c in hit.copies],
     }
 
 
