@@ -82,6 +82,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "matplotlib": frozenset({"bench"}),
     "pydantic": frozenset({"config", "settings"}),
     "structlog": frozenset({"logs"}),
+    "rjieba": frozenset({"transcript.layout"}),
 }
 #: Schedules and batches: a package that computes on a device has no place there, but in annotations.
 NO_TORCH = "dropscribe.engine.core"

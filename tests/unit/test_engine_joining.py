@@ -14,7 +14,7 @@ from dropscribe.engine.models import store
 from dropscribe.engine.models.hypotheses import hypothesis
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.models.text.joining import join_words
-from dropscribe.transcript.cues import cues
+from dropscribe.transcript.layout.cues import cues
 from dropscribe.transcript.types import Segment
 from tests.support.joining import MARKS, ODD, check, sequences
 

@@ -197,6 +197,18 @@ def test_a_minute_without_a_pause_is_cut_where_the_plain_rules_cut_it() -> None:
     assert Endpointer(OFFICIAL).accept(states, final=True) == Plain(OFFICIAL).accept(states, final=True)
 
 
+def test_without_numba_the_rules_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dropscribe.engine.vad.endpoint_kernel.numba", None)
+    endpoint_kernel.compiled.cache_clear()
+    try:
+        for seed in range(60):
+            states = decisions(random.Random(seed))
+            found = Endpointer(OFFICIAL).accept(states, final=True)
+            assert found == Plain(OFFICIAL).accept(states, final=True), f"seed {seed}"
+    finally:
+        endpoint_kernel.compiled.cache_clear()
+
+
 @pytest.mark.parametrize("problem", [RuntimeError("no locator available"), OSError(28, "No space left")])
 def test_without_a_cache_the_rules_are_compiled_nevertheless(
     problem: Exception, monkeypatch: pytest.MonkeyPatch

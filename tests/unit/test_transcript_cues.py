@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.transcript.cues import _WIDE_LETTERS, Cue, _divide, _Units, cues, width
+from dropscribe.transcript.layout.cues import Cue, cues
+from dropscribe.transcript.layout.units import _WIDE_LETTERS, width
 from dropscribe.transcript.types import Segment, Token, Tokens
 from tests.support.transcripts import tokens
 
@@ -33,8 +35,8 @@ def test_a_pause_ends_a_cue_and_a_shorter_one_does_not() -> None:
 
 
 def test_a_long_text_is_divided_evenly() -> None:
-    found = divide(chinese("一二三四五六七八九十甲"), chars=10)
-    assert [len(t) for t in texts(found)] in ([5, 6], [6, 5])
+    found = divide(chinese("我们明天上午九点出发"), chars=8)
+    assert texts(found) == ["我们明天上午", "九点出发"]
 
 
 def test_a_cue_is_shown_no_longer_than_allowed() -> None:
@@ -47,7 +49,42 @@ def test_a_cue_is_shown_no_longer_than_allowed() -> None:
 def test_latin_letters_count_half_and_words_stay_whole() -> None:
     words = ["yester@@", "day", "we", "met", "in", "cambridge"]
     segment = Segment(0, 0, 1500, "yesterday we met in cambridge", tokens(words, 0))
-    assert texts(divide(segment, chars=8)) == ["yesterday we", "met in cambridge"]
+    assert texts(divide(segment, chars=8)) == ["yesterday we met", "in cambridge"]
+
+
+SPEECH = "今天的会议主要讨论明年的工作计划和预算安排首先请市场部介绍上半年的销售情况最后决定下个月在上海举行产品发布会"
+WORDS = (
+    "今天 的 会议 主要 讨论 明年 的 工作 计划 和 预算 安排 首先 请 市场部 介绍 上半年 的 销售 情况 "
+    "最后 决定 下个月 在 上海 举行 产品 发布会"
+).split()
+WORD_ENDS = set(accumulate(map(len, WORDS)))
+
+
+@pytest.mark.parametrize("chars", range(4, 21))
+def test_no_line_ends_inside_a_word(chars: int) -> None:
+    found = texts(divide(chinese(SPEECH), chars=chars, seconds=30.0))
+    assert "".join(found) == SPEECH
+    assert all(len(t) <= chars for t in found)
+    assert set(accumulate(map(len, found))) <= WORD_ENDS
+
+
+def test_a_line_ends_at_the_longest_pause_near_its_middle() -> None:
+    """Two parts of equal length would be divided at 18; the pause is before 最后."""
+    starts, at = [], 0
+    for i in range(36):
+        at += 200 + (300 if i == 19 else 0)
+        starts.append(at)
+    text = SPEECH[-36:]
+    pause = Tokens(text, tuple(starts), tuple(s + 200 for s in starts))
+    first, second = texts(divide(Segment(0, 0, at + 200, text, pause), chars=24, seconds=30.0))
+    assert (first + second, len(first)) == (text, 19)
+
+
+def test_a_long_text_of_another_script_is_divided_between_its_words() -> None:
+    said = "안녕하세요 오늘 회의는 내년 사업 계획과 예산 배분을 주로 논의합니다"
+    found = texts(divide(Segment(0, 0, 9000, said), chars=12, seconds=30.0))
+    assert " ".join(found) == said
+    assert len(found) == 3
 
 
 def test_text_keeps_its_spacing_and_punctuation() -> None:
@@ -138,25 +175,6 @@ def test_any_text_without_tokens_is_kept(text: str, start: int, length: int, cha
     assert "".join("".join(c.text for c in found).split()) == "".join(text.split())
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(found))
     assert all(c.end_ms > c.start_ms for c in found)
-
-
-@given(
-    st.integers(1, 120),
-    st.integers(4, 30),
-    st.integers(500, 20_000),
-    st.lists(st.tuples(st.integers(-300, 900), st.integers(0, 700)), min_size=120, max_size=120),
-)
-def test_letters_of_one_width_are_divided_as_words_are(
-    count: int, chars: int, max_ms: int, places: list[tuple[int, int]]
-) -> None:
-    starts = [i * 200 + shift for i, (shift, _) in enumerate(places[:count])]
-    ends = [start + length for start, (_, length) in zip(starts, places, strict=False)]
-    text, widths = "好" * count, [2] * count
-    letters, words = _Units(text, starts, ends, widths), _Units([*text], starts, ends, widths)
-    found, expected = (_divide(units, 2 * chars, max_ms) for units in (letters, words))
-    assert [(list(p.texts), p.starts, p.ends) for p in found] == [
-        (p.texts, p.starts, p.ends) for p in expected
-    ]
 
 
 def test_the_fast_path_accepts_only_wide_letters() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dropscribe.transcript.render import clock, encode, spoken_lines
+from dropscribe.transcript.layout.line_breaks import lines_of
+from dropscribe.transcript.render import clock, encode
+from dropscribe.transcript.types import Segment
 
 
 def partial_text(
     texts: Sequence[str], *, until_ms: int, declared_ms: int | None, notice: str | None
 ) -> bytes:
-    """Content of a partial file: the segment texts so far, as in the finished text, then in brackets the progress.
+    """Content of a partial file: the segment texts so far, then in brackets the progress.
 
-    `texts`: of the first segments, in order, without a gap. `declared_ms`: duration that the container declares, if
+    `texts`: of the first segments, in order, without a gap. The words are those of the finished text; a long segment may
+    be divided into lines elsewhere, since pauses are not known here. `declared_ms`: duration that the container declares, if
     any. `notice`: the engine's, if it has one.
     """
     # The declared duration may be wrong; it is left out where it is shorter than the text so far.
@@ -21,4 +24,5 @@ def partial_text(
     said.append(
         f"[unfinished: up to {clock(until_ms // 1000)}{whole}; this file goes when the transcript is complete]"
     )
-    return encode("\n".join([*spoken_lines(texts), "", *said]) + "\n")
+    lines = [line for text in texts for line in lines_of(Segment(0, 0, 0, text))]
+    return encode("\n".join([*lines, "", *said]) + "\n")

@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from dropscribe import __version__, escapes
-from dropscribe.transcript.cues import Cue, cues
 from dropscribe.transcript.instants import iso
+from dropscribe.transcript.layout.cues import Cue, cues
+from dropscribe.transcript.layout.line_breaks import lines_of
 from dropscribe.transcript.remarks import Remark, remarks
 from dropscribe.transcript.roles import key_of
 from dropscribe.transcript.types import EngineFacts, Segment, Transcript
@@ -61,24 +62,22 @@ Renderer = Callable[[Content], bytes]
 
 
 def txt(content: Content) -> bytes:
-    """Plain text: one line per speech segment, remarks in brackets at the end."""
+    """Plain text: a line per speech segment, several for a long one; remarks in brackets at the end."""
     transcript = content.transcript
-    lines = spoken_lines(s.text for s in transcript.segments)
+    lines = [line for segment in transcript.segments for line in lines_of(segment)]
     said = [f"[{r.text}]" for r in remarks(transcript)]
     if lines and said:
         lines.append("")
     return encode("\n".join([*lines, *said]) + "\n")
 
 
-def spoken_lines(texts: Iterable[str]) -> list[str]:
-    """Lines of a text file from the segments' texts, in order; segments without words are left out."""
-    return [_line(text) for text in texts if text.strip()]
-
-
 def srt(content: Content) -> bytes:
-    """SubRip. Remarks are one cue at the end of the recording."""
+    """SubRip. Remarks are one cue at the end of the recording; a notice of the engine is left out.
+
+    SubRip has no comments: what stands in the file is shown to the audience.
+    """
     transcript, shown = content.transcript, list(content.cues)
-    said = remarks(transcript)
+    said = tuple(r for r in remarks(transcript) if r.kind != "notice")
     if said:
         shown.append(_remark_cue(said, shown, transcript.media.duration_ms))
     blocks = [
@@ -204,7 +203,3 @@ def _clock(ms: int, mark: str) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

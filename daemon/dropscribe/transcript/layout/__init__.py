@@ -1,0 +1,1 @@
+"""Division of text into lines and subtitles."""
