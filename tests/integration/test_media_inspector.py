@@ -16,7 +16,7 @@ import pytest
 
 from dropscribe.media import confinement
 from dropscribe.media.container import inspection
-from dropscribe.media.inspector import Inspector
+from dropscribe.media.inspector import Inspected, Inspector
 from tests.support.daemon_process import wait_until, write_speech
 from tests.support.hanging_disk import HangingDisk
 
@@ -74,51 +74,61 @@ def test_completeness_follows_the_container(tmp_path: Path) -> None:
     with inspector() as i:
         i.start()
         paths = [tmp_path / f"{name}.wav" for name in ("whole", "cut", "strange", "gone")]
-        assert [i.whole(tmp_path, path) for path in paths] == [True, False, None, None]
-        assert list(i.whole_each(tmp_path, paths)) == [True, False, None, None]
+        assert [i.inspect(tmp_path, path) for path in paths] == [
+            Inspected.WHOLE,
+            Inspected.CUT,
+            Inspected.UNKNOWN,
+            Inspected.UNKNOWN,
+        ]
+        assert list(i.inspect_each(tmp_path, paths)) == [
+            Inspected.WHOLE,
+            Inspected.CUT,
+            Inspected.UNKNOWN,
+            Inspected.UNKNOWN,
+        ]
 
 
 def test_of_files_inspected_together_only_the_one_that_fails_is_unknown(tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.wav" for name in ("first", "hangs", "next")]
     with inspector(1.0, bad_child) as i:
-        assert list(i.whole_each(tmp_path, paths)) == [True, None, True]
+        assert list(i.inspect_each(tmp_path, paths)) == [Inspected.WHOLE, Inspected.UNKNOWN, Inspected.WHOLE]
 
 
 @pytest.mark.parametrize("how", ["hangs", "crashes", "leaves", "talks"])
 def test_a_child_that_fails_is_replaced_and_the_file_is_unknown(tmp_path: Path, how: str) -> None:
     with inspector(1.0, bad_child) as i:
-        assert i.whole(tmp_path, tmp_path / "first.wav") is True
+        assert i.inspect(tmp_path, tmp_path / "first.wav") is Inspected.WHOLE
         pid = i._idle[0]._process.pid
         assert pid is not None
-        assert i.whole(tmp_path, tmp_path / f"{how}.wav") is None
+        assert i.inspect(tmp_path, tmp_path / f"{how}.wav") is Inspected.UNKNOWN
         wait_until(lambda: not psutil.pid_exists(pid), "it is gone")
-        assert i.whole(tmp_path, tmp_path / "next.wav") is True
+        assert i.inspect(tmp_path, tmp_path / "next.wav") is Inspected.WHOLE
 
 
 def test_a_child_that_was_killed_while_idle_costs_nothing(tmp_path: Path) -> None:
     whole = write_speech(tmp_path / "whole.wav", seconds=1.0)
     with inspector() as i:
-        assert i.whole(tmp_path, whole) is True
+        assert i.inspect(tmp_path, whole) is Inspected.WHOLE
         (child,) = i._idle
         child._process.kill()
         child._process.join()
-        assert i.whole(tmp_path, whole) is True
+        assert i.inspect(tmp_path, whole) is Inspected.WHOLE
 
 
 def test_the_limits_are_in_force(tmp_path: Path) -> None:
     with inspector(target=limits_child) as i:
-        assert i.whole(tmp_path, tmp_path / "a.wav") is True
+        assert i.inspect(tmp_path, tmp_path / "a.wav") is Inspected.WHOLE
 
 
 def test_a_hanging_share_blocks_one_child_and_is_not_accessed_until_it_answers(tmp_path: Path) -> None:
     with HangingDisk(tmp_path / "mounted", tmp_path / "behind") as disk, inspector(1.0) as i:
         shared = write_speech(disk.path / "a.wav", seconds=1.0)
         local = write_speech(tmp_path / "a.wav", seconds=1.0)
-        assert i.whole(disk.path, shared) is True
+        assert i.inspect(disk.path, shared) is Inspected.WHOLE
         disk.hang()
         for _ in range(3):
-            assert i.whole(disk.path, shared) is None
-            assert i.whole(tmp_path, local) is True
+            assert i.inspect(disk.path, shared) is Inspected.UNKNOWN
+            assert i.inspect(tmp_path, local) is Inspected.WHOLE
         assert len(i._hung) <= 1
         disk.answer()
-        wait_until(lambda: i.whole(disk.path, shared) is True, "it is inspected again")
+        wait_until(lambda: i.inspect(disk.path, shared) is Inspected.WHOLE, "it is inspected again")

@@ -67,7 +67,7 @@ def test_a_truncated_file_has_more_time() -> None:
     assert decide(103.0, completeness=None) == Inspect()
     assert decide(103.0, completeness=Completeness.INCOMPLETE) == Wait(130.0)
     assert decide(130.0, completeness=Completeness.INCOMPLETE) == Complete()
-    assert decide(130.0, completeness=None) == Complete()
+    assert decide(130.0, completeness=None) == Inspect()
 
 
 def test_an_empty_file_is_refused_once_quiet() -> None:
@@ -107,7 +107,15 @@ steps = st.lists(
 )
 
 
-@given(steps, st.sampled_from(Completeness), st.booleans())
+def test_text_is_refused_once_it_is_complete() -> None:
+    assert decide(101.0, completeness=Completeness.TEXT) == Wait(102.0)
+    for now in (102.0, 1000.0):
+        refused = decide(now, completeness=Completeness.TEXT)
+        assert isinstance(refused, Refuse)
+        assert refused.code == "text"
+
+
+@given(steps, st.sampled_from(sorted(set(Completeness) - {Completeness.TEXT}, key=str)), st.booleans())
 def test_a_file_is_never_complete_early_and_never_stuck(
     history: list[Step], completeness: Completeness, marked: bool
 ) -> None:

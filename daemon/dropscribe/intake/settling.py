@@ -62,6 +62,9 @@ Decision = Wait | Inspect | Complete | Refuse
 EMPTY = Refuse("empty", "the file is empty; it is looked at again when it changes")
 
 
+TEXT = Refuse("text", "it is a text file, not a recording; its extension is used for both")
+
+
 class Settling:
     """A file is complete when:
 
@@ -74,7 +77,7 @@ class Settling:
     5. its container declares no more bytes than there are; or it does, but the file has not changed for
        `incomplete_s`: then it is truncated, which decoding will report.
 
-    An empty file is refused after rules 2 and 3, until it changes. The quiet period is measured on the daemon's
+    An empty file is refused after rules 2 and 3, a text file after rule 5, until it changes. The quiet period is measured on the daemon's
     monotonic clock from the first observation of the signature: an mtime comes from another clock, which may be wrong
     or jump.
     """
@@ -120,9 +123,11 @@ class Settling:
             return EMPTY
         if not marked:
             return Wait(math.inf)
-        cut_until = candidate.since + self._incomplete_s
-        if now >= cut_until:
-            return Complete()
         if completeness is None:
             return Inspect()
-        return Wait(cut_until) if completeness is Completeness.INCOMPLETE else Complete()
+        if completeness is Completeness.TEXT:
+            return TEXT
+        cut_until = candidate.since + self._incomplete_s
+        if completeness is Completeness.INCOMPLETE and now < cut_until:
+            return Wait(cut_until)
+        return Complete()

@@ -23,6 +23,7 @@ class Completeness(Enum):
 
     WHOLE = "whole"
     INCOMPLETE = "incomplete"  #: the container declares more bytes than exist: still arriving, or truncated
+    TEXT = "text"  #: no recording: a text file, with an extension that is also one of text
     UNKNOWN = "unknown"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,12 +21,28 @@ _START_S = 60.0
 _KEPT = 2
 
 
+class Inspected(Enum):
+    """Result of an inspection."""
+
+    WHOLE = "whole"  #: all declared bytes are there
+    CUT = "cut"  #: truncated, or still arriving
+    TEXT = "text"  #: a text file, with an extension that is also one of text
+    UNKNOWN = "unknown"
+
+
+_ANSWERS = {
+    inspection.WHOLE: Inspected.WHOLE,
+    inspection.CUT: Inspected.CUT,
+    inspection.TEXT: Inspected.TEXT,
+}
+
+
 class Inspector:
     """Check whether files have all the bytes that their containers declare. Thread-safe; calls block.
 
-    The answer is None (unknown) if the container does not declare its size, or if the inspection takes longer than
+    The answer is UNKNOWN if the container does not declare its size, or if the inspection takes longer than
     `limit_s` or its process dies; that process is killed and replaced. While a killed process cannot end, because the
-    file system of its folder does not respond, inspections in that folder return None at once, so at most one process
+    file system of its folder does not respond, inspections in that folder return UNKNOWN at once, so at most one process
     hangs per folder.
     """
 
@@ -48,21 +65,21 @@ class Inspector:
         with contextlib.suppress(OSError):  # the same failure is reported when decoders are started
             self._keep(_Child(self._target))
 
-    def whole(self, folder: Path, path: Path) -> bool | None:
-        """Inspect one file. True: has all declared bytes. False: truncated, or still arriving. None: unknown."""
+    def inspect(self, folder: Path, path: Path) -> Inspected:
+        """Inspect one file."""
         answers = self._inspect(folder, [path])
-        return None if answers is None else answers[0]
+        return Inspected.UNKNOWN if answers is None else answers[0]
 
-    def whole_each(self, folder: Path, paths: Sequence[Path]) -> Iterator[bool | None]:
-        """As `whole` for several files in order, in one exchange: in a busy daemon each exchange waits long.
+    def inspect_each(self, folder: Path, paths: Sequence[Path]) -> Iterator[Inspected]:
+        """As `inspect` for several files in order, in one exchange: in a busy daemon each exchange waits long.
 
         If that fails or takes longer than one inspection may, each file is inspected on its own when its answer is
         consumed.
         """
         answers = self._inspect(folder, paths) if len(paths) > 1 else None
-        yield from (self.whole(folder, path) for path in paths) if answers is None else answers
+        yield from (self.inspect(folder, path) for path in paths) if answers is None else answers
 
-    def _inspect(self, folder: Path, paths: Sequence[Path]) -> list[bool | None] | None:
+    def _inspect(self, folder: Path, paths: Sequence[Path]) -> list[Inspected] | None:
         if self._hangs(folder):
             return None
         try:
@@ -77,8 +94,7 @@ class Inspector:
                     self._hung[folder] = child
             return None
         self._keep(child)
-        meaning = {inspection.WHOLE: True, inspection.CUT: False}
-        return [meaning.get(bytes((answer,))) for answer in answers]
+        return [_ANSWERS.get(bytes((answer,)), Inspected.UNKNOWN) for answer in answers]
 
     def close(self) -> bool:
         """End the processes without waiting for one that hangs; False if one does."""

@@ -6,8 +6,12 @@ which `container.inspect` converts to a result.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dropscribe.media.container.reader import Bytes, ContainerCheck
 
+#: Most elements of one level that are read: a damaged file may have any number.
+_MOST_ELEMENTS = 4096
 _MATROSKA_SEGMENT = 0x18538067
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -97,6 +101,21 @@ def asf(file: Bytes) -> ContainerCheck:
             return ContainerCheck("asf", whole, declared, file.size, detail)
         at += max(24, size)
     return ContainerCheck("asf", None, None, file.size)
+
+
+def ebml_elements(file: Bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(id, start and end of the content) of the EBML elements between two offsets; an unknown size reaches to `end`.
+
+    Raises EOFError or ValueError where they are damaged.
+    """
+    for _ in range(_MOST_ELEMENTS):
+        if start >= end:
+            return
+        name, id_length = _element_id(file, start)
+        size, size_length = _element_size(file, start + id_length)
+        content = start + id_length + size_length
+        start = end if size is None else content + size
+        yield name, content, min(start, end)
 
 
 def _element_id(file: Bytes, at: int) -> tuple[int, int]:

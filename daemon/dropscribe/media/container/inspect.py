@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dropscribe.files import open_recording
 from dropscribe.media.container import boxed, chunked, framed, streamed
+from dropscribe.media.container.foreign import ZEROS
 from dropscribe.media.container.reader import Bytes, ContainerCheck, TooMuchError
 from dropscribe.media.container.sniff import HEAD_BYTES, Sniffed, sniff
 
@@ -71,6 +72,11 @@ def inspect_open(fd: int) -> ContainerCheck:
         file = Bytes(fd, size)
         found, start = recognise(file)
         kind = found.kind
+        if found.foreign is not None:
+            return ContainerCheck(kind, None, None, size, found.foreign.reason, foreign=found.foreign)
+        if kind == "unknown" and size >= HEAD_BYTES and not any(file.at(0, HEAD_BYTES)):
+            # Many downloads reserve the whole file first and write its parts in any order.
+            return ContainerCheck(kind, False, None, size, ZEROS.reason)
         if kind in _TAGGED:
             return _TAGGED[kind](file, start)
         check = _CHECKS.get(kind)

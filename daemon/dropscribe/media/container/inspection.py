@@ -9,6 +9,7 @@ import contextlib
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from dropscribe.formats import TEXT_EXTENSIONS
 from dropscribe.media import confinement
 from dropscribe.media.container.inspect import inspect
 
@@ -19,7 +20,7 @@ _MAX_FILES = 32
 
 #: Answers, one byte per file. Bytes and not pickles: unpickling data of a compromised child could run code in the
 #: daemon.
-READY, WHOLE, CUT, UNKNOWN = b"r", b"w", b"c", b"u"
+READY, WHOLE, CUT, UNKNOWN, TEXT = b"r", b"w", b"c", b"u", b"t"
 
 
 def main(pipe: Connection) -> None:
@@ -34,7 +35,9 @@ def main(pipe: Connection) -> None:
 
 
 def _answer(folder: Path, path: Path) -> bytes:
-    whole = inspect(path, folder).whole
-    if whole is None:
+    check = inspect(path, folder)
+    if check.foreign is not None and check.foreign.text and path.suffix.lower() in TEXT_EXTENSIONS:
+        return TEXT
+    if check.whole is None:
         return UNKNOWN
-    return WHOLE if whole else CUT
+    return WHOLE if check.whole else CUT

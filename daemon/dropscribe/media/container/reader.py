@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from dropscribe.media.container.foreign import Foreign
+
 #: Longest single read of an inspection, bytes: enough for WavPack's last block and the frame table of 70 hours of TTA.
 MOST_AT_ONCE = 1 << 20
 #: Bytes one inspection may read in all.
@@ -31,6 +33,8 @@ class ContainerCheck:
     #: The length in the header was never filled in (recorder killed, or a live stream); the file can be decoded to its
     #: end.
     open_ended: bool = False
+    #: Content that certainly cannot be decoded.
+    foreign: Foreign | None = None
 
 
 class TooMuchError(ValueError):

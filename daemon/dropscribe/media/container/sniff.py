@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dropscribe.media.container.foreign import Foreign, by_bytes, by_text
+
 #: Bytes examined at the start of a file.
 HEAD_BYTES = 4096
-
-#: First bytes of content that is not audio, and its name in messages.
-_FOREIGN: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF-", "a PDF document"),
-    (b"PK\x03\x04", "a ZIP archive or an office document"),
-    (b"PK\x05\x06", "an empty ZIP archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"Rar!\x1a\x07", "a RAR archive"),
-    (b"\xfd7zXZ\x00", "an xz archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\x89PNG\r\n", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a Windows program"),
-    (b"SQLite format 3\x00", "a SQLite database"),
-    (b"{\\rtf", "an RTF document"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document"),
-)
 
 #: First bytes of audio, longest first where one is a prefix of another.
 _AUDIO: tuple[tuple[bytes, str], ...] = (
@@ -72,26 +54,20 @@ _AUDIO: tuple[tuple[bytes, str], ...] = (
 #: stamp in front), with error correction behind.
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 
-#: First bytes of text that refers a player to other files or URLs, which are never opened.
-_REFERENCES: tuple[tuple[bytes, str], ...] = (
-    (b"#extm3u", "a playlist (M3U/HLS), which only points at audio elsewhere"),
-    (b"ffconcat", "a list of files to join (ffconcat), which only points at audio elsewhere"),
-    (b"[playlist]", "a playlist (PLS), which only points at audio elsewhere"),
-    (b"v=0\r\n", "a session description (SDP), which only points at audio elsewhere"),
-    (b"v=0\n", "a session description (SDP), which only points at audio elsewhere"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Sniffed:
-    """Kind of audio, or "unknown"; and the name of content that is certainly not audio."""
+    """Kind of audio, or "unknown"; and content that certainly cannot be decoded."""
 
     kind: str
-    foreign: str | None = None
+    foreign: Foreign | None = None
 
 
 def sniff(head: bytes) -> Sniffed:
     """Identify the first bytes of a file, after any ID3 tags."""
+    foreign = by_bytes(head)
+    if foreign is not None:
+        return Sniffed("unknown", foreign)
     for magic, kind in _AUDIO:
         if head.startswith(magic):
             return Sniffed(kind)
@@ -107,38 +83,11 @@ def sniff(head: bytes) -> Sniffed:
         return Sniffed("mpegts")
     if head[4:8] in (b"\xf8\x72\x6f\xba", b"\xf8\x72\x6f\xbb"):
         return Sniffed("mlp")
-    for magic, name in _FOREIGN:
-        if head.startswith(magic):
-            return Sniffed("unknown", name)
-    if len(head) >= 2 and head[0] == 0xFF:
+    if len(head) >= 2 and head[0] == 0xFF and by_text(head) is None:
         if head[1] & 0xF6 == 0xF0:
             return Sniffed("adts")
         if head[1] & 0xE0 == 0xE0 and head[1] & 0x18 != 0x08 and head[1] & 0x06:
             return Sniffed("mp3")
     if len(head) >= 2 and head[0] == 0x56 and head[1] & 0xE0 == 0xE0:
         return Sniffed("latm")
-    return Sniffed("unknown", _text(head))
-
-
-def _text(head: bytes) -> str | None:
-    """Name of a kind of text in messages; None if the bytes are not text."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "a text file"
-    plain = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for start, name in _REFERENCES:
-        if plain.startswith(start):
-            return name
-    if not plain or any(b < 9 or 13 < b < 27 for b in plain):
-        return None
-    if b"<mpd" in plain:
-        return "a manifest (DASH), which only points at audio elsewhere"
-    if plain.startswith((b"<!doctype html", b"<html")):
-        return "a web page (perhaps an error page saved by a download)"
-    if plain.startswith(b"<?xml"):
-        return "an XML document"
-    try:
-        head.decode("utf-8")
-    except UnicodeDecodeError as e:
-        if e.start < len(head) - 4:
-            return None
-    return "a text file"
+    return Sniffed("unknown", by_text(head))

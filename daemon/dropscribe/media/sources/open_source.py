@@ -7,7 +7,9 @@ from pathlib import Path
 
 from dropscribe.errors import NoAudioError, UnreadableMediaError
 from dropscribe.formats import unusual_name
+from dropscribe.media.container.foreign import ZEROS
 from dropscribe.media.container.inspect import inspect_open, recognise
+from dropscribe.media.container.protection import protection
 from dropscribe.media.container.reader import Bytes, ContainerCheck
 from dropscribe.media.sources.source import Source
 from dropscribe.media.sources.source_av import AvSource
@@ -34,12 +36,16 @@ def open_source(fd: int, path: Path, size: int) -> Opening:
     """
     if size == 0:
         raise NoAudioError("the file is empty", remedy="Record or copy it again.")
+    # Not by `inspect_open`, which reports failures of the disk as damage.
     found, _ = recognise(Bytes(fd, size))
     if found.foreign is not None:
-        raise UnreadableMediaError(
-            f"it is {found.foreign}, not a recording", remedy="Drop the recording itself."
-        )
+        raise UnreadableMediaError(found.foreign.reason, remedy=found.foreign.remedy)
     check = inspect_open(fd)
+    if how := protection(Bytes(fd, size), check.kind):
+        raise UnreadableMediaError(
+            f"its sound is encrypted ({how})",
+            remedy="Only the program it was made for plays it; drop a copy without protection, if you have one.",
+        )
     warnings = []
     if renamed := unusual_name(path.name, check.kind):
         warnings.append(renamed)
@@ -62,6 +68,8 @@ def _open(fd: int, check: ContainerCheck) -> Source:
     try:
         return AvSource(fd)
     except UnreadableMediaError as e:
+        if check.whole is False and check.kind == "unknown":
+            raise UnreadableMediaError(ZEROS.reason, remedy=ZEROS.remedy) from e
         if check.whole is False:
             raise UnreadableMediaError(
                 f"it is cut short and cannot be opened: {check.detail}",

@@ -9,7 +9,7 @@ from dropscribe.errors import StorageError, UnusableLedgerError
 from dropscribe.files import FileSignature
 from dropscribe.intake.types import Completeness, Known
 from dropscribe.ledger.interface import Ledger
-from dropscribe.media.inspector import Inspector
+from dropscribe.media.inspector import Inspected, Inspector
 from dropscribe.service.storage.storage_retry import StorageRetry
 
 
@@ -47,12 +47,14 @@ def completeness(inspector: Inspector) -> Callable[[Path, Sequence[Path]], Itera
 
     It yields per path, in order, whether the file is as long as its container declares; UNKNOWN without a declaration.
     """
+    meaning = {
+        Inspected.WHOLE: Completeness.WHOLE,
+        Inspected.CUT: Completeness.INCOMPLETE,
+        Inspected.TEXT: Completeness.TEXT,
+        Inspected.UNKNOWN: Completeness.UNKNOWN,
+    }
 
     def check(folder: Path, paths: Sequence[Path]) -> Iterator[Completeness]:
-        for whole in inspector.whole_each(folder, paths):
-            if whole is None:
-                yield Completeness.UNKNOWN
-            else:
-                yield Completeness.WHOLE if whole else Completeness.INCOMPLETE
+        return (meaning[inspected] for inspected in inspector.inspect_each(folder, paths))
 
     return check
