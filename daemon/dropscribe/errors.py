@@ -182,6 +182,18 @@ class UnansweredError(StorageError):
     code = "unanswered"
 
 
+class UnwritableError(StorageError):
+    """The daemon may not write into the folder of the transcripts; `path` is that folder."""
+
+    code = "unwritable"
+
+
+class OutputNameError(DropscribeError):
+    """No transcript can have the name it would get: its path is too long, or the file system does not allow it."""
+
+    code = "output_name"
+
+
 class OutputTakenError(StorageError):
     """The name of a transcript file has been taken by a foreign file; the caller must plan another one."""
 

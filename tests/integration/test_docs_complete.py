@@ -35,7 +35,7 @@ from dropscribe.intake import scan, settling
 from dropscribe.intake.types import FolderHealth
 from dropscribe.ledger.backend import open_read_only
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.ledger.records import AWAY, NO_ROOM, JobState, OutputIntent, SkippedFile
+from dropscribe.ledger.records import AWAY, NO_ROOM, UNWRITABLE, HeldJobs, JobState, OutputIntent, SkippedFile
 from dropscribe.ledger.sqlite.schema import metadata
 from dropscribe.logs import Action
 from dropscribe.service import adoption, status_file
@@ -387,8 +387,9 @@ def daemon_document(database: Path, said: dict[str, Any]) -> dict[str, Any]:
     finally:
         ledger.close()
     process = Process(running=True, pid=1, said=said)
+    held = (HeldJobs(UNWRITABLE, "it may not write there", "let it", 2, 1),)
     return state_document(
-        DatabaseLocation(database), process, Queue(counts, jobs[0], jobs[0], tuple(jobs)), ["problem"]
+        DatabaseLocation(database), process, Queue(counts, jobs[0], jobs[0], tuple(jobs), held), ["problem"]
     )
 
 

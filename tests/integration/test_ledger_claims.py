@@ -11,7 +11,7 @@ import pytest
 
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
-from dropscribe.ledger.records import Claim, JobDetail, JobState, OutputIntent
+from dropscribe.ledger.records import HELD, Claim, JobDetail, JobState, OutputIntent
 from dropscribe.ledger.sqlite.db import driver
 from tests.support.ledgers import LEASE_S, admission, begin, claim_all, finish_of, transcribed
 
@@ -274,14 +274,35 @@ def test_when_the_first_of_the_same_content_fails_the_next_is_tried(ledger: Ledg
 def test_a_twin_is_held_back_while_the_first_waits_for_another_try(ledger: Ledger) -> None:
     ledger.admit([admission("a.wav", "same"), admission("b.wav", "same")], 1.0)
     (first,) = claim_all(ledger)
-    release(ledger, first, not_before=500.0)
+    release(ledger, first, not_before=500.0, code="decoder_died")
     assert claim_all(ledger, 200.0) == []
 
 
-@pytest.mark.parametrize("changes", [{"profile": "court"}, {"recipe": "large|vad"}])
-def test_other_options_are_not_twins(ledger: Ledger, changes: dict[str, str]) -> None:
-    ledger.admit([admission("a.wav", "same"), admission("b.wav", "same", **changes)], 1.0)
+@pytest.mark.parametrize("code", HELD)
+def test_a_twin_does_not_wait_for_one_that_is_held(ledger: Ledger, code: str) -> None:
+    """The folder of the first may be away for days."""
+    away = Path("/srv/away")
+    ledger.admit(
+        [admission("a.wav", "same", folder=away, path=away / "a.wav"), admission("b.wav", "same")], 1.0
+    )
+    ledger.hold(away, 10.0, reason="it does not exist", remedy="mount it", code=code)
+    (second,) = claim_all(ledger, 11.0)
+    assert second.path.name == "b.wav"
+    ledger.finish([finish_of(second, "一")], 12.0)
+    ledger.resume(away, 13.0, code=code)
+    assert [c.reference for c in claim_all(ledger, 13.0)] == [second.job_id]
+
+
+def test_another_recipe_is_no_twin(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "same"), admission("b.wav", "same", recipe="large|vad")], 1.0)
     assert [c.reference for c in claim_all(ledger)] == [None, None]
+
+
+def test_a_result_is_shared_by_profiles_with_the_same_recipe(ledger: Ledger) -> None:
+    ledger.admit([admission("a.wav", "same"), admission("b.wav", "same", profile="court")], 1.0)
+    (first,) = claim_all(ledger)
+    ledger.finish([finish_of(first, "一")], 101.0)
+    assert [c.reference for c in claim_all(ledger, 102.0)] == [first.job_id]
 
 
 def test_results_are_not_shared_if_the_profile_forbids_it(ledger: Ledger) -> None:

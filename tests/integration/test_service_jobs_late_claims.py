@@ -30,6 +30,7 @@ from dropscribe.service.publishing.publisher import Published
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
 from dropscribe.service.storage.storage_retry import RETRY_S
+from dropscribe.service.storage.unwritable import UnwritableFolders
 from tests.support.claiming import Later
 from tests.support.dispatching import Turning, states
 from tests.support.ledgers import admission
@@ -59,7 +60,8 @@ class Late(Turning):
         """The periodic work of the main thread between two turns."""
         return Maintenance(
             ledger, self.wall, space, FolderConditions(ledger, ()),
-            StorageHangs(ledger, Activities(), Settings, lambda: self.now), storage_retry=self.storage_retry,
+            StorageHangs(ledger, Activities(), Settings, lambda: self.now),
+            unwritable=UnwritableFolders(ledger, Settings, lambda: self.now), storage_retry=self.storage_retry,
             clock=lambda: self.now, wake=self.dispatcher.wake, claiming=self.claiming.busy,
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
 from dropscribe.service.storage.storage_retry import RETRY_S, StorageRetry
+from dropscribe.service.storage.unwritable import UnwritableFolders
 from dropscribe.service.wall_clock import WallClock
 
 FOLDER = Path("/drop")
@@ -54,7 +55,8 @@ def test_recipes_refused_during_a_reload_are_applied_later(
     space = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
     maintenance = Maintenance(
         ledger, WallClock(lambda: now, lambda: now), space, FolderConditions(ledger, ()),
-        StorageHangs(ledger, Activities(), Settings, lambda: now), storage_retry=storage_retry, clock=lambda: now, wake=lambda: None, claiming=lambda: False,
+        StorageHangs(ledger, Activities(), Settings, lambda: now), unwritable=UnwritableFolders(ledger, Settings, lambda: now),
+        storage_retry=storage_retry, clock=lambda: now, wake=lambda: None, claiming=lambda: False,
     )  # fmt: skip
     calls = refused(ledger, "apply_recipes", 2, monkeypatch)
     maintenance.adopt(str)

@@ -15,6 +15,7 @@ from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
 from dropscribe.pipeline.executor import Executor
+from dropscribe.pipeline.problem import Problem
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
@@ -47,6 +48,8 @@ class Turning:
         self.settings = Settings.model_validate({"engine": {"model": "mini", "vad_model": "vad"}})
         #: Number of times that an outdated recipe was found.
         self.outdated = 0
+        #: Recordings whose outputs may not be written, with the problem.
+        self.unwritable: list[tuple[Path, Problem]] = []
         self.executor = executor = create_autospec(Executor, instance=True, spec_set=True)
         executor.room.return_value = room
         executor.turn.return_value = []
@@ -66,6 +69,7 @@ class Turning:
         self.dispatcher = Dispatcher(
             ledger, cast("Executor", executor), cast("Publisher", publisher), self.claiming, self.beginning,
             settings=lambda: self.settings, clocks=clocks, storage_retry=self.storage_retry, outdated=self.find_outdated,
+            unwritable=lambda claim, problem: self.unwritable.append((claim.path, problem)),
         )  # fmt: skip
 
     def wake(self) -> None:

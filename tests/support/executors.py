@@ -5,9 +5,9 @@ from __future__ import annotations
 import select
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
-from dropscribe.errors import EngineDiedError, RecordingGoneError
+from dropscribe.errors import DropscribeError, EngineDiedError, RecordingGoneError
+from dropscribe.files import require_writable
 from dropscribe.pipeline.assembly import Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.problem import Problem
@@ -27,6 +27,8 @@ class InstantExecutor:
         self._under_way: deque[Work] = deque()
         self._dead = False
         self._replacing = False
+        #: Names of the recordings that were recognised, in order.
+        self.recognised: list[str] = []
 
     @property
     def facts(self) -> EngineFacts:
@@ -55,7 +57,7 @@ class InstantExecutor:
         if not self._under_way:
             select.select(wake, [], [], timeout_s)
         ended, self._under_way = self._under_way, deque()
-        return [Outcome(work.ticket, self._end(work.path)) for work in ended]
+        return [Outcome(work.ticket, self._end(work)) for work in ended]
 
     def progress(self, ticket: int) -> Progress | None:
         return Progress(0, 0, None) if self._is_under_way(ticket) else None
@@ -90,7 +92,14 @@ class InstantExecutor:
     def _is_under_way(self, ticket: int) -> bool:
         return any(work.ticket == ticket for work in self._under_way)
 
-    def _end(self, path: Path) -> Result | Problem:
+    def _end(self, work: Work) -> Result | Problem:
+        path = work.path
+        try:
+            if work.outputs is not None:
+                require_writable(work.outputs)
+        except DropscribeError as e:
+            return Problem.of(e)
         if not path.exists():
             return Problem.of(RecordingGoneError("the file is no longer there", path=path))
+        self.recognised.append(path.name)
         return Result(MEDIA, segments(self._texts.get(path.name, "一")), TIMINGS)

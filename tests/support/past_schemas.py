@@ -90,7 +90,7 @@ UPDATE jobs SET begun = 1 WHERE state IN ('done', 'failed');
 
 #: Rows by revision; a new revision needs an entry for its predecessor.
 #: `outputs.bytes`, which came with 0003, has a default.
-ROWS = {"0001": _0001, "0002": _0002, "0003": _0002, "0004": _0004}
+ROWS = {"0001": _0001, "0002": _0002, "0003": _0002, "0004": _0004, "0005": _0004}
 
 
 def make(path: Path, revision: str) -> None:

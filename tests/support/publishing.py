@@ -21,6 +21,7 @@ from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.storage.storage_retry import StorageRetry
+from dropscribe.service.storage.unwritable import UnwritableFolders
 from tests.support.claiming import AtOnce
 from tests.support.executors import InstantExecutor
 from tests.support.ledgers import ENGINE
@@ -36,6 +37,11 @@ class House:
 
     root: Path
     texts: dict[str, str] = field(default_factory=dict)
+    #: Options of the default profile, and further profiles.
+    profile: dict[str, object] = field(default_factory=dict)
+    profiles: dict[str, object] = field(default_factory=dict)
+    #: Names of the recordings that were recognised, in order.
+    recognised: list[str] = field(default_factory=list)
     #: Storage failures of the latest run.
     storage_retry: StorageRetry = field(default_factory=StorageRetry)
 
@@ -53,14 +59,14 @@ class House:
         open_ledger(DatabaseLocation(self.database)).close()
         return self
 
-    def admit(self, name: str, text: str) -> None:
+    def admit(self, name: str, text: str, *, profile: str = "default") -> None:
         """Add a recording with this content to the ledger; its text will be `text`."""
         self.texts[name] = text
         path = self.inbox / name
         path.write_bytes(b"stands for sound")
         with closing(open_ledger(DatabaseLocation(self.database))) as ledger:
             ledger.admit(
-                [Admission(path, self.inbox, 16, 1, 1, f"sha of {text}", "default", "mini|vad", True, 0.0, 3)], 1.0
+                [Admission(path, self.inbox, 16, 1, 1, f"sha of {text}", profile, "mini|vad", True, 0.0, 3)], 1.0
             )  # fmt: skip
 
     def keep(self) -> Path:
@@ -71,11 +77,12 @@ class House:
         shutil.rmtree(self.root)
         shutil.copytree(kept, self.root)
 
-    def run(self) -> None:
-        """Run turns until everything is done, at most `TURNS`."""
+    def run(self, turns: int = TURNS) -> None:
+        """Run turns until everything is done, at most so many, of 1 s each."""
         models = {"model": "mini", "vad_model": "vad"}
         settings = Settings.model_validate(
             {"database": self.database, "folder": [{"path": self.inbox}], "engine": models}
+            | {"profiles": self.profiles | {"default": self.profile}}
         )
         now, woken = [1000.0], threading.Event()
         self.storage_retry = StorageRetry(retry_s=0.001)
@@ -94,13 +101,17 @@ class House:
             beginning = Beginning(
                 ledger, AtOnce(), lambda: None, storage_retry=self.storage_retry, clock=lambda: now[0]
             )
+            unwritable = UnwritableFolders(ledger, lambda: settings, lambda: now[0], lambda: now[0])
+            executor = InstantExecutor(self.texts)
             dispatcher = Dispatcher(
-                ledger, InstantExecutor(self.texts), publisher, claiming, beginning,
+                ledger, executor, publisher, claiming, beginning,
                 settings=lambda: settings, clocks=clocks, storage_retry=self.storage_retry, outdated=lambda: None,
+                unwritable=unwritable.found,
             )  # fmt: skip
             publisher.start()
             try:
-                for _ in range(TURNS):
+                for _ in range(turns):
+                    unwritable.tend()
                     dispatcher.turn(0.0, (), claiming=True)
                     if not dispatcher.in_flight and _all_over(ledger):
                         break
@@ -112,6 +123,8 @@ class House:
             finally:
                 self.storage_retry.give_up()
                 publisher.stop()
+                unwritable.close()
+                self.recognised += executor.recognised
             assert publisher.alive(), publisher.failure
 
     def states(self) -> set[str]:

@@ -245,7 +245,7 @@ def _print_jobs(found: list[JobSummary]) -> None:
     rows = [
         (
             str(j.id),
-            j.state.value,
+            j.shown_state,
             local(j.admitted_at),
             duration(j.audio_s),
             duration(j.total_s),
@@ -287,7 +287,7 @@ def _print_job(detail: JobDetail) -> None:
 
     job, result = detail.summary, detail.result
     facts = [
-        ("job", f"{job.id}, {job.state.value}"),
+        ("job", f"{job.id}, {job.shown_state}"),
         ("recording", readable(job.recording)),
         ("reason", job.reason or ""),
         ("remedy", job.remedy or ""),

@@ -34,7 +34,7 @@ def command(
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json
     from dropscribe.ledger import backend
-    from dropscribe.views.status import document, problems, queue_of, read_process
+    from dropscribe.views.status import document, held_problems, problems, queue_of, read_process
 
     location = database_location(config, database)
     now = time.time()
@@ -43,7 +43,7 @@ def command(
     if backend.exists(location):
         with closing(backend.open_read_only(location)) as ledger:
             queue = queue_of(ledger, now)
-    wrong = list(problems(process, now))
+    wrong = [*problems(process, now), *(held_problems(queue) if queue else ())]
     if as_json:
         print_json(document(location, process, queue, wrong))
     else:

@@ -12,6 +12,7 @@ from dropscribe.doctor.checks.clock import look_clock
 from dropscribe.doctor.checks.database import check_daemon, look_database, look_sqlite
 from dropscribe.doctor.checks.device import check_devices, check_torch, nvidia_nodes
 from dropscribe.doctor.checks.folders import check_folders
+from dropscribe.doctor.checks.held import look_held
 from dropscribe.doctor.checks.hotwords import check_hotwords
 from dropscribe.doctor.checks.manager import check_manager
 from dropscribe.doctor.checks.model import look_model, look_running
@@ -54,7 +55,10 @@ def examine(loaded: Loaded) -> Iterator[Check]:
         yield from answered(name, partial(_free, name, target))
     arena_s, _ = audio_bounds(settings)
     yield check_memory(round(arena_s / SLOT_S) * SLOT_BYTES, available_memory())
-    yield look_database(location)
+    database = look_database(location)
+    yield database
+    if database.status is not Level.FAIL:
+        yield from look_held(location)
     pid = lock_holder(location)
     yield check_daemon(pid)
     seen, nodes, setting = gpu_probe.probe(), nvidia_nodes(), settings.engine.device

@@ -18,6 +18,7 @@ from dropscribe.ledger.records import (
     Admitted,
     Claim,
     Finish,
+    HeldJobs,
     Hit,
     JobDetail,
     JobState,
@@ -168,14 +169,16 @@ class Ledger(Protocol):
 
     # Delays and leases
 
-    def hold(self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY) -> int:
+    def hold(
+        self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY, recursive: bool = True
+    ) -> int:
         """Make the queued jobs of recordings below `folder` wait for `HOLD_S`; returns how many were held or renewed.
 
-        The caller repeats this at least every `HOLD_S` / 2 until `resume`.
+        `recursive` False: only of recordings directly in it. The caller repeats this at least every `HOLD_S` / 2 until `resume`.
         """
 
-    def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
-        """Make jobs claimable that `hold` holds under this code; returns how many."""
+    def resume(self, folder: Path, now: float, *, code: str = AWAY, recursive: bool = True) -> int:
+        """Make jobs claimable that `hold` holds under this code; returns how many. `recursive` as in `hold`."""
 
     def shift_instants(self, jump: float) -> None:
         """Shift delays and leases by `jump` seconds, after the system's clock was set forward (or back, if negative)."""
@@ -202,11 +205,13 @@ class Ledger(Protocol):
         reason: str,
         remedy: str = "",
         killed: Killed | None = None,
+        unpublished: bool = False,
     ) -> JobState:
         """Return a claimed job to the queue, claimable from `not_before`; with `refund` the attempt does not count.
 
         `killed`: its decoder was, by something outside; see `daemon/dropscribe/ledger/lone_trials.py`. Consecutive refunded
-        attempts with the same `code` are kept as one.
+        attempts with the same `code` are kept as one. `unpublished`: its result is there and could not be published, which
+        is counted in `Claim.unpublished`.
 
         Returns QUEUED; or FAILED, when an attempt that counts was the last. Raises StaleLeaseError when the job
         is not claimed under this generation.
@@ -236,6 +241,13 @@ class Ledger(Protocol):
 
         Of a job that is done by reference no segments are stored. A job that is done already under the same
         generation is left as it is: the commit of a refused call may stand, and the caller repeats the call.
+        """
+
+    def keep(self, recognised: Sequence[Finish], now: float) -> None:
+        """Store the results of claimed jobs that could not be published, so that only publishing is tried again.
+
+        From then on claims of these jobs, and of others of the same content and recipe, name the job as `reference`. A job
+        that has a result already, or is no longer ours, is left as it is.
         """
 
     # Files
@@ -283,7 +295,7 @@ class Ledger(Protocol):
     # History
 
     def stored_result(self, job_id: int) -> StoredResult | None:
-        """The result of a finished job, with the segments it refers to; None while there is none."""
+        """The result of a job, published or not, with the segments it refers to; None while there is none."""
 
     def jobs(
         self,
@@ -301,6 +313,9 @@ class Ledger(Protocol):
 
     def counts(self) -> dict[JobState, int]:
         """The number of jobs in each state; every state has its entry."""
+
+    def held(self, limit: int = 20) -> list[HeldJobs]:
+        """Jobs that are held, by reason, those of most jobs first; see `JobSummary.held`."""
 
     def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
         """Files that were not admitted, the last seen first."""

@@ -17,6 +17,10 @@ AWAY = "folder_away"
 NO_ROOM = "no_room"
 #: Reason code of queued jobs that wait for a file system that does not answer.
 HANGS = "unanswered"
+#: Reason code of queued jobs that wait until the daemon may write into the folder of their transcripts.
+UNWRITABLE = "unwritable"
+#: Reason codes of queued jobs that are held: they wait for something outside that a person may have to change.
+HELD = (AWAY, NO_ROOM, HANGS, UNWRITABLE, "storage")
 #: Length of a hold, seconds. It is renewed after half of it, and ends by itself when the daemon that set it was killed.
 HOLD_S = 600.0
 #: The `format` of partial texts among the recorded files.
@@ -96,7 +100,8 @@ class Claim:
     admitted_at: float
     settle_s: float
     waited_s: float  #: since the job became claimable
-    #: A finished job of the same content, profile and recipe, whose result is used for this one.
+    #: A job of the same content and recipe whose result is used for this one; `job_id` when this job has its own result,
+    #: which is not published yet.
     reference: int | None
     #: The job is to be tried alone, because engine, daemon or decoder died during an earlier attempt.
     isolate: bool
@@ -104,6 +109,8 @@ class Claim:
     lone_deaths: int = 0
     #: Another recording was finished since the first of these deaths.
     others_done: bool = False
+    #: Number of failed publications of the result.
+    unpublished: int = 0
 
     def is_under(self, recipe: str) -> bool:
         """True when `recipe` is the one that this job is to be done with."""
@@ -176,7 +183,7 @@ class PastJob:
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """The stored result of a finished job: enough to render every format again."""
+    """The stored result of a job: enough to render every format again."""
 
     job_id: int
     media: MediaFacts
@@ -239,6 +246,27 @@ class JobSummary:
     #: The job whose result is used for this one.
     reference: int | None
 
+    @property
+    def held(self) -> bool:
+        """True while it waits for something outside that a person may have to change."""
+        return self.state is JobState.QUEUED and self.reason_code in HELD
+
+    @property
+    def shown_state(self) -> str:
+        """The state in a word for people: that of a queued job that is held is "held"."""
+        return "held" if self.held else self.state.value
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJobs:
+    """Held jobs with the same reason."""
+
+    code: str
+    reason: str
+    remedy: str | None
+    count: int
+    first: int  #: the oldest of them
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptSummary:
@@ -271,7 +299,7 @@ class JobDetail:
     isolate: bool
     attempts: tuple[AttemptSummary, ...]
     outputs: tuple[OwnedOutput, ...]
-    #: Media, engine, timings and segments once it is done (those of `summary.reference` where it has one).
+    #: Media, engine, timings and segments once it is recognised (those of `summary.reference` where it has one).
     result: StoredResult | None
 
 

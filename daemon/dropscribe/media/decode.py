@@ -23,7 +23,7 @@ from dropscribe.errors import (
     StorageError,
     UnreadableMediaError,
 )
-from dropscribe.files import GONE, FileSignature, open_recording
+from dropscribe.files import GONE, FileSignature, OutputPlace, open_recording, require_writable
 from dropscribe.media.container.truncation import Decoded, Verdict, judge
 from dropscribe.media.normalise import TARGET_HZ, Block, Normaliser
 from dropscribe.media.sources.open_source import Opening, open_source
@@ -52,18 +52,26 @@ class Limits:
 
 
 def decode(
-    path: Path, expected: FileSignature | None, limits: Limits, sink: Sink, folder: Path | None = None
+    path: Path,
+    expected: FileSignature | None,
+    limits: Limits,
+    sink: Sink,
+    folder: Path | None = None,
+    *,
+    outputs: OutputPlace | None = None,
 ) -> MediaFacts:
-    """Decode `path` into `sink`; `expected` and `folder` as in `DecodeOrder`.
+    """Decode `path` into `sink`; `expected`, `folder` and `outputs` as in `DecodeOrder`.
 
     Raises an error of `dropscribe.errors` that names the path: RecordingGoneError, RecordingChangedError,
-    StorageError, UnreadableMediaError, NoAudioError, MediaLimitError. The caller must then discard what `sink` got.
+    OutputNameError, StorageError (UnwritableError), UnreadableMediaError, NoAudioError, MediaLimitError. The caller must then discard what `sink` got.
     """
     try:
         fd = open_recording(path, folder)
     except OSError as e:
         raise _storage(e, path) from e
     try:
+        if outputs is not None:
+            require_writable(outputs)
         return _decode_open(fd, path, expected, limits, sink)
     except DropscribeError as e:
         e.path, e.operation = path, e.operation or "decoding"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dropscribe.files import FileSignature
+from dropscribe.files import FileSignature, OutputPlace
 from dropscribe.transcript.types import MediaFacts
 
 
@@ -21,13 +21,15 @@ class DecodeOrder:
     """Order to decode one file. `ticket` identifies the order in every event.
 
     `expected`: decoding fails if the file's signature is another one. `folder`: the watched folder that links on the
-    path must not leave; None for a file named by a person.
+    path must not leave; None for a file named by a person. `outputs`: where the transcripts go; decoding fails if they
+    cannot be written there, so that nothing is recognised in vain.
     """
 
     ticket: int
     path: Path
     expected: FileSignature | None
     folder: Path | None = None
+    outputs: OutputPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,9 @@ def _serve(begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int
     writer = SlotWriter(begin, outbox, pool, arena, terms.slot_bytes)
     started = time.monotonic()
     try:
-        facts = decode(order.path, order.expected, Limits(terms.max_hours), writer, order.folder)
+        facts = decode(
+            order.path, order.expected, Limits(terms.max_hours), writer, order.folder, outputs=order.outputs
+        )
         writer.flush()
     except DropscribeError as e:
         leaving = isinstance(e.__cause__, MemoryError)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropscribe.files import FileSignature
+from dropscribe.files import FileSignature, OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One attempt at one recording. `ticket` must be unique within an executor; `folder` as in `DecodeOrder`."""
+    """One attempt at one recording. `ticket` must be unique within an executor; `folder` and `outputs` as in `DecodeOrder`."""
 
     ticket: int
     path: Path
     expected: FileSignature | None
     hotwords: tuple[str, ...] = ()
     folder: Path | None = None
+    outputs: OutputPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dropscribe.errors import (
     RecordingGoneError,
     StorageError,
     UnansweredError,
+    UnwritableError,
 )
 
 
@@ -26,6 +27,7 @@ class FaultKind(Enum):
     CHANGED = "changed"  #: the file was rewritten or removed since it was admitted
     TRANSIENT = "transient"  #: possibly temporary, possibly caused by the recording; each attempt counts
     STORAGE = "storage"  #: a file system refuses to read or write
+    UNWRITABLE = "unwritable"  #: the daemon may not write into the folder of the outputs
     UNANSWERED = "unanswered"  #: a file system does not answer; nothing of that folder is decoded for a while
     ENVIRONMENT = (
         "environment"  #: anything else outside the recording: device memory in use, the daemon stopped
@@ -43,6 +45,7 @@ _KINDS = {
     RecordingGoneError.code: FaultKind.CHANGED,
     StorageError.code: FaultKind.STORAGE,
     UnansweredError.code: FaultKind.UNANSWERED,
+    UnwritableError.code: FaultKind.UNWRITABLE,
     # The longest possible segment fitted at warm-up, so another process uses the device's memory.
     OutOfDeviceMemoryError.code: FaultKind.ENVIRONMENT,
     DecoderKilledError.code: FaultKind.DECODER_KILLED,

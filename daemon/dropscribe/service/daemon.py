@@ -33,6 +33,7 @@ from dropscribe.service.status_file import Complaint, Status, StatusFile
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
+from dropscribe.service.storage.unwritable import UnwritableFolders
 from dropscribe.service.wall_clock import WallClock
 from dropscribe.transcript.types import EngineFacts
 
@@ -122,9 +123,13 @@ class Daemon:
         )  # fmt: skip
         self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
         self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
+        unwritable = self._unwritable = UnwritableFolders(
+            self._ledger, lambda: self._settings, time.monotonic
+        )
+        stack.callback(unwritable.close)
         self._maintenance = Maintenance(
             self._ledger, self._wall, self._space, self._conditions, self._hangs,
-            storage_retry=self._storage_retry, clock=time.monotonic, wake=claiming.news, claiming=claiming.busy,
+            unwritable=unwritable, storage_retry=self._storage_retry, clock=time.monotonic, wake=claiming.news, claiming=claiming.busy,
         )  # fmt: skip
         beginning = Beginning(
             self._ledger, stack.enter_context(ThreadPoolExecutor(1, "begin")), self._signals.wake,
@@ -133,7 +138,7 @@ class Daemon:
         self._dispatcher = Dispatcher(
             self._ledger, self._executor, self._publisher, claiming, beginning,
             settings=lambda: self._settings, clocks=clocks, storage_retry=self._storage_retry,
-            outdated=self._adopt_recipes,
+            outdated=self._adopt_recipes, unwritable=unwritable.found,
         )  # fmt: skip
         self._admitter = Admitter(
             self._ledger, lambda: self._settings, self._storage_retry,
@@ -279,6 +284,7 @@ class Daemon:
             self._adopt_recipes()
             self._space.watch(self._settings)
             self._conditions.keep({f.path for f in new.folders})
+            self._unwritable.reset()
             self._watcher.reload(new.folders)
             logs.event(self._log, logs.Action.RELOAD, f"now watching {len(new.folders)} folders")
         self._notifier.ready("reloaded")

@@ -10,6 +10,7 @@ from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
+from dropscribe.service.storage.unwritable import UnwritableFolders
 from dropscribe.service.wall_clock import WallClock
 
 
@@ -23,13 +24,14 @@ class Maintenance:
     def __init__(
         self, ledger: Ledger, wall: WallClock, space: FreeSpace, conditions: FolderConditions,
         hangs: StorageHangs, *,
-        storage_retry: StorageRetry, clock: Callable[[], float], wake: Callable[[], None], claiming: Callable[[], bool],
+        unwritable: UnwritableFolders, storage_retry: StorageRetry, clock: Callable[[], float], wake: Callable[[], None], claiming: Callable[[], bool],
     ) -> None:  # fmt: skip
         """`clock`: monotonic seconds. `wake`: called when jobs may be ready. `claiming`: True during one."""
         self._ledger = ledger
         self._wall = wall
         self._space = space
         self._hangs = hangs
+        self._unwritable = unwritable
         self._conditions = conditions
         self._clock = clock
         self._wake = wake
@@ -47,6 +49,7 @@ class Maintenance:
                 self._follow_clock,
                 self._tend_space,
                 self._tend_hangs,
+                self._tend_unwritable,
                 self._apply_recipe,
                 self._defer_lone_trials,
             )
@@ -97,5 +100,10 @@ class Maintenance:
 
     def _tend_hangs(self) -> None:
         if self._hangs.tend():
+            self._conditions.renew()
+            self._wake()
+
+    def _tend_unwritable(self) -> None:
+        if self._unwritable.tend():
             self._conditions.renew()
             self._wake()

@@ -25,7 +25,8 @@ from types import MappingProxyType
 NAME_BYTES = 255
 _ENDINGS = MappingProxyType({"timing": ".timing.json", "partial": ".partial.txt"})
 _LONGEST_ENDING = max(_ENDINGS.values(), key=len)
-_SHORT = "short"
+#: The form of a name that is not in use.
+SHORT = "short"
 _FULL = "full"
 _NUMBERED = re.compile(r"full\.(\d+)")
 
@@ -89,12 +90,12 @@ def output_root(directory: Path, *, folder: Path, output_dir: Path | None, watch
 def name_of(recording: Path, format_name: str, form: str) -> str:
     """File name of one format in a form. A base that is too long is cut and marked with a hash of the whole."""
     number = ""
-    if form not in {_SHORT, _FULL}:
+    if form not in {SHORT, _FULL}:
         numbered = _NUMBERED.fullmatch(form)
         if numbered is None:
             raise ValueError(f"unknown form of names '{form}'")
         number = f".{numbered[1]}"
-    base = recording.stem if form == _SHORT else recording.name
+    base = recording.stem if form == SHORT else recording.name
     return _fitting(base, len(number)) + number + ending(format_name)
 
 
@@ -105,7 +106,7 @@ def ending(format_name: str) -> str:
 
 def form_of(recording: Path, format_name: str, name: str) -> str | None:
     """Form of a recorded file name, to be passed as `kept`; None if `plan` would not produce that name."""
-    for form in (_SHORT, _FULL):
+    for form in (SHORT, _FULL):
         if name_of(recording, format_name, form) == name:
             return form
     number = re.search(r"\.(\d+)" + re.escape(ending(format_name)) + "$", name)
@@ -118,7 +119,7 @@ def _forms(recording: Path, state: DirectoryState) -> Iterator[str]:
         yield state.kept
     stem = _key(recording.stem)
     if not any(name != recording.name and _key(Path(name).stem) == stem for name in state.siblings):
-        yield _SHORT
+        yield SHORT
     yield _FULL
     yield from (f"{_FULL}.{n}" for n in itertools.count(2))
 

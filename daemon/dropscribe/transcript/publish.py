@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropscribe.errors import OutputTakenError, StorageError
+from dropscribe.errors import OutputNameError, OutputTakenError, StorageError
 from dropscribe.files import GONE, Readers, close, create_readable, open_directory, sync_directory
 from dropscribe.transcript.naming import NAME_BYTES
 from dropscribe.transcript.rename import place_new, replace
@@ -31,6 +31,8 @@ _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Errors of file systems without locks. There a stale file cannot be told from one in use, and is removed.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
+#: Errors of names that a file system does not allow: too long, or with characters that it does not have.
+_NOT_ALLOWED = frozenset({errno.ENAMETOOLONG, errno.EILSEQ})
 _ELSEWHERE = "or set output_dir in the folder's profile"
 
 
@@ -165,8 +167,14 @@ def temporary_path(path: Path) -> Path:
 def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> _Written:
     """Write and sync a temporary. `held` closes and removes it in every case."""
     with _reported("write", pending.path):
-        directory = directories.of(pending)
-        temporary, descriptor = _open_new(directory, temporary_path(pending.path).name, pending.readers)
+        try:
+            directory = directories.of(pending)
+            temporary, descriptor = _open_new(directory, temporary_path(pending.path).name, pending.readers)
+        except OSError as e:
+            # So FAT and NTFS reject characters in names.
+            if e.errno == errno.EINVAL:
+                raise not_allowed(pending.path, e) from e
+            raise
         # An error of close(2) may be ignored: fsync has already succeeded by then.
         held.callback(close, descriptor)
         held.callback(_remove, directory, temporary)
@@ -286,12 +294,23 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return (status.st_dev, status.st_ino)
 
 
+def not_allowed(path: Path, error: OSError) -> OutputNameError:
+    """Error for a path that the file system does not allow; trying again cannot help."""
+    reason = "is too long" if error.errno == errno.ENAMETOOLONG else "is not allowed by the file system"
+    return OutputNameError(
+        f"{path}: that name {reason}", operation="publish", path=path,
+        remedy=f"rename the recording or its folders, {_ELSEWHERE}",
+    )  # fmt: skip
+
+
 @contextlib.contextmanager
 def _reported(operation: str, path: Path) -> Iterator[None]:
-    """Convert OSError to StorageError with a remedy."""
+    """Convert OSError to StorageError, or to OutputNameError if no retry can help, with a remedy."""
     try:
         yield
     except OSError as e:
+        if e.errno in _NOT_ALLOWED:
+            raise not_allowed(path, e) from e
         raise StorageError(
             e.strerror or str(e), operation=operation, path=path, remedy=_remedy(e.errno)
         ) from e
@@ -311,8 +330,6 @@ def _remedy(code: int | None) -> str:
             return f"a symbolic link is in place of a folder, and is not followed: move it away, {_ELSEWHERE}"
         case errno.EEXIST | errno.ENOTDIR:
             return f"a file is in place of a folder: move it away, {_ELSEWHERE}"
-        case errno.ENAMETOOLONG:
-            return f"shorten the names of the folders, {_ELSEWHERE}"
         case errno.EIO:
             return "the disk reports errors: see the kernel's log"
         case _:

@@ -49,7 +49,7 @@ def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -
 
 
 def job_document(job: JobSummary) -> dict[str, Any]:
-    """One job: id, state, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
+    """One job: id, state, held, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
     max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code, reason,
     remedy, reference (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
     claims, interrupted attempts and refunded ones are not counted.
@@ -57,6 +57,7 @@ def job_document(job: JobSummary) -> dict[str, Any]:
     return {
         "id": job.id,
         "state": job.state.value,
+        "held": job.held,
         "recording": readable(job.recording),
         "folder": readable(job.folder),
         "profile": job.profile,

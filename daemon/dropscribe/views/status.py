@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from dropscribe.ledger.backend import lock_owner
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
-from dropscribe.ledger.records import JobState
+from dropscribe.ledger.records import AWAY, HANGS, NO_ROOM, JobState
 from dropscribe.service import status_file
 from dropscribe.views.fields import readable, utc
 from dropscribe.views.jobs import job_document
 
 if TYPE_CHECKING:
-    from dropscribe.ledger.records import JobSummary
+    from dropscribe.ledger.records import HeldJobs, JobSummary
 
 STATUS_SCHEMA = "dropscribe/daemon/1"
 #: Age of the status file at which the daemon counts as hanging, seconds; a working one writes it every 2 s.
@@ -22,6 +22,8 @@ SILENT_S = 30.0
 #: Number of newest failed jobs shown, and the longest time since their admission, seconds.
 FAILURES = 5
 FAILURES_S = 24 * 3600.0
+#: Number of reasons shown why jobs are held.
+HELD_REASONS = 3
 #: Number of newest jobs among which the last finished one is searched: jobs finish nearly in order.
 NEWEST = 200
 
@@ -43,6 +45,7 @@ class Queue:
     oldest_waiting: JobSummary | None
     last_finished: JobSummary | None
     failures: tuple[JobSummary, ...]
+    held: tuple[HeldJobs, ...] = ()
 
 
 def read_process(location: DatabaseLocation) -> Process:
@@ -78,12 +81,24 @@ def problems(process: Process, now: float) -> Iterator[str]:
             yield f"{folder['path']}: {folder['problem']}{remedy}"
 
 
+def held_problems(queue: Queue) -> Iterator[str]:
+    """Yield why jobs are held, each with its remedy, except reasons that the daemon itself reports in its status file."""
+    told = [h for h in queue.held if h.code not in {AWAY, NO_ROOM, HANGS}]
+    for held in told[:HELD_REASONS]:
+        jobs = f"job {held.first} is" if held.count == 1 else f"{held.count} jobs are"
+        remedy = f" ({held.remedy})" if held.remedy else ""
+        yield f"{jobs} held: {held.reason}{remedy}"
+    more = sum(h.count for h in told[HELD_REASONS:])
+    if more:
+        yield f"{more} more jobs are held for other reasons ('dropscribe jobs --state queued' lists them)"
+
+
 def document(
     location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]
 ) -> dict[str, Any]:
     """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
     updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled
-    (null if it is not running), counts {state: jobs}, oldest_waiting, last_finished (each as `job_document`, or
+    (null if it is not running), counts {state: jobs}, held [{code, reason, remedy, jobs, first}], oldest_waiting, last_finished (each as `job_document`, or
     null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
     said = process.said or {}
@@ -107,6 +122,10 @@ def document(
         "in_flight": said.get("in_flight"),
         "unsettled": said.get("unsettled"),
         "counts": None if queue is None else {s.value: n for s, n in queue.counts.items()},
+        "held": [
+            {"code": h.code, "reason": h.reason, "remedy": h.remedy, "jobs": h.count, "first": h.first}
+            for h in (queue.held if queue else ())
+        ],
         "oldest_waiting": job(queue.oldest_waiting) if queue else None,
         "last_finished": job(queue.last_finished) if queue else None,
         "recent_failures": [job_document(j) for j in queue.failures] if queue else [],
@@ -122,4 +141,5 @@ def queue_of(ledger: Ledger, now: float) -> Queue:
         waiting[0] if waiting else None,
         max(done, key=lambda j: j.finished_at or 0.0, default=None),
         tuple(ledger.jobs(state=JobState.FAILED, since=now - FAILURES_S, limit=FAILURES)),
+        tuple(ledger.held()),
     )

@@ -9,7 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.ledger.columns import below, mtime_of, path_of
-from dropscribe.ledger.records import AttemptSummary, JobDetail, JobState, JobSummary, SkipSummary
+from dropscribe.ledger.records import (
+    HELD,
+    AttemptSummary,
+    HeldJobs,
+    JobDetail,
+    JobState,
+    JobSummary,
+    SkipSummary,
+)
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.outputs import of_job
 from dropscribe.ledger.sqlite.jobs.results import load_result, media_of
@@ -41,6 +49,11 @@ _ATTEMPTS = sa.text(
     "WHERE job_id = :id ORDER BY generation"
 )
 _COUNTS = sa.text("SELECT state, count(*) FROM jobs GROUP BY state")
+_HELD = sa.text(
+    "SELECT reason_code, reason, remedy, count(*) AS jobs, min(id) AS first FROM jobs "
+    "WHERE state = 'queued' AND reason_code IN :codes GROUP BY reason_code, reason, remedy "
+    "ORDER BY count(*) DESC, min(id) LIMIT :limit"
+).bindparams(sa.bindparam("codes", value=HELD, expanding=True))
 _SKIPS = sa.text(
     "SELECT path_raw, folder, code, reason, first_seen, last_seen FROM skips "
     "ORDER BY last_seen DESC, id DESC LIMIT :limit"
@@ -92,6 +105,14 @@ class History:
         with self._db.read("count jobs") as connection:
             found = {str(state): int(n) for state, n in connection.execute(_COUNTS)}
         return {state: found.get(state.value, 0) for state in JobState}
+
+    def held(self, limit: int) -> list[HeldJobs]:
+        """See `Ledger.held`."""
+        with self._db.read("list held jobs") as connection:
+            return [
+                HeldJobs(r.reason_code, r.reason or "", r.remedy, r.jobs, r.first)
+                for r in connection.execute(_HELD, {"limit": limit})
+            ]
 
     def recent_skips(self, limit: int) -> list[SkipSummary]:
         """See `Ledger.recent_skips`."""

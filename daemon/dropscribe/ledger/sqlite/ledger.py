@@ -12,6 +12,7 @@ from dropscribe.ledger.records import (
     Admitted,
     Claim,
     Finish,
+    HeldJobs,
     Hit,
     JobDetail,
     JobState,
@@ -120,11 +121,13 @@ class SqliteLedger:
 
     # Delays and leases
 
-    def hold(self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY) -> int:
-        return self._holds.hold(folder, now, reason=reason, remedy=remedy, code=code)
+    def hold(
+        self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY, recursive: bool = True
+    ) -> int:
+        return self._holds.hold(folder, now, reason=reason, remedy=remedy, code=code, recursive=recursive)
 
-    def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
-        return self._holds.resume(folder, now, code=code)
+    def resume(self, folder: Path, now: float, *, code: str = AWAY, recursive: bool = True) -> int:
+        return self._holds.resume(folder, now, code=code, recursive=recursive)
 
     def shift_instants(self, jump: float) -> None:
         self._holds.shift_instants(jump)
@@ -147,11 +150,12 @@ class SqliteLedger:
         reason: str,
         remedy: str = "",
         killed: Killed | None = None,
+        unpublished: bool = False,
     ) -> JobState:
         return self._endings.release(
             job_id, generation, now,
             not_before=not_before, refund=refund, isolate=isolate, code=code, reason=reason, remedy=remedy,
-            killed=killed,
+            killed=killed, unpublished=unpublished,
         )  # fmt: skip
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
@@ -167,6 +171,9 @@ class SqliteLedger:
 
     def finish(self, finished: Sequence[Finish], now: float) -> list[int]:
         return self._results.finish(finished, now)
+
+    def keep(self, recognised: Sequence[Finish], now: float) -> None:
+        self._results.keep(recognised, now)
 
     # Files
 
@@ -220,6 +227,9 @@ class SqliteLedger:
 
     def counts(self) -> dict[JobState, int]:
         return self._history.counts()
+
+    def held(self, limit: int = 20) -> list[HeldJobs]:
+        return self._history.held(limit)
 
     def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
         return self._history.recent_skips(limit)

@@ -12,7 +12,7 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.search_schema import STATEMENTS
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0005"
+HEAD = "0006"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -69,7 +69,7 @@ jobs = sa.Table(
     sa.Column("recording_id", _BIG, _parent("recordings.id"), nullable=False),
     sa.Column("profile", sa.Text, nullable=False),
     sa.Column("recipe", sa.Text, nullable=False),
-    #: Content, profile and recipe; NULL when the result is not shared with other recordings.
+    #: Content and recipe; NULL when the result is not shared with other recordings.
     sa.Column("identity", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
     #: Attempts that count: those that failed because of the recording, the engine or the file system, and the one that has
@@ -97,7 +97,8 @@ jobs = sa.Table(
     sa.Column("truncated", sa.Text),
     sa.Column("model", sa.Text),
     sa.Column("device", sa.Text),
-    #: MediaFacts, EngineFacts and Timings (without its seconds) as JSON objects.
+    #: MediaFacts, EngineFacts and Timings (without its seconds) as JSON objects. A job that has them and no
+    #: `reference_job_id` has a result: its segments are on record, whether or not its files could be published.
     sa.Column("media", sa.Text),
     sa.Column("engine", sa.Text),
     sa.Column("timings", sa.Text),
@@ -107,19 +108,21 @@ jobs = sa.Table(
     #: first of them (`daemon/dropscribe/ledger/lone_trials.py`).
     sa.Column("lone_deaths", sa.Integer, nullable=False, server_default="0"),
     sa.Column("others_done", sa.Integer, nullable=False, server_default="0"),
+    #: Number of failed publications since its result is there. Jobs with more of them are claimed after the others.
+    sa.Column("unpublished", sa.Integer, nullable=False, server_default="0"),
     sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
     sa.CheckConstraint("state IN (" + ", ".join(f"'{s.value}'" for s in JobState) + ")", name="state"),
     sa.Index("ix_jobs_recording_id", "recording_id"),
     sa.Index("ix_jobs_state", "state", "admitted_at"),
     sa.Index("ix_jobs_admitted_at", "admitted_at"),
-    _partial_index("ix_jobs_queue", "isolate", "id", of="state = 'queued'"),
+    _partial_index("ix_jobs_queue", "isolate", "unpublished", "id", of="state = 'queued'"),
     _partial_index("ix_jobs_lease", "lease_until", of="state = 'running'"),
     _partial_index("ix_jobs_twins", "identity", "id", of="state IN ('queued', 'running')"),
     _partial_index(
         "ix_jobs_results",
         "identity",
         "id",
-        of="state = 'done' AND reference_job_id IS NULL",
+        of="media IS NOT NULL AND reference_job_id IS NULL",
     ),
     _partial_index("ix_jobs_references", "reference_job_id", of="reference_job_id IS NOT NULL"),
     # A number that is in a transcript is never given to another job.

@@ -20,6 +20,7 @@ from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
 from dropscribe.service.jobs.outcome_writer import JobEnding, OutcomeWriter, release
 from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, DeviceFailures, decide
+from dropscribe.service.publishing.output_plan import outputs_place
 from dropscribe.service.publishing.publisher import Published, Publisher, Ready
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
 
@@ -41,8 +42,11 @@ class Dispatcher:
     def __init__(
         self, ledger: Ledger, executor: Executor, publisher: Publisher, claiming: Claimer, beginning: Beginning, *,
         settings: Callable[[], Settings], clocks: Clocks, storage_retry: StorageRetry, outdated: Callable[[], None],
+        unwritable: Callable[[Claim, Problem], None],
     ) -> None:  # fmt: skip
-        """`outdated` is called when the recipe of a claimed job is not that of its profile any more."""
+        """`outdated` is called when the recipe of a claimed job is not that of its profile any more, `unwritable` when the
+        outputs of a job may not be written into their folder.
+        """
         self._ledger = ledger
         self._executor = executor
         self._publisher = publisher
@@ -50,6 +54,7 @@ class Dispatcher:
         self._beginning = beginning
         self._settings = settings
         self._outdated = outdated
+        self._unwritable = unwritable
         self._clocks = clocks
         self._log = logs.get("service")
         self._device_failures = DeviceFailures()
@@ -191,7 +196,8 @@ class Dispatcher:
         settings = self._settings()
         while self._may_start():
             claim = self._claimed[0]
-            if not claim.is_under(settings.recipe(claim.profile)):
+            recognised = claim.reference == claim.job_id
+            if not recognised and not claim.is_under(settings.recipe(claim.profile)):
                 self._claimed.popleft()
                 self._requeue_outdated(claim)
                 continue
@@ -208,8 +214,10 @@ class Dispatcher:
             self._beginning.started(claim)
             self._ticket += 1
             self._running[self._ticket] = claim
-            hotwords = settings.profile(claim.profile).hotwords
-            self._executor.start(Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder))
+            hotwords, outputs = settings.profile(claim.profile).hotwords, outputs_place(claim, settings)
+            self._executor.start(
+                Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder, outputs)
+            )
 
     def _requeue_outdated(self, claim: Claim) -> None:
         """Requeue a job whose profile changed during its claim: its result would be stored under the old recipe."""
@@ -253,18 +261,21 @@ class Dispatcher:
     def _on_published(self, published: Published) -> None:
         claim = self._publishing.pop(published.job_id)
         if published.problem is not None:
-            self._apply(claim, published.problem, alone=self._claiming.alone)
+            self._apply(claim, published.problem, alone=self._claiming.alone, publishing=True)
         else:
             self._settled(claim)
         # Jobs with the same content may be done by reference now.
         self.wake()
 
-    def _apply(self, claim: Claim, problem: Problem, *, alone: bool) -> None:
+    def _apply(self, claim: Claim, problem: Problem, *, alone: bool, publishing: bool = False) -> None:
         now = self._clocks.wall()
+        if problem.kind is FaultKind.UNWRITABLE:
+            self._unwritable(claim, problem)
         decision = decide(
             problem.kind, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now,
             unproven=self._device_failures.count(claim.job_id) if alone and problem.kind is FaultKind.DEVICE else 0,
             lone_deaths=claim.lone_deaths, others_done=claim.others_done,
+            unpublished=claim.unpublished + 1 if publishing else 0,
         )  # fmt: skip
         if isinstance(decision, Again) and decision.isolate:
             self._claiming.look_again()

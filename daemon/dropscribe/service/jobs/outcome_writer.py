@@ -89,4 +89,5 @@ def release(ledger: Ledger, ending: JobEnding, now: float) -> None:
         claim.job_id, claim.generation, now,
         not_before=again.not_before, refund=again.refund, isolate=again.isolate,
         code=problem.code, reason=problem.reason, remedy=problem.remedy, killed=again.killed,
+        unpublished=again.unpublished,
     )  # fmt: skip

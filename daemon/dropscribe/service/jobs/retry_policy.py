@@ -14,6 +14,8 @@ FIRST_WAIT_S = 2.0
 LONGEST_WAIT_S = 300.0
 #: Retry delay after a fault outside the recording (disk full, share unmounted, file rewritten), seconds.
 BLAMELESS_WAIT_S = 30.0
+#: Longest delay of publishing again, seconds; the delay begins at `BLAMELESS_WAIT_S` and doubles with each failure.
+LONGEST_PUBLISHING_WAIT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Again:
     refund: bool
     isolate: bool
     killed: Killed | None = None
+    #: Its result is there, and only publishing is tried again.
+    unpublished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,13 @@ Decision = Again | GiveUp | Drop
 
 def decide(
     kind: FaultKind, *, attempt: int, max_attempts: int, alone: bool, now: float,
-    unproven: int = 0, lone_deaths: int = 0, others_done: bool = False,
+    unproven: int = 0, lone_deaths: int = 0, others_done: bool = False, unpublished: int = 0,
 ) -> Decision:  # fmt: skip
     """Decide after `attempt` (1 for the first) ended with a fault of this kind at `now` (epoch seconds).
 
     `alone`: no other recording was in flight. `unproven`: result of `DeviceFailures.count` for a device fault on a
-    recording alone; else 0. `lone_deaths`, `others_done`: as in `Claim`.
+    recording alone; else 0. `lone_deaths`, `others_done`: as in `Claim`. `unpublished`: number of failed publications of its
+    result, this one included; 0 for a fault before publishing.
     """
     last = attempt >= max_attempts
     match kind:
@@ -58,8 +63,9 @@ def decide(
             # unmounted one. The job is never failed, because intake does not admit content of a failed job again, and
             # the recording would be ignored if it came back.
             return Drop() if last else Again(now + BLAMELESS_WAIT_S, refund=False, isolate=False)
-        case FaultKind.STORAGE | FaultKind.UNANSWERED | FaultKind.ENVIRONMENT:
-            return Again(now + BLAMELESS_WAIT_S, refund=True, isolate=False)
+        case FaultKind.STORAGE | FaultKind.UNWRITABLE | FaultKind.UNANSWERED | FaultKind.ENVIRONMENT:
+            wait_s = BLAMELESS_WAIT_S if not unpublished else _publishing_wait(unpublished)
+            return Again(now + wait_s, refund=True, isolate=False, unpublished=unpublished > 0)
         case FaultKind.TRANSIENT:
             return GiveUp() if last else Again(now + _wait(attempt), refund=False, isolate=False)
         case FaultKind.DECODER_KILLED:
@@ -79,6 +85,10 @@ def decide(
                 wait_s = min(LONGEST_WAIT_S, BLAMELESS_WAIT_S * 2 ** (unproven - 1))
                 return Again(now + wait_s, refund=True, isolate=True)
             return GiveUp() if last else Again(now + _wait(attempt), refund=False, isolate=True)
+
+
+def _publishing_wait(failures: int) -> float:
+    return float(min(LONGEST_PUBLISHING_WAIT_S, BLAMELESS_WAIT_S * 2 ** min(failures - 1, 16)))
 
 
 def _wait(attempt: int) -> float:

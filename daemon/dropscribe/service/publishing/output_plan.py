@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
-from dropscribe.files import Readers, is_there, readers_of
+from dropscribe.files import OutputPlace, Readers, is_there, readers_of
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
 from dropscribe.pipeline.assembly import Result
@@ -105,6 +105,17 @@ def root_of(claim: Claim, profile: Profile, settings: Settings) -> Path:
         folder=claim.folder,
         output_dir=profile.output_dir,
         watched=[f.path for f in settings.folders],
+    )
+
+
+def outputs_place(claim: Claim, settings: Settings) -> OutputPlace:
+    """Where the outputs of a claimed job go."""
+    profile = settings.profile(claim.profile)
+    directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
+    formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
+    names = (naming.name_of(claim.path, f, naming.SHORT) for f in formats)
+    return OutputPlace(
+        root_of(claim, profile, settings), directory, max(names, key=lambda name: len(os.fsencode(name)))
     )
 
 

@@ -12,10 +12,11 @@ job is recorded as done.
 from __future__ import annotations
 
 import contextlib
+import errno
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,11 +26,14 @@ from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.errors import (
     DropscribeError,
+    OutputNameError,
     OutputTakenError,
     RecordingChangedError,
     StorageError,
     UnusableLedgerError,
+    UnwritableError,
 )
+from dropscribe.files import require_writable
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, Finish, OutputIntent
 from dropscribe.pipeline.assembly import Result
@@ -41,6 +45,7 @@ from dropscribe.service.publishing.output_plan import (
     TIMING,
     OutputPlan,
     intents,
+    outputs_place,
     pending_files,
     plan_outputs,
     with_stage,
@@ -50,7 +55,7 @@ from dropscribe.service.publishing.placed_partials import PlacedPartials, place_
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
 from dropscribe.transcript import render
-from dropscribe.transcript.publish import publish, sweep
+from dropscribe.transcript.publish import not_allowed, publish, sweep
 from dropscribe.transcript.remarks import media_remarks
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import EngineFacts, Timings
@@ -66,7 +71,7 @@ PARTIALS_STOP_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A job ready to be published; `result` None: it shares the stored result of job `claim.reference`."""
+    """A job ready to be published; `result` None: that of job `claim.reference` is on record, which may be this job."""
 
     claim: Claim
     result: Result | None
@@ -196,16 +201,18 @@ class Publisher:
 
     def _publish_batch(self, batch: list[Ready], lane: _Lane) -> None:
         with self._planning(lane):
-            attempts = [self._attempt(lane, r.claim, partial(self._plan_outputs, r, lane)) for r in batch]
+            attempts = [self._attempt(lane, r, partial(self._plan_outputs, r, lane)) for r in batch]
             plans = [d for d in attempts if d is not None]
+            of_jobs = {r.claim.job_id: r for r in batch}
             self._sweep(plans, lane)
-        plans = self._write(plans, [d.files for d in plans], lane)
+        plans = self._write(plans, [d.files for d in plans], lane, of_jobs)
         logged = [d for d in plans if TIMING in d.paths]
         now = time.time()
         logs_written = self._write(
             logged,
             [{TIMING: timing_log(d.transcript, started=d.started, ended=now)} for d in logged],
             lane,
+            of_jobs,
         )
         whole = {d.claim.job_id for d in logs_written} | {
             d.claim.job_id for d in plans if TIMING not in d.paths
@@ -241,7 +248,10 @@ class Publisher:
                     path=ready.claim.path, remedy="the recording is transcribed anew",
                 )  # fmt: skip
             engine = stored.engine
-            result = Result(stored.media, stored.segments, Timings(speech_ms=stored.timings.speech_ms))
+            if reference == ready.claim.job_id:
+                result, reference = Result(stored.media, stored.segments, stored.timings), None
+            else:
+                result = Result(stored.media, stored.segments, Timings(speech_ms=stored.timings.speech_ms))
         with lane.activity.storage("publish", lane.target, ready.claim.path):
             return plan_outputs(
                 ready.claim,
@@ -254,7 +264,11 @@ class Publisher:
             )
 
     def _write(
-        self, plans: list[OutputPlan], contents: list[dict[str, bytes]], lane: _Lane
+        self,
+        plans: list[OutputPlan],
+        contents: list[dict[str, bytes]],
+        lane: _Lane,
+        of_jobs: Mapping[int, Ready],
     ) -> list[OutputPlan]:
         """Record the intents and publish the files; returns the published plans, with the time taken."""
         meant = [
@@ -269,7 +283,8 @@ class Publisher:
             self._refuse(job_id, lane)
         futures = [lane.writers.submit(self._publish, d, c, lane) for d, c in going]
         done = [
-            self._attempt(lane, d.claim, future.result) for (d, _), future in zip(going, futures, strict=True)
+            self._attempt(lane, of_jobs[d.claim.job_id], future.result)
+            for (d, _), future in zip(going, futures, strict=True)
         ]
         return [d for d in done if d is not None]
 
@@ -284,7 +299,7 @@ class Publisher:
             lane.place.swept.add(directory)
             # Leftovers that cannot be removed are harmless until a write needs their name, which reports the error.
             with (
-                contextlib.suppress(StorageError),
+                contextlib.suppress(StorageError, OutputNameError),
                 lane.activity.storage("clean up", lane.target, directory),
             ):
                 sweep(directory, roots[directory])
@@ -320,8 +335,8 @@ class Publisher:
             log_done(self._log, d)
             self._out.put(Published(d.claim.job_id, None))
 
-    def _attempt(self, lane: _Lane, claim: Claim, step: Callable[[], OutputPlan]) -> OutputPlan | None:
-        """Run one step of one job; an error ends that job only, and returns None."""
+    def _attempt(self, lane: _Lane, ready: Ready, step: Callable[[], OutputPlan]) -> OutputPlan | None:
+        """Run one step of one job; an error ends that job only, and returns None. Its result is kept on record."""
         try:
             return step()
         except OutputTakenError as e:
@@ -340,8 +355,35 @@ class Publisher:
                 StorageError.code, where + (e.strerror or str(e)),
                 "see that the disk is mounted and can be written to", FaultKind.STORAGE,
             )  # fmt: skip
-        self._end(claim.job_id, problem, lane)
+            if e.errno == errno.ENAMETOOLONG:
+                problem = Problem.of(not_allowed(ready.claim.path, e))
+        if problem.kind is FaultKind.STORAGE:
+            problem = self._denied(ready.claim, lane) or problem
+        self._keep(ready, lane)
+        self._end(ready.claim.job_id, problem, lane)
         return None
+
+    def _denied(self, claim: Claim, lane: _Lane) -> Problem | None:
+        """Problem of a job whose outputs' directory may not be written; None if it may, or the cause is another."""
+        place = outputs_place(claim, self._settings())
+        try:
+            with lane.activity.storage("publish", lane.target, place.directory):
+                require_writable(place)
+        except (UnwritableError, OutputNameError) as e:
+            return Problem.of(e)
+        except StorageError:
+            return None
+        return None
+
+    def _keep(self, ready: Ready, lane: _Lane) -> None:
+        """Store the result of a job that cannot be published, so that it is not recognised again."""
+        claim, result = ready.claim, ready.result
+        if result is None:
+            return
+        kept = Finish(
+            claim.job_id, claim.generation, result.media, self._engine(), result.timings, result.segments
+        )
+        self._storage_retry.insist(lambda: self._ledger.keep([kept], time.time()), lane.activity.working)
 
     def _refuse(self, job_id: int, lane: _Lane) -> None:
         """End a job whose recording was replaced or whose claim was lost; its result is discarded."""

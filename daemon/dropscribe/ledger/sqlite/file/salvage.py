@@ -219,17 +219,19 @@ def _make_consistent(into: Any, seen: int) -> None:
         texts[job] = texts.get(job, 0) + len(text)
     done = into.execute(
         "SELECT id, reference_job_id, characters, coalesce(json_valid(media) AND json_valid(engine) "
-        "AND json_valid(timings), 0) FROM jobs WHERE state = 'done'"
+        "AND json_valid(timings), 0), state = 'done' FROM jobs WHERE state = 'done' OR media IS NOT NULL"
     ).fetchall()
-    own = {job for job, reference, count, sound in done
+    own = {job for job, reference, count, sound, _ in done
            if reference is None and sound and job not in broken and texts.get(job, 0) == count}  # fmt: skip
-    again = [
-        (job,)
-        for job, reference, _, sound in done
+    lost = [
+        ((job,), ended)
+        for job, reference, _, sound, ended in done
         if not sound or (job if reference is None else reference) not in own
     ]
-    into.executemany("DELETE FROM segments WHERE job_id = ?", again)
-    into.executemany("DELETE FROM stage_timings WHERE job_id = ?", again)
+    again = [job for job, ended in lost if ended]
+    into.executemany("UPDATE jobs SET media = NULL WHERE id = ?", [job for job, _ in lost])
+    into.executemany("DELETE FROM segments WHERE job_id = ?", [job for job, _ in lost])
+    into.executemany("DELETE FROM stage_timings WHERE job_id = ?", [job for job, _ in lost])
     into.executemany(
         "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, reference_job_id = NULL, not_before = 0, "
         "isolate = 0 WHERE id = ?",

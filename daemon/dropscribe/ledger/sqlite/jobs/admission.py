@@ -70,10 +70,14 @@ _SKIP = sa.text(
 
 
 def identity(admission: Admission) -> str | None:
-    """Key of jobs that share a result: content, profile and recipe; None when the result is not shared."""
+    """Key of jobs that share a result: content and recipe; None when the result is not shared.
+
+    The recipe names all that shapes the text. A profile has further options, which shape the files: these are rendered
+    anew from the result.
+    """
     if not admission.share_result:
         return None
-    return storable(f"{admission.sha256}|{admission.profile}|{admission.recipe}")
+    return storable(f"{admission.sha256}|{admission.recipe}")
 
 
 @dataclass(slots=True)

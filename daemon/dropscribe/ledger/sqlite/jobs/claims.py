@@ -15,7 +15,7 @@ from sqlalchemy.engine import Row
 
 from dropscribe.files import FileSignature
 from dropscribe.ledger.columns import inode_of, mtime_of, path_of, storable
-from dropscribe.ledger.records import Claim, JobState, Recovered
+from dropscribe.ledger.records import HELD, Claim, JobState, Recovered
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.interruptions import defer_lone_trials, drop_attempts, requeue
 from dropscribe.ledger.sqlite.jobs.transitions import REFUSED_BY_LEDGER, transition
@@ -24,13 +24,14 @@ _EXPIRY = "its lease expired: the daemon did not renew it in time"
 _KILLED = "the daemon was killed in the middle of it"
 
 # A job waits while an older one of the same content is unfinished, because its result may be used for both. When there is
-# a result already it does not wait; else ten thousand copies would be done one after the other.
+# a result already it does not wait; else ten thousand copies would be done one after the other. Nor does it wait for one
+# that is held, which may last for days.
 _FREE_OF_TWINS = (
     "(NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND t.id < j.id "
-    "AND t.state IN ('queued', 'running')) "
-    "OR EXISTS (SELECT 1 FROM jobs d WHERE d.identity = j.identity AND d.state = 'done' "
-    "AND d.reference_job_id IS NULL))"
-)
+    "AND t.state IN ('queued', 'running') AND NOT (t.state = 'queued' AND coalesce(t.reason_code, '') IN ({held}))) "
+    "OR EXISTS (SELECT 1 FROM jobs d WHERE d.identity = j.identity "
+    "AND d.media IS NOT NULL AND d.reference_job_id IS NULL))"
+).replace("{held}", ", ".join(f"'{code}'" for code in HELD))
 
 # One statement, so that no two workers can see the same job as free.
 _CLAIM = transition(
@@ -41,7 +42,7 @@ _CLAIM = transition(
     "SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.isolate = {isolate} AND j.not_before <= :now "
     "AND {free} ORDER BY {order} LIMIT :limit) RETURNING id",
 ).replace("{free}", _FREE_OF_TWINS)
-_CLAIM_MANY = sa.text(_CLAIM.replace("{isolate}", "0").replace("{order}", "j.id"))
+_CLAIM_MANY = sa.text(_CLAIM.replace("{isolate}", "0").replace("{order}", "j.unpublished, j.id"))
 # In the order in which delays end, so that a job that fails repeatedly does not delay the other isolated jobs each time.
 _CLAIM_ISOLATED = sa.text(_CLAIM.replace("{isolate}", "1").replace("{order}", "j.not_before, j.id"))
 _NEXT_ISOLATED = sa.text(
@@ -51,9 +52,9 @@ _NEXT_ISOLATED = sa.text(
 )
 _CLAIMED = sa.text(
     "SELECT j.id, j.generation, j.attempts, j.max_attempts, j.profile, j.recipe, j.admitted_at, j.settle_s, "
-    "j.not_before, j.isolate, j.lone_deaths, j.others_done, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, "
-    "(SELECT max(d.id) FROM jobs d WHERE d.identity = j.identity AND d.state = 'done' "
-    "AND d.reference_job_id IS NULL) AS reference "
+    "j.not_before, j.isolate, j.lone_deaths, j.others_done, j.unpublished, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, "
+    "CASE WHEN j.media IS NOT NULL THEN j.id ELSE (SELECT max(d.id) FROM jobs d WHERE d.identity = j.identity "
+    "AND d.media IS NOT NULL AND d.reference_job_id IS NULL) END AS reference "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
     "WHERE j.id IN (SELECT value FROM json_each(:ids)) ORDER BY j.id"
 )
@@ -86,11 +87,11 @@ _RETURN_UNKNOWN = sa.text(
     )
 )
 _QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
-# The identity is content, profile and recipe, as `admission.identity` makes it.
+# The identity is content and recipe, as `admission.identity` makes it. A job that has its result stays as it is.
 _APPLY_RECIPE = sa.text(
     "UPDATE jobs SET recipe = :recipe, identity = CASE WHEN identity IS NOT NULL THEN "
-    "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || profile || '|' || :recipe END "
-    "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe"
+    "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || :recipe END "
+    "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe AND media IS NULL"
 )
 _HEARTBEAT = sa.text(
     "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND (id, generation) IN "
@@ -209,4 +210,5 @@ def _claim(row: Row[Any], now: float) -> Claim:
         isolate=bool(row.isolate),
         lone_deaths=row.lone_deaths,
         others_done=bool(row.others_done),
+        unpublished=row.unpublished,
     )

@@ -22,7 +22,7 @@ _RELEASE = sa.text(
         "finished_at = CASE WHEN {spent} THEN :now END, "
         "attempts = attempts + 1 - begun - :refund, lone_deaths = lone_deaths + :alone, "
         "others_done = CASE WHEN :alone AND lone_deaths = 0 THEN 0 ELSE others_done END, lease_until = NULL, claimed_by = NULL, not_before = :not_before, "
-        "isolate = :isolate, reason_code = :code, reason = :reason, remedy = :remedy "
+        "unpublished = unpublished + :unpublished, isolate = :isolate, reason_code = :code, reason = :reason, remedy = :remedy "
         "WHERE {legal} AND id = :id AND generation = :generation RETURNING state",
     ).replace("{spent}", "(:refund = 0 AND attempts + 1 - begun >= max_attempts)")
 )
@@ -95,12 +95,13 @@ class Endings:
         reason: str,
         remedy: str = "",
         killed: Killed | None = None,
+        unpublished: bool = False,
     ) -> JobState:
         """See `Ledger.release`."""
         values = {
             "id": job_id, "generation": generation, "now": now, "not_before": not_before,
             "refund": int(refund), "isolate": int(isolate), "code": code, "reason": storable(reason),
-            "remedy": storable(remedy) or None, "alone": int(killed is Killed.ALONE),
+            "remedy": storable(remedy) or None, "alone": int(killed is Killed.ALONE), "unpublished": int(unpublished),
         }  # fmt: skip
         with self._db.write("release a job") as connection:
             state = connection.scalar(_RELEASE, values)

@@ -14,7 +14,12 @@ from dropscribe.ledger.columns import below, storable
 from dropscribe.ledger.records import AWAY, HOLD_S
 from dropscribe.ledger.sqlite.db import Database
 
-_IN_FOLDER = "EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.path_raw >= :first AND r.path_raw < :last)"
+# `:beyond` is the length of the path of the folder with its slash, or NULL for recordings below it at any depth. A path is a
+# BLOB, in which instr() finds bytes.
+_IN_FOLDER = (
+    "EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.path_raw >= :first AND r.path_raw < :last "
+    "AND (:beyond IS NULL OR instr(substr(r.path_raw, :beyond + 1), x'2f') = 0))"
+)
 # Isolated jobs are left out: they are few, and their claim has its own timer (`next_isolated`).
 _HOLD = sa.text(
     "UPDATE jobs SET not_before = :until, reason_code = :code, reason = :reason, remedy = :remedy "
@@ -42,20 +47,20 @@ class Holds:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def hold(self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY) -> int:
+    def hold(
+        self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY, recursive: bool = True
+    ) -> int:
         """See `Ledger.hold`."""
-        first, last = below(folder)
-        values = {
-            "until": now + HOLD_S, "renew": now + HOLD_S / 2, "first": first, "last": last,
+        values = _place(folder, recursive=recursive) | {
+            "until": now + HOLD_S, "renew": now + HOLD_S / 2,
             "code": code, "reason": storable(reason), "remedy": storable(remedy) or None,
         }  # fmt: skip
         with self._db.write("hold the jobs of a folder") as connection:
             return int(connection.execute(_HOLD, values).rowcount)
 
-    def resume(self, folder: Path, now: float, *, code: str = AWAY) -> int:
+    def resume(self, folder: Path, now: float, *, code: str = AWAY, recursive: bool = True) -> int:
         """See `Ledger.resume`."""
-        first, last = below(folder)
-        values = {"now": now, "first": first, "last": last, "code": code}
+        values = _place(folder, recursive=recursive) | {"now": now, "code": code}
         with self._db.write("resume the jobs of a folder") as connection:
             return int(connection.execute(_RESUME, values).rowcount)
 
@@ -69,3 +74,9 @@ class Holds:
         """See `Ledger.reset_overlong_delays`. Delays of isolated jobs are reset in any case, see `_RESET`."""
         with self._db.write("reset overlong delays") as connection:
             return int(connection.execute(_RESET, {"now": now, "longest": longest_s}).rowcount)
+
+
+def _place(folder: Path, *, recursive: bool) -> dict[str, object]:
+    """Values of `_IN_FOLDER`."""
+    first, last = below(folder)
+    return {"first": first, "last": last, "beyond": None if recursive else len(first)}

@@ -24,14 +24,15 @@ WORKER_LOST_REMEDY = (
 
 _BEGUN = sa.text(
     "SELECT id, isolate, lone_deaths, others_done FROM jobs "
-    "WHERE begun = 1 AND id IN (SELECT value FROM json_each(:ids))"
+    "WHERE begun = 1 AND media IS NULL AND id IN (SELECT value FROM json_each(:ids))"
 )
-# When the clock was set back, a delay that is over must not begin again.
+# When the clock was set back, a delay that is over must not begin again. A job that has its result did not kill the daemon.
 _REQUEUE = sa.text(
     transition(
         JobState.QUEUED,
-        "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL, not_before = min(not_before, :now) "
-        "WHERE {legal} AND begun = 0 AND id IN (SELECT value FROM json_each(:ids)) RETURNING id",
+        "UPDATE jobs SET state = 'queued', attempts = attempts - begun, lease_until = NULL, claimed_by = NULL, "
+        "not_before = min(not_before, :now) "
+        "WHERE {legal} AND (begun = 0 OR media IS NOT NULL) AND id IN (SELECT value FROM json_each(:ids)) RETURNING id",
     )
 )
 _DROP_ATTEMPTS = sa.text(

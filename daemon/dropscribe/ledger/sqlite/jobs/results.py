@@ -18,11 +18,11 @@ from dropscribe.ledger.sqlite.faults import REPAIR
 from dropscribe.ledger.sqlite.jobs.interruptions import note_others_done
 from dropscribe.ledger.sqlite.jobs.outputs import mark_published
 from dropscribe.ledger.sqlite.jobs.transitions import transition
-from dropscribe.ledger.sqlite.schema import segments, stage_timings
+from dropscribe.ledger.sqlite.schema import segments
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
 _HELD = sa.text(
-    "SELECT id, generation, attempts + 1 - begun AS attempt, state FROM jobs "
+    "SELECT id, generation, attempts + 1 - begun AS attempt, state, media IS NOT NULL AS kept FROM jobs "
     "WHERE state IN ('running', 'done') AND id IN (SELECT value FROM json_each(:ids))"
 )
 _DONE = sa.text(
@@ -35,6 +35,17 @@ _DONE = sa.text(
         "WHERE {legal} AND id = :id AND generation = :generation",
     )
 )
+_KEEP = sa.text(
+    "UPDATE jobs SET audio_ms = :audio_ms, speech_ms = :speech_ms, characters = :characters, truncated = :truncated, "
+    "model = :model, device = :device, media = :media, engine = :engine, timings = :timings "
+    "WHERE state = 'running' AND media IS NULL AND id = :id AND generation = :generation "
+    "RETURNING attempts + 1 - begun"
+)
+# A result that was kept has some of them already.
+_STAGE = sa.text(
+    "INSERT INTO stage_timings (job_id, attempt, stage, seconds) VALUES (:job_id, :attempt, :stage, :seconds) "
+    "ON CONFLICT (job_id, stage) DO UPDATE SET attempt = excluded.attempt, seconds = excluded.seconds"
+)
 _CLOSE_ATTEMPT = sa.text(
     "UPDATE attempts SET ended_at = :now, outcome = 'done', code = NULL, reason = NULL "
     "WHERE job_id = :id AND generation = :generation"
@@ -43,7 +54,7 @@ _CLOSE_ATTEMPT = sa.text(
 _ORIGIN = sa.text("SELECT coalesce(reference_job_id, id) FROM jobs WHERE id = :id")
 _RESULT = sa.text(
     "SELECT id, media, engine, timings, speech_ms, coalesce(reference_job_id, id) AS origin "
-    "FROM jobs WHERE id = :id AND state = 'done'"
+    "FROM jobs WHERE id = :id AND media IS NOT NULL"
 )
 _STAGES = sa.text("SELECT stage, seconds FROM stage_timings WHERE job_id = :id")
 _SEGMENTS = sa.text(
@@ -52,7 +63,7 @@ _SEGMENTS = sa.text(
 
 
 class Results:
-    """Results of finished jobs."""
+    """Results of jobs."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -66,38 +77,64 @@ class Results:
             ids = json.dumps([f.job_id for f in finished])
             held = {row.id: row for row in connection.execute(_HELD, {"ids": ids})}
             done: list[tuple[Finish, int]] = []
+            kept: set[int] = set()
             for f in finished:
                 row = held.pop(f.job_id, None)
                 if row is None or row.generation != f.generation:
                     refused.append(f.job_id)
                 elif row.state == JobState.RUNNING:
                     done.append((f, row.attempt))
+                    if row.kept:
+                        kept.add(f.job_id)
             if done:
-                self._store(connection, done, now)
+                self._store(connection, done, kept, now)
         return refused
+
+    def keep(self, recognised: Sequence[Finish], now: float) -> None:
+        """See `Ledger.keep`."""
+        if not recognised:
+            return
+        with self._db.write("keep results") as connection:
+            kept: list[tuple[Finish, int]] = []
+            for f in recognised:
+                attempt = connection.scalar(_KEEP, job_row(f, None, now))
+                if attempt is not None:
+                    kept.append((f, int(attempt)))
+            _store_stages(connection, kept)
+            _store_segments(connection, [f for f, _ in kept])
 
     def stored_result(self, job_id: int) -> StoredResult | None:
         """See `Ledger.stored_result`."""
         with self._db.read("read a result") as connection:
             return load_result(connection, job_id)
 
-    def _store(self, connection: Connection, done: list[tuple[Finish, int]], now: float) -> None:
+    def _store(
+        self, connection: Connection, done: list[tuple[Finish, int]], kept: set[int], now: float
+    ) -> None:
         rows = [job_row(f, _origin(connection, f.reference), now) for f, _ in done]
         connection.execute(_DONE, rows)
         connection.execute(_CLOSE_ATTEMPT, rows)
-        stages = [
-            {"job_id": f.job_id, "attempt": attempt, "stage": stage, "seconds": seconds}
-            for f, attempt in done
-            for stage, seconds in dict(f.timings.seconds).items()
-        ]
-        if stages:
-            connection.execute(sa.insert(stage_timings), stages)
-        texts = [segment_row(f.job_id, s) for f, _ in done if f.reference is None for s in f.segments]
-        if texts:
-            connection.execute(sa.insert(segments), texts)
+        _store_stages(connection, done)
+        _store_segments(connection, [f for f, _ in done if f.reference is None and f.job_id not in kept])
         mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
         if any(f.reference is None for f, _ in done):
             note_others_done(connection)
+
+
+def _store_stages(connection: Connection, of: Sequence[tuple[Finish, int]]) -> None:
+    stages = [
+        {"job_id": f.job_id, "attempt": attempt, "stage": stage, "seconds": seconds}
+        for f, attempt in of
+        for stage, seconds in dict(f.timings.seconds).items()
+    ]
+    if stages:
+        connection.execute(_STAGE, stages)
+
+
+def _store_segments(connection: Connection, of: Sequence[Finish]) -> None:
+    texts = [segment_row(f.job_id, s) for f in of for s in f.segments]
+    if texts:
+        connection.execute(sa.insert(segments), texts)
 
 
 def load_result(connection: Connection, job_id: int) -> StoredResult | None:
