@@ -66,7 +66,8 @@ _SEGMENTS = sa.text(
     "WHERE id IN (SELECT value FROM json_each(:ids))"
 )
 _JOBS = sa.text(
-    "SELECT j.id, r.path_raw, coalesce(j.finished_at, j.claimed_at) AS finished_at FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+    "SELECT j.id, r.path_raw, coalesce(j.finished_at, j.claimed_at) AS finished_at "
+    "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
     "WHERE j.id IN (SELECT value FROM json_each(:ids))"
 )
 _COPIES = sa.text(
