@@ -13,13 +13,10 @@ import inspect
 import re
 import sys
 import textwrap
-import types
-import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
@@ -27,6 +24,7 @@ from dropscribe import config, formats
 from dropscribe.cli.app import build
 from dropscribe.cli.arguments.help_pages import called
 from dropscribe.cli.init import toml_value
+from dropscribe.settings_errors import type_text
 
 FOLDER = Path(__file__).resolve().parent
 #: Width of the pages, characters.
@@ -88,7 +86,7 @@ def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def _setting(name: str, field: FieldInfo) -> Iterator[str]:
     default = "required" if field.is_required() else _default(field.default)
-    kind = type_text(field.annotation, field.metadata)
+    kind = type_text(field.annotation, field.metadata, "`")
     first, *more = _wrapped(f"**`{name}`** ({kind}; {default}): {_plain(field.description or '')}", "  ")
     yield f"- {first.lstrip()}"
     yield from more
@@ -102,51 +100,6 @@ def _default(value: Any) -> str:
     if isinstance(value, tuple) and len(value) > LONG_LIST:
         return "default: see below"
     return f"default `{toml_value(value)}`"
-
-
-def type_text(annotation: Any, metadata: list[Any]) -> str:
-    """A type and its bounds in words: `number, 0 to 86400`."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return type_text(arguments[0], [*metadata, *getattr(arguments[1], "metadata", [arguments[1]])])
-    if origin in (typing.Union, types.UnionType):
-        (only,) = (a for a in arguments if a is not type(None))
-        return type_text(only, metadata)
-    if origin is typing.Literal:
-        return "one of " + ", ".join(f"`{a}`" for a in arguments)
-    if origin is tuple:
-        return f"list of {type_text(arguments[0], []).removeprefix('one of ')}{_length(metadata, 'entry', 'entries')}"
-    names = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path"}
-    return names[annotation] + (
-        _bounds(metadata) if annotation in (int, float) else _length(metadata, "character", "characters")
-    )
-
-
-def _bounds(metadata: list[Any]) -> str:
-    low = high = ""
-    for bound in metadata:
-        match bound:
-            case annotated_types.Ge():
-                low = f"{bound.ge:g}"
-            case annotated_types.Gt():
-                low = f"more than {bound.gt:g}"
-            case annotated_types.Le():
-                high = f"{bound.le:g}" if float(bound.le) < 1e6 else str(bound.le)
-            case annotated_types.Lt():
-                high = f"less than {bound.lt:g}"
-    if low and high:
-        return f", {low} to {high}"
-    return f", {low if low.startswith('more') else f'{low} or more'}" if low else ""
-
-
-def _length(metadata: list[Any], one: str, many: str) -> str:
-    bounds = [m for m in metadata if isinstance(m, (annotated_types.MinLen, annotated_types.MaxLen))]
-    parts = [
-        f"at least {b.min_length}" if isinstance(b, annotated_types.MinLen) else f"at most {b.max_length}"
-        for b in bounds
-    ]
-    last = getattr(bounds[-1], "max_length", 1) if bounds else 1
-    return f" of {' and '.join(parts)} {one if last == 1 else many}" if parts else ""
 
 
 def _command(name: str, command: Any) -> Iterator[str]:

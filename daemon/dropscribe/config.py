@@ -6,8 +6,9 @@ or environment variables for settings.
 
 from __future__ import annotations
 
-import difflib
+import codecs
 import os
+import stat
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,14 +31,16 @@ from dropscribe.settings import (
     ServiceSettings,
     Settings,
 )
+from dropscribe.settings_errors import describe
 
 __all__ = [
     "OLD_MODEL_NAMES",
     "RECORDING_EXTENSIONS",
-    "SEARCH_PATH",
+    "SYSTEM_FILE",
     "EngineSettings",
     "Folder",
     "Format",
+    "Found",
     "Loaded",
     "MediaSettings",
     "Models",
@@ -49,65 +52,179 @@ __all__ = [
     "foreign_names",
     "load",
     "override",
+    "places",
     "settings_of",
 ]
 
-#: Configuration files tried when none is named; the first that exists is used.
-SEARCH_PATH: tuple[Path, ...] = (Path("dropscribe.toml"), Path("/etc/dropscribe/dropscribe.toml"))
+#: The configuration file of the systemd service.
+SYSTEM_FILE = Path("/etc/dropscribe/dropscribe.toml")
+#: Name of a configuration file in the current directory, and in the folder `dropscribe` of the user's configuration.
+FILE_NAME = "dropscribe.toml"
+#: Larger than any configuration, bytes.
+_MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A configuration file, and how it was found: `named by --config`."""
+
+    file: Path
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings and their origin. `sources` maps dotted names to a file, "command line" or "embedded"."""
+    """Settings and their origin. `sources` maps dotted names to a file, "command line" or "embedded".
+
+    `how`: how the file was found (see `Found`); "" without one.
+    """
 
     settings: Settings
     file: Path | None
     sources: dict[str, str]
+    how: str = ""
 
 
-def find(explicit: Path | None) -> Path | None:
-    """The configuration file to use: named, $DROPSCRIBE_CONFIG, else the first of `SEARCH_PATH` that exists."""
+def find(explicit: Path | None) -> Found | None:
+    """The configuration file to use, for every command the same; None if there is none.
+
+    The one named with --config, else by $DROPSCRIBE_CONFIG, else the first of `places` that exists. A directory that this
+    user cannot enter counts as empty, but not that of `SYSTEM_FILE`: a service must not start without its configuration.
+    """
     if explicit is not None:
-        return explicit
+        return Found(explicit, "named by --config")
     named = os.environ.get("DROPSCRIBE_CONFIG")
     if named:
-        return Path(named)
-    return next((p for p in SEARCH_PATH if p.is_file()), None)
+        return Found(Path(named), "named by $DROPSCRIBE_CONFIG")
+    return next((place for place in places() if _exists(place.file)), None)
 
 
-def load(file: Path) -> Loaded:
-    """Read and validate one TOML file. Raises ConfigError naming file, field and remedy."""
+def places() -> tuple[Found, ...]:
+    """Where a configuration file is looked for if none is named, in this order."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    # Not Path.expanduser, which raises for a user without a home directory.
+    user = Path(base if base.startswith("/") else os.path.expanduser("~/.config"))  # noqa: PTH111
+    return (
+        Found(Path(FILE_NAME), "found in the current directory"),
+        Found(user / "dropscribe" / FILE_NAME, "found in the user's configuration folder"),
+        Found(SYSTEM_FILE, "found as the configuration of this machine"),
+    )
+
+
+def _exists(file: Path) -> bool:
     try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        file.stat()
+    except PermissionError:
+        return file == SYSTEM_FILE
+    except OSError:
+        return False
+    return True
+
+
+def load(found: Path | Found) -> Loaded:
+    """Read and validate one TOML file. Raises ConfigError naming file, field and remedy.
+
+    Relative paths of `database` and `output_dir` are relative to the folder of the file.
+    """
+    file, how = (found.file, found.how) if isinstance(found, Found) else (found, "")
+    raw = _parsed(_text(file), file)
+    _resolve(raw, file.absolute().parent)
+    sources = dict.fromkeys(map(_current_name, _leaves(raw)), str(file))
+    return Loaded(_validate(raw, file), file, sources, how)
+
+
+def _text(file: Path) -> str:
+    """Content of a configuration file. Raises ConfigError for everything but a readable text file in UTF-8."""
+    try:
+        # A pipe is opened without waiting for its writer, and then refused.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
+                raise _unreadable("it is a folder", file, f"name a file, such as {file / FILE_NAME}")
+            if not stat.S_ISREG(mode):
+                raise _unreadable("it is not a regular file", file, "name a regular file")
+            with open(descriptor, "rb", closefd=False) as opened:
+                data = opened.read(_MOST_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError as e:
-        raise ConfigError(
-            "no such file",
-            operation="read configuration",
-            path=file,
-            remedy="'dropscribe init' writes one",
-        ) from e
+        raise _unreadable("no such file", file, "'dropscribe init' writes one") from e
     except OSError as e:
-        raise ConfigError(
-            e.strerror or str(e),
-            operation="read configuration",
-            path=file,
-            remedy="make it readable for the user the daemon runs as",
+        remedy = "make it readable for this user, or run the command as the user of the daemon"
+        raise _unreadable(e.strerror or str(e), file, remedy) from e
+    if len(data) > _MOST_BYTES:
+        raise _unreadable("it is too large for a configuration", file, "name the TOML file")
+    marks = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
+             codecs.BOM_UTF16_BE: "UTF-16"}  # fmt: skip
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), None)
+    if encoding is None and b"\0" in data:
+        likely = data[1::2].count(0) > len(data) // 4 or data[::2].count(0) > len(data) // 4
+        if not likely:
+            raise _unreadable("it is not a text file", file, "name the TOML file")
+        encoding = "UTF-16"
+    if encoding is not None:
+        raise _unreadable(f"it is {encoding}", file, "save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        guess = ", but likely GBK" if _is_gbk(data) else ""
+        raise _unreadable(f"it is not UTF-8{guess} (at line {line})", file, "save it as UTF-8") from e
+
+
+def _is_gbk(data: bytes) -> bool:
+    """True for bytes that are Chinese text in GBK: other legacy encodings rarely decode to common characters only."""
+    try:
+        text = data.decode("gbk")
+    except UnicodeDecodeError:
+        return False
+    foreign = [c for c in text if not c.isascii()]
+    return all("\u3000" <= c <= "\u9fff" or "\uff00" <= c <= "\uffef" for c in foreign)
+
+
+def _parsed(text: str, file: Path) -> dict[str, Any]:
+    try:
+        raw = tomllib.loads(text)
+    except RecursionError as e:
+        raise _unreadable("not valid TOML: nested too deeply", file, "correct its brackets") from e
+    except ValueError as e:  # TOMLDecodeError, and numbers of thousands of digits
+        raise _unreadable(
+            f"not valid TOML: {e}", file, "correct that line; text needs quotes, and \\ in it is written \\\\"
         ) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ConfigError(
-            f"not valid TOML: {e}",
-            operation="read configuration",
-            path=file,
-            remedy="correct that line; strings need quotes",
-        ) from e
-    return Loaded(_validate(raw, file), file, dict.fromkeys(map(_current_name, _leaves(raw)), str(file)))
+    for name, value in _texts(raw):
+        if "\0" in value:
+            raise _unreadable(f"{name} contains a NUL character", file, "remove \\u0000 from it")
+    return raw
+
+
+def _unreadable(reason: str, file: Path, remedy: str) -> ConfigError:
+    return ConfigError(reason, operation="read configuration", path=file, remedy=remedy)
+
+
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a TOML document, with its dotted name."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, (dict, list)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inner, f"{name}.{key}" if name else str(key))
+
+
+def _resolve(raw: dict[str, Any], base: Path) -> None:
+    """Make the relative paths of a TOML document absolute. Values of other types are left to validation."""
+    profiles = raw.get("profiles")
+    inner = profiles.values() if isinstance(profiles, dict) else ()
+    for table, key in ((raw, "database"), *((p, "output_dir") for p in inner if isinstance(p, dict))):
+        if isinstance(table.get(key), str) and table[key]:
+            table[key] = str(base / table[key])
 
 
 def foreign_names(file: Path) -> frozenset[str]:
     """Names in a TOML file that are not names of settings: profiles and misspellings. Empty for invalid TOML."""
     try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        raw = _parsed(_text(file), file)
+    except ConfigError:
         return frozenset()
     return frozenset(_keys(raw)) - set(_names())
 
@@ -155,7 +272,7 @@ def override(loaded: Loaded, **values: Any) -> Loaded:
             target = target[group]
         target[leaf] = value
         sources[key.replace("__", ".")] = "command line"
-    return Loaded(_validate(data, loaded.file), loaded.file, sources)
+    return Loaded(_validate(data, loaded.file), loaded.file, sources, loaded.how)
 
 
 def settings_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -171,20 +288,9 @@ def _validate(raw: dict[str, Any], file: Path | None) -> Settings:
     try:
         return Settings.model_validate(raw)
     except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
-        message = str(first["msg"]).removeprefix("Value error, ")
-        remedy = "'dropscribe init' writes a commented example"
-        if first["type"] == "extra_forbidden":
-            message = "there is no such setting"
-            near = difflib.get_close_matches(str(first["loc"][-1]), _names(), n=1)
-            if near:
-                remedy = f"did you mean '{near[0]}'?"
-        elif first["type"] == "tuple_type":
-            # pydantic's message names a tuple; TOML has only lists.
-            message = "Input should be a list, in square brackets"
+        reason, remedy = describe(e)
         raise ConfigError(
-            f"{field}: {message}",
+            reason,
             operation="read configuration" if file else "check options",
             path=file,
             remedy=remedy,

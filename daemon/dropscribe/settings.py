@@ -28,7 +28,7 @@ Hotword = Annotated[str, Field(max_length=50)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Profile(_Strict):
@@ -257,10 +257,12 @@ class MediaSettings(_Strict):
         le=256,
         description="Decoder processes. Default: half the cores, all but 4 where that is more, at least 2, at most 32.",
     )
-    memory_mb: int = Field(2048, ge=256, description="Address space one decoder may use, MiB.")
-    max_hours: float = Field(48.0, gt=0, description="A longer recording is refused, hours of audio.")
+    memory_mb: int = Field(2048, ge=256, le=1 << 24, description="Address space one decoder may use, MiB.")
+    max_hours: float = Field(
+        48.0, gt=0, le=100_000, description="A longer recording is refused, hours of audio."
+    )
     stall_s: float = Field(
-        60.0, gt=0, description="A decoder that brings nothing for so long is stopped, seconds."
+        60.0, gt=0, le=86_400, description="A decoder that brings nothing for so long is stopped, seconds."
     )
 
 
@@ -271,11 +273,15 @@ class ServiceSettings(_Strict):
         30.0, ge=0.1, le=86_400, description="Look through every folder this often, whatever the events say."
     )
     queue_audio_s: float = Field(
-        600.0, ge=30, description="Decoded audio held in shared memory ahead of the engine, seconds."
+        600.0,
+        ge=30,
+        le=1_000_000,
+        description="Decoded audio held in shared memory ahead of the engine, seconds.",
     )
     free_floor_mb: int = Field(
         200,
         ge=0,
+        le=1 << 30,
         description="Where less is free, MiB, on the disk of the database or of a folder's transcripts, no further "
         "recording is begun, until half as much again is. At most a tenth of the disk. 0: never mind.",
     )

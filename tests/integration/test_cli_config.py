@@ -62,7 +62,7 @@ def test_every_setting_is_listed(file: Path) -> None:
 
 def test_it_can_be_read_by_people(file: Path) -> None:
     said = call("config", "--config", file)
-    assert f"# file: {file}" in said
+    assert f"# configuration: {file} (named by --config)" in said
     assert any(
         line.split() == ["engine.models.asr", str(file), '"paraformer-zh"'] for line in said.splitlines()
     )
@@ -71,7 +71,9 @@ def test_it_can_be_read_by_people(file: Path) -> None:
 
 def test_the_file_in_the_working_directory_is_found(file: Path) -> None:
     file.rename(file.with_name("dropscribe.toml"))
-    assert "/data/jobs.db" in process("config", cwd=file.parent).stdout
+    said = process("config", cwd=file.parent).stdout
+    assert "/data/jobs.db" in said
+    assert f"# configuration: {file.with_name('dropscribe.toml')} (found in the current directory)" in said
 
 
 def test_watch_and_a_file_exclude_each_other(file: Path) -> None:
@@ -105,6 +107,6 @@ def test_hotwords_out_of_bounds_are_refused(tmp_path: Path, hotwords: str) -> No
 def test_a_format_that_has_no_renderer_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "dropscribe.toml"
     file.write_text('[profiles.default]\nformats = ["txt", "docx"]\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"formats\.1: Input should be 'txt', 'srt', 'vtt' or 'json'"):
+    with pytest.raises(ConfigError, match=r'formats\.1 is "docx", but must be one of txt, srt, vtt, json'):
         config.load(file)
     assert Profile.model_validate({}).formats == tuple(RENDERERS)

@@ -214,16 +214,16 @@ def test_a_closed_pipe_is_not_reported(unbuffered: str, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
-    """At a known moment: while the command blocks on reading the configuration from a pipe."""
-    os.mkfifo(tmp_path / "slow.toml")
+    """At a known moment: while the command blocks on writing to a pipe that nobody reads."""
     # Background processes may inherit an ignored SIGINT, and so may this test.
     heeding = ("env", "--default-signal=INT")
-    command = [*heeding, sys.executable, "-m", "dropscribe", "config", "--config", "slow.toml"]
-    with (
-        subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8") as process,
-        (tmp_path / "slow.toml").open("w", encoding="utf-8"),
-    ):
-        # A signal just before the read is handled only after it, so it is sent again.
+    command = [*heeding, sys.executable, "-m", "dropscribe", "config", "--json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", pipesize=4096
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1)
+        # A signal just before the write is handled only after it, so it is sent again.
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):

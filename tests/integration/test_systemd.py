@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe.cli.init import production_file
-from dropscribe.config import SEARCH_PATH, Settings
+from dropscribe.config import SYSTEM_FILE, Settings
 from dropscribe.errors import AlreadyRunningError, ConfigError, EngineError, LedgerError
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
@@ -131,7 +131,7 @@ def test_the_command_of_the_unit_is_one_the_product_has(unit: Unit) -> None:
 
 def test_the_paths_of_the_unit_agree_with_each_other_and_the_product(unit: Unit) -> None:
     file = Path(shlex.split(unit.one("ExecStart"))[-1])
-    assert file in SEARCH_PATH
+    assert file == SYSTEM_FILE
     assert "ConfigurationDirectory" not in unit.settings
     state = Path("/var/lib") / unit.one("StateDirectory")
     assert Settings.model_fields["database"].default.parent == state == Path(unit.one("WorkingDirectory"))

@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "children": frozenset({"", "errors", "escapes"}),
     "logs": frozenset({"", "errors", "escapes"}),
     "settings": frozenset({"", "formats", "transcript"}),  # formats of recordings and transcripts
-    "config": frozenset({"", "errors", "formats", "settings"}),
+    "settings_errors": frozenset({"", "settings"}),
+    "config": frozenset({"", "errors", "formats", "settings", "settings_errors"}),
     "transcript": BASE - {"config", "settings"},
     **{room: BASE | {"transcript"} for room in MIDDLE},
     "pipeline": BELOW_PIPELINE,
@@ -80,7 +81,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "rich": frozenset({"cli"}),
     "numpy": frozenset({"media", "engine", "pipeline", "service", "bench"}),
     "matplotlib": frozenset({"bench"}),
-    "pydantic": frozenset({"config", "settings"}),
+    "pydantic": frozenset({"config", "settings", "settings_errors"}),
     "structlog": frozenset({"logs"}),
     "rjieba": frozenset({"transcript.layout"}),
 }

@@ -19,6 +19,8 @@ from dropscribe.errors import DropscribeError
 #: Commands, in the order of the help: each is `command` (or `app`, if it has subcommands) in the module of its
 #: name. These modules have heavy imports inside functions only, so that `--help` is fast.
 COMMANDS = ("run", "init", "config", "doctor", "adopt", "transcribe", "bench", "jobs", "status")
+#: Exit status after Ctrl-C.
+INTERRUPTED = 130
 #: The end of the help; docs/command-line.md has the same as a table.
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it did not work (doctor, status: something is wrong); 2 wrong command line or "
@@ -68,6 +70,8 @@ def _run() -> None:
     """Run one command and flush its output. Ends the process; raises DropscribeError, BrokenPipeError."""
     try:
         status = build()(prog_name="dropscribe", standalone_mode=False)
+        if status == INTERRUPTED:
+            streams.discard_output()
         sys.exit(status if isinstance(status, int) else 0)
     except CommandLineError as e:
         if asks_for_help(e) and not _wants_json(sys.argv[1:]):

@@ -31,12 +31,12 @@ def command(
     A setting comes from the configuration file, the command line or the defaults. With the options of 'run' it shows what
     'run' would work with.
 
-    JSON, dropscribe/config/1: file (null if none), settings [{name (dotted), value, source (a file, "command line", "embedded" or "default")}].
+    JSON, dropscribe/config/1: file (null if none), found (how; null if none), settings [{name (dotted), value, source (a file, "command line", "embedded" or "default")}].
     """
     from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.init import toml_value
     from dropscribe.cli.output import print_json, print_table, say
-    from dropscribe.config import OLD_MODEL_NAMES
+    from dropscribe.config import OLD_MODEL_NAMES, places
     from dropscribe.views.fields import readable
 
     loaded = in_force(
@@ -47,12 +47,19 @@ def command(
         document = {
             "schema": CONFIG_SCHEMA,
             "file": None if loaded.file is None else readable(loaded.file.absolute()),
+            "found": loaded.how or None,
             "settings": [{"name": n, "value": v, "source": s} for n, v, s in listed],
         }
         print_json(document)
         return
     older = {f"engine.{name}" for name in OLD_MODEL_NAMES}
-    say(f"# file: {readable(loaded.file.absolute()) if loaded.file else 'none'}")
+    if loaded.file is not None:
+        say(f"# configuration: {readable(loaded.file.absolute())} ({loaded.how})")
+    elif watch:
+        say("# configuration: none, because of --watch (embedded defaults)")
+    else:
+        looked = ", ".join(readable(place.file) for place in places())
+        say(f"# configuration: none found (embedded defaults; looked for {looked})")
     rows = [
         (name, source, "(not set)" if value is None else toml_value(value))
         for name, value, source in listed

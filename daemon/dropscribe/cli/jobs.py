@@ -148,7 +148,9 @@ def search(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Find words in all transcripts, and when they were said; upper and lower case are the same.
+    """Find words in all transcripts, and when they were said.
+
+    Upper and lower case are the same.
 
     JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, at_ms, snippet, match
     [first, last), matches [{first, last, start_ms, end_ms}], copies [{job, recording}]}].

@@ -82,6 +82,13 @@ class StandardOutput(io.FileIO):
             ) from e
 
 
+def discard_output() -> None:
+    """Send standard output nowhere, so that what is buffered does not wait for a reader at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def _checked(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     """Replacement for standard output: raises StorageError, and escapes characters that its encoding lacks.
 

@@ -33,11 +33,11 @@ def in_force(
         return configuration.embedded(
             tuple(watch), database=database, model=model, vad_model=vad_model, device=device
         )
-    file = configuration.find(config)
-    if file is None:
+    found = configuration.find(config)
+    if found is None:
         return configuration.embedded((), database=database, model=model, vad_model=vad_model, device=device)
     return configuration.override(
-        configuration.load(file),
+        configuration.load(found),
         database=database,
         engine__models__asr=model,
         engine__models__vad=vad_model,
