@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +40,16 @@ def options_of(parser: argparse.ArgumentParser) -> None:
 class Daemon:
     """`dropscribe run` on `root/inbox`. A context manager: running and warm inside; `ready_s`: seconds to READY."""
 
-    def __init__(self, options: argparse.Namespace, *, quiet_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        *,
+        quiet_s: float = 0.5,
+        log_level: str = "warning",
+        through: Sequence[str] = (),
+    ) -> None:
+        """`through`: command that execs the daemon, such as setpriv with its options."""
+        self._through = through
         self._folder = tempfile.TemporaryDirectory(prefix="dropscribe-bench-", dir=options.root)
         self.root = Path(self._folder.name)
         self.inbox, self.database = self.root / "inbox", self.root / "jobs.db"
@@ -51,7 +60,7 @@ class Daemon:
         self._config = self.root / "dropscribe.toml"
         folder = f'[[folder]]\npath = "{self.inbox}"\nquiet_s = {quiet_s}\nquiet_unprobed_s = {quiet_s}\n'
         engine = f'[engine]\nmodel = "{options.model}"\nvad_model = "{options.vad_model}"\ndevice = "{options.device}"\n'
-        service = '[service]\nlog_format = "json"\nlog_level = "warning"\n'
+        service = f'[service]\nlog_format = "json"\nlog_level = "{log_level}"\n'
         self._config.write_text(f'database = "{self.database}"\n{folder}{engine}{service}', encoding="utf-8")
 
     def start(self) -> float:
@@ -59,7 +68,7 @@ class Daemon:
         began = time.monotonic()
         with (self.root / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "dropscribe", "run", "--config", str(self._config)],
+                [*self._through, sys.executable, "-m", "dropscribe", "run", "--config", str(self._config)],
                 stderr=log,
                 stdout=log,
                 cwd=surroundings.ROOT,

@@ -22,6 +22,7 @@ SCRIPTS = (
     "random_model",
     "fuzz_media",
     "fuzz_joining",
+    "neighbours",
 )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.intake.types import Arrival, FolderState
+from dropscribe.intake.types import Arrival, FolderState, Skip
 from tests.support.intake import QUIET_S, folder_of
-from tests.support.intake_turned import Turned, turned
+from tests.support.intake_turned import RESCAN_S, Turned, turned
 
 DATA = b"RIFF" + bytes(400)
 BACKENDS = pytest.mark.parametrize("backend", ["inotify", "poll"])
@@ -176,3 +176,31 @@ def test_a_date_in_the_future_or_past_makes_a_file_neither_early_nor_late(inbox:
         assert len(w.arrived()) == 1
         w.turn(4.0)
         assert w.arrived() == ["a.wav", "a.wav"]
+
+
+@BACKENDS
+def test_a_file_that_cannot_be_read_is_passed_on_ever_more_rarely_until_it_changes(
+    inbox: Path, backend: str
+) -> None:
+    with turned(folder_of(inbox, backend=backend, **SLOWLY)) as w:
+        path = put(inbox / "a.wav")
+        w.rescan()
+        w.turn(QUIET_S)
+        assert w.arrived() == ["a.wav"]
+        answered = 0
+        while w.now < 24 * 3600:
+            if len(w.arrived()) > answered:
+                answered = len(w.arrived())
+                w.watch.unreadable(str(path), "permission denied", w.now)
+            w.turn(RESCAN_S)
+            w.turn(QUIET_S)
+        said = [n for n in w.notices if isinstance(n, Skip)]
+        assert [(s.path, s.code) for s in said] == [(path, "unreadable")]
+        attempts = len(w.arrived())
+        assert 24 * 5 < attempts < 24 * 6 + 12
+        if attempts > answered:
+            w.watch.unreadable(str(path), "permission denied", w.now)
+        path.chmod(0o640)
+        w.rescan()
+        w.turn(QUIET_S)
+        assert len(w.arrived()) == attempts + 1

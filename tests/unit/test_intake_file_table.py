@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dropscribe.files import FileSignature
-from dropscribe.intake.file_table import FileTable
+from dropscribe.intake.file_table import Access, FileTable
 from dropscribe.intake.scan import Scan
-from dropscribe.intake.settling import EMPTY, Settling
+from dropscribe.intake.settling import EMPTY, REREAD_MOST_S, REREAD_S, Refuse, Settling
 from dropscribe.intake.types import Known
 from tests.support.intake import folder_of
 
@@ -173,3 +173,68 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+ACCESS = Access(1, 0o100000, 0, 0)
+
+
+def settle(table: FileTable, path: str, now: float) -> None:
+    """Pass `path` on, as the folder's thread does."""
+    table.saw(path, FileSignature(1, 1, 1), now - QUIET)
+    assert path in table.take_due(now)
+    table.settle(path, FileSignature(1, 1, 1))
+
+
+def test_attempts_to_read_a_file_become_rarer(table: FileTable) -> None:
+    attempts, now = 0, 0.0
+    settle(table, A, now)
+    while now < 86_400.0:
+        table.unreadable(A, ACCESS, now)
+        due = table.next_due()
+        assert due is not None
+        assert now < due <= now + REREAD_MOST_S
+        now = due
+        assert table.take_retries(now, 10) == [A]
+        settle(table, A, now)
+        attempts += 1
+    assert 86_400 / REREAD_MOST_S < attempts < 86_400 / REREAD_MOST_S + 10
+
+
+def test_a_changed_access_causes_an_attempt_at_once_and_short_delays_again(table: FileTable) -> None:
+    for _ in range(5):
+        settle(table, A, 0.0)
+        table.unreadable(A, ACCESS, 0.0)
+        assert table.take_retries(1e6, 10) == [A]
+    settle(table, A, 0.0)
+    assert not table.retry_changed(A, ACCESS), "an attempt is under way"
+    table.unreadable(A, ACCESS, 0.0)
+    assert table.waiting_unreadable() == [A]
+    assert not table.retry_changed(A, ACCESS)
+    assert table.retry_changed(A, ACCESS._replace(mode=0o100644))
+    assert A not in table.settled
+    settle(table, A, 10.0)
+    table.unreadable(A, ACCESS._replace(mode=0o100644), 10.0)
+    assert table.next_due() == 10.0 + REREAD_S
+
+
+def test_a_turn_takes_a_part_of_the_unreadable_files(table: FileTable) -> None:
+    for i in range(10):
+        settle(table, f"/in/{i}.wav", 0.0)
+        table.unreadable(f"/in/{i}.wav", ACCESS, 0.0)
+    assert len(table.take_retries(REREAD_S, 4)) == 4
+    assert len(table.take_retries(REREAD_S, 100)) == 6
+    assert table.take_retries(REREAD_S, 100) == []
+
+
+def test_an_unreadable_file_that_disappears_is_forgotten(table: FileTable) -> None:
+    for path in (A, B):
+        settle(table, path, 0.0)
+        table.unreadable(path, ACCESS, 0.0)
+        assert table.refuse(path, Refuse("unreadable", "permission denied"), None)
+    table.close_walk(Scan(seen={A}), 1.0)
+    assert table.waiting_unreadable() == [A]
+    assert not table.refuse(A, Refuse("unreadable", "permission denied"), None), "said already"
+    assert table.refuse(B, Refuse("unreadable", "permission denied"), None)
+    table.forget(A)
+    assert table.waiting_unreadable() == []
+    assert table.take_retries(1e9, 10) == []

@@ -9,17 +9,39 @@ import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dropscribe.files import FileSignature
 from dropscribe.intake.names import marker
 from dropscribe.intake.scan import Scan
-from dropscribe.intake.settling import Candidate, Refuse, Settling
+from dropscribe.intake.settling import Candidate, Refuse, Settling, reread_delay_s
 from dropscribe.intake.types import Known
+
+
+class Access(NamedTuple):
+    """What changes when somebody makes a file readable: its time of change (ns), mode, owner and group."""
+
+    changed_ns: int
+    mode: int
+    uid: int
+    gid: int
 
 
 @dataclass(slots=True)
 class _Settling:
     candidate: Candidate
+    due: float
+
+
+@dataclass(slots=True)
+class _Unreadable:
+    """A file that was passed on and whose content could not be read.
+
+    `due`: next attempt, monotonic seconds; infinite while one is under way or has succeeded.
+    """
+
+    access: Access
+    tries: int
     due: float
 
 
@@ -39,8 +61,11 @@ class FileTable:
         #: Heap of (due, path); entries that a later `wait` replaced stay until they are due.
         self._queue: list[tuple[float, str]] = []
         self._refused: dict[str, FileSignature] = {}
-        #: (path, code) of the refusals reported so far.
-        self._reported: set[tuple[str, str]] = set()
+        #: Path → codes of the refusals reported so far.
+        self._reported: dict[str, set[str]] = {}
+        self._unreadable: dict[str, _Unreadable] = {}
+        #: Heap of (due, path) of these; entries that a change replaced stay until they are due.
+        self._retries: list[tuple[float, str]] = []
         #: Path of a file or folder → files that marked it as incomplete when they were last seen (`names.marker`).
         self._markers: dict[str, set[str]] = {}
         #: Path → when to confirm that the file is gone, monotonic seconds.
@@ -131,6 +156,8 @@ class FileTable:
         times = list(self._missing.values())
         if self._queue:
             times.append(self._queue[0][0])
+        if self._retries:
+            times.append(self._retries[0][0])
         return min(times, default=None)
 
     def settle(self, path: str, signature: FileSignature) -> None:
@@ -138,6 +165,8 @@ class FileTable:
         self._settling.pop(path, None)
         self._missing.pop(path, None)
         self._refused.pop(path, None)
+        if (unreadable := self._unreadable.get(path)) is not None:
+            unreadable.due = math.inf
         self.settled[path] = signature
         self._present.add(path)
 
@@ -146,15 +175,54 @@ class FileTable:
         self._settling.pop(path, None)
         if signature is not None:
             self._refused[path] = signature
-        key = (path, refusal.code)
-        new = key not in self._reported
-        self._reported.add(key)
+        reported = self._reported.setdefault(path, set())
+        new = refusal.code not in reported
+        reported.add(refusal.code)
         return new
+
+    def unreadable(self, path: str, access: Access, now: float) -> None:
+        """Note that the content of `path`, which was passed on, could not be read; it is tried again with growing delays."""
+        before = self._unreadable.get(path)
+        tries = 1 if before is None else before.tries + 1
+        due = now + reread_delay_s(tries)
+        self._unreadable[path] = _Unreadable(access, tries, due)
+        heapq.heappush(self._retries, (due, path))
+
+    def waiting_unreadable(self) -> list[str]:
+        """Unreadable files that wait for their next attempt."""
+        return [path for path, one in self._unreadable.items() if one.due < math.inf]
+
+    def retry_changed(self, path: str, access: Access) -> bool:
+        """True if `path` waits for its next attempt and its access has changed; it may then be passed on again."""
+        one = self._unreadable.get(path)
+        if one is None or one.due == math.inf or one.access == access:
+            return False
+        # Delays begin anew.
+        one.tries = 0
+        self._retry(path, one)
+        return True
+
+    def take_retries(self, now: float, most: int) -> list[str]:
+        """Up to `most` unreadable files whose next attempt is due; they may be passed on again."""
+        due: list[str] = []
+        while self._retries and self._retries[0][0] <= now and len(due) < most:
+            at, path = heapq.heappop(self._retries)
+            one = self._unreadable.get(path)
+            if one is not None and one.due == at:
+                self._retry(path, one)
+                due.append(path)
+        return due
+
+    def _retry(self, path: str, one: _Unreadable) -> None:
+        one.due = math.inf
+        self.settled.pop(path, None)
+        self._present.discard(path)
 
     def drop(self, path: str) -> None:
         """Stop settling `path`, which does not exist."""
         self._settling.pop(path, None)
         self._refused.pop(path, None)
+        self._unreadable.pop(path, None)
 
     def miss(self, path: str, confirm_at: float) -> None:
         """Note that a known file is missing; to be confirmed at `confirm_at`, since it may only be being replaced."""
@@ -171,6 +239,7 @@ class FileTable:
     def gone(self, path: str) -> None:
         """Note that `path` was reported as gone: a later file of that name is new, even with the same signature."""
         self.settled.pop(path, None)
+        self._unreadable.pop(path, None)
         self._present.discard(path)
 
     def forget(self, path: str) -> None:
@@ -178,7 +247,7 @@ class FileTable:
         self.gone(path)
         self._missing.pop(path, None)
         self._refused.pop(path, None)
-        self._reported = {key for key in self._reported if key[0] != path}
+        self._reported.pop(path, None)
 
     def learn(self, walk: Scan, known: Iterable[Known], *, trusting: bool) -> None:
         """Set the settled files from `known`, the files on record, and remove unchanged ones from `walk`.
@@ -217,10 +286,14 @@ class FileTable:
             self.mark(path)
         for path in self._present - walk.seen:
             self._missing.setdefault(path, confirm_at)
+        if self._unreadable:
+            found = (walk.seen, walk.found)
+            self._unreadable = {p: one for p, one in self._unreadable.items() if any(p in f for f in found)}
         if self._refused or self._reported:
             self._refused = {p: s for p, s in self._refused.items() if p in walk.found}
             there = {path for path, _ in walk.refused}
-            self._reported = {key for key in self._reported if key[0] in there or key[0] in self._refused}
+            kept = (there, self._refused, self._unreadable)
+            self._reported = {p: codes for p, codes in self._reported.items() if any(p in k for k in kept)}
 
     def disown(self, below: str | None = None) -> None:
         """Note that the folder (or the directory `below`) was replaced: its files count neither as present nor gone."""

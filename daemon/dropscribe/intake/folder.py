@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from dropscribe.config import Folder
 from dropscribe.errors import StorageError
 from dropscribe.files import FileSignature, is_there, opened, status_beneath
-from dropscribe.intake.file_table import FileTable
+from dropscribe.intake.file_table import Access, FileTable
 from dropscribe.intake.folder_lock import FolderLocks
 from dropscribe.intake.names import DONE_SUFFIX, Kind, Names
 from dropscribe.intake.root_monitor import RootMonitor, Standing
@@ -24,6 +25,8 @@ from dropscribe.intake.writer_probe import probe
 SOON_S = 1.0
 #: Retry delay after the ledger failed to list the known files, seconds.
 AGAIN_S = 2.0
+#: Unreadable files tried again in one turn, so that recordings are not delayed by many of them.
+RETRIES_AT_ONCE = 200
 #: Files inspected in one exchange with an inspection process, which costs more than an inspection itself.
 INSPECTED_AT_ONCE = 32
 
@@ -67,6 +70,8 @@ class FolderWatch:
         self._files = FileTable(Settling(folder))
         #: True if the known files must be read from the ledger before the next walk is evaluated.
         self._known_outdated = True
+        #: True until the end of the first scan.
+        self._starting = True
         self._next_scan = -math.inf
         self._last_scan = -math.inf
         self._checked = False
@@ -80,6 +85,8 @@ class FolderWatch:
         due = self._files.take_due(now)
         for i in range(0, len(due), INSPECTED_AT_ONCE):
             self._check_complete(due[i : i + INSPECTED_AT_ONCE], now)
+        for path in self._files.take_retries(now, RETRIES_AT_ONCE):
+            self._follow(path, now)
         self._confirm_missing(now)
         self.asked_at = None
 
@@ -100,6 +107,19 @@ class FolderWatch:
         """Treat the file as never seen before."""
         self._files.forget(path)
         self._follow(path, now)
+
+    def unreadable(self, path: str, reason: str, now: float) -> None:
+        """Note that the content of an arrival could not be read.
+
+        It is passed on again when its permissions or its content change, and else with growing delays.
+        """
+        self._mark_call()
+        access = self._access(path)
+        if access is None:
+            self.forget(path, now)
+            return
+        self._files.unreadable(path, access, now)
+        self._refuse(path, Refuse("unreadable", reason), None, at_start=True)
 
     def reconfigure(self, folder: Folder) -> None:
         """Use other settings of the same folder; the state of its files is kept."""
@@ -125,6 +145,7 @@ class FolderWatch:
         except OSError:
             self._vanished(path, now)
             return
+        self._files.retry_changed(path, access_of(status))
         name = path.rpartition("/")[2]
         if stat.S_ISDIR(status.st_mode):
             if self.folder.recursive and not self._names.prunes(name, relative):
@@ -209,7 +230,21 @@ class FolderWatch:
         if whole:
             self._files.close_walk(found, now + self.folder.quiet_s)
             self.post.keep(found.directories)
+        self._starting = False
+        for path in self._files.waiting_unreadable():
+            self._mark_call()
+            access = self._access(path)
+            if access is not None and self._files.retry_changed(path, access):
+                self._follow(path, now)
         return True
+
+    def _access(self, path: str) -> Access | None:
+        """Access of a file; None if that cannot be determined."""
+        try:
+            with opened(self.folder.path) as folder:
+                return access_of(status_beneath(folder, Path(below_root(path, self._path))))
+        except OSError:
+            return None
 
     def _find(self, start: str, known: Mapping[str, FileSignature]) -> Scan:
         return walk(start, self._path, self._names, known, self._enter, recursive=self.folder.recursive)
@@ -287,11 +322,16 @@ class FolderWatch:
             case Wait(until):
                 self._files.wait(path, candidate, until)
 
-    def _refuse(self, path: str, refusal: Refuse, signature: FileSignature | None) -> None:
+    def _refuse(
+        self, path: str, refusal: Refuse, signature: FileSignature | None, *, at_start: bool = False
+    ) -> None:
         if self._files.refuse(path, refusal, signature):
             self._around.sink(
-                Skip(self.folder.path, Path(path), refusal.code, refusal.reason, self._around.wall())
-            )
+                Skip(
+                    self.folder.path, Path(path), refusal.code, refusal.reason, self._around.wall(),
+                    at_start=at_start or self._starting,
+                )
+            )  # fmt: skip
 
     def _confirm_missing(self, now: float) -> None:
         missing = self._files.take_missing(now)
@@ -330,3 +370,7 @@ class FolderWatch:
             return not is_there(Path(path), self.folder.path)
         except OSError:
             return False
+
+
+def access_of(status: os.stat_result) -> Access:
+    return Access(status.st_ctime_ns, status.st_mode, status.st_uid, status.st_gid)

@@ -13,6 +13,8 @@ from dropscribe.intake.types import FolderHealth, FolderState
 
 #: Longest sleep of the thread, seconds.
 LONGEST_SLEEP_S = 60.0
+#: Most messages handled before files that are due.
+MOST_MESSAGES = 2000
 #: Time without a response after which a file system is reported as hanging, seconds.
 HUNG_S = 60.0
 
@@ -32,6 +34,14 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The content of an arrival could not be read, for this reason."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reconfigure:
     """Use these settings of the same folder from now on."""
 
@@ -43,7 +53,7 @@ class Stop:
     """End the thread."""
 
 
-Message = Hint | Forget | Reconfigure | Stop
+Message = Hint | Forget | Unreadable | Reconfigure | Stop
 
 
 class FolderRunner:
@@ -131,6 +141,8 @@ class FolderRunner:
                     hints[path] = None
                 case Forget(path):
                     watch.forget(path, self._around.clock())
+                case Unreadable(path, reason):
+                    watch.unreadable(path, reason, self._around.clock())
                 case Reconfigure(folder):
                     watch.reconfigure(folder)
                 case Stop():
@@ -148,6 +160,7 @@ class FolderRunner:
             messages = [self._messages.get(timeout=min(max(due, 0.0), LONGEST_SLEEP_S))]
         except queue.Empty:
             return []
-        # Only those queued by now: continuous senders must not delay the work.
-        messages += [self._messages.get() for _ in range(self._messages.qsize())]
+        # A part of those queued by now: neither continuous senders nor a burst may delay files that are due.
+        count = min(self._messages.qsize(), MOST_MESSAGES)
+        messages += [self._messages.get() for _ in range(count)]
         return messages

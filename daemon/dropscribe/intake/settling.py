@@ -15,6 +15,16 @@ from dropscribe.intake.types import Completeness
 BUSY_RECHECK_S = 1.0
 
 
+#: Delay before a file whose content could not be read is tried again, and the longest one, seconds. It doubles each time.
+REREAD_S = 5.0
+REREAD_MOST_S = 600.0
+
+
+def reread_delay_s(tries: int) -> float:
+    """Seconds to wait after the attempt number `tries` (from 1) to read a file has failed."""
+    return min(REREAD_MOST_S, REREAD_S * 2.0 ** min(tries - 1, 16))
+
+
 class Writer(Enum):
     """Whether a process has a file open for writing."""
 

@@ -47,6 +47,7 @@ class Skip:
     code: str  #: stable: "extension", "empty", "link_outside", "special_file", "unreadable", …
     reason: str
     seen_at: float
+    at_start: bool = False  #: possibly on record: found by the first scan, or its content could not be read
 
 
 @dataclass(frozen=True, slots=True)

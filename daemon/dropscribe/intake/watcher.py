@@ -10,7 +10,7 @@ from pathlib import Path
 from dropscribe.config import Folder
 from dropscribe.intake.folder import Surroundings
 from dropscribe.intake.folder_lock import FolderLocks
-from dropscribe.intake.runner import FolderRunner, Forget, Reconfigure, Stop
+from dropscribe.intake.runner import FolderRunner, Forget, Reconfigure, Stop, Unreadable
 from dropscribe.intake.types import Completeness, FolderHealth, Known, Notice
 
 #: Longest wait of `stop` for the threads, seconds.
@@ -30,7 +30,7 @@ class Watcher:
 
     `known`, `completeness` and `sink` are called concurrently from the folders' threads and must not block for long; an
     exception ends the thread (see `alive`). `sink` takes over responsibility: after `Arrival` the watcher does not
-    pass the file again unless it changes or `forget` is called. All methods may be called from any thread.
+    pass the file again unless it changes or `forget` or `unreadable` is called. All methods may be called from any thread.
     """
 
     def __init__(
@@ -105,6 +105,14 @@ class Watcher:
         for folder, runner in self._runners.items():
             if path.is_relative_to(folder):
                 runner.send(Forget(str(path)))
+
+    def unreadable(self, path: Path, reason: str) -> None:
+        """Note that the content of an arrival could not be read: it is reported as skipped once, and passed on again when
+        its permissions or its content change, and else with growing delays.
+        """
+        for folder, runner in self._runners.items():
+            if path.is_relative_to(folder):
+                runner.send(Unreadable(str(path), reason))
 
     def health(self) -> list[FolderHealth]:
         """Health of each folder that has been checked at least once."""

@@ -101,7 +101,10 @@ class Ledger(Protocol):
         """Iterate over the recordings below `folder` that need no admission while they stay as recorded."""
 
     def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
-        """Record why files were not admitted; a file and code seen before only has its `last_seen` updated."""
+        """Record why files were not admitted; a file and code seen before only has its `last_seen` updated.
+
+        Writes nothing about files `at_start` that are on record with the same reason.
+        """
 
     def on_record(self, admission: Admission) -> bool:
         """True when a job for this content at this path is done."""

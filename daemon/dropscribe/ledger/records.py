@@ -194,12 +194,16 @@ class StoredResult:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
-    """A file that was not admitted, and why."""
+    """A file that was not admitted, and why.
+
+    `at_start`: it may be on record since an earlier run; then its row stays as it is if it says the same.
+    """
 
     path: Path
     folder: Path
     code: str
     reason: str
+    at_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)

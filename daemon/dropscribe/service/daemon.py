@@ -154,7 +154,7 @@ class Daemon:
             rescan_s=settings.service.rescan_s,
         )
         inspector.start()
-        self._admitter.start(forget=self._watcher.forget)
+        self._admitter.start(forget=self._watcher.forget, unreadable=self._watcher.unreadable)
         stack.callback(self._end, self._admitter.stop)
         self._watcher.start()
         stack.callback(self._end, self._watcher.stop)

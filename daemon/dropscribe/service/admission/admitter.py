@@ -1,7 +1,7 @@
 """Admit complete files: hash them in a few threads (`FolderPool`), record them in batches in one thread.
 
 One commit admits all files hashed since the previous one, so that ten thousand files dropped at once need hundreds of
-commits, and a single file is admitted at once.
+commits, and a single file is admitted at once. Skipped files are recorded when no recordings wait to be.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from dropscribe import logs
@@ -30,17 +28,19 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Admission, SkippedFile
 from dropscribe.pipeline.sizing import hasher_count
 from dropscribe.service.activity import Activities, Activity
+from dropscribe.service.admission.skip_report import SkipReport
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
 
 #: Most admissions in one transaction.
 BATCH = 128
-#: Delay before a file that could not be read is tried again, seconds.
-REREAD_S = 5.0
+#: Most skipped files in one transaction: recordings wait for it, some 20 ms.
+SKIPS_AT_ONCE = 500
 #: Reason of cancelling the job of a removed file.
 REMOVED = "the recording was removed before it was transcribed"
-#: Longest wait of the recording thread for the next record, seconds; limits the delay of due retries.
+#: Longest wait of the recording thread for the next record, seconds, without and with skipped files to be recorded.
 TICK_S = 0.5
+SKIPS_TICK_S = 0.05
 #: Size above which a file counts as large, bytes: one per folder is hashed at a time, beside the smaller files.
 LARGE_BYTES = 1 << 30
 #: Longest `stop` waits, seconds.
@@ -51,14 +51,7 @@ class _Stopped(Exception):  # noqa: N818 - no error: the daemon stops
     """Raised to abandon the hashing of a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Unreadable:
-    """A file that could not be read; it is tried again after `REREAD_S`."""
-
-    skip: Skip
-
-
-_Record = Admission | Skip | Gone | _Unreadable
+_Record = Admission | Gone
 
 
 class Admitter:
@@ -75,11 +68,13 @@ class Admitter:
         self._admitted = admitted
         self._folder = folder
         self._forget: Callable[[Path], None]
+        self._unreadable: Callable[[Path, str], None]
         self._log = logs.get("service")
         self._records: queue.SimpleQueue[_Record | None] = queue.SimpleQueue()
+        self._skips: queue.SimpleQueue[Skip] = queue.SimpleQueue()
+        #: Owned by the recording thread.
+        self._report = SkipReport()
         self._stopping = threading.Event()
-        #: (monotonic seconds, path) of files to try again, in order of time; owned by the recording thread.
-        self._later: deque[tuple[float, Path]] = deque()
         self._activities = activities
         self._hashers: FolderPool[Arrival] = FolderPool(
             "admission", self._hash, threads=hasher_count(), batch=1, activities=activities, died=self._died
@@ -88,9 +83,13 @@ class Admitter:
         #: First exception that ended a thread; read by `alive`.
         self.failure: BaseException | None = None
 
-    def start(self, forget: Callable[[Path], None]) -> None:
-        """Start the threads; `take` may be called afterwards. `forget(path)` makes intake settle a file anew."""
+    def start(self, forget: Callable[[Path], None], unreadable: Callable[[Path, str], None]) -> None:
+        """Start the threads; `take` may be called afterwards.
+
+        `forget(path)` makes intake settle a file anew, `unreadable(path, reason)` makes it try again later.
+        """
         self._forget = forget
+        self._unreadable = unreadable
         self._hashers.start()
         self._thread.start()
 
@@ -102,7 +101,9 @@ class Admitter:
                 self._hashers.put(notice.folder, notice, large=large)
             case FolderHealth():
                 self._folder(notice)
-            case Skip() | Gone():
+            case Skip():
+                self._skips.put(notice)
+            case Gone():
                 self._records.put(notice)
 
     def alive(self) -> bool:
@@ -146,10 +147,7 @@ class Admitter:
             self._forget(arrival.path)
             return
         except DropscribeError as e:
-            reason = f"{e.reason}; {e.remedy}"
-            self._records.put(
-                _Unreadable(Skip(arrival.folder, arrival.path, "unreadable", reason, time.time()))
-            )
+            self._unreadable(arrival.path, f"it cannot be read ({e.reason}); {e.remedy}")
             return
         self._records.put(self._admission(arrival, sha256))
 
@@ -189,10 +187,10 @@ class Admitter:
             self._activities.leave(activity)
 
     def _next_batch(self) -> list[_Record | None]:
-        """Up to `BATCH` queued records, waiting at most `TICK_S` for the first."""
+        """Up to `BATCH` queued records, after a wait for the first."""
         batch: list[_Record | None] = []
         with contextlib.suppress(queue.Empty):  # an empty queue ends the batch
-            batch.append(self._records.get(timeout=TICK_S))
+            batch.append(self._records.get(timeout=TICK_S if self._skips.empty() else SKIPS_TICK_S))
             while len(batch) < BATCH:
                 batch.append(self._records.get_nowait())
         return batch
@@ -202,45 +200,74 @@ class Admitter:
         activity.idle()
         batch = self._next_batch()
         activity.begin()
+        self._record_in_order(batch, activity)
+        ending = None in batch
+        if not ending and self._records.empty():
+            self._record_skips(activity)
+        self._log_skips(ending=ending)
+        return not ending
+
+    def _record_in_order(self, batch: list[_Record | None], activity: Activity) -> None:
+        """Record admissions together, but those of a path in order with its removals.
+
+        Else the removal of a file would cancel the job of the file that has its name since.
+        """
         now = time.time()
-        admissions = [n for n in batch if isinstance(n, Admission)]
-        if admissions:
-            made = self._storage_retry.insist(lambda: self._ledger.admit(admissions, now), activity.working)
-            for admission, admitted in zip(admissions, made, strict=True):
-                if admitted.created:
-                    self._log.debug(
-                        "admitted",
-                        action=str(logs.Action.ADMITTED),
-                        job=admitted.job_id,
-                        path=str(admission.path),
-                    )
-            self._admitted()
+        admissions: list[Admission] = []
         for record in batch:
             match record:
-                case Skip():
-                    self._record_skip(record, now, activity)
+                case Admission():
+                    admissions.append(record)
                 case Gone():
-                    self._record_gone(record, now)
-                case _Unreadable():
-                    self._record_skip(record.skip, now, activity)
-                    self._later.append((time.monotonic() + REREAD_S, record.skip.path))
-        while self._later and self._later[0][0] <= time.monotonic():
-            self._forget(self._later.popleft()[1])
-        return None not in batch
+                    if any(a.path == record.path for a in admissions):
+                        self._admit(admissions, now, activity)
+                        admissions = []
+                    self._record_gone(record, now, activity)
+        self._admit(admissions, now, activity)
 
-    def _record_skip(self, skip: Skip, now: float, activity: Activity) -> None:
-        self._storage_retry.insist(
-            lambda: self._ledger.skip([SkippedFile(skip.path, skip.folder, skip.code, skip.reason)], now),
-            activity.working,
-        )
-        logs.event(
-            self._log,
-            logs.Action.SKIPPED,
-            f"skipped {skip.path.name!r}: {skip.reason}",
-            path=str(skip.path),
-            code=skip.code,
-        )
+    def _admit(self, admissions: list[Admission], now: float, activity: Activity) -> None:
+        if not admissions:
+            return
+        made = self._storage_retry.insist(lambda: self._ledger.admit(admissions, now), activity.working)
+        for admission, admitted in zip(admissions, made, strict=True):
+            if admitted.created:
+                self._log.debug(
+                    "admitted",
+                    action=str(logs.Action.ADMITTED),
+                    job=admitted.job_id,
+                    path=str(admission.path),
+                )
+        self._admitted()
 
-    def _record_gone(self, gone: Gone, now: float) -> None:
-        for job in self._storage_retry.insist(lambda: self._ledger.cancel_gone(gone.path, now, REMOVED)):
+    def _record_skips(self, activity: Activity) -> None:
+        """Record some of the skipped files. Those left at a stop are found again by the next start."""
+        skips: list[Skip] = []
+        with contextlib.suppress(queue.Empty):
+            while len(skips) < SKIPS_AT_ONCE:
+                skips.append(self._skips.get_nowait())
+        if not skips:
+            return
+        rows = [SkippedFile(s.path, s.folder, s.code, s.reason, at_start=s.at_start) for s in skips]
+        self._storage_retry.insist(lambda: self._ledger.skip(rows, time.time()), activity.working)
+        now = time.monotonic()
+        for skip in skips:
+            self._report.take(skip, now)
+            self._log.debug(
+                f"{skip.path.name}: skipped: {skip.reason}",
+                action=str(logs.Action.SKIPPED), path=str(skip.path), code=skip.code,
+            )  # fmt: skip
+
+    def _log_skips(self, *, ending: bool) -> None:
+        more = not self._skips.empty()
+        for line in self._report.due(time.monotonic(), more=more, ending=ending):
+            keys = {"count": line.count} if line.path is None else {"path": str(line.path)}
+            logs.event(
+                self._log, logs.Action.SKIPPED, line.message, folder=str(line.folder), code=line.code, **keys
+            )
+
+    def _record_gone(self, gone: Gone, now: float, activity: Activity) -> None:
+        def cancel() -> list[int]:
+            return self._ledger.cancel_gone(gone.path, now, REMOVED)
+
+        for job in self._storage_retry.insist(cancel, activity.working):
             logs.event(self._log, logs.Action.JOB_CANCELLED, REMOVED, job=job, path=str(gone.path))

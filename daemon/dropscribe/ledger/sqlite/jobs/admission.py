@@ -14,7 +14,7 @@ from dropscribe.ledger.columns import below, inode_of, mtime_of, raw, readable, 
 from dropscribe.ledger.records import Admission, Admitted, JobState, KnownRecording, SkippedFile
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.transitions import CHANGED, GONE, transition
-from dropscribe.ledger.sqlite.schema import jobs, recordings
+from dropscribe.ledger.sqlite.schema import jobs, recordings, skips
 
 #: Rows of the history in memory at a time.
 KNOWN_AT_ONCE = 2000
@@ -66,6 +66,9 @@ _SKIP = sa.text(
     "VALUES (:path_raw, :path, :folder, :code, :reason, :now, :now) "
     "ON CONFLICT (path_raw, code) DO UPDATE SET "
     "reason = excluded.reason, folder = excluded.folder, last_seen = excluded.last_seen"
+)
+_SKIPPED = sa.select(skips.c.path_raw, skips.c.code, skips.c.folder, skips.c.reason).where(
+    skips.c.path_raw.in_(sa.bindparam("paths", expanding=True))
 )
 
 
@@ -167,20 +170,24 @@ class Admissions:
 
     def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
         """See `Ledger.skip`."""
+        on_record = self._skipped([s.path for s in skipped if s.at_start])
         rows = [
-            {
-                "path_raw": raw(s.path),
-                "path": readable(s.path),
-                "folder": readable(s.folder),
-                "code": s.code,
-                "reason": storable(s.reason),
-                "now": now,
-            }
+            {"path_raw": key[0], "path": readable(s.path), "folder": key[2], "code": s.code, "reason": key[3], "now": now}
             for s in skipped
-        ]
+            if (key := (raw(s.path), s.code, readable(s.folder), storable(s.reason))) not in on_record
+            or not s.at_start
+        ]  # fmt: skip
         if rows:
             with self._db.write("record skipped files") as connection:
                 connection.execute(_SKIP, rows)
+
+    def _skipped(self, paths: Sequence[Path]) -> set[tuple[bytes, str, str, str]]:
+        """Path, code, folder and reason of the rows about these files."""
+        if not paths:
+            return set()
+        with self._db.read("read skipped files") as connection:
+            found = connection.execute(_SKIPPED, {"paths": [raw(path) for path in paths]})
+            return {(row.path_raw, row.code, row.folder, row.reason) for row in found}
 
     def _batch(self, connection: Connection, admissions: Sequence[Admission]) -> _Batch:
         next_recording, next_job = connection.execute(_NEXT_IDS).one()
