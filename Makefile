@@ -3,6 +3,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What the program needs; the tests need more.
+RUNS := $(VENV)/.runs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Torch goes first and alone, at its exact version: a looser request would fetch a build with CUDA, gigabytes of it,
 # where a CPU build is at hand.
@@ -25,15 +27,20 @@ help:
 	@echo 'make wheel  build the distribution into dist/'
 	@echo 'make clean  remove what the tools leave behind (not .venv, drop and jobs.db)'
 
+# BUILD=cpu or BUILD=cuda chooses the build of torch; by default that of the machine.
+$(RUNS): pyproject.toml constraints.txt requirements.txt systemd/make-environment
+	@test -e $(STAMP) || PYTHON='$(PYTHON)' systemd/make-environment $(VENV) --editable $(if $(BUILD),--$(BUILD))
+	@touch $@
+
 $(STAMP): pyproject.toml constraints.txt
 	@test -n '$(PYTHON)' || { echo 'python3 (3.11 or newer) is not installed' >&2; exit 1; }
 	@test -x $(BIN)/python || '$(PYTHON)' -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@
+	@touch $@ $(RUNS)
 
-run: $(STAMP)
+run: $(RUNS)
 	@mkdir -p drop
 	@echo
 	@echo 'dropscribe starts now, with the demonstration model, on $(CURDIR)/drop.'

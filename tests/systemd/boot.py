@@ -44,15 +44,13 @@ PACKAGES = (
     "python3", "python3-venv", "initramfs-tools", "linux-image-cloud-amd64",
 )  # fmt: skip
 TOOLS = ("debootstrap", "qemu-system-x86_64", "mke2fs", "unshare", "chroot")
-#: What docs/installation.md does with pip; the rest of its steps is done by the checks, in the booted machine.
+#: The environment as docs/installation.md makes it, and again the code of the checkout, which may have changed; the rest of its steps is done by the checks, in the booted machine.
 INSTALLATION = """
 set -e
 cd /root/checkout
-test -x /opt/dropscribe/venv/bin/python || python3 -m venv /opt/dropscribe/venv
-pip="/opt/dropscribe/venv/bin/pip --quiet --no-cache-dir --disable-pip-version-check"
-$pip install -c constraints.txt "$(grep '^torch==' constraints.txt)"
-$pip install -c constraints.txt .
-$pip install --force-reinstall --no-deps .
+export PIP_NO_CACHE_DIR=1
+systemd/make-environment /opt/dropscribe/venv --cpu
+/opt/dropscribe/venv/bin/pip --quiet --disable-pip-version-check install --force-reinstall --no-deps .
 """
 #: Runs the checks once the machine is up, and turns it off. What they print goes to the second serial port.
 CHECKS_UNIT = """
