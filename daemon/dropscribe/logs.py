@@ -1,15 +1,15 @@
 """Logging set-up, and the list of `action` values: every log line has one.
 
-JSON lines for journald (no terminal), readable lines on a terminal. The message is for people; `action` and the other
-keys are for machines and stay stable. Control characters and line breaks are escaped in both (`daemon/dropscribe/escapes.py`).
+JSON lines for journald (no terminal), else one line for people: the message, without keys. `action` and the other keys
+are for machines and stay stable. Control characters and line breaks are escaped in both (`daemon/dropscribe/escapes.py`).
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import PurePath
 from typing import Any, TextIO, cast
 
 import structlog
@@ -28,6 +28,7 @@ class Action(StrEnum):
     FOLDER = "folder"
     SKIPPED = "skipped"
     ADMITTED = "admitted"
+    JOB_PROGRESS = "job_progress"
     JOB_DONE = "job_done"
     JOB_FAILED = "job_failed"
     JOB_RETRY = "job_retry"
@@ -40,6 +41,9 @@ class Action(StrEnum):
 
 
 Logger = structlog.stdlib.BoundLogger
+#: Escape sequences of a terminal.
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+_COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 
 
 class LogStream:
@@ -76,7 +80,7 @@ def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _timestamp,
         structlog.processors.StackInfoRenderer(),
     ]
     if as_json:
@@ -85,7 +89,7 @@ def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
             structlog.processors.JSONRenderer(serializer=escapes.dumps),
         ]
     else:
-        shared += [_escaped, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        shared += [structlog.processors.format_exc_info, _Line(terminal=sys.stderr.isatty())]
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -94,19 +98,34 @@ def setup(*, json_lines: bool | None = None, level: str = "info") -> None:
     )
 
 
-def _escaped(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Escape all texts of a log line, including keys, before colours are added."""
-    return {escapes.one_line(key): _safe(value) for key, value in line.items()}
+def _timestamp(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add the time, UTC, to the millisecond."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line["timestamp"] = now.replace("+00:00", "Z")
+    return line
 
 
-def _safe(value: Any) -> Any:
-    if isinstance(value, str):
-        return escapes.one_line(value)
-    if isinstance(value, PurePath):
-        return escapes.one_line(str(value))
-    if isinstance(value, dict):
-        return {_safe(k): _safe(v) for k, v in value.items()}
-    return [_safe(v) for v in value] if isinstance(value, (list, tuple)) else value
+class _Line:
+    """Render a log line for people: local time, level unless it is info, message, what to do."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        """`terminal`: with colours, and without the date."""
+        self._terminal = terminal
+
+    def __call__(self, _: Any, __: str, line: structlog.typing.EventDict) -> str:
+        """The line, with control characters escaped; a traceback follows on lines of its own."""
+        local = datetime.fromisoformat(line["timestamp"]).astimezone()
+        time = local.strftime("%H:%M:%S" if self._terminal else "%Y-%m-%d %H:%M:%S")
+        level = line["level"]
+        text = f"{level}: " if level != "info" else ""
+        text += escapes.one_line(str(line["event"]))
+        remedy = str(line.get("remedy") or "")
+        if remedy and remedy not in line["event"]:
+            text += f" ({escapes.one_line(remedy)})"
+        if self._terminal:
+            time, text = f"{_DIM}{time}{_PLAIN}", f"{_COLOURS.get(level, '')}{text}{_PLAIN}"
+        trace = line.get("exception")
+        return f"{time} {text}" + (f"\n{escapes.lines(str(trace))}" if trace else "")
 
 
 def get(room: str) -> Logger:

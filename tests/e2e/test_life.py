@@ -111,7 +111,8 @@ def test_an_unwritable_folder_is_reported_with_a_remedy_and_its_job_waits(tmp_pa
         assert str(blocked) in row["reason"]
         assert row["remedy"]
         (line,) = daemon.actions("job_retry")
-        assert (line["event"], line["remedy"]) == (row["reason"], row["remedy"])
+        assert (line["reason"], line["remedy"]) == (row["reason"], row["remedy"])
+        assert line["event"] == f"patient.wav: is tried again: {row['reason']}"
         status = subprocess.run(
             [sys.executable, "-m", "dropscribe", "status", "--config", str(daemon.config)],
             capture_output=True, text=True, check=False, timeout=60,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,10 +13,17 @@ from pathlib import Path
 import pytest
 
 from dropscribe.cli.jobs import instant
+from dropscribe.columns import columns
 from dropscribe.errors import UsageError
+from dropscribe.ledger.backend import lock_database
+from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import OutputIntent, SkippedFile
+from dropscribe.service import status_file
+from dropscribe.service.jobs.progress import JobProgress, Stage
+from dropscribe.service.status_file import Status
 from tests.support.command_line import call, document, process
 from tests.support.histories import ENGINE, MEDIA, NOW, History
+from tests.support.terminal import on_terminal
 
 
 @pytest.fixture
@@ -45,6 +53,54 @@ def test_newest_first_with_state_and_outcome(history: History) -> None:
     assert found["jobs"][2]["audio_s"] == 5.0
     table = call("jobs", "--database", history.path)
     assert "there is no audio (record it again)" in table
+
+
+def test_a_running_job_shows_how_far_it_is(history: History) -> None:
+    history.waiting("talk.wav")
+    (claim,) = history.ledger.claim("worker", 1, NOW + 1, 60.0, allow_isolated=False)
+    progress = JobProgress(claim.job_id, claim.path, Stage.RECOGNISING, 760_000, 3_071_000, 20.0)
+    location = DatabaseLocation(history.path)
+    working = Status("ready", NOW, ENGINE, (), 1, 0, in_progress=(progress,))
+    lock = lock_database(location)
+    try:
+        status_file.write(location, working, NOW)
+        listed = document("jobs", "--database", history.path)["jobs"][0]
+        shown = document("jobs", "show", str(claim.job_id), "--database", history.path)["job"]
+        printed = call("jobs", "--database", history.path)
+        detail = call("jobs", "show", str(claim.job_id), "--database", history.path)
+    finally:
+        lock.close()
+    expected = {"stage": "recognising", "position_ms": 760_000, "duration_ms": 3_071_000, "elapsed_s": 20.0}
+    assert listed["progress"] == shown["progress"] == expected
+    assert "recognising 12:40 of 51:11 (24 %), 20 s" in printed
+    assert "recognising 12:40 of 51:11 (24 %), 20 s" in detail
+    # The status file of a daemon that has ended.
+    assert document("jobs", "--database", history.path)["jobs"][0]["progress"] is None
+
+
+def test_on_a_terminal_each_job_is_one_line(history: History) -> None:
+    deep = "/".join(["a folder with a long name"] * 4)
+    names = [f"{deep}/meeting.m4a", f"{'会议录音' * 12}.wav", "a.wav", f"{'long-' * 30}.mp3"]
+    for name in names[:3]:
+        history.done(name, "x")
+    history.failed(names[3], "there is no audio in any of its streams, only pictures", "record it again")
+    head, *lines = on_terminal("jobs", "--database", history.path)
+    assert len(lines) == 4
+    assert all(columns(re.sub(r"\x1b\[\d*m", "", line)) <= 80 for line in [head, *lines])
+    assert [line.split("  ")[0].rpartition(".")[2] for line in lines] == ["mp3", "wav", "wav", "m4a"]
+    assert lines[-1].endswith("0:05 in 2.0 s (2.5×)")
+    # Elsewhere paths and reasons are whole.
+    whole = call("jobs", "--database", history.path)
+    assert all(f"/in/{name}" in whole for name in names)
+    assert "only pictures (record it again)" in whole
+
+
+def test_on_a_terminal_a_search_marks_what_was_found(history: History) -> None:
+    history.done("会议.wav", "讨论" * 40 + "预算" + "讨论" * 40)
+    lines = on_terminal("jobs", "search", "预算", "--database", history.path)
+    assert lines[0] == "/in/会议.wav  (job 1)"
+    assert sum(line.count("预算\x1b[0m") for line in lines) == 1
+    assert all(columns(re.sub(r"\x1b\[[\d;]*m", "", line)) <= 80 for line in lines)
 
 
 def test_filters(history: History) -> None:

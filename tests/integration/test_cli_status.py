@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from dropscribe.errors import AlreadyRunningError
-from dropscribe.intake.types import FolderHealth
+from dropscribe.intake.settling import OPEN
+from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service import status_file
+from dropscribe.service.jobs.progress import JobProgress, Stage
 from dropscribe.service.status_file import Status
 from dropscribe.views.status import SILENT_S, Process, problems, read_process
 from tests.support.command_line import outcome
@@ -76,6 +78,35 @@ def test_a_healthy_daemon(history: History) -> None:
     finally:
         lock.close()
     assert status(history.path)[0] == 1
+
+
+def test_work_in_progress_and_files_that_wait_are_named(history: History) -> None:
+    talk, later = (
+        JobProgress(7, Path("/in/talk.m4a"), Stage.RECOGNISING, 760_000, 3_071_000, 20.0),
+        JobProgress(8, Path("/in/会议.wav"), Stage.WAITING),
+    )
+    copied = UnsettledFile(Path("/in/copied.wav"), OPEN, time.time() - 12)
+    lock = lock_database(DatabaseLocation(history.path))
+    try:
+        at = time.time()
+        working = Status(
+            "ready", at, ENGINE, (WELL,), 2, 30, in_progress=(talk, later), unsettled_files=(copied,) * 15
+        )
+        status_file.write(DatabaseLocation(history.path), working, at)
+        _, said = status(history.path)
+        _, printed = outcome("status", "--database", history.path)
+    finally:
+        lock.close()
+    assert said["in_progress"][0] == {
+        "job": 7, "recording": "/in/talk.m4a", "stage": "recognising", "position_ms": 760_000,
+        "duration_ms": 3_071_000, "elapsed_s": 20.0,
+    }  # fmt: skip
+    assert said["unsettled_files"][0]["code"] == "open"
+    assert said["unsettled_files"][0]["since"].endswith("Z")
+    assert "/in/talk.m4a (job 7): recognising 12:40 of 51:11 (24 %), 20 s" in printed
+    assert "/in/会议.wav (job 8): waiting\n" in printed
+    assert printed.count("/in/copied.wav: a program has it open for writing (for 12 s)") == 10
+    assert "and 20 more" in printed
 
 
 def test_a_folder_problem_is_shown_with_its_remedy(history: History) -> None:

@@ -32,13 +32,15 @@ from dropscribe.config import (
 from dropscribe.doctor import support_bundle
 from dropscribe.doctor.checks import record as doctor
 from dropscribe.intake import scan, settling
-from dropscribe.intake.types import FolderHealth
+from dropscribe.intake.settling import OPEN
+from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.backend import open_read_only
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import AWAY, NO_ROOM, UNWRITABLE, HeldJobs, JobState, OutputIntent, SkippedFile
 from dropscribe.ledger.sqlite.schema import metadata
 from dropscribe.logs import Action
 from dropscribe.service import adoption, status_file
+from dropscribe.service.jobs.progress import JobProgress, Stage
 from dropscribe.transcript.render import RENDERERS
 from dropscribe.transcript.types import STAGES
 from dropscribe.views.jobs import job_document
@@ -235,6 +237,12 @@ def test_every_reason_to_skip_a_file_is_documented() -> None:
     assert {*written, *(r.code for r in refusals)} <= named
 
 
+def test_every_reason_why_a_file_waits_is_documented() -> None:
+    intake = "\n".join(t for p, t in SOURCES.items() if p.parent.name == "intake")
+    written = re.findall(r'\bWaitReason\(\s*"(\w+)"', intake)
+    assert {row[0].strip("`") for row in rows(section(OPERATIONS, "### Why a file waits"))} == set(written)
+
+
 def test_every_table_of_the_database_is_documented() -> None:
     tables = [row[0].strip("`") for row in rows(section(OPERATIONS, "### Query the database"))]
     assert tables == [t for t in metadata.tables if "text" not in t]
@@ -370,8 +378,10 @@ def bench_document(folder: Path) -> dict[str, Any]:
 def status_document(database: Path) -> dict[str, Any]:
     folder = FolderHealth(Path("/in"), "poll", "it is away", "mount it", 1.0)
     status = status_file.Status(
-        "ready", 1.0, ENGINE, (folder,), 1, 0, (status_file.Complaint("disk full", "free space"),)
-    )
+        "ready", 1.0, ENGINE, (folder,), 1, 0, (status_file.Complaint("disk full", "free space"),),
+        in_progress=(JobProgress(1, Path("/in/a.wav"), Stage.DECODING),),
+        unsettled_files=(UnsettledFile(Path("/in/b.wav"), OPEN, 1.0),),
+    )  # fmt: skip
     status_file.write(DatabaseLocation(database), status, 2.0)
     found: dict[str, Any] = json.loads(
         status_file.status_path(DatabaseLocation(database)).read_text(encoding="utf-8")

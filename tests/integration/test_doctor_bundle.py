@@ -166,7 +166,7 @@ def test_a_damaged_database_does_not_stop_it(home: Path) -> None:
 def test_journal_lines_are_redacted() -> None:
     done = {
         "action": "job_done", "level": "info", "job": 3, "audio_s": 61.5, "path": "Ms Klein.wav",
-        "event": "Ms Klein.wav: done in 1.2 s (00:01:01 of audio)",
+        "event": "Ms Klein.wav: 1:01 in 1.2 s (51×) → Ms Klein.txt",
     }  # fmt: skip
     folder = {"action": "folder", "level": "warning", "event": "/srv/Dr Weber: does not exist; create it"}
     messages = [

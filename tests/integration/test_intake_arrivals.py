@@ -136,6 +136,7 @@ def test_a_writer_that_stalls_is_waited_for(inbox: Path) -> None:
                 w.settle_marker(inbox, f"marker-{i}.wav")
             assert w.arrivals(path) == []
             assert w.watcher.unsettled() == 1
+            assert w.waiting() == [(path, "open")]
             file.write(DATA)
         assert w.wait_arrival(path).signature.size == 2 * len(DATA)
         wait_until(lambda: w.watcher.unsettled() == 0, "nothing is waited for")
@@ -291,6 +292,7 @@ def test_a_done_marker_is_waited_for(inbox: Path) -> None:
         put(inbox / "second.wav")
         w.wait_arrival(put(inbox / "second.wav.done", b"").with_suffix(""))
         assert w.arrivals(path) == []
+        assert w.waiting() == [(path, "done_marker")]
         put(inbox / "talk.wav.done", b"")
         w.wait_arrival(path)
         (inbox / "talk.wav.done").unlink()

@@ -33,6 +33,9 @@ def test_a_preallocated_download_is_taken_when_its_state_file_goes(
         w.settle_marker(inbox)
         w.settle_marker(inbox, "zz-later.wav")
         assert w.arrivals(recording) == []
+        (waiting,) = w.watcher.unsettled_files()
+        assert (waiting.path, waiting.reason.code) == (recording, "state_file")
+        assert state.name in waiting.reason.text
         state.unlink()
         w.wait_arrival(recording)
         assert w.skips() == []

@@ -102,6 +102,10 @@ class Watched:
     def skips(self, path: Path | None = None) -> list[Skip]:
         return [n for n in list(self.notices) if isinstance(n, Skip) and path in {None, n.path}]
 
+    def waiting(self) -> list[tuple[Path, str]]:
+        """Files that are not complete yet, each with the code of the reason."""
+        return [(file.path, file.reason.code) for file in self.watcher.unsettled_files()]
+
     def gone(self) -> list[Path]:
         return [n.path for n in list(self.notices) if isinstance(n, Gone)]
 

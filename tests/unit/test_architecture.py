@@ -22,7 +22,21 @@ REVIEW_LINES = 500
 REVIEWED: Mapping[str, str] = {}
 
 #: Who may import whom: every room, and the single modules that count as one.
-BASE = frozenset({"config", "settings", "errors", "escapes", "files", "formats", "logs", "children", ""})
+BASE = frozenset(
+    {
+        "config",
+        "settings",
+        "errors",
+        "escapes",
+        "columns",
+        "durations",
+        "files",
+        "formats",
+        "logs",
+        "children",
+        "",
+    }
+)
 MIDDLE = frozenset({"intake", "ledger", "media", "engine"})
 BELOW_PIPELINE = BASE | MIDDLE | {"transcript"}
 BELOW_SERVICE = BELOW_PIPELINE | {"pipeline"}
@@ -31,6 +45,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset({""}),
     "escapes": frozenset({""}),
+    "columns": frozenset({""}),
+    "durations": frozenset({""}),
     "formats": frozenset({""}),
     "files": frozenset({"", "errors"}),
     "children": frozenset({"", "errors", "escapes"}),

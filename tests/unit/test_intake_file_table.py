@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from dropscribe.files import FileSignature
 from dropscribe.intake.file_table import Access, FileTable
 from dropscribe.intake.scan import Scan
-from dropscribe.intake.settling import EMPTY, REREAD_MOST_S, REREAD_S, Refuse, Settling
+from dropscribe.intake.settling import EMPTY, OPEN, REREAD_MOST_S, REREAD_S, Refuse, Settling
 from dropscribe.intake.types import Known
 from tests.support.intake import folder_of
 
@@ -55,7 +55,7 @@ def test_waiting_indefinitely_takes_no_memory(table: FileTable) -> None:
         for path in table.take_due(float(now)):
             candidate = table.candidate(path)
             assert candidate is not None
-            table.wait(path, candidate, math.inf)
+            table.wait(path, candidate, math.inf, OPEN)
     assert len(table) == 1
     assert table.next_due() is None
     assert len(table._queue) <= 1
@@ -153,7 +153,7 @@ class Life(RuleBasedStateMachine):
             signature, written = self.disk[path]
             candidate = self.table.settling.observe(before, signature, self.now)
             if self.now < self.table.settling.ripe(candidate):
-                self.table.wait(path, candidate, self.table.settling.ripe(candidate))
+                self.table.wait(path, candidate, self.table.settling.ripe(candidate), OPEN)
                 continue
             assert self.now >= written + QUIET
             self.table.settle(path, signature)

@@ -34,53 +34,70 @@ def decide(
 ) -> Decision:
     """Decision for a file first seen at 100 s and unchanged since."""
     return settling().decide(
-        Candidate(signature, 100.0, 0.0), now, writer=writer, marked=marked, completeness=completeness
+        Candidate(signature, 100.0, 100.0), now, writer=writer, marked=marked, completeness=completeness
     )
+
+
+def waits(decision: Decision) -> tuple[float, str]:
+    """Until when, and the code of the reason."""
+    assert isinstance(decision, Wait)
+    return decision.until, decision.reason.code
 
 
 @pytest.mark.parametrize("whole", [Completeness.UNKNOWN, Completeness.WHOLE])
 def test_complete_after_the_quiet_period_without_a_writer(whole: Completeness) -> None:
-    assert decide(101.9, completeness=whole) == Wait(102.0)
+    assert waits(decide(101.9, completeness=whole)) == (102.0, "quiet")
     assert decide(102.0, completeness=whole) == Complete()
 
 
 def test_longer_quiet_period_if_writers_cannot_be_detected() -> None:
-    assert decide(109.9, writer=Writer.UNKNOWN) == Wait(110.0)
+    assert waits(decide(109.9, writer=Writer.UNKNOWN)) == (110.0, "quiet")
     assert decide(110.0, writer=Writer.UNKNOWN) == Complete()
 
 
 def test_the_period_without_a_probe_is_never_the_shorter_one() -> None:
     rules = settling(quiet_s=20.0, quiet_unprobed_s=1.0)
-    decision = rules.decide(Candidate(FULL, 100.0, 0.0), 105.0, writer=Writer.UNKNOWN, marked=True)
-    assert decision == Wait(120.0)
+    decision = rules.decide(Candidate(FULL, 100.0, 100.0), 105.0, writer=Writer.UNKNOWN, marked=True)
+    assert waits(decision) == (120.0, "quiet")
 
 
 @pytest.mark.parametrize("hours", [0.01, 1, 24, 1000])
 def test_there_is_no_limit_on_waiting_for_a_writer(hours: float) -> None:
     now = 100.0 + hours * 3600
     decision = decide(now, writer=Writer.BUSY)
-    assert isinstance(decision, Wait)
-    assert decision.until > now
+    until, code = waits(decision)
+    assert until > now
+    assert code == "open"
 
 
 def test_a_truncated_file_has_more_time() -> None:
     assert decide(103.0, completeness=None) == Inspect()
-    assert decide(103.0, completeness=Completeness.INCOMPLETE) == Wait(130.0)
+    assert waits(decide(103.0, completeness=Completeness.INCOMPLETE)) == (130.0, "cut_short")
     assert decide(130.0, completeness=Completeness.INCOMPLETE) == Complete()
     assert decide(130.0, completeness=None) == Inspect()
 
 
 def test_an_empty_file_is_refused_once_quiet() -> None:
     empty = FileSignature(0, 5, 7)
-    assert decide(101.0, signature=empty) == Wait(102.0)
+    assert waits(decide(101.0, signature=empty)) == (102.0, "quiet")
     refused = decide(102.0, signature=empty)
     assert isinstance(refused, Refuse)
     assert refused.code == "empty"
     assert isinstance(decide(500.0, signature=empty, writer=Writer.BUSY), Wait)
 
 
+def test_a_file_that_changed_since_it_was_first_seen_is_still_changing() -> None:
+    rules = settling()
+    first = rules.observe(None, FULL, 100.0)
+    later = rules.observe(first, FULL._replace(size=2000), 105.0)
+    assert rules.quiet(first).code == "quiet"
+    assert rules.quiet(later).code == "changing"
+    assert "2 s" in rules.quiet(later).text
+    assert waits(rules.decide(later, 106.0, writer=Writer.UNKNOWN, marked=True)) == (115.0, "changing")
+
+
 def test_without_its_marker_a_file_waits_for_ever() -> None:
-    assert decide(1e9, marked=False) == Wait(math.inf)
+    assert waits(decide(1e9, marked=False)) == (math.inf, "done_marker")
 
 
 @dataclass(frozen=True)
@@ -108,7 +125,7 @@ steps = st.lists(
 
 
 def test_text_is_refused_once_it_is_complete() -> None:
-    assert decide(101.0, completeness=Completeness.TEXT) == Wait(102.0)
+    assert waits(decide(101.0, completeness=Completeness.TEXT)) == (102.0, "quiet")
     for now in (102.0, 1000.0):
         refused = decide(now, completeness=Completeness.TEXT)
         assert isinstance(refused, Refuse)

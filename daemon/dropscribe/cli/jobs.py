@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from dropscribe.errors import UsageError
 
 if TYPE_CHECKING:
     from dropscribe.ledger.records import Hit, JobDetail, JobState, JobSummary
+    from dropscribe.views.jobs import Progress
 
 _UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
 
@@ -78,6 +79,7 @@ def list_jobs(
     from dropscribe.cli.output import print_json, say
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import jobs_document
+    from dropscribe.views.status import jobs_in_progress
 
     wanted = None if state is None else _state(state)
     earliest = None if since is None else instant(since, time.time())
@@ -86,12 +88,13 @@ def list_jobs(
         found = ledger.jobs(
             state=wanted, folder=folder.absolute() if folder else None, since=earliest, limit=limit
         )
+    running = jobs_in_progress(location)
     if as_json:
-        print_json(jobs_document(location, found))
+        print_json(jobs_document(location, found, running))
     elif not found:
         say("no jobs" if (state or folder or since) is None else "no such jobs")
     else:
-        _print_jobs(found)
+        _print_jobs(found, running)
 
 
 @app.command("show")
@@ -113,6 +116,7 @@ def show(
     from dropscribe.cli.output import print_json
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import show_document
+    from dropscribe.views.status import jobs_in_progress
 
     given = _merged(context, config, database, as_json)
     location = database_location(given.config, given.database)
@@ -125,10 +129,11 @@ def show(
             path=location.file,
             remedy="'dropscribe jobs' lists them",
         )
+    progress = jobs_in_progress(location).get(job)
     if given.as_json:
-        print_json(show_document(detail))
+        print_json(show_document(detail, progress))
     else:
-        _print_job(detail)
+        _print_job(detail, progress)
 
 
 @app.command("search")
@@ -190,7 +195,7 @@ def skipped(
     JSON, dropscribe/skipped/1: database, skipped [{path, folder, code, reason, first_seen, last_seen}].
     """
     from dropscribe.cli.arguments.settings import database_location
-    from dropscribe.cli.output import brief, local, print_json, print_table, say
+    from dropscribe.cli.output import brief, moment, print_json, print_list, say
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import skipped_document
 
@@ -203,8 +208,8 @@ def skipped(
     elif not skips:
         say("nothing was skipped")
     else:
-        rows = [(s.code, local(s.first_seen), local(s.last_seen), brief(s.path), s.reason) for s in skips]
-        print_table(("code", "first noticed", "last noticed", "file", "reason"), rows)
+        rows = [(brief(s.path), moment(s.last_seen, time.time()), s.reason) for s in skips]
+        print_list(("file", "noticed", "reason"), rows)
 
 
 def instant(text: str, now: float) -> float:
@@ -240,24 +245,22 @@ def _merged(context: typer.Context, config: Path | None, database: Path | None, 
     return _Given(config or before.config, database or before.database, as_json or before.as_json)
 
 
-def _print_jobs(found: list[JobSummary]) -> None:
-    from dropscribe.cli.output import brief, duration, local, print_table
-    from dropscribe.views.jobs import remark
+def _print_jobs(found: list[JobSummary], running: Mapping[int, Progress]) -> None:
+    from dropscribe.cli.output import brief, moment, print_list
+    from dropscribe.views.jobs import outcome, state_since
 
+    now = time.time()
     rows = [
         (
+            brief(j.recording),
             str(j.id),
             j.shown_state,
-            local(j.admitted_at),
-            duration(j.audio_s),
-            duration(j.total_s),
-            brief(j.recording),
-            remark(j),
+            moment(state_since(j), now),
+            outcome(j, running.get(j.id)),
         )
         for j in found
     ]
-    titles = ("job", "state", "admitted", "audio", "took", "recording", "remark")
-    print_table(titles, rows, right=(0, 3, 4))
+    print_list(("recording", "job", "state", "since", "result"), rows)
 
 
 def _quoted(argument: str) -> str:
@@ -267,7 +270,9 @@ def _quoted(argument: str) -> str:
 
 def _print_hits(hits: Sequence[Hit]) -> None:
     """Print each recording once, then its places with the time at which the first word was said."""
-    from dropscribe.cli.output import brief, position, print_marked, say, shortened, terminal_width
+    from dropscribe import durations
+    from dropscribe.cli.output import brief, print_marked, say, terminal_width
+    from dropscribe.columns import shortened
 
     width = terminal_width()
     for (job, recording), of_job in groupby(hits, key=lambda hit: (hit.job_id, hit.recording)):
@@ -278,19 +283,21 @@ def _print_hits(hits: Sequence[Hit]) -> None:
             label = f"  (job {copy.job_id}, same content)"
             say(shortened(brief(copy.recording), width - len(label)) + label)
         for hit in places:
-            lead = f"{position(hit.matches[0].start_ms):>9}  "
+            lead = f"{durations.length(hit.matches[0].start_ms / 1000):>9}  "
             print_marked(lead, hit.snippet, [(m.first, m.last) for m in hit.matches])
 
 
-def _print_job(detail: JobDetail) -> None:
-    from dropscribe.cli.output import duration, local, print_facts, print_text, say
+def _print_job(detail: JobDetail, progress: Progress | None) -> None:
+    from dropscribe import durations
+    from dropscribe.cli.output import local, print_facts, print_text, say
     from dropscribe.views.fields import readable
-    from dropscribe.views.jobs import text_of
+    from dropscribe.views.jobs import outcome, text_of
 
     job, result = detail.summary, detail.result
     facts = [
         ("job", f"{job.id}, {job.shown_state}"),
         ("recording", readable(job.recording)),
+        ("progress", outcome(job, progress) if progress else ""),
         ("reason", job.reason or ""),
         ("remedy", job.remedy or ""),
         ("admitted", local(job.admitted_at)),
@@ -301,9 +308,9 @@ def _print_job(detail: JobDetail) -> None:
     ]
     if result is not None:
         media, engine = result.media, result.engine
-        rtfx = f", {job.rtfx:.0f} times real time" if job.rtfx else ""
+        speech = durations.length(job.speech_s or 0.0)
         facts += [
-            ("audio", f"{duration(job.audio_s)}, of it speech {duration(job.speech_s)}{rtfx}"),
+            ("audio", f"{outcome(replace(job, remarks=()))}; {speech} of it speech"),
             (
                 "format",
                 f"{media.container}, {media.codec}, {media.sample_rate_hz} Hz, {media.channels} channels",

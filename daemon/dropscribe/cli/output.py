@@ -1,4 +1,4 @@
-"""Print tables, times, JSON documents and errors, with control characters escaped."""
+"""Print tables, facts, times, JSON documents and errors, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from dropscribe import escapes
+from dropscribe.columns import GAP, columns, folded, table
 from dropscribe.errors import DropscribeError
 from dropscribe.views.fields import readable
 
@@ -21,8 +22,6 @@ ERROR_SCHEMA = "dropscribe/error/1"
 _NO_LIMIT = 100_000
 #: Width of a terminal that does not say its width, columns.
 _USUAL_WIDTH = 80
-#: Longest ending of a file name that is kept when the name is shortened, characters.
-_LONGEST_ENDING = 8
 
 
 def print_json(document: Any) -> None:
@@ -93,12 +92,21 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: 
     Console(width=terminal_width(), highlight=False).print(table)
 
 
+def print_list(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on standard output as `columns.table` does: each row is one line of the terminal."""
+    cells = [[escapes.one_line(cell) for cell in row] for row in rows]
+    head, *lines = table(titles, cells, terminal_width())
+    if sys.stdout.isatty():
+        head = f"\x1b[1m{head}\x1b[0m"
+    # Not with `typer.echo`, which writes UTF-8 on a terminal that cannot show it.
+    sys.stdout.writelines(f"{line}\n" for line in [head, *lines])
+
+
 def print_marked(lead: str, text: str, marks: Iterable[tuple[int, int]]) -> None:
     """Print text on standard output, indented by `lead` and folded to the terminal; `marks` are emphasised on it.
 
     `marks`: characters [first, last) of `text`.
     """
-    from rich.cells import cell_len
     from rich.console import Console
     from rich.text import Text
 
@@ -113,9 +121,9 @@ def print_marked(lead: str, text: str, marks: Iterable[tuple[int, int]]) -> None
         cursor = last
     marked.append(escapes.one_line(text[cursor:]))
     console = Console(width=terminal_width(), highlight=False)
-    room = max(_USUAL_WIDTH // 4, console.width - cell_len(lead))
+    room = max(_USUAL_WIDTH // 4, console.width - columns(lead))
     for i, line in enumerate(marked.wrap(console, room)):
-        console.print(Text(lead if i == 0 else " " * cell_len(lead)) + line, soft_wrap=True)
+        console.print(Text(lead if i == 0 else " " * columns(lead)) + line, soft_wrap=True)
 
 
 def terminal_width() -> int:
@@ -128,47 +136,16 @@ def terminal_width() -> int:
         return _USUAL_WIDTH
 
 
-def shortened(path: str, width: int) -> str:
-    """Path of at most `width` columns: its middle is left out, and the file's name is kept as far as there is room."""
-    from rich.cells import cell_len
-
-    if cell_len(path) <= width:
-        return path
-    name = path.rpartition("/")[2]
-    if len(name) < len(path) and cell_len(name) + 2 <= width:
-        kept = "/" + name
-        return _first_columns(path, width - cell_len(kept) - 1) + "…" + kept
-    ending = name[max(name.rfind("."), len(name) - _LONGEST_ENDING) :] if "." in name else ""
-    room = max(0, width - 1 - cell_len(ending))
-    last = _first_columns(name.removesuffix(ending)[::-1], room // 2)[::-1]
-    return _first_columns(name, room - cell_len(last)) + "…" + last + ending
-
-
-def cropped(text: str, width: int) -> str:
-    """Text of at most `width` columns, with an ellipsis where it was cut."""
-    from rich.cells import cell_len
-
-    return text if cell_len(text) <= width else _first_columns(text, width - 1) + "…"
-
-
-def _first_columns(text: str, width: int) -> str:
-    """The longest beginning of `text` that takes at most `width` columns: a Chinese character takes two."""
-    from rich.cells import cell_len
-
-    taken = 0
-    for i, character in enumerate(text):
-        taken += cell_len(character)
-        if taken > width:
-            return text[:i]
-    return text
-
-
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print lines `name  value` with aligned values."""
-    listed = list(facts)
-    width = max((len(name) for name, _ in listed), default=0)
+    """Print lines `name  value` with aligned values, folded to the terminal."""
+    listed = [(name, escapes.one_line(value)) for name, value in facts]
+    width = max((columns(name) for name, _ in listed), default=0)
+    room = max(_USUAL_WIDTH // 4, terminal_width() - width - len(GAP))
     for name, value in listed:
-        say(f"{name:<{width}}  {value}".rstrip())
+        first, *others = folded(value, room)
+        typer.echo(f"{name:<{width}}{GAP}{first}".rstrip())
+        for line in others:
+            typer.echo(" " * width + GAP + line)
 
 
 def local(instant: float | None) -> str:
@@ -189,11 +166,14 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def position(ms: int) -> str:
-    """Format a position in a recording: `0:07`, `12:07`, `3:05:00`."""
-    minutes, seconds = divmod(ms // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+def moment(instant: float | None, now: float) -> str:
+    """Local time, as short as is clear at `now` (both epoch seconds): of today `11:04:12`, of this year `11-28 09:12`."""
+    if instant is None or not sys.stdout.isatty():
+        return local(instant)
+    at, today = (datetime.fromtimestamp(i, UTC).astimezone() for i in (instant, now))
+    if at.date() == today.date():
+        return at.strftime("%H:%M:%S")
+    return at.strftime("%m-%d %H:%M" if at.year == today.year else "%Y-%m-%d")
 
 
 def brief(path: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,9 @@ from dropscribe.cli.arguments import options
 if TYPE_CHECKING:
     from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.views.status import Process, Queue
+
+#: Most recordings in progress, and most files that are not complete, that are listed.
+LISTED = 10
 
 
 def command(
@@ -28,7 +32,8 @@ def command(
 
     JSON, dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready",
     "draining"), since, updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}],
-    in_flight, unsettled (null when it does not run), counts {state: jobs}, oldest_waiting, last_finished (jobs as
+    in_flight, unsettled, in_progress [{job, recording, stage, position_ms, duration_ms, elapsed_s}], unsettled_files
+    [{path, code, reason, since}] (null when it does not run), counts {state: jobs}, oldest_waiting, last_finished (jobs as
     `jobs --json` has them, or null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
     from dropscribe.cli.arguments.settings import database_location
@@ -67,7 +72,8 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
                 "engine",
                 f"{engine['model']} on {engine['device']}, {engine['precision']}" if engine else "loading",
             ),
-            ("at work on", f"{said['in_flight']} recordings; {said['unsettled']} files not yet complete"),
+            *_listed("in progress", said["in_flight"], "recordings", list(_running(said))),
+            *_listed("not complete", said["unsettled"], "files", list(_unsettled(said))),
             *(("folder", f"{f['path']} ({f['backend']}): {f['problem'] or 'ok'}") for f in said["folders"]),
         ]
     if queue is not None:
@@ -77,15 +83,54 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
     print_facts(facts)
 
 
+def _listed(name: str, count: int, what: str, lines: list[str]) -> Iterator[tuple[str, str]]:
+    """A count, and the first of the things counted, a line each."""
+    yield name, f"{count} {what}"
+    for line in lines[:LISTED]:
+        yield "", line
+    if lines and count > LISTED:
+        yield "", f"and {count - min(len(lines), LISTED)} more"
+
+
+def _running(said: dict[str, Any]) -> Iterator[str]:
+    from dropscribe import durations
+    from dropscribe.cli.output import brief
+    from dropscribe.service.jobs.progress import position_text
+
+    # A daemon of the previous version does not write these keys.
+    for job in said.get("in_progress", []):
+        where = position_text(job["stage"], job["position_ms"], job["duration_ms"])
+        elapsed = f", {durations.spent(job['elapsed_s'])}" if job["elapsed_s"] else ""
+        yield f"{_name(brief(Path(job['recording'])))} (job {job['job']}): {where}{elapsed}"
+
+
+def _unsettled(said: dict[str, Any]) -> Iterator[str]:
+    from dropscribe import durations
+    from dropscribe.cli.output import brief
+
+    for file in said.get("unsettled_files", []):
+        waited = durations.spent(max(0.0, said["updated"] - file["since"]))
+        yield f"{_name(brief(Path(file['path'])))}: {file['reason']} (for {waited})"
+
+
+def _name(path: str) -> str:
+    from dropscribe.cli.output import terminal_width
+    from dropscribe.columns import shortened
+
+    return shortened(path, terminal_width() // 2)
+
+
 def _job_facts(queue: Queue) -> Iterator[tuple[str, str]]:
     from dropscribe.cli.output import brief, local
+    from dropscribe.views.jobs import outcome
 
     if queue.oldest_waiting is not None:
         j = queue.oldest_waiting
         why = f": {j.reason} ({j.remedy})" if j.remedy else f": {j.reason}" if j.reason else ""
-        yield "longest waiting", f"job {j.id} since {local(j.admitted_at)}, {brief(j.recording)}{why}"
+        yield "longest waiting", f"{_name(brief(j.recording))} (job {j.id}) since {local(j.admitted_at)}{why}"
     if queue.last_finished is not None:
         j = queue.last_finished
-        yield "last finished", f"job {j.id} at {local(j.finished_at)}: {brief(j.recording)}"
+        done = outcome(j)
+        yield "last finished", f"{_name(brief(j.recording))} (job {j.id}) at {local(j.finished_at)}: {done}"
     for j in queue.failures:
-        yield "failed", f"job {j.id}, {brief(j.recording)}: {j.reason} ({j.remedy})"
+        yield "failed", f"{_name(brief(j.recording))} (job {j.id}): {j.reason} ({j.remedy})"

@@ -9,13 +9,14 @@ import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from dropscribe.files import FileSignature
 from dropscribe.intake.names import marker
 from dropscribe.intake.scan import Scan
 from dropscribe.intake.settling import Candidate, Refuse, Settling, reread_delay_s
-from dropscribe.intake.types import Known
+from dropscribe.intake.types import Known, WaitReason
 
 
 class Access(NamedTuple):
@@ -31,6 +32,7 @@ class Access(NamedTuple):
 class _Settling:
     candidate: Candidate
     due: float
+    reason: WaitReason
 
 
 @dataclass(slots=True)
@@ -88,11 +90,11 @@ class FileTable:
         candidate = self.settling.observe(None if before is None else before.candidate, signature, now)
         due = max(now, self.settling.ripe(candidate))
         if before is None or candidate is not before.candidate or due < before.due:
-            self.wait(path, candidate, due)
+            self.wait(path, candidate, due, self.settling.quiet(candidate))
 
-    def wait(self, path: str, candidate: Candidate, due: float) -> None:
+    def wait(self, path: str, candidate: Candidate, due: float, reason: WaitReason) -> None:
         """Check `path` again at `due` (monotonic seconds; infinite: when it is seen again)."""
-        self._settling[path] = _Settling(candidate, due)
+        self._settling[path] = _Settling(candidate, due, reason)
         if due < math.inf:
             heapq.heappush(self._queue, (due, path))
 
@@ -100,6 +102,11 @@ class FileTable:
         """Candidate at `path`, if it is settling."""
         settling = self._settling.get(path)
         return None if settling is None else settling.candidate
+
+    def unsettled(self, limit: int) -> list[tuple[str, float, WaitReason]]:
+        """Path, time of the first observation (monotonic seconds) and reason of files that settle; the first seen first."""
+        listed = islice(self._settling.items(), limit)
+        return [(path, s.candidate.first_seen, s.reason) for path, s in listed]
 
     def mark(self, path: str) -> str | None:
         """Note the file `path`, if it marks another as incomplete; returns the path of that other."""

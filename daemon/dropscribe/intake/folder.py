@@ -17,8 +17,18 @@ from dropscribe.intake.folder_lock import FolderLocks
 from dropscribe.intake.names import DONE_SUFFIX, Kind, Names
 from dropscribe.intake.root_monitor import RootMonitor, Standing
 from dropscribe.intake.scan import Scan, below_root, examine, foreign, walk
-from dropscribe.intake.settling import Candidate, Complete, Decision, Inspect, Refuse, Settling, Wait, Writer
-from dropscribe.intake.types import Arrival, Completeness, Gone, Known, Notice, Skip
+from dropscribe.intake.settling import (
+    Candidate,
+    Complete,
+    Decision,
+    Inspect,
+    Refuse,
+    Settling,
+    Wait,
+    Writer,
+    downloading,
+)
+from dropscribe.intake.types import Arrival, Completeness, Gone, Known, Notice, Skip, UnsettledFile
 from dropscribe.intake.writer_probe import probe
 
 #: Shortest interval of scans that events cause (a directory was removed, events were lost), seconds.
@@ -131,6 +141,14 @@ class FolderWatch:
 
     def unsettled(self) -> int:
         return len(self._files)
+
+    def unsettled_files(self, limit: int, now: float) -> tuple[UnsettledFile, ...]:
+        """The first seen of the files that settle; `now`: monotonic seconds."""
+        began = self._around.wall() - now
+        return tuple(
+            UnsettledFile(Path(path), reason, began + first_seen)
+            for path, first_seen, reason in self._files.unsettled(limit)
+        )
 
     def _follow(self, path: str, now: float) -> None:
         """Examine `path` after a hint."""
@@ -294,14 +312,15 @@ class FolderWatch:
         candidate = self._files.settling.observe(before, examined, now)
         ripe = self._files.settling.ripe(candidate)
         if now < ripe:
-            self._files.wait(path, candidate, ripe)
+            self._files.wait(path, candidate, ripe, self._files.settling.quiet(candidate))
             return None
         writer = probe(Path(path), self.folder.path)
         if writer is Writer.FREE and not self.post.sees_writers:
             writer = Writer.UNKNOWN
         marked = not self.folder.done_marker or self._is_there(path + DONE_SUFFIX)
-        if self._is_unfinished(path, empty=candidate.signature.size == 0):
-            self._files.wait(path, candidate, math.inf)
+        state_file = self._state_file(path, empty=candidate.signature.size == 0)
+        if state_file is not None:
+            self._files.wait(path, candidate, math.inf, downloading(Path(state_file).name))
             return None
         decision = self._files.settling.decide(candidate, now, writer=writer, marked=marked)
         if isinstance(decision, Inspect):
@@ -319,8 +338,8 @@ class FolderWatch:
                 self._around.sink(
                     Arrival(self.folder.path, Path(path), candidate.signature, took, self._around.wall())
                 )
-            case Wait(until):
-                self._files.wait(path, candidate, until)
+            case Wait(until, reason):
+                self._files.wait(path, candidate, until, reason)
 
     def _refuse(
         self, path: str, refusal: Refuse, signature: FileSignature | None, *, at_start: bool = False
@@ -348,12 +367,12 @@ class FolderWatch:
                 self._files.gone(path)
                 self._around.sink(Gone(self.folder.path, Path(path), self._around.wall()))
 
-    def _is_unfinished(self, path: str, *, empty: bool) -> bool:
-        """True while a file beside the recording (or beside a folder above it) says that it is still downloaded."""
-        there = False
+    def _state_file(self, path: str, *, empty: bool) -> str | None:
+        """A file beside the recording (or beside a folder above it) which says that it is still downloaded."""
+        there = None
         for marker in self._files.markers(path, empty=empty):
             if self._is_there(marker):
-                there = True
+                there = marker
             else:
                 self._files.unmark(marker)
         return there

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from dropscribe.config import Folder
 from dropscribe.intake.folder import FolderWatch, Surroundings
-from dropscribe.intake.types import FolderHealth, FolderState
+from dropscribe.intake.types import FolderHealth, FolderState, UnsettledFile
 
 #: Longest sleep of the thread, seconds.
 LONGEST_SLEEP_S = 60.0
 #: Most messages handled before files that are due.
 MOST_MESSAGES = 2000
+#: Most files in the list of those that are not complete.
+LISTED = 20
 #: Time without a response after which a file system is reported as hanging, seconds.
 HUNG_S = 60.0
 
@@ -65,6 +67,7 @@ class FolderRunner:
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._watch = FolderWatch(folder, lambda path: self._messages.put(Hint(path)), around)
         self._unsettled = 0
+        self._unsettled_files: tuple[UnsettledFile, ...] = ()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"intake-{folder.path.name}", daemon=True)
         #: The exception that ended the thread, if any.
@@ -95,6 +98,10 @@ class FolderRunner:
     def unsettled(self) -> int:
         """Number of files that are settling."""
         return self._unsettled
+
+    def unsettled_files(self) -> tuple[UnsettledFile, ...]:
+        """At most `LISTED` of the files that are settling, the first seen first."""
+        return self._unsettled_files
 
     def hangs(self, now: float) -> bool:
         """True if the folder's file system has not responded for `HUNG_S` at `now` (monotonic seconds)."""
@@ -151,6 +158,7 @@ class FolderRunner:
             return False
         watch.turn(self._around.clock(), hints)
         self._unsettled = watch.unsettled()
+        self._unsettled_files = watch.unsettled_files(LISTED, self._around.clock()) if self._unsettled else ()
         return True
 
     def _receive(self) -> list[Message]:

@@ -8,7 +8,8 @@ from enum import Enum
 
 from dropscribe.config import Folder
 from dropscribe.files import FileSignature
-from dropscribe.intake.types import Completeness
+from dropscribe.intake.names import DONE_SUFFIX
+from dropscribe.intake.types import Completeness, WaitReason
 
 #: Interval of probes of a file that is open for writing, seconds. With inotify its closing is noticed at once; this
 #: is for folders without events.
@@ -47,6 +48,7 @@ class Wait:
     """Not complete yet. Check again at `until` (monotonic seconds; infinite: at the next event or scan)."""
 
     until: float
+    reason: WaitReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,18 @@ class Refuse:
 
 Decision = Wait | Inspect | Complete | Refuse
 
+#: Reason to wait for a writer, at most as long as it has the file open.
+OPEN = WaitReason("open", "a program has it open for writing")
+
 EMPTY = Refuse("empty", "the file is empty; it is looked at again when it changes")
 
 
 TEXT = Refuse("text", "it is a text file, not a recording; its extension is used for both")
+
+
+def downloading(state_file: str) -> WaitReason:
+    """Reason to wait while the file of this name says that the recording is still downloaded."""
+    return WaitReason("state_file", f"it is still downloaded: {state_file} is there")
 
 
 class Settling:
@@ -110,6 +120,16 @@ class Settling:
         """Earliest time at which the file can be complete, monotonic seconds; no checks are needed before."""
         return candidate.since + self._quiet_s
 
+    def unchanged_for(self, candidate: Candidate, seconds: float) -> WaitReason:
+        """Reason to wait until the file has not changed for `seconds`."""
+        if candidate.since > candidate.first_seen:
+            return WaitReason("changing", f"it is still changing; it must stay as it is for {seconds:g} s")
+        return WaitReason("quiet", f"it must stay as it is for {seconds:g} s")
+
+    def quiet(self, candidate: Candidate) -> WaitReason:
+        """Reason to wait until `ripe`."""
+        return self.unchanged_for(candidate, self._quiet_s)
+
     def decide(
         self,
         candidate: Candidate,
@@ -125,19 +145,26 @@ class Settling:
         inspected; `Inspect` is returned if it is needed.
         """
         if writer is Writer.BUSY:
-            return Wait(now + BUSY_RECHECK_S)
-        quiet_until = candidate.since + (self._quiet_s if writer is Writer.FREE else self._unprobed_s)
+            return Wait(now + BUSY_RECHECK_S, OPEN)
+        quiet_s = self._quiet_s if writer is Writer.FREE else self._unprobed_s
+        quiet_until = candidate.since + quiet_s
         if now < quiet_until:
-            return Wait(quiet_until)
+            return Wait(quiet_until, self.unchanged_for(candidate, quiet_s))
         if candidate.signature.size == 0:
             return EMPTY
         if not marked:
-            return Wait(math.inf)
+            return Wait(math.inf, WaitReason("done_marker", f"its marker NAME{DONE_SUFFIX} is not there yet"))
         if completeness is None:
             return Inspect()
         if completeness is Completeness.TEXT:
             return TEXT
         cut_until = candidate.since + self._incomplete_s
         if completeness is Completeness.INCOMPLETE and now < cut_until:
-            return Wait(cut_until)
+            return Wait(
+                cut_until,
+                WaitReason(
+                    "cut_short",
+                    f"its end is missing; it is taken when unchanged for {self._incomplete_s:g} s",
+                ),
+            )
         return Complete()

@@ -28,6 +28,23 @@ class Completeness(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class WaitReason:
+    """Why a file is not complete yet."""
+
+    code: str  #: stable: "quiet", "changing", "open", "cut_short", "done_marker", "state_file"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnsettledFile:
+    """A file that is not complete yet; `since`: when it was first seen, epoch seconds."""
+
+    path: Path
+    reason: WaitReason
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """A complete file, to be admitted. Sent again after each change of its signature."""
 

@@ -11,7 +11,7 @@ from dropscribe.config import Folder
 from dropscribe.intake.folder import Surroundings
 from dropscribe.intake.folder_lock import FolderLocks
 from dropscribe.intake.runner import FolderRunner, Forget, Reconfigure, Stop, Unreadable
-from dropscribe.intake.types import Completeness, FolderHealth, Known, Notice
+from dropscribe.intake.types import Completeness, FolderHealth, Known, Notice, UnsettledFile
 
 #: Longest wait of `stop` for the threads, seconds.
 STOP_S = 5.0
@@ -138,6 +138,11 @@ class Watcher:
     def unsettled(self) -> int:
         """Number of files that are settling."""
         return sum(runner.unsettled() for runner in self._runners.values())
+
+    def unsettled_files(self) -> list[UnsettledFile]:
+        """Files that are settling, the first seen first; of each folder at most `runner.LISTED`."""
+        found = [file for runner in self._runners.values() for file in runner.unsettled_files()]
+        return sorted(found, key=lambda file: file.since)
 
     def alive(self) -> bool:
         """False once a required thread has died: the service must then stop, since files would go unnoticed."""

@@ -25,6 +25,7 @@ from dropscribe.service.admission.intake_ports import OnRecord, completeness
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
+from dropscribe.service.jobs.progress import ProgressLog
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.signals import Signals
@@ -71,6 +72,7 @@ class Daemon:
         self._wall = WallClock(time.monotonic, time.time)
         self._status_file = StatusFile(DatabaseLocation(loaded.settings.database))
         self._next_status = self._next_tend = 0.0
+        self._progress_log = ProgressLog()
         self._activities = Activities()
         #: False while a thread of a room is stuck, as of the latest check.
         self._sound = True
@@ -259,6 +261,7 @@ class Daemon:
         # Without keep-alives the service manager restarts the daemon.
         if self._sound:
             self._notifier.watchdog(now)
+        self._progress_log.tend(now, self._dispatcher.progress)
         if now >= self._next_status:
             self._next_status = now + STATUS_S
             self._verify_ledger()
@@ -303,6 +306,7 @@ class Daemon:
         status = Status(
             self._state, self._since, self._facts, tuple(self._watcher.health()), in_flight,
             self._watcher.unsettled(), (*refused, *self._hangs.complaints(), *self._space.complaints()),
+            in_progress=tuple(self._dispatcher.progress()), unsettled_files=tuple(self._watcher.unsettled_files()),
         )  # fmt: skip
         self._status_file.renew(status, time.time())
 

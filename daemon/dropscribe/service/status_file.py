@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from dropscribe import escapes, logs
-from dropscribe.intake.types import FolderHealth
+from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.service.jobs.progress import JobProgress
 from dropscribe.transcript.standing import contents
 from dropscribe.transcript.types import EngineFacts
 
 SCHEMA = "dropscribe/status/1"
 #: Larger than any status file, bytes.
 MOST_BYTES = 64 << 20
+#: Most jobs in progress, and most files that are not complete, in the status file.
+LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,9 @@ class Status:
     in_flight: int
     unsettled: int
     storage: tuple[Complaint, ...] = ()
+    #: Jobs in progress and files not yet complete; at most `LISTED` of each are written.
+    in_progress: tuple[JobProgress, ...] = ()
+    unsettled_files: tuple[UnsettledFile, ...] = ()
 
 
 class StatusFile:
@@ -84,6 +90,8 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
         "in_flight": status.in_flight,
         "unsettled": status.unsettled,
         "storage": [asdict(c) for c in status.storage],
+        "in_progress": [_progress(job) for job in status.in_progress[:LISTED]],
+        "unsettled_files": [_unsettled(file) for file in status.unsettled_files[:LISTED]],
     }
     # Created anew each time, so that an existing file or link of that name is never written to.
     temporary.unlink(missing_ok=True)
@@ -115,5 +123,28 @@ def _engine(facts: EngineFacts) -> dict[str, Any]:
 
 def _folders(folders: Iterable[FolderHealth]) -> Iterable[dict[str, str | None]]:
     for f in folders:
-        path = os.fsencode(f.folder).decode("utf-8", "backslashreplace")
-        yield {"path": path, "backend": f.backend, "problem": f.problem, "remedy": f.remedy}
+        yield {"path": _readable(f.folder), "backend": f.backend, "problem": f.problem, "remedy": f.remedy}
+
+
+def _progress(job: JobProgress) -> dict[str, Any]:
+    return {
+        "job": job.job,
+        "recording": _readable(job.recording),
+        "stage": str(job.stage),
+        "position_ms": job.position_ms,
+        "duration_ms": job.duration_ms,
+        "elapsed_s": round(job.elapsed_s, 1),
+    }
+
+
+def _unsettled(file: UnsettledFile) -> dict[str, Any]:
+    return {
+        "path": _readable(file.path),
+        "code": file.reason.code,
+        "reason": file.reason.text,
+        "since": round(file.since, 3),
+    }
+
+
+def _readable(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -64,6 +64,11 @@ def plan_names(recording: Path, formats: Sequence[str], state: DirectoryState) -
     raise AssertionError("the forms never end")
 
 
+def recording_name(recording: Path) -> str:
+    """File name as valid Unicode text; bytes that are not UTF-8 become backslash escapes."""
+    return os.fsencode(recording.name).decode("utf-8", "backslashreplace")
+
+
 def target_directory(recording: Path, *, folder: Path, output_dir: Path | None) -> Path:
     """Directory for the transcripts of `recording`: its own, or the same relative one below `output_dir`.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dropscribe import durations
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.service.jobs.progress import position_text
 from dropscribe.transcript.render import engine_facts
 from dropscribe.views.fields import readable, rounded, utc
 
@@ -20,18 +22,24 @@ SEARCH_SCHEMA = "dropscribe/search/1"
 SKIPPED_SCHEMA = "dropscribe/skipped/1"
 
 
-def jobs_document(database: DatabaseLocation, jobs: Sequence[JobSummary]) -> dict[str, Any]:
-    """dropscribe/jobs/1: database, jobs (each as `job_document`)."""
+#: Progress of a running job, as the status file has it: `in_progress` in dropscribe/status/1.
+Progress = Mapping[str, Any]
+
+
+def jobs_document(
+    database: DatabaseLocation, jobs: Sequence[JobSummary], running: Mapping[int, Progress]
+) -> dict[str, Any]:
+    """dropscribe/jobs/1: database, jobs (each as `job_document`). `running`: progress by job."""
     return {
         "schema": JOBS_SCHEMA,
         "database": readable(database.file),
-        "jobs": [job_document(job) for job in jobs],
+        "jobs": [job_document(job, running.get(job.id)) for job in jobs],
     }
 
 
-def show_document(detail: JobDetail) -> dict[str, Any]:
+def show_document(detail: JobDetail, progress: Progress | None) -> dict[str, Any]:
     """dropscribe/job/1: job (as `detail_document`)."""
-    return {"schema": JOB_SCHEMA, "job": detail_document(detail)}
+    return {"schema": JOB_SCHEMA, "job": detail_document(detail, progress)}
 
 
 def search_document(query: str, hits: Sequence[Hit]) -> dict[str, Any]:
@@ -48,10 +56,10 @@ def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -
     }
 
 
-def job_document(job: JobSummary) -> dict[str, Any]:
+def job_document(job: JobSummary, progress: Progress | None = None) -> dict[str, Any]:
     """One job: id, state, held, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
     max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code, reason,
-    remedy, reference (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
+    remedy, reference, progress {stage, position_ms, duration_ms, elapsed_s} (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
     claims, interrupted attempts and refunded ones are not counted.
     """
     return {
@@ -79,10 +87,13 @@ def job_document(job: JobSummary) -> dict[str, Any]:
         "reason": job.reason,
         "remedy": job.remedy,
         "reference": job.reference,
+        "progress": None
+        if progress is None
+        else {key: progress[key] for key in ("stage", "position_ms", "duration_ms", "elapsed_s")},
     }
 
 
-def detail_document(detail: JobDetail) -> dict[str, Any]:
+def detail_document(detail: JobDetail, progress: Progress | None = None) -> dict[str, Any]:
     """One job in full: the fields of `job_document`, and recipe, sha256, size (bytes), modified, isolate,
     tries [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}],
     stages {stage: seconds}, batches {sizes, padding_waste}, media, engine (as in the transcript), text, segments
@@ -90,7 +101,7 @@ def detail_document(detail: JobDetail) -> dict[str, Any]:
     """
     result = detail.result
     return {
-        **job_document(detail.summary),
+        **job_document(detail.summary, progress),
         "recipe": detail.recipe,
         "sha256": detail.sha256,
         "size": detail.size,
@@ -162,13 +173,28 @@ def skip_document(skip: SkipSummary) -> dict[str, Any]:
     }
 
 
-def remark(job: JobSummary) -> str:
-    """Reason of a job that is not done, or a note on its result; "" if there is neither."""
+def state_since(job: JobSummary) -> float:
+    """When the job ended, or was claimed if it is running, or was admitted; epoch seconds."""
+    if job.finished_at is not None:
+        return job.finished_at
+    running = job.claimed_at is not None and job.state.value == "running"
+    return job.claimed_at if running and job.claimed_at is not None else job.admitted_at
+
+
+def outcome(job: JobSummary, progress: Progress | None = None) -> str:
+    """Progress of a running job, result and remarks of a finished one, or the reason of any other; "" if none is known."""
+    if progress is not None:
+        where = position_text(progress["stage"], progress["position_ms"], progress["duration_ms"])
+        return f"{where}, {durations.spent(progress['elapsed_s'])}" if progress["elapsed_s"] else where
     if job.reason:
         return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
-    if job.remarks:
-        return "; ".join(job.remarks)
-    return f"as job {job.reference}" if job.reference else ""
+    if job.audio_s is None:
+        return ""
+    if job.reference:
+        done = f"{durations.length(job.audio_s)}, same content as job {job.reference}"
+    else:
+        done = durations.work_done(job.audio_s, (job.finished_at or 0.0) - (job.claimed_at or 0.0))
+    return "; ".join([done, *job.remarks])
 
 
 def text_of(detail: JobDetail) -> str:

@@ -11,7 +11,7 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import AWAY, HANGS, NO_ROOM, JobState
 from dropscribe.service import status_file
 from dropscribe.views.fields import readable, utc
-from dropscribe.views.jobs import job_document
+from dropscribe.views.jobs import Progress, job_document
 
 if TYPE_CHECKING:
     from dropscribe.ledger.records import HeldJobs, JobSummary
@@ -58,6 +58,16 @@ def read_process(location: DatabaseLocation) -> Process:
     return Process(running=True, pid=owner.pid, said=said if said and said["pid"] == owner.pid else None)
 
 
+def jobs_in_progress(location: DatabaseLocation) -> dict[int, Progress]:
+    """Progress of running jobs by number, as their daemon states it; {} if that cannot be read."""
+    try:
+        said = read_process(location).said
+    except (OSError, ValueError):
+        return {}
+    # A daemon of the previous version does not write this key.
+    return {} if said is None else {job["job"]: job for job in said.get("in_progress", [])}
+
+
 def problems(process: Process, now: float) -> Iterator[str]:
     """Yield each problem of the daemon with its remedy; nothing if it is healthy. `now`: epoch seconds."""
     if not process.running:
@@ -97,7 +107,8 @@ def document(
     location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]
 ) -> dict[str, Any]:
     """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
-    updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled
+    updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled,
+    in_progress [{job, recording, stage, position_ms, duration_ms, elapsed_s}], unsettled_files [{path, code, reason, since}]
     (null if it is not running), counts {state: jobs}, held [{code, reason, remedy, jobs, first}], oldest_waiting, last_finished (each as `job_document`, or
     null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
@@ -121,6 +132,10 @@ def document(
         "storage": said.get("storage"),
         "in_flight": said.get("in_flight"),
         "unsettled": said.get("unsettled"),
+        "in_progress": said.get("in_progress"),
+        "unsettled_files": [file | {"since": utc(file["since"])} for file in said["unsettled_files"]]
+        if "unsettled_files" in said
+        else None,
         "counts": None if queue is None else {s.value: n for s, n in queue.counts.items()},
         "held": [
             {"code": h.code, "reason": h.reason, "remedy": h.remedy, "jobs": h.count, "first": h.first}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dropscribe import logs
+from dropscribe.columns import shortened
 from dropscribe.config import Settings
 from dropscribe.errors import EngineDiedError, StaleLeaseError, StorageError, UnansweredError
 from dropscribe.ledger.interface import Ledger
@@ -19,10 +20,12 @@ from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
 from dropscribe.service.jobs.outcome_writer import JobEnding, OutcomeWriter, release
+from dropscribe.service.jobs.progress import NAME_COLUMNS, JobProgress, Stage
 from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, DeviceFailures, decide
 from dropscribe.service.publishing.output_plan import outputs_place
 from dropscribe.service.publishing.publisher import Published, Publisher, Ready
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
+from dropscribe.transcript.naming import recording_name
 
 #: Interval of heartbeats, seconds: a quarter of the lease, so that three may be missed.
 HEARTBEAT_S = 15.0
@@ -72,6 +75,8 @@ class Dispatcher:
         self._running: dict[int, Claim] = {}
         #: With the publisher, by job.
         self._publishing: dict[int, Claim] = {}
+        #: By job that is with executor or publisher: when it was started, monotonic seconds.
+        self._began: dict[int, float] = {}
         self._next_heartbeat = 0.0
         self._next_check = 0.0
 
@@ -84,6 +89,21 @@ class Dispatcher:
     def unpublished(self) -> int:
         """Number of jobs to wait for when stopping: recognition runs or is done, and the file system answers."""
         return len(self._running) + len(self._publishing) - self._blocked()
+
+    def progress(self) -> list[JobProgress]:
+        """Progress of all jobs in progress, those with the executor first."""
+        now = self._clocks.monotonic()
+        found = [
+            JobProgress.of(
+                c.job_id, c.path, self._executor.progress(ticket), now - self._began.get(c.job_id, now)
+            )
+            for ticket, c in self._running.items()
+        ]
+        found += [
+            JobProgress(c.job_id, c.path, Stage.PUBLISHING, elapsed_s=now - self._began.get(c.job_id, now))
+            for c in self._publishing.values()
+        ]
+        return found + [JobProgress(c.job_id, c.path, Stage.WAITING) for c in self._claimed]
 
     def wake(self) -> None:
         """Claim at the next turn, because new jobs may be queued."""
@@ -214,6 +234,7 @@ class Dispatcher:
             self._beginning.started(claim)
             self._ticket += 1
             self._running[self._ticket] = claim
+            self._began[claim.job_id] = self._clocks.monotonic()
             hotwords, outputs = settings.profile(claim.profile).hotwords, outputs_place(claim, settings)
             self._executor.start(
                 Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder, outputs)
@@ -287,6 +308,7 @@ class Dispatcher:
 
     def _settled(self, claim: Claim) -> None:
         self._publisher.partials.drop(claim.job_id)
+        self._began.pop(claim.job_id, None)
         self._claiming.ended(claim)
 
     def _heartbeat(self) -> None:
@@ -312,8 +334,9 @@ class Dispatcher:
                 logs.problem(
                     self._log,
                     logs.Action.JOB_REFUSED,
-                    "the job was taken over or cancelled",
+                    f"{shortened(recording_name(claim.path), NAME_COLUMNS)}: was taken over or cancelled",
                     job=claim.job_id,
+                    path=str(claim.path),
                 )
         for claim in [c for c in self._claimed if c.job_id in lost]:
             self._claimed.remove(claim)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dropscribe import logs
+from dropscribe.columns import shortened
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
 from dropscribe.pipeline.problem import Problem
+from dropscribe.service.jobs.progress import NAME_COLUMNS
 from dropscribe.service.jobs.retry_policy import Again, Decision, Drop, GiveUp
+from dropscribe.transcript.naming import recording_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,24 @@ class OutcomeWriter:
 
     def _put_on_record(self, ending: JobEnding) -> None:
         claim, problem = ending.claim, ending.problem
-        keys = {"job": claim.job_id, "path": str(claim.path), "attempt": claim.attempt, "code": problem.code}
+        keys = {
+            "job": claim.job_id,
+            "path": str(claim.path),
+            "attempt": claim.attempt,
+            "code": problem.code,
+            "reason": problem.reason,
+        }
+        name = shortened(recording_name(claim.path), NAME_COLUMNS)
         try:
             match ending.decision:
                 case Again():
                     release(self._ledger, ending, self._now())
                     logs.problem(
-                        self._log, logs.Action.JOB_RETRY, problem.reason, remedy=problem.remedy, **keys
+                        self._log,
+                        logs.Action.JOB_RETRY,
+                        f"{name}: is tried again: {problem.reason}",
+                        remedy=problem.remedy,
+                        **keys,
                     )
                 case GiveUp():
                     self._ledger.fail(
@@ -70,15 +84,21 @@ class OutcomeWriter:
                         code=problem.code, reason=problem.reason, remedy=problem.remedy,
                     )  # fmt: skip
                     logs.problem(
-                        self._log, logs.Action.JOB_FAILED, problem.reason, remedy=problem.remedy, **keys
+                        self._log,
+                        logs.Action.JOB_FAILED,
+                        f"{name}: failed: {problem.reason}",
+                        remedy=problem.remedy,
+                        **keys,
                     )
                 case Drop():
                     self._ledger.cancel(
                         claim.job_id, self._now(), problem.reason, generation=claim.generation
                     )
-                    logs.event(self._log, logs.Action.JOB_CANCELLED, problem.reason, **keys)
+                    logs.event(
+                        self._log, logs.Action.JOB_CANCELLED, f"{name}: cancelled: {problem.reason}", **keys
+                    )
         except StaleLeaseError as e:
-            logs.problem(self._log, logs.Action.JOB_REFUSED, e.reason, **keys)
+            logs.problem(self._log, logs.Action.JOB_REFUSED, f"{name}: {e.reason}", **keys)
 
 
 def release(ledger: Ledger, ending: JobEnding, now: float) -> None:

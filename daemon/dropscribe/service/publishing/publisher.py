@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import queue
 import threading
 import time
@@ -22,7 +23,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from dropscribe import logs
+from dropscribe import durations, logs
+from dropscribe.columns import shortened
 from dropscribe.config import Settings
 from dropscribe.errors import (
     DropscribeError,
@@ -40,6 +42,7 @@ from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.sizing import lane_count
 from dropscribe.service.activity import Activities, Activity
+from dropscribe.service.jobs.progress import NAME_COLUMNS
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.output_plan import (
     TIMING,
@@ -54,7 +57,7 @@ from dropscribe.service.publishing.partial_writer import Partials
 from dropscribe.service.publishing.placed_partials import PlacedPartials, place_of
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
-from dropscribe.transcript import render
+from dropscribe.transcript.naming import recording_name
 from dropscribe.transcript.publish import not_allowed, publish, sweep
 from dropscribe.transcript.remarks import media_remarks
 from dropscribe.transcript.timing import timing_log
@@ -402,21 +405,36 @@ def _timed(one: OutputPlan, seconds: float) -> OutputPlan:
     return replace(one, transcript=with_stage(one.transcript, "publishing", seconds))
 
 
+def _written(one: OutputPlan) -> str:
+    """Name of the transcript, of several formats the first; with its folder unless that is the recording's."""
+    path = next((path for name, path in one.paths.items() if name != TIMING), None)
+    if path is None:
+        return ""
+    name = recording_name(path)
+    if path.parent != one.claim.path.parent:
+        name = f"{os.fsencode(path.parent).decode('utf-8', 'backslashreplace')}/{name}"
+    return f" → {shortened(name, NAME_COLUMNS)}"
+
+
 def log_done(log: logs.Logger, one: OutputPlan) -> None:
     """Log a finished job in one line, with all its facts as fields."""
     timings, media = one.transcript.timings, one.transcript.media
+    audio_s = media.duration_ms / 1000
+    done = (
+        f"{durations.length(audio_s)}, same content as job {one.reference}"
+        if one.reference
+        else durations.work_done(audio_s, timings.wall_s)
+    )
     said = [remark.text for remark in media_remarks(media)]
     logs.event(
         log,
         logs.Action.JOB_DONE,
-        f"{one.transcript.recording_name}: done "
-        + (f"as job {one.reference}" if one.reference else f"in {timings.wall_s:.2f} s")
-        + f" ({render.clock(media.duration_ms // 1000)} of audio)"
+        f"{shortened(one.transcript.recording_name, NAME_COLUMNS)}: {done}{_written(one)}"
         + "".join(f"; {text}" for text in said),
         job=one.claim.job_id,
         path=one.transcript.recording_name,
         attempt=one.claim.attempt,
-        audio_s=media.duration_ms / 1000,
+        audio_s=audio_s,
         speech_s=timings.speech_ms / 1000,
         wall_s=round(timings.wall_s, 3),
         segments=len(one.transcript.segments),
