@@ -32,7 +32,7 @@ def test_a_bundled_model_needs_no_hub_and_has_a_demonstration_notice(name: str) 
     assert source.directory == store.BUNDLED / name
     assert source.notice is not None
     assert f"demonstration model {name}" in source.notice
-    assert "set engine.models.asr to paraformer-zh" in source.notice
+    assert "about one character in five is wrong" in source.notice
 
 
 def test_the_bundled_model_by_its_path_has_the_notice_too() -> None:

@@ -69,7 +69,7 @@ class ModelSource:
             return None
         return (
             f"Made with the demonstration model {self.directory.name}: of clear Mandarin about one character in five is "
-            "wrong, of anything else most. For real work set engine.models.asr to paraformer-zh."
+            "wrong, of anything else most."
         )
 
 
