@@ -32,4 +32,4 @@ def on_terminal(*arguments: str | Path, columns: int = 80, cwd: Path | None = No
         command.wait(120)
     finally:
         os.close(ours)
-    return written.decode("utf-8").replace("\r\n", "\n").splitlines()
+    return written.decode("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")

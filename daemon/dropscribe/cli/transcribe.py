@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -13,9 +15,15 @@ import typer
 from dropscribe.cli.arguments import options
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from dropscribe.pipeline.attempt import Progress
-    from dropscribe.pipeline.oneshot import Finished, OneShot
+    from dropscribe.pipeline.oneshot import Finished, OneShot, WrittenFile
+    from dropscribe.pipeline.problem import Problem
     from dropscribe.transcript.types import Transcript
+
+#: Longest name at a progress bar, columns.
+NAME_COLUMNS = 28
 
 
 def command(
@@ -45,7 +53,8 @@ def command(
     """Transcribe files once, without daemon and database.
 
     With --json prints one object a line: {"file", "ok": true, "transcript": {…dropscribe/transcript/1…}} or
-    {"file", "ok": false, "error": {"code", "operation", "path", "reason", "remedy"}}, and with --write "outputs": [paths].
+    {"file", "ok": false, "error": {"code", "operation", "path", "reason", "remedy"}}, and with --write "outputs" and
+    "replaced": [paths].
     """
     from dropscribe import logs
     from dropscribe.cli.arguments.recordings import demand_files
@@ -62,61 +71,127 @@ def command(
     demand_files(files, "transcribe")
     logs.setup(json_lines=False)
     loaded = in_force(config=config, model=model, vad_model=vad_model, device=device)
+    if sys.stderr.isatty():
+        typer.echo(f"loading the model {loaded.settings.engine.models.asr} …", err=True)
+    paths = [f.absolute() for f in files]
     failed = 0
-    with _Bars(files) as bars, OneShot(loaded.settings) as engine:
-        for finished in engine.transcribe([f.absolute() for f in files], bars.show):
-            failed += not _tell(finished, engine, output_format, write=write, as_json=as_json, bars=bars)
+    with OneShot(loaded.settings) as engine, _Bars() as bars:
+        writer = _Writer(engine, output_format, titles=len(files) > 1, write=write, as_json=as_json)
+        for finished in _in_order(paths, engine.transcribe(paths, bars.show), bars.remove):
+            with bars.hidden():
+                failed += not writer.put(finished)
     if failed:
         raise typer.Exit(1)
 
 
-def _tell(
-    finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool, bars: _Bars
-) -> bool:
-    """Print or write one result; False if the recording failed."""
-    with bars.aside(finished.path):
-        return _print(finished, engine, output_format, write=write, as_json=as_json)
+def _in_order(
+    paths: Sequence[Path], ended: Iterable[Finished], done: Callable[[Path], None]
+) -> Iterator[Finished]:
+    """Results in the order of `paths`; `done` is called for each when it is there."""
+    waiting: dict[Path, list[Finished]] = {}
+    following = deque(paths)
+    for finished in ended:
+        done(finished.path)
+        waiting.setdefault(finished.path, []).append(finished)
+        while following and waiting.get(following[0]):
+            yield waiting[following.popleft()].pop()
 
 
-def _print(
-    finished: Finished, engine: OneShot, output_format: str | None, *, write: bool, as_json: bool
-) -> bool:
-    from dropscribe.cli.output import print_json_line, print_json_text, print_text, say
-    from dropscribe.pipeline import oneshot
-    from dropscribe.pipeline.problem import Problem
-    from dropscribe.views.fields import readable
+class _Writer:
+    """Print results, or write transcript files."""
 
-    if isinstance(finished.end, Problem):
-        problem = finished.end
-        if as_json:
+    def __init__(
+        self, engine: OneShot, output_format: str | None, *, titles: bool, write: bool, as_json: bool
+    ) -> None:
+        """`titles`: print the name of each recording before its text."""
+        self._engine = engine
+        self._format = output_format
+        self._titles = titles
+        self._write = write
+        self._as_json = as_json
+        self._printed = False
+
+    def put(self, finished: Finished) -> bool:
+        """Print or write one result; False if the recording failed or its files could not be written."""
+        from dropscribe.errors import DropscribeError
+        from dropscribe.pipeline import oneshot
+        from dropscribe.pipeline.problem import FaultKind, Problem
+
+        if isinstance(finished.end, Problem):
+            self._fail(finished.path, finished.end)
+            return False
+        try:
+            transcript = oneshot.transcript_of(finished.path, finished.end, self._engine.facts)
+            written = oneshot.write_beside(finished.path, transcript, self._format) if self._write else []
+        except DropscribeError as e:
+            self._fail(finished.path, Problem.of(e))
+            return False
+        except OSError as e:
+            self._fail(
+                finished.path,
+                Problem("storage", e.strerror or str(e), "check the file and its folder", FaultKind.STORAGE),
+            )
+            return False
+        if self._as_json:
+            self._print_line(finished.path, transcript, written)
+        elif self._write:
+            self._print_files(written)
+        else:
+            self._print_text(finished.path, transcript)
+        return True
+
+    def _fail(self, path: Path, problem: Problem) -> None:
+        from dropscribe.cli.output import print_json_line, say
+        from dropscribe.views.fields import readable
+
+        if self._as_json:
             error = {
                 "code": problem.code,
                 "operation": "transcribe",
-                "path": readable(finished.path),
+                "path": readable(path),
                 "reason": problem.reason,
                 "remedy": problem.remedy,
             }
-            print_json_line({"file": str(finished.path), "ok": False, "error": error})
+            print_json_line({"file": str(path), "ok": False, "error": error})
         else:
             then = f" ({problem.remedy})" if problem.remedy else ""
-            say(f"dropscribe: transcribe {readable(finished.path)}: {problem.reason}{then}", err=True)
-        return False
-    transcript = oneshot.transcript_of(finished.path, finished.end, engine.facts)
-    written = oneshot.write_beside(finished.path, transcript, output_format) if write else []
-    if as_json:
+            say(f"dropscribe: transcribe {readable(path)}: {problem.reason}{then}", err=True)
+
+    def _print_line(self, path: Path, transcript: Transcript, written: Sequence[WrittenFile]) -> None:
+        from dropscribe.cli.output import print_json_line
+
         line: dict[str, Any] = {
-            "file": str(finished.path),
+            "file": str(path),
             "ok": True,
             "transcript": json.loads(_rendered(transcript, "json")),
         }
-        print_json_line(line | ({"outputs": [str(p) for p in written]} if write else {}))
-    elif write:
-        for path in written:
-            say(readable(path))
-    else:
-        show = print_json_text if output_format == "json" else print_text
-        show(_rendered(transcript, output_format or "txt"))
-    return True
+        if self._write:
+            line["outputs"] = [str(w.path) for w in written]
+            line["replaced"] = [str(w.path) for w in written if w.replaced]
+        print_json_line(line)
+
+    def _print_files(self, written: Sequence[WrittenFile]) -> None:
+        from dropscribe.cli.output import say
+        from dropscribe.views.fields import readable
+
+        for file in written:
+            say(readable(file.path))
+        replaced = [readable(w.path.name) for w in written if w.replaced]
+        if replaced:
+            say(f"replaced the files of an earlier run: {', '.join(replaced)}", err=True)
+
+    def _print_text(self, path: Path, transcript: Transcript) -> None:
+        from dropscribe.cli.output import brief, print_json_text, print_text, say
+
+        if self._format == "json":
+            print_json_text(_rendered(transcript, "json"))
+            return
+        if self._titles:
+            if self._printed:
+                say()
+            say(f"==> {brief(path)} <==")
+        self._printed = True
+        print_text(_rendered(transcript, self._format or "txt"))
 
 
 def _rendered(transcript: Transcript, name: str) -> str:
@@ -126,14 +201,11 @@ def _rendered(transcript: Transcript, name: str) -> str:
 
 
 class _Bars:
-    """Progress bars on standard error, if that is a terminal: one per file, by audio recognised."""
+    """Progress bars on standard error, if that is a terminal: one per file in progress, by audio recognised."""
 
-    def __init__(self, files: list[Path]) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from dropscribe.escapes import one_line
-        from dropscribe.views.fields import readable
 
         console = Console(stderr=True)
         self._progress = Progress(
@@ -142,9 +214,7 @@ class _Bars:
             # Otherwise rich would send standard output to the console of the bars, standard error.
             redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
-        self._tasks = {
-            f.absolute(): self._progress.add_task(one_line(readable(f.name)), total=None) for f in files
-        }
+        self._tasks: dict[Path, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -154,14 +224,26 @@ class _Bars:
         self._progress.stop()
 
     def show(self, path: Path, progress: Progress) -> None:
-        """Update the bar of a file."""
+        """Update the bar of a file in progress."""
+        from dropscribe.columns import shortened
+        from dropscribe.escapes import one_line
+        from dropscribe.views.fields import readable
+
+        if path not in self._tasks:
+            name = shortened(one_line(readable(path.name)), NAME_COLUMNS)
+            self._tasks[path] = self._progress.add_task(name, total=None)
         total = progress.declared_ms or None
         self._progress.update(self._tasks[path], completed=progress.recognised_ms, total=total)
 
+    def remove(self, path: Path) -> None:
+        """Remove the bar of a file, which has ended."""
+        task = self._tasks.pop(path, None)
+        if task is not None:
+            self._progress.remove_task(task)
+
     @contextmanager
-    def aside(self, path: Path) -> Iterator[None]:
-        """Remove the bar of a finished file, and hide all bars while its result is printed."""
-        self._progress.remove_task(self._tasks[path])
+    def hidden(self) -> Iterator[None]:
+        """Hide the bars while something is printed."""
         self._progress.stop()
         yield
         self._progress.start()

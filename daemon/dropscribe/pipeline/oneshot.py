@@ -17,6 +17,7 @@ from dropscribe.errors import EngineDiedError
 from dropscribe.files import FileSignature, content_hash, readers_of
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Progress, Work
+from dropscribe.pipeline.earlier_files import earlier_files
 from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.pipeline.problem import Problem
 from dropscribe.transcript import naming, render
@@ -101,18 +102,33 @@ def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript
     )
 
 
-def write_beside(path: Path, transcript: Transcript, only: str | None = None) -> list[Path]:
-    """Publish every format and the timing log, or only format `only`, beside `path`; returns their paths.
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A transcript file; `replaced`: it replaced one of an earlier run."""
 
-    Existing files are never overwritten. Raises StorageError, OutputTakenError.
+    path: Path
+    replaced: bool
+
+
+def write_beside(path: Path, transcript: Transcript, only: str | None = None) -> list[WrittenFile]:
+    """Publish every format and the timing log, or only format `only`, beside `path`.
+
+    Files of an earlier run are replaced, others never. Raises OSError, StorageError, OutputTakenError.
     """
     formats = [*render.RENDERERS, "timing"] if only is None else [only]
-    state = naming.DirectoryState(path.parent, frozenset(p.name for p in path.parent.iterdir()))
-    plan = naming.plan_names(path, formats, state)
     now = time.time()
     files = render.render_all(transcript, [f for f in formats if f != "timing"], render.Options())
     if "timing" in formats:
         files["timing"] = timing_log(transcript, started=now - transcript.timings.wall_s, ended=now)
+    names = [p.name for p in path.parent.iterdir()]
+    earlier = earlier_files(path, transcript.sha256, names, files, render.Options())
+    state = naming.DirectoryState(path.parent, frozenset(names), frozenset(earlier))
+    plan = naming.plan_names(path, formats, state)
     readers = readers_of(path, None)
-    publish([PendingFile(plan.paths[f], data, readers=readers) for f, data in files.items()])
-    return [plan.paths[f] for f in formats]
+    pending = []
+    for name in formats:
+        before = earlier.get(plan.paths[name].name)
+        replaces, size = (None, None) if before is None else (before.sha256, before.size)
+        pending.append(PendingFile(plan.paths[name], files[name], replaces, size, readers=readers))
+    publish(pending)
+    return [WrittenFile(p.path, p.replaces is not None) for p in pending]
