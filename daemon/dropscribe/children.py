@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.reduction
+import multiprocessing.spawn
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,18 @@ _OWN_SIGNALS = frozenset(
     {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS,
      signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE}
 )  # fmt: skip
+
+
+def _leave_directory_out(data: dict[str, Any]) -> dict[str, Any]:
+    """Without the directory that a spawned child changes to. It is the one it starts in, and need not allow that:
+    under `sudo -u` or `runuser` a command may begin in a directory that its user cannot enter.
+    """
+    data.pop("dir", None)
+    return data
+
+
+_preparation_data = multiprocessing.spawn.get_preparation_data
+multiprocessing.spawn.get_preparation_data = lambda name: _leave_directory_out(_preparation_data(name))
 
 
 class InheritedFd:

@@ -22,7 +22,7 @@ PROGRESS_S = 2.0
 
 def command(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A watched folder, or a folder below one.")
+        Path, typer.Argument(metavar="DIR", readable=False, help="A watched folder, or a folder below one.")
     ],
     config: options.Config = None,
     database: options.Database = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from dropscribe.cli import streams
 from dropscribe.cli.arguments.help_pages import Command, Group
 from dropscribe.cli.arguments.usage_errors import CommandLineError, asks_for_help, usage_error
 from dropscribe.cli.output import print_error
-from dropscribe.errors import DropscribeError
+from dropscribe.errors import DropscribeError, StorageError, UsageError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has subcommands) in the module of its
 #: name. These modules have heavy imports inside functions only, so that `--help` is fast.
@@ -58,12 +59,18 @@ def main() -> None:
     streams.prepare()
     _leave_out_closed_folders()
     try:
+        _demand_directory()
         _run()
     except BrokenPipeError:
         sys.exit(1)
     except DropscribeError as e:
         print_error(e, as_json=_wants_json(sys.argv[1:]))
         sys.exit(e.exit_code)
+    except OSError as e:
+        # Of a file that no command reports in its own words.
+        error = _of_system(e)
+        print_error(error, as_json=_wants_json(sys.argv[1:]))
+        sys.exit(error.exit_code)
 
 
 def _run() -> None:
@@ -80,6 +87,31 @@ def _run() -> None:
         raise usage_error(e) from e
     finally:
         sys.stdout.flush()
+
+
+def _demand_directory() -> None:
+    """Raise UsageError if the current directory was removed: no relative path has a meaning then."""
+    try:
+        Path.cwd()
+    except OSError as e:
+        raise UsageError(
+            "it was removed",
+            operation="use the current directory",
+            remedy="change to a directory that exists, such as with cd /",
+        ) from e
+
+
+def _of_system(error: OSError) -> StorageError:
+    file = None if error.filename is None else Path(os.fsdecode(error.filename))
+    denied = isinstance(error, PermissionError)
+    return StorageError(
+        error.strerror or str(error),
+        operation=f"run {' '.join(a for a in sys.argv[1:2] if a.isalpha())}".rstrip(),
+        path=file,
+        remedy="give this user access to it, or run the command as the user of the daemon"
+        if denied
+        else "check the path, its disk and the kernel's log",
+    )
 
 
 def _leave_out_closed_folders() -> None:

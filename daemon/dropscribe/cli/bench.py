@@ -28,7 +28,9 @@ LISTED = 20
 def command(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="Recordings to measure with. Default: generated ones."),
+        typer.Argument(
+            metavar="FILE", readable=False, help="Recordings to measure with. Default: generated ones."
+        ),
     ] = None,
     generate: Annotated[
         float | None,
@@ -39,9 +41,9 @@ def command(
             help="Minutes of generated recordings, 0.1 to 6000. Default: 10 without FILE, else none.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for bench.json and bench.png.")] = Path(
-        "bench"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", readable=False, help="Folder for bench.json and bench.png.")
+    ] = Path("bench"),
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/bench/1 as JSON.")] = False,
     config: options.Config = None,
     model: options.Model = None,

@@ -31,6 +31,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE.tar.gz",
+            readable=False,
             help="Write a support bundle, too: without transcripts, names of recordings and paths.",
         ),
     ] = None,

@@ -43,7 +43,9 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")] = Path("dropscribe.toml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="File to write.")] = Path(
+        "dropscribe.toml"
+    ),
     *,
     system: Annotated[
         bool, typer.Option("--system", help=f"Write {SYSTEM_FILE}, for the systemd service.")
@@ -182,6 +184,13 @@ def _write(target: Path, data: bytes, *, force: bool) -> Path | None:
             operation="write configuration",
             path=target,
             remedy="name another file, or let --force replace it (a copy is kept)",
+        ) from e
+    except StorageError as e:
+        raise StorageError(
+            e.reason,
+            operation="write configuration",
+            path=target,
+            remedy="name a file in a folder that this user may write to",
         ) from e
     return backup
 

@@ -47,7 +47,7 @@ def list_jobs(
         ),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Only recordings below this folder.")
+        Path | None, typer.Option(metavar="DIR", readable=False, help="Only recordings below this folder.")
     ] = None,
     since: Annotated[
         str | None,

@@ -27,7 +27,9 @@ NAME_COLUMNS = 28
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Recordings to transcribe.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", readable=False, help="Recordings to transcribe.")
+    ],
     output_format: Annotated[
         str | None,
         typer.Option(

@@ -6,9 +6,11 @@ Implementations are imported where they are used, because a command that opens n
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
-from dropscribe.errors import UsageError
+from dropscribe.errors import LedgerError, UsageError
 from dropscribe.ledger.interface import DatabaseLocation, Ledger, Lock
 from dropscribe.ledger.sqlite.file import lock
 from dropscribe.ledger.sqlite.file.lock import LockOwner
@@ -45,20 +47,41 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
             "there is no database",
             operation="open database",
             path=location.file,
-            remedy="name the database the daemon uses, or start the daemon first",
+            remedy="name the database the daemon uses with --database or --config, or start the daemon first",
         )
+    if not os.access(location.file, os.R_OK, effective_ids=True):
+        raise _denied(location, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     upgrade.check(location.file)
     return SqliteLedger(Database(location.file, read_only=True))
 
 
 def exists(location: DatabaseLocation) -> bool:
-    """True when there is a database, even an empty one."""
-    return location.file.exists()
+    """True when there is a database, even an empty one. Raises LedgerError when that cannot be determined."""
+    return _size(location) is not None
 
 
 def is_empty(location: DatabaseLocation) -> bool:
-    """True when there is no database yet, or one without any content."""
-    return not location.file.exists() or location.file.stat().st_size == 0
+    """True when there is no database yet, or one without any content. Raises LedgerError as `exists`."""
+    return not _size(location)
+
+
+def _size(location: DatabaseLocation) -> int | None:
+    """Size of the database file, bytes; None if there is none. Raises LedgerError when that cannot be determined."""
+    try:
+        return location.file.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as e:
+        raise _denied(location, e) from e
+
+
+def _denied(location: DatabaseLocation, error: OSError) -> LedgerError:
+    """The error for a database that this user may not read."""
+    remedy = "check its path"
+    if isinstance(error, PermissionError):
+        remedy = "run the command as the user of the daemon (sudo -u dropscribe), or give this user the right to read it"
+    reason = error.strerror or str(error)
+    return LedgerError(reason, operation="open database", path=location.file, remedy=remedy)
 
 
 def lock_database(location: DatabaseLocation) -> Lock:
@@ -70,16 +93,22 @@ def lock_database(location: DatabaseLocation) -> Lock:
 
 
 def was_locked(location: DatabaseLocation) -> bool:
-    """True when a daemon has worked on a database of this name, which may have been removed since."""
-    return lock.has_lock_file(location.file)
+    """True when a daemon has worked on a database of this name, which may have been removed since. Raises LedgerError."""
+    try:
+        return lock.has_lock_file(location.file)
+    except OSError as e:
+        raise _denied(location, e) from e
 
 
 def lock_owner(location: DatabaseLocation) -> LockOwner | None:
-    """The process that holds the lock, by trying it; None when it is free. Raises OSError.
+    """The process that holds the lock, by trying it; None when it is free. Raises LedgerError.
 
     Takes the lock, shared and for an instant; a daemon that starts in that instant finds the database locked.
     """
-    return lock.owner(location.file)
+    try:
+        return lock.owner(location.file)
+    except OSError as e:
+        raise _denied(location, e) from e
 
 
 def lock_holder(location: DatabaseLocation) -> int | None:

@@ -1,6 +1,7 @@
 """Options that several commands share, so that they look the same in each.
 
-Every option has a `metavar`: without one typer prints the name of a Python type, such as `<list[Path]>`.
+Every option has a `metavar`: without one typer prints the name of a Python type, such as `<list[Path]>`. Paths have `readable=False`:
+their errors are those of the command that uses them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
+        readable=False,
         help="Configuration file (TOML). Default: the first one found; see 'dropscribe config'.",
     ),
 ]
@@ -23,6 +25,7 @@ Watch = Annotated[
     typer.Option(
         "--watch",
         metavar="DIR",
+        readable=False,
         help="Watch this folder, with built-in settings instead of a configuration file. May be repeated.",
     ),
 ]
@@ -31,6 +34,7 @@ Database = Annotated[
     typer.Option(
         "--database",
         metavar="FILE",
+        readable=False,
         help="Database of the job history. Default: the one of the configuration, else ./jobs.db.",
     ),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +16,8 @@ def demand_files(files: Iterable[Path], operation: str) -> None:
     for file in files:
         try:
             mode = file.stat().st_mode
+            if not os.access(file, os.R_OK, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except FileNotFoundError as e:
             raise UsageError("no such file", operation=operation, path=file, remedy="check the name") from e
         except OSError as e:

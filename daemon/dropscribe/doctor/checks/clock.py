@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,5 +27,7 @@ def check_clock(now: float, installed_at: float, last_status: float | None) -> C
 
 def look_clock(status_file: Path | None) -> Check:
     """`check_clock` for this machine."""
-    last = status_file.stat().st_mtime if status_file is not None and status_file.exists() else None
+    last = None
+    with contextlib.suppress(OSError):
+        last = None if status_file is None else status_file.stat().st_mtime
     return check_clock(time.time(), Path(__file__).stat().st_mtime, last)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dropscribe.doctor.checks.folders import writing_problem
 from dropscribe.doctor.checks.record import Check, fail, from_error, ok, warning
 from dropscribe.errors import DropscribeError
+from dropscribe.files import nearest_existing
 from dropscribe.intake.filesystem import filesystem_of
 from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation
@@ -24,7 +23,7 @@ def look_sqlite() -> Check:
 
 def look_database(location: DatabaseLocation) -> Check:
     """Check that the database can be created or is intact, and that its location is suitable."""
-    parent = next((p for p in (location.directory, *location.directory.parents) if p.exists()), Path("/"))
+    parent = nearest_existing(location.directory)
     where = filesystem_of(parent)
     if where.network:
         return fail(
@@ -36,9 +35,9 @@ def look_database(location: DatabaseLocation) -> Check:
     if problem is not None:
         remedy = "make it writable for the user of the daemon, or move the database"
         return fail(NAME, f"{parent}: {problem}", remedy)
-    if not backend.exists(location):
-        return ok(NAME, f"{location} is made at the first start")
     try:
+        if not backend.exists(location):
+            return ok(NAME, f"{location} is made at the first start")
         findings = backend.quick_check(location)
         newer = backend.newer_schema(location)
     except DropscribeError as e:

@@ -9,6 +9,7 @@ from pathlib import Path
 from dropscribe.config import Folder, Settings
 from dropscribe.doctor.checks.answering import answered
 from dropscribe.doctor.checks.record import Check, fail, ok, readable
+from dropscribe.files import nearest_existing
 
 
 def check_folders(settings: Settings) -> list[Check]:
@@ -31,10 +32,10 @@ def check_folder(folder: Folder, output_dir: Path | None) -> Check:
     """Check that `folder` can be listed and that a file can be created where its transcripts go."""
     name = f"folder:{readable(folder.path)}"
     who = _user()
-    if not folder.path.is_dir():
-        state = "is not a folder" if folder.path.exists() else "does not exist"
-        return fail(name, state, "create it, mount it, or correct [[folder]] path")
     try:
+        if not folder.path.is_dir():
+            state = "is not a folder" if folder.path.exists() else "does not exist"
+            return fail(name, state, "create it, mount it, or correct [[folder]] path")
         with os.scandir(folder.path) as entries:
             next(entries, None)
     except OSError as e:
@@ -64,7 +65,7 @@ def writing_problem(folder: Path) -> str | None:
 
 def _nearest(path: Path) -> Path:
     """`path` or its nearest existing parent: missing directories are created when they are needed."""
-    return next((p for p in (path, *path.parents) if p.exists()), Path("/"))
+    return nearest_existing(path)
 
 
 def _user() -> str:

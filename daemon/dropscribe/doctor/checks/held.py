@@ -12,9 +12,9 @@ from dropscribe.ledger.interface import DatabaseLocation
 
 def look_held(location: DatabaseLocation) -> list[Check]:
     """One check per reason for which jobs are held; one in all if none is. None without a database."""
-    if not backend.exists(location):
-        return []
     try:
+        if not backend.exists(location):
+            return []
         with closing(backend.open_read_only(location)) as ledger:
             held = ledger.held()
     except DropscribeError as e:

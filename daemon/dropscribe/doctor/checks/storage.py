@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from dropscribe.doctor.checks.record import Check, fail, ok, warning
+from dropscribe.files import nearest_existing
 
 MIB = 1024**2
 #: Free space below which the check fails, bytes.
@@ -29,7 +30,7 @@ def check_free(name: str, path: Path, free_bytes: int) -> Check:
 
 def look_free(name: str, path: Path) -> Check:
     """`check_free` for the disk of `path`, which need not exist yet."""
-    there = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
+    there = nearest_existing(path)
     try:
         stat = os.statvfs(there)
     except OSError as e:

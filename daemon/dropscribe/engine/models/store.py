@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +82,12 @@ def resolve(name: str, role: str, fetch: Callable[[str], Path]) -> ModelSource:
     another kind of model, or is not safe to load.
     """
     operation = f"load {_ROLES[role].title}"
-    given = Path(name).expanduser()
+    given = Path(os.path.expanduser(name))  # noqa: PTH111 - Path raises for an unknown user
     if name in BUNDLED_MODELS:
         directory = BUNDLED / name
-    elif given.is_dir():
+    elif (there := _is_directory(given, operation)) is True:
         directory = given.resolve()
-    elif given.exists():
+    elif there is False:
         raise EngineError(
             "it is not a directory",
             operation=operation,
@@ -104,15 +106,35 @@ def resolve(name: str, role: str, fetch: Callable[[str], Path]) -> ModelSource:
     try:
         _explain(directory, operation)
     except OSError as e:
-        raise EngineError(
-            f"it cannot be read: {e.strerror}",
-            operation=operation,
-            path=directory,
-            remedy="give the user that runs dropscribe the right to read it",
-        ) from e
+        raise _unreadable(e, operation, directory) from e
     config = read_model_config(directory, operation)
     _check_role(config, role)
     return ModelSource(name, directory, directory.resolve().is_relative_to(BUNDLED.resolve()), config)
+
+
+def _is_directory(given: Path, operation: str) -> bool | None:
+    """True for a directory, False for another file, None if there is none.
+
+    A bare name in a current directory that cannot be entered is the name of a model. Raises EngineError for a path that
+    cannot be examined.
+    """
+    try:
+        return stat.S_ISDIR(given.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as e:
+        if not given.is_absolute():
+            return None
+        raise _unreadable(e, operation, given) from e
+
+
+def _unreadable(error: OSError, operation: str, directory: Path) -> EngineError:
+    return EngineError(
+        f"it cannot be read: {error.strerror}",
+        operation=operation,
+        path=directory,
+        remedy="give the user that runs dropscribe the right to read it",
+    )
 
 
 def _explain(directory: Path, operation: str) -> None:

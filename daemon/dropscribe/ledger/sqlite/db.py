@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from dropscribe.errors import DropscribeError, UnusableLedgerError
 from dropscribe.ledger.sqlite.faults import damaged, explain
-from dropscribe.ledger.sqlite.file.database_file import DatabaseFile
+from dropscribe.ledger.sqlite.file.database_file import LOG_ENDINGS, DatabaseFile
 
 #: Longest wait of a statement for another writer, milliseconds. Our writers hold the lock for milliseconds; only a backup
 #: or an open transaction of another program takes longer.
@@ -96,6 +96,8 @@ def connect(
         mode = "ro" if read_only else "rw" if pinned else "rwc"
         # Percent-encoded bytes keep a name with '?', '#' or bytes outside UTF-8 whole.
         uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+        if read_only and _only_readable(path):
+            uri += "&immutable=1"
         connection = module.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
         _configure(connection, read_only=read_only, foreign_keys=foreign_keys)
         if file is not None:
@@ -115,6 +117,17 @@ def connect(
     # connection has written meanwhile. Therefore `_begin` begins them, and writers take the lock at once.
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _only_readable(path: Path) -> bool:
+    """True for a database at rest whose folder this user may not write to.
+
+    SQLite opens a database in WAL mode only with its log, which it would have to create. Without one nobody is writing, so the
+    file can be read as it is.
+    """
+    real = Path(os.path.realpath(path))
+    log = real.with_name(real.name + LOG_ENDINGS[0])
+    return not os.access(real.parent, os.W_OK, effective_ids=True) and not log.exists()
 
 
 def _configure(connection: Any, *, read_only: bool, foreign_keys: bool) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Settings
+from dropscribe.files import nearest_existing
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import NO_ROOM
 from dropscribe.service.status_file import Complaint
@@ -121,7 +122,7 @@ class Gauges:
 
 def read(place: Path) -> Reading:
     """Free space on the disk of `place`, which need not exist yet. Raises OSError."""
-    there = next((p for p in (place, *place.parents) if p.exists()), Path("/"))
+    there = nearest_existing(place)
     status = os.statvfs(there)
     # f_bavail: without the blocks reserved for root.
     return Reading(status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize, time.monotonic())
