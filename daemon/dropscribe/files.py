@@ -279,7 +279,7 @@ def require_writable(place: OutputPlace) -> None:
         if os.access(".", os.W_OK | os.X_OK, dir_fd=there, effective_ids=True):
             return
         directory = Path(f"/proc/self/fd/{there}").readlink()
-        read_only = bool(os.fstatvfs(there).f_flag & os.ST_RDONLY)
+        read_only, group = bool(os.fstatvfs(there).f_flag & os.ST_RDONLY), os.fstat(there).st_gid
     finally:
         close(there)
     if read_only:
@@ -287,10 +287,11 @@ def require_writable(place: OutputPlace) -> None:
             f"{directory}: its file system is read-only", operation="publish", path=place.directory,
             remedy="mount it writable, or set output_dir in the folder's profile; it goes on by itself",
         )  # fmt: skip
+    ours = group in {os.getegid(), *os.getgroups()}
     raise UnwritableError(
         f"{directory}: user {_user()} may not write there", operation="publish", path=place.directory,
-        remedy=f"let it: 'setfacl -m u:{_user()}:rwx' on that folder, or 'dropscribe doctor --fix' for all; or set output_dir in "
-        "the folder's profile; it goes on by itself",
+        remedy=("chmod g+w" if ours else f"setfacl -m u:{_user()}:rwx") + f" '{directory}', or as root 'dropscribe doctor --fix', "
+        "or set output_dir in the folder's profile; it goes on by itself",
     )  # fmt: skip
 
 

@@ -351,6 +351,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("config", "--watch", folder))
     keep(command_line.document("init", folder / "new.toml"))
     keep(command_line.document("doctor", "--repair", "--database", database))
+    keep(command_line.document("doctor", "--fix", "--watch", folder, "--database", database))
     keep(adoption_document(folder))
     keep(error_document(errors.UsageError("why", operation="do", path=folder, remedy="do this")))
     keep(doctor.document([doctor.ok("python", "3.11")]))

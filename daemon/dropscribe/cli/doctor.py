@@ -15,7 +15,7 @@ DATABASE = "database"
 REPAIR_SCHEMA = "dropscribe/repair/1"
 
 if TYPE_CHECKING:
-    from dropscribe.config import Loaded
+    from dropscribe.config import Loaded, Settings
     from dropscribe.doctor.checks.record import Check
 
 
@@ -42,6 +42,13 @@ def command(
             help="Only repair a damaged database; the damaged file is kept beside it. Stop the daemon first.",
         ),
     ] = False,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix",
+            help="Only let the daemon's group write into all watched folders, and say each change. As root, or for own folders.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/doctor/1 as JSON.")] = False,
 ) -> None:
     """Check the installation, from the folders to the models.
@@ -55,6 +62,10 @@ def command(
     With --repair and --json, dropscribe/repair/1: database, how ("sound", "search": the search index was rebuilt,
     "recovered": what could be read is in a new file), findings [text], kept (path of what was there before, or null),
     rows {table: count}, queued (number of jobs).
+
+    With --fix, each directory below a watched folder gets the set-group-ID bit and access control lists for the daemon's
+    group; exit status 1 when one cannot be changed. JSON, dropscribe/sharing/1: user, group (ids of the daemon), directories
+    [{path, changes [text], problem (text or null)}].
     """
     from collections.abc import Iterator
 
@@ -69,6 +80,10 @@ def command(
 
     if repair:
         _repair(in_force(config=config, watch=watch, database=database).settings.database, as_json=as_json)
+        return
+
+    if fix:
+        _share(in_force(config=config, watch=watch, database=database).settings, as_json=as_json)
         return
 
     loaded: Loaded | None = None
@@ -105,6 +120,39 @@ def command(
     if not healthy(checks):
         failed = any(c.name == DATABASE and c.status is Level.FAIL for c in checks)
         raise typer.Exit(LedgerError.exit_code if failed else 1)
+
+
+def _share(settings: Settings, *, as_json: bool) -> None:
+    """Let the daemon's group write into the watched folders and print the changes. Raises UsageError, typer.Exit."""
+    from dropscribe.cli.output import print_json, say
+    from dropscribe.doctor.sharing import SCHEMA, Account, share
+    from dropscribe.errors import UsageError
+    from dropscribe.views.fields import readable
+
+    try:
+        account = Account.of_daemon(settings)
+    except OSError as e:
+        raise UsageError(
+            e.strerror or str(e),
+            operation="find the user of the daemon, who owns the folder of the database",
+            path=settings.database.parent,
+            remedy="start the daemon once, or name the database with --database",
+        ) from e
+    done = []
+    if not as_json:
+        say(f"the daemon runs as {account}")
+    for one in share(settings, account):
+        done.append(one)
+        if not as_json:
+            say(f"{readable(one.path)}: {'; '.join((*one.changes, *filter(None, [one.problem])))}")
+    if as_json:
+        print_json({
+            "schema": SCHEMA, "user": account.uid, "group": account.gid, "directories": [one.record() for one in done],
+        })  # fmt: skip
+    elif not done:
+        say("nothing was to be changed")
+    if any(one.problem for one in done):
+        raise typer.Exit(1)
 
 
 def _repair(database: Path, *, as_json: bool) -> None:
