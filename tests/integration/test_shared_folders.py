@@ -213,8 +213,13 @@ def test_a_folder_is_probed_and_its_jobs_alone_are_held(house_of_one: House, led
     assert [(h.code, h.reason, h.count) for h in ledger.held()] == [(UNWRITABLE, "deep: it is closed", 2)]
     assert [c.path.name for c in claim_all(ledger, 1001.0)] == ["c.wav", "d.wav"]
     closed.clear()
-    released = []
-    wait_until(lambda: bool(released.append(folders.tend()) or any(released)), "it is released")
+    released: list[int] = []
+
+    def tend() -> bool:
+        released.append(folders.tend())
+        return any(released)
+
+    wait_until(tend, "it is released")
     assert sum(released) == 2
     assert ledger.held() == []
     assert [c.path.name for c in claim_all(ledger, 1001.0)] == ["a.wav", "b.wav"]
