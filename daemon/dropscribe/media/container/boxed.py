@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dropscribe.media.container.reader import Bytes, ContainerCheck
+from dropscribe.media.container.reader import SLACK_BYTES, Bytes, ContainerCheck
 
+#: Top-level boxes that have sound or lead to it.
+_MEDIA = frozenset((b"mdat", b"moof"))
+_WITH_SOUND = _MEDIA | {b"moov"}
 #: Most elements of one level that are read: a damaged file may have any number.
 _MOST_ELEMENTS = 4096
 _MATROSKA_SEGMENT = 0x18538067
@@ -41,9 +44,12 @@ def mp4(file: Bytes) -> ContainerCheck:
             break
         if size < header:
             break
+        if at + size > file.size and name not in _WITH_SOUND and b"moov" in names and names & _MEDIA:
+            # Its end is missing, but the sound is in the boxes before it.
+            break
         names.add(name)
         at += size
-    if at > file.size:
+    if at > file.size + (SLACK_BYTES if b"moov" in names else 0):
         detail = f"the file has {file.size:,} of the {at:,} bytes its boxes declare"
         if b"moov" not in names:
             detail = f"moov box missing, and {detail}: upload incomplete or recorder was killed"
@@ -70,7 +76,7 @@ def matroska(file: Bytes) -> ContainerCheck:
                     "matroska", None, None, file.size, "its length was never filled in", open_ended=True
                 )
             end = start + size
-            whole = end <= file.size
+            whole = end <= file.size + SLACK_BYTES
             detail = "" if whole else f"the file has {file.size:,} of the {end:,} bytes its header declares"
             return ContainerCheck("matroska", whole, end, file.size, detail)
         if size is None:
@@ -94,7 +100,7 @@ def asf(file: Bytes) -> ContainerCheck:
                 return ContainerCheck(
                     "asf", None, None, file.size, "its length was never filled in", open_ended=True
                 )
-            whole = declared <= file.size
+            whole = declared <= file.size + SLACK_BYTES
             detail = (
                 "" if whole else f"the file has {file.size:,} of the {declared:,} bytes its header declares"
             )

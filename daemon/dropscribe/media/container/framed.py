@@ -36,14 +36,16 @@ def follow(kind: str, file: Bytes, start: int, length: FrameLength) -> Container
     tail_at = max(start, file.size - _TAIL)
     tail = file.at(tail_at, _TAIL)
     at = 0 if tail_at == start else _first_frame(file, tail, length)
+    last = 0
     while at is not None and at < len(tail):
         file.step()
         step = length(tail, at)
         if step is None:
             # A tag, padding, or an incomplete header.
             return ContainerCheck(kind, None, None, file.size)
-        at += step
-    if at is None or at == len(tail):
+        last, at = at, at + step
+    if at is None or at == len(tail) or not any(tail[last:]):
+        # Zeros are padding; in AMR they look like a frame.
         return ContainerCheck(kind, None, None, file.size)
     return ContainerCheck(kind, False, tail_at + at, file.size, "the file ends inside a frame")
 

@@ -15,6 +15,7 @@ from dropscribe.media.container import boxed, chunked, framed, streamed
 from dropscribe.media.container.foreign import ZEROS
 from dropscribe.media.container.reader import Bytes, ContainerCheck, TooMuchError
 from dropscribe.media.container.sniff import HEAD_BYTES, Sniffed, sniff
+from dropscribe.media.container.tags import before_tags
 
 __all__ = ["ContainerCheck", "inspect", "inspect_open", "recognise"]
 
@@ -77,6 +78,7 @@ def inspect_open(fd: int) -> ContainerCheck:
         if kind == "unknown" and size >= HEAD_BYTES and not any(file.at(0, HEAD_BYTES)):
             # Many downloads reserve the whole file first and write its parts in any order.
             return ContainerCheck(kind, False, None, size, ZEROS.reason)
+        file = Bytes(fd, before_tags(file))
         if kind in _TAGGED:
             return _TAGGED[kind](file, start)
         check = _CHECKS.get(kind)

@@ -18,6 +18,22 @@ MOST_READS = 100_000
 MOST_STEPS = 100_000
 
 
+#: Bytes by which a declared length may exceed the file without a loss of sound: headers that were counted as data.
+SLACK_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PcmLayout:
+    """Place and encoding of plain PCM in a file whose header is wrong about its length."""
+
+    start: int  #: offset of the first sample, bytes
+    end: int  #: offset after the last sample, bytes
+    encoding: str  #: libsndfile's name ("PCM_16", "FLOAT", "ULAW" …)
+    order: Literal["little", "big"]
+    channels: int
+    rate_hz: int
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerCheck:
     """Size that a container declares, compared with the size on disk."""
@@ -30,9 +46,11 @@ class ContainerCheck:
     present_bytes: int  #: actual length of the file
     detail: str = ""  #: reason for the value of `whole`, in words for people
     declared_s: float | None = None  #: duration in the header, seconds; may be wrong
-    #: The length in the header was never filled in (recorder killed, or a live stream); the file can be decoded to its
-    #: end.
+    #: The length in the header was never filled in, or ends before the sound does (recorder killed, a live stream, more
+    #: than 4 GiB); the file can be decoded to its end.
     open_ended: bool = False
+    remark: str = ""  #: what people should know of that; empty if nothing
+    pcm: PcmLayout | None = None  #: samples of an open-ended file of plain PCM
     #: Content that certainly cannot be decoded.
     foreign: Foreign | None = None
 

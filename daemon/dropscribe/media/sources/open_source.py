@@ -49,24 +49,21 @@ def open_source(fd: int, path: Path, size: int) -> Opening:
     warnings = []
     if renamed := unusual_name(path.name, check.kind):
         warnings.append(renamed)
-    if check.open_ended and check.kind in _PLAIN_PCM:
-        warnings.append(
-            "the header does not say how long the recording is (the recorder was stopped before it could, "
-            "or it was streamed); all that is there was read"
-        )
+    if check.remark:
+        warnings.append(check.remark)
     return Opening(_open(fd, check), check, tuple(warnings))
 
 
 def _open(fd: int, check: ContainerCheck) -> Source:
     first: UnreadableMediaError | None = None
-    # libsndfile trusts a data size of 0; FFmpeg reads to the end of the file.
-    if check.kind in _PLAIN_PCM and not check.open_ended:
+    # Both libraries trust the header about the length.
+    if check.kind in _PLAIN_PCM and (check.pcm is not None or not check.open_ended):
         try:
-            return SoundfileSource(fd)
+            return SoundfileSource(fd, check.kind, check.pcm)
         except UnreadableMediaError as e:
             first = e
     try:
-        return AvSource(fd)
+        return AvSource(fd, check.present_bytes, ignore_length=check.kind == "wav" and check.open_ended)
     except UnreadableMediaError as e:
         if check.whole is False and check.kind == "unknown":
             raise UnreadableMediaError(ZEROS.reason, remedy=ZEROS.remedy) from e

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,16 +64,23 @@ _FORMATS: dict[str, type[Any]] = {
 class AvSource:
     """A recording decoded by FFmpeg from the start of `fd`, which the caller must close."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, end: int = sys.maxsize, *, ignore_length: bool = False) -> None:
+        """`end`: where the sound ends at the latest and tags may follow, offset in bytes.
+
+        `ignore_length`: read a WAV to the end of the file, whatever its header declares.
+        """
         av.logging.set_level(None)
         os.lseek(fd, 0, os.SEEK_SET)
         self._fd = fd
+        self._end = end
         options = {
             "fd": str(fd),
             "protocol_whitelist": "fd",
             "format_whitelist": ",".join(DEMUXERS),
             "codec_whitelist": _DECODERS,
         }
+        if ignore_length:
+            options["ignore_length"] = "1"
         try:
             # "fd:" is the only protocol allowed, so that a recording cannot refer to other files.
             self._container = av.open("fd:", mode="r", metadata_errors="replace", options=options)
@@ -128,6 +136,7 @@ class AvSource:
 
     def _frames(self) -> Iterator[AudioFrame]:
         packets = self._container.demux(self._stream)
+        decoded = False
         while True:
             try:
                 packet = next(packets, None)
@@ -147,9 +156,11 @@ class AvSource:
             except (av.error.FFmpegError, OSError) as e:
                 pause = self._pause(packet)
                 if pause is None:
-                    self._survive(e)
+                    if not decoded or not self._is_tail(packet):
+                        self._survive(e)
                     continue
                 frames = [pause]
+            decoded = decoded or bool(frames)
             for frame in frames:
                 if isinstance(frame, AudioFrame) and frame.samples > 0 and frame.sample_rate > 0:
                     yield frame
@@ -173,6 +184,13 @@ class AvSource:
         silence.planes[0].update(bytes(4 * samples))
         silence.sample_rate = codec.sample_rate
         return silence
+
+    def _is_tail(self, packet: Any) -> bool:
+        """True for the incomplete last packet and for a tag that was taken for one.
+
+        Neither is damage: whether the file was cut is told by the check of its container.
+        """
+        return packet.pos is not None and packet.pos + packet.size >= self._end
 
     def _survive(self, error: BaseException) -> None:
         """Count a damaged place; raises errors of memory and storage, which the file does not cause."""
