@@ -49,7 +49,7 @@ def mp4(file: Bytes) -> ContainerCheck:
             break
         names.add(name)
         at += size
-    if at > file.size + (SLACK_BYTES if b"moov" in names else 0):
+    if at > file.size + (SLACK_BYTES if b"moov" in names and names & _MEDIA else 0):
         detail = f"the file has {file.size:,} of the {at:,} bytes its boxes declare"
         if b"moov" not in names:
             detail = f"moov box missing, and {detail}: upload incomplete or recorder was killed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import soundfile
 
@@ -13,9 +13,6 @@ from dropscribe.errors import UnreadableMediaError
 from dropscribe.media.container.reader import PcmLayout, raise_storage_trouble
 from dropscribe.media.normalise import Block
 from dropscribe.media.sources.source import SourceFacts
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 #: Values (frames x channels) read at once: 1 MiB of float32.
 _VALUES = 1 << 18
@@ -129,7 +126,7 @@ class _Window(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         wanted = max(0, min(memoryview(buffer).nbytes, self._size - self._at))
         try:
             read = os.preadv(self._fd, [memoryview(buffer)[:wanted]], self._start + self._at) if wanted else 0
