@@ -120,7 +120,9 @@ DENIED = {
     "jobs skipped": [("--database {}/jobs.db", 3, "open database")],
     "status": [("--database {}/jobs.db", 3, "open database"), ("--config {}/ds.toml", 2, "ds.toml")],
     "doctor": [("--repair --config {}/ds.toml", 2, "ds.toml")],
-    "models": [],
+    "models list": [("--config {}/ds.toml", 2, "ds.toml")],
+    "models fetch": [("--config {}/ds.toml", 2, "ds.toml")],
+    "models verify": [("--config {}/ds.toml", 2, "ds.toml")],
 }  # fmt: skip
 CASES = [
     pytest.param(name, *case, folder, id=f"{name} {case[0]}{folder}".replace(str(SAMPLE), "SAMPLE"))
@@ -211,6 +213,8 @@ def test_a_database_that_may_only_be_read_can_be_queried(tmp_path: Path, call: C
         ("transcribe talk.wav", 2),
         ("bench talk.wav", 2),
         ("doctor --repair", 3),
+        ("models path vad-mini", 0),
+        ("models path fsmn-vad", 1),
     ],
 )
 def test_a_current_directory_that_cannot_be_read(

@@ -83,6 +83,7 @@ def test_a_wrong_command_line_is_one_document_too(name: str) -> None:
         (["transcribe", "none.wav"], 2),
         (["transcribe", str(SAMPLE), "--model", "/none"], 5),
         (["bench", "none.wav"], 2),
+        (["models", "path", "vad-mini"], 0),
         (["doctor", "--model", "/none"], 1),
         (["doctor", "--model", "null", "--vad-model", "null", "--bundle", "/none/x.tar.gz"], 1),
         (["transcribe", str(SAMPLE), "--device", "cpu"], 0),

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 import dropscribe
 from dropscribe import errors
 from dropscribe.bench.records import OURS, Recording, Report, Run, Usage
-from dropscribe.cli import adopt
+from dropscribe.cli import adopt, models
 from dropscribe.cli.app import EXIT_CODES, build
 from dropscribe.cli.init import production_file
 from dropscribe.cli.output import error_document
@@ -116,8 +116,8 @@ def test_documented_commands_and_options_are_there(page: Path) -> None:
         words = call.split()
         name = words[0]
         assert name in COMMANDS, call
-        if name == "jobs" and len(words) > 1 and words[1].isalpha() and words[1].islower():
-            name = f"jobs {words[1]}"
+        if name in ("jobs", "models") and len(words) > 1 and words[1].isalpha() and words[1].islower():
+            name = f"{name} {words[1]}"
             assert name in COMMANDS, call
         known = {option for p in COMMANDS[name].params for option in p.opts} | {"--help"}
         if name.startswith("jobs "):
@@ -349,6 +349,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("jobs", "search", "hello", "--database", database))
     keep(command_line.document("jobs", "skipped", "--database", database))
     keep(command_line.document("config", "--watch", folder))
+    copy = models.ModelCopy("m", "asr", "a/m", 1, "MIT", "damaged", folder, problems={"model.pt": "missing"})
+    keep(models.document([copy]))
     keep(command_line.document("init", folder / "new.toml"))
     keep(command_line.document("doctor", "--repair", "--database", database))
     keep(command_line.document("doctor", "--fix", "--watch", folder, "--database", database))

@@ -14,7 +14,7 @@ from dropscribe import config
 from dropscribe.cli import doctor
 from dropscribe.doctor.checks.hotwords import check_hotwords
 from dropscribe.doctor.checks.record import Level
-from dropscribe.engine.models import hub
+from dropscribe.engine.models.hub import client as hub
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service import status_file

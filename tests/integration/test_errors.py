@@ -117,6 +117,8 @@ FAILURES = (
     Failure("jobs --state lost --database junk.db", 2, None, "usage"),
     Failure("jobs --since never --database junk.db", 2, None, "usage"),
     Failure("status --database junk.db", 3, "junk.db", "ledger"),
+    Failure("models path ./none", 1, None, "error"),
+    Failure("models list --config wrong.toml", 2, "wrong.toml", "config"),
 )
 #: Commands with --json, which must print the same error.
 WITH_JSON = ("config", "doctor", "adopt", "transcribe", "bench", "jobs", "status", "init")

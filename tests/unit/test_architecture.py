@@ -88,8 +88,8 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "triton": frozenset({"engine.layers"}),
     "numba": frozenset({"engine.vad"}),
     "funasr": frozenset({"engine.models", "bench"}),
-    "modelscope_hub": frozenset({"engine.models"}),
-    "tqdm": frozenset({"engine.models"}),
+    "modelscope_hub": frozenset({"engine.models.hub"}),
+    "tqdm": frozenset({"engine.models.hub"}),
     "omegaconf": frozenset({"engine.models"}),
     "yaml": frozenset({"engine.models"}),
     "typer": frozenset({"cli"}),
@@ -312,7 +312,7 @@ def test_no_test_imports_another() -> None:
         ("from dropscribe.cli import app", "dropscribe.views.status"),
         ("from dropscribe.doctor import examination", "dropscribe.bench.gauge"),
         ("from dropscribe.engine.models import store", "dropscribe.engine.core.scheduler"),
-        ("from dropscribe.engine.core import scheduler", "dropscribe.engine.models.hub"),
+        ("from dropscribe.engine.core import scheduler", "dropscribe.engine.models.hub.client"),
         ("from dropscribe.engine.models.paraformer import cif", "dropscribe.engine.layers.sanm"),
         ("import torch", "dropscribe.engine.core.batcher"),
         ("import sqlalchemy", "dropscribe.ledger.records"),
@@ -342,7 +342,7 @@ def test_the_rules_detect_violations(source: str, module: str) -> None:
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch",
             "dropscribe.engine.core.batcher",
         ),
-        ("from dropscribe.engine.core.interfaces import Vad", "dropscribe.engine.models.hub"),
+        ("from dropscribe.engine.core.interfaces import Vad", "dropscribe.engine.models.hub.client"),
     ],
 )
 def test_the_rules_accept_allowed_imports(source: str, module: str) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.engine.models import hub
+from dropscribe.engine.models.hub import client as hub
+from dropscribe.engine.models.hub import receipt
 from dropscribe.engine.models.store import BUNDLED
 
 MB = 1_000_000
@@ -56,9 +57,9 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["config.yaml", "configuration.json", "model.pt", "tokens.json", "am.mvn"])
 def test_a_copy_without_all_files_is_incomplete(copy: Path, name: str) -> None:
-    assert hub._is_whole(copy)
+    assert receipt.is_whole(copy)
     (copy / name).unlink()
-    assert not hub._is_whole(copy)
+    assert not receipt.is_whole(copy)
 
 
 def test_a_directory_may_be_in_the_list_of_files(copy: Path) -> None:
@@ -66,24 +67,24 @@ def test_a_directory_may_be_in_the_list_of_files(copy: Path) -> None:
     content = json.loads(listed.read_text(encoding="utf-8"))
     content["file_path_metas"]["llm"] = ["parts"]
     listed.write_text(json.dumps(content), encoding="utf-8")
-    assert not hub._is_whole(copy)
+    assert not receipt.is_whole(copy)
     (copy / "parts").mkdir()
-    assert hub._is_whole(copy)
+    assert receipt.is_whole(copy)
 
 
 def test_a_copy_with_a_receipt_is_complete_regardless_of_its_list(copy: Path) -> None:
     (copy / "configuration.json").unlink()
-    hub._write_receipt(copy)
-    assert hub._is_whole(copy)
+    receipt.write(copy)
+    assert receipt.is_whole(copy)
     with (copy / "model.pt").open("ab") as file:
         file.truncate(100)
-    assert not hub._is_whole(copy)
+    assert not receipt.is_whole(copy)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '"x"', "", '{"file_path_metas": 3}'])
 def test_a_damaged_list_is_not_an_error(copy: Path, text: str) -> None:
     (copy / "configuration.json").write_text(text, encoding="utf-8")
-    assert hub._is_whole(copy) == ("metas" in text)
+    assert receipt.is_whole(copy) == ("metas" in text)
 
 
 @pytest.mark.parametrize(

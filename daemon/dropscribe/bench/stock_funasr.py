@@ -21,7 +21,8 @@ from typing import Any, Self
 from dropscribe.children import how_ended, spawn
 from dropscribe.engine import own_gpu
 from dropscribe.engine.gpu_probe import count_gpus
-from dropscribe.engine.models import hub, store
+from dropscribe.engine.models import store
+from dropscribe.engine.models.hub import client as hub
 from dropscribe.errors import EngineDiedError, EngineError
 from dropscribe.transcript.roles import ASR, VAD
 

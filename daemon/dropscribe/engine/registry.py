@@ -31,8 +31,9 @@ from dropscribe.engine.core.interfaces import (
     WholeBatch,
 )
 from dropscribe.engine.core.vad_schedule import ON_GPU, PASS_STREAMS
-from dropscribe.engine.models import hub, store
+from dropscribe.engine.models import store
 from dropscribe.engine.models.families import Kind, kind_of
+from dropscribe.engine.models.hub import client as hub
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
 from dropscribe.engine.wire import BATCHES_AHEAD
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError

@@ -21,11 +21,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from dropscribe.engine.models import funasr_parts
+from dropscribe.engine.models.hub import receipt
+from dropscribe.engine.models.hub.known import KNOWN
+from dropscribe.engine.models.hub.receipt import FileFacts
 from dropscribe.errors import EngineError
 
 #: Limits of the client, set through its own environment variables unless they are set already. By default it waits ten
@@ -39,10 +43,6 @@ CLIENT_LIMITS: Mapping[str, str] = MappingProxyType(
 )
 #: Interval of progress notes, seconds.
 PROGRESS_S = 5.0
-#: File in a model's directory that lists its files with their sizes, written after a complete download.
-RECEIPT = ".dropscribe-fetched.json"
-#: Largest `configuration.json` or receipt that is read, bytes.
-LARGEST_LIST = 1 << 20
 #: The only form of a name on the hub: owner and model.
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.+-]*/[A-Za-z0-9][\w.+-]*", re.ASCII)
 #: The client's default.
@@ -56,40 +56,84 @@ _LATER = f"try again later (what has arrived is kept), {_ELSEWHERE}"
 _OTHER_CACHE = "let this user write there, or set MODELSCOPE_CACHE to a directory it may write to"
 
 
-def locate(name: str, note: Callable[[str], None]) -> Path:
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A local copy of a model of the hub. `whole`: all its files are there."""
+
+    directory: Path
+    whole: bool
+
+
+def locate(name: str, note: Callable[[str], None], shown: Callable[[int, int], None] | None = None) -> Path:
     """Directory of a model of the hub, by its FunASR name or hub id; it is downloaded unless a complete copy exists.
 
     `note` is called with one line when a copy is found, before a download and every few seconds during it, from any
-    thread. Raises EngineError.
+    thread. `shown` is called instead with the bytes that have arrived and their total. Raises EngineError.
     """
     hub_id = hub_id_of(name)
     with _client(name, hub_id) as client:
         stored = _stored(client, hub_id)
-        if stored is not None and _is_whole(stored):
+        if stored is not None and receipt.is_whole(stored):
             note(f"{_both(name, hub_id)} is in {stored}")
             return stored
-        note(f"fetching {_both(name, hub_id)} from {host()} into {_cache()}; this happens once")
-        progress = _Progress(name, note)
+        note(f"fetching {_both(name, hub_id)} from {host()} into {cache_directory()}; this happens once")
+        progress = _Progress(name, note, shown=shown)
         directory = Path(client(hub_id, progress_callbacks=[progress.of_file]))
         if not any(directory.iterdir()):
             raise _error(name, hub_id, "it lists no files of this model", _LATER)
-        _write_receipt(directory)
+        receipt.write(directory)
         note(f"fetched {_both(name, hub_id)}: {progress.done / 1e6:.0f} MB, in {directory}")
         return directory
 
 
 def find(name: str) -> Path | None:
     """Complete local copy of a model of the hub, or None. Does not use the network. Raises EngineError."""
+    stored = copy_of(name)
+    return stored.directory if stored is not None and stored.whole else None
+
+
+def copy_of(name: str) -> Copy | None:
+    """Local copy of a model of the hub, complete or not, or None. Does not use the network. Raises EngineError."""
     hub_id = hub_id_of(name)
     with _client(name, hub_id) as client:
         stored = _stored(client, hub_id)
-    return stored if stored is not None and _is_whole(stored) else None
+        return None if stored is None else Copy(stored, receipt.is_whole(stored))
+
+
+def files_of(name: str) -> Mapping[str, FileFacts]:
+    """Files of a model as the hub lists them. Uses the network. Raises EngineError."""
+    hub_id = hub_id_of(name)
+    with _client(name, hub_id):
+        from modelscope_hub import HubApi  # noqa: PLC0415 - comes with the client
+
+        listed = HubApi().list_repo_files(hub_id, "model")
+        return {f.path: FileFacts(f.size, f.sha256 or None) for f in listed if f.type == "blob"}
+
+
+def repair(name: str) -> dict[str, str]:
+    """Remove the damaged files of a local copy, so that `locate` fetches them again; file → what was wrong.
+
+    Only files whose content was recorded at their download are read. Raises EngineError.
+    """
+    hub_id = hub_id_of(name)
+    with _client(name, hub_id) as client:
+        stored = _stored(client, hub_id)
+        recorded = None if stored is None else receipt.read(stored)
+        if stored is None or recorded is None:
+            return {}
+        damaged = receipt.damage(stored, recorded)
+        for file in damaged:
+            (stored / file).unlink(missing_ok=True)
+        return damaged
 
 
 def hub_id_of(name: str) -> str:
     """Hub id (`owner/model`) of a FunASR name or of a hub id. Raises EngineError for anything else."""
     if _HUB_ID.fullmatch(name) and ".." not in name:
         return name
+    known = next((m.hub_id for m in KNOWN if m.name == name and m.hub_id), None)
+    if known is not None:
+        return known
     with _quiet():
         names = funasr_parts.hub_names()
     if name in names:
@@ -152,7 +196,7 @@ def _error(name: str, hub_id: str, reason: str, remedy: str) -> EngineError:
     return EngineError(
         f"{_both(name, hub_id)} is not on this machine and cannot be fetched from {host()}: {reason}",
         operation="fetch model",
-        remedy=remedy,
+        remedy=f"{remedy}; then run 'dropscribe models fetch {name}'",
     )
 
 
@@ -166,70 +210,25 @@ def _stored(client: Callable[..., str], hub_id: str) -> Path | None:
         return None
 
 
-def _cache() -> Path:
+def cache_directory() -> Path:
     """Directory in which the client stores models."""
     from modelscope_hub import get_default_config  # noqa: PLC0415 - comes with the client
 
     return Path(get_default_config().cache_dir)
 
 
-def _is_whole(directory: Path) -> bool:
-    """True if all files of the model exist: those of the receipt, else those that its configuration declares.
-
-    The client itself accepts an interrupted download as a model. It renames a file after its download, but a crash of
-    the machine can still truncate it; the receipt has its size.
-    """
-    receipt = _read_json(directory / RECEIPT)
-    if isinstance(receipt, dict):
-        return all(_size(directory / str(name)) == size for name, size in receipt.items())
-    configuration = _read_json(directory / "configuration.json")
-    if not isinstance(configuration, dict):
-        return False
-    declared = ["config.yaml", *_names(configuration.get("file_path_metas"))]
-    return all((directory / name).is_dir() or _size(directory / name) for name in declared)
-
-
-def _names(value: Any) -> Iterator[str]:
-    """The file names in a `file_path_metas`, whose parts may be nested."""
-    if isinstance(value, str) and value:
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _names(inner)
-
-
-def _size(path: Path) -> int | None:
-    """Size of a file, bytes; None if it does not exist."""
-    return path.stat().st_size if path.is_file() else None
-
-
-def _read_json(path: Path) -> Any:
-    """Parsed content; None if there is no such file or it is not JSON."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            return json.loads(file.read(LARGEST_LIST))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _write_receipt(directory: Path) -> None:
-    files = {
-        p.relative_to(directory).as_posix(): p.stat().st_size
-        for p in sorted(directory.rglob("*"))
-        if p.is_file() and p.name != RECEIPT
-    }
-    unfinished = directory / f"{RECEIPT}.new"
-    unfinished.write_text(json.dumps(files, indent=1), encoding="utf-8")
-    unfinished.replace(directory / RECEIPT)
-
-
 class _Progress:
     """Progress of the download of all files of a model. Called from the client's threads."""
 
     def __init__(
-        self, name: str, note: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        note: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        shown: Callable[[int, int], None] | None = None,
     ) -> None:
         self.done = 0
+        self._shown = shown
         self._name = name
         self._note = note
         self._clock = clock
@@ -247,6 +246,9 @@ class _Progress:
         """Count bytes; negative when a file is restarted."""
         with self._lock:
             self.done += size
+            if self._shown is not None:
+                self._shown(self.done, max(self.done, self._total))
+                return
             now = self._clock()
             if now < self._due:
                 return
@@ -328,9 +330,12 @@ def _of_disk(chain: list[BaseException]) -> tuple[str, str] | None:
         if not isinstance(e, OSError) or isinstance(e, ConnectionError | TimeoutError | socket.gaierror):
             continue
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"no space is left in {_cache()}", "make room, or set MODELSCOPE_CACHE to another disk"
+            return (
+                f"no space is left in {cache_directory()}",
+                "make room, or set MODELSCOPE_CACHE to another disk",
+            )
         if e.filename is not None or e.errno in (errno.EROFS, errno.EIO, errno.EFBIG):
-            place = _cache() if e.filename is None else os.fsdecode(e.filename)
+            place = cache_directory() if e.filename is None else os.fsdecode(e.filename)
             return f"{place}: {e.strerror}", _OTHER_CACHE
     return None
 
