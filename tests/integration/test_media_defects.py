@@ -212,6 +212,7 @@ CHUNKS = {
     "cut": b"LIST" + struct.pack("<I", 4000) + b"INFO" + bytes(96),
     "id3v2": b"ID3\x04\x00\x00\x00\x00\x00\x20" + bytes(32),
     "zeros": bytes(4096),
+    "damaged": b"ISTt\0\0\0INFOICMT\x02\0\0\0\0\0ICOP\xef\xff\xff\xffQ Sound\0INAM",
 }
 
 

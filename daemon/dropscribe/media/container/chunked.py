@@ -35,6 +35,9 @@ _NO_AUDIO = frozenset((
 ))
 # fmt: on
 
+#: Least sound after the declared end, seconds; less is rather a damaged chunk.
+_LEAST_S = 0.1
+
 #: Most zeros after the audio that are padding (sectors, clusters), bytes.
 _MOST_PADDING = 65_536
 
@@ -271,7 +274,7 @@ def _data(
     if end >= file.size:
         return _declared(kind, file, start, size, sound)
     real = _end_of_sound(file, start, size, chunks, overflows=overflows)
-    if real - end < max(sound.block, 8):
+    if real - end < max(sound.block, 8, _LEAST_S * sound.bytes_per_s):
         return _declared(kind, file, start, size, sound)
     excess = (real - end) % (1 << 32) if overflows else real - end
     remark = ""
