@@ -176,6 +176,10 @@ class StorageError(DropscribeError):
     retryable = True
 
 
+class DatabaseLockedError(StorageError):
+    """A transaction of another writer kept the database locked for longer than the call may wait."""
+
+
 class UnansweredError(StorageError):
     """A file system does not respond: a disk that hangs, a network share whose server is away."""
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dropscribe.ledger.sqlite import db
+from dropscribe.errors import DatabaseLockedError
+from dropscribe.ledger.sqlite import db, lock_waits
 from dropscribe.ledger.sqlite.db import Database
+from tests.support.database_lock import locked
 
 
 @pytest.fixture
@@ -57,3 +59,76 @@ def test_a_writer_that_timed_out_in_the_queue_waits_in_sqlite(
     waiting.join()
     add(database, 3)
     assert numbers(database) == [1, 2, 3]
+
+
+def test_a_thread_with_a_limit_waits_once_and_then_no_more_until_it_succeeds(database: Database) -> None:
+    add(database, 1)
+    with database.waits.limited(0.05):
+        with locked(database.path):
+            with pytest.raises(DatabaseLockedError, match="locked by another process"):
+                add(database, 2)
+            assert database.waits.limit_s() == 0.0
+            for _ in range(1000):
+                with pytest.raises(DatabaseLockedError):
+                    add(database, 2)
+            assert numbers(database) == [1], "reading goes on"
+        add(database, 3)
+        assert database.waits.limit_s() == 0.05
+    assert database.waits.limit_s() == lock_waits.WAIT_S
+    assert numbers(database) == [1, 3]
+
+
+@pytest.mark.timeout(60)
+def test_a_thread_with_a_limit_does_not_wait_for_a_thread_without_one(database: Database) -> None:
+    with locked(database.path):
+        waiting = threading.Thread(target=add, args=(database, 1))
+        waiting.start()
+        with database.waits.limited(0.05):
+            for _ in range(100):
+                with pytest.raises(DatabaseLockedError):
+                    add(database, 2)
+    waiting.join()
+    assert numbers(database) == [1]
+
+
+@pytest.mark.timeout(60)
+def test_a_stop_ends_waits_that_are_under_way(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_waits, "WAIT_S", 3600.0)
+    monkeypatch.setattr(lock_waits, "HURRY_S", 0.1)
+    monkeypatch.setattr(db, "STEP_S", 0.05)
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            add(database, 1)
+        except DatabaseLockedError as e:
+            errors.append(e)
+
+    with locked(database.path):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        database.waits.hurry()
+        waiting.join()
+    (error,) = errors
+    assert str(database.path) in str(error)
+    assert "close the program" in str(error)
+
+
+def test_a_long_write_of_ours_is_not_called_that_of_another_process(database: Database) -> None:
+    with database.write("long") as connection:
+        connection.execute(sa.text("INSERT INTO t VALUES (1)"))
+        errors: list[str] = []
+
+        def other() -> None:
+            with database.waits.limited(0.01):
+                try:
+                    add(database, 2)
+                except DatabaseLockedError as e:
+                    errors.append(e.reason)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert errors == ["another write of this process takes long"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from dropscribe.errors import AlreadyRunningError
 from dropscribe.intake.types import FolderHealth, FolderState
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.ledger.sqlite.ledger import SqliteLedger
 from dropscribe.service.admission.folder_state import FolderConditions
 
 FOLDER, OTHER = Path("/drop"), Path("/other")
@@ -50,3 +53,25 @@ def test_a_folder_locked_by_another_later_does_not_end_the_daemon(conditions: Fo
 def test_a_locked_folder_added_by_reload_does_not_end_the_daemon(conditions: FolderConditions) -> None:
     conditions.take(taken(Path("/added")))
     conditions.refuse_taken()
+
+
+def test_the_main_thread_does_not_wait_for_a_report_that_waits_for_the_database(
+    conditions: FolderConditions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holding, free = threading.Event(), threading.Event()
+
+    def hold(*_: Any, **__: Any) -> int:
+        holding.set()
+        free.wait()
+        return 0
+
+    monkeypatch.setattr(SqliteLedger, "hold", hold)
+    report = threading.Thread(target=conditions.take, args=(taken(FOLDER),))
+    report.start()
+    holding.wait()
+    conditions.keep({OTHER})
+    conditions.tend(100.0)  # would never return
+    free.set()
+    report.join()
+    conditions.tend(100.0)
+    assert conditions._away == {}, "a folder that is not watched any more"

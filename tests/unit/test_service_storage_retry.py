@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from dropscribe.errors import LedgerError, StorageError
-from dropscribe.service.storage.storage_retry import RETRY_S, Postponable, StorageRetry
+from dropscribe.errors import DatabaseLockedError, LedgerError, StorageError
+from dropscribe.service.storage.storage_retry import LOCK_NOTICE_S, RETRY_S, Postponable, StorageRetry
 
 FULL = StorageError("full", operation="finish jobs", path=Path("/jobs.db"), remedy="free some space")
 
@@ -85,3 +85,45 @@ def test_two_threads_with_the_same_failure_are_one_complaint() -> None:
         storage_retry.taken(FULL)
     assert storage_retry.complaints() == ()
     assert len(lines) == 2
+
+
+def locked(operation: str) -> DatabaseLockedError:
+    return DatabaseLockedError(
+        "it is locked by another process", operation=operation, path=Path("/jobs.db"), remedy="close it"
+    )
+
+
+def test_a_locked_database_is_one_fault_that_is_reported_if_it_lasts() -> None:
+    now = [100.0]
+    storage_retry = StorageRetry(clock=lambda: now[0], wall=lambda: 0.0)
+    errors = [locked(name) for name in ("claim jobs", "renew leases", "admit recordings")]
+    with capture_logs() as lines:
+        for error in errors:
+            storage_retry.refused(error)
+        storage_retry.tend()
+        assert storage_retry.complaints() == ()
+        now[0] += LOCK_NOTICE_S
+        for _ in range(100):
+            storage_retry.tend()
+        (complaint,) = storage_retry.complaints()
+        assert "locked by another process, since 19" in complaint.reason
+        now[0] += 60.0
+        for error in errors:
+            storage_retry.taken(error)
+        assert storage_retry.complaints() == ()
+    assert [line["event"] for line in lines] == [
+        f"/jobs.db: {complaint.reason}; work goes on when it is free",
+        "/jobs.db: not locked any more, after 65 s",
+    ]
+
+
+def test_a_short_wait_for_the_database_is_no_fault() -> None:
+    now = [100.0]
+    storage_retry = StorageRetry(clock=lambda: now[0])
+    with capture_logs() as lines:
+        for _ in range(10):
+            storage_retry.refused(locked("claim jobs"))
+            now[0] += LOCK_NOTICE_S / 2
+            storage_retry.tend()
+            storage_retry.taken(locked("claim jobs"))
+    assert lines == []

@@ -23,6 +23,9 @@ def command(
 
     Runs in the foreground until it is stopped with Ctrl-C or SIGTERM; SIGHUP makes it read its configuration again.
     """
+    from dropscribe.service import signals
+
+    signals.exit_at_once()
     import faulthandler
 
     from dropscribe import logs

@@ -7,6 +7,7 @@ An implementation is chosen in `daemon/dropscribe/ledger/backend.py` and nowhere
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -83,6 +84,15 @@ class Ledger(Protocol):
 
         Raises StorageError when that cannot be determined.
         """
+
+    def limit_waits(self, seconds: float) -> AbstractContextManager[None]:
+        """Limit how long calls of this thread wait for other writers within the block; DatabaseLockedError after that.
+
+        A thread that has waited in vain does not wait again until one of its calls succeeds.
+        """
+
+    def hurry(self) -> None:
+        """Limit the waits of all threads to a few seconds from now on, also those under way; for the stop."""
 
     def close(self) -> None:
         """Close all connections; may be called twice."""

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 
 from dropscribe import logs
 from dropscribe.config import Loaded
-from dropscribe.errors import ConfigError, DropscribeError, EngineDiedError, EngineError
+from dropscribe.errors import ConfigError, DatabaseLockedError, DropscribeError, EngineDiedError, EngineError
 from dropscribe.intake.watcher import Watcher
-from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.service import sd_notify, status_file
@@ -29,7 +29,7 @@ from dropscribe.service.jobs.progress import ProgressLog
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.signals import Signals
-from dropscribe.service.startup import announcement, open_ledger
+from dropscribe.service.startup import LedgerOpening, announcement
 from dropscribe.service.status_file import Complaint, Status, StatusFile
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
@@ -49,6 +49,10 @@ SWITCH_S = 0.0001
 GARBAGE = 50_000
 #: Longest turn of the main loop, seconds.
 TURN_S = 0.5
+#: Longest wait of the main loop for a locked database, seconds; it then tries again without a wait, once a second.
+DATABASE_WAIT_S = 0.25
+#: Time asked of the service manager while the database is being opened, seconds.
+START_MARGIN_S = 60.0
 #: Interval of writing the status file, seconds.
 STATUS_S = 2.0
 #: Interval of calling `tend` of admission and publishing, and of checking for hanging file systems, seconds.
@@ -88,7 +92,6 @@ class Daemon:
         are recorded; then the publisher, so that finished jobs reach disk and ledger; then the processes; the ledger
         and its lock last, because all the others write to it.
         """
-        settings = self._settings
         sys.setswitchinterval(SWITCH_S)
         gc.set_threshold(GARBAGE, 20, 20)
         for line in announcement(self._loaded):
@@ -96,13 +99,39 @@ class Daemon:
         with ExitStack() as stack:
             self._signals = stack.enter_context(Signals())
             stack.callback(lambda: logs.event(self._log, logs.Action.STOPPED, "stopped"))
-            self._ledger = open_ledger(settings, stack, self._log)
-            stack.callback(status_file.remove, DatabaseLocation(settings.database))
+            ledger = self._open_ledger(stack)
+            if ledger is None:
+                return
+            self._ledger = ledger
+            stack.enter_context(ledger.limit_waits(DATABASE_WAIT_S))
             self._verify_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
             if self._executor.wait_ready(self._while_starting):
                 self._serve()
+            ledger.hurry()
             self._requeue()
+
+    def _open_ledger(self, stack: ExitStack) -> Ledger | None:
+        """Open the ledger, to be closed when `stack` unwinds; None if a stop was requested meanwhile."""
+        opening = LedgerOpening(self._settings, stack, self._log)
+        stack.callback(status_file.remove, DatabaseLocation(self._settings.database))
+        self._say_opening(None)
+        while (ledger := opening.wait(TURN_S)) is None:
+            self._signals.drain()
+            if self._signals.stops:
+                self._end(opening.abandon)
+                return None
+            self._say_opening(opening.locked)
+        stack.callback(ledger.close)
+        return ledger
+
+    def _say_opening(self, locked: DatabaseLockedError | None) -> None:
+        """Say in the status, and to the service manager, what the start waits for."""
+        said = "opening the database" if locked is None else f"waiting: {locked.path}: {locked.reason}"
+        self._notifier.starting(said, START_MARGIN_S)
+        complaint = None if locked is None else Complaint(f"{locked.path}: {locked.reason}", locked.remedy)
+        complaints = () if complaint is None else (complaint,)
+        self._status_file.renew(Status(self._state, self._since, None, (), 0, 0, complaints), time.time())
 
     def _start_rooms(self, stack: ExitStack) -> None:
         """Build each room after the rooms it uses, and push its shutdown on `stack`."""
@@ -170,6 +199,8 @@ class Daemon:
     def _serve(self) -> None:
         facts = self._facts = self._executor.facts
         self._state = "ready"
+        # First of all: who reads that the daemon is ready may ask for its status.
+        self._write_status()
         logs.event(
             self._log,
             logs.Action.READY,
@@ -257,6 +288,7 @@ class Daemon:
             self._next_tend = now + TEND_S
             self._admitter.tend()
             self._publisher.tend()
+            self._storage_retry.tend()
             self._sound = self._hangs.check(self._watcher.silent_threads)
         # Without keep-alives the service manager restarts the daemon.
         if self._sound:

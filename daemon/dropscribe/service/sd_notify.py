@@ -87,6 +87,10 @@ class Notifier:
             ) from e
         self._announced = True
 
+    def starting(self, text: str, for_s: float) -> None:
+        """Set the status line before the first READY, and ask for at least `for_s` more seconds until it."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(for_s * 1e6)}", _status_line(text))
+
     def status(self, text: str) -> None:
         """Set the status line of `systemctl status`."""
         self._send(_status_line(text))

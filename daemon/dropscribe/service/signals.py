@@ -7,27 +7,35 @@ import signal
 from types import FrameType
 from typing import Self
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+def exit_at_once() -> None:
+    """Make a request to stop end this process with status 0, for as long as it has begun nothing that must be finished."""
+    for number in _STOPPING:
+        signal.signal(number, lambda *_: os._exit(0))
+
 
 class Signals:
-    """Signal flags and wake-up pipe of the main thread. Use as a context manager.
+    """Signal flags and wake-up pipe of the main thread. Use as a context manager, once in a process.
 
-    `stops` counts SIGTERM and SIGINT; SIGHUP sets `reload`. `wake_fd` becomes readable on a signal or `wake`.
+    `stops` counts SIGTERM and SIGINT; SIGHUP sets `reload`. `wake_fd` becomes readable on a signal or `wake`. After the
+    block these signals are ignored: a further request to stop must not change how the process ends.
     """
 
     def __init__(self) -> None:
         self.stops = 0
         self.reload = False
         self.wake_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._old: list[tuple[signal.Signals, object]] = []
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self._old.append((number, signal.signal(number, self._on_signal)))
+        for number in (*_STOPPING, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, old in self._old:
-            signal.signal(number, old)  # type: ignore[arg-type] # what signal.signal itself returned
+        for number in (*_STOPPING, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         os.close(self.wake_fd)
         os.close(self._write_fd)
         self._write_fd = -1

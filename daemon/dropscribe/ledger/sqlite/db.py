@@ -19,13 +19,13 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
-from dropscribe.errors import DropscribeError, UnusableLedgerError
-from dropscribe.ledger.sqlite.faults import damaged, explain
+from dropscribe.errors import DatabaseLockedError, DropscribeError, UnusableLedgerError
+from dropscribe.ledger.sqlite.faults import damaged, explain, is_locked
 from dropscribe.ledger.sqlite.file.database_file import LOG_ENDINGS, DatabaseFile
+from dropscribe.ledger.sqlite.lock_waits import WAIT_S, LockWaits
 
-#: Longest wait of a statement for another writer, milliseconds. Our writers hold the lock for milliseconds; only a backup
-#: or an open transaction of another program takes longer.
-BUSY_TIMEOUT_MS = 30_000
+#: Longest wait of SQLite itself for another writer before the limit of the call is read again, seconds: it may have shrunk.
+STEP_S = 1.0
 #: Longest wait of our threads for each other before they leave the waiting to SQLite, seconds. SQLite polls the lock, in steps
 #: of up to 0.1 s, and in no order.
 QUEUE_S = 5.0
@@ -49,6 +49,10 @@ WAL_BUG_LAST = (3, 51, 2)
 
 #: Execution option of connections that only read: their transactions begin deferred and never wait for writers.
 READING = "dropscribe_reading"
+#: Execution option with the `LockWaits` of the database.
+LOCK_WAITS = "dropscribe_waits"
+#: Key of a connection's `info` with the timeout that is set in it, milliseconds.
+_TIMEOUT = "dropscribe_timeout_ms"
 
 
 def driver() -> Any:
@@ -132,7 +136,7 @@ def _only_readable(path: Path) -> bool:
 
 def _configure(connection: Any, *, read_only: bool, foreign_keys: bool) -> None:
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    cursor.execute(f"PRAGMA busy_timeout = {round(WAIT_S * 1000)}")
     cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
     if not read_only:
         cursor.execute("PRAGMA journal_mode = WAL")
@@ -143,8 +147,35 @@ def _configure(connection: Any, *, read_only: bool, foreign_keys: bool) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get(READING, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    waits = options.get(LOCK_WAITS)
+    limit_s = WAIT_S if waits is None else waits.limit_s()
+    if options.get(READING, False):
+        _wait_at_most(connection, limit_s)
+        connection.exec_driver_sql("BEGIN")
+        return
+    began = time.monotonic()
+    while waits is not None and (left_s := waits.limit_s() - (time.monotonic() - began)) > 0:
+        _wait_at_most(connection, min(left_s, STEP_S))
+        try:
+            connection.connection.cursor().execute("BEGIN IMMEDIATE")
+        except driver().OperationalError as e:
+            if not is_locked(e):
+                break
+            waits.refused(foreign=True)
+        else:
+            return
+    # The last attempt, or the only one of a thread that does not wait. Its error is translated as every other is.
+    _wait_at_most(connection, limit_s if waits is None else 0.0)
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _wait_at_most(connection: Connection, seconds: float) -> None:
+    """Set how long SQLite waits for the lock of another connection."""
+    milliseconds = round(seconds * 1000)
+    if connection.info.get(_TIMEOUT) != milliseconds:
+        connection.connection.cursor().execute(f"PRAGMA busy_timeout = {milliseconds}")
+        connection.info[_TIMEOUT] = milliseconds
 
 
 class Database:
@@ -159,7 +190,10 @@ class Database:
         self.fault: UnusableLedgerError | None = None
         # Read-only use is short, beside a daemon that watches the file.
         self._file = None if read_only else DatabaseFile(path)
-        self._engine = connect(path, read_only=read_only, file=self._file)
+        self.waits = LockWaits()
+        self._engine = connect(path, read_only=read_only, file=self._file).execution_options(
+            **{LOCK_WAITS: self.waits}
+        )
         self._readers = self._engine.execution_options(**{READING: True})
         self._writing = threading.Lock()
 
@@ -167,12 +201,15 @@ class Database:
     def write(self, operation: str) -> Iterator[Connection]:
         """One transaction that holds the write lock from the beginning, committed unless the block raises.
 
-        Raises StorageError (disk full, I/O, locked, read-only) and UnusableLedgerError (damaged, removed, replaced),
+        Raises DatabaseLockedError, StorageError (disk full, I/O, read-only) and UnusableLedgerError (damaged, removed, replaced),
         naming `operation`.
         """
-        acquired = self._writing.acquire(timeout=QUEUE_S)
+        acquired = self._writing.acquire(timeout=min(QUEUE_S, self.waits.limit_s()))
+        if not acquired and self.waits.is_limited:
+            raise self.waits.error(self.path, operation)
         try:
             with self._usable(operation), self._engine.begin() as connection:
+                self.waits.had()
                 if self._file is not None:
                     self._file.pin_log()
                     self._check_file(self._file, connection, operation)
@@ -220,6 +257,9 @@ class Database:
         try:
             with translated(self.path, operation, self._file):
                 yield
+        except DatabaseLockedError as e:
+            self.waits.refused(foreign=True)
+            raise self.waits.error(self.path, operation) from e
         except UnusableLedgerError as e:
             e.path = e.path or self.path
             self.fault = self.fault or e

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dropscribe.errors import DropscribeError, LedgerError, StorageError, UnusableLedgerError
+from dropscribe.errors import (
+    DatabaseLockedError,
+    DropscribeError,
+    LedgerError,
+    StorageError,
+    UnusableLedgerError,
+)
 
 REPAIR = (
     "stop the daemon and run 'dropscribe doctor --repair', which keeps the damaged file and saves what can be read, "
@@ -30,13 +36,15 @@ _SCHEMA_DAMAGE = ("no such table", "no such column", "has no column named")
 #: In messages of primary code 1: the search index cannot be opened.
 _SEARCH_DAMAGE = ("invalid fts5 file format", "vtable constructor failed")
 
+#: Part of the message (lower case) about a database that another connection has locked.
+_LOCKED = "locked"
 #: Part of a message (lower case) → remedy. Each may pass without a change of the database.
 _STORAGE = {
     "disk is full": "free some space on that disk",
     # SQLite reports a used-up quota and a limit on file sizes like this, too.
     "disk i/o error": "check the kernel's log for faults of that disk, and whether a quota is used up",
     "readonly database": "make the database and its folder writable for the user the daemon runs as",
-    "locked": "close the program that holds a transaction open on the database",
+    _LOCKED: "close the program that holds a transaction open on the database",
     "unable to open": "check that the folder exists, on a local disk, and is writable for this user",
 }
 
@@ -58,8 +66,14 @@ def explain(error: sa.exc.DBAPIError, path: Path, operation: str) -> DropscribeE
         return damaged("it was moved or removed while it was open", path, operation, "put it back")
     for part, remedy in _STORAGE.items():
         if part in message.lower():
-            return StorageError(message, operation=operation, path=path, remedy=remedy)
+            kind = DatabaseLockedError if part == _LOCKED else StorageError
+            return kind(message, operation=operation, path=path, remedy=remedy)
     return None
+
+
+def is_locked(error: Exception) -> bool:
+    """True for an error of SQLite that says that another connection has the lock."""
+    return _LOCKED in str(error).lower()
 
 
 def damaged(reason: str, path: Path, operation: str, remedy: str = REPAIR) -> UnusableLedgerError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dropscribe.errors import UnusableLedgerError
@@ -65,6 +66,12 @@ class SqliteLedger:
 
     def verify(self) -> None:
         self._db.verify("verify database")
+
+    def limit_waits(self, seconds: float) -> AbstractContextManager[None]:
+        return self._db.waits.limited(seconds)
+
+    def hurry(self) -> None:
+        self._db.waits.hurry()
 
     def close(self) -> None:
         self._db.close()

@@ -15,6 +15,8 @@ from dropscribe.ledger.interface import Ledger
 
 #: Interval of renewing holds, seconds: jobs of a folder that is away may have been requeued meanwhile.
 RENEW_S = 5.0
+#: Longest wait for a locked database, seconds: the folder's thread must not seem to hang.
+WAIT_S = 0.5
 
 
 class FolderConditions:
@@ -37,6 +39,8 @@ class FolderConditions:
         #: Folders that are watched again, whose jobs could not be released yet because storage failed.
         self._back: set[Path] = set()
         self._renew_at = 0.0
+        #: Folders to keep at the next `tend`, after a reload.
+        self._kept: set[Path] | None = None
 
     def take(self, health: FolderHealth) -> None:
         """Apply a new state of a folder: log it, and hold or release its jobs."""
@@ -60,21 +64,31 @@ class FolderConditions:
                 self._resume(health.folder)
 
     def keep(self, folders: set[Path]) -> None:
-        """Drop folders that are no longer watched, and release their jobs, since no report would ever release them."""
-        with self._lock:
-            for folder in self._away.keys() - folders:
-                del self._away[folder]
-                self._resume(folder)
+        """Drop folders that are no longer watched at the next `tend`, and release their jobs.
+
+        No report would ever release them.
+        """
+        self._kept = folders
+        self._renew_at = 0.0
 
     def tend(self, now: float) -> None:
         """Renew holds and retry failed releases if due at `now` (monotonic seconds); call it periodically."""
-        if now >= self._renew_at:
+        if now < self._renew_at or not self._lock.acquire(blocking=False):
+            # A thread that reports a folder may be waiting for the database.
+            return
+        try:
             self._renew_at = now + RENEW_S
-            with self._lock:
-                for health in self._away.values():
-                    self._hold(health)
-                for folder in list(self._back - self._away.keys()):
+            if self._kept is not None:
+                dropped, self._kept = self._away.keys() - self._kept, None
+                for folder in dropped:
+                    del self._away[folder]
                     self._resume(folder)
+            for health in self._away.values():
+                self._hold(health)
+            for folder in list(self._back - self._away.keys()):
+                self._resume(folder)
+        finally:
+            self._lock.release()
 
     def renew(self) -> None:
         """Renew holds at the next `tend`, because jobs of folders that are away may have been released otherwise."""
@@ -97,12 +111,12 @@ class FolderConditions:
         reason = f"{health.folder}: {health.problem}"
         # After a storage failure `tend` repeats the call. Claims fail, too, and report it, so no job slips through.
         # The main thread stops the daemon when the ledger is unusable.
-        with contextlib.suppress(StorageError, UnusableLedgerError):
+        with contextlib.suppress(StorageError, UnusableLedgerError), self._ledger.limit_waits(WAIT_S):
             self._ledger.hold(health.folder, time.time(), reason=reason, remedy=health.remedy)
 
     def _resume(self, folder: Path) -> None:
         self._back.add(folder)
-        with contextlib.suppress(StorageError, UnusableLedgerError):
+        with contextlib.suppress(StorageError, UnusableLedgerError), self._ledger.limit_waits(WAIT_S):
             count = self._ledger.resume(folder, time.time())
             self._back.discard(folder)
             if count:

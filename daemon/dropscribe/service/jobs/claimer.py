@@ -18,6 +18,8 @@ from dropscribe.service.storage.storage_retry import Postponable, Refusal, Stora
 LEASE_S = 60.0
 #: Interval between claims without a notice of new jobs, seconds: finds jobs whose retry delay has passed.
 POLL_S = 1.0
+#: Longest wait of a claim for a locked database, seconds: claims come often, so it is noticed soon that it is locked.
+WAIT_S = 2.0
 #: Most claims in one commit. Publishing waits for the same disk, so no commit is spent on a few claims while many jobs
 #: are in flight.
 CLAIM_BATCH = 64
@@ -59,6 +61,10 @@ class Question:
 
     def put_to(self, ledger: Ledger) -> Answer:
         """Claim jobs. Raises StorageError; the ledger may have recorded claims nevertheless."""
+        with ledger.limit_waits(WAIT_S):
+            return self._put_to(ledger)
+
+    def _put_to(self, ledger: Ledger) -> Answer:
         due = self.due if self.due_known else ledger.next_isolated()
         isolating = self.isolating(due)
         if isolating and not self.alone:
