@@ -123,6 +123,16 @@ def test_what_follows_the_sound_of_an_mp4_does_not_matter(tail: bytes, tmp_path:
     assert_sound(path)
 
 
+def test_an_avi_without_its_index_is_whole_and_one_without_its_end_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    encode(path, "avi", "mp3", noise(4, 48_000), 48_000)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"idx1") + 20])
+    assert_sound(path)
+    path.write_bytes(data[: len(data) // 2])
+    assert inspect(path).whole is False
+
+
 def test_zeros_after_the_last_frame_of_a_telephone_recording(tmp_path: Path) -> None:
     path = tmp_path / "call.amr"
     path.write_bytes(amr(200) + bytes(27))

@@ -173,19 +173,36 @@ def aiff(file: Bytes) -> ContainerCheck:
 
 
 def avi(file: Bytes) -> ContainerCheck:
-    """AVI: compare the end of its RIFF chunks (more than one beyond 1 GB) with the file size."""
-    at = 0
+    """AVI: compare the end of its RIFF chunks (more than one beyond 1 GB) with the file size.
+
+    Without the index behind the last media list nothing is lost.
+    """
+    at = last = 0
     for _ in range(_MAX_CHUNKS):
         if file.at(at, 4) != b"RIFF":
             break
+        last = at
         size = file.uint(at + 4, 4, "little")
         if size == 0:
             return ContainerCheck(
                 "avi", None, None, file.size, "its length was never filled in", open_ended=True
             )
         at += 8 + size + size % 2
-    whole = at <= file.size + SLACK_BYTES
+    whole = at <= file.size + SLACK_BYTES or _media_end(file, last + 12) <= file.size
     return ContainerCheck("avi", whole, at, file.size, "" if whole else _cut(file.size, at))
+
+
+def _media_end(file: Bytes, at: int) -> int:
+    """End of the media list of an AVI among the chunks from `at`; beyond the file if there is none."""
+    for _ in range(_MAX_CHUNKS):
+        head = file.at(at, 12)
+        if len(head) < 12:
+            break
+        size = int.from_bytes(head[4:8], "little")
+        at += 8 + size + size % 2
+        if head[:4] == b"LIST" and head[8:] == b"movi":
+            return at
+    return file.size + 1
 
 
 def caf(file: Bytes) -> ContainerCheck:
