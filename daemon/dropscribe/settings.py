@@ -43,6 +43,11 @@ class Profile(_Strict):
     output_dir: Path | None = Field(
         None, description="Write here instead, mirroring the folder's tree. Default: beside the recording."
     )
+    failed_note: bool = Field(
+        True,
+        description="Write NAME.failed.txt beside a recording that failed or cannot be read or written, with reason and "
+        "remedy; it goes when that is over.",
+    )
     duplicates: Literal["reference", "transcribe"] = Field(
         "reference",
         description="The same content again: use the result that is there, or transcribe it again.",

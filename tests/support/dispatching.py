@@ -19,6 +19,7 @@ from dropscribe.pipeline.problem import Problem
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
+from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.partial_writer import Partials
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.storage.storage_retry import StorageRetry
@@ -57,6 +58,7 @@ class Turning:
         self.publisher = publisher = create_autospec(Publisher, instance=True)
         publisher.completed.return_value = []
         publisher.waiting = frozenset()
+        publisher.notes = create_autospec(FailureNotes, instance=True)
         publisher.partials = create_autospec(Partials, instance=True)
         clocks = Clocks(lambda: self.now, self.wall.now)
         self.claiming = Claimer(

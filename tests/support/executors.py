@@ -6,7 +6,7 @@ import select
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from dropscribe.errors import DropscribeError, EngineDiedError, RecordingGoneError
+from dropscribe.errors import DropscribeError, EngineDiedError, NoAudioError, RecordingGoneError
 from dropscribe.files import require_writable
 from dropscribe.pipeline.assembly import Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
@@ -22,7 +22,7 @@ class InstantExecutor:
     """End each attempt at the turn after its start. Passes `tests/contract/test_executors.py`."""
 
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
-        """`texts`: text of each recording by file name; 一 by default."""
+        """`texts`: text of each recording by file name; 一 by default. A recording whose text is empty fails."""
         self._texts = {} if texts is None else texts
         self._under_way: deque[Work] = deque()
         self._dead = False
@@ -101,5 +101,7 @@ class InstantExecutor:
             return Problem.of(e)
         if not path.exists():
             return Problem.of(RecordingGoneError("the file is no longer there", path=path))
+        if self._texts.get(path.name) == "":
+            return Problem.of(NoAudioError("it has\nno audio", path=path, remedy="record it again"))
         self.recognised.append(path.name)
         return Result(MEDIA, segments(self._texts.get(path.name, "一")), TIMINGS)

@@ -26,6 +26,7 @@ from dropscribe.ledger.records import (
     JobSummary,
     Killed,
     KnownRecording,
+    NotedRecording,
     OutputIntent,
     OwnedOutput,
     PastJob,
@@ -304,6 +305,18 @@ class Ledger(Protocol):
 
     def forget_partials(self, gone: Sequence[OwnedOutput]) -> None:
         """Remove partial texts from the record that are no longer at their paths with that content."""
+
+    def notes_due(self, since: float) -> list[Path]:
+        """Recordings that have a note on record, or whose job is held or has failed `since`."""
+
+    def notes_of(self, recordings: Sequence[Path]) -> list[NotedRecording]:
+        """The newest job and the notes of each recording that is on record."""
+
+    def intend_note(self, noted: NotedRecording, file: OutputIntent, now: float) -> None:
+        """Record a note about to be written."""
+
+    def settle_notes(self, written: Sequence[OwnedOutput], gone: Sequence[OwnedOutput]) -> None:
+        """Mark notes as published, and remove others from the record that are no longer at their paths."""
 
     # History
 

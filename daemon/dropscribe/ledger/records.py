@@ -25,6 +25,8 @@ HELD = (AWAY, NO_ROOM, HANGS, UNWRITABLE, "storage")
 HOLD_S = 600.0
 #: The `format` of partial texts among the recorded files.
 PARTIAL = "partial"
+#: The `format` of notes beside recordings of failed and held jobs. Like partial texts they are none of a job's outputs.
+FAILED_NOTE = "failed"
 
 
 class JobState(StrEnum):
@@ -152,6 +154,22 @@ class OwnedOutput:
     sha256: str
     published: bool
     size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotedRecording:
+    """The newest job of a recording, and the notes that are on record for it, newest first."""
+
+    path: Path
+    folder: Path
+    profile: str
+    job_id: int
+    generation: int
+    state: JobState
+    reason_code: str | None
+    reason: str
+    remedy: str
+    notes: tuple[OwnedOutput, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from dropscribe.ledger.records import (
     JobSummary,
     Killed,
     KnownRecording,
+    NotedRecording,
     OutputIntent,
     OwnedOutput,
     PastJob,
@@ -35,6 +36,7 @@ from dropscribe.ledger.sqlite.jobs.adoption import Adoption
 from dropscribe.ledger.sqlite.jobs.claims import Claims
 from dropscribe.ledger.sqlite.jobs.endings import Endings
 from dropscribe.ledger.sqlite.jobs.holds import Holds
+from dropscribe.ledger.sqlite.jobs.notes import Notes
 from dropscribe.ledger.sqlite.jobs.outputs import Outputs, PartialOutputs
 from dropscribe.ledger.sqlite.jobs.results import Results
 from dropscribe.ledger.sqlite.search import TranscriptSearch
@@ -56,6 +58,7 @@ class SqliteLedger:
         self._endings = Endings(db)
         self._outputs = Outputs(db)
         self._partials = PartialOutputs(db)
+        self._notes = Notes(db)
         self._results = Results(db)
         self._history = History(db)
         self._search = TranscriptSearch(db)
@@ -210,6 +213,18 @@ class SqliteLedger:
 
     def forget_partials(self, gone: Sequence[OwnedOutput]) -> None:
         self._partials.forget(gone)
+
+    def notes_due(self, since: float) -> list[Path]:
+        return self._notes.due(since)
+
+    def notes_of(self, recordings: Sequence[Path]) -> list[NotedRecording]:
+        return self._notes.of(recordings)
+
+    def intend_note(self, noted: NotedRecording, file: OutputIntent, now: float) -> None:
+        self._notes.intend(noted, file, now)
+
+    def settle_notes(self, written: Sequence[OwnedOutput], gone: Sequence[OwnedOutput]) -> None:
+        self._notes.settle(written, gone)
 
     # History
 

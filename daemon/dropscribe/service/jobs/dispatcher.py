@@ -285,6 +285,7 @@ class Dispatcher:
             self._apply(claim, published.problem, alone=self._claiming.alone, publishing=True)
         else:
             self._settled(claim)
+            self._publisher.notes.take(claim, done=True)
         # Jobs with the same content may be done by reference now.
         self.wake()
 
@@ -304,7 +305,12 @@ class Dispatcher:
         self._delivery()
 
     def _deliver(self) -> None:
-        self._outcomes.deliver(self._settled)
+        self._outcomes.deliver(self._ended_otherwise)
+
+    def _ended_otherwise(self, claim: Claim) -> None:
+        """Handle a job that has failed, was cancelled or requeued, which is on record."""
+        self._settled(claim)
+        self._publisher.notes.take(claim, done=False)
 
     def _settled(self, claim: Claim) -> None:
         self._publisher.partials.drop(claim.job_id)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
@@ -22,6 +23,17 @@ from dropscribe.transcript.standing import FOREIGN, occupied, standing_at
 from dropscribe.transcript.types import EngineFacts, Timings, Transcript
 
 TIMING = "timing"
+
+
+class Placed(Protocol):
+    """A recording of a watched folder, under a profile: a `Claim`, for example."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def profile(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript
     return replace(transcript, timings=timings)
 
 
-def root_of(claim: Claim, profile: Profile, settings: Settings) -> Path:
+def root_of(claim: Placed, profile: Profile, settings: Settings) -> Path:
     """Directory below which no symbolic link is followed on the way to the outputs of a claimed job."""
     return naming.output_root(
         naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir),
@@ -108,7 +120,7 @@ def root_of(claim: Claim, profile: Profile, settings: Settings) -> Path:
     )
 
 
-def outputs_place(claim: Claim, settings: Settings) -> OutputPlace:
+def outputs_place(claim: Placed, settings: Settings) -> OutputPlace:
     """Where the outputs of a claimed job go."""
     profile = settings.profile(claim.profile)
     directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
@@ -179,7 +191,7 @@ def sizes_of(owned: Collection[OwnedOutput]) -> dict[str, int | None]:
 
 
 def directory_state(
-    claim: Claim,
+    claim: Placed,
     formats: Collection[str],
     profile: Profile,
     *,

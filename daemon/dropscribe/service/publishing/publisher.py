@@ -44,6 +44,7 @@ from dropscribe.pipeline.sizing import lane_count
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.jobs.progress import NAME_COLUMNS
 from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.output_plan import (
     TIMING,
     OutputPlan,
@@ -133,6 +134,8 @@ class Publisher:
             lambda mine: Partials(ledger, settings, engine, self._on_death, activities=activities, mine=mine),
             settings,
         )
+        #: Notes beside the recordings of failed and held jobs.
+        self.notes = FailureNotes(ledger, settings, self._on_death, activities=activities)
         self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
         self._lock = threading.Lock()
         #: By output location; guarded by `_lock`.
@@ -150,6 +153,7 @@ class Publisher:
 
     def start(self) -> None:
         self.partials.start()
+        self.notes.start()
         self._lanes.start()
 
     def put(self, ready: Ready) -> None:
@@ -170,6 +174,7 @@ class Publisher:
     def tend(self) -> None:
         """Replace lanes blocked by a slow file system and update `waiting`; call it periodically."""
         self._lanes.tend()
+        self.notes.tend()
         self.waiting = frozenset(ready.claim.job_id for ready in self._lanes.slow())
 
     def stop(self) -> bool:
@@ -178,7 +183,8 @@ class Publisher:
         Unpublished jobs stay claimed in the ledger, and the next start requeues them.
         """
         lanes = self._lanes.finish(STOP_S)
-        return self.partials.stop(PARTIALS_STOP_S) and lanes
+        notes = self.notes.stop(PARTIALS_STOP_S)
+        return self.partials.stop(PARTIALS_STOP_S) and notes and lanes
 
     @contextlib.contextmanager
     def _with_writers(self) -> Iterator[None]:

@@ -52,23 +52,23 @@ _OWNED = (
 # Only the last published file of each path can be on disk.
 _OF_RECORDING = sa.text(
     "SELECT job_id, recording_raw, path_raw, format, sha256, published, bytes FROM outputs o "
-    "WHERE recording_raw = :recording_raw AND format <> 'partial' AND (published = 0 OR id = (SELECT max(n.id) FROM outputs n "
+    "WHERE recording_raw = :recording_raw AND format NOT IN ('partial', 'failed') AND (published = 0 OR id = (SELECT max(n.id) FROM outputs n "
     "WHERE n.recording_raw = :recording_raw AND n.path_raw = o.path_raw AND n.published = 1)) "
     "ORDER BY id DESC"
 )
 _OF_JOB = sa.text(
     "SELECT job_id, recording_raw, path_raw, format, sha256, published, bytes FROM outputs "
-    "WHERE job_id = :job AND format <> 'partial' ORDER BY id"
+    "WHERE job_id = :job AND format NOT IN ('partial', 'failed') ORDER BY id"
 )
 _PUBLISH = sa.text(
     "UPDATE outputs SET published = 1, at = :now "
-    "WHERE job_id = :job AND generation = :generation AND format <> 'partial'"
+    "WHERE job_id = :job AND generation = :generation AND format NOT IN ('partial', 'failed')"
 )
 _FORGET = sa.text(
     "DELETE FROM outputs WHERE published = 0 AND id IN ("
     "SELECT o.id FROM outputs n JOIN outputs o ON o.path_raw = n.path_raw "
     "AND o.recording_raw = n.recording_raw AND o.id < n.id "
-    "WHERE n.job_id = :job AND n.generation = :generation AND n.format <> 'partial')"
+    "WHERE n.job_id = :job AND n.generation = :generation AND n.format NOT IN ('partial', 'failed'))"
 )
 _HELD_BY = sa.text(
     "SELECT r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "

@@ -1,0 +1,211 @@
+"""Keep a note `NAME.failed.txt` where the transcript of a failed or held recording would be.
+
+The ledger decides which notes there are to be: a recording gets one while its newest job has failed, or waits because a file
+could not be read or written. This module makes the folders agree with it: after each end of a job, at the start, and from
+time to time for all recordings that have a note. It so follows whatever happens between a job and its note, a kill
+included. A note that a person deletes is not written again. One that cannot be written is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dropscribe import logs
+from dropscribe.config import Settings
+from dropscribe.errors import DropscribeError, StorageError, UnusableLedgerError
+from dropscribe.files import is_there
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import FAILED_NOTE, Claim, JobState, NotedRecording, OutputIntent, OwnedOutput
+from dropscribe.service.activity import Activities, Activity
+from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.service.publishing.output_plan import directory_state, root_of, sizes_of, standing
+from dropscribe.service.storage.folder_pool import FolderPool
+from dropscribe.transcript import naming
+from dropscribe.transcript.publish import PendingFile, publish, withdraw
+
+#: Interval of checking the recordings that have a note, seconds, and most of them at a time.
+CHECK_S = 10.0
+CHECKED = 200
+#: Age of failures that get a note at the start, seconds: a daemon that was killed may not have written it.
+RECENT_S = 24 * 3600.0
+#: Most recordings handled together.
+BATCH = 64
+#: The item that stands for finding the notes on record, at the start.
+_RECORD = Path()
+
+
+def note_text(noted: NotedRecording) -> bytes:
+    """Content of a note: what, reason and remedy in one line each."""
+    name = os.fsencode(noted.path.name).decode("utf-8", "backslashreplace")
+    what = "was not transcribed" if noted.state is JobState.FAILED else "waits"
+    lines = [f"{name} {what} (dropscribe, job {noted.job_id})."]
+    lines += [
+        f"{title}: {' '.join(text.split())}"
+        for title, text in (("Reason", noted.reason), ("What to do", noted.remedy))
+        if text
+    ]
+    lines.append("This file goes when the recording is transcribed, replaced or removed.")
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+
+
+class FailureNotes:
+    """All methods are called by the main thread and do not block, except `stop`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Callable[[], Settings],
+        died: Callable[[BaseException], None],
+        *,
+        activities: Activities,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`died` is called with the exception that ended a thread. `clock`: monotonic seconds, `wall`: epoch seconds."""
+        self._ledger = ledger
+        self._settings = settings
+        self._clock = clock
+        self._wall = wall
+        self._log = logs.get("service")
+        self._lanes: FolderPool[Path] = FolderPool(
+            "failure notes", self._run, threads=1, batch=BATCH, activities=activities, died=died
+        )
+        self._lock = threading.Lock()
+        #: Recordings with a note on record, by watched folder; those checked last at the end.
+        self._noted: dict[Path, dict[Path, None]] = {}
+        self._check_at = clock() + CHECK_S
+
+    def start(self) -> None:
+        self._lanes.start()
+        self._lanes.put(_RECORD, _RECORD)
+
+    def take(self, claim: Claim, *, done: bool) -> None:
+        """Update the note of a recording whose job has ended or was requeued."""
+        with self._lock:
+            noted = self._noted.setdefault(claim.folder, {})
+            if done and claim.path not in noted:
+                return
+            # Before the ledger is read, so that a later end of the job is not missed.
+            noted[claim.path] = None
+        self._lanes.put(claim.folder, claim.path)
+
+    def tend(self) -> None:
+        """Check recordings that have a note if due; call it periodically."""
+        self._lanes.tend()
+        now = self._clock()
+        if now < self._check_at:
+            return
+        self._check_at = now + CHECK_S
+        with self._lock:
+            for folder, recordings in self._noted.items():
+                for path in list(recordings)[:CHECKED]:
+                    recordings[path] = recordings.pop(path)
+                    self._lanes.put(folder, path)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Handle what is queued, then end the threads; False if one is blocked by a file system."""
+        return self._lanes.finish(timeout_s)
+
+    def _run(self, folder: Path, paths: list[Path], activity: Activity) -> None:
+        try:
+            if folder == _RECORD:
+                found = self._ledger.notes_due(self._wall() - RECENT_S)
+                for noted in self._ledger.notes_of(found):
+                    with self._lock:
+                        self._noted.setdefault(noted.folder, {})[noted.path] = None
+                    self._lanes.put(noted.folder, noted.path)
+                return
+            with self._lock:
+                self._noted.setdefault(folder, {}).update(dict.fromkeys(paths))
+            for noted in self._ledger.notes_of(list(dict.fromkeys(paths))):
+                self._update(noted, activity)
+        except StorageError as e:
+            # The next check does it.
+            logs.problem(self._log, logs.Action.STORAGE, f"notes of failed jobs wait: {e}")
+        except UnusableLedgerError:
+            return  # The main thread stops the daemon.
+
+    def _update(self, noted: NotedRecording, activity: Activity) -> None:
+        left = True
+        try:
+            with activity.storage("write a note", noted.folder, noted.path):
+                left = self._write(noted) if self._is_wanted(noted) else self._remove(noted.notes)
+        except UnusableLedgerError:
+            raise
+        except (DropscribeError, OSError) as e:
+            # The log and the history have the reason of the job; its note is a convenience.
+            left = bool(noted.notes)
+            logs.event(
+                self._log, logs.Action.STORAGE, f"{noted.path.name}: no note beside it: {e}", job=noted.job_id
+            )
+        if not left:
+            with self._lock:
+                self._noted.get(noted.folder, {}).pop(noted.path, None)
+
+    def _is_wanted(self, noted: NotedRecording) -> bool:
+        failed = noted.state is JobState.FAILED
+        waits = noted.state in {JobState.QUEUED, JobState.RUNNING} and noted.reason_code == StorageError.code
+        if not (failed or waits) or not self._settings().profile(noted.profile).failed_note:
+            return False
+        # A note at work stays until the job has ended, but none is written for it.
+        if noted.state is JobState.RUNNING and not noted.notes:
+            return False
+        return is_there(noted.path, noted.folder)
+
+    def _write(self, noted: NotedRecording) -> bool:
+        """Write the note unless it is on record; returns True, because it stays on record. Raises as `publish` does."""
+        data = note_text(noted)
+        digest = hashlib.sha256(data).hexdigest()
+        if noted.state is JobState.RUNNING or any(n.published and n.sha256 == digest for n in noted.notes):
+            return True
+        settings = self._settings()
+        root = root_of(noted, settings.profile(noted.profile), settings)
+        path, there = self._path(noted, root, settings)
+        new = OwnedOutput(
+            noted.job_id, noted.path, path, FAILED_NOTE, digest, published=False, size=len(data)
+        )
+        self._ledger.intend_note(noted, OutputIntent(FAILED_NOTE, path, digest, size=len(data)), self._wall())
+        sha256, size = (None, None) if there is None else (there.sha256, there.size)
+        publish([PendingFile(path, data, sha256, size, root)])
+        older = [n for n in noted.notes if (n.path, n.sha256) != (path, digest)]
+        self._ledger.settle_notes([new], [n for n in older if n.path == path])
+        self._remove([n for n in older if n.path != path])
+        return True
+
+    def _path(self, noted: NotedRecording, root: Path, settings: Settings) -> tuple[Path, OwnedOutput | None]:
+        """Path of the note, and our note that is there and may be replaced."""
+        profile = settings.profile(noted.profile)
+        directory = naming.target_directory(noted.path, folder=noted.folder, output_dir=profile.output_dir)
+        for path in {n.path: None for n in noted.notes if n.path.parent == directory}:
+            there = standing(path, root, [n for n in noted.notes if n.path == path])
+            if there is not None:
+                return path, there
+        state = directory_state(
+            noted, [FAILED_NOTE], profile, settings=settings, ledger=self._ledger, index=DirectoryCache()
+        )
+        return naming.plan_names(noted.path, [FAILED_NOTE], state).paths[FAILED_NOTE], None
+
+    def _remove(self, notes: tuple[OwnedOutput, ...] | list[OwnedOutput]) -> bool:
+        """Remove notes from disk and record; returns whether some are left, because their folder is away."""
+        left = False
+        for path in {n.path: None for n in notes}:
+            mine = [n for n in notes if n.path == path]
+            if withdraw(path, sizes_of(mine), self._root(path)):
+                self._ledger.settle_notes([], mine)
+            else:
+                left = True
+        return left
+
+    def _root(self, path: Path) -> Path:
+        """Directory below which no symbolic link is followed to a note; `/` if no setting covers it."""
+        settings = self._settings()
+        for folder in settings.folders:
+            target = settings.profile(folder.profile).output_dir or folder.path
+            if path.is_relative_to(folder.path / target):
+                return folder.path / target
+        return next((f.path for f in settings.folders if path.is_relative_to(f.path)), Path(path.anchor))
