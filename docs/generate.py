@@ -119,8 +119,10 @@ def _command(name: str, command: Any) -> Iterator[str]:
             yield ""
     schemas = dict.fromkeys(re.findall(r"\bdropscribe/([a-z]+)/(\d+)", text))
     if schemas:
-        links = ", ".join(f"[`dropscribe/{n}/{v}`](outputs.md#dropscribe{n}{v})" for n, v in schemas)
-        yield f"JSON: {links}"
+        links = [f"[`dropscribe/{n}/{v}`](outputs.md#dropscribe{n}{v})" for n, v in schemas]
+        yield f"JSON: {links[0]}" + ("," if links[1:] else "")
+        for i, link in enumerate(links[1:], 2):
+            yield link + ("," if i < len(links) else "")
         yield ""
     arguments = [p for p in command.params if not _is_option(p)]
     named = [called(p) if p.required else f"[{called(p)}]" for p in arguments]

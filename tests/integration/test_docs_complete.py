@@ -190,7 +190,7 @@ def test_settings_the_pages_name_are_there() -> None:
 def test_every_format_is_documented() -> None:
     files = rows(section(OUTPUTS, "## Files"))
     named = re.findall(r"`NAME\.([\w.]+)`", " ".join(row[0] for row in files))
-    assert set(named) == {*RENDERERS, "timing.json", "partial.txt"}
+    assert set(named) == {*RENDERERS, "timing.json", "partial.txt", "failed.txt"}
 
 
 def test_every_stage_is_documented() -> None:
