@@ -278,6 +278,9 @@ class Ledger(Protocol):
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
         """The files recorded for each of these paths, newest first; no key where there is none."""
 
+    def unpublished(self) -> list[OwnedOutput]:
+        """All files that are recorded and perhaps not written, partial texts and notes included."""
+
     def outputs_of(self, recording: Path) -> list[OwnedOutput]:
         """The files that may exist for the recording at this path, whatever its content, newest first.
 

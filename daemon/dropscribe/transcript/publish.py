@@ -15,16 +15,17 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dropscribe.errors import OutputNameError, OutputTakenError, StorageError
 from dropscribe.files import GONE, Readers, close, create_readable, open_directory, sync_directory
 from dropscribe.transcript.naming import NAME_BYTES
 from dropscribe.transcript.rename import place_new, replace
-from dropscribe.transcript.standing import NOT_OURS, standing
+from dropscribe.transcript.standing import MOST_UNRECORDED_BYTES, NOT_OURS, digest, standing
 
 _TEMPORARY = re.compile(r"\..*\.dropscribe\.tmp", re.DOTALL)
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -114,20 +115,38 @@ def publish(files: Sequence[PendingFile]) -> bool:
         return not any(_lexists(w.directory, w.temporary) for w in written)
 
 
-def sweep(directory: Path, root: Path | None = None) -> int:
+def _nothing_intended(_: Path) -> Collection[str]:
+    return ()
+
+
+def sweep(
+    directory: Path,
+    root: Path | None = None,
+    intended: Callable[[Path], Collection[str]] = _nothing_intended,
+) -> int:
     """Remove temporaries that a killed process left in `directory`; return how many. Those in use stay.
 
-    `root` as in `PendingFile`. Raises StorageError when the directory cannot be read or a temporary cannot be removed.
+    On file systems without links an empty file may be left, too, which kept the name of a file that was about to be put there
+    (see `rename`). It is removed if the temporary is the file that was to replace it: if its SHA-256 is one of those
+    `intended` for that path, which were recorded and not published. `root` as in `PendingFile`. Raises StorageError when the directory cannot be read or a temporary cannot be removed.
     """
     removed = 0
     with _reported("clean up", directory):
         descriptor = open_directory(root or directory, directory)
     try:
         with _reported("clean up", directory), os.scandir(descriptor) as entries:
-            stale = [e.name for e in entries if _TEMPORARY.fullmatch(e.name)]
-        for name in stale:
+            names = [e.name for e in entries]
+        for name in filter(_TEMPORARY.fullmatch, names):
+            target = next((n for n in names if temporary_path(directory / n).name == name), None)
             with _reported("clean up", directory / name):
-                removed += _remove_stale(descriptor, name)
+                if target is None:
+                    removed += _remove_stale(descriptor, name)
+                else:
+                    removed += _remove_stale(
+                        descriptor,
+                        name,
+                        partial(_release_name, descriptor, target=directory / target, intended=intended),
+                    )
     finally:
         close(descriptor)
     return removed
@@ -243,8 +262,32 @@ def _take_back(directory: int, name: str, identity: tuple[int, int]) -> None:
             os.unlink(name, dir_fd=directory)
 
 
-def _remove_stale(directory: int, name: str) -> bool:
-    """Remove a temporary unless a process has it locked; return whether it was removed. Raises OSError."""
+def _release_name(
+    directory: int, temporary: int, target: Path, intended: Callable[[Path], Collection[str]]
+) -> None:
+    """Remove the empty file at `target` if the open `temporary` was about to replace it. Raises OSError."""
+
+    def is_empty() -> bool:
+        status = _lstat(directory, target.name)
+        return stat.S_ISREG(status.st_mode) and status.st_size == 0
+
+    with contextlib.suppress(FileNotFoundError):
+        # An empty transcript is whole, and known by its hash. Without a name, another process has removed the temporary
+        # before this one locked it, and the file at `target` belongs to a later one.
+        status = os.fstat(temporary)
+        if not is_empty() or status.st_size == 0 or status.st_nlink == 0:
+            return
+        name = temporary_path(target).name
+        found = digest(directory, name, lambda size: size <= MOST_UNRECORDED_BYTES)
+        if found and found in intended(target) and is_empty():
+            os.unlink(target.name, dir_fd=directory)
+
+
+def _remove_stale(directory: int, name: str, before: Callable[[int], None] = lambda _: None) -> bool:
+    """Remove a temporary unless a process has it locked; return whether it was removed. Raises OSError.
+
+    `before` is called right before with its descriptor, while it is locked.
+    """
     try:
         # Checked before opening: opening a pipe or a device can block or have side effects.
         if not stat.S_ISREG(_lstat(directory, name).st_mode):
@@ -259,14 +302,17 @@ def _remove_stale(directory: int, name: str) -> bool:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return False
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as e:
+            if e.errno not in _NO_LOCKS:
+                raise
+        before(descriptor)
         os.unlink(name, dir_fd=directory)
-    except BlockingIOError:
+    except FileNotFoundError:
         return False
-    except OSError as e:
-        if e.errno not in _NO_LOCKS:
-            raise
-        os.unlink(name, dir_fd=directory)
     finally:
         close(descriptor)
     return True

@@ -50,7 +50,7 @@ def rename_without_replacing(directory: int, source: str, target: str) -> bool:
 
 
 def _claim_then_replace(directory: int, source: str, target: str) -> None:
-    """Last resort: create an empty file, then replace it. A kill between the two leaves the empty file."""
+    """Last resort: create an empty file, then replace it. A kill between the two leaves it to `publish.sweep`."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     os.close(os.open(target, flags, 0o600, dir_fd=directory))
     try:

@@ -193,6 +193,9 @@ class SqliteLedger:
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
         return self._outputs.owned(paths)
 
+    def unpublished(self) -> list[OwnedOutput]:
+        return self._outputs.unpublished()
+
     def outputs_of(self, recording: Path) -> list[OwnedOutput]:
         return self._outputs.outputs_of(recording)
 

@@ -23,10 +23,16 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import FAILED_NOTE, Claim, JobState, NotedRecording, OutputIntent, OwnedOutput
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.publishing.directory_cache import DirectoryCache
-from dropscribe.service.publishing.output_plan import directory_state, root_of, sizes_of, standing
+from dropscribe.service.publishing.output_plan import (
+    directory_state,
+    intended_by,
+    root_of,
+    sizes_of,
+    standing,
+)
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.transcript import naming
-from dropscribe.transcript.publish import PendingFile, publish, withdraw
+from dropscribe.transcript.publish import PendingFile, publish, sweep, withdraw
 
 #: Interval of checking the recordings that have a note, seconds, and most of them at a time.
 CHECK_S = 10.0
@@ -165,6 +171,10 @@ class FailureNotes:
             return True
         settings = self._settings()
         root = root_of(noted, settings.profile(noted.profile), settings)
+        if any(not n.published for n in noted.notes):
+            # A daemon was killed while it wrote one.
+            for directory in {n.path.parent for n in noted.notes}:
+                sweep(directory, root if directory.is_relative_to(root) else None, intended_by(self._ledger))
         path, there = self._path(noted, root, settings)
         new = OwnedOutput(
             noted.job_id, noted.path, path, FAILED_NOTE, digest, published=False, size=len(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -179,6 +179,15 @@ def standing(path: Path, root: Path, owned: Collection[OwnedOutput]) -> OwnedOut
         return None
     found = standing_at(path, root, sizes_of(owned))
     return next((o for o in owned if o.sha256 == found), None)
+
+
+def intended_by(ledger: Ledger) -> Callable[[Path], Collection[str]]:
+    """SHA-256 of the files recorded for a path that were not published, for `transcript.publish.sweep`."""
+
+    def intended(path: Path) -> Collection[str]:
+        return {o.sha256 for o in ledger.owned([path]).get(path, ()) if not o.published}
+
+    return intended
 
 
 def sizes_of(owned: Collection[OwnedOutput]) -> dict[str, int | None]:

@@ -26,6 +26,7 @@ from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.output_plan import (
     TIMING,
     directory_state,
+    intended_by,
     pending,
     root_of,
     sizes_of,
@@ -289,19 +290,21 @@ class Partials:
         try:
             for one in filter(lambda o: self._mine(o.path), self._ledger.partials()):
                 left.setdefault((one.recording, one.path), []).append(one)
+            places = {
+                one.path.parent: self._root(one) for one in self._ledger.unpublished() if self._mine(one.path)
+            }
         except StorageError as e:
             logs.problem(self._log, logs.Action.STORAGE, f"old partial texts stay until the next start: {e}")
             return
         except UnusableLedgerError:
             return
+        for directory, root in places.items():
+            # Before the records are removed, which identify what is left. A temporary file that cannot be removed now is
+            # swept when a transcript is next written there.
+            with contextlib.suppress(DropscribeError), activity.storage("clean up", directory, directory):
+                sweep(directory, root, intended_by(self._ledger))
         for files in left.values():
             self._remove(files, activity)
-        for directory, root in {
-            one.path.parent: self._root(one) for files in left.values() for one in files
-        }.items():
-            # A temporary file that cannot be removed now is swept when a transcript is next written there.
-            with contextlib.suppress(DropscribeError), activity.storage("clean up", directory, directory):
-                sweep(directory, root)
 
     def _root(self, one: OwnedOutput) -> Path:
         """Directory below which no symbolic link is followed to a recorded file; `/` if no setting covers it."""

@@ -35,7 +35,7 @@ from dropscribe.errors import (
     UnusableLedgerError,
     UnwritableError,
 )
-from dropscribe.files import require_writable
+from dropscribe.files import OutputPlace, require_writable
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, Finish, OutputIntent
 from dropscribe.pipeline.assembly import Result
@@ -48,6 +48,7 @@ from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.output_plan import (
     TIMING,
     OutputPlan,
+    intended_by,
     intents,
     outputs_place,
     pending_files,
@@ -210,10 +211,10 @@ class Publisher:
 
     def _publish_batch(self, batch: list[Ready], lane: _Lane) -> None:
         with self._planning(lane):
+            self._sweep([outputs_place(r.claim, self._settings()) for r in batch], lane)
             attempts = [self._attempt(lane, r, partial(self._plan_outputs, r, lane)) for r in batch]
             plans = [d for d in attempts if d is not None]
             of_jobs = {r.claim.job_id: r for r in batch}
-            self._sweep(plans, lane)
         plans = self._write(plans, [d.files for d in plans], lane, of_jobs)
         logged = [d for d in plans if TIMING in d.paths]
         now = time.time()
@@ -302,8 +303,8 @@ class Publisher:
         with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
             return intents(one, files)
 
-    def _sweep(self, plans: list[OutputPlan], lane: _Lane) -> None:
-        roots = {p.parent: d.root for d in plans for p in d.paths.values()}
+    def _sweep(self, places: list[OutputPlace], lane: _Lane) -> None:
+        roots = {p.directory: p.root for p in places}
         for directory in roots.keys() - lane.place.swept:
             lane.place.swept.add(directory)
             # Leftovers that cannot be removed are harmless until a write needs their name, which reports the error.
@@ -311,7 +312,8 @@ class Publisher:
                 contextlib.suppress(StorageError, OutputNameError),
                 lane.activity.storage("clean up", lane.target, directory),
             ):
-                sweep(directory, roots[directory])
+                if sweep(directory, roots[directory], intended_by(self._ledger)):
+                    lane.place.index.clear()
 
     def _publish(self, one: OutputPlan, files: dict[str, bytes], lane: _Lane) -> OutputPlan:
         began = time.perf_counter()

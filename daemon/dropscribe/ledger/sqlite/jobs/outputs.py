@@ -82,6 +82,7 @@ _SUPERSEDED_PARTIALS = (
     .where(outputs.c.recording_raw == sa.bindparam("of_recording"))
     .where(outputs.c.sha256.not_in(sa.bindparam("standing", expanding=True)))
 )
+_UNPUBLISHED = sa.select(*_COLUMNS).where(outputs.c.published == 0)
 _PARTIALS = sa.select(
     outputs.c.job_id,
     outputs.c.recording_raw,
@@ -133,6 +134,11 @@ class Outputs:
                 for row in connection.execute(_OWNED, {"paths": [raw(p) for p in paths]}):
                     found.setdefault(path_of(row.path_raw), []).append(_output(row))
         return {path: tuple(files) for path, files in found.items()}
+
+    def unpublished(self) -> list[OwnedOutput]:
+        """See `Ledger.unpublished`."""
+        with self._db.read("read unpublished files") as connection:
+            return [_output(row) for row in connection.execute(_UNPUBLISHED)]
 
     def outputs_of(self, recording: Path) -> list[OwnedOutput]:
         """See `Ledger.outputs_of`."""
