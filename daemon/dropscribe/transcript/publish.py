@@ -15,11 +15,13 @@ import os
 import re
 import secrets
 import stat
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from dropscribe.errors import OutputNameError, OutputTakenError, StorageError
 from dropscribe.files import GONE, Readers, close, create_readable, open_directory, sync_directory
@@ -27,7 +29,10 @@ from dropscribe.transcript.naming import NAME_BYTES
 from dropscribe.transcript.rename import place_new, replace
 from dropscribe.transcript.standing import MOST_UNRECORDED_BYTES, NOT_OURS, digest, standing
 
+_ENDING = ".dropscribe.tmp"
 _TEMPORARY = re.compile(r"\..*\.dropscribe\.tmp", re.DOTALL)
+#: Middle of the temporary of a long name.
+_SHORTENED = re.compile(r"[0-9a-f]{32}")
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Errors of file systems without locks. There a stale file cannot be told from one in use, and is removed.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -35,6 +40,10 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVA
 #: Errors of names that a file system does not allow: too long, or with characters that it does not have.
 _NOT_ALLOWED = frozenset({errno.ENAMETOOLONG, errno.EILSEQ})
 _ELSEWHERE = "or set output_dir in the folder's profile"
+
+_guard = threading.Lock()
+#: Directories that are being swept.
+_sweeps: WeakValueDictionary[Path, threading.Lock] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +137,32 @@ def sweep(
 
     On file systems without links an empty file may be left, too, which kept the name of a file that was about to be put there
     (see `rename`). It is removed if the temporary is the file that was to replace it: if its SHA-256 is one of those
-    `intended` for that path, which were recorded and not published. `root` as in `PendingFile`. Raises StorageError when the directory cannot be read or a temporary cannot be removed.
+    `intended` for that path, which were recorded and not published. `root` as in `PendingFile`.
+
+    Raises StorageError when the directory cannot be read or a temporary cannot be removed.
     """
+    with _sweeping(directory):
+        return _sweep(directory, root, intended)
+
+
+@contextlib.contextmanager
+def _sweeping(directory: Path) -> Iterator[None]:
+    """Let one thread at a time sweep a directory: a temporary that another one has locked would count as in use."""
+    with _guard:
+        lock = _sweeps.setdefault(directory, threading.Lock())
+    with lock:
+        yield
+
+
+def _sweep(directory: Path, root: Path | None, intended: Callable[[Path], Collection[str]]) -> int:
     removed = 0
     with _reported("clean up", directory):
         descriptor = open_directory(root or directory, directory)
     try:
         with _reported("clean up", directory), os.scandir(descriptor) as entries:
-            names = [e.name for e in entries]
+            names = {e.name for e in entries}
         for name in filter(_TEMPORARY.fullmatch, names):
-            target = next((n for n in names if temporary_path(directory / n).name == name), None)
+            target = _target_of(name, directory, names)
             with _reported("clean up", directory / name):
                 if target is None:
                     removed += _remove_stale(descriptor, name)
@@ -150,6 +175,16 @@ def sweep(
     finally:
         close(descriptor)
     return removed
+
+
+def _target_of(temporary: str, directory: Path, names: Collection[str]) -> str | None:
+    """The file among `names` that has this temporary."""
+    base = temporary[1 : -len(_ENDING)]
+    if base in names:
+        return base
+    if _SHORTENED.fullmatch(base) is None:
+        return None
+    return next((n for n in names if temporary_path(directory / n).name == temporary), None)
 
 
 def withdraw(path: Path, ours: Mapping[str, int | None], root: Path | None = None) -> bool:
