@@ -72,7 +72,7 @@ def test_a_running_job_shows_how_far_it_is(history: History) -> None:
         lock.close()
     expected = {"stage": "recognising", "position_ms": 760_000, "duration_ms": 3_071_000, "elapsed_s": 20.0}
     assert listed["progress"] == shown["progress"] == expected
-    assert "recognising 12:40 of 51:11 (24 %), 20 s" in printed
+    assert "recognising 24 %, 20 s" in printed
     assert "recognising 12:40 of 51:11 (24 %), 20 s" in detail
     # The status file of a daemon that has ended.
     assert document("jobs", "--database", history.path)["jobs"][0]["progress"] is None

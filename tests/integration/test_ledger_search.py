@@ -236,6 +236,16 @@ def test_a_short_text_is_looked_up_not_scanned_for(ledger: Ledger, tmp_path: Pat
     assert both_bounds.bit_count() == 2
 
 
+@pytest.mark.usefixtures("ledger")
+def test_no_table_is_read_as_a_whole(tmp_path: Path) -> None:
+    values = {"ids": "[1]", "near": 1, "near_ms": 1}
+    with closing(driver().connect(str(tmp_path / "jobs.db"))) as connection:
+        for statement in (search._TEXTS, search._NEIGHBOURS, search._SEGMENTS, search._JOBS, search._COPIES):
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", values)]
+            assert not [line for line in plan if line.startswith("SCAN") and "VIRTUAL TABLE" not in line]
+            assert not [line for line in plan if "ix_jobs_state" in line]
+
+
 TEXTS = st.text(st.sampled_from("预算甲aAbB \"*'-\n"), max_size=8)
 
 

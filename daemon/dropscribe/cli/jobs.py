@@ -291,13 +291,13 @@ def _print_job(detail: JobDetail, progress: Progress | None) -> None:
     from dropscribe import durations
     from dropscribe.cli.output import local, print_facts, print_text, say
     from dropscribe.views.fields import readable
-    from dropscribe.views.jobs import outcome, text_of
+    from dropscribe.views.jobs import outcome, progress_text, text_of
 
     job, result = detail.summary, detail.result
     facts = [
         ("job", f"{job.id}, {job.shown_state}"),
         ("recording", readable(job.recording)),
-        ("progress", outcome(job, progress) if progress else ""),
+        ("progress", progress_text(progress) if progress else ""),
         ("reason", job.reason or ""),
         ("remedy", job.remedy or ""),
         ("admitted", local(job.admitted_at)),
@@ -328,7 +328,8 @@ def _print_job(detail: JobDetail, progress: Progress | None) -> None:
     facts += [
         (o.format, readable(o.path) + ("" if o.published else " (not written)")) for o in detail.outputs
     ]
-    print_facts((name, value) for name, value in facts if value)
+    paths = {"recording", *(o.format for o in detail.outputs)}
+    print_facts(((name, value) for name, value in facts if value), paths)
     text = text_of(detail)
     if text:
         say()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -136,13 +136,16 @@ def terminal_width() -> int:
         return _USUAL_WIDTH
 
 
-def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print lines `name  value` with aligned values, folded to the terminal."""
+def print_facts(facts: Iterable[tuple[str, str]], paths: Collection[str] = ()) -> None:
+    """Print lines `name  value` with aligned values, folded to the terminal.
+
+    `paths`: names of facts that are paths, which are not folded, so that they can be copied.
+    """
     listed = [(name, escapes.one_line(value)) for name, value in facts]
     width = max((columns(name) for name, _ in listed), default=0)
     room = max(_USUAL_WIDTH // 4, terminal_width() - width - len(GAP))
     for name, value in listed:
-        first, *others = folded(value, room)
+        first, *others = [value] if name in paths else folded(value, room)
         typer.echo(f"{name:<{width}}{GAP}{first}".rstrip())
         for line in others:
             typer.echo(" " * width + GAP + line)

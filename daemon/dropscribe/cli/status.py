@@ -72,20 +72,20 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
                 "engine",
                 f"{engine['model']} on {engine['device']}, {engine['precision']}" if engine else "loading",
             ),
-            *_listed("in progress", said["in_flight"], "recordings", list(_running(said))),
-            *_listed("not complete", said["unsettled"], "files", list(_unsettled(said))),
+            *_listed("in progress", said["in_flight"], "recording", list(_running(said))),
+            *_listed("not complete", said["unsettled"], "file", list(_unsettled(said))),
             *(("folder", f"{f['path']} ({f['backend']}): {f['problem'] or 'ok'}") for f in said["folders"]),
         ]
     if queue is not None:
         facts.append(("jobs", ", ".join(f"{n} {state.value}" for state, n in queue.counts.items())))
         facts += list(_job_facts(queue))
     facts += [("problem", text) for text in wrong]
-    print_facts(facts)
+    print_facts(facts, {"database"})
 
 
 def _listed(name: str, count: int, what: str, lines: list[str]) -> Iterator[tuple[str, str]]:
     """A count, and the first of the things counted, a line each."""
-    yield name, f"{count} {what}"
+    yield name, f"{count} {what}{'s' if count != 1 else ''}"
     for line in lines[:LISTED]:
         yield "", line
     if lines and count > LISTED:
@@ -93,15 +93,12 @@ def _listed(name: str, count: int, what: str, lines: list[str]) -> Iterator[tupl
 
 
 def _running(said: dict[str, Any]) -> Iterator[str]:
-    from dropscribe import durations
     from dropscribe.cli.output import brief
-    from dropscribe.service.jobs.progress import position_text
+    from dropscribe.views.jobs import progress_text
 
     # A daemon of the previous version does not write these keys.
     for job in said.get("in_progress", []):
-        where = position_text(job["stage"], job["position_ms"], job["duration_ms"])
-        elapsed = f", {durations.spent(job['elapsed_s'])}" if job["elapsed_s"] else ""
-        yield f"{_name(brief(Path(job['recording'])))} (job {job['job']}): {where}{elapsed}"
+        yield f"{_name(brief(Path(job['recording'])))} (job {job['job']}): {progress_text(job)}"
 
 
 def _unsettled(said: dict[str, Any]) -> Iterator[str]:

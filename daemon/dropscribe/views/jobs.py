@@ -181,17 +181,22 @@ def state_since(job: JobSummary) -> float:
     return job.claimed_at if running and job.claimed_at is not None else job.admitted_at
 
 
+def progress_text(progress: Progress, *, short: bool = False) -> str:
+    """Progress of a job for people: `recognising 12:40 of 51:11 (24 %), 20 s`, or `short`: `recognising 24 %, 20 s`."""
+    where = position_text(progress["stage"], progress["position_ms"], progress["duration_ms"], short=short)
+    return f"{where}, {durations.spent(progress['elapsed_s'])}" if progress["elapsed_s"] else where
+
+
 def outcome(job: JobSummary, progress: Progress | None = None) -> str:
     """Progress of a running job, result and remarks of a finished one, or the reason of any other; "" if none is known."""
     if progress is not None:
-        where = position_text(progress["stage"], progress["position_ms"], progress["duration_ms"])
-        return f"{where}, {durations.spent(progress['elapsed_s'])}" if progress["elapsed_s"] else where
+        return progress_text(progress, short=True)
     if job.reason:
         return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
     if job.audio_s is None:
         return ""
     if job.reference:
-        done = f"{durations.length(job.audio_s)}, same content as job {job.reference}"
+        done = f"{durations.length(job.audio_s)}, same as job {job.reference}"
     else:
         done = durations.work_done(job.audio_s, (job.finished_at or 0.0) - (job.claimed_at or 0.0))
     return "; ".join([done, *job.remarks])

@@ -65,14 +65,15 @@ _SEGMENTS = sa.text(
     "SELECT id, idx, start_ms, end_ms, text, tokens FROM segments "
     "WHERE id IN (SELECT value FROM json_each(:ids))"
 )
+# CROSS JOIN: otherwise all finished jobs would be read by their state.
 _JOBS = sa.text(
     "SELECT j.id, r.path_raw, coalesce(j.finished_at, j.claimed_at) AS finished_at "
-    "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.id IN (SELECT value FROM json_each(:ids))"
+    "FROM json_each(:ids) c CROSS JOIN jobs j ON j.id = c.value CROSS JOIN recordings r ON r.id = j.recording_id"
 )
 _COPIES = sa.text(
-    "SELECT j.reference_job_id AS origin, j.id, r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.reference_job_id IN (SELECT value FROM json_each(:ids)) AND j.state = 'done' ORDER BY j.id DESC"
+    "SELECT j.reference_job_id AS origin, j.id, r.path_raw FROM json_each(:ids) c "
+    "CROSS JOIN jobs j ON j.reference_job_id = c.value CROSS JOIN recordings r ON r.id = j.recording_id "
+    "WHERE +j.state = 'done' ORDER BY j.id DESC"
 )
 
 

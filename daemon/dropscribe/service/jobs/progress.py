@@ -14,8 +14,10 @@ from dropscribe.transcript.naming import recording_name
 
 #: Interval of progress in the log, and the time after which a job appears there, seconds.
 LOG_S = 10.0
-#: Longest name of a recording in a message that fits into one line, columns; the key `path` has all of it.
-NAME_COLUMNS = 36
+#: Width of a message that fits on a terminal beside the time, columns.
+MESSAGE_COLUMNS = 71
+#: Longest name of a recording in it, columns; the key `path` has all of it.
+NAME_COLUMNS = 30
 #: Most jobs in the log at a time: those that began first.
 LOGGED = 5
 
@@ -58,16 +60,17 @@ class JobProgress:
         return cls(job, recording, stage, position, duration, elapsed_s)
 
 
-def position_text(stage: str, position_ms: int, duration_ms: int | None) -> str:
-    """Stage and position, for people: `recognising 12:40 of 51:11 (25 %)`."""
+def position_text(stage: str, position_ms: int, duration_ms: int | None, *, short: bool = False) -> str:
+    """Stage and position, for people: `recognising 12:40 of 51:11 (24 %)`, or `short`: `recognising 24 %`."""
     if not position_ms:
         return stage
     position = durations.length(position_ms / 1000)
     if not duration_ms:
-        return f"{stage}, {position} so far"
-    return (
-        f"{stage} {position} of {durations.length(duration_ms / 1000)} ({100 * position_ms // duration_ms} %)"
-    )
+        return f"{stage} {position}" if short else f"{stage}, {position} so far"
+    percent = f"{100 * position_ms // duration_ms} %"
+    if short:
+        return f"{stage} {percent}"
+    return f"{stage} {position} of {durations.length(duration_ms / 1000)} ({percent})"
 
 
 class ProgressLog:

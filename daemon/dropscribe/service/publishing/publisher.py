@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from dropscribe import durations, logs
-from dropscribe.columns import shortened
+from dropscribe.columns import columns, shortened
 from dropscribe.config import Settings
 from dropscribe.errors import (
     DropscribeError,
@@ -42,7 +42,7 @@ from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.sizing import lane_count
 from dropscribe.service.activity import Activities, Activity
-from dropscribe.service.jobs.progress import NAME_COLUMNS
+from dropscribe.service.jobs.progress import MESSAGE_COLUMNS, NAME_COLUMNS
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.output_plan import (
@@ -339,11 +339,12 @@ class Publisher:
         refused = self._storage_retry.insist(
             lambda: self._ledger.finish(finished, time.time()), lane.activity.working
         )
+        now = time.time()
         for d in plans:
             if d.claim.job_id in refused:
                 self._refuse(d.claim.job_id, lane)
                 continue
-            log_done(self._log, d)
+            log_done(self._log, d, now)
             self._out.put(Published(d.claim.job_id, None))
 
     def _attempt(self, lane: _Lane, ready: Ready, step: Callable[[], OutputPlan]) -> OutputPlan | None:
@@ -413,32 +414,36 @@ def _timed(one: OutputPlan, seconds: float) -> OutputPlan:
     return replace(one, transcript=with_stage(one.transcript, "publishing", seconds))
 
 
-def _written(one: OutputPlan) -> str:
-    """Name of the transcript, of several formats the first; with its folder unless that is the recording's."""
-    path = next((path for name, path in one.paths.items() if name != TIMING), None)
+def _message(one: OutputPlan, done: str) -> str:
+    """Recording, what was done, and the transcript, of several formats the first: one line of a terminal."""
+    name = one.transcript.recording_name
+    path = next((path for format_name, path in one.paths.items() if format_name != TIMING), None)
     if path is None:
-        return ""
-    name = recording_name(path)
+        return f"{shortened(name, NAME_COLUMNS)}: {done}"
+    written, stem = recording_name(path), recording_name(one.claim.path.with_suffix(""))
     if path.parent != one.claim.path.parent:
-        name = f"{os.fsencode(path.parent).decode('utf-8', 'backslashreplace')}/{name}"
-    return f" → {shortened(name, NAME_COLUMNS)}"
+        directory = os.fsencode(path.parent).decode("utf-8", "backslashreplace")
+        written = shortened(f"{directory}/{written}", NAME_COLUMNS)
+    elif columns(f"{name}: {done} → {written}") > MESSAGE_COLUMNS and written.startswith(stem):
+        written = f"…{written.removeprefix(stem)}"
+    room = MESSAGE_COLUMNS - columns(f": {done} → {written}")
+    return f"{shortened(name, max(room, NAME_COLUMNS // 2))}: {done} → {written}"
 
 
-def log_done(log: logs.Logger, one: OutputPlan) -> None:
+def log_done(log: logs.Logger, one: OutputPlan, ended: float) -> None:
     """Log a finished job in one line, with all its facts as fields."""
     timings, media = one.transcript.timings, one.transcript.media
     audio_s = media.duration_ms / 1000
     done = (
-        f"{durations.length(audio_s)}, same content as job {one.reference}"
+        f"{durations.length(audio_s)}, same as job {one.reference}"
         if one.reference
-        else durations.work_done(audio_s, timings.wall_s)
+        else durations.work_done(audio_s, ended - one.started)
     )
     said = [remark.text for remark in media_remarks(media)]
     logs.event(
         log,
         logs.Action.JOB_DONE,
-        f"{shortened(one.transcript.recording_name, NAME_COLUMNS)}: {done}{_written(one)}"
-        + "".join(f"; {text}" for text in said),
+        _message(one, done) + "".join(f"; {text}" for text in said),
         job=one.claim.job_id,
         path=one.transcript.recording_name,
         attempt=one.claim.attempt,
