@@ -28,9 +28,9 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(search, "WINDOW", 0)
 
 
-def found(ledger: Ledger, query: str, limit: int = 20) -> list[tuple[int, int]]:
+def found(ledger: Ledger, query: str, limit: int = 20, places: int = 5) -> list[tuple[int, int]]:
     """(job, segment) of each hit."""
-    return [(h.job_id, h.segment) for h in ledger.search(query, limit)]
+    return [(h.job_id, h.segment) for h in ledger.search(query, limit, places)]
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -105,15 +105,42 @@ def test_absent_texts_are_not_found(ledger: Ledger, query: str) -> None:
 
 
 @pytest.mark.usefixtures("both_ways")
-def test_the_newest_are_found_first_and_no_more_than_wanted(ledger: Ledger) -> None:
+def test_the_newest_recordings_are_found_first_and_no_more_than_wanted(ledger: Ledger) -> None:
     jobs = [transcribed(ledger, "甲乙丙", "丙甲乙", name=f"{i}.wav", now=100.0 * i) for i in range(1, 5)]
-    newest_first = [(job, segment) for job in reversed(jobs) for segment in (1, 0)]
-    for query in ("甲", "甲乙"):
+    newest_first = [(job, segment) for job in reversed(jobs) for segment in (0, 1)]
+    for query in ("甲", "甲乙", "甲 乙"):
         assert found(ledger, query) == newest_first
-        assert found(ledger, query, 3) == newest_first[:3]
+        assert found(ledger, query, 3) == newest_first[:6]
+        assert found(ledger, query, 3, 1) == newest_first[:6:2]
     assert found(ledger, "甲乙丙") == [(job, 0) for job in reversed(jobs)]
     assert found(ledger, "甲乙丙", 1) == [(jobs[-1], 0)]
     assert found(ledger, "甲", 0) == []
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_a_recording_full_of_a_word_does_not_hide_the_others(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_FIRST", 3)
+    monkeypatch.setattr(search, "_MORE", 4)
+    older = transcribed(ledger, "今年的预算案", name="older.wav")
+    full = transcribed(ledger, *["今年的预算案"] * 30, name="full.wav", now=200.0)
+    newer = transcribed(ledger, "没有别的", "今年的预算案", name="newer.wav", now=300.0)
+    for query in ("预算案", "预算", "算", "预算案 今年的", "算 年"):
+        hits = ledger.search(query, 20, 3)
+        places = [(newer, 1), (full, 0), (full, 1), (full, 2), (older, 0)]
+        assert [(h.job_id, h.segment) for h in hits] == places, query
+        assert {h.job_id for h in hits if h.more} == {full}
+
+
+def test_a_common_word_is_found_in_old_recordings_too(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "WINDOW", 4)
+    monkeypatch.setattr(search, "READ", 6)
+    old = [transcribed(ledger, "别的", f"预算{i}", name=f"{i}.wav", now=100.0 * i) for i in range(1, 4)]
+    new = transcribed(ledger, *["预算"] * 8, name="new.wav", now=900.0)
+    assert found(ledger, "预算", places=1) == [(new, 0), *((job, 1) for job in reversed(old))]
 
 
 def test_old_and_new_matches_come_together(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,11 +265,13 @@ def test_a_short_text_is_looked_up_not_scanned_for(ledger: Ledger, tmp_path: Pat
 
 @pytest.mark.usefixtures("ledger")
 def test_no_table_is_read_as_a_whole(tmp_path: Path) -> None:
-    values = {"ids": "[1]", "near": 1, "near_ms": 1}
+    values = {"ids": "[1]", "ranges": "[[1, 0, 9, 0, 9]]", "job": 1}
     with closing(driver().connect(str(tmp_path / "jobs.db"))) as connection:
-        for statement in (search._TEXTS, search._NEIGHBOURS, search._SEGMENTS, search._JOBS, search._COPIES):
+        for name in ("TEXTS", "INDICES", "RANGES", "BOUNDS", "SEGMENTS", "JOBS", "COPIES"):
+            statement = getattr(search, f"_{name}")
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", values)]
-            assert not [line for line in plan if line.startswith("SCAN") and "VIRTUAL TABLE" not in line]
+            read = [line for line in plan if re.match(r"SCAN (?!CONSTANT)(?!.*VIRTUAL TABLE)", line)]
+            assert not read
             assert not [line for line in plan if "ix_jobs_state" in line]
 
 

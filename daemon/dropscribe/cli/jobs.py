@@ -146,8 +146,11 @@ def search(
         ),
     ],
     limit: Annotated[
-        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many places, the newest.")
+        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many recordings, the newest.")
     ] = 20,
+    places: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many places of each, the first.")
+    ] = 5,
     config: options.Config = None,
     database: options.Database = None,
     *,
@@ -158,7 +161,7 @@ def search(
     Upper and lower case are the same.
 
     JSON, dropscribe/search/1: query, hits [{job, recording, finished, segment, start_ms, end_ms, at_ms, snippet, match
-    [first, last), matches [{first, last, start_ms, end_ms}], copies [{job, recording}]}].
+    [first, last), matches [{first, last, start_ms, end_ms}], copies [{job, recording}], more}].
     """
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json, say
@@ -168,7 +171,7 @@ def search(
     given = _merged(context, config, database, as_json)
     query = " ".join(map(_quoted, words))
     with closing(open_read_only(database_location(given.config, given.database))) as ledger:
-        hits = ledger.search(query, limit)
+        hits = ledger.search(query, limit, places)
     if given.as_json:
         print_json(search_document(query, hits))
     elif not hits:
@@ -285,6 +288,8 @@ def _print_hits(hits: Sequence[Hit]) -> None:
         for hit in places:
             lead = f"{durations.length(hit.matches[0].start_ms / 1000):>9}  "
             print_marked(lead, hit.snippet, [(m.first, m.last) for m in hit.matches])
+        if places[0].more:
+            say(f"{'…':>9}  and more (--places NUMBER)")
 
 
 def _print_job(detail: JobDetail, progress: Progress | None) -> None:

@@ -349,10 +349,10 @@ class Ledger(Protocol):
     def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
         """Files that were not admitted, the last seen first."""
 
-    def search(self, query: str, limit: int = 20) -> list[Hit]:
-        """The newest segments that contain the first word of `query` and have its other words in or near them.
+    def search(self, query: str, limit: int = 20, places: int = 5) -> list[Hit]:
+        """Segments that contain the first word of `query` and have its other words in or near them.
 
-        Words are separated by blanks; quotes make a phrase of several. Nothing else in `query` has a special meaning,
+        Of the newest `limit` recordings that have any, the first `places` of each, in order of time. Words are separated by blanks; quotes make a phrase of several. Nothing else in `query` has a special meaning,
         and case does not matter. Near is within a minute in the same recording. Segments shared by several jobs are
         found once, at the job that has them; the others are its copies.
         """

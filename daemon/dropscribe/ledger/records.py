@@ -356,3 +356,4 @@ class Hit:
     snippet: str  #: the matches and the text round them, on one line
     matches: tuple[Match, ...]  #: in order of time; at least one
     copies: tuple[Copy, ...] = ()
+    more: bool = False  #: the recording has further places

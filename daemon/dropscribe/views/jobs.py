@@ -143,7 +143,8 @@ def detail_document(detail: JobDetail, progress: Progress | None = None) -> dict
 def hit_document(hit: Hit) -> dict[str, Any]:
     """One search result: job, recording, finished, segment (index), start_ms, end_ms (of the segment), at_ms (when the
     first match is said), snippet, match (characters [first, last) of the first match in the snippet),
-    matches [{first, last, start_ms, end_ms}], copies [{job, recording}] (recordings with the same content).
+    matches [{first, last, start_ms, end_ms}], copies [{job, recording}] (recordings with the same content), more
+    (the recording has further places).
     """
     first = hit.matches[0]
     return {
@@ -158,6 +159,7 @@ def hit_document(hit: Hit) -> dict[str, Any]:
         "match": [first.first, first.last],
         "matches": [asdict(m) for m in hit.matches],
         "copies": [{"job": c.job_id, "recording": readable(c.recording)} for c in hit.copies],
+        "more": hit.more,
     }
 
 

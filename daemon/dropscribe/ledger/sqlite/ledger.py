@@ -259,5 +259,5 @@ class SqliteLedger:
     def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
         return self._history.recent_skips(limit)
 
-    def search(self, query: str, limit: int = 20) -> list[Hit]:
-        return self._search.search(query, limit)
+    def search(self, query: str, limit: int = 20, places: int = 5) -> list[Hit]:
+        return self._search.search(query, limit, places)

@@ -1,17 +1,19 @@
-"""Full-text search over the segments of all finished jobs, newest first.
+"""Full-text search over the segments of all finished jobs: the newest recordings, and the first places in each.
 
 The index holds trigrams, because Chinese has no spaces between words. A needle of three characters and more is a phrase for
 FTS5. One of one or two characters is shorter than any term of the index and is looked up as a prefix of its terms. Many
-terms begin with a common character, so the newest segments are read first. The index is used only when they do not have
-enough hits, and then the needle is rare enough for a fast look-up. What the index finds is compared with the whole query.
+terms begin with a common character, so the newest segments are read first: where the needle is common among them, reading
+goes on, else the index is used. What is found is compared with the whole query.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -27,6 +29,10 @@ from dropscribe.transcript.types import Segment, Tokens
 TERM = 3
 #: Newest segments that are read for several words, or for one shorter than a term.
 WINDOW = 5_000
+#: Share of these segments from which on a needle is common: its entries in the index would be too many.
+COMMON = 0.01
+#: Most segments that are read for a common needle.
+READ = 50_000
 #: Longest time between the starts of the segments that have the words of a query, ms.
 NEAR_MS = 60_000
 #: The same in segments; shorter ones than half a second on average are rare.
@@ -40,26 +46,40 @@ MARKED = 5
 _FIRST, _MORE = 64, 1_024
 #: Sorts after every character that can follow in a term.
 _LAST = "\U0010ffff"
+#: Larger than any id.
+_ANY = 2**62
 
 _PHRASE = sa.text(
-    "SELECT rowid FROM segment_search WHERE segment_search MATCH :phrase ORDER BY rowid DESC LIMIT :limit"
+    "SELECT rowid FROM segment_search WHERE segment_search MATCH :phrase AND rowid < :before "
+    "ORDER BY rowid DESC LIMIT :limit"
 )
-_NEWEST = sa.text("SELECT id, job_id, idx, start_ms, text FROM segments ORDER BY id DESC LIMIT :window")
+_PHRASE_OF_JOB = sa.text(
+    "SELECT rowid FROM segment_search WHERE segment_search MATCH :phrase AND rowid BETWEEN :first AND :last "
+    "ORDER BY rowid"
+)
 _TERMS = sa.text(
     "SELECT DISTINCT doc FROM segment_terms WHERE term >= :first AND term <= :last "
     "ORDER BY doc DESC LIMIT :limit"
 )
+_NEWEST = sa.text(
+    "SELECT id, job_id, idx, start_ms, text FROM segments WHERE id < :before ORDER BY id DESC LIMIT :limit"
+)
 _TEXTS = sa.text(
     "SELECT id, job_id, idx, start_ms, text FROM segments "
-    "WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id DESC"
+    "WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
 )
-# Twice as far as words may be apart: the first word of the query may be on the other side of the rarest one.
-_NEIGHBOURS = sa.text(
-    "SELECT DISTINCT n.id, n.job_id, n.idx, n.start_ms, n.text FROM json_each(:ids) c "
-    "CROSS JOIN segments s ON s.id = c.value "
-    "CROSS JOIN segments n ON n.job_id = s.job_id AND n.idx BETWEEN s.idx - :near AND s.idx + :near "
-    "WHERE n.start_ms BETWEEN s.start_ms - :near_ms AND s.start_ms + :near_ms "
-    "ORDER BY n.id DESC"
+_INDICES = sa.text(
+    "SELECT job_id, idx, start_ms FROM segments WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
+)
+#: `ranges`: JSON, [[job, first index, last index, first start, last start], …].
+_RANGES = sa.text(
+    "SELECT n.id, n.job_id, n.idx, n.start_ms, n.text FROM json_each(:ranges) r CROSS JOIN segments n "
+    "ON n.job_id = r.value ->> 0 AND n.idx BETWEEN r.value ->> 1 AND r.value ->> 2 "
+    "WHERE n.start_ms BETWEEN r.value ->> 3 AND r.value ->> 4 ORDER BY n.id"
+)
+_BOUNDS = sa.text(
+    "SELECT (SELECT id FROM segments WHERE job_id = :job ORDER BY idx LIMIT 1), "
+    "(SELECT id FROM segments WHERE job_id = :job ORDER BY idx DESC LIMIT 1)"
 )
 _SEGMENTS = sa.text(
     "SELECT id, idx, start_ms, end_ms, text, tokens FROM segments "
@@ -102,91 +122,188 @@ class TranscriptSearch:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def search(self, query: str, limit: int) -> list[Hit]:
+    def search(self, query: str, limit: int, places: int) -> list[Hit]:
         """See `Ledger.search`."""
         terms = parse(query)
-        if not terms or limit < 1:
+        if not terms or limit < 1 or places < 1:
             return []
         with self._db.read("search transcripts") as connection:
-            return _hits(connection, _find(connection, terms, limit), terms)
+            source = _source(connection, terms)
+            found: list[_Place] = []
+            more: set[int] = set()
+            for job, bounds in islice(_jobs(connection, source, terms), limit):
+                of_job = list(islice(_places_of_job(connection, source, terms, bounds), places + 1))
+                found += of_job[:places]
+                if len(of_job) > places:
+                    more.add(job)
+            return _hits(connection, found, terms, more)
 
 
-def _find(connection: Connection, terms: Sequence[Term], limit: int) -> list[_Place]:
-    """The newest places, at most `limit`."""
+class _Source(Protocol):
+    """Segments that may have a place, by id."""
+
+    def newest(self, before: int, limit: int) -> list[int]:
+        """At most `limit` ids smaller than `before`, the largest first."""
+
+    def between(self, first: int, last: int) -> list[int]:
+        """All ids from `first` to `last`, the smallest first."""
+
+
+class _PhraseSource:
+    """Segments that have a needle of at least a term, by the index."""
+
+    def __init__(self, connection: Connection, needle: str) -> None:
+        self._connection = connection
+        self._phrase = '"' + needle.replace('"', '""') + '"'
+        self._left = CANDIDATES
+
+    def newest(self, before: int, limit: int) -> list[int]:
+        """See `_Source`."""
+        bound = {"phrase": self._phrase, "before": before, "limit": min(limit, self._left)}
+        ids = list(self._connection.scalars(_PHRASE, bound))
+        self._left -= len(ids)
+        return ids
+
+    def between(self, first: int, last: int) -> list[int]:
+        """See `_Source`."""
+        bound = {"phrase": self._phrase, "first": first, "last": last}
+        return list(self._connection.scalars(_PHRASE_OF_JOB, bound))
+
+
+class _RareSource:
+    """Segments that have a needle shorter than a term, which is rare, by the index."""
+
+    def __init__(self, connection: Connection, needle: str) -> None:
+        found: set[int] = set()
+        # The index does not fold letters that are newer than SQLite's case tables.
+        for first in {fold(needle), needle}:
+            bound = {"first": first, "last": first + _LAST, "limit": CANDIDATES}
+            found.update(connection.scalars(_TERMS, bound))
+        self._ids = sorted(found)
+
+    def newest(self, before: int, limit: int) -> list[int]:
+        """See `_Source`."""
+        end = bisect_left(self._ids, before)
+        return self._ids[max(0, end - limit) : end][::-1]
+
+    def between(self, first: int, last: int) -> list[int]:
+        """See `_Source`."""
+        return self._ids[bisect_left(self._ids, first) : bisect_left(self._ids, last + 1)]
+
+
+class _CommonSource:
+    """Segments for a needle shorter than a term, which is common: all of the newest, the others by the index."""
+
+    def __init__(self, connection: Connection, needle: str) -> None:
+        self._connection = connection
+        self._needle = needle
+        self._left = READ
+        self._others: _RareSource | None = None
+
+    def newest(self, before: int, limit: int) -> list[int]:
+        """See `_Source`."""
+        if self._left > 0:
+            bound = {"before": before, "limit": min(limit, self._left)}
+            ids = [row.id for row in self._connection.execute(_NEWEST, bound)]
+            self._left -= len(ids)
+            return ids
+        if self._others is None:
+            self._others = _RareSource(self._connection, self._needle)
+        return self._others.newest(before, limit)
+
+    def between(self, first: int, last: int) -> list[int]:
+        """See `_Source`."""
+        return list(range(first, last + 1)) if self._others is None else self._others.between(first, last)
+
+
+def _source(connection: Connection, terms: Sequence[Term]) -> _Source:
+    """Source of the segments that have the rarest term."""
     if len(terms) == 1 and len(terms[0].needle) >= TERM:
-        return _by_index(connection, terms, terms[0], limit)
-    newest = [_Row(*row) for row in connection.execute(_NEWEST, {"window": WINDOW})]
+        return _PhraseSource(connection, terms[0].needle)
+    newest = connection.execute(_NEWEST, {"before": _ANY, "limit": WINDOW}).all()
     counts = [sum(1 for row in newest if t.pattern.search(row.text)) for t in terms]
-    if len(newest) == WINDOW and len(terms) > 1:
-        # The oldest of these jobs may have further segments.
-        newest = [row for row in newest if row.job != newest[-1].job]
-    places = list(islice(_places(newest, terms), limit))
-    if len(places) == limit:
-        return places
     rarest = min(range(len(terms)), key=lambda i: (counts[i], -len(terms[i].needle)))
-    return _by_index(connection, terms, terms[rarest], limit)
-
-
-def _by_index(connection: Connection, terms: Sequence[Term], lead: Term, limit: int) -> list[_Place]:
-    """The newest places, by the segments that contain `lead`."""
-    neighbours = _texts if len(terms) == 1 else _neighbours
-    found: dict[int, _Place] = {}
-    for ids in _batches(_containing(connection, lead.needle)):
-        for place in _places(neighbours(connection, ids), terms):
-            found.setdefault(place.row.id, place)
-        # Later segments of the index may be up to one job older than these.
-        if len(found) >= limit:
-            break
-    return [found[i] for i in sorted(found, reverse=True)[:limit]]
-
-
-def _containing(connection: Connection, needle: str) -> Iterator[int]:
-    """Ids of segments that contain `needle` by the index, newest first."""
+    needle = terms[rarest].needle
     if len(needle) >= TERM:
-        phrase = '"' + needle.replace('"', '""') + '"'
-        yield from connection.scalars(_PHRASE, {"phrase": phrase, "limit": CANDIDATES})
-        return
-    found: set[int] = set()
-    # The index does not fold letters that are newer than SQLite's case tables.
-    for first in {fold(needle), needle}:
-        found.update(connection.scalars(_TERMS, {"first": first, "last": first + _LAST, "limit": CANDIDATES}))
-    yield from sorted(found, reverse=True)
+        return _PhraseSource(connection, needle)
+    if counts[rarest] > COMMON * len(newest):
+        return _CommonSource(connection, needle)
+    return _RareSource(connection, needle)
 
 
-def _batches(ids: Iterator[int]) -> Iterator[list[int]]:
+def _jobs(
+    connection: Connection, source: _Source, terms: Sequence[Term]
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Jobs that have a place, the newest first, each with the ids of its first and last segment."""
+    before, size = _ANY, _FIRST
+    while ids := source.newest(before, size):
+        before, size = ids[-1], _MORE
+        seen: set[int] = set()
+        for place in reversed(list(_places(_rows(connection, ids, terms), terms))):
+            job = place.row.job
+            if job not in seen:
+                seen.add(job)
+                # The next job begins elsewhere.
+                size = _FIRST
+                first, last = connection.execute(_BOUNDS, {"job": job}).one()
+                before = min(before, first)
+                yield job, (first, last)
+
+
+def _places_of_job(
+    connection: Connection, source: _Source, terms: Sequence[Term], bounds: tuple[int, int]
+) -> Iterator[_Place]:
+    """Places in one job, in order of time."""
+    ids, seen = iter(source.between(*bounds)), set()
     size = _FIRST
     while batch := list(islice(ids, size)):
-        yield batch
         size = _MORE
+        for place in _places(_rows(connection, batch, terms), terms):
+            if place.row.id not in seen:
+                seen.add(place.row.id)
+                yield place
 
 
-def _texts(connection: Connection, ids: Sequence[int]) -> list[_Row]:
-    return [_Row(*row) for row in connection.execute(_TEXTS, {"ids": json.dumps(ids)})]
-
-
-def _neighbours(connection: Connection, ids: Sequence[int]) -> list[_Row]:
-    bound = {"ids": json.dumps(ids), "near": 2 * NEAR_SEGMENTS, "near_ms": 2 * NEAR_MS}
-    return [_Row(*row) for row in connection.execute(_NEIGHBOURS, bound)]
+def _rows(connection: Connection, ids: Sequence[int], terms: Sequence[Term]) -> list[_Row]:
+    """The segments of these ids, and for several terms those near them; in order of id."""
+    listed = json.dumps(ids)
+    if len(terms) == 1:
+        return [_Row(*row) for row in connection.execute(_TEXTS, {"ids": listed})]
+    # Twice as far as words may be apart: the first word of the query may be on the other side of the rarest one.
+    far, far_ms = 2 * NEAR_SEGMENTS, 2 * NEAR_MS
+    ranges: list[list[int]] = []
+    for job, index, start_ms in connection.execute(_INDICES, {"ids": listed}):
+        last = ranges[-1] if ranges else None
+        if last is not None and last[0] == job and (index - far <= last[2] and start_ms - far_ms <= last[4]):
+            last[2], last[4] = index + far, start_ms + far_ms
+        else:
+            ranges.append([job, index - far, index + far, start_ms - far_ms, start_ms + far_ms])
+    return [_Row(*row) for row in connection.execute(_RANGES, {"ranges": json.dumps(ranges)})]
 
 
 def _places(rows: Iterable[_Row], terms: Sequence[Term]) -> Iterator[_Place]:
-    """Places among `rows`, which are ordered by id, newest first."""
+    """Places among `rows`, which are in order of id."""
     for _, of_job in groupby(rows, key=lambda row: row.job):
         job = list(of_job)
         having = [[row for row in job if term.pattern.search(row.text)] for term in terms]
         if not all(having):
             continue
         for row in having[0]:
-            nearest = tuple(min(rows_of, key=_distance_from(row)) for rows_of in having)
+            nearest = (row, *(_nearest(rows_of, row.start_ms) for rows_of in having[1:]))
             if all(abs(n.start_ms - row.start_ms) <= NEAR_MS for n in nearest):
                 yield _Place(row, nearest)
 
 
-def _distance_from(row: _Row) -> Callable[[_Row], int]:
-    return lambda other: abs(other.start_ms - row.start_ms)
+def _nearest(rows: Sequence[_Row], start_ms: int) -> _Row:
+    """The row of one job, in order of time, that starts nearest to `start_ms`."""
+    at = bisect_left(rows, start_ms, key=lambda row: row.start_ms)
+    return min(rows[max(0, at - 1) : at + 1], key=lambda row: abs(row.start_ms - start_ms))
 
 
-def _hits(connection: Connection, places: Sequence[_Place], terms: Sequence[Term]) -> list[Hit]:
+def _hits(
+    connection: Connection, places: Sequence[_Place], terms: Sequence[Term], more: Collection[int]
+) -> list[Hit]:
+    """Hits of these places; `more`: jobs that have further places."""
     segments = _segments(connection, {row.id for place in places for row in place.of_terms})
     jobs = json.dumps(sorted({place.row.job for place in places}))
     of_job = {row.id: row for row in connection.execute(_JOBS, {"ids": jobs})}
@@ -215,6 +332,7 @@ def _hits(connection: Connection, places: Sequence[_Place], terms: Sequence[Term
                 snippet=line,
                 matches=matches,
                 copies=tuple(copies.get(place.row.job, {}).values()),
+                more=place.row.job in more,
             )
         )
     return hits
