@@ -24,7 +24,7 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import UNWRITABLE
 from dropscribe.pipeline.problem import Problem
 from dropscribe.service.storage.unwritable import UnwritableFolders
-from tests.support.command_line import call, outcome, process
+from tests.support.command_line import call, document, outcome, process
 from tests.support.daemon_process import wait_until
 from tests.support.ledgers import claim_all
 from tests.support.publishing import House
@@ -94,6 +94,7 @@ def test_a_copied_folder_is_held_with_the_reason_and_goes_on_when_it_can_be_writ
     jobs = call("jobs", "--config", config)
     assert "held" in jobs
     assert "queued" not in jobs
+    assert [job["id"] for job in document("jobs", "--state", "held", "--config", config)["jobs"]] == [1]
     assert "held" in call("jobs", "show", "1", "--config", config)
     status, output = outcome("status", "--config", config)
     assert status == 1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dropscribe.ledger.records import Hit, JobDetail, JobState, JobSummary
     from dropscribe.views.jobs import Progress
 
+#: Queued jobs that wait for something outside; see `JobSummary.held`.
+HELD_STATE = "held"
 _UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
 
 app = typer.Typer()
@@ -43,7 +45,7 @@ def list_jobs(
     state: Annotated[
         str | None,
         typer.Option(
-            metavar="STATE", help="Only jobs in this state: queued, running, done, failed or cancelled."
+            metavar="STATE", help="Only jobs in this state: queued, held, running, done, failed or cancelled."
         ),
     ] = None,
     folder: Annotated[
@@ -81,12 +83,13 @@ def list_jobs(
     from dropscribe.views.jobs import jobs_document
     from dropscribe.views.status import jobs_in_progress
 
-    wanted = None if state is None else _state(state)
+    held = state is not None and state.lower() == HELD_STATE
+    wanted = None if state is None or held else _state(state)
     earliest = None if since is None else instant(since, time.time())
     location = database_location(config, database)
     with closing(open_read_only(location)) as ledger:
         found = ledger.jobs(
-            state=wanted, folder=folder.absolute() if folder else None, since=earliest, limit=limit
+            state=wanted, folder=folder.absolute() if folder else None, since=earliest, limit=limit, held=held
         )
     running = jobs_in_progress(location)
     if as_json:
@@ -237,7 +240,7 @@ def _state(text: str) -> JobState:
     try:
         return JobState(text.lower())
     except ValueError as e:
-        known = ", ".join(s.value for s in JobState)
+        known = ", ".join([s.value for s in JobState] + [HELD_STATE])
         raise UsageError(
             f"there is no state '{text}'", operation="list jobs", remedy=f"there are: {known}"
         ) from e

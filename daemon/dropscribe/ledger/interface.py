@@ -201,7 +201,8 @@ class Ledger(Protocol):
         """Make queued jobs claimable whose delay exceeds `longest_s` seconds, at start; returns how many.
 
         Such a delay was set under a wrong clock. The delays of isolated jobs are ended in any case, so that the caller,
-        which does not know them yet, finds these jobs.
+        which does not know them yet, finds these jobs; those of jobs that could not be published, too, because the cause may be
+        over.
         """
 
     # Ends
@@ -334,8 +335,11 @@ class Ledger(Protocol):
         since: float | None = None,
         limit: int = 50,
         oldest_first: bool = False,
+        held: bool = False,
     ) -> list[JobSummary]:
-        """Jobs by admission, newest first: in `state`, of recordings below `folder`, admitted at `since` or later."""
+        """Jobs by admission, newest first: in `state`, of recordings below `folder`, admitted at `since` or later, only
+        `held` ones.
+        """
 
     def job(self, job_id: int) -> JobDetail | None:
         """Everything recorded of one job; None when there is no such job."""

@@ -100,7 +100,7 @@ def held_problems(queue: Queue) -> Iterator[str]:
         yield f"{jobs} held: {held.reason}{remedy}"
     more = sum(h.count for h in told[HELD_REASONS:])
     if more:
-        yield f"{more} more jobs are held for other reasons ('dropscribe jobs --state queued' lists them)"
+        yield f"{more} more jobs are held for other reasons ('dropscribe jobs --state held' lists them)"
 
 
 def document(

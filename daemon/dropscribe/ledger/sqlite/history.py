@@ -31,6 +31,9 @@ _SUMMARY = (
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
 )
 _LIST = _SUMMARY + "WHERE {where} ORDER BY {order} LIMIT :limit"
+_IS_HELD = "j.state = 'queued' AND j.reason_code IN ({codes})".replace(
+    "{codes}", ", ".join(f"'{code}'" for code in HELD)
+)
 #: Newest jobs that are filtered by folder before the folder's recordings are looked up by path.
 WINDOW = 20_000
 _AMONG_NEWEST = (
@@ -74,6 +77,7 @@ class History:
         since: float | None,
         limit: int,
         oldest_first: bool = False,
+        held: bool = False,
     ) -> list[JobSummary]:
         """See `Ledger.jobs`."""
         order = "j.admitted_at {way}, j.id {way}".replace("{way}", "ASC" if oldest_first else "DESC")
@@ -82,6 +86,8 @@ class History:
         if state is not None:
             conditions.append("j.state = :state")
             values["state"] = state.value
+        if held:
+            conditions.append(_IS_HELD)
         if since is not None:
             conditions.append("j.admitted_at >= :since")
             values["since"] = since

@@ -242,9 +242,10 @@ class SqliteLedger:
         since: float | None = None,
         limit: int = 50,
         oldest_first: bool = False,
+        held: bool = False,
     ) -> list[JobSummary]:
         return self._history.jobs(
-            state=state, folder=folder, since=since, limit=limit, oldest_first=oldest_first
+            state=state, folder=folder, since=since, limit=limit, oldest_first=oldest_first, held=held
         )
 
     def job(self, job_id: int) -> JobDetail | None:

@@ -37,7 +37,8 @@ _SHIFT_DELAYS = sa.text(
 _SHIFT_LEASES = sa.text("UPDATE jobs SET lease_until = lease_until + :jump WHERE state = 'running'")
 _RESET = sa.text(
     "UPDATE jobs SET not_before = :now "
-    "WHERE state = 'queued' AND (not_before > :now + :longest OR (isolate = 1 AND not_before > :now))"
+    "WHERE state = 'queued' AND (not_before > :now + :longest "
+    "OR ((isolate = 1 OR unpublished > 0) AND not_before > :now))"
 )
 
 
