@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from dropscribe import durations, logs
-from dropscribe.columns import shortened
+from dropscribe.columns import columns, shortened
 from dropscribe.pipeline.attempt import Progress
 from dropscribe.transcript.naming import recording_name
 
@@ -87,11 +87,12 @@ class ProgressLog:
         self._next = now + LOG_S
         longest = sorted((p for p in running() if p.elapsed_s >= LOG_S), key=lambda p: -p.elapsed_s)
         for p in longest[:LOGGED]:
-            where = position_text(p.stage, p.position_ms, p.duration_ms)
+            text = f": {position_text(p.stage, p.position_ms, p.duration_ms)}, {durations.spent(p.elapsed_s)}"
+            name = shortened(recording_name(p.recording), MESSAGE_COLUMNS - columns(text))
             logs.event(
                 self._log,
                 logs.Action.JOB_PROGRESS,
-                f"{shortened(recording_name(p.recording), NAME_COLUMNS)}: {where}, {durations.spent(p.elapsed_s)}",
+                name + text,
                 job=p.job,
                 path=str(p.recording),
                 stage=str(p.stage),
