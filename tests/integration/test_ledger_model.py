@@ -46,6 +46,10 @@ class ModelJob:
     lone_deaths: int = 0
     others_done: bool = False
     reference: int | None = None
+    #: Its result is on record, published or not.
+    recognised: bool = False
+    #: Number of failed publications.
+    unpublished: int = 0
     #: Cancelled because the file was removed or changed.
     absent: bool = False
     seen: list[JobState] = field(default_factory=list)
@@ -54,6 +58,11 @@ class ModelJob:
     def attempt(self) -> int:
         """Number of the attempt under way."""
         return self.attempts + (not self.begun)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether it has a result of its own, which others may use."""
+        return self.recognised and self.reference is None
 
     def become(self, state: JobState) -> None:
         self.state = state
@@ -127,13 +136,12 @@ class LedgerMachine(RuleBasedStateMachine):
             twin = any(
                 m < n and o.content == j.content and o.state in {JobState.QUEUED, JobState.RUNNING}
                 for m, o in self.jobs.items()
-            ) and not any(
-                o.content == j.content and o.state is JobState.DONE and o.reference is None
-                for o in self.jobs.values()
-            )
+            ) and not any(o.content == j.content and o.has_result for o in self.jobs.values())
             if j.isolate is isolate and ready and not twin:
                 out.append(n)
-        return out
+        return sorted(
+            out, key=lambda n: (self.jobs[n].not_before if isolate else self.jobs[n].unpublished, n)
+        )
 
     @rule(limit=st.integers(1, 3), isolated=st.booleans())
     def claim(self, limit: int, *, isolated: bool) -> None:
@@ -150,13 +158,10 @@ class LedgerMachine(RuleBasedStateMachine):
             job.begun = False
             job.generation += 1
             job.lease_until = self.now + LEASE_S
-            done = [
-                n
-                for n, o in self.jobs.items()
-                if o.content == job.content and o.state is JobState.DONE and o.reference is None
-            ]
-            assert (c.generation, c.attempt, c.reference) == (
-                job.generation, job.attempts + 1, max(done, default=None),
+            done = [n for n, o in self.jobs.items() if o.content == job.content and o.has_result]
+            assert (c.generation, c.attempt, c.reference, c.unpublished) == (
+                job.generation, job.attempts + 1, c.job_id if job.recognised else max(done, default=None),
+                job.unpublished,
             )  # fmt: skip
             assert (c.isolate, c.lone_deaths, c.others_done) == (
                 job.isolate, job.lone_deaths, job.others_done,
@@ -165,12 +170,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def put_back(self, jobs: list[ModelJob]) -> Recovered:
         """Apply the loss of the worker to these jobs."""
-        begun = [j for j in jobs if j.begun]
+        begun = [j for j in jobs if j.begun and not j.recognised]
         if any(not j.isolate for j in begun):
             self.exonerate()
         failed = 0
         for job in jobs:
-            if not job.begun:
+            if not job.begun or job.recognised:
+                job.attempts -= job.begun
                 job.not_before = min(job.not_before, self.now)
                 job.become(JobState.QUEUED)
                 continue
@@ -228,15 +234,24 @@ class LedgerMachine(RuleBasedStateMachine):
         job = self.jobs[claim.job_id]
         # Repeating the call for the same claim changes nothing: the commit of a refused call may stand.
         done_by_it = job.state is JobState.DONE and job.generation == claim.generation
-        refused = self.ledger.finish([finish_of(claim, "一", reference=claim.reference)], self.now)
+        reference = None if claim.reference == claim.job_id else claim.reference
+        refused = self.ledger.finish([finish_of(claim, "一", reference=reference)], self.now)
         assert refused == ([] if held or done_by_it else [claim.job_id])
         if held:
             job.attempts = job.attempt
             job.become(JobState.DONE)
-            job.reference = claim.reference
-            if claim.reference is None:
+            job.reference, job.recognised = reference, True
+            if reference is None:
                 for other in self.lone_suspects():
                     other.others_done = True
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def keep(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        if claim.reference is None:
+            self.ledger.keep([finish_of(claim, "一")], self.now)
+            self.jobs[claim.job_id].recognised |= self.ours(claim)
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
@@ -254,8 +269,13 @@ class LedgerMachine(RuleBasedStateMachine):
             job.attempts = job.attempt
 
     @precondition(lambda self: self.claims)
-    @rule(data=st.data(), refund=st.booleans(), isolate=st.booleans(), wait=st.sampled_from([0.0, 40.0]))
-    def release(self, data: st.DataObject, wait: float, *, refund: bool, isolate: bool) -> None:
+    @rule(
+        data=st.data(), refund=st.booleans(), isolate=st.booleans(), unpublished=st.booleans(),
+        wait=st.sampled_from([0.0, 40.0]),
+    )  # fmt: skip
+    def release(
+        self, data: st.DataObject, wait: float, *, refund: bool, isolate: bool, unpublished: bool
+    ) -> None:
         claim = data.draw(st.sampled_from(self.claims))
         job, held = self.jobs[claim.job_id], self.ours(claim)
         spent = not refund and job.attempt >= job.max_attempts
@@ -264,12 +284,14 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: self.ledger.release(
                 claim.job_id, claim.generation, self.now,
                 not_before=self.now + wait, refund=refund, isolate=isolate, code="c", reason="r",
+                unpublished=unpublished,
             ),
             JobState.FAILED if spent else JobState.QUEUED,
         )  # fmt: skip
         if held:
             job.attempts = job.attempt - refund
             job.isolate = isolate
+            job.unpublished += unpublished
             job.not_before = self.now + wait
 
     @precondition(lambda self: self.claims)
@@ -343,6 +365,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert {n: (j.state, j.attempts) for n, j in found.items()} == {
             n: (j.state, j.attempts) for n, j in self.jobs.items()
         }
+        for n, job in self.jobs.items():
+            stored = self.ledger.stored_result(n)
+            assert (stored is not None) is job.recognised
+            assert stored is None or len(stored.segments) == 1
 
     @invariant()
     def every_change_was_legal(self) -> None:

@@ -159,6 +159,22 @@ def test_a_table_whose_root_is_lost(database: Path, table: str) -> None:
     is_whole(database)
 
 
+def test_a_kept_result_with_damage_is_recognised_again(database: Path) -> None:
+    """Its job is queued, and a sound one beside it keeps its result."""
+    with closing(open_ledger(DatabaseLocation(database))) as ledger:
+        damaged, sound = claim_all(ledger, 50.0, limit=2)
+        ledger.keep([finish_of(c, "预算", "会议") for c in (damaged, sound)], 51.0)
+        ledger.recover(52.0)
+    with closing(driver().connect(str(database))) as connection:
+        connection.execute("UPDATE segments SET tokens = '[' WHERE job_id = ? AND idx = 1", (damaged.job_id,))
+        connection.commit()
+    repair(DatabaseLocation(database).file)
+    with closing(open_ledger(DatabaseLocation(database))) as ledger:
+        assert ledger.stored_result(damaged.job_id) is None
+        found = {c.job_id: c.reference for c in claim_all(ledger, 53.0)}
+        assert (found[damaged.job_id], found[sound.job_id]) == (None, sound.job_id)
+
+
 def test_rows_in_the_write_ahead_log_are_recovered(database: Path, tmp_path: Path) -> None:
     """After a kill of the daemon the newest rows are in the log only."""
     ledger = open_ledger(DatabaseLocation(database))
