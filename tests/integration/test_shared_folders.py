@@ -200,8 +200,9 @@ def test_a_folder_is_probed_and_its_jobs_alone_are_held(house_of_one: House, led
             raise StorageError("it is closed")
 
     settings = settings_of(house)
+    report = house.root / "state" / "jobs.db.unwritable"
     folders = UnwritableFolders(
-        ledger, lambda: settings, lambda: 0.0, lambda: 1000.0, probe=probe, probe_s=0.01
+        ledger, lambda: settings, lambda: 0.0, lambda: 1000.0, report=report, probe=probe, probe_s=0.01
     )
     (claim,) = claim_all(ledger, 900.0, limit=1)
     folders.tend()
@@ -211,6 +212,7 @@ def test_a_folder_is_probed_and_its_jobs_alone_are_held(house_of_one: House, led
         not_before=931.0, refund=True, isolate=False, code=UNWRITABLE, reason="deep: it is closed",
     )  # fmt: skip
     folders.tend()
+    assert report.read_text() == f"{house.inbox / 'deep'}\n"
     assert [(h.code, h.reason, h.count) for h in ledger.held()] == [(UNWRITABLE, "deep: it is closed", 2)]
     assert [c.path.name for c in claim_all(ledger, 1001.0)] == ["c.wav", "d.wav"]
     closed.clear()
@@ -223,5 +225,6 @@ def test_a_folder_is_probed_and_its_jobs_alone_are_held(house_of_one: House, led
     wait_until(tend, "it is released")
     assert sum(released) == 2
     assert ledger.held() == []
+    assert not report.exists()
     assert [c.path.name for c in claim_all(ledger, 1001.0)] == ["a.wav", "b.wav"]
     folders.close()

@@ -19,6 +19,7 @@ import pytest
 from dropscribe.cli.init import production_file
 from dropscribe.config import SYSTEM_FILE, Settings
 from dropscribe.errors import AlreadyRunningError, ConfigError, EngineError, LedgerError
+from dropscribe.ledger.interface import DatabaseLocation
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
 UNIT = FOLDER / "dropscribe.service"
@@ -155,6 +156,28 @@ def test_the_files_its_comments_install_are_there(unit: Unit) -> None:
     accounts = (FOLDER / "dropscribe.sysusers.conf").read_text(encoding="utf-8")
     assert f"u {unit.one('User')} " in accounts
     assert unit.one("Group") == unit.one("User")
+
+
+def test_the_unit_that_shares_folders_is_started_by_the_report_of_the_daemon(
+    analyze: str, tmp_path: Path
+) -> None:
+    path = Unit((FOLDER / "dropscribe-share.path").read_text(encoding="utf-8"))
+    database = Settings.model_fields["database"].default
+    assert path.one("PathChanged") == str(DatabaseLocation(database).beside(".unwritable"))
+    text = (FOLDER / "dropscribe-share.service").read_text(encoding="utf-8")
+    command = shlex.split(Unit(text).one("ExecStart"))
+    assert command[1:] == ["doctor", "--fix", "--config", str(SYSTEM_FILE)]
+    for name in ("dropscribe-share.path", "dropscribe-share.service"):
+        there = (FOLDER / name).read_text(encoding="utf-8").replace(command[0], "/bin/true")
+        (tmp_path / name).write_text(there, encoding="utf-8")
+    done = called(
+        analyze,
+        "verify",
+        "--man=no",
+        tmp_path / "dropscribe-share.path",
+        tmp_path / "dropscribe-share.service",
+    )
+    assert [line for line in done.stdout.splitlines() if "dropscribe-share" in line] == []
 
 
 def test_time_limits_leave_the_daemon_its_own(unit: Unit) -> None:

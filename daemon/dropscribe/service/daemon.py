@@ -155,8 +155,9 @@ class Daemon:
         self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
         self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
         unwritable = self._unwritable = UnwritableFolders(
-            self._ledger, lambda: self._settings, time.monotonic
-        )
+            self._ledger, lambda: self._settings, time.monotonic,
+            report=DatabaseLocation(settings.database).beside(".unwritable"),
+        )  # fmt: skip
         stack.callback(unwritable.close)
         self._maintenance = Maintenance(
             self._ledger, self._wall, self._space, self._conditions, self._hangs,

@@ -6,6 +6,8 @@ recordings in the same folder are held, and the folder is probed until its permi
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +27,8 @@ from dropscribe.service.publishing.output_plan import outputs_place
 PROBE_S = 5.0
 #: Interval of renewing holds, seconds: more jobs of the folder may have been queued meanwhile.
 RENEW_S = 5.0
+#: Interval of writing the report of such folders anew, seconds.
+REPORT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +51,19 @@ class UnwritableFolders:
         clock: Callable[[], float],
         wall: Callable[[], float] = time.time,
         *,
+        report: Path | None = None,
         probe: Callable[[OutputPlace], None] = require_writable,
         probe_s: float = PROBE_S,
     ) -> None:
-        """`clock`: monotonic seconds, `wall`: epoch seconds. `probe` raises StorageError while a place cannot be written."""
+        """`clock`: monotonic seconds, `wall`: epoch seconds. `report`: file that exists while there are such folders and lists
+        them; `systemd/dropscribe-share.path` watches it. `probe` raises StorageError while a place cannot be written.
+        """
         self._ledger = ledger
         self._settings = settings
         self._clock = clock
         self._wall = wall
+        self._report = report
+        self._report_at = 0.0
         self._probe = probe
         self._probe_s = probe_s
         self._log = logs.get("service")
@@ -79,7 +88,7 @@ class UnwritableFolders:
             )  # fmt: skip
         place = outputs_place(claim, self._settings())
         self._denied[folder] = _Denied(claim.folder, place, problem.reason, problem.remedy)
-        self._renew_at = 0.0
+        self._renew_at = self._report_at = 0.0
         with self._lock:
             starts = claim.folder not in self._probing
             self._probing.setdefault(claim.folder, {})[folder] = place
@@ -99,6 +108,7 @@ class UnwritableFolders:
             with self._lock:
                 self._freed.discard(folder)
             if self._denied.pop(folder, None) is not None:
+                self._report_at = 0.0
                 message = f"{folder}: transcripts can be written again: {released} jobs go on"
                 logs.event(self._log, logs.Action.STORAGE, message, folder=str(folder))
             count += released
@@ -110,6 +120,7 @@ class UnwritableFolders:
                     recursive=False,
                 )  # fmt: skip
             self._renew_at = now + RENEW_S
+        self._write_report(now)
         return count
 
     def reset(self) -> None:
@@ -121,6 +132,26 @@ class UnwritableFolders:
 
     def close(self) -> None:
         self._closed.set()
+        if self._report is not None:
+            with contextlib.suppress(OSError):
+                self._report.unlink(missing_ok=True)
+
+    def _write_report(self, now: float) -> None:
+        """Write the report if due. A failure is ignored: log and status have the reason of the jobs."""
+        if self._report is None or now < self._report_at:
+            return
+        self._report_at = now + REPORT_S
+        with contextlib.suppress(OSError):
+            if not self._denied:
+                self._report.unlink(missing_ok=True)
+                return
+            temporary = self._report.with_name(f".{self._report.name}.tmp")
+            # Created anew each time, so that an existing file or link of that name is never written to.
+            temporary.unlink(missing_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+                file.write(b"".join(os.fsencode(folder) + b"\n" for folder in self._denied))
+            temporary.replace(self._report)
 
     def _run(self, watched: Path) -> None:
         while not self._closed.wait(self._probe_s):
