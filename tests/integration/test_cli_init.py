@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +15,11 @@ from typing import Any
 import pytest
 
 from dropscribe import config
+from dropscribe.cli import init
+from dropscribe.cli.arguments.settings import database_location
 from dropscribe.cli.init import production_file, toml_value
 from dropscribe.errors import StorageError, UsageError
-from tests.support.command_line import call, document
+from tests.support.command_line import call, document, process
 
 SECTIONS: dict[str, Any] = {
     "[engine]": config.EngineSettings,
@@ -49,9 +55,21 @@ def test_it_loads_and_is_for_production(tmp_path: Path) -> None:
     settings = config.load(file).settings
     assert settings.engine.model == "paraformer-zh"
     assert settings.engine.vad_model == "fsmn-vad"
-    assert settings.engine.device == "cuda:0"
+    assert settings.engine.device == "auto"
+    assert settings.database == tmp_path / "jobs.db"
+    assert [f.path for f in settings.folders] == [tmp_path / "drop"]
+    assert (tmp_path / "drop").is_dir()
+    assert not (tmp_path / "jobs.db").exists()
+
+
+def test_that_of_the_service_has_its_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "SYSTEM_FILE", tmp_path / "dropscribe.toml")
+    assert document("init", "--system")["folder"] == "/srv/dropscribe/inbox"
+    settings = config.load(tmp_path / "dropscribe.toml").settings
     assert settings.database == Path("/var/lib/dropscribe/jobs.db")
     assert [f.path for f in settings.folders] == [Path("/srv/dropscribe/inbox")]
+    assert settings.engine.device == "auto"
+    assert not (tmp_path / "drop").exists()
 
 
 def test_every_section_of_the_settings_is_in_it() -> None:
@@ -94,17 +112,78 @@ def test_force_keeps_the_file_that_was_there(tmp_path: Path) -> None:
         mine = f"# mine {number}\n"
         file.write_text(mine, encoding="utf-8")
         said = document("init", file, "--force")
-        assert said == {"schema": "dropscribe/init/1", "file": str(file), "backup": str(tmp_path / backup)}
+        assert said == {
+            "schema": "dropscribe/init/1",
+            "file": str(file),
+            "backup": str(tmp_path / backup),
+            "folder": str(tmp_path / "drop"),
+        }
         assert (tmp_path / backup).read_text(encoding="utf-8") == mine
-        assert file.read_text(encoding="utf-8") == production_file()
+        assert file.read_text(encoding="utf-8") == production_file(tmp_path)
 
 
-def test_directories_are_made_and_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
-    call("init", tmp_path / "etc" / "dropscribe" / "dropscribe.toml")
-    assert (tmp_path / "etc" / "dropscribe" / "dropscribe.toml").is_file()
+def test_missing_folders_are_not_made_and_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder") as refused:
+        call("init", tmp_path / "etc" / "dropscribe" / "dropscribe.toml")
+    assert f"mkdir -p {tmp_path}/etc/dropscribe" in refused.value.remedy
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StorageError) as caught:
-        call("init", tmp_path / "etc" / "dropscribe" / "dropscribe.toml" / "x")
+        call("init", tmp_path / "file" / "x")
     assert caught.value.remedy
+    (tmp_path / "drop").write_text("", encoding="utf-8")
+    assert "drop" in call("init", tmp_path / "a.toml"), "a file of that name is the doctor's matter"
+
+
+def test_what_comes_next_is_said_with_the_option_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "dropscribe run\n" in call("init")
+    assert f"dropscribe run --config {tmp_path}/my.toml\n" in call("init", "my.toml")
+
+
+def test_after_it_every_command_there_uses_the_same_database_without_options(tmp_path: Path) -> None:
+    assert process("init", cwd=tmp_path).returncode == 0
+    file = tmp_path / "dropscribe.toml"
+    text = file.read_text(encoding="utf-8").replace('asr = "paraformer-zh"', 'asr = "null"')
+    file.write_text(text.replace('vad = "fsmn-vad"', 'vad = "null"'), encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, "-m", "dropscribe", "run"], cwd=tmp_path, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as daemon:
+        assert daemon.stderr is not None
+        lines = iter(daemon.stderr)
+        assert any('"action": "ready"' in line for line in lines)
+        status = json.loads(process("status", "--json", cwd=tmp_path).stdout)
+        daemon.send_signal(signal.SIGTERM)
+        for _ in lines:
+            pass
+    assert daemon.returncode == 0
+    assert status["running"]
+    jobs = json.loads(process("jobs", "--json", cwd=tmp_path).stdout)
+    assert jobs["database"] == status["database"] == str(tmp_path / "jobs.db")
+
+
+def test_the_history_in_the_current_directory_comes_before_a_configuration_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `run --watch ./drop` on a machine with a service."""
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    user = home / ".config" / "dropscribe" / "dropscribe.toml"
+    user.parent.mkdir(parents=True)
+    user.write_text('database = "/data/jobs.db"\n', encoding="utf-8")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("DROPSCRIBE_CONFIG", raising=False)
+    monkeypatch.chdir(here)
+    assert database_location(None, None).file == Path("/data/jobs.db")
+    (here / "jobs.db").touch()
+    assert database_location(None, None).file == here / "jobs.db"
+    assert database_location(user, None).file == Path("/data/jobs.db")
+    assert database_location(None, Path("other.db")).file == here / "other.db"
+    (here / "dropscribe.toml").write_text('database = "/mine/jobs.db"\n', encoding="utf-8")
+    assert database_location(None, None).file == Path("/mine/jobs.db")
 
 
 def test_values_are_written_as_toml_reads_them() -> None:

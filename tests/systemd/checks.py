@@ -63,7 +63,7 @@ def installed_as_the_readme_says() -> str:
     run("sh", "-ec", f"cd {machine.CHECKOUT}\n{steps}")
     machine.configure('\nasr = "paraformer-zh"', f'\nasr = "{MODEL}"')
     machine.configure('\nvad = "fsmn-vad"', f'\nvad = "{VAD_MODEL}"')
-    machine.configure('\ndevice = "cuda:0"', '\ndevice = "cpu"')
+    machine.configure('\ndevice = "auto"', '\ndevice = "cpu"')
     folder = Path("/srv/dropscribe").stat()
     demand(stat.S_IMODE(folder.st_mode) == 0o2770, f"/srv/dropscribe has mode {folder.st_mode:o}")
     demand(Path("/srv/dropscribe").group() == "dropscribe", "/srv/dropscribe has another group")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,17 +20,19 @@ _COLUMNS = 100
 #: Larger than any configuration, bytes: such a file is not replaced.
 _MOST_BYTES = 16 << 20
 
-#: Settings with a value in the file; all others are comments with their defaults.
+#: Settings with a value in the file of the service; all others are comments with their defaults.
 _SET: Mapping[str, Any] = MappingProxyType(
     {
         "database": "/var/lib/dropscribe/jobs.db",
         "engine.models.asr": "paraformer-zh",
         "engine.models.vad": "fsmn-vad",
-        "engine.device": "cuda:0",
+        "engine.device": "auto",
         "folder.path": "/srv/dropscribe/inbox",
         "folder.profile": "default",
     }
 )
+#: Names beside a configuration file that is not that of the service: the watched folder and the database.
+_LOCAL_FOLDER, _LOCAL_DATABASE = "drop", "jobs.db"
 #: Example values of settings that have no default value.
 _EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
@@ -57,40 +60,93 @@ def command(
 ) -> None:
     """Write a commented configuration file.
 
-    It has every setting with its meaning and its default.
+    It has every setting with its meaning and its default. The watched folder is drop beside the file, which is made, and the
+    database jobs.db beside it; with --system they are those of the service, which are not made.
 
-    JSON, dropscribe/init/1: file (as written), backup (the replaced file, or null).
+    JSON, dropscribe/init/1: file (as written), backup (the replaced file, or null), folder (the watched folder).
     """
     from dropscribe.cli.output import print_json, say
     from dropscribe.views.fields import readable
 
     target = (SYSTEM_FILE if system else file).absolute()
-    backup = _write(target, production_file().encode(), force=force)
+    _demand_folder(target)
+    text = production_file(None if system else target.parent)
+    backup = _write(target, text.encode(), force=force)
+    folder = Path(_SET["folder.path"]) if system else target.parent / _LOCAL_FOLDER
+    made = not system and _make_folder(folder)
     if as_json:
         backup_text = None if backup is None else readable(backup)
-        print_json({"schema": INIT_SCHEMA, "file": readable(target), "backup": backup_text})
+        document = {"file": readable(target), "backup": backup_text, "folder": readable(folder)}
+        print_json({"schema": INIT_SCHEMA, **document})
         return
     say(f"wrote {readable(target)}")
     if backup is not None:
         say(f"the file that was there is now {readable(backup)}")
-    say("Change [[folder]] path to the folder to watch, then: dropscribe doctor")
+    say(f"{'made' if made else 'watched:'} {readable(folder)}{', the folder to watch' if made else ''}")
+    found = system or target == Path("dropscribe.toml").absolute()
+    option = "" if found else f" --config {shlex.quote(readable(target))}"
+    say(f"next: dropscribe models fetch{option}   (1 GB, once)")
+    say(f"      dropscribe doctor{option}")
+    if not system:
+        say(f"      dropscribe run{option}")
 
 
-def production_file() -> str:
-    """Text of the file: TOML in which each setting that is not set is a comment with its default."""
+def _demand_folder(target: Path) -> None:
+    """Raise UsageError if there is no folder for the file: folders above it are not made without a word."""
+    from dropscribe.errors import UsageError
+
+    try:
+        target.parent.stat()
+    except FileNotFoundError as e:
+        raise UsageError(
+            f"there is no folder {target.parent}",
+            operation="write configuration",
+            path=target,
+            remedy=f"make it first: mkdir -p {shlex.quote(str(target.parent))}",
+        ) from e
+    except OSError:
+        pass  # told when the file is written
+
+
+def _make_folder(folder: Path) -> bool:
+    """Make the folder to watch; False if it is there. Raises StorageError."""
+    from dropscribe.errors import StorageError
+
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    except OSError as e:
+        raise StorageError(
+            e.strerror or str(e),
+            operation="make folder",
+            path=folder,
+            remedy="make it by hand, or change [[folder]] path in the configuration",
+        ) from e
+    return True
+
+
+def production_file(directory: Path | None = None) -> str:
+    """Text of the file: TOML in which each setting that is not set is a comment with its default.
+
+    `directory`: that of the file, for local paths; None: paths of the service.
+    """
     from dropscribe import config
 
+    values = dict(_SET)
+    if directory is not None:
+        values |= {"database": directory / _LOCAL_DATABASE, "folder.path": directory / _LOCAL_FOLDER}
     lines = [
         "# Configuration of dropscribe. A setting that is commented out has the value shown.",
         "# 'dropscribe config' prints what is in force, 'dropscribe doctor' checks that it works.",
         "",
     ]
-    lines += _setting("database", config.Settings.model_fields["database"], "database")
+    lines += _setting("database", config.Settings.model_fields["database"], "database", values)
     for name, model in (("engine", config.EngineSettings), ("engine.models", config.Models),
                         ("media", config.MediaSettings), ("service", config.ServiceSettings)):  # fmt: skip
-        lines += _section(f"[{name}]", model, name)
-    lines += _section("[profiles.default]", config.Profile, "profiles.default")
-    lines += _section("[[folder]]", config.Folder, "folder")
+        lines += _section(f"[{name}]", model, name, values)
+    lines += _section("[profiles.default]", config.Profile, "profiles.default", values)
+    lines += _section("[[folder]]", config.Folder, "folder", values)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -110,7 +166,7 @@ def toml_value(value: Any) -> str:
             return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _section(header: str, model: Any, prefix: str) -> Iterator[str]:
+def _section(header: str, model: Any, prefix: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Lines of one table of the file. `model`: settings class; `field` in `_setting`: one of its `model_fields`."""
     from dropscribe.config import settings_of
 
@@ -119,13 +175,13 @@ def _section(header: str, model: Any, prefix: str) -> Iterator[str]:
     yield header
     yield ""
     for name, field in settings_of(model).items():
-        yield from _setting(name, field, f"{prefix}.{name}")
+        yield from _setting(name, field, f"{prefix}.{name}", values)
 
 
-def _setting(name: str, field: Any, dotted: str) -> Iterator[str]:
+def _setting(name: str, field: Any, dotted: str, values: Mapping[str, Any]) -> Iterator[str]:
     yield from _comment(field.description or "")
-    if dotted in _SET:
-        value = toml_value(_SET[dotted])
+    if dotted in values:
+        value = toml_value(values[dotted])
         if not field.is_required() and toml_value(field.default) != value:
             yield from _comment(f"Default: {toml_value(field.default)}")
         yield f"{name} = {value}"

@@ -43,7 +43,10 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     """All checks; those that need the model come last because they take longest."""
     settings = loaded.settings
     location = DatabaseLocation(settings.database)
-    yield ok("configuration", str(loaded.file) if loaded.file else "embedded defaults and command line")
+    yield ok(
+        "configuration",
+        f"{loaded.file} ({loaded.how})" if loaded.file else "embedded defaults and command line",
+    )
     yield from examine_machine()
     yield look_clock(status_path(location))
     yield from check_folders(settings)

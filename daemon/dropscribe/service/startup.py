@@ -151,7 +151,7 @@ def _make_directory(location: DatabaseLocation) -> None:
 def announcement(loaded: Loaded) -> list[str]:
     """Log lines for the start: version and origin of the settings, models, database, folders, warnings."""
     settings = loaded.settings
-    origin = str(loaded.file) if loaded.file else "embedded defaults and command line"
+    origin = f"{loaded.file} ({loaded.how})" if loaded.file else "embedded defaults and command line"
     lines = [
         f"dropscribe {__version__}, settings from {origin}",
         f"model {settings.engine.models.asr}, VAD {settings.engine.models.vad}, device {settings.engine.device}",

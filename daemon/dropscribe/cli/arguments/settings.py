@@ -9,6 +9,9 @@ from dropscribe.config import Loaded
 from dropscribe.errors import ConfigError
 from dropscribe.ledger.interface import DatabaseLocation
 
+#: Database of `run --watch` without a configuration, in the current directory.
+LOCAL_DATABASE = "jobs.db"
+
 
 def in_force(
     *,
@@ -46,6 +49,22 @@ def in_force(
 
 
 def database_location(config: Path | None, database: Path | None) -> DatabaseLocation:
-    """The database named, else that of the configuration in force, else ./jobs.db. Raises ConfigError."""
-    named = in_force(config=config).settings.database if database is None else database
-    return DatabaseLocation(named.absolute())
+    """The database whose history is shown. Raises ConfigError.
+
+    The one named; else that of the configuration named or in the current directory; else ./jobs.db if there is one, as
+    after `run --watch` here; else that of the configuration in force.
+    """
+    if database is None:
+        found = configuration.find(config)
+        local = Path(LOCAL_DATABASE).absolute()
+        elsewhere = found is not None and found in configuration.places()[1:]
+        database = local if elsewhere and _exists(local) else in_force(config=config).settings.database
+    return DatabaseLocation(database.absolute())
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
