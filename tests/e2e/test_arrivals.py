@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from dropscribe.media.container.inspect import inspect
 from tests.support.daemon_process import SAMPLE, DaemonProcess, pieces, wait_until, write_speech
+from tests.support.recordings import encode, with_data_size
 
 SIDECARS = (".txt", ".srt", ".vtt", ".json", ".timing.json")
 
@@ -199,3 +201,38 @@ def test_the_recording_itself_is_never_touched(dropscribe: DaemonProcess) -> Non
     after = target.stat()
     assert target.read_bytes() == before
     assert (after.st_mtime_ns, after.st_ino, after.st_mode) == (stat.st_mtime_ns, stat.st_ino, stat.st_mode)
+
+
+def test_files_of_strangers_end_as_documented(dropscribe: DaemonProcess) -> None:
+    """A stale length, tags behind an m4a, a voice memo, SILK, TypeScript, a preallocated download, a recycle bin."""
+    inbox = dropscribe.inbox / "strangers"
+    (inbox / "@Recycle").mkdir(parents=True)
+    write_speech(inbox / "@Recycle" / "old.wav", seconds=2.1)
+    (inbox / "main.ts").write_text("export const answer = 42;\n", encoding="utf-8")
+    (inbox / "voice.amr").write_bytes(b"\x02#!SILK_V3" + bytes(range(256)))
+    (inbox / "part.wav.aria2").write_bytes(b"state")
+    part = write_speech(inbox / "part.wav", seconds=2.7)
+    whole = write_speech(inbox.parent / ".whole.wav", seconds=9.3)
+    stale, tagged, memo = inbox / "stale.wav", inbox / "tagged.m4a", inbox / "memo.qta"
+    pcm, rate_hz = soundfile.read(whole, dtype="int16", always_2d=True)
+    stale.write_bytes(with_data_size(whole, 2 * rate_hz).read_bytes())
+    for path, container in ((tagged, "ipod"), (memo, "mov")):
+        encode(inbox.parent / ".encoding", container, "aac", pcm[: -rate_hz * (1 + (path == memo))], rate_hz)
+        tail = b"TAG" + bytes(125) if path == tagged else b""
+        path.write_bytes((inbox.parent / ".encoding").read_bytes() + tail)
+    for path in (stale, tagged, memo):
+        dropscribe.wait_for(path)
+        assert_transcribed(path)
+    document = json.loads(stale.with_suffix(".json").read_text(encoding="utf-8"))
+    assert document["media"]["duration_ms"] == round(len(pcm) * 1000 / rate_hz)
+    assert "sound follows" in stale.with_suffix(".txt").read_text(encoding="utf-8")
+    assert "cut" not in tagged.with_suffix(".txt").read_text(encoding="utf-8")
+    dropscribe.wait_for(inbox / "voice.amr", "failed")
+    reason = dropscribe.rows("select reason from job_history where recording like '%voice.amr'")[0]["reason"]
+    assert "SILK" in reason
+    wait_until(lambda: bool(dropscribe.rows("select 1 from skips where code = 'text'")), "main.ts is skipped")
+    assert dropscribe.state(part) is None
+    (inbox / "part.wav.aria2").unlink()
+    dropscribe.wait_for(part)
+    assert dropscribe.rows("select 1 from recordings where path like '%@Recycle%'") == []
+    assert dropscribe.rows("select 1 from skips where path like '%@Recycle%' or path like '%aria2'") == []
