@@ -16,6 +16,7 @@ import soundfile
 
 from dropscribe.errors import DropscribeError, UnreadableMediaError
 from dropscribe.media.sources.source_av import AvSource
+from dropscribe.media.sources.span import Span
 from tests.support.decoding import run
 from tests.support.recordings import noise
 from tests.support.references import PLAYLISTS, playlists, referring
@@ -30,6 +31,7 @@ from pathlib import Path
 from dropscribe.errors import DropscribeError
 from dropscribe.media.decode import Limits, decode
 from dropscribe.media.sources.source_av import AvSource
+from dropscribe.media.sources.span import Span
 
 class Sink:
     def opened(self, facts, declared_s): pass
@@ -43,7 +45,12 @@ try:
 except OSError:
     pass
 for path in hostile:
-    for attempt in (lambda: decode(path, None, Limits(1), Sink()), lambda: AvSource(os.open(path, os.O_RDONLY))):
+    fd, size = os.open(path, os.O_RDONLY), path.stat().st_size
+    for attempt in (
+        lambda: decode(path, None, Limits(1), Sink()),
+        lambda: AvSource(Span(fd, 0, size)),
+        lambda: AvSource(Span(fd, 0, size - 1)),  # read as a part of a file
+    ):
         try:
             attempt()
         except DropscribeError:
@@ -92,7 +99,7 @@ def test_a_playlist_dressed_as_a_recording_fetches_nothing(
             run(path)
         # The decoder itself refuses, too, in case the check of the first bytes misses one.
         with path.open("rb") as file, pytest.raises(UnreadableMediaError):
-            AvSource(file.fileno())
+            AvSource(Span(file.fileno(), 0, len(content)))
     assert_nobody_came(listener)
     assert secret.stat().st_atime_ns == 1
 

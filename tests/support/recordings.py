@@ -90,6 +90,51 @@ def encode(
             out.mux(packet)
 
 
+def ticks(seconds: float, rate_hz: int = 16_000) -> NDArray[np.int16]:
+    """A burst of 0.1 s at each whole second, over faint noise: `ticks_in` finds them."""
+    pcm = noise(seconds, rate_hz) // 300
+    for at in range(round(seconds)):
+        burst = np.sin(2 * np.pi * 440 * np.arange(rate_hz // 10) / rate_hz) * 12_000
+        start = at * rate_hz
+        pcm[start : start + len(burst), 0] = burst[: len(pcm) - start]
+    return pcm.astype(np.int16)
+
+
+def ticks_in(pcm: NDArray[np.int16]) -> list[float]:
+    """Times at which bursts begin in 16 kHz samples, seconds, to 10 ms."""
+    loud = np.abs(pcm[: len(pcm) // 160 * 160].astype(np.int32)).reshape(-1, 160).max(axis=1) > 4000
+    begins = np.flatnonzero(loud & ~np.concatenate(([False], loud[:-1])))
+    found: list[float] = []
+    for at in begins / 100:
+        if not found or at - found[-1] > 0.2:
+            found.append(float(at))
+    return found
+
+
+def with_holes(
+    path: Path,
+    container: str,
+    codec: str,
+    rate_hz: int,
+    pcm: NDArray[np.int16],
+    holes: dict[float, float],
+    **options: str,
+) -> None:
+    """As `encode`, mono, with the timestamps of packets from each key of `holes` (seconds) on moved by its value."""
+    with av.open(str(path), "w", format=container, options=options) as out:
+        stream: Any = out.add_stream(codec, rate=rate_hz, layout="mono")
+        packets = []
+        for at in range(0, len(pcm), 960):
+            frame = av.AudioFrame.from_ndarray(pcm[at : at + 960].reshape(1, -1), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate_hz, at, Fraction(1, rate_hz)
+            packets += stream.encode(frame)
+        for packet in [*packets, *stream.encode(None)]:
+            begin_s = float(packet.pts * packet.time_base)
+            moved = round(sum(by for at, by in holes.items() if begin_s >= at - 0.001) / packet.time_base)
+            packet.pts = packet.dts = packet.pts + moved
+            out.mux(packet)
+
+
 def amr(frames: int, *, wide: bool = False) -> bytes:
     """An AMR (or AMR-WB) file of that many noise frames of 20 ms, with a pause in the middle."""
     rng = np.random.default_rng(1)

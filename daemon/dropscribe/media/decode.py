@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,14 +23,27 @@ from dropscribe.errors import (
     UnreadableMediaError,
 )
 from dropscribe.files import GONE, FileSignature, OutputPlace, open_recording, require_writable
+from dropscribe.media.container.sniff import HEAD_BYTES, sniff
 from dropscribe.media.container.truncation import Decoded, Verdict, judge
 from dropscribe.media.normalise import TARGET_HZ, Block, Normaliser
+from dropscribe.media.sources.following import delimit, find_recording, skip_tags
 from dropscribe.media.sources.open_source import Opening, open_source
-from dropscribe.media.sources.source import SourceFacts
-from dropscribe.transcript.types import MediaFacts
+from dropscribe.media.sources.source import Source, SourceFacts
+from dropscribe.media.sources.source_av import AvSource
+from dropscribe.media.sources.span import Span
+from dropscribe.media.timeline import Hole, LossLog
+from dropscribe.transcript.remarks import position
+from dropscribe.transcript.types import GAP, UNREAD, Loss, MediaFacts
 
 #: Accepted sample rates, Hz; a header with another one is damaged.
 _RATES_HZ = range(1_000, 1_000_001)
+
+
+#: Recordings in one file that are decoded, one after the other.
+_MOST_PARTS = 500
+
+#: Fewer bytes behind the audio are not reported.
+_FEW_BYTES = 4096
 
 
 class Sink(Protocol):
@@ -98,51 +110,131 @@ def _decode_open(
     meant = expected or FileSignature.of(status)
     _unchanged(fd, meant)
     opening = open_source(fd, path, status.st_size)
-    source = opening.source
+    source: Source = opening.source
+    out = _Output(sink, limits)
     try:
         facts = source.facts
         sink.opened(facts, opening.check.declared_s or facts.declared_s)
-        normaliser = Normaliser()
-        counter = _Counter(sink.write, limits)
-        lead_s, lead_warnings = _lead(facts, limits)
-        read_s = 0.0
-        for block in itertools.chain(_silence(lead_s), source.blocks()):
-            if block.rate_hz not in _RATES_HZ:
-                raise UnreadableMediaError(
-                    f"its sample rate of {block.rate_hz} Hz is invalid",
-                    remedy="Export the recording again.",
-                )
-            read_s += len(block.samples) / block.rate_hz
-            for pcm in normaliser.push(block):
-                counter.take(pcm)
-        for pcm in normaliser.finish():
-            counter.take(pcm)
+        out.lead(facts)
+        out.take(source.blocks())
+        damage, first_s = source.damage, out.read_s
+        part = Span(fd, 0, status.st_size)
+        end = opening.structure_end if opening.structure_end is not None else source.end
+        for _ in range(_MOST_PARTS):
+            if end is None or (start := find_recording(part.at, end, part.size)) is None:
+                break
+            source.close()
+            span, end = delimit(fd, start, part.size, sniff(part.at(start, HEAD_BYTES)).kind)
+            try:
+                source = AvSource(span)
+            except (UnreadableMediaError, NoAudioError):
+                end = start
+                break
+            out.take(source.blocks())
+            damage += source.damage
+            end = source.end if end is None else end
+        out.finish()
         _unchanged(fd, meant)
-        if counter.samples <= round(lead_s * TARGET_HZ):
+        if not out.sound_s:
             raise _no_samples_error(opening)
-        verdict = judge(opening.check, facts.declared_s, Decoded(read_s, source.damage))
-        return _facts(opening, verdict, counter.samples, (*lead_warnings, *normaliser.warnings))
+        if end is not None:
+            out.unread(part.size - skip_tags(part.at, end, part.size), part.size)
+        verdict = judge(opening.check, facts.declared_s, Decoded(first_s, damage))
+        return _facts(opening, verdict, out)
     finally:
         source.close()
 
 
-def _lead(facts: SourceFacts, limits: Limits) -> tuple[float, tuple[str, ...]]:
-    """Seconds of silence to insert before the audio, so that times match the picture; and warnings."""
-    believable_s = limits.max_hours * 3600
-    if facts.declared_s is not None:
-        believable_s = min(believable_s, facts.declared_s)
-    if facts.late_s < believable_s:
-        return facts.late_s, ()
-    warning = f"its sound claims to begin {facts.late_s:.0f} s after the start, which cannot be; it was taken to begin there"
-    return 0.0, (warning,) if facts.late_s else ()
+class _Output:
+    """Normalise the audio of a recording and put silence where it has holes."""
 
+    def __init__(self, sink: Sink, limits: Limits) -> None:
+        self._normaliser = Normaliser()
+        self._counter = _Counter(sink.write, limits)
+        self._most_s = limits.max_hours * 3600
+        self._losses = LossLog()
+        self._warnings: list[str] = []
+        self._rate_hz = TARGET_HZ
+        #: Length of the audio so far, with silence and without it, seconds.
+        self.read_s = 0.0
+        self.sound_s = 0.0
 
-def _silence(seconds: float) -> Iterator[Block]:
-    left = round(seconds * TARGET_HZ)
-    while left:
-        count = min(left, 60 * TARGET_HZ)
-        yield Block(np.zeros((count, 1), np.int16), TARGET_HZ)
-        left -= count
+    def lead(self, facts: SourceFacts) -> None:
+        """Begin with silence, if the audio begins after the picture, so that times match it."""
+        believable_s = self._most_s
+        if facts.declared_s is not None:
+            believable_s = min(believable_s, facts.declared_s)
+        if facts.late_s < believable_s:
+            self._silence(facts.late_s)
+        elif facts.late_s:
+            self._warnings.append(
+                f"its sound claims to begin {facts.late_s:.0f} s after the start, which cannot be; it was taken to begin there"
+            )
+
+    def take(self, pieces: Iterable[Block | Hole]) -> None:
+        """Write blocks and holes in order."""
+        for piece in pieces:
+            if isinstance(piece, Hole):
+                self._hole(piece)
+                continue
+            if piece.rate_hz not in _RATES_HZ:
+                raise UnreadableMediaError(
+                    f"its sample rate of {piece.rate_hz} Hz is invalid",
+                    remedy="Export the recording again.",
+                )
+            self._rate_hz = piece.rate_hz
+            self.sound_s += len(piece.samples) / piece.rate_hz
+            self._push(piece)
+
+    def finish(self) -> None:
+        """Write what the resampler still has; call once, after the last piece."""
+        for pcm in self._normaliser.finish():
+            self._counter.take(pcm)
+
+    def unread(self, count: int, size: int) -> None:
+        """Record that the last `count` of `size` bytes were not read, unless they are fewer than a second of audio takes."""
+        if count > max(_FEW_BYTES, (size - count) / max(1.0, self.sound_s)):
+            text = f"decoding stopped at {position(round(self.read_s * 1000))}; {_bytes(count)} of the file were not read"
+            self._losses.add(UNREAD, self.read_s, None, text)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples written."""
+        return self._counter.samples
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Defects so far, as messages for people."""
+        return (*self._warnings, *self._normaliser.warnings)
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """Losses so far."""
+        return self._losses.records()
+
+    def _hole(self, hole: Hole) -> None:
+        if not hole.believable or self.read_s + hole.seconds > self._most_s:
+            text = (
+                f"the timestamps of the file jump ahead by {hole.seconds / 3600:.1f} h at "
+                f"{position(round(self.read_s * 1000))}, which cannot be a pause; later times follow without it"
+            )
+            self._losses.add(GAP, self.read_s, None, text)
+            return
+        if hole.kind:
+            self._losses.add(hole.kind, self.read_s, hole.seconds)
+        self._silence(hole.seconds)
+
+    def _silence(self, seconds: float) -> None:
+        left = round(seconds * self._rate_hz)
+        while left:
+            count = min(left, 60 * self._rate_hz)
+            self._push(Block(np.zeros((count, 1), np.int16), self._rate_hz))
+            left -= count
+
+    def _push(self, block: Block) -> None:
+        self.read_s += len(block.samples) / block.rate_hz
+        for pcm in self._normaliser.push(block):
+            self._counter.take(pcm)
 
 
 class _Counter:
@@ -167,17 +259,19 @@ class _Counter:
         self._write(pcm)
 
 
-def _facts(opening: Opening, verdict: Verdict, samples: int, warnings: tuple[str, ...]) -> MediaFacts:
+def _facts(opening: Opening, verdict: Verdict, out: _Output) -> MediaFacts:
     facts = opening.source.facts
     return MediaFacts(
-        duration_ms=round(samples * 1000 / TARGET_HZ),
+        duration_ms=round(out.samples * 1000 / TARGET_HZ),
         container=facts.container,
         codec=facts.codec,
         sample_rate_hz=facts.rate_hz,
         channels=facts.channels,
         decoder=facts.decoder,
-        warnings=(*opening.warnings, *verdict.warnings, *warnings),
+        warnings=(*opening.warnings, *verdict.warnings, *out.warnings),
         truncated=verdict.truncated,
+        losses=out.losses,
+        tracks=facts.tracks,
     )
 
 
@@ -195,6 +289,11 @@ def _no_samples_error(opening: Opening) -> DropscribeError:
         )
     detail = f" ({opening.check.detail})" if opening.check.detail else ""
     return NoAudioError(f"it has no audio{detail}", remedy="Record it again.")
+
+
+def _bytes(count: int) -> str:
+    """A size as people write it: `5.2 MB`."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _unchanged(fd: int, meant: FileSignature) -> None:

@@ -10,6 +10,8 @@ from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, AudioTrack, Lo
 
 #: Places and tracks that a remark names; the others are counted.
 _NAMED = 5
+#: Less undecodable audio than this holds no word; it is in the JSON alone, ms.
+_HEARD_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,18 @@ def media_remarks(media: MediaFacts) -> tuple[Remark, ...]:
     found: list[Remark] = []
     if media.truncated is not None:
         found.append(Remark("truncated", f"the recording is cut short: {_line(media.truncated)}"))
-    if gaps := [loss for loss in media.losses if loss.kind == GAP]:
+    if gaps := [loss for loss in media.losses if loss.kind == GAP and loss.length_ms is not None]:
         text = f"the file has no audio for {_length(gaps)} ({_places(gaps)}); silence is in its place"
         found.append(Remark("gap", text))
+    for loss in media.losses:
+        if loss.kind == GAP and loss.length_ms is None:
+            found.append(Remark("timestamps", _line(loss.text)))
+            break
     if damaged := [loss for loss in media.losses if loss.kind == UNDECODABLE]:
-        found.append(Remark("undecodable", f"{_length(damaged)} could not be decoded ({_places(damaged)})"))
+        lengths = [loss.length_ms for loss in damaged]
+        if None in lengths or sum(length or 0 for length in lengths) >= _HEARD_MS:
+            text = f"{_length(damaged)} could not be decoded ({_places(damaged)})"
+            found.append(Remark("undecodable", text))
     if unread := [loss for loss in media.losses if loss.kind == UNREAD]:
         found.append(Remark("unread", _line(_some([loss.text for loss in unread], len(unread)))))
     others = [track for track in media.tracks if not track.chosen]

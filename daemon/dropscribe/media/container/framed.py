@@ -52,7 +52,7 @@ def follow(kind: str, file: Bytes, start: int, length: FrameLength) -> Container
 
 def adts(file: Bytes, start: int) -> ContainerCheck:
     """AAC in ADTS (ISO/IEC 13818-7, 6.2)."""
-    return follow("adts", file, start, _adts_length)
+    return follow("adts", file, start, adts_length)
 
 
 def amr(file: Bytes) -> ContainerCheck:
@@ -125,7 +125,8 @@ def _first_frame(file: Bytes, tail: bytes, length: FrameLength) -> int | None:
     return None
 
 
-def _adts_length(raw: bytes, at: int) -> int | None:
+def adts_length(raw: bytes, at: int) -> int | None:
+    """Bytes of the ADTS frame at this offset; None if there is none."""
     head = raw[at : at + 7]
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return None

@@ -62,12 +62,12 @@ def inspect(path: Path, folder: Path | None = None) -> ContainerCheck:
         os.close(fd)
 
 
-def inspect_open(fd: int) -> ContainerCheck:
-    """As `inspect`, for an open file; its offset is not moved. Never raises."""
+def inspect_open(fd: int, end: int | None = None) -> ContainerCheck:
+    """As `inspect`, for an open file, or its bytes before `end`; its offset is not moved. Never raises."""
     kind, size = "unknown", 0
     try:
         status = os.fstat(fd)
-        size = status.st_size
+        size = status.st_size if end is None else min(end, status.st_size)
         if not stat.S_ISREG(status.st_mode):
             return ContainerCheck("unknown", None, None, size, "not a regular file")
         file = Bytes(fd, size)

@@ -76,7 +76,7 @@ def mp3(file: Bytes, start: int) -> ContainerCheck:
         frames = int.from_bytes(body[50:54], "big")
     declared_s = frames * frame.samples / frame.rate if frames else None
     if not stream and not frames:
-        return follow("mp3", file, start, _mp3_length)
+        return follow("mp3", file, start, mp3_length)
     if not stream:
         return ContainerCheck("mp3", None, None, file.size, "", declared_s)
     missing = start + stream - file.size
@@ -144,7 +144,8 @@ class _Mp3Frame:
         return cls(slots * slot if bits else 0, hertz, samples, side)
 
 
-def _mp3_length(raw: bytes, at: int) -> int | None:
+def mp3_length(raw: bytes, at: int) -> int | None:
+    """Bytes of the MPEG audio frame at this offset; None if there is none."""
     frame = _Mp3Frame.parse(raw[at : at + 4])
     return frame.length or None if frame else None
 

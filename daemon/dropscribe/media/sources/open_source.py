@@ -11,13 +11,19 @@ from dropscribe.media.container.foreign import ZEROS
 from dropscribe.media.container.inspect import inspect_open, recognise
 from dropscribe.media.container.protection import protection
 from dropscribe.media.container.reader import Bytes, ContainerCheck
+from dropscribe.media.sources.following import delimit
 from dropscribe.media.sources.source import Source
 from dropscribe.media.sources.source_av import AvSource
 from dropscribe.media.sources.source_soundfile import SoundfileSource
+from dropscribe.media.sources.span import Span
 
 #: Kinds decoded by libsndfile. FLAC, Ogg and MP3 go to PyAV, which continues after damage where libsndfile stops;
 #: libsndfile also prints messages about damaged MP3 on standard error.
 _PLAIN_PCM = frozenset({"wav", "w64", "aiff", "au", "caf", "nist"})
+
+
+#: Kinds without a structure: the check of their size is that of the last frame.
+_FRAMED = frozenset({"mp3", "adts", "amr", "ogg", "flac", "wavpack"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,8 @@ class Opening:
     source: Source
     check: ContainerCheck
     warnings: tuple[str, ...]
+    #: Offset at which the structure of the recording ends, bytes; None if it does not tell.
+    structure_end: int | None
 
 
 def open_source(fd: int, path: Path, size: int) -> Opening:
@@ -40,7 +48,8 @@ def open_source(fd: int, path: Path, size: int) -> Opening:
     found, _ = recognise(Bytes(fd, size))
     if found.foreign is not None:
         raise UnreadableMediaError(found.foreign.reason, remedy=found.foreign.remedy)
-    check = inspect_open(fd)
+    span, end = delimit(fd, 0, size, found.kind)
+    check = inspect_open(fd, span.end)
     if how := protection(Bytes(fd, size), check.kind):
         raise UnreadableMediaError(
             f"its sound is encrypted ({how})",
@@ -51,19 +60,26 @@ def open_source(fd: int, path: Path, size: int) -> Opening:
         warnings.append(renamed)
     if check.remark:
         warnings.append(check.remark)
-    return Opening(_open(fd, check), check, tuple(warnings))
+    if (
+        end is None
+        and check.declared_bytes is not None
+        and check.kind not in _FRAMED
+        and not check.open_ended
+    ):
+        end = min(check.declared_bytes, size)
+    return Opening(_open(span, check), check, tuple(warnings), end)
 
 
-def _open(fd: int, check: ContainerCheck) -> Source:
+def _open(span: Span, check: ContainerCheck) -> Source:
     first: UnreadableMediaError | None = None
     # Both libraries trust the header about the length.
     if check.kind in _PLAIN_PCM and (check.pcm is not None or not check.open_ended):
         try:
-            return SoundfileSource(fd, check.kind, check.pcm)
+            return SoundfileSource(span.fd, check.kind, check.pcm)
         except UnreadableMediaError as e:
             first = e
     try:
-        return AvSource(fd, check.present_bytes, ignore_length=check.kind == "wav" and check.open_ended)
+        return AvSource(span, check.present_bytes, ignore_length=check.kind == "wav" and check.open_ended)
     except UnreadableMediaError as e:
         if check.whole is False and check.kind == "unknown":
             raise UnreadableMediaError(ZEROS.reason, remedy=ZEROS.remedy) from e

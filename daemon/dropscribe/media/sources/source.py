@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dropscribe.media.normalise import Block
+from dropscribe.media.timeline import Hole
+from dropscribe.transcript.types import AudioTrack
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class SourceFacts:
     declared_s: float | None
     #: Delay of the audio after the start of the container (for instance, of a video track), by the headers, seconds.
     late_s: float = 0.0
+    #: All audio tracks; empty if the format has only one.
+    tracks: tuple[AudioTrack, ...] = ()
 
 
 class Source(Protocol):
@@ -31,8 +35,8 @@ class Source(Protocol):
     def facts(self) -> SourceFacts:
         """Properties of the recording; available before the first block."""
 
-    def blocks(self) -> Iterator[Block]:
-        """Decode all audio that can be decoded, in order.
+    def blocks(self) -> Iterator[Block | Hole]:
+        """Decode all audio that can be decoded, in order, with the holes in it.
 
         Damaged parts are skipped and counted in `damage`. Raises UnreadableMediaError, OSError, MemoryError.
         """
@@ -40,6 +44,10 @@ class Source(Protocol):
     @property
     def damage(self) -> int:
         """Number of damaged places (packets) skipped so far."""
+
+    @property
+    def end(self) -> int | None:
+        """Offset in the file behind the last audio that was read, bytes; None if the decoder does not tell."""
 
     def close(self) -> None:
         """Release the decoder; the caller must close the file descriptor."""

@@ -20,7 +20,10 @@ from dropscribe.errors import NoAudioError, UnreadableMediaError
 from dropscribe.formats import DEMUXERS
 from dropscribe.media.container.reader import raise_storage_trouble
 from dropscribe.media.normalise import Block
+from dropscribe.media.sources.av_frames import FrameReader
 from dropscribe.media.sources.source import SourceFacts
+from dropscribe.media.sources.span import Span
+from dropscribe.media.timeline import Hole
 
 
 def _sound_decoders() -> str:
@@ -41,15 +44,14 @@ _DECODERS = _sound_decoders()
 #: Python is per block.
 _GATHER = 1 << 16
 
+#: Bytes that FFmpeg reads at once from a part of a file.
+_BUFFER = 1 << 18
+
 #: Largest delay of audio after video that is ignored, seconds: codec priming, and one video frame.
 _LATE_S = 0.05
 
 #: Full scale of FFmpeg's integer sample formats.
 _SCALES = {"u8": 128.0, "s32": 2.0**31}
-
-#: AMR frame types for pauses (3GPP TS 26.101, 26.201), which FFmpeg's decoders reject, and the samples in 20 ms, the
-#: duration of each.
-_PAUSES = {"amrnb": (frozenset({8, 9, 10, 11, 15}), 160), "amrwb": (frozenset({9, 14, 15}), 320)}
 
 #: Supported sample formats, by FFmpeg's names of the packed variants, with their NumPy types.
 _FORMATS: dict[str, type[Any]] = {
@@ -62,17 +64,15 @@ _FORMATS: dict[str, type[Any]] = {
 
 
 class AvSource:
-    """A recording decoded by FFmpeg from the start of `fd`, which the caller must close."""
+    """A recording decoded by FFmpeg; it is in the bytes `span` of a file, which the caller must close."""
 
-    def __init__(self, fd: int, end: int = sys.maxsize, *, ignore_length: bool = False) -> None:
-        """`end`: where the sound ends at the latest and tags may follow, offset in bytes.
+    def __init__(self, span: Span, sound_end: int = sys.maxsize, *, ignore_length: bool = False) -> None:
+        """`sound_end`: where the sound ends at the latest and tags may follow, offset in the span in bytes.
 
         `ignore_length`: read a WAV to the end of the file, whatever its header declares.
         """
         av.logging.set_level(None)
-        os.lseek(fd, 0, os.SEEK_SET)
-        self._fd = fd
-        self._end = end
+        fd = span.fd
         options = {
             "fd": str(fd),
             "protocol_whitelist": "fd",
@@ -81,16 +81,27 @@ class AvSource:
         }
         if ignore_length:
             options["ignore_length"] = "1"
+        whole = span.start == 0 and span.end >= os.fstat(fd).st_size
+        os.lseek(fd, 0, os.SEEK_SET)
         try:
             # "fd:" is the only protocol allowed, so that a recording cannot refer to other files.
-            self._container = av.open("fd:", mode="r", metadata_errors="replace", options=options)
+            file: Any = "fd:" if whole else span
+            self._container = av.open(
+                file, mode="r", metadata_errors="replace", options=options, buffer_size=_BUFFER
+            )
         except av.error.FFmpegError as e:
             raise _judged(e, fd) from e
         try:
             self._stream = self._choose()
             codec = self._stream.codec_context
             codec.thread_count = 1
-            self.damage = 0
+            self._frames = FrameReader(
+                self._container,
+                self._stream,
+                span,
+                (lambda: os.lseek(fd, 0, os.SEEK_CUR)) if whole else span.tell,
+                sound_end,
+            )
             late_s = self._late_s()
             self.facts = SourceFacts(
                 container=self._container.format.name,
@@ -105,100 +116,54 @@ class AvSource:
             self._container.close()
             raise
 
-    def blocks(self) -> Iterator[Block]:
-        """Decode all frames; damaged packets are skipped and counted.
+    @property
+    def damage(self) -> int:
+        """Number of damaged places (packets) that were skipped."""
+        return self._frames.damage
+
+    @property
+    def end(self) -> int | None:
+        """Offset in the file behind the last audio that was read, bytes; None if unknown."""
+        return self._frames.end
+
+    def blocks(self) -> Iterator[Block | Hole]:
+        """Decode all frames; damaged packets are skipped and counted, or become holes.
 
         Raises UnreadableMediaError for an unsupported sample format; OSError, MemoryError.
         """
         gathered: list[NDArray[Any]] = []
-        shape: tuple[int, int, str] | None = None
+        #: Rate, channels and format of the newest frame, and of those gathered (its packed variant).
+        kind: tuple[int, int, str] | None = None
+        shape = (0, 0, "")
+        planar: type[Any] | None = None
         held = 0
-        for frame in self._frames():
-            this = (frame.sample_rate, len(frame.layout.channels), frame.format.packed.name)
-            if gathered and (this != shape or held >= _GATHER):
-                assert shape is not None
+        for frame in self._frames.read():
+            if isinstance(frame, Hole):
+                if gathered:
+                    yield _block(gathered, shape)
+                    gathered, held = [], 0
+                yield frame
+                continue
+            this = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
+            if gathered and (this != kind or held >= _GATHER):
                 yield _block(gathered, shape)
                 gathered, held = [], 0
-            shape = this
-            if this[2] not in _FORMATS:
-                raise UnreadableMediaError(
-                    f"its samples are of a kind ({this[2]}) that cannot be used",
-                    remedy="Convert it to 16-bit wav or flac and drop that.",
-                )
-            gathered.append(_rows(frame, this[1]))
+            if this != kind:
+                kind, shape = this, (this[0], this[1], frame.format.packed.name)
+                if shape[2] not in _FORMATS:
+                    raise UnreadableMediaError(
+                        f"its samples are of a kind ({shape[2]}) that cannot be used",
+                        remedy="Convert it to 16-bit wav or flac and drop that.",
+                    )
+                planar = _FORMATS[shape[2]] if frame.format.is_planar else None
+            gathered.append(_rows(frame, this[1], planar))
             held += frame.samples
-        if gathered and shape is not None:
+        if gathered:
             yield _block(gathered, shape)
 
     def close(self) -> None:
         """Release FFmpeg's state."""
         self._container.close()
-
-    def _frames(self) -> Iterator[AudioFrame]:
-        packets = self._container.demux(self._stream)
-        decoded = False
-        while True:
-            try:
-                packet = next(packets, None)
-            except IndexError:
-                # PyAV (18.1) raises it for a packet of a stream that appears after the file was opened (MPEG-TS).
-                packets = self._container.demux(self._stream)
-                continue
-            except (av.error.FFmpegError, OSError) as e:
-                self._survive(e)
-                # The demuxer cannot continue, but the decoder may still have frames.
-                yield from self._drain()
-                return
-            if packet is None:
-                return
-            try:
-                frames = packet.decode()
-            except (av.error.FFmpegError, OSError) as e:
-                pause = self._pause(packet)
-                if pause is None:
-                    if not decoded or not self._is_tail(packet):
-                        self._survive(e)
-                    continue
-                frames = [pause]
-            decoded = decoded or bool(frames)
-            for frame in frames:
-                if isinstance(frame, AudioFrame) and frame.samples > 0 and frame.sample_rate > 0:
-                    yield frame
-
-    def _drain(self) -> Iterator[AudioFrame]:
-        try:
-            frames = self._stream.codec_context.decode(None)
-        except (av.error.FFmpegError, OSError) as e:
-            self._survive(e)
-            return
-        yield from (f for f in frames if f.samples > 0 and f.sample_rate > 0)
-
-    def _pause(self, packet: Any) -> AudioFrame | None:
-        """Silence for an AMR pause packet; without it all later audio would be shifted. None for other packets."""
-        codec = self._stream.codec_context
-        kinds, samples = _PAUSES.get(codec.name, (frozenset(), 0))
-        data = bytes(packet)
-        if not data or data[0] >> 3 & 15 not in kinds:
-            return None
-        silence = AudioFrame(format="flt", layout="mono", samples=samples)
-        silence.planes[0].update(bytes(4 * samples))
-        silence.sample_rate = codec.sample_rate
-        return silence
-
-    def _is_tail(self, packet: Any) -> bool:
-        """True for the incomplete last packet and for a tag that was taken for one.
-
-        Neither is damage: whether the file was cut is told by the check of its container.
-        """
-        return packet.pos is not None and packet.pos + packet.size >= self._end
-
-    def _survive(self, error: BaseException) -> None:
-        """Count a damaged place; raises errors of memory and storage, which the file does not cause."""
-        if isinstance(error, MemoryError):
-            raise error
-        if isinstance(error, OSError):
-            raise_storage_trouble(self._fd)
-        self.damage += 1
 
     def _choose(self) -> Any:
         streams = self._container.streams.audio
@@ -240,17 +205,16 @@ def _judged(error: av.error.FFmpegError, fd: int) -> Exception:
     )
 
 
-def _rows(frame: AudioFrame, channels: int) -> NDArray[Any]:
-    """Samples of a frame, shape (frames, channels)."""
-    if not frame.format.is_planar:
+def _rows(frame: AudioFrame, channels: int, planar: type[Any] | None) -> NDArray[Any]:
+    """Samples of a frame, shape (frames, channels). `planar`: type of the samples, if each channel has a plane."""
+    if planar is None:
         return frame.to_ndarray().reshape(-1, channels)
     # PyAV (18.1) counts a frame's planes up to a null pointer, which exists only after at most 7 planes. With 8 or more
     # channels `to_ndarray` reads invalid addresses and crashes; listing the planes does not read from them.
-    dtype = _FORMATS[frame.format.packed.name]
     planes: Any = frame.planes[:channels]  # typed without the buffer protocol, which they have
-    rows = np.empty((frame.samples, channels), dtype)
+    rows = np.empty((frame.samples, channels), planar)
     for i, plane in enumerate(planes):
-        rows[:, i] = np.frombuffer(plane, dtype, frame.samples)
+        rows[:, i] = np.frombuffer(plane, planar, frame.samples)
     return rows
 
 

@@ -68,6 +68,11 @@ class SoundfileSource:
             declared_s=self._file.frames / self._file.samplerate if self._file.samplerate else None,
         )
 
+    @property
+    def end(self) -> int | None:
+        """None: libsndfile does not tell."""
+        return None
+
     def blocks(self) -> Iterator[Block]:
         """Decode all frames in the file, regardless of the declared duration."""
         frames = max(1, _VALUES // self.facts.channels)
