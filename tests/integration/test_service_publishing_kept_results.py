@@ -95,6 +95,21 @@ def test_a_path_that_would_be_too_long_fails_before_it_is_recognised(tmp_path: P
     assert house.recognised == []
 
 
+def test_a_recording_whose_path_has_no_room_for_a_transcript_fails_at_once(tmp_path: Path) -> None:
+    """The name of a transcript is longer by a few bytes."""
+    house = House(tmp_path / "house").make()
+    deep = house.inbox
+    while len(bytes(deep)) < 4090 - 6:
+        deep /= "x" * min(250, 4090 - 6 - len(bytes(deep)) - 1 or 1)
+    deep.mkdir(parents=True)
+    house.admit(str((deep / "a.wav").relative_to(house.inbox)), "一")
+    house.run()
+    assert house.rows("select state, reason_code from jobs") == [("failed", "output_name")]
+    assert house.recognised == []
+    # The note has room: its folder is opened first.
+    assert {p.name for p in deep.iterdir()} == {"a.wav", "a.failed.txt"}
+
+
 def test_another_profile_gets_its_own_files_from_the_same_result(tmp_path: Path) -> None:
     house = House(tmp_path / "house", profile={"formats": ["txt"], "timing_log": False}).make()
     house.admit("a.wav", "一")
