@@ -69,7 +69,7 @@ def is_whole(path: Path) -> None:
         assert made[0].job_id > JOBS, "a number is never given again"
         waiting = claim_all(ledger, 32.0, limit=1000)
         assert ledger.finish([finish_of(c, *["预算会议"] * TEXTS) for c in waiting], 40.0) == []
-        assert len(ledger.search("预算会议", 10_000)) == TEXTS * ledger.counts()[JobState.DONE]
+        assert len(ledger.search("预算会议", 10_000, TEXTS)) == TEXTS * ledger.counts()[JobState.DONE]
 
 
 def test_a_sound_database_is_left_alone(database: Path) -> None:
