@@ -9,6 +9,7 @@ included. A note that a person deletes is not written again. One that cannot be 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import threading
 import time
@@ -120,8 +121,9 @@ class FailureNotes:
     def _run(self, folder: Path, paths: list[Path], activity: Activity) -> None:
         try:
             if folder == _RECORD:
-                found = self._ledger.notes_due(self._wall() - RECENT_S)
-                for noted in self._ledger.notes_of(found):
+                due = self._ledger.notes_due(self._wall() - RECENT_S)
+                some = [due[i : i + BATCH] for i in range(0, len(due), BATCH)]
+                for noted in itertools.chain.from_iterable(map(self._ledger.notes_of, some)):
                     with self._lock:
                         self._noted.setdefault(noted.folder, {})[noted.path] = None
                     self._lanes.put(noted.folder, noted.path)
