@@ -340,14 +340,27 @@ def _open_directory(folder: int, relative: Path, *, make: bool) -> int:
     except FileNotFoundError:
         if not make or not relative.parts:
             raise
-    above = _open_directory(folder, relative.parent, make=True)
+    at = os.dup(folder)
     try:
+        for part in relative.parts:
+            below = _open_or_make(at, part)
+            close(at)
+            at = below
+    except BaseException:
+        close(at)
+        raise
+    return at
+
+
+def _open_or_make(directory: int, name: str) -> int:
+    """Descriptor of a directory in `directory`, made and synced if it is missing."""
+    try:
+        return open_beneath(directory, Path(name), _DIRECTORY)
+    except FileNotFoundError:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(relative.name, dir_fd=above)
-        sync_directory(above)
-    finally:
-        close(above)
-    return open_beneath(folder, relative, _DIRECTORY)
+            os.mkdir(name, dir_fd=directory)
+        sync_directory(directory)
+    return open_beneath(directory, Path(name), _DIRECTORY)
 
 
 def _make_root(root: Path) -> None:

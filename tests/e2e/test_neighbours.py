@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,3 +118,23 @@ def test_the_main_loop_turns_while_another_process_has_the_database_locked(
         assert daemon.stop() == 0
     finally:
         daemon.__exit__()
+
+
+@pytest.mark.parametrize("since", ["start", "ready"])
+def test_any_number_of_signals_is_one_clean_stop(tmp_path: Path, since: str) -> None:
+    daemon = DaemonProcess(tmp_path, model="null").start()
+    try:
+        if since == "ready":
+            daemon.wait_ready()
+            write_speech(daemon.inbox / "a.wav", seconds=1.0)
+        wait_until(lambda: bool(daemon.lines), "it has begun")
+        assert daemon.process is not None
+        while daemon.process.poll() is None:
+            daemon.process.send_signal(signal.SIGTERM)
+            daemon.process.send_signal(signal.SIGINT)
+            time.sleep(0.001)
+        assert daemon.process.returncode == 0
+    finally:
+        daemon.__exit__()
+    assert len(daemon.actions("stopped")) == 1
+    assert daemon.actions("unparsed") == []

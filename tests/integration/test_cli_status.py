@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from dropscribe.errors import AlreadyRunningError
 from dropscribe.intake.settling import OPEN
@@ -18,7 +19,7 @@ from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service import status_file
 from dropscribe.service.jobs.progress import JobProgress, Stage
-from dropscribe.service.status_file import Status
+from dropscribe.service.status_file import Status, StatusFile
 from dropscribe.views.status import SILENT_S, Process, problems, read_process
 from tests.support.command_line import outcome
 from tests.support.histories import ENGINE, History
@@ -173,3 +174,29 @@ def test_what_counts_as_a_problem() -> None:
     assert "draining" in next(problems(said_at(NOW, "draining"), NOW))
     assert "just started" in next(problems(Process(True, 1, None), NOW))
     assert "no daemon" in next(problems(Process(False, None, None), NOW))
+
+
+@pytest.mark.parametrize("name", ["jobs.db.status.json", ".jobs.db.status.json.tmp"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder"])
+def test_what_stands_in_place_of_the_status_file_is_not_written_to(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"somebody's")
+    if kind == "folder":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).symlink_to(other if kind == "link" else tmp_path / "nowhere")
+    location = DatabaseLocation(tmp_path / "jobs.db")
+    file = StatusFile(location)
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            file.renew(Status("ready", 0.0, None, (), 0, 0), 0.0)
+    assert other.read_bytes() == b"somebody's"
+    assert not (tmp_path / "nowhere").exists()
+    if kind == "folder":
+        assert len(lines) == 1, "said once"
+    else:
+        assert status_file.read(location) is not None
+    status_file.remove(location)
+    assert other.read_bytes() == b"somebody's"

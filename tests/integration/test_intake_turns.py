@@ -204,3 +204,23 @@ def test_a_file_that_cannot_be_read_is_passed_on_ever_more_rarely_until_it_chang
         w.rescan()
         w.turn(QUIET_S)
         assert len(w.arrived()) == attempts + 1
+
+
+@BACKENDS
+def test_a_tree_deeper_than_a_path_may_be_long_is_named_with_its_remedy(inbox: Path, backend: str) -> None:
+    at = os.open(inbox, os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=at)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    put(inbox / "a.wav")
+    with turned(folder_of(inbox, backend=backend, **SLOWLY)) as w:
+        w.turn(QUIET_S)
+        assert w.arrived() == ["a.wav"]
+        (skip,) = [n for n in w.notices if isinstance(n, Skip)]
+        assert skip.code == "too_deep"
+        assert "move it further up" in skip.reason
+        w.rescan()
+        assert len([n for n in w.notices if isinstance(n, Skip)]) == 1, "said once"

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dropscribe.errors import AlreadyRunningError, StorageError
-from dropscribe.ledger.sqlite.file.lock import lock_database
+from dropscribe.ledger.sqlite.file.lock import lock_database, owner
 
 HOLD = (
     "import sys; from pathlib import Path; from dropscribe.ledger.sqlite.file.lock import lock_database\n"
@@ -60,3 +61,27 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         lock_database(tmp_path / "no" / "jobs.db")
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("plant", "words"),
+    [
+        (lambda lock, other: lock.symlink_to(other), "symbolic link"),
+        (lambda lock, _: lock.symlink_to("nowhere"), "symbolic link"),
+        (lambda lock, other: lock.hardlink_to(other), "hard link"),
+        (lambda lock, _: os.mkfifo(lock), "not a regular file"),
+        (lambda lock, _: lock.mkdir(), "not a regular file"),
+    ],
+)
+def test_what_stands_in_place_of_the_lock_file_is_not_written_to(
+    tmp_path: Path, plant: Callable[[Path, Path], None], words: str
+) -> None:
+    database, other = tmp_path / "jobs.db", tmp_path / "other"
+    other.write_bytes(b"somebody's")
+    plant(tmp_path / "jobs.db.lock", other)
+    with pytest.raises(StorageError, match=words) as caught:
+        lock_database(database)
+    assert "move it away" in str(caught.value)
+    assert other.read_bytes() == b"somebody's"
+    assert owner(database) is None
+    assert not (tmp_path / "nowhere").exists()

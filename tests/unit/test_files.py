@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +130,13 @@ def test_status_is_that_of_the_link_itself(beneath: int, tmp_path: Path) -> None
     with pytest.raises(OSError, match="Errno") as refused:
         status_beneath(beneath, Path("a/talk.wav"))
     assert refused.value.errno in GONE
+
+
+def test_directories_are_made_deeper_than_python_recurses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "sync_directory", lambda _: None)
+    deep = tmp_path.joinpath(*["d"] * (sys.getrecursionlimit() + 50))
+    os.close(files.open_directory(tmp_path, deep, make=True))
+    descriptor = files.open_directory(tmp_path, deep)
+    os.close(descriptor)

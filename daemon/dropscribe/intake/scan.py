@@ -26,6 +26,11 @@ LINK_OUTSIDE = Refuse(
     "it is a link to something outside the watched folder; copy or move the recording in instead",
 )
 
+TOO_DEEP = Refuse(
+    "too_deep",
+    "the path to this folder is too long for the system (4,095 bytes); move it further up, or exclude it",
+)
+
 
 @dataclass(slots=True)
 class Scan:
@@ -104,9 +109,20 @@ def _walk_one(
 
 def _refuse_directory(result: Scan, directory: str, error: OSError) -> None:
     """Report a directory that cannot be read, unless it vanished during the walk."""
-    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-        reason = f"this folder cannot be read: {error.strerror}; let the daemon's user read it, or exclude it"
-        result.refused.append((directory, Refuse("unreadable", reason)))
+    if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+        return
+    if error.errno == errno.ENAMETOOLONG:
+        result.refused.append((directory, TOO_DEEP))
+        return
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            remedy = "let the daemon's user read it, or exclude it"
+        case errno.EMFILE | errno.ENFILE:
+            remedy = "raise the limit on open files (LimitNOFILE=, ulimit -n)"
+        case _:
+            remedy = "check its disk or network share, or exclude it"
+    reason = f"this folder cannot be read: {error.strerror}; {remedy}"
+    result.refused.append((directory, Refuse("unreadable", reason)))
 
 
 def _read(

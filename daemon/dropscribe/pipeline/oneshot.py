@@ -20,6 +20,7 @@ from dropscribe.pipeline.attempt import Progress, Work
 from dropscribe.pipeline.earlier_files import earlier_files
 from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.pipeline.problem import Problem
+from dropscribe.pipeline.process_limits import prepare_limits
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.publish import PendingFile, publish
 from dropscribe.transcript.timing import timing_log
@@ -43,6 +44,7 @@ class OneShot:
         self._tickets = itertools.count(1)
 
     def __enter__(self) -> Self:
+        prepare_limits(operation="transcribe")
         with ExitStack() as stack:
             self._executor = start_executor(self._settings)
             stack.callback(self._executor.close)

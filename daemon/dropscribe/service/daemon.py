@@ -17,6 +17,7 @@ from dropscribe.intake.watcher import Watcher
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.local_executor import start_executor
+from dropscribe.pipeline.process_limits import LEAST_FILE_BYTES, prepare_limits
 from dropscribe.service import sd_notify, status_file
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.admitter import Admitter
@@ -92,6 +93,7 @@ class Daemon:
         are recorded; then the publisher, so that finished jobs reach disk and ledger; then the processes; the ledger
         and its lock last, because all the others write to it.
         """
+        prepare_limits(operation="start", least_file_bytes=LEAST_FILE_BYTES)
         sys.setswitchinterval(SWITCH_S)
         gc.set_threshold(GARBAGE, 20, 20)
         for line in announcement(self._loaded):

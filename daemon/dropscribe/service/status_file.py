@@ -5,6 +5,7 @@ Schema `dropscribe/status/1`; replaced by rename, so that a reader never sees a 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dropscribe import escapes, logs
+from dropscribe.files import close, open_folder
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.jobs.progress import JobProgress
@@ -22,6 +24,7 @@ from dropscribe.transcript.types import EngineFacts
 SCHEMA = "dropscribe/status/1"
 #: Larger than any status file, bytes.
 MOST_BYTES = 64 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Most jobs in progress, and most files that are not complete, in the status file.
 LISTED = 100
 
@@ -78,7 +81,7 @@ def status_path(location: DatabaseLocation) -> Path:
 def write(location: DatabaseLocation, status: Status, now: float) -> None:
     """Replace the status file. Raises OSError."""
     target = status_path(location)
-    temporary = target.with_name(f".{target.name}.tmp")
+    temporary = f".{target.name}.tmp"
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "pid": os.getpid(),
@@ -93,14 +96,17 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
         "in_progress": [_progress(job) for job in status.in_progress[:LISTED]],
         "unsettled_files": [_unsettled(file) for file in status.unsettled_files[:LISTED]],
     }
-    # Created anew each time, so that an existing file or link of that name is never written to.
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-    )
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(escapes.dumps(document) + "\n")
-    temporary.replace(target)
+    directory = open_folder(target.parent)
+    try:
+        # Created anew each time, so that an existing file or link of that name is never written to.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+        descriptor = os.open(temporary, _NEW, 0o666, dir_fd=directory)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(escapes.dumps(document) + "\n")
+        os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
+    finally:
+        close(directory)
 
 
 def read(location: DatabaseLocation) -> dict[str, Any] | None:
@@ -113,8 +119,9 @@ def read(location: DatabaseLocation) -> dict[str, Any] | None:
 
 
 def remove(location: DatabaseLocation) -> None:
-    """Remove the status file, because a stopped daemon has no status."""
-    status_path(location).unlink(missing_ok=True)
+    """Remove the status file, because a stopped daemon has no status; what cannot be removed is recognised by its pid."""
+    with contextlib.suppress(OSError):
+        status_path(location).unlink()
 
 
 def _engine(facts: EngineFacts) -> dict[str, Any]:

@@ -401,6 +401,8 @@ def _remedy(code: int | None) -> str:
     match code:
         case errno.ENOSPC | errno.EDQUOT:
             return "free some space on that disk (or raise the quota)"
+        case errno.EFBIG:
+            return "raise the limit on the size of files (LimitFSIZE=, ulimit -f)"
         case errno.EROFS:
             return f"the file system is read-only: mount it writable, {_ELSEWHERE}"
         case errno.EACCES | errno.EPERM:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -66,9 +67,16 @@ def explain(error: sa.exc.DBAPIError, path: Path, operation: str) -> DropscribeE
         return damaged("it was moved or removed while it was open", path, operation, "put it back")
     for part, remedy in _STORAGE.items():
         if part in message.lower():
-            kind = DatabaseLockedError if part == _LOCKED else StorageError
-            return kind(message, operation=operation, path=path, remedy=remedy)
+            if part == _LOCKED:
+                return DatabaseLockedError(message, operation=operation, path=path, remedy=remedy)
+            return StorageError(message, operation=operation, path=path, remedy=_size_limit() + remedy)
     return None
+
+
+def _size_limit() -> str:
+    """Beginning of a remedy if this process may not write files of any size; SQLite reports that like a full disk."""
+    limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    return "raise the limit on the size of files (LimitFSIZE=, ulimit -f), or " if limited else ""
 
 
 def is_locked(error: Exception) -> bool:

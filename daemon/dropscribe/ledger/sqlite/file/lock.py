@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -42,9 +43,13 @@ def owner(path: Path) -> LockOwner | None:
     Takes the lock, shared and for an instant; a daemon that starts in that instant finds the database locked.
     """
     try:
-        descriptor = os.open(_lock_file(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(_lock_file(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as e:
+        if e.errno == errno.ELOOP:  # a link, which no daemon takes for its lock file
+            return None
+        raise
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -95,20 +100,21 @@ def lock_database(path: Path) -> DatabaseLock:
         # No link is followed, and only a regular file is written to, because it is truncated below.
         fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     except OSError as e:
+        if e.errno == errno.ELOOP:
+            raise _foreign(file, "it is a symbolic link, which is not followed") from e
+        if e.errno in {errno.ENXIO, errno.EISDIR}:
+            raise _foreign(file, "it is not a regular file") from e
         raise StorageError(
             e.strerror or str(e),
             operation="lock database",
             path=file,
             remedy="make the folder of the database exist and writable for this user",
         ) from e
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(fd)
-        raise StorageError(
-            "it is not a regular file",
-            operation="lock database",
-            path=file,
-            remedy="move it away",
-        )
+        reason = "it is a hard link to another file" if status.st_nlink > 1 else "it is not a regular file"
+        raise _foreign(file, reason)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as e:
@@ -127,3 +133,8 @@ def lock_database(path: Path) -> DatabaseLock:
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return DatabaseLock(file, fd)
+
+
+def _foreign(file: Path, reason: str) -> StorageError:
+    """The error for something at the path of the lock file that no daemon has put there."""
+    return StorageError(reason, operation="lock database", path=file, remedy="move it away")

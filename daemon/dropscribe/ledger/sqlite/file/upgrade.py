@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,6 +165,11 @@ def copy_database(path: Path, target: Path, operation: str) -> None:
     module = driver()
     try:
         unfinished.unlink(missing_ok=True)
+        # SQLite would follow a link that somebody puts there meanwhile. Nobody may read a copy who cannot read the original.
+        mode = stat.S_IMODE(path.stat().st_mode) & 0o666
+        os.close(
+            os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        )
         with closing(module.connect(os.fspath(path))) as source, closing(module.connect(unfinished)) as copy:
             source.backup(copy)
             # The copy is in WAL mode, which needs files beside it; a backup is one file.
