@@ -254,12 +254,18 @@ def open_directory(root: Path, directory: Path, *, make: bool = False) -> int:
         return _open_directory(folder, relative_to(directory, root), make=make)
 
 
-def require_writable(place: OutputPlace) -> None:
-    """Check that files can be created in the directory of `place`, or it can be created, without changing anything.
+def require_outputs(place: OutputPlace, recording: Path) -> None:
+    """Check before decoding that the outputs of a recording can be written, as far as that cannot take long.
 
-    Raises UnwritableError if this process may not, OutputNameError if the paths would be too long, StorageError if something
-    else is in the way.
+    The directory is checked only if it is that of the recording, which has just been read: another one may be on a disk that
+    does not answer, which must not block a decoder. Raises as `require_writable` does.
     """
+    _require_short(place)
+    if place.directory == recording.parent:
+        require_writable(place)
+
+
+def _require_short(place: OutputPlace) -> None:
     length = len(os.fsencode(place.directory / place.name))
     if length > PATH_BYTES:
         raise OutputNameError(
@@ -268,6 +274,15 @@ def require_writable(place: OutputPlace) -> None:
             path=place.directory,
             remedy="shorten the names of its folders, or set output_dir in the folder's profile",
         )
+
+
+def require_writable(place: OutputPlace) -> None:
+    """Check that files can be created in the directory of `place`, or it can be created, without changing anything.
+
+    Raises UnwritableError if this process may not, OutputNameError if the paths would be too long, StorageError if something
+    else is in the way.
+    """
+    _require_short(place)
     try:
         there = _nearest(place.root, place.directory)
     except OSError as e:

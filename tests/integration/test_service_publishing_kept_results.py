@@ -24,17 +24,17 @@ def waiting(house: House) -> list[tuple[str, str, str]]:
     return house.rows("select reason_code, reason, remedy from jobs where state = 'queued' order by id")
 
 
-def test_nothing_is_recognised_while_a_file_is_in_place_of_the_folder(house: House, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_costs_one_recognition(house: House, tmp_path: Path) -> None:
     house.admit("a.wav", "一")
     (tmp_path / "out").write_text("mine")
     house.run(turns=70)
     ((code, reason, _),) = waiting(house)
     assert code == "storage"
     assert str(tmp_path / "out") in reason
-    assert house.recognised == []
     (tmp_path / "out").unlink()
     house.run()
     assert house.states() == {"done"}
+    assert house.recognised == ["a.wav"]
     assert (tmp_path / "out" / "a.txt").read_text(encoding="utf-8").startswith("一\n")
 
 

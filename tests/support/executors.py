@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from dropscribe.errors import DropscribeError, EngineDiedError, NoAudioError, RecordingGoneError
-from dropscribe.files import require_writable
+from dropscribe.files import require_outputs
 from dropscribe.pipeline.assembly import Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.problem import Problem
@@ -96,7 +96,7 @@ class InstantExecutor:
         path = work.path
         try:
             if work.outputs is not None:
-                require_writable(work.outputs)
+                require_outputs(work.outputs, path)
         except DropscribeError as e:
             return Problem.of(e)
         if not path.exists():

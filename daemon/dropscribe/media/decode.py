@@ -22,7 +22,7 @@ from dropscribe.errors import (
     StorageError,
     UnreadableMediaError,
 )
-from dropscribe.files import GONE, FileSignature, OutputPlace, open_recording, require_writable
+from dropscribe.files import GONE, FileSignature, OutputPlace, open_recording, require_outputs
 from dropscribe.media.container.sniff import HEAD_BYTES, sniff
 from dropscribe.media.container.truncation import Decoded, Verdict, judge
 from dropscribe.media.normalise import TARGET_HZ, Block, Normaliser
@@ -83,7 +83,7 @@ def decode(
         raise _storage(e, path) from e
     try:
         if outputs is not None:
-            require_writable(outputs)
+            require_outputs(outputs, path)
         return _decode_open(fd, path, expected, limits, sink)
     except DropscribeError as e:
         e.path, e.operation = path, e.operation or "decoding"

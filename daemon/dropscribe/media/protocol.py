@@ -21,8 +21,8 @@ class DecodeOrder:
     """Order to decode one file. `ticket` identifies the order in every event.
 
     `expected`: decoding fails if the file's signature is another one. `folder`: the watched folder that links on the
-    path must not leave; None for a file named by a person. `outputs`: where the transcripts go; decoding fails if they
-    cannot be written there, so that nothing is recognised in vain.
+    path must not leave; None for a file named by a person. `outputs`: where the transcripts go; decoding fails if it
+    is known that they cannot be written there, so that nothing is recognised in vain (`files.require_outputs`).
     """
 
     ticket: int
