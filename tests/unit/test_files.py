@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,9 @@ def test_directories_are_made_deeper_than_python_recurses(
 ) -> None:
     monkeypatch.setattr(files, "sync_directory", lambda _: None)
     deep = tmp_path.joinpath(*["d"] * (sys.getrecursionlimit() + 50))
-    os.close(files.open_directory(tmp_path, deep, make=True))
-    descriptor = files.open_directory(tmp_path, deep)
-    os.close(descriptor)
+    try:
+        os.close(files.open_directory(tmp_path, deep, make=True))
+        os.close(files.open_directory(tmp_path, deep))
+    finally:
+        # pytest cannot remove it, because shutil.rmtree recurses.
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
