@@ -234,7 +234,7 @@ class Daemon:
             logs.event(
                 self._log,
                 logs.Action.STOPPING,
-                f"stopping: finishing {self._dispatcher.unpublished} recordings under way",
+                f"stopping: finishing recordings in progress: {self._dispatcher.unpublished}",
             )
         if self._stop_by is None:
             return False
@@ -244,7 +244,7 @@ class Daemon:
     def _requeue(self) -> None:
         back = self._dispatcher.requeue_all()
         if back:
-            logs.event(self._log, logs.Action.STOPPING, f"{back} jobs went back to the queue")
+            logs.event(self._log, logs.Action.STOPPING, f"jobs returned to the queue: {back}")
 
     def _replace_engine(self, fault: EngineDiedError) -> bool:
         lost = self._dispatcher.engine_lost(fault)
