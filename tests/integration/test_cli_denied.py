@@ -195,6 +195,18 @@ def test_a_database_that_may_only_be_read_can_be_queried(tmp_path: Path, call: C
     assert [job["state"] for job in json.loads(done.stdout)["jobs"]] == ["done"]
 
 
+@pytest.mark.parametrize("variable", ["HOME", "MODELSCOPE_CACHE"])
+def test_a_cache_that_cannot_be_read_is_told_with_what_to_set(place: Path, variable: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, sys.executable, "-m", "dropscribe", "models", "path", "fsmn-vad"],
+        capture_output=True, encoding="utf-8", check=False, cwd=place, timeout=60,
+        env=os.environ | {"HOME": str(place), variable: str(place / "closed")},
+    )  # fmt: skip
+    line = told(Done(done.returncode, done.stdout, done.stderr), 5)
+    assert "the cache of models cannot be read" in line
+    assert f"set {variable} to a directory" in line
+
+
 # the current directory
 
 

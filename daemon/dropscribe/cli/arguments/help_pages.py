@@ -41,7 +41,7 @@ def called(parameter: Any) -> str:
     """How an argument or option is written: `FILE...`, `-h, --help`, `--limit NUMBER`."""
     value: str = parameter.metavar or parameter.name.upper()
     if parameter.param_type_name == "argument":
-        return f"{value}..." if parameter.nargs == -1 else value
+        return f"{value.rstrip('.')}..." if parameter.nargs == -1 else value
     names = ", ".join(sorted(parameter.opts, key=len))
     return names if parameter.is_flag else f"{names} {value}"
 

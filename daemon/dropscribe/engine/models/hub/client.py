@@ -53,6 +53,7 @@ _MESSAGE_CHARS = 200
 _ELSEWHERE = "set MODELSCOPE_ENDPOINT to a mirror, or copy the model's directory from another machine and give its path as the model"
 _NO_NETWORK = f"connect this machine, {_ELSEWHERE}"
 _LATER = f"try again later (what has arrived is kept), {_ELSEWHERE}"
+_OTHER_HOME = "set HOME to a directory that this user may write to (MODELSCOPE_CACHE alone is not enough)"
 _OTHER_CACHE = "let this user write there, or set MODELSCOPE_CACHE to a directory it may write to"
 
 
@@ -95,7 +96,7 @@ def find(name: str) -> Path | None:
 def copy_of(name: str) -> Copy | None:
     """Local copy of a model of the hub, complete or not, or None. Does not use the network. Raises EngineError."""
     hub_id = hub_id_of(name)
-    with _client(name, hub_id) as client:
+    with _client(name, hub_id, offline=True) as client:
         stored = _stored(client, hub_id)
         return None if stored is None else Copy(stored, receipt.is_whole(stored))
 
@@ -116,7 +117,7 @@ def repair(name: str) -> dict[str, str]:
     Only files whose content was recorded at their download are read. Raises EngineError.
     """
     hub_id = hub_id_of(name)
-    with _client(name, hub_id) as client:
+    with _client(name, hub_id, offline=True) as client:
         stored = _stored(client, hub_id)
         recorded = None if stored is None else receipt.read(stored)
         if stored is None or recorded is None:
@@ -172,8 +173,11 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _client(name: str, hub_id: str) -> Iterator[Callable[..., str]]:
-    """The client's `snapshot_download`, silenced and with limits. Errors inside are raised as EngineError."""
+def _client(name: str, hub_id: str, *, offline: bool = False) -> Iterator[Callable[..., str]]:
+    """The client's `snapshot_download`, silenced and with limits. Errors inside are raised as EngineError.
+
+    `offline`: only the cache is read.
+    """
     for variable, value in CLIENT_LIMITS.items():
         os.environ.setdefault(variable, value)
     try:
@@ -189,7 +193,12 @@ def _client(name: str, hub_id: str) -> Iterator[Callable[..., str]]:
     except EngineError:
         raise
     except Exception as e:
-        raise _error(name, hub_id, *_explain(e)) from e
+        reason, remedy = _explain(e)
+        if offline:
+            raise EngineError(
+                f"the cache of models cannot be read: {reason}", operation=f"find model {name}", remedy=remedy
+            ) from e
+        raise _error(name, hub_id, reason, remedy) from e
 
 
 def _error(name: str, hub_id: str, reason: str, remedy: str) -> EngineError:
@@ -336,7 +345,8 @@ def _of_disk(chain: list[BaseException]) -> tuple[str, str] | None:
             )
         if e.filename is not None or e.errno in (errno.EROFS, errno.EIO, errno.EFBIG):
             place = cache_directory() if e.filename is None else os.fsdecode(e.filename)
-            return f"{place}: {e.strerror}", _OTHER_CACHE
+            # The client also keeps a file of its own in the home directory.
+            return f"{place}: {e.strerror}", _OTHER_HOME if "/.modelscope/" in str(place) else _OTHER_CACHE
     return None
 
 
