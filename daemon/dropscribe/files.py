@@ -501,12 +501,3 @@ def _open_stepwise(folder: int, parts: tuple[str, ...], flags: int, mode: int) -
         return os.open(parts[-1], flags | os.O_NOFOLLOW, mode, dir_fd=at)
     finally:
         close(at)
-
-
-def nearest_existing(path: Path) -> Path:
-    """`path`, or the nearest directory above it that exists and can be reached by this user."""
-    for candidate in (path, *path.parents):
-        with contextlib.suppress(OSError):
-            candidate.stat()
-            return candidate
-    return Path("/")

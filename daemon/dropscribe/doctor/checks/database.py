@@ -5,10 +5,10 @@ from __future__ import annotations
 from dropscribe.doctor.checks.folders import writing_problem
 from dropscribe.doctor.checks.record import Check, fail, from_error, ok, warning
 from dropscribe.errors import DropscribeError
-from dropscribe.files import nearest_existing
 from dropscribe.intake.filesystem import filesystem_of
 from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.service.storage.disk_space import nearest_existing
 
 NAME = "database"
 

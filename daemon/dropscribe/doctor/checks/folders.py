@@ -9,7 +9,7 @@ from pathlib import Path
 from dropscribe.config import Folder, Settings
 from dropscribe.doctor.checks.answering import answered
 from dropscribe.doctor.checks.record import Check, fail, ok, readable
-from dropscribe.files import nearest_existing
+from dropscribe.service.storage.disk_space import nearest_existing
 
 
 def check_folders(settings: Settings) -> list[Check]:

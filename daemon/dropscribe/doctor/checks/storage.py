@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from dropscribe.doctor.checks.record import Check, fail, ok, warning
-from dropscribe.files import nearest_existing
+from dropscribe.service.storage.disk_space import nearest_existing
 
 MIB = 1024**2
 #: Free space below which the check fails, bytes.

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Settings
-from dropscribe.files import nearest_existing
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import NO_ROOM
 from dropscribe.service.status_file import Complaint
@@ -216,3 +215,12 @@ def _complaint(place: Path, low: Low, what: str) -> Complaint:
         f"free some space on that disk: work resumes at {low.resume_bytes / MIB:.0f} MiB "
         "(the floor is service.free_floor_mb)",
     )
+
+
+def nearest_existing(path: Path) -> Path:
+    """`path`, or the nearest directory above it that exists and can be reached by this user."""
+    for candidate in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            candidate.stat()
+            return candidate
+    return Path("/")
