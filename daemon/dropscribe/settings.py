@@ -24,6 +24,7 @@ else:  # the names are known only at run time
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 #: Most hotwords of a profile: more do not improve recognition, and each is compared with every word recognised.
 MOST_HOTWORDS = 1000
+TrackNumber = Annotated[int, Field(strict=True, ge=1, le=999)]
 Hotword = Annotated[str, Field(max_length=50)]
 
 
@@ -60,6 +61,11 @@ class Profile(_Strict):
         description="Names and terms to listen for, for a model that can (SeACo-Paraformer, which is paraformer-zh). "
         "At most 1000; the fewer the better. What is transcribed already stays as it is.",
         max_length=MOST_HOTWORDS,
+    )
+    audio_track: Literal["auto", "loudest", "mix"] | TrackNumber = Field(
+        "auto",
+        description="Which audio track of a file with several. auto: the default track if it has sound, else the first with "
+        "sound; loudest; mix: all of them, added up; or a number, from 1.",
     )
     partial_after_s: Seconds = Field(
         1.0,
@@ -344,8 +350,11 @@ class Settings(_Strict):
         return self.profiles.get(name) or self.profiles["default"]
 
     def recipe(self, profile: str) -> str:
-        """Recipe of a profile: models and hotwords. Results are shared only between equal recipes."""
+        """Recipe of a profile: models, audio track and hotwords. Results are shared only between equal recipes."""
         models = recipe_of(self.engine.models.by_role())
+        track = self.profile(profile).audio_track
+        if track != "auto":
+            models += f"|audio_track:{track}"
         hotwords = self.profile(profile).hotwords
         if not hotwords:
             return models

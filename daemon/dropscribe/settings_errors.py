@@ -120,8 +120,8 @@ def type_text(annotation: Any, metadata: Sequence[Any], quote: str = "") -> str:
             arguments[0], [*metadata, *(b for m in inner for b in getattr(m, "metadata", [m]))], quote
         )
     if origin in (typing.Union, types.UnionType):
-        (only,) = (a for a in arguments if a is not type(None))
-        return type_text(only, metadata, quote)
+        kinds = [type_text(a, metadata, quote) for a in arguments if a is not type(None)]
+        return ", or ".join(kinds)
     if origin is Literal:
         return "one of " + ", ".join(f"{quote}{a}{quote}" for a in arguments)
     if origin is tuple:

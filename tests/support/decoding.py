@@ -34,9 +34,11 @@ class Collector:
         return np.concatenate(self.parts)
 
 
-def run(path: Path, max_hours: float = 1.0) -> tuple[MediaFacts, NDArray[np.int16]]:
+def run(
+    path: Path, max_hours: float = 1.0, track: int | str = "auto"
+) -> tuple[MediaFacts, NDArray[np.int16]]:
     sink = Collector()
-    facts = decode(path, None, Limits(max_hours), sink)
+    facts = decode(path, None, Limits(max_hours, track), sink)
     pcm = sink.pcm
     assert facts.duration_ms == round(len(pcm) / 16)
     return facts, pcm

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import soundfile
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 #: (extension, libsndfile format, subtype) of recordings written by libsndfile.
@@ -132,6 +133,44 @@ def with_holes(
             begin_s = float(packet.pts * packet.time_base)
             moved = round(sum(by for at, by in holes.items() if begin_s >= at - 0.001) / packet.time_base)
             packet.pts = packet.dts = packet.pts + moved
+            out.mux(packet)
+
+
+def with_tracks(
+    path: Path,
+    container: str,
+    codec: str,
+    tracks: list[NDArray[np.int16]],
+    *,
+    rate_hz: int = 48_000,
+    default: int | None = None,
+    languages: tuple[str, ...] = (),
+    titles: tuple[str, ...] = (),
+) -> None:
+    """Write several mono audio tracks; `default`: index of the one that is marked."""
+    with av.open(
+        str(path),
+        "w",
+        format=container,
+        options={"default_mode": "passthrough"} if container == "matroska" else {},
+    ) as out:
+        streams: list[Any] = [out.add_stream(codec, rate=rate_hz, layout="mono") for _ in tracks]
+        for number, stream in enumerate(streams):
+            stream.bit_rate = 96_000
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+            for key, values in (("language", languages), ("title", titles)):
+                if number < len(values):
+                    stream.metadata[key] = values[number]
+        packets = []
+        for stream, pcm in zip(streams, tracks, strict=True):
+            for at in range(0, len(pcm), 960):
+                frame = av.AudioFrame.from_ndarray(
+                    pcm[at : at + 960].reshape(1, -1), format="s16", layout="mono"
+                )
+                frame.sample_rate, frame.pts, frame.time_base = rate_hz, at, Fraction(1, rate_hz)
+                packets += stream.encode(frame)
+            packets += stream.encode(None)
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
             out.mux(packet)
 
 

@@ -29,8 +29,9 @@ from dropscribe.media.normalise import TARGET_HZ, Block, Normaliser
 from dropscribe.media.sources.following import delimit, find_recording, skip_tags
 from dropscribe.media.sources.open_source import Opening, open_source
 from dropscribe.media.sources.source import Source, SourceFacts
-from dropscribe.media.sources.source_av import AvSource
+from dropscribe.media.sources.source_av import open_av
 from dropscribe.media.sources.span import Span
+from dropscribe.media.sources.tracks import AUTO
 from dropscribe.media.timeline import Hole, LossLog
 from dropscribe.transcript.remarks import position
 from dropscribe.transcript.types import GAP, UNREAD, Loss, MediaFacts
@@ -58,9 +59,10 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one recording."""
+    """Limits of one recording, and the choice of its track."""
 
     max_hours: float
+    track: int | str = AUTO  #: as in `DecodeOrder`
 
 
 def decode(
@@ -109,7 +111,7 @@ def _decode_open(
         raise UnreadableMediaError("it is not a regular file", remedy="Drop the recording itself.")
     meant = expected or FileSignature.of(status)
     _unchanged(fd, meant)
-    opening = open_source(fd, path, status.st_size)
+    opening = open_source(fd, path, status.st_size, limits.track)
     source: Source = opening.source
     out = _Output(sink, limits)
     try:
@@ -126,7 +128,7 @@ def _decode_open(
             source.close()
             span, end = delimit(fd, start, part.size, sniff(part.at(start, HEAD_BYTES)).kind)
             try:
-                source = AvSource(span)
+                source = open_av(span, limits.track)
             except (UnreadableMediaError, NoAudioError):
                 end = start
                 break
@@ -222,7 +224,8 @@ class _Output:
             return
         if hole.kind:
             self._losses.add(hole.kind, self.read_s, hole.seconds)
-        self._silence(hole.seconds)
+        if not hole.filled:
+            self._silence(hole.seconds)
 
     def _silence(self, seconds: float) -> None:
         left = round(seconds * self._rate_hz)

@@ -23,6 +23,8 @@ class DecodeOrder:
     `expected`: decoding fails if the file's signature is another one. `folder`: the watched folder that links on the
     path must not leave; None for a file named by a person. `outputs`: where the transcripts go; decoding fails if it
     is known that they cannot be written there, so that nothing is recognised in vain (`files.require_outputs`).
+    `track`: number of the audio track, counted from 1; or "auto" (the default track, else the first with sound),
+    "loudest" or "mix".
     """
 
     ticket: int
@@ -30,6 +32,7 @@ class DecodeOrder:
     expected: FileSignature | None
     folder: Path | None = None
     outputs: OutputPlace | None = None
+    track: int | str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

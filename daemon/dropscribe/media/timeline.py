@@ -47,12 +47,13 @@ _ADJOINS_S = 0.01
 class Hole:
     """Time without audio. `kind`: a kind of loss, or "" for a pause of the encoder, which loses nothing.
 
-    If `believable` is false, no silence may be put there.
+    If `believable` is false, no silence may be put there. `filled`: the silence is in the blocks already.
     """
 
     seconds: float
     kind: str
     believable: bool = True
+    filled: bool = False
 
 
 class Timeline:

@@ -67,7 +67,12 @@ def _serve(begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int
     started = time.monotonic()
     try:
         facts = decode(
-            order.path, order.expected, Limits(terms.max_hours), writer, order.folder, outputs=order.outputs
+            order.path,
+            order.expected,
+            Limits(terms.max_hours, order.track),
+            writer,
+            order.folder,
+            outputs=order.outputs,
         )
         writer.flush()
     except DropscribeError as e:

@@ -12,7 +12,7 @@ from dropscribe.pipeline.problem import Problem
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One attempt at one recording. `ticket` must be unique within an executor; `folder` and `outputs` as in `DecodeOrder`."""
+    """One attempt at one recording. `ticket` must be unique within an executor; `folder`, `outputs` and `track` as in `DecodeOrder`."""
 
     ticket: int
     path: Path
@@ -20,6 +20,7 @@ class Work:
     hotwords: tuple[str, ...] = ()
     folder: Path | None = None
     outputs: OutputPlace | None = None
+    track: int | str = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,8 @@ class OneShot:
             while waiting and self._executor.room():
                 ticket, path = waiting.popleft()
                 running[ticket] = path
-                self._executor.start(Work(ticket, path, None, self._settings.profile("default").hotwords))
+                profile = self._settings.profile("default")
+                self._executor.start(Work(ticket, path, None, profile.hotwords, track=profile.audio_track))
             try:
                 outcomes = self._executor.turn(0.1)
                 self._executor.supervise(time.monotonic())

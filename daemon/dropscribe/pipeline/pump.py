@@ -89,7 +89,7 @@ class Pump:
         """Start an attempt; `room()` must be positive."""
         now = self._clock()
         self._streams[work.ticket] = Assembly(started=now, hotwords=work.hotwords)
-        order = DecodeOrder(work.ticket, work.path, work.expected, work.folder, work.outputs)
+        order = DecodeOrder(work.ticket, work.path, work.expected, work.folder, work.outputs, work.track)
         self._decoders.start(order, self._arena.take(SLOTS_PER_DECODER), now)
 
     def abort(self, ticket: int) -> None:

@@ -13,9 +13,10 @@ from dropscribe.media.container.protection import protection
 from dropscribe.media.container.reader import Bytes, ContainerCheck
 from dropscribe.media.sources.following import delimit
 from dropscribe.media.sources.source import Source
-from dropscribe.media.sources.source_av import AvSource
+from dropscribe.media.sources.source_av import open_av
 from dropscribe.media.sources.source_soundfile import SoundfileSource
 from dropscribe.media.sources.span import Span
+from dropscribe.media.sources.tracks import AUTO, missing
 
 #: Kinds decoded by libsndfile. FLAC, Ogg and MP3 go to PyAV, which continues after damage where libsndfile stops;
 #: libsndfile also prints messages about damaged MP3 on standard error.
@@ -37,8 +38,8 @@ class Opening:
     structure_end: int | None
 
 
-def open_source(fd: int, path: Path, size: int) -> Opening:
-    """Choose a decoder for the open file `fd` of `size` bytes; `path` is for messages only.
+def open_source(fd: int, path: Path, size: int, track: int | str = AUTO) -> Opening:
+    """Choose a decoder for the open file `fd` of `size` bytes; `path` is for messages only. `track` as in `DecodeOrder`.
 
     Raises UnreadableMediaError or NoAudioError with a description of the file; OSError, MemoryError.
     """
@@ -67,11 +68,13 @@ def open_source(fd: int, path: Path, size: int) -> Opening:
         and not check.open_ended
     ):
         end = min(check.declared_bytes, size)
-    return Opening(_open(span, check), check, tuple(warnings), end)
+    return Opening(_open(span, check, track), check, tuple(warnings), end)
 
 
-def _open(span: Span, check: ContainerCheck) -> Source:
+def _open(span: Span, check: ContainerCheck, track: int | str) -> Source:
     first: UnreadableMediaError | None = None
+    if check.kind in _PLAIN_PCM and isinstance(track, int) and track > 1:
+        raise missing(track, ())
     # Both libraries trust the header about the length.
     if check.kind in _PLAIN_PCM and (check.pcm is not None or not check.open_ended):
         try:
@@ -79,7 +82,8 @@ def _open(span: Span, check: ContainerCheck) -> Source:
         except UnreadableMediaError as e:
             first = e
     try:
-        return AvSource(span, check.present_bytes, ignore_length=check.kind == "wav" and check.open_ended)
+        ignore_length = check.kind == "wav" and check.open_ended
+        return open_av(span, track, check.present_bytes, ignore_length=ignore_length)
     except UnreadableMediaError as e:
         if check.whole is False and check.kind == "unknown":
             raise UnreadableMediaError(ZEROS.reason, remedy=ZEROS.remedy) from e

@@ -21,8 +21,20 @@ from dropscribe.formats import DEMUXERS
 from dropscribe.media.container.reader import raise_storage_trouble
 from dropscribe.media.normalise import Block
 from dropscribe.media.sources.av_frames import FrameReader
-from dropscribe.media.sources.source import SourceFacts
+from dropscribe.media.sources.source import Source, SourceFacts
+from dropscribe.media.sources.source_mix import MixSource
 from dropscribe.media.sources.span import Span
+from dropscribe.media.sources.tracks import (
+    AUTO,
+    FIRST,
+    LOUDEST,
+    MIX,
+    audible,
+    decodable,
+    loudest,
+    numbered,
+    tracks_of,
+)
 from dropscribe.media.timeline import Hole
 
 
@@ -43,6 +55,9 @@ _DECODERS = _sound_decoders()
 #: Number of samples per channel to which frames are merged: a codec's frames have some 20 ms, and the overhead of
 #: Python is per block.
 _GATHER = 1 << 16
+
+#: Tracks that are mixed at most.
+_MOST_MIXED = 16
 
 #: Bytes that FFmpeg reads at once from a part of a file.
 _BUFFER = 1 << 18
@@ -66,33 +81,27 @@ _FORMATS: dict[str, type[Any]] = {
 class AvSource:
     """A recording decoded by FFmpeg; it is in the bytes `span` of a file, which the caller must close."""
 
-    def __init__(self, span: Span, sound_end: int = sys.maxsize, *, ignore_length: bool = False) -> None:
+    def __init__(
+        self,
+        span: Span,
+        sound_end: int = sys.maxsize,
+        *,
+        ignore_length: bool = False,
+        track: int | str = AUTO,
+        alone: bool = True,
+    ) -> None:
         """`sound_end`: where the sound ends at the latest and tags may follow, offset in the span in bytes.
 
-        `ignore_length`: read a WAV to the end of the file, whatever its header declares.
+        `ignore_length`: read a WAV to the end of the file, whatever its header declares. `track`: number, AUTO or LOUDEST.
+        `alone`: nothing else reads the file at the same time, so its offset may be moved.
         """
         av.logging.set_level(None)
         fd = span.fd
-        options = {
-            "fd": str(fd),
-            "protocol_whitelist": "fd",
-            "format_whitelist": ",".join(DEMUXERS),
-            "codec_whitelist": _DECODERS,
-        }
-        if ignore_length:
-            options["ignore_length"] = "1"
-        whole = span.start == 0 and span.end >= os.fstat(fd).st_size
-        os.lseek(fd, 0, os.SEEK_SET)
+        whole = alone and span.start == 0 and span.end >= os.fstat(fd).st_size
+        self._container = _opened(span, by_descriptor=whole, ignore_length=ignore_length)
         try:
-            # "fd:" is the only protocol allowed, so that a recording cannot refer to other files.
-            file: Any = "fd:" if whole else span
-            self._container = av.open(
-                file, mode="r", metadata_errors="replace", options=options, buffer_size=_BUFFER
-            )
-        except av.error.FFmpegError as e:
-            raise _judged(e, fd) from e
-        try:
-            self._stream = self._choose()
+            streams = self._container.streams.audio
+            self._stream = self._choose(span, track)
             codec = self._stream.codec_context
             codec.thread_count = 1
             self._frames = FrameReader(
@@ -111,6 +120,7 @@ class AvSource:
                 decoder="av",
                 declared_s=self._declared_s(late_s),
                 late_s=late_s,
+                tracks=tracks_of(streams, [self._stream]),
             )
         except BaseException:
             self._container.close()
@@ -165,7 +175,7 @@ class AvSource:
         """Release FFmpeg's state."""
         self._container.close()
 
-    def _choose(self) -> Any:
+    def _choose(self, span: Span, track: int | str) -> Any:
         streams = self._container.streams.audio
         if not streams:
             has = "video and no audio" if self._container.streams.video else "no audio"
@@ -173,13 +183,24 @@ class AvSource:
                 f"it is a readable {self._container.format.name} file with {has}",
                 remedy="Drop the recording that holds the sound.",
             )
-        for stream in streams:
-            if stream.codec_context is not None and (stream.codec_context.channels or 0) > 0:
-                return stream
-        raise UnreadableMediaError(
-            "its audio is in an encoding no decoder here understands",
-            remedy="Convert it to a common format (wav, flac, m4a) and drop that.",
-        )
+        if isinstance(track, int):
+            return numbered(streams, track)
+        usable = decodable(streams)
+        if not usable:
+            raise UnreadableMediaError(
+                "its audio is in an encoding no decoder here understands",
+                remedy="Convert it to a common format (wav, flac, m4a) and drop that.",
+            )
+        if len(usable) == 1 or track == FIRST:
+            return usable[0]
+        # Listening moves the demuxer, and not every one can be moved back.
+        probe = _opened(Span(span.fd, span.start, span.end), by_descriptor=False)
+        try:
+            choose = loudest if track == LOUDEST else audible
+            chosen = choose(probe, [s for s in probe.streams.audio if s.index in {u.index for u in usable}])
+            return self._container.streams[chosen.index]
+        finally:
+            probe.close()
 
     def _late_s(self) -> float:
         begin, first = self._container.start_time, self._stream.start_time
@@ -193,6 +214,46 @@ class AvSource:
             return late_s + float(self._stream.duration * self._stream.time_base)
         duration = self._container.duration
         return duration / av.time_base if duration is not None and duration > 0 else None
+
+
+def open_av(
+    span: Span, track: int | str, sound_end: int = sys.maxsize, *, ignore_length: bool = False
+) -> Source:
+    """Open the chosen track, or the sum of all for MIX; arguments as of `AvSource`."""
+    if track != MIX:
+        return AvSource(span, sound_end, ignore_length=ignore_length, track=track)
+    first = AvSource(span, sound_end, ignore_length=ignore_length, track=FIRST, alone=False)
+    sources: list[Source] = [first]
+    try:
+        for other in first.facts.tracks:
+            if other.channels and not other.chosen and len(sources) < _MOST_MIXED:
+                part = Span(span.fd, span.start, span.end)
+                sources.append(AvSource(part, sound_end, track=other.number, alone=False))
+    except BaseException:
+        for source in sources:
+            source.close()
+        raise
+    return MixSource(sources) if len(sources) > 1 else first
+
+
+def _opened(span: Span, *, by_descriptor: bool, ignore_length: bool = False) -> Any:
+    """Open the container. `by_descriptor`: FFmpeg reads the file itself and moves its offset."""
+    options = {
+        "fd": str(span.fd),
+        "protocol_whitelist": "fd",
+        "format_whitelist": ",".join(DEMUXERS),
+        "codec_whitelist": _DECODERS,
+    }
+    if ignore_length:
+        options["ignore_length"] = "1"
+    if by_descriptor:
+        os.lseek(span.fd, 0, os.SEEK_SET)
+    try:
+        # "fd:" is the only protocol allowed, so that a recording cannot refer to other files.
+        file: Any = "fd:" if by_descriptor else span
+        return av.open(file, mode="r", metadata_errors="replace", options=options, buffer_size=_BUFFER)
+    except av.error.FFmpegError as e:
+        raise _judged(e, span.fd) from e
 
 
 def _judged(error: av.error.FFmpegError, fd: int) -> Exception:

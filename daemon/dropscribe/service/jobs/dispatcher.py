@@ -235,9 +235,17 @@ class Dispatcher:
             self._ticket += 1
             self._running[self._ticket] = claim
             self._began[claim.job_id] = self._clocks.monotonic()
-            hotwords, outputs = settings.profile(claim.profile).hotwords, outputs_place(claim, settings)
+            profile, outputs = settings.profile(claim.profile), outputs_place(claim, settings)
             self._executor.start(
-                Work(self._ticket, claim.path, claim.signature, hotwords, claim.folder, outputs)
+                Work(
+                    self._ticket,
+                    claim.path,
+                    claim.signature,
+                    profile.hotwords,
+                    claim.folder,
+                    outputs,
+                    profile.audio_track,
+                )
             )
 
     def _requeue_outdated(self, claim: Claim) -> None:
