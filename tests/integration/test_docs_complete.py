@@ -130,9 +130,13 @@ def test_enough_commands_are_shown() -> None:
     assert len([c for page in PAGES for c in calls(page)]) > 60
 
 
+#: Options of umount(8) and of systemd/make-environment.
+OF_OTHERS = {"--lazy", "--cpu", "--cuda"}
+
+
 def test_options_named_alone_are_there() -> None:
     known = {o for c in COMMANDS.values() for p in c.params for o in p.opts} | {"--help", "--check"}
-    named = {o for page in PAGES for o in re.findall(r"`(--[a-z][a-z-]*)", prose(page)) if o != "--lazy"}
+    named = {o for page in PAGES for o in re.findall(r"`(--[a-z][a-z-]*)", prose(page)) if o not in OF_OTHERS}
     assert len(named) >= 6
     assert named <= known
 
