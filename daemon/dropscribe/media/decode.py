@@ -132,8 +132,12 @@ def _decode_open(
             except (UnreadableMediaError, NoAudioError):
                 end = start
                 break
+            before_s = out.sound_s
             out.take(source.blocks())
             damage += source.damage
+            if out.sound_s <= before_s:
+                end = start
+                break
             end = source.end if end is None else end
         out.finish()
         _unchanged(fd, meant)

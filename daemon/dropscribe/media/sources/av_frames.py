@@ -60,7 +60,7 @@ _SHORTEST_S = 0.005
 #: Errors of a demuxer after which reading is not tried again.
 _MOST_ERRORS = 1000
 #: Bytes behind an error in which another recording is looked for.
-_NEAR = 1 << 20
+_NEAR = 1 << 17
 
 _ERRORS = (av.error.FFmpegError, OSError)
 
