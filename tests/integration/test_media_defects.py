@@ -123,6 +123,19 @@ def test_what_follows_the_sound_of_an_mp4_does_not_matter(tail: bytes, tmp_path:
     assert_sound(path)
 
 
+def test_less_than_a_frame_at_the_end_of_an_mp4_is_no_truncation(tmp_path: Path) -> None:
+    path = tmp_path / "a.m4a"
+    encode(path, "mp4", "aac", noise(4, 48_000), 48_000, movflags="faststart")
+    data = path.read_bytes()
+    for missing in (20, 200):
+        path.write_bytes(data[:-missing])
+        facts, _ = run(path)
+        assert (facts.truncated, facts.warnings) == (None, ())
+    path.write_bytes(data[: -len(data) // 10])
+    facts, _ = run(path)
+    assert facts.truncated is not None
+
+
 def test_an_avi_without_its_index_is_whole_and_one_without_its_end_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "a.avi"
     encode(path, "avi", "mp3", noise(4, 48_000), 48_000)

@@ -111,7 +111,7 @@ class Kind(Enum):
     @property
     def ignored(self) -> bool:
         """True for files that are left alone without a report."""
-        return self in {Kind.TEMPORARY, Kind.SIDECAR, Kind.SYSTEM}
+        return self is not Kind.RECORDING and self is not Kind.FOREIGN
 
 
 class Names:

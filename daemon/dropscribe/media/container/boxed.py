@@ -53,7 +53,9 @@ def mp4(file: Bytes) -> ContainerCheck:
         detail = f"the file has {file.size:,} of the {at:,} bytes its boxes declare"
         if b"moov" not in names:
             detail = f"moov box missing, and {detail}: upload incomplete or recorder was killed"
-        return ContainerCheck("mp4", False, at, file.size, detail)
+        # How many fragments should follow the cut one is not declared.
+        declared = None if b"moof" in names else at
+        return ContainerCheck("mp4", False, declared, file.size, detail)
     if b"moov" not in names:
         detail = "moov box missing: upload incomplete or recorder was killed"
         return ContainerCheck("mp4", False, None, file.size, detail)

@@ -10,6 +10,9 @@ from dropscribe.media.container.reader import ContainerCheck
 #: codecs, one frame lost at each end.
 _TOLERANCE_S = 0.25
 
+#: Longest frame of a lossy codec, seconds: 1024 samples of AAC at 8 kHz.
+_FRAME_S = 0.128
+
 #: Kinds whose declared duration is exact: any missing sample means truncation.
 _EXACT = frozenset({"flac", "wav", "w64", "aiff", "nist", "au", "tta", "wavpack"})
 
@@ -53,8 +56,12 @@ def judge(check: ContainerCheck, declared_s: float | None, decoded: Decoded) -> 
         return Verdict(None, tuple(warnings))
     tolerance_s = 0.002 if check.kind in _EXACT else _TOLERANCE_S
     short = expected_s is not None and decoded.seconds < expected_s - tolerance_s
-    if check.whole is False and check.kind in _EXACT and expected_s is not None and not short:
-        return Verdict(None, tuple(warnings))  # another recording follows in the file
+    if check.whole is False and expected_s is not None and check.kind in _INDEXED:
+        # Without a declared length the duration is only that of the part which is there (fragmented MP4).
+        exact, known = check.kind in _EXACT, check.declared_bytes is not None
+        if (exact or known) and decoded.seconds >= expected_s - (tolerance_s if exact else _FRAME_S):
+            # Another recording follows in the file, or less than a frame is missing.
+            return Verdict(None, tuple(warnings))
     if check.whole is False:
         return Verdict(_words(check, expected_s if short else None, decoded), tuple(warnings))
     if not short or expected_s is None:
