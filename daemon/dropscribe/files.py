@@ -300,13 +300,13 @@ def require_writable(place: OutputPlace) -> None:
     if read_only:
         raise UnwritableError(
             f"{directory}: its file system is read-only", operation="publish", path=place.directory,
-            remedy="mount it writable, or set output_dir in the folder's profile; it goes on by itself",
+            remedy="mount it writable, or set output_dir in the folder's profile",
         )  # fmt: skip
     ours = group in {os.getegid(), *os.getgroups()}
     raise UnwritableError(
         f"{directory}: user {_user()} may not write there", operation="publish", path=place.directory,
         remedy=("chmod g+w" if ours else f"setfacl -m u:{_user()}:rwx") + f" '{directory}', or as root 'dropscribe doctor --fix', "
-        "or set output_dir in the folder's profile; it goes on by itself",
+        "or set output_dir in the folder's profile",
     )  # fmt: skip
 
 
