@@ -296,3 +296,20 @@ def test_a_wave_file_has_no_timestamps(tmp_path: Path) -> None:
     path = tmp_path / "talk.wav"
     encode(path, "wav", "pcm_s16le", noise(1), 16_000)
     assert run(path)[0].losses == ()
+
+
+def test_damage_that_ends_decoding_is_said_with_its_place(tmp_path: Path) -> None:
+    """WavPack cannot be read behind a damaged block."""
+    facts, _ = run(zeroed(whole(tmp_path, (".wv", "wv", "wavpack", 44_100), 10.0)))
+    assert facts.truncated is None
+    assert remarks(facts)["unread"].startswith("decoding stopped at 00:0")
+
+
+def test_frames_that_an_index_promises_and_the_file_lacks_are_said(tmp_path: Path) -> None:
+    """An MP3 of which a part was removed, and whose header still counts its bytes: nothing is left to skip."""
+    path = whole(tmp_path, FRAMED[0], 20.0)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 5] + data[len(data) * 3 // 5 :] + bytes(len(data) // 5))
+    facts, _ = run(path)
+    said = remarks(facts)
+    assert {"unread", "undecodable", "truncated"} & set(said), facts

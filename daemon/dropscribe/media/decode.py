@@ -34,7 +34,7 @@ from dropscribe.media.sources.span import Span
 from dropscribe.media.sources.tracks import AUTO
 from dropscribe.media.timeline import Hole, LossLog
 from dropscribe.transcript.remarks import position
-from dropscribe.transcript.types import GAP, UNREAD, Loss, MediaFacts
+from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, Loss, MediaFacts
 
 #: Accepted sample rates, Hz; a header with another one is damaged.
 _RATES_HZ = range(1_000, 1_000_001)
@@ -146,6 +146,8 @@ def _decode_open(
         if end is not None:
             out.unread(part.size - skip_tags(part.at, end, part.size), part.size)
         verdict = judge(opening.check, facts.declared_s, Decoded(first_s, damage))
+        if verdict.missing_s and not any(loss.kind == UNREAD for loss in out.losses):
+            out.missing(first_s, verdict.missing_s)
         return _facts(opening, verdict, out)
     finally:
         source.close()
@@ -202,6 +204,10 @@ class _Output:
         if count > max(_FEW_BYTES, (size - count) / max(1.0, self.sound_s)):
             text = f"decoding stopped at {position(round(self.read_s * 1000))}; {_bytes(count)} of the file were not read"
             self._losses.add(UNREAD, self.read_s, None, text)
+
+    def missing(self, at_s: float, seconds: float) -> None:
+        """Record audio that no silence takes the place of."""
+        self._losses.add(UNDECODABLE, at_s, seconds)
 
     @property
     def samples(self) -> int:

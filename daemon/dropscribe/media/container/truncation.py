@@ -34,10 +34,14 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`truncated`: the sign of truncation in words, or None; and further warnings."""
+    """`truncated`: the sign of truncation in words, or None; and further warnings.
+
+    `missing_s`: audio that is missing although the file is not cut, seconds.
+    """
 
     truncated: str | None
     warnings: tuple[str, ...]
+    missing_s: float = 0.0
 
 
 def judge(check: ContainerCheck, declared_s: float | None, decoded: Decoded) -> Verdict:
@@ -69,7 +73,7 @@ def judge(check: ContainerCheck, declared_s: float | None, decoded: Decoded) -> 
     if check.whole:
         lost = expected_s - decoded.seconds
         warnings.append(f"the recording is damaged: {lost:.1f} s of {expected_s:.1f} s could not be decoded")
-        return Verdict(None, tuple(warnings))
+        return Verdict(None, tuple(warnings), lost)
     return Verdict(_words(check, expected_s, decoded), tuple(warnings))
 
 
