@@ -60,9 +60,11 @@ def test_a_child_does_not_hold_the_output_open(tmp_path: Path) -> None:
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("name", [c for c in COMMANDS if c != "run"])
+@pytest.mark.parametrize(
+    "name", [*(c for c in COMMANDS if c not in ("run", "models")), "models list", "jobs search"]
+)
 def test_a_wrong_command_line_is_one_document_too(name: str) -> None:
-    done = process(name, "--json", "--no-such-option")
+    done = process(*name.split(), "--json", "--no-such-option")
     assert done.returncode == 2
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "usage"
