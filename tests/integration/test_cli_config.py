@@ -67,6 +67,7 @@ def test_it_can_be_read_by_people(file: Path) -> None:
         line.split() == ["engine.models.asr", str(file), '"paraformer-zh"'] for line in said.splitlines()
     )
     assert any(line.split() == ["engine.threads", "default", "(not", "set)"] for line in said.splitlines())
+    assert not any(line.endswith(" ") for line in said.splitlines())
 
 
 def test_the_file_in_the_working_directory_is_found(file: Path) -> None:

@@ -35,7 +35,7 @@ def command(
     """
     from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.init import toml_value
-    from dropscribe.cli.output import print_json, print_table, say
+    from dropscribe.cli.output import print_json, say
     from dropscribe.config import OLD_MODEL_NAMES, places
     from dropscribe.views.fields import readable
 
@@ -65,7 +65,11 @@ def command(
         for name, value, source in listed
         if name not in older
     ]
-    print_table(("setting", "from", "value"), rows)
+    # Not as a table: the value may be a list of any length, to which a table would pad every line.
+    rows.insert(0, ("setting", "from", "value"))
+    names, sources = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for name, source, value in rows:
+        say(f"{name:<{names}}  {source:<{sources}}  {value}")
 
 
 def settings_in_force(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
