@@ -23,12 +23,15 @@ EPSILON = 1e-12
 ROWS = 4
 
 
+# A block is as wide as a power of two; columns beyond the channels of the model are masked, and zero in `y`.
 @triton.jit
 def _normalise(y, weight, bias, cols, channels: tl.constexpr, epsilon: tl.constexpr) -> Any:  # type: ignore[no-untyped-def]
     mean = tl.sum(y, axis=1) / channels
-    centred = y - mean[:, None]
+    used = cols < channels
+    centred = tl.where(used[None, :], y - mean[:, None], 0.0)
     scale = 1.0 / tl.sqrt(tl.sum(centred * centred, axis=1) / channels + epsilon)
-    return centred * scale[:, None] * tl.load(weight + cols)[None, :] + tl.load(bias + cols)[None, :]
+    w = tl.load(weight + cols, mask=used, other=0.0)
+    return centred * scale[:, None] * w[None, :] + tl.load(bias + cols, mask=used, other=0.0)[None, :]
 
 
 # No specialisation on the row count: Triton would compile variants (e.g. for multiples of 16) in the middle of work.
@@ -36,47 +39,52 @@ def _normalise(y, weight, bias, cols, channels: tl.constexpr, epsilon: tl.conste
 def _memory_add_norm(  # type: ignore[no-untyped-def]
     v, v_stride, taps, first, last, attended, out_bias, stream, weight, bias, new_stream, normed, count,
     scale: tl.constexpr, has_attended: tl.constexpr, has_stream: tl.constexpr, channels: tl.constexpr,
-    kernel: tl.constexpr, left: tl.constexpr, epsilon: tl.constexpr, rows_each: tl.constexpr,
+    block: tl.constexpr, kernel: tl.constexpr, left: tl.constexpr, epsilon: tl.constexpr, rows_each: tl.constexpr,
 ) -> None:  # fmt: skip
     rows = tl.program_id(0) * rows_each + tl.arange(0, rows_each)
-    cols = tl.arange(0, channels)
+    cols = tl.arange(0, block)
+    used = cols < channels
     inside = rows < count
+    cells = inside[:, None] & used[None, :]
     low = tl.load(first + rows, mask=inside, other=0)
     high = tl.load(last + rows, mask=inside, other=0)
     at = rows[:, None].to(tl.int64) * channels + cols[None, :]
-    y = tl.load(
-        v + rows[:, None].to(tl.int64) * v_stride + cols[None, :], mask=inside[:, None], other=0.0
-    ).to(tl.float32)
+    y = tl.load(v + rows[:, None].to(tl.int64) * v_stride + cols[None, :], mask=cells, other=0.0).to(
+        tl.float32
+    )
     for k in tl.static_range(kernel):
         row = rows + k - left
         reach = inside & (row >= low) & (row < high)
-        tap = tl.load(taps + k * channels + cols)
+        tap = tl.load(taps + k * channels + cols, mask=used, other=0.0)
         y += tap[None, :] * tl.load(
-            v + row[:, None].to(tl.int64) * v_stride + cols[None, :], mask=reach[:, None], other=0.0
+            v + row[:, None].to(tl.int64) * v_stride + cols[None, :],
+            mask=reach[:, None] & used[None, :],
+            other=0.0,
         ).to(tl.float32)
     if has_attended:
-        y += tl.load(attended + at, mask=inside[:, None], other=0.0).to(tl.float32)
+        y += tl.load(attended + at, mask=cells, other=0.0).to(tl.float32)
     y = y * scale
     if has_attended:
-        y += tl.load(out_bias + cols)[None, :]
+        y += tl.load(out_bias + cols, mask=used, other=0.0)[None, :]
     if has_stream:
-        y += tl.load(stream + at, mask=inside[:, None], other=0.0)
-    tl.store(new_stream + at, y, mask=inside[:, None])
+        y += tl.load(stream + at, mask=cells, other=0.0)
+    tl.store(new_stream + at, y, mask=cells)
     n = _normalise(y, weight, bias, cols, channels, epsilon)
-    tl.store(normed + at, n.to(normed.dtype.element_ty), mask=inside[:, None])
+    tl.store(normed + at, n.to(normed.dtype.element_ty), mask=cells)
 
 
 @triton.jit(do_not_specialize=["count"])
 def _add_norm(  # type: ignore[no-untyped-def]
     product, product_bias, stream, weight, bias, new_stream, normed, count,
-    scale: tl.constexpr, channels: tl.constexpr, epsilon: tl.constexpr, rows_each: tl.constexpr,
+    scale: tl.constexpr, channels: tl.constexpr, block: tl.constexpr, epsilon: tl.constexpr, rows_each: tl.constexpr,
 ) -> None:  # fmt: skip
     rows = tl.program_id(0) * rows_each + tl.arange(0, rows_each)
-    cols = tl.arange(0, channels)
-    inside = (rows < count)[:, None]
+    cols = tl.arange(0, block)
+    used = cols < channels
+    inside = (rows < count)[:, None] & used[None, :]
     at = rows[:, None].to(tl.int64) * channels + cols[None, :]
     y = tl.load(product + at, mask=inside, other=0.0).to(tl.float32) * scale
-    y += tl.load(product_bias + cols)[None, :]
+    y += tl.load(product_bias + cols, mask=used, other=0.0)[None, :]
     y += tl.load(stream + at, mask=inside, other=0.0)
     tl.store(new_stream + at, y, mask=inside)
     n = _normalise(y, weight, bias, cols, channels, epsilon)
@@ -98,7 +106,7 @@ def memory_add_norm(
 
     v: (rows, channels) float16, rows may be strided; taps: (kernel, channels) float32; bounds: first and last+1 row of
     each row's segment, int32; attended: float16 product and its float32 bias; stream: float32, contiguous. Returns the
-    new stream (float32) and its normalisation (float16). The number of channels must be a power of two.
+    new stream (float32) and its normalisation (float16).
     """
     rows, channels = v.shape
     new_stream = torch.empty(rows, channels, device=v.device)
@@ -108,7 +116,7 @@ def memory_add_norm(
         v, v.stride(0), taps, bounds[0], bounds[1], product, product_bias, new_stream if stream is None else stream,
         norm[0], norm[1], new_stream, normed, rows,
         scale=scale, has_attended=attended is not None, has_stream=stream is not None, channels=channels,
-        kernel=taps.shape[0], left=left, epsilon=epsilon, rows_each=ROWS,
+        block=triton.next_power_of_2(channels), kernel=taps.shape[0], left=left, epsilon=epsilon, rows_each=ROWS,
     )  # fmt: skip
     return new_stream, normed
 
@@ -127,6 +135,6 @@ def add_norm(
     normed = torch.empty_like(product)
     _add_norm[(triton.cdiv(rows, ROWS),)](
         product, product_bias, stream, norm[0], norm[1], new_stream, normed, rows,
-        scale=scale, channels=channels, epsilon=epsilon, rows_each=ROWS,
+        scale=scale, channels=channels, block=triton.next_power_of_2(channels), epsilon=epsilon, rows_each=ROWS,
     )  # fmt: skip
     return new_stream, normed
