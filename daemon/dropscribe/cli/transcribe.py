@@ -61,6 +61,7 @@ def command(
     from dropscribe import logs
     from dropscribe.cli.arguments.recordings import demand_files
     from dropscribe.cli.arguments.settings import in_force
+    from dropscribe.cli.output import say
     from dropscribe.errors import UsageError
     from dropscribe.pipeline.oneshot import OneShot
     from dropscribe.transcript.render import RENDERERS
@@ -74,7 +75,7 @@ def command(
     logs.setup(json_lines=False)
     loaded = in_force(config=config, model=model, vad_model=vad_model, device=device)
     if sys.stderr.isatty():
-        typer.echo(f"loading the model {loaded.settings.engine.models.asr} …", err=True)
+        say(f"loading the model {loaded.settings.engine.models.asr} …", err=True)
     paths = [f.absolute() for f in files]
     failed = 0
     with OneShot(loaded.settings) as engine, _Bars() as bars:
