@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import select
@@ -11,6 +12,10 @@ from pathlib import Path
 from dropscribe import children
 
 _NICENESS = 5
+
+#: Parameters of glibc's mallopt(3), and free memory that a process keeps, bytes.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 32 << 20
 
 
 def attach(pipe_fd: int, name: str) -> None:
@@ -35,6 +40,18 @@ def limit(memory_bytes: int, files: int) -> None:
         _, hard = resource.getrlimit(kind)
         value = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (value, value))
+
+
+def keep_memory() -> None:
+    """Keep freed memory for the next block of audio, where the C library is glibc.
+
+    By default it is returned to the system and has to be mapped and cleared again for each block, which doubles the time
+    for a WAV at 48 kHz and takes a tenth of that for AAC.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
 def statm(field: int) -> int:

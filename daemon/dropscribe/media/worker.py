@@ -49,6 +49,7 @@ def main(pool: Connection, arena_fd: InheritedFd, terms: Terms) -> None:
 
     arena: NDArray[np.int16] = np.frombuffer(mmap.mmap(arena_fd.fd, 0), dtype=np.int16)
     os.close(arena_fd.fd)
+    confinement.keep_memory()
     confinement.limit(terms.memory_mb << 20, _MAX_FILES)
     outbox = Outbox(pool)
     outbox.at_once(Ready(_private()))
