@@ -86,7 +86,7 @@ def test_several_files_are_printed_in_their_order_with_a_title_each(talk: Path) 
 def test_the_loading_of_the_model_is_said_on_a_terminal(talk: Path) -> None:
     lines = on_terminal("transcribe", talk, "--device", "cpu")
     assert lines[0].startswith("loading the model ")
-    assert not any("0 %" in line for line in lines[:2])
+    assert "%" not in lines[0]
     assert any("会议" in line for line in lines)
 
 
