@@ -313,3 +313,14 @@ def test_frames_that_an_index_promises_and_the_file_lacks_are_said(tmp_path: Pat
     facts, _ = run(path)
     said = remarks(facts)
     assert {"unread", "undecodable", "truncated"} & set(said), facts
+
+
+def test_a_flac_cut_in_its_last_frame_is_cut_not_damaged(tmp_path: Path) -> None:
+    path = whole(tmp_path, FLAC, 3.0)
+    data = path.read_bytes()
+    last = data.rindex(b"\xff\xf8")
+    before = data.rindex(b"\xff\xf8", 0, last)
+    path.write_bytes(data[: before + 40])
+    facts, _ = run(path)
+    assert facts.truncated is not None
+    assert set(remarks(facts)) == {"truncated"}
