@@ -17,7 +17,7 @@ from typing import Any
 #: Functions by the stem of the recording that pauses them.
 POINTS = {
     "examine": "dropscribe.intake.scan:examine",
-    "inspect": "dropscribe.media.inspector:Inspector.whole",
+    "inspect": "dropscribe.media.inspector:Inspector.inspect_each",
     "hash": "dropscribe.files:content_hash",
     "decode": "dropscribe.media.pool:DecoderPool.start",
     "plan_outputs": "dropscribe.service.publishing.output_plan:plan_outputs",
