@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import sub
 
 from dropscribe.transcript.layout.units import Units, units_of, width
-from dropscribe.transcript.layout.words import word_ends
+from dropscribe.transcript.layout.words import word_lengths
 from dropscribe.transcript.types import Segment
 
 #: Longest line of a text file, in half characters: 40 Chinese characters, the width of a terminal.
@@ -41,13 +43,7 @@ def divide(units: Units, max_width: int, max_ms: int | None, pause_ms: int) -> l
     """
     limits = _Limits(max_width, max_ms, pause_ms)
     words = _words(units, limits)
-    # Model timestamps may run backwards. Made monotonic, a part can only become longer than it is.
-    starts = list(accumulate(reversed(words.starts), min))[::-1]
-    ends = list(accumulate(words.ends, max))
-    pauses = [*map(sub, words.starts[1:], words.ends), pause_ms]
-    bounds = [0]
-    while (first := bounds[-1]) < len(words.texts):
-        bounds.append(first + limits.length(words[first:], starts[first], ends[first:], pauses[first:]))
+    bounds = _Breaks(words, limits).bounds()
     return [words[a:b] for a, b in pairwise(bounds)]
 
 
@@ -63,32 +59,79 @@ class _Limits:
         """True for a part of this width in half characters and this duration."""
         return width_ <= self.max_width and (self.max_ms is None or ms <= self.max_ms)
 
-    def length(self, words: Units, start_ms: int, ends: Sequence[int], pauses: Sequence[int]) -> int:
-        """Number of the words that make the next part. `pauses`: after each word, ms."""
-        rest = sum(words.widths)
-        parts = -(-rest // self.max_width)
-        if self.max_ms is not None:
-            parts = max(parts, -(-(ends[-1] - start_ms) // self.max_ms))
-        share = rest / max(1, parts)
-        best, least, before = 1, math.inf, 0
-        for count, (text, wide, end, pause) in enumerate(
-            zip(words.texts, words.widths, ends, pauses, strict=True), start=1
-        ):
-            # A space at the end of a line is not shown.
-            shown = before + (wide - 1 if text[-1:] == " " else wide)
-            before += wide
-            if count > 1 and not self.fits(shown, end - start_ms):
-                break
-            lack = 1 - min(max(pause, 0), self.pause_ms) / self.pause_ms
-            cost = ((shown - share) / self.max_width) ** 2 + _WITHOUT_PAUSE * lack
+
+class _Breaks:
+    """Choice of the words after which a text is divided."""
+
+    def __init__(self, words: Units, limits: _Limits) -> None:
+        self._limits = limits
+        #: Sum of the widths of the first words.
+        self._before = before = [0, *accumulate(words.widths)]
+        #: The same without a space at the end of the last, which is not shown.
+        self._shown = before
+        if any(text[-1:] == " " for text in words.texts):
+            self._shown = [0, *(w - (t[-1:] == " ") for w, t in zip(before[1:], words.texts, strict=True))]
+        # Model timestamps may run backwards. Made monotonic, a part can only become longer than it is.
+        self._starts = list(accumulate(reversed(words.starts), min))[::-1]
+        self._ends = list(accumulate(words.ends, max))
+        #: Cost of the lack of a pause after each word.
+        longest = limits.pause_ms
+        self._lacks = [
+            _WITHOUT_PAUSE
+            if pause <= 0
+            else _WITHOUT_PAUSE * (1 - pause / longest)
+            if pause < longest
+            else 0.0
+            for pause in map(sub, words.starts[1:], words.ends)
+        ]
+        self._lacks.append(0.0)
+
+    def bounds(self) -> list[int]:
+        """Numbers of words before each part, and of all words."""
+        found = [0]
+        while found[-1] < len(self._ends):
+            found.append(self._end_after(found[-1]))
+        return found
+
+    def _end_after(self, first: int) -> int:
+        """End of the part that begins with word `first`."""
+        limits, origin, start_ms = self._limits, self._before[first], self._starts[first]
+        rest = self._before[-1] - origin
+        parts = -(-rest // limits.max_width)
+        #: Ends of parts that are wide and long at most as permitted, exclusive.
+        last = bisect_right(self._shown, origin + limits.max_width, first + 1)
+        if limits.max_ms is not None:
+            parts = max(parts, -(-(self._ends[-1] - start_ms) // limits.max_ms))
+            last = min(last, bisect_right(self._ends, start_ms + limits.max_ms, first) + 1)
+        wanted = origin + rest / max(1, parts)
+        best, least, scale = first + 1, math.inf, limits.max_width**2
+        # A part of less than half its share would cost more than one without a pause at its end.
+        from_ = max(first + 1, bisect_left(self._shown, (origin + wanted) / 2, first + 1))
+        ends = zip(
+            range(from_, last), self._shown[from_:last], self._lacks[from_ - 1 : last - 1], strict=True
+        )
+        for end, shown, lack in ends:
+            cost = (shown - wanted) ** 2 / scale + lack
             if cost <= least:
-                best, least = count, cost
+                best, least = end, cost
         return best
 
 
 def _words(units: Units, limits: _Limits) -> Units:
     """The units joined to words; a run that is wider than any word, or does not fit a line, stays divided."""
-    ends = word_ends("".join(units.texts))
+    lengths = word_lengths("".join(units.texts))
+    if isinstance(units.texts, str) and 2 * max(lengths, default=0) <= min(_WIDEST_WORD, limits.max_width):
+        firsts = [0, *accumulate(lengths)]
+        starts = [units.starts[a] for a in firsts[:-1]]
+        ends = [units.ends[b - 1] for b in firsts[1:]]
+        if limits.max_ms is None or max(map(sub, ends, starts), default=0) <= limits.max_ms:
+            texts = [units.texts[a:b] for a, b in pairwise(firsts)]
+            return Units(texts, starts, ends, [2 * n for n in lengths])
+    return _words_of_units(units, frozenset(accumulate(lengths)), limits)
+
+
+def _words_of_units(units: Units, ends: AbstractSet[int], limits: _Limits) -> Units:
+    """As `_words`, for units of any kind. ends: offsets at which words end."""
     texts: list[str] = []
     starts: list[int] = []
     until: list[int] = []

@@ -1,12 +1,11 @@
-"""Borders of words in Chinese text, which has no spaces. Words are those of jieba, by its port `rjieba`."""
+"""Words of Chinese text, which has no spaces. Words are those of jieba, by its port `rjieba`."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Set as AbstractSet
-from functools import cache
-from itertools import accumulate
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 #: Half a character, which has no UTF-8 form and cannot be passed on.
@@ -15,11 +14,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _LOADING = threading.Lock()
 
 
-def word_ends(text: str) -> AbstractSet[int]:
-    """Offsets at which a word, a mark or a space ends. Text that is not Chinese may end a word at any letter."""
-    ends = list(accumulate(map(len, _jieba().cut(_SURROGATE.sub("?", text), True))))
-    # Each character belongs to one word; otherwise the offsets would mean nothing.
-    return set(ends) if ends and ends[-1] == len(text) else range(1, len(text) + 1)  # type: ignore[return-value]
+@lru_cache(64)
+def word_lengths(text: str) -> Sequence[int]:
+    """Lengths of the words, marks and spaces of a text, in order; text that is not Chinese may count letter by letter.
+
+    Cached, because several files of a recording divide the same text.
+    """
+    lengths = tuple(map(len, _jieba().cut(_SURROGATE.sub("?", text), True)))
+    # Each character belongs to one word; otherwise the lengths would mean nothing.
+    return lengths if sum(lengths) == len(text) else (1,) * len(text)
 
 
 def _jieba() -> Any:
