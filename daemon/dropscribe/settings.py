@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dropscribe.formats import RECORDING_EXTENSIONS
-from dropscribe.transcript.render import RENDERERS
+from dropscribe.transcript.render import DEFAULT_FORMATS, RENDERERS
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, recipe_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Profile(_Strict):
     """Named options of a folder: what is written for its recordings, and where."""
 
     formats: tuple[Format, ...] = Field(
-        tuple(RENDERERS),
+        DEFAULT_FORMATS,
         description="Transcript files to write beside the recording.",
         min_length=1,
     )

@@ -9,7 +9,7 @@ import pytest
 from dropscribe import config
 from dropscribe.config import Profile
 from dropscribe.errors import ConfigError
-from dropscribe.transcript.render import RENDERERS
+from dropscribe.transcript.render import DEFAULT_FORMATS
 from tests.support.command_line import call, document, process
 
 
@@ -107,7 +107,7 @@ def test_hotwords_out_of_bounds_are_refused(tmp_path: Path, hotwords: str) -> No
 
 def test_a_format_that_has_no_renderer_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "dropscribe.toml"
-    file.write_text('[profiles.default]\nformats = ["txt", "docx"]\n', encoding="utf-8")
-    with pytest.raises(ConfigError, match=r'formats\.1 is "docx", but must be one of txt, srt, vtt, json'):
+    file.write_text('[profiles.default]\nformats = ["txt", "pdf"]\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r'formats\.1 is "pdf", but must be one of txt, srt, vtt, json, md'):
         config.load(file)
-    assert Profile.model_validate({}).formats == tuple(RENDERERS)
+    assert Profile.model_validate({}).formats == DEFAULT_FORMATS

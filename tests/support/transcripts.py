@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
+import zipfile
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
 from dropscribe.transcript.types import (
     GAP,
     AudioTrack,
@@ -102,3 +109,43 @@ def rich_transcript() -> Transcript:
             wall_s=0.625,
         ),
     )
+
+
+def text_of(data: bytes, name: str) -> str:
+    """What a reader of a transcript file sees: text without the escapes of its format, one paragraph a line."""
+    if name == "docx":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            document = ET.fromstring(archive.read("word/document.xml"))
+        word = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+        paragraphs = document.iter(f"{word}p")
+        return "\n".join("".join(t.text or "" for t in p.iter(f"{word}t")) for p in paragraphs) + "\n"
+    text = data.decode()
+    if name == "html":
+        page = _Page()
+        page.feed(text)
+        return page.text
+    if name == "md":
+        return re.sub(r"\\([^\n])", r"\1", text)
+    if name == "json":
+        document = json.loads(text)
+        return "\n".join([*(r["text"] for r in document["remarks"]), document["text"], ""])
+    return text
+
+
+class _Page(HTMLParser):
+    """Text of an HTML page, without style and script."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self._hidden = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._hidden = tag in {"style", "script"}
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.text += data

@@ -11,7 +11,7 @@ from dropscribe.transcript.reading import NotATranscriptError, read_transcript
 from dropscribe.transcript.remarks import media_remarks, position
 from dropscribe.transcript.render import RENDERERS, Options, render
 from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, AudioTrack, Loss, MediaFacts, Segment
-from tests.support.transcripts import MEDIA, transcript
+from tests.support.transcripts import MEDIA, text_of, transcript
 
 TRACKS = (
     AudioTrack(1, "eng", "Desktop\n\x1b[31m", "aac", 2, default=True, chosen=False),
@@ -44,9 +44,10 @@ def test_each_kind_of_loss_is_one_line_with_positions() -> None:
 
 @pytest.mark.parametrize("name", RENDERERS)
 def test_every_output_has_them(name: str) -> None:
-    document = render(transcript(Segment(0, 0, 900, "好"), media=FACTS), name, Options()).decode()
+    document = text_of(render(transcript(Segment(0, 0, 900, "好"), media=FACTS), name, Options()), name)
     for text in SAID.values():
-        assert (json.dumps(text)[1:-1] if name == "json" else text) in document
+        # Brackets would begin a tag in LRC.
+        assert text in document
 
 
 def test_many_places_are_counted_not_listed() -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 import os
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from dropscribe import __version__
+from dropscribe import __version__, escapes
 from dropscribe.transcript.reading import read_transcript
 from dropscribe.transcript.render import RENDERERS, Options, render
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import STAGES, Segment
-from tests.support.transcripts import ENGINE, MEDIA, rich_transcript, tokens, transcript
+from tests.support.transcripts import ENGINE, MEDIA, rich_transcript, text_of, tokens, transcript
 
 GOLDEN = Path(__file__).parent / "golden"
 TRUNCATED = replace(MEDIA, truncated="half of it is missing")
@@ -23,7 +29,7 @@ NOTICE = replace(ENGINE, notice="for demonstration only")
 
 
 def text(*segments: Segment, name: str = "txt", **kinds: object) -> str:
-    return render(transcript(*segments, **kinds), name, Options()).decode()  # type: ignore[arg-type]
+    return text_of(render(transcript(*segments, **kinds), name, Options()), name)  # type: ignore[arg-type]
 
 
 def assert_golden(name: str, data: bytes) -> None:
@@ -31,7 +37,7 @@ def assert_golden(name: str, data: bytes) -> None:
     data = data.replace(f'"version": "{__version__}"'.encode(), b'"version": "VERSION"')
     if os.environ.get("UPDATE_GOLDEN"):
         file.write_bytes(data)
-    assert data.decode() == file.read_text(encoding="utf-8")
+    assert data == file.read_bytes()
 
 
 @pytest.mark.parametrize("name", sorted(RENDERERS))
@@ -48,7 +54,7 @@ def test_golden_timing_log() -> None:
 def test_every_format_is_deterministic_and_ends_with_a_newline(name: str) -> None:
     first, second = (render(rich_transcript(), name, Options()) for _ in range(2))
     assert first == second
-    assert first.endswith(b"\n")
+    assert first.endswith(b"\n") or name == "docx"
 
 
 @pytest.mark.parametrize("name", sorted(RENDERERS))
@@ -61,8 +67,9 @@ def test_every_format_is_deterministic_and_ends_with_a_newline(name: str) -> Non
 )
 def test_every_format_has_truncation_and_notice(name: str, changes: dict[str, object], words: str) -> None:
     segment = Segment(0, 0, 1000, "你好", tokens(list("你好"), 0))
-    # All of a SubRip file is shown to an audience, which the notice does not concern.
-    assert (words in text(segment, name=name, **changes)) == (name != "srt" or "media" in changes)
+    # All of these is shown to an audience, which the notice does not concern, or read by programs.
+    without_notice = name in {"srt", "tsv", "labels"}
+    assert (words in text(segment, name=name, **changes)) == (not without_notice or "media" in changes)
     assert words not in text(segment, name=name)
 
 
@@ -71,7 +78,7 @@ def test_every_format_tells_what_a_failed_stage_left_out(name: str) -> None:
     whole = transcript(Segment(0, 0, 1000, "你好", tokens(list("你好"), 0)))
     lacking = replace(whole, incomplete=("punctuation failed: it broke",))
     data = render(lacking, name, Options())
-    assert b"punctuation failed: it broke" in data
+    assert "punctuation failed: it broke" in text_of(data, name)
     if name == "json":
         read = read_transcript(data).transcript
         assert read.incomplete == lacking.incomplete
@@ -154,3 +161,64 @@ def test_timing_log_has_every_stage_and_rtfx() -> None:
     empty = json.loads(timing_log(transcript(), started=1.0, ended=2.0))
     assert empty["rtfx"] is None
     assert set(empty["stages"].values()) == {0.0}
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</button></main><img src=x onerror=alert(1)>",
+    "]]> &amp; <w:p/> \x00\x08\ufffe",
+    "# no heading *no emphasis* [no](link) `no code` | no table",
+    "[00:01.00] no tag",
+    "tab\tand\nline\r\nbreak",
+    "\ud800 half a character",
+]
+
+
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+@pytest.mark.parametrize("said", HOSTILE, ids=range(len(HOSTILE)))
+def test_text_cannot_leave_its_place(name: str, said: str) -> None:
+    """As many paragraphs, cells and tags as without it, and the letters are there."""
+    plain, hostile = (
+        # A recording's name is one harmless line already.
+        replace(transcript(Segment(0, 0, 9000, t)), recording_name=f"{escapes.one_line(t)}.wav")
+        for t in ("word", said)
+    )
+    data = render(hostile, name, Options())
+    shown = text_of(data, name)
+    if name != "json":
+        wanted = text_of(render(plain, name, Options()), name)
+        # Long lines of text and subtitles are divided.
+        assert shown.count("\n") == wanted.count("\n") or name in {"txt", "srt", "vtt", "lrc"}
+        assert shown.count("\t") == wanted.count("\t")
+    letters = re.sub("[^a-z]", "", said.lower())
+    assert letters in re.sub("[^a-z]", "", shown.lower()) or name == "vtt"
+
+
+def test_the_page_runs_its_own_script_only_and_fetches_nothing() -> None:
+    page = render(rich_transcript(), "html", Options()).decode()
+    policy = re.search('Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    allowed = dict(part.split(" ", 1) for part in policy[1].split("; "))
+    assert allowed.pop("default-src") == "'none'"
+    assert allowed.pop("media-src") == "'self' file:"
+    for kind, tag in (("style-src", "style"), ("script-src", "script")):
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert allowed.pop(kind) == f"'sha256-{digest}'"
+    assert allowed == {}
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_page_plays_the_recording_beside_it_whatever_its_name() -> None:
+    page = render(replace(rich_transcript(), recording_name='a #1? "x" 会议.m4a'), "html", Options()).decode()
+    source = re.search('<audio [^>]*src="([^"]*)"', page)
+    assert source is not None
+    assert unquote(source[1]) == 'a #1? "x" 会议.m4a'
+
+
+def test_a_word_document_has_no_date_of_its_own() -> None:
+    with zipfile.ZipFile(io.BytesIO(render(rich_transcript(), "docx", Options()))) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert archive.testzip() is None
+        for entry in archive.namelist():
+            ET.fromstring(archive.read(entry))

@@ -35,7 +35,8 @@ def command(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="txt, srt, vtt or json. Default: txt is printed; with --write all are written.",
+            help="txt, srt, vtt, json, md, html, docx, tsv, lrc or labels. Default: txt is printed; with --write txt, "
+            "srt, vtt and json are written.",
         ),
     ] = None,
     write: Annotated[
@@ -64,12 +65,18 @@ def command(
     from dropscribe.cli.output import say
     from dropscribe.errors import UsageError
     from dropscribe.pipeline.oneshot import OneShot
-    from dropscribe.transcript.render import RENDERERS
+    from dropscribe.transcript.render import BINARY_FORMATS, RENDERERS
 
     if output_format is not None and output_format not in RENDERERS:
         known = ", ".join(RENDERERS)
         raise UsageError(
             f"there is no format '{output_format}'", operation="transcribe", remedy=f"there are: {known}"
+        )
+    if output_format in BINARY_FORMATS and not write:
+        raise UsageError(
+            f"{output_format} is no text to print",
+            operation="transcribe",
+            remedy="add --write to write the file",
         )
     demand_files(files, "transcribe")
     logs.setup(json_lines=False)

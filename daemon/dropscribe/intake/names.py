@@ -49,7 +49,22 @@ TEMPORARY_PREFIXES = (".", "~$", "~syncthing~")
 #: Files that usually accompany recordings, from dropscribe and other programs; ignored without a report. Lower case.
 SIDECAR_EXTENSIONS = frozenset(
     (
-        *(".txt", ".srt", ".vtt", ".json", ".done", ".md", ".log", ".lrc", ".ass", ".tsv", ".csv", ".docx"),
+        *(
+            ".txt",
+            ".srt",
+            ".vtt",
+            ".json",
+            ".done",
+            ".md",
+            ".log",
+            ".lrc",
+            ".ass",
+            ".tsv",
+            ".csv",
+            ".docx",
+            ".html",
+            ".rttm",
+        ),
         *(".xml", ".nfo", ".cue", ".md5", ".sha256", ".asd", ".pkf", ".reapeaks"),
     )
 )

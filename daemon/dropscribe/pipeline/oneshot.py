@@ -118,7 +118,7 @@ def write_beside(path: Path, transcript: Transcript, only: str | None = None) ->
 
     Files of an earlier run are replaced, others never. Raises OSError, StorageError, OutputTakenError.
     """
-    formats = [*render.RENDERERS, "timing"] if only is None else [only]
+    formats = [*render.DEFAULT_FORMATS, "timing"] if only is None else [only]
     now = time.time()
     files = render.render_all(transcript, [f for f in formats if f != "timing"], render.Options())
     if "timing" in formats:

@@ -23,7 +23,14 @@ from types import MappingProxyType
 
 #: Longest file name of Linux file systems, bytes.
 NAME_BYTES = 255
-_ENDINGS = MappingProxyType({"timing": ".timing.json", "partial": ".partial.txt", "failed": ".failed.txt"})
+_ENDINGS = MappingProxyType(
+    {
+        "timing": ".timing.json",
+        "partial": ".partial.txt",
+        "failed": ".failed.txt",
+        "labels": ".labels.txt",
+    }
+)
 _LONGEST_ENDING = max(_ENDINGS.values(), key=len)
 #: The form of a name that is not in use.
 SHORT = "short"

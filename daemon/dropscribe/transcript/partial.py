@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dropscribe.transcript.layout.line_breaks import lines_of
-from dropscribe.transcript.render import clock, encode
+from dropscribe.transcript.renderers.content import clock, encode
 from dropscribe.transcript.types import Segment
 
 

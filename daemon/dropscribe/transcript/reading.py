@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from dropscribe.transcript.render import JSON_SCHEMA
+from dropscribe.transcript.renderers.json_document import JSON_SCHEMA
 from dropscribe.transcript.roles import ASR, VAD, key_of, role_of
 from dropscribe.transcript.timing import TIMING_SCHEMA
 from dropscribe.transcript.types import (

@@ -6,7 +6,8 @@ from typing import Any
 
 from dropscribe import __version__, escapes
 from dropscribe.transcript.instants import iso
-from dropscribe.transcript.render import encode, engine_facts
+from dropscribe.transcript.renderers.content import encode
+from dropscribe.transcript.renderers.json_document import engine_facts
 from dropscribe.transcript.types import STAGES, Transcript
 
 #: Incremented when a field changes its meaning or is removed, not when one is added.

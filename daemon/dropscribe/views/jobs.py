@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import durations
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.jobs.progress import position_text
-from dropscribe.transcript.render import engine_facts
+from dropscribe.transcript.renderers.json_document import engine_facts
 from dropscribe.views.fields import readable, rounded, utc
 
 if TYPE_CHECKING:

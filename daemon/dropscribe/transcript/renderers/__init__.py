@@ -1,0 +1,1 @@
+"""Renderers of transcript files: one pure function per format."""

@@ -1,0 +1,77 @@
+"""JSON: everything that is known of a transcript."""
+
+from __future__ import annotations
+
+from json.encoder import encode_basestring
+from typing import Any
+
+from dropscribe import escapes
+from dropscribe.transcript.instants import iso
+from dropscribe.transcript.remarks import remarks
+from dropscribe.transcript.renderers.content import Content, encode
+from dropscribe.transcript.roles import key_of
+from dropscribe.transcript.types import EngineFacts, Segment, Transcript
+
+#: Incremented when a field of the JSON document changes its meaning or is removed, not when one is added.
+JSON_SCHEMA = "dropscribe/transcript/1"
+
+
+def json_document(content: Content) -> bytes:
+    """JSON, schema `dropscribe/transcript/1`: first the facts, then one segment per line.
+
+    schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
+    media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings,
+    losses [{kind, start_ms, length_ms (null: unknown), text, places}],
+    tracks [{number, language, title (null: none), codec, channels, default, chosen}]},
+    engine {model, vad_model, NAME_model of each further role, device, precision, versions {package: version}}, notice (null or text),
+    remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms, text,
+    tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
+    """
+    transcript = content.transcript
+    head = escapes.dumps(_facts(transcript, content.version), indent=2).removesuffix("\n}")
+    segments = ",\n    ".join(map(_segment, transcript.segments))
+    body = f"[\n    {segments}\n  ]" if segments else "[]"
+    return encode(f'{head},\n  "segments": {body}\n}}\n')
+
+
+def engine_facts(engine: EngineFacts) -> dict[str, Any]:
+    """Models, device, precision and package versions, as in every JSON file."""
+    return {
+        **{key_of(role): model for role, model in engine.models},
+        "device": engine.device,
+        "precision": engine.precision,
+        "versions": dict(sorted(engine.versions)),
+    }
+
+
+def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
+    return {
+        "schema": JSON_SCHEMA,
+        "generator": {"name": "dropscribe", "version": version},
+        "job": transcript.job_id,
+        "recording": {
+            "name": transcript.recording_name,
+            "sha256": transcript.sha256,
+            "admitted": iso(transcript.created_at),
+        },
+        "media": transcript.media.record(),
+        "engine": engine_facts(transcript.engine),
+        "notice": transcript.engine.notice,
+        "remarks": [{"kind": r.kind, "text": r.text} for r in remarks(transcript)],
+        "text": transcript.text,
+    }
+
+
+def _segment(segment: Segment) -> str:
+    """JSON of one segment, equal to that of `escapes.dumps`, without an object per token: there are many."""
+    said = segment.tokens
+    texts = map(encode_basestring, said.texts)
+    tokens = ", ".join([
+        f'{{"text": {text}, "start_ms": {start}, "end_ms": {end}}}'
+        for text, start, end in zip(texts, said.starts_ms, said.ends_ms, strict=True)
+    ])  # fmt: skip
+    written = (
+        f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
+        f'"text": {encode_basestring(segment.text)}, "tokens": [{tokens}]}}'
+    )
+    return written if written.isprintable() else escapes.in_json(written)
