@@ -16,6 +16,7 @@ from dropscribe.errors import AlreadyRunningError, UsageError
 from dropscribe.ledger.backend import lock_database, open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Admission
+from dropscribe.transcript.naming import ending
 from dropscribe.transcript.render import RENDERERS, Options, render_all
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import Transcript
@@ -40,7 +41,7 @@ def written(path: Path, content: bytes = b"sound", job: int = 7, stem: str | Non
     )  # fmt: skip
     base = path.with_name(stem or path.stem)
     for name, data in render_all(transcript, RENDERERS, Options()).items():
-        base.with_name(f"{base.name}.{name}").write_bytes(data)
+        base.with_name(base.name + ending(name)).write_bytes(data)
     log = timing_log(transcript, started=1_700_000_001.0, ended=1_700_000_002.5)
     base.with_name(f"{base.name}.timing.json").write_bytes(log)
     return transcript
@@ -232,7 +233,7 @@ def test_mirrored_trees_and_profiles(tmp_path: Path) -> None:
     for folder in (calls / "may", talks, out / "may"):
         folder.mkdir(parents=True)
     written(calls / "may" / "a.wav")
-    for name in (*(f"a.{f}" for f in RENDERERS), "a.timing.json"):
+    for name in (*("a" + ending(f) for f in RENDERERS), "a.timing.json"):
         (calls / "may" / name).rename(out / "may" / name)
     written(talks / "b.wav", b"talk", 8)
     config = tmp_path / "dropscribe.toml"

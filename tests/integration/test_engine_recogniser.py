@@ -175,7 +175,9 @@ def test_the_adapter_for_other_models_agrees(recogniser: Recogniser) -> None:
 
     adapter = AutoModelRecogniser(MINI, torch.device("cpu"), 1)
     wanted = segments(pieces()[:3], start_ms=500)
-    assert list(adapter(wanted)) == sorted(recogniser(wanted), key=lambda h: h.stream)
+    here = sorted(recogniser(wanted), key=lambda h: h.stream)
+    # FunASR does not return the probabilities of tokens.
+    assert [(h.text, tuple(h.tokens)) for h in adapter(wanted)] == [(h.text, tuple(h.tokens)) for h in here]
 
 
 @pytest.mark.shared
@@ -261,8 +263,43 @@ def test_a_packed_batch_is_taken_apart_into_what_each_segment_says() -> None:
     from dropscribe.engine.models.paraformer.forward import words_of
 
     ids = np.array([7, 2, 8, 0, 1, 9, 3], np.int32)
-    assert words_of(ids, [3, 0, 2, 2]) == [[7, 8], [], [], [9, 3]]
-    assert words_of(ids[:0], [0, 0]) == [[], []]
+    sure = np.array([70, 20, 80, 0, 10, 90, 30], np.uint8)
+    assert words_of(ids, sure, [3, 0, 2, 2]) == [([7, 8], b"FP"), ([], b""), ([], b""), ([9, 3], b"Z\x1e")]
+    assert words_of(ids[:0], sure[:0], [0, 0]) == [([], b""), ([], b"")]
+
+
+def test_the_confidence_is_the_probability_that_the_model_gives_each_token(recogniser: Recogniser) -> None:
+    import torch
+    from funasr import AutoModel
+    from funasr.utils.load_utils import extract_fbank
+
+    auto: Any = AutoModel(model=str(MINI), device="cpu", ncpu=1, disable_update=True, disable_pbar=True)
+    model = auto.model
+    for i, pcm in enumerate(pieces()[:3]):
+        wave = torch.from_numpy(pcm.astype(np.float32) / 32768)
+        with torch.inference_mode():
+            features, lengths = extract_fbank([wave], data_type="sound", frontend=auto.kwargs["frontend"])
+            encoded, encoded_lengths = model.encode(features, lengths)
+            embeds, counts, _, _ = model.calc_predictor(encoded, encoded_lengths)[:4]
+            scores, _ = model.cal_decoder_with_predictor(
+                encoded, encoded_lengths, embeds, counts.round().long()
+            )[:2]
+        best = scores[0].softmax(-1).amax(-1)
+        (said,) = recogniser(segments([pcm]))
+        assert len(said.tokens.confidence) == len(said.tokens) > 10, i
+        # FunASR's scores are logarithms of probabilities, whose softmax is the probability again; one byte is 1/255.
+        found = np.frombuffer(said.tokens.confidence, np.uint8) / 255
+        assert np.abs(found - best.numpy()[: len(found)]).max() < 0.004
+
+
+def test_a_batch_has_the_confidence_of_each_segment_alone(recogniser: Recogniser) -> None:
+    together = {h.stream: h.tokens.confidence for h in recogniser(segments(pieces()))}
+    for i, pcm in enumerate(pieces()):
+        (alone,) = recogniser(segments([pcm]))
+        difference = np.frombuffer(together[i], np.uint8).astype(int) - np.frombuffer(
+            alone.tokens.confidence, np.uint8
+        )
+        assert np.abs(difference).max(initial=0) <= 1
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ def tokens(words: list[str], start_ms: int, step_ms: int = 250) -> Tokens:
     return Tokens(words, bounds[:-1], bounds[1:])
 
 
+def sure(said: Tokens) -> Tokens:
+    """The same tokens with a confidence each, from 1 down."""
+    return Tokens(
+        said.texts, said.starts_ms, said.ends_ms, bytes(255 - i * 7 % 256 for i in range(len(said)))
+    )
+
+
 def transcript(
     *segments: Segment,
     media: MediaFacts = MEDIA,
@@ -66,7 +73,7 @@ def rich_transcript() -> Transcript:
     first = Tokens.of([*tokens(["hel@@", "lo", "every@@", "one"], 300), *tokens(list("大家好"), 2300)])
     return transcript(
         Segment(0, 300, 3050, "hello everyone 大家好", first),
-        Segment(1, 3500, 11_500, long_text, tokens(list(long_text), 3500, 240)),
+        Segment(1, 3500, 11_500, long_text, sure(tokens(list(long_text), 3500, 240))),
         Segment(2, 11_600, 11_900, ""),
         Segment(3, 11_900, 12_400, "a <b> & c --> d"),
         media=MediaFacts(

@@ -159,3 +159,16 @@ def test_the_official_vocabulary_loses_nothing(shared: Path, listing: str) -> No
     tokens: list[str] = json.loads(text) if path.suffix == ".json" else text.split()
     for said in sequences(tokens, 3_000, seed=12):
         check(said)
+
+
+def test_a_word_has_the_confidence_of_its_least_certain_part() -> None:
+    heard = hypothesis(
+        SpeechSegment(0, 0, 0, 1000, 16_000, 0.0),
+        ["hel@@", "lo", "你", "u", "s", "b"],
+        None,
+        bytes([9, 7, 200, 5, 4, 6]),
+    )
+    assert [*heard.tokens.texts] == ["hello", "你", "USB"]
+    assert heard.tokens.confidence == bytes([7, 200, 4])
+    unknown = hypothesis(SpeechSegment(0, 0, 0, 1000, 16_000, 0.0), ["hel@@", "lo", "你"], None)
+    assert unknown.tokens.confidence == b""

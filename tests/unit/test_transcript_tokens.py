@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe import escapes
+from dropscribe.transcript.reading import read_transcript
+from dropscribe.transcript.remarks import remarks
 from dropscribe.transcript.render import Options, render
 from dropscribe.transcript.types import NO_TOKENS, Segment, Token, Tokens
 from tests.support.transcripts import transcript
@@ -92,3 +94,50 @@ def test_json_of_tokens_equals_that_of_the_json_module(text: str, tokens: list[T
     line = escapes.dumps(said).encode()
     assert json.loads(line) == said
     assert data.endswith(b'"segments": [\n    ' + line + b"\n  ]\n}\n")
+
+
+_SURE = st.lists(
+    st.tuples(st.sampled_from(["好", "hello", '"']), st.integers(0, 255)), min_size=1, max_size=9
+)
+
+
+def sure_tokens(words: list[tuple[str, int]]) -> Tokens:
+    return Tokens.of([(text, i, i + 1, sure) for i, (text, sure) in enumerate(words)])
+
+
+@given(_SURE)
+def test_confidence_survives_slicing_pickling_and_json(words: list[tuple[str, int]]) -> None:
+    made = sure_tokens(words)
+    assert made.confidence == bytes(sure for _, sure in words)
+    assert made[1:].confidence == made.confidence[1:]
+    assert pickle.loads(pickle.dumps(made)) == made
+    written = transcript(Segment(0, 0, 1000, "x", made))
+    data = render(written, "json", Options())
+    read = read_transcript(data).transcript
+    assert read.segments[0].tokens == made
+    assert render(read, "json", Options()) == data
+
+
+def test_tokens_differ_by_their_confidence() -> None:
+    assert sure_tokens([("好", 9)]) != sure_tokens([("好", 8)])
+    assert sure_tokens([("好", 9)]) != Tokens("好", (0,), (1,))
+    with pytest.raises(ValueError, match="2 tokens have 1 confidences"):
+        Tokens("你好", (0, 1), (1, 2), b"x")
+
+
+def test_json_has_the_probability_of_tokens_and_their_mean() -> None:
+    made = transcript(Segment(0, 0, 1000, "你好", sure_tokens([("你", 255), ("好", 51)])))
+    (segment,) = json.loads(render(made, "json", Options()))["segments"]
+    assert [t["confidence"] for t in segment["tokens"]] == [1.0, 0.2]
+    assert segment["confidence"] == 0.6
+    plain = transcript(Segment(0, 0, 1000, "你好"))
+    assert "confidence" not in json.loads(render(plain, "json", Options()))["segments"][0]
+
+
+@pytest.mark.parametrize(("sure", "count", "doubtful"), [(127, 40, True), (128, 40, False), (20, 19, False)])
+def test_a_recording_of_which_the_model_was_not_sure_has_a_remark(
+    sure: int, count: int, doubtful: bool
+) -> None:
+    halves = [sure_tokens([("好", sure)] * n) for n in (count // 2, count - count // 2)]
+    made = transcript(*(Segment(i, i, i + 1, "好", half) for i, half in enumerate(halves)))
+    assert ("doubtful" in {r.kind for r in remarks(made)}) == doubtful

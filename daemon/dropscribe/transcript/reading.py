@@ -215,13 +215,18 @@ def _segment(one: object, index: int) -> Segment:
     )
     if tokens is None:
         raise NotATranscriptError(f"segment {index} has no tokens")
+    if len({len(token) for token in tokens}) > 1:
+        raise NotATranscriptError(f"only some tokens of segment {index} have a confidence")
     return Segment(index, start, end, text, Tokens.of(tokens) if tokens else Tokens())
 
 
-def _token(token: object, index: int) -> tuple[str, int, int]:
+def _token(token: object, index: int) -> tuple[str, int, int] | tuple[str, int, int, int]:
     if not isinstance(token, dict) or not isinstance(token.get("text"), str):
         raise NotATranscriptError(f"a token of segment {index} is not well formed")
-    return token["text"], _number(token, "start_ms"), _number(token, "end_ms")
+    placed = token["text"], _number(token, "start_ms"), _number(token, "end_ms")
+    if "confidence" not in token:
+        return placed
+    return *placed, round(_share(token, "confidence") * 255)
 
 
 def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -276,6 +281,14 @@ def _seconds(document: dict[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
         raise NotATranscriptError(f"{name} is not a valid time")
     return float(value)
+
+
+def _share(document: dict[str, Any], name: str) -> float:
+    """A number from 0 to 1."""
+    value = _seconds(document, name)
+    if value > 1:
+        raise NotATranscriptError(f"{name} is more than 1")
+    return value
 
 
 def _instant(document: dict[str, Any], name: str) -> float:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from dropscribe import escapes
 from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, AudioTrack, Loss, MediaFacts, Transcript
 
+#: Mean probability of all tokens below which a transcript is doubtful, and the fewest tokens for which it is judged.
+DOUBT = 0.5
+DOUBT_TOKENS = 20
 #: Places and tracks that a remark names; the others are counted.
 _NAMED = 5
 #: Less undecodable audio than this holds no word; it is in the JSON alone, ms.
@@ -29,12 +32,21 @@ def remarks(transcript: Transcript) -> tuple[Remark, ...]:
         found.append(Remark("no_speech", "no speech found"))
     elif not any(s.text.strip() or s.tokens for s in transcript.segments):
         found.append(Remark("no_words", "speech found, but no words recognised in it"))
+    if is_doubtful(transcript):
+        text = "much of this may be wrong: another language than the model knows, or a poor recording?"
+        found.append(Remark("doubtful", text))
     found += media_remarks(transcript.media)
     for text in transcript.incomplete:
         found.append(Remark("incomplete", _line(text)))
     if transcript.engine.notice is not None:
         found.append(Remark("notice", _line(transcript.engine.notice)))
     return tuple(found)
+
+
+def is_doubtful(transcript: Transcript) -> bool:
+    """True if the model was, on average, not sure of the words of a recording."""
+    sure = b"".join(s.tokens.confidence for s in transcript.segments)
+    return len(sure) >= DOUBT_TOKENS and sum(sure) < DOUBT * 255 * len(sure)
 
 
 def shown_remarks(transcript: Transcript) -> tuple[Remark, ...]:

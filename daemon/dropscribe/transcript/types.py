@@ -34,21 +34,33 @@ class Tokens(Sequence[Token]):
     texts: str | tuple[str, ...]
     starts_ms: tuple[int, ...]
     ends_ms: tuple[int, ...]
+    #: Probability that the model gave each token, in 255ths; empty if it is not known.
+    confidence: bytes
 
     def __init__(
-        self, texts: Sequence[str] = (), starts_ms: Sequence[int] = (), ends_ms: Sequence[int] = ()
+        self,
+        texts: Sequence[str] = (),
+        starts_ms: Sequence[int] = (),
+        ends_ms: Sequence[int] = (),
+        confidence: bytes = b"",
     ) -> None:
         """Raises ValueError unless the columns have equal length."""
         if not len(texts) == len(starts_ms) == len(ends_ms):
             raise ValueError(f"{len(texts)} tokens start {len(starts_ms)} times and end {len(ends_ms)} times")
+        if confidence and len(confidence) != len(texts):
+            raise ValueError(f"{len(texts)} tokens have {len(confidence)} confidences")
         _set(self, "texts", texts if isinstance(texts, str) else _joined(texts))
         _set(self, "starts_ms", tuple(starts_ms))
         _set(self, "ends_ms", tuple(ends_ms))
+        _set(self, "confidence", confidence)
 
     @classmethod
-    def of(cls, tokens: Iterable[tuple[str, int, int]]) -> Tokens:
-        """Tokens from (text, start_ms, end_ms) tuples; at least one."""
-        return cls(*zip(*tokens, strict=True))
+    def of(cls, tokens: Iterable[Sequence[Any]]) -> Tokens:
+        """Tokens from (text, start_ms, end_ms) or (text, start_ms, end_ms, confidence) tuples."""
+        columns: list[tuple[Any, ...]] = list(zip(*tokens, strict=True))
+        if not columns:
+            return cls()
+        return cls(columns[0], columns[1], columns[2], bytes(columns[3]) if len(columns) > 3 else b"")
 
     def __len__(self) -> int:
         return len(self.starts_ms)
@@ -62,20 +74,28 @@ class Tokens(Sequence[Token]):
     def __getitem__(self, at: slice) -> Tokens: ...
     def __getitem__(self, at: int | slice) -> Token | Tokens:
         if isinstance(at, slice):
-            return Tokens(self.texts[at], self.starts_ms[at], self.ends_ms[at])
+            return Tokens(self.texts[at], self.starts_ms[at], self.ends_ms[at], self.confidence[at])
         return Token(self.texts[at], self.starts_ms[at], self.ends_ms[at])
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Tokens):
-            return (self.texts, self.starts_ms, self.ends_ms) == (other.texts, other.starts_ms, other.ends_ms)
+            return self._columns() == other._columns()
         return tuple(self) == tuple(other) if isinstance(other, (tuple, list)) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(tuple(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the three columns: the dataclass default takes several times as long."""
-        return Tokens, (self.texts, self.starts_ms, self.ends_ms)
+        """Pickle as the columns: the dataclass default takes several times as long."""
+        return Tokens, self._columns()
+
+    def _columns(self) -> tuple[str | tuple[str, ...], tuple[int, ...], tuple[int, ...], bytes]:
+        return self.texts, self.starts_ms, self.ends_ms, self.confidence
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """Mean probability of the tokens; None if it is not known, or there are none."""
+        return sum(self.confidence) / (255 * len(self.confidence)) if self.confidence else None
 
 
 def _joined(texts: Sequence[str]) -> str | tuple[str, ...]:

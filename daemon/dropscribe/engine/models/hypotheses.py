@@ -20,23 +20,40 @@ def long_enough(segments: Sequence[SpeechSegment]) -> tuple[list[SpeechSegment],
     return kept, [of_words(s, "", [], []) for s in segments if s.samples < LEAST_SAMPLES]
 
 
-def hypothesis(segment: SpeechSegment, tokens: list[str], columns: Columns | None) -> Hypothesis:
-    """Hypothesis of a segment. columns: token starts and ends, ms in the recording; None: spread evenly."""
+def hypothesis(
+    segment: SpeechSegment, tokens: list[str], columns: Columns | None, confidence: bytes = b""
+) -> Hypothesis:
+    """Hypothesis of a segment. columns: token starts and ends, ms in the recording; None: spread evenly.
+
+    confidence: of each token, see `Tokens`; a word has that of its least certain token.
+    """
     words: Sequence[str]
     text = spacing.unspaced(tokens)
     if text is not None:
         # By far the most common case in Chinese; joining takes several times as long.
         words = text
     else:
-        spans = None if columns is None else list(zip(*columns, strict=True))
-        words, spans = join_words(tokens, spans)
-        columns = None if spans is None else ([a for a, _ in spans], [b for _, b in spans])
+        words, places = join_words(tokens, [(i, i) for i in range(len(tokens))])
+        assert places is not None
+        columns = None if columns is None else columns_of(columns, places)
+        confidence = least_of(confidence, places)
         text = spacing.join(words)
     if columns is None:
-        marks = spacing.spread(words, segment.start_ms, segment.end_ms)
+        marks = spacing.spread(words, segment.start_ms, segment.end_ms, confidence)
     else:
-        marks = Tokens(words, *columns)
+        marks = Tokens(words, *columns, confidence)
     return Hypothesis(segment.stream, segment.index, text, marks)
+
+
+def columns_of(columns: Columns, places: Sequence[Span]) -> Columns:
+    """Starts and ends of words from those of tokens. places: first and last token of each word."""
+    starts, ends = columns
+    return [starts[a] for a, _ in places], [ends[b] for _, b in places]
+
+
+def least_of(confidence: bytes, places: Sequence[Span]) -> bytes:
+    """Confidence of words from that of tokens. places: first and last token of each word."""
+    return bytes(min(confidence[a : b + 1]) for a, b in places) if confidence else b""
 
 
 def of_words(segment: SpeechSegment, text: str, words: list[str], spans: list[Span]) -> Hypothesis:

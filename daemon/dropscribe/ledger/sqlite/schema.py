@@ -169,7 +169,7 @@ segments = sa.Table(
     sa.Column("start_ms", _BIG, nullable=False),
     sa.Column("end_ms", _BIG, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
-    #: JSON: [[text, start_ms, end_ms], ...]
+    #: JSON: [[text, start_ms, end_ms, confidence in 255ths (absent if it is not known)], ...]
     sa.Column("tokens", sa.Text, nullable=False),
     sa.Index("uq_segments_job_id_idx", "job_id", "idx", unique=True),
 )

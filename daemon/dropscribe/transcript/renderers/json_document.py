@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -14,6 +15,8 @@ from dropscribe.transcript.types import EngineFacts, Segment, Transcript
 
 #: Incremented when a field of the JSON document changes its meaning or is removed, not when one is added.
 JSON_SCHEMA = "dropscribe/transcript/1"
+#: The field `confidence` of a token by its value in 255ths: three digits, from which the value can be restored.
+_PROBABILITIES = [f', "confidence": {byte / 255:.3f}' for byte in range(256)]
 
 
 def json_document(content: Content) -> bytes:
@@ -25,7 +28,7 @@ def json_document(content: Content) -> bytes:
     tracks [{number, language, title (null: none), codec, channels, default, chosen}]},
     engine {model, vad_model, NAME_model of each further role, device, precision, versions {package: version}}, notice (null or text),
     remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms, text,
-    tokens [{text, start_ms, end_ms}]}]. Positions are ms from the start of the recording; `admitted` is UTC.
+    confidence, tokens [{text, start_ms, end_ms, confidence}]}]; confidence is absent if it is not known. Positions are ms from the start of the recording; `admitted` is UTC.
     """
     transcript = content.transcript
     head = escapes.dumps(_facts(transcript, content.version), indent=2).removesuffix("\n}")
@@ -66,12 +69,15 @@ def _segment(segment: Segment) -> str:
     """JSON of one segment, equal to that of `escapes.dumps`, without an object per token: there are many."""
     said = segment.tokens
     texts = map(encode_basestring, said.texts)
+    sure = map(_PROBABILITIES.__getitem__, said.confidence) if said.confidence else repeat("", len(said))
     tokens = ", ".join([
-        f'{{"text": {text}, "start_ms": {start}, "end_ms": {end}}}'
-        for text, start, end in zip(texts, said.starts_ms, said.ends_ms, strict=True)
+        f'{{"text": {text}, "start_ms": {start}, "end_ms": {end}{probability}}}'
+        for text, start, end, probability in zip(texts, said.starts_ms, said.ends_ms, sure, strict=True)
     ])  # fmt: skip
+    mean = said.mean_confidence
+    confidence = "" if mean is None else f', "confidence": {mean:.3f}'
     written = (
         f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
-        f'"text": {encode_basestring(segment.text)}, "tokens": [{tokens}]}}'
+        f'"text": {encode_basestring(segment.text)}{confidence}, "tokens": [{tokens}]}}'
     )
     return written if written.isprintable() else escapes.in_json(written)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dropscribe.engine.layers.best import Best, best_of
 from dropscribe.engine.layers.fbank import Frontend, Sound
 from dropscribe.engine.layers.sanm import SanmDecoder, SanmEncoder
 from dropscribe.engine.models.paraformer.cif import Predictor, Timestamps
@@ -33,6 +34,7 @@ class DecodedSegment:
     #: Upsampled frames at which tokens start, and the one at which the last ends; None without a timestamp branch.
     fires: NDArray[np.integer[Any]] | None
     frames: int  #: upsampled frames of the segment
+    confidence: bytes  #: probability of each token, in 255ths
 
 
 class PaddedForward:
@@ -72,20 +74,23 @@ class PaddedForward:
         alpha, hidden = self._predictor.weights(encoded, keep)
         most = int(alpha.sum(dim=1).max())
         if most < 1:
-            return [DecodedSegment([], None, 0) for _ in sounds]
+            return [DecodedSegment([], None, 0, b"") for _ in sounds]
         embeds, counts = self._predictor.embed(encoded, keep, alpha, most)
         tokens = torch.arange(most, device=self._device)[None] < counts[:, None]
         decoded = self._decoder.hidden(embeds, tokens, encoded, keep)
-        ids = self._decoder.scores(decoded).argmax(dim=-1)
+        best = best_of(self._decoder.scores(decoded))
         for words in {id(w): w for w in hotwords if w is not None}.values():
             own = [i for i, w in enumerate(hotwords) if w is words]
-            ids[own] = self._biased(ids[own], embeds[own], decoded[own], tokens[own], words)
+            biased = self._biased(best.rows(own), embeds[own], decoded[own], tokens[own], words)
+            best.ids[own], best.sure[own] = biased.ids, biased.sure
+        ids = best.ids
         said = tokens & (ids >= SILENT_IDS)
         fires = self._fires(encoded, hidden, keep, counts, said)
-        return _collect(ids, said, fires, features.rows, 1 if self._times is None else self._times.times)
+        times = 1 if self._times is None else self._times.times
+        return _collect(best, said, fires, features.rows, times)
 
-    def _biased(self, ids: Tensor, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Tensor:
-        return ids if self._bias is None else self._bias(ids, embeds, decoded, tokens, words)
+    def _biased(self, best: Best, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Best:
+        return best if self._bias is None else self._bias(best, embeds, decoded, tokens, words)
 
     def _fires(
         self, encoded: Tensor, hidden: Tensor, keep: Tensor, counts: Tensor, said: Tensor
@@ -96,27 +101,29 @@ class PaddedForward:
         return self._times.fires(alpha, counts, said.sum(dim=1), said.shape[1])
 
 
-def words_of(ids: NDArray[np.integer[Any]], counts: Sequence[int]) -> list[list[int]]:
-    """Token numbers of each segment of a batch, without special tokens; vectorised over the batch.
+def words_of(
+    ids: NDArray[np.integer[Any]], sure: NDArray[np.uint8], counts: Sequence[int]
+) -> list[tuple[list[int], bytes]]:
+    """Token numbers and confidence of each segment of a batch, without special tokens; vectorised over the batch.
 
-    ids: (tokens,) of all segments, concatenated; counts: number of tokens of each segment.
+    ids, sure: (tokens,) of all segments, concatenated; counts: number of tokens of each segment.
     """
     said = ids >= SILENT_IDS
     before = np.concatenate(([0], np.cumsum(said)))
     bounds = before[np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))].tolist()
-    decoded = ids[said].tolist()
-    return [decoded[a:b] for a, b in pairwise(bounds)]
+    decoded, confidence = ids[said].tolist(), sure[said].tobytes()
+    return [(decoded[a:b], confidence[a:b]) for a, b in pairwise(bounds)]
 
 
 def _collect(
-    ids: Tensor, said: Tensor, fires: Tensor | None, rows: list[int], times: int
+    best: Best, said: Tensor, fires: Tensor | None, rows: list[int], times: int
 ) -> list[DecodedSegment]:
     """Copy the result of a batch to the host and split it by segment."""
-    host_ids, host_said = ids.cpu().numpy(), said.cpu().numpy()
+    host_ids, host_said, host_sure = best.ids.cpu().numpy(), said.cpu().numpy(), best.sure.cpu().numpy()
     host_fires = None if fires is None else fires.cpu().numpy()
     decoded = []
     for b, n in enumerate(rows):
         own = host_ids[b][host_said[b]].tolist()
         starts = None if host_fires is None else host_fires[b][: len(own) + 1]
-        decoded.append(DecodedSegment(own, starts, n * times))
+        decoded.append(DecodedSegment(own, starts, n * times, host_sure[b][host_said[b]].tobytes()))
     return decoded

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dropscribe.engine.layers.best import Best, best_of
 from dropscribe.engine.layers.kernels import EPSILON, add_norm, memory_add_norm
 from dropscribe.engine.layers.packed import HALF, Product, Rows, bare, flash, norm32, product, rows_of, taps
 from dropscribe.errors import EngineError
@@ -125,8 +126,8 @@ class PackedDecoder:
             weights += (scores / q.shape[2] ** 0.5).softmax(dim=1)
         return weights
 
-    def tokens(self, hidden: Tensor) -> Tensor:
-        """(tokens, D) float16 → token numbers (tokens,) int64."""
+    def tokens(self, hidden: Tensor) -> Best:
+        """(tokens, D) float16 → tokens (tokens,)."""
         if self._output is None:
             raise TypeError("a decoder without output layer was asked for tokens")
         return self._output(hidden)
@@ -143,11 +144,11 @@ class PackedOutput:
         self._weight = bare(module)
         self._bias = module.bias.detach().float()
 
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """(tokens, D) float16 → (tokens,) int64."""
+    def __call__(self, hidden: Tensor) -> Best:
+        """(tokens, D) float16 → (tokens,)."""
         # Scores in float32, so that candidates a thousandth apart are ranked as in fp32.
         scores = torch.mm(hidden, self._weight, out_dtype=torch.float32)
-        return (scores + self._bias).argmax(dim=-1)
+        return best_of(scores.add_(self._bias))
 
 
 def norm16(module: Any) -> tuple[Tensor, Tensor]:

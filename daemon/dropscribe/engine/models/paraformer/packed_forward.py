@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dropscribe.engine.layers.best import Best
 from dropscribe.engine.layers.fbank import Frontend, Sound
 from dropscribe.engine.layers.packed import HALF, PackedEncoder, Rows, rows_of
 from dropscribe.engine.layers.transfer import to_host
@@ -59,6 +60,7 @@ class Decoded:
     rows: list[int]
     counts: list[int]
     ids: Tensor  #: (tokens,) int32, pinned
+    sure: Tensor  #: (tokens,) uint8, pinned
     fires: Tensor | None  #: (batch, most + 1) int32, pinned
     done: torch.cuda.Event
 
@@ -116,7 +118,8 @@ class PackedForward:
         if not any(counts):
             # No tokens at all, and kernels do not accept an empty batch.
             nothing = torch.empty(0, dtype=torch.int32)
-            return Decoded(batch.order, batch.rows, counts, nothing, None, batch.counted)
+            unsure = torch.empty(0, dtype=torch.uint8)
+            return Decoded(batch.order, batch.rows, counts, nothing, unsure, None, batch.counted)
         most = max(counts)
         tokens = rows_of(counts, self._device)
         embeds = integrate(batch.padded.float(), batch.total, most)
@@ -125,23 +128,24 @@ class PackedForward:
         packed = embeds.flatten(0, 1)[owner * most + place]
         looking = Looking(tokens, batch.frames)
         decoded = self._decoder.hidden(packed, tokens, self._decoder.sources(batch.hidden), looking)
-        ids = self._biased(batch, counts, self._decoder.tokens(decoded), packed, decoded)
-        fires = self._fires(batch, ids, owner, most)
-        host_ids, done = to_host(ids.int())
+        best = self._biased(batch, counts, self._decoder.tokens(decoded), packed, decoded)
+        fires = self._fires(batch, best.ids, owner, most)
+        host_ids, _ = to_host(best.ids.int())
+        host_sure, done = to_host(best.sure)
         host_fires = None
         if fires is not None:
             host_fires, done = to_host(fires.int())
-        return Decoded(batch.order, batch.rows, counts, host_ids, host_fires, done)
+        return Decoded(batch.order, batch.rows, counts, host_ids, host_sure, host_fires, done)
 
     def collect(self, batch: Decoded) -> list[DecodedSegment]:
         """Wait for the result; one `DecodedSegment` per segment, in the order given to `begin`."""
         batch.done.synchronize()
-        said = words_of(batch.ids.numpy(), batch.counts)
+        said = words_of(batch.ids.numpy(), batch.sure.numpy(), batch.counts)
         fires = None if batch.fires is None else batch.fires.numpy()
         times = 1 if self._times is None else self._times.times
         decoded = [
-            DecodedSegment(own, None if fires is None else fires[b, : len(own) + 1], rows * times)
-            for b, (own, rows) in enumerate(zip(said, batch.rows, strict=True))
+            DecodedSegment(own, None if fires is None else fires[b, : len(own) + 1], rows * times, sure)
+            for b, ((own, sure), rows) in enumerate(zip(said, batch.rows, strict=True))
         ]
         return [one for _, one in sorted(zip(batch.order, decoded, strict=True), key=lambda pair: pair[0])]
 
@@ -151,16 +155,15 @@ class PackedForward:
         """Run all three steps."""
         return self.collect(self.decode(self.begin(sounds, hotwords)))
 
-    def _biased(
-        self, batch: Encoded, counts: list[int], ids: Tensor, embeds: Tensor, decoded: Tensor
-    ) -> Tensor:
-        """Token numbers after hotword biasing."""
+    def _biased(self, batch: Encoded, counts: list[int], best: Best, embeds: Tensor, decoded: Tensor) -> Best:
+        """Tokens after hotword biasing."""
         own = counts[: len(batch.hotwords)]
         end = sum(own)
         if self._bias is None or not end:
-            return ids
-        biased = self._bias(ids[:end], embeds[:end], decoded[:end], own, batch.hotwords)
-        return torch.cat((biased, ids[end:]))
+            return best
+        first, rest = best.rows(slice(end)), best.rows(slice(end, None))
+        biased = self._bias(first, embeds[:end], decoded[:end], own, batch.hotwords)
+        return Best(torch.cat((biased.ids, rest.ids)), torch.cat((biased.sure, rest.sure)))
 
     def _begin_times(self, padded: Tensor, convolved: Tensor, keep: Tensor) -> Future[_Times] | None:
         if self._times is None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dropscribe.engine.layers.best import Best
 from dropscribe.engine.layers.packed import HALF, rows_of
 from dropscribe.engine.models.paraformer.packed_decoder import Looking, PackedDecoder, PackedOutput
 from dropscribe.engine.models.paraformer.seaco import (
@@ -65,15 +66,15 @@ class PackedBias:
 
     def __call__(
         self,
-        ids: Tensor,
+        best: Best,
         embeds: Tensor,
         decoded: Tensor,
         counts: Sequence[int],
         lists: Sequence[PackedHotwords],
-    ) -> Tensor:
-        """Token numbers after biasing, (tokens,) int64.
+    ) -> Best:
+        """Tokens after biasing, (tokens,).
 
-        ids: (tokens,) int64; embeds: (tokens, D) float32, acoustic; decoded: (tokens, D) float16, of the first decoder;
+        best: of the first decoder, (tokens,); embeds: (tokens, D) float32, acoustic; decoded: (tokens, D) float16, of the first decoder;
         counts: tokens of each segment; lists: hotwords of each segment, equal lists adjacent.
         """
         tokens = rows_of([*counts], self._device)
@@ -87,7 +88,7 @@ class PackedBias:
         merged = self._decoder.hidden(embeds, tokens, sources, looking).float()
         merged = merged + self._decoder.hidden(stream, tokens, sources, looking).float()
         biased = self._output(merged.to(HALF))
-        return torch.where(biased == self._no_bias, ids, biased)
+        return best.where(biased.ids == self._no_bias, biased)
 
     def _parts(self, stream: Tensor, counts: Sequence[int], lists: Sequence[PackedHotwords]) -> list[_Part]:
         """One part for each list of the batch."""

@@ -91,7 +91,7 @@ class ParaformerRecogniser:
             [one.fires for one in decoded], [one.frames for one in decoded], [s.start_ms for s in segments]
         )
         return [
-            self._vocabulary.hypothesis(segment, one.ids, placed)
+            self._vocabulary.hypothesis(segment, one.ids, placed, one.confidence)
             for segment, one, placed in zip(segments, decoded, columns, strict=True)
         ]
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
+from dropscribe.engine.layers.best import Best, best_of
 from dropscribe.engine.layers.sanm import SanmDecoder, affine
 
 #: Longest list (including the start token) that is used whole; of longer ones each segment uses the words with the
@@ -72,10 +73,10 @@ class Bias:
         self._no_bias = int(module.NO_BIAS)
         self._filters = filters(module)
 
-    def __call__(self, ids: Tensor, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Tensor:
-        """Token ids after biasing, (B, N).
+    def __call__(self, best: Best, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Best:
+        """Tokens after biasing, (B, N); one that is taken from the hotwords has the probability it has among them.
 
-        ids: (B, N) int64; embeds: (B, N, D), acoustic; decoded: (B, N, D), of the first decoder; tokens: (B, N) bool, true for
+        best: of the first decoder, (B, N); embeds: (B, N, D), acoustic; decoded: (B, N, D), of the first decoder; tokens: (B, N) bool, true for
         tokens and false for padding;
         words: result of `BiasEncoder`, (W, D).
         """
@@ -86,8 +87,8 @@ class Bias:
         everything = keys.new_ones(1, keys.shape[1], dtype=torch.bool)
         merged = self._decoder.hidden(embeds, tokens, keys, everything)
         merged = merged + self._decoder.hidden(decoded, tokens, keys, everything)
-        biased = self._output(merged).argmax(dim=-1)
-        return torch.where(biased == self._no_bias, ids, biased)
+        biased = best_of(self._output(merged))
+        return best.where(biased.ids == self._no_bias, biased)
 
 
 def most_heard(weights: Tensor) -> Tensor:

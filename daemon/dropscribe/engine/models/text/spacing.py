@@ -88,8 +88,8 @@ def split(text: str) -> list[str]:
     return _CJK.sub(lambda m: f" {m.group()} ", text).split()
 
 
-def spread(words: Sequence[str], start_ms: int, end_ms: int) -> Tokens:
+def spread(words: Sequence[str], start_ms: int, end_ms: int, confidence: bytes = b"") -> Tokens:
     """Spread words evenly between two positions, for models without timestamps."""
     step = (end_ms - start_ms) / max(1, len(words))
     bounds = [start_ms + round(i * step) for i in range(len(words) + 1)]
-    return Tokens(words, bounds[:-1], bounds[1:])
+    return Tokens(words, bounds[:-1], bounds[1:], confidence)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.models.hotwords import PieceSpelling, Spelling, read_dictionary
-from dropscribe.engine.models.hypotheses import hypothesis
+from dropscribe.engine.models.hypotheses import columns_of, hypothesis, least_of
 from dropscribe.engine.models.loading import LoadedModel
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.models.text.pieces import SPACE, Pieces
@@ -25,10 +25,13 @@ _MARKS = frozenset({"<s>", "</s>", "<unk>", "<OOV>", "<blank>", "<sos/eos>"})
 class Vocabulary(Protocol):
     """The tokens of a model."""
 
-    def hypothesis(self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None) -> Hypothesis:
+    def hypothesis(
+        self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None, confidence: bytes
+    ) -> Hypothesis:
         """Hypothesis of a segment from its token numbers.
 
-        columns: starts and ends of the tokens, ms in the recording; None: spread the words evenly.
+        columns: starts and ends of the tokens, ms in the recording; None: spread the words evenly. confidence: of each
+        token, as in `Tokens`.
         """
 
     @property
@@ -43,9 +46,11 @@ class Characters:
         self._tokenizer = tokenizer
         self.spelling = spelling
 
-    def hypothesis(self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None) -> Hypothesis:
+    def hypothesis(
+        self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None, confidence: bytes
+    ) -> Hypothesis:
         """See `Vocabulary`."""
-        return hypothesis(segment, self._tokenizer.ids2tokens(ids), columns)
+        return hypothesis(segment, self._tokenizer.ids2tokens(ids), columns, confidence)
 
 
 class SentencePieces:
@@ -55,14 +60,16 @@ class SentencePieces:
         self._pieces = pieces
         self.spelling = spelling
 
-    def hypothesis(self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None) -> Hypothesis:
+    def hypothesis(
+        self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None, confidence: bytes
+    ) -> Hypothesis:
         """See `Vocabulary`. A word lasts from the start of its first piece to the end of its last."""
-        spans = [(0, 0)] * len(ids) if columns is None else list(zip(*columns, strict=True))
-        said = self._pieces.words(ids, spans)
+        said = self._pieces.words(ids, [(i, i) for i in range(len(ids))])
+        confidence = least_of(confidence, said.spans)
         if columns is None:
-            marks = spacing.spread(said.words, segment.start_ms, segment.end_ms)
+            marks = spacing.spread(said.words, segment.start_ms, segment.end_ms, confidence)
         else:
-            marks = Tokens(said.words, [start for start, _ in said.spans], [end for _, end in said.spans])
+            marks = Tokens(said.words, *columns_of(columns, said.spans), confidence)
         return Hypothesis(segment.stream, segment.index, said.text, marks)
 
 

@@ -230,8 +230,12 @@ def segment_row(job: int, s: Segment) -> dict[str, Any]:
 
 
 def _tokens(said: Tokens) -> str:
-    """The JSON of `_dump` for a list of (text, start_ms, end_ms), made faster."""
-    columns = zip(map(encode_basestring, said.texts), said.starts_ms, said.ends_ms, strict=True)
+    """The JSON of `_dump` for a list of (text, start_ms, end_ms[, confidence]), made faster."""
+    texts = map(encode_basestring, said.texts)
+    if said.confidence:
+        sure = zip(texts, said.starts_ms, said.ends_ms, said.confidence, strict=True)
+        return f"[{','.join([f'[{text},{start},{end},{c}]' for text, start, end, c in sure])}]"
+    columns = zip(texts, said.starts_ms, said.ends_ms, strict=True)
     return f"[{','.join([f'[{text},{start},{end}]' for text, start, end in columns])}]"
 
 
