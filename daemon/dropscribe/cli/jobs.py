@@ -321,7 +321,7 @@ def _print_job(detail: JobDetail, progress: Progress | None) -> None:
             ("audio", f"{outcome(replace(job, remarks=()))}; {speech} of it speech"),
             (
                 "format",
-                f"{media.container}, {media.codec}, {media.sample_rate_hz} Hz, {media.channels} channels",
+                f"{media.container}, {media.codec}, {media.sample_rate_hz} Hz, {media.channels} channel{'s' * (media.channels != 1)}",
             ),
             *(("remark", text) for text in job.remarks),
             *(("warning", w) for w in media.warnings if w != media.truncated),

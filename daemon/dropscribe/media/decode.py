@@ -95,7 +95,7 @@ def decode(
             "decoding it needs more memory than a decoder may use",
             operation="decoding",
             path=path,
-            remedy="If the recording is sound, raise [media] memory_mb.",
+            remedy="if the recording is sound, raise [media] memory_mb",
         ) from e
     except OSError as e:
         raise _storage(e, path) from e
@@ -108,7 +108,7 @@ def _decode_open(
 ) -> MediaFacts:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
-        raise UnreadableMediaError("it is not a regular file", remedy="Drop the recording itself.")
+        raise UnreadableMediaError("it is not a regular file", remedy="drop the recording itself")
     meant = expected or FileSignature.of(status)
     _unchanged(fd, meant)
     opening = open_source(fd, path, status.st_size, limits.track)
@@ -188,7 +188,7 @@ class _Output:
             if piece.rate_hz not in _RATES_HZ:
                 raise UnreadableMediaError(
                     f"its sample rate of {piece.rate_hz} Hz is invalid",
-                    remedy="Export the recording again.",
+                    remedy="export the recording again",
                 )
             self._rate_hz = piece.rate_hz
             self.sound_s += len(piece.samples) / piece.rate_hz
@@ -267,7 +267,7 @@ class _Counter:
         if self.samples > self._most:
             raise MediaLimitError(
                 f"it is longer than {self._limits.max_hours:g} hours of audio",
-                remedy="If the recording is that long, raise [media] max_hours.",
+                remedy="if the recording is that long, raise [media] max_hours",
             )
         self._write(pcm)
 
@@ -293,15 +293,15 @@ def _no_samples_error(opening: Opening) -> DropscribeError:
     if opening.check.whole is False:
         return UnreadableMediaError(
             f"it is cut off before its first sound: {opening.check.detail}",
-            remedy="Copy the recording again, whole.",
+            remedy="copy the recording again, whole",
         )
     if opening.source.damage:
         return UnreadableMediaError(
             "it is damaged so that none of its audio can be decoded",
-            remedy="Copy or export the recording again.",
+            remedy="copy or export the recording again",
         )
     detail = f" ({opening.check.detail})" if opening.check.detail else ""
-    return NoAudioError(f"it has no audio{detail}", remedy="Record it again.")
+    return NoAudioError(f"it has no audio{detail}", remedy="record it again")
 
 
 def _bytes(count: int) -> str:
@@ -313,17 +313,17 @@ def _unchanged(fd: int, meant: FileSignature) -> None:
     if FileSignature.of(os.fstat(fd)) != meant:
         raise RecordingChangedError(
             "the file was changed before it was read to its end",
-            remedy="Nothing to do: its new content becomes a job of its own once it is complete.",
+            remedy="nothing to do: its new content becomes a job of its own once it is complete",
         )
 
 
 def _storage(error: OSError, path: Path) -> DropscribeError:
     if error.errno in GONE:
         return RecordingGoneError("the file is no longer there", operation="opening", path=path)
-    remedy = "Check its disk or network share."
+    remedy = "check its disk or network share"
     if error.errno in (errno.EACCES, errno.EPERM):
-        remedy = "Let the user that dropscribe runs as read the file and its folder."
+        remedy = "let the user that dropscribe runs as read the file and its folder"
     elif error.errno in (errno.EMFILE, errno.ENFILE):
-        remedy = "Raise the limit on open files."
+        remedy = "raise the limit on open files"
     reason = error.strerror or str(error)
     return StorageError(reason, operation="reading", path=path, remedy=remedy)

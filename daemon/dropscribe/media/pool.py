@@ -189,7 +189,7 @@ class DecoderPool:
                 child,
                 UnansweredError.code,
                 f"its file system has not answered for {DISK_S:.0f} s",
-                "See to the disk or the network share; the recording is tried again by itself.",
+                "see to the disk or the network share; the recording is tried again by itself",
                 retryable=UnansweredError.retryable,
             )
             self._replace(child)
@@ -198,7 +198,7 @@ class DecoderPool:
                 child,
                 MediaLimitError.code,
                 f"decoding it brought nothing for {self._settings.stall_s:g} s",
-                "If it lies on very slow storage, raise [media] stall_s.",
+                "if it lies on very slow storage, raise [media] stall_s",
                 retryable=MediaLimitError.retryable,
             )
             self._replace(child)
@@ -221,7 +221,7 @@ class DecoderPool:
             child,
             kind.code,
             f"the decoder process {ended.how}",
-            "If it happens again, the recording is damaged or memory is short.",
+            "if it happens again, the recording is damaged or memory is short",
             retryable=kind.retryable,
         )
 
@@ -253,7 +253,7 @@ class DecoderPool:
             raise DecoderDiedError(
                 f"no process can be started: {e.strerror}",
                 operation="starting decoders",
-                remedy="Look at the limits on processes and memory of the service.",
+                remedy="look at the limits on processes and memory of the service",
             ) from e
         self._pipes.register(child.pipe.fileno(), select.POLLIN)
         return child
@@ -266,5 +266,5 @@ def _broken(how: str) -> DecoderDiedError:
     return DecoderDiedError(
         f"decoder processes do not start: the last one {how}",
         operation="starting decoders",
-        remedy="Run `dropscribe doctor`; check that soundfile, av and soxr are installed.",
+        remedy="run `dropscribe doctor`; check that soundfile, av and soxr are installed",
     )

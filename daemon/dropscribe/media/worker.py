@@ -81,7 +81,7 @@ def _serve(begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int
         outbox.at_once(_failed(order.ticket, e, leaving=leaving))
     except MemoryError:
         short = MediaLimitError(
-            "a decoder ran out of memory", remedy="If the recording is sound, raise [media] memory_mb."
+            "a decoder ran out of memory", remedy="if the recording is sound, raise [media] memory_mb"
         )
         outbox.at_once(_failed(order.ticket, short, leaving=True))
     except Exception as e:
@@ -89,7 +89,7 @@ def _serve(begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int
         # process is replaced, because the state of the library is unknown.
         unexpected = UnreadableMediaError(
             f"its decoder failed in an unexpected way: {type(e).__name__}: {e}",
-            remedy="Convert the recording to wav and drop that; please report this message.",
+            remedy="convert the recording to wav and drop that; please report this message",
         )
         outbox.at_once(_failed(order.ticket, unexpected, leaving=True))
     else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_DROP_IT = "Drop the recording itself."
-_NO_SOUND = "Export it as sound (wav, m4a) and drop that."
-_UNPACK = "Unpack it and drop the recordings in it."
-_DECRYPT = "Decrypt it and drop the recording itself."
-_UNPROTECTED = "Only the program it was bought for plays it; drop a copy without protection, if you have one."
+_DROP_IT = "drop the recording itself"
+_NO_SOUND = "export it as sound (wav, m4a) and drop that"
+_UNPACK = "unpack it and drop the recordings in it"
+_DECRYPT = "decrypt it and drop the recording itself"
+_UNPROTECTED = "only the program it was bought for plays it; drop a copy without protection, if you have one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ def _not(name: str, remedy: str = _DROP_IT) -> Foreign:
 
 _SILK = Foreign(
     "it is a SILK voice message (WeChat, QQ), for which there is no decoder here",
-    "Convert it to wav with a SILK decoder (silk-v3-decoder, pilk) and drop that.",
+    "convert it to wav with a SILK decoder (silk-v3-decoder, pilk) and drop that",
 )
 _AUDIBLE = Foreign("it is an Audible audio book, which is encrypted", _UNPROTECTED)
 _SONY = Foreign(
     "it is a recording of a Sony IC recorder, in a format that only Sony's program reads",
-    "Export it as wav or mp3 with Sony's Sound Organizer or Digital Voice Editor and drop that.",
+    "export it as wav or mp3 with Sony's Sound Organizer or Digital Voice Editor and drop that",
 )
 _MUSIC_SHOP = "an encrypted file of a music program"
 
@@ -41,7 +41,7 @@ _BYTES: tuple[tuple[bytes, Foreign], ...] = (
     (b"#!SILK", _SILK),
     (b"\x02#!SILK", _SILK),
     (b"\x03ds2", Foreign("it is a DSS Pro recording, for which there is no free decoder",
-                         "Export it as wav with the program of the dictation machine and drop that.")),
+                         "export it as wav with the program of the dictation machine and drop that")),
     (b"MS_VOICE", _SONY),
     (b"\x00\x00\x00\x00\x57\x90\x75\x36", _AUDIBLE),
     (b"CTENFDAM", _not(_MUSIC_SHOP, _UNPROTECTED)),  # NetEase Cloud Music (.ncm)
@@ -69,7 +69,7 @@ _BYTES: tuple[tuple[bytes, Foreign], ...] = (
     (b"L\x00\x00\x00\x01\x14\x02\x00", _not("a Windows shortcut to another file")),
     (b"SQLite format 3\x00", _not("a SQLite database")),
     (b"bplist00", _not("a property list of macOS or iOS, perhaps a placeholder of iCloud Drive",
-                       "Let iCloud download the recording and drop that.")),
+                       "let iCloud download the recording and drop that")),
     (b"\x00\x05\x16\x07", _not("attributes of a file of macOS (AppleDouble)")),
     (b"{\\rtf", _not("an RTF document")),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _not("an old office document")),
@@ -83,7 +83,7 @@ _RIFF_FORMS = {
     b"WEBP": _not("a WebP picture"),
     b"RMID": _not("a MIDI file, which holds notes and no sound", _NO_SOUND),
     b"CDDA": _not(
-        "a shortcut to a track of an audio CD", "Rip the CD with a program for that and drop the result."
+        "a shortcut to a track of an audio CD", "rip the CD with a program for that and drop the result"
     ),
     b"sfbk": _not("a collection of instruments (SoundFont)"),
 }
@@ -94,7 +94,7 @@ _PICTURES = frozenset(
 )
 
 _ELSEWHERE = "which only points at audio elsewhere"
-_FETCH = "Download what it points at and drop that."
+_FETCH = "download what it points at and drop that"
 #: First characters of text, lower case, after spaces.
 _TEXTS: tuple[tuple[bytes, Foreign], ...] = (
     (b"#extm3u", _not(f"a playlist (M3U/HLS), {_ELSEWHERE}", _FETCH)),
@@ -107,16 +107,16 @@ _TEXTS: tuple[tuple[bytes, Foreign], ...] = (
     (b"<asx", _not(f"a playlist (ASX), {_ELSEWHERE}", _FETCH)),
     (b"<smil", _not(f"a playlist (SMIL), {_ELSEWHERE}", _FETCH)),
     (b"[internetshortcut]", _not(f"a shortcut to an address, {_ELSEWHERE}", _FETCH)),
-    (b"version https://git-lfs.github.com/", _not("a pointer of Git LFS", "Fetch the recording itself: git lfs pull.")),
+    (b"version https://git-lfs.github.com/", _not("a pointer of Git LFS", "fetch the recording itself: git lfs pull")),
     (b"-----begin pgp message", _not("an encrypted file (OpenPGP)", _DECRYPT)),
 )  # fmt: skip
-_WEB_PAGE = _not("a web page, perhaps an error page saved by a download", "Download the recording again.")
+_WEB_PAGE = _not("a web page, perhaps an error page saved by a download", "download the recording again")
 _XML = Foreign("it is an XML document, not a recording", text=True)
 _TEXT = Foreign("it is a text file, not a recording", text=True)
 
 ZEROS = Foreign(
     "it begins with nothing but zeros: a download that never got its content, or a placeholder of a cloud drive",
-    "Download it again, whole.",
+    "download it again, whole",
 )
 
 

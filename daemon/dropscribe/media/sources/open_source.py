@@ -44,7 +44,7 @@ def open_source(fd: int, path: Path, size: int, track: int | str = AUTO) -> Open
     Raises UnreadableMediaError or NoAudioError with a description of the file; OSError, MemoryError.
     """
     if size == 0:
-        raise NoAudioError("the file is empty", remedy="Record or copy it again.")
+        raise NoAudioError("the file is empty", remedy="record or copy it again")
     # Not by `inspect_open`, which reports failures of the disk as damage.
     found, _ = recognise(Bytes(fd, size))
     if found.foreign is not None:
@@ -54,7 +54,7 @@ def open_source(fd: int, path: Path, size: int, track: int | str = AUTO) -> Open
     if how := protection(Bytes(fd, size), check.kind):
         raise UnreadableMediaError(
             f"its sound is encrypted ({how})",
-            remedy="Only the program it was made for plays it; drop a copy without protection, if you have one.",
+            remedy="only the program it was made for plays it; drop a copy without protection, if you have one",
         )
     warnings = []
     if renamed := unusual_name(path.name, check.kind):
@@ -90,7 +90,7 @@ def _open(span: Span, check: ContainerCheck, track: int | str) -> Source:
         if check.whole is False:
             raise UnreadableMediaError(
                 f"it is cut short and cannot be opened: {check.detail}",
-                remedy="Copy the recording again, whole.",
+                remedy="copy the recording again, whole",
             ) from e
         if first is not None:
             raise UnreadableMediaError(f"{e.reason} ({first.reason})", remedy=e.remedy) from e

@@ -163,7 +163,7 @@ class AvSource:
                 if shape[2] not in _FORMATS:
                     raise UnreadableMediaError(
                         f"its samples are of a kind ({shape[2]}) that cannot be used",
-                        remedy="Convert it to 16-bit wav or flac and drop that.",
+                        remedy="convert it to 16-bit wav or flac and drop that",
                     )
                 planar = _FORMATS[shape[2]] if frame.format.is_planar else None
             gathered.append(_rows(frame, this[1], planar))
@@ -181,7 +181,7 @@ class AvSource:
             has = "video and no audio" if self._container.streams.video else "no audio"
             raise NoAudioError(
                 f"it is a readable {self._container.format.name} file with {has}",
-                remedy="Drop the recording that holds the sound.",
+                remedy="drop the recording that holds the sound",
             )
         if isinstance(track, int):
             return numbered(streams, track)
@@ -189,7 +189,7 @@ class AvSource:
         if not usable:
             raise UnreadableMediaError(
                 "its audio is in an encoding no decoder here understands",
-                remedy="Convert it to a common format (wav, flac, m4a) and drop that.",
+                remedy="convert it to a common format (wav, flac, m4a) and drop that",
             )
         if len(usable) == 1 or track == FIRST:
             return usable[0]
@@ -262,7 +262,7 @@ def _judged(error: av.error.FFmpegError, fd: int) -> Exception:
     if isinstance(error, OSError):
         raise_storage_trouble(fd)
     return UnreadableMediaError(
-        "no decoder understands it", remedy="Play it in a media player; if it plays, report the format."
+        "no decoder understands it", remedy="play it in a media player; if it plays, report the format"
     )
 
 

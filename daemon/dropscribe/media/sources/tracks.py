@@ -55,7 +55,7 @@ def numbered(streams: Sequence[Any], number: int) -> Any:
     if not decodable([stream]):
         raise UnreadableMediaError(
             f"its audio track {number} is in an encoding no decoder here understands",
-            remedy="Choose another with audio_track in the profile.",
+            remedy="choose another with audio_track in the profile",
         )
     return stream
 
@@ -65,7 +65,7 @@ def missing(number: int, tracks: Sequence[AudioTrack]) -> NoAudioError:
     there = ", ".join(_name(track) for track in tracks[:10])
     return NoAudioError(
         f"it has no audio track {number}; it has {'only 1' if len(tracks) < 2 else there}",
-        remedy="Change audio_track in the profile, or drop it in a folder with another profile.",
+        remedy="change audio_track in the profile, or drop it in a folder with another profile",
     )
 
 

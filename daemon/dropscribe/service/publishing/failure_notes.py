@@ -85,6 +85,8 @@ class FailureNotes:
         self._lock = threading.Lock()
         #: Recordings with a note on record, by watched folder; those checked last at the end.
         self._noted: dict[Path, dict[Path, None]] = {}
+        #: Recordings whose note could not be written, which is logged once.
+        self._refused: set[Path] = set()
         self._check_at = clock() + CHECK_S
 
     def start(self) -> None:
@@ -148,9 +150,15 @@ class FailureNotes:
         except (DropscribeError, OSError) as e:
             # The log and the history have the reason of the job; its note is a convenience.
             left = bool(noted.notes)
-            logs.event(
-                self._log, logs.Action.STORAGE, f"{noted.path.name}: no note beside it: {e}", job=noted.job_id
-            )
+            with self._lock:
+                told = noted.path in self._refused
+                self._refused.add(noted.path)
+            if not told:
+                message = f"{noted.path.name}: no note beside it: {e}"
+                logs.event(self._log, logs.Action.STORAGE, message, job=noted.job_id)
+        else:
+            with self._lock:
+                self._refused.discard(noted.path)
         if not left:
             with self._lock:
                 self._noted.get(noted.folder, {}).pop(noted.path, None)
