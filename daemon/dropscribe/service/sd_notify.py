@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dropscribe import escapes
 from dropscribe.errors import DropscribeError
 
-#: Interval of keep-alives as a share of the watchdog's interval: half leaves time for a slow turn of the main loop.
-KEEP_ALIVE_SHARE = 0.5
+#: Interval of keep-alives as a share of the watchdog's interval, 5 s of 60: nearly all of it is left for a slow turn of the
+#: main loop.
+KEEP_ALIVE_SHARE = 1 / 12
 
 
 def watchdog_interval_s(environ: Mapping[str, str] = os.environ, *, pid: int | None = None) -> float | None:
