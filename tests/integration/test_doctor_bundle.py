@@ -135,7 +135,7 @@ def test_unreadable_sources_are_listed_as_missing(home: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[profiles.legal]\nformats = ['docx']",
+        "[profiles.legal]\nformats = ['pdf']",
         "[profiles.'Ms Klein']\nhotwords = 'Dr Weber'",
         "[profiles.default]\ntakeover = 3",
         "[engine]\ndevice = 'hunter2'",
