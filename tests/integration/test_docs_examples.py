@@ -174,7 +174,7 @@ def test_enough_is_run() -> None:
 
 @pytest.mark.parametrize("block", [b for p in PAGES for b in blocks(p, "sh")], ids=lambda b: b.name)
 def test_files_that_blocks_install_are_there(block: Block) -> None:
-    for name in re.findall(r"(?<![\w/])systemd/[\w.]+", block.text):
+    for name in re.findall(r"(?<![\w/])systemd/[\w.-]+", block.text):
         assert (ROOT / name).is_file(), name
 
 

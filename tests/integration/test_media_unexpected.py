@@ -52,7 +52,7 @@ def test_a_stream_that_appears_in_the_middle_of_a_file_ends_nothing(tmp_path: Pa
 def test_an_unexpected_error_of_a_decoder_fails_the_recording_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise error
 
     monkeypatch.setattr(decode_module, "decode", fail)

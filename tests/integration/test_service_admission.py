@@ -170,7 +170,9 @@ def test_the_job_of_a_file_follows_what_happened_last(desk: Desk, order: str) ->
     for record in (other, *records):
         desk.admitter._records.put(record)
     desk.start()
-    wait_until(lambda: sum(n for _, n in desk.calls) == 3, "all is on record")
+    wait_until(lambda: sum(n for _, n in desk.calls) == 3, "all is taken")
+    # A call is noted before it writes; after the stop all of them have.
+    assert desk.admitter.stop()
     states = {
         j.recording.name: j.state for j in desk.ledger.jobs(state=None, folder=None, since=None, limit=9)
     }

@@ -6,6 +6,8 @@ which `container.inspect` converts to a result.
 
 from __future__ import annotations
 
+from functools import reduce
+
 from dropscribe.media.container.framed import follow
 from dropscribe.media.container.reader import MOST_AT_ONCE, Bytes, ContainerCheck
 
@@ -21,6 +23,13 @@ _KBPS = (
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 )
 _RATES = (44_100, 48_000, 32_000)
+
+#: Detail of a whole FLAC whose last frame has lost its end.
+CUT_FRAME = "its last frame is cut"
+_CRC16 = [
+    reduce(lambda crc, _: crc << 1 ^ (0x18005 if crc & 0x8000 else 0), range(8), i << 8) & 0xFFFF
+    for i in range(256)
+]
 
 
 def flac(file: Bytes, start: int) -> ContainerCheck:
@@ -44,12 +53,14 @@ def flac(file: Bytes, start: int) -> ContainerCheck:
         start + 42, file.size - min(MOST_AT_ONCE, max(_TAIL, int.from_bytes(info[7:10], "big") + 16))
     )
     tail = file.at(tail_at, file.size - tail_at)
-    end = _last_flac_sample(file, tail, least if least == most else 0)
-    if end is None:
+    found = _last_flac_frame(file, tail, least if least == most else 0)
+    if found is None:
         return ContainerCheck("flac", None, None, file.size, "no frame was found near its end", declared_s)
+    at, end = found
     # A part of a frame is no loss: the last one may be shorter than the header says.
     if end + most > total:
-        return ContainerCheck("flac", True, None, file.size, "", min(end, total) / rate)
+        detail = "" if _crc16(tail[at:]) == 0 else CUT_FRAME
+        return ContainerCheck("flac", True, None, file.size, detail, min(end, total) / rate)
     detail = f"its last frame ends at {end / rate:.1f} s, its header declares {declared_s:.1f} s"
     return ContainerCheck("flac", False, None, file.size, detail, declared_s)
 
@@ -150,8 +161,11 @@ def mp3_length(raw: bytes, at: int) -> int | None:
     return frame.length or None if frame else None
 
 
-def _last_flac_sample(file: Bytes, tail: bytes, block: int) -> int | None:
-    """End (exclusive) of the last frame with an intact header, in samples; `block`: the fixed block size, or 0."""
+def _last_flac_frame(file: Bytes, tail: bytes, block: int) -> tuple[int, int] | None:
+    """Last frame with an intact header: offset in `tail`, and its end (exclusive) in samples.
+
+    `block`: the fixed block size, or 0.
+    """
     at = len(tail)
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         if tail[at + 1 : at + 2] in (b"\xf8", b"\xf9"):
@@ -159,7 +173,7 @@ def _last_flac_sample(file: Bytes, tail: bytes, block: int) -> int | None:
             found = _flac_header(tail[at : at + 16])
             if found is not None:
                 number, size, counts_samples = found
-                return (number if counts_samples else number * (block or size)) + size
+                return at, (number if counts_samples else number * (block or size)) + size
     return None
 
 
@@ -187,6 +201,14 @@ def _flac_header(raw: bytes) -> tuple[int, int, bool] | None:
     if len(raw) <= at or _crc8(raw[:at]) != raw[at]:
         return None
     return number, size, raw[1] & 1 == 1
+
+
+def _crc16(raw: bytes) -> int:
+    """CRC-16 with polynomial x^16 + x^15 + x^2 + 1, initial value 0 (RFC 9639, section 9.3): 0 of a whole frame."""
+    crc = 0
+    for byte in raw:
+        crc = (crc << 8 & 0xFFFF) ^ _CRC16[crc >> 8 ^ byte]
+    return crc
 
 
 def _crc8(raw: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dropscribe.media.container.reader import ContainerCheck
+from dropscribe.media.container.streamed import CUT_FRAME
 
 #: Difference between decoded and declared duration of an undamaged file, seconds: priming and padding of lossy
 #: codecs, one frame lost at each end.
@@ -70,8 +71,7 @@ def judge(check: ContainerCheck, declared_s: float | None, decoded: Decoded) -> 
         return Verdict(_words(check, expected_s if short else None, decoded), tuple(warnings))
     if not short or expected_s is None:
         return Verdict(None, tuple(warnings))
-    # A FLAC without damage lacks its end: the last frame is cut behind its header.
-    if check.whole and (check.kind != "flac" or decoded.damage):
+    if check.whole and check.detail != CUT_FRAME:
         lost = expected_s - decoded.seconds
         warnings.append(f"the recording is damaged: {lost:.1f} s of {expected_s:.1f} s could not be decoded")
         return Verdict(None, tuple(warnings), lost)
