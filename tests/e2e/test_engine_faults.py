@@ -79,7 +79,12 @@ def test_recordings_wait_while_another_process_fills_the_device(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("fault", "where"), [("assert", "recogniser"), ("lost", "detector"), ("assert", "what it found")]
+    ("fault", "where"),
+    [
+        ("assert", "recogniser"),
+        pytest.param("lost", "detector", marks=pytest.mark.soak),
+        pytest.param("assert", "what it found", marks=pytest.mark.soak),
+    ],
 )
 def test_a_single_device_failure_fails_no_recording(tmp_path: Path, fault: str, where: str) -> None:
     daemon, _ = faulty(tmp_path, Plan(fault, where, times=1), extra=EACH)
@@ -145,7 +150,7 @@ def test_a_model_damaged_before_an_engine_restart_is_reported_and_jobs_wait(
     shutil.copytree(BUNDLED / "paraformer-mini", model)
     daemon = DaemonProcess(tmp_path, model=str(model))
     daemon.start().wait_ready()
-    (path,) = drop(daemon, 1, seconds=300.0)
+    (path,) = drop(daemon, 1, seconds=150.0)
     wait_until(lambda: daemon.state(path) == "running", "it is worked on")
     harm(model)
     psutil.Process(daemon.child("ds-engine")).send_signal(signal.SIGKILL)

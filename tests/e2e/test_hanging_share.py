@@ -56,7 +56,11 @@ def disk(tmp_path: Path) -> Iterator[HangingDisk]:
         yield made
 
 
-@pytest.mark.parametrize("output_only", [False, True], ids=["recordings and transcripts", "transcripts only"])
+@pytest.mark.parametrize(
+    "output_only",
+    [False, pytest.param(True, marks=pytest.mark.soak)],
+    ids=["recordings and transcripts", "transcripts only"],
+)
 def test_a_hanging_share_is_reported_blocks_no_other_folder_and_recovers(
     tmp_path: Path, disk: HangingDisk, output_only: bool
 ) -> None:

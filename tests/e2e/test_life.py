@@ -22,7 +22,7 @@ def test_recordings_that_exist_at_the_start_are_transcribed(tmp_path: Path) -> N
 
 def test_killed_in_the_middle_the_transcript_appears_once_and_whole(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path)
-    target = write_speech(daemon.inbox / "long.wav", seconds=300)
+    target = write_speech(daemon.inbox / "long.wav", seconds=150)
     daemon.start().wait_ready()
     wait_until(lambda: daemon.rows("select 1 from jobs where begun = 1") != [], "it is being decoded")
     daemon.kill()
@@ -32,7 +32,7 @@ def test_killed_in_the_middle_the_transcript_appears_once_and_whole(tmp_path: Pa
         attempts = daemon.rows("select number, outcome from attempts order by number")
     assert len(attempts) == 2
     document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-    assert document["media"]["duration_ms"] == 300_000
+    assert document["media"]["duration_ms"] == 150_000
     assert sorted(p.name for p in daemon.inbox.iterdir()) == [
         "long.json", "long.srt", "long.timing.json", "long.txt", "long.vtt", "long.wav",
     ]  # fmt: skip
@@ -66,13 +66,13 @@ def test_a_second_daemon_on_the_same_database_is_refused(dropscribe: DaemonProce
 
 
 def test_the_engine_is_replaced_when_it_is_killed(dropscribe: DaemonProcess) -> None:
-    target = write_speech(dropscribe.inbox / "survivor.wav", seconds=200)
+    target = write_speech(dropscribe.inbox / "survivor.wav", seconds=100)
     wait_until(lambda: dropscribe.state(target) == "running", "the job runs")
     os.kill(dropscribe.child("ds-engine"), signal.SIGKILL)
     dropscribe.wait_for(target)
     assert dropscribe.actions("engine")
     document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
-    assert document["media"]["duration_ms"] == 200_000
+    assert document["media"]["duration_ms"] == 100_000
 
 
 def test_recordings_are_done_after_a_decoder_is_killed(dropscribe: DaemonProcess) -> None:

@@ -10,7 +10,7 @@ from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 #: Partial text as soon as there is any, regardless of the machine's speed.
 EARLY = "[profiles.default]\npartial_after_s = 0.01\n"
-MINUTES_10 = 600.0
+MINUTES_5 = 300.0
 
 
 def spoken(file: Path) -> list[str]:
@@ -37,7 +37,7 @@ def records(daemon: DaemonProcess) -> list[str]:
 
 def test_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra=EARLY) as daemon:
-        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
         seen: list[str] = []
 
         def done() -> bool:
@@ -61,7 +61,7 @@ def test_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
         shown = [line for line in lines if line and not line.startswith("[")]
         assert shown == whole[: len(shown)]
         assert last.startswith("[unfinished: ")
-        assert "of 00:10:00" in last
+        assert "of 00:05:00" in last
         counts.append(len(shown))
     assert counts == sorted(set(counts))
     assert 0 < counts[0] < len(whole)
@@ -79,7 +79,7 @@ def test_a_short_recording_has_no_partial_text(tmp_path: Path) -> None:
 
 def test_the_next_start_removes_partial_texts_of_a_killed_daemon(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, extra=EARLY)
-    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
     daemon.start().wait_ready()
     wait_until(lambda: partial_of(target).exists(), "there is text")
     daemon.kill()
@@ -93,7 +93,7 @@ def test_the_next_start_removes_partial_texts_of_a_killed_daemon(tmp_path: Path)
 
 def test_after_a_kill_and_a_restart_only_the_transcript_remains(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, extra=EARLY)
-    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
     daemon.start().wait_ready()
     wait_until(lambda: partial_of(target).exists(), "there is text")
     daemon.kill()
@@ -122,7 +122,7 @@ def test_a_strangers_file_is_left_alone_and_no_partial_is_written(tmp_path: Path
 
 def test_sigterm_leaves_no_partial_text(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, extra=EARLY)
-    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+    target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
     daemon.start().wait_ready()
     wait_until(lambda: partial_of(target).exists(), "there is text")
     assert daemon.stop() == 0
@@ -132,7 +132,7 @@ def test_sigterm_leaves_no_partial_text(tmp_path: Path) -> None:
 
 def test_a_cancelled_job_leaves_no_partial_text(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra=EARLY) as daemon:
-        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
         wait_until(lambda: partial_of(target).exists(), "there is text")
         target.unlink()
         daemon.wait_for(target, "cancelled")
@@ -142,7 +142,7 @@ def test_a_cancelled_job_leaves_no_partial_text(tmp_path: Path) -> None:
 
 def test_a_dead_engine_leaves_no_partial_text(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra=EARLY) as daemon:
-        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_10)
+        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
         wait_until(lambda: partial_of(target).exists(), "there is text")
         os.kill(daemon.child("ds-engine"), signal.SIGKILL)
         daemon.wait_for(target)

@@ -209,7 +209,9 @@ def goes_on(life: Life, undisturbed: list[Dump]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "lasting"), [(errno.EIO, False), (errno.ENOSPC, True)], ids=["one error", "full from then on"]
+    ("error", "lasting"),
+    [pytest.param(errno.EIO, False, marks=pytest.mark.soak), (errno.ENOSPC, True)],
+    ids=["one error", "full from then on"],
 )
 def test_every_write_and_every_sync_may_fail(
     disk: FaultyDisk, fresh: Path, undisturbed: list[Dump], folder: Path, error: int, *, lasting: bool

@@ -125,7 +125,9 @@ def test_every_call_of_publishing_may_fail(disk: FaultyDisk, trial: Trial, *, la
     assert failed & {"unlink", "unlinkat"}
 
 
-@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize(
+    "lasting", [pytest.param(False, marks=pytest.mark.soak), True], ids=["once", "from then on"]
+)
 def test_the_database_may_refuse_anything_meanwhile(disk: FaultyDisk, trial: Trial, *, lasting: bool) -> None:
     """The daemon retries after a temporary failure; after a permanent one another start is enough."""
     nth = waited = 0

@@ -58,7 +58,7 @@ def installed_as_the_readme_says() -> str:
         for b in re.findall(r"^```sh root\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
         if "systemd-sysusers" in b
     )
-    steps = block[block.index("install -Dm644") : block.index("runuser")]
+    steps = block[block.index("ln -sf") : block.index("runuser")]
     machine.CONFIG.unlink(missing_ok=True)
     run("sh", "-ec", f"cd {machine.CHECKOUT}\n{steps}")
     machine.configure('\nasr = "paraformer-zh"', f'\nasr = "{MODEL}"')

@@ -46,6 +46,8 @@ CPU_BATCH_S = 60.0
 CUDA_BATCH_S = 4000.0
 #: Segment lengths at warm-up, seconds: a typical one, and the longest possible.
 WARM_SEGMENT_S = 8.0
+#: The typical one on a CPU.
+WARM_SEGMENT_CPU_S = 2.0
 LONGEST_SEGMENT_S = 60.0
 #: Hotwords at warm-up: 64, so that SeACo's selection of the likeliest ones runs, too.
 WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二三四五六七八")
@@ -170,10 +172,12 @@ def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any)
     """
     speech = _sample()
     vad.open().accept(speech, final=True)
+    if device.type == "cpu":
+        # No memory to be found and no kernels to be compiled: long segments would only take longer.
+        recogniser(_repeated(speech, WARM_SEGMENT_CPU_S, 2))
+        return batch_s
     recogniser(_repeated(speech, WARM_SEGMENT_S, 1))
     recogniser(_repeated(speech, WARM_SEGMENT_S, 2))
-    if device.type == "cpu":
-        return batch_s
     recogniser(_repeated(speech, min(LONGEST_SEGMENT_S, batch_s), 1))
     while batch_s > 2 * WARM_SEGMENT_S:
         try:
