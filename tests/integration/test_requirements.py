@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def test_every_requirement_has_a_tested_version() -> None:
         if "==" in line
     }
     assert required() <= pinned
+
+
+def test_every_declared_dependency_is_among_them() -> None:
+    """Otherwise `dropscribe doctor` fails in an environment that was made from them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {normal(re.split(r"[^\w.-]", d)[0]) for d in project["dependencies"]}
+    assert declared - {"torch"} <= required()
 
 
 @pytest.mark.parametrize(
