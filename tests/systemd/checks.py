@@ -382,12 +382,12 @@ def database_of_a_newer_version() -> str:
 @check
 def engine_that_cannot_start() -> str:
     """A GPU that is off the bus for a while comes back: systemd tries again, unlike with wrong settings."""
-    machine.configure(f'\nmodel = "{MODEL}"', '\nmodel = "/var/cache/dropscribe/missing"')
+    machine.configure(f'\nasr = "{MODEL}"', '\nasr = "/var/cache/dropscribe/missing"')
     run("systemctl", "reset-failed", "dropscribe")
     code, _ = machine.ended("systemctl", "start", "dropscribe", limit_s=START_S)
     demand(code != 0, "it started")
     demand(shown("ExecMainStatus") == "5", f"it ended with {shown('ExecMainStatus')}")
-    machine.configure('\nmodel = "/var/cache/dropscribe/missing"', f'\nmodel = "{MODEL}"')
+    machine.configure('\nasr = "/var/cache/dropscribe/missing"', f'\nasr = "{MODEL}"')
     took = wait("another try that works", machine.is_ready, START_S)
     wait_done(drop(machine.recording("after.wav")))
     return f"exit code 5; ready {took:.0f} s after the cause was gone, by itself"
