@@ -302,6 +302,20 @@ def test_a_batch_has_the_confidence_of_each_segment_alone(recogniser: Recogniser
         assert np.abs(difference).max(initial=0) <= 1
 
 
+def test_a_token_starts_before_a_pause_if_only_rounding_keeps_its_level_unreached() -> None:
+    """FunASR sums in single precision, and reaches it."""
+    import torch
+
+    from dropscribe.engine.models.paraformer.cif import FIRE, Timestamps
+
+    for missing, first in ((1.4e-7, 1), (1e-4, 12)):
+        reached = FIRE - missing
+        weights = [0.5, reached - 0.5, *[0.0] * 10, 1.0, 2.0 - reached]
+        alpha = torch.tensor([weights], dtype=torch.float64)
+        fires = Timestamps.fires(alpha, torch.tensor([3]), torch.tensor([2]), 2)
+        assert fires[0, 0].item() == first
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     """FunASR would keep random values for missing parameters and only print a message."""
     import torch

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dropscribe.transcript.layout import line_breaks
 from dropscribe.transcript.layout.cues import Cue, cues
-from dropscribe.transcript.layout.units import _WIDE_LETTERS, width
+from dropscribe.transcript.layout.units import _WIDE_LETTERS, Units, width
 from dropscribe.transcript.types import Segment, Token, Tokens
 from tests.support.transcripts import tokens
 
@@ -183,3 +184,21 @@ def test_the_fast_path_accepts_only_wide_letters() -> None:
     letters = [c for c in map(chr, range(sys.maxunicode + 1)) if _WIDE_LETTERS.fullmatch(c)]
     assert len(letters) > 20_000
     assert all(c.isalnum() and width(c) == 2 for c in letters)
+
+
+_HAN = st.text(st.sampled_from("今天的会议主要讨论明年工作计划和预算安排上海一二三"), min_size=1, max_size=90)
+
+
+@given(_HAN, st.integers(4, 30), st.integers(500, 9_000), st.data())
+def test_letters_of_one_width_are_divided_as_units_of_any_kind(
+    text: str, chars: int, max_ms: int, data: st.DataObject
+) -> None:
+    gaps = data.draw(st.lists(st.integers(-200, 700), min_size=len(text), max_size=len(text)))
+    starts = list(accumulate(gaps))
+    ends = [start + 180 for start in starts]
+    letters = Units(text, starts, ends, [2] * len(text))
+    units = Units(list(text), starts, ends, [2] * len(text))
+    found, expected = (line_breaks.divide(u, 2 * chars, max_ms, 400) for u in (letters, units))
+    assert [("".join(p.texts), p.starts[0]) for p in found] == [
+        ("".join(p.texts), p.starts[0]) for p in expected
+    ]

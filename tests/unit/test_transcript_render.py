@@ -104,6 +104,12 @@ def test_a_minute_of_speech_without_a_pause_is_several_lines_of_text() -> None:
     assert [len(line) <= 40 for line in lines] == [True] * 5
 
 
+def test_long_text_keeps_the_words_that_its_tokens_lack() -> None:
+    said = "今天的会议主要讨论明年的工作计划和预算安排" * 4
+    lacking = tokens(list(said[:-10]), 0)
+    assert "".join(text(Segment(0, 0, 60_000, said, lacking)).split()) == said
+
+
 def test_json_has_every_segment_and_token() -> None:
     given = rich_transcript()
     document = json.loads(render(given, "json", Options()))

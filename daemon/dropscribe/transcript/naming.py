@@ -32,7 +32,7 @@ _ENDINGS = MappingProxyType(
     }
 )
 _LONGEST_ENDING = max(_ENDINGS.values(), key=len)
-#: The form of a name that is not in use.
+#: The form of names without the extension of the recording.
 SHORT = "short"
 _FULL = "full"
 _NUMBERED = re.compile(r"full\.(\d+)")

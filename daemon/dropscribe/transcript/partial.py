@@ -15,8 +15,8 @@ def partial_text(
     """Content of a partial file: the segment texts so far, then in brackets the progress.
 
     `texts`: of the first segments, in order, without a gap. The words are those of the finished text; a long segment may
-    be divided into lines elsewhere, since pauses are not known here. `declared_ms`: duration that the container declares, if
-    any. `notice`: the engine's, if it has one.
+    be divided into lines elsewhere, since pauses are not known here. `declared_ms`: duration that the container
+    declares, if any. `notice`: the engine's, if it has one.
     """
     # The declared duration may be wrong; it is left out where it is shorter than the text so far.
     whole = f" of {clock(declared_ms // 1000)}" if declared_ms is not None and declared_ms >= until_ms else ""
@@ -24,5 +24,6 @@ def partial_text(
     said.append(
         f"[unfinished: up to {clock(until_ms // 1000)}{whole}; this file goes when the transcript is complete]"
     )
-    lines = [line for text in texts for line in lines_of(Segment(0, 0, 0, text))]
+    spoken = filter(None, (" ".join(text.split()) for text in texts))
+    lines = [line for text in spoken for line in lines_of(Segment(0, 0, 0, text), text)]
     return encode("\n".join([*lines, "", *said]) + "\n")

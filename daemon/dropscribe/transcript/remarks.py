@@ -49,11 +49,6 @@ def is_doubtful(transcript: Transcript) -> bool:
     return len(sure) >= DOUBT_TOKENS and sum(sure) < DOUBT * 255 * len(sure)
 
 
-def shown_remarks(transcript: Transcript) -> tuple[Remark, ...]:
-    """The remarks for files whose whole content is shown to an audience or read by programs: without the notice."""
-    return tuple(r for r in remarks(transcript) if r.kind != "notice")
-
-
 def media_remarks(media: MediaFacts) -> tuple[Remark, ...]:
     """Remarks on what was in the file, or should have been, and is not in the transcript."""
     found: list[Remark] = []

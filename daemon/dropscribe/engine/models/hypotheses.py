@@ -33,6 +33,7 @@ def hypothesis(
         # By far the most common case in Chinese; joining takes several times as long.
         words = text
     else:
+        # With the number of each token as its span, the span of a word is its first and last token.
         words, places = join_words(tokens, [(i, i) for i in range(len(tokens))])
         assert places is not None
         columns = None if columns is None else columns_of(columns, places)

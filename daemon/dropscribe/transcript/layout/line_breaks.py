@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import sub
 
-from dropscribe.transcript.layout.units import Units, units_of, width
+from dropscribe.transcript.layout.units import Units, spread, units_of
 from dropscribe.transcript.layout.words import word_lengths
 from dropscribe.transcript.types import Segment
 
@@ -24,15 +23,17 @@ _WITHOUT_PAUSE = 0.2
 _WIDEST_WORD = 16
 
 
-def lines_of(segment: Segment) -> Iterator[str]:
-    """Lines of a segment's text in a text file: one, or several where it is longer than `LINE_WIDTH`."""
-    text = " ".join(segment.text.split())
-    if width(text) <= LINE_WIDTH:
-        if text:
-            yield text
-        return
-    for part in divide(units_of(segment), LINE_WIDTH, None, LINE_PAUSE_MS):
-        yield "".join(part.texts).strip()
+def lines_of(segment: Segment, text: str) -> list[str]:
+    """Lines of a segment in a text file: its `text`, divided where it is longer than `LINE_WIDTH`."""
+    if 2 * len(text) <= LINE_WIDTH:
+        return [text]
+    units = units_of(segment)
+    if "".join(units.texts).split() != text.split():
+        # The tokens lack words of the text, or have others.
+        units = spread(text, segment.start_ms, segment.end_ms)
+    if sum(units.widths) <= LINE_WIDTH:
+        return [text]
+    return ["".join(part.texts).strip() for part in divide(units, LINE_WIDTH, None, LINE_PAUSE_MS)]
 
 
 def divide(units: Units, max_width: int, max_ms: int | None, pause_ms: int) -> list[Units]:

@@ -54,9 +54,10 @@ def _width_of(character: str) -> int:
 
 
 def units_of(segment: Segment) -> Units:
+    """Units of a segment with the times of its tokens; where these differ from the text, of the tokens."""
     text, tokens = " ".join(segment.text.split()), segment.tokens
     if not tokens:
-        return _spread(text, segment.start_ms, segment.end_ms)
+        return spread(text, segment.start_ms, segment.end_ms)
     starts, ends = tokens.starts_ms, tokens.ends_ms
     if any(map(gt, starts, ends)):
         ends = tuple(map(max, starts, ends))
@@ -133,7 +134,7 @@ def _inseparable(before: str, after: str) -> bool:
     return _spaced(before[-1]) and _spaced(after[0])
 
 
-def _spread(text: str, start_ms: int, end_ms: int) -> Units:
+def spread(text: str, start_ms: int, end_ms: int) -> Units:
     """Units of a text without token positions: time is spread in proportion to width."""
     words = _WORD.findall(text)
     widths = list(map(width, words))

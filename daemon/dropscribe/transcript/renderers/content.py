@@ -8,7 +8,8 @@ from functools import cached_property, lru_cache
 
 from dropscribe import __version__
 from dropscribe.transcript.layout.cues import Cue, cues
-from dropscribe.transcript.types import Transcript
+from dropscribe.transcript.remarks import Remark, remarks
+from dropscribe.transcript.types import Segment, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,22 @@ class Content:
             max_s=self._options.subtitle_max_s,
             pause_ms=self._options.subtitle_pause_ms,
         )
+
+    @cached_property
+    def spoken(self) -> tuple[tuple[Segment, str], ...]:
+        """The segments with words, and the text of each on one line."""
+        lines = ((segment, " ".join(segment.text.split())) for segment in self.transcript.segments)
+        return tuple((segment, text) for segment, text in lines if text)
+
+    @cached_property
+    def remarks(self) -> tuple[Remark, ...]:
+        """All remarks."""
+        return remarks(self.transcript)
+
+    @property
+    def shown_remarks(self) -> tuple[Remark, ...]:
+        """Those for files whose whole content is shown to an audience or read by programs: without the notice."""
+        return tuple(r for r in self.remarks if r.kind != "notice")
 
 
 #: The bytes of one file, UTF-8 unless the format says otherwise; the same for equal input.

@@ -13,7 +13,6 @@ import re
 from html import escape
 from urllib.parse import quote
 
-from dropscribe.transcript.remarks import remarks
 from dropscribe.transcript.renderers.content import Content, clock, encode
 
 _STYLE = """
@@ -73,12 +72,11 @@ def html(content: Content) -> bytes:
     """HTML page: remarks, player, and a paragraph per speech segment; a click on it plays from there."""
     transcript = content.transcript
     name = escape(transcript.recording_name)
-    said = "\n".join(f'<p class="remark">{escape(r.text)}</p>' for r in remarks(transcript))
+    said = "\n".join(f'<p class="remark">{escape(r.text)}</p>' for r in content.remarks)
     lines = "\n".join(
         f'<p class="said"><time>{clock(s.start_ms // 1000)}</time>'
-        f'<button type="button" data-start="{s.start_ms / 1000:.3f}">{escape(" ".join(s.text.split()))}</button></p>'
-        for s in transcript.segments
-        if s.text.strip()
+        f'<button type="button" data-start="{s.start_ms / 1000:.3f}">{escape(text)}</button></p>'
+        for s, text in content.spoken
     )
     policy = f"default-src 'none'; media-src 'self' file:; style-src '{_hash(_STYLE)}'; script-src '{_hash(_SCRIPT)}'"
     return encode(f"""<!DOCTYPE html>

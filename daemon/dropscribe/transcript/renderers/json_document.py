@@ -8,10 +8,9 @@ from typing import Any
 
 from dropscribe import escapes
 from dropscribe.transcript.instants import iso
-from dropscribe.transcript.remarks import remarks
 from dropscribe.transcript.renderers.content import Content, encode
 from dropscribe.transcript.roles import key_of
-from dropscribe.transcript.types import EngineFacts, Segment, Transcript
+from dropscribe.transcript.types import EngineFacts, Segment
 
 #: Incremented when a field of the JSON document changes its meaning or is removed, not when one is added.
 JSON_SCHEMA = "dropscribe/transcript/1"
@@ -26,13 +25,13 @@ def json_document(content: Content) -> bytes:
     media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings,
     losses [{kind, start_ms, length_ms (null: unknown), text, places}],
     tracks [{number, language, title (null: none), codec, channels, default, chosen}]},
-    engine {model, vad_model, NAME_model of each further role, device, precision, versions {package: version}}, notice (null or text),
-    remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms, text,
-    confidence, tokens [{text, start_ms, end_ms, confidence}]}]; confidence is absent if it is not known. Positions are ms from the start of the recording; `admitted` is UTC.
+    engine {model, vad_model, NAME_model of each further role, device, precision, versions {package: version}},
+    notice (null or text), remarks [{kind, text}], text (segments' texts, one a line), segments [{index, start_ms, end_ms,
+    text, confidence, tokens [{text, start_ms, end_ms, confidence}]}]. `confidence` is absent if it is not known. Positions
+    are ms from the start of the recording; `admitted` is UTC.
     """
-    transcript = content.transcript
-    head = escapes.dumps(_facts(transcript, content.version), indent=2).removesuffix("\n}")
-    segments = ",\n    ".join(map(_segment, transcript.segments))
+    head = escapes.dumps(_facts(content), indent=2).removesuffix("\n}")
+    segments = ",\n    ".join(map(_segment, content.transcript.segments))
     body = f"[\n    {segments}\n  ]" if segments else "[]"
     return encode(f'{head},\n  "segments": {body}\n}}\n')
 
@@ -47,10 +46,11 @@ def engine_facts(engine: EngineFacts) -> dict[str, Any]:
     }
 
 
-def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
+def _facts(content: Content) -> dict[str, Any]:
+    transcript = content.transcript
     return {
         "schema": JSON_SCHEMA,
-        "generator": {"name": "dropscribe", "version": version},
+        "generator": {"name": "dropscribe", "version": content.version},
         "job": transcript.job_id,
         "recording": {
             "name": transcript.recording_name,
@@ -60,7 +60,7 @@ def _facts(transcript: Transcript, version: str) -> dict[str, Any]:
         "media": transcript.media.record(),
         "engine": engine_facts(transcript.engine),
         "notice": transcript.engine.notice,
-        "remarks": [{"kind": r.kind, "text": r.text} for r in remarks(transcript)],
+        "remarks": [{"kind": r.kind, "text": r.text} for r in content.remarks],
         "text": transcript.text,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dropscribe.transcript.layout.cues import Cue
-from dropscribe.transcript.remarks import Remark, remarks, shown_remarks
+from dropscribe.transcript.remarks import Remark
 from dropscribe.transcript.renderers.content import Content, clock_ms, encode
 
 #: Display time of the remark at the end of a subtitle file, ms.
@@ -15,10 +15,9 @@ def srt(content: Content) -> bytes:
 
     SubRip has no comments: what stands in the file is shown to the audience.
     """
-    transcript, shown = content.transcript, list(content.cues)
-    said = shown_remarks(transcript)
+    shown, said = list(content.cues), content.shown_remarks
     if said:
-        shown.append(_remark_cue(said, shown, transcript.media.duration_ms))
+        shown.append(_remark_cue(said, shown, content.transcript.media.duration_ms))
     blocks = [
         # Players would parse a text that contains `-->` as a timing line.
         f"{i}\n{clock_ms(c.start_ms, ',')} --> {clock_ms(c.end_ms, ',')}\n{c.text.replace('-->', '->')}\n"
@@ -29,7 +28,7 @@ def srt(content: Content) -> bytes:
 
 def vtt(content: Content) -> bytes:
     """WebVTT. Remarks are NOTE blocks before the first cue; `&`, `<` and `>` are escaped."""
-    notes = [f"NOTE {r.text.replace('-->', '->')}\n" for r in remarks(content.transcript)]
+    notes = [f"NOTE {r.text.replace('-->', '->')}\n" for r in content.remarks]
     blocks = [
         f"{clock_ms(c.start_ms, '.')} --> {clock_ms(c.end_ms, '.')}\n{_escape(c.text)}\n"
         for c in content.cues
@@ -39,7 +38,7 @@ def vtt(content: Content) -> bytes:
 
 def lrc(content: Content) -> bytes:
     """LRC: a line of lyrics per subtitle, as music players show them; remarks in tags of their own at the top."""
-    notes = [f"[re: {r.text.replace(']', ')')}]" for r in remarks(content.transcript)]
+    notes = [f"[re: {r.text.replace(']', ')')}]" for r in content.remarks]
     lines = [f"[{_minutes(c.start_ms)}]{c.text.replace('[', '(').replace(']', ')')}" for c in content.cues]
     return encode("\n".join([*notes, *lines]) + "\n")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dropscribe.transcript.remarks import shown_remarks
 from dropscribe.transcript.renderers.content import Content, encode
 
 
@@ -24,11 +23,8 @@ def labels(content: Content) -> bytes:
 
 
 def _rows(content: Content) -> Iterator[tuple[int, int, str]]:
-    transcript = content.transcript
-    for segment in transcript.segments:
-        text = " ".join(segment.text.split())
-        if text:
-            yield segment.start_ms, segment.end_ms, text
-    end = transcript.media.duration_ms
-    for remark in shown_remarks(transcript):
+    for segment, text in content.spoken:
+        yield segment.start_ms, segment.end_ms, text
+    end = content.transcript.media.duration_ms
+    for remark in content.shown_remarks:
         yield end, end, f"[{remark.text}]"

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 from dropscribe.transcript.instants import iso
-from dropscribe.transcript.remarks import remarks
 from dropscribe.transcript.renderers.content import Content, clock
 
 #: Earliest date of a ZIP archive, for every entry.
@@ -92,14 +91,11 @@ def _document(content: Content) -> str:
 
 
 def _paragraphs(content: Content) -> Iterator[str]:
-    transcript = content.transcript
-    yield _paragraph(_run(transcript.recording_name), "Title")
-    for remark in remarks(transcript):
+    yield _paragraph(_run(content.transcript.recording_name), "Title")
+    for remark in content.remarks:
         yield _paragraph(_run(remark.text), "Remark")
-    for segment in transcript.segments:
-        text = " ".join(segment.text.split())
-        if text:
-            yield _paragraph(_run(f"{clock(segment.start_ms // 1000)}  ", "Time") + _run(text))
+    for segment, text in content.spoken:
+        yield _paragraph(_run(f"{clock(segment.start_ms // 1000)}  ", "Time") + _run(text))
 
 
 def _paragraph(runs: str, style: str | None = None) -> str:

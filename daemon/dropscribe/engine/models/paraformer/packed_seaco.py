@@ -74,8 +74,8 @@ class PackedBias:
     ) -> Best:
         """Tokens after biasing, (tokens,).
 
-        best: of the first decoder, (tokens,); embeds: (tokens, D) float32, acoustic; decoded: (tokens, D) float16, of the first decoder;
-        counts: tokens of each segment; lists: hotwords of each segment, equal lists adjacent.
+        best: of the first decoder, (tokens,); embeds: (tokens, D) float32, acoustic; decoded: (tokens, D) float16, of the
+        first decoder; counts: tokens of each segment; lists: hotwords of each segment, equal lists adjacent.
         """
         tokens = rows_of([*counts], self._device)
         stream = decoded.float()

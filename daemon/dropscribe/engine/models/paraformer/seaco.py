@@ -76,9 +76,8 @@ class Bias:
     def __call__(self, best: Best, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Best:
         """Tokens after biasing, (B, N); one that is taken from the hotwords has the probability it has among them.
 
-        best: of the first decoder, (B, N); embeds: (B, N, D), acoustic; decoded: (B, N, D), of the first decoder; tokens: (B, N) bool, true for
-        tokens and false for padding;
-        words: result of `BiasEncoder`, (W, D).
+        best: of the first decoder, (B, N); embeds: (B, N, D), acoustic; decoded: (B, N, D), of the first decoder;
+        tokens: (B, N) bool, true for tokens and false for padding; words: result of `BiasEncoder`, (W, D).
         """
         keys = words[None]
         if self._filters and len(words) > MOST_HEARD:

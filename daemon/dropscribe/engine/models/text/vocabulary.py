@@ -64,6 +64,7 @@ class SentencePieces:
         self, segment: SpeechSegment, ids: Sequence[int], columns: Columns | None, confidence: bytes
     ) -> Hypothesis:
         """See `Vocabulary`. A word lasts from the start of its first piece to the end of its last."""
+        # With the number of each piece as its span, the span of a word is its first and last piece.
         said = self._pieces.words(ids, [(i, i) for i in range(len(ids))])
         confidence = least_of(confidence, said.spans)
         if columns is None:
