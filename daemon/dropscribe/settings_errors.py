@@ -44,10 +44,10 @@ _EXAMPLE = "'dropscribe init' writes a commented example"
 
 def describe(error: ValidationError) -> tuple[str, str]:
     """Reason and remedy of the first error; the number of further ones is in the reason."""
-    reason, remedy = _describe(error.errors()[0])
+    first, *others = error.errors()
+    reason, remedy = _describe(first)
     # A list with a wrong entry is reported a second time, as too short.
-    first = error.errors()[0]["loc"]
-    more = sum(e["loc"] != first[: len(e["loc"])] for e in error.errors()[1:])
+    more = sum(e["loc"] != first["loc"][: len(e["loc"])] for e in others)
     if more:
         reason += f"; {more} more {'setting is' if more == 1 else 'settings are'} wrong"
     return reason, remedy
@@ -202,12 +202,6 @@ def _intended(at: tuple[Any, ...], value: Any) -> str:
         return f"did you mean {written}?"
     if near:
         return f"did you mean '{near[0]}'?"
-    elsewhere = {n: header for model, header in _SECTIONS.items() for n in _names(model)} | {
-        "database": "the top"
-    }
-    is_section = section is Settings and isinstance(value, (dict, list))
-    if name in elsewhere and not is_section:
-        return f"'{name}' belongs in {elsewhere[name]}" + (" of the file" if name == "database" else "")
     near = difflib.get_close_matches(name, elsewhere, n=1)
     return f"did you mean '{near[0]}', in {elsewhere[near[0]]}?" if near else ""
 
