@@ -9,7 +9,9 @@ script or an emoji needs: joiners between letters of joining scripts or emoji, v
 from __future__ import annotations
 
 import json
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 #: Characters to escape, as a character class of a regular expression, without C0.
@@ -38,6 +40,11 @@ _EACH = re.compile(rf"(?P<needed>{_NEEDED})|[\x00-\x1f{_HARMFUL}]")
 _EACH_BUT_C0 = re.compile(rf"(?P<needed>{_NEEDED})|[{_HARMFUL}]")
 #: Bytes of a name that are not UTF-8 (PEP 383).
 _BYTES = range(0xDC80, 0xDD00)
+
+
+def readable(path: Path | str) -> str:
+    r"""Path as valid Unicode text, equal to the path if that is UTF-8; other bytes become `\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def one_line(text: str) -> str:

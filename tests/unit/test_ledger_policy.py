@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.ledger.columns import below, path_of, raw, readable, storable
+from dropscribe.escapes import readable
+from dropscribe.ledger.columns import below, path_of, raw, storable
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.db import wal_bug_warning

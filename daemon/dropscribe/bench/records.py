@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dropscribe.escapes import readable
 
 SCHEMA = "dropscribe/bench/1"
 #: Names of the contenders.
@@ -147,7 +148,7 @@ class Report:
             "problem": run.problem,
             "recordings": [
                 {
-                    "file": os.fsencode(r.path).decode("utf-8", "backslashreplace"),
+                    "file": readable(r.path),
                     "audio_s": _rounded(self.lengths.get(r.path)),
                     "began_s": _rounded(r.began_s),
                     "finished_s": _rounded(r.finished_s),

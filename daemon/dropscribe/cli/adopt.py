@@ -47,10 +47,10 @@ def command(
     """
     from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.output import print_json, say
+    from dropscribe.escapes import readable
     from dropscribe.ledger.backend import lock_database
     from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.service.adoption import starts
-    from dropscribe.views.fields import readable
 
     settings = in_force(config=config, database=database, model=model, vad_model=vad_model).settings
     if not settings.folders and config is None:
@@ -73,7 +73,7 @@ def command(
 
 def document(database: Path, report: Report, *, dry_run: bool) -> dict[str, Any]:
     """dropscribe/adopt/1, as described at `command`."""
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     return {
         "schema": ADOPT_SCHEMA,

@@ -14,7 +14,7 @@ import typer
 from dropscribe import escapes
 from dropscribe.cli.arguments import options
 from dropscribe.cli.output import say
-from dropscribe.views.fields import readable
+from dropscribe.escapes import readable
 
 if TYPE_CHECKING:
     from dropscribe.bench.records import Report, Run

@@ -37,7 +37,7 @@ def command(
     from dropscribe.cli.init import toml_value
     from dropscribe.cli.output import print_json, say
     from dropscribe.config import OLD_MODEL_NAMES, places
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     loaded = in_force(
         config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
@@ -99,7 +99,7 @@ def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
 
 
 def _plain(value: Any) -> Any:
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     if isinstance(value, Path):
         return readable(value)

@@ -127,7 +127,7 @@ def _share(settings: Settings, *, as_json: bool) -> None:
     from dropscribe.cli.output import print_json, say
     from dropscribe.doctor.sharing import SCHEMA, Account, share
     from dropscribe.errors import UsageError
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     try:
         account = Account.of_daemon(settings)
@@ -161,9 +161,9 @@ def _repair(database: Path, *, as_json: bool) -> None:
 
     from dropscribe.cli.output import print_json, say
     from dropscribe.errors import UsageError
+    from dropscribe.escapes import readable
     from dropscribe.ledger import backend
     from dropscribe.ledger.interface import DatabaseLocation
-    from dropscribe.views.fields import readable
 
     location = DatabaseLocation(database)
     if not backend.exists(location):
@@ -207,7 +207,7 @@ def _write_bundle(
     from dropscribe.cli.config import settings_in_force
     from dropscribe.cli.output import say
     from dropscribe.doctor import support_bundle
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     now = time.time()
     listed = () if loaded is None else settings_in_force(loaded)

@@ -66,7 +66,7 @@ def command(
     JSON, dropscribe/init/1: file (as written), backup (the replaced file, or null), folder (the watched folder).
     """
     from dropscribe.cli.output import print_json, say
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     target = (SYSTEM_FILE if system else file).absolute()
     _demand_folder(target)

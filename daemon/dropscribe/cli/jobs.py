@@ -298,7 +298,7 @@ def _print_hits(hits: Sequence[Hit]) -> None:
 def _print_job(detail: JobDetail, progress: Progress | None) -> None:
     from dropscribe import durations
     from dropscribe.cli.output import local, print_facts, print_text, say
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
     from dropscribe.views.jobs import outcome, progress_text, text_of
 
     job, result = detail.summary, detail.result

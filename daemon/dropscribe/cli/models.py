@@ -75,7 +75,7 @@ def list_models(config: options.Config = None, *, as_json: AsJson = False) -> No
     from dropscribe.cli.output import print_json, print_table, say
     from dropscribe.engine.models.hub import client
     from dropscribe.engine.models.hub.known import KNOWN
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     used = _configured(config)
     named = [m.name for m in KNOWN] + [name for name in used if name not in {m.name for m in KNOWN}]
@@ -176,7 +176,7 @@ def path(
     """
     from dropscribe.cli.output import print_json, say
     from dropscribe.errors import DropscribeError
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     model = _examined(name, {})
     if model.directory is None or model.state in ("absent", "incomplete"):
@@ -320,7 +320,7 @@ def _verified(model: ModelCopy) -> ModelCopy:
 
 def _print_states(models: list[ModelCopy]) -> None:
     from dropscribe.cli.output import say
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     for m in models:
         where = f", in {readable(m.directory)}" if m.directory is not None else ""
@@ -330,7 +330,7 @@ def _print_states(models: list[ModelCopy]) -> None:
 def document(models: list[ModelCopy]) -> dict[str, Any]:
     """dropscribe/models/1, as described at `group`."""
     from dropscribe.engine.models.hub import client
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     return {
         "schema": MODELS_SCHEMA,

@@ -15,7 +15,7 @@ import typer
 from dropscribe import escapes
 from dropscribe.columns import GAP, columns, folded, table
 from dropscribe.errors import DropscribeError
-from dropscribe.views.fields import readable
+from dropscribe.escapes import readable
 
 ERROR_SCHEMA = "dropscribe/error/1"
 #: Width of lines if standard output is not a terminal, columns: lines are not wrapped.

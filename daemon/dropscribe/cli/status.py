@@ -59,7 +59,7 @@ def command(
 
 def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]) -> None:
     from dropscribe.cli.output import local, print_facts
-    from dropscribe.views.fields import readable
+    from dropscribe.escapes import readable
 
     said = process.said
     facts = [("database", readable(location.file) + ("" if queue else " (not made yet)"))]

@@ -152,7 +152,7 @@ class _Writer:
 
     def _fail(self, path: Path, problem: Problem) -> None:
         from dropscribe.cli.output import print_json_line, say
-        from dropscribe.views.fields import readable
+        from dropscribe.escapes import readable
 
         if self._as_json:
             error = {
@@ -182,7 +182,7 @@ class _Writer:
 
     def _print_files(self, written: Sequence[WrittenFile]) -> None:
         from dropscribe.cli.output import say
-        from dropscribe.views.fields import readable
+        from dropscribe.escapes import readable
 
         for file in written:
             say(readable(file.path))
@@ -236,8 +236,7 @@ class _Bars:
     def show(self, path: Path, progress: Progress) -> None:
         """Update the bar of a file in progress."""
         from dropscribe.columns import shortened
-        from dropscribe.escapes import one_line
-        from dropscribe.views.fields import readable
+        from dropscribe.escapes import one_line, readable
 
         if path not in self._tasks:
             name = shortened(one_line(readable(path.name)), NAME_COLUMNS)

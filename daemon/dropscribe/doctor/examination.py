@@ -17,10 +17,11 @@ from dropscribe.doctor.checks.hotwords import check_hotwords
 from dropscribe.doctor.checks.manager import check_manager
 from dropscribe.doctor.checks.model import look_model, look_running
 from dropscribe.doctor.checks.python import check_python, look_packages
-from dropscribe.doctor.checks.record import Check, Level, ok, readable
+from dropscribe.doctor.checks.record import Check, Level, ok
 from dropscribe.doctor.checks.storage import available_memory, check_memory, look_free
 from dropscribe.doctor.checks.watching import look_watching
 from dropscribe.engine import gpu_probe
+from dropscribe.escapes import readable
 from dropscribe.ledger.backend import lock_holder
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S

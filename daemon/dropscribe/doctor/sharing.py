@@ -17,8 +17,8 @@ from typing import Any
 
 from dropscribe.config import Settings
 from dropscribe.doctor import posix_acl
-from dropscribe.doctor.checks.record import readable
 from dropscribe.doctor.posix_acl import ACCESS, DEFAULT, Acl
+from dropscribe.escapes import readable
 
 SCHEMA = "dropscribe/sharing/1"
 #: Permission bits of a shared directory besides those it has.

@@ -30,11 +30,6 @@ def path_of(raw_path: bytes) -> Path:
     return Path(os.fsdecode(raw_path))
 
 
-def readable(path: Path) -> str:
-    """The path as text for people; never raises, and equals the path when that is UTF-8."""
-    return raw(path).decode("utf-8", "backslashreplace")
-
-
 def storable(text: str) -> str:
     """Text without lone surrogates, which come from file names in it and which a text column cannot hold."""
     try:

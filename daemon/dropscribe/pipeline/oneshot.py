@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Self
 
 from dropscribe.config import Settings
 from dropscribe.errors import EngineDiedError
+from dropscribe.escapes import readable
 from dropscribe.files import FileSignature, content_hash, readers_of
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Progress, Work
@@ -93,7 +93,7 @@ class OneShot:
 def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript:
     """Transcript of a file without a ledger record, as job 0. Hashes the file; raises OSError and DropscribeError."""
     return Transcript(
-        recording_name=os.fsencode(path.name).decode("utf-8", "backslashreplace"),
+        recording_name=readable(path.name),
         sha256=content_hash(path, None, FileSignature.of(path.stat())),
         job_id=0,
         created_at=time.time(),

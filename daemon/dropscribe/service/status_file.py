@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dropscribe import escapes, logs
+from dropscribe.escapes import readable
 from dropscribe.files import close, open_folder
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.interface import DatabaseLocation
@@ -130,13 +131,13 @@ def _engine(facts: EngineFacts) -> dict[str, Any]:
 
 def _folders(folders: Iterable[FolderHealth]) -> Iterable[dict[str, str | None]]:
     for f in folders:
-        yield {"path": _readable(f.folder), "backend": f.backend, "problem": f.problem, "remedy": f.remedy}
+        yield {"path": readable(f.folder), "backend": f.backend, "problem": f.problem, "remedy": f.remedy}
 
 
 def _progress(job: JobProgress) -> dict[str, Any]:
     return {
         "job": job.job,
-        "recording": _readable(job.recording),
+        "recording": readable(job.recording),
         "stage": str(job.stage),
         "position_ms": job.position_ms,
         "duration_ms": job.duration_ms,
@@ -146,12 +147,8 @@ def _progress(job: JobProgress) -> dict[str, Any]:
 
 def _unsettled(file: UnsettledFile) -> dict[str, Any]:
     return {
-        "path": _readable(file.path),
+        "path": readable(file.path),
         "code": file.reason.code,
         "reason": file.reason.text,
         "since": round(file.since, 3),
     }
-
-
-def _readable(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from dropscribe.escapes import readable
+
 #: Longest file name of Linux file systems, bytes.
 NAME_BYTES = 255
 _ENDINGS = MappingProxyType(
@@ -73,7 +75,7 @@ def plan_names(recording: Path, formats: Sequence[str], state: DirectoryState) -
 
 def recording_name(recording: Path) -> str:
     """File name as valid Unicode text; bytes that are not UTF-8 become backslash escapes."""
-    return os.fsencode(recording.name).decode("utf-8", "backslashreplace")
+    return readable(recording.name)
 
 
 def target_directory(recording: Path, *, folder: Path, output_dir: Path | None) -> Path:

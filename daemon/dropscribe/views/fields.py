@@ -1,16 +1,8 @@
-"""Format values of JSON documents: paths, instants, numbers."""
+"""Format values of JSON documents: instants, numbers."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from dropscribe.transcript.instants import iso
-
-
-def readable(path: Path | str) -> str:
-    """Path as valid Unicode text; bytes that are not UTF-8 become backslash escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def utc(instant: float | None) -> str | None:

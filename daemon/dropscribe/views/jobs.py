@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dropscribe import durations
+from dropscribe.escapes import readable
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.jobs.progress import position_text
 from dropscribe.transcript.renderers.json_document import engine_facts
-from dropscribe.views.fields import readable, rounded, utc
+from dropscribe.views.fields import rounded, utc
 
 if TYPE_CHECKING:
     from dropscribe.ledger.records import Hit, JobDetail, JobSummary, SkipSummary

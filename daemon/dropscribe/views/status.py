@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dropscribe.escapes import readable
 from dropscribe.ledger.backend import lock_owner
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import AWAY, HANGS, NO_ROOM, JobState
 from dropscribe.service import status_file
-from dropscribe.views.fields import readable, utc
+from dropscribe.views.fields import utc
 from dropscribe.views.jobs import Progress, job_document
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from dropscribe.config import Folder, Settings
 from dropscribe.doctor.checks.answering import answered
-from dropscribe.doctor.checks.record import Check, fail, ok, readable
+from dropscribe.doctor.checks.record import Check, fail, ok
+from dropscribe.escapes import readable
 from dropscribe.service.storage.disk_space import nearest_existing
 
 

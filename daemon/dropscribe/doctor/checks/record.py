@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from dropscribe.errors import DropscribeError
@@ -42,11 +40,6 @@ def warning(name: str, detail: str, remedy: str) -> Check:
 
 def fail(name: str, detail: str, remedy: str) -> Check:
     return Check(name, Level.FAIL, detail, remedy)
-
-
-def readable(path: Path) -> str:
-    """`path` as valid Unicode text; bytes that are not UTF-8 become backslash escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def from_error(name: str, error: DropscribeError) -> Check:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 from dropscribe.config import Folder, Settings
-from dropscribe.doctor.checks.record import Check, fail, ok, readable, warning
+from dropscribe.doctor.checks.record import Check, fail, ok, warning
+from dropscribe.escapes import readable
 from dropscribe.intake.filesystem import FileSystem, filesystem_of, inotify_limits
 
 #: Share of a limit above which the check warns: other programs of the same user count against it, too.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.errors import DropscribeError, StorageError, UnusableLedgerError
+from dropscribe.escapes import readable
 from dropscribe.files import is_there
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import FAILED_NOTE, Claim, JobState, NotedRecording, OutputIntent, OwnedOutput
@@ -48,9 +48,8 @@ _RECORD = Path()
 
 def note_text(noted: NotedRecording) -> bytes:
     """Content of a note: what, reason and remedy in one line each."""
-    name = os.fsencode(noted.path.name).decode("utf-8", "backslashreplace")
     what = "was not transcribed" if noted.state is JobState.FAILED else "waits"
-    lines = [f"{name} {what} (dropscribe, job {noted.job_id})."]
+    lines = [f"{readable(noted.path.name)} {what} (dropscribe, job {noted.job_id})."]
     lines += [
         f"{title}: {' '.join(text.split())}"
         for title, text in (("Reason", noted.reason), ("What to do", noted.remedy))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
+from dropscribe.escapes import readable
 from dropscribe.files import OutputPlace, Readers, is_there, readers_of
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
@@ -71,7 +72,7 @@ def plan_outputs(
     began = time.perf_counter()
     seconds = (("settling", claim.settle_s), ("waiting", claim.waited_s), *result.timings.seconds)
     transcript = Transcript(
-        recording_name=os.fsencode(claim.path.name).decode("utf-8", "backslashreplace"),
+        recording_name=readable(claim.path.name),
         sha256=claim.sha256,
         job_id=claim.job_id,
         created_at=claim.admitted_at,

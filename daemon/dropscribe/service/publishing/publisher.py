@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import queue
 import threading
 import time
@@ -35,6 +34,7 @@ from dropscribe.errors import (
     UnusableLedgerError,
     UnwritableError,
 )
+from dropscribe.escapes import readable
 from dropscribe.files import OutputPlace, require_writable
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, Finish, OutputIntent
@@ -422,8 +422,7 @@ def _message(one: OutputPlan, done: str) -> str:
         return f"{shortened(name, NAME_COLUMNS)}: {done}"
     written, stem = recording_name(path), recording_name(one.claim.path.with_suffix(""))
     if path.parent != one.claim.path.parent:
-        directory = os.fsencode(path.parent).decode("utf-8", "backslashreplace")
-        written = shortened(f"{directory}/{written}", NAME_COLUMNS)
+        written = shortened(f"{readable(path.parent)}/{written}", NAME_COLUMNS)
     elif columns(f"{name}: {done} → {written}") > MESSAGE_COLUMNS and written.startswith(stem):
         written = f"…{written.removeprefix(stem)}"
     room = MESSAGE_COLUMNS - columns(f": {done} → {written}")

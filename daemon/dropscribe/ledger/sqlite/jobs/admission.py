@@ -10,7 +10,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dropscribe.ledger.columns import below, inode_of, mtime_of, raw, readable, signed, storable
+from dropscribe.escapes import readable
+from dropscribe.ledger.columns import below, inode_of, mtime_of, raw, signed, storable
 from dropscribe.ledger.records import Admission, Admitted, JobState, KnownRecording, SkippedFile
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.transitions import CHANGED, GONE, transition

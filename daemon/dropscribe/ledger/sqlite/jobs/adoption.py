@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from dropscribe.ledger.columns import raw, readable, signed, storable
+from dropscribe.escapes import readable
+from dropscribe.ledger.columns import raw, signed, storable
 from dropscribe.ledger.records import Admission, Finish, JobState, OutputIntent, PastJob
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.admission import identity

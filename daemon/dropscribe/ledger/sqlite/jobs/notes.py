@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from dropscribe.ledger.columns import path_of, raw, readable
+from dropscribe.escapes import readable
+from dropscribe.ledger.columns import path_of, raw
 from dropscribe.ledger.records import FAILED_NOTE, JobState, NotedRecording, OutputIntent, OwnedOutput
 from dropscribe.ledger.sqlite.db import Database
 

@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from dropscribe.ledger.columns import path_of, raw, readable
+from dropscribe.escapes import readable
+from dropscribe.ledger.columns import path_of, raw
 from dropscribe.ledger.records import PARTIAL, OutputIntent, OwnedOutput
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.schema import outputs
