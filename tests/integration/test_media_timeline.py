@@ -82,12 +82,12 @@ def test_a_fragmented_file_with_two_holes(tmp_path: Path) -> None:
     )
 
 
-def test_a_hole_beside_pictures_keeps_sound_and_picture_together(tmp_path: Path) -> None:
-    """Late sound and a hole in one file: both silences are there."""
+def test_sound_that_begins_after_the_pictures_is_no_hole(tmp_path: Path) -> None:
     path = tmp_path / "talk.mkv"
     late_sound(path, "matroska", "libopus", 1.0)
-    late, _ = run(path)
-    assert (late.losses, abs(late.duration_ms - 3000) < 60) == ((), True)
+    facts, _ = run(path)
+    assert facts.losses == ()
+    assert abs(facts.duration_ms - 3000) < 60
 
 
 @pytest.mark.parametrize("kind", [TIMED[0], TIMED[3]], ids=["webm", "ts"])
@@ -140,6 +140,19 @@ def test_an_impossible_jump_is_not_followed_but_said(tmp_path: Path) -> None:
         "timestamps": "the timestamps of the file jump ahead by 20.0 h at 00:02, which cannot be a pause; "
         "later times follow without it"
     }
+
+
+def test_an_empty_sample_in_the_index_of_an_mp4_ends_nothing(tmp_path: Path) -> None:
+    path = whole(tmp_path, TIMED[4])
+    data = bytearray(path.read_bytes())
+    sizes = data.index(b"stsz") + 16
+    at = sizes + 4 * (int.from_bytes(data[sizes - 4 : sizes], "big") // 2)
+    joined = int.from_bytes(data[at - 4 : at], "big") + int.from_bytes(data[at : at + 4], "big")
+    data[at - 4 : at + 4] = joined.to_bytes(4, "big") + bytes(4)
+    path.write_bytes(data)
+    facts, pcm = run(path)
+    assert_in_place(pcm, list(range(8)))
+    assert remarks(facts) == {}
 
 
 def test_a_hole_longer_than_a_recording_may_be_does_not_fail_it(tmp_path: Path) -> None:

@@ -107,8 +107,10 @@ class FrameReader:
 
         It does not where other tracks or an index may follow the audio.
         """
-        if not (self._alone and (self._plain or self._stopped)):
+        if not self._alone:
             return self._span.start + min(self._position(), self._span.size) if self._stopped else None
+        if not (self._plain or self._stopped):
+            return None
         packet = self._good if self._framed else self._last
         behind = _behind(packet)
         if behind is None:
@@ -185,8 +187,11 @@ class FrameReader:
                 reached = at
                 packets = self._container.demux(self._stream)
                 continue
-            if packet is None or not packet.size:
+            if packet is None:
                 return
+            if not packet.size:
+                # An empty sample (MP4), or PyAV's packet that would end decoding, which `_drain` does.
+                continue
             self._last = packet
             yield packet
 
