@@ -9,6 +9,8 @@ import pytest
 
 from dropscribe.config import RECORDING_EXTENSIONS, Folder
 from dropscribe.intake.names import Kind, Marker, Names, marker, why_foreign
+from dropscribe.transcript.naming import ending
+from dropscribe.transcript.render import RENDERERS
 
 
 def names(**values: Any) -> Names:
@@ -52,7 +54,11 @@ def test_temporary(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a.txt", "a.SRT", "a.wav.vtt", "a.json", "a.timing.json", "a.wav.done", "read.md"]
+    "name",
+    [
+        *("a.txt", "a.SRT", "a.wav.vtt", "a.json", "a.timing.json", "a.wav.done", "read.md"),
+        *(f"a{ending(name)}" for name in RENDERERS),
+    ],
 )
 def test_sidecars(name: str) -> None:
     assert names().kind(name) is Kind.SIDECAR
