@@ -161,6 +161,29 @@ def test_own_folders_need_no_root_and_lists_of_others_stay(tmp_path: Path) -> No
     assert (inbox / "deep").stat().st_mode & 0o2070 == 0o2070
 
 
+def test_the_directories_that_are_watched_are_changed_and_no_others(tmp_path: Path) -> None:
+    """Also below a link, which a configured folder may be."""
+    real, inbox = tmp_path / "disk", tmp_path / "inbox"
+    watched = ["#1 interviews", "@home", "@home/day one"]
+    for name in (*watched, "#recycle/old", ".hidden", "archive/2019"):
+        (real / name).mkdir(parents=True)
+    inbox.symlink_to(real)
+    folder = {"path": inbox, "exclude": ["archive/*"]}
+    settings = Settings.model_validate({"database": tmp_path / "jobs.db", "folder": [folder]})
+    mine = Account(os.geteuid(), os.getegid())
+    assert [one.path for one in share(settings, mine)] == [inbox, *(inbox / name for name in watched)]
+    assert real.stat().st_mode & 0o2070 == 0o2070
+    assert list(share(settings, mine)) == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {"database": tmp_path / "jobs.db", "folder": [{"path": tmp_path / "no"}]}
+    )
+    (told,) = share(settings, Account(os.geteuid(), os.getegid()))
+    assert (told.path, told.problem) == (tmp_path / "no", "No such file or directory")
+
+
 @needs_root
 def test_a_folder_of_another_user_is_named(house: House) -> None:
     as_member("mkdir", "-m", "755", house.inbox / "hers")

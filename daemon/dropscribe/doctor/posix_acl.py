@@ -15,8 +15,6 @@ _VERSION = 2
 _HEADER, _ENTRY = struct.Struct("<I"), struct.Struct("<HHI")
 #: Id of entries without one.
 _NO_ID = 0xFFFFFFFF
-#: Errors of a file without such an attribute.
-_ABSENT = frozenset({errno.ENODATA})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def read(directory: int, name: str) -> Acl | None:
     try:
         return Acl.decode(os.getxattr(directory, name))
     except OSError as e:
-        if e.errno in _ABSENT:
+        if e.errno == errno.ENODATA:
             return None
         raise
 

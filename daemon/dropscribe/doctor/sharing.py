@@ -1,7 +1,7 @@
 """Let the daemon write into the folders that a group shares: `dropscribe doctor --fix`.
 
-Each directory below a watched folder, or below its `output_dir`, gets the set-group-ID bit and access control lists that grant
-the daemon's group everything, in it and in directories made in it later. Files are left as they are.
+A watched folder, or its `output_dir`, and each directory in it that is watched gets the set-group-ID bit and access control
+lists that grant the daemon's group everything, in it and in directories made in it later. Files are left as they are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dropscribe.config import Settings
+from dropscribe.config import Folder, Settings
 from dropscribe.doctor import posix_acl
 from dropscribe.doctor.posix_acl import ACCESS, DEFAULT, Acl
 from dropscribe.escapes import readable
+from dropscribe.files import GONE, close, open_directory
+from dropscribe.intake.names import Names
 
 SCHEMA = "dropscribe/sharing/1"
 #: Permission bits of a shared directory besides those it has.
@@ -67,7 +69,7 @@ def share(settings: Settings, account: Account) -> Iterator[Shared]:
     for folder in settings.folders:
         output_dir = settings.profile(folder.profile).output_dir
         top = folder.path if output_dir is None else folder.path / output_dir
-        for one in _share_below(top, account, recursive=folder.recursive):
+        for one in _share_below(top, folder, account):
             if one.changes or one.problem:
                 yield one
 
@@ -108,16 +110,30 @@ def _grant(directory: int, mode: int, account: Account) -> Iterator[str]:
             return
 
 
-def _share_below(top: Path, account: Account, *, recursive: bool) -> Iterator[Shared]:
-    def refuse(error: OSError) -> None:
-        refused.append(Shared(Path(os.fsdecode(error.filename or top)), problem=error.strerror or str(error)))
+def _share_below(top: Path, folder: Folder, account: Account) -> Iterator[Shared]:
+    """Change `top`, the watched `folder` or its output directory, and the directories in it that are watched."""
+    names = Names(folder)
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        try:
+            directory = open_directory(top, path)
+        except OSError as e:
+            if path == top or e.errno not in GONE:
+                yield Shared(path, problem=e.strerror or str(e))
+            continue
+        try:
+            yield share_directory(directory, path, account)
+            if folder.recursive:
+                below = (path / name for name in _directories_in(directory))
+                waiting += [p for p in below if not names.prunes(p.name, str(p.relative_to(top)))]
+        except OSError as e:
+            yield Shared(path, problem=e.strerror or str(e))
+        finally:
+            close(directory)
 
-    refused: list[Shared] = []
-    if not top.is_dir():
-        yield Shared(top, problem="it does not exist, or is no folder")
-        return
-    for path, inner, _, directory in os.fwalk(top, follow_symlinks=False, onerror=refuse):
-        # So are trash and snapshots, which are not watched either.
-        inner[:] = sorted(name for name in inner if not name.startswith((".", "@", "#"))) if recursive else []
-        yield share_directory(directory, Path(path), account)
-    yield from refused
+
+def _directories_in(directory: int) -> list[str]:
+    """Names of the directories in a directory, the last first; links are none. Raises OSError."""
+    with os.scandir(directory) as entries:
+        return sorted((e.name for e in entries if e.is_dir(follow_symlinks=False)), reverse=True)
