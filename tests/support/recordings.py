@@ -62,6 +62,19 @@ def make(folder: Path, kind: tuple[str, str, str | None], seconds: float, rate_h
     return path
 
 
+def packets_of(
+    stream: Any, pcm: NDArray[np.int16], rate_hz: int, layout: str = "mono", begin: int = 0
+) -> list[Any]:
+    """Encode a track that begins at the sample `begin`; `pcm` has shape (frames, channels of `layout`)."""
+    packets = []
+    for at in range(0, len(pcm), 960):
+        packed = pcm[at : at + 960].reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate_hz, begin + at, Fraction(1, rate_hz)
+        packets += stream.encode(frame)
+    return [*packets, *stream.encode(None)]
+
+
 def encode(
     path: Path,
     container: str,
@@ -79,15 +92,7 @@ def encode(
             out.metadata["title"] = title
         stream: Any = out.add_stream(codec, rate=rate_hz, layout=layout)
         stream.bit_rate = 96_000 * pcm.shape[1]
-        for at in range(0, len(pcm), 960):
-            packed = pcm[at : at + 960].reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
-            frame.sample_rate = rate_hz
-            frame.pts = at
-            frame.time_base = Fraction(1, rate_hz)
-            for packet in stream.encode(frame):
-                out.mux(packet)
-        for packet in stream.encode(None):
+        for packet in packets_of(stream, pcm, rate_hz, layout):
             out.mux(packet)
 
 
@@ -124,16 +129,16 @@ def with_holes(
     """As `encode`, mono, with the timestamps of packets from each key of `holes` (seconds) on moved by its value."""
     with av.open(str(path), "w", format=container, options=options) as out:
         stream: Any = out.add_stream(codec, rate=rate_hz, layout="mono")
-        packets = []
-        for at in range(0, len(pcm), 960):
-            frame = av.AudioFrame.from_ndarray(pcm[at : at + 960].reshape(1, -1), format="s16", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = rate_hz, at, Fraction(1, rate_hz)
-            packets += stream.encode(frame)
-        for packet in [*packets, *stream.encode(None)]:
-            begin_s = float(packet.pts * packet.time_base)
-            moved = round(sum(by for at, by in holes.items() if begin_s >= at - 0.001) / packet.time_base)
-            packet.pts = packet.dts = packet.pts + moved
+        for packet in packets_of(stream, pcm, rate_hz):
+            move(packet, holes)
             out.mux(packet)
+
+
+def move(packet: Any, holes: dict[float, float]) -> None:
+    """Move the timestamps of a packet by the values of all keys (seconds) that it does not begin before."""
+    begin_s = float(packet.pts * packet.time_base)
+    moved = round(sum(by for at, by in holes.items() if begin_s >= at - 0.001) / packet.time_base)
+    packet.pts = packet.dts = packet.pts + moved
 
 
 def with_tracks(
@@ -146,8 +151,9 @@ def with_tracks(
     default: int | None = None,
     languages: tuple[str, ...] = (),
     titles: tuple[str, ...] = (),
+    holes: dict[float, float] | None = None,
 ) -> None:
-    """Write several mono audio tracks; `default`: index of the one that is marked."""
+    """Write several mono audio tracks; `default`: index of the one that is marked; `holes` as of `with_holes`."""
     with av.open(
         str(path),
         "w",
@@ -163,14 +169,9 @@ def with_tracks(
                     stream.metadata[key] = values[number]
         packets = []
         for stream, pcm in zip(streams, tracks, strict=True):
-            for at in range(0, len(pcm), 960):
-                frame = av.AudioFrame.from_ndarray(
-                    pcm[at : at + 960].reshape(1, -1), format="s16", layout="mono"
-                )
-                frame.sample_rate, frame.pts, frame.time_base = rate_hz, at, Fraction(1, rate_hz)
-                packets += stream.encode(frame)
-            packets += stream.encode(None)
+            packets += packets_of(stream, pcm, rate_hz)
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            move(packet, holes or {})
             out.mux(packet)
 
 
@@ -211,13 +212,7 @@ def late_sound(path: Path, container: str, codec: str, late_s: float, **options:
             picture.pts, picture.time_base = number, Fraction(1, 10)
             packets += video.encode(picture)
         packets += video.encode(None)
-        pcm = noise(2, rate_hz)
-        for at in range(0, len(pcm), 960):
-            frame = av.AudioFrame.from_ndarray(pcm[at : at + 960].reshape(1, -1), format="s16", layout="mono")
-            frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
-            frame.pts = at + round(late_s * rate_hz)
-            packets += audio.encode(frame)
-        packets += audio.encode(None)
+        packets += packets_of(audio, noise(2, rate_hz), rate_hz, begin=round(late_s * rate_hz))
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
             out.mux(packet)
 
