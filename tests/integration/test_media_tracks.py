@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dropscribe.errors import NoAudioError
 from dropscribe.settings import Settings
 from dropscribe.transcript.remarks import media_remarks
-from dropscribe.transcript.types import MediaFacts
+from dropscribe.transcript.types import GAP, MediaFacts
 from tests.support.decoding import run
 from tests.support.recordings import noise, ticks_in, with_tracks
 
@@ -130,6 +130,16 @@ def test_a_mix_has_all_tracks_and_no_remark(kind: tuple[str, str, str], tmp_path
     assert (heard(pcm), chosen(facts)) == ([0, 1, 2, 3, 4, 5, 7], [1, 2, 3, 4])
     assert abs(facts.duration_ms - 8000) < 60
     assert (remark(facts), facts.warnings, facts.losses) == (None, (), ())
+
+
+def test_a_hole_in_all_tracks_is_in_the_mix_once_and_at_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "talk.mkv"
+    with_tracks(path, "matroska", "libopus", [ONE, TWO], holes={3.5: 30.0})
+    facts, pcm = run(path, track="mix")
+    assert heard(pcm) == [1, 2, 3, 34, 35]
+    (loss,) = facts.losses
+    assert (loss.kind, loss.length_ms) == (GAP, 30_000)
+    assert abs(loss.start_ms - 3500) < 100
 
 
 def test_a_mix_of_loud_tracks_is_limited_not_wrapped(tmp_path: Path) -> None:

@@ -41,19 +41,25 @@ class MixSource:
 
     def blocks(self) -> Iterator[Block | Hole]:
         """Mix all tracks; a track that ends before the others is silent from there on."""
-        holes: list[Hole] = []
+        #: Position in the mix and hole, not yet passed on.
+        holes: list[tuple[int, Hole]] = []
         lines = [_Line(source, holes, first=source is self._sources[0]) for source in self._sources]
+        begin = 0
         while True:
-            parts = [line.take(_CHUNK) for line in lines]
-            longest = max(map(len, parts))
-            yield from holes
-            holes.clear()
-            if not longest:
+            mixed = _sum([line.take(_CHUNK) for line in lines])
+            holes.sort(key=lambda found: found[0])
+            done = 0
+            while holes and (holes[0][0] <= begin + len(mixed) or not len(mixed)):
+                at, hole = holes.pop(0)
+                if at - begin > done:
+                    yield Block(mixed[done : at - begin], TARGET_HZ)
+                    done = at - begin
+                yield hole
+            if not len(mixed):
                 return
-            total = np.zeros(longest, np.int32)
-            for part in parts:
-                total[: len(part)] += part
-            yield Block(np.clip(total, -32_768, 32_767).astype(np.int16).reshape(-1, 1), TARGET_HZ)
+            if done < len(mixed):
+                yield Block(mixed[done:], TARGET_HZ)
+            begin += len(mixed)
 
     def close(self) -> None:
         """Release all decoders."""
@@ -61,16 +67,28 @@ class MixSource:
             source.close()
 
 
-class _Line:
-    """16 kHz samples of one track, with silence in its holes, which are put in `holes` unless another track has them, too."""
+def _sum(parts: list[NDArray[np.int16]]) -> NDArray[np.int16]:
+    """Sum of tracks of shape (samples,), the shorter ones followed by silence; limited to 16 bits; shape (samples, 1)."""
+    total = np.zeros(max(map(len, parts)), np.int32)
+    for part in parts:
+        total[: len(part)] += part
+    return np.clip(total, -32_768, 32_767).astype(np.int16).reshape(-1, 1)
 
-    def __init__(self, source: Source, holes: list[Hole], *, first: bool) -> None:
+
+class _Line:
+    """16 kHz samples of one track, with silence in its holes.
+
+    Those in the timestamps are usually in all tracks, so only those of the `first` are added to `holes`.
+    """
+
+    def __init__(self, source: Source, holes: list[tuple[int, Hole]], *, first: bool) -> None:
         self._pieces = source.blocks()
         self._normaliser = Normaliser()
         self._holes = holes
         self._first = first
         self._ready: list[NDArray[np.int16]] = []
-        self._count = 0
+        self._count = 0  # samples in `_ready`
+        self._position = 0  # samples so far
         self._silent = round(min(source.facts.late_s, MOST_S) * TARGET_HZ)
         self._ended = False
 
@@ -96,7 +114,7 @@ class _Line:
                 self._put(pcm)
         elif isinstance(piece, Hole):
             if piece.kind and (self._first or piece.kind != GAP):
-                self._holes.append(replace(piece, filled=True))
+                self._holes.append((self._position, replace(piece, filled=True)))
             if piece.believable:
                 self._silent = round(piece.seconds * TARGET_HZ)
         else:
@@ -106,3 +124,4 @@ class _Line:
     def _put(self, pcm: NDArray[np.int16]) -> None:
         self._ready.append(pcm)
         self._count += len(pcm)
+        self._position += len(pcm)
