@@ -219,11 +219,14 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
     """At a known moment: while the command blocks on writing to a pipe that nobody reads."""
     # Background processes may inherit an ignored SIGINT, and so may this test.
     heeding = ("env", "--default-signal=INT")
-    command = [*heeding, sys.executable, "-m", "dropscribe", "config", "--json"]
+    command = [*heeding, sys.executable, "-m", "dropscribe", "config", "--config", "long.toml", "--json"]
+    words = [f"word {i}" for i in range(1000)]
+    (tmp_path / "long.toml").write_text(f"[profiles.default]\nhotwords = {json.dumps(words)}\n")
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", pipesize=4096
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=4096, bufsize=0
     ) as process:
         assert process.stdout is not None
+        # One byte, unbuffered: the pipe stays full, of less than the output.
         assert process.stdout.read(1)
         # A signal just before the write is handled only after it, so it is sent again.
         while process.poll() is None:
@@ -231,7 +234,7 @@ def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
         _, said = process.communicate()
-    assert (process.returncode, said.strip()) == (130, "")
+    assert (process.returncode, said) == (130, b"")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -189,6 +189,13 @@ def test_the_fast_path_accepts_only_wide_letters() -> None:
 _HAN = st.text(st.sampled_from("今天的会议主要讨论明年工作计划和预算安排上海一二三"), min_size=1, max_size=90)
 
 
+def test_a_word_whose_times_run_backwards_is_as_long_as_its_last_end() -> None:
+    starts, ends = [0, 321, 320], [180, 501, 500]
+    letters = Units("一三一", starts, ends, [2, 2, 2])
+    parts = line_breaks.divide(letters, 8, 500, 400)
+    assert [max(p.ends) - min(p.starts) for p in parts] == [180, 180]
+
+
 @given(_HAN, st.integers(4, 30), st.integers(500, 9_000), st.data())
 def test_letters_of_one_width_are_divided_as_units_of_any_kind(
     text: str, chars: int, max_ms: int, data: st.DataObject

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +79,8 @@ def _run() -> None:
     try:
         status = build()(prog_name="dropscribe", standalone_mode=False)
         if status == INTERRUPTED:
+            # Another Ctrl-C must not kill the process on its way out.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             streams.discard_output()
         sys.exit(status if isinstance(status, int) else 0)
     except CommandLineError as e:

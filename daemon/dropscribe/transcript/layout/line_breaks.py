@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from operator import sub
+from operator import gt, sub
 
 from dropscribe.transcript.layout.units import Units, spread, units_of
 from dropscribe.transcript.layout.words import word_lengths
@@ -121,7 +121,10 @@ class _Breaks:
 def _words(units: Units, limits: _Limits) -> Units:
     """The units joined to words; a run that is wider than any word, or does not fit a line, stays divided."""
     lengths = word_lengths("".join(units.texts))
-    if isinstance(units.texts, str) and 2 * max(lengths, default=0) <= min(_WIDEST_WORD, limits.max_width):
+    # Model timestamps may run backwards; then the last character of a word does not end it.
+    backwards = any(map(gt, units.ends, units.ends[1:]))
+    narrow = 2 * max(lengths, default=0) <= min(_WIDEST_WORD, limits.max_width)
+    if isinstance(units.texts, str) and narrow and not backwards:
         firsts = [0, *accumulate(lengths)]
         starts = [units.starts[a] for a in firsts[:-1]]
         ends = [units.ends[b - 1] for b in firsts[1:]]
