@@ -99,7 +99,7 @@ def _speeds(vocabulary: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def _ours(tokens: list[str], spans: list[tuple[int, int]]) -> Any:
-    """Join as `dropscribe.engine.models.hypotheses.hypothesis` does."""
+    """Join as `dropscribe.engine.models.text.hypotheses.hypothesis` does."""
     if (text := spacing.unspaced(tokens)) is not None:
         return text
     words, places = join_words(tokens, spans)

@@ -15,8 +15,8 @@ import pytest
 
 from dropscribe.engine.core.interfaces import Hypothesis, Pcm, SpeechSegment
 from dropscribe.engine.models import store
-from dropscribe.engine.models.hotwords import NO_HOTWORDS, complaint_of
 from dropscribe.engine.models.model_config import read_model_config
+from dropscribe.engine.models.text.hotwords import NO_HOTWORDS, complaint_of
 from tests.support.engines import FUNASR_WARNS, segment
 from tests.support.seaco import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 

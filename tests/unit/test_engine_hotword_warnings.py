@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dropscribe.engine.core.hotword_warnings import HotwordWarnings
-from dropscribe.engine.models.hotwords import NO_HOTWORDS, Spelling
+from dropscribe.engine.models.text.hotwords import NO_HOTWORDS, Spelling
 from dropscribe.engine.protocol import Abort, PcmBlock
 
 

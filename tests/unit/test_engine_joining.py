@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dropscribe.engine.core.interfaces import SpeechSegment
 from dropscribe.engine.models import store
-from dropscribe.engine.models.hypotheses import hypothesis
 from dropscribe.engine.models.text import spacing
+from dropscribe.engine.models.text.hypotheses import hypothesis
 from dropscribe.engine.models.text.joining import join_words
 from dropscribe.transcript.layout.cues import cues
 from dropscribe.transcript.types import Segment

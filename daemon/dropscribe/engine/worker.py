@@ -27,7 +27,7 @@ from dropscribe.engine.core.postprocess import Postprocessor
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.engine.ipc import PipeInbox, PipeOutbox
-from dropscribe.engine.models.hotwords import NO_HOTWORDS
+from dropscribe.engine.models.text.hotwords import NO_HOTWORDS
 from dropscribe.engine.protocol import PcmBlock
 from dropscribe.engine.wire import Note, Ready, Refused
 from dropscribe.errors import EngineDiedError, EngineError

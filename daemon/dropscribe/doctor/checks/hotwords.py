@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dropscribe.config import Settings
 from dropscribe.doctor.checks.record import Check, from_error, ok, warning
-from dropscribe.engine.models import hotwords, store
+from dropscribe.engine.models import store
 from dropscribe.engine.models.hub import client as hub
 from dropscribe.engine.models.model_config import ModelConfig
+from dropscribe.engine.models.text import hotwords
 from dropscribe.errors import EngineError
 from dropscribe.transcript.roles import ASR
 

@@ -15,12 +15,12 @@ import torch
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.layers.fbank import Sound, sound_of
-from dropscribe.engine.models.hotwords import NO_HOTWORDS
-from dropscribe.engine.models.hypotheses import long_enough
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, PaddedForward
 from dropscribe.engine.models.paraformer.seaco import has_bias
 from dropscribe.engine.models.paraformer.timestamps import spans_of
+from dropscribe.engine.models.text.hotwords import NO_HOTWORDS
+from dropscribe.engine.models.text.hypotheses import long_enough
 from dropscribe.engine.models.text.vocabulary import vocabulary_of
 from dropscribe.errors import EngineDiedError, EngineError, release_traceback
 

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.layers.fbank import Sound, sound_of
-from dropscribe.engine.models.hypotheses import long_enough, of_words
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.models.sense_voice.collapse import DecodedSegment
 from dropscribe.engine.models.sense_voice.encoder import queries
 from dropscribe.engine.models.sense_voice.forward import PaddedForward
+from dropscribe.engine.models.text.hypotheses import long_enough, of_words
 from dropscribe.engine.models.text.pieces import Pieces
 from dropscribe.errors import EngineError
 

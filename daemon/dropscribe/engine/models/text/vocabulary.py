@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
-from dropscribe.engine.models.hotwords import PieceSpelling, Spelling, read_dictionary
-from dropscribe.engine.models.hypotheses import columns_of, hypothesis, least_of
 from dropscribe.engine.models.loading import LoadedModel
 from dropscribe.engine.models.text import spacing
+from dropscribe.engine.models.text.hotwords import PieceSpelling, Spelling, read_dictionary
+from dropscribe.engine.models.text.hypotheses import columns_of, hypothesis, least_of
 from dropscribe.engine.models.text.pieces import SPACE, Pieces
 from dropscribe.engine.models.text.spacing import Columns
 from dropscribe.errors import EngineError
