@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from dropscribe import config, formats
 from dropscribe.cli.app import build
 from dropscribe.cli.arguments.help_pages import called
-from dropscribe.cli.init import toml_value
+from dropscribe.cli.commands.init import toml_value
 from dropscribe.settings_errors import type_text
 
 FOLDER = Path(__file__).resolve().parent

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from dropscribe import config
-from dropscribe.cli import init
 from dropscribe.cli.arguments.settings import database_location
-from dropscribe.cli.init import production_file, toml_value
+from dropscribe.cli.commands import init
+from dropscribe.cli.commands.init import production_file, toml_value
 from dropscribe.errors import StorageError, UsageError
 from tests.support.command_line import call, document, process
 

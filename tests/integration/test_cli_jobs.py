@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.cli.jobs import instant
+from dropscribe.cli.commands.jobs import instant
 from dropscribe.columns import columns
 from dropscribe.errors import UsageError
 from dropscribe.ledger.backend import lock_database

@@ -13,7 +13,7 @@ import pytest
 
 from dropscribe import __version__
 from dropscribe.cli.app import COMMANDS
-from dropscribe.cli.run import require_folder
+from dropscribe.cli.commands.run import require_folder
 from dropscribe.engine.models.store import SAMPLE
 from dropscribe.errors import DropscribeError, UsageError
 from tests.support.command_line import call, process

@@ -19,7 +19,8 @@ from tests.support.command_line import process
 #: A command that prints JSON while a library and a child print to descriptor 1, as C code and children do.
 CHATTY = """
 import ctypes, os, subprocess, sys
-from dropscribe.cli import app, status
+from dropscribe.cli import app
+from dropscribe.cli.commands import status
 from dropscribe import logs
 
 def command(as_json: bool = False) -> None:

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 import dropscribe
 from dropscribe import errors
 from dropscribe.bench.records import OURS, Recording, Report, Run, Usage
-from dropscribe.cli import adopt, models
 from dropscribe.cli.app import EXIT_CODES, build
-from dropscribe.cli.init import production_file
+from dropscribe.cli.commands import adopt, models
+from dropscribe.cli.commands.init import production_file
 from dropscribe.cli.output import error_document
 from dropscribe.config import (
     EngineSettings,

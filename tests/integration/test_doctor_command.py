@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from dropscribe import config
-from dropscribe.cli import doctor
+from dropscribe.cli.commands import doctor
 from dropscribe.doctor.checks.hotwords import check_hotwords
 from dropscribe.doctor.checks.record import Level
 from dropscribe.engine.models.hub import client as hub

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.cli.init import production_file
+from dropscribe.cli.commands.init import production_file
 from dropscribe.config import SYSTEM_FILE, Settings
 from dropscribe.errors import AlreadyRunningError, ConfigError, EngineError, LedgerError
 from dropscribe.ledger.interface import DatabaseLocation

@@ -117,7 +117,7 @@ WRITERS = frozenset({"output", "bench", "app", "doctor", "streams"})
 
 def test_commands_print_only_through_escaping_functions() -> None:
     found = set()
-    for path in Path(dropscribe.cli.__file__).parent.glob("*.py"):
+    for path in Path(dropscribe.cli.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called in {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}:

@@ -1,1 +1,1 @@
-"""One file per command; heavy imports only inside commands."""
+"""The command line; a command is a file in `commands`."""

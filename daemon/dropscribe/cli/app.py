@@ -45,7 +45,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     for name in COMMANDS:
-        module = importlib.import_module(f"dropscribe.cli.{name}")
+        module = importlib.import_module(f"dropscribe.cli.commands.{name}")
         if hasattr(module, "app"):
             for inner in module.app.registered_commands:
                 inner.cls = Command

@@ -34,7 +34,7 @@ def command(
     JSON, dropscribe/config/1: file (null if none), found (how; null if none), settings [{name (dotted), value, source (a file, "command line", "embedded" or "default")}].
     """
     from dropscribe.cli.arguments.settings import in_force
-    from dropscribe.cli.init import toml_value
+    from dropscribe.cli.commands.init import toml_value
     from dropscribe.cli.output import print_json, say
     from dropscribe.config import OLD_MODEL_NAMES, places
     from dropscribe.escapes import readable

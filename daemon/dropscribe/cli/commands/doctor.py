@@ -204,7 +204,7 @@ def _write_bundle(
     file: Path, loaded: Loaded | None, checks: list[Check], named: list[Path], refused: Path | None
 ) -> None:
     """Write the support bundle. Raises UsageError if the file exists, StorageError."""
-    from dropscribe.cli.config import settings_in_force
+    from dropscribe.cli.commands.config import settings_in_force
     from dropscribe.cli.output import say
     from dropscribe.doctor import support_bundle
     from dropscribe.escapes import readable
