@@ -7,8 +7,8 @@ import pytest
 from dropscribe.engine.protocol import SegmentDone
 from dropscribe.pipeline.assembly import Assembly, Heard
 from dropscribe.service.publishing.partial_policy import GROWN, LONG_MS, RENEW_S, Shown, due
-from dropscribe.transcript.partial import partial_text
 from dropscribe.transcript.render import Options, render
+from dropscribe.transcript.renderers.partial import partial_text
 from dropscribe.transcript.types import NO_TOKENS, Segment
 from tests.support.transcripts import transcript
 

@@ -34,8 +34,8 @@ from dropscribe.service.publishing.output_plan import (
 )
 from dropscribe.service.publishing.partial_policy import Shown, due
 from dropscribe.transcript import naming
-from dropscribe.transcript.partial import partial_text
 from dropscribe.transcript.publish import publish, sweep, withdraw
+from dropscribe.transcript.renderers.partial import partial_text
 from dropscribe.transcript.standing import occupied
 from dropscribe.transcript.types import EngineFacts
 
