@@ -15,12 +15,15 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 WORKERS ?= 3
 SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help run test check bench soak wheel clean
+# The tests start hundreds of interpreters; without this variable each would compile all of dropscribe again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help run test check lint bench soak wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run    set up, start the daemon on ./drop with the demonstration model'
-	@echo 'make test   check, then every test'
+	@echo 'make test   lint, types, then every test'
 	@echo 'make check  lint, formatting, types, systemd unit'
 	@echo 'make bench  measure how fast recordings are taken in'
 	@echo 'make soak   the long forms of tests, then kill it again and again: at every point, and over a backlog'
@@ -56,15 +59,18 @@ run: $(RUNS)
 	@echo
 	@exec $(BIN)/dropscribe run --watch ./drop --database ./jobs.db
 
-check: $(STAMP)
+# What of `check` is not among the tests.
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/pytest -q -p no:cacheprovider tests/integration/test_systemd.py
 
 # The tests run, and their summary is seen, also where the checks found something.
 test: $(STAMP)
-	@status=0; $(MAKE) --no-print-directory check || status=1; $(BIN)/pytest $(SPREAD) || status=1; exit $$status
+	@status=0; $(MAKE) --no-print-directory lint || status=1; $(BIN)/pytest $(SPREAD) || status=1; exit $$status
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/ingest.py

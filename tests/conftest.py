@@ -13,6 +13,8 @@ from hypothesis import settings
 # The terminal from which the tests were started says nothing of the ones that the tests open.
 for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(_name, None)
+# Processes that the tests start keep the bytecode of dropscribe, instead of compiling all of it again each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says nothing of the product.
 settings.register_profile("dropscribe", deadline=None)
