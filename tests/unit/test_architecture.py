@@ -42,7 +42,7 @@ BASE = frozenset(
 MIDDLE = frozenset({"intake", "ledger", "media", "engine"})
 BELOW_PIPELINE = BASE | MIDDLE | {"transcript"}
 BELOW_SERVICE = BELOW_PIPELINE | {"pipeline"}
-BELOW_VIEWS = BELOW_SERVICE | {"service"}
+BELOW_VIEWS = BELOW_SERVICE | {"service", "scoring"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "": frozenset(),
     "errors": frozenset({""}),
@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "config": frozenset({"", "errors", "formats", "settings", "settings_errors"}),
     "transcript": BASE - {"config", "settings"},
     **{room: BASE | {"transcript"} for room in MIDDLE},
+    "scoring": (BASE - {"config", "settings"}) | {"transcript"},
     "pipeline": BELOW_PIPELINE,
     "service": BELOW_SERVICE,
     "bench": BELOW_VIEWS,
@@ -102,6 +103,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "pydantic": frozenset({"config", "settings", "settings_errors"}),
     "structlog": frozenset({"logs"}),
     "rjieba": frozenset({"transcript.layout"}),
+    "rapidfuzz": frozenset({"scoring"}),
 }
 #: Schedules and batches: a package that computes on a device has no place there, but in annotations.
 NO_TORCH = "dropscribe.engine.core"
