@@ -35,12 +35,15 @@ $(RUNS): pyproject.toml constraints.txt requirements.txt systemd/make-environmen
 	@test -e $(STAMP) || PYTHON='$(PYTHON)' systemd/make-environment $(VENV) --editable $(if $(BUILD),--$(BUILD))
 	@touch $@
 
+# Bytecode of 19,000 modules is not made in advance, which takes a minute: of most of them the tests use nothing.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+
 $(STAMP): pyproject.toml constraints.txt
 	@test -n '$(PYTHON)' || { echo 'python3 (3.11 or newer) is not installed' >&2; exit 1; }
 	@test -x $(BIN)/python || '$(PYTHON)' -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) '$(TORCH)'
+	$(INSTALL) -e '.[dev]'
 	@touch $@ $(RUNS)
 
 run: $(RUNS)
