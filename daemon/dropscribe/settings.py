@@ -25,6 +25,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 #: Most hotwords of a profile: more do not improve recognition, and each is compared with every word recognised.
 MOST_HOTWORDS = 1000
 TrackNumber = Annotated[int, Field(strict=True, ge=1, le=999)]
+SpeakerCount = Annotated[int, Field(strict=True, ge=1, le=64)]
 Hotword = Annotated[str, Field(max_length=50)]
 
 
@@ -66,6 +67,33 @@ class Profile(_Strict):
         "auto",
         description="Which audio track of a file with several. auto: the default track if it has sound, else the first with "
         "sound; loudest; mix: all of them, added up; or a number, from 1.",
+    )
+    speakers: Literal["off", "auto", "channels"] | SpeakerCount = Field(
+        "off",
+        description="Who speaks. auto: speakers are told apart by their voices; a number: that many; channels: each channel "
+        "is a speaker, as in a recorded call.",
+    )
+    punctuation: str = Field(
+        "auto",
+        description="Punctuation model. auto: that of the engine, unless the recogniser writes marks itself; off; or a model.",
+        min_length=1,
+        max_length=4096,
+    )
+    numbers: Literal["off", "written"] = Field(
+        "off", description="written: spoken numbers are written in digits (二零二四年 as 2024年)."
+    )
+    fillers: Literal["keep", "leave out"] = Field(
+        "keep",
+        description="leave out: no 嗯, 呃, um in what is written; they stay in the tokens of the JSON file.",
+    )
+    txt_times: bool = Field(False, description="Each paragraph of NAME.txt begins with its time.")
+    txt_speakers: bool = Field(
+        True, description="Each paragraph of NAME.txt begins with its speaker, if speakers are told apart."
+    )
+    subtitle_language_suffix: str = Field(
+        "",
+        description="Language between name and extension of subtitles, such as zh: NAME.zh.srt, as media servers want it.",
+        pattern=r"^[A-Za-z0-9-]{0,16}$",
     )
     partial_after_s: Seconds = Field(
         1.0,

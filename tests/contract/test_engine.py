@@ -27,6 +27,7 @@ from dropscribe.engine.group import EngineGroup
 from dropscribe.engine.models import store
 from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import (
+    PLAIN,
     Abort,
     BlockFreed,
     Event,
@@ -35,6 +36,7 @@ from dropscribe.engine.protocol import (
     SegmentDone,
     StreamDone,
     StreamFailed,
+    StreamOptions,
 )
 from dropscribe.errors import EngineDiedError, EngineError
 from tests.support import seaco, sense_voice
@@ -85,14 +87,14 @@ class Client(Generic[E]):
         self.streams += 1
         parts = [pcm[i : i + block] for i in range(0, len(pcm), block)] or [pcm]
         for i, part in enumerate(parts):
-            words = self.hotwords if i == 0 else ()
-            self.block(self.streams, part, final=final and i == len(parts) - 1, hotwords=words)
+            options = StreamOptions(self.hotwords if i == 0 else ())
+            self.block(self.streams, part, final=final and i == len(parts) - 1, options=options)
         return self.streams
 
-    def block(self, stream: int, pcm: Pcm, *, final: bool, hotwords: tuple[str, ...] = ()) -> None:
+    def block(self, stream: int, pcm: Pcm, *, final: bool, options: StreamOptions = PLAIN) -> None:
         while not self.arena.free:
             self.listen()
-        self.engine.submit(PcmBlock(stream, self.arena.put(pcm), len(pcm), final, hotwords))
+        self.engine.submit(PcmBlock(stream, self.arena.put(pcm), len(pcm), final, options))
 
     def listen(self, timeout_s: float = 1.0) -> None:
         events = self.engine.results(timeout_s)

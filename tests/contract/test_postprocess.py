@@ -5,7 +5,7 @@ To test a new stage: add an entry to `STAGES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -17,7 +17,16 @@ from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, S
 from dropscribe.engine.core.postprocess import Postprocessor
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
-from dropscribe.engine.protocol import Abort, Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
+from dropscribe.engine.protocol import (
+    Abort,
+    Annotations,
+    Event,
+    PcmBlock,
+    SegmentDone,
+    StreamDone,
+    StreamFailed,
+    StreamOptions,
+)
 from dropscribe.engine.wire import Aborted, Report
 from dropscribe.errors import EngineDiedError, EngineError
 from tests.support.engines import Script
@@ -55,11 +64,15 @@ class Watched:
             assert s.index not in self.segments.setdefault(s.stream, set())
             self.segments[s.stream].add(s.index)
 
-    def finish(self, streams: Sequence[int]) -> None:
+    def wants(self, options: StreamOptions) -> bool:
+        return self.inner.wants(options)
+
+    def finish(self, streams: Sequence[int]) -> Mapping[int, Annotations]:
         self._check(streams, "finish")
-        self.inner.finish(streams)
+        found = self.inner.finish(streams)
         self.finished += streams
         self.together.append(list(streams))
+        return found
 
     def drop(self, stream: int) -> None:
         self.inner.drop(stream)

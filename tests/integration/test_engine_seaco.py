@@ -63,7 +63,7 @@ def compare(loaded: Any, said: Sequence[Hypothesis], wanted: list[SpeechSegment]
     by_stream = {h.stream: h for h in said}
     for one in wanted:
         assert one.pcm is not None
-        words, spans = funasr(loaded, one.pcm, one.hotwords, folder)
+        words, spans = funasr(loaded, one.pcm, one.options.hotwords, folder)
         tokens = by_stream[one.stream].tokens
         assert [t.text for t in tokens] == words
         assert [[t.start_ms, t.end_ms] for t in tokens] == spans

@@ -24,8 +24,8 @@ from dropscribe.media.container.inspect import ContainerCheck, inspect
 from dropscribe.media.decode import Limits, decode
 from dropscribe.media.sources.source import SourceFacts
 from dropscribe.service.publishing.directory_cache import DirectoryCache
-from dropscribe.transcript.publish import PendingFile, publish, sweep, temporary_path, withdraw
-from dropscribe.transcript.standing import standing_at
+from dropscribe.transcript.placing.publish import PendingFile, publish, sweep, temporary_path, withdraw
+from dropscribe.transcript.placing.standing import standing_at
 from dropscribe.transcript.types import MediaFacts
 from tests.support.daemon_process import write_speech
 from tests.support.swapping import swap, with_swap

@@ -372,7 +372,7 @@ def test_a_job_claimed_during_a_profile_change_uses_the_new_profile(ledger: Ledg
     w.answered()
     assert w.started() == ["a"]
     (work,) = (call.args[0] for call in w.executor.start.call_args_list)
-    assert work.hotwords == ("达摩院",)
+    assert work.options.hotwords == ("达摩院",)
     (record,) = ledger.jobs()
     assert record.attempts == 1, "what was not begun is no try"
     (claim,) = w.dispatcher._held()

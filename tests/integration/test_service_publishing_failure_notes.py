@@ -16,7 +16,7 @@ from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Admission
 from dropscribe.service.activity import Activities
 from dropscribe.service.publishing.failure_notes import FailureNotes
-from dropscribe.transcript import publish
+from dropscribe.transcript.placing import publish
 from tests.support.publishing import House
 
 FAILED = """a.wav was not transcribed (dropscribe, job 1).

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe.files import Readers
-from dropscribe.transcript import publish
+from dropscribe.transcript.placing import publish
 from tests.support.publishing import House
 
 

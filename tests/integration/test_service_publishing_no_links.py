@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.transcript import rename
-from dropscribe.transcript.publish import sweep, temporary_path
+from dropscribe.transcript.placing import rename
+from dropscribe.transcript.placing.publish import sweep, temporary_path
 from tests.support.publishing import House
 
 

@@ -18,7 +18,7 @@ from dropscribe.pipeline.assembly import Heard
 from dropscribe.service.activity import Activities
 from dropscribe.service.publishing import partial_writer as module
 from dropscribe.service.publishing.partial_writer import Partials
-from dropscribe.transcript.publish import PendingFile, publish, withdraw
+from dropscribe.transcript.placing.publish import PendingFile, publish, withdraw
 from tests.support.ledgers import ENGINE, admission, claim_all, finish_of
 from tests.support.occupants import OCCUPANTS
 

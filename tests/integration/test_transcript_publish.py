@@ -18,8 +18,8 @@ import pytest
 
 from dropscribe.errors import OutputTakenError, StorageError
 from dropscribe.files import OWNER_ONLY, opened, readers_of
-from dropscribe.transcript import rename
-from dropscribe.transcript.publish import PendingFile, publish, sweep, temporary_path
+from dropscribe.transcript.placing import rename
+from dropscribe.transcript.placing.publish import PendingFile, publish, sweep, temporary_path
 
 #: All functions of `os` with which publishing changes the disk.
 CALLS = ("open", "write", "fsync", "link", "replace", "fstat", "close", "mkdir")
@@ -338,7 +338,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from dropscribe.errors import StorageError
-from dropscribe.transcript.publish import PendingFile, publish
+from dropscribe.transcript.placing.publish import PendingFile, publish
 disk = Path(sys.argv[1])
 publish([PendingFile(disk / "before.txt", b"x" * 1000)])
 try:

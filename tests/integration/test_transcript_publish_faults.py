@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.transcript.publish import sweep
+from dropscribe.transcript.placing.publish import sweep
 from tests.support.publishing import FORMATS, House
 from tests.support.syscall_faults import FaultyDisk, Seen
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.transcript.publish import PendingFile, publish, sweep, temporary_path, withdraw
-from dropscribe.transcript.standing import occupied
+from dropscribe.transcript.placing.publish import PendingFile, publish, sweep, temporary_path, withdraw
+from dropscribe.transcript.placing.standing import occupied
 from tests.support.occupants import OCCUPANTS
 from tests.support.publishing import FORMATS, House
 

@@ -15,7 +15,7 @@ from dropscribe.config import EngineSettings
 from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, SpeechSegment
 from dropscribe.engine.models import store
 from dropscribe.engine.process import ProcessEngine
-from dropscribe.engine.protocol import Abort, PcmBlock
+from dropscribe.engine.protocol import Abort, PcmBlock, StreamOptions
 
 #: Time limit for the start of an engine, seconds; only a hang reaches it.
 READY_S = 240.0
@@ -64,7 +64,7 @@ def segment(
 ) -> SpeechSegment:
     """A speech segment with its samples that starts at 0 ms."""
     end_ms = start_ms + len(pcm) // SAMPLES_PER_MS
-    return SpeechSegment(stream, index, start_ms, end_ms, len(pcm), 0.0, hotwords, pcm)
+    return SpeechSegment(stream, index, start_ms, end_ms, len(pcm), 0.0, StreamOptions(hotwords), pcm)
 
 
 def started(

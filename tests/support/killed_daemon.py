@@ -46,7 +46,7 @@ class Point:
 
 
 _PUBLISH, _PUMP, _PARTIALS = (
-    "dropscribe.transcript.publish",
+    "dropscribe.transcript.placing.publish",
     "dropscribe.pipeline.pump:Pump",
     "dropscribe.service.publishing.partial_writer",
 )

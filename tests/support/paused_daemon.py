@@ -21,8 +21,8 @@ POINTS = {
     "hash": "dropscribe.files:content_hash",
     "decode": "dropscribe.media.pool:DecoderPool.start",
     "plan_outputs": "dropscribe.service.publishing.output_plan:plan_outputs",
-    "publish": "dropscribe.transcript.publish:publish",
-    "naming": "dropscribe.transcript.rename:place_new",
+    "publish": "dropscribe.transcript.placing.publish:publish",
+    "naming": "dropscribe.transcript.placing.rename:place_new",
 }
 
 

@@ -31,7 +31,7 @@ class Listening:
         self.hotwords: list[tuple[int, tuple[str, ...]]] = []
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
-        self.hotwords += [(s.stream, s.hotwords) for s in segments]
+        self.hotwords += [(s.stream, s.options.hotwords) for s in segments]
         return NullRecogniser()(segments)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dropscribe.engine.core.hotword_warnings import HotwordWarnings
 from dropscribe.engine.models.text.hotwords import NO_HOTWORDS, Spelling
-from dropscribe.engine.protocol import Abort, PcmBlock
+from dropscribe.engine.protocol import Abort, PcmBlock, StreamOptions
 
 
 class Script:
@@ -18,7 +18,7 @@ class Script:
 
 
 def block(stream: int, *hotwords: str) -> PcmBlock:
-    return PcmBlock(stream, 0, 160, final=False, hotwords=hotwords)
+    return PcmBlock(stream, 0, 160, final=False, options=StreamOptions(hotwords))
 
 
 def test_a_model_without_hotword_support_warns_once_and_every_message_passes() -> None:
@@ -44,7 +44,7 @@ def test_each_list_is_checked_once_and_only_problems_are_reported() -> None:
     notes = HotwordWarnings(Script([good, bad], [good, bad]), complaint, said.append)
     notes.take(None)
     notes.take(None)
-    assert asked == [good.hotwords, bad.hotwords]
+    assert asked == [good.options.hotwords, bad.options.hotwords]
     (text,) = said
     assert text.startswith("2 of 4 hotwords")
     assert text.endswith(": 达X, 阿里")

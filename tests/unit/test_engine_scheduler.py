@@ -31,6 +31,7 @@ from dropscribe.engine.protocol import (
     SegmentDone,
     StreamDone,
     StreamFailed,
+    StreamOptions,
 )
 from dropscribe.engine.wire import Aborted, Report
 from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError
@@ -79,7 +80,7 @@ def test_every_segment_of_a_stream_has_the_hotwords_of_its_first_block() -> None
     listening = Listening()
     bench = Bench(listening)
     bench.give(
-        PcmBlock(7, 0, MINUTE, final=False, hotwords=("达摩院",)),
+        PcmBlock(7, 0, MINUTE, final=False, options=StreamOptions(("达摩院",))),
         PcmBlock(8, 1, MINUTE, final=True),
         PcmBlock(7, 2, MINUTE, final=True),
     )

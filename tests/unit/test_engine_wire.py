@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from dropscribe.engine.protocol import BlockFreed, PcmBlock, SegmentDone, StreamDone
+from dropscribe.engine.protocol import BlockFreed, PcmBlock, SegmentDone, StreamDone, StreamOptions
 from dropscribe.engine.wire import Report
 from dropscribe.transcript.types import Token, Tokens
 
@@ -28,5 +28,5 @@ def test_reports_and_submissions_survive_pickling() -> None:
     )
     report = Report((BlockFreed(4_096), said, said.in_batch(7), StreamDone(1, 1, 400, 360, 0.5)), 6_400)
     assert pickle.loads(pickle.dumps(report)) == report
-    block = PcmBlock(1, 4_096, 6_400, True, ("热词",))
+    block = PcmBlock(1, 4_096, 6_400, True, StreamOptions(("热词",)))
     assert pickle.loads(pickle.dumps(block)) == block

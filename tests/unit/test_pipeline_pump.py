@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe.engine.group import EngineGroup
-from dropscribe.engine.protocol import Abort, PcmBlock, StreamFailed
+from dropscribe.engine.protocol import Abort, PcmBlock, StreamFailed, StreamOptions
 from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S, SLOT_SAMPLES, Arena
 from dropscribe.pipeline.attempt import Work
 from dropscribe.pipeline.problem import FaultKind, Problem
@@ -58,12 +58,12 @@ def parts() -> Iterator[Parts]:
 
 def test_the_first_block_of_a_recording_has_its_hotwords(parts: Parts) -> None:
     pump, decoders, devices, arena = parts
-    pump.start(Work(3, Path("b.wav"), None, ("达摩院", "阿里巴巴")))
+    pump.start(Work(3, Path("b.wav"), None, StreamOptions(("达摩院", "阿里巴巴"))))
     decoders.give(3, arena.take(4))
     for ticket in (3, 1, 3, 1, 3):
         decoders.ready(ticket)
     pump.turn(0.0)
-    assert [(b.stream, b.hotwords) for b in devices.blocks] == [
+    assert [(b.stream, b.options.hotwords) for b in devices.blocks] == [
         (3, ("达摩院", "阿里巴巴")), (1, ()), (3, ())
     ]  # fmt: skip
 

@@ -27,6 +27,20 @@ BYTES_PER_SAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What is wanted for one stream."""
+
+    hotwords: tuple[str, ...] = ()
+    #: Punctuation model: "auto" for that of the engine, unless the recogniser writes marks itself; "" for none.
+    punctuation: str = ""
+    #: Number of speakers to tell apart; 0: to be found; None: not asked for.
+    speakers: int | None = None
+
+
+PLAIN = StreamOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class PcmBlock:
     """Audio of one stream in the shared arena, from `offset` (bytes), `samples` long."""
 
@@ -34,12 +48,12 @@ class PcmBlock:
     offset: int
     samples: int
     final: bool
-    #: Hotwords of the stream; only those of its first block count.
-    hotwords: tuple[str, ...] = ()
+    #: Options of the stream; only those of its first block count.
+    options: StreamOptions = PLAIN
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Faster pickling than the default of dataclasses: thousands of messages a second go between the processes."""
-        return PcmBlock, (self.stream, self.offset, self.samples, self.final, self.hotwords)
+        return PcmBlock, (self.stream, self.offset, self.samples, self.final, self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,28 @@ class SegmentDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotations:
+    """What postprocessing adds to a stream. A column has a value for each token of all its segments, in order of index."""
+
+    marks: bytes = b""  #: as `Segment.marks`; empty: none
+    speakers: bytes = b""  #: as `Segment.speakers`; empty: none
+    voices: tuple[bytes, ...] = ()  #: `Speaker.embedding` of each speaker, in order of number
+    seconds: tuple[tuple[str, float], ...] = ()  #: by stage of the timing log
+
+    def with_(self, other: Annotations) -> Annotations:
+        """Both together; of a column that both have, the other's."""
+        return Annotations(
+            other.marks or self.marks,
+            other.speakers or self.speakers,
+            other.voices or self.voices,
+            self.seconds + other.seconds,
+        )
+
+
+NO_ANNOTATIONS = Annotations()
+
+
+@dataclass(frozen=True, slots=True)
 class StreamDone:
     """All `segments` segments of a stream have been delivered."""
 
@@ -103,6 +139,7 @@ class StreamDone:
     vad_s: float
     #: Failures of postprocessing stages, whose results the transcript lacks; one line each.
     remarks: tuple[str, ...] = ()
+    annotations: Annotations = NO_ANNOTATIONS
 
 
 @dataclass(frozen=True, slots=True)

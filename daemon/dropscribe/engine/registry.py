@@ -35,6 +35,7 @@ from dropscribe.engine.models import store
 from dropscribe.engine.models.families import Kind, kind_of
 from dropscribe.engine.models.hub import client as hub
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
+from dropscribe.engine.protocol import StreamOptions
 from dropscribe.engine.wire import BATCHES_AHEAD
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError
 from dropscribe.transcript.roles import ASR, VAD
@@ -51,6 +52,7 @@ WARM_SEGMENT_CPU_S = 2.0
 LONGEST_SEGMENT_S = 60.0
 #: Hotwords at warm-up: 64, so that SeACo's selection of the likeliest ones runs, too.
 WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二三四五六七八")
+WARM_OPTIONS = StreamOptions(WARM_HOTWORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ def _run_full(vad: VadModel, recogniser: Recogniser, speech: Pcm, batch_s: float
 def _repeated(speech: Pcm, seconds: float, count: int) -> list[SpeechSegment]:
     samples = np.resize(speech, round(seconds * 1000) * SAMPLES_PER_MS)
     end_ms = round(seconds * 1000)
-    return [SpeechSegment(-1, i, 0, end_ms, len(samples), 0.0, WARM_HOTWORDS, samples) for i in range(count)]
+    return [SpeechSegment(-1, i, 0, end_ms, len(samples), 0.0, WARM_OPTIONS, samples) for i in range(count)]
 
 
 def _sample() -> Pcm:

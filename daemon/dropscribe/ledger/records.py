@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dropscribe.files import FileSignature
 from dropscribe.ledger.columns import storable
-from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Timings, Transcript
+from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Speaker, Timings, Transcript
 
 #: Reason code of queued jobs that wait because their folder is away.
 AWAY = "folder_away"
@@ -183,6 +183,7 @@ class Finish:
     timings: Timings
     segments: tuple[Segment, ...]
     reference: int | None = None
+    speakers: tuple[Speaker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,7 @@ class StoredResult:
     engine: EngineFacts
     timings: Timings
     segments: tuple[Segment, ...]
+    speakers: tuple[Speaker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from dropscribe.engine.protocol import SegmentDone, StreamDone
+from dropscribe.engine.protocol import PLAIN, Annotations, SegmentDone, StreamDone, StreamOptions
 from dropscribe.errors import LostSegmentError
-from dropscribe.transcript.types import MediaFacts, Segment, Timings
+from dropscribe.transcript.types import VOICE, MediaFacts, Segment, Speaker, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Result:
     timings: Timings
     #: What is missing because a postprocessing stage failed; each one line.
     remarks: tuple[str, ...] = ()
+    speakers: tuple[Speaker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Assembly:
     """Collected events of one stream. Owned by the pump's thread."""
 
     started: float  #: monotonic seconds
-    hotwords: tuple[str, ...] = ()  #: until they have been sent to the engine
+    options: StreamOptions = PLAIN  #: until they have been sent to the engine
     declared_ms: int | None = None
     decoded_samples: int = 0
     facts: MediaFacts | None = None
@@ -86,12 +88,36 @@ class Assembly:
                 remedy="the job is tried again; if it stays so, run 'dropscribe doctor'",
             )
         ordered = [self._segments[i] for i in range(done.segments)]
+        annotations, remarks = _checked(done.annotations, sum(len(s.tokens) for s in ordered))
         return Result(
             facts,
-            tuple(Segment(s.index, s.start_ms, s.end_ms, s.text, s.tokens) for s in ordered),
+            tuple(_annotated(ordered, annotations)),
             _timings(ordered, done, self.decode_s, now - self.started),
-            done.remarks,
+            done.remarks + remarks,
+            tuple(Speaker(n, None, VOICE, voice) for n, voice in enumerate(annotations.voices, start=1)),
         )
+
+
+def _checked(annotations: Annotations, tokens: int) -> tuple[Annotations, tuple[str, ...]]:
+    """The annotations without columns that do not fit the tokens, and a remark on each of these: no word is lost."""
+    remarks = []
+    if annotations.marks and len(annotations.marks) != tokens:
+        remarks.append(f"punctuation failed: {len(annotations.marks)} marks for {tokens} tokens")
+        annotations = replace(annotations, marks=b"")
+    speakers = annotations.speakers
+    if speakers and (len(speakers) != tokens or max(speakers) > len(annotations.voices)):
+        remarks.append(f"speakers failed: {len(speakers)} speakers for {tokens} tokens")
+        annotations = replace(annotations, speakers=b"", voices=())
+    return annotations, tuple(remarks)
+
+
+def _annotated(ordered: Sequence[SegmentDone], annotations: Annotations) -> Iterator[Segment]:
+    at = 0
+    for s in ordered:
+        until = at + len(s.tokens)
+        marks, speakers = annotations.marks[at:until], annotations.speakers[at:until]
+        yield Segment(s.index, s.start_ms, s.end_ms, s.text, s.tokens, marks, speakers)
+        at = until
 
 
 def _timings(segments: list[SegmentDone], done: StreamDone, decode_s: float, wall_s: float) -> Timings:
@@ -105,6 +131,7 @@ def _timings(segments: list[SegmentDone], done: StreamDone, decode_s: float, wal
             ("vad", done.vad_s),
             ("batch_queue", queued),
             ("recognition", sum(s.recognition_s for s in segments)),
+            *done.annotations.seconds,
         ),
         batch_sizes=tuple(batches[b].batch_size for b in sorted(batches)),
         padding_waste=padded / audio - 1 if audio > 0 else 0.0,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dropscribe.config import Profile
+from dropscribe.engine.protocol import PLAIN, StreamOptions
 from dropscribe.files import FileSignature, OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import Problem
@@ -17,10 +19,23 @@ class Work:
     ticket: int
     path: Path
     expected: FileSignature | None
-    hotwords: tuple[str, ...] = ()
+    options: StreamOptions = PLAIN
     folder: Path | None = None
     outputs: OutputPlace | None = None
     track: int | str = "auto"
+
+
+#: `StreamOptions.speakers` by the setting, if that is no number.
+_SPEAKERS = {"off": None, "channels": None, "auto": 0}
+
+
+def options_of(profile: Profile) -> StreamOptions:
+    """What a profile asks of the engine."""
+    return StreamOptions(
+        hotwords=profile.hotwords,
+        punctuation="" if profile.punctuation == "off" else profile.punctuation,
+        speakers=_SPEAKERS[profile.speakers] if isinstance(profile.speakers, str) else profile.speakers,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropscribe.transcript import naming, render
+from dropscribe.transcript.placing.standing import contents
 from dropscribe.transcript.reading import NotATranscriptError, read_timing, read_transcript, with_timing
-from dropscribe.transcript.standing import contents
 from dropscribe.transcript.timing import timing_log
 
 #: Largest file that is read, bytes; the NAME.json of a 48-hour recording has about 100 MB.

@@ -16,13 +16,13 @@ from dropscribe.errors import EngineDiedError
 from dropscribe.escapes import readable
 from dropscribe.files import FileSignature, content_hash, readers_of
 from dropscribe.pipeline.assembly import Result
-from dropscribe.pipeline.attempt import Progress, Work
+from dropscribe.pipeline.attempt import Progress, Work, options_of
 from dropscribe.pipeline.earlier_files import earlier_files
 from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.pipeline.problem import Problem
 from dropscribe.pipeline.process_limits import prepare_limits
 from dropscribe.transcript import naming, render
-from dropscribe.transcript.publish import PendingFile, publish
+from dropscribe.transcript.placing.publish import PendingFile, publish
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import EngineFacts, Transcript
 
@@ -72,7 +72,7 @@ class OneShot:
                 ticket, path = waiting.popleft()
                 running[ticket] = path
                 profile = self._settings.profile("default")
-                self._executor.start(Work(ticket, path, None, profile.hotwords, track=profile.audio_track))
+                self._executor.start(Work(ticket, path, None, options_of(profile), track=profile.audio_track))
             try:
                 outcomes = self._executor.turn(0.1)
                 self._executor.supervise(time.monotonic())
@@ -102,6 +102,7 @@ def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript
         segments=result.segments,
         timings=result.timings,
         incomplete=result.remarks,
+        speakers=result.speakers,
     )
 
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from dropscribe.engine.protocol import (
+    PLAIN,
     SAMPLE_RATE_HZ,
     Abort,
     BlockFreed,
@@ -88,7 +89,7 @@ class Pump:
     def start(self, work: Work) -> None:
         """Start an attempt; `room()` must be positive."""
         now = self._clock()
-        self._streams[work.ticket] = Assembly(started=now, hotwords=work.hotwords)
+        self._streams[work.ticket] = Assembly(started=now, options=work.options)
         order = DecodeOrder(work.ticket, work.path, work.expected, work.folder, work.outputs, work.track)
         self._decoders.start(order, self._arena.take(SLOTS_PER_DECODER), now)
 
@@ -176,10 +177,10 @@ class Pump:
         self._put_block(last, final=True)
 
     def _put_block(self, pcm: PcmReady, *, final: bool) -> None:
-        """Queue a block for the engine; the first block of a recording carries its hotwords."""
+        """Queue a block for the engine; the first block of a recording carries its options."""
         stream = self._streams[pcm.ticket]
-        self._waiting.append(PcmBlock(pcm.ticket, pcm.offset, pcm.samples, final, stream.hotwords))
-        stream.hotwords = ()
+        self._waiting.append(PcmBlock(pcm.ticket, pcm.offset, pcm.samples, final, stream.options))
+        stream.options = PLAIN
 
     def _on_decode_failed(self, event: DecodeFailed) -> None:
         self._reclaim(event.lost)

@@ -22,8 +22,8 @@ from dropscribe.scoring.references import (
     read_reference,
     read_table,
 )
+from dropscribe.transcript.placing.standing import contents
 from dropscribe.transcript.reading import NotATranscriptError, read_transcript
-from dropscribe.transcript.standing import contents
 
 _MARK = ".ref"
 #: Endings that dropscribe does not write.

@@ -19,7 +19,7 @@ from dropscribe.files import close, open_folder
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.jobs.progress import JobProgress
-from dropscribe.transcript.standing import contents
+from dropscribe.transcript.placing.standing import contents
 from dropscribe.transcript.types import EngineFacts
 
 SCHEMA = "dropscribe/status/1"

@@ -119,6 +119,35 @@ class Segment:
     end_ms: int
     text: str
     tokens: Tokens = NO_TOKENS
+    #: The mark after each token, codes of `dropscribe.transcript.written.marks`; empty if punctuation was not asked for.
+    marks: bytes = b""
+    #: Number of the speaker of each token (see `Speaker`), 0 if it is not known; empty if it was not asked for.
+    speakers: bytes = b""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless the columns have a value for each token."""
+        for name, column in (("marks", self.marks), ("speakers", self.speakers)):
+            if column and len(column) != len(self.tokens):
+                raise ValueError(f"{len(self.tokens)} tokens have {len(column)} {name}")
+
+
+#: Kinds of `Speaker`.
+VOICE = "voice"  #: told apart by the voice
+CHANNEL = "channel"  #: a channel of the recording, such as one side of a telephone call
+TRACK = "track"  #: an audio track of the file
+#: Most speakers of a recording.
+MOST_SPEAKERS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A speaker of a recording. Numbers count from 1, in order of first appearance or of channels or tracks."""
+
+    number: int
+    name: str | None  #: None: not known
+    kind: str = VOICE  #: VOICE, CHANNEL or TRACK
+    #: Of a voice: 192 half-precision floats, little endian, of unit length; empty if there is none.
+    embedding: bytes = b""
 
 
 #: Kinds of `Loss`.
@@ -155,6 +184,16 @@ class AudioTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A channel or track that is transcribed apart. The parts of a recording are decoded one after the other."""
+
+    kind: str  #: CHANNEL or TRACK
+    number: int  #: of the channel or track, from 1
+    start_ms: int  #: of its audio, in that of all parts
+    name: str | None  #: title of the track
+
+
+@dataclass(frozen=True, slots=True)
 class MediaFacts:
     """Facts about a recording, reported by its decoder."""
 
@@ -173,6 +212,8 @@ class MediaFacts:
     losses: tuple[Loss, ...] = ()
     #: All audio tracks of the file; empty if the decoder does not list them.
     tracks: tuple[AudioTrack, ...] = ()
+    #: In order of `start_ms`; empty for a recording that is transcribed as a whole.
+    parts: tuple[Part, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The facts as JSON has them; for `of_record`."""
@@ -181,15 +222,17 @@ class MediaFacts:
             "warnings": list(self.warnings),
             "losses": [asdict(loss) for loss in self.losses],
             "tracks": [asdict(track) for track in self.tracks],
+            "parts": [asdict(part) for part in self.parts],
         }
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> MediaFacts:
-        """The facts of which `record` was made; one of an older version has no losses and tracks. Raises KeyError, TypeError."""
+        """The facts of which `record` was made; one of an older version has no losses, tracks and parts. Raises KeyError, TypeError."""
         made = {
             "warnings": tuple(record["warnings"]),
             "losses": tuple(Loss(**loss) for loss in record.get("losses", ())),
             "tracks": tuple(AudioTrack(**track) for track in record.get("tracks", ())),
+            "parts": tuple(Part(**part) for part in record.get("parts", ())),
         }
         return cls(**{**record, **made})
 
@@ -252,6 +295,9 @@ STAGES: tuple[str, ...] = (
     "vad",  # compute time of voice activity detection
     "batch_queue",  # mean time a segment waited for its batch
     "recognition",  # this job's share of its batches' time, by audio
+    "punctuation",  # its share, by words
+    "embedding",  # its share, by windows: numbers for the voice in each
+    "clustering",  # of these into speakers
     "rendering",
     "publishing",
 )
@@ -289,6 +335,8 @@ class Transcript:
     timings: Timings = field(default_factory=Timings)
     #: What is missing besides words because a postprocessing stage failed; each one line.
     incomplete: tuple[str, ...] = ()
+    #: In order of number; empty if speakers were not asked for.
+    speakers: tuple[Speaker, ...] = ()
 
     @property
     def text(self) -> str:

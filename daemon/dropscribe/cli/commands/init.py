@@ -211,9 +211,9 @@ def _write(target: Path, data: bytes, *, force: bool) -> Path | None:
     """Write the file; returns the path of the backup of a replaced one, else None. Raises UsageError, StorageError."""
     from dropscribe.errors import OutputTakenError, StorageError, UsageError
     from dropscribe.files import opened
-    from dropscribe.transcript.publish import PendingFile, publish
-    from dropscribe.transcript.rename import place_new
-    from dropscribe.transcript.standing import digest
+    from dropscribe.transcript.placing.publish import PendingFile, publish
+    from dropscribe.transcript.placing.rename import place_new
+    from dropscribe.transcript.placing.standing import digest
 
     backup = None
     replaces = None

@@ -25,8 +25,8 @@ class HotwordWarnings:
         """See `dropscribe.engine.core.scheduler.Inbox`."""
         messages = self._inbox.take(timeout_s)
         for message in messages:
-            if isinstance(message, PcmBlock) and message.hotwords not in self._seen:
-                self._check(message.hotwords)
+            if isinstance(message, PcmBlock) and message.options.hotwords not in self._seen:
+                self._check(message.options.hotwords)
         return messages
 
     def _check(self, hotwords: tuple[str, ...]) -> None:

@@ -5,14 +5,14 @@ Does not import torch: the scheduler and the null models run without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dropscribe.engine.protocol import SAMPLE_RATE_HZ
+from dropscribe.engine.protocol import PLAIN, SAMPLE_RATE_HZ, Annotations, StreamOptions
 from dropscribe.transcript.types import Tokens
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class SpeechSegment:
     end_ms: int
     samples: int
     found_at: float  #: monotonic seconds
-    hotwords: tuple[str, ...] = ()  #: ignored by models that do not support them
+    options: StreamOptions = PLAIN  #: of its stream
     pcm: Pcm | None = None  #: None if `needs_samples` is false for the models
     log_mel: LogMelFrames | None = None  #: frames from the detector, which need not be computed again
 
@@ -167,7 +167,7 @@ def needs_samples(vad: VadModel, recogniser: Recogniser) -> bool:
 class PostprocessingStage(Protocol):
     """Processing of recognised segments, such as punctuation or diarization.
 
-    One object serves all streams; owned by the worker's thread. Each segment of a stream is passed once to
+    One object serves all streams that want it; owned by the worker's thread. Each segment of a stream is passed once to
     `recognised`, in any order, then the stream once to `finish`; or, at any time, to `drop`. After `finish` or `drop`
     the stream's number is not used again. The result of a stream does not depend on the other streams of a call.
 
@@ -180,11 +180,14 @@ class PostprocessingStage(Protocol):
     def name(self) -> str:
         """Name of the added information, used in remarks, e.g. "punctuation"."""
 
+    def wants(self, options: StreamOptions) -> bool:
+        """True for a stream to which it has something to add."""
+
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Process a recognised batch; `hypotheses` in the order of `segments`, all of streams that have not ended."""
 
-    def finish(self, streams: Sequence[int]) -> None:
-        """Complete streams whose segments, if any, have all been passed to `recognised`."""
+    def finish(self, streams: Sequence[int]) -> Mapping[int, Annotations]:
+        """Complete streams whose segments, if any, have all been passed to `recognised`; returns what they get."""
 
     def drop(self, stream: int) -> None:
         """Discard the state of a stream, known or not. Never raises."""

@@ -5,17 +5,19 @@ If a stage fails, the transcript lacks its result, but keeps its text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, SpeechSegment
+from dropscribe.engine.protocol import Annotations, StreamOptions
 from dropscribe.errors import DropscribeError, EngineDiedError, release_traceback
 
 
 class Postprocessor:
     """All stages of an engine, in order. Owned by the worker's thread.
 
-    If a stage raises, it is called again for each stream alone. A stream for which it raises again continues without
-    this stage and gets a remark. EngineDiedError is propagated: the device is unusable.
+    A stage is called for the streams that want it. If it raises, it is called again for each stream alone. A stream for
+    which it raises again continues without this stage and gets a remark. EngineDiedError is propagated: the device is
+    unusable.
     """
 
     def __init__(
@@ -30,22 +32,33 @@ class Postprocessor:
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Pass a recognised batch to each stage; `hypotheses` in the order of `segments`."""
-        every = [s.stream for s in segments]
+        options = {s.stream: s.options for s in segments}
         for stage in self.stages:
 
             def run(streams: Sequence[int], stage: PostprocessingStage = stage) -> None:
                 chosen = frozenset(streams)
-                at = [i for i, stream in enumerate(every) if stream in chosen]
+                at = [i for i, segment in enumerate(segments) if segment.stream in chosen]
                 stage.recognised([segments[i] for i in at], [hypotheses[i] for i in at])
 
-            self._call(stage, self._streams_of(stage, every), run)
+            self._call(stage, self._streams_of(stage, options), run)
 
-    def finish(self, streams: Sequence[int]) -> dict[int, tuple[str, ...]]:
-        """End streams whose segments were all passed to `recognised`; returns the remarks of those with failures."""
+    def finish(
+        self, options: Mapping[int, StreamOptions]
+    ) -> tuple[dict[int, tuple[str, ...]], dict[int, Annotations]]:
+        """End streams, given with their options, whose segments were all passed to `recognised`.
+
+        Returns the remarks of the streams with failures, and what the stages add to each stream.
+        """
+        added: dict[int, Annotations] = {}
         for stage in self.stages:
-            self._call(stage, self._streams_of(stage, streams), stage.finish)
-        remarks = {stream: self._forget(stream) for stream in streams}
-        return {stream: lines for stream, lines in remarks.items() if lines}
+
+            def run(streams: Sequence[int], stage: PostprocessingStage = stage) -> None:
+                for stream, own in stage.finish(streams).items():
+                    added[stream] = added[stream].with_(own) if stream in added else own
+
+            self._call(stage, self._streams_of(stage, options), run)
+        remarks = {stream: self._forget(stream) for stream in options}
+        return {stream: lines for stream, lines in remarks.items() if lines}, added
 
     def drop(self, stream: int) -> None:
         """Discard the state of a stream that failed or was aborted."""
@@ -53,9 +66,9 @@ class Postprocessor:
             stage.drop(stream)
         self._forget(stream)
 
-    def _streams_of(self, stage: PostprocessingStage, streams: Sequence[int]) -> list[int]:
-        """The distinct streams for which the stage has not failed."""
-        return [s for s in dict.fromkeys(streams) if (s, stage.name) not in self._failed]
+    def _streams_of(self, stage: PostprocessingStage, options: Mapping[int, StreamOptions]) -> list[int]:
+        """The streams that want the stage and for which it has not failed."""
+        return [s for s, own in options.items() if stage.wants(own) and (s, stage.name) not in self._failed]
 
     def _call(
         self, stage: PostprocessingStage, streams: Sequence[int], run: Callable[[Sequence[int]], None]

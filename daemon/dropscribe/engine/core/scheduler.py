@@ -22,7 +22,15 @@ from dropscribe.engine.core.postprocess import Postprocessor
 from dropscribe.engine.core.streams import Stream
 from dropscribe.engine.core.vad_runner import Offered, VadRunner
 from dropscribe.engine.core.vad_schedule import ON_CPU, ON_GPU, VadSchedule, next_pass
-from dropscribe.engine.protocol import Abort, BlockFreed, Event, PcmBlock, SegmentDone, StreamFailed
+from dropscribe.engine.protocol import (
+    NO_ANNOTATIONS,
+    Abort,
+    BlockFreed,
+    Event,
+    PcmBlock,
+    SegmentDone,
+    StreamFailed,
+)
 from dropscribe.engine.wire import Aborted, Report
 from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError, release_traceback
 
@@ -148,7 +156,7 @@ class Scheduler:
             self._unread += message.samples
             if message.stream not in self._failed and message.stream not in self._streams:
                 self._streams[message.stream] = Stream(
-                    message.stream, self._vad.open(), message.hotwords, keeps_samples=self._keeps_samples
+                    message.stream, self._vad.open(), message.options, keeps_samples=self._keeps_samples
                 )
             return
         for block in [b for b in self._blocks if b.stream == message.stream]:
@@ -288,17 +296,22 @@ class Scheduler:
 
     def _end_complete(self, streams: Iterable[int]) -> None:
         """End, in one call, the given streams whose segments have all been delivered."""
-        ends = []
+        ends, options = [], {}
         for number in dict.fromkeys(streams):
             stream = self._streams.get(number)
             end = None if stream is None else stream.end()
             if end is not None:
-                del self._streams[number]
+                options[number] = self._streams.pop(number).options
                 ends.append(end)
         if self._postprocessor.stages and ends:
-            remarks = self._postprocessor.finish([end.stream for end in ends])
+            remarks, annotations = self._postprocessor.finish(options)
             ends = [
-                replace(end, remarks=remarks[end.stream]) if end.stream in remarks else end for end in ends
+                replace(
+                    end,
+                    remarks=remarks.get(end.stream, ()),
+                    annotations=annotations.get(end.stream, NO_ANNOTATIONS),
+                )
+                for end in ends
             ]
         self._out += ends
 

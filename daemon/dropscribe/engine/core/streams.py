@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, Region, SpeechSegment, Vad, VadChunk
-from dropscribe.engine.protocol import SAMPLE_RATE_HZ, StreamDone
+from dropscribe.engine.protocol import PLAIN, SAMPLE_RATE_HZ, StreamDone, StreamOptions
 
 NOTHING: Pcm = np.zeros(0, np.int16)
 
@@ -21,12 +21,11 @@ class Stream:
     """
 
     def __init__(
-        self, number: int, vad: Vad, hotwords: tuple[str, ...] = (), *, keeps_samples: bool = True
+        self, number: int, vad: Vad, options: StreamOptions = PLAIN, *, keeps_samples: bool = True
     ) -> None:
-        """`hotwords`: hotwords for all its segments."""
         self.number = number
+        self.options = options
         self._keeps_samples = keeps_samples
-        self._hotwords = hotwords
         self._vad = vad
         self._held: deque[Pcm] = deque()
         self._held_from = 0  #: number of the first kept sample
@@ -66,7 +65,7 @@ class Stream:
                     region.end_ms,
                     last - first,
                     now,
-                    self._hotwords,
+                    self.options,
                     self._between(first, last) if self._keeps_samples else None,
                     region.log_mel,
                 )

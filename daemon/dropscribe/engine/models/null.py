@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Hypothesis, Pcm, Region, SpeechSegment, VadChunk
+from dropscribe.engine.protocol import Annotations, StreamOptions
 from dropscribe.transcript.types import Tokens
 
 #: Length of the regions into which a recording is divided, ms.
@@ -62,15 +63,20 @@ class NullRecogniser:
 
 
 class NullStage:
-    """A postprocessing stage that adds nothing; see `dropscribe.engine.core.interfaces.PostprocessingStage`."""
+    """A postprocessing stage of all streams that adds nothing; see `dropscribe.engine.core.interfaces.PostprocessingStage`."""
 
     name = "nothing"
+
+    def wants(self, _: StreamOptions) -> bool:
+        """True: it takes part in every stream."""
+        return True
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Do nothing."""
 
-    def finish(self, streams: Sequence[int]) -> None:
-        """Do nothing."""
+    def finish(self, _: Sequence[int]) -> Mapping[int, Annotations]:
+        """No annotations."""
+        return {}
 
     def drop(self, stream: int) -> None:
         """Do nothing."""

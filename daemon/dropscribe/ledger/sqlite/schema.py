@@ -12,7 +12,7 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.search_schema import STATEMENTS
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0006"
+HEAD = "0007"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -110,6 +110,10 @@ jobs = sa.Table(
     sa.Column("others_done", sa.Integer, nullable=False, server_default="0"),
     #: Number of failed publications since its result is there. Jobs with more of them are claimed after the others.
     sa.Column("unpublished", sa.Integer, nullable=False, server_default="0"),
+    #: 1 for the first transcript of a content at a path; one made again on request has the next number and names the job
+    #: that it takes the place of.
+    sa.Column("version", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("supersedes_id", _BIG),
     sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
     sa.CheckConstraint("state IN (" + ", ".join(f"'{s.value}'" for s in JobState) + ")", name="state"),
     sa.Index("ix_jobs_recording_id", "recording_id"),
@@ -171,7 +175,35 @@ segments = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     #: JSON: [[text, start_ms, end_ms, confidence in 255ths (absent if it is not known)], ...]
     sa.Column("tokens", sa.Text, nullable=False),
+    #: The mark after each token and the number of its speaker, one byte each; NULL if they were not asked for.
+    sa.Column("marks", sa.LargeBinary),
+    sa.Column("speakers", sa.LargeBinary),
     sa.Index("uq_segments_job_id_idx", "job_id", "idx", unique=True),
+)
+
+#: Speakers of a job that has segments of its own.
+job_speakers = sa.Table(
+    "job_speakers",
+    metadata,
+    sa.Column("job_id", _BIG, _parent("jobs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("kind", sa.Text, nullable=False),
+    #: 192 half-precision floats of unit length, of a voice.
+    sa.Column("embedding", sa.LargeBinary),
+    sqlite_with_rowid=False,
+)
+
+#: Known voices. Embeddings of different models cannot be compared.
+voices = sa.Table(
+    "voices",
+    metadata,
+    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("embedding", sa.LargeBinary, nullable=False),
+    sa.Column("made_at", _FLOAT, nullable=False),
+    sa.Index("uq_voices_name_model", "name", "model", unique=True),
 )
 
 outputs = sa.Table(

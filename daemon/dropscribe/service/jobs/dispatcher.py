@@ -14,7 +14,7 @@ from dropscribe.errors import EngineDiedError, StaleLeaseError, StorageError, Un
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
 from dropscribe.pipeline.assembly import Result
-from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.attempt import Outcome, Work, options_of
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
 from dropscribe.service.jobs.beginning import Beginning
@@ -241,7 +241,7 @@ class Dispatcher:
                     self._ticket,
                     claim.path,
                     claim.signature,
-                    profile.hotwords,
+                    options_of(profile),
                     claim.folder,
                     outputs,
                     profile.audio_track,

@@ -33,7 +33,7 @@ from dropscribe.service.publishing.output_plan import (
 )
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.transcript import naming
-from dropscribe.transcript.publish import PendingFile, publish, sweep, withdraw
+from dropscribe.transcript.placing.publish import PendingFile, publish, sweep, withdraw
 
 #: Interval of checking the recordings that have a note, seconds, and most of them at a time.
 CHECK_S = 10.0

@@ -19,8 +19,8 @@ from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
 from dropscribe.pipeline.assembly import Result
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.transcript import naming, render
-from dropscribe.transcript.publish import PendingFile
-from dropscribe.transcript.standing import FOREIGN, occupied, standing_at
+from dropscribe.transcript.placing.publish import PendingFile
+from dropscribe.transcript.placing.standing import FOREIGN, occupied, standing_at
 from dropscribe.transcript.types import EngineFacts, Timings, Transcript
 
 TIMING = "timing"
@@ -81,6 +81,7 @@ def plan_outputs(
         segments=result.segments,
         timings=replace(result.timings, seconds=seconds),
         incomplete=result.remarks,
+        speakers=result.speakers,
     )
     options = render.Options(profile.subtitle_max_chars, profile.subtitle_max_s, profile.subtitle_pause_ms)
     formats: list[str] = [*profile.formats]

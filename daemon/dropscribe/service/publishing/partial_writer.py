@@ -34,9 +34,9 @@ from dropscribe.service.publishing.output_plan import (
 )
 from dropscribe.service.publishing.partial_policy import Shown, due
 from dropscribe.transcript import naming
-from dropscribe.transcript.publish import publish, sweep, withdraw
+from dropscribe.transcript.placing.publish import publish, sweep, withdraw
+from dropscribe.transcript.placing.standing import occupied
 from dropscribe.transcript.renderers.partial import partial_text
-from dropscribe.transcript.standing import occupied
 from dropscribe.transcript.types import EngineFacts
 
 #: Pause after a write, as a multiple of its duration: under a backlog of long recordings partial texts are delayed

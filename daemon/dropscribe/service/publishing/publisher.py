@@ -60,7 +60,7 @@ from dropscribe.service.publishing.placed_partials import PlacedPartials, place_
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
 from dropscribe.transcript.naming import recording_name
-from dropscribe.transcript.publish import not_allowed, publish, sweep
+from dropscribe.transcript.placing.publish import not_allowed, publish, sweep
 from dropscribe.transcript.remarks import media_remarks
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import EngineFacts, Timings
@@ -259,9 +259,10 @@ class Publisher:
                 )  # fmt: skip
             engine = stored.engine
             if reference == ready.claim.job_id:
-                result, reference = Result(stored.media, stored.segments, stored.timings), None
+                timings, reference = stored.timings, None
             else:
-                result = Result(stored.media, stored.segments, Timings(speech_ms=stored.timings.speech_ms))
+                timings = Timings(speech_ms=stored.timings.speech_ms)
+            result = Result(stored.media, stored.segments, timings, speakers=stored.speakers)
         with lane.activity.storage("publish", lane.target, ready.claim.path):
             return plan_outputs(
                 ready.claim,
@@ -333,6 +334,7 @@ class Publisher:
                 d.transcript.timings,
                 d.transcript.segments,
                 d.reference,
+                d.transcript.speakers,
             )
             for d in plans
         ]
@@ -393,7 +395,13 @@ class Publisher:
         if result is None:
             return
         kept = Finish(
-            claim.job_id, claim.generation, result.media, self._engine(), result.timings, result.segments
+            claim.job_id,
+            claim.generation,
+            result.media,
+            self._engine(),
+            result.timings,
+            result.segments,
+            speakers=result.speakers,
         )
         self._storage_retry.insist(lambda: self._ledger.keep([kept], time.time()), lane.activity.working)
 

@@ -79,7 +79,8 @@ class ParaformerRecogniser:
 
     def _hotwords(self, segments: Sequence[SpeechSegment]) -> list[Any]:
         """Encoded hotwords of each segment, or None; only lists that are not in the cache are encoded."""
-        return [self._encoded(s.hotwords) if s.hotwords and self._takes_hotwords else None for s in segments]
+        lists = [s.options.hotwords if self._takes_hotwords else () for s in segments]
+        return [self._encoded(words) if words else None for words in lists]
 
     def _encode(self, hotwords: tuple[str, ...]) -> Any:
         return self._forward.encode_hotwords([self._spelling.numbers_of(word) for word in hotwords])

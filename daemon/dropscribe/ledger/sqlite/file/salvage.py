@@ -16,9 +16,11 @@ from dropscribe.ledger.sqlite.db import driver
 from dropscribe.ledger.sqlite.schema import metadata
 
 #: In an order in which rows follow the rows that they refer to.
-TABLES = ("recordings", "jobs", "attempts", "stage_timings", "segments", "outputs", "skips")
+TABLES = (
+    "recordings", "jobs", "attempts", "stage_timings", "segments", "job_speakers", "voices", "outputs", "skips",
+)  # fmt: skip
 #: The column by which a table is stored, where that is not `id`.
-_KEYS = {"attempts": "job_id", "stage_timings": "job_id"}
+_KEYS = {"attempts": "job_id", "stage_timings": "job_id", "job_speakers": "job_id"}
 #: Ranges of a table that are tried at most between its first and last unreadable row.
 _MOST_TRIES = 100_000
 #: The file header and the byte after it, the type of the first page; bytes.
@@ -205,8 +207,13 @@ def _make_consistent(into: Any, seen: int) -> None:
         "HAVING max(latest) = 0)"
     )
     into.execute("DELETE FROM jobs WHERE recording_id NOT IN (SELECT id FROM recordings)")
-    for table in ("attempts", "stage_timings", "segments", "outputs"):
+    for table in ("attempts", "stage_timings", "segments", "job_speakers", "outputs"):
         into.execute(f"DELETE FROM {table} WHERE job_id NOT IN (SELECT id FROM jobs)")  # noqa: S608 - as above
+    for column in ("marks", "speakers"):
+        into.execute(
+            f"UPDATE segments SET {column} = NULL WHERE json_valid(tokens) "  # noqa: S608 - as above
+            f"AND (typeof({column}) <> 'blob' OR length({column}) <> json_array_length(tokens))"
+        )
     texts: dict[int, int] = {}
     broken: set[int] = set()
     expected: dict[int, int] = {}

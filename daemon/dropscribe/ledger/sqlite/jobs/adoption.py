@@ -12,9 +12,17 @@ from dropscribe.ledger.columns import raw, signed, storable
 from dropscribe.ledger.records import Admission, Finish, JobState, OutputIntent, PastJob
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.admission import identity
-from dropscribe.ledger.sqlite.jobs.results import job_row, segment_row
+from dropscribe.ledger.sqlite.jobs.results import job_row, segment_row, speaker_row
 from dropscribe.ledger.sqlite.jobs.transitions import transition
-from dropscribe.ledger.sqlite.schema import attempts, jobs, outputs, recordings, segments, stage_timings
+from dropscribe.ledger.sqlite.schema import (
+    attempts,
+    job_speakers,
+    jobs,
+    outputs,
+    recordings,
+    segments,
+    stage_timings,
+)
 
 #: `attempts.worker` of an adopted job, and `jobs.reason_code` of a queued job that it made needless.
 ADOPTED = "adopted"
@@ -138,6 +146,8 @@ def _insert_job(connection: Connection, past: PastJob, recording: int) -> int:
     job = int(made.lastrowid)
     if reference is None and transcript.segments:
         connection.execute(sa.insert(segments), [segment_row(job, s) for s in transcript.segments])
+    if reference is None and transcript.speakers:
+        connection.execute(sa.insert(job_speakers), [speaker_row(job, s) for s in transcript.speakers])
     return job
 
 

@@ -18,8 +18,8 @@ from dropscribe.ledger.sqlite.faults import REPAIR
 from dropscribe.ledger.sqlite.jobs.interruptions import note_others_done
 from dropscribe.ledger.sqlite.jobs.outputs import mark_published
 from dropscribe.ledger.sqlite.jobs.transitions import transition
-from dropscribe.ledger.sqlite.schema import segments
-from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
+from dropscribe.ledger.sqlite.schema import job_speakers, segments
+from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Speaker, Timings, Tokens
 
 _HELD = sa.text(
     "SELECT id, generation, attempts + 1 - begun AS attempt, state, media IS NOT NULL AS kept FROM jobs "
@@ -58,7 +58,10 @@ _RESULT = sa.text(
 )
 _STAGES = sa.text("SELECT stage, seconds FROM stage_timings WHERE job_id = :id")
 _SEGMENTS = sa.text(
-    "SELECT idx, start_ms, end_ms, text, tokens FROM segments WHERE job_id = :id ORDER BY idx"
+    "SELECT idx, start_ms, end_ms, text, tokens, marks, speakers FROM segments WHERE job_id = :id ORDER BY idx"
+)
+_SPEAKERS = sa.text(
+    "SELECT number, name, kind, embedding FROM job_speakers WHERE job_id = :id ORDER BY number"
 )
 
 
@@ -135,6 +138,9 @@ def _store_segments(connection: Connection, of: Sequence[Finish]) -> None:
     texts = [segment_row(f.job_id, s) for f in of for s in f.segments]
     if texts:
         connection.execute(sa.insert(segments), texts)
+    speakers = [speaker_row(f.job_id, s) for f in of for s in f.speakers]
+    if speakers:
+        connection.execute(sa.insert(job_speakers), speakers)
 
 
 def load_result(connection: Connection, job_id: int) -> StoredResult | None:
@@ -144,7 +150,8 @@ def load_result(connection: Connection, job_id: int) -> StoredResult | None:
         return None
     seconds = {str(stage): float(value) for stage, value in connection.execute(_STAGES, {"id": job_id})}
     try:
-        return _result(row, seconds, connection.execute(_SEGMENTS, {"id": row.origin}).all())
+        said = connection.execute(_SEGMENTS, {"id": row.origin}).all()
+        return _result(row, seconds, said, connection.execute(_SPEAKERS, {"id": row.origin}).all())
     except (ValueError, TypeError, KeyError) as e:
         raise _damaged(job_id, e) from e
 
@@ -166,7 +173,9 @@ def _damaged(job_id: int, error: Exception) -> UnusableLedgerError:
     )
 
 
-def _result(row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]]) -> StoredResult:
+def _result(
+    row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]], speakers: Sequence[Row[Any]]
+) -> StoredResult:
     order = [s for s in STAGES if s in seconds] + sorted(seconds.keys() - set(STAGES))
     rest = json.loads(row.timings)
     media = json.loads(row.media)
@@ -182,10 +191,14 @@ def _result(row: Row[Any], seconds: dict[str, float], said: Sequence[Row[Any]]) 
             speech_ms=row.speech_ms,
             wall_s=rest["wall_s"],
         ),
-        segments=tuple(
-            Segment(s.idx, s.start_ms, s.end_ms, s.text, Tokens.of(json.loads(s.tokens))) for s in said
-        ),
+        segments=tuple(map(_segment, said)),
+        speakers=tuple(Speaker(s.number, s.name, s.kind, s.embedding or b"") for s in speakers),
     )
+
+
+def _segment(row: Row[Any]) -> Segment:
+    tokens = Tokens.of(json.loads(row.tokens))
+    return Segment(row.idx, row.start_ms, row.end_ms, row.text, tokens, row.marks or b"", row.speakers or b"")
 
 
 def _origin(connection: Connection, reference: int | None) -> int | None:
@@ -226,6 +239,19 @@ def segment_row(job: int, s: Segment) -> dict[str, Any]:
         "end_ms": s.end_ms,
         "text": storable(s.text),
         "tokens": storable(_tokens(s.tokens)),
+        "marks": s.marks or None,
+        "speakers": s.speakers or None,
+    }
+
+
+def speaker_row(job: int, s: Speaker) -> dict[str, Any]:
+    """A row of `job_speakers`."""
+    return {
+        "job_id": job,
+        "number": s.number,
+        "name": None if s.name is None else storable(s.name),
+        "kind": s.kind,
+        "embedding": s.embedding or None,
     }
 
 

@@ -26,8 +26,8 @@ from weakref import WeakValueDictionary
 from dropscribe.errors import OutputNameError, OutputTakenError, StorageError
 from dropscribe.files import GONE, Readers, close, create_readable, open_directory, sync_directory
 from dropscribe.transcript.naming import NAME_BYTES
-from dropscribe.transcript.rename import place_new, replace
-from dropscribe.transcript.standing import MOST_UNRECORDED_BYTES, NOT_OURS, digest, standing
+from dropscribe.transcript.placing.rename import place_new, replace
+from dropscribe.transcript.placing.standing import MOST_UNRECORDED_BYTES, NOT_OURS, digest, standing
 
 _ENDING = ".dropscribe.tmp"
 _TEMPORARY = re.compile(r"\..*\.dropscribe\.tmp", re.DOTALL)

@@ -1,0 +1,1 @@
+"""Transcript files on a disk: what stands at their names, and how they get there."""
