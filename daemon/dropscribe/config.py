@@ -18,9 +18,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from dropscribe import hotword_files
 from dropscribe.errors import ConfigError
 from dropscribe.formats import RECORDING_EXTENSIONS
+from dropscribe.hotword_files import HotwordList
 from dropscribe.settings import (
+    MOST_HOTWORDS,
     OLD_MODEL_NAMES,
     EngineSettings,
     Folder,
@@ -83,6 +86,8 @@ class Loaded:
     file: Path | None
     sources: dict[str, str]
     how: str = ""
+    #: What a person should know of the files that the settings name; each one line.
+    notes: tuple[str, ...] = ()
 
 
 def find(explicit: Path | None) -> Found | None:
@@ -124,13 +129,50 @@ def _exists(file: Path) -> bool:
 def load(found: Path | Found) -> Loaded:
     """Read and validate one TOML file. Raises ConfigError naming file, field and remedy.
 
-    Relative paths of `database` and `output_dir` are relative to the folder of the file.
+    Relative paths of `database`, `output_dir` and `hotwords_file` are relative to the folder of the file. The hotwords of
+    files are added to those of their profiles.
     """
     file, how = (found.file, found.how) if isinstance(found, Found) else (found, "")
     raw = _parsed(_text(file), file)
     _resolve(raw, file.absolute().parent)
     sources = dict.fromkeys(map(_current_name, _leaves(raw)), str(file))
-    return Loaded(_validate(raw, file), file, sources, how)
+    settings, notes = _with_hotword_files(_validate(raw, file), file)
+    return Loaded(settings, file, sources, how, notes)
+
+
+def _with_hotword_files(settings: Settings, file: Path) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with the hotwords of the files that profiles name, and what is to be said of these files."""
+    profiles, notes = dict(settings.profiles), []
+    for name, profile in settings.profiles.items():
+        if profile.hotwords_file is None:
+            continue
+        found = _hotwords(profile.hotwords_file, f"profiles.{name}.hotwords_file in {file}")
+        words = tuple(dict.fromkeys((*profile.hotwords, *found.words)))
+        if len(words) > MOST_HOTWORDS:
+            raise ConfigError(
+                f"with it, profile '{name}' has {len(words)} hotwords; {MOST_HOTWORDS} are possible",
+                operation="read hotwords",
+                path=profile.hotwords_file,
+                remedy="keep the words that matter; the fewer the better",
+            )
+        profiles[name] = profile.model_copy(update={"hotwords": words})
+        if found.weights:
+            notes.append(f"{profile.hotwords_file}: weights are ignored (lines with one: {found.weights})")
+    return settings.model_copy(update={"profiles": profiles}), tuple(notes)
+
+
+def _hotwords(file: Path, named_by: str) -> HotwordList:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+        return hotword_files.parse(data, _MOST_BYTES)
+    except ValueError as e:
+        remedy = "write one hotword a line"
+        raise ConfigError(str(e), operation="read hotwords", path=file, remedy=remedy) from e
+    except OSError as e:
+        reason = e.strerror or str(e)
+        remedy = f"bring it back, make it readable for this user, or change {named_by}"
+        raise ConfigError(reason, operation="read hotwords", path=file, remedy=remedy) from e
 
 
 def _text(file: Path) -> str:
@@ -215,7 +257,8 @@ def _resolve(raw: dict[str, Any], base: Path) -> None:
     """Make the relative paths of a TOML document absolute. Values of other types are left to validation."""
     profiles = raw.get("profiles")
     inner = profiles.values() if isinstance(profiles, dict) else ()
-    for table, key in ((raw, "database"), *((p, "output_dir") for p in inner if isinstance(p, dict))):
+    named = [(p, key) for p in inner if isinstance(p, dict) for key in ("output_dir", "hotwords_file")]
+    for table, key in ((raw, "database"), *named):
         if isinstance(table.get(key), str) and table[key]:
             table[key] = str(base / table[key])
 
@@ -272,7 +315,7 @@ def override(loaded: Loaded, **values: Any) -> Loaded:
             target = target[group]
         target[leaf] = value
         sources[key.replace("__", ".")] = "command line"
-    return Loaded(_validate(data, loaded.file), loaded.file, sources, loaded.how)
+    return Loaded(_validate(data, loaded.file), loaded.file, sources, loaded.how, loaded.notes)
 
 
 def settings_of(section: type[BaseModel]) -> dict[str, FieldInfo]:

@@ -63,6 +63,11 @@ class Profile(_Strict):
         "At most 1000; the fewer the better. What is transcribed already stays as it is.",
         max_length=MOST_HOTWORDS,
     )
+    hotwords_file: Path | None = Field(
+        None,
+        description="Further hotwords, one a line; lines that begin with # are comments. UTF-8, UTF-16 or GBK. Read again when "
+        "it changes.",
+    )
     audio_track: Literal["auto", "loudest", "mix"] | TrackNumber = Field(
         "auto",
         description="Which audio track of a file with several. auto: the default track if it has sound, else the first with "

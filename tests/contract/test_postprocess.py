@@ -235,3 +235,34 @@ def test_words_never_depend_on_a_stage(
         failed = (n > 0 and i in batches_fail) or i in ends_fail
         assert bool(bench.ends[i].remarks) == failed
         assert (i in stage.finished) != failed
+
+
+class Marks(NullStage):
+    """Adds a mark to each token of the streams that ask for punctuation."""
+
+    name = "punctuation"
+
+    def wants(self, options: StreamOptions) -> bool:
+        return bool(options.punctuation)
+
+    def finish(self, streams: Sequence[int]) -> Mapping[int, Annotations]:
+        return {stream: Annotations(marks=b"\x01") for stream in streams}
+
+
+def test_a_stage_is_called_for_the_streams_that_want_it() -> None:
+    marks, speakers = Watched(Marks()), Watched(NullStage())
+    bench = Bench(marks, speakers)
+    bench.run(
+        PcmBlock(1, 0, MINUTE, final=True, options=StreamOptions(punctuation="auto")),
+        PcmBlock(2, 1, MINUTE, final=True),
+    )
+    assert {s: end.annotations.marks for s, end in bench.ends.items()} == {1: b"\x01", 2: b""}
+    assert marks.segments == {1: {0}}
+    assert sorted(speakers.finished) == [1, 2]
+
+
+def test_annotations_of_two_stages_are_put_together() -> None:
+    one = Annotations(marks=b"\x01", seconds=(("punctuation", 1.0),))
+    other = Annotations(speakers=b"\x02", voices=(b"v",), seconds=(("clustering", 2.0),))
+    both = Annotations(b"\x01", b"\x02", (b"v",), (("punctuation", 1.0), ("clustering", 2.0)))
+    assert one.with_(other) == both

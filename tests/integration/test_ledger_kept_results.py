@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, JobState
+from dropscribe.transcript.types import CHANNEL, VOICE, Segment, Speaker, Tokens
 from tests.support.ledgers import admission, begin, claim_all, finish_of, segments
 
 
@@ -108,3 +111,16 @@ def test_a_failed_job_keeps_its_text(ledger: Ledger) -> None:
     assert [hit.job_id for hit in ledger.search("一")] == [claim.job_id]
     ledger.admit([admission("copy.wav")], 120.0)
     assert [c.reference for c in claim_all(ledger, 121.0)] == [claim.job_id]
+
+
+def test_marks_and_speakers_are_kept(ledger: Ledger) -> None:
+    ledger.admit([admission()], 1.0)
+    (claim,) = claim_all(ledger)
+    segment = Segment(0, 0, 900, "你好", Tokens("你好", (0, 50), (50, 90)), b"\x00\x02", b"\x01\x02")
+    silent = Segment(1, 1_000, 1_900, "")
+    speakers = (Speaker(1, "Ann", VOICE, b"\x00\x3c"), Speaker(2, None, CHANNEL))
+    done = replace(finish_of(claim), segments=(segment, silent), speakers=speakers)
+    assert ledger.finish([done], 102.0) == []
+    stored = ledger.stored_result(claim.job_id)
+    assert stored is not None
+    assert (stored.segments, stored.speakers) == ((segment, silent), speakers)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Loaded
@@ -23,6 +24,7 @@ from dropscribe.service.activity import Activities
 from dropscribe.service.admission.admitter import Admitter
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord, completeness
+from dropscribe.service.changed_files import FileWatch
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
@@ -108,6 +110,7 @@ class Daemon:
             stack.enter_context(ledger.limit_waits(DATABASE_WAIT_S))
             self._verify_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
+            self._watch_hotword_files(stack)
             if self._executor.wait_ready(self._while_starting):
                 self._serve()
             ledger.hurry()
@@ -324,8 +327,24 @@ class Daemon:
             self._conditions.keep({f.path for f in new.folders})
             self._unwritable.reset()
             self._watcher.reload(new.folders)
+            for note in loaded.notes:
+                logs.event(self._log, logs.Action.RELOAD, note)
             logs.event(self._log, logs.Action.RELOAD, f"now watching {len(new.folders)} folders")
         self._notifier.ready("reloaded")
+
+    def _watch_hotword_files(self, stack: ExitStack) -> None:
+        """Reload when a list of hotwords was changed."""
+
+        def files() -> list[Path]:
+            return [p.hotwords_file for p in self._settings.profiles.values() if p.hotwords_file is not None]
+
+        def reload() -> None:
+            self._signals.reload = True
+            self._signals.wake()
+
+        watch = FileWatch(files, reload)
+        watch.start()
+        stack.callback(watch.stop)
 
     def _adopt_recipes(self) -> None:
         """Apply the current recipes to queued jobs."""

@@ -157,6 +157,7 @@ def announcement(loaded: Loaded) -> list[str]:
         f"model {settings.engine.models.asr}, VAD {settings.engine.models.vad}, device {settings.engine.device}",
         f"database {settings.database}",
         *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
+        *loaded.notes,
     ]
     warning = library_warning()
     return lines if warning is None else [*lines, warning]
