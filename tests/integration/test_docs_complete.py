@@ -354,6 +354,13 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("jobs", "show", str(done), "--database", database))
     keep(command_line.document("jobs", "search", "hello", "--database", database))
     keep(command_line.document("jobs", "skipped", "--database", database))
+    (folder / "talk.wav").touch()
+    (folder / "talk.ref.txt").write_text("Tonight: Hello", encoding="utf-8")
+    (folder / "talk.ref.rttm").write_text("SPEAKER talk 1 0 1 <NA> <NA> A <NA> <NA>\n", encoding="utf-8")
+    (folder / "talk.json").write_bytes((GOLDEN / "meeting.json").read_bytes())
+    keep(command_line.document("eval", folder, "--from-outputs"))
+    found["dropscribe/eval/1"]["bad_references"] = [{"path": "a.ref.rttm", "reason": "why"}]
+    keep(command_line.document("diff", GOLDEN / "meeting.json", str(done), "--database", database))
     keep(command_line.document("config", "--watch", folder))
     copy = models.ModelCopy("m", "asr", "a/m", 1, "MIT", "damaged", folder, problems={"model.pt": "missing"})
     keep(models.document([copy]))

@@ -20,7 +20,9 @@ from dropscribe.errors import DropscribeError, StorageError, UsageError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has subcommands) in the module of its
 #: name. These modules have heavy imports inside functions only, so that `--help` is fast.
-COMMANDS = ("run", "init", "config", "doctor", "adopt", "transcribe", "bench", "jobs", "status", "models")
+COMMANDS = (
+    "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "status", "models",
+)  # fmt: skip
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
 #: The end of the help; docs/command-line.md has the same as a table.

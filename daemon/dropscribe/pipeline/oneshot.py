@@ -60,19 +60,23 @@ class OneShot:
         """Model, device and versions."""
         return self._executor.facts
 
-    def transcribe(self, paths: list[Path], progress: Callable[[Path, Progress], None]) -> Iterator[Finished]:
+    def transcribe(
+        self, paths: list[Path], progress: Callable[[Path, Progress], None], profile: str = "default"
+    ) -> Iterator[Finished]:
         """Transcribe each file, yielding in order of completion; `progress` is called for files in progress.
+
+        `profile`: name of the profile whose settings apply.
 
         When the engine dies, the files in progress end with a problem and are not retried.
         """
         waiting = deque((next(self._tickets), path) for path in paths)
         running: dict[int, Path] = {}
+        settings = self._settings.profile(profile)
         while waiting or running:
             while waiting and self._executor.room():
                 ticket, path = waiting.popleft()
                 running[ticket] = path
-                profile = self._settings.profile("default")
-                self._executor.start(Work(ticket, path, None, options_of(profile), track=profile.audio_track))
+                self._executor.start(Work(ticket, path, None, options_of(settings), track=settings.audio_track))
             try:
                 outcomes = self._executor.turn(0.1)
                 self._executor.supervise(time.monotonic())

@@ -143,8 +143,7 @@ class _Span:
 
 def _spans(reference: Sequence[Turn], other: Sequence[Turn], collar_ms: int) -> Iterable[_Span]:
     """Times that count, divided at each border."""
-    borders = [b for turn in reference for b in (turn.start_ms, turn.end_ms)]
-    closed = _merged((b - collar_ms, b + collar_ms) for b in borders) if collar_ms else []
+    closed = _merged((b - collar_ms, b + collar_ms) for b in _borders(reference)) if collar_ms else []
     changes: dict[int, list[tuple[int, str, int]]] = {}
     for side, turns in enumerate((reference, other)):
         for turn in turns:
@@ -165,6 +164,13 @@ def _spans(reference: Sequence[Turn], other: Sequence[Turn], collar_ms: int) -> 
 
 def _talking(active: Counter[str]) -> frozenset[str]:
     return frozenset(speaker for speaker, turns in active.items() if turns > 0)
+
+
+def _borders(turns: Sequence[Turn]) -> Iterable[int]:
+    """Starts and ends of turns; turns of one speaker that touch or overlap are one."""
+    for speaker in {turn.speaker for turn in turns}:
+        for span in _merged((t.start_ms, t.end_ms) for t in turns if t.speaker == speaker):
+            yield from span
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

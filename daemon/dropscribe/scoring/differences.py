@@ -9,7 +9,7 @@ from statistics import median
 
 from dropscribe.scoring import edits
 from dropscribe.scoring.edits import EditCounts
-from dropscribe.scoring.normalisation import Normalisation
+from dropscribe.scoring.normalisation import Normalisation, divided
 from dropscribe.transcript.types import Segment
 
 #: A word that starts at least so much earlier or later in the other transcript is shifted, ms.
@@ -56,14 +56,20 @@ class Difference:
     characters: EditCounts  #: of the other against the first, as `Normalisation` counts them
     shifts: Shifts
 
+    def start_ms(self, change: Change) -> int:
+        """When the changed words begin: in the first transcript, or in the other if they are only there."""
+        if change.end > change.first:
+            return self.words[change.first].start_ms
+        return self.other_words[change.other_first].start_ms
+
 
 def words_of(segments: Sequence[Segment]) -> tuple[Word, ...]:
-    """Tokens of all segments in order; a segment without tokens is one word."""
+    """Tokens of all segments in order; words of a segment without tokens have its times."""
     found: list[Word] = []
     for segment in segments:
         found += (Word(*token) for token in segment.tokens)
-        if not segment.tokens and segment.text:
-            found.append(Word(segment.text, segment.start_ms, segment.end_ms))
+        if not segment.tokens:
+            found += (Word(text, segment.start_ms, segment.end_ms) for text in divided(segment.text))
     return tuple(found)
 
 

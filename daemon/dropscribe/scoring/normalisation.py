@@ -51,4 +51,9 @@ class Normalisation:
 
     def words(self, text: str) -> tuple[str, ...]:
         """Words for the word error rate; a Chinese or Japanese character counts as one."""
-        return tuple(_WORD.findall(self.applied(text)))
+        return divided(self.applied(text))
+
+
+def divided(text: str) -> tuple[str, ...]:
+    """Words of a text; a character of a script without spaces is one."""
+    return tuple(_WORD.findall(text))

@@ -8,7 +8,7 @@ recording, files with the names of its formats are transcripts as well; then a r
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from dropscribe.scoring.references import (
 )
 from dropscribe.transcript.placing.standing import contents
 from dropscribe.transcript.reading import NotATranscriptError, read_transcript
+from dropscribe.transcript.types import Transcript
 
 _MARK = ".ref"
 #: Endings that dropscribe does not write.
@@ -169,19 +170,20 @@ def _base(path: Path) -> Path:
 
 
 def _is_transcript(path: Path) -> bool:
+    return _transcript(path) is not None
+
+
+def own_transcript(recording: Path) -> Transcript | None:
+    """The transcript of dropscribe beside a recording (NAME.json); None if there is none. Raises OSError."""
+    for path in (recording.with_suffix(".json"), recording.with_name(recording.name + ".json")):
+        found = _transcript(path)
+        if found is not None:
+            return found
+    return None
+
+
+def _transcript(path: Path) -> Transcript | None:
     try:
-        read_transcript(contents(path, MOST_BYTES) or b"")
+        return read_transcript(contents(path, MOST_BYTES) or b"").transcript
     except NotATranscriptError:
-        return False
-    return True
-
-
-def own_transcripts(recordings: Iterable[Path]) -> dict[Path, Path]:
-    """The NAME.json of dropscribe beside each recording; recordings without one are left out."""
-    found = {}
-    for recording in recordings:
-        for path in (recording.with_suffix(".json"), recording.with_name(recording.name + ".json")):
-            if path.exists() and _is_transcript(path):
-                found[recording] = path
-                break
-    return found
+        return None

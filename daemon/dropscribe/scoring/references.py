@@ -232,7 +232,7 @@ def _json(text: str) -> Reference:
         transcript = read_transcript(text.encode()).transcript
     except NotATranscriptError as e:
         raise BadReferenceError(str(e)) from e
-    return Reference(transcript.text, turns_of(transcript))
+    return Reference(transcript.text, turns_of(transcript.segments))
 
 
 #: Readers by ending of the file name, lower case, in order of preference where a recording has several references.

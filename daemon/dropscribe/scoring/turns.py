@@ -1,21 +1,22 @@
-"""Speaker turns of a transcript."""
+"""Speaker turns of transcripts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dropscribe.scoring.diarization import Turn
-from dropscribe.transcript.types import Transcript
+from dropscribe.transcript.types import Segment
 
 
-def turns_of(transcript: Transcript) -> tuple[Turn, ...] | None:
+def turns_of(segments: Sequence[Segment]) -> tuple[Turn, ...] | None:
     """Neighbouring tokens of one speaker in a segment, from the first start to the last end; None without speakers.
 
     Tokens without a known speaker belong to nobody.
     """
     found: list[Turn] = []
     labelled = False
-    for segment in transcript.segments:
-        # Transcripts without speakers have none, too.
-        numbers: bytes = getattr(segment, "speakers", b"")
+    for segment in segments:
+        numbers = segment.speakers
         labelled = labelled or bool(numbers)
         first = 0
         for at in range(1, len(numbers) + 1):

@@ -6,24 +6,17 @@ import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dropscribe.cli.arguments import options
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from dropscribe.pipeline.attempt import Progress
     from dropscribe.pipeline.oneshot import Finished, OneShot, WrittenFile
     from dropscribe.pipeline.problem import Problem
     from dropscribe.transcript.types import Transcript
-
-#: Longest name at a progress bar, columns.
-NAME_COLUMNS = 28
 
 
 def command(
@@ -63,6 +56,7 @@ def command(
     from dropscribe.cli.arguments.recordings import demand_files
     from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.output import say
+    from dropscribe.cli.progress_bars import Bars
     from dropscribe.errors import UsageError
     from dropscribe.pipeline.oneshot import OneShot
     from dropscribe.transcript.render import BINARY_FORMATS, RENDERERS
@@ -85,7 +79,7 @@ def command(
         say(f"loading the model {loaded.settings.engine.models.asr} …", err=True)
     paths = [f.absolute() for f in files]
     failed = 0
-    with OneShot(loaded.settings) as engine, _Bars() as bars:
+    with OneShot(loaded.settings) as engine, Bars() as bars:
         writer = _Writer(engine, output_format, titles=len(files) > 1, write=write, as_json=as_json)
         for finished in _in_order(paths, engine.transcribe(paths, bars.show), bars.remove):
             with bars.hidden():
@@ -208,51 +202,3 @@ def _rendered(transcript: Transcript, name: str) -> str:
     from dropscribe.transcript.render import Options, render
 
     return render(transcript, name, Options()).decode("utf-8")
-
-
-class _Bars:
-    """Progress bars on standard error, if that is a terminal: one per file in progress, by audio recognised."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True,
-            # Otherwise rich would send standard output to the console of the bars, standard error.
-            redirect_stdout=False, redirect_stderr=False,
-        )  # fmt: skip
-        self._tasks: dict[Path, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, path: Path, progress: Progress) -> None:
-        """Update the bar of a file in progress."""
-        from dropscribe.columns import shortened
-        from dropscribe.escapes import one_line, readable
-
-        if path not in self._tasks:
-            name = shortened(one_line(readable(path.name)), NAME_COLUMNS)
-            self._tasks[path] = self._progress.add_task(name, total=None)
-        total = progress.declared_ms or None
-        self._progress.update(self._tasks[path], completed=progress.recognised_ms, total=total)
-
-    def remove(self, path: Path) -> None:
-        """Remove the bar of a file, which has ended."""
-        task = self._tasks.pop(path, None)
-        if task is not None:
-            self._progress.remove_task(task)
-
-    @contextmanager
-    def hidden(self) -> Iterator[None]:
-        """Hide the bars while something is printed."""
-        self._progress.stop()
-        yield
-        self._progress.start()
