@@ -76,7 +76,9 @@ class OneShot:
             while waiting and self._executor.room():
                 ticket, path = waiting.popleft()
                 running[ticket] = path
-                self._executor.start(Work(ticket, path, None, options_of(settings), track=settings.audio_track))
+                self._executor.start(
+                    Work(ticket, path, None, options_of(settings), track=settings.audio_track)
+                )
             try:
                 outcomes = self._executor.turn(0.1)
                 self._executor.supervise(time.monotonic())
