@@ -6,7 +6,7 @@ reports that on standard output only. Here a file is read once, as weights only,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -42,6 +42,21 @@ def load_weights(module: torch.nn.Module, path: Path, directory: Path) -> None:
         for value in wanted.values():
             value.untyped_storage().resize_(0)
     del wanted
+    weights = read_weights(path, directory, shapes)
+    module.load_state_dict(weights, strict=True, assign=on_cpu)
+    # Some FunASR classes have this hook; FunASR's own loader calls it, too.
+    loaded = getattr(module, "on_pretrained_model_loaded", None)
+    if callable(loaded):
+        loaded(frozenset(shapes))
+
+
+def read_weights(
+    path: Path, directory: Path, shapes: Mapping[str, tuple[Sequence[int], torch.dtype]]
+) -> dict[str, Tensor]:
+    """Read the named tensors of a file onto the CPU, in the given precision; `shapes`: (shape, precision) of each name.
+
+    Other tensors of the file are left out. Raises EngineError as `load_weights` does.
+    """
     stored = _unwrapped(_read(path, directory))
     wrong = sorted(name for name, (shape, _) in shapes.items() if not _fits(stored.get(name), shape))
     if wrong:
@@ -51,15 +66,7 @@ def load_weights(module: torch.nn.Module, path: Path, directory: Path) -> None:
             path=directory,
             remedy="config.yaml and weights do not belong together; fetch the model again",
         )
-    weights: dict[str, Tensor] = {}
-    for name, (_, dtype) in shapes.items():
-        weights[name] = _compact(stored.pop(name).to(dtype))
-    del stored
-    module.load_state_dict(weights, strict=True, assign=on_cpu)
-    # Some FunASR classes have this hook; FunASR's own loader calls it, too.
-    loaded = getattr(module, "on_pretrained_model_loaded", None)
-    if callable(loaded):
-        loaded(frozenset(shapes))
+    return {name: _compact(stored.pop(name).to(dtype)) for name, (_, dtype) in shapes.items()}
 
 
 def _read(path: Path, directory: Path) -> Any:
@@ -135,8 +142,8 @@ def _unwrapped(stored: Any) -> dict[str, Tensor]:
     }
 
 
-def _fits(stored: Tensor | None, shape: torch.Size) -> bool:
-    return stored is not None and stored.shape == shape and stored.layout == torch.strided
+def _fits(stored: Tensor | None, shape: Sequence[int]) -> bool:
+    return stored is not None and tuple(stored.shape) == tuple(shape) and stored.layout == torch.strided
 
 
 def _compact(value: Tensor) -> Tensor:
