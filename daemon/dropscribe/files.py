@@ -12,20 +12,13 @@ import ctypes
 import errno
 import hashlib
 import os
-import pwd
 import stat
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from dropscribe.errors import (
-    OutputNameError,
-    RecordingChangedError,
-    RecordingGoneError,
-    StorageError,
-    UnwritableError,
-)
+from dropscribe.errors import RecordingChangedError, RecordingGoneError, StorageError
 
 #: System call number of openat2(2), the same on every architecture.
 _OPENAT2 = 437
@@ -39,16 +32,13 @@ _TRIES = 16
 _UNAVAILABLE = frozenset({errno.ENOSYS, errno.EPERM})
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-#: Flags for intermediate directories: O_PATH needs only search permission.
-_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Flags for opening a directory only to reach what is in it: O_PATH needs only search permission.
+STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Flags for reading. Non-blocking: neither for the other end of a pipe nor for a lease on the file.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
-#: Longest path that a program can open, bytes.
-PATH_BYTES = 4095
 #: Errors of opening a path at which the recording no longer is: it does not exist, or there is a link on the way.
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
-
 
 #: A file is hashed in pieces of this size, bytes: large enough for full disk speed, small enough to stay in cache.
 PIECE_BYTES = 1 << 20
@@ -81,14 +71,6 @@ class Readers(NamedTuple):
 
 #: Readers of a recording whose permissions are unknown: its owner alone.
 OWNER_ONLY = Readers(0o600, -1, -1)
-
-
-class OutputPlace(NamedTuple):
-    """Where the files of a recording go: `directory`, created if missing, which is `root` or below it."""
-
-    root: Path
-    directory: Path
-    name: str  #: longest of their names
 
 
 class _OpenHow(ctypes.Structure):
@@ -252,83 +234,6 @@ def open_directory(root: Path, directory: Path, *, make: bool = False) -> int:
         _make_root(root)
     with opened(root) as folder:
         return _open_directory(folder, relative_to(directory, root), make=make)
-
-
-def require_outputs(place: OutputPlace, recording: Path) -> None:
-    """Check before decoding that the outputs of a recording can be written, as far as that cannot take long.
-
-    The directory is checked only if it is that of the recording, which has just been read: another one may be on a disk that
-    does not answer, which must not block a decoder. Raises as `require_writable` does.
-    """
-    _require_short(place)
-    if place.directory == recording.parent:
-        require_writable(place)
-
-
-def _require_short(place: OutputPlace) -> None:
-    length = len(os.fsencode(place.directory / place.name))
-    if length > PATH_BYTES:
-        raise OutputNameError(
-            f"the path of its transcript would have {length} bytes, and {PATH_BYTES} are possible",
-            operation="publish",
-            path=place.directory,
-            remedy="shorten the names of its folders, or set output_dir in the folder's profile",
-        )
-
-
-def require_writable(place: OutputPlace) -> None:
-    """Check that files can be created in the directory of `place`, or it can be created, without changing anything.
-
-    Raises UnwritableError if this process may not, OutputNameError if the paths would be too long, StorageError if something
-    else is in the way.
-    """
-    _require_short(place)
-    try:
-        there = _nearest(place.root, place.directory)
-    except OSError as e:
-        raise StorageError(
-            f"{place.directory}: {e.strerror or e}", operation="publish", path=place.directory,
-            remedy="see that nothing but folders is on that path, and that its disk is mounted",
-        ) from e  # fmt: skip
-    try:
-        if os.access(".", os.W_OK | os.X_OK, dir_fd=there, effective_ids=True):
-            return
-        directory = Path(f"/proc/self/fd/{there}").readlink()
-        read_only, group = bool(os.fstatvfs(there).f_flag & os.ST_RDONLY), os.fstat(there).st_gid
-    finally:
-        close(there)
-    if read_only:
-        raise UnwritableError(
-            f"{directory}: its file system is read-only", operation="publish", path=place.directory,
-            remedy="mount it writable, or set output_dir in the folder's profile",
-        )  # fmt: skip
-    ours = group in {os.getegid(), *os.getgroups()}
-    raise UnwritableError(
-        f"{directory}: user {_user()} may not write there", operation="publish", path=place.directory,
-        remedy=("chmod g+w" if ours else f"setfacl -m u:{_user()}:rwx") + f" '{directory}', or as root 'dropscribe doctor --fix', "
-        "or set output_dir in the folder's profile",
-    )  # fmt: skip
-
-
-def _nearest(root: Path, directory: Path) -> int:
-    """Descriptor of `directory`, or of the nearest existing one above it, in which it would be created. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):
-        folder = open_folder(root)
-        try:
-            relative = relative_to(directory, root)
-            for step in (relative, *relative.parents):
-                with contextlib.suppress(FileNotFoundError):
-                    return open_beneath(folder, step, _STEP)
-        finally:
-            close(folder)
-    return open_folder(next(p for p in root.parents if p.is_dir()))
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def relative_to(path: Path, folder: Path) -> Path:
@@ -495,7 +400,7 @@ def _open_stepwise(folder: int, parts: tuple[str, ...], flags: int, mode: int) -
     at = os.dup(folder)
     try:
         for part in parts[:-1]:
-            below = os.open(part, _STEP, dir_fd=at)
+            below = os.open(part, STEP, dir_fd=at)
             close(at)
             at = below
         return os.open(parts[-1], flags | os.O_NOFOLLOW, mode, dir_fd=at)

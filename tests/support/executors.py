@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from dropscribe.errors import DropscribeError, EngineDiedError, NoAudioError, RecordingGoneError
-from dropscribe.files import require_outputs
+from dropscribe.output_places import require_outputs
 from dropscribe.pipeline.assembly import Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.problem import Problem

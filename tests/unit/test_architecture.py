@@ -33,6 +33,7 @@ BASE = frozenset(
         "columns",
         "durations",
         "files",
+        "output_places",
         "formats",
         "hotword_files",
         "logs",
@@ -53,6 +54,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "formats": frozenset({""}),
     "hotword_files": frozenset({""}),
     "files": frozenset({"", "errors"}),
+    "output_places": frozenset({"", "errors", "files"}),
     "children": frozenset({"", "errors", "escapes"}),
     "logs": frozenset({"", "errors", "escapes"}),
     "settings": frozenset({"", "formats", "transcript"}),  # formats of recordings and transcripts

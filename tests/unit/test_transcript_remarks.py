@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from dropscribe.durations import position
 from dropscribe.transcript.reading import NotATranscriptError, read_transcript
-from dropscribe.transcript.remarks import media_remarks, position
+from dropscribe.transcript.remarks import media_remarks
 from dropscribe.transcript.render import RENDERERS, Options, render
 from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, AudioTrack, Loss, MediaFacts, Segment
 from tests.support.transcripts import MEDIA, text_of, transcript

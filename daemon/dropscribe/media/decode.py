@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dropscribe.durations import position
 from dropscribe.errors import (
     DropscribeError,
     MediaLimitError,
@@ -22,7 +23,7 @@ from dropscribe.errors import (
     StorageError,
     UnreadableMediaError,
 )
-from dropscribe.files import GONE, FileSignature, OutputPlace, open_recording, require_outputs
+from dropscribe.files import GONE, FileSignature, open_recording
 from dropscribe.media.container.sniff import HEAD_BYTES, sniff
 from dropscribe.media.container.truncation import Decoded, Verdict, judge
 from dropscribe.media.normalise import TARGET_HZ, Block, Normaliser
@@ -33,7 +34,7 @@ from dropscribe.media.sources.source_av import open_av
 from dropscribe.media.sources.span import Span
 from dropscribe.media.sources.tracks import AUTO
 from dropscribe.media.timeline import Hole, LossLog
-from dropscribe.transcript.remarks import position
+from dropscribe.output_places import OutputPlace, require_outputs
 from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, Loss, MediaFacts
 
 #: Accepted sample rates, Hz; a header with another one is damaged.

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dropscribe.files import FileSignature, OutputPlace
+from dropscribe.files import FileSignature
+from dropscribe.output_places import OutputPlace
 from dropscribe.transcript.types import MediaFacts
 
 
@@ -22,7 +23,7 @@ class DecodeOrder:
 
     `expected`: decoding fails if the file's signature is another one. `folder`: the watched folder that links on the
     path must not leave; None for a file named by a person. `outputs`: where the transcripts go; decoding fails if it
-    is known that they cannot be written there, so that nothing is recognised in vain (`files.require_outputs`).
+    is known that they cannot be written there, so that nothing is recognised in vain (`output_places.require_outputs`).
     `track`: number of the audio track, counted from 1; or "auto" (the default track, else the first with sound),
     "loudest" or "mix".
     """

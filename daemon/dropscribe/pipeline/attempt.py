@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dropscribe.config import Profile
 from dropscribe.engine.protocol import PLAIN, StreamOptions
-from dropscribe.files import FileSignature, OutputPlace
+from dropscribe.files import FileSignature
+from dropscribe.output_places import OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import Problem
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropscribe import escapes
+from dropscribe.durations import position
 from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, AudioTrack, Loss, MediaFacts, Transcript
 
 #: Mean probability of all tokens below which a transcript is doubtful, and the fewest tokens for which it is judged.
@@ -72,13 +73,6 @@ def media_remarks(media: MediaFacts) -> tuple[Remark, ...]:
     if others and len(others) < len(media.tracks):
         found.append(Remark("tracks", _line(_tracks(media.tracks, others))))
     return tuple(found)
-
-
-def position(ms: int) -> str:
-    """A position in a recording as a player shows it: `07:05`, from one hour on `1:07:05`."""
-    minutes, seconds = divmod(ms // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
 
 
 def _length(losses: Sequence[Loss]) -> str:

@@ -13,9 +13,10 @@ from typing import Protocol
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
 from dropscribe.escapes import readable
-from dropscribe.files import OutputPlace, Readers, is_there, readers_of
+from dropscribe.files import Readers, is_there, readers_of
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
+from dropscribe.output_places import OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.transcript import naming, render

@@ -35,9 +35,9 @@ from dropscribe.errors import (
     UnwritableError,
 )
 from dropscribe.escapes import readable
-from dropscribe.files import OutputPlace, require_writable
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, Finish, OutputIntent
+from dropscribe.output_places import OutputPlace, require_writable
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.sizing import lane_count

@@ -17,9 +17,9 @@ from pathlib import Path
 from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.errors import OutputNameError, StorageError
-from dropscribe.files import OutputPlace, require_writable
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import UNWRITABLE, Claim
+from dropscribe.output_places import OutputPlace, require_writable
 from dropscribe.pipeline.problem import Problem
 from dropscribe.service.publishing.output_plan import outputs_place
 

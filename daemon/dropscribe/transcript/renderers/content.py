@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from dropscribe import __version__
 from dropscribe.transcript.layout.cues import Cue, cues
@@ -66,16 +66,3 @@ Renderer = Callable[[Content], bytes]
 def encode(text: str) -> bytes:
     """Encode as UTF-8; a lone surrogate, which has no UTF-8 form, becomes a backslash escape."""
     return text.encode("utf-8", "backslashreplace")
-
-
-@lru_cache(1 << 14)
-def clock(seconds: int) -> str:
-    """Format a position in a recording as `01:02:03`."""
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}"
-
-
-def clock_ms(ms: int, mark: str) -> str:
-    """Format a position as `01:02:03.456`, with `mark` before the milliseconds."""
-    return f"{clock(ms // 1000)}{mark}{ms % 1000:03}"

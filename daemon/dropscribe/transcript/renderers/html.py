@@ -13,7 +13,8 @@ import re
 from html import escape
 from urllib.parse import quote
 
-from dropscribe.transcript.renderers.content import Content, clock, encode
+from dropscribe.durations import clock
+from dropscribe.transcript.renderers.content import Content, encode
 
 _STYLE = """
 :root { color-scheme: light dark; --faint: #6b6b6b; --mark: #fff1b8; --note: #fff8e1; }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dropscribe.durations import clock
 from dropscribe.transcript.layout.line_breaks import lines_of
-from dropscribe.transcript.renderers.content import clock, encode
+from dropscribe.transcript.renderers.content import encode
 from dropscribe.transcript.types import Segment
 
 

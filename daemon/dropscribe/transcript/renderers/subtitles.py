@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dropscribe.durations import clock_ms
 from dropscribe.transcript.layout.cues import Cue
 from dropscribe.transcript.remarks import Remark
-from dropscribe.transcript.renderers.content import Content, clock_ms, encode
+from dropscribe.transcript.renderers.content import Content, encode
 
 #: Display time of the remark at the end of a subtitle file, ms.
 REMARK_MS = 4000

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from dropscribe.durations import clock
 from dropscribe.transcript.layout.line_breaks import lines_of
-from dropscribe.transcript.renderers.content import Content, clock, encode
+from dropscribe.transcript.renderers.content import Content, encode
 
 #: Characters with a meaning in Markdown, anywhere in a line, or at its beginning.
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>|~#&]|^[+-](?=\s)|^\d+(?=[.)]\s)|^=+$|^-+$")

@@ -13,8 +13,9 @@ import zipfile
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
+from dropscribe.durations import clock
 from dropscribe.transcript.instants import iso
-from dropscribe.transcript.renderers.content import Content, clock
+from dropscribe.transcript.renderers.content import Content
 
 #: Earliest date of a ZIP archive, for every entry.
 _DATE = (1980, 1, 1, 0, 0, 0)
