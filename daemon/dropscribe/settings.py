@@ -93,7 +93,7 @@ class Profile(_Strict):
     )
     txt_times: bool = Field(False, description="Each paragraph of NAME.txt begins with its time.")
     txt_speakers: bool = Field(
-        True, description="Each paragraph of NAME.txt begins with its speaker, if speakers are told apart."
+        True, description="NAME.txt names the speaker where that changes, if speakers are told apart."
     )
     subtitle_language_suffix: str = Field(
         "",
@@ -105,8 +105,12 @@ class Profile(_Strict):
         description="A recording that takes longer than this shows what is recognised so far as NAME.partial.txt, "
         "which goes when its transcript is there (only where formats has txt). 0: never.",
     )
-    subtitle_max_chars: int = Field(
-        20, ge=4, le=200, description="Longest subtitle line, in characters (a Latin letter counts half)."
+    subtitle_max_chars: int | None = Field(
+        None,
+        ge=4,
+        le=200,
+        description="Longest subtitle line, in characters (a Latin letter counts half). Default: 16, or 42 letters of scripts "
+        "other than Chinese; 20 where there are no marks.",
     )
     subtitle_max_s: float = Field(
         7.0, ge=0.5, le=60, description="Longest time one subtitle stands, seconds."

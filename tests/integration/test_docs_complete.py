@@ -350,6 +350,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         history.ledger.skip(
             [SkippedFile(Path("/in/a.doc"), Path("/in"), "extension", "not a recording")], 1.0
         )
+    # Fields of text with marks and speakers.
+    found["dropscribe/transcript/1"] |= json.loads((GOLDEN / "talk.json").read_text(encoding="utf-8")) | {
+        "media": found["dropscribe/transcript/1"]["media"],
+        "remarks": found["dropscribe/transcript/1"]["remarks"],
+    }
     keep(command_line.document("jobs", "--database", database))
     keep(command_line.document("jobs", "show", str(done), "--database", database))
     keep(command_line.document("jobs", "search", "hello", "--database", database))

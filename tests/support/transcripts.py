@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
@@ -16,6 +17,7 @@ from dropscribe.transcript.types import (
     Loss,
     MediaFacts,
     Segment,
+    Speaker,
     Timings,
     Tokens,
     Transcript,
@@ -115,6 +117,64 @@ def rich_transcript() -> Transcript:
             speech_ms=11_550,
             wall_s=0.625,
         ),
+    )
+
+
+#: Codes of the marks in `said`.
+CODES = {"，": 1, "。": 2, "？": 3, "、": 4}
+
+
+def said(index: int, start_ms: int, spoken: str, *, asked: bool = False) -> Segment:
+    """Segment of tokens divided by spaces: each Chinese character is one of 200 ms, each other word one of 400 ms.
+
+    A mark at the end of a token is the one behind it, `{2}` changes to a speaker, `_900` is a pause in ms. `asked`:
+    there are speakers.
+    """
+    words: list[tuple[str, int, int]] = []
+    marks, speakers = bytearray(), bytearray()
+    at, speaker = start_ms, 0
+    for part in spoken.split():
+        if part.startswith("{"):
+            speaker = int(part[1:-1])
+        elif part.startswith("_"):
+            at += int(part[1:])
+        else:
+            mark = CODES.get(part[-1], 0)
+            text = part[:-1] if mark else part
+            letters = [text] if text.isascii() else list(text)
+            for letter in letters:
+                step = 400 if text.isascii() else 200
+                words.append((letter, at, at + step))
+                at += step
+            marks += bytes(len(letters) - 1) + bytes([mark])
+            speakers += bytes([speaker]) * len(letters)
+    spaced = " ".join(word for word, _, _ in words)
+    text = re.sub(r"(?<=[^\x00-\x7f]) (?=[^\x00-\x7f])", "", spaced)
+    return Segment(
+        index, start_ms, at, text, Tokens.of(words), bytes(marks), bytes(speakers) if asked else b""
+    )
+
+
+def talk() -> Transcript:
+    """Two people, one with a name; Chinese and English, numbers, sentences over two segments, unsure words."""
+    first = said(
+        0,
+        300,
+        "{1} 大家好， 今天讨论 MIT 的 open source 项目。 _500 {2} 好的， 上个月花了二零二四块",
+        asked=True,
+    )
+    second = said(
+        1, 9000, "{2} 还有别的吗？ {1} hello everyone， welcome to the meeting。 we use python", asked=True
+    )
+    third = said(2, 16000, "{1} every day。 _2500 谢谢。", asked=True)
+    return replace(
+        transcript(
+            first,
+            replace(second, tokens=sure(second.tokens)),
+            third,
+            media=replace(MEDIA, duration_ms=21_000),
+        ),
+        speakers=(Speaker(1, "王芳", "voice"), Speaker(2, None, "voice")),
     )
 
 

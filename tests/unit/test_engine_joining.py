@@ -14,8 +14,9 @@ from dropscribe.engine.models import store
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.models.text.hypotheses import hypothesis
 from dropscribe.engine.models.text.joining import join_words
-from dropscribe.transcript.layout.cues import cues
+from dropscribe.transcript.layout.cues import Limits, cues
 from dropscribe.transcript.types import Segment
+from dropscribe.transcript.written.runs import Rules, runs_of
 from tests.support.joining import MARKS, ODD, check, sequences
 
 BUNDLED = store.BUNDLED / "paraformer-mini" / "tokens.json"
@@ -146,7 +147,7 @@ def test_a_hypothesis_has_text_and_spans_of_its_words_and_subtitles_do_not_split
         assert timed.tokens[0].start_ms == 1_000
         assert timed.tokens[-1].end_ms == columns[1][-1]
         said = Segment(0, 1_000, 2_000, timed.text, timed.tokens)
-        shown = cues([said], max_chars=2, max_s=7.0, pause_ms=400)
+        shown = cues(runs_of([said], Rules()), Limits(max_chars=2), {})
         assert "".join(c.text for c in shown).replace(" ", "") == timed.text.replace(" ", "")
         assert all(any(word in c.text for c in shown) for word in timed.tokens.texts)
 

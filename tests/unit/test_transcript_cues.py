@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe.transcript.layout import line_breaks
-from dropscribe.transcript.layout.cues import Cue, cues
-from dropscribe.transcript.layout.units import _WIDE_LETTERS, Units, width
+from dropscribe.transcript.layout.cues import Cue, Limits, cues
 from dropscribe.transcript.types import Segment, Token, Tokens
+from dropscribe.transcript.written.runs import Rules, runs_of
+from dropscribe.transcript.written.units import _WIDE_LETTERS, Units, width
 from tests.support.transcripts import tokens
 
 
 def divide(*segments: Segment, chars: int = 20, seconds: float = 7.0, pause: int = 400) -> tuple[Cue, ...]:
-    return cues(segments, max_chars=chars, max_s=seconds, pause_ms=pause)
+    return cues(runs_of(segments, Rules()), Limits(chars, seconds, pause), {})
 
 
 def texts(found: tuple[Cue, ...]) -> list[str]:
@@ -90,7 +91,7 @@ def test_a_long_text_of_another_script_is_divided_between_its_words() -> None:
 
 def test_text_keeps_its_spacing_and_punctuation() -> None:
     segment = Segment(0, 0, 2000, "他说 hello, world。好", tokens(["他", "说", "hello", "world", "好"], 0))
-    assert texts(divide(segment)) == ["他说 hello, world。好"]
+    assert texts(divide(segment)) == ["他说 hello, world。", "好"]
 
 
 def test_tokens_that_differ_from_the_text_are_shown_instead() -> None:
@@ -159,7 +160,7 @@ def _bare(text: str) -> str:
 def test_every_token_once_in_order_within_the_limits(
     segments: list[Segment], chars: int, seconds: float, pause: int
 ) -> None:
-    found = cues(segments, max_chars=chars, max_s=seconds, pause_ms=pause)
+    found = divide(*segments, chars=chars, seconds=seconds, pause=pause)
     assert _bare("".join(c.text for c in found)) == _bare("".join(t.text for s in segments for t in s.tokens))
     for cue in found:
         assert cue.text.strip()
@@ -174,7 +175,7 @@ def test_every_token_once_in_order_within_the_limits(
     st.text(st.characters(), max_size=200), st.integers(0, 10**7), st.integers(0, 60_000), st.integers(4, 30)
 )
 def test_any_text_without_tokens_is_kept(text: str, start: int, length: int, chars: int) -> None:
-    found = cues([Segment(0, start, start + length, text)], max_chars=chars, max_s=7.0, pause_ms=400)
+    found = divide(Segment(0, start, start + length, text), chars=chars)
     assert "".join("".join(c.text for c in found).split()) == "".join(text.split())
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(found))
     assert all(c.end_ms > c.start_ms for c in found)

@@ -181,9 +181,7 @@ class Adopter:
     ) -> PastJob:
         transcript = written.transcript
         profile, base = place.profile, name.removesuffix(_JSON)
-        options = render.Options(
-            profile.subtitle_max_chars, profile.subtitle_max_s, profile.subtitle_pause_ms
-        )
+        options = render.Options.of(profile)
         rendered = render.render_all(transcript, render.RENDERERS, options, written.version)
         files = list(self._ours(place.target, target, base, rendered))
         is_ours = any(f.format == "json" for f in files)

@@ -13,16 +13,19 @@ from dropscribe.transcript.renderers.json_document import JSON_SCHEMA
 from dropscribe.transcript.roles import ASR, VAD, key_of, role_of
 from dropscribe.transcript.timing import TIMING_SCHEMA
 from dropscribe.transcript.types import (
+    MOST_SPEAKERS,
     STAGES,
     AudioTrack,
     EngineFacts,
     Loss,
     MediaFacts,
     Segment,
+    Speaker,
     Timings,
     Tokens,
     Transcript,
 )
+from dropscribe.transcript.written.marks import WIDE
 
 #: Largest accepted number (ms, bytes, counts): exact as a float and within SQLite's integers.
 MOST = 2**53
@@ -86,6 +89,7 @@ def read_transcript(data: bytes) -> Written:
             engine=_engine(_part(document, "engine"), _optional_text(document, "notice")),
             segments=_segments(document.get("segments")),
             incomplete=tuple(_incomplete(document)),
+            speakers=tuple(_listed(document, "speakers", _speaker)),
         ),
         _text(_part(document, "generator"), "version"),
     )
@@ -144,11 +148,11 @@ def _media(media: dict[str, Any]) -> MediaFacts:
     )
 
 
-def _listed(media: dict[str, Any], name: str, item: Callable[[dict[str, Any]], T]) -> Sequence[T]:
+def _listed(document: dict[str, Any], name: str, item: Callable[[dict[str, Any]], T]) -> Sequence[T]:
     """Objects of a list that transcripts of older versions lack."""
-    if name not in media:
+    if name not in document:
         return ()
-    return _list(media, name, lambda one: item(_part({name: one}, name)))
+    return _list(document, name, lambda one: item(_part({name: one}, name)))
 
 
 def _loss(loss: dict[str, Any]) -> Loss:
@@ -205,19 +209,21 @@ def _segments(listed: object) -> tuple[Segment, ...]:
 def _segment(one: object, index: int) -> Segment:
     if not isinstance(one, dict) or one.get("index") != index:
         raise NotATranscriptError(f"segment {index} is missing")
-    start, end, text = _number(one, "start_ms"), _number(one, "end_ms"), one.get("text")
+    start, end = _number(one, "start_ms"), _number(one, "end_ms")
+    text = one.get("raw", one.get("text"))
     if not isinstance(text, str) or end < start:
         raise NotATranscriptError(f"segment {index} is not well formed")
-    tokens = (
-        [_token(token, index) for token in one.get("tokens", ())]
-        if isinstance(one.get("tokens"), list)
-        else None
-    )
-    if tokens is None:
+    listed = one.get("tokens")
+    if not isinstance(listed, list):
         raise NotATranscriptError(f"segment {index} has no tokens")
+    tokens = [_token(token, index) for token in listed]
     if len({len(token) for token in tokens}) > 1:
         raise NotATranscriptError(f"only some tokens of segment {index} have a confidence")
-    return Segment(index, start, end, text, Tokens.of(tokens) if tokens else Tokens())
+    if len({"speaker" in token for token in listed}) > 1:
+        raise NotATranscriptError(f"only some tokens of segment {index} have a speaker")
+    said = Tokens.of(tokens) if tokens else Tokens()
+    marks = bytes(map(_mark, listed)) if "punctuated" in one else b""
+    return Segment(index, start, end, text, said, marks, bytes(_speaker_numbers(listed)))
 
 
 def _token(token: object, index: int) -> tuple[str, int, int] | tuple[str, int, int, int]:
@@ -227,6 +233,24 @@ def _token(token: object, index: int) -> tuple[str, int, int] | tuple[str, int, 
     if "confidence" not in token:
         return placed
     return *placed, round(_share(token, "confidence") * 255)
+
+
+def _mark(token: dict[str, Any]) -> int:
+    mark = token.get("mark", "")
+    if mark not in WIDE:
+        raise NotATranscriptError("the mark of a token is not known")
+    return WIDE.index(mark)
+
+
+def _speaker_numbers(tokens: Sequence[dict[str, Any]]) -> Iterator[int]:
+    for token in tokens:
+        if "speaker" in token:
+            yield 0 if token["speaker"] is None else _number(token, "speaker", MOST_SPEAKERS)
+
+
+def _speaker(speaker: dict[str, Any]) -> Speaker:
+    number, kind = _number(speaker, "number", MOST_SPEAKERS), _text(speaker, "kind")
+    return Speaker(number, _optional_text(speaker, "name"), kind)
 
 
 def _part(document: dict[str, Any], name: str) -> dict[str, Any]:

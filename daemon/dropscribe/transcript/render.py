@@ -13,7 +13,7 @@ from dropscribe.transcript.renderers.content import Content, Options, Renderer
 from dropscribe.transcript.renderers.html import html
 from dropscribe.transcript.renderers.json_document import json_document
 from dropscribe.transcript.renderers.subtitles import lrc, srt, vtt
-from dropscribe.transcript.renderers.tables import labels, tsv
+from dropscribe.transcript.renderers.tables import labels, rttm, tsv
 from dropscribe.transcript.renderers.text import md, txt
 from dropscribe.transcript.renderers.word import docx
 from dropscribe.transcript.types import Transcript
@@ -33,6 +33,7 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
         "tsv": tsv,
         "lrc": lrc,
         "labels": labels,
+        "rttm": rttm,
     }
 )
 #: Those that are written unless a profile names its own.

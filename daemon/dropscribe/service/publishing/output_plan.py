@@ -84,7 +84,7 @@ def plan_outputs(
         incomplete=result.remarks,
         speakers=result.speakers,
     )
-    options = render.Options(profile.subtitle_max_chars, profile.subtitle_max_s, profile.subtitle_pause_ms)
+    options = render.Options.of(profile)
     formats: list[str] = [*profile.formats]
     files = render.render_all(transcript, formats, options)
     if profile.timing_log:

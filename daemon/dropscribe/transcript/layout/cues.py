@@ -1,56 +1,193 @@
-"""Divide segments into subtitle cues. Pure policy; positions are milliseconds."""
+"""Divide runs of speech into subtitle cues. Pure policy; positions are milliseconds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from dropscribe.transcript.layout.line_breaks import divide
-from dropscribe.transcript.layout.units import Units, phrases_of, units_of
-from dropscribe.transcript.types import Segment
+from dropscribe.transcript.layout.two_lines import Frame, pack, two_lines
+from dropscribe.transcript.written.runs import Run
+from dropscribe.transcript.written.units import Units, phrases_of
 
-#: Shortest display time of a cue where the next one allows it, ms: less cannot be read.
-SHORTEST_MS = 800
+#: Shortest display time of a cue where the next one allows it, ms: without marks, and with marks (5/6 s, 20 frames).
+SHORTEST_PLAIN_MS = 800
+SHORTEST_MS = 833
+#: Time between two cues with marks, where both stand long enough: two frames of 24 a second, ms.
+GAP_MS = 83
+#: Reading speed, half characters a second: 9 Chinese characters, 18 Latin letters.
+READ_PER_S = 18
+#: Longest line in half characters unless a profile names one: with marks, 16 Chinese characters, or 42 letters of other
+#: scripts; without marks, 20 Chinese characters.
+LINE_CHINESE, LINE_LATIN, LINE_PLAIN = 32, 42, 40
+#: Half characters of the dash of a cue of two speakers. Their names do not count: the lines would hold too little.
+_DASH = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One subtitle: one line of text, shown from `start_ms` until `end_ms`."""
+    """One subtitle: one or two lines of text, shown from `start_ms` until `end_ms`."""
 
     start_ms: int
     end_ms: int
     text: str
+    speaker: int = 0  #: number; 0: unknown, or not asked for
+    begins: bool = False  #: the cue before is of another speaker
+    #: Another speaker's cue of one line, shown at the same time: both speak at once.
+    beside: Cue | None = None
 
 
-def cues(segments: Iterable[Segment], *, max_chars: int, max_s: float, pause_ms: int) -> tuple[Cue, ...]:
-    """Divide a recording into subtitles: every token once, in order, no overlap, each at least 1 ms.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a cue, as in a profile; `max_chars` in Chinese characters, None: as usual for the text."""
 
-    A cue ends with its segment, at a pause of `pause_ms` or more, and before it would pass `max_chars` (a
-    Latin letter counts half) or `max_s`; a single word that passes a limit by itself stays whole and is shown for
-    `max_s`. A longer phrase is divided at its longest pauses, between words, into cues of similar length.
+    max_chars: int | None = None
+    max_s: float = 7.0
+    pause_ms: int = 400
+
+    @property
+    def max_ms(self) -> int:
+        """Longest display time, ms."""
+        return round(self.max_s * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A cue before its display time is settled."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+    width: int  #: half characters
+    run: Run
+    begins: bool = False
+    beside: _Draft | None = None
+
+
+def cues(runs: Sequence[Run], limits: Limits, lead: Mapping[int, int]) -> tuple[Cue, ...]:
+    """Divide a recording into subtitles: every word once, in order, no overlap, each at least 1 ms, of one speaker.
+
+    A cue ends with its segment, at a change of speaker, at a pause of `pause_ms` or more, and before it would pass the
+    width of its lines (a Latin letter counts half) or `max_s`; a single word that passes a limit by itself stays whole
+    and is shown for `max_s`. Text with marks has cues of up to two lines that end behind marks where they can, and stand
+    long enough to be read. Text without marks has cues of one line, divided at its longest pauses, between words.
+
+    `lead`: width in half characters of what precedes the first cue of each speaker's turn. Speakers recorded apart may
+    speak at once: their cues then have one line each and are shown together.
     """
-    max_ms = round(max_s * 1000)
-    parts: list[Units] = []
-    for segment in segments:
-        for phrase in phrases_of(units_of(segment), pause_ms):
-            if _fits(phrase, 2 * max_chars, max_ms):
-                parts.append(phrase)
-            else:
-                parts += divide(phrase, 2 * max_chars, max_ms, pause_ms)
-    return tuple(_in_order(parts, max_ms))
+    crowded = _overlapping(runs)
+    drafts: list[_Draft] = []
+    speaker = 0
+    for i, run in enumerate(runs):
+        begins = run.speaker != speaker
+        speaker = run.speaker
+        units = run.units
+        if begins and lead.get(speaker) and i not in crowded:
+            units = replace(units, widths=[units.widths[0] + lead[speaker], *units.widths[1:]])
+        for phrase in phrases_of(units, limits.pause_ms):
+            parts = _divided(phrase, run, limits, together=i in crowded)
+            for text, part in parts:
+                end = max(part.ends)
+                drafts.append(_Draft(part.starts[0], end, text, sum(part.widths), run, begins))
+                begins = False
+    if crowded:
+        drafts = _together(sorted(drafts, key=lambda d: d.start_ms), limits.max_ms)
+    return tuple(_timed(drafts, limits.max_ms, pushed=bool(crowded)))
 
 
-def _fits(units: Units, max_width: int, max_ms: int) -> bool:
-    return sum(units.widths) <= max_width and max(units.ends) - min(units.starts) <= max_ms
+def _divided(phrase: Units, run: Run, limits: Limits, *, together: bool) -> list[tuple[str, Units]]:
+    """Texts of the cues of a phrase, and their words; of one line if they may be shown together with another's."""
+    width, max_ms = _line_width(run, limits), limits.max_ms
+    if together:
+        width -= _DASH
+    if not run.flowing:
+        fits = sum(phrase.widths) <= width and max(phrase.ends) - min(phrase.starts) <= max_ms
+        parts = [phrase] if fits else divide(phrase, width, max_ms, limits.pause_ms)
+        return [("".join(part.texts).strip(), part) for part in parts]
+    frame = Frame(width, 1 if together else 2, max_ms, limits.pause_ms)
+    return [(two_lines(part, frame), part) for part in pack(phrase, frame)]
 
 
-def _in_order(parts: Sequence[Units], max_ms: int) -> Iterator[Cue]:
-    """Cues with display times: monotonic, not overlapping, not too long, readable where there is room."""
+def _line_width(run: Run, limits: Limits) -> int:
+    if limits.max_chars is not None:
+        return 2 * limits.max_chars
+    if not run.flowing:
+        return LINE_PLAIN
+    return LINE_LATIN if run.latin else LINE_CHINESE
+
+
+def _overlapping(runs: Sequence[Run]) -> frozenset[int]:
+    """Positions of the runs during which another speaker speaks in another segment."""
+    found: set[int] = set()
+    latest = -1
+    for i, run in enumerate(runs):
+        if latest >= 0:
+            before = runs[latest]
+            if (
+                run.start_ms < before.end_ms
+                and run.speaker != before.speaker
+                and run.segment != before.segment
+            ):
+                found |= {latest, i}
+        if latest < 0 or run.end_ms > runs[latest].end_ms:
+            latest = i
+    return frozenset(found)
+
+
+def _together(drafts: Iterable[_Draft], max_ms: int) -> list[_Draft]:
+    """Join two cues of one line whose speakers speak at once, where both stand short enough."""
+    found: list[_Draft] = []
+    for draft in drafts:
+        before = found[-1] if found else None
+        if (
+            before is not None
+            and before.beside is None
+            and before.run.speaker != draft.run.speaker
+            and draft.start_ms + GAP_MS < before.end_ms
+            and max(before.end_ms, draft.end_ms) - before.start_ms <= max_ms
+            and "\n" not in before.text + draft.text
+        ):
+            found[-1] = replace(before, end_ms=max(before.end_ms, draft.end_ms), beside=draft)
+        else:
+            found.append(draft)
+    # The order has changed: who speaks first again is told anew.
+    speaker = 0
+    for i, draft in enumerate(found):
+        beside = draft.beside
+        if beside is not None:
+            beside = replace(beside, begins=True)
+        found[i] = replace(draft, begins=beside is not None or draft.run.speaker != speaker, beside=beside)
+        speaker = 0 if beside is not None else draft.run.speaker
+    return found
+
+
+def _timed(drafts: Sequence[_Draft], max_ms: int, *, pushed: bool) -> Iterator[Cue]:
+    """Cues with display times: monotonic, not overlapping, not too long, readable where there is room.
+
+    `pushed`: cues of speakers who speak at once may be shown later than they are spoken, so that each can be read.
+    """
     earliest = 0
-    for i, part in enumerate(parts):
-        start = max(part.starts[0], earliest)
-        end = min(max(*part.ends, start + min(SHORTEST_MS, max_ms)), start + max_ms)
-        if i + 1 < len(parts):
-            end = min(end, parts[i + 1].starts[0])
+    for draft, following in pairwise([*drafts, None]):
+        assert draft is not None
+        start = max(draft.start_ms, earliest)
+        shortest = min(SHORTEST_MS if draft.run.flowing else SHORTEST_PLAIN_MS, max_ms)
+        end = max(draft.end_ms, start + shortest)
+        if draft.run.flowing:
+            end = max(end, start + draft.width * 1000 // READ_PER_S)
+        end = min(end, start + max_ms)
+        if following is not None:
+            until = following.start_ms
+            if draft.run.flowing:
+                # The gap is taken from what stands longer than it must.
+                until = max(until - GAP_MS, min(until, start + shortest))
+            if pushed:
+                until = max(until, start + shortest)
+            end = min(end, until)
         earliest = max(end, start + 1)
-        yield Cue(start, earliest, "".join(part.texts).strip())
+        yield _cue(draft, start, earliest)
+
+
+def _cue(draft: _Draft, start_ms: int, end_ms: int) -> Cue:
+    beside = None if draft.beside is None else _cue(draft.beside, start_ms, end_ms)
+    return Cue(start_ms, end_ms, draft.text, draft.run.speaker, draft.begins, beside)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import gt, sub
 
-from dropscribe.transcript.layout.units import Units, spread, units_of
 from dropscribe.transcript.layout.words import word_lengths
-from dropscribe.transcript.types import Segment
+from dropscribe.transcript.written.units import Units, spread
 
 #: Longest line of a text file, in half characters: 40 Chinese characters, the width of a terminal.
 LINE_WIDTH = 80
@@ -23,14 +22,13 @@ _WITHOUT_PAUSE = 0.2
 _WIDEST_WORD = 16
 
 
-def lines_of(segment: Segment, text: str) -> list[str]:
-    """Lines of a segment in a text file: its `text`, divided where it is longer than `LINE_WIDTH`."""
+def lines_of(text: str, units: Units) -> list[str]:
+    """Lines of a run without marks in a text file: its `text`, divided where it is longer than `LINE_WIDTH`."""
     if 2 * len(text) <= LINE_WIDTH:
         return [text]
-    units = units_of(segment)
     if "".join(units.texts).split() != text.split():
         # The tokens lack words of the text, or have others.
-        units = spread(text, segment.start_ms, segment.end_ms)
+        units = spread(text, min(units.starts), max(units.ends))
     if sum(units.widths) <= LINE_WIDTH:
         return [text]
     return ["".join(part.texts).strip() for part in divide(units, LINE_WIDTH, None, LINE_PAUSE_MS)]

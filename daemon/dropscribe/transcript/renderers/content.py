@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from dropscribe import __version__
-from dropscribe.transcript.layout.cues import Cue, cues
+from dropscribe.transcript.layout.cues import Cue, Limits, cues
 from dropscribe.transcript.remarks import Remark, remarks
-from dropscribe.transcript.types import Segment, Transcript
+from dropscribe.transcript.types import CHANNEL, TRACK, Transcript
+from dropscribe.transcript.written import numbers
+from dropscribe.transcript.written.runs import Rules, Run, runs_of
+from dropscribe.transcript.written.sentences import Paragraph, Sentence, paragraphs_of, sentences_of
+from dropscribe.transcript.written.speakers import colon_of, labels_of, language_of
+from dropscribe.transcript.written.units import width
+
+#: Probability below which a word is marked in formats for people: of those below, about two thirds are wrong.
+UNSURE = 0.5
+UNSURE_NOTE = "Underlined with dots: words of which the model was not sure."
+#: Kinds of speakers that are recorded apart, and may speak at once.
+_APART = frozenset({CHANNEL, TRACK})
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Options of a profile that affect the content of files; fields are named as in the profile."""
 
-    subtitle_max_chars: int = 20
+    subtitle_max_chars: int | None = None
     subtitle_max_s: float = 7.0
     subtitle_pause_ms: int = 400
+    numbers: str = "off"  #: "off" or "written": in figures
+    txt_times: bool = False
+    txt_speakers: bool = True
+
+    @classmethod
+    def of(cls, profile: object) -> Options:
+        """The options of a profile (of `dropscribe.settings`)."""
+        return cls(**{field.name: getattr(profile, field.name) for field in fields(cls)})
 
 
 class Content:
@@ -30,23 +49,53 @@ class Content:
     def __init__(self, transcript: Transcript, options: Options, version: str = __version__) -> None:
         self.transcript = transcript
         self.version = version
-        self._options = options
+        self.options = options
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """What one speaker says in one segment, as written."""
+        written = numbers.replacements if self.options.numbers == "written" else None
+        return runs_of(self.transcript.segments, Rules(numbers=written))
+
+    @cached_property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """Sentences; a segment without marks is one."""
+        apart = {s.number for s in self.transcript.speakers if s.kind in _APART}
+        return sentences_of(self.runs, apart)
+
+    @cached_property
+    def paragraphs(self) -> tuple[Paragraph, ...]:
+        """Paragraphs of sentences; a segment without marks is one."""
+        return paragraphs_of(self.sentences)
+
+    @cached_property
+    def text(self) -> str:
+        """The text that people read, a paragraph a line."""
+        return "\n".join([paragraph.text for paragraph in self.paragraphs])
+
+    @cached_property
+    def language(self) -> str:
+        """Language of the text, by its script."""
+        return language_of(self.transcript.text)
+
+    @cached_property
+    def labels(self) -> Mapping[int, str]:
+        """Names of speakers to show, by number; empty if they were not asked for."""
+        if not any(run.speaker for run in self.runs):
+            return {}
+        return labels_of(self.runs, self.transcript.speakers, self.language)
+
+    def label(self, speaker: int) -> str:
+        """What precedes the text of a speaker, `Alice: `; "" for one who is not known."""
+        name = self.labels.get(speaker)
+        return "" if name is None else name + colon_of(self.language)
 
     @cached_property
     def cues(self) -> tuple[Cue, ...]:
         """Subtitle cues, without remarks."""
-        return cues(
-            self.transcript.segments,
-            max_chars=self._options.subtitle_max_chars,
-            max_s=self._options.subtitle_max_s,
-            pause_ms=self._options.subtitle_pause_ms,
-        )
-
-    @cached_property
-    def spoken(self) -> tuple[tuple[Segment, str], ...]:
-        """The segments with words, and the text of each on one line."""
-        lines = ((segment, " ".join(segment.text.split())) for segment in self.transcript.segments)
-        return tuple((segment, text) for segment, text in lines if text)
+        options = self.options
+        limits = Limits(options.subtitle_max_chars, options.subtitle_max_s, options.subtitle_pause_ms)
+        return cues(self.runs, limits, {n: width(self.label(n)) for n in self.labels})
 
     @cached_property
     def remarks(self) -> tuple[Remark, ...]:

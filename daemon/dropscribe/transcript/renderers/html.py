@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from html import escape
 from urllib.parse import quote
 
 from dropscribe.durations import clock
-from dropscribe.transcript.renderers.content import Content, encode
+from dropscribe.transcript.renderers.content import UNSURE, UNSURE_NOTE, Content, encode
+from dropscribe.transcript.written.sentences import Paragraph
 
 _STYLE = """
 :root { color-scheme: light dark; --faint: #6b6b6b; --mark: #fff1b8; --note: #fff8e1; }
@@ -24,19 +24,28 @@ body { font: 1.05rem/1.7 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", sans-
 h1 { font-size: 1.3rem; overflow-wrap: anywhere; }
 audio { width: 100%; position: sticky; top: 0; }
 .remark { background: var(--note); padding: .4rem .8rem; border-radius: .4rem; }
-p.said { display: grid; grid-template-columns: 5rem 1fr; margin: .4rem 0; }
-button { font: inherit; color: inherit; background: none; border: 0; padding: .1rem .3rem; text-align: start;
-  border-radius: .3rem; cursor: pointer; overflow-wrap: anywhere; }
-button:disabled { cursor: default; color: inherit; }
-button.playing { background: var(--mark); }
+p.said { display: grid; grid-template-columns: 5rem 1fr; margin: .6rem 0; overflow-wrap: anywhere; }
+.who { font-weight: 600; }
+[role=button] { cursor: pointer; border-radius: .3rem; }
+[role=button]:hover { background: var(--note); }
+[role=button].playing { background: var(--mark); }
+u { text-decoration: underline dotted 2px #c0392b; text-underline-offset: .25em; }
 time { color: var(--faint); font-variant-numeric: tabular-nums; font-size: .85rem; padding-top: .25rem; }
 """
 _SCRIPT = """
 const player = document.querySelector("audio");
-const said = Array.from(document.querySelectorAll("button"));
+const said = Array.from(document.querySelectorAll("[data-start]"));
 const starts = said.map((b) => Number(b.dataset.start));
 let current = null;
-function withoutRecording() { player.hidden = true; for (const b of said) b.disabled = true; }
+function withoutRecording() {
+  player.hidden = true;
+  for (const s of said) { s.removeAttribute("role"); s.removeAttribute("tabindex"); }
+}
+function playFrom(s) {
+  if (player.hidden) return;
+  player.currentTime = Number(s.dataset.start);
+  player.play();
+}
 function mark() {
   let low = 0, high = starts.length;
   while (low < high) {
@@ -52,8 +61,9 @@ function mark() {
 if (player.error) withoutRecording();
 player.addEventListener("error", withoutRecording);
 player.addEventListener("timeupdate", mark);
-for (const b of said) {
-  b.addEventListener("click", () => { player.currentTime = Number(b.dataset.start); player.play(); });
+for (const s of said) {
+  s.addEventListener("click", () => { if (!String(getSelection())) playFrom(s); });
+  s.addEventListener("keydown", (e) => { if (e.key === "Enter") playFrom(s); });
 }
 document.addEventListener("keydown", (e) => {
   if (player.hidden || e.ctrlKey || e.altKey || e.metaKey) return;
@@ -64,24 +74,21 @@ document.addEventListener("keydown", (e) => {
   else if (e.key === "ArrowRight") player.currentTime += 5;
 });
 """
-_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
-_KANA = re.compile(r"[\u3041-\u30ff]")
-_HANGUL = re.compile(r"[\uac00-\ud7a3]")
 
 
 def html(content: Content) -> bytes:
-    """HTML page: remarks, player, and a paragraph per speech segment; a click on it plays from there."""
+    """HTML page: remarks, player, and paragraphs with speakers; a click on a sentence plays from there."""
     transcript = content.transcript
     name = escape(transcript.recording_name)
-    said = "\n".join(f'<p class="remark">{escape(r.text)}</p>' for r in content.remarks)
-    lines = "\n".join(
-        f'<p class="said"><time>{clock(s.start_ms // 1000)}</time>'
-        f'<button type="button" data-start="{s.start_ms / 1000:.3f}">{escape(text)}</button></p>'
-        for s, text in content.spoken
-    )
+    notes = [r.text for r in content.remarks]
+    paragraphs = [_paragraph(content, paragraph) for paragraph in content.paragraphs]
+    if any("<u>" in paragraph for paragraph in paragraphs):
+        notes.append(UNSURE_NOTE)
+    said = "\n".join(f'<p class="remark">{escape(note)}</p>' for note in notes)
+    lines = "\n".join(paragraphs)
     policy = f"default-src 'none'; media-src 'self' file:; style-src '{_hash(_STYLE)}'; script-src '{_hash(_SCRIPT)}'"
     return encode(f"""<!DOCTYPE html>
-<html lang="{_language(transcript.text)}">
+<html lang="{content.language}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -106,10 +113,16 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _language(text: str) -> str:
-    """Language of a text by its script, for screen readers and fonts; "en" for Latin letters."""
-    if _KANA.search(text):
-        return "ja"
-    if _HANGUL.search(text):
-        return "ko"
-    return "zh" if _HAN.search(text) else "en"
+def _paragraph(content: Content, paragraph: Paragraph) -> str:
+    who = content.label(paragraph.speaker) if paragraph.begins else ""
+    parts = [f'<b class="who">{escape(who)}</b>'] if who else []
+    for i, sentence in enumerate(paragraph.sentences):
+        words = "".join(
+            f"<u>{escape(text)}</u>" if unsure else escape(text) for text, unsure in sentence.spans(UNSURE)
+        )
+        parts.append(
+            f"{sentence.before if i else ''}"
+            f'<span role="button" tabindex="0" data-start="{sentence.start_ms / 1000:.3f}">{words}</span>'
+        )
+    time = clock(paragraph.start_ms // 1000)
+    return f'<p class="said"><time>{time}</time><span>{"".join(parts)}</span></p>'

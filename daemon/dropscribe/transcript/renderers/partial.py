@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dropscribe.durations import clock
 from dropscribe.transcript.layout.line_breaks import lines_of
 from dropscribe.transcript.renderers.content import encode
-from dropscribe.transcript.types import Segment
+from dropscribe.transcript.written.units import spread
 
 
 def partial_text(
@@ -26,5 +26,5 @@ def partial_text(
         f"[unfinished: up to {clock(until_ms // 1000)}{whole}; this file goes when the transcript is complete]"
     )
     spoken = filter(None, (" ".join(text.split()) for text in texts))
-    lines = [line for text in spoken for line in lines_of(Segment(0, 0, 0, text), text)]
+    lines = [line for text in spoken for line in lines_of(text, spread(text, 0, 0))]
     return encode("\n".join([*lines, "", *said]) + "\n")

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from dropscribe.durations import clock
 from dropscribe.transcript.instants import iso
-from dropscribe.transcript.renderers.content import Content
+from dropscribe.transcript.renderers.content import UNSURE, UNSURE_NOTE, Content
 
 #: Earliest date of a ZIP archive, for every entry.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -58,12 +58,15 @@ _STYLES = (
     '<w:rPr><w:i/><w:color w:val="7F6000"/></w:rPr></w:style>'
     '<w:style w:type="character" w:styleId="Time"><w:name w:val="Time"/>'
     '<w:rPr><w:color w:val="6B6B6B"/><w:sz w:val="18"/><w:szCs w:val="18"/></w:rPr></w:style>'
+    '<w:style w:type="character" w:styleId="Speaker"><w:name w:val="Speaker"/><w:rPr><w:b/></w:rPr></w:style>'
+    '<w:style w:type="character" w:styleId="Unsure"><w:name w:val="Unsure"/>'
+    '<w:rPr><w:u w:val="dotted" w:color="C00000"/></w:rPr></w:style>'
     "</w:styles>"
 )
 
 
 def docx(content: Content) -> bytes:
-    """Word document: title, remarks, and a paragraph per speech segment with the time of its start."""
+    """Word document: title, remarks, and paragraphs with time and, where that changes, speaker; unsure words marked."""
     entries = {
         "[Content_Types].xml": _CONTENT_TYPES,
         "_rels/.rels": _PARTS,
@@ -95,8 +98,15 @@ def _paragraphs(content: Content) -> Iterator[str]:
     yield _paragraph(_run(content.transcript.recording_name), "Title")
     for remark in content.remarks:
         yield _paragraph(_run(remark.text), "Remark")
-    for segment, text in content.spoken:
-        yield _paragraph(_run(f"{clock(segment.start_ms // 1000)}  ", "Time") + _run(text))
+    spans = [(paragraph, paragraph.spans(UNSURE)) for paragraph in content.paragraphs]
+    if any(unsure for _, found in spans for _, unsure in found):
+        yield _paragraph(_run(UNSURE_NOTE, "Unsure"), "Remark")
+    for paragraph, found in spans:
+        runs = [_run(f"{clock(paragraph.start_ms // 1000)}  ", "Time")]
+        if paragraph.begins and (label := content.label(paragraph.speaker)):
+            runs.append(_run(label, "Speaker"))
+        runs += [_run(text, "Unsure" if unsure else None) for text, unsure in found]
+        yield _paragraph("".join(runs))
 
 
 def _paragraph(runs: str, style: str | None = None) -> str:

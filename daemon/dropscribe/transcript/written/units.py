@@ -34,10 +34,21 @@ class Units:
     texts: Sequence[str]
     starts: Sequence[int]
     ends: Sequence[int]
-    widths: Sequence[int]
+    widths: Sequence[int]  #: half characters
+    #: Code of the mark at the end of each unit, see `written.marks`; empty: not punctuated.
+    marks: bytes = b""
+    #: Least confidence of the tokens of each unit, in 255ths; empty: not known.
+    confidence: bytes = b""
 
     def __getitem__(self, part: slice) -> Units:
-        return Units(self.texts[part], self.starts[part], self.ends[part], self.widths[part])
+        return Units(
+            self.texts[part],
+            self.starts[part],
+            self.ends[part],
+            self.widths[part],
+            self.marks[part],
+            self.confidence[part],
+        )
 
 
 @lru_cache(_CACHED_WORDS)
@@ -53,37 +64,61 @@ def _width_of(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
+def is_wide(text: str) -> bool:
+    """True for letters that are each as wide as two others and can be divided anywhere: Chinese, kana, Hangul."""
+    return _WIDE_LETTERS.fullmatch(text) is not None
+
+
 def units_of(segment: Segment) -> Units:
     """Units of a segment with the times of its tokens; where these differ from the text, of the tokens."""
     text, tokens = " ".join(segment.text.split()), segment.tokens
     if not tokens:
         return spread(text, segment.start_ms, segment.end_ms)
-    starts, ends = tokens.starts_ms, tokens.ends_ms
-    if any(map(gt, starts, ends)):
-        ends = tuple(map(max, starts, ends))
-    if tokens.texts == text and _WIDE_LETTERS.fullmatch(text):
+    starts, ends = tokens.starts_ms, forward(tokens.starts_ms, tokens.ends_ms)
+    if tokens.texts == text and is_wide(text):
         # By far the most common case in Chinese; the general path below is slow.
-        return Units(text, starts, ends, (2,) * len(text))
-    pieces = _slices(text, tokens.texts)
-    if pieces is None:
-        pieces = _joined(tokens.texts)
-    return _merge_subwords(pieces, starts, ends)
+        return Units(text, starts, ends, (2,) * len(text), confidence=tokens.confidence)
+    return merge_subwords(pieces_of(text, tokens.texts), starts, ends, confidence=tokens.confidence)
 
 
-def _merge_subwords(pieces: Sequence[str], starts: Sequence[int], ends: Sequence[int]) -> Units:
-    """Build units from the pieces of tokens; the subwords of a word become one unit."""
+def forward(starts: Sequence[int], ends: Sequence[int]) -> Sequence[int]:
+    """Ends that are not before the starts."""
+    return tuple(map(max, starts, ends)) if any(map(gt, starts, ends)) else ends
+
+
+def pieces_of(text: str, tokens: Sequence[str]) -> list[str]:
+    """What each token is in a text, with the spaces and marks behind it; where they disagree, the tokens themselves."""
+    pieces = _slices(text, tokens)
+    return _joined(tokens) if pieces is None else pieces
+
+
+def merge_subwords(
+    pieces: Sequence[str],
+    starts: Sequence[int],
+    ends: Sequence[int],
+    marks: bytes = b"",
+    confidence: bytes = b"",
+) -> Units:
+    """Build units from the pieces of tokens; the subwords of a word become one unit, unless a mark is between them."""
     whole: list[str] = []
     begins: list[int] = []
     until: list[int] = []
-    for piece, start, end in zip(pieces, starts, ends, strict=True):
-        if whole and _inseparable(whole[-1], piece):
+    firsts: list[int] = []
+    marked: Sequence[int] = marks or bytes(len(pieces))
+    for i, (piece, start, end) in enumerate(zip(pieces, starts, ends, strict=True)):
+        if whole and not marked[i - 1] and _inseparable(whole[-1], piece):
             whole[-1] += piece
             until[-1] = max(until[-1], end)
         else:
             whole.append(piece)
             begins.append(start)
             until.append(end)
-    return Units(whole, begins, until, list(map(width, whole)))
+            firsts.append(i)
+    if len(whole) < len(pieces):
+        spans = list(pairwise([*firsts, len(pieces)]))
+        marks = bytes(marks[b - 1] for _, b in spans) if marks else b""
+        confidence = bytes(min(confidence[a:b]) for a, b in spans) if confidence else b""
+    return Units(whole, begins, until, list(map(width, whole)), marks, confidence)
 
 
 def _slices(text: str, tokens: Iterable[str]) -> list[str] | None:
