@@ -7,21 +7,20 @@ value, so that no number and no other word is lost.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate
-from typing import NamedTuple, Protocol
+from itertools import accumulate, zip_longest
+from typing import Protocol
 
 from dropscribe.transcript.written.numerals import chinese, english
 from dropscribe.transcript.written.numerals.forms import Form
 from dropscribe.transcript.written.types import Replacement
 
-#: Texts without any of these have no number to write.
-_CHINESE_NUMERAL = re.compile(f"[{chinese.NUMERALS}]")
 #: Stands for a mark between tokens; no number reaches across it.
 _BORDER = "\n"
+#: English numerals as `_piece` returns them.
+_ENGLISH_PIECES = frozenset(f"{word} " for word in english.WORDS)
 _PIECE_START = "\u2581"
 _CACHED_TOKENS = 1 << 14
 _CACHED_NUMBERS = 1 << 14
@@ -35,54 +34,54 @@ class _Language(Protocol):
     def __hash__(self) -> int: ...
 
 
-class _Text(NamedTuple):
-    """Text of tokens, in lower case, and where each begins in it."""
-
-    text: str
-    starts: Sequence[int]
-    ends: Sequence[int]
-
-
 def replacements(texts: Sequence[str], marks: bytes = b"") -> tuple[Replacement, ...]:
     """Numbers among the tokens with texts `texts`, each as the tokens it replaces and its form in figures, in order.
 
     `marks`: codes of the marks after the tokens (0: none), or empty; no number reaches across a mark.
     """
-    if isinstance(texts, str):
-        if _CHINESE_NUMERAL.search(texts) is None:
-            return ()
-        # Letter by letter: there are no English words.
-        return _taken(_of_characters(texts, marks), chinese)
-    pieces = list(map(_piece, texts))
-    joined = "".join(pieces)
-    found: tuple[Replacement, ...] = ()
-    if _CHINESE_NUMERAL.search(joined) is not None:
-        found = _taken(_of_pieces(pieces, marks), chinese)
-    if joined.isascii() or " " in joined:
-        found += _taken(_of_pieces(pieces, marks), english)
-        found = tuple(sorted(found, key=lambda r: r.first))
-    return found
+    pieces: Sequence[str] = texts if isinstance(texts, str) else list(map(_piece, texts))
+    text = "".join(pieces)
+    languages: list[_Language] = [chinese] if chinese.CANDIDATE.search(text) else []
+    # Single characters are no English words.
+    if not isinstance(texts, str) and _may_have_english(texts, pieces):
+        languages.append(english)
+    if not languages:
+        return ()
+    if any(marks):
+        pieces = _with_borders(pieces, marks)
+        text = "".join(pieces)
+    found = [(form, language) for language in languages for form in language.forms(text)]
+    if not found:
+        return ()
+    found.sort(key=lambda pair: pair[0].start)
+    return tuple(_taken(text, pieces, found))
 
 
-def _of_characters(texts: str, marks: bytes) -> _Text:
-    if not any(marks):
-        return _Text(texts, range(len(texts)), range(1, len(texts) + 1))
-    return _of_pieces(texts, marks)
+def _may_have_english(texts: Sequence[str], pieces: Sequence[str]) -> bool:
+    """False if no piece is an English numeral; words in parts and with hyphens are not looked at one by one."""
+    return not _ENGLISH_PIECES.isdisjoint(pieces) or any(map("".join(texts).__contains__, ("@@", "-")))
 
 
-def _of_pieces(pieces: Sequence[str], marks: bytes) -> _Text:
-    if not any(marks):
-        return _located(pieces, "".join(pieces))
-    borders = [_BORDER if mark else "" for mark in marks[: len(pieces)]]
-    borders += [""] * (len(pieces) - len(borders))
-    marked = [p + b for p, b in zip(pieces, borders, strict=True)]
-    return _located(marked, "".join(marked))
+def _with_borders(pieces: Sequence[str], marks: bytes) -> list[str]:
+    """The pieces, those before a mark with a border at their end."""
+    borders = [_BORDER if mark else "" for mark in marks]
+    return [piece + border for piece, border in zip_longest(pieces, borders[: len(pieces)], fillvalue="")]
 
 
-def _located(pieces: Sequence[str], text: str) -> _Text:
-    until = list(accumulate(map(len, pieces)))
-    ends = [e - len(p) + len(p.rstrip()) for e, p in zip(until, pieces, strict=True)]
-    return _Text(text, [0, *until[:-1]], ends)
+def _taken(
+    text: str, pieces: Sequence[str], found: Sequence[tuple[Form, _Language]]
+) -> Iterator[Replacement]:
+    """Replacements of the forms that begin and end at the bounds of pieces and keep their value."""
+    ends = list(accumulate(map(len, pieces)))
+    for form, language in found:
+        # Empty pieces before the number are no part of it.
+        first = bisect_right(ends, form.start)
+        last = bisect_right(ends, form.end - 1)
+        begins = ends[last] - len(pieces[last])
+        if ends[first] - len(pieces[first]) != form.start or begins + len(pieces[last].rstrip()) != form.end:
+            continue
+        if _keeps_value(language, text[form.start : form.end], form.text):
+            yield Replacement(first, last + 1, form.text)
 
 
 @lru_cache(_CACHED_TOKENS)
@@ -97,19 +96,6 @@ def _piece(token: str) -> str:
     if not core:
         return ""
     return f"{core} " if not "\u3040" <= core[-1] <= "\ufaff" else core
-
-
-def _taken(text: _Text, language: _Language) -> tuple[Replacement, ...]:
-    found = []
-    for form in language.forms(text.text):
-        first = bisect_right(text.starts, form.start) - 1
-        # Empty tokens before the number are not part of it, those inside are.
-        last = bisect_right(text.starts, form.end - 1) - 1
-        if text.starts[first] != form.start or text.ends[last] != form.end:
-            continue
-        if _keeps_value(language, text.text[form.start : form.end], form.text):
-            found.append(Replacement(first, last + 1, form.text))
-    return tuple(found)
 
 
 @lru_cache(_CACHED_NUMBERS)

@@ -35,7 +35,8 @@ _MEASURES = (
 _MEASURES_OF_ONE = "平方公里|平方千米|平方米|立方米|公里|千米|厘米|毫米|公斤|千克|毫克|毫升|摄氏度|小时|个小时|个百分点|美元|块钱"
 _AFTER_TEN = "[个位名天岁人次多余来倍点号周块项件条台套张本篇页家所支场门层楼票]|年(?![寒树磨如河一])|月(?!怀)|公|分钟|小时|米(?!饭)|元(?!旦)|秒"
 _NOT_A_MONTH = "(?![经光亮饼球台嫂牙饭息季供天])"
-_CANDIDATE = re.compile(
+#: Where a number may stand; a text without any has none to write.
+CANDIDATE = re.compile(
     rf"[百千]分之{_N}+(?:点{_N}+)?"
     rf"|(?:{_N}+又)?{_N}+分之{_N}+"
     rf"|{_N}{{2,}}(?:点{_N}+|块[{_ONE_TO_NINE}](?!{_N}|[个位块张件条]))?"
@@ -50,15 +51,17 @@ _CANDIDATE = re.compile(
     rf"|(?<=零下)[一二两三四五六七八九十](?=度)"
     rf"|十(?={_AFTER_TEN})"
 )
-#: Fixed expressions whose numerals have no value of their own. Each is matched where it covers part of a number.
+#: Fixed expressions whose numerals have no value of their own. A number that overlaps one stays as it was said.
 _IDIOMS = re.compile(
-    "三三两两|三三五五|七七八八|一五一十|五十步笑?百步|三百六十行|十万八千里|三十六计|七十二变|十八般|十八罗汉|女大十八变"
-    "|不管三七二十一|三七二十一|九九八十一|一千零一夜|三十而立|四十不惑|五十知天命|六十花甲|七十古稀|不惑之年|一百八十度大转弯"
-    "|二十四孝|二十八宿|十二生肖|十三陵|十三经|十三点(?!半|钟|[零〇一二三四五六七八九十])|五月天|八月十五|七月半|五十岚|九一八|一二九|一二三四"
-    "|不怕一万|就怕万一|怕万一|万一|千万别|十有八九|十之八九|十全十美|十恶不赦|十年寒窗|十年树木|十年磨|十月怀胎|十万火急"
-    "|三百首|一百二十分|第一点|一点一滴|一点一点|一分一秒|五五开|四六级|四六开|三七开|二八开|九九归一|二百五十六色|百里挑一"
-    "|双十一|双十二|十一黄金周|十一长假|十一假期|十一国庆|国庆十一|一零后二零后|三六九等|五零二胶|十月革命"
+    "三三两两|五十步笑?百步|三百六十行|十万八千里|三十六计|七十二变|十八般|十八罗汉|女大十八变"
+    "|不管三七二十一|一千零一夜|三十而立|四十不惑|五十知天命|六十花甲|七十古稀|一百八十度大转弯"
+    "|二十四孝|二十八宿|十二生肖|十三陵|十三经|十三点(?!半|钟|[零〇一二三四五六七八九十])|五月天|八月十五|七月半|五十岚"
+    "|不怕一万|就怕万一|怕万一|十有八九|十之八九|十全十美|十恶不赦|十年寒窗|十年树木|十年磨|十月怀胎|十万火急"
+    "|第一点|一点一滴|一点一点|一分一秒|四六级"
+    "|双十一|双十二|十一黄金周|十一长假|十一假期|十一国庆|国庆十一|三六九等|十月革命"
 )
+#: The same, where they are the whole run of numerals.
+_IDIOMATIC_RUNS = frozenset({"七七八八", "九一八", "一二九"})
 _TIMES_OF_DAY = frozenset(
     "上午 下午 中午 早上 晚上 凌晨 傍晚 夜里 夜晚 夜间 清晨 早晨 今早 今晚 明早 明晚 昨晚 当晚 半夜 深夜 午后 午夜"
     " 今天 明天 昨天 后天 前天 当天 周一 周二 周三 周四 周五 周六 周日 周天".split()
@@ -75,9 +78,14 @@ _COUNTED = frozenset("个天年月号位人次条件家名只张本场种岁样�
 def forms(text: str) -> list[Form]:
     """Numbers of a text with their form in figures, in order. A line break in `text` separates numbers."""
     found: list[Form] = []
+    idioms: list[tuple[int, int]] | None = None
     percent_until = -1
-    for match in _CANDIDATE.finditer(text):
+    for match in CANDIDATE.finditer(text):
         start, end = match.span()
+        if idioms is None:
+            idioms = [m.span() for m in _IDIOMS.finditer(text)]
+        if idioms and any(start < until and end > begin for begin, until in idioms):
+            continue
         form = _form(text, start, end)
         if form is None:
             continue
@@ -121,9 +129,9 @@ def _form(text: str, start: int, end: int) -> Form | None:
     said = text[start:end]
     before, after = text[max(0, start - 3) : start], text[end : end + 3]
     last, following = before[-1:], after[:1]
-    if (last.isdecimal() and last.isascii()) or (following.isdecimal() and following.isascii()):
+    if "0" <= last <= "9" or "0" <= following <= "9":
         return None
-    if _in_idiom(text, start, end):
+    if said in _IDIOMATIC_RUNS:
         return None
     if last == "之" and before.endswith("分之"):
         return None
@@ -146,11 +154,6 @@ def _form(text: str, start: int, end: int) -> Form | None:
     if len(said) == 1:
         return _single(text, start, before, after)
     return _run(text, start, end)
-
-
-def _in_idiom(text: str, start: int, end: int) -> bool:
-    low = max(0, start - 5)
-    return any(low + m.start() < end and low + m.end() > start for m in _IDIOMS.finditer(text[low : end + 5]))
 
 
 def _single(text: str, at: int, before: str, after: str) -> Form | None:
@@ -353,7 +356,7 @@ def _cardinal(said: str) -> int | None:
         head, found, tail = said.rpartition(sign)
         if not found:
             continue
-        many = _cardinal(head)
+        many = 2 if head == "两" else _cardinal(head)
         if many is None or _colloquial(head) or many >= (10**8 if sign == "亿" else 10**4):
             return None
         rest = _rest(tail, unit)

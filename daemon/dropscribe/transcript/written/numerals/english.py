@@ -39,7 +39,7 @@ _PARTS = {
     "third": 3, "thirds": 3, "quarters": 4, "fourths": 4, "fifth": 5, "fifths": 5, "sixth": 6, "sixths": 6,
     "seventh": 7, "sevenths": 7, "eighth": 8, "eighths": 8, "ninth": 9, "ninths": 9, "tenth": 10, "tenths": 10,
 }  # fmt: skip
-#: Words that numbers begin with; `numbers.py` divides words with a hyphen whose parts are all among these.
+#: Words of which one begins each number.
 WORDS = frozenset({*_CARDINALS, *_ORDINAL_OF, *_PARTS})
 
 _W = "(?:" + "|".join(sorted(WORDS, key=len, reverse=True)) + ")"
