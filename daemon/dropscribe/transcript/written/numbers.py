@@ -41,7 +41,7 @@ def replacements(texts: Sequence[str], marks: bytes = b"") -> tuple[Replacement,
     """
     pieces: Sequence[str] = texts if isinstance(texts, str) else list(map(_piece, texts))
     text = "".join(pieces)
-    languages: list[_Language] = [chinese] if chinese.CANDIDATE.search(text) else []
+    languages: list[_Language] = [chinese] if chinese.NUMERAL.search(text) else []
     # Single characters are no English words.
     if not isinstance(texts, str) and _may_have_english(texts, pieces):
         languages.append(english)

@@ -35,8 +35,9 @@ _MEASURES = (
 _MEASURES_OF_ONE = "平方公里|平方千米|平方米|立方米|公里|千米|厘米|毫米|公斤|千克|毫克|毫升|摄氏度|小时|个小时|个百分点|美元|块钱"
 _AFTER_TEN = "[个位名天岁人次多余来倍点号周块项件条台套张本篇页家所支场门层楼票]|年(?![寒树磨如河一])|月(?!怀)|公|分钟|小时|米(?!饭)|元(?!旦)|秒"
 _NOT_A_MONTH = "(?![经光亮饼球台嫂牙饭息季供天])"
-#: Where a number may stand; a text without any has none to write.
-CANDIDATE = re.compile(
+#: Numerals; a text without any has no number to write.
+NUMERAL = re.compile(f"{_N}+")
+_CANDIDATE = re.compile(
     rf"[百千]分之{_N}+(?:点{_N}+)?"
     rf"|(?:{_N}+又)?{_N}+分之{_N}+"
     rf"|{_N}{{2,}}(?:点{_N}+|块[{_ONE_TO_NINE}](?!{_N}|[个位块张件条]))?"
@@ -80,7 +81,7 @@ def forms(text: str) -> list[Form]:
     found: list[Form] = []
     idioms: list[tuple[int, int]] | None = None
     percent_until = -1
-    for match in CANDIDATE.finditer(text):
+    for match in _candidates(text):
         start, end = match.span()
         if idioms is None:
             idioms = [m.span() for m in _IDIOMS.finditer(text)]
@@ -99,6 +100,16 @@ def forms(text: str) -> list[Form]:
             found.append(first)
         found.append(form)
     return found
+
+
+def _candidates(text: str) -> Iterator[re.Match[str]]:
+    """Matches of `_CANDIDATE`, all of which begin with a numeral; a search for these alone is much faster."""
+    at = 0
+    while (numeral := NUMERAL.search(text, at)) is not None:
+        match = _CANDIDATE.match(text, numeral.start())
+        if match is not None:
+            yield match
+        at = numeral.end() if match is None else match.end()
 
 
 def _plain(written: str) -> bool:
