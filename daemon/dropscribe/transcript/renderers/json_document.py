@@ -72,10 +72,16 @@ def _facts(content: Content) -> dict[str, Any]:
         "engine": engine_facts(transcript.engine),
         "notice": transcript.engine.notice,
         "remarks": [{"kind": r.kind, "text": r.text} for r in content.remarks],
-        "text": content.text,
-        **({"raw": transcript.text} if transcript.text != content.text else {}),
+        **_text_and_raw(content.text, transcript.text, lines=not any(run.flowing for run in content.runs)),
         **({"speakers": speakers} if (speakers := list(_speakers(content))) else {}),
     }
+
+
+def _text_and_raw(written: str, recognised: str, *, lines: bool = True) -> dict[str, str]:
+    """Fields `text` and `raw`. Text that is written as it was recognised keeps its spaces and, if asked for, lines."""
+    if written.split() == recognised.split():
+        return {"text": recognised if lines else written}
+    return {"text": written, "raw": recognised}
 
 
 def _speakers(content: Content) -> Iterator[dict[str, Any]]:
@@ -148,10 +154,12 @@ def _segment(segment: Segment, text: str) -> str:
     ])  # fmt: skip
     mean = said.mean_confidence
     confidence = "" if mean is None else f', "confidence": {mean:.3f}'
-    raw = f', "raw": {encode_basestring(segment.text)}' if segment.text != text else ""
+    fields = ", ".join(
+        f'"{name}": {encode_basestring(value)}' for name, value in _text_and_raw(text, segment.text).items()
+    )
     punctuated = ', "punctuated": true' if segment.marks else ""
     written = (
         f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
-        f'"text": {encode_basestring(text)}{raw}{confidence}{punctuated}, "tokens": [{tokens}]}}'
+        f'{fields}{confidence}{punctuated}, "tokens": [{tokens}]}}'
     )
     return written if written.isprintable() else escapes.in_json(written)
