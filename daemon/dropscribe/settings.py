@@ -68,10 +68,10 @@ class Profile(_Strict):
         description="Further hotwords, one a line; lines that begin with # are comments. UTF-8, UTF-16 or GBK. Read again when "
         "it changes.",
     )
-    audio_track: Literal["auto", "loudest", "mix"] | TrackNumber = Field(
+    audio_track: Literal["auto", "loudest", "mix", "all"] | TrackNumber = Field(
         "auto",
         description="Which audio track of a file with several. auto: the default track if it has sound, else the first with "
-        "sound; loudest; mix: all of them, added up; or a number, from 1.",
+        "sound; loudest; mix: all of them, added up; all: each transcribed apart, as a speaker; or a number, from 1.",
     )
     speakers: Literal["off", "auto", "channels"] | SpeakerCount = Field(
         "off",
@@ -387,11 +387,14 @@ class Settings(_Strict):
         return self.profiles.get(name) or self.profiles["default"]
 
     def recipe(self, profile: str) -> str:
-        """Recipe of a profile: models, audio track and hotwords. Results are shared only between equal recipes."""
+        """Recipe of a profile: models, audio track, speakers and hotwords. Results are shared only between equal recipes."""
         models = recipe_of(self.engine.models.by_role())
         track = self.profile(profile).audio_track
         if track != "auto":
             models += f"|audio_track:{track}"
+        speakers = self.profile(profile).speakers
+        if speakers != "off":
+            models += f"|spk={speakers}"
         hotwords = self.profile(profile).hotwords
         if not hotwords:
             return models

@@ -26,7 +26,7 @@ from dropscribe.media.sources.source import SourceFacts
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.transcript.placing.publish import PendingFile, publish, sweep, temporary_path, withdraw
 from dropscribe.transcript.placing.standing import standing_at
-from dropscribe.transcript.types import MediaFacts
+from dropscribe.transcript.types import MediaFacts, Part
 from tests.support.daemon_process import write_speech
 from tests.support.swapping import swap, with_swap
 
@@ -72,6 +72,9 @@ class _Samples:
     """A sink that discards samples."""
 
     def opened(self, facts: SourceFacts, declared_s: float | None) -> None:
+        """Do nothing."""
+
+    def part(self, part: Part, at: int, count: int) -> None:
         """Do nothing."""
 
     def write(self, pcm: NDArray[np.int16]) -> None:

@@ -151,13 +151,15 @@ def test_a_mix_of_loud_tracks_is_limited_not_wrapped(tmp_path: Path) -> None:
     assert int(np.abs(np.diff(burst)).max()) < 20_000
 
 
-def test_the_track_is_part_of_the_recipe() -> None:
+def test_tracks_and_channels_are_part_of_the_recipe() -> None:
     def recipe(**profile: object) -> str:
         return Settings.model_validate({"profiles": {"a": profile}}).recipe("a")
 
     plain = recipe()
     assert recipe(audio_track="auto") == plain
-    assert len({plain, recipe(audio_track=1), recipe(audio_track=2), recipe(audio_track="mix")}) == 4
+    tracks = [recipe(audio_track=track) for track in (1, 2, "mix", "all")]
+    speakers = [recipe(speakers=speakers) for speakers in ("auto", "channels", 2)]
+    assert len({plain, *tracks, *speakers}) == 8
 
 
 @pytest.mark.parametrize("value", [0, -1, 1000, "second", True, 1.5])

@@ -16,6 +16,7 @@ from dropscribe.media.protocol import (
     DecodeFailed,
     DecodeOrder,
     Opened,
+    PartBegun,
     PcmReady,
     SlotWanted,
 )
@@ -150,7 +151,7 @@ class DecoderPool:
             case Ready():
                 child.ready, child.first_private = True, message.private_bytes
                 self._failed_starts = 0
-            case Opened():
+            case Opened() | PartBegun():
                 self._events.append(message)
             case SlotWanted():
                 child.starved = True

@@ -3,6 +3,10 @@
 Contract, tested by `tests/contract/test_decoders.py`: each order ends in exactly one `DecodeDone` or
 `DecodeFailed`; `DecodeDone` is preceded by one `Opened` and by the recording's blocks in order. Samples are
 16 kHz mono int16 little-endian, written by the decoder into the arena slots given to it.
+
+A recording whose tracks or channels are transcribed apart is decoded as parts, one after the other, into one stream of
+samples, with at least `PART_GAP_MS` of silence between two parts. `PartBegun` precedes the block with the first sample of
+its part.
 """
 
 from __future__ import annotations
@@ -14,7 +18,13 @@ from typing import Protocol
 
 from dropscribe.files import FileSignature
 from dropscribe.output_places import OutputPlace
-from dropscribe.transcript.types import MediaFacts
+from dropscribe.transcript.types import MediaFacts, Part
+
+#: Choices of channels: averaged; each apart; each apart if the recording is a stereo call, else averaged.
+CHANNELS_MIXED, CHANNELS_APART, CHANNELS_IF_CALL = "mixed", "apart", "if call"
+
+#: Silence between two parts of a recording, ms; voice activity detection ends speech after less.
+PART_GAP_MS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,7 @@ class DecodeOrder:
     path must not leave; None for a file named by a person. `outputs`: where the transcripts go; decoding fails if it
     is known that they cannot be written there, so that nothing is recognised in vain (`output_places.require_outputs`).
     `track`: number of the audio track, counted from 1; or "auto" (the default track, else the first with sound),
-    "loudest" or "mix".
+    "loudest", "mix" or "all" (each apart). `channels`: CHANNELS_MIXED, CHANNELS_APART or CHANNELS_IF_CALL.
     """
 
     ticket: int
@@ -34,6 +44,7 @@ class DecodeOrder:
     folder: Path | None = None
     outputs: OutputPlace | None = None
     track: int | str = "auto"
+    channels: str = CHANNELS_MIXED
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,19 @@ class Opened:
     container: str
     codec: str
     declared_ms: int | None  #: duration that the container declares; None if it declares none
+
+
+@dataclass(frozen=True, slots=True)
+class PartBegun:
+    """The samples from `part.start_ms` on are those of this part, which is number `at` (from 0) of `count`.
+
+    A silent part has no such event, and no samples.
+    """
+
+    ticket: int
+    part: Part
+    at: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +112,7 @@ class DecodeFailed:
     lost: tuple[int, ...]
 
 
-DecodeEvent = Opened | PcmReady | SlotWanted | DecodeDone | DecodeFailed
+DecodeEvent = Opened | PartBegun | PcmReady | SlotWanted | DecodeDone | DecodeFailed
 
 
 class Decoders(Protocol):

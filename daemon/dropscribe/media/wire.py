@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dropscribe.media.protocol import DecodeOrder, Opened, PcmReady, SlotWanted
+from dropscribe.media.protocol import DecodeOrder, Opened, PartBegun, PcmReady, SlotWanted
 from dropscribe.transcript.types import MediaFacts
 
 
@@ -55,7 +55,7 @@ class Failed:
 
 
 #: Messages from a child; each transmission on the pipe is a tuple of these.
-FromChild = Ready | Opened | PcmReady | SlotWanted | Finished | Failed
+FromChild = Ready | Opened | PartBegun | PcmReady | SlotWanted | Finished | Failed
 
 
 @dataclass(frozen=True, slots=True)

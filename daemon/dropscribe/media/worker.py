@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from dropscribe.children import InheritedFd
 from dropscribe.errors import DropscribeError, MediaLimitError, UnreadableMediaError
 from dropscribe.media import confinement
-from dropscribe.media.protocol import Opened, PcmReady, SlotWanted
+from dropscribe.media.protocol import Opened, PartBegun, PcmReady, SlotWanted
 from dropscribe.media.wire import Begin, Failed, Finished, FromChild, Give, Ready, Terms
+from dropscribe.transcript.types import Part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,7 @@ def _serve(begin: Begin, outbox: Outbox, pool: Connection, arena: NDArray[np.int
         facts = decode(
             order.path,
             order.expected,
-            Limits(terms.max_hours, order.track),
+            Limits(terms.max_hours, order.track, order.channels),
             writer,
             order.folder,
             outputs=order.outputs,
@@ -144,6 +145,10 @@ class SlotWriter:
         """Report the facts of the file to the pool."""
         declared_ms = round(declared_s * 1000) if declared_s is not None and 0 < declared_s < 1e9 else None
         self._outbox.soon(Opened(self._ticket, facts.container, facts.codec, declared_ms))
+
+    def part(self, part: Part, at: int, count: int) -> None:
+        """Report the begin of a part to the pool."""
+        self._outbox.soon(PartBegun(self._ticket, part, at, count))
 
     def write(self, pcm: NDArray[np.int16]) -> None:
         """Copy samples to the slots; waits for further slots if necessary."""

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from dropscribe.engine.protocol import PLAIN, Annotations, SegmentDone, StreamDone, StreamOptions
+from dropscribe.engine.protocol import (
+    PLAIN,
+    SAMPLE_RATE_HZ,
+    Annotations,
+    SegmentDone,
+    StreamDone,
+    StreamOptions,
+)
 from dropscribe.errors import LostSegmentError
+from dropscribe.media.protocol import PartBegun
+from dropscribe.pipeline.parts import PartsUnderWay, label, placed, speakers_of
 from dropscribe.transcript.types import VOICE, MediaFacts, Segment, Speaker, Timings
 
 
@@ -24,12 +33,19 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Progress of a recording under way: its first `segments` segments are recognised, without a gap."""
+    """Progress of a recording under way: its first `segments` segments are recognised, without a gap.
+
+    If the recording is decoded in parts, these are segments of the first `parts_done` parts and of the next one.
+    """
 
     started: float  #: monotonic seconds
     segments: int
-    until_ms: int  #: end of the last of them
+    until_ms: int  #: end of the last of them, in its part
     declared_ms: int | None  #: duration that the container declares, if any
+    parts_done: int = 0
+    parts: int = 1
+    #: First segment and name of each part.
+    headings: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -47,11 +63,24 @@ class Assembly:
     texts: list[str] = field(default_factory=list)
     _segments: dict[int, SegmentDone] = field(default_factory=dict)
     _until_ms: int = 0
+    _parts: PartsUnderWay = field(default_factory=PartsUnderWay)
+    _headings: list[tuple[int, str]] = field(default_factory=list)
+
+    def begin(self, event: PartBegun) -> None:
+        """Note that the samples of a part follow. Its speaker is known, so voices are not told apart."""
+        self._parts.begin(event)
+        self.options = replace(self.options, speakers=None)
+
+    @property
+    def decoded_ms(self) -> int:
+        """Decoded audio as `Progress` has it."""
+        return self._parts.share_ms(self.decoded_samples * 1000 // SAMPLE_RATE_HZ, self.declared_ms)
 
     @property
     def recognised_ms(self) -> int:
-        """End of the last recognised segment, ms; for progress only."""
-        return max((s.end_ms for s in self._segments.values()), default=0)
+        """End of the last recognised segment as `Progress` has it."""
+        until_ms = max((s.end_ms for s in self._segments.values()), default=0)
+        return self._parts.share_ms(until_ms, self.declared_ms) if until_ms else 0
 
     def add(self, segment: SegmentDone) -> None:
         """Add a segment. Raises LostSegmentError for a duplicate index, since one of the two would be lost."""
@@ -59,12 +88,25 @@ class Assembly:
             raise LostSegmentError(f"segment {segment.index} was delivered twice", operation="assemble")
         self._segments[segment.index] = segment
         while (following := self._segments.get(len(self.texts))) is not None:
+            begun = self._parts.at(following.start_ms)
+            if begun is not None and (not self._headings or self._headings[-1][1] != label(begun.part)):
+                self._headings.append((len(self.texts), label(begun.part)))
             self.texts.append(following.text)
             self._until_ms = following.end_ms
 
     def heard(self) -> Heard:
         """Count the segments recognised before the first missing one, for partial texts; constant time."""
-        return Heard(self.started, len(self.texts), self._until_ms, self.declared_ms)
+        begun = self._parts.at(self._until_ms)
+        begin_ms, done = (0, 0) if begun is None else (begun.part.start_ms, begun.at)
+        return Heard(
+            self.started,
+            len(self.texts),
+            max(0, self._until_ms - begin_ms),
+            self.declared_ms,
+            done,
+            self._parts.count,
+            tuple(self._headings),
+        )
 
     @property
     def complete(self) -> bool:
@@ -89,12 +131,19 @@ class Assembly:
             )
         ordered = [self._segments[i] for i in range(done.segments)]
         annotations, remarks = _checked(done.annotations, sum(len(s.tokens) for s in ordered))
+        segments = tuple(_annotated(ordered, annotations))
+        speakers = tuple(
+            Speaker(n, None, VOICE, voice) for n, voice in enumerate(annotations.voices, start=1)
+        )
+        if facts.parts:
+            segments = placed(segments, facts.parts, facts.duration_ms)
+            speakers = speakers_of(facts.parts) or speakers
         return Result(
             facts,
-            tuple(_annotated(ordered, annotations)),
+            segments,
             _timings(ordered, done, self.decode_s, now - self.started),
             done.remarks + remarks,
-            tuple(Speaker(n, None, VOICE, voice) for n, voice in enumerate(annotations.voices, start=1)),
+            speakers,
         )
 
 

@@ -16,7 +16,7 @@ from dropscribe.errors import EngineDiedError
 from dropscribe.escapes import readable
 from dropscribe.files import FileSignature, content_hash, readers_of
 from dropscribe.pipeline.assembly import Result
-from dropscribe.pipeline.attempt import Progress, Work, options_of
+from dropscribe.pipeline.attempt import Progress, Work, channels_of, options_of
 from dropscribe.pipeline.earlier_files import earlier_files
 from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.pipeline.problem import Problem
@@ -76,8 +76,9 @@ class OneShot:
             while waiting and self._executor.room():
                 ticket, path = waiting.popleft()
                 running[ticket] = path
+                track, channels = settings.audio_track, channels_of(settings)
                 self._executor.start(
-                    Work(ticket, path, None, options_of(settings), track=settings.audio_track)
+                    Work(ticket, path, None, options_of(settings), track=track, channels=channels)
                 )
             try:
                 outcomes = self._executor.turn(0.1)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 from dropscribe.engine.protocol import (
     PLAIN,
-    SAMPLE_RATE_HZ,
     Abort,
     BlockFreed,
     LocalEngine,
@@ -30,6 +29,7 @@ from dropscribe.media.protocol import (
     DecodeOrder,
     Decoders,
     Opened,
+    PartBegun,
     PcmReady,
     SlotWanted,
 )
@@ -73,8 +73,7 @@ class Pump:
         stream = self._streams.get(ticket)
         if stream is None:
             return None
-        decoded_ms = stream.decoded_samples * 1000 // SAMPLE_RATE_HZ
-        return Progress(decoded_ms, stream.recognised_ms, stream.declared_ms)
+        return Progress(stream.decoded_ms, stream.recognised_ms, stream.declared_ms)
 
     def heard(self, ticket: int) -> Heard | None:
         """Extent of the text of an attempt up to the first missing segment; None once it has ended."""
@@ -90,7 +89,9 @@ class Pump:
         """Start an attempt; `room()` must be positive."""
         now = self._clock()
         self._streams[work.ticket] = Assembly(started=now, options=work.options)
-        order = DecodeOrder(work.ticket, work.path, work.expected, work.folder, work.outputs, work.track)
+        order = DecodeOrder(
+            work.ticket, work.path, work.expected, work.folder, work.outputs, work.track, work.channels
+        )
         self._decoders.start(order, self._arena.take(SLOTS_PER_DECODER), now)
 
     def abort(self, ticket: int) -> None:
@@ -114,6 +115,8 @@ class Pump:
             match decoder_event:
                 case Opened():
                     self._streams[decoder_event.ticket].declared_ms = decoder_event.declared_ms
+                case PartBegun():
+                    self._streams[decoder_event.ticket].begin(decoder_event)
                 case PcmReady():
                     self._on_pcm(decoder_event)
                 case SlotWanted():

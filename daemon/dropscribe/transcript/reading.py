@@ -19,6 +19,7 @@ from dropscribe.transcript.types import (
     EngineFacts,
     Loss,
     MediaFacts,
+    Part,
     Segment,
     Speaker,
     Timings,
@@ -145,6 +146,7 @@ def _media(media: dict[str, Any]) -> MediaFacts:
         truncated=_optional_text(media, "truncated"),
         losses=tuple(_listed(media, "losses", _loss)),
         tracks=tuple(_listed(media, "tracks", _track)),
+        parts=tuple(_listed(media, "parts", _recorded_part)),
     )
 
 
@@ -174,6 +176,15 @@ def _track(track: dict[str, Any]) -> AudioTrack:
         channels=_number(track, "channels"),
         default=_truth(track, "default"),
         chosen=_truth(track, "chosen"),
+    )
+
+
+def _recorded_part(part: dict[str, Any]) -> Part:
+    return Part(
+        kind=_text(part, "kind"),
+        number=_number(part, "number"),
+        start_ms=_number(part, "start_ms"),
+        name=_optional_text(part, "name"),
     )
 
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from dropscribe import escapes
 from dropscribe.durations import position
-from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, AudioTrack, Loss, MediaFacts, Transcript
+from dropscribe.transcript.types import (
+    CHANNEL,
+    GAP,
+    UNDECODABLE,
+    UNREAD,
+    AudioTrack,
+    Loss,
+    MediaFacts,
+    Transcript,
+)
 
 #: Mean probability of all tokens below which a transcript is doubtful, and the fewest tokens for which it is judged.
 DOUBT = 0.5
@@ -72,6 +81,8 @@ def media_remarks(media: MediaFacts) -> tuple[Remark, ...]:
     others = [track for track in media.tracks if not track.chosen]
     if others and len(others) < len(media.tracks):
         found.append(Remark("tracks", _line(_tracks(media.tracks, others))))
+    if (said := _channels(media)) is not None:
+        found.append(Remark("channels", said))
     return tuple(found)
 
 
@@ -116,6 +127,19 @@ def _tracks(tracks: Sequence[AudioTrack], others: Sequence[AudioTrack]) -> str:
         f"of {len(tracks)} audio tracks, only {word} {_some(chosen, len(chosen))} "
         f"{'is' if len(chosen) == 1 else 'are'} transcribed; not transcribed: {_some(left, len(left))}"
     )
+
+
+def _channels(media: MediaFacts) -> str | None:
+    """What is not as asked for in a recording whose channels should be transcribed apart."""
+    there = [part.number for part in media.parts if part.kind == CHANNEL]
+    if not there:
+        return None
+    if len(there) > 1:
+        silent = [str(number) for number in range(1, media.channels + 1) if number not in there]
+        return f"without sound, and left out: channel {', '.join(silent)}" if silent else None
+    mixed = sum(track.chosen for track in media.tracks) > 1
+    why = "its tracks are mixed" if mixed else "only one channel has sound of its own"
+    return f"{why}, so its channels are not transcribed apart"
 
 
 def _track(track: AudioTrack) -> str:

@@ -197,7 +197,7 @@ class Part:
 class MediaFacts:
     """Facts about a recording, reported by its decoder."""
 
-    duration_ms: int  #: of the decoded audio
+    duration_ms: int  #: of the decoded audio; of the longest part, if there are parts
     container: str  #: e.g. "wav", "mov,mp4,m4a"
     codec: str  #: e.g. "pcm_s16le", "aac"
     sample_rate_hz: int  #: of the source, before normalisation
@@ -212,7 +212,8 @@ class MediaFacts:
     losses: tuple[Loss, ...] = ()
     #: All audio tracks of the file; empty if the decoder does not list them.
     tracks: tuple[AudioTrack, ...] = ()
-    #: In order of `start_ms`; empty for a recording that is transcribed as a whole.
+    #: Those with sound, in order of `start_ms`; empty for a recording that is transcribed as a whole. A single channel: the
+    #: recording has no others with sound of their own, though channels were to be transcribed apart.
     parts: tuple[Part, ...] = ()
 
     def record(self) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from av.stream import Disposition
 from dropscribe.errors import NoAudioError, UnreadableMediaError
 from dropscribe.transcript.types import AudioTrack
 
-#: Choices other than a number: the default track or the first with sound; the loudest; the sum of all; the first.
-AUTO, LOUDEST, MIX, FIRST = "auto", "loudest", "mix", "first"
+#: Choices other than a number: the default track or the first with sound; the loudest; the sum of all; each apart; the
+#: first.
+AUTO, LOUDEST, MIX, ALL, FIRST = "auto", "loudest", "mix", "all", "first"
 
 #: Places of a file at which tracks are listened to, evenly spread, and seconds at each.
 _PLACES = 8

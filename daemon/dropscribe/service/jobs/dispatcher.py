@@ -14,7 +14,7 @@ from dropscribe.errors import EngineDiedError, StaleLeaseError, StorageError, Un
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
 from dropscribe.pipeline.assembly import Result
-from dropscribe.pipeline.attempt import Outcome, Work, options_of
+from dropscribe.pipeline.attempt import Outcome, Work, channels_of, options_of
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import FaultKind, Problem, kind_of
 from dropscribe.service.jobs.beginning import Beginning
@@ -245,6 +245,7 @@ class Dispatcher:
                     claim.folder,
                     outputs,
                     profile.audio_track,
+                    channels_of(profile),
                 )
             )
 

@@ -44,6 +44,7 @@ def due(heard: Heard, shown: Shown | None, *, after_s: float, now: float) -> boo
 
 def _expected_s(heard: Heard, worked_s: float) -> float:
     """Estimated total time of the job, seconds; at least the time elapsed."""
-    if heard.declared_ms is None or heard.declared_ms < LONG_MS:
+    if heard.declared_ms is None or heard.declared_ms * heard.parts < LONG_MS:
         return worked_s
-    return worked_s * max(1.0, heard.declared_ms / max(1, heard.until_ms))
+    done_ms = heard.parts_done * heard.declared_ms + heard.until_ms
+    return worked_s * max(1.0, heard.parts * heard.declared_ms / max(1, done_ms))

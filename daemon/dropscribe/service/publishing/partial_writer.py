@@ -232,6 +232,7 @@ class Partials:
             until_ms=text.heard.until_ms,
             declared_ms=text.heard.declared_ms,
             notice=self._engine().notice,
+            headings=text.heard.headings,
         )
         digest = hashlib.sha256(data).hexdigest()
         ours = () if there is None else (there,)

@@ -31,7 +31,8 @@ def json_document(content: Content) -> bytes:
     schema, generator {name, version}, job (0: made without a ledger), recording {name, sha256, admitted},
     media {duration_ms, container, codec, sample_rate_hz, channels, decoder, truncated (null or why), warnings,
     losses [{kind, start_ms, length_ms (null: unknown), text, places}],
-    tracks [{number, language, title (null: none), codec, channels, default, chosen}]},
+    tracks [{number, language, title (null: none), codec, channels, default, chosen}],
+    parts [{kind, number, start_ms, name (null: none)}]},
     engine {model, vad_model, NAME_model of each further role, device, precision, versions {package: version}},
     notice (null or text), remarks [{kind, text}], text (as people read it, a paragraph a line), raw (texts of the
     segments as recognised, one a line), speakers [{number, name (null: none), label, kind, speech_ms, words, share}],
