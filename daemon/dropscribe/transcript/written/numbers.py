@@ -7,23 +7,22 @@ value, so that no number and no other word is lost.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate, zip_longest
+from itertools import zip_longest
 from typing import Protocol
 
 from dropscribe.transcript.written.numerals import chinese, english
 from dropscribe.transcript.written.numerals.forms import Form
+from dropscribe.transcript.written.token_text import Bounds, piece
 from dropscribe.transcript.written.types import Replacement
 
 #: Stands for a mark between tokens; no number reaches across it.
 _BORDER = "\n"
-#: English numerals as `_piece` returns them.
+#: English numerals as `_worded` returns them.
 _ENGLISH_PIECES = frozenset(f"{word} " for word in english.WORDS)
-_PIECE_START = "\u2581"
-_CACHED_TOKENS = 1 << 14
 _CACHED_NUMBERS = 1 << 14
+_CACHED_TOKENS = 1 << 14
 
 
 class _Language(Protocol):
@@ -39,7 +38,7 @@ def replacements(texts: Sequence[str], marks: bytes = b"") -> tuple[Replacement,
 
     `marks`: codes of the marks after the tokens (0: none), or empty; no number reaches across a mark.
     """
-    pieces: Sequence[str] = texts if isinstance(texts, str) else list(map(_piece, texts))
+    pieces: Sequence[str] = texts if isinstance(texts, str) else list(map(_worded, texts))
     text = "".join(pieces)
     languages: list[_Language] = [chinese] if chinese.NUMERAL.search(text) else []
     # Single characters are no English words.
@@ -57,6 +56,15 @@ def replacements(texts: Sequence[str], marks: bytes = b"") -> tuple[Replacement,
     return tuple(_taken(text, pieces, found))
 
 
+@lru_cache(_CACHED_TOKENS)
+def _worded(token: str) -> str:
+    """Text of a token, with the numerals of `twenty-three` apart."""
+    word = piece(token)
+    return (
+        word.replace("-", " ") if "-" in word and english.WORDS.issuperset(word.strip().split("-")) else word
+    )
+
+
 def _may_have_english(texts: Sequence[str], pieces: Sequence[str]) -> bool:
     """False if no piece is an English numeral; words in parts and with hyphens are not looked at one by one."""
     return not _ENGLISH_PIECES.isdisjoint(pieces) or any(map("".join(texts).__contains__, ("@@", "-")))
@@ -72,30 +80,11 @@ def _taken(
     text: str, pieces: Sequence[str], found: Sequence[tuple[Form, _Language]]
 ) -> Iterator[Replacement]:
     """Replacements of the forms that begin and end at the bounds of pieces and keep their value."""
-    ends = list(accumulate(map(len, pieces)))
+    bounds = Bounds(pieces)
     for form, language in found:
-        # Empty pieces before the number are no part of it.
-        first = bisect_right(ends, form.start)
-        last = bisect_right(ends, form.end - 1)
-        begins = ends[last] - len(pieces[last])
-        if ends[first] - len(pieces[first]) != form.start or begins + len(pieces[last].rstrip()) != form.end:
-            continue
-        if _keeps_value(language, text[form.start : form.end], form.text):
-            yield Replacement(first, last + 1, form.text)
-
-
-@lru_cache(_CACHED_TOKENS)
-def _piece(token: str) -> str:
-    """Text of a token in lower case, with the space that separates it from the next word."""
-    core = token.removeprefix(_PIECE_START).strip()
-    if core.endswith("@@"):
-        return core[:-2].lower()
-    core = core.lower().replace("\u2019", "'")
-    if "-" in core and english.WORDS.issuperset(core.split("-")):
-        core = core.replace("-", " ")
-    if not core:
-        return ""
-    return f"{core} " if not "\u3040" <= core[-1] <= "\ufaff" else core
+        tokens = bounds.tokens(form.start, form.end)
+        if tokens is not None and _keeps_value(language, text[form.start : form.end], form.text):
+            yield Replacement(*tokens, form.text)
 
 
 @lru_cache(_CACHED_NUMBERS)
