@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dropscribe.formats import RECORDING_EXTENSIONS
-from dropscribe.transcript.render import DEFAULT_FORMATS, RENDERERS
+from dropscribe.transcript.naming import LANGUAGE
+from dropscribe.transcript.render import AUTO_LANGUAGE, DEFAULT_FORMATS, RENDERERS
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, recipe_of
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ class Profile(_Strict):
     )
     subtitle_language_suffix: str = Field(
         "",
-        description="Language between name and extension of subtitles, such as zh: NAME.zh.srt, as media servers want it.",
-        pattern=r"^[A-Za-z0-9-]{0,16}$",
+        description="Language between name and ending of srt and vtt, as Plex, Jellyfin and Emby want it: zh for NAME.zh.srt; auto: "
+        "that of the text.",
+        pattern=rf"^({AUTO_LANGUAGE}|{LANGUAGE})?$",
     )
     partial_after_s: Seconds = Field(
         1.0,

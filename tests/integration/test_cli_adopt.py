@@ -234,17 +234,21 @@ def test_mirrored_trees_and_profiles(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
     written(calls / "may" / "a.wav")
     for name in (*("a" + ending(f) for f in RENDERERS), "a.timing.json"):
-        (calls / "may" / name).rename(out / "may" / name)
+        (calls / "may" / name).rename(out / "may" / name.replace("a.srt", "a.zh.srt"))
     written(talks / "b.wav", b"talk", 8)
     config = tmp_path / "dropscribe.toml"
     config.write_text(
         f'database = "{tmp_path}/jobs.db"\n[profiles.calls]\noutput_dir = "{out}"\n'
+        'subtitle_language_suffix = "zh"\n'
         f'[[folder]]\npath = "{calls}"\nprofile = "calls"\n[[folder]]\npath = "{talks}"\n'
     )
     assert counts(document("adopt", calls / "may", "--config", config)) == (1, 0, 0, 0)
     assert counts(document("adopt", tmp_path, "--config", config)) == (1, 1, 0, 0)
     listed = document("jobs", "--config", config)["jobs"]
     assert {j["profile"] for j in listed} == {"calls", "default"}
+    (adopted,) = (j["id"] for j in listed if j["profile"] == "calls")
+    outputs = document("jobs", "show", str(adopted), "--config", config)["job"]["outputs"]
+    assert str(out / "may" / "a.zh.srt") in {o["path"] for o in outputs}
     with pytest.raises(UsageError, match="in no watched folder"):
         call("adopt", out, "--config", config)
 

@@ -34,6 +34,7 @@ def decide(
     kept: str | None = None,
     formats: tuple[str, ...] = FORMATS,
     output_dir: Path | None = None,
+    language: str = "",
 ) -> NamePlan:
     state = DirectoryState(
         target_directory(recording, folder=FOLDER, output_dir=output_dir),
@@ -41,6 +42,7 @@ def decide(
         ours=frozenset(ours),
         siblings=frozenset({recording.name, *siblings}),
         kept=kept,
+        language=language,
     )
     return plan_names(recording, formats, state)
 
@@ -150,6 +152,30 @@ def test_the_form_is_found_from_a_recorded_name(form: str, name: str, format_nam
     found = form_of(recording, format_name, name_of(recording, format_name, form))
     assert found is not None
     assert name_of(recording, format_name, found) == name_of(recording, format_name, form)
+
+
+@pytest.mark.parametrize("form", ["short", "full", "full.2"])
+@pytest.mark.parametrize("name", ["meeting.m4a", "会" * 83 + ".wav", "a.zh.wav"])
+@pytest.mark.parametrize("language", ["zh", "zh-Hant", "yue-HK"])
+def test_the_form_is_found_from_a_name_with_a_language(form: str, name: str, language: str) -> None:
+    recording = FOLDER / name
+    made = name_of(recording, "srt", form, language)
+    assert made.endswith(f".{language}.srt")
+    assert len(os.fsencode(made)) <= NAME_BYTES
+    assert form_of(recording, "srt", made) == form
+    assert form_of(recording, "json", name_of(recording, "json", form, language)) == form
+
+
+def test_only_subtitles_have_a_language_in_their_names() -> None:
+    assert names(decide(language="zh")) == [
+        "meeting.txt", "meeting.zh.srt", "meeting.zh.vtt", "meeting.json", "meeting.timing.json"
+    ]  # fmt: skip
+
+
+def test_subtitles_of_another_owner_with_the_language_are_not_replaced() -> None:
+    assert decide(language="zh", there=["meeting.srt"]).form == "short"
+    assert decide(language="zh", there=["meeting.zh.srt"]).form == "full"
+    assert decide(language="zh", ours=["meeting.zh.srt"]).form == "short"
 
 
 def test_an_unknown_name_has_no_form() -> None:

@@ -183,7 +183,8 @@ class Adopter:
         profile, base = place.profile, name.removesuffix(_JSON)
         options = render.Options.of(profile)
         rendered = render.render_all(transcript, render.RENDERERS, options, written.version)
-        files = list(self._ours(place.target, target, base, rendered))
+        language = render.subtitle_language(transcript, profile.subtitle_language_suffix)
+        files = list(self._ours(place.target, target, base, rendered, language))
         is_ours = any(f.format == "json" for f in files)
         transcript, started, ended, timing = self._timing(place.target, target, base, transcript)
         if started is None:
@@ -199,11 +200,17 @@ class Adopter:
         )
 
     def _ours(
-        self, where: Path, target: int, base: str, rendered: dict[str, bytes]
+        self, where: Path, target: int, base: str, rendered: dict[str, bytes], language: str
     ) -> Iterator[OutputIntent]:
         """Files that are equal to the rendering of the transcript; others of these names are reported."""
-        for format_name, data in rendered.items():
-            name = base + naming.ending(format_name)
+        # The setting of the language may have changed since the subtitles were written.
+        names = {
+            base + naming.ending(format_name, suffix): format_name
+            for format_name in rendered
+            for suffix in ("", language)
+        }
+        for name, format_name in names.items():
+            data = rendered[format_name]
             try:
                 same = _read(target, name, len(data)) == data
             except FileNotFoundError:

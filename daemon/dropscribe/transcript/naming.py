@@ -5,6 +5,8 @@
    `meeting.m4a.txt`, … for all of them (form "full").
 3. If any of those is taken too: `meeting.m4a.2.txt`, … ("full.2"), and so on.
 
+Subtitles may have a language before their ending, as media servers want it: `meeting.zh.srt`.
+
 A form once chosen is kept as long as its names are free or ours. Names that differ only in case or in Unicode
 composition count as equal, because a network share may treat them as equal.
 """
@@ -33,10 +35,15 @@ _ENDINGS = MappingProxyType(
         "labels": ".labels.txt",
     }
 )
+#: Formats whose names may have a language.
+SUBTITLES = frozenset({"srt", "vtt"})
+#: A language before the ending, such as `zh` or `zh-Hant`: at most as long as keeps the ending below the longest one.
+LANGUAGE = r"[A-Za-z]{2}(?:-[A-Za-z0-9]{2,4})?|[A-Za-z]{3}(?:-[A-Za-z0-9]{2,3})?"
 _LONGEST_ENDING = max(_ENDINGS.values(), key=len)
 #: The form of names without the extension of the recording.
 SHORT = "short"
 _FULL = "full"
+_WITH_LANGUAGE = re.compile(rf"\.({LANGUAGE})(?=\.(?:{'|'.join(sorted(SUBTITLES))})$)")
 _NUMBERED = re.compile(r"full\.(\d+)")
 
 
@@ -53,6 +60,8 @@ class DirectoryState:
     siblings: frozenset[str] = frozenset()
     #: `NamePlan.form` as it was decided before; None for a recording that has no transcript yet.
     kept: str | None = None
+    #: Language in the names of subtitles; "": none.
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ def plan_names(recording: Path, formats: Sequence[str], state: DirectoryState) -
     """Decide the names of a recording's transcript files; `formats` may hold "timing"."""
     present = {_key(name) for name in state.names}
     for form in _forms(recording, state):
-        names = {f: name_of(recording, f, form) for f in formats}
+        names = {f: name_of(recording, f, form, state.language) for f in formats}
         if all(_key(name) not in present or name in state.ours for name in names.values()):
             return NamePlan(form, {f: state.directory / name for f, name in names.items()})
     raise AssertionError("the forms never end")
@@ -101,8 +110,11 @@ def output_root(directory: Path, *, folder: Path, output_dir: Path | None, watch
     return directory if output_dir is None else folder / output_dir
 
 
-def name_of(recording: Path, format_name: str, form: str) -> str:
-    """File name of one format in a form. A base that is too long is cut and marked with a hash of the whole."""
+def name_of(recording: Path, format_name: str, form: str, language: str = "") -> str:
+    """File name of one format in a form. A base that is too long is cut and marked with a hash of the whole.
+
+    `language`: of the subtitles, for their names; "": none.
+    """
     number = ""
     if form not in {SHORT, _FULL}:
         numbered = _NUMBERED.fullmatch(form)
@@ -110,22 +122,34 @@ def name_of(recording: Path, format_name: str, form: str) -> str:
             raise ValueError(f"unknown form of names '{form}'")
         number = f".{numbered[1]}"
     base = recording.stem if form == SHORT else recording.name
-    return _fitting(base, len(number)) + number + ending(format_name)
+    return _fitting(base, len(number)) + number + ending(format_name, language)
 
 
-def ending(format_name: str) -> str:
-    """File name ending of a format, with its dot."""
+def ending(format_name: str, language: str = "") -> str:
+    """File name ending of a format, with its dot; for subtitles, with the language before it."""
+    if language and format_name in SUBTITLES:
+        return f".{language}.{format_name}"
     return _ENDINGS.get(format_name, f".{format_name}")
 
 
 def form_of(recording: Path, format_name: str, name: str) -> str | None:
-    """Form of a recorded file name, to be passed as `kept`; None if `plan` would not produce that name."""
+    """Form of a recorded file name, to be passed as `kept`; None if `plan` would not produce that name.
+
+    A name of subtitles may have any language.
+    """
+    found = _form_of(recording, format_name, name, "")
+    if found is None and format_name in SUBTITLES and (language := _WITH_LANGUAGE.search(name)):
+        return _form_of(recording, format_name, name, language[1])
+    return found
+
+
+def _form_of(recording: Path, format_name: str, name: str, language: str) -> str | None:
     for form in (SHORT, _FULL):
-        if name_of(recording, format_name, form) == name:
+        if name_of(recording, format_name, form, language) == name:
             return form
-    number = re.search(r"\.(\d+)" + re.escape(ending(format_name)) + "$", name)
+    number = re.search(r"\.(\d+)" + re.escape(ending(format_name, language)) + "$", name)
     form = f"{_FULL}.{number[1]}" if number else ""
-    return form if form and name_of(recording, format_name, form) == name else None
+    return form if form and name_of(recording, format_name, form, language) == name else None
 
 
 def _forms(recording: Path, state: DirectoryState) -> Iterator[str]:

@@ -17,8 +17,17 @@ from dropscribe.transcript.renderers.tables import labels, rttm, tsv
 from dropscribe.transcript.renderers.text import md, txt
 from dropscribe.transcript.renderers.word import docx
 from dropscribe.transcript.types import Transcript
+from dropscribe.transcript.written.speakers import language_of
 
-__all__ = ["BINARY_FORMATS", "DEFAULT_FORMATS", "RENDERERS", "Options", "render", "render_all"]
+__all__ = [
+    "BINARY_FORMATS",
+    "DEFAULT_FORMATS",
+    "RENDERERS",
+    "Options",
+    "render",
+    "render_all",
+    "subtitle_language",
+]
 
 #: The output formats; endings of their files: `naming.ending`. The setting `formats` takes these names.
 RENDERERS: Mapping[str, Renderer] = MappingProxyType(
@@ -40,6 +49,13 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
 DEFAULT_FORMATS = ("txt", "srt", "vtt", "json")
 #: Those that are no text.
 BINARY_FORMATS = frozenset({"docx"})
+#: The language of the text, for `subtitle_language`.
+AUTO_LANGUAGE = "auto"
+
+
+def subtitle_language(transcript: Transcript, suffix: str) -> str:
+    """Language in the names of subtitles, by the setting `subtitle_language_suffix`; "auto": that of the text."""
+    return language_of(transcript.text) if suffix == AUTO_LANGUAGE else suffix
 
 
 def render(transcript: Transcript, name: str, options: Options) -> bytes:

@@ -90,6 +90,8 @@ def plan_outputs(
     if profile.timing_log:
         formats.append(TIMING)
     state = directory_state(claim, formats, profile, settings=settings, ledger=ledger, index=index)
+    language = render.subtitle_language(transcript, profile.subtitle_language_suffix)
+    state = replace(state, language=language)
     paths = naming.plan_names(claim.path, formats, state).paths
     for path in paths.values():
         index.add(path)
