@@ -136,6 +136,14 @@ def test_dictated_groups_of_figures_stay_apart() -> None:
     assert written(segment, numbers="written") == "我的号码是138、0013、8000。\n"
 
 
+def test_fillers_are_left_out_and_json_keeps_what_was_said() -> None:
+    segment = said(0, 0, "嗯， 那个， 我们 呃 明天 去。 那个 人 也 去， 好 啊。")
+    assert written(segment, fillers="leave out") == "我们明天去。那个人也去，好啊。\n"
+    document = json.loads(render(transcript(segment), "json", Options(fillers="leave out")))
+    assert document["raw"] == "嗯那个我们呃明天去那个人也去好啊"
+    assert [t["text"] for t in document["segments"][0]["tokens"]] == list(segment.tokens.texts)
+
+
 def leave_out(texts: object, starts: object, ends: object, marks: object) -> list[Replacement]:
     return [Replacement(i, i + 1, "") for i, text in enumerate(texts) if text in {"嗯", "um"}]  # type: ignore[arg-type, var-annotated]
 
@@ -259,12 +267,14 @@ def _letters(text: str) -> str:
     return _MARKS.sub("", text).lower()
 
 
-@given(_transcripts(), st.sampled_from(["off", "written"]))
-def test_every_format_has_the_same_text_and_every_token(given_: Transcript, numbers: str) -> None:
-    options = Options(numbers=numbers)
+@given(_transcripts(), st.sampled_from(["off", "written"]), st.sampled_from(["keep", "leave out"]))
+def test_every_format_has_the_same_text_and_every_token(
+    given_: Transcript, numbers: str, fillers: str
+) -> None:
+    options = Options(numbers=numbers, fillers=fillers)
     content = Content(given_, options)
     text = _letters(content.text)
-    if numbers == "off":
+    if numbers == "off" and fillers == "keep":
         assert text == _letters("".join(t for s in given_.segments for t in s.tokens.texts))
     document = json.loads(render(given_, "json", options))
     assert _letters(document["text"]) == text

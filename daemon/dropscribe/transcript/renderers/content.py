@@ -10,7 +10,7 @@ from dropscribe import __version__
 from dropscribe.transcript.layout.cues import Cue, Limits, cues
 from dropscribe.transcript.remarks import Remark, remarks
 from dropscribe.transcript.types import CHANNEL, TRACK, Transcript
-from dropscribe.transcript.written import numbers
+from dropscribe.transcript.written import fillers, numbers
 from dropscribe.transcript.written.runs import Rules, Run, runs_of
 from dropscribe.transcript.written.sentences import Paragraph, Sentence, paragraphs_of, sentences_of
 from dropscribe.transcript.written.speakers import colon_of, labels_of, language_of
@@ -31,6 +31,7 @@ class Options:
     subtitle_max_s: float = 7.0
     subtitle_pause_ms: int = 400
     numbers: str = "off"  #: "off" or "written": in figures
+    fillers: str = "keep"  #: "keep" or "leave out"
     txt_times: bool = False
     txt_speakers: bool = True
 
@@ -54,8 +55,11 @@ class Content:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """What one speaker says in one segment, as written."""
-        written = numbers.replacements if self.options.numbers == "written" else None
-        return runs_of(self.transcript.segments, Rules(numbers=written))
+        rules = Rules(
+            numbers=numbers.replacements if self.options.numbers == "written" else None,
+            fillers=fillers.replacements if self.options.fillers == "leave out" else None,
+        )
+        return runs_of(self.transcript.segments, rules)
 
     @cached_property
     def sentences(self) -> tuple[Sentence, ...]:
