@@ -17,7 +17,6 @@ from dropscribe.transcript.render import RENDERERS, Options, render
 from dropscribe.transcript.renderers.content import Content
 from dropscribe.transcript.types import Segment, Speaker, Tokens, Transcript
 from dropscribe.transcript.written.runs import Rules, runs_of
-from dropscribe.transcript.written.types import Replacement
 from dropscribe.transcript.written.units import width
 from tests.support.transcripts import CODES, said, sure, talk, text_of, transcript
 
@@ -144,10 +143,6 @@ def test_fillers_are_left_out_and_json_keeps_what_was_said() -> None:
     assert [t["text"] for t in document["segments"][0]["tokens"]] == list(segment.tokens.texts)
 
 
-def leave_out(texts: object, starts: object, ends: object, marks: object) -> list[Replacement]:
-    return [Replacement(i, i + 1, "") for i, text in enumerate(texts) if text in {"嗯", "um"}]  # type: ignore[arg-type, var-annotated]
-
-
 @pytest.mark.parametrize(
     ("spoken", "expected"),
     [
@@ -157,12 +152,15 @@ def leave_out(texts: object, starts: object, ends: object, marks: object) -> lis
         ("我们走吧嗯。 好。", "我们走吧。好。"),
         ("我们走吧， 嗯。 好。", "我们走吧。好。"),
         ("um， we go um home。", "We go home."),
-        ("嗯。", ""),
+        ("嗯。 三百二十块呃， 好。", "嗯。三百二十块，好。"),
     ],
 )
 def test_the_mark_of_a_word_left_out_stays(spoken: str, expected: str) -> None:
-    runs = runs_of([said(0, 0, spoken)], Rules(fillers=leave_out))
-    assert "".join(run.text for run in runs) == expected
+    segment = said(0, 0, spoken)
+    assert written(segment, fillers="leave out") == f"{expected}\n"
+    document = json.loads(render(transcript(segment), "json", Options(fillers="leave out")))
+    assert [t["text"] for t in document["segments"][0]["tokens"]] == list(segment.tokens.texts)
+    assert document["raw"] == segment.text
 
 
 # subtitles
@@ -226,8 +224,8 @@ def test_people_who_speak_at_once_are_shown_together() -> None:
 # invariants
 
 _WORDS = st.one_of(
-    st.sampled_from(list("的一是不了人我在有他这中大来上二三百")),
-    st.sampled_from(["hello", "MIT", "five", "www.a.com", "twenty", "3.5", "go"]),
+    st.sampled_from(list("的一是不了人我在有他这中大来上二三百嗯啊")),
+    st.sampled_from(["hello", "MIT", "five", "www.a.com", "twenty", "3.5", "go", "um"]),
 )
 
 

@@ -100,7 +100,7 @@ def _paragraphs(content: Content) -> Iterator[str]:
         yield _paragraph(_run(remark.text), "Remark")
     spans = [(paragraph, paragraph.spans(UNSURE)) for paragraph in content.paragraphs]
     if any(unsure for _, found in spans for _, unsure in found):
-        yield _paragraph(_run(UNSURE_NOTE, "Unsure"), "Remark")
+        yield _paragraph(_run(UNSURE_NOTE), "Remark")
     for paragraph, found in spans:
         runs = [_run(f"{clock(paragraph.start_ms // 1000)}  ", "Time")]
         if paragraph.begins and (label := content.label(paragraph.speaker)):

@@ -103,7 +103,8 @@ def _runs_of(number: int, segment: Segment, rules: Rules) -> Iterator[Run]:
     tokens = segment.tokens
     marks = segment.marks if len(segment.marks) == len(tokens) else b""
     speakers = known_speakers(segment.speakers) if len(segment.speakers) == len(tokens) else b""
-    replaced = tuple(_replacements(segment, marks, speakers, rules)) if tokens else ()
+    asked = tokens and (rules.numbers or rules.fillers)
+    replaced = tuple(_replacements(segment, marks, speakers, rules)) if asked else ()
     one_speaker = not speakers or speakers.count(speakers[0]) == len(speakers)
     if one_speaker and not marks and not replaced:
         yield from _whole(number, segment, speakers[0] if speakers else 0)
@@ -172,13 +173,15 @@ def _replacements(segment: Segment, marks: bytes, speakers: bytes, rules: Rules)
     """Replacements in the tokens of a segment, in order and disjoint; none reaches over a mark or a change of speaker."""
     found: list[Replacement] = []
     tokens = segment.tokens
-    if rules.numbers is not None:
-        changes = [i for i, (a, b) in enumerate(pairwise(speakers), start=1) if a != b]
-        for a, b in pairwise([0, *changes, len(tokens)]):
-            among = rules.numbers(tokens.texts[a:b], marks[a:b])
-            found += [Replacement(one.first + a, one.end + a, one.text) for one in among]
-    if rules.fillers is not None:
-        found += rules.fillers(tokens.texts, tokens.starts_ms, tokens.ends_ms, marks)
+    changes = [i for i, (a, b) in enumerate(pairwise(speakers), start=1) if a != b]
+    for a, b in pairwise([0, *changes, len(tokens)]):
+        texts, behind = tokens.texts[a:b], marks[a:b]
+        among: list[Replacement] = []
+        if rules.numbers is not None:
+            among += rules.numbers(texts, behind)
+        if rules.fillers is not None:
+            among += rules.fillers(texts, tokens.starts_ms[a:b], tokens.ends_ms[a:b], behind)
+        found += [Replacement(one.first + a, one.end + a, one.text) for one in among]
     reached = 0
     for one in sorted(found, key=lambda r: (r.first, -r.end)):
         if one.first >= reached:

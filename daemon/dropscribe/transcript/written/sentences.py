@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from dropscribe.transcript.written.marks import ENDS
+from dropscribe.transcript.written.marks import ENDS, NARROW, WIDE
 from dropscribe.transcript.written.punctuation import joint
 from dropscribe.transcript.written.runs import Run
 from dropscribe.transcript.written.units import Units
@@ -16,6 +16,8 @@ from dropscribe.transcript.written.units import Units
 PARAGRAPH_PAUSE_MS = 2000
 #: Usual length of a paragraph of one speaker, in half characters: 300 Chinese characters, 600 Latin letters.
 PARAGRAPH_WIDTH = 600
+#: Marks and spaces that may follow a word.
+_NO_WORD = "".join(WIDE[1:]) + "".join(NARROW[1:]) + "！! "
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,18 @@ class Sentence:
             unsure += _unsure(part, below)
         if "".join(texts).strip() != self.text:
             return [(self.text, False)]  # the tokens are not those of the text
-        found = [
-            ("".join(text for text, _ in group), is_unsure)
-            for is_unsure, group in groupby(zip(texts, unsure, strict=True), key=lambda pair: pair[1])
-        ]
+        found: list[tuple[str, bool]] = []
+        behind = ""
+        for is_unsure, group in groupby(zip(texts, unsure, strict=True), key=lambda pair: pair[1]):
+            text = behind + "".join(text for text, _ in group)
+            # The mark and the space behind a word are not a part of it.
+            behind = text[len(text.rstrip(_NO_WORD)) :] if is_unsure else ""
+            found.append((text.removesuffix(behind), is_unsure))
+        if behind:
+            found.append((behind, False))
         found[0] = (found[0][0].lstrip(), found[0][1])
         found[-1] = (found[-1][0].rstrip(), found[-1][1])
-        return found
+        return [span for span in found if span[0]]
 
 
 @dataclass(frozen=True, slots=True)
