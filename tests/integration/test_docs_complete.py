@@ -359,6 +359,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("jobs", "show", str(done), "--database", database))
     keep(command_line.document("jobs", "search", "hello", "--database", database))
     keep(command_line.document("jobs", "skipped", "--database", database))
+    keep(command_line.document("jobs", "redo", str(done), "--dry-run", "--database", database))
     (folder / "talk.wav").touch()
     (folder / "talk.ref.txt").write_text("Tonight: Hello", encoding="utf-8")
     (folder / "talk.ref.rttm").write_text("SPEAKER talk 1 0 1 <NA> <NA> A <NA> <NA>\n", encoding="utf-8")

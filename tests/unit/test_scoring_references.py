@@ -117,7 +117,7 @@ def test_a_bad_reference_is_refused_with_its_reason(data: bytes, ending: str, re
 
 
 def test_a_table_of_many_recordings() -> None:
-    assert read_table("file\treference\tsource\na/b.wav\t你好\t-\n".encode()) == {
+    assert read_table("file\treference\tsource\na/b.wav\t你好\t-\nc.wav\t\t-\n".encode()) == {
         "a/b.wav": Reference("你好")
     }
     assert read_table(b"start\tend\ttext\n") is None

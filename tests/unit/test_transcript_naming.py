@@ -201,3 +201,21 @@ def test_the_name_of_a_foreign_file_is_never_chosen(
         there=strangers, ours=mine | set(names(decided)), siblings=["meeting.wav"], kept=decided.form
     )
     assert again == decided
+
+
+@pytest.mark.parametrize(
+    ("form", "format_name", "name"),
+    [
+        ("v2.short", "txt", "talk.v2.txt"),
+        ("v12.full", "json", "talk.m4a.v12.json"),
+        ("v2.full.3", "timing", "talk.m4a.3.v2.timing.json"),
+    ],
+)
+def test_a_version_beside_others_has_its_number_in_its_names(form: str, format_name: str, name: str) -> None:
+    recording = Path("/in/talk.m4a")
+    assert naming.name_of(recording, format_name, form) == name
+    assert naming.form_of(recording, format_name, name) == form
+
+
+def test_a_number_in_the_name_of_a_recording_is_no_version() -> None:
+    assert naming.form_of(Path("/in/talk.v2.m4a"), "txt", "talk.v2.txt") == "short"

@@ -19,6 +19,7 @@ from dropscribe.ledger.records import (
     Admitted,
     Claim,
     Finish,
+    FinishedJob,
     HeldJobs,
     Hit,
     JobDetail,
@@ -31,6 +32,8 @@ from dropscribe.ledger.records import (
     OwnedOutput,
     PastJob,
     Recovered,
+    Redo,
+    Redone,
     SkippedFile,
     SkipSummary,
     StoredResult,
@@ -125,6 +128,28 @@ class Ledger(Protocol):
 
         A job keeps the number that its transcript names, unless that is taken. Queued jobs of the same recordings
         are cancelled. The caller ensures that no daemon works on the database.
+        """
+
+    # Again
+
+    def finished_jobs(self, below: Path | None = None) -> list[FinishedJob]:
+        """The newest job of each recording on record as it is now, if that is done or failed; by recording.
+
+        `below`: only of this recording, or of recordings below this folder.
+        """
+
+    def redo(self, requests: Sequence[Redo], now: float) -> list[Redone]:
+        """Queue jobs anew, as the next version of their recording; one answer for each, in order.
+
+        Where the recipe is that of the old job and its result is on record, the new job refers to it, so that only its files
+        are written. A job is refused when it is unknown or unfinished, its recording has other content by now, or a job of the
+        recording is queued or running.
+        """
+
+    def name_speaker(self, job_id: int, number: int, name: str | None) -> bool:
+        """Set or remove the name of a speaker of a job's result; False if the job has no such speaker.
+
+        The result, and so the name, is that of all jobs that refer to it.
         """
 
     # Claims

@@ -113,6 +113,10 @@ class Claim:
     others_done: bool = False
     #: Number of failed publications of the result.
     unpublished: int = 0
+    #: Version in the names of its files (NAME.v2.txt); 1: they have none, and take the place of those of earlier versions.
+    named_version: int = 1
+    #: `reference` was chosen when the job was made: its result is used whatever recipe is in force.
+    result_given: bool = False
 
     def is_under(self, recipe: str) -> bool:
         """True when `recipe` is the one that this job is to be done with."""
@@ -129,6 +133,47 @@ class Recovered:
     suspects: int
     #: Failed after too many deaths while tried alone.
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedJob:
+    """The newest job of a recording, which is done or failed."""
+
+    job_id: int
+    path: Path
+    folder: Path
+    profile: str
+    recipe: str
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Redo:
+    """A job that is to be done again."""
+
+    job_id: int
+    profile: str
+    recipe: str
+    #: The result may be used for other recordings of the same content, and theirs for this one.
+    share_result: bool
+    max_attempts: int
+    #: The new files stand beside those of the job, as NAME.v2.txt, instead of taking their place.
+    keep_old: bool = False
+    #: The audio is recognised again even where the stored tokens would do.
+    recognise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Redone:
+    """Answer to a `Redo`: the new job, or the reason why there is none."""
+
+    job_id: int  #: of the job that was to be done again
+    new_job_id: int | None = None
+    recording: Path | None = None
+    #: The files are written from the stored tokens; neither recording nor engine is needed.
+    from_tokens: bool = False
+    version: int = 1
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +314,10 @@ class JobSummary:
     remedy: str | None
     #: The job whose result is used for this one.
     reference: int | None
+    #: 1 for the first transcript of this content at this path; see `Ledger.redo`.
+    version: int = 1
+    #: The job whose files this one replaces; None also for a version that stands beside the earlier ones.
+    supersedes: int | None = None
 
     @property
     def held(self) -> bool:

@@ -60,7 +60,7 @@ def read_reference(data: bytes, ending: str) -> Reference:
 def read_table(data: bytes) -> dict[str, Reference] | None:
     """Parse a table of the texts of many recordings: tab-separated, header with `file`, and `text` or `reference`.
 
-    Returns references by file; None if it has no such header. Raises BadReferenceError.
+    Rows without a text are left out. Returns references by file; None if it has no such header. Raises BadReferenceError.
     """
     text = _decoded(data)
     header = text.partition("\n")[0].rstrip("\r").lower().split("\t")
@@ -71,7 +71,8 @@ def read_table(data: bytes) -> dict[str, Reference] | None:
     for number, row in _rows(text, header):
         if row["file"] in found:
             raise BadReferenceError(f"line {number}: '{row['file']}' is there twice")
-        found[row["file"]] = Reference(row[column])
+        if row[column]:
+            found[row["file"]] = Reference(row[column])
     return found
 
 

@@ -7,6 +7,8 @@
 
 Subtitles may have a language before their ending, as media servers want it: `meeting.zh.srt`.
 
+A version that stands beside earlier ones has its number before the ending (`meeting.v2.txt`; forms "v2.short", …).
+
 A form once chosen is kept as long as its names are free or ours. Names that differ only in case or in Unicode
 composition count as equal, because a network share may treat them as equal.
 """
@@ -45,6 +47,7 @@ SHORT = "short"
 _FULL = "full"
 _WITH_LANGUAGE = re.compile(rf"\.({LANGUAGE})(?=\.(?:{'|'.join(sorted(SUBTITLES))})$)")
 _NUMBERED = re.compile(r"full\.(\d+)")
+_VERSIONED = re.compile(r"v(\d+)\.(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class DirectoryState:
     kept: str | None = None
     #: Language in the names of subtitles; "": none.
     language: str = ""
+    #: Number in the names of a version that stands beside earlier ones; 1: none.
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ def name_of(recording: Path, format_name: str, form: str, language: str = "") ->
 
     `language`: of the subtitles, for their names; "": none.
     """
+    marked = _VERSIONED.fullmatch(form)
+    version, form = ("", form) if marked is None else (f".v{marked[1]}", marked[2])
     number = ""
     if form not in {SHORT, _FULL}:
         numbered = _NUMBERED.fullmatch(form)
@@ -122,6 +129,7 @@ def name_of(recording: Path, format_name: str, form: str, language: str = "") ->
             raise ValueError(f"unknown form of names '{form}'")
         number = f".{numbered[1]}"
     base = recording.stem if form == SHORT else recording.name
+    number += version
     return _fitting(base, len(number)) + number + ending(format_name, language)
 
 
@@ -144,12 +152,24 @@ def form_of(recording: Path, format_name: str, name: str) -> str | None:
 
 
 def _form_of(recording: Path, format_name: str, name: str, language: str) -> str | None:
-    for form in (SHORT, _FULL):
+    found = re.search(r"(?:\.(\d+))?(?:\.v(\d+))?" + re.escape(ending(format_name, language)) + "$", name)
+    number, version = (found[1], found[2]) if found else (None, None)
+    forms = [SHORT, _FULL, *([f"{_FULL}.{number}"] if number else ())]
+    for form in [*forms, *(versioned(form, int(version)) for form in forms if version)]:
         if name_of(recording, format_name, form, language) == name:
             return form
-    number = re.search(r"\.(\d+)" + re.escape(ending(format_name, language)) + "$", name)
-    form = f"{_FULL}.{number[1]}" if number else ""
-    return form if form and name_of(recording, format_name, form, language) == name else None
+    return None
+
+
+def versioned(form: str, version: int) -> str:
+    """Form of the names of a version that stands beside earlier ones; `form` itself for version 1."""
+    return form if version == 1 else f"v{version}.{form}"
+
+
+def version_of(form: str) -> int:
+    """Version that a form of names stands for."""
+    found = _VERSIONED.fullmatch(form)
+    return 1 if found is None else int(found[1])
 
 
 def _forms(recording: Path, state: DirectoryState) -> Iterator[str]:
@@ -157,9 +177,9 @@ def _forms(recording: Path, state: DirectoryState) -> Iterator[str]:
         yield state.kept
     stem = _key(recording.stem)
     if not any(name != recording.name and _key(Path(name).stem) == stem for name in state.siblings):
-        yield SHORT
-    yield _FULL
-    yield from (f"{_FULL}.{n}" for n in itertools.count(2))
+        yield versioned(SHORT, state.version)
+    yield versioned(_FULL, state.version)
+    yield from (versioned(f"{_FULL}.{n}", state.version) for n in itertools.count(2))
 
 
 def _key(name: str) -> str:

@@ -14,13 +14,14 @@ from dropscribe.transcript.renderers.json_document import engine_facts
 from dropscribe.views.fields import rounded, utc
 
 if TYPE_CHECKING:
-    from dropscribe.ledger.records import Hit, JobDetail, JobSummary, SkipSummary
+    from dropscribe.ledger.records import Hit, JobDetail, JobSummary, Redone, SkipSummary
     from dropscribe.transcript.types import Timings
 
 JOBS_SCHEMA = "dropscribe/jobs/1"
 JOB_SCHEMA = "dropscribe/job/1"
 SEARCH_SCHEMA = "dropscribe/search/1"
 SKIPPED_SCHEMA = "dropscribe/skipped/1"
+REDO_SCHEMA = "dropscribe/redo/1"
 
 
 #: Progress of a running job, as the status file has it: `in_progress` in dropscribe/status/1.
@@ -57,10 +58,30 @@ def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -
     }
 
 
+def redo_document(database: DatabaseLocation, redone: Sequence[Redone], *, dry_run: bool) -> dict[str, Any]:
+    """dropscribe/redo/1: database, dry_run, jobs [{job, recording, new_job, version, from_tokens, reason}]."""
+    return {
+        "schema": REDO_SCHEMA,
+        "database": readable(database.file),
+        "dry_run": dry_run,
+        "jobs": [
+            {
+                "job": one.job_id,
+                "recording": None if one.recording is None else readable(one.recording),
+                "new_job": one.new_job_id,
+                "version": None if one.reason else one.version,
+                "from_tokens": one.from_tokens,
+                "reason": one.reason or None,
+            }
+            for one in redone
+        ],
+    }
+
+
 def job_document(job: JobSummary, progress: Progress | None = None) -> dict[str, Any]:
     """One job: id, state, held, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
     max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code, reason,
-    remedy, reference, progress {stage, position_ms, duration_ms, elapsed_s} (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
+    remedy, reference, version, supersedes, progress {stage, position_ms, duration_ms, elapsed_s} (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
     claims, interrupted attempts and refunded ones are not counted.
     """
     return {
@@ -88,6 +109,8 @@ def job_document(job: JobSummary, progress: Progress | None = None) -> dict[str,
         "reason": job.reason,
         "remedy": job.remedy,
         "reference": job.reference,
+        "version": job.version,
+        "supersedes": job.supersedes,
         "progress": None
         if progress is None
         else {key: progress[key] for key in ("stage", "position_ms", "duration_ms", "elapsed_s")},

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dropscribe.cli.arguments import options
+from dropscribe.cli.arguments.given import Given, merged
+from dropscribe.cli.commands import jobs_again
 from dropscribe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,15 +30,6 @@ _UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
 app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """Options accepted both before and after the name of a subcommand."""
-
-    config: Path | None
-    database: Path | None
-    as_json: bool
 
 
 @app.callback(invoke_without_command=True)
@@ -72,10 +65,10 @@ def list_jobs(
 
     JSON, dropscribe/jobs/1: database, jobs [{id, state, recording, folder, profile, admitted, claimed, finished,
     attempts, max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code,
-    reason, remedy, reference}]. Instants are ISO 8601, UTC; what is not known is null.
+    reason, remedy, reference, version, supersedes}]. Instants are ISO 8601, UTC; what is not known is null.
     """
     if context.invoked_subcommand is not None:
-        context.obj = _Given(config, database, as_json)
+        context.obj = Given(config, database, as_json)
         return
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json, say
@@ -121,7 +114,7 @@ def show(
     from dropscribe.views.jobs import show_document
     from dropscribe.views.status import jobs_in_progress
 
-    given = _merged(context, config, database, as_json)
+    given = merged(context, config, database, as_json)
     location = database_location(given.config, given.database)
     with closing(open_read_only(location)) as ledger:
         detail = ledger.job(job)
@@ -171,7 +164,7 @@ def search(
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import search_document
 
-    given = _merged(context, config, database, as_json)
+    given = merged(context, config, database, as_json)
     query = " ".join(map(_quoted, words))
     with closing(open_read_only(database_location(given.config, given.database))) as ledger:
         hits = ledger.search(query, limit, places)
@@ -181,6 +174,10 @@ def search(
         say("not found")
     else:
         _print_hits(hits)
+
+
+app.command("redo")(jobs_again.redo)
+app.command("rename-speaker")(jobs_again.rename_speaker)
 
 
 @app.command("skipped")
@@ -205,7 +202,7 @@ def skipped(
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import skipped_document
 
-    given = _merged(context, config, database, as_json)
+    given = merged(context, config, database, as_json)
     location = database_location(given.config, given.database)
     with closing(open_read_only(location)) as ledger:
         skips = ledger.recent_skips(limit)
@@ -244,11 +241,6 @@ def _state(text: str) -> JobState:
         raise UsageError(
             f"there is no state '{text}'", operation="list jobs", remedy=f"there are: {known}"
         ) from e
-
-
-def _merged(context: typer.Context, config: Path | None, database: Path | None, as_json: bool) -> _Given:
-    before: _Given = context.obj
-    return _Given(config or before.config, database or before.database, as_json or before.as_json)
 
 
 def _print_jobs(found: list[JobSummary], running: Mapping[int, Progress]) -> None:
@@ -295,6 +287,15 @@ def _print_hits(hits: Sequence[Hit]) -> None:
             say(f"{'…':>9}  and more (--places NUMBER)")
 
 
+def _version(job: JobSummary) -> str:
+    """Version of a transcript that was made again; "" for the first."""
+    if job.version == 1:
+        return ""
+    return (
+        f"{job.version}, {f'replaces job {job.supersedes}' if job.supersedes else 'beside the earlier ones'}"
+    )
+
+
 def _print_job(detail: JobDetail, progress: Progress | None) -> None:
     from dropscribe import durations
     from dropscribe.cli.output import local, print_facts, print_text, say
@@ -311,6 +312,7 @@ def _print_job(detail: JobDetail, progress: Progress | None) -> None:
         ("admitted", local(job.admitted_at)),
         ("finished", local(job.finished_at) if job.finished_at else ""),
         ("result of", f"job {job.reference}" if job.reference else ""),
+        ("version", _version(job)),
         ("profile", job.profile),
         ("content", f"{detail.size} bytes, sha256 {detail.sha256}"),
     ]

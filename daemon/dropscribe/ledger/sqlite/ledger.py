@@ -13,6 +13,7 @@ from dropscribe.ledger.records import (
     Admitted,
     Claim,
     Finish,
+    FinishedJob,
     HeldJobs,
     Hit,
     JobDetail,
@@ -25,6 +26,8 @@ from dropscribe.ledger.records import (
     OwnedOutput,
     PastJob,
     Recovered,
+    Redo,
+    Redone,
     SkippedFile,
     SkipSummary,
     StoredResult,
@@ -38,6 +41,7 @@ from dropscribe.ledger.sqlite.jobs.endings import Endings
 from dropscribe.ledger.sqlite.jobs.holds import Holds
 from dropscribe.ledger.sqlite.jobs.notes import Notes
 from dropscribe.ledger.sqlite.jobs.outputs import Outputs, PartialOutputs
+from dropscribe.ledger.sqlite.jobs.redoing import Redoing
 from dropscribe.ledger.sqlite.jobs.results import Results
 from dropscribe.ledger.sqlite.search import TranscriptSearch
 
@@ -61,6 +65,7 @@ class SqliteLedger:
         self._notes = Notes(db)
         self._results = Results(db)
         self._history = History(db)
+        self._redoing = Redoing(db)
         self._search = TranscriptSearch(db)
 
     @property
@@ -89,6 +94,17 @@ class SqliteLedger:
 
     def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
         self._admissions.skip(skipped, now)
+
+    # Again
+
+    def finished_jobs(self, below: Path | None = None) -> list[FinishedJob]:
+        return self._redoing.finished(below)
+
+    def redo(self, requests: Sequence[Redo], now: float) -> list[Redone]:
+        return self._redoing.redo(requests, now)
+
+    def name_speaker(self, job_id: int, number: int, name: str | None) -> bool:
+        return self._redoing.name_speaker(job_id, number, name)
 
     # Claims
 

@@ -216,7 +216,7 @@ class Dispatcher:
         settings = self._settings()
         while self._may_start():
             claim = self._claimed[0]
-            recognised = claim.reference == claim.job_id
+            recognised = claim.result_given or claim.reference == claim.job_id
             if not recognised and not claim.is_under(settings.recipe(claim.profile)):
                 self._claimed.popleft()
                 self._requeue_outdated(claim)

@@ -89,7 +89,9 @@ def plan_outputs(
     files = render.render_all(transcript, formats, options)
     if profile.timing_log:
         formats.append(TIMING)
-    state = directory_state(claim, formats, profile, settings=settings, ledger=ledger, index=index)
+    state = directory_state(
+        claim, formats, profile, settings=settings, ledger=ledger, index=index, version=claim.named_version
+    )
     language = render.subtitle_language(transcript, profile.subtitle_language_suffix)
     state = replace(state, language=language)
     paths = naming.plan_names(claim.path, formats, state).paths
@@ -212,8 +214,12 @@ def directory_state(
     settings: Settings,
     ledger: Ledger,
     index: DirectoryCache,
+    version: int = 1,
 ) -> naming.DirectoryState:
-    """Read the inputs of output naming from disk and ledger. Raises OSError."""
+    """Read the inputs of output naming from disk and ledger. Raises OSError.
+
+    `version`: of files that stand beside those of earlier versions (`Claim.named_version`).
+    """
     root = root_of(claim, profile, settings)
     directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
     before = ledger.outputs_of(claim.path)
@@ -224,6 +230,7 @@ def directory_state(
     watched = next((f for f in settings.folders if f.path == claim.folder), None)
     extensions = watched.recordings if watched else frozenset()
     beside = index.like(claim.folder, claim.path.parent, claim.path.name)
+    forms = (naming.form_of(claim.path, o.format, o.path.name) for o in before)
     return naming.DirectoryState(
         directory=directory,
         names=frozenset(index.like(root, directory, claim.path.name)),
@@ -232,7 +239,6 @@ def directory_state(
             path.name for path, mine in written.items() if standing_at(path, root, sizes_of(mine)) != FOREIGN
         ),
         siblings=frozenset(name for name in beside if Path(name).suffix.lower() in extensions),
-        kept=next(
-            (form for o in before if (form := naming.form_of(claim.path, o.format, o.path.name))), None
-        ),
+        kept=next((form for form in forms if form is not None and naming.version_of(form) == version), None),
+        version=version,
     )

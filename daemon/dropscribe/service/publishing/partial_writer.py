@@ -251,7 +251,13 @@ class Partials:
         profile, settings = self._profile(claim), self._settings()
         formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
         state = directory_state(
-            claim, formats, profile, settings=settings, ledger=self._ledger, index=DirectoryCache()
+            claim,
+            formats,
+            profile,
+            settings=settings,
+            ledger=self._ledger,
+            index=DirectoryCache(),
+            version=claim.named_version,
         )
         plan = naming.plan_names(claim.path, formats, state)
         return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))

@@ -81,7 +81,12 @@ def identity(admission: Admission) -> str | None:
     """
     if not admission.share_result:
         return None
-    return storable(f"{admission.sha256}|{admission.recipe}")
+    return identity_of(admission.sha256, admission.recipe)
+
+
+def identity_of(sha256: str, recipe: str) -> str:
+    """Key of jobs of this content and recipe that share a result."""
+    return storable(f"{sha256}|{recipe}")
 
 
 @dataclass(slots=True)

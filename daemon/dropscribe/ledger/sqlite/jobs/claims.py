@@ -53,7 +53,10 @@ _NEXT_ISOLATED = sa.text(
 _CLAIMED = sa.text(
     "SELECT j.id, j.generation, j.attempts, j.max_attempts, j.profile, j.recipe, j.admitted_at, j.settle_s, "
     "j.not_before, j.isolate, j.lone_deaths, j.others_done, j.unpublished, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, "
-    "CASE WHEN j.media IS NOT NULL THEN j.id ELSE (SELECT max(d.id) FROM jobs d WHERE d.identity = j.identity "
+    "CASE WHEN j.supersedes_id IS NULL THEN j.version ELSE 1 END AS named_version, "
+    "j.reference_job_id IS NOT NULL AS result_given, "
+    "CASE WHEN j.reference_job_id IS NOT NULL THEN j.reference_job_id "
+    "WHEN j.media IS NOT NULL THEN j.id ELSE (SELECT max(d.id) FROM jobs d WHERE d.identity = j.identity "
     "AND d.media IS NOT NULL AND d.reference_job_id IS NULL) END AS reference "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
     "WHERE j.id IN (SELECT value FROM json_each(:ids)) ORDER BY j.id"
@@ -87,11 +90,13 @@ _RETURN_UNKNOWN = sa.text(
     )
 )
 _QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
-# The identity is content and recipe, as `admission.identity` makes it. A job that has its result stays as it is.
+# The identity is content and recipe, as `admission.identity` makes it. A job that has its result, or refers to one, stays
+# as it is.
 _APPLY_RECIPE = sa.text(
     "UPDATE jobs SET recipe = :recipe, identity = CASE WHEN identity IS NOT NULL THEN "
     "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || :recipe END "
-    "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe AND media IS NULL"
+    "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe AND media IS NULL "
+    "AND reference_job_id IS NULL"
 )
 _HEARTBEAT = sa.text(
     "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND (id, generation) IN "
@@ -211,4 +216,6 @@ def _claim(row: Row[Any], now: float) -> Claim:
         lone_deaths=row.lone_deaths,
         others_done=bool(row.others_done),
         unpublished=row.unpublished,
+        named_version=row.named_version,
+        result_given=bool(row.result_given),
     )

@@ -1,0 +1,280 @@
+"""`dropscribe jobs redo` and `rename-speaker`: make transcripts again, or write them with the name of a speaker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dropscribe.cli.arguments import options
+from dropscribe.cli.arguments.given import merged
+
+if TYPE_CHECKING:
+    from dropscribe.config import Settings
+    from dropscribe.ledger.interface import DatabaseLocation, Ledger
+    from dropscribe.ledger.records import Redo, Redone
+
+#: Most recordings that a search selects.
+MOST_FOUND = 100_000
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def redo(
+    context: typer.Context,
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="JOB|PATH...", help="Numbers of jobs, recordings, or folders with recordings."
+        ),
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Recordings whose transcript has these words.")
+    ] = None,
+    model_changed: Annotated[
+        bool,
+        typer.Option(
+            "--model-changed",
+            help="Only recordings that were recognised with other models, hotwords or another audio track than the settings say.",
+        ),
+    ] = False,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Use this profile. Default: that of the job.")
+    ] = None,
+    keep_old: Annotated[
+        bool,
+        typer.Option("--keep-old", help="Keep the old files and write NAME.v2.txt and so on beside them."),
+    ] = False,
+    recognise: Annotated[
+        bool,
+        typer.Option("--recognise", help="Recognise the audio again even where the stored words would do."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done; queue nothing.")
+    ] = False,
+    config: options.Config = None,
+    database: options.Database = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make transcripts again, as a new version in the history.
+
+    Name jobs, recordings or folders, or select with --search or --model-changed. If only the writing differs (formats, numbers,
+    fillers), the files are written from the stored words, without audio and model; else the recording is recognised again. The new
+    files replace the old ones, unless someone changed those. The jobs are queued: a running daemon does them at once, else the next
+    one does.
+
+    JSON, dropscribe/redo/1: database, dry_run, jobs [{job, recording, new_job, version, from_tokens, reason}].
+    """
+    from dropscribe.cli.arguments.settings import database_location, in_force
+    from dropscribe.errors import UsageError
+
+    given = merged(context, config, database, as_json)
+    if not which and search is None and not model_changed:
+        raise UsageError(
+            "it names no job",
+            operation="redo",
+            remedy="name jobs, recordings or folders, or give --search or --model-changed",
+        )
+    settings = in_force(config=given.config).settings
+    if profile is not None and profile not in settings.profiles:
+        raise UsageError(
+            f"there is no profile '{profile}'",
+            operation="redo",
+            remedy=f"there are: {', '.join(settings.profiles)}",
+        )
+    location = database_location(given.config, given.database)
+    with closing(_opened(location)) as ledger:
+        chosen = _chosen(ledger, which or [], search, location)
+        requests = [
+            request
+            for job_id, of_job, recipe in chosen
+            if (
+                request := _request(
+                    settings, job_id, profile or of_job, keep_old=keep_old, recognise=recognise
+                )
+            )
+            and not (model_changed and request.recipe == recipe)
+        ]
+        answers = _dry(ledger, requests) if dry_run else ledger.redo(requests, time.time())
+    _report(answers, location, as_json=given.as_json, dry_run=dry_run)
+
+
+def rename_speaker(
+    context: typer.Context,
+    job: Annotated[int, typer.Argument(metavar="JOB", help="Number of the job.")],
+    number: Annotated[
+        int, typer.Argument(min=1, metavar="NUMBER", help="Number of the speaker in its transcript.")
+    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help='The name; "" removes it.')],
+    config: options.Config = None,
+    database: options.Database = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Name a speaker of a transcript, and write its files again.
+
+    The files are written from the stored words, without audio and model, and replace the old ones.
+
+    JSON, dropscribe/redo/1, as of jobs redo.
+    """
+    from dropscribe.cli.arguments.settings import database_location, in_force
+    from dropscribe.errors import UsageError
+    from dropscribe.ledger.records import Redo
+
+    given = merged(context, config, database, as_json)
+    settings = in_force(config=given.config).settings
+    location = database_location(given.config, given.database)
+    with closing(_opened(location)) as ledger:
+        detail = ledger.job(job)
+        speakers = () if detail is None or detail.result is None else detail.result.speakers
+        if detail is None or number not in [s.number for s in speakers]:
+            known = ", ".join(f"{s.number}{f' ({s.name})' if s.name else ''}" for s in speakers)
+            raise UsageError(
+                f"there is no job {job}" if detail is None else f"job {job} has no speaker {number}",
+                operation="rename a speaker",
+                path=location.file,
+                remedy=f"it has: {known}" if known else "'dropscribe jobs show' shows a job; speakers = \"auto\" in its profile finds speakers",
+            )  # fmt: skip
+        ledger.name_speaker(job, number, name.strip() or None)
+        settings_of = settings.profile(detail.summary.profile)
+        # Under the recipe of the job itself: nothing is to be recognised, whatever is in force by now.
+        answers = ledger.redo(
+            [
+                Redo(
+                    job,
+                    detail.summary.profile,
+                    detail.recipe,
+                    share_result=False,
+                    max_attempts=settings_of.max_attempts,
+                )
+            ],
+            time.time(),
+        )
+    _report(answers, location, as_json=given.as_json, dry_run=False)
+
+
+def _opened(location: DatabaseLocation) -> Ledger:
+    """The ledger, to be written. Raises UsageError if there is none, LedgerError."""
+    from dropscribe.errors import UsageError
+    from dropscribe.ledger.backend import exists, open_ledger
+
+    if not exists(location):
+        raise UsageError(
+            "there is no database", operation="redo", path=location.file, remedy="name it with --database"
+        )
+    return open_ledger(location)
+
+
+def _chosen(
+    ledger: Ledger, which: Sequence[str], search: str | None, location: DatabaseLocation
+) -> Iterator[tuple[int, str, str]]:
+    """(job, its profile, its recipe) of all that was named or found, each once. Raises UsageError."""
+    from dropscribe.errors import UsageError
+
+    seen: set[int] = set()
+
+    def new(jobs: Iterable[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
+        for one in jobs:
+            if one[0] not in seen:
+                seen.add(one[0])
+                yield one
+
+    for name in which:
+        if name.isdecimal():
+            detail = ledger.job(int(name))
+            if detail is None:
+                raise UsageError(
+                    f"there is no job {name}",
+                    operation="redo",
+                    path=location.file,
+                    remedy="'dropscribe jobs' lists them",
+                )
+            yield from new([(detail.summary.id, detail.summary.profile, detail.recipe)])
+            continue
+        found = ledger.finished_jobs(Path(name).absolute())
+        if not found:
+            raise UsageError(
+                "no finished job of this recording or folder is on record",
+                operation="redo",
+                path=Path(name),
+                remedy="'dropscribe jobs --folder DIR' lists them",
+            )
+        yield from new((job.job_id, job.profile, job.recipe) for job in found)
+    if search is not None:
+        hits = ledger.search(search, MOST_FOUND, 1)
+        recordings = {p for hit in hits for p in (hit.recording, *(copy.recording for copy in hit.copies))}
+        found = [job for job in ledger.finished_jobs() if job.path in recordings]
+        yield from new((job.job_id, job.profile, job.recipe) for job in found)
+    elif not which:
+        yield from new((job.job_id, job.profile, job.recipe) for job in ledger.finished_jobs())
+
+
+def _request(settings: Settings, job_id: int, profile: str, *, keep_old: bool, recognise: bool) -> Redo:
+    from dropscribe.ledger.records import Redo
+
+    of_profile = settings.profile(profile)
+    return Redo(
+        job_id,
+        profile,
+        settings.recipe(profile),
+        of_profile.duplicates == "reference",
+        of_profile.max_attempts,
+        keep_old,
+        recognise,
+    )
+
+
+def _dry(ledger: Ledger, requests: Sequence[Redo]) -> list[Redone]:
+    """What `Ledger.redo` would answer, as far as that is known without queueing."""
+    from dropscribe.ledger.records import JobState, Redone
+
+    answers = []
+    for one in requests:
+        detail = ledger.job(one.job_id)
+        if detail is None or detail.summary.state in {JobState.QUEUED, JobState.RUNNING}:
+            answers.append(Redone(one.job_id, reason="it is not finished yet"))
+            continue
+        stored = detail.result is not None and detail.recipe == one.recipe and not one.recognise
+        answers.append(
+            Redone(
+                one.job_id,
+                None,
+                detail.summary.recording,
+                from_tokens=stored,
+                version=detail.summary.version + 1,
+            )
+        )
+    return answers
+
+
+def _report(answers: Sequence[Redone], location: DatabaseLocation, *, as_json: bool, dry_run: bool) -> None:
+    from dropscribe.cli.output import brief, print_json, print_list, say
+    from dropscribe.ledger.backend import lock_owner
+    from dropscribe.views.jobs import redo_document
+
+    queued = [one for one in answers if not one.reason]
+    if as_json:
+        print_json(redo_document(location, answers, dry_run=dry_run))
+    elif not answers:
+        say("nothing to do again")
+    else:
+        rows = [
+            (
+                "-" if one.recording is None else brief(one.recording),
+                str(one.job_id),
+                "-" if one.new_job_id is None else str(one.new_job_id),
+                one.reason
+                or f"version {one.version}, {'from the stored words' if one.from_tokens else 'recognised again'}",
+            )
+            for one in answers
+        ]
+        print_list(("recording", "job", "new job", "how"), rows)
+        if queued and not dry_run and lock_owner(location) is None:
+            say("no daemon works on this database: the next one does it", err=True)
+    if len(queued) < len(answers):
+        raise typer.Exit(1)
