@@ -213,9 +213,9 @@ def test_the_name_of_a_foreign_file_is_never_chosen(
 )
 def test_a_version_beside_others_has_its_number_in_its_names(form: str, format_name: str, name: str) -> None:
     recording = Path("/in/talk.m4a")
-    assert naming.name_of(recording, format_name, form) == name
-    assert naming.form_of(recording, format_name, name) == form
+    assert name_of(recording, format_name, form) == name
+    assert form_of(recording, format_name, name) == form
 
 
 def test_a_number_in_the_name_of_a_recording_is_no_version() -> None:
-    assert naming.form_of(Path("/in/talk.v2.m4a"), "txt", "talk.v2.txt") == "short"
+    assert form_of(Path("/in/talk.v2.m4a"), "txt", "talk.v2.txt") == "short"
