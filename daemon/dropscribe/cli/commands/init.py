@@ -37,6 +37,7 @@ _LOCAL_FOLDER, _LOCAL_DATABASE = "drop", "jobs.db"
 _EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
         "profiles.default.output_dir": "/srv/dropscribe/transcripts",
+        "profiles.default.hotwords_file": "/etc/dropscribe/hotwords.txt",
         "profiles.default.subtitle_max_chars": 18,
         "engine.batch_s": 600,
         "engine.gpu_memory": 0.5,
