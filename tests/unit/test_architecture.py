@@ -106,7 +106,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "matplotlib": frozenset({"bench"}),
     "pydantic": frozenset({"config", "settings", "settings_errors"}),
     "structlog": frozenset({"logs"}),
-    "rjieba": frozenset({"transcript.layout"}),
+    "rjieba": frozenset({"transcript.layout", "engine.models.punctuation"}),
     "rapidfuzz": frozenset({"scoring"}),
 }
 #: Schedules and batches: a package that computes on a device has no place there, but in annotations.

@@ -8,6 +8,7 @@ from __future__ import annotations
 #: Speech recognition and voice activity detection, the two roles without which there is no transcript.
 ASR = "asr"
 VAD = "vad"
+PUNCTUATION = "punctuation"
 
 #: (role, model) of every role that is filled, in the order of `dropscribe.settings.Models`.
 ModelsByRole = tuple[tuple[str, str], ...]

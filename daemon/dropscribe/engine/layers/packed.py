@@ -18,6 +18,8 @@ from dropscribe.engine.layers import sanm
 from dropscribe.engine.layers.kernels import SCALE, add_norm, memory_add_norm
 
 HALF = torch.float16
+#: Tensor cores take rows of multiples of this many float16 values; others run on slower kernels.
+ALIGNED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,19 @@ def bare(module: Any, scale: float = 1.0) -> Tensor:
     return (module.weight.detach().float() * scale).to(HALF).t()
 
 
+def aligned(width: int) -> int:
+    """Width of a matrix product with padding."""
+    return -(-width // ALIGNED) * ALIGNED
+
+
+def _wide_product(module: Any, scale: float = 1.0) -> Product:
+    """As `product`, with inputs and outputs padded."""
+    weight = module.weight.detach().float() * scale
+    more_out, more_in = (aligned(size) - size for size in weight.shape)
+    bias = F.pad(module.bias.detach().float() * scale, (0, more_out))
+    return Product(F.pad(weight, (0, more_in, 0, more_out)).to(HALF).t(), bias.to(HALF))
+
+
 def norm32(module: Any) -> tuple[Tensor, Tensor]:
     """Weight and bias of a LayerNorm, float32."""
     return module.weight.detach().float(), module.bias.detach().float()
@@ -92,23 +107,35 @@ def flash(q: Tensor, k: Tensor, v: Tensor, q_rows: Rows, k_rows: Rows) -> Tensor
 
 
 class _EncoderLayer:
+    """A layer. A width that is no multiple of `ALIGNED`, in all or of a head, is padded with zeros.
+
+    Official sizes with padding: 516 channels, 12 heads of 43 (the large CT-Transformer).
+    """
+
     def __init__(self, layer: Any) -> None:
         attention, forward = layer.self_attn, layer.feed_forward
-        width = attention.h * attention.d_k
-        # V is the input of memory block and attention, whose outputs are added to the residual stream: scaled down.
+        heads, head = int(attention.h), int(attention.d_k)
+        wide_head = aligned(head)
         qkv = attention.linear_q_k_v
-        weight = qkv.weight.detach().float().clone()
-        bias = qkv.bias.detach().float().clone()
-        weight[2 * width :] /= SCALE
-        bias[2 * width :] /= SCALE
-        self._qkv = Product(weight.to(HALF).t(), bias.to(HALF))
-        self._heads, self._width = int(attention.h), width
-        self._out = bare(attention.linear_out)
+        weight = qkv.weight.detach().float().view(3, heads, head, -1).clone()
+        bias = qkv.bias.detach().float().view(3, heads, head).clone()
+        # V is the input of memory block and attention, whose outputs are added to the residual stream: scaled down.
+        # Attention divides Q·K by the root of the padded width.
+        for part, factor in ((2, 1 / SCALE), (0, (wide_head / head) ** 0.5)):
+            weight[part] *= factor
+            bias[part] *= factor
+        weight = F.pad(weight, (0, aligned(weight.shape[3]) - weight.shape[3], 0, wide_head - head))
+        bias = F.pad(bias, (0, wide_head - head))
+        self._qkv = Product(weight.flatten(0, 2).to(HALF).t(), bias.flatten().to(HALF))
+        self._heads, self._head = heads, (head, wide_head)
+        out = attention.linear_out.weight.detach().float()
+        out = F.pad(out.view(-1, heads, head), (0, wide_head - head)).flatten(1)
+        self._out = F.pad(out, (0, 0, 0, aligned(len(out)) - len(out))).to(HALF).t()
         self._out_bias = attention.linear_out.bias.detach().float()
         self._taps, self._left = taps(attention)
         self._norm2 = norm32(layer.norm2)
-        self._w1 = product(forward.w_1)
-        self._w2 = bare(forward.w_2, 1 / SCALE)
+        self._w1 = _wide_product(forward.w_1)
+        self._w2 = _wide_product(forward.w_2, 1 / SCALE).weight
         self._w2_bias = forward.w_2.bias.detach().float()
         self._residual = bool(layer.in_size == layer.size)
         # The next layer's first norm has the same epsilon.
@@ -122,7 +149,7 @@ class _EncoderLayer:
         heads = qkv.view(qkv.shape[0], 3, self._heads, -1)
         attended = flash(heads[:, 0], heads[:, 1], heads[:, 2], rows, rows) @ self._out
         stream, normed = memory_add_norm(
-            qkv[:, 2 * self._width :],
+            heads[:, 2].flatten(1),
             self._taps,
             self._left,
             rows.bounds,
@@ -131,6 +158,7 @@ class _EncoderLayer:
             self._norm2,
             SCALE,
             self._epsilon,
+            self._head,
         )
         product = self._w1.relu(normed) @ self._w2
         return add_norm(product, self._w2_bias, stream, following, SCALE, self._epsilon)
@@ -148,8 +176,9 @@ class PackedLayers:
         self._norms = [*norms, norm32(after)]
 
     def __call__(self, stream: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """stream: (rows, F) float32. Returns the stream (rows, D) float32 and its norm, float16."""
+        """stream: (rows, F) float32. Returns the stream (rows, D) float32 and its norm, float16, padded."""
         normed = F.layer_norm(stream, (stream.shape[1],), *self._first_norm, self._epsilon).to(HALF)
+        normed = F.pad(normed, (0, aligned(normed.shape[1]) - normed.shape[1]))
         for layer, following in zip(self._layers, self._norms, strict=True):
             stream, normed = layer(stream, normed, rows, following)
         return stream, normed

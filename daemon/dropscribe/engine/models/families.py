@@ -16,6 +16,7 @@ class Kind(Enum):
     SENSE_VOICE = "SenseVoice"  #: `dropscribe.engine.models.sense_voice.recogniser`
     AUTO_MODEL = "AutoModel"  #: `dropscribe.engine.models.automodel`
     VAD = "VAD"  #: `dropscribe.engine.vad.model`
+    PUNCTUATION = "punctuation"  #: `dropscribe.engine.models.punctuation.model`
     NONE = "none"  #: not supported
 
 
@@ -30,13 +31,14 @@ _SUPPORTED: dict[Kind, tuple[str, ...]] = {
         *("Transformer", "UniASR"),
     ),
     Kind.VAD: ("FsmnVADStreaming",),
+    Kind.PUNCTUATION: ("CTTransformer",),
 }
 _KINDS = {family: kind for kind, families in _SUPPORTED.items() for family in families}
 
 _LLM = "a speech recogniser built around a large language model"
 #: Model classes that are not supported, and their purpose.
 _PURPOSES: dict[str, str] = {
-    **dict.fromkeys(("CTTransformer", "CTTransformerStreaming"), "a punctuation model"),
+    "CTTransformerStreaming": "a punctuation model for live text",
     **dict.fromkeys(("CAMPPlus", "ERes2NetV2"), "a speaker model"),
     "Emotion2vec": "an emotion model",
     **dict.fromkeys(
@@ -72,6 +74,8 @@ def described(family: str) -> str:
         return f"{family}, a speech recogniser"
     if kind is Kind.VAD:
         return f"{family}, a voice activity detector"
+    if kind is Kind.PUNCTUATION:
+        return f"{family}, a punctuation model"
     if family in _PURPOSES:
         return f"{family}, {_PURPOSES[family]}"
     if family == family.lower():

@@ -99,6 +99,16 @@ def build_model(options: Mapping[str, Any], threads: int) -> tuple[Any, dict[str
     return module.to("cpu").eval(), resolved
 
 
+def component(option: str, name: str) -> Any:
+    """The class of a part of a model by its name in FunASR's registry, such as "encoder", "SANMEncoder".
+
+    Raises KeyError for a part that is not in `MODULES`.
+    """
+    for module in MODULES[option][name]:
+        _part(module)
+    return getattr(_part("register").tables, f"{option}_classes")[name]
+
+
 def hub_names() -> Mapping[str, str]:
     """FunASR's short model names → ids on ModelScope."""
     names: Mapping[str, str] = _part("download.name_maps_from_hub").name_maps_ms

@@ -39,14 +39,14 @@ _OPTIONS = frozenset({
     "ban_emo_unk", "beam_size", "blank_id", "chunk_size", "ctc_weight", "decoder_attention_chunk_type",
     "decoder_attention_chunk_type2", "decoder_chunk_look_back", "decoding_ctc_weight", "decoding_ind", "decoding_mode",
     "decoding_model", "encoder1_encoder2_joint_training", "encoder_chunk_look_back", "eos", "ignore_id", "inner_dim",
-    "input_size", "language", "length_normalized_loss", "loss_weight_model1", "lsm_weight", "maxlenratio", "minlenratio",
+    "input_size", "jieba_usr_dict", "language", "length_normalized_loss", "loss_weight_model1", "lsm_weight", "maxlenratio", "minlenratio",
     "nbest", "penalty", "predictor_bias", "predictor_weight", "sampling_ratio", "share_embedding", "sos", "text_norm",
     "token_num_relax", "use_1st_decoder_loss", "use_itn",
 })  # fmt: skip
 _KEPT = COMPONENTS | {f"{name}_conf" for name in COMPONENTS} | _OPTIONS
 
 #: Options that name a required file.
-_NEEDED_FILES = frozenset({"bpemodel", "cmvn_file", "config", "init_param", "token_list"})
+_NEEDED_FILES = frozenset({"bpemodel", "cmvn_file", "config", "init_param", "jieba_usr_dict", "token_list"})
 #: Options that name a file, required or optional.
 _FILES = _NEEDED_FILES | {"non_linguistic_symbols", "seg_dict", "seg_dict_file", "stats_file"}
 #: Files used in a directory without a list of files: part, option, file name.

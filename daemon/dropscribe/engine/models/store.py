@@ -11,12 +11,12 @@ from pathlib import Path
 from dropscribe.engine.models.families import Kind, described, families_of, kind_of
 from dropscribe.engine.models.model_config import CONFIG, FILE_LIST, ModelConfig, read_model_config
 from dropscribe.errors import EngineError
-from dropscribe.transcript.roles import ASR, VAD
+from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD
 
 #: Name of the null models (see `dropscribe.engine.models.null`).
 NULL = "null"
 BUNDLED = Path(__file__).parents[1] / "bundled"
-BUNDLED_MODELS = ("paraformer-mini", "vad-mini")
+BUNDLED_MODELS = ("paraformer-mini", "vad-mini", "ct-punc-mini")
 SAMPLE = BUNDLED / "sample" / "sample.wav"
 
 
@@ -46,6 +46,13 @@ _ROLES = {
         (Kind.VAD,),
         "fsmn-vad, vad-mini",
         "--vad-model",
+    ),
+    PUNCTUATION: _Role(
+        "punctuation model",
+        "punctuation model that is supported",
+        (Kind.PUNCTUATION,),
+        "ct-punc, ct-punc-c, ct-punc-mini",
+        "punctuation of a profile",
     ),
 }
 _WEIGHTS_ENDINGS = (".pt", ".pb", ".pth", ".bin", ".ckpt")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dropscribe.transcript.roles import ASR, VAD
+from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD
 
 _APACHE = "Apache-2.0"
 
@@ -41,6 +41,21 @@ KNOWN: tuple[KnownModel, ...] = (
     ),
     KnownModel("iic/SenseVoiceSmall", ASR, "iic/SenseVoiceSmall", 936_682_164, "FunASR Model License"),
     KnownModel("fsmn-vad", VAD, "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch", 1_730_986, _APACHE),
+    KnownModel(
+        "ct-punc",
+        PUNCTUATION,
+        "iic/punc_ct-transformer_cn-en-common-vocab471067-large",
+        1_140_000_000,
+        _APACHE,
+    ),
+    KnownModel(
+        "ct-punc-c",
+        PUNCTUATION,
+        "iic/punc_ct-transformer_zh-cn-common-vocab272727-pytorch",
+        296_000_000,
+        _APACHE,
+    ),
     KnownModel("paraformer-mini", ASR, None, None, "MIT"),
     KnownModel("vad-mini", VAD, None, None, "MIT"),
+    KnownModel("ct-punc-mini", PUNCTUATION, None, None, "MIT"),
 )

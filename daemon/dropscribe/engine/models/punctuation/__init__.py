@@ -1,0 +1,1 @@
+"""Punctuation by CT-Transformer, with the marks that FunASR sets."""

@@ -1,0 +1,96 @@
+"""A loaded punctuation model: words to numbers, and windows of words to marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from dropscribe.engine.models.loading import cannot_build, device_faults
+from dropscribe.engine.models.model_config import ModelConfig
+from dropscribe.engine.models.punctuation.config import read_config
+from dropscribe.engine.models.punctuation.network import Ids, Network, PaddedNetwork, Parameters
+from dropscribe.engine.models.punctuation.words import CharacterSplitter, DictionarySplitter, Splitter
+from dropscribe.engine.models.weights import load_weights
+from dropscribe.errors import OutOfDeviceMemoryError
+
+if TYPE_CHECKING:
+    from dropscribe.engine.models.punctuation.dictionary import Dictionary
+
+#: Words of the windows that the device reads in one pass; halved for good when they do not fit its memory.
+CUDA_WORDS = 1 << 16
+#: Windows at warm-up: the shortest and an unusually long one.
+_WARM_WORDS = (1, 20, 60, 250)
+
+
+class PunctuationModel:
+    """A CT-Transformer on its device. Owned by the worker's thread."""
+
+    def __init__(self, config: ModelConfig, device: torch.device, *, half: bool = False) -> None:
+        """Load the model. `half`: float16 products, on CUDA only.
+
+        Raises EngineError if it is not supported or its weights do not match.
+        """
+        found = read_config(config)
+        try:
+            module = Parameters(found).eval()
+        except Exception as e:
+            raise cannot_build(config, e) from e
+        load_weights(module, config.weights, config.directory)
+        self._codes = found.codes + bytes(256 - len(found.codes))
+        self._vocabulary, self._unknown = found.vocabulary, found.unknown
+        self._dictionary: Dictionary | None = None
+        if found.dictionary is not None:
+            from dropscribe.engine.models.punctuation.dictionary import Dictionary  # noqa: PLC0415 - large
+
+            self._dictionary = Dictionary(found.dictionary)
+        self._most_words = CUDA_WORDS
+        self._network: Network
+        if half:
+            # Triton comes only with CUDA builds of torch.
+            from dropscribe.engine.models.punctuation.packed_network import PackedNetwork  # noqa: PLC0415
+
+            self._network = PackedNetwork(module, device)
+        else:
+            self._network = PaddedNetwork(module.to(device))
+
+    def splitter(self) -> Splitter:
+        """A splitter for a new text."""
+        if self._dictionary is None:
+            return CharacterSplitter(self._vocabulary, self._unknown)
+        return DictionarySplitter(self._vocabulary, self._unknown, self._dictionary)
+
+    def read(self, windows: Sequence[Ids]) -> list[bytes]:
+        """The mark after each word of each window, codes of `dropscribe.transcript.written.marks`.
+
+        The marks of a window do not depend on the others. Raises OutOfDeviceMemoryError if a single window does not
+        fit the device, EngineDiedError if the device is unusable.
+        """
+        marks: list[bytes] = []
+        at = 0
+        while at < len(windows):
+            count = self._fitting(windows[at:])
+            try:
+                with device_faults(), torch.inference_mode():
+                    made = self._network(windows[at : at + count])
+            except OutOfDeviceMemoryError:
+                if count == 1:
+                    raise
+                self._most_words //= 2
+                continue
+            marks += [one.translate(self._codes) for one in made]
+            at += count
+        return marks
+
+    def warm_up(self) -> None:
+        """Read windows of usual sizes, so that the first text is as fast as later ones."""
+        rng = np.random.default_rng(0)
+        sizes = _WARM_WORDS * 4
+        self.read([rng.integers(0, len(self._vocabulary), size, dtype=np.int32) for size in sizes])
+
+    def _fitting(self, windows: Sequence[Ids]) -> int:
+        """Number of windows of the next pass, at least 1."""
+        words = np.cumsum([len(ids) for ids in windows])
+        return max(1, int(np.searchsorted(words, self._most_words, "right")))
