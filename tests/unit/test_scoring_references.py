@@ -121,6 +121,11 @@ def test_a_table_of_many_recordings() -> None:
         "a/b.wav": Reference("你好")
     }
     assert read_table(b"start\tend\ttext\n") is None
+    rttm = b"SPEAKER x 1 0 1 <NA> <NA> A\nSPEAKER y 1 0 2 <NA> <NA> B\n"
+    assert read_table(rttm) == {
+        "x": Reference(turns=(Turn(0, 1000, "A"),)),
+        "y": Reference(turns=(Turn(0, 2000, "B"),)),
+    }
     with pytest.raises(BadReferenceError, match="line 3: 'a' is there twice"):
         read_table(b"file\ttext\na\tx\na\ty\n")
 

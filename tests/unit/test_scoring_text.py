@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe.scoring import edits
+from dropscribe.scoring.diarization import Turn
 from dropscribe.scoring.edits import EditCounts
 from dropscribe.scoring.normalisation import Normalisation
 from dropscribe.scoring.references import Reference
@@ -114,4 +115,12 @@ def test_rates_of_sums_weigh_each_character_alike_and_an_empty_reference_has_non
 
 
 def test_a_reference_without_text_is_not_scored_for_text() -> None:
-    assert score(Reference(turns=()), "x", None, Rules()) == Score(None, None, total("", ()).speakers)
+    assert score(Reference(turns=()), "x", (), Rules()) == Score(None, None, total("", ()).speakers)
+
+
+def test_speakers_that_were_not_asked_for_are_not_compared() -> None:
+    reference = Reference(turns=(Turn(0, 1000, "A"),))
+    assert score(reference, "x", None, Rules()).speakers is None
+    missed = score(reference, "x", (), Rules()).speakers
+    assert missed is not None
+    assert missed.rate == 1.0

@@ -113,7 +113,7 @@ class _Found:
             self.bad.append(BadReference(path, reason))
             return
         try:
-            table = read_table(data) if ending == ".tsv" else None
+            table = read_table(data) if ending in {".tsv", ".rttm"} else None
             if table is not None:
                 self.tables[path] = table
                 return

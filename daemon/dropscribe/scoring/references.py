@@ -58,11 +58,15 @@ def read_reference(data: bytes, ending: str) -> Reference:
 
 
 def read_table(data: bytes) -> dict[str, Reference] | None:
-    """Parse a table of the texts of many recordings: tab-separated, header with `file`, and `text` or `reference`.
+    """Parse references of many recordings: an RTTM file, or a table: tab-separated, header with `file`, and `text` or `reference`.
 
-    Rows without a text are left out. Returns references by file; None if it has no such header. Raises BadReferenceError.
+    Rows without a text are left out. Returns references by file; None if it has no such header, or turns of one recording
+    only. Raises BadReferenceError.
     """
     text = _decoded(data)
+    turns = read_rttm(text) if text.startswith(("SPEAKER", ";;", "SPKR-INFO")) else {}
+    if len(turns) > 1:
+        return {name: Reference(turns=of_one) for name, of_one in turns.items()}
     header = text.partition("\n")[0].rstrip("\r").lower().split("\t")
     column = next((name for name in ("reference", "text") if name in header), None)
     if "file" not in header or column is None:
@@ -94,9 +98,7 @@ def read_rttm(text: str) -> dict[str, tuple[Turn, ...]]:
 def _rttm(text: str) -> Reference:
     by_recording = read_rttm(text)
     if len(by_recording) > 1:
-        raise BadReferenceError(
-            f"it has turns of {len(by_recording)} recordings; divide it into one file each"
-        )
+        raise BadReferenceError(f"it has turns of {len(by_recording)} recordings")
     if not by_recording:
         raise BadReferenceError("it has no line SPEAKER")
     return Reference(turns=next(iter(by_recording.values())))

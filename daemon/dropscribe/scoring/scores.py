@@ -73,7 +73,7 @@ class Total:
 def score(reference: Reference, text: str, turns: Sequence[Turn] | None, rules: Rules) -> Score:
     """Compare a transcript, as text and turns, with the reference.
 
-    Where the reference has turns and the transcript has none, all of its speaker time is missed.
+    `turns` None: speakers were not asked for, and are not compared.
     """
     characters = words = None
     confusions: Counter[Confusion] = Counter()
@@ -86,10 +86,8 @@ def score(reference: Reference, text: str, turns: Sequence[Turn] | None, rules: 
             edits.align(rules.text.characters(reference.text), rules.text.characters(text))
         )
     speakers = None
-    if reference.turns is not None:
-        speakers = diarization_error(
-            reference.turns, turns or (), collar_ms=rules.collar_ms, overlap=rules.overlap
-        )
+    if reference.turns is not None and turns is not None:
+        speakers = diarization_error(reference.turns, turns, collar_ms=rules.collar_ms, overlap=rules.overlap)
     return Score(characters, words, speakers, confusions)
 
 

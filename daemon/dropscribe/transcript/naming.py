@@ -152,7 +152,9 @@ def form_of(recording: Path, format_name: str, name: str) -> str | None:
 
 
 def _form_of(recording: Path, format_name: str, name: str, language: str) -> str | None:
-    found = re.search(r"(?:\.(\d+))?(?:\.v(\d+))?" + re.escape(ending(format_name, language)) + "$", name)
+    found: re.Match[str] | None = re.search(
+        r"(?:\.(\d+))?(?:\.v(\d+))?" + re.escape(ending(format_name, language)) + "$", name
+    )
     number, version = (found[1], found[2]) if found else (None, None)
     forms = [SHORT, _FULL, *([f"{_FULL}.{number}"] if number else ())]
     for form in [*forms, *(versioned(form, int(version)) for form in forms if version)]:

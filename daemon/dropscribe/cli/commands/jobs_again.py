@@ -28,9 +28,7 @@ def redo(
     context: typer.Context,
     which: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="JOB|PATH...", help="Numbers of jobs, recordings, or folders with recordings."
-        ),
+        typer.Argument(metavar="WHAT...", help="Numbers of jobs, recordings, or folders with recordings."),
     ] = None,
     search: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Recordings whose transcript has these words.")
