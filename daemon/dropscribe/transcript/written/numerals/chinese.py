@@ -211,8 +211,8 @@ def _run(text: str, start: int, end: int) -> Form | None:
         return None
     if last == "周" or before in {"星期", "礼拜"}:
         return _after_weekday(text, start, end)
-    if set(said) <= _DIGITS.keys() or (len(said) == 4 and following == "年" and said[0] == "两"):
-        digits = said.replace("两", "二")
+    digits = said.replace("两", "二") if len(said) == 4 and following == "年" else said
+    if set(digits) <= _DIGITS.keys():
         return Form(start, end, _figures(digits)) if _is_digit_string(digits, following) else None
     if following == "大" and len(said) <= 3 and after[1:2] not in set("类项块箱包盒"):
         return None  # congresses: 十九大
