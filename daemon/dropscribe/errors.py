@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class DropscribeError(Exception):
@@ -33,6 +33,11 @@ class DropscribeError(Exception):
         self.operation = operation or self.usual_operation
         self.path = path
         self.remedy = remedy or self.usual_remedy
+
+    @classmethod
+    def from_system(cls, error: OSError, *, operation: str, path: Path | None = None, remedy: str) -> Self:
+        """Error whose reason is that of a failed system call; the caller must chain it: `raise … from error`."""
+        return cls(error.strerror or str(error), operation=operation, path=path, remedy=remedy)
 
     def __str__(self) -> str:
         where = f" {self.path}" if self.path is not None else ""

@@ -315,8 +315,8 @@ def content_hash(
     except OSError as e:
         if e.errno in GONE:
             raise RecordingGoneError("the file was removed", operation="hash", path=path) from e
-        raise StorageError(
-            e.strerror or str(e),
+        raise StorageError.from_system(
+            e,
             operation="hash",
             path=path,
             remedy="make the file readable for the user the daemon runs as",

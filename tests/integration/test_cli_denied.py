@@ -11,13 +11,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from dropscribe.cli import app, streams
+from dropscribe.cli import app
 from dropscribe.engine.models.store import SAMPLE
+from tests.support.command_line import Done, Main
 from tests.support.histories import History
 from tests.support.powerless import AS_ROOT, COMMAND, powerless
 
@@ -26,36 +26,14 @@ SOMEBODY = 65534
 NO_MODEL = ("--model", "null", "--vad-model", "null")
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a command ended, and what it printed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 Call = Callable[..., Done]
 
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a command in this process, without rights on the files of others. An exception it raises fails the test."""
-    monkeypatch.setattr(streams, "prepare", lambda: None)
-    monkeypatch.setenv("PATH", os.environ["PATH"])  # it is changed by the command
-    for name in ("DROPSCRIBE_CONFIG", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: str | Path, cwd: Path, home: Path | None = None) -> Done:
-        monkeypatch.setenv("HOME", str(home or cwd))
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["dropscribe", *(os.fspath(a) for a in arguments)])
-        with powerless(), pytest.raises(SystemExit) as ended:
-            app.main()
-        printed = capsys.readouterr()
-        return Done(int(str(ended.value.code or 0)), printed.out, printed.err)
-
-    return run
+    main = Main(monkeypatch, capsys)
+    return lambda *arguments, cwd, home=None: main(*arguments, cwd=cwd, home=home, within=powerless())
 
 
 def process(*arguments: str | Path, cwd: Path, redirection: str = "", home: Path | None = None) -> Done:
@@ -114,6 +92,8 @@ DENIED = {
     "adopt": [("{} --database {}/closed/jobs.db", 1, "lock database"), ("{} --config {}/ds.toml", 2, "ds.toml")],
     "transcribe": [("{}/talk.wav", 2, "talk.wav"), (f"{SAMPLE} --config {{}}/ds.toml", 2, "ds.toml")],
     "bench": [("{}/talk.wav", 2, "talk.wav"), (f"{SAMPLE} --out {{}}/closed/b --model null --vad-model null", 1, "closed/b")],
+    "eval": [("{}/closed", 1, "closed")],
+    "diff": [("{}/closed/a.json {}/closed/b.json", 1, "closed")],
     "jobs": [("--database {}/jobs.db", 3, "open database"), ("--config {}/ds.toml", 2, "ds.toml")],
     "jobs show": [("1 --database {}/jobs.db", 3, "open database")],
     "jobs search": [("hello --database {}/jobs.db", 3, "open database")],

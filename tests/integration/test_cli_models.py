@@ -19,6 +19,7 @@ from dropscribe.engine.models.hub.known import KNOWN
 from dropscribe.engine.models.store import BUNDLED, BUNDLED_MODELS
 from tests.support.daemon_process import wait_until
 from tests.support.hubs import FSMN_VAD, Hub, command_environment, running_hub
+from tests.support.terminal import shown_on
 
 Done = subprocess.CompletedProcess[str]
 NOWHERE = "http://127.0.0.1:9"
@@ -135,12 +136,7 @@ def test_a_mirror_and_the_models_of_the_configuration_at_a_terminal(hub: Hub, tm
         env=command_environment(tmp_path, MODELSCOPE_ENDPOINT=NOWHERE, TERM="xterm"),
     )  # fmt: skip
     os.close(terminal)
-    shown = b""
-    try:
-        while data := os.read(screen, 4096):
-            shown += data
-    except OSError:  # EIO: the other end is closed
-        pass
+    shown = shown_on(screen)
     os.close(screen)
     assert command.wait(60) == 0, shown
     assert b"paraformer-mini: bundled, nothing to fetch" in shown

@@ -15,6 +15,7 @@ import pytest
 from dropscribe.cli.app import COMMANDS
 from dropscribe.engine.models.store import SAMPLE
 from tests.support.command_line import process
+from tests.support.terminal import shown_on
 
 #: A command that prints JSON while a library and a child print to descriptor 1, as C code and children do.
 CHATTY = """
@@ -110,12 +111,7 @@ def test_at_a_terminal_the_result_goes_where_standard_output_leads(tmp_path: Pat
             stdout=out, stderr=terminal, cwd=tmp_path,
         )  # fmt: skip
         os.close(terminal)
-        shown = b""
-        try:
-            while data := os.read(screen, 4096):
-                shown += data
-        except OSError:  # EIO: the other end is closed
-            pass
+        shown = shown_on(screen)
         os.close(screen)
         assert command.wait(120) == 0
     assert json.loads((tmp_path / "out.json").read_bytes())["ok"]

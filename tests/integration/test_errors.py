@@ -19,9 +19,10 @@ import pytest
 import dropscribe
 from dropscribe import errors
 from dropscribe.cli.app import COMMANDS
+from dropscribe.errors import ConfigError
 from dropscribe.ledger.backend import lock_database, open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
-from tests.support.command_line import process
+from tests.support.command_line import Main, process
 
 PACKAGE = Path(dropscribe.__file__).parent
 KINDS = {
@@ -43,9 +44,13 @@ class Made:
 def made() -> Iterator[Made]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
+            if not isinstance(node, ast.Call):
+                continue
+            # StorageError(…), StorageError.from_system(…)
+            kind = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+            if isinstance(kind, ast.Name) and kind.id in KINDS:
                 given = frozenset(k.arg for k in node.keywords if k.arg is not None)
-                yield Made(f"{path.relative_to(PACKAGE)}:{node.lineno}", KINDS[node.func.id], given)
+                yield Made(f"{path.relative_to(PACKAGE)}:{node.lineno}", KINDS[kind.id], given)
 
 
 MADE = tuple(made())
@@ -111,6 +116,8 @@ FAILURES = (
     Failure("transcribe junk.wav --model ./none", 5, "none", "engine"),
     Failure("bench none.wav", 2, "none.wav", "usage"),
     Failure("bench junk.wav --out junk.db", 1, "junk.db", "storage"),
+    Failure("eval none", 2, "none", "usage"),
+    Failure("diff none.json junk.wav", 2, "none.json", "usage"),
     Failure("jobs --database none.db", 2, "none.db", "usage"),
     Failure("jobs --database junk.db", 3, "junk.db", "ledger"),
     Failure("jobs --database drop", 3, "drop", "ledger"),
@@ -142,11 +149,20 @@ def test_every_command_is_made_to_fail() -> None:
     assert {f.code for f in FAILURES} == {kind.exit_code for kind in KINDS.values()}
 
 
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
+    return Main(monkeypatch, capsys)
+
+
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda f: f.arguments)
-def test_a_command_that_fails_says_operation_path_reason_and_remedy(failure: Failure, place: Path) -> None:
+def test_a_command_that_fails_says_operation_path_reason_and_remedy(
+    failure: Failure, place: Path, main: Main
+) -> None:
     arguments = failure.arguments.split()
     speaks_json = arguments[0] in WITH_JSON
-    done = process(*arguments, *(["--json"] if speaks_json else []), cwd=place)
+    # A daemon that begins to start takes the signals and streams of its process.
+    starts = arguments[0] == "run" and failure.code != ConfigError.exit_code
+    done = (process if starts else main)(*arguments, *(["--json"] if speaks_json else []), cwd=place)
     assert done.returncode == failure.code, done.stderr
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("dropscribe: ")]
@@ -166,14 +182,14 @@ def test_a_command_that_fails_says_operation_path_reason_and_remedy(failure: Fai
         assert (error["path"] is not None) == (failure.about is not None), error
 
 
-def test_failed_recordings_are_reported_in_the_same_form(place: Path) -> None:
+def test_failed_recordings_are_reported_in_the_same_form(place: Path, main: Main) -> None:
     options = ("--model", "null", "--vad-model", "null", "--device", "cpu")
-    done = process("transcribe", "junk.wav", *options, "--json", cwd=place)
+    done = main("transcribe", "junk.wav", *options, "--json", cwd=place)
     assert done.returncode == 1, done.stderr
     error = json.loads(done.stdout)["error"]
     assert error.keys() == {"code", "operation", "path", "reason", "remedy"}
     assert all(error.values())
-    plain = process("transcribe", "junk.wav", *options, cwd=place)
+    plain = main("transcribe", "junk.wav", *options, cwd=place)
     expected = f"dropscribe: transcribe {error['path']}: {error['reason']} ({error['remedy']})"
     assert expected in plain.stderr.splitlines()
 

@@ -12,6 +12,17 @@ import termios
 from pathlib import Path
 
 
+def shown_on(terminal: int) -> bytes:
+    """All that processes write to a terminal until the last of them closes it. `terminal`: our end of it."""
+    written = bytearray()
+    try:
+        while chunk := os.read(terminal, 1 << 16):
+            written += chunk
+    except OSError:  # EIO: the other end is closed
+        pass
+    return bytes(written)
+
+
 def on_terminal(*arguments: str | Path, columns: int = 80, cwd: Path | None = None) -> list[str]:
     """Run `python -m dropscribe …` with its streams on a terminal; returns the lines as written, escape sequences included."""
     ours, theirs = pty.openpty()
@@ -22,13 +33,7 @@ def on_terminal(*arguments: str | Path, columns: int = 80, cwd: Path | None = No
             stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, close_fds=True,
         )  # fmt: skip
         os.close(theirs)
-        written = bytearray()
-        try:
-            while chunk := os.read(ours, 1 << 16):
-                written += chunk
-        except OSError:
-            # The last process with the terminal has closed it.
-            pass
+        written = shown_on(ours)
         command.wait(120)
     finally:
         os.close(ours)

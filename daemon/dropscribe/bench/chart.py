@@ -44,8 +44,8 @@ def draw(report: Report, path: Path) -> None:
     try:
         figure.savefig(path, dpi=DPI)
     except OSError as e:
-        raise StorageError(
-            e.strerror or str(e), operation="write chart", path=path, remedy="name another folder with --out"
+        raise StorageError.from_system(
+            e, operation="write chart", path=path, remedy="name another folder with --out"
         ) from e
 
 

@@ -109,8 +109,8 @@ def _demand_directory() -> None:
 def _of_system(error: OSError) -> StorageError:
     file = None if error.filename is None else Path(os.fsdecode(error.filename))
     denied = isinstance(error, PermissionError)
-    return StorageError(
-        error.strerror or str(error),
+    return StorageError.from_system(
+        error,
         operation=f"run {' '.join(a for a in sys.argv[1:2] if a.isalpha())}".rstrip(),
         path=file,
         remedy="give this user access to it, or run the command as the user of the daemon"

@@ -75,8 +75,8 @@ class StandardOutput(io.FileIO):
             os.close(nowhere)
             if isinstance(e, BrokenPipeError):
                 raise
-            raise StorageError(
-                e.strerror or str(e),
+            raise StorageError.from_system(
+                e,
                 operation="write to standard output",
                 remedy="send it to a file on another disk, or make room",
             ) from e

@@ -279,6 +279,6 @@ def _failures(jobs: Iterable[JobSummary], mask: Mask) -> Iterator[dict[str, Any]
 
 
 def _storage(e: OSError, path: Path) -> StorageError:
-    return StorageError(
-        e.strerror or str(e), operation="write bundle", path=path, remedy="name another file, on another disk"
+    return StorageError.from_system(
+        e, operation="write bundle", path=path, remedy="name another file, on another disk"
     )

@@ -105,8 +105,8 @@ def _unlinked_file(size: int) -> int:
 
 
 def _no_memory(error: OSError) -> StorageError:
-    return StorageError(
-        error.strerror or str(error),
+    return StorageError.from_system(
+        error,
         operation="reserve memory for audio",
         remedy="allow memfd_create(2), or give the daemon a temporary directory with free space (TMPDIR)",
     )

@@ -251,7 +251,7 @@ class Daemon:
 
     def _replace_engine(self, fault: EngineDiedError) -> bool:
         lost = self._dispatcher.engine_lost(fault)
-        self._executor.replace(f"the engine is gone ({fault.reason}); {lost} jobs went back to the queue")
+        self._executor.replace(f"the engine is gone ({fault.reason}); jobs returned to the queue: {lost}")
         if not self._executor.wait_ready(self._while_starting):
             return False
         self._dispatcher.wake()

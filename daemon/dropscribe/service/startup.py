@@ -119,18 +119,18 @@ def _recover(settings: Settings, ledger: Ledger, log: logs.Logger) -> None:
         )
     recovered = ledger.recover(now)
     if recovered.unbegun:
-        logs.event(log, logs.Action.LEDGER, f"{recovered.unbegun} claimed jobs are back in the queue")
+        logs.event(log, logs.Action.LEDGER, f"claimed jobs returned to the queue: {recovered.unbegun}")
     if recovered.suspects:
         logs.event(
             log,
             logs.Action.LEDGER,
-            f"{recovered.suspects} jobs were interrupted when the daemon was killed; each is tried again alone",
+            f"jobs interrupted when the daemon was killed: {recovered.suspects}; each is tried again alone",
         )
     if recovered.failed:
         logs.problem(
             log,
             logs.Action.JOB_FAILED,
-            f"{recovered.failed} jobs failed: the daemon was killed each time it worked on them alone",
+            f"jobs failed, since the daemon was killed each time it worked on one alone: {recovered.failed}",
             remedy="'dropscribe jobs --state failed' lists them",
         )
     ledger.apply_recipes(settings.recipe)
@@ -140,8 +140,8 @@ def _make_directory(location: DatabaseLocation) -> None:
     try:
         location.directory.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise StorageError(
-            e.strerror or str(e),
+        raise StorageError.from_system(
+            e,
             operation="create the folder of the database",
             path=location.directory,
             remedy="name another place with --database, or create the folder for the daemon's user",

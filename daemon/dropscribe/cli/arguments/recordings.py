@@ -21,8 +21,8 @@ def demand_files(files: Iterable[Path], operation: str) -> None:
         except FileNotFoundError as e:
             raise UsageError("no such file", operation=operation, path=file, remedy="check the name") from e
         except OSError as e:
-            raise UsageError(
-                e.strerror or str(e),
+            raise UsageError.from_system(
+                e,
                 operation=operation,
                 path=file,
                 remedy="check the name, and who may read it",

@@ -121,8 +121,8 @@ def _prepare(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise StorageError(
-            e.strerror or str(e), operation="make folder", path=out, remedy="name another one with --out"
+        raise StorageError.from_system(
+            e, operation="make folder", path=out, remedy="name another one with --out"
         ) from e
 
 
@@ -132,8 +132,8 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as e:
-        raise StorageError(
-            e.strerror or str(e), operation="write figures", path=path, remedy="name another one with --out"
+        raise StorageError.from_system(
+            e, operation="write figures", path=path, remedy="name another one with --out"
         ) from e
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,11 +68,9 @@ def command(
     group; exit status 1 when one cannot be changed. JSON, dropscribe/sharing/1: user, group (ids of the daemon), directories
     [{path, changes [text], problem (text or null)}].
     """
-    from collections.abc import Iterator
-
     from dropscribe import logs
     from dropscribe.cli.arguments.settings import in_force
-    from dropscribe.cli.output import print_json, say
+    from dropscribe.cli.output import print_json
     from dropscribe.doctor import examination
     from dropscribe.doctor.checks.record import Level, document, from_error, healthy
     from dropscribe.errors import ConfigError, LedgerError
@@ -88,29 +87,19 @@ def command(
 
     loaded: Loaded | None = None
     refused: Path | None = None
-
-    def run_checks() -> Iterator[Check]:
-        nonlocal loaded, refused
-        try:
-            loaded = in_force(
-                config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
-            )
-        except ConfigError as e:
-            refused = e.path
-            yield from_error("configuration", e)
-            yield from examination.examine_machine()
-        else:
-            yield from examination.examine(loaded)
-
-    colours = {Level.OK: "green", Level.WARNING: "yellow", Level.FAIL: "red"}
+    try:
+        loaded = in_force(
+            config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
+        )
+        running: Iterable[Check] = examination.examine(loaded)
+    except ConfigError as e:
+        refused = e.path
+        running = (from_error("configuration", e), *examination.examine_machine())
     checks: list[Check] = []
-    for check in run_checks():
+    for check in running:
         checks.append(check)
         if not as_json:
-            typer.secho(f"{check.status:<8}", fg=colours[check.status], nl=False)
-            say(f"{check.name}: {check.detail}")
-            if check.remedy:
-                say(f"        → {check.remedy}")
+            _print_check(check)
     if bundle is not None:
         named = [p for p in (config, database, *(watch or [])) if p is not None]
         _write_bundle(bundle, loaded, checks, named, refused)
@@ -120,6 +109,17 @@ def command(
     if not healthy(checks):
         failed = any(c.name == DATABASE and c.status is Level.FAIL for c in checks)
         raise typer.Exit(LedgerError.exit_code if failed else 1)
+
+
+def _print_check(check: Check) -> None:
+    from dropscribe.cli.output import say
+    from dropscribe.doctor.checks.record import Level
+
+    colours = {Level.OK: "green", Level.WARNING: "yellow", Level.FAIL: "red"}
+    typer.secho(f"{check.status:<8}", fg=colours[check.status], nl=False)
+    say(f"{check.name}: {check.detail}")
+    if check.remedy:
+        say(f"        → {check.remedy}")
 
 
 def _share(settings: Settings, *, as_json: bool) -> None:
@@ -132,8 +132,8 @@ def _share(settings: Settings, *, as_json: bool) -> None:
     try:
         account = Account.of_daemon(settings)
     except OSError as e:
-        raise UsageError(
-            e.strerror or str(e),
+        raise UsageError.from_system(
+            e,
             operation="find the user of the daemon, who owns the folder of the database",
             path=settings.database.parent,
             remedy="start the daemon once, or name the database with --database",

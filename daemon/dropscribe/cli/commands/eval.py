@@ -238,8 +238,8 @@ def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as e:
-        raise StorageError(
-            e.strerror or str(e), operation="write chart", path=path, remedy="name another file with --chart"
+        raise StorageError.from_system(
+            e, operation="write chart", path=path, remedy="name another file with --chart"
         ) from e
 
 

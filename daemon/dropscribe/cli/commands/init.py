@@ -107,7 +107,7 @@ def _demand_folder(target: Path) -> None:
             remedy=f"make it first: mkdir -p {shlex.quote(str(target.parent))}",
         ) from e
     except OSError:
-        pass  # told when the file is written
+        return  # writing the file fails in the same way, with its own remedy
 
 
 def _make_folder(folder: Path) -> bool:
@@ -119,8 +119,8 @@ def _make_folder(folder: Path) -> bool:
     except FileExistsError:
         return False
     except OSError as e:
-        raise StorageError(
-            e.strerror or str(e),
+        raise StorageError.from_system(
+            e,
             operation="make folder",
             path=folder,
             remedy="make it by hand, or change [[folder]] path in the configuration",
@@ -228,8 +228,8 @@ def _write(target: Path, data: bytes, *, force: bool) -> Path | None:
                     backup = next(b for b in _backups(target) if not os.path.lexists(b))
                     place_new(directory, target.name, backup.name)
         except OSError as e:
-            raise StorageError(
-                e.strerror or str(e),
+            raise StorageError.from_system(
+                e,
                 operation="keep a copy of",
                 path=target,
                 remedy="move the file away by hand",

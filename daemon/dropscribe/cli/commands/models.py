@@ -309,8 +309,8 @@ def _verified(model: ModelCopy) -> ModelCopy:
             recorded = client.files_of(model.name)
         problems = receipt.damage(model.directory, recorded)
     except OSError as e:
-        raise StorageError(
-            e.strerror or str(e),
+        raise StorageError.from_system(
+            e,
             operation="verify model",
             path=model.directory,
             remedy="run the command as the user whose cache it is, or check the disk",

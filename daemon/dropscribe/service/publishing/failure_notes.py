@@ -42,6 +42,8 @@ CHECKED = 200
 RECENT_S = 24 * 3600.0
 #: Most recordings handled together.
 BATCH = 64
+#: Most recordings whose missing note is remembered as logged: they may be gone, which nothing says.
+REMEMBERED = 1000
 #: The item that stands for finding the notes on record, at the start.
 _RECORD = Path()
 
@@ -84,8 +86,8 @@ class FailureNotes:
         self._lock = threading.Lock()
         #: Recordings with a note on record, by watched folder; those checked last at the end.
         self._noted: dict[Path, dict[Path, None]] = {}
-        #: Recordings whose note could not be written, which is logged once.
-        self._refused: set[Path] = set()
+        #: Recordings whose note could not be written, which is logged once; the newest `REMEMBERED`.
+        self._refused: dict[Path, None] = {}
         self._check_at = clock() + CHECK_S
 
     def start(self) -> None:
@@ -151,13 +153,15 @@ class FailureNotes:
             left = bool(noted.notes)
             with self._lock:
                 told = noted.path in self._refused
-                self._refused.add(noted.path)
+                self._refused[noted.path] = None
+                if len(self._refused) > REMEMBERED:
+                    del self._refused[next(iter(self._refused))]
             if not told:
                 message = f"{noted.path.name}: no note beside it: {e}"
                 logs.event(self._log, logs.Action.STORAGE, message, job=noted.job_id)
         else:
             with self._lock:
-                self._refused.discard(noted.path)
+                self._refused.pop(noted.path, None)
         if not left:
             with self._lock:
                 self._noted.get(noted.folder, {}).pop(noted.path, None)

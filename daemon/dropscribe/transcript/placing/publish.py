@@ -392,9 +392,7 @@ def _reported(operation: str, path: Path) -> Iterator[None]:
     except OSError as e:
         if e.errno in _NOT_ALLOWED:
             raise not_allowed(path, e) from e
-        raise StorageError(
-            e.strerror or str(e), operation=operation, path=path, remedy=_remedy(e.errno)
-        ) from e
+        raise StorageError.from_system(e, operation=operation, path=path, remedy=_remedy(e.errno)) from e
 
 
 def _remedy(code: int | None) -> str:

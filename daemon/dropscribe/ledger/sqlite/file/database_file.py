@@ -97,8 +97,8 @@ class DatabaseFile:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as e:
-            raise StorageError(
-                e.strerror or str(e), operation=operation, path=path,
+            raise StorageError.from_system(
+                e, operation=operation, path=path,
                 remedy="see that the disk is there and its folders can be entered by this user",
             ) from e  # fmt: skip
 

@@ -104,8 +104,8 @@ def lock_database(path: Path) -> DatabaseLock:
             raise _foreign(file, "it is a symbolic link, which is not followed") from e
         if e.errno in {errno.ENXIO, errno.EISDIR}:
             raise _foreign(file, "it is not a regular file") from e
-        raise StorageError(
-            e.strerror or str(e),
+        raise StorageError.from_system(
+            e,
             operation="lock database",
             path=file,
             remedy="make the folder of the database exist and writable for this user",

@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from dropscribe.escapes import readable
 from dropscribe.ledger.columns import path_of, raw
 from dropscribe.ledger.records import FAILED_NOTE, JobState, NotedRecording, OutputIntent, OwnedOutput
 from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.jobs.outputs import INSERT, output_of, rows_of
 
 # The newest job decides: that of the newest content, profile and recipe.
 _NEWEST = sa.text(
@@ -30,18 +30,9 @@ _DUE = sa.text(
     "WHERE r.latest = 1 AND ((j.state = 'failed' AND j.finished_at >= :since) "
     "OR (j.state = 'queued' AND j.reason_code = 'storage'))"
 ).bindparams(sa.bindparam("format", value=FAILED_NOTE))
-_INTEND = sa.text(
-    "INSERT INTO outputs (job_id, generation, recording_raw, format, path_raw, path, sha256, published, at, bytes) "
-    "VALUES (:job, :generation, :recording_raw, :format, :path_raw, :path, :sha256, 0, :now, :bytes)"
-)
-_FORGET = sa.text(
-    "DELETE FROM outputs WHERE format = :format AND recording_raw = :recording_raw AND path_raw = :path_raw "
-    "AND sha256 = :sha256"
-)
-_WRITTEN = sa.text(
-    "UPDATE outputs SET published = 1 WHERE format = :format AND recording_raw = :recording_raw "
-    "AND path_raw = :path_raw AND sha256 = :sha256"
-)
+_THIS = "format = :format AND recording_raw = :recording_raw AND path_raw = :path_raw AND sha256 = :sha256"
+_FORGET = sa.text("DELETE FROM outputs WHERE " + _THIS)  # noqa: S608 - both parts stand here
+_WRITTEN = sa.text("UPDATE outputs SET published = 1 WHERE " + _THIS)  # noqa: S608
 
 
 class Notes:
@@ -64,7 +55,7 @@ class Notes:
             newest = {row.path_raw: row for row in connection.execute(_NEWEST, paths)}
             notes: dict[bytes, list[OwnedOutput]] = {}
             for row in connection.execute(_NOTES, paths):
-                notes.setdefault(row.recording_raw, []).append(_owned(row))
+                notes.setdefault(row.recording_raw, []).append(output_of(row))
         return [
             _noted(newest[path], tuple(notes.get(path, ())))
             for path in map(raw, recordings)
@@ -73,13 +64,10 @@ class Notes:
 
     def intend(self, noted: NotedRecording, file: OutputIntent, now: float) -> None:
         """See `Ledger.intend_note`."""
-        values = _key(noted.path, file.path, file.sha256) | {
-            "job": noted.job_id, "generation": noted.generation, "path": readable(file.path), "now": now,
-            "bytes": file.size,
-        }  # fmt: skip
+        rows = rows_of((noted.job_id, noted.generation), raw(noted.path), [file], now)
         with self._db.write("record a note") as connection:
-            connection.execute(_FORGET, values)
-            connection.execute(_INTEND, values)
+            connection.execute(_FORGET, rows)
+            connection.execute(INSERT, rows)
 
     def settle(self, written: Sequence[OwnedOutput], gone: Sequence[OwnedOutput]) -> None:
         """See `Ledger.settle_notes`."""
@@ -91,13 +79,6 @@ class Notes:
 
 def _key(recording: Path, path: Path, sha256: str) -> dict[str, object]:
     return {"format": FAILED_NOTE, "recording_raw": raw(recording), "path_raw": raw(path), "sha256": sha256}
-
-
-def _owned(row: Row[Any]) -> OwnedOutput:
-    return OwnedOutput(
-        job_id=row.job_id, recording=path_of(row.recording_raw), path=path_of(row.path_raw), format=row.format,
-        sha256=row.sha256, published=bool(row.published), size=row.bytes,
-    )  # fmt: skip
 
 
 def _noted(row: Row[Any], notes: tuple[OwnedOutput, ...]) -> NotedRecording:

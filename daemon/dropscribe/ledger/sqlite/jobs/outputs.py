@@ -32,7 +32,8 @@ _REPLACE = sa.text(
     "DELETE FROM outputs WHERE path_raw = :path_raw AND recording_raw = :recording_raw AND published = 0 "
     "AND (sha256 = :sha256 OR (job_id = :job_id AND generation < :generation - 1 AND sha256 <> :standing))"
 )
-_INSERT = sa.text(
+#: Takes `rows_of`.
+INSERT = sa.text(
     "INSERT INTO outputs (job_id, generation, recording_raw, format, path_raw, path, sha256, published, at, bytes) "
     "VALUES (:job_id, :generation, :recording_raw, :format, :path_raw, :path, :sha256, :published, :at, :bytes)"
 )
@@ -121,10 +122,10 @@ class Outputs:
                 if recording_raw is None:
                     refused.append(job)
                 else:
-                    rows += _rows((job, generation), recording_raw, files, now)
+                    rows += rows_of((job, generation), recording_raw, files, now)
             if rows:
                 connection.execute(_REPLACE, rows)
-                connection.execute(_INSERT, rows)
+                connection.execute(INSERT, rows)
         return refused
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
@@ -133,19 +134,19 @@ class Outputs:
         if paths:
             with self._db.read("query owners of files") as connection:
                 for row in connection.execute(_OWNED, {"paths": [raw(p) for p in paths]}):
-                    found.setdefault(path_of(row.path_raw), []).append(_output(row))
+                    found.setdefault(path_of(row.path_raw), []).append(output_of(row))
         return {path: tuple(files) for path, files in found.items()}
 
     def unpublished(self) -> list[OwnedOutput]:
         """See `Ledger.unpublished`."""
         with self._db.read("read unpublished files") as connection:
-            return [_output(row) for row in connection.execute(_UNPUBLISHED)]
+            return [output_of(row) for row in connection.execute(_UNPUBLISHED)]
 
     def outputs_of(self, recording: Path) -> list[OwnedOutput]:
         """See `Ledger.outputs_of`."""
         with self._db.read("read the files of a recording") as connection:
             rows = connection.execute(_OF_RECORDING, {"recording_raw": raw(recording)})
-            return [_output(row) for row in rows]
+            return [output_of(row) for row in rows]
 
 
 class PartialOutputs:
@@ -209,7 +210,7 @@ class PartialOutputs:
 
 def of_job(connection: Connection, job: int) -> tuple[OwnedOutput, ...]:
     """The files of one job, in the order they were recorded."""
-    return tuple(_output(row) for row in connection.execute(_OF_JOB, {"job": job}))
+    return tuple(output_of(row) for row in connection.execute(_OF_JOB, {"job": job}))
 
 
 def mark_published(connection: Connection, done: Sequence[Held], now: float) -> None:
@@ -219,7 +220,7 @@ def mark_published(connection: Connection, done: Sequence[Held], now: float) -> 
     connection.execute(_FORGET, rows)
 
 
-def _rows(
+def rows_of(
     held: Held, recording_raw: bytes, files: Sequence[OutputIntent], now: float
 ) -> list[dict[str, object]]:
     return [
@@ -240,7 +241,7 @@ def _rows(
     ]
 
 
-def _output(row: Row[*tuple[Any, ...]]) -> OwnedOutput:
+def output_of(row: Row[*tuple[Any, ...]]) -> OwnedOutput:
     return OwnedOutput(
         job_id=row.job_id,
         recording=path_of(row.recording_raw),
