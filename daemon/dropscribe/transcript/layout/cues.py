@@ -105,7 +105,7 @@ def _divided(phrase: Units, run: Run, limits: Limits, *, together: bool) -> list
         fits = sum(phrase.widths) <= width and max(phrase.ends) - min(phrase.starts) <= max_ms
         parts = [phrase] if fits else divide(phrase, width, max_ms, limits.pause_ms)
         return [("".join(part.texts).strip(), part) for part in parts]
-    frame = Frame(width, 1 if together else 2, max_ms, limits.pause_ms)
+    frame = Frame.of(width, 1 if together else 2, max_ms, limits.pause_ms)
     return [(two_lines(part, frame), part) for part in pack(phrase, frame)]
 
 
