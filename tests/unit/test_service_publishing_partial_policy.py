@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dropscribe.engine.protocol import SegmentDone
@@ -35,6 +37,12 @@ def test_partial_text_of_a_long_recording_is_written_at_once_if_it_is_expected_t
     assert due(slow, None, after_s=1.0, now=100.1)
     quick = heard(until_ms=HOUR_MS // 2, declared_ms=HOUR_MS)  # 0.2 s for the hour
     assert not due(quick, None, after_s=1.0, now=100.1)
+
+
+def test_the_expected_time_is_that_of_all_parts() -> None:
+    half = replace(heard(until_ms=HOUR_MS - 1, declared_ms=HOUR_MS), parts_done=1, parts=4)
+    assert not due(half, None, after_s=1.0, now=100.49)
+    assert due(half, None, after_s=1.0, now=100.51)
 
 
 def test_the_expected_time_of_a_short_recording_is_ignored() -> None:
@@ -72,6 +80,16 @@ def test_only_segments_without_a_gap_before_them_are_in_the_partial_text() -> No
         assert len(assembly.texts) == assembly.heard().segments == count
     assert assembly.texts == [f"text {i}" for i in range(5)]
     assert assembly.heard() == Heard(3.0, 5, 4_900, 9_000)
+
+
+def test_the_parts_of_a_recording_follow_each_other_in_the_partial_text() -> None:
+    headings = [(0, "channel 1"), (2, "channel 2")]
+    texts = ["", "喂", "你好", "再见"]
+    part = partial_text(texts, until_ms=3000, declared_ms=60_000, notice=None, headings=headings)
+    assert part.decode() == (
+        "[channel 1]\n喂\n\n[channel 2]\n你好\n再见\n\n"
+        "[unfinished: channel 2, up to 00:00:03 of 00:01:00; this file goes when the transcript is complete]\n"
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

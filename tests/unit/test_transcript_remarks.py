@@ -11,7 +11,18 @@ from dropscribe.durations import position
 from dropscribe.transcript.reading import NotATranscriptError, read_transcript
 from dropscribe.transcript.remarks import media_remarks
 from dropscribe.transcript.render import RENDERERS, Options, render
-from dropscribe.transcript.types import GAP, UNDECODABLE, UNREAD, AudioTrack, Loss, MediaFacts, Segment
+from dropscribe.transcript.types import (
+    CHANNEL,
+    GAP,
+    TRACK,
+    UNDECODABLE,
+    UNREAD,
+    AudioTrack,
+    Loss,
+    MediaFacts,
+    Part,
+    Segment,
+)
 from tests.support.transcripts import MEDIA, text_of, transcript
 
 TRACKS = (
@@ -84,19 +95,46 @@ def test_many_tracks_are_counted() -> None:
     )
 
 
+def test_a_track_without_sound_is_said_to_be_so_where_all_are_transcribed() -> None:
+    tracks = tuple(replace(track, chosen=track.number != 1) for track in TRACKS)
+    parts = (Part(TRACK, 2, 0, None), Part(TRACK, 3, 62_000, None))
+    assert said(replace(MEDIA, tracks=tracks, parts=parts)) == {
+        "tracks": "of 3 audio tracks, only tracks 2 (zho), 3 are transcribed; "
+        'without sound that can be decoded: 1 (eng, "Desktop \\x1b[31m")'
+    }
+
+
+@pytest.mark.parametrize(
+    ("there", "channels", "text"),
+    [
+        ((1, 2), 2, None),
+        ((1,), 1, "only one channel has sound of its own, so its channels are not transcribed apart"),
+        ((2,), 2, "only one channel has sound of its own, so its channels are not transcribed apart"),
+        ((1, 3), 4, "without sound, and left out: channel 2, 4"),
+    ],
+)
+def test_channels_that_are_not_transcribed_apart(
+    there: tuple[int, ...], channels: int, text: str | None
+) -> None:
+    parts = tuple(Part(CHANNEL, number, 62_000 * at, None) for at, number in enumerate(there))
+    assert said(replace(MEDIA, channels=channels, parts=parts)).get("channels") == text
+
+
 @pytest.mark.parametrize(("ms", "shown"), [(0, "00:00"), (59_999, "00:59"), (3_600_000, "1:00:00")])
 def test_positions_are_those_of_a_player(ms: int, shown: str) -> None:
     assert position(ms) == shown
 
 
 def test_the_json_file_keeps_them() -> None:
-    document = render(transcript(media=FACTS), "json", Options())
-    assert read_transcript(document).transcript.media == FACTS
+    facts = replace(FACTS, parts=(Part(TRACK, 2, 0, "Floor"), Part(TRACK, 3, 62_000, None)))
+    document = render(transcript(media=facts), "json", Options())
+    assert read_transcript(document).transcript.media == facts
 
 
 def test_a_json_file_of_an_older_version_is_read() -> None:
     document = json.loads(render(transcript(media=FACTS), "json", Options()))
-    del document["media"]["losses"], document["media"]["tracks"]
+    for name in ("losses", "tracks", "parts"):
+        del document["media"][name]
     assert read_transcript(json.dumps(document).encode()).transcript.media == MEDIA
 
 
@@ -107,6 +145,7 @@ def test_a_json_file_of_an_older_version_is_read() -> None:
         ("losses", ["x"]),
         ("losses", [{"kind": "gap"}]),
         ("tracks", [{"number": 1}]),
+        ("parts", [{"kind": "track", "number": 1}]),
         ("tracks", [{**json.loads(json.dumps({"number": 1, "codec": "a", "channels": 1})), "default": 1}]),
     ],
 )

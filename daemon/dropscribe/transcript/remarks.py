@@ -10,6 +10,8 @@ from dropscribe.durations import position
 from dropscribe.transcript.types import (
     CHANNEL,
     GAP,
+    MOST_PARTS,
+    TRACK,
     UNDECODABLE,
     UNREAD,
     AudioTrack,
@@ -80,7 +82,8 @@ def media_remarks(media: MediaFacts) -> tuple[Remark, ...]:
         found.append(Remark("unread", _line(_some([loss.text for loss in unread], len(unread)))))
     others = [track for track in media.tracks if not track.chosen]
     if others and len(others) < len(media.tracks):
-        found.append(Remark("tracks", _line(_tracks(media.tracks, others))))
+        apart = any(part.kind == TRACK for part in media.parts) and len(media.tracks) <= MOST_PARTS
+        found.append(Remark("tracks", _line(_tracks(media.tracks, others, apart=apart))))
     if (said := _channels(media)) is not None:
         found.append(Remark("channels", said))
     return tuple(found)
@@ -119,13 +122,15 @@ def _some(texts: Sequence[str], count: int) -> str:
     return named if count <= _NAMED else f"{named} and {count - min(len(texts), _NAMED)} more"
 
 
-def _tracks(tracks: Sequence[AudioTrack], others: Sequence[AudioTrack]) -> str:
+def _tracks(tracks: Sequence[AudioTrack], others: Sequence[AudioTrack], *, apart: bool) -> str:
+    """`apart`: all should be transcribed, each apart."""
     chosen = [_track(track) for track in tracks if track.chosen]
     left = [_track(track) for track in others]
     word = "track" if len(chosen) == 1 else "tracks"
+    why = "without sound that can be decoded" if apart else "not transcribed"
     return (
         f"of {len(tracks)} audio tracks, only {word} {_some(chosen, len(chosen))} "
-        f"{'is' if len(chosen) == 1 else 'are'} transcribed; not transcribed: {_some(left, len(left))}"
+        f"{'is' if len(chosen) == 1 else 'are'} transcribed; {why}: {_some(left, len(left))}"
     )
 
 

@@ -137,6 +137,8 @@ CHANNEL = "channel"  #: a channel of the recording, such as one side of a teleph
 TRACK = "track"  #: an audio track of the file
 #: Most speakers of a recording.
 MOST_SPEAKERS = 255
+#: Most parts of a recording: each takes the time of a recording.
+MOST_PARTS = 16
 
 
 @dataclass(frozen=True, slots=True)

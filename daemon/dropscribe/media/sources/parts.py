@@ -13,10 +13,17 @@ from dropscribe.media.sources.sides import Sides
 from dropscribe.media.sources.source import Source, SourceFacts
 from dropscribe.media.sources.source_channel import ChannelSource
 from dropscribe.media.sources.tracks import ALL, AUTO, MIX
-from dropscribe.transcript.types import CHANNEL, GAP, MOST_SPEAKERS, TRACK, UNDECODABLE, UNREAD, Loss
+from dropscribe.transcript.types import (
+    CHANNEL,
+    GAP,
+    MOST_PARTS,
+    MOST_SPEAKERS,
+    TRACK,
+    UNDECODABLE,
+    UNREAD,
+    Loss,
+)
 
-#: Parts of a recording at most: each takes the time of a recording.
-MOST_PARTS = 16
 #: Distance of losses in two parts that are one, ms: the frames of codecs differ.
 _SAME_MS = 100
 
