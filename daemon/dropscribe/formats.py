@@ -1,7 +1,8 @@
 """Table of the formats of recordings: extensions, names for people, FFmpeg's demuxers.
 
 Everything that knows a format by extension or name takes it from here: the setting `extensions`, the warning about an
-unusual name, the demuxers that may be used, and the table in docs/recordings.md (run docs/generate.py). How content is recognised: `media/container/sniff.py`.
+unusual name, the demuxers that may be used, and the table in docs/recordings.md (run docs/generate.py). How content is
+recognised: `media/container/sniff.py`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ class Format:
 
     kind: str  #: container, as `media/container/sniff.py` names it
     name: str  #: for people
-    extensions: tuple[
-        str, ...
-    ]  #: lower case, with the dot; files of these extensions are taken as recordings
+    #: Lower case, with the dot; files of these extensions are taken as recordings.
+    extensions: tuple[str, ...]
     demuxers: tuple[str, ...]  #: FFmpeg's names; empty if no decoder exists
     #: Extensions of other formats that are usual for this one, too.
     also: tuple[str, ...] = ()

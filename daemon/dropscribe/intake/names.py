@@ -47,27 +47,12 @@ _FRAGMENT = re.compile(r"\.part-frag\d+(\.part)?$", re.IGNORECASE)
 TEMPORARY_PREFIXES = (".", "~$", "~syncthing~")
 
 #: Files that usually accompany recordings, from dropscribe and other programs; ignored without a report. Lower case.
-SIDECAR_EXTENSIONS = frozenset(
-    (
-        *(
-            ".txt",
-            ".srt",
-            ".vtt",
-            ".json",
-            ".done",
-            ".md",
-            ".log",
-            ".lrc",
-            ".ass",
-            ".tsv",
-            ".csv",
-            ".docx",
-            ".html",
-            ".rttm",
-        ),
-        *(".xml", ".nfo", ".cue", ".md5", ".sha256", ".asd", ".pkf", ".reapeaks"),
-    )
-)
+# fmt: off
+SIDECAR_EXTENSIONS = frozenset((
+    ".txt", ".srt", ".vtt", ".json", ".done", ".md", ".log", ".lrc", ".ass", ".tsv", ".csv", ".docx", ".html", ".rttm",
+    ".xml", ".nfo", ".cue", ".md5", ".sha256", ".asd", ".pkf", ".reapeaks",
+))
+# fmt: on
 
 #: Folders of storage systems and desktops, ignored with all their content: trash, snapshots, thumbnails, versions. As
 #: they are spelt. Folders with a leading dot are ignored anyway: .zfs (OpenZFS, zfsprops(7) "snapdir"), .snapshot
@@ -109,7 +94,6 @@ _ATTRIBUTES = (":zone.identifier", "@synoresource", "@synoeastream")
 
 #: Appended to the whole name of a recording: marker file for completeness (see `Folder.done_marker`).
 DONE_SUFFIX = ".done"
-
 
 _INCOMPLETE = (*TEMPORARY_SUFFIXES, *MARKER_SUFFIXES)
 

@@ -15,7 +15,6 @@ from dropscribe.intake.types import Completeness, WaitReason
 #: is for folders without events.
 BUSY_RECHECK_S = 1.0
 
-
 #: Delay before a file whose content could not be read is tried again, and the longest one, seconds. It doubles each time.
 REREAD_S = 5.0
 REREAD_MOST_S = 600.0
@@ -74,8 +73,7 @@ Decision = Wait | Inspect | Complete | Refuse
 #: Reason to wait for a writer, at most as long as it has the file open.
 OPEN = WaitReason("open", "a program has it open for writing")
 
-EMPTY = Refuse("empty", "the file is empty; it is looked at again when it changes")
-
+EMPTY = Refuse("empty", "the file is empty; it is examined again when it changes")
 
 TEXT = Refuse("text", "it is a text file, not a recording; its extension is used for both")
 
@@ -97,9 +95,9 @@ class Settling:
     5. its container declares no more bytes than there are; or it does, but the file has not changed for
        `incomplete_s`: then it is truncated, which decoding will report.
 
-    An empty file is refused after rules 2 and 3, a text file after rule 5, until it changes. The quiet period is measured on the daemon's
-    monotonic clock from the first observation of the signature: an mtime comes from another clock, which may be wrong
-    or jump.
+    An empty file is refused after rules 2 and 3, a text file after rule 5, until it changes. The quiet period is measured
+    on the daemon's monotonic clock from the first observation of the signature: an mtime comes from another clock,
+    which may be wrong or jump.
     """
 
     def __init__(self, folder: Folder) -> None:

@@ -60,7 +60,8 @@ def decode(
     """Decode `path` into `sink`; `expected`, `folder` and `outputs` as in `DecodeOrder`.
 
     Raises an error of `dropscribe.errors` that names the path: RecordingGoneError, RecordingChangedError,
-    OutputNameError, StorageError (UnwritableError), UnreadableMediaError, NoAudioError, MediaLimitError. The caller must then discard what `sink` got.
+    OutputNameError, StorageError (UnwritableError), UnreadableMediaError, NoAudioError, MediaLimitError. The caller must
+    then discard what `sink` got.
     """
     try:
         fd = open_recording(path, folder)

@@ -89,13 +89,8 @@ def matroska(file: Bytes) -> ContainerCheck:
 
 def asf(file: Bytes) -> ContainerCheck:
     """Check the file size in the File Properties object, which a broadcast lacks."""
-    at = 30
-    header = file.uint(16, 8, "little")
-    for _ in range(256):
-        if at >= header:
-            break
-        size = file.uint(at + 16, 8, "little")
-        if file.at(at, 16) == _ASF_FILE_PROPERTIES:
+    for name, at in asf_objects(file):
+        if name == _ASF_FILE_PROPERTIES:
             declared = file.uint(at + 40, 8, "little")
             broadcast = file.uint(at + 88, 4, "little") & 1
             if broadcast or not declared:
@@ -107,8 +102,17 @@ def asf(file: Bytes) -> ContainerCheck:
                 "" if whole else f"the file has {file.size:,} of the {declared:,} bytes its header declares"
             )
             return ContainerCheck("asf", whole, declared, file.size, detail)
-        at += max(24, size)
     return ContainerCheck("asf", None, None, file.size)
+
+
+def asf_objects(file: Bytes) -> Iterator[tuple[bytes, int]]:
+    """(id, offset) of the objects in the header of an ASF file. Raises EOFError where they are damaged."""
+    at, header = 30, file.uint(16, 8, "little")
+    for _ in range(_MOST_ELEMENTS):
+        if at >= header:
+            return
+        yield file.at(at, 16), at
+        at += max(24, file.uint(at + 16, 8, "little"))
 
 
 def ebml_elements(file: Bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -15,7 +15,7 @@ from dropscribe.media.container import boxed, chunked, framed, streamed
 from dropscribe.media.container.foreign import ZEROS
 from dropscribe.media.container.reader import Bytes, ContainerCheck, TooMuchError
 from dropscribe.media.container.sniff import HEAD_BYTES, Sniffed, sniff
-from dropscribe.media.container.tags import before_tags
+from dropscribe.media.container.tags import before_tags, id3v2_length
 
 __all__ = ["ContainerCheck", "inspect", "inspect_open", "recognise"]
 
@@ -95,11 +95,10 @@ def recognise(file: Bytes) -> tuple[Sniffed, int]:
     """Kind of content, and the offset at which it begins (after ID3v2 tags). Raises OSError."""
     start = 0
     for _ in range(_MAX_TAGS):
-        tag = file.at(start, 10)
-        if len(tag) < 10 or tag[:3] != b"ID3" or max(tag[6:10]) > 127:
+        length = id3v2_length(file.at(start, 10))
+        if not length:
             break
-        length = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
-        start += 10 + length + (10 if tag[5] & 0x10 else 0)
+        start += length
     found = sniff(file.at(start, HEAD_BYTES))
     if start and found.kind == "unknown":
         # Unknown content after a tag is usually damaged MP3; the decoder decides.

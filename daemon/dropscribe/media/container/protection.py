@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dropscribe.media.container.boxed import ebml_elements
+from dropscribe.media.container.boxed import asf_objects, ebml_elements
 from dropscribe.media.container.reader import Bytes
 
-#: Most boxes or objects examined.
+#: Most boxes examined.
 _MOST = 4096
 #: Sample entries of encrypted sound: ISO/IEC 23001-7 (cenc, cbcs …), Apple FairPlay, Audible.
 _ENCRYPTED = {b"enca": "DRM of a streaming service", b"drms": "Apple FairPlay", b"aavd": "Audible"}
@@ -84,14 +84,8 @@ def _boxes(file: Bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 
 def _asf(file: Bytes) -> str | None:
-    at, header = 30, file.uint(16, 8, "little")
-    for _ in range(_MOST):
-        if at >= header:
-            break
-        if file.at(at, 16) in _ASF_ENCRYPTION:
-            return "Windows Media DRM"
-        at += max(24, file.uint(at + 16, 8, "little"))
-    return None
+    encrypted = any(name in _ASF_ENCRYPTION for name, _ in asf_objects(file))
+    return "Windows Media DRM" if encrypted else None
 
 
 def _matroska(file: Bytes) -> str | None:

@@ -17,7 +17,6 @@ MOST_READS = 100_000
 #: Steps of a search through bytes already read (candidates for a frame or page header).
 MOST_STEPS = 100_000
 
-
 #: Bytes by which a declared length may exceed the file without a loss of sound: headers that were counted as data.
 SLACK_BYTES = 64
 

@@ -12,6 +12,13 @@ _LYRICS3_V1 = 5100
 TAGS = (b"TAG", b"APETAGEX", b"ID3", b"3DI", b"LYRICSBEGIN")
 
 
+def id3v2_length(head: bytes) -> int:
+    """Length of the ID3v2 tag that begins with these bytes, with its footer if it has one; 0 if there is none."""
+    if head[:3] != b"ID3" or len(head) < 10 or max(head[6:10]) > 127:
+        return 0
+    return 10 + _syncsafe(head[6:10]) + (10 if head[5] & 0x10 else 0)
+
+
 def before_tags(file: Bytes) -> int:
     """Offset at which the tags at the end begin; the size of the file if there are none.
 
@@ -42,5 +49,10 @@ def _tag_length(file: Bytes, end: int) -> int:
         begin = file.at(max(0, end - _LYRICS3_V1), min(end, _LYRICS3_V1)).rfind(b"LYRICSBEGIN")
         return min(end, _LYRICS3_V1) - begin if begin >= 0 else 0
     if tail[-10:-7] == b"3DI" and max(tail[-4:]) < 128:
-        return (tail[-4] << 21 | tail[-3] << 14 | tail[-2] << 7 | tail[-1]) + 20
+        return _syncsafe(tail[-4:]) + 20
     return 0
+
+
+def _syncsafe(raw: bytes) -> int:
+    """Four bytes of 7 bits each (ID3v2.4, section 6.2)."""
+    return raw[0] << 21 | raw[1] << 14 | raw[2] << 7 | raw[3]

@@ -12,6 +12,7 @@ from av.audio.frame import AudioFrame
 
 from dropscribe.media.container.reader import raise_storage_trouble
 from dropscribe.media.container.sniff import HEAD_BYTES, sniff
+from dropscribe.media.container.tags import TAGS
 from dropscribe.media.sources.following import begins_at, find_adts, find_recording, skip_tags
 from dropscribe.media.sources.span import Span
 from dropscribe.media.timeline import BACK_S, TOLERANCE_S, Hole, Timeline
@@ -28,9 +29,6 @@ _RESTARTING = frozenset({"mpegts", "mpeg", "ogg", "flv"})
 
 #: Demuxers that cut a stream of bytes into frames: what they leave out is seen from the positions of the packets.
 _FRAMED = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "flac"})
-
-#: First bytes of tags, which demuxers of streams deliver as packets.
-_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBE")
 
 #: Demuxers of formats in which nothing but tags follows the audio, and the positions of packets are exact.
 _PLAIN = _FRAMED | {"flv", "amr", "amrnb", "amrwb", "wv", "tta", "ape"}
@@ -213,8 +211,8 @@ class FrameReader:
 
     def _damaged(self, packet: Any, error: BaseException) -> Hole | None:
         """The hole for a packet that cannot be decoded."""
-        if self._framed and bytes(packet)[:8].startswith(_TAGS):
-            return None
+        if self._framed and bytes(packet)[:11].startswith(TAGS):
+            return None  # demuxers of streams deliver tags as packets
         self._survive(error)
         if self._name == "aac":
             return self._resynchronised(packet)

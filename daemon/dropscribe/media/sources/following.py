@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dropscribe.media.container.framed import FrameLength, adts_length
 from dropscribe.media.container.sniff import HEAD_BYTES, sniff
 from dropscribe.media.container.streamed import mp3_length
+from dropscribe.media.container.tags import id3v2_length
 from dropscribe.media.sources.span import Span
 
 #: (offset, length) → bytes, shorter at the end of the file.
@@ -147,8 +148,8 @@ def skip_tags(read: Read, at: int, size: int, *, zeros: bool = True) -> int:
     """Offset behind the tags (ID3v1, ID3v2, APE, Lyrics3) at `at` and, if `zeros`, behind padding."""
     for _ in range(_MOST_TAGS):
         head = read(at, 32)
-        if head[:3] == b"ID3" and len(head) >= 10 and max(head[6:10]) < 128:
-            at += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        if length := id3v2_length(head):
+            at += length
         elif head[:3] == b"TAG":
             at += 128
         elif head[:8] == b"APETAGEX":

@@ -22,7 +22,6 @@ from dropscribe.media.sources.tracks import AUTO, missing
 #: libsndfile also prints messages about damaged MP3 on standard error.
 _PLAIN_PCM = frozenset({"wav", "w64", "aiff", "au", "caf", "nist"})
 
-
 #: Kinds without a structure: the check of their size is that of the last frame.
 _FRAMED = frozenset({"mp3", "adts", "amr", "ogg", "flac", "wavpack"})
 
