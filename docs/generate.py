@@ -1,4 +1,5 @@
-"""Write the generated parts of the documentation: the settings, the command line, the formats of recordings.
+"""Write the generated parts of the documentation: the settings, the command line, the formats of recordings,
+and examples of the formats of transcripts.
 
     python docs/generate.py            rewrite the pages of `PARTS`
     python docs/generate.py --check    exit with 1 if they are not current; change nothing
@@ -10,6 +11,7 @@ descriptions of the settings, the help of the commands and the table of formats:
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -25,6 +27,8 @@ from dropscribe.cli.app import build
 from dropscribe.cli.arguments.help_pages import called
 from dropscribe.cli.commands.init import toml_value
 from dropscribe.settings_errors import type_text
+from dropscribe.transcript.render import RENDERERS, Options, render_all
+from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Speaker, Tokens, Transcript
 
 FOLDER = Path(__file__).resolve().parent
 #: Width of the pages, characters.
@@ -71,6 +75,45 @@ def format_list() -> str:
     lines = [line.removeprefix("  ") if line.startswith("  - ") else line for line in lines]
     note = "There is no decoder for these; such a recording fails with the reason and what to do"
     return "\n".join((*lines, "", *_wrapped(f"{note}: {named}.", "")))
+
+
+def examples() -> str:
+    """The same short conversation in each text format, with numbers in figures."""
+    transcript = _conversation()
+    files = render_all(transcript, RENDERERS, Options(numbers="written"))
+    shown_whole = [name for name in RENDERERS if name not in {"html", "docx", "json"}]
+    parts = [f"## `{name}`\n\n```text\n{files[name].decode().rstrip()}\n```" for name in shown_whole]
+    document = json.loads(files["json"])
+    shown = {key: document[key] for key in ("text", "raw", "speakers", "sentences")}
+    parts.append(
+        "## `json`\n\nSome of its fields; all of them: [`dropscribe/transcript/1`](outputs.md#dropscribetranscript1).\n\n"
+        f"```json\n{json.dumps(shown, indent=1, ensure_ascii=False)}\n```"
+    )
+    return "\n\n".join(parts)
+
+
+def _conversation() -> Transcript:
+    """A conversation of two people, one of them known by name."""
+    said = (
+        (1, 400, "您好请问有什么可以帮您", {1: 1, 10: 3}),
+        (2, 3100, "我想问一下上个月的账单好像多扣了五十块钱", {10: 1, 19: 2}),
+        (1, 8200, "好的我帮您查一下", {1: 1, 7: 2}),
+    )
+    segments = []
+    for index, (speaker, start_ms, text, marks) in enumerate(said):
+        bounds = [start_ms + 200 * i for i in range(len(text) + 1)]
+        segments.append(
+            Segment(
+                index, start_ms, bounds[-1], text, Tokens(text, bounds[:-1], bounds[1:]),
+                bytes(marks.get(i, 0) for i in range(len(text))), bytes([speaker]) * len(text),
+            )
+        )  # fmt: skip
+    return Transcript(
+        recording_name="call.wav", sha256="0" * 64, job_id=1, created_at=0.0,
+        media=MediaFacts(10_000, "wav", "pcm_s16le", 16_000, 1, "soundfile"),
+        engine=EngineFacts((("asr", "paraformer-zh"), ("vad", "fsmn-vad")), "cpu", "fp32", (), None, 0.0),
+        segments=tuple(segments), speakers=(Speaker(1, "王芳"), Speaker(2, None)),
+    )  # fmt: skip
 
 
 def _extensions(one: formats.Format) -> str:
@@ -167,6 +210,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "configuration.md": ("settings", settings),
     "command-line.md": ("commands", commands),
     "recordings.md": ("formats", format_list),
+    "formats.md": ("examples", examples),
 }
 
 

@@ -156,7 +156,7 @@ def _form_of(recording: Path, format_name: str, name: str, language: str) -> str
         r"(?:\.(\d+))?(?:\.v(\d+))?" + re.escape(ending(format_name, language)) + "$", name
     )
     number, version = (found[1], found[2]) if found else (None, None)
-    forms = [SHORT, _FULL, *([f"{_FULL}.{number}"] if number else ())]
+    forms: list[str] = [SHORT, _FULL, *([f"{_FULL}.{number}"] if number else ())]
     for form in [*forms, *(versioned(form, int(version)) for form in forms if version)]:
         if name_of(recording, format_name, form, language) == name:
             return form
