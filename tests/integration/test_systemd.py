@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -198,7 +199,24 @@ def test_one_process_for_the_signal_and_one_recording_for_the_memory(unit: Unit)
     """SIGTERM to the children would end the drain; a decoder killed for memory must not stop the service."""
     assert unit.one("KillMode") == "mixed"
     assert unit.one("OOMPolicy") == "continue"
-    assert unit.one("ExecReload").endswith("-HUP $MAINPID")
+
+
+def test_no_command_needs_a_program_that_a_minimal_debian_lacks(unit: Unit) -> None:
+    """`/bin/kill` is part of procps, which is not installed everywhere; a shell is."""
+    commands = [unit.one(key) for key in ("ExecStart", "ExecReload")]
+    programs = {shlex.split(c)[0].lstrip("+-@:!") for c in commands}
+    assert programs == {"/opt/dropscribe/venv/bin/dropscribe", "/bin/sh"}
+
+
+def test_the_reload_command_signals_the_daemon(unit: Unit) -> None:
+    """Without PATH, as in a machine with nothing but a shell."""
+    with subprocess.Popen([sys.executable, "-c", "import signal; print(flush=True); signal.pause()"],
+                          stdout=subprocess.PIPE) as daemon:  # fmt: skip
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        environment = {"MAINPID": str(daemon.pid), "PATH": "/nowhere"}
+        subprocess.run(shlex.split(unit.one("ExecReload")), env=environment, check=True, timeout=60)
+        assert daemon.wait(60) == -signal.SIGHUP
 
 
 def test_hardening_permits_gpu_access(unit: Unit) -> None:
