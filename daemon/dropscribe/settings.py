@@ -193,6 +193,10 @@ class Models(_Strict):
         "paraformer-zh", description="Speech recogniser. Bundled: paraformer-mini (demonstration only)."
     )
     vad: str = Field("fsmn-vad", description="Voice activity detector. Bundled: vad-mini.")
+    speakers: str = Field(
+        "campplus-zh-en",
+        description="Speaker model of profiles with speakers = auto or a number: the bundled campplus-zh-en, or cam++.",
+    )
 
     def by_role(self) -> ModelsByRole:
         """(role, model) of every role that has a model."""
@@ -396,7 +400,8 @@ class Settings(_Strict):
             models += f"|audio_track:{track}"
         speakers = self.profile(profile).speakers
         if speakers != "off":
-            models += f"|spk={speakers}"
+            by_voice = "" if speakers == "channels" else f":{self.engine.models.speakers}"
+            models += f"|spk={speakers}{by_voice}"
         hotwords = self.profile(profile).hotwords
         if not hotwords:
             return models

@@ -25,7 +25,7 @@ def a_model(folder: Path, *files: str, declared: object = None, family: str = "P
     return folder
 
 
-@pytest.mark.parametrize("name", store.BUNDLED_MODELS)
+@pytest.mark.parametrize("name", ["paraformer-mini", "vad-mini"])
 def test_a_bundled_model_needs_no_hub_and_has_a_demonstration_notice(name: str) -> None:
     role = VAD if name == "vad-mini" else ASR
     source = store.resolve(name, role, no_fetch)

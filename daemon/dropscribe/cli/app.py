@@ -21,7 +21,7 @@ from dropscribe.errors import DropscribeError, StorageError, UsageError
 #: Commands, in the order of the help: each is `command` (or `app`, if it has subcommands) in the module of its
 #: name. These modules have heavy imports inside functions only, so that `--help` is fast.
 COMMANDS = (
-    "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "status", "models",
+    "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "status", "models", "speakers",
 )  # fmt: skip
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130

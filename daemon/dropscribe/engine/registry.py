@@ -38,7 +38,7 @@ from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadMode
 from dropscribe.engine.protocol import StreamOptions
 from dropscribe.engine.wire import BATCHES_AHEAD
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError
-from dropscribe.transcript.roles import ASR, VAD
+from dropscribe.transcript.roles import ASR, SPEAKERS, VAD
 from dropscribe.transcript.types import EngineFacts
 
 #: Default size of a batch on a CPU, padded audio seconds.
@@ -112,6 +112,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     vad = FsmnVadModel(load(sources[VAD].directory, device, threads))
     precision = _precision(settings, device)
     recogniser, precision = _recogniser(source, device, threads, precision, note)
+    stages: list[PostprocessingStage] = [_speakers(sources[SPEAKERS], device, half=precision == "fp16")]
     torch.set_num_threads(threads)
     batch_s = settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
     batch_s = _warm_up(vad, recogniser, batch_s, device)
@@ -126,7 +127,17 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
         source.notice,
         round(time.monotonic() - started, 3),
     )
-    return LoadedModels(vad, recogniser, facts, batch_s)
+    return LoadedModels(vad, recogniser, facts, batch_s, tuple(stages))
+
+
+def _speakers(source: store.ModelSource, device: Any, *, half: bool) -> PostprocessingStage:
+    """The stage that tells speakers apart, loaded and warm. Raises EngineError."""
+    from dropscribe.engine.models.speakers.embedder import load_embedder  # noqa: PLC0415 - imports torch
+    from dropscribe.engine.models.speakers.stage import SpeakerStage  # noqa: PLC0415
+
+    embedder = load_embedder(source.config, device, half=half)
+    embedder.warm_up()
+    return SpeakerStage(embedder)
 
 
 def _precision(settings: EngineSettings, device: Any) -> str:

@@ -55,6 +55,18 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
     return SqliteLedger(Database(location.file, read_only=True))
 
 
+def open_beside(location: DatabaseLocation) -> Ledger:
+    """Open for changes that a running daemon does not make itself, such as known voices, without its lock.
+
+    Raises UsageError when there is no database, LedgerError when its schema is not this version's.
+    """
+    from dropscribe.ledger.sqlite.db import Database
+    from dropscribe.ledger.sqlite.ledger import SqliteLedger
+
+    open_read_only(location).close()
+    return SqliteLedger(Database(location.file))
+
+
 def exists(location: DatabaseLocation) -> bool:
     """True when there is a database, even an empty one. Raises LedgerError when that cannot be determined."""
     return _size(location) is not None

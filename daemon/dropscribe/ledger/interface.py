@@ -18,6 +18,7 @@ from dropscribe.ledger.records import (
     Admission,
     Admitted,
     Claim,
+    EnrolledVoice,
     Finish,
     FinishedJob,
     HeldJobs,
@@ -38,6 +39,7 @@ from dropscribe.ledger.records import (
     SkipSummary,
     StoredResult,
 )
+from dropscribe.transcript.known_voices import KnownVoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,3 +387,17 @@ class Ledger(Protocol):
         and case does not matter. Near is within a minute in the same recording. Segments shared by several jobs are
         found once, at the job that has them; the others are its copies.
         """
+
+    # Known voices
+
+    def enrol_voice(self, name: str, model: str, embedding: bytes, now: float) -> None:
+        """Record a voice made by a speaker model, in place of an earlier one of that name and model."""
+
+    def known_voices(self, model: str) -> list[KnownVoice]:
+        """The voices made by a speaker model, the oldest first."""
+
+    def enrolled_voices(self) -> list[EnrolledVoice]:
+        """All known voices, by name."""
+
+    def remove_voice(self, name: str) -> int:
+        """Delete the voices of a name; returns their number, 0 if there is none."""

@@ -284,6 +284,15 @@ class SkipSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolledVoice:
+    """A known voice, without its embedding. `model`: the speaker model that made it."""
+
+    name: str
+    model: str
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobSummary:
     """A job in a list."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 ASR = "asr"
 VAD = "vad"
 PUNCTUATION = "punctuation"
+#: Telling speakers apart.
+SPEAKERS = "speakers"
 
 #: (role, model) of every role that is filled, in the order of `dropscribe.settings.Models`.
 ModelsByRole = tuple[tuple[str, str], ...]
@@ -31,7 +33,10 @@ def role_of(key: str) -> str | None:
 
 
 def recipe_of(models: ModelsByRole) -> str:
-    """What the models contribute to a recipe: `paraformer-zh|fsmn-vad`, each further role as `|role=model`."""
+    """What the models contribute to a recipe: `paraformer-zh|fsmn-vad`, each further role as `|role=model`.
+
+    The model of speakers does not: profiles that ask for speakers name it (`dropscribe.settings.Settings.recipe`).
+    """
     named = dict(models)
-    further = [f"{role}={model}" for role, model in models if role not in {ASR, VAD}]
+    further = [f"{role}={model}" for role, model in models if role not in {ASR, VAD, SPEAKERS}]
     return "|".join([named[ASR], named[VAD], *further])

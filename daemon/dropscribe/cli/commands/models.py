@@ -60,7 +60,7 @@ def group() -> None:
     'run' and 'transcribe' fetch a missing model, too; the systemd service has no network, so fetch its models with this
     command first, as the user of the service.
 
-    JSON, dropscribe/models/1 (--json of each subcommand): host, cache, models [{name, role ("asr", "vad" or null), hub_id, bytes,
+    JSON, dropscribe/models/1 (--json of each subcommand): host, cache, models [{name, role ("asr", "vad", "speakers" or null), hub_id, bytes,
     licence, state ("bundled", "cached", "incomplete", "damaged", "directory", "absent"), directory, used (by the
     configuration in force), problems [{file, problem}]}]. What is not known is null.
     """

@@ -17,6 +17,7 @@ class Kind(Enum):
     AUTO_MODEL = "AutoModel"  #: `dropscribe.engine.models.automodel`
     VAD = "VAD"  #: `dropscribe.engine.vad.model`
     PUNCTUATION = "punctuation"  #: `dropscribe.engine.models.punctuation.model`
+    SPEAKERS = "speakers"  #: `dropscribe.engine.models.speakers.stage`
     NONE = "none"  #: not supported
 
 
@@ -32,6 +33,7 @@ _SUPPORTED: dict[Kind, tuple[str, ...]] = {
     ),
     Kind.VAD: ("FsmnVADStreaming",),
     Kind.PUNCTUATION: ("CTTransformer",),
+    Kind.SPEAKERS: ("CAMPPlus",),
 }
 _KINDS = {family: kind for kind, families in _SUPPORTED.items() for family in families}
 
@@ -39,7 +41,7 @@ _LLM = "a speech recogniser built around a large language model"
 #: Model classes that are not supported, and their purpose.
 _PURPOSES: dict[str, str] = {
     "CTTransformerStreaming": "a punctuation model for live text",
-    **dict.fromkeys(("CAMPPlus", "ERes2NetV2"), "a speaker model"),
+    "ERes2NetV2": "a speaker model of another kind than CAM++",
     "Emotion2vec": "an emotion model",
     **dict.fromkeys(
         ("FsmnKWS", "FsmnKWSConvert", "FsmnKWSMT", "FsmnKWSMTConvert", "SanmKWS", "SanmKWSStreaming"),
@@ -76,6 +78,8 @@ def described(family: str) -> str:
         return f"{family}, a voice activity detector"
     if kind is Kind.PUNCTUATION:
         return f"{family}, a punctuation model"
+    if kind is Kind.SPEAKERS:
+        return f"{family}, a speaker model"
     if family in _PURPOSES:
         return f"{family}, {_PURPOSES[family]}"
     if family == family.lower():

@@ -11,12 +11,12 @@ from pathlib import Path
 from dropscribe.engine.models.families import Kind, described, families_of, kind_of
 from dropscribe.engine.models.model_config import CONFIG, FILE_LIST, ModelConfig, read_model_config
 from dropscribe.errors import EngineError
-from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD
+from dropscribe.transcript.roles import ASR, PUNCTUATION, SPEAKERS, VAD
 
 #: Name of the null models (see `dropscribe.engine.models.null`).
 NULL = "null"
 BUNDLED = Path(__file__).parents[1] / "bundled"
-BUNDLED_MODELS = ("paraformer-mini", "vad-mini", "ct-punc-mini")
+BUNDLED_MODELS = ("paraformer-mini", "vad-mini", "ct-punc-mini", "campplus-zh-en")
 SAMPLE = BUNDLED / "sample" / "sample.wav"
 
 
@@ -53,6 +53,12 @@ _ROLES = {
         (Kind.PUNCTUATION,),
         "ct-punc, ct-punc-c, ct-punc-mini",
         "punctuation of a profile",
+    SPEAKERS: _Role(
+        "speaker model",
+        "speaker model that is supported",
+        (Kind.SPEAKERS,),
+        "cam++, campplus-zh-en",
+        "in dropscribe.toml",
     ),
 }
 _WEIGHTS_ENDINGS = (".pt", ".pb", ".pth", ".bin", ".ckpt")

@@ -12,6 +12,7 @@ from dropscribe.ledger.records import (
     Admission,
     Admitted,
     Claim,
+    EnrolledVoice,
     Finish,
     FinishedJob,
     HeldJobs,
@@ -44,6 +45,8 @@ from dropscribe.ledger.sqlite.jobs.outputs import Outputs, PartialOutputs
 from dropscribe.ledger.sqlite.jobs.redoing import Redoing
 from dropscribe.ledger.sqlite.jobs.results import Results
 from dropscribe.ledger.sqlite.search import TranscriptSearch
+from dropscribe.ledger.sqlite.voices import Voices
+from dropscribe.transcript.known_voices import KnownVoice
 
 
 class SqliteLedger:
@@ -67,6 +70,7 @@ class SqliteLedger:
         self._history = History(db)
         self._redoing = Redoing(db)
         self._search = TranscriptSearch(db)
+        self._voices = Voices(db)
 
     @property
     def fault(self) -> UnusableLedgerError | None:
@@ -278,3 +282,17 @@ class SqliteLedger:
 
     def search(self, query: str, limit: int = 20, places: int = 5) -> list[Hit]:
         return self._search.search(query, limit, places)
+
+    # Known voices
+
+    def enrol_voice(self, name: str, model: str, embedding: bytes, now: float) -> None:
+        self._voices.enrol(name, model, embedding, now)
+
+    def known_voices(self, model: str) -> list[KnownVoice]:
+        return self._voices.known(model)
+
+    def enrolled_voices(self) -> list[EnrolledVoice]:
+        return self._voices.enrolled()
+
+    def remove_voice(self, name: str) -> int:
+        return self._voices.remove(name)

@@ -20,9 +20,11 @@ from dropscribe.output_places import OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.transcript import naming, render
+from dropscribe.transcript.known_voices import named, needs_name
 from dropscribe.transcript.placing.publish import PendingFile
 from dropscribe.transcript.placing.standing import FOREIGN, occupied, standing_at
-from dropscribe.transcript.types import EngineFacts, Timings, Transcript
+from dropscribe.transcript.roles import SPEAKERS
+from dropscribe.transcript.types import EngineFacts, Speaker, Timings, Transcript
 
 TIMING = "timing"
 
@@ -82,7 +84,7 @@ def plan_outputs(
         segments=result.segments,
         timings=replace(result.timings, seconds=seconds),
         incomplete=result.remarks,
-        speakers=result.speakers,
+        speakers=_with_names(result.speakers, engine, ledger),
     )
     options = render.Options.of(profile)
     formats: list[str] = [*profile.formats]
@@ -109,6 +111,14 @@ def plan_outputs(
         time.time() - result.timings.wall_s,
         reference,
     )
+
+
+def _with_names(speakers: tuple[Speaker, ...], engine: EngineFacts, ledger: Ledger) -> tuple[Speaker, ...]:
+    """The speakers of a recording, with the names of known voices."""
+    model = dict(engine.models).get(SPEAKERS)
+    if model is None or not any(map(needs_name, speakers)):
+        return speakers
+    return named(speakers, ledger.known_voices(model))
 
 
 def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD
+from dropscribe.transcript.roles import ASR, PUNCTUATION, SPEAKERS, VAD
 
 _APACHE = "Apache-2.0"
 
@@ -58,4 +58,6 @@ KNOWN: tuple[KnownModel, ...] = (
     KnownModel("paraformer-mini", ASR, None, None, "MIT"),
     KnownModel("vad-mini", VAD, None, None, "MIT"),
     KnownModel("ct-punc-mini", PUNCTUATION, None, None, "MIT"),
+    KnownModel("cam++", SPEAKERS, "iic/speech_campplus_sv_zh-cn_16k-common", 28_000_000, _APACHE),
+    KnownModel("campplus-zh-en", SPEAKERS, None, None, _APACHE),
 )

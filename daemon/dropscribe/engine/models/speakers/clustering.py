@@ -21,7 +21,7 @@ LEAST_MEAN_COSINE = 0.40
 SAME_CENTRE = 0.78
 #: A speaker of less speech than this, in seconds or as a share of all, must be clearly another one than each of the
 #: others: its centre has less than this cosine to theirs. Else it is taken for a mixture of two voices.
-LITTLE_S = 5.0
+LITTLE_S = 4.0
 LITTLE_SHARE = 0.03
 STRANGER = 0.45
 #: Most windows that are linked, evenly spaced over the recording; the others go to the nearest centre. The time of the

@@ -120,6 +120,16 @@ class Embedder:
                 found[places] = made.numpy()[: len(places)]
         return found, seconds
 
+    def warm_up(self) -> None:
+        """Run every shape that is used on CUDA, so that the first recording is as fast as later ones."""
+        if not self._on_gpu:
+            return
+        for length in LENGTHS:
+            count = 1
+            while count <= self.batch:
+                self([torch.zeros(length, MEL_BINS, device=self._device)] * count)
+                count *= 2
+
     def _launch(self, windows: Sequence[Tensor]) -> Launched:
         began = time.perf_counter()
         by_length: dict[int, list[int]] = {}
