@@ -16,7 +16,7 @@ import dropscribe
 from dropscribe import errors
 from dropscribe.bench.records import OURS, Recording, Report, Run, Usage
 from dropscribe.cli.app import EXIT_CODES, build
-from dropscribe.cli.commands import adopt, models
+from dropscribe.cli.commands import adopt, models, speakers
 from dropscribe.cli.commands.init import production_file
 from dropscribe.cli.output import error_document
 from dropscribe.config import (
@@ -36,7 +36,16 @@ from dropscribe.intake.settling import OPEN
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.backend import open_read_only
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.ledger.records import AWAY, NO_ROOM, UNWRITABLE, HeldJobs, JobState, OutputIntent, SkippedFile
+from dropscribe.ledger.records import (
+    AWAY,
+    NO_ROOM,
+    UNWRITABLE,
+    EnrolledVoice,
+    HeldJobs,
+    JobState,
+    OutputIntent,
+    SkippedFile,
+)
 from dropscribe.ledger.sqlite.schema import metadata
 from dropscribe.logs import Action
 from dropscribe.service import adoption, status_file
@@ -117,7 +126,12 @@ def test_documented_commands_and_options_are_there(page: Path) -> None:
         words = call.split()
         name = words[0]
         assert name in COMMANDS, call
-        if name in ("jobs", "models") and len(words) > 1 and words[1].isalpha() and words[1].islower():
+        if (
+            name in ("jobs", "models", "speakers")
+            and len(words) > 1
+            and words[1].isalpha()
+            and words[1].islower()
+        ):
             name = f"{name} {words[1]}"
             assert name in COMMANDS, call
         known = {option for p in COMMANDS[name].params for option in p.opts} | {"--help"}
@@ -370,6 +384,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("config", "--watch", folder))
     copy = models.ModelCopy("m", "asr", "a/m", 1, "MIT", "damaged", folder, problems={"model.pt": "missing"})
     keep(models.document([copy]))
+    voice = EnrolledVoice("Anna", "campplus-zh-en", 1.0)
+    keep(speakers.document(DatabaseLocation(folder / "jobs.db"), [voice]))
     keep(command_line.document("init", folder / "new.toml"))
     keep(command_line.document("doctor", "--repair", "--database", database))
     keep(command_line.document("doctor", "--fix", "--watch", folder, "--database", database))

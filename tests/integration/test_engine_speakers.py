@@ -55,7 +55,7 @@ def test_embeddings_equal_those_of_funasr(embedder: Embedder) -> None:
     theirs.load_state_dict(stored)
     theirs.eval()
     sound = speaking.samples(SAMPLE).astype(np.float32) / 32768
-    windows = [sound[at : at + 24_000] for at in range(16_000, 80_000, 24_000)]
+    windows = [sound[at : at + 24_000] for at in range(16_000, 64_000, 24_000)]
     frames, _, _ = features.extract_feature([torch.from_numpy(w) for w in windows])
     with torch.inference_mode():
         wanted = torch.nn.functional.normalize(theirs(frames), dim=1).numpy()
@@ -100,14 +100,14 @@ def pieces(stream: int, lengths: list[int], seed: int = 0) -> tuple[list[SpeechS
 
 
 def test_no_result_depends_on_batches_or_their_order(embedder: Embedder) -> None:
-    streams = {1: pieces(1, [4000, 300, 2600, 900]), 2: pieces(2, [1600, 6100], seed=1)}
+    streams = {1: pieces(1, [3100, 300, 900]), 2: pieces(2, [1600, 2000], seed=1)}
     every = [
         pair for segments, hypotheses in streams.values() for pair in zip(segments, hypotheses, strict=True)
     ]
     together = SpeakerStage(embedder)
     together.recognised([s for s, _ in every], [h for _, h in every])
     wanted = together.finish([1, 2])
-    assert [len(wanted[n].speakers) for n in (1, 2)] == [8 + 1 + 6 + 2, 4 + 13]
+    assert [len(wanted[n].speakers) for n in (1, 2)] == [7 + 1 + 2, 4 + 4]
     random.Random(5).shuffle(every)
     apart = SpeakerStage(embedder)
     for segment, hypothesis in every:
@@ -173,24 +173,25 @@ def test_a_full_device_gets_smaller_batches(embedder: Embedder, monkeypatch: pyt
             raise torch.OutOfMemoryError("out of memory")
         return real(frames)
 
-    whole = embedder([torch.randn(148, 80) for _ in range(1)])
+    whole = embedder([torch.randn(50, 80) for _ in range(1)])
     assert whole.shape == (1, 192)
     monkeypatch.setattr(embedder, "_network", full)
     monkeypatch.setattr(embedder, "batch", 16)
-    assert embedder([torch.randn(148, 80) for _ in range(5)]).shape == (5, 192)
+    assert embedder([torch.randn(50, 80) for _ in range(5)]).shape == (5, 192)
     assert embedder.batch == 2
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    ("name", "tokens", "confused"), [("2speakers_example", 0.005, 0.004), ("pyannote-sample", 0.11, 0.01)]
+    ("name", "tokens", "confused"), [("2speakers_example", 0.005, 0.005), ("pyannote-sample", 0.11, 0.04)]
 )
 def test_tokens_have_the_right_speaker(
     shared: Path, embedder: Embedder, name: str, tokens: float, confused: float
 ) -> None:
     folder = shared / "data" / "speakers"
     (reference,) = read_rttm((folder / f"{name}.rttm").read_text(encoding="utf-8")).values()
-    heard = speaking.recognised(speaking.samples(folder / f"{name}.wav"))
+    vad = shared / "models" / "fsmn-vad"
+    heard = speaking.recognised(speaking.samples(folder / f"{name}.wav"), vad=vad)
     stage = SpeakerStage(embedder)
     stage.recognised(heard.segments, heard.hypotheses)
     found = stage.finish([1])[1]

@@ -53,6 +53,7 @@ _ROLES = {
         (Kind.PUNCTUATION,),
         "ct-punc, ct-punc-c, ct-punc-mini",
         "punctuation of a profile",
+    ),
     SPEAKERS: _Role(
         "speaker model",
         "speaker model that is supported",
