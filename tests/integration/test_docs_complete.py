@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ from dropscribe.service import adoption, status_file
 from dropscribe.service.jobs.progress import JobProgress, Stage
 from dropscribe.transcript.naming import ending
 from dropscribe.transcript.render import RENDERERS
-from dropscribe.transcript.types import STAGES
+from dropscribe.transcript.types import CHANNEL, STAGES, Part
 from dropscribe.views.jobs import job_document
 from dropscribe.views.status import Process, Queue
 from dropscribe.views.status import document as state_document
@@ -356,7 +357,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     database = folder / "jobs.db"
     with History(database) as history:
         output = OutputIntent("txt", Path("/in/talk.txt"), "00" * 32)
-        media = rich_transcript().media
+        media = replace(rich_transcript().media, parts=(Part(CHANNEL, 1, 0, None),))
         done = history.done("talk.wav", "hello there", "bye", media=media, outputs=[output])
         history.copied("copy.wav", "talk.wav")
         history.failed("broken.wav", "no audio", "export it again")
@@ -364,11 +365,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         history.ledger.skip(
             [SkippedFile(Path("/in/a.doc"), Path("/in"), "extension", "not a recording")], 1.0
         )
-    # Fields of text with marks and speakers.
-    found["dropscribe/transcript/1"] |= json.loads((GOLDEN / "talk.json").read_text(encoding="utf-8")) | {
-        "media": found["dropscribe/transcript/1"]["media"],
-        "remarks": found["dropscribe/transcript/1"]["remarks"],
-    }
+    # Fields of text with marks and speakers, and of a recording whose channels are transcribed apart.
+    meeting = found["dropscribe/transcript/1"]
+    talk = json.loads((GOLDEN / "talk.json").read_text(encoding="utf-8"))
+    parts = [asdict(Part(CHANNEL, 1, 0, None))]
+    media = meeting["media"] | {"parts": parts}
+    found["dropscribe/transcript/1"] = meeting | talk | {"media": media, "remarks": meeting["remarks"]}
     keep(command_line.document("jobs", "--database", database))
     keep(command_line.document("jobs", "show", str(done), "--database", database))
     keep(command_line.document("jobs", "search", "hello", "--database", database))
