@@ -28,7 +28,7 @@ def command(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="txt, srt, vtt, json, md, html, docx, tsv, lrc or labels. Default: txt is printed; with --write txt, "
+            help="txt, srt, vtt, json, md, html, docx, tsv, lrc, labels or rttm. Default: txt is printed; with --write txt, "
             "srt, vtt and json are written.",
         ),
     ] = None,
