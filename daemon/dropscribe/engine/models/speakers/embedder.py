@@ -64,7 +64,7 @@ class Embedder:
         self._device = device
         self._log_mel = LogMel(device)
         self._on_gpu = device.type == "cuda"
-        self._cuda_stream = torch.cuda.Stream(device) if self._on_gpu else None  # type: ignore[no-untyped-call]
+        self._cuda_stream = torch.cuda.Stream(device) if self._on_gpu else None
         #: Largest batch, windows; halved when it does not fit the device's memory.
         self.batch = CUDA_BATCH if self._on_gpu else CPU_BATCH
         if self._on_gpu:

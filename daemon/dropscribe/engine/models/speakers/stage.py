@@ -196,8 +196,8 @@ def _annotations(stream: _Stream | None) -> Annotations:
     found: list[NDArray[np.float16]] = []
     for segment in ordered:
         if segment.windows:
-            centres = tuple(segment.start_ms + centre_ms(at, segment.count) for at, _ in segment.windows)
-            spans.append(Span(segment.start_ms, segment.end_ms, len(found), centres))
+            middles = tuple(segment.start_ms + centre_ms(at, segment.count) for at, _ in segment.windows)
+            spans.append(Span(segment.start_ms, segment.end_ms, len(found), middles))
             found += [embedding for _, embedding in segment.windows]
     embeddings = np.stack(found).astype(np.float32) if found else np.zeros((0, 1), np.float32)
     seconds = np.array([s for span in spans for s in span.seconds], np.float64)
