@@ -315,5 +315,46 @@ def test_no_subtitle_and_no_sentence_has_two_speakers(given_: Transcript) -> Non
         assert _letters("".join(s.text for s in content.sentences if s.speaker == speaker)) == text
 
 
+@st.composite
+def _calls(draw: st.DrawFn) -> Transcript:
+    """Two people on channels of their own, who speak at once at times; segments in order of their starts."""
+    made: list[tuple[int, str]] = []
+    for channel in (1, 2):
+        at = 0
+        for _ in range(draw(st.integers(0, 5))):
+            at += draw(st.integers(0, 2500))
+            words = draw(
+                st.lists(
+                    st.sampled_from(["好", "我们走吧", "下周", "然后我们", "ok"]), min_size=1, max_size=20
+                )
+            )
+            marks = draw(
+                st.lists(st.sampled_from(["", "", "，", "。"]), min_size=len(words), max_size=len(words))
+            )
+            spoken = " ".join(word + mark for word, mark in zip(words, marks, strict=True))
+            made.append((at, f"{{{channel}}} {spoken}"))
+            at = said(0, at, spoken).end_ms
+    segments = [said(i, start, spoken, asked=True) for i, (start, spoken) in enumerate(sorted(made))]
+    return replace(transcript(*segments), speakers=(Speaker(1, None, "channel"), Speaker(2, None, "channel")))
+
+
+@given(_calls())
+def test_subtitles_of_people_who_speak_at_once_never_overlap(call: Transcript) -> None:
+    content = Content(call, Options())
+    assert all(a.end_ms <= b.start_ms for a, b in pairwise(content.cues))
+    assert all(cue.start_ms < cue.end_ms <= cue.start_ms + 7000 for cue in content.cues)
+    for speaker in (1, 2):
+        shown_ = "".join(
+            one.text
+            for cue in content.cues
+            for one in (cue, cue.beside)
+            if one is not None and one.speaker == speaker
+        )
+        spoken = "".join(run.text for run in content.runs if run.speaker == speaker)
+        assert _letters(shown_) == _letters(spoken)
+        sentences = [one for one in content.sentences if one.speaker == speaker]
+        assert all(a.end_ms <= b.start_ms for a, b in pairwise(sentences))
+
+
 def test_codes_of_marks_are_those_of_the_tokens() -> None:
     assert said(0, 0, "一， 二。 三？ 四、").marks == bytes(CODES.values())
