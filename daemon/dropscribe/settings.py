@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dropscribe.formats import RECORDING_EXTENSIONS
 from dropscribe.transcript.naming import LANGUAGE
 from dropscribe.transcript.render import AUTO_LANGUAGE, DEFAULT_FORMATS, RENDERERS
-from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, recipe_of
+from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD, ModelsByRole, key_of, recipe_of
 
 if TYPE_CHECKING:
     Format = str
@@ -193,6 +193,11 @@ class Models(_Strict):
         "paraformer-zh", description="Speech recogniser. Bundled: paraformer-mini (demonstration only)."
     )
     vad: str = Field("fsmn-vad", description="Voice activity detector. Bundled: vad-mini.")
+    punctuation: str = Field(
+        "ct-punc-mini",
+        description="Punctuation model of profiles with punctuation = auto: ct-punc (large), ct-punc-c, or the bundled "
+        "ct-punc-mini (demonstration only). Not used with a recogniser that writes marks itself.",
+    )
     speakers: str = Field(
         "campplus-zh-en",
         description="Speaker model of profiles with speakers = auto or a number: the bundled campplus-zh-en, or cam++.",
@@ -217,6 +222,8 @@ class EngineSettings(_Strict):
     models: Models = Field(
         default_factory=lambda: Models.model_validate({}), description="The model of each role."
     )
+    #: Not a setting: the punctuation models to be loaded. Without profiles that of `models`, else see `Settings`.
+    punctuation_models: tuple[str, ...] = Field((), exclude=True, description="Filled in from the profiles.")
     device: str = Field(
         "auto",
         description="auto takes cuda:0 where torch sees one, else the cpu; cuda takes every GPU. A list, "
@@ -272,9 +279,10 @@ class EngineSettings(_Strict):
         return values | {"models": models | given}
 
     @model_validator(mode="after")
-    def _fill_old_names(self) -> EngineSettings:
+    def _fill_derived(self) -> EngineSettings:
         for old, role in OLD_MODEL_NAMES.items():
             object.__setattr__(self, old, getattr(self.models, role))
+        object.__setattr__(self, "punctuation_models", (self.models.punctuation,))
         return self
 
     @field_validator("device", mode="before")
@@ -295,6 +303,10 @@ class EngineSettings(_Strict):
         if len({d.partition(":")[0] for d in devices}) > 1:
             raise ValueError("a recording would get another text on the cpu than on cuda; name one kind")
         return ", ".join(devices)
+
+    def lacks(self, other: EngineSettings) -> tuple[str, ...]:
+        """Punctuation models that an engine with the other settings loads, and one with these does not."""
+        return tuple(name for name in other.punctuation_models if name not in self.punctuation_models)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -388,13 +400,28 @@ class Settings(_Strict):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _collect_punctuation_models(self) -> Settings:
+        names = tuple(sorted(filter(None, {self.punctuation_of(p) for p in self.profiles.values()})))
+        object.__setattr__(self, "engine", self.engine.model_copy(update={"punctuation_models": names}))
+        return self
+
+    def punctuation_of(self, profile: Profile) -> str | None:
+        """Punctuation model of a profile; None for punctuation = off."""
+        named = profile.punctuation
+        return {"auto": self.engine.models.punctuation, "off": None}.get(named, named)
+
     def profile(self, name: str) -> Profile:
         """Profile of this name; the default one if it is no longer defined."""
         return self.profiles.get(name) or self.profiles["default"]
 
     def recipe(self, profile: str) -> str:
         """Recipe of a profile: models, audio track, speakers and hotwords. Results are shared only between equal recipes."""
-        models = recipe_of(self.engine.models.by_role())
+        by_role = dict(self.engine.models.by_role())
+        by_role.pop(PUNCTUATION)
+        if (punctuation := self.punctuation_of(self.profile(profile))) is not None:
+            by_role[PUNCTUATION] = punctuation
+        models = recipe_of(tuple(by_role.items()))
         track = self.profile(profile).audio_track
         if track != "auto":
             models += f"|audio_track:{track}"

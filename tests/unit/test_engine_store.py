@@ -9,7 +9,7 @@ import pytest
 
 from dropscribe.engine.models import store
 from dropscribe.errors import EngineError
-from dropscribe.transcript.roles import ASR, VAD
+from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD
 
 
 def no_fetch(name: str) -> Path:
@@ -27,7 +27,7 @@ def a_model(folder: Path, *files: str, declared: object = None, family: str = "P
 
 @pytest.mark.parametrize("name", ["paraformer-mini", "vad-mini"])
 def test_a_bundled_model_needs_no_hub_and_has_a_demonstration_notice(name: str) -> None:
-    role = VAD if name == "vad-mini" else ASR
+    role = {"vad-mini": VAD, "ct-punc-mini": PUNCTUATION}.get(name, ASR)
     source = store.resolve(name, role, no_fetch)
     assert source.directory == store.BUNDLED / name
     assert source.notice is not None

@@ -115,3 +115,27 @@ def test_engines_with_another_model_in_any_role_are_not_alike() -> None:
     other = replace(ENGINE, models=(*ENGINE.models, ("punctuation", "ct-punc-c")), device="cuda:1")
     with pytest.raises(EngineError, match="ct-punc, cuda:1 has paraformer-zh and fsmn-vad and ct-punc-c"):
         check_alike(THREE, other)
+
+
+def test_punctuation_models_of_profiles_are_loaded_by_the_engine_and_part_of_the_recipe(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "dropscribe.toml"
+    file.write_text(
+        '[engine.models]\npunctuation = "ct-punc-c"\n'
+        '[profiles.large]\npunctuation = "ct-punc"\n[profiles.plain]\npunctuation = "off"\n',
+        encoding="utf-8",
+    )
+    settings = config.load(file).settings
+    assert settings.engine.punctuation_models == ("ct-punc", "ct-punc-c")
+    recipes = {name: settings.recipe(name) for name in ("default", "large", "plain")}
+    assert recipes["default"].endswith("|punctuation=ct-punc-c")
+    assert recipes["large"].endswith("|punctuation=ct-punc")
+    assert "punctuation" not in recipes["plain"]
+
+
+def test_an_engine_knows_which_punctuation_models_it_lacks_after_a_reload() -> None:
+    plain = config.Settings.model_validate({})
+    named = config.Settings.model_validate({"profiles": {"talks": {"punctuation": "ct-punc"}}})
+    assert plain.engine.lacks(named.engine) == ("ct-punc",)
+    assert named.engine.lacks(plain.engine) == ()

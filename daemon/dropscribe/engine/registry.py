@@ -9,7 +9,7 @@ import os
 import platform
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +38,7 @@ from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadMode
 from dropscribe.engine.protocol import StreamOptions
 from dropscribe.engine.wire import BATCHES_AHEAD
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError
-from dropscribe.transcript.roles import ASR, SPEAKERS, VAD
+from dropscribe.transcript.roles import ASR, PUNCTUATION, SPEAKERS, VAD
 from dropscribe.transcript.types import EngineFacts
 
 #: Default size of a batch on a CPU, padded audio seconds.
@@ -53,6 +53,12 @@ LONGEST_SEGMENT_S = 60.0
 #: Hotwords at warm-up: 64, so that SeACo's selection of the likeliest ones runs, too.
 WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二三四五六七八")
 WARM_OPTIONS = StreamOptions(WARM_HOTWORDS)
+
+
+#: Most passes of the punctuation model after a batch. On a GPU a pass takes about as long for one text as for hundreds,
+#: and a text with more steps due than others can wait for the next batch.
+CPU_PASSES = 1000
+CUDA_PASSES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +103,16 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
         return hub.locate(name, note)
 
     # All directories are checked before torch is imported, so that a wrong one is reported at once.
-    sources = {role: store.resolve(name, role, fetch) for role, name in settings.models.by_role()}
+    sources = {
+        role: store.resolve(name, role, fetch)
+        for role, name in settings.models.by_role()
+        if role != PUNCTUATION
+    }
     source = sources[ASR]
+    kind = kind_of(source.config.family)
+    punctuation = {
+        name: store.resolve(name, PUNCTUATION, fetch) for name in _punctuation_models(settings, kind)
+    }
     import torch  # noqa: PLC0415 - not for the null models
 
     from dropscribe.engine.models.loading import choose_device, describe_device, load  # noqa: PLC0415
@@ -115,12 +129,17 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     stages: list[PostprocessingStage] = [_speakers(sources[SPEAKERS], device, half=precision == "fp16")]
     torch.set_num_threads(threads)
     batch_s = settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
+    if punctuation:
+        # Models that run through FunASR itself may write marks, so only profiles that name a model have it used.
+        default = settings.models.punctuation if kind is Kind.PARAFORMER else ""
+        stages.append(_punctuation(punctuation, default, device, half=precision == "fp16"))
+    # Last, since it looks for the largest batch that fits beside all models.
     batch_s = _warm_up(vad, recogniser, batch_s, device)
     versions = _versions("torch", "funasr")
     if torch.version.cuda is not None:
         versions = tuple(sorted((*versions, ("cuda", torch.version.cuda))))
     facts = EngineFacts(
-        settings.models.by_role(),
+        tuple((role, name) for role, name in settings.models.by_role() if role != PUNCTUATION or punctuation),
         describe_device(device),
         precision,
         versions,
@@ -128,6 +147,24 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
         round(time.monotonic() - started, 3),
     )
     return LoadedModels(vad, recogniser, facts, batch_s, tuple(stages))
+
+
+def _punctuation_models(settings: EngineSettings, kind: Kind) -> tuple[str, ...]:
+    """Punctuation models to load; none for a recogniser that writes marks itself."""
+    return () if kind is Kind.SENSE_VOICE else settings.punctuation_models
+
+
+def _punctuation(
+    sources: Mapping[str, store.ModelSource], default: str, device: Any, *, half: bool
+) -> PostprocessingStage:
+    """The punctuation stage with its models loaded and warm. Raises EngineError."""
+    from dropscribe.engine.models.punctuation.model import PunctuationModel  # noqa: PLC0415 - imports torch
+    from dropscribe.engine.models.punctuation.stage import Punctuation  # noqa: PLC0415
+
+    models = {name: PunctuationModel(source.config, device, half=half) for name, source in sources.items()}
+    for model in models.values():
+        model.warm_up()
+    return Punctuation(models, default, passes=CPU_PASSES if device.type == "cpu" else CUDA_PASSES)
 
 
 def _speakers(source: store.ModelSource, device: Any, *, half: bool) -> PostprocessingStage:

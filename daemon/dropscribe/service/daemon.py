@@ -314,12 +314,22 @@ class Daemon:
         else:
             old, new = self._settings, loaded.settings
             at_start = ("database", "engine", "media", "service")
+            unloaded = old.engine.lacks(new.engine)
+            new_engine = new.engine.model_copy(update={"punctuation_models": old.engine.punctuation_models})
+            new = new.model_copy(update={"engine": new_engine})
             fixed = [name for name in at_start if getattr(old, name) != getattr(new, name)]
             if fixed:
                 logs.problem(
                     self._log,
                     logs.Action.RELOAD,
                     f"changes in [{', '.join(fixed)}] take effect at the next restart",
+                )
+            if unloaded:
+                logs.problem(
+                    self._log,
+                    logs.Action.RELOAD,
+                    f"{', '.join(unloaded)}: punctuation models are loaded at the start; until the next restart, "
+                    "transcripts of profiles that name them have no marks",
                 )
             self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
             self._adopt_recipes()

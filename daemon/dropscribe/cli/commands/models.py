@@ -60,7 +60,7 @@ def group() -> None:
     'run' and 'transcribe' fetch a missing model, too; the systemd service has no network, so fetch its models with this
     command first, as the user of the service.
 
-    JSON, dropscribe/models/1 (--json of each subcommand): host, cache, models [{name, role ("asr", "vad", "speakers" or null), hub_id, bytes,
+    JSON, dropscribe/models/1 (--json of each subcommand): host, cache, models [{name, role ("asr", "vad", "punctuation", "speakers" or null), hub_id, bytes,
     licence, state ("bundled", "cached", "incomplete", "damaged", "directory", "absent"), directory, used (by the
     configuration in force), problems [{file, problem}]}]. What is not known is null.
     """
@@ -195,8 +195,11 @@ def _configured(config: Path | None) -> dict[str, str]:
     """Model → role of the configuration in force. Raises ConfigError."""
     from dropscribe.cli.arguments.settings import in_force
     from dropscribe.engine.models.store import NULL
+    from dropscribe.transcript.roles import PUNCTUATION
 
-    by_role = in_force(config=config).settings.engine.models.by_role()
+    engine = in_force(config=config).settings.engine
+    by_role = [(role, name) for role, name in engine.models.by_role() if role != PUNCTUATION]
+    by_role += [(PUNCTUATION, name) for name in engine.punctuation_models]
     return {name: role for role, name in by_role if name != NULL}
 
 
