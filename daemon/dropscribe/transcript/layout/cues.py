@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from dropscribe.transcript.layout.line_breaks import divide
 from dropscribe.transcript.layout.two_lines import Frame, pack, two_lines
@@ -53,7 +52,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class _Untimed:
     """A cue before its display time is settled."""
 
     start_ms: int
@@ -62,7 +61,7 @@ class _Draft:
     width: int  #: half characters
     run: Run
     begins: bool = False
-    beside: _Draft | None = None
+    beside: _Untimed | None = None
 
 
 def cues(runs: Sequence[Run], limits: Limits, lead: Mapping[int, int]) -> tuple[Cue, ...]:
@@ -76,24 +75,24 @@ def cues(runs: Sequence[Run], limits: Limits, lead: Mapping[int, int]) -> tuple[
     `lead`: width in half characters of what precedes the first cue of each speaker's turn. Speakers recorded apart may
     speak at once: their cues then have one line each and are shown together.
     """
-    crowded = _overlapping(runs)
-    drafts: list[_Draft] = []
+    together = _overlapping(runs)
+    untimed: list[_Untimed] = []
     speaker = 0
     for i, run in enumerate(runs):
         begins = run.speaker != speaker
         speaker = run.speaker
         units = run.units
-        if begins and lead.get(speaker) and i not in crowded:
+        if begins and lead.get(speaker) and i not in together:
             units = replace(units, widths=[units.widths[0] + lead[speaker], *units.widths[1:]])
         for phrase in phrases_of(units, limits.pause_ms):
-            parts = _divided(phrase, run, limits, together=i in crowded)
+            parts = _divided(phrase, run, limits, together=i in together)
             for text, part in parts:
                 end = max(part.ends)
-                drafts.append(_Draft(part.starts[0], end, text, sum(part.widths), run, begins))
+                untimed.append(_Untimed(part.starts[0], end, text, sum(part.widths), run, begins))
                 begins = False
-    if crowded:
-        drafts = _together(sorted(drafts, key=lambda d: d.start_ms), limits.max_ms)
-    return tuple(_timed(drafts, limits.max_ms, pushed=bool(crowded)))
+    if together:
+        untimed = _together(sorted(untimed, key=lambda d: d.start_ms), limits.max_ms)
+    return tuple(_timed(untimed, limits.max_ms, pushed=bool(together)))
 
 
 def _divided(phrase: Units, run: Run, limits: Limits, *, together: bool) -> list[tuple[str, Units]]:
@@ -135,59 +134,58 @@ def _overlapping(runs: Sequence[Run]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _together(drafts: Iterable[_Draft], max_ms: int) -> list[_Draft]:
+def _together(untimed: Iterable[_Untimed], max_ms: int) -> list[_Untimed]:
     """Join two cues of one line whose speakers speak at once, where both stand short enough."""
-    found: list[_Draft] = []
-    for draft in drafts:
+    found: list[_Untimed] = []
+    for cue in untimed:
         before = found[-1] if found else None
         if (
             before is not None
             and before.beside is None
-            and before.run.speaker != draft.run.speaker
-            and draft.start_ms + GAP_MS < before.end_ms
-            and max(before.end_ms, draft.end_ms) - before.start_ms <= max_ms
-            and "\n" not in before.text + draft.text
+            and before.run.speaker != cue.run.speaker
+            and cue.start_ms + GAP_MS < before.end_ms
+            and max(before.end_ms, cue.end_ms) - before.start_ms <= max_ms
+            and "\n" not in before.text + cue.text
         ):
-            found[-1] = replace(before, end_ms=max(before.end_ms, draft.end_ms), beside=draft)
+            found[-1] = replace(before, end_ms=max(before.end_ms, cue.end_ms), beside=cue)
         else:
-            found.append(draft)
+            found.append(cue)
     # The order has changed: who speaks first again is told anew.
     speaker = 0
-    for i, draft in enumerate(found):
-        beside = draft.beside
+    for i, cue in enumerate(found):
+        beside = cue.beside
         if beside is not None:
             beside = replace(beside, begins=True)
-        found[i] = replace(draft, begins=beside is not None or draft.run.speaker != speaker, beside=beside)
-        speaker = 0 if beside is not None else draft.run.speaker
+        found[i] = replace(cue, begins=beside is not None or cue.run.speaker != speaker, beside=beside)
+        speaker = 0 if beside is not None else cue.run.speaker
     return found
 
 
-def _timed(drafts: Sequence[_Draft], max_ms: int, *, pushed: bool) -> Iterator[Cue]:
+def _timed(untimed: Sequence[_Untimed], max_ms: int, *, pushed: bool) -> Iterator[Cue]:
     """Cues with display times: monotonic, not overlapping, not too long, readable where there is room.
 
     `pushed`: cues of speakers who speak at once may be shown later than they are spoken, so that each can be read.
     """
     earliest = 0
-    for draft, following in pairwise([*drafts, None]):
-        assert draft is not None
-        start = max(draft.start_ms, earliest)
-        shortest = min(SHORTEST_MS if draft.run.flowing else SHORTEST_PLAIN_MS, max_ms)
-        end = max(draft.end_ms, start + shortest)
-        if draft.run.flowing:
-            end = max(end, start + draft.width * 1000 // READ_PER_S)
+    for cue, following in zip(untimed, [*untimed[1:], None], strict=True):
+        start = max(cue.start_ms, earliest)
+        shortest = min(SHORTEST_MS if cue.run.flowing else SHORTEST_PLAIN_MS, max_ms)
+        end = max(cue.end_ms, start + shortest)
+        if cue.run.flowing:
+            end = max(end, start + cue.width * 1000 // READ_PER_S)
         end = min(end, start + max_ms)
         if following is not None:
             until = following.start_ms
-            if draft.run.flowing:
+            if cue.run.flowing:
                 # The gap is taken from what stands longer than it must.
                 until = max(until - GAP_MS, min(until, start + shortest))
             if pushed:
                 until = max(until, start + shortest)
             end = min(end, until)
         earliest = max(end, start + 1)
-        yield _cue(draft, start, earliest)
+        yield _cue(cue, start, earliest)
 
 
-def _cue(draft: _Draft, start_ms: int, end_ms: int) -> Cue:
-    beside = None if draft.beside is None else _cue(draft.beside, start_ms, end_ms)
-    return Cue(start_ms, end_ms, draft.text, draft.run.speaker, draft.begins, beside)
+def _cue(cue: _Untimed, start_ms: int, end_ms: int) -> Cue:
+    beside = None if cue.beside is None else _cue(cue.beside, start_ms, end_ms)
+    return Cue(start_ms, end_ms, cue.text, cue.run.speaker, cue.begins, beside)
