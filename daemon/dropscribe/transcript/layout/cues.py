@@ -167,7 +167,7 @@ def _timed(untimed: Sequence[_Untimed], max_ms: int, *, pushed: bool) -> Iterato
     `pushed`: cues of speakers who speak at once may be shown later than they are spoken, so that each can be read.
     """
     earliest = 0
-    for cue, following in zip(untimed, [*untimed[1:], None], strict=True):
+    for cue, following in zip(untimed, [*untimed[1:], None], strict=False):
         start = max(cue.start_ms, earliest)
         shortest = min(SHORTEST_MS if cue.run.flowing else SHORTEST_PLAIN_MS, max_ms)
         end = max(cue.end_ms, start + shortest)
