@@ -178,6 +178,11 @@ def test_short_sentences_share_a_subtitle() -> None:
     assert [c.text for c in shown(said(0, 0, "好。 对。 我们开始吧。"))] == ["好。对。我们开始吧。"]
 
 
+def test_a_pause_does_not_leave_a_word_that_could_not_be_read() -> None:
+    assert [c.text for c in shown(said(0, 0, "我 _500 们上周完成了测试。"))] == ["我们上周完成了测试。"]
+    assert [c.text for c in shown(said(0, 0, "我 _700 们上周完成了测试。"))] == ["我", "们上周完成了测试。"]
+
+
 def test_lines_have_16_chinese_characters_or_42_letters() -> None:
     chinese = said(
         0, 0, "今天的会议主要讨论明年的工作计划和预算安排以及上海分公司的租金问题请大家先看第一页。" * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from dropscribe.transcript.layout.line_breaks import divide
 from dropscribe.transcript.layout.two_lines import Frame, pack, two_lines
@@ -84,7 +85,7 @@ def cues(runs: Sequence[Run], limits: Limits, lead: Mapping[int, int]) -> tuple[
         units = run.units
         if begins and lead.get(speaker) and i not in together:
             units = replace(units, widths=[units.widths[0] + lead[speaker], *units.widths[1:]])
-        for phrase in phrases_of(units, limits.pause_ms):
+        for phrase in _phrases(units, run, limits.pause_ms):
             parts = _divided(phrase, run, limits, together=i in together)
             for text, part in parts:
                 end = max(part.ends)
@@ -93,6 +94,19 @@ def cues(runs: Sequence[Run], limits: Limits, lead: Mapping[int, int]) -> tuple[
     if together:
         untimed = _together(sorted(untimed, key=lambda d: d.start_ms), limits.max_ms)
     return tuple(_timed(untimed, limits.max_ms, pushed=bool(together)))
+
+
+def _phrases(units: Units, run: Run, pause_ms: int) -> list[Units]:
+    """Parts of a run that pauses divide; with marks, one that could not stand for long enough goes with the next."""
+    phrases = phrases_of(units, pause_ms)
+    if not run.flowing or len(phrases) == 1:
+        return phrases
+    bounds, first = [0], 0
+    for phrase, following in pairwise(phrases):
+        first += len(phrase.texts)
+        if following.starts[0] - units.starts[bounds[-1]] >= SHORTEST_MS:
+            bounds.append(first)
+    return [units[a:b] for a, b in pairwise([*bounds, len(units.texts)])]
 
 
 def _divided(phrase: Units, run: Run, limits: Limits, *, together: bool) -> list[tuple[str, Units]]:
