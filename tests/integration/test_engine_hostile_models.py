@@ -63,6 +63,7 @@ OUTSIDE: dict[str, Callable[[dict[str, Any]], object]] = {
     "tokens above": _inner("tokenizer_conf", token_list="../tokens.json"),
     "sentence pieces": _inner("tokenizer_conf", bpemodel="http://127.0.0.1:9/bpe.model"),
     "dictionary": _inner("tokenizer_conf", seg_dict="/etc/passwd"),
+    "a punctuation model's dictionary": _set(jieba_usr_dict="/etc/passwd"),
     "statistics": _set(normalize="GlobalMVN", normalize_conf={"stats_file": "/etc/passwd"}),
     "an option of the encoder": _inner("encoder_conf", path="~/secret"),
     "the environment": _inner("model_conf", ctc_weight="${oc.env:HOME}"),
@@ -79,7 +80,6 @@ IGNORED: dict[str, Callable[[dict[str, Any]], object]] = {
     "a device": _set(device="cuda:7", ngpu=0, ncpu=99, fp16=True, bf16=True),
     "a class to make": _set(_target_="os.system", callback={"_target_": "os.system", "command": "true"}),
     "an expression in a part that is not used": _set(dataset_conf={"path": "${oc.env:HOME}"}),
-    "a dictionary of names": _set(jieba_usr_dict="/etc/passwd"),
 }
 
 
