@@ -140,3 +140,12 @@ def test_recordings_with_the_same_stem_keep_their_own_files(talk: Path) -> None:
         assert names(written) == [f"talk.mp3.{ending}" for ending in ENDINGS]
     assert talk.with_suffix(".txt").read_text(encoding="utf-8") == "早上好\n"
     assert len(all_files(talk.parent)) == 2 + 2 * len(ENDINGS)
+
+
+def test_the_options_of_a_profile_shape_the_files_and_find_them_again(talk: Path) -> None:
+    options = render.Options(numbers="written")
+    first = write_beside(talk, made("三百二十元"), options=options)
+    assert talk.with_suffix(".txt").read_text(encoding="utf-8") == "320元\n"
+    second = write_beside(talk, made("三百二十一元"), options=options)
+    assert names(second) == names(first)
+    assert all(file.replaced for file in second)

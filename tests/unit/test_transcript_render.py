@@ -15,12 +15,14 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dropscribe import __version__, escapes
-from dropscribe.transcript.reading import read_transcript
+from dropscribe.transcript.reading import read_timing, read_transcript, with_timing
 from dropscribe.transcript.render import RENDERERS, Options, render
 from dropscribe.transcript.timing import timing_log
-from dropscribe.transcript.types import STAGES, Segment
+from dropscribe.transcript.types import STAGES, Segment, Timings
 from tests.support.transcripts import ENGINE, MEDIA, rich_transcript, talk, text_of, tokens, transcript
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -162,6 +164,19 @@ def test_positions_of_more_than_one_and_more_than_a_hundred_hours() -> None:
     late = 101 * 3_600_000 + 62_003
     assert "101:01:02,003 --> " in text(Segment(0, late, late + 900, "好"), name="srt")
     assert "101:01:02.003 --> " in text(Segment(0, late, late + 900, "好"), name="vtt")
+
+
+@given(st.floats(0, 1e5), st.floats(0, 1e5), st.floats(0, 10), st.floats(0, 4e9), st.floats(0, 4e9))
+def test_a_timing_log_that_is_read_writes_the_same_file(
+    wall_s: float, stage_s: float, waste: float, started: float, ended: float
+) -> None:
+    """Otherwise `transcribe --write` and `adopt` would take it for a stranger's."""
+    timings = Timings(seconds=(("vad", stage_s),), wall_s=wall_s, padding_waste=waste)
+    made = replace(rich_transcript(), timings=timings)
+    data = timing_log(made, started=started, ended=ended)
+    log = read_timing(data, made)
+    again = timing_log(with_timing(made, log), started=log.started, ended=log.ended, version=log.version)
+    assert again == data
 
 
 def test_timing_log_has_every_stage_and_rtfx() -> None:

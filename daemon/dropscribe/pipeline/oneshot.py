@@ -26,6 +26,8 @@ from dropscribe.transcript.placing.publish import PendingFile, publish
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import EngineFacts, Transcript
 
+_PLAIN = render.Options()
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -121,18 +123,20 @@ class WrittenFile:
     replaced: bool
 
 
-def write_beside(path: Path, transcript: Transcript, only: str | None = None) -> list[WrittenFile]:
+def write_beside(
+    path: Path, transcript: Transcript, only: str | None = None, options: render.Options = _PLAIN
+) -> list[WrittenFile]:
     """Publish every format and the timing log, or only format `only`, beside `path`.
 
-    Files of an earlier run are replaced, others never. Raises OSError, StorageError, OutputTakenError.
+    `options`: of the profile. Files of an earlier run are replaced, others never. Raises OSError, StorageError, OutputTakenError.
     """
     formats = [*render.DEFAULT_FORMATS, "timing"] if only is None else [only]
     now = time.time()
-    files = render.render_all(transcript, [f for f in formats if f != "timing"], render.Options())
+    files = render.render_all(transcript, [f for f in formats if f != "timing"], options)
     if "timing" in formats:
         files["timing"] = timing_log(transcript, started=now - transcript.timings.wall_s, ended=now)
     names = [p.name for p in path.parent.iterdir()]
-    earlier = earlier_files(path, transcript.sha256, names, files, render.Options())
+    earlier = earlier_files(path, transcript.sha256, names, files, options)
     state = naming.DirectoryState(path.parent, frozenset(names), frozenset(earlier))
     plan = naming.plan_names(path, formats, state)
     readers = readers_of(path, None)

@@ -25,6 +25,8 @@ def timing_log(transcript: Transcript, *, started: float, ended: float, version:
     timings = transcript.timings
     sizes = timings.batch_sizes
     audio_s = transcript.media.duration_ms / 1000
+    # As the file has it: what is computed from it must be the same when the file is read.
+    wall_s = round(timings.wall_s, 6)
     document: dict[str, Any] = {
         "schema": TIMING_SCHEMA,
         "generator": {"name": "dropscribe", "version": version},
@@ -35,8 +37,8 @@ def timing_log(transcript: Transcript, *, started: float, ended: float, version:
         "ended": iso(ended),
         "audio_s": audio_s,
         "speech_s": timings.speech_ms / 1000,
-        "wall_s": round(timings.wall_s, 6),
-        "rtfx": round(audio_s / timings.wall_s, 2) if timings.wall_s > 0 else None,
+        "wall_s": wall_s,
+        "rtfx": round(audio_s / wall_s, 2) if wall_s > 0 else None,
         "stages": {stage: round(timings.of(stage), 6) for stage in STAGES},
         "batches": {
             "count": len(sizes),

@@ -16,6 +16,7 @@ from dropscribe.cli.arguments import options
 if TYPE_CHECKING:
     from dropscribe.pipeline.oneshot import Finished, OneShot, WrittenFile
     from dropscribe.pipeline.problem import Problem
+    from dropscribe.transcript.render import Options
     from dropscribe.transcript.types import Transcript
 
 
@@ -59,7 +60,7 @@ def command(
     from dropscribe.cli.progress_bars import Bars
     from dropscribe.errors import UsageError
     from dropscribe.pipeline.oneshot import OneShot
-    from dropscribe.transcript.render import BINARY_FORMATS, RENDERERS
+    from dropscribe.transcript.render import BINARY_FORMATS, RENDERERS, Options
 
     if output_format is not None and output_format not in RENDERERS:
         known = ", ".join(RENDERERS)
@@ -80,7 +81,10 @@ def command(
     paths = [f.absolute() for f in files]
     failed = 0
     with OneShot(loaded.settings) as engine, Bars() as bars:
-        writer = _Writer(engine, output_format, titles=len(files) > 1, write=write, as_json=as_json)
+        profile_options = Options.of(loaded.settings.profile("default"))
+        writer = _Writer(
+            engine, output_format, profile_options, titles=len(files) > 1, write=write, as_json=as_json
+        )
         for finished in _in_order(paths, engine.transcribe(paths, bars.show), bars.remove):
             with bars.hidden():
                 failed += not writer.put(finished)
@@ -105,11 +109,19 @@ class _Writer:
     """Print results, or write transcript files."""
 
     def __init__(
-        self, engine: OneShot, output_format: str | None, *, titles: bool, write: bool, as_json: bool
+        self,
+        engine: OneShot,
+        output_format: str | None,
+        options: Options,
+        *,
+        titles: bool,
+        write: bool,
+        as_json: bool,
     ) -> None:
         """`titles`: print the name of each recording before its text."""
         self._engine = engine
         self._format = output_format
+        self._options = options
         self._titles = titles
         self._write = write
         self._as_json = as_json
@@ -126,7 +138,11 @@ class _Writer:
             return False
         try:
             transcript = oneshot.transcript_of(finished.path, finished.end, self._engine.facts)
-            written = oneshot.write_beside(finished.path, transcript, self._format) if self._write else []
+            written = (
+                oneshot.write_beside(finished.path, transcript, self._format, self._options)
+                if self._write
+                else []
+            )
         except DropscribeError as e:
             self._fail(finished.path, Problem.of(e))
             return False
@@ -167,7 +183,7 @@ class _Writer:
         line: dict[str, Any] = {
             "file": str(path),
             "ok": True,
-            "transcript": json.loads(_rendered(transcript, "json")),
+            "transcript": json.loads(self._rendered(transcript, "json")),
         }
         if self._write:
             line["outputs"] = [str(w.path) for w in written]
@@ -188,17 +204,16 @@ class _Writer:
         from dropscribe.cli.output import brief, print_json_text, print_text, say
 
         if self._format == "json":
-            print_json_text(_rendered(transcript, "json"))
+            print_json_text(self._rendered(transcript, "json"))
             return
         if self._titles:
             if self._printed:
                 say()
             say(f"==> {brief(path)} <==")
         self._printed = True
-        print_text(_rendered(transcript, self._format or "txt"))
+        print_text(self._rendered(transcript, self._format or "txt"))
 
+    def _rendered(self, transcript: Transcript, name: str) -> str:
+        from dropscribe.transcript.render import render
 
-def _rendered(transcript: Transcript, name: str) -> str:
-    from dropscribe.transcript.render import Options, render
-
-    return render(transcript, name, Options()).decode("utf-8")
+        return render(transcript, name, self._options).decode("utf-8")
