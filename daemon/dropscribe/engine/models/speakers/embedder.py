@@ -29,9 +29,10 @@ from dropscribe.errors import EngineError, OutOfDeviceMemoryError
 LENGTHS = (50, 75, 100, 125, WINDOW)
 #: Values of an embedding, as records and the ledger have it.
 EMBEDDING_SIZE = 192
-#: Windows of a batch.
+#: Windows of a batch. On an H200 the network takes 19,300 windows/s in batches of 256 and 33,000 in batches of 1,024, of
+#: which each takes 18 GB of memory.
 CPU_BATCH = 16
-CUDA_BATCH = 256
+CUDA_BATCH = 512
 _SUPPORTED = {"feat_dim": MEL_BINS, "config_str": "batchnorm-relu", "output_level": "segment"}
 
 Embeddings = NDArray[np.float16]  #: (windows, EMBEDDING_SIZE), of unit length
