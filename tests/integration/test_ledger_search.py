@@ -305,3 +305,16 @@ def test_hits_equal_a_literal_search(
 @pytest.mark.usefixtures("both_ways")
 def test_no_query_fails(ledger: Ledger, query: str) -> None:
     ledger.search(query)
+
+
+def test_numbers_are_found_as_they_are_written_and_as_they_are_said(ledger: Ledger) -> None:
+    older = transcribed(ledger, "我们在二零二四年开始", "预算是三百二十元", name="a.wav", now=100.0)
+    newer = transcribed(ledger, "In 2024年 we began", name="b.wav", now=200.0)
+    for query in ("2024年", "二零二四年"):
+        assert [(h.job_id, h.segment) for h in ledger.search(query)] == [(newer, 0), (older, 0)], query
+    (hit,) = ledger.search("320元")
+    assert (hit.job_id, hit.segment) == (older, 1)
+    assert hit.snippet[hit.matches[0].first : hit.matches[0].last] == "三百二十元"
+    (both,) = ledger.search("2024年 320元", limit=1)
+    assert both.job_id == older
+    assert [h.job_id for h in ledger.search("2024年", limit=1)] == [newer]

@@ -383,8 +383,9 @@ class Ledger(Protocol):
     def search(self, query: str, limit: int = 20, places: int = 5) -> list[Hit]:
         """Segments that contain the first word of `query` and have its other words in or near them.
 
-        Of the newest `limit` recordings that have any, the first `places` of each, in order of time. Words are separated by blanks; quotes make a phrase of several. Nothing else in `query` has a special meaning,
-        and case does not matter. Near is within a minute in the same recording. Segments shared by several jobs are
+        Of the newest `limit` recordings that have any, the first `places` of each, in order of time. Words are separated by
+        blanks; quotes make a phrase of several. Numbers are found in figures and in words. Nothing else in `query` has a
+        special meaning, and case does not matter. Near is within a minute in the same recording. Segments shared by several jobs are
         found once, at the job that has them; the others are its copies.
         """
 

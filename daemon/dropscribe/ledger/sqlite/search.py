@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby, islice
+from dataclasses import dataclass, replace
+from itertools import chain, groupby, islice
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ from dropscribe.ledger.columns import path_of
 from dropscribe.ledger.records import Copy, Hit
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.search_excerpts import excerpt
-from dropscribe.ledger.sqlite.search_terms import Term, fold, parse
+from dropscribe.ledger.sqlite.search_terms import Term, fold, parse, readings
 from dropscribe.transcript.types import Segment, Tokens
 
 #: Characters of a term of the index.
@@ -128,15 +128,34 @@ class TranscriptSearch:
         if not terms or limit < 1 or places < 1:
             return []
         with self._db.read("search transcripts") as connection:
-            source = _source(connection, terms)
-            found: list[_Place] = []
-            more: set[int] = set()
-            for job, bounds in islice(_jobs(connection, source, terms), limit):
-                of_job = list(islice(_places_of_job(connection, source, terms, bounds), places + 1))
-                found += of_job[:places]
-                if len(of_job) > places:
-                    more.add(job)
-            return _hits(connection, found, terms, more)
+            found = [_found(connection, reading, limit, places) for reading in readings(terms)]
+        return found[0] if len(found) == 1 else _merged(found, limit, places)
+
+
+def _found(connection: Connection, terms: Sequence[Term], limit: int, places: int) -> list[Hit]:
+    source = _source(connection, terms)
+    found: list[_Place] = []
+    more: set[int] = set()
+    for job, bounds in islice(_jobs(connection, source, terms), limit):
+        of_job = list(islice(_places_of_job(connection, source, terms, bounds), places + 1))
+        found += of_job[:places]
+        if len(of_job) > places:
+            more.add(job)
+    return _hits(connection, found, terms, more)
+
+
+def _merged(found: Sequence[Sequence[Hit]], limit: int, places: int) -> list[Hit]:
+    """The hits of all readings of a query: the newest recordings, in each the first places, in order of time."""
+    of_jobs: dict[int, dict[int, Hit]] = {}
+    for hit in chain.from_iterable(found):
+        of_jobs.setdefault(hit.job_id, {}).setdefault(hit.segment, hit)
+    newest = sorted(of_jobs.values(), key=lambda hits: -max(h.finished_at for h in hits.values()))
+    merged: list[Hit] = []
+    for of_job in newest[:limit]:
+        hits = sorted(of_job.values(), key=lambda hit: hit.segment)
+        more = len(hits) > places or any(hit.more for hit in hits)
+        merged += [replace(hit, more=more) for hit in hits[:places]]
+    return merged
 
 
 class _Source(Protocol):

@@ -7,12 +7,16 @@ Every other character, also a quote without a partner, stands for itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise, product
 
 from dropscribe.ledger.sqlite.search_schema import SENTINEL
+from dropscribe.transcript.written.numbers import replacements
+from dropscribe.transcript.written.numerals.spoken import ways_to_say
 
+#: Most readings of a query that are searched for.
+_READINGS = 12
 #: A phrase in quotes.
 _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|「([^」]+)」")
 #: Characters written without spaces between them: CJK ideographs, kana, full-width forms and CJK punctuation.
@@ -38,6 +42,26 @@ def parse(query: str) -> tuple[Term, ...]:
     for text in _texts(clean(query)):
         texts.setdefault(fold(text), text)
     return tuple(map(_term, texts.values()))
+
+
+def readings(terms: Sequence[Term]) -> list[tuple[Term, ...]]:
+    """The terms, and the same with numbers in words instead of figures, or in figures instead of words.
+
+    People search for what they read, `2024年`; the index has what was recognised, 二零二四年. At most `_READINGS`.
+    """
+    ways = [[t, *map(_term, _other_forms(t.text))] for t in terms]
+    return list(islice(product(*ways), _READINGS))
+
+
+def _other_forms(text: str) -> tuple[str, ...]:
+    said = ways_to_say(text)
+    if said:
+        return said
+    written = list(text)
+    for found in reversed(replacements(written)):
+        written[found.first : found.end] = [found.text]
+    form = "".join(written)
+    return () if form == text else (form,)
 
 
 def clean(query: str) -> str:
