@@ -28,8 +28,10 @@ class Parameters(torch.nn.Module):
 
     def __init__(self, config: PunctuationConfig) -> None:
         super().__init__()
-        # Not initialised: that takes seconds for hundreds of millions of values, which are replaced.
-        self.embed = torch.nn.utils.skip_init(torch.nn.Embedding, len(config.vocabulary), config.width)
+        # Not initialised: that takes seconds for hundreds of millions of values, which are replaced. (skip_init imports
+        # torch's compiler, which takes seconds, too.)
+        values = torch.empty(len(config.vocabulary), config.width)
+        self.embed = torch.nn.Embedding.from_pretrained(values, freeze=False)
         self.encoder = component("encoder", "SANMEncoder")(**config.encoder)
         self.decoder = torch.nn.Linear(config.width, len(config.codes))
 
