@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import threading
 from collections.abc import Mapping
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from dropscribe.engine.models.model_config import COMPONENTS
@@ -137,6 +138,9 @@ def _part(name: str) -> Any:
     with _LOCK:
         if _PACKAGE not in sys.modules:
             sys.modules[_PACKAGE] = _package()
+            # For each class that it registers FunASR parses the source file, only to note the line of the class.
+            register = importlib.import_module(f"{_PACKAGE}.register")
+            register.inspect = SimpleNamespace(getfile=inspect.getfile, getsourcelines=lambda _: ([], 0))  # type: ignore[attr-defined]
         return importlib.import_module(f"{_PACKAGE}.{name}")
 
 
