@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -54,12 +55,13 @@ def test_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
         names = [Path(r["path"]).name for r in daemon.rows("select path from outputs order by path")]
         history = daemon.rows("select outputs from job_history")[0]["outputs"]
     assert len(seen) >= 2
-    whole = spoken(target.with_suffix(".txt"))
+    # The transcript has marks and paragraphs, the text so far has neither.
+    whole = re.sub(r"[\W]", "", "".join(spoken(target.with_suffix(".txt"))))
     counts = []
     for text in seen:
         *lines, last = text.splitlines()
         shown = [line for line in lines if line and not line.startswith("[")]
-        assert shown == whole[: len(shown)]
+        assert whole.startswith("".join(shown))
         assert last.startswith("[unfinished: ")
         assert "of 00:05:00" in last
         counts.append(len(shown))

@@ -97,6 +97,7 @@ def test_two_daemons_started_at_once_on_one_folder_do_no_job_twice(tmp_path: Pat
         for refused in daemons:
             if refused is not serving:
                 assert str(folder) in ended(refused)
+        serving.wait_ready()
         wait_until(
             lambda: serving.rows("select count(*) from jobs where state = 'done'")[0][0] == FILES,
             "all are done",
@@ -120,6 +121,7 @@ def test_two_daemons_started_at_once_on_one_database_do_no_job_twice(tmp_path: P
         for refused in daemons:
             if refused is not serving:
                 assert str(serving.database) in ended(refused)
+        serving.wait_ready()
         wait_until(
             lambda: serving.rows("select count(*) from jobs where state = 'done'")[0][0] == FILES,
             "all are done",

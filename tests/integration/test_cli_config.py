@@ -90,7 +90,11 @@ def test_hotwords_are_kept_once_each_and_shape_the_recipe_of_their_profile_only(
     settings = config.load(file).settings
     assert settings.profile("lab").hotwords == ("达摩院", "machine learning")
     # Results are shared only between equal hotwords; older jobs, without hotwords, keep their recipe.
-    assert settings.recipe("plain") == settings.recipe("gone") == "paraformer-zh|fsmn-vad"
+    assert (
+        settings.recipe("plain")
+        == settings.recipe("gone")
+        == ("paraformer-zh|fsmn-vad|punctuation=ct-punc-mini")
+    )
     assert settings.recipe("lab") != settings.recipe("plain")
     other = tmp_path / "other.toml"
     other.write_text('[profiles.lab]\nhotwords = ["达摩"]\n', encoding="utf-8")

@@ -98,6 +98,8 @@ DENIED = {
     "jobs show": [("1 --database {}/jobs.db", 3, "open database")],
     "jobs search": [("hello --database {}/jobs.db", 3, "open database")],
     "jobs skipped": [("--database {}/jobs.db", 3, "open database")],
+    "speakers list": [("--database {}/jobs.db", 3, "open database")],
+    "speakers enrol": [("Ann {}/talk.wav --database {}/own.db", 2, "talk.wav")],
     "status": [("--database {}/jobs.db", 3, "open database"), ("--config {}/ds.toml", 2, "ds.toml")],
     "doctor": [("--repair --config {}/ds.toml", 2, "ds.toml")],
     "models list": [("--config {}/ds.toml", 2, "ds.toml")],

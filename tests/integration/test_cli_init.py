@@ -93,8 +93,10 @@ def test_uncommented_it_is_still_valid(tmp_path: Path) -> None:
     assert "\n# max_wait_ms" not in text
     raw = tomllib.loads(text)
     assert raw["engine"]["max_wait_ms"] == 100
+    words = tmp_path / "hotwords.txt"
+    words.write_text("预算\n", encoding="utf-8")
     file = tmp_path / "all.toml"
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text.replace("/etc/dropscribe/hotwords.txt", str(words)), encoding="utf-8")
     assert config.load(file).settings.folders[0].extensions == config.RECORDING_EXTENSIONS
 
 

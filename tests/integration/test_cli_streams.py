@@ -63,7 +63,13 @@ def test_a_child_does_not_hold_the_output_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*(c for c in COMMANDS if c not in ("run", "models")), "models list", "jobs search"]
+    "name",
+    [
+        *(c for c in COMMANDS if c not in ("run", "models", "speakers")),
+        "models list",
+        "speakers list",
+        "jobs search",
+    ],
 )
 def test_a_wrong_command_line_is_one_document_too(name: str) -> None:
     done = process(*name.split(), "--json", "--no-such-option")

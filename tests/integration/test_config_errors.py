@@ -146,10 +146,10 @@ def test_what_is_no_toml_is_located(tmp_path: Path, text: str, reason: str) -> N
         ("database = 3", "database is 3, but must be a path, in quotes"),
         ("database = [1, 2]", "database is [1, 2], but must be a path, in quotes"),
         ('[profiles.default]\nformats = "txt"',
-         ('profiles.default.formats is "txt", but must be a list of txt, srt, vtt, json, md, html, docx, tsv, lrc, labels '
+         ('profiles.default.formats is "txt", but must be a list of txt, srt, vtt, json, md, html, docx, tsv, lrc, labels, rttm '
           'of at least 1 entry')),
         ('[profiles.default]\nformats = ["pdf"]',
-         'profiles.default.formats.0 is "pdf", but must be one of txt, srt, vtt, json, md, html, docx, tsv, lrc, labels'),
+         'profiles.default.formats.0 is "pdf", but must be one of txt, srt, vtt, json, md, html, docx, tsv, lrc, labels, rttm'),
         ('[profiles.a]\ntiming_log = "maybe"', 'profiles.a.timing_log is "maybe", but must be true or false'),
         (f'[profiles.a]\nhotwords = ["{"x" * 80}"]',
          f'profiles.a.hotwords.0 is "{"x" * 58}…, but must be text, in quotes of at most 50 characters'),

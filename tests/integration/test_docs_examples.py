@@ -1,6 +1,6 @@
 """Run the shell blocks of README and docs/ in order, in a temporary checkout with a daemon on ./drop.
 
-The fence of a block notes if it needs root, a network, a GPU, a whole checkout or minutes; then only its syntax is
+The fence of a block notes if it needs root, a network, a GPU, a whole checkout, recordings and jobs of one's own, or minutes; then only its syntax is
 checked, and test_docs_complete.py checks its commands and options. Drop-ins of the unit are checked by
 systemd-analyze.
 """
