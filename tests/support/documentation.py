@@ -22,7 +22,7 @@ PACKAGE_IN_PLACE = (ROOT / PACKAGE).is_dir()
 #: Languages of code blocks: `sh` blocks are run, `toml` blocks are loaded, `ini` blocks are drop-ins of systemd.
 LANGUAGES = frozenset({"sh", "toml", "ini", "json", "text"})
 #: Second word of a fence ("```sh root"): why the block is checked but not run.
-NOT_RUN = frozenset({"root", "network", "gpu", "checkout", "minutes", "stopped"})
+NOT_RUN = frozenset({"root", "network", "gpu", "checkout", "minutes", "recordings", "stopped"})
 
 _FENCE = re.compile(r"^```(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
