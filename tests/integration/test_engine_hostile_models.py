@@ -144,6 +144,9 @@ def test_options_that_do_not_describe_the_model_change_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
+
+    # Before its names are replaced: it would keep the replacement of one that it imports.
+    from funasr.auto import auto_model
     from funasr.download import download_model_from_hub
 
     def reached(*_: Any, **__: Any) -> None:
@@ -151,7 +154,7 @@ def test_options_that_do_not_describe_the_model_change_nothing(
 
     for function in ("download_model", "download_from_ms", "download_from_hf", "get_or_download_model_dir"):
         monkeypatch.setattr(download_model_from_hub, function, reached)
-    monkeypatch.setattr("funasr.auto.auto_model.download_model", reached)
+    monkeypatch.setattr(auto_model, "download_model", reached)
     folder, marker = hostile(tmp_path / "m", IGNORED[name])
     loaded = on_cpu(folder)
     assert loaded.device == torch.device("cpu")
