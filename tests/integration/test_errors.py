@@ -124,6 +124,11 @@ FAILURES = (
     Failure("jobs --state lost --database junk.db", 2, None, "usage"),
     Failure("jobs --since never --database junk.db", 2, None, "usage"),
     Failure("status --database junk.db", 3, "junk.db", "ledger"),
+    Failure("jobs redo 1 --database junk.db", 3, "junk.db", "ledger"),
+    Failure("jobs rename-speaker 1 1 Ann --database junk.db", 3, "junk.db", "ledger"),
+    Failure("speakers list --database junk.db", 3, "junk.db", "ledger"),
+    Failure("speakers remove Ann --database none.db", 2, "none.db", "usage"),
+    Failure("speakers enrol Ann none.wav --database none.db", 2, "none.wav", "usage"),
     Failure("models path ./none", 1, None, "error"),
     Failure("models list --config wrong.toml", 2, "wrong.toml", "config"),
 )
