@@ -141,7 +141,11 @@ def cut(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"), [(gone, "there is no such directory"), (cut, "model.pt is damaged")]
+    ("harm", "said"),
+    [
+        pytest.param(gone, "there is no such directory", marks=pytest.mark.soak),
+        (cut, "model.pt is damaged"),
+    ],
 )
 def test_a_model_damaged_before_an_engine_restart_is_reported_and_jobs_wait(
     tmp_path: Path, harm: Callable[[Path], None], said: str

@@ -35,7 +35,7 @@ def poison(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("fault", "code", "said"),
     [
-        ("crash", "engine_died", "killed by SIGSEGV"),
+        pytest.param("crash", "engine_died", "killed by SIGSEGV", marks=pytest.mark.soak),
         # The device counts as failing until other recordings are done.
         ("assert", "device_failed", "its device failed"),
     ],
