@@ -46,7 +46,11 @@ class Turning:
         self.woken = 0
         self.has_room: Callable[[], bool] = lambda: True
         #: Settings with the recipe of `ledgers.admission`.
-        self.settings = Settings.model_validate({"engine": {"model": "mini", "vad_model": "vad"}})
+        # The recipe is that of the jobs in tests.support.ledgers.
+        off = {"default": {"punctuation": "off"}}
+        self.settings = Settings.model_validate(
+            {"engine": {"model": "mini", "vad_model": "vad"}, "profiles": off}
+        )
         #: Number of times that an outdated recipe was found.
         self.outdated = 0
         #: Recordings whose outputs may not be written, with the problem.
