@@ -82,7 +82,13 @@ class House:
         models = {"model": "mini", "vad_model": "vad"}
         settings = Settings.model_validate(
             {"database": self.database, "folder": [{"path": self.inbox}], "engine": models}
-            | {"profiles": self.profiles | {"default": self.profile}}
+            # Without punctuation, as the recipe of the jobs says.
+            | {
+                "profiles": {
+                    name: {"punctuation": "off"} | profile
+                    for name, profile in (self.profiles | {"default": self.profile}).items()
+                }
+            }
         )
         now, woken = [1000.0], threading.Event()
         self.storage_retry = StorageRetry(retry_s=0.001)
