@@ -38,7 +38,8 @@ def shortened(path: str, width: int) -> str:
         kept = "/" + name
         return _first(path, width - columns(kept) - 1) + "…" + kept
     dot = name.rfind(".")
-    ending = name[dot:] if dot > 0 and len(name) - dot <= _LONGEST_ENDING else ""
+    fits = len(name) - dot <= _LONGEST_ENDING and columns(name[dot:]) < width
+    ending = name[dot:] if dot > 0 and fits else ""
     room = max(0, width - 1 - columns(ending))
     last = _last(name.removesuffix(ending), room // 2)
     return _first(name, room - columns(last)) + "…" + last + ending

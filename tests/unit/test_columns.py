@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -18,6 +18,7 @@ def test_the_width_is_that_of_the_terminal(text: str) -> None:
     assert columns(text) == cell_len(text)
 
 
+@example("_._メ", 4)
 @given(TEXTS, st.integers(4, 70))
 def test_nothing_is_wider_than_there_is_room(text: str, width: int) -> None:
     assert columns(cropped(text, width)) <= width
