@@ -39,7 +39,7 @@ class House:
     texts: dict[str, str] = field(default_factory=dict)
     #: Options of the default profile, and further profiles.
     profile: dict[str, object] = field(default_factory=dict)
-    profiles: dict[str, object] = field(default_factory=dict)
+    profiles: dict[str, dict[str, object]] = field(default_factory=dict)
     #: Names of the recordings that were recognised, in order.
     recognised: list[str] = field(default_factory=list)
     #: Storage failures of the latest run.
@@ -80,14 +80,15 @@ class House:
     def run(self, turns: int = TURNS) -> None:
         """Run turns until everything is done, at most so many, of 1 s each."""
         models = {"model": "mini", "vad_model": "vad"}
+        # Without punctuation, as the recipe of the jobs says.
+        off: dict[str, Any] = {"punctuation": "off"}
+        profiles = {name: off | given for name, given in (self.profiles | {"default": self.profile}).items()}
         settings = Settings.model_validate(
-            {"database": self.database, "folder": [{"path": self.inbox}], "engine": models}
-            # Without punctuation, as the recipe of the jobs says.
-            | {
-                "profiles": {
-                    name: {"punctuation": "off"} | profile
-                    for name, profile in (self.profiles | {"default": self.profile}).items()
-                }
+            {
+                "database": self.database,
+                "folder": [{"path": self.inbox}],
+                "engine": models,
+                "profiles": profiles,
             }
         )
         now, woken = [1000.0], threading.Event()
