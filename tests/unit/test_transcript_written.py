@@ -122,6 +122,16 @@ def test_every_format_names_the_speakers(name: str) -> None:
     assert re.search("说话人[ _]2", found)
 
 
+@pytest.mark.parametrize("name", sorted(RENDERERS))
+def test_a_hostile_name_of_a_speaker_cannot_leave_its_place(name: str) -> None:
+    """Names can be titles of tracks in a stranger's file."""
+    titled = replace(
+        talk(), speakers=(replace(talk().speakers[0], name="a\x1b]0;b\x07\nc\u202ed"), *talk().speakers[1:])
+    )
+    document = text_of(render(titled, name, Options()), name)
+    assert not set("\x1b\x07\u202e") & set(document)
+
+
 def test_numbers_are_written_in_figures_and_json_keeps_what_was_said() -> None:
     segment = said(0, 0, "上个月 花了 三百二十 块， 二十 块 是 利息。")
     assert written(segment, numbers="written") == "上个月花了320块，20块是利息。\n"

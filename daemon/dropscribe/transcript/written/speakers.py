@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from dropscribe.escapes import one_line
 from dropscribe.transcript.types import Speaker
 from dropscribe.transcript.written.runs import Run
 
@@ -40,7 +41,8 @@ def language_of(text: str) -> str:
 
 def labels_of(runs: Iterable[Run], speakers: Iterable[Speaker], language: str) -> Mapping[int, str]:
     """Names to show, by number: the given one, or `Speaker 1` in the language of the text. Empty if not asked for."""
-    names = {s.number: " ".join(s.name.split()) for s in speakers if s.name is not None}
+    # Titles of tracks are what a stranger's file has.
+    names = {s.number: one_line(" ".join(s.name.split())) for s in speakers if s.name is not None}
     numbers = sorted({run.speaker for run in runs} - {0})
     return {n: names.get(n) or _NAMELESS[language].format(n) for n in numbers}
 
