@@ -11,7 +11,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,24 +126,25 @@ def _exists(file: Path) -> bool:
     return True
 
 
-def load(found: Path | Found) -> Loaded:
+def load(found: Path | Found, *, lists: bool = True) -> Loaded:
     """Read and validate one TOML file. Raises ConfigError naming file, field and remedy.
 
     Relative paths of `database`, `output_dir` and `hotwords_file` are relative to the folder of the file. The hotwords of
-    files are added to those of their profiles.
+    files are added to those of their profiles, unless `lists` is false: for who needs no hotwords, and may not be able to
+    read these files.
     """
     file, how = (found.file, found.how) if isinstance(found, Found) else (found, "")
     raw = _parsed(_text(file), file)
     _resolve(raw, file.absolute().parent)
     sources = dict.fromkeys(map(_current_name, _leaves(raw)), str(file))
-    settings, notes = _with_hotword_files(_validate(raw, file), file)
-    return Loaded(settings, file, sources, how, notes)
+    loaded = Loaded(_validate(raw, file), file, sources, how)
+    return _with_hotword_files(loaded, file) if lists else loaded
 
 
-def _with_hotword_files(settings: Settings, file: Path) -> tuple[Settings, tuple[str, ...]]:
-    """The settings with the hotwords of the files that profiles name, and what is to be said of these files."""
-    profiles, notes = dict(settings.profiles), []
-    for name, profile in settings.profiles.items():
+def _with_hotword_files(loaded: Loaded, file: Path) -> Loaded:
+    """The same with the hotwords of the files that profiles name, and what is to be said of these files."""
+    profiles, notes = dict(loaded.settings.profiles), []
+    for name, profile in loaded.settings.profiles.items():
         if profile.hotwords_file is None:
             continue
         found = _hotwords(profile.hotwords_file, f"profiles.{name}.hotwords_file in {file}")
@@ -158,7 +159,8 @@ def _with_hotword_files(settings: Settings, file: Path) -> tuple[Settings, tuple
         profiles[name] = profile.model_copy(update={"hotwords": words})
         if found.weights:
             notes.append(f"{profile.hotwords_file}: weights are ignored (lines with one: {found.weights})")
-    return settings.model_copy(update={"profiles": profiles}), tuple(notes)
+    settings = loaded.settings.model_copy(update={"profiles": profiles})
+    return replace(loaded, settings=settings, notes=tuple(notes))
 
 
 def _hotwords(file: Path, named_by: str) -> HotwordList:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dropscribe.formats import RECORDING_EXTENSIONS
+from dropscribe.hotword_files import LONGEST
 from dropscribe.transcript.naming import LANGUAGE
 from dropscribe.transcript.render import AUTO_LANGUAGE, DEFAULT_FORMATS, RENDERERS
 from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD, ModelsByRole, key_of, recipe_of
@@ -27,7 +28,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 MOST_HOTWORDS = 1000
 TrackNumber = Annotated[int, Field(strict=True, ge=1, le=999)]
 SpeakerCount = Annotated[int, Field(strict=True, ge=1, le=64)]
-Hotword = Annotated[str, Field(max_length=50)]
+Hotword = Annotated[str, Field(max_length=LONGEST)]
 
 
 class _Strict(BaseModel):

@@ -16,6 +16,21 @@ def quoted(words: Hotwords) -> str:
     return "[" + ", ".join(f'"{w}"' for w in words) + "]"
 
 
+def test_a_changed_list_is_read_again_and_a_wrong_one_is_not_used(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("达摩院\n", encoding="utf-8")
+    with DaemonProcess(
+        tmp_path, model="null", extra=f"[profiles.default]\nhotwords_file = '{words}'\n"
+    ) as daemon:
+        daemon.wait_ready()
+        words.write_text("x" * 60, encoding="utf-8")
+        wait_until(lambda: "kept the settings" in str(daemon.actions("reload")), "the wrong list is told")
+        assert "line 1 has 60 characters" in str(daemon.actions("reload"))
+        words.write_text("达摩院\n通义千问 20\n", encoding="utf-8")
+        wait_until(lambda: "now watching" in str(daemon.actions("reload")), "the list is read again")
+        assert "weights are ignored" in str(daemon.actions("reload"))
+
+
 def test_hotwords_apply_only_to_their_profile(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()

@@ -57,7 +57,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "output_places": frozenset({"", "errors", "files"}),
     "children": frozenset({"", "errors", "escapes"}),
     "logs": frozenset({"", "errors", "escapes"}),
-    "settings": frozenset({"", "formats", "transcript"}),  # formats of recordings and transcripts
+    "settings": frozenset(
+        {"", "formats", "hotword_files", "transcript"}
+    ),  # formats of recordings and transcripts
     "settings_errors": frozenset({"", "settings"}),
     "config": frozenset({"", "errors", "formats", "hotword_files", "settings", "settings_errors"}),
     "transcript": BASE - {"config", "settings"},

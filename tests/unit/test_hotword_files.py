@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe import config, hotword_files
+from dropscribe.cli.arguments.settings import database_location
 from dropscribe.errors import ConfigError
 from dropscribe.service.changed_files import ChangedFiles
 
@@ -78,6 +79,14 @@ def test_a_list_that_is_missing_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load(file)
     assert "profiles.calls.hotwords_file" in str(caught.value.remedy)
+
+
+def test_who_needs_no_hotwords_does_not_need_the_list(tmp_path: Path) -> None:
+    """Such as `dropscribe jobs` of a person who may not read the list."""
+    file = write(tmp_path, "上海\n", "'北京'")
+    (tmp_path / "words.txt").unlink()
+    assert config.load(file, lists=False).settings.profile("calls").hotwords == ("北京",)
+    assert database_location(file, None).file == config.load(file, lists=False).settings.database
 
 
 def test_changes_are_noticed_once(tmp_path: Path) -> None:

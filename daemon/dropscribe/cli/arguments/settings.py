@@ -21,10 +21,11 @@ def in_force(
     model: str | None = None,
     vad_model: str | None = None,
     device: str | None = None,
+    lists: bool = True,
 ) -> Loaded:
     """Settings in force: with `watch` the embedded defaults, else the file named, the first found, or the defaults.
 
-    Raises ConfigError naming file, field and remedy.
+    `lists`: as for `config.load`. Raises ConfigError naming file, field and remedy.
     """
     if watch:
         if config is not None:
@@ -40,7 +41,7 @@ def in_force(
     if found is None:
         return configuration.embedded((), database=database, model=model, vad_model=vad_model, device=device)
     return configuration.override(
-        configuration.load(found),
+        configuration.load(found, lists=lists),
         database=database,
         engine__models__asr=model,
         engine__models__vad=vad_model,
@@ -58,7 +59,9 @@ def database_location(config: Path | None, database: Path | None) -> DatabaseLoc
         found = configuration.find(config)
         local = Path(LOCAL_DATABASE).absolute()
         elsewhere = found is not None and found in configuration.places()[1:]
-        database = local if elsewhere and _exists(local) else in_force(config=config).settings.database
+        database = (
+            local if elsewhere and _exists(local) else in_force(config=config, lists=False).settings.database
+        )
     return DatabaseLocation(database.absolute())
 
 

@@ -78,11 +78,12 @@ def command(
     logs.setup(json_lines=False)
 
     if repair:
-        _repair(in_force(config=config, watch=watch, database=database).settings.database, as_json=as_json)
+        settings = in_force(config=config, watch=watch, database=database, lists=False).settings
+        _repair(settings.database, as_json=as_json)
         return
 
     if fix:
-        _share(in_force(config=config, watch=watch, database=database).settings, as_json=as_json)
+        _share(in_force(config=config, watch=watch, database=database, lists=False).settings, as_json=as_json)
         return
 
     loaded: Loaded | None = None

@@ -197,7 +197,7 @@ def _configured(config: Path | None) -> dict[str, str]:
     from dropscribe.engine.models.store import NULL
     from dropscribe.transcript.roles import PUNCTUATION
 
-    engine = in_force(config=config).settings.engine
+    engine = in_force(config=config, lists=False).settings.engine
     by_role = [(role, name) for role, name in engine.models.by_role() if role != PUNCTUATION]
     by_role += [(PUNCTUATION, name) for name in engine.punctuation_models]
     return {name: role for role, name in by_role if name != NULL}
