@@ -6,6 +6,8 @@ To test a new stage: add an entry to `STAGES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, S
 from dropscribe.engine.core.postprocess import Postprocessor
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
+from dropscribe.engine.models.punctuation.stage import Punctuation
+from dropscribe.engine.models.speakers.stage import SpeakerStage
 from dropscribe.engine.protocol import (
     Abort,
     Annotations,
@@ -31,7 +35,56 @@ from dropscribe.engine.wire import Aborted, Report
 from dropscribe.errors import EngineDiedError, EngineError
 from tests.support.engines import Script
 
-STAGES: dict[str, Callable[[], PostprocessingStage]] = {"null": NullStage}
+
+class ReadsNothing:
+    """A punctuation model that sets no marks."""
+
+    def splitter(self) -> Any:
+        return Characters()
+
+    def read(self, windows: Sequence[Any]) -> list[bytes]:
+        return [bytes(len(window)) for window in windows]
+
+
+class Characters:
+    """Each token is a word."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.ends: list[int] = []
+        self.last = " "
+
+    def add(self, texts: Sequence[str]) -> None:
+        self.ids += [0] * len(texts)
+        self.ends += range(len(self.ends), len(self.ends) + len(texts))
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+class OneVoice:
+    """An embedder for which every window is of the same voice."""
+
+    batch = 4
+    runs_ahead = False
+
+    def frames(self, sound: Any) -> Any:
+        return np.zeros((len(sound) // 160, 80), np.float32)
+
+    def begin(self, windows: Sequence[Any]) -> Any:
+        return SimpleNamespace(windows=len(windows), ready=True)
+
+    def finish(self, launched: Any) -> tuple[Any, float]:
+        return np.full((launched.windows, 192), 192**-0.5, np.float16), 0.0
+
+
+STAGES: dict[str, Callable[[], PostprocessingStage]] = {
+    "null": NullStage,
+    "punctuation": lambda: Punctuation({"x": ReadsNothing()}, "x", passes=1),  # type: ignore[dict-item]
+    "speakers": lambda: SpeakerStage(OneVoice()),  # type: ignore[arg-type]
+}
+#: So that every stage takes part.
+ALL = StreamOptions(punctuation="auto", speakers=0)
 MINUTE = 60 * 16_000
 
 FailsOn = Callable[[str, Sequence[int]], bool]
@@ -136,7 +189,7 @@ def make(request: pytest.FixtureRequest) -> Callable[[], PostprocessingStage]:
 
 def blocks(*minutes: int) -> list[PcmBlock]:
     """Blocks of one stream for each of these lengths, numbered from 0."""
-    return [PcmBlock(i, i, n * MINUTE, final=True) for i, n in enumerate(minutes)]
+    return [PcmBlock(i, i, n * MINUTE, final=True, options=ALL) for i, n in enumerate(minutes)]
 
 
 def test_every_segment_comes_once_and_the_end_after_the_last(
@@ -164,7 +217,9 @@ def test_a_stream_that_is_aborted_is_dropped_and_not_finished(
 ) -> None:
     stage = Watched(make())
     bench = Bench(stage)
-    bench.run(PcmBlock(1, 0, 2 * MINUTE, final=False), PcmBlock(2, 0, MINUTE, final=True))
+    bench.run(
+        PcmBlock(1, 0, 2 * MINUTE, final=False, options=ALL), PcmBlock(2, 0, MINUTE, final=True, options=ALL)
+    )
     bench.run(Abort(1), Abort(99))
     assert stage.dropped == {1, 99}
     assert stage.finished == [2]
@@ -173,7 +228,7 @@ def test_a_stream_that_is_aborted_is_dropped_and_not_finished(
 def test_unknown_streams_are_accepted(make: Callable[[], PostprocessingStage]) -> None:
     stage = make()
     stage.drop(5)
-    stage.finish([6])
+    assert not stage.finish([6]).get(6, Annotations()).marks
 
 
 @pytest.mark.parametrize("call", ["recognised", "finish"])
@@ -266,3 +321,12 @@ def test_annotations_of_two_stages_are_put_together() -> None:
     other = Annotations(speakers=b"\x02", voices=(b"v",), seconds=(("clustering", 2.0),))
     both = Annotations(b"\x01", b"\x02", (b"v",), (("punctuation", 1.0), ("clustering", 2.0)))
     assert one.with_(other) == both
+
+
+def test_every_token_has_a_value_in_each_column(make: Callable[[], PostprocessingStage]) -> None:
+    bench = Bench(make())
+    bench.run(*blocks(3, 1))
+    for end in bench.ends.values():
+        for column in (end.annotations.marks, end.annotations.speakers):
+            assert len(column) in (0, end.segments), "a segment of the null model has one token"
+        assert end.remarks == ()
