@@ -148,6 +148,8 @@ def test_a_speaker_is_named_and_the_files_are_written_again(tmp_path: Path) -> N
         result = history.ledger.stored_result(job)
     assert result is not None
     assert [s.name for s in result.speakers] == ["王芳"]
+    with pytest.raises(UsageError, match="not printable"):
+        outcome("jobs", "rename-speaker", "1", "1", "x\x1b[31m", "--database", database)
     with pytest.raises(UsageError, match="job 1 has no speaker 2"):
         outcome("jobs", "rename-speaker", "1", "2", "x", "--database", database)
 

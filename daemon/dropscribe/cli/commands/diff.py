@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dropscribe.cli.arguments import options
+from dropscribe.cli.arguments.jobs import no_such_job
 
 if TYPE_CHECKING:
     from dropscribe.scoring.differences import Change, Difference
@@ -89,12 +90,7 @@ def _of_job(number: int, config: Path | None, database: Path | None) -> _Side:
     with closing(open_read_only(location)) as ledger:
         detail = ledger.job(number)
     if detail is None:
-        raise UsageError(
-            f"there is no job {number}",
-            operation="compare transcripts",
-            path=location.file,
-            remedy="'dropscribe jobs' lists them",
-        )
+        raise no_such_job(number, "compare transcripts", location)
     if detail.result is None:
         raise UsageError(
             f"job {number} is {detail.summary.shown_state} and has no transcript",

@@ -67,14 +67,14 @@ def command(
             min=0,
             max=10_000,
             metavar="MS",
-            help="Ignore so much before and after each border of a speaker turn, ms.",
+            help="Time to ignore before and after each border of a speaker turn, ms.",
         ),
     ] = 0,
     skip_overlap: Annotated[
         bool, typer.Option("--skip-overlap", help="Ignore times in which several speakers talk at once.")
     ] = False,
     limit: Annotated[
-        int, typer.Option(min=0, metavar="NUMBER", help="List at most so many recordings, the worst.")
+        int, typer.Option(min=0, metavar="NUMBER", help="Number of recordings to list, worst first.")
     ] = 20,
     chart: Annotated[
         Path | None,

@@ -16,6 +16,7 @@ import typer
 
 from dropscribe.cli.arguments import options
 from dropscribe.cli.arguments.given import Given, merged
+from dropscribe.cli.arguments.jobs import no_such_job
 from dropscribe.cli.commands import jobs_again
 from dropscribe.errors import UsageError
 
@@ -52,7 +53,7 @@ def list_jobs(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many jobs, the newest.")
+        int, typer.Option(min=1, metavar="NUMBER", help="Number of jobs to list, newest first.")
     ] = 50,
     config: options.Config = None,
     database: options.Database = None,
@@ -119,12 +120,7 @@ def show(
     with closing(open_read_only(location)) as ledger:
         detail = ledger.job(job)
     if detail is None:
-        raise UsageError(
-            f"there is no job {job}",
-            operation="show a job",
-            path=location.file,
-            remedy="'dropscribe jobs' lists them",
-        )
+        raise no_such_job(job, "show a job", location)
     progress = jobs_in_progress(location).get(job)
     if given.as_json:
         print_json(show_document(detail, progress))
@@ -142,10 +138,10 @@ def search(
         ),
     ],
     limit: Annotated[
-        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many recordings, the newest.")
+        int, typer.Option(min=1, metavar="NUMBER", help="Number of recordings to list, newest first.")
     ] = 20,
     places: Annotated[
-        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many places of each, the first.")
+        int, typer.Option(min=1, metavar="NUMBER", help="Number of places to list of each, earliest first.")
     ] = 5,
     config: options.Config = None,
     database: options.Database = None,
@@ -184,7 +180,7 @@ app.command("rename-speaker")(jobs_again.rename_speaker)
 def skipped(
     context: typer.Context,
     limit: Annotated[
-        int, typer.Option(min=1, metavar="NUMBER", help="List at most so many files, the last noticed.")
+        int, typer.Option(min=1, metavar="NUMBER", help="Number of files to list, last noticed first.")
     ] = 50,
     config: options.Config = None,
     database: options.Database = None,

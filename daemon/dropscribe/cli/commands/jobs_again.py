@@ -12,6 +12,7 @@ import typer
 
 from dropscribe.cli.arguments import options
 from dropscribe.cli.arguments.given import merged
+from dropscribe.cli.arguments.jobs import name_of_person, no_such_job
 
 if TYPE_CHECKING:
     from dropscribe.config import Settings
@@ -70,6 +71,7 @@ def redo(
     """
     from dropscribe.cli.arguments.settings import database_location, in_force
     from dropscribe.errors import UsageError
+    from dropscribe.ledger.backend import open_beside
 
     given = merged(context, config, database, as_json)
     if not which and search is None and not model_changed:
@@ -86,7 +88,7 @@ def redo(
             remedy=f"there are: {', '.join(settings.profiles)}",
         )
     location = database_location(given.config, given.database)
-    with closing(_opened(location)) as ledger:
+    with closing(open_beside(location)) as ledger:
         chosen = _chosen(ledger, which or [], search, location)
         requests = [
             request
@@ -122,23 +124,27 @@ def rename_speaker(
     """
     from dropscribe.cli.arguments.settings import database_location, in_force
     from dropscribe.errors import UsageError
+    from dropscribe.ledger.backend import open_beside
     from dropscribe.ledger.records import Redo
 
+    new_name = name_of_person(name, "rename a speaker") if name.strip() else None
     given = merged(context, config, database, as_json)
     settings = in_force(config=given.config).settings
     location = database_location(given.config, given.database)
-    with closing(_opened(location)) as ledger:
+    with closing(open_beside(location)) as ledger:
         detail = ledger.job(job)
-        speakers = () if detail is None or detail.result is None else detail.result.speakers
-        if detail is None or number not in [s.number for s in speakers]:
+        if detail is None:
+            raise no_such_job(job, "rename a speaker", location)
+        speakers = () if detail.result is None else detail.result.speakers
+        if number not in [s.number for s in speakers]:
             known = ", ".join(f"{s.number}{f' ({s.name})' if s.name else ''}" for s in speakers)
             raise UsageError(
-                f"there is no job {job}" if detail is None else f"job {job} has no speaker {number}",
+                f"job {job} has no speaker {number}",
                 operation="rename a speaker",
                 path=location.file,
                 remedy=f"it has: {known}" if known else "'dropscribe jobs show' shows a job; speakers = \"auto\" in its profile finds speakers",
             )  # fmt: skip
-        ledger.name_speaker(job, number, name.strip() or None)
+        ledger.name_speaker(job, number, new_name)
         settings_of = settings.profile(detail.summary.profile)
         # Under the recipe of the job itself: nothing is to be recognised, whatever is in force by now.
         answers = ledger.redo(
@@ -154,18 +160,6 @@ def rename_speaker(
             time.time(),
         )
     _report(answers, location, as_json=given.as_json, dry_run=False)
-
-
-def _opened(location: DatabaseLocation) -> Ledger:
-    """The ledger, to be written. Raises UsageError if there is none, LedgerError."""
-    from dropscribe.errors import UsageError
-    from dropscribe.ledger.backend import exists, open_ledger
-
-    if not exists(location):
-        raise UsageError(
-            "there is no database", operation="redo", path=location.file, remedy="name it with --database"
-        )
-    return open_ledger(location)
 
 
 def _chosen(
@@ -186,12 +180,7 @@ def _chosen(
         if name.isdecimal():
             detail = ledger.job(int(name))
             if detail is None:
-                raise UsageError(
-                    f"there is no job {name}",
-                    operation="redo",
-                    path=location.file,
-                    remedy="'dropscribe jobs' lists them",
-                )
+                raise no_such_job(int(name), "redo", location)
             yield from new([(detail.summary.id, detail.summary.profile, detail.recipe)])
             continue
         found = ledger.finished_jobs(Path(name).absolute())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dropscribe.cli.arguments import options
+from dropscribe.cli.arguments.jobs import name_of_person
 
 if TYPE_CHECKING:
     from dropscribe.config import Settings
@@ -25,8 +26,6 @@ SPEAKERS_SCHEMA = "dropscribe/speakers/1"
 LEAST_SPEECH_S = 5.0
 #: Share of the words up to which a second voice in a recording is taken for an error.
 LEAST_SECOND_SHARE = 0.1
-#: Longest name, characters.
-LONGEST_NAME = 100
 
 app = typer.Typer()
 
@@ -81,13 +80,7 @@ def enrol(
     from dropscribe.transcript.known_voices import mean_voice
     from dropscribe.transcript.roles import SPEAKERS
 
-    name = " ".join(name.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise UsageError(
-            "the name is empty, too long or not printable",
-            operation="enrol a voice",
-            remedy=f"give a name of 1 to {LONGEST_NAME} characters",
-        )
+    name = name_of_person(name, "enrol a voice")
     demand_files(files, "enrol a voice")
     logs.setup(json_lines=False)
     settings = in_force(config=config, database=database, device=device).settings
@@ -134,6 +127,7 @@ def remove(
     from dropscribe.errors import UsageError
     from dropscribe.ledger.backend import open_beside
 
+    name = name_of_person(name, "remove a voice")
     location = database_location(config, database)
     with closing(open_beside(location)) as ledger:
         if not ledger.remove_voice(name):
