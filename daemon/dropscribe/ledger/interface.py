@@ -385,8 +385,8 @@ class Ledger(Protocol):
 
         Of the newest `limit` recordings that have any, the first `places` of each, in order of time. Words are separated by
         blanks; quotes make a phrase of several. Numbers are found in figures and in words. Nothing else in `query` has a
-        special meaning, and case does not matter. Near is within a minute in the same recording. Segments shared by several jobs are
-        found once, at the job that has them; the others are its copies.
+        special meaning, and case does not matter. Near is within a minute in the same recording. Segments shared by several
+        jobs are found once, at the job that has them; the others are its copies.
         """
 
     # Known voices

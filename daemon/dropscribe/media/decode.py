@@ -150,7 +150,7 @@ def _plan(source: Source, limits: Limits) -> tuple[tuple[Choice, ...], bool]:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What came of a recording, or of a part of one."""
+    """Outcome of decoding a recording, or a part of one."""
 
     label: str  #: "track 2"; "" for a whole recording
     out: Output

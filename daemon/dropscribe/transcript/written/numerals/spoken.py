@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 
 _DIGITS = "零一二三四五六七八九"
 _UNITS = ("", "十", "百", "千")
-_GROUPS = ("", "万", "亿", "万亿")
+_GROUPS = ("", "万", "亿")
 _SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen"
 ).split()
 _TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
-_THOUSANDS = ("", " thousand", " million", " billion", " trillion")
-#: A number in figures, with its fraction and percent sign. Longer ones are read digit by digit only.
+_THOUSANDS = ("", " thousand", " million", " billion")
+#: A number in figures, with its fraction and percent sign.
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?%?", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,2})[:\uff1a](\d{2})", re.ASCII)
+#: Longer numbers are said digit by digit only.
 _MOST_DIGITS = 12
 
 
