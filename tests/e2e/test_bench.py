@@ -24,7 +24,7 @@ def test_all_three_contenders_get_the_same_recordings(tmp_path: Path) -> None:
     broken.write_bytes(b"this is no sound")
     out = tmp_path / "results" / "here"
     done = process(
-        "bench", str(SAMPLE), str(broken), "--generate", "0.03", "--device", "cpu",
+        "bench", str(SAMPLE), str(broken), "--generate", "0.1", "--device", "cpu",
         "--out", str(out), "--json", cwd=tmp_path,
     )  # fmt: skip
     # One recording cannot be decoded; the others are measured nevertheless.
