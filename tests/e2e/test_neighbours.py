@@ -14,7 +14,7 @@ import pytest
 
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.service import status_file
+from dropscribe.service.monitoring import status_file
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 from tests.support.database_lock import locked
 

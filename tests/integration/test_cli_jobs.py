@@ -18,9 +18,9 @@ from dropscribe.errors import UsageError
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import OutputIntent, SkippedFile
-from dropscribe.service import status_file
 from dropscribe.service.jobs.progress import JobProgress, Stage
-from dropscribe.service.status_file import Status
+from dropscribe.service.monitoring import status_file
+from dropscribe.service.monitoring.status_file import Status
 from tests.support.command_line import call, document, process
 from tests.support.histories import ENGINE, MEDIA, NOW, History
 from tests.support.terminal import on_terminal

@@ -17,9 +17,9 @@ from dropscribe.intake.settling import OPEN
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.service import status_file
 from dropscribe.service.jobs.progress import JobProgress, Stage
-from dropscribe.service.status_file import Status, StatusFile
+from dropscribe.service.monitoring import status_file
+from dropscribe.service.monitoring.status_file import Status, StatusFile
 from dropscribe.views.status import SILENT_S, Process, problems, read_process
 from tests.support.command_line import outcome
 from tests.support.histories import ENGINE, History

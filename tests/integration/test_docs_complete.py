@@ -49,8 +49,9 @@ from dropscribe.ledger.records import (
 )
 from dropscribe.ledger.sqlite.schema import metadata
 from dropscribe.logs import Action
-from dropscribe.service import adoption, status_file
+from dropscribe.service import adoption
 from dropscribe.service.jobs.progress import JobProgress, Stage
+from dropscribe.service.monitoring import status_file
 from dropscribe.transcript.naming import ending
 from dropscribe.transcript.render import RENDERERS
 from dropscribe.transcript.types import CHANNEL, STAGES, Part

@@ -17,8 +17,8 @@ from dropscribe.doctor.checks.record import Level
 from dropscribe.engine.models.hub import client as hub
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.service import status_file
-from dropscribe.service.status_file import Status
+from dropscribe.service.monitoring import status_file
+from dropscribe.service.monitoring.status_file import Status
 from dropscribe.transcript.types import EngineFacts
 
 

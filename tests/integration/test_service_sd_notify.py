@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe.errors import DropscribeError
-from dropscribe.service.sd_notify import Notifier, watchdog_interval_s
+from dropscribe.service.monitoring.sd_notify import Notifier, watchdog_interval_s
 
 
 def listen(address: str) -> socket.socket:

@@ -23,6 +23,8 @@ from dropscribe.errors import DropscribeError, StorageError, UsageError
 COMMANDS = (
     "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "status", "models", "speakers",
 )  # fmt: skip
+#: Those whose module lies in a room of `commands`.
+ROOMS = {"bench": "evaluation", "eval": "evaluation", "diff": "evaluation"}
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
 #: The end of the help; docs/command-line.md has the same as a table.
@@ -47,7 +49,8 @@ def build() -> typer.Typer:
     )
     app.callback()(_global_options)
     for name in COMMANDS:
-        module = importlib.import_module(f"dropscribe.cli.commands.{name}")
+        room = f"{ROOMS[name]}." if name in ROOMS else ""
+        module = importlib.import_module(f"dropscribe.cli.commands.{room}{name}")
         if hasattr(module, "app"):
             for inner in module.app.registered_commands:
                 inner.cls = Command

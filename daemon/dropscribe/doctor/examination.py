@@ -26,7 +26,7 @@ from dropscribe.ledger.backend import lock_holder
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S
 from dropscribe.pipeline.sizing import audio_bounds
-from dropscribe.service.status_file import status_path
+from dropscribe.service.monitoring.status_file import status_path
 
 #: Time limit for counting the directories of all folders, seconds.
 WALK_S = 60.0

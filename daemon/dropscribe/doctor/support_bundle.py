@@ -31,7 +31,7 @@ from dropscribe.errors import DropscribeError, StorageError, UsageError
 from dropscribe.ledger.backend import open_read_only
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState, JobSummary
-from dropscribe.service import status_file
+from dropscribe.service.monitoring import status_file
 
 SCHEMA = "dropscribe/bundle/1"
 #: Most finished jobs whose timings are included, and most failed jobs whose reasons are.

@@ -19,7 +19,6 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.pipeline.process_limits import LEAST_FILE_BYTES, prepare_limits
-from dropscribe.service import sd_notify, status_file
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.admitter import Admitter
 from dropscribe.service.admission.folder_state import FolderConditions
@@ -30,10 +29,11 @@ from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
 from dropscribe.service.jobs.progress import ProgressLog
 from dropscribe.service.maintenance import Maintenance
+from dropscribe.service.monitoring import sd_notify, status_file
+from dropscribe.service.monitoring.status_file import Complaint, Status, StatusFile
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.signals import Signals
 from dropscribe.service.startup import LedgerOpening, announcement
-from dropscribe.service.status_file import Complaint, Status, StatusFile
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry

@@ -10,7 +10,7 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.backend import lock_owner
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import AWAY, HANGS, NO_ROOM, JobState
-from dropscribe.service import status_file
+from dropscribe.service.monitoring import status_file
 from dropscribe.views.fields import utc
 from dropscribe.views.jobs import Progress, job_document
 

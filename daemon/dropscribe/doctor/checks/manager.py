@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dropscribe.doctor.checks.record import Check, from_error, ok, warning
 from dropscribe.errors import DropscribeError
-from dropscribe.service.sd_notify import Notifier, watchdog_interval_s
+from dropscribe.service.monitoring.sd_notify import Notifier, watchdog_interval_s
 
 #: Paths at which dropscribe's unit may be installed.
 UNIT_PATHS = (

@@ -9,7 +9,7 @@ from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.pipeline import engine_plan
 from dropscribe.pipeline.arena import Arena
 from dropscribe.pipeline.engine_supervisor import READY_TIMEOUT_S
-from dropscribe.service import status_file
+from dropscribe.service.monitoring import status_file
 from dropscribe.transcript.types import EngineFacts
 
 NAME = "model"

@@ -44,7 +44,7 @@ from dropscribe.ledger.sqlite.jobs.notes import Notes
 from dropscribe.ledger.sqlite.jobs.outputs import Outputs, PartialOutputs
 from dropscribe.ledger.sqlite.jobs.redoing import Redoing
 from dropscribe.ledger.sqlite.jobs.results import Results
-from dropscribe.ledger.sqlite.search import TranscriptSearch
+from dropscribe.ledger.sqlite.search.transcripts import TranscriptSearch
 from dropscribe.ledger.sqlite.voices import Voices
 from dropscribe.transcript.known_voices import KnownVoice
 

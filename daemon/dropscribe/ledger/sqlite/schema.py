@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.search_schema import STATEMENTS
+from dropscribe.ledger.sqlite.search.schema import STATEMENTS
 
 #: The revision of `migrations/` that these tables are.
 HEAD = "0007"

@@ -14,7 +14,7 @@ from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import NO_ROOM
-from dropscribe.service.status_file import Complaint
+from dropscribe.service.monitoring.status_file import Complaint
 
 #: Free space at which work resumes, as a multiple of the floor (hysteresis): otherwise the next recording would use it
 #: up, and the state would toggle.

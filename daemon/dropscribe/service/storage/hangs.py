@@ -11,7 +11,7 @@ from dropscribe.config import Settings
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import HANGS
 from dropscribe.service.activity import INTAKE_STUCK_S, Activities, Waiting
-from dropscribe.service.status_file import Complaint
+from dropscribe.service.monitoring.status_file import Complaint
 
 #: Interval of renewing holds, seconds: more jobs of the folder may have been queued meanwhile.
 RENEW_S = 5.0

@@ -17,12 +17,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from dropscribe.errors import LedgerError, StorageError, UnusableLedgerError
-from dropscribe.ledger.sqlite import search_schema
 from dropscribe.ledger.sqlite.db import Database, connect, driver, findings, translated
 from dropscribe.ledger.sqlite.faults import damaged
 from dropscribe.ledger.sqlite.file import salvage
 from dropscribe.ledger.sqlite.file.database_file import LOG_ENDINGS
 from dropscribe.ledger.sqlite.file.upgrade import check_schema, copy_database, prepare, revision
+from dropscribe.ledger.sqlite.search import schema as search_schema
 
 _INVALID = (
     "SELECT (SELECT count(*) FROM jobs WHERE state = 'done' AND NOT coalesce(json_valid(media) AND json_valid(engine) "

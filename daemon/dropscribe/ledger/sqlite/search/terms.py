@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise, product
 
-from dropscribe.ledger.sqlite.search_schema import SENTINEL
+from dropscribe.ledger.sqlite.search.schema import SENTINEL
 from dropscribe.transcript.written.numbers import replacements
 from dropscribe.transcript.written.numerals.spoken import ways_to_say
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dropscribe.ledger.records import Match
-from dropscribe.ledger.sqlite.search_terms import fold
+from dropscribe.ledger.sqlite.search.terms import fold
 from dropscribe.transcript.types import Segment, Tokens
 
 #: Characters of text shown on each side of a match.

@@ -21,8 +21,8 @@ from sqlalchemy.engine import Connection
 from dropscribe.ledger.columns import path_of
 from dropscribe.ledger.records import Copy, Hit
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.search_excerpts import excerpt
-from dropscribe.ledger.sqlite.search_terms import Term, fold, parse, readings
+from dropscribe.ledger.sqlite.search.excerpts import excerpt
+from dropscribe.ledger.sqlite.search.terms import Term, fold, parse, readings
 from dropscribe.transcript.types import Segment, Tokens
 
 #: Characters of a term of the index.

@@ -1,0 +1,1 @@
+"""Commands that measure transcripts and machines, and compare them."""
