@@ -22,9 +22,10 @@ from hypothesis.stateful import (
 
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.control import Change
 from dropscribe.ledger.lone_trials import is_last, wait_after
 from dropscribe.ledger.records import Claim, JobState, Killed, Recovered
-from dropscribe.ledger.sqlite.jobs.transitions import LEGAL
+from dropscribe.ledger.sqlite.jobs.transitions import LEGAL, RETRIED
 from tests.integration.conftest import Locate
 from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of
 
@@ -52,6 +53,11 @@ class ModelJob:
     unpublished: int = 0
     #: Cancelled because the file was removed or changed.
     absent: bool = False
+    #: Cancelled because the file was changed.
+    changed: bool = False
+    folder: str = "one"
+    priority: int = 0
+    given: bool = False
     seen: list[JobState] = field(default_factory=list)
 
     @property
@@ -69,6 +75,11 @@ class ModelJob:
         self.seen.append(state)
 
 
+def folder_of(path: str) -> Path:
+    """The watched folder of a path: two, so that they share claims."""
+    return FOLDER / ("two" if path == "c" else "one")
+
+
 FINAL = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 
 
@@ -83,6 +94,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.now = 1_000.0
         self.jobs: dict[int, ModelJob] = {}
         self.latest: dict[str, str] = {}
+        #: Folders whose jobs are not claimed; None: all of them.
+        self.paused: set[str | None] = set()
         #: All claims ever returned, including ended ones.
         self.claims: list[Claim] = []
 
@@ -100,7 +113,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(["a", "b", "c"]), content=st.sampled_from(["x", "y"]), tries=st.integers(1, 3))
     def admit(self, path: str, content: str, tries: int) -> None:
-        (made,) = self.ledger.admit([admission(path, content, max_attempts=tries)], self.now)
+        (made,) = self.ledger.admit(
+            [
+                admission(
+                    path, content, max_attempts=tries, folder=folder_of(path), path=folder_of(path) / path
+                )
+            ],
+            self.now,
+        )
         standing = [
             n
             for n, j in self.jobs.items()
@@ -118,9 +138,9 @@ class LedgerMachine(RuleBasedStateMachine):
         for job in self.jobs.values():
             if job.path == path and self.latest[path] != content and job.state not in FINAL:
                 job.become(JobState.CANCELLED)
-                job.absent = True
+                job.absent = job.changed = True
         self.latest[path] = content
-        self.jobs[made.job_id] = ModelJob(path, content, tries)
+        self.jobs[made.job_id] = ModelJob(path, content, tries, folder=folder_of(path).name)
 
     def was_superseded(self, number: int) -> bool:
         """True if its path has had other content since this job was admitted."""
@@ -129,19 +149,47 @@ class LedgerMachine(RuleBasedStateMachine):
             n > number and j.path == mine.path and j.content != mine.content for n, j in self.jobs.items()
         )
 
+    def is_open(self, job: ModelJob) -> bool:
+        return None not in self.paused and job.folder not in self.paused
+
     def eligible(self, *, isolate: bool) -> list[int]:
+        """Jobs that may be claimed, of every folder in the order of its queue."""
         out = []
         for n, j in sorted(self.jobs.items()):
-            ready = j.state is JobState.QUEUED and j.not_before <= self.now
+            ready = j.state is JobState.QUEUED and j.not_before <= self.now and self.is_open(j)
             twin = any(
-                m < n and o.content == j.content and o.state in {JobState.QUEUED, JobState.RUNNING}
+                m != n
+                and o.content == j.content
+                and (
+                    o.state is JobState.RUNNING
+                    or (
+                        o.state is JobState.QUEUED and self.is_open(o) and (-o.priority, m) < (-j.priority, n)
+                    )
+                )
                 for m, o in self.jobs.items()
             ) and not any(o.content == j.content and o.has_result for o in self.jobs.values())
             if j.isolate is isolate and ready and not twin:
                 out.append(n)
-        return sorted(
-            out, key=lambda n: (self.jobs[n].not_before if isolate else self.jobs[n].unpublished, n)
+        if isolate:
+            return sorted(out, key=lambda n: (self.jobs[n].not_before, n))
+        return sorted(out, key=self.rank)
+
+    def rank(self, number: int) -> tuple[int, int, int]:
+        job = self.jobs[number]
+        return job.unpublished, -job.priority, number
+
+    def is_fair(self, got: list[int], limit: int) -> bool:
+        """Whether `got` are the first of each folder's queue, none of a later rank before one of an earlier."""
+        eligible = self.eligible(isolate=False)
+        ranks = [self.rank(n)[:2] for n in eligible]
+        folders = {self.jobs[n].folder for n in eligible}
+        first = all(
+            queue[: len(mine)] == mine
+            for f in folders
+            for mine in [[n for n in got if self.jobs[n].folder == f]]
+            for queue in [[n for n in eligible if self.jobs[n].folder == f]]
         )
+        return first and [self.rank(n)[:2] for n in got] == ranks[: min(limit, len(eligible))]
 
     @rule(limit=st.integers(1, 3), isolated=st.booleans())
     def claim(self, limit: int, *, isolated: bool) -> None:
@@ -150,8 +198,10 @@ class LedgerMachine(RuleBasedStateMachine):
             [j for j in self.jobs.values() if j.state is JobState.RUNNING and j.lease_until < self.now]
         )
         expected = self.eligible(isolate=True)[:1] if isolated else []
-        expected = expected or self.eligible(isolate=False)[:limit]
-        assert [c.job_id for c in got] == expected
+        if expected:
+            assert [c.job_id for c in got] == expected
+        else:
+            assert self.is_fair([c.job_id for c in got], limit)
         for c in got:
             job = self.jobs[c.job_id]
             job.become(JobState.RUNNING)
@@ -330,10 +380,93 @@ class LedgerMachine(RuleBasedStateMachine):
             assert not over
             self.jobs[number].become(JobState.CANCELLED)
 
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.jobs)))
+        job = self.jobs[number]
+        (answer,) = self.ledger.retry([number], self.now, "anna")
+        found = job.state
+        current = self.latest[job.path] == job.content and not self.was_superseded(number)
+        newer = any(n > number and self.same_recording(n, number) for n in self.jobs)
+        if found in {JobState.FAILED, JobState.CANCELLED} and current and not newer and not job.changed:
+            job.become(JobState.QUEUED)
+            job.attempts = job.lone_deaths = job.unpublished = 0
+            job.others_done = job.isolate = job.absent = False
+            job.not_before = 0.0
+        elif found is JobState.QUEUED and job.not_before > self.now:
+            job.not_before, job.lone_deaths, job.others_done = 0.0, 0, False
+        else:
+            assert answer.reason
+            assert not answer.changed
+        self.told(answer, found, job)
+
+    def same_recording(self, one: int, other: int) -> bool:
+        a, b = self.jobs[one], self.jobs[other]
+        return (a.path, a.content) == (b.path, b.content) and not self.was_superseded(other)
+
+    def told(self, answer: Change, found: JobState, job: ModelJob) -> None:
+        """The answer names the state found and the state made, and is in the history."""
+        assert (answer.found, answer.made) == (found.value, job.state.value)
+        newest = self.ledger.actions(limit=1)[0]
+        assert (newest.who, newest.job_id, newest.found, newest.made) == (
+            "anna", answer.job_id, answer.found, answer.made,
+        )  # fmt: skip
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def cancel_on_request(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.jobs)))
+        job = self.jobs[number]
+        (answer,) = self.ledger.cancel_jobs([number], self.now, "anna")
+        found = job.state
+        assert answer.changed is (found not in FINAL)
+        if answer.changed:
+            job.become(JobState.CANCELLED)
+        self.told(answer, found, job)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), priority=st.integers(-1, 2))
+    def prioritise(self, data: st.DataObject, priority: int) -> None:
+        number = data.draw(st.sampled_from(sorted(self.jobs)))
+        job = self.jobs[number]
+        self.ledger.prioritise([number], priority, self.now, "anna")
+        if job.state not in FINAL:
+            job.priority, job.given = priority, True
+
+    @rule(priority=st.integers(-1, 2), folder=st.sampled_from(["one", "two"]))
+    def reload_priority(self, priority: int, folder: str) -> None:
+        self.ledger.apply_priorities({FOLDER / folder: priority})
+        for job in self.jobs.values():
+            if job.folder == folder and job.state is JobState.QUEUED and not job.given:
+                job.priority = priority
+
+    @rule(folder=st.sampled_from(["one", "two", None]), pausing=st.booleans())
+    def pause_or_resume(self, folder: str | None, *, pausing: bool) -> None:
+        place = None if folder is None else FOLDER / folder
+        call = self.ledger.pause if pausing else self.ledger.resume_folder
+        found = call(place, self.now, "anna")
+        assert (found is not None) is (folder in self.paused)
+        (self.paused.add if pausing else self.paused.discard)(folder)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def unclaim(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        job = self.jobs[claim.job_id]
+        # The caller does so before a decoder has the recording; a kept result came later.
+        if not job.recognised:
+            held = self.ours(claim)
+            self.ledger.unclaim([(claim.job_id, claim.generation)])
+            if held:
+                job.attempts -= job.begun
+                job.begun = False
+                job.become(JobState.QUEUED)
+
     @rule(path=st.sampled_from(["a", "b", "c"]))
     def gone(self, path: str) -> None:
         unfinished = [n for n, j in self.jobs.items() if j.path == path and j.state not in FINAL]
-        assert self.ledger.cancel_gone(FOLDER / path, self.now, "removed") == unfinished
+        assert self.ledger.cancel_gone(folder_of(path) / path, self.now, "removed") == unfinished
         for n in unfinished:
             self.jobs[n].become(JobState.CANCELLED)
             self.jobs[n].absent = True
@@ -362,8 +495,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def they_agree(self) -> None:
         found = {j.id: j for j in self.ledger.jobs(limit=1_000)}
-        assert {n: (j.state, j.attempts) for n, j in found.items()} == {
-            n: (j.state, j.attempts) for n, j in self.jobs.items()
+        assert {n: (j.state, j.attempts, j.priority) for n, j in found.items()} == {
+            n: (j.state, j.attempts, j.priority) for n, j in self.jobs.items()
         }
         for n, job in self.jobs.items():
             stored = self.ledger.stored_result(n)
@@ -374,7 +507,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def every_change_was_legal(self) -> None:
         for job in self.jobs.values():
             path = [JobState.QUEUED, *job.seen]
-            assert all(b in LEGAL[a] for a, b in pairwise(path))
+            assert all(b in LEGAL[a] | RETRIED.get(a, frozenset()) for a, b in pairwise(path))
 
     @invariant()
     def what_is_over_has_an_end(self) -> None:

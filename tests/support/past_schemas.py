@@ -93,7 +93,15 @@ UPDATE jobs SET begun = 1 WHERE state IN ('done', 'failed');
 #: Without the profile in the identity of a job.
 _0006 = _0004.replace("|default|", "|")
 
-ROWS = {"0001": _0001, "0002": _0002, "0003": _0002, "0004": _0004, "0005": _0004, "0006": _0006}
+ROWS = {
+    "0001": _0001,
+    "0002": _0002,
+    "0003": _0002,
+    "0004": _0004,
+    "0005": _0004,
+    "0006": _0006,
+    "0007": _0006,
+}
 
 
 def make(path: Path, revision: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dropscribe.errors import UnusableLedgerError
+from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
 from dropscribe.ledger.records import (
     AWAY,
     Admission,
@@ -140,8 +141,8 @@ class Ledger(Protocol):
         `below`: only of this recording, or of recordings below this folder.
         """
 
-    def redo(self, requests: Sequence[Redo], now: float) -> list[Redone]:
-        """Queue jobs anew, as the next version of their recording; one answer for each, in order.
+    def redo(self, requests: Sequence[Redo], now: float, who: str = "") -> list[Redone]:
+        """Queue jobs anew, as the next version of their recording; one answer for each, in order. `who`: "" for no person.
 
         Where the recipe is that of the old job and its result is on record, the new job refers to it, so that only its files
         are written. A job is refused when it is unknown or unfinished, its recording has other content by now, or a job of the
@@ -157,20 +158,31 @@ class Ledger(Protocol):
     # Claims
 
     def claim(
-        self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool
+        self,
+        worker: str,
+        limit: int,
+        now: float,
+        lease_s: float,
+        *,
+        allow_isolated: bool,
+        terms: Terms = NO_TERMS,
     ) -> list[Claim]:
-        """Lease up to `limit` queued jobs to `worker`, oldest first.
+        """Lease up to `limit` queued jobs to `worker`: by priority, then from the folders in turn, the oldest of each first.
 
         The caller ends each of them (`finish`, `fail`, `release`, `cancel`) or lets its lease expire.
 
-        Claimable is a queued job whose `not_before` has passed, unless an older job of the same content is
-        unfinished and none is done. An isolated job is given only with `allow_isolated`, and then without any other.
+        Claimable is a queued job whose `not_before` has passed and whose folder is neither paused nor closed by `terms`, unless
+        another job of the same content is running, or queued before it (of a higher priority, or older), and none is done. An
+        isolated job is given only with `allow_isolated`, and then without any other.
         A claim is no attempt: see `begin`. Jobs whose lease has expired are first returned to the queue, as by
         `recover`.
         """
 
-    def next_isolated(self) -> float | None:
-        """When the first isolated job becomes claimable, epoch seconds; None while there is none."""
+    def unclaim(self, ours: Sequence[tuple[int, int]]) -> None:
+        """Give claims back whose recordings no decoder has got, as if they had never been made; stale ones are left."""
+
+    def next_isolated(self, terms: Terms = NO_TERMS) -> float | None:
+        """When the first isolated job becomes claimable under these terms, epoch seconds; None while there is none."""
 
     def begin(self, ours: Sequence[tuple[int, int]]) -> set[int]:
         """Count an attempt for each of these claims; returns the jobs that are no longer ours.
@@ -231,6 +243,43 @@ class Ledger(Protocol):
         which does not know them yet, finds these jobs; those of jobs that could not be published, too, because the cause may be
         over.
         """
+
+    # Actions of people. `who`: in words for people; each is recorded with the states found and made.
+
+    def select(self, which: Selection) -> list[int]:
+        """The jobs that meet all conditions, in order: of each recording on record as it is now, the newest one per profile."""
+
+    def retry(self, jobs: Sequence[int], now: float, who: str) -> list[Change]:
+        """Queue failed and cancelled jobs again, with all their attempts, and end the delay of queued ones.
+
+        Refused are jobs that are done, running or claimable, and those whose recording has other content or a newer job by now.
+        """
+
+    def cancel_jobs(self, jobs: Sequence[int], now: float, who: str) -> list[Change]:
+        """Cancel queued and running jobs. The next `heartbeat` of a worker that has claimed one returns it."""
+
+    def prioritise(self, jobs: Sequence[int], priority: int, now: float, who: str) -> list[Change]:
+        """Give unfinished jobs a priority of their own, which `apply_priorities` leaves."""
+
+    def apply_priorities(self, priorities: dict[Path, int]) -> int:
+        """Give queued jobs the priority of their watched folder, except those that a person gave one; returns how many."""
+
+    def pauses(self) -> list[Pause]:
+        """The pauses in force."""
+
+    def pause(self, folder: Path | None, now: float, who: str, *, draining: bool = False) -> Pause | None:
+        """Claim no more jobs of a watched folder (None: of any); returns the same pause if it was in force, which stays.
+
+        `draining`: of all folders, and the daemon is to end when nothing is in progress; a pause besides stays in force.
+        """
+
+    def resume_folder(
+        self, folder: Path | None, now: float, who: str, *, draining: bool = False
+    ) -> Pause | None:
+        """End the pause of exactly this folder (None: that of all) and return it; None if there was none."""
+
+    def actions(self, limit: int = 50, job_id: int | None = None) -> list[Action]:
+        """The history of actions, newest first, all or those on a job."""
 
     # Ends
 

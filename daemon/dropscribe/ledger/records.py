@@ -65,6 +65,8 @@ class Admission:
     share_result: bool
     settle_s: float
     max_attempts: int
+    #: That of its folder; see `jobs.priority`.
+    priority: int = 0
 
 
 class KnownRecording(NamedTuple):
@@ -327,6 +329,8 @@ class JobSummary:
     version: int = 1
     #: The job whose files this one replaces; None also for a version that stands beside the earlier ones.
     supersedes: int | None = None
+    #: Jobs with a higher one are claimed first.
+    priority: int = 0
 
     @property
     def held(self) -> bool:

@@ -26,7 +26,7 @@ from dropscribe.transcript.remarks import media_remarks
 _SUMMARY = (
     "SELECT j.id, j.state, r.path_raw, r.folder_raw, j.profile, j.admitted_at, j.claimed_at, j.finished_at, "
     "j.attempts, j.max_attempts, j.audio_ms, j.speech_ms, j.characters, j.settle_s, j.model, j.device, "
-    "j.truncated, j.media, j.reason_code, j.reason, j.remedy, j.reference_job_id, j.version, j.supersedes_id, "
+    "j.truncated, j.media, j.reason_code, j.reason, j.remedy, j.reference_job_id, j.version, j.supersedes_id, j.priority, "
     "j.recipe, r.sha256, r.size, r.mtime_ns, j.not_before, j.claimed_by, j.isolate "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
 )
@@ -182,6 +182,7 @@ def _summary(row: Row[tuple[object, ...]]) -> JobSummary:
         reference=row.reference_job_id,
         version=row.version,
         supersedes=row.supersedes_id,
+        priority=row.priority,
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dropscribe.errors import UnusableLedgerError
+from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
 from dropscribe.ledger.records import (
     AWAY,
     Admission,
@@ -35,6 +36,7 @@ from dropscribe.ledger.records import (
 )
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.history import History
+from dropscribe.ledger.sqlite.jobs.actions import Actions
 from dropscribe.ledger.sqlite.jobs.admission import Admissions
 from dropscribe.ledger.sqlite.jobs.adoption import Adoption
 from dropscribe.ledger.sqlite.jobs.claims import Claims
@@ -63,6 +65,7 @@ class SqliteLedger:
         self._adoption = Adoption(db)
         self._holds = Holds(db)
         self._endings = Endings(db)
+        self._actions = Actions(db)
         self._outputs = Outputs(db)
         self._partials = PartialOutputs(db)
         self._notes = Notes(db)
@@ -104,8 +107,8 @@ class SqliteLedger:
     def finished_jobs(self, below: Path | None = None) -> list[FinishedJob]:
         return self._redoing.finished(below)
 
-    def redo(self, requests: Sequence[Redo], now: float) -> list[Redone]:
-        return self._redoing.redo(requests, now)
+    def redo(self, requests: Sequence[Redo], now: float, who: str = "") -> list[Redone]:
+        return self._redoing.redo(requests, now, who)
 
     def name_speaker(self, job_id: int, number: int, name: str | None) -> bool:
         return self._redoing.name_speaker(job_id, number, name)
@@ -113,12 +116,22 @@ class SqliteLedger:
     # Claims
 
     def claim(
-        self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool
+        self,
+        worker: str,
+        limit: int,
+        now: float,
+        lease_s: float,
+        *,
+        allow_isolated: bool,
+        terms: Terms = NO_TERMS,
     ) -> list[Claim]:
-        return self._claims.claim(worker, limit, now, lease_s, allow_isolated=allow_isolated)
+        return self._claims.claim(worker, limit, now, lease_s, allow_isolated=allow_isolated, terms=terms)
 
-    def next_isolated(self) -> float | None:
-        return self._claims.next_isolated()
+    def unclaim(self, ours: Sequence[tuple[int, int]]) -> None:
+        self._claims.unclaim(ours)
+
+    def next_isolated(self, terms: Terms = NO_TERMS) -> float | None:
+        return self._claims.next_isolated(terms)
 
     def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
         return self._claims.heartbeat(ours, now, lease_s)
@@ -164,6 +177,37 @@ class SqliteLedger:
 
     def reset_overlong_delays(self, now: float, longest_s: float) -> int:
         return self._holds.reset_overlong_delays(now, longest_s)
+
+    # Actions of people
+
+    def select(self, which: Selection) -> list[int]:
+        return self._actions.select(which)
+
+    def retry(self, jobs: Sequence[int], now: float, who: str) -> list[Change]:
+        return self._actions.retry(jobs, now, who)
+
+    def cancel_jobs(self, jobs: Sequence[int], now: float, who: str) -> list[Change]:
+        return self._actions.cancel(jobs, now, who)
+
+    def prioritise(self, jobs: Sequence[int], priority: int, now: float, who: str) -> list[Change]:
+        return self._actions.prioritise(jobs, priority, now, who)
+
+    def apply_priorities(self, priorities: dict[Path, int]) -> int:
+        return self._actions.apply_priorities(priorities)
+
+    def pauses(self) -> list[Pause]:
+        return self._actions.pauses()
+
+    def pause(self, folder: Path | None, now: float, who: str, *, draining: bool = False) -> Pause | None:
+        return self._actions.pause(folder, now, who, draining=draining)
+
+    def resume_folder(
+        self, folder: Path | None, now: float, who: str, *, draining: bool = False
+    ) -> Pause | None:
+        return self._actions.resume(folder, now, who, draining=draining)
+
+    def actions(self, limit: int = 50, job_id: int | None = None) -> list[Action]:
+        return self._actions.history(limit, job_id)
 
     # Ends
 

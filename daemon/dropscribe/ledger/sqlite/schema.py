@@ -12,7 +12,7 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.search.schema import STATEMENTS
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0007"
+HEAD = "0008"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -32,7 +32,7 @@ _FLOAT: sa.Double[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
-def _partial_index(name: str, *columns: str, of: str, unique: bool = False) -> sa.Index:
+def _partial_index(name: str, *columns: str | sa.TextClause, of: str, unique: bool = False) -> sa.Index:
     """Index of the rows that meet the condition `of`. On other databases than these two it would index all rows."""
     condition = sa.text(of)
     return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
@@ -114,14 +114,28 @@ jobs = sa.Table(
     #: that it takes the place of.
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.Column("supersedes_id", _BIG),
+    #: The watched folder of its recording, as in `recordings`: the queue of each folder is read by itself.
+    sa.Column("folder_raw", sa.LargeBinary),
+    #: Jobs with a higher one are claimed first. That of its folder's settings, unless a person gave it another
+    #: (`priority_given` 1).
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("priority_given", sa.Integer, nullable=False, server_default="0"),
     sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
     sa.CheckConstraint("state IN (" + ", ".join(f"'{s.value}'" for s in JobState) + ")", name="state"),
     sa.Index("ix_jobs_recording_id", "recording_id"),
     sa.Index("ix_jobs_state", "state", "admitted_at"),
     sa.Index("ix_jobs_admitted_at", "admitted_at"),
-    _partial_index("ix_jobs_queue", "isolate", "unpublished", "id", of="state = 'queued'"),
+    _partial_index(
+        "ix_jobs_queue",
+        "isolate",
+        "folder_raw",
+        "unpublished",
+        sa.text("priority DESC"),
+        "id",
+        of="state = 'queued'",
+    ),
     _partial_index("ix_jobs_lease", "lease_until", of="state = 'running'"),
-    _partial_index("ix_jobs_twins", "identity", "id", of="state IN ('queued', 'running')"),
+    _partial_index("ix_jobs_twins", "identity", "priority", "id", of="state IN ('queued', 'running')"),
     _partial_index(
         "ix_jobs_results",
         "identity",
@@ -239,6 +253,37 @@ skips = sa.Table(
     sa.Column("last_seen", _FLOAT, nullable=False),
     sa.Index("uq_skips_path_raw_code", "path_raw", "code", unique=True),
     sa.Index("ix_skips_last_seen", "last_seen"),
+)
+
+#: Folders whose jobs are not claimed, by whom and since when; `folder_raw` is empty for all folders. `draining` 1: the daemon
+#: ends when nothing is in progress any more.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("folder_raw", sa.LargeBinary, nullable=False),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("since", _FLOAT, nullable=False),
+    sa.Column("draining", sa.Integer, nullable=False),
+    sa.Index("uq_pauses_folder_raw_draining", "folder_raw", "draining", unique=True),
+)
+
+#: What people asked for: of a job (`job_id`), of a folder, or of all folders (both NULL). `found` and `made` are the states
+#: before and after it; equal when nothing was changed.
+actions = sa.Table(
+    "actions",
+    metadata,
+    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("at", _FLOAT, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("job_id", _BIG, _parent("jobs.id")),
+    sa.Column("folder", sa.Text),
+    sa.Column("found", sa.Text, nullable=False),
+    sa.Column("made", sa.Text, nullable=False),
+    sa.Index("ix_actions_job_id", "job_id"),
+    sa.Index("ix_actions_at", "at"),
 )
 
 for _statement in STATEMENTS:

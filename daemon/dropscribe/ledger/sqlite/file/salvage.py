@@ -17,7 +17,7 @@ from dropscribe.ledger.sqlite.schema import metadata
 
 #: In an order in which rows follow the rows that they refer to.
 TABLES = (
-    "recordings", "jobs", "attempts", "stage_timings", "segments", "job_speakers", "voices", "outputs", "skips",
+    "recordings", "jobs", "attempts", "stage_timings", "segments", "job_speakers", "voices", "outputs", "skips", "pauses", "actions",
 )  # fmt: skip
 #: The column by which a table is stored, where that is not `id`.
 _KEYS = {"attempts": "job_id", "stage_timings": "job_id", "job_speakers": "job_id"}
@@ -207,13 +207,17 @@ def _make_consistent(into: Any, seen: int) -> None:
         "HAVING max(latest) = 0)"
     )
     into.execute("DELETE FROM jobs WHERE recording_id NOT IN (SELECT id FROM recordings)")
-    for table in ("attempts", "stage_timings", "segments", "job_speakers", "outputs"):
+    for table in ("attempts", "stage_timings", "segments", "job_speakers", "outputs", "actions"):
         into.execute(f"DELETE FROM {table} WHERE job_id NOT IN (SELECT id FROM jobs)")  # noqa: S608 - as above
     for column in ("marks", "speakers"):
         into.execute(
             f"UPDATE segments SET {column} = NULL WHERE json_valid(tokens) "  # noqa: S608 - as above
             f"AND (typeof({column}) <> 'blob' OR length({column}) <> json_array_length(tokens))"
         )
+    # Without its folder a queued job would never be claimed.
+    into.execute(
+        "UPDATE jobs SET folder_raw = (SELECT r.folder_raw FROM recordings r WHERE r.id = recording_id)"
+    )
     texts: dict[int, int] = {}
     broken: set[int] = set()
     expected: dict[int, int] = {}

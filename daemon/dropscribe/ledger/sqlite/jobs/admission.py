@@ -126,7 +126,8 @@ class _Batch:
             "id": job, "recording_id": recording, "profile": profile, "recipe": recipe,
             "identity": identity(admission), "state": JobState.QUEUED.value, "attempts": 0,
             "max_attempts": admission.max_attempts, "generation": 0, "not_before": 0.0, "isolate": 0,
-            "settle_s": admission.settle_s, "admitted_at": now,
+            "settle_s": admission.settle_s, "admitted_at": now, "folder_raw": raw(admission.folder),
+            "priority": admission.priority,
         })  # fmt: skip
         return Admitted(job, created=True)
 

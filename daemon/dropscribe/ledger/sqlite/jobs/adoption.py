@@ -141,6 +141,7 @@ def _insert_job(connection: Connection, past: PastJob, recording: int) -> int:
             "identity": shared, "state": JobState.DONE.value, "attempts": 1, "max_attempts": admission.max_attempts,
             "not_before": 0.0, "isolate": 0, "settle_s": transcript.timings.of("settling"), "admitted_at": transcript.created_at,
             "claimed_at": past.started, "finished_at": past.ended, "reference_job_id": reference,
+            "folder_raw": raw(admission.folder),
         },
     )  # fmt: skip
     job = int(made.lastrowid)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Connection, Row
 
 from dropscribe.files import FileSignature
-from dropscribe.ledger.columns import inode_of, mtime_of, path_of, storable
+from dropscribe.ledger.columns import inode_of, mtime_of, path_of, raw, storable
+from dropscribe.ledger.control import Terms
+from dropscribe.ledger.fair_shares import Candidate, FairShares
 from dropscribe.ledger.records import HELD, Claim, JobState, Recovered
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.interruptions import defer_lone_trials, drop_attempts, requeue
@@ -23,31 +25,55 @@ from dropscribe.ledger.sqlite.jobs.transitions import REFUSED_BY_LEDGER, transit
 _EXPIRY = "its lease expired: the daemon did not renew it in time"
 _KILLED = "the daemon was killed in the middle of it"
 
-# A job waits while an older one of the same content is unfinished, because its result may be used for both. When there is
-# a result already it does not wait; else ten thousand copies would be done one after the other. Nor does it wait for one
-# that is held, which may last for days.
+# A job waits while another one of the same content is running, or queued before it, because the result may be used for both.
+# When there is a result already it does not wait; else ten thousand copies would be done one after the other. Nor does it wait
+# for one that is held, or in a folder that is `closed`, which may last for days. Before it are those of a higher priority, so
+# that a job whose priority is raised need not wait for an older copy that nobody raised.
+_WAITING_TWIN = (
+    "EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND {before} AND t.state = 'queued' "
+    "AND coalesce(t.reason_code, '') NOT IN ({held}) "
+    "AND hex(t.folder_raw) NOT IN (SELECT value FROM json_each(:closed)))"
+).replace("{held}", ", ".join(f"'{code}'" for code in HELD))
 _FREE_OF_TWINS = (
-    "(NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND t.id < j.id "
-    "AND t.state IN ('queued', 'running') AND NOT (t.state = 'queued' AND coalesce(t.reason_code, '') IN ({held}))) "
+    "(NOT ({higher} OR {older} OR EXISTS (SELECT 1 FROM jobs t "
+    "WHERE t.identity = j.identity AND t.state = 'running')) "
     "OR EXISTS (SELECT 1 FROM jobs d WHERE d.identity = j.identity "
     "AND d.media IS NOT NULL AND d.reference_job_id IS NULL))"
-).replace("{held}", ", ".join(f"'{code}'" for code in HELD))
+).replace("{higher}", _WAITING_TWIN.replace("{before}", "t.priority > j.priority")).replace(
+    "{older}", _WAITING_TWIN.replace("{before}", "t.priority = j.priority AND t.id < j.id")
+)  # fmt: skip
+_OPEN = "hex(j.folder_raw) NOT IN (SELECT value FROM json_each(:closed))"
 
-# One statement, so that no two workers can see the same job as free.
-_CLAIM = transition(
-    JobState.RUNNING,
-    "UPDATE jobs SET state = 'running', begun = 0, generation = generation + 1, "
-    "claimed_by = :worker, claimed_at = :now, lease_until = :until "
-    "WHERE {legal} AND id IN ("
-    "SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.isolate = {isolate} AND j.not_before <= :now "
-    "AND {free} ORDER BY {order} LIMIT :limit) RETURNING id",
-).replace("{free}", _FREE_OF_TWINS)
-_CLAIM_MANY = sa.text(_CLAIM.replace("{isolate}", "0").replace("{order}", "j.unpublished, j.id"))
+# Every folder with queued jobs, with one step in the index for each.
+_QUEUES = sa.text(
+    "WITH RECURSIVE f(folder) AS ("
+    "SELECT (SELECT min(folder_raw) FROM jobs WHERE state = 'queued' AND isolate = 0) UNION ALL "
+    "SELECT (SELECT min(folder_raw) FROM jobs WHERE state = 'queued' AND isolate = 0 AND folder_raw > f.folder) "
+    "FROM f WHERE f.folder IS NOT NULL) SELECT folder FROM f WHERE folder IS NOT NULL"
+)
+_QUEUE = sa.text(
+    "SELECT j.id, j.unpublished, j.priority FROM jobs j WHERE j.state = 'queued' AND j.isolate = 0 "
+    "AND j.folder_raw = :folder AND j.not_before <= :now AND {free} "
+    "ORDER BY j.unpublished, j.priority DESC, j.id".replace("{free}", _FREE_OF_TWINS)
+)
 # In the order in which delays end, so that a job that fails repeatedly does not delay the other isolated jobs each time.
-_CLAIM_ISOLATED = sa.text(_CLAIM.replace("{isolate}", "1").replace("{order}", "j.not_before, j.id"))
-_NEXT_ISOLATED = sa.text(
-    "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {free}".replace(
+_ISOLATED = sa.text(
+    "SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND j.not_before <= :now "
+    "AND {open} AND {free} ORDER BY j.not_before, j.id LIMIT 1".replace("{open}", _OPEN).replace(
         "{free}", _FREE_OF_TWINS
+    )
+)
+_NEXT_ISOLATED = sa.text(
+    "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {open} AND {free}".replace(
+        "{open}", _OPEN
+    ).replace("{free}", _FREE_OF_TWINS)
+)
+_CLAIM = sa.text(
+    transition(
+        JobState.RUNNING,
+        "UPDATE jobs SET state = 'running', begun = 0, generation = generation + 1, "
+        "claimed_by = :worker, claimed_at = :now, lease_until = :until "
+        "WHERE {legal} AND id IN (SELECT value FROM json_each(:ids))",
     )
 )
 _CLAIMED = sa.text(
@@ -89,6 +115,14 @@ _RETURN_UNKNOWN = sa.text(
         "WHERE {legal} AND claimed_by = :worker AND id NOT IN (SELECT value FROM json_each(:known)) RETURNING id",
     )
 )
+_UNCLAIM = sa.text(
+    transition(
+        JobState.QUEUED,
+        "UPDATE jobs SET state = 'queued', attempts = attempts - begun, begun = 0, lease_until = NULL, claimed_by = NULL "
+        "WHERE {legal} AND (id, generation) IN "
+        "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id",
+    )
+)
 _QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
 # The identity is content and recipe, as `admission.identity` makes it. A job that has its result, or refers to one, stays
 # as it is.
@@ -98,6 +132,7 @@ _APPLY_RECIPE = sa.text(
     "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe AND media IS NULL "
     "AND reference_job_id IS NULL"
 )
+_PAUSED = sa.text("SELECT folder_raw FROM pauses")
 _HEARTBEAT = sa.text(
     "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND (id, generation) IN "
     "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
@@ -109,30 +144,61 @@ class Claims:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._shares = FairShares()
 
     def claim(
-        self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool
+        self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool, terms: Terms
     ) -> list[Claim]:
-        """See `Ledger.claim`."""
+        """See `Ledger.claim`. Everything in one transaction, so that no two workers can see the same job as free."""
         with self._db.write("claim jobs") as connection:
             expired = _ids(connection.execute(_EXPIRED, {"now": now}))
             requeue(connection, expired, now, outcome="lost", reason=_EXPIRY)
-            values = {"worker": storable(worker), "now": now, "until": now + lease_s}
+            closed = _closed(connection, terms)
+            if closed is None:
+                return []
+            values = {"now": now, "closed": json.dumps([folder.hex().upper() for folder in closed])}
             ids: list[int] = []
             if allow_isolated:
-                ids = _ids(connection.execute(_CLAIM_ISOLATED, values | {"limit": 1}))
+                ids = _ids(connection.execute(_ISOLATED, values))
             if not ids:
-                ids = _ids(connection.execute(_CLAIM_MANY, values | {"limit": limit}))
+                ids = self._choose(connection, limit, values, closed, terms)
             if not ids:
                 return []
             chosen = json.dumps(ids)
+            taken = {"worker": storable(worker), "now": now, "until": now + lease_s, "ids": chosen}
+            connection.execute(_CLAIM, taken)
             connection.execute(_OPEN_ATTEMPTS, {"ids": chosen})
-            return [_claim(row, now) for row in connection.execute(_CLAIMED, {"ids": chosen})]
+            claims = {row.id: _claim(row, now) for row in connection.execute(_CLAIMED, {"ids": chosen})}
+            return [claims[job] for job in ids]
 
-    def next_isolated(self) -> float | None:
+    def _choose(
+        self, connection: Connection, limit: int, values: dict[str, Any], closed: set[bytes], terms: Terms
+    ) -> list[int]:
+        """Up to `limit` jobs that are not isolated. Queues are read only as far as their jobs are taken."""
+        folders = [f for f in connection.scalars(_QUEUES).all() if f not in closed]
+        found = {f: connection.execute(_QUEUE, values | {"folder": f}) for f in folders}
+        queues = {f: (Candidate(*row) for row in iter(rows.fetchone, None)) for f, rows in found.items()}
+        chosen = self._shares.choose(queues, {raw(f): t for f, t in terms.of.items()}, limit)
+        for rows in found.values():
+            rows.close()
+        return chosen
+
+    def unclaim(self, ours: Sequence[tuple[int, int]]) -> None:
+        """See `Ledger.unclaim`."""
+        if not ours:
+            return
+        with self._db.write("give back claims") as connection:
+            ids = _ids(connection.execute(_UNCLAIM, {"ours": json.dumps(list(ours))}))
+            drop_attempts(connection, ids)
+
+    def next_isolated(self, terms: Terms) -> float | None:
         """See `Ledger.next_isolated`."""
         with self._db.read("query isolated jobs") as connection:
-            due = connection.scalar(_NEXT_ISOLATED)
+            closed = _closed(connection, terms)
+            if closed is None:
+                return None
+            values = {"closed": json.dumps([folder.hex().upper() for folder in closed])}
+            due = connection.scalar(_NEXT_ISOLATED, values)
         return None if due is None else float(due)
 
     def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
@@ -189,6 +255,12 @@ class Claims:
                 values = {"profile": profile, "recipe": storable(recipe(profile))}
                 changed += connection.execute(_APPLY_RECIPE, values).rowcount
         return changed
+
+
+def _closed(connection: Connection, terms: Terms) -> set[bytes] | None:
+    """Folders of which nothing may be claimed, by the terms and by the pauses on record; None if that is all folders."""
+    paused = set(connection.scalars(_PAUSED).all())
+    return None if b"" in paused else paused | {raw(folder) for folder in terms.closed()}
 
 
 def _ids(result: sa.CursorResult[Any]) -> list[int]:

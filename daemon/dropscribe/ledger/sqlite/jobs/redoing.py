@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.ledger.columns import below, path_of, raw, storable
+from dropscribe.ledger.control import Verb
 from dropscribe.ledger.records import FinishedJob, JobState, Redo, Redone
 from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.jobs.actions import record
 from dropscribe.ledger.sqlite.jobs.admission import identity_of
 from dropscribe.ledger.sqlite.schema import jobs
 
@@ -25,7 +27,7 @@ _BELOW = sa.text(
     _NEWEST.replace("{where}", " AND (r.path_raw = :path OR r.path_raw >= :first AND r.path_raw < :last)")
 )
 _JOB = sa.text(
-    "SELECT j.id, j.recording_id, j.recipe, j.state, j.settle_s, r.path_raw, r.sha256, r.latest, "
+    "SELECT j.id, j.recording_id, j.recipe, j.state, j.settle_s, r.path_raw, r.folder_raw, r.sha256, r.latest, j.priority, j.priority_given, "
     "CASE WHEN j.media IS NOT NULL THEN coalesce(j.reference_job_id, j.id) END AS origin, "
     "(SELECT max(n.version) FROM jobs n WHERE n.recording_id = j.recording_id) AS version, "
     "(SELECT min(n.id) FROM jobs n WHERE n.recording_id = j.recording_id AND n.state IN ('queued', 'running')) AS unfinished "
@@ -63,10 +65,15 @@ class Redoing:
                 for row in rows
             ]
 
-    def redo(self, requests: Sequence[Redo], now: float) -> list[Redone]:
+    def redo(self, requests: Sequence[Redo], now: float, who: str) -> list[Redone]:
         """See `Ledger.redo`."""
         with self._db.write("queue jobs again") as connection:
-            return [_again(connection, one, now) for one in requests]
+            answers = [_again(connection, one, now) for one in requests]
+            for one in answers if who else ():
+                if one.new_job_id is not None:
+                    made = f"job {one.new_job_id} queued"
+                    record(connection, now, who, Verb.REDO, job_id=one.job_id, found="finished", made=made)
+            return answers
 
     def name_speaker(self, job_id: int, number: int, name: str | None) -> bool:
         """See `Ledger.name_speaker`."""
@@ -96,6 +103,7 @@ def _again(connection: Connection, one: Redo, now: float) -> Redone:
         "identity": identity_of(str(row.sha256), recipe) if shared else None,
         "state": JobState.QUEUED.value, "attempts": 0, "max_attempts": one.max_attempts, "generation": 0,
         "not_before": 0.0, "isolate": 0, "settle_s": 0.0, "admitted_at": now, "reference_job_id": origin,
+        "folder_raw": row.folder_raw, "priority": row.priority, "priority_given": row.priority_given,
         "version": version, "supersedes_id": None if one.keep_old else row.id,
     }  # fmt: skip
     made = connection.execute(sa.insert(jobs).returning(jobs.c.id), values).scalar_one()

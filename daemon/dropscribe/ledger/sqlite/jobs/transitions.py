@@ -9,6 +9,8 @@ to change.
 admit ──▶ queued ──────────── claim ─────────▶ running ──▶ done | failed
             │                                      │
             └──────────▶ cancelled ◀───────────────┘
+
+failed, cancelled ──── retry, by a person ───▶ queued
 ```
 """
 
@@ -24,6 +26,12 @@ LEGAL: dict[JobState, frozenset[JobState]] = {
     JobState.FAILED: frozenset(),
     JobState.CANCELLED: frozenset(),
 }
+#: Further next states that only a person may ask for. They are no part of `LEGAL`: a late call of a worker must not bring a
+#: job back that has ended.
+RETRIED: dict[JobState, frozenset[JobState]] = {
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED}),
+}
 
 #: Reason codes of jobs that were cancelled because the file was removed or changed. When the same content is at that
 #: path again, it is transcribed.
@@ -38,14 +46,15 @@ BY_REQUEST = "cancelled"
 REFUSED_BY_LEDGER = "ledger"
 
 
-def sources(target: JobState) -> tuple[JobState, ...]:
-    """The states from which a job may go to `target`."""
-    return tuple(state for state, targets in LEGAL.items() if target in targets)
+def sources(target: JobState, *, retried: bool = False) -> tuple[JobState, ...]:
+    """The states from which a job may go to `target`, or, if `retried`, from which a person may bring it there."""
+    edges = RETRIED if retried else LEGAL
+    return tuple(state for state, targets in edges.items() if target in targets)
 
 
-def transition(target: JobState, statement: str) -> str:
+def transition(target: JobState, statement: str, *, retried: bool = False) -> str:
     """Fill `{legal}` in the WHERE of an UPDATE of `jobs`, so that it finds only jobs that may go to `target`."""
-    states = ", ".join(f"'{state.value}'" for state in sources(target))
+    states = ", ".join(f"'{state.value}'" for state in sources(target, retried=retried))
     if "{legal}" not in statement:
         raise ValueError(f"a transition to {target} that does not ask whether it is legal")
     # The plus keeps SQLite from using the index on states, because the other conditions select fewer jobs.
