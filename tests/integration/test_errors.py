@@ -129,6 +129,11 @@ FAILURES = (
     Failure("speakers list --database junk.db", 3, "junk.db", "ledger"),
     Failure("speakers remove Ann --database none.db", 2, "none.db", "usage"),
     Failure("speakers enrol Ann none.wav --database none.db", 2, "none.wav", "usage"),
+    Failure("backup none --database junk.db", 3, "junk.db", "ledger"),
+    Failure("restore none.db --database new.db", 2, "none.db", "usage"),
+    Failure("restore junk.db --database held.db", 4, "held.db", "already_running"),
+    Failure("restore junk.db --database new.db", 3, "junk.db", "ledger"),
+    Failure("vacuum --database junk.db", 3, "junk.db", "ledger"),
     Failure("models path ./none", 1, None, "error"),
     Failure("models list --config wrong.toml", 2, "wrong.toml", "config"),
 )

@@ -22,9 +22,13 @@ from dropscribe.errors import DropscribeError, StorageError, UsageError
 #: name. These modules have heavy imports inside functions only, so that `--help` is fast.
 COMMANDS = (
     "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "status", "models", "speakers",
+    "backup", "restore", "vacuum",
 )  # fmt: skip
 #: Those whose module lies in a room of `commands`.
-ROOMS = {"bench": "evaluation", "eval": "evaluation", "diff": "evaluation"}
+ROOMS = {
+    "bench": "evaluation", "eval": "evaluation", "diff": "evaluation",
+    "backup": "keeping", "restore": "keeping", "vacuum": "keeping",
+}  # fmt: skip
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
 #: The end of the help; docs/command-line.md has the same as a table.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import LedgerError, UsageError
@@ -16,6 +17,7 @@ from dropscribe.ledger.sqlite.file import lock
 from dropscribe.ledger.sqlite.file.lock import LockOwner
 
 if TYPE_CHECKING:
+    from dropscribe.ledger.sqlite.file.copies import Backup, Restored, Vacuumed
     from dropscribe.ledger.sqlite.file.repair import Repair
 
 
@@ -158,6 +160,27 @@ def repair_database(location: DatabaseLocation) -> Repair:
     from dropscribe.ledger.sqlite.file.repair import repair
 
     return repair(location.file)
+
+
+def back_up(location: DatabaseLocation, directory: Path, now: float, keep: int | None) -> Backup:
+    """Write a checked copy into `directory`, beside a running daemon or without one; see `copies.back_up`."""
+    from dropscribe.ledger.sqlite.file import copies
+
+    return copies.back_up(location.file, directory, now, keep)
+
+
+def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:
+    """Put a backup in the place of the database. The caller holds its lock; see `copies.restore`."""
+    from dropscribe.ledger.sqlite.file import copies
+
+    return copies.restore(location.file, backup, now)
+
+
+def vacuum(location: DatabaseLocation) -> Vacuumed:
+    """Write the database anew without the space of removed rows, beside a running daemon or without one."""
+    from dropscribe.ledger.sqlite.file import copies
+
+    return copies.vacuum(location.file)
 
 
 def library_version() -> str:

@@ -1,0 +1,1 @@
+"""Commands that keep, copy and remove what is stored."""

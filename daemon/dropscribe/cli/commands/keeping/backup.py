@@ -1,0 +1,56 @@
+"""`dropscribe backup`: copy the database while the daemon runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dropscribe.cli.arguments import options
+
+SCHEMA = "dropscribe/backup/1"
+
+
+def command(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", readable=False, help="Folder of the backups; it must exist.")
+    ],
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="NUMBER",
+            help="Keep so many backups there, the new one included, and remove older ones.",
+        ),
+    ] = None,
+    config: options.Config = None,
+    database: options.Database = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Copy the database, also while the daemon runs.
+
+    The copy is one file with the moment (UTC) in its name, jobs-20260301T080000Z.db. It is consistent, checked before it gets its
+    name, and without remains of removed text. Recordings and transcripts are not in it.
+
+    JSON, dropscribe/backup/1: database, backup, bytes, jobs, removed [path].
+    """
+    from dropscribe.cli.arguments.settings import database_location
+    from dropscribe.cli.output import print_json, say
+    from dropscribe.escapes import readable
+    from dropscribe.ledger import backend
+
+    location = database_location(config, database)
+    backend.open_read_only(location).close()
+    made = backend.back_up(location, directory, time.time(), keep)
+    if as_json:
+        print_json({
+            "schema": SCHEMA, "database": str(location), "backup": readable(made.path), "bytes": made.size,
+            "jobs": made.jobs, "removed": [readable(p) for p in made.removed],
+        })  # fmt: skip
+        return
+    say(f"{readable(made.path)}: {made.jobs:,} jobs, {made.size / 1e6:,.1f} MB")
+    for path in made.removed:
+        say(f"removed {readable(path)}")
