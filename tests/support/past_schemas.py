@@ -93,6 +93,9 @@ UPDATE jobs SET begun = 1 WHERE state IN ('done', 'failed');
 #: Without the profile in the identity of a job.
 _0006 = _0004.replace("|default|", "|")
 
+#: With the watched folder in each job.
+_0008 = _0006 + "UPDATE jobs SET folder_raw = CAST('/srv/drop' AS BLOB);\n"
+
 ROWS = {
     "0001": _0001,
     "0002": _0002,
@@ -101,6 +104,7 @@ ROWS = {
     "0005": _0004,
     "0006": _0006,
     "0007": _0006,
+    "0008": _0008,
 }
 
 

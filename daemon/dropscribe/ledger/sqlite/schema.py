@@ -12,7 +12,7 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.search.schema import STATEMENTS
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0008"
+HEAD = "0009"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -58,7 +58,22 @@ recordings = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("admitted_at", _FLOAT, nullable=False),
     sa.Column("latest", sa.Integer, nullable=False),
+    #: What became of the file after its job was done: moving, moved, deleting, deleted; NULL while it is at its path.
+    #: "moving" and "deleting" are intents: the file may be where it was.
+    sa.Column("departure", sa.Text),
+    #: Where it is, or is being, moved to.
+    sa.Column("departed_raw", sa.LargeBinary),
+    sa.Column("departed_at", _FLOAT),
+    #: The path by which its transcripts are still named: they are to follow the recording, which was renamed or moved.
+    sa.Column("outputs_of_raw", sa.LargeBinary),
     sa.Index("ix_recordings_path_raw", "path_raw", "id"),
+    #: A renamed file keeps both.
+    _partial_index("ix_recordings_content", "size", "mtime_ns", of="latest = 1"),
+    _partial_index(
+        "ix_recordings_pending",
+        "id",
+        of="outputs_of_raw IS NOT NULL OR departure IN ('moving', 'deleting')",
+    ),
     _partial_index("uq_recordings_latest", "path_raw", unique=True, of="latest = 1"),
 )
 
@@ -120,6 +135,12 @@ jobs = sa.Table(
     #: (`priority_given` 1).
     sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
     sa.Column("priority_given", sa.Integer, nullable=False, server_default="0"),
+    #: When its words and speakers were removed from this database (0: not all of them yet), its stages and attempts, its
+    #: transcript files; and when all of these were removed on request. NULL: never.
+    sa.Column("text_removed_at", _FLOAT),
+    sa.Column("logs_removed_at", _FLOAT),
+    sa.Column("files_removed_at", _FLOAT),
+    sa.Column("purged_at", _FLOAT),
     sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
     sa.CheckConstraint("state IN (" + ", ".join(f"'{s.value}'" for s in JobState) + ")", name="state"),
     sa.Index("ix_jobs_recording_id", "recording_id"),
@@ -135,6 +156,7 @@ jobs = sa.Table(
         of="state = 'queued'",
     ),
     _partial_index("ix_jobs_lease", "lease_until", of="state = 'running'"),
+    _partial_index("ix_jobs_finished", "finished_at", "id", of="state = 'done'"),
     _partial_index("ix_jobs_twins", "identity", "priority", "id", of="state IN ('queued', 'running')"),
     _partial_index(
         "ix_jobs_results",
@@ -284,6 +306,16 @@ actions = sa.Table(
     sa.Column("made", sa.Text, nullable=False),
     sa.Index("ix_actions_job_id", "job_id"),
     sa.Index("ix_actions_at", "at"),
+)
+
+#: Backups made by `dropscribe backup`: what is purged here may be in them.
+backups = sa.Table(
+    "backups",
+    metadata,
+    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("path_raw", sa.LargeBinary, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("made_at", _FLOAT, nullable=False),
 )
 
 for _statement in STATEMENTS:

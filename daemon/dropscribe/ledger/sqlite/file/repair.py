@@ -25,7 +25,7 @@ from dropscribe.ledger.sqlite.file.upgrade import check_schema, copy_database, p
 from dropscribe.ledger.sqlite.search import schema as search_schema
 
 _INVALID = (
-    "SELECT (SELECT count(*) FROM jobs WHERE state = 'done' AND NOT coalesce(json_valid(media) AND json_valid(engine) "
+    "SELECT (SELECT count(*) FROM jobs WHERE state = 'done' AND purged_at IS NULL AND NOT coalesce(json_valid(media) AND json_valid(engine) "
     "AND json_valid(timings), 0)) + (SELECT count(*) FROM segments WHERE NOT json_valid(tokens))"
 )
 

@@ -17,7 +17,7 @@ from dropscribe.ledger.sqlite.schema import metadata
 
 #: In an order in which rows follow the rows that they refer to.
 TABLES = (
-    "recordings", "jobs", "attempts", "stage_timings", "segments", "job_speakers", "voices", "outputs", "skips", "pauses", "actions",
+    "recordings", "jobs", "attempts", "stage_timings", "segments", "job_speakers", "voices", "outputs", "skips", "pauses", "actions", "backups",
 )  # fmt: skip
 #: The column by which a table is stored, where that is not `id`.
 _KEYS = {"attempts": "job_id", "stage_timings": "job_id", "job_speakers": "job_id"}
@@ -230,7 +230,9 @@ def _make_consistent(into: Any, seen: int) -> None:
         texts[job] = texts.get(job, 0) + len(text)
     done = into.execute(
         "SELECT id, reference_job_id, characters, coalesce(json_valid(media) AND json_valid(engine) "
-        "AND json_valid(timings), 0), state = 'done' FROM jobs WHERE state = 'done' OR media IS NOT NULL"
+        "AND json_valid(timings), 0), state = 'done' FROM jobs "
+        # Their text was removed on purpose.
+        "WHERE (state = 'done' OR media IS NOT NULL) AND text_removed_at IS NULL AND purged_at IS NULL"
     ).fetchall()
     own = {job for job, reference, count, sound, _ in done
            if reference is None and sound and job not in broken and texts.get(job, 0) == count}  # fmt: skip
