@@ -50,7 +50,7 @@ def squeezed(text: str) -> str:
     return re.sub(r" ?([\u3007\u3400-\u9fff]) ?", r"\1", text)
 
 
-@pytest.mark.parametrize("name", ["numbers_kinds.tsv", "numbers_own.tsv"])
+@pytest.mark.parametrize("name", ["numbers_kinds.tsv", "numbers_own.tsv", "numbers_further.tsv"])
 def test_numbers_are_written_as_an_editor_would(name: str) -> None:
     rows = cases(name)
     wrong = [f"{s} → {written(s)}, not {w}" for s, w, _ in rows if written(s) != squeezed(w)]
@@ -62,9 +62,10 @@ def test_there_are_cases_of_every_kind() -> None:
     chinese = [s for s, _, _ in kinds if not s.isascii()]
     assert (len(chinese), len(kinds)) == (40, 60)
     assert len(cases("numbers_own.tsv")) >= 200
+    assert len(cases("numbers_further.tsv")) >= 200
 
 
-@pytest.mark.parametrize("name", ["numbers_kinds.tsv", "numbers_own.tsv"])
+@pytest.mark.parametrize("name", ["numbers_kinds.tsv", "numbers_own.tsv", "numbers_further.tsv"])
 def test_written_text_is_not_changed_again(name: str) -> None:
     for _, text, _ in cases(name):
         texts = tokens_of(text)

@@ -9,71 +9,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from dropscribe.transcript.written.numerals.forms import Form, values_of
+from dropscribe.transcript.written.numerals.chinese_values import figures, keeps_value
+from dropscribe.transcript.written.numerals.chinese_words import (
+    DIGITS,
+    IDIOMATIC_RUNS,
+    IDIOMS,
+    MEASURES,
+    MEASURES_OF_ONE,
+    NUMERALS,
+    TIMES_OF_DAY,
+    UNITS,
+)
+from dropscribe.transcript.written.numerals.forms import Form
 
-_DIGITS = {
-    "零": 0, "〇": 0, "一": 1, "幺": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9,
-}  # fmt: skip
-_UNITS = {"十": 10, "百": 100, "千": 1000}
-#: Characters that numbers consist of.
-NUMERALS = "零〇一二两三四五六七八九十百千万亿幺"
+__all__ = ["NUMERAL", "NUMERALS", "forms", "keeps_value"]
+
 _N = f"[{NUMERALS}]"
+
 _ONE_TO_NINE = "一二两三四五六七八九"
 
-#: Units after which a number from two to ten is written in figures.
-_MEASURES = (
-    "平方公里|平方千米|平方米|立方米|平米|公里|千米|厘米|毫米|微米|纳米|公斤|千克|毫克|毫升|摄氏度|华氏度|分钟|秒钟|小时"
-    "|个小时|个半小时|个百分点|美元|美金|欧元|英镑|日元|港币|港元|块钱|英里|英尺|英寸|海里|公顷|赫兹|千瓦|像素"
-    "|米(?![饭粉线糕酒])|斤|吨|克(?![服制隆扣己拉])|升(?![级降学职旗温值起高空天])|秒(?!杀)"
-    "|岁|楼|元(?![桥组素论化制里旦宵首老年月一二酸醇关及区催音金]|次方)"
-)
-#: Units after which "one" is written in figures, too: after others it is mostly "a".
-_MEASURES_OF_ONE = "平方公里|平方千米|平方米|立方米|公里|千米|厘米|毫米|公斤|千克|毫克|毫升|摄氏度|小时|个小时|个百分点|美元|块钱"
 _AFTER_TEN = "[个位名天岁人次多余来倍点号周块项件条台套张本篇页家所支场门层楼票]|年(?![寒树磨如河一])|月(?!怀)|公|分钟|小时|米(?!饭)|元(?!旦)|秒"
 _NOT_A_MONTH = "(?![经光亮饼球台嫂牙饭息季供天])"
 #: Numerals; a text without any has no number to write.
 NUMERAL = re.compile(f"{_N}+")
 _CANDIDATE = re.compile(
-    rf"[百千]分之{_N}+(?:点{_N}+)?"
+    rf"{_N}+(?:点{_N}+){{2,}}"
+    rf"|[百千]分之{_N}+(?:点{_N}+)?"
     rf"|(?:{_N}+又)?{_N}+分之{_N}+"
     rf"|{_N}{{2,}}(?:点{_N}+|块[{_ONE_TO_NINE}](?!{_N}|[个位块张件条]))?"
     rf"|{_N}(?:点{_N}+|块[{_ONE_TO_NINE}](?!{_N}|[个位块张件条儿]))"
-    rf"|[二两三四五六七八九](?=(?:{_MEASURES})|号(?![称召码角外脉令])|点(?:钟|整|半|[一三]刻|多|左右|[以之]?[前后]|[到至]))"
-    rf"|一(?=(?:{_MEASURES_OF_ONE})|点(?:钟|整|半(?!点)|[一三]刻))"
+    rf"|[二两三四五六七八九](?=(?:{MEASURES})|号(?![称召码角外脉令])|点(?:钟|整|半|[一三]刻|多|左右|[以之]?[前后]|[到至]))"
+    rf"|一(?=(?:{MEASURES_OF_ONE})|点(?:钟|整|半(?!点)|[一三]刻))"
     rf"|[一二三四五六七八九十](?=月{_NOT_A_MONTH})"
     rf"|(?<=月)[一二三四五六七八九十](?=[日号])"
     rf"|(?<=[午上晨晚夜里])[一二两三四五六七八九](?=点)"
     rf"|[一二两三四五六七八九](?=分{_N}+秒)|(?<=[分])[一二两三四五六七八九](?=秒)"
-    rf"|(?<=[元块])[一二两三四五六七八九](?=[角毛])|[一二两三四五六七八九](?=毛钱)"
+    rf"|(?<=[元块])零?[一二两三四五六七八九](?=[角毛])|[一二两三四五六七八九](?=毛钱)"
+    rf"|(?<=度)[{_ONE_TO_NINE}](?!{_N}|[个分天次年月号])"
+    rf"|[零{_ONE_TO_NINE}十](?=比{_N})|(?<=比)[零{_ONE_TO_NINE}十](?!{_N})"
     rf"|(?<=零下)[一二两三四五六七八九十](?=度)"
     rf"|十(?={_AFTER_TEN})"
-)
-#: Fixed expressions whose numerals have no value of their own. A number that overlaps one stays as it was said.
-_IDIOMS = re.compile(
-    "三三两两|五十步笑?百步|三百六十行|十万八千里|三十六计|七十二变|十八般|十八罗汉|不管三七二十一|一千零一夜|三十而立|四十不惑|五十知天命|六十花甲|七十古稀"
-    "|一百八十度大转弯|二十四孝|二十八宿|十二生肖|十三陵|十三经|十三点(?!半|钟|[零〇一二三四五六七八九十])|五月天|八月十五|七月半|五十岚|不怕一万|就怕万一|怕万一"
-    "|十有八九|十之八九|十全十美|十恶不赦|十年寒窗|十年树木|十年磨|十月怀胎|十万火急|第一点|一点一滴|一点一点|一分一秒|四六级|双十一|双十二|十一黄金周|十一长假"
-    "|十一假期|十一国庆|国庆十一|三六九等|十月革命|七零八[落碎散乱]|五零[二四][散落]|零七八碎|二八年华|十年(?:浩劫|动乱|内乱|怕井绳|九旱|窗下|生聚|教训)"
-    "|三十年河[东西]|胜读十年书|降龙十八掌|[二两]万五千里长征|十二指肠|路易十[三四五六七八]|二十[四五]史|十四行诗|正经八百|七老八十|数以十万|一百单八将|五十铃"
-    "|十二金钗|金钗十二|十三太保|半九十|九曲十八弯|五胡十六|说一千|道一万|弱水三千|诗三百|五月花|六月雪|二月河|六月飞霜|飞霜六月|五黄六月|连中三元|三千尺|人生七十"
-    "|女大十八|十万火速|十八相送|十八摸|十二属相|十二[经律]|九流十家|八百壮士|八百里加急|三月不知肉味|三十六策|十三[辙姨行]|胡笳十八拍|东四十条|十八变"
-)
-#: The same, where they are the whole run of numerals.
-_IDIOMATIC_RUNS = frozenset(
-    {"七七八八", "三三五五", "九一八", "一二九", "四一二", "二二八", "一二八", "七一五", "三六九"}
-)
-_TIMES_OF_DAY = frozenset(
-    "上午 下午 中午 早上 晚上 凌晨 傍晚 夜里 夜晚 夜间 清晨 早晨 今早 今晚 明早 明晚 昨晚 当晚 半夜 深夜 午后 午夜"
-    " 今天 明天 昨天 后天 前天 当天 周一 周二 周三 周四 周五 周六 周日 周天".split()
 )
 #: After these characters 一点 is "a bit".
 _A_BIT = frozenset("有早晚快慢多少好坏大小高低长短近远重轻差这那每哪第强弱厚薄深浅热冷贵便宜松紧亮暗点")
 #: Characters before a number that opens a range: 从三到五公里.
 _BEFORE_RANGE = frozenset("从是在约有为需要的了每概用由花等过\n")
+#: Scores of games: 三比二. Without one of these words beside it, 比 compares other things.
+_SCORE = re.compile(
+    rf"(?P<cue>比分|比分[是为成]|大比分|总分|以|[打踢战]成)?(?P<one>{_N}+)比(?P<other>{_N}+)"
+    "(?P<then>战[胜平]|击败|打[败平]|[获取险大完惜]胜|[落惜]败|[领落][先后]|逆转|负于|不敌|输给|赢|的比分|平局)?"
+)
+#: Temperatures of people: 三十七度二.
+_FEVER = re.compile("[三四]十[一二三四五六七八九]?度$")
 #: Characters before a minus sign.
 _BEFORE_MINUS = frozenset("是到为于零约在至有得和\n")
 #: Characters that may follow 三万五; before others the last digit may belong to what follows (四百四病).
@@ -89,7 +79,7 @@ def forms(text: str) -> list[Form]:
     for match in _candidates(text):
         start, end = match.span()
         if idioms is None:
-            idioms = [m.span() for m in _IDIOMS.finditer(text)]
+            idioms = [m.span() for m in IDIOMS.finditer(text)]
         if idioms and any(start < until and end > begin for begin, until in idioms):
             continue
         form = _form(text, start, end)
@@ -101,10 +91,23 @@ def forms(text: str) -> list[Form]:
             else:
                 form = Form(form.start, form.end, form.text + "%")
         percent_until = form.end if form.text.endswith("%") else -1
+        further = _end_of_percentages(text, percent_until) if percent_until > 0 else None
         if (first := _range_start(text, form)) is not None:
             found.append(first)
         found.append(form)
+        if further is not None:
+            found.append(further)
     return found
+
+
+def _end_of_percentages(text: str, at: int) -> Form | None:
+    """The single numeral behind 到 or 至 at `at`, which ends a range of percentages: 百分之三到五."""
+    said, following = text[at + 1 : at + 2], text[at + 2 : at + 3]
+    if text[at : at + 1] not in {"到", "至"} or not said or said not in f"{_ONE_TO_NINE}十":
+        return None
+    if following and (following in NUMERALS or following in _COUNTED or following in "点几分多块"):
+        return None
+    return Form(at + 1, at + 2, f"{_digit(said)}%")
 
 
 def _candidates(text: str) -> Iterator[re.Match[str]]:
@@ -147,7 +150,7 @@ def _form(text: str, start: int, end: int) -> Form | None:
     last, following = before[-1:], after[:1]
     if "0" <= last <= "9" or "0" <= following <= "9":
         return None
-    if said in _IDIOMATIC_RUNS:
+    if said in IDIOMATIC_RUNS:
         return None
     if last == "之" and before.endswith("分之"):
         return None
@@ -156,6 +159,12 @@ def _form(text: str, start: int, end: int) -> Form | None:
         if written is None or following == "几" or (following == "点" and "点" in said):
             return None
         return Form(start, end, written)
+    if said.count("点") > 1:
+        # 三点一点四 may also be a list of times.
+        numbered = text[:start].endswith(("版本", "版本号", "版本是", "版本号是", "版"))
+        return Form(start, end, _version(said)) if numbered and set(said) <= {*DIGITS, "点", "十"} else None
+    if len(said) == 2 and said[0] == "零" and last in {"元", "块"}:
+        return Form(start + 1, end, str(_digit(said[1]))) if re.search(f"(?:{_N}{_N}|十).$", before) else None
     if "块" in said:
         whole, _, small = said.partition("块")
         number = _number(whole)
@@ -175,6 +184,12 @@ def _form(text: str, start: int, end: int) -> Form | None:
 def _single(text: str, at: int, before: str, after: str) -> Form | None:
     said, last = text[at], before[-1:]
     following = after[:1]
+    if last == "比" or following == "比":
+        return Form(at, at + 1, str(_digit(said))) if _is_score(text, at) else None
+    if last == "度":
+        told = _FEVER.search(text[max(0, at - 5) : at]) is not None
+        ended = not following or following == "\n" or following in _AFTER_COLLOQUIAL
+        return Form(at, at + 1, str(_digit(said))) if told and ended else None
     if (last and last in "几数好双合初期拜老小第半") or before.endswith(("正月", "腊月")):
         return None
     if following == "月" and last in set("个每这那上下满整半"):
@@ -183,7 +198,7 @@ def _single(text: str, at: int, before: str, after: str) -> Form | None:
         return None
     if following == "点" and after[:2] not in {"点钟", "点整", "点半", "点一", "点三"}:
         # 三点 is also three points, and 一点 a bit.
-        told = before[-2:] in _TIMES_OF_DAY
+        told = before[-2:] in TIMES_OF_DAY
         if (
             (said in "一二两" or said == "十")
             and not told
@@ -193,11 +208,26 @@ def _single(text: str, at: int, before: str, after: str) -> Form | None:
             return None
         if not told and after[1:2] not in set("多左以之前后到至") and said != "十":
             return None
-    if following == "点" and said == "一" and last in _A_BIT and before[-2:] not in _TIMES_OF_DAY:
+    if following == "点" and said == "一" and last in _A_BIT and before[-2:] not in TIMES_OF_DAY:
         return None
     if following == "毛" and said == "一":
         return None
     return _signed(text, at, at + 1, str(_digit(said)))
+
+
+def _is_score(text: str, at: int) -> bool:
+    """Whether the numeral at `at` is a side of a score."""
+    for match in _SCORE.finditer(text, max(0, at - 12), at + 12):
+        if match.start("one") <= at < match.end("other"):
+            long = max(len(match["one"]), len(match["other"])) > 1 and match["then"] != "平局"
+            return long or match["cue"] is not None or match["then"] is not None
+    return False
+
+
+def _version(said: str) -> str:
+    return ".".join(
+        figures(part) if set(part) <= DIGITS.keys() else str(_cardinal(part)) for part in said.split("点")
+    )
 
 
 def _run(text: str, start: int, end: int) -> Form | None:
@@ -212,8 +242,8 @@ def _run(text: str, start: int, end: int) -> Form | None:
     if last == "周" or before in {"星期", "礼拜"}:
         return _after_weekday(text, start, end)
     digits = said.replace("两", "二") if len(said) == 4 and following == "年" else said
-    if set(digits) <= _DIGITS.keys():
-        return Form(start, end, _figures(digits)) if _is_digit_string(digits, following) else None
+    if set(digits) <= DIGITS.keys():
+        return Form(start, end, figures(digits)) if _is_digit_string(digits, following) else None
     if following == "大" and len(said) <= 3 and after[1:2] not in set("类项块箱包盒"):
         return None  # congresses: 十九大
     if said[-1] in "千百" and following in set("克瓦卡帕赫伏"):
@@ -240,7 +270,7 @@ def _after_weekday(text: str, start: int, end: int) -> Form | None:
 
 
 def _is_digit_string(digits: str, following: str) -> bool:
-    values = [_DIGITS[d] for d in digits]
+    values = [DIGITS[d] for d in digits]
     if len(values) == 2:
         if following not in {"年", "后", "级"}:
             return False
@@ -288,10 +318,10 @@ def _with_point(said: str, before: str, after: str) -> str | None:
     last, following = before[-1:], after[:1]
     if following == "点" or last in {"第", "点"}:
         return None
-    told = before[-2:] in _TIMES_OF_DAY or last in {"日", "号"}
+    told = before[-2:] in TIMES_OF_DAY or last in {"日", "号"}
     if whole == "一" and last in _A_BIT and not told:
         return None
-    hour = _cardinal(whole.replace("二", "两", 1) if whole == "二" else whole)
+    hour = _cardinal(whole)
     if whole in {"两", "零"}:
         hour = 2 if whole == "两" else 0
     if hour is None:
@@ -301,16 +331,16 @@ def _with_point(said: str, before: str, after: str) -> str | None:
         if hour > 24 or minute > 59 or (rest == "十" and not told and hour < 10):
             return None
         return f"{hour}点{minute}"
-    digits = set(rest) <= _DIGITS.keys()
-    if digits and hour <= 24 and len(rest) == 2 and rest[0] in "零〇" and _DIGITS[rest[1]]:
+    digits = set(rest) <= DIGITS.keys()
+    if digits and hour <= 24 and len(rest) == 2 and rest[0] in "零〇" and DIGITS[rest[1]]:
         if told or following == "分":
-            return f"{hour}点0{_DIGITS[rest[1]]}"
+            return f"{hour}点0{DIGITS[rest[1]]}"
         if hour and following not in set("元万亿%倍度米公毫厘"):
             return None  # 十点零五: a time, or a decimal
     if digits and len(rest) == 1 and following == "分" and told:
-        return f"{hour}点{_DIGITS[rest]}"
+        return f"{hour}点{DIGITS[rest]}"
     if following == "刻":
-        return f"{hour}点{_DIGITS[rest]}" if digits and len(rest) == 1 else None
+        return f"{hour}点{DIGITS[rest]}" if digits and len(rest) == 1 else None
     if whole == "一" and digits and len(rest) == 1 and following in _COUNTED:
         return None
     if len(rest) == 1 and digits and following in {"月", "号"}:
@@ -327,18 +357,16 @@ def _decimal(said: str) -> str | None:
     number = _cardinal(whole)
     if whole in {"零", "〇"}:
         number = 0
+    if whole == "两" and times:
+        number = 2
     if (
         number is None
         or not digits
-        or not set(digits) <= _DIGITS.keys()
+        or not set(digits) <= DIGITS.keys()
         or times not in {"", "万", "亿", "万亿"}
     ):
         return None
-    return f"{number}.{_figures(digits)}{times}"
-
-
-def _figures(digits: str) -> str:
-    return "".join(str(_DIGITS[d]) for d in digits)
+    return f"{number}.{figures(digits)}{times}"
 
 
 @lru_cache(1 << 14)
@@ -362,7 +390,7 @@ def _scaled(value: int, unit: int) -> str:
 
 
 def _digit(said: str) -> int:
-    return 10 if said == "十" else 2 if said == "两" else _DIGITS[said]
+    return 10 if said == "十" else 2 if said == "两" else DIGITS[said]
 
 
 @lru_cache(1 << 14)
@@ -385,7 +413,7 @@ def _rest(tail: str, unit: int) -> int | None:
     if not tail:
         return 0
     if len(tail) == 1:
-        return None if tail not in _ONE_TO_NINE or tail == "两" else _DIGITS[tail] * unit // 10
+        return None if tail not in _ONE_TO_NINE or tail == "两" else DIGITS[tail] * unit // 10
     if unit == 10**8 and "万" in tail:
         value = _cardinal(tail.lstrip("零〇"))
         zero = tail[0] in "零〇"
@@ -410,8 +438,8 @@ def _below_ten_thousand(said: str, *, after_larger: bool) -> int | None:
         if character == "十" and at == 0 and not after_larger:
             digit, unit, at = 1, 10, 1
         else:
-            digit = 2 if character == "两" else _DIGITS.get(character, 0)
-            unit = _UNITS.get(said[at + 1 : at + 2], 1)
+            digit = 2 if character == "两" else DIGITS.get(character, 0)
+            unit = UNITS.get(said[at + 1 : at + 2], 1)
             at += 1 if unit == 1 else 2
             if not digit or character == "幺" or (character == "两" and unit < 100):
                 return None
@@ -429,60 +457,4 @@ def _below_ten_thousand(said: str, *, after_larger: bool) -> int | None:
 
 def _colloquial(said: str) -> bool:
     """Whether the last digit stands for a power of ten that is not said: 三万五, 一百二."""
-    return len(said) > 1 and said[-1] in _DIGITS and said[-2] in "百千万亿"
-
-
-def keeps_value(said: str, written: str) -> bool:
-    """Whether the written form has the numbers of the spoken one and no other word of it is lost.
-
-    Numbers are read in another way than for writing, so that a fault in one is found by the other.
-    """
-    words = re.sub(rf"[百千]分之|{_N}|分之|负", "", said)
-    left = re.sub(r"[\d.,/%‰万亿-]", "", written)
-    if words.replace("点", "") != left.replace("点", ""):
-        return False
-    return tuple(_read(said, decimal="点" not in written)) == values_of(written)
-
-
-def _read(said: str, *, decimal: bool) -> Iterator[Fraction]:
-    said = re.sub("^负", "", said)
-    for percent in ("百分之", "千分之"):
-        if said.startswith(percent):
-            said = said.removeprefix(percent)
-            if said == "百":
-                said = "一百"
-    for piece in re.split("[块又]" if decimal else "[块又点]", said):
-        below, slash, above = piece.partition("分之")
-        if slash:
-            yield Fraction(_summed(above), _summed(below) or 1)
-            continue
-        whole, point, decimals = piece.partition("点")
-        digits = decimals.rstrip("万亿")
-        value = Fraction(_summed(whole))
-        if point:
-            value += Fraction(int(_figures(digits) or "0"), 10 ** len(digits))
-            for sign in decimals[len(digits) :]:
-                value *= 10**4 if sign == "万" else 10**8
-        yield value
-
-
-def _summed(said: str) -> int:
-    """Value by summing up from the left, whatever the order of the units."""
-    said = said.replace("两", "二")
-    if set(said) <= _DIGITS.keys():
-        return int(_figures(said) or "0")
-    total = section = digit = 0
-    power = 1
-    for character in said:
-        if character in _DIGITS:
-            digit = _DIGITS[character]
-            if not digit:
-                power = 10
-        elif character in _UNITS:
-            section += (digit or 1) * _UNITS[character]
-            digit, power = 0, _UNITS[character]
-        else:
-            unit = 10**4 if character == "万" else 10**8
-            total = (total + section + digit) * unit if unit == 10**8 else total + (section + digit) * unit
-            section, digit, power = 0, 0, unit
-    return total + section + digit * (power // 10 if power > 10 else 1)
+    return len(said) > 1 and said[-1] in DIGITS and said[-2] in "百千万亿"

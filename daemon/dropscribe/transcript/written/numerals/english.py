@@ -292,9 +292,10 @@ def _below_thousand(words: list[str], *, after_larger: bool) -> int | None:
     if after_larger and words[:1] == ["and"]:
         words = words[1:]
     value = 0
-    if words[1:2] == ["hundred"]:
-        value = 100 * _ONES.get(words[0], 0)
-        words = words[2:]
+    if "hundred" in words[1:3]:
+        at = words.index("hundred")
+        value = 100 * _hundreds(words[:at], alone=not after_larger)
+        words = words[at + 1 :]
         if not value:
             return None
         if not words:
@@ -307,6 +308,16 @@ def _below_thousand(words: list[str], *, after_larger: bool) -> int | None:
     else:
         return None
     return value + small if small > 0 else None
+
+
+def _hundreds(words: list[str], *, alone: bool) -> int:
+    """Number of hundreds, up to nine, or `alone` one like twelve or twenty five; 0 for any other."""
+    if len(words) == 1 and (words[0] in _ONES or not alone):
+        return _ONES.get(words[0], 0)
+    hundreds = sum(_SMALL.get(word, 0) for word in words)
+    # Tens of hundreds are thousands.
+    in_order = len(words) == 1 or (words[0] in _TENS and words[1] in _ONES)
+    return hundreds if alone and in_order and hundreds % 10 else 0
 
 
 def keeps_value(said: str, written: str) -> bool:
@@ -342,9 +353,9 @@ def _read(words: list[str]) -> Fraction:
     if len(words) > 2 and all(w in _ONES or w == "oh" for w in words):
         return Fraction(int("".join(str(_ONES.get(w, 0)) for w in words)))
     if len(words) > 1 and words[0] in {"seventeen", "eighteen", "nineteen", "twenty"}:
-        rest = [w for w in words[1:] if w != "oh"]
+        rest = [w for w in words[1:] if w not in {"oh", "hundred"}]
         if words[1] in {*_TEENS, *_TENS, "oh", "hundred"}:
-            return Fraction(_SMALL[words[0]] * 100 + (0 if rest == ["hundred"] else _summed(rest)))
+            return Fraction(_SMALL[words[0]] * 100 + _summed(rest))
     return Fraction(_summed(words))
 
 
