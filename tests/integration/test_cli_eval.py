@@ -44,6 +44,26 @@ def test_error_rates_of_transcripts_that_are_there(tmp_path: Path) -> None:
     assert {"expected": "明", "recognised": "名", "times": 1} in found["totals"][0]["confusions"]
 
 
+def test_speakers_are_compared_as_turns_and_by_words(tmp_path: Path) -> None:
+    (tmp_path / "talk.wav").touch()
+    said = "今天天气不错是啊"
+    segment = Segment(
+        0, 0, 2400, said, transcripts.tokens(list(said), 0), speakers=bytes([1, 1, 1, 1, 1, 2, 2, 2])
+    )
+    made = replace(transcripts.transcript(segment), recording_name="talk.wav")
+    (tmp_path / "talk.json").write_bytes(render.render(made, "json", render.Options()))
+    ends = [token.end_ms for token in segment.tokens]
+    turns = ((0, ends[5], "Ann"), (ends[5], 2400, "Bob"))
+    lines = [f"SPEAKER talk 1 {a / 1000} {(b - a) / 1000} <NA> <NA> {who} <NA> <NA>\n" for a, b, who in turns]
+    (tmp_path / "talk.ref.rttm").write_text("".join(lines), encoding="utf-8")
+    found = document("eval", tmp_path, "--from-outputs")["recordings"][0]["speakers"]
+    assert (found["words"], found["wrong_words"], found["expected"], found["found"]) == (8, 1, 2, 2)
+    assert (found["missed_ms"], found["false_alarm_ms"]) == (0, 0), "turns reach to the borders of the speech"
+    assert "12.50 % of 8 words have the wrong one; the number is right in 1 of 1" in call(
+        "eval", tmp_path, "--from-outputs"
+    )
+
+
 def test_the_worst_are_first_on_a_terminal_of_80_columns(tmp_path: Path) -> None:
     put(tmp_path, "a-recording-with-a-rather-long-name-of-a-long-meeting", "今天天气不错", "今天天气不错")
     put(tmp_path, "bad", "名天见面吧", "明天见面")

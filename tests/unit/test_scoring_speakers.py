@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dropscribe.scoring.attribution import Attribution, Word, attribution
 from dropscribe.scoring.diarization import DiarizationError, Turn, diarization_error, mapping
+from dropscribe.scoring.turns import turns_of, words_of
+from dropscribe.transcript.types import Segment, Tokens
+from dropscribe.transcript.written.turns import turns_of as written_turns
 
 
 def turns(*given: tuple[int, int, str]) -> tuple[Turn, ...]:
@@ -123,3 +127,36 @@ def test_it_equals_pyannote(collar_ms: int) -> None:
         assert math.isclose(ours.missed_ms, theirs["missed detection"], abs_tol=1e-6)
         assert math.isclose(ours.false_alarm_ms, theirs["false alarm"], abs_tol=1e-6)
         assert math.isclose(ours.confusion_ms, theirs["confusion"], abs_tol=1e-6)
+
+
+def test_words_are_counted_by_the_speaker_at_their_middle() -> None:
+    said = [Word(at, "1") for at in (200, 900, 2500)] + [Word(at, "2") for at in (1100, 1500, 2000, 3500)]
+    # Ann is 1, Bob is 2: the word at 2500 is wrong; nobody talks at 3500.
+    assert attribution(REFERENCE, said) == Attribution(6, 1, 2, 2, 1, 1)
+    both = turns((0, 1000, "Ann"), (0, 3000, "Bob"))
+    assert attribution(both, said).wrong == 1, "where both talk, each is right"
+    assert attribution(REFERENCE, []) == Attribution(0, 0, 2, 0, 1, 0)
+    total = attribution(REFERENCE, said) + attribution(REFERENCE, [])
+    assert (total.rate, total.files_right, total.files) == (1 / 6, 1, 2)
+
+
+def test_turns_reach_to_the_borders_of_speech_and_meet_between_words() -> None:
+    tokens = Tokens("今天好", (300, 700, 1500), (500, 900, 1700))
+    segments = [
+        Segment(0, 0, 2000, "今天好", tokens, speakers=bytes([1, 1, 2])),
+        Segment(1, 3000, 4000, ""),
+        Segment(2, 5000, 6000, "好", Tokens("好", (5100,), (5300,)), speakers=b"\2"),
+    ]
+    assert turns_of(segments) == turns((0, 1200, "1"), (1200, 2000, "2"), (5000, 6000, "2"))
+    assert words_of(segments) == (Word(400, "1"), Word(800, "1"), Word(1600, "2"), Word(5200, "2"))
+    assert turns_of([Segment(0, 0, 2000, "今天好", tokens)]) is None
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.data())
+def test_turns_never_go_back(speakers: list[int], data: st.DataObject) -> None:
+    times = data.draw(st.lists(st.integers(0, 900), min_size=len(speakers), max_size=len(speakers)))
+    tokens = Tokens("字" * len(times), times, [t + 100 for t in times])
+    found = written_turns([Segment(0, 0, 1000, "字" * len(times), tokens, speakers=bytes(speakers))])
+    assert found[0].start_ms == 0
+    assert all(t.start_ms <= t.end_ms for t in found)
+    assert all(a.end_ms == b.start_ms for a, b in itertools.pairwise(found))

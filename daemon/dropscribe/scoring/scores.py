@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dropscribe.scoring import edits
+from dropscribe.scoring.attribution import Attribution, Word, attribution
 from dropscribe.scoring.diarization import DiarizationError, Turn, diarization_error
 from dropscribe.scoring.edits import Block, EditCounts
 from dropscribe.scoring.normalisation import Normalisation
@@ -41,6 +42,7 @@ class Score:
     words: EditCounts | None
     speakers: DiarizationError | None
     confusions: Counter[Confusion] = field(default_factory=Counter)
+    attribution: Attribution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,14 @@ class Total:
     words: EditCounts
     speakers: DiarizationError
     confusions: Counter[Confusion]
+    attribution: Attribution
     models: tuple[str, ...] = ()
 
 
-def score(reference: Reference, text: str, turns: Sequence[Turn] | None, rules: Rules) -> Score:
-    """Compare a transcript, as text and turns, with the reference.
+def score(
+    reference: Reference, text: str, turns: Sequence[Turn] | None, rules: Rules, said: Sequence[Word] = ()
+) -> Score:
+    """Compare a transcript, as text, turns and words with a speaker, with the reference.
 
     `turns` None: speakers were not asked for, and are not compared.
     """
@@ -85,10 +90,11 @@ def score(reference: Reference, text: str, turns: Sequence[Turn] | None, rules: 
         characters = edits.count(
             edits.align(rules.text.characters(reference.text), rules.text.characters(text))
         )
-    speakers = None
+    speakers = attributed = None
     if reference.turns is not None and turns is not None:
         speakers = diarization_error(reference.turns, turns, collar_ms=rules.collar_ms, overlap=rules.overlap)
-    return Score(characters, words, speakers, confusions)
+        attributed = attribution(reference.turns, said)
+    return Score(characters, words, speakers, confusions, attributed)
 
 
 def confused(blocks: Iterable[Block], expected: Sequence[str], found: Sequence[str]) -> Counter[Confusion]:
@@ -109,7 +115,7 @@ def confused(blocks: Iterable[Block], expected: Sequence[str], found: Sequence[s
 
 def total(profile: str, scored: Iterable[FileScore]) -> Total:
     """Sum of the recordings of one profile. Rates of sums weigh every character, word and second alike."""
-    characters, words, speakers = EditCounts(), EditCounts(), DiarizationError()
+    characters, words, speakers, attributed = EditCounts(), EditCounts(), DiarizationError(), Attribution()
     confusions: Counter[Confusion] = Counter()
     files = failed = 0
     audio_s = 0.0
@@ -123,9 +129,12 @@ def total(profile: str, scored: Iterable[FileScore]) -> Total:
         characters += one.score.characters or EditCounts()
         words += one.score.words or EditCounts()
         speakers += one.score.speakers or DiarizationError()
+        attributed += one.score.attribution or Attribution()
         confusions.update(one.score.confusions)
         models[one.model] = None
-    return Total(profile, files, failed, audio_s, characters, words, speakers, confusions, tuple(models))
+    return Total(
+        profile, files, failed, audio_s, characters, words, speakers, confusions, attributed, tuple(models)
+    )
 
 
 def worst_first(scored: Iterable[FileScore]) -> list[FileScore]:

@@ -1,29 +1,28 @@
-"""Speaker turns of transcripts."""
+"""Turns and words of transcripts, as they are compared with a reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dropscribe.scoring.attribution import Word
 from dropscribe.scoring.diarization import Turn
 from dropscribe.transcript.types import Segment
+from dropscribe.transcript.written import turns
 
 
 def turns_of(segments: Sequence[Segment]) -> tuple[Turn, ...] | None:
-    """Neighbouring tokens of one speaker in a segment, from the first start to the last end; None without speakers.
+    """Turns of known speakers, as in `NAME.rttm`; None without speakers."""
+    if not any(segment.speakers for segment in segments):
+        return None
+    found = turns.turns_of(segments)
+    return tuple(Turn(t.start_ms, t.end_ms, str(t.speaker)) for t in found if t.speaker)
 
-    Tokens without a known speaker belong to nobody.
-    """
-    found: list[Turn] = []
-    labelled = False
-    for segment in segments:
-        numbers = segment.speakers
-        labelled = labelled or bool(numbers)
-        first = 0
-        for at in range(1, len(numbers) + 1):
-            if at < len(numbers) and numbers[at] == numbers[first]:
-                continue
-            if numbers[first]:
-                tokens = segment.tokens
-                found.append(Turn(tokens.starts_ms[first], tokens.ends_ms[at - 1], str(numbers[first])))
-            first = at
-    return tuple(found) if labelled else None
+
+def words_of(segments: Sequence[Segment]) -> tuple[Word, ...]:
+    """Tokens that have a speaker."""
+    return tuple(
+        Word((token.start_ms + token.end_ms) // 2, str(number))
+        for segment in segments
+        for token, number in zip(segment.tokens, segment.speakers, strict=False)
+        if number
+    )

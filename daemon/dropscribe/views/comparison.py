@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dropscribe.escapes import readable
+from dropscribe.scoring.attribution import Attribution
 from dropscribe.scoring.diarization import DiarizationError
 from dropscribe.scoring.differences import Difference, joined
 from dropscribe.scoring.edits import EditCounts
@@ -38,7 +39,7 @@ def eval_document(
                 "audio_s": round(t.audio_s, 3),
                 "characters": _counts(t.characters),
                 "words": _counts(t.words),
-                "speakers": _speakers(t.speakers),
+                "speakers": _speakers(t.speakers, t.attribution),
                 "confusions": _confusions(t.confusions),
             }
             for t in totals
@@ -59,7 +60,7 @@ def _recording(one: FileScore) -> dict[str, Any]:
         "audio_s": round(one.audio_s, 3) if found else None,
         "characters": None if found is None else _counts(found.characters),
         "words": None if found is None else _counts(found.words),
-        "speakers": None if found is None else _speakers(found.speakers),
+        "speakers": None if found is None else _speakers(found.speakers, found.attribution),
         "problem": one.problem or None,
     }
 
@@ -68,8 +69,18 @@ def _counts(counts: EditCounts | None) -> dict[str, Any] | None:
     return None if counts is None else {"rate": _rate(counts.rate), **asdict(counts)}
 
 
-def _speakers(error: DiarizationError | None) -> dict[str, Any] | None:
-    return None if error is None else {"rate": _rate(error.rate), **asdict(error)}
+def _speakers(error: DiarizationError | None, said: Attribution | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    counted = said or Attribution()
+    return {
+        "rate": _rate(error.rate),
+        **asdict(error),
+        "words": counted.words,
+        "wrong_words": counted.wrong,
+        "expected": counted.expected,
+        "found": counted.found,
+    }
 
 
 def _rate(value: float | None) -> float | None:

@@ -14,6 +14,7 @@ from dropscribe.transcript.written import fillers, numbers
 from dropscribe.transcript.written.runs import Rules, Run, runs_of
 from dropscribe.transcript.written.sentences import Paragraph, Sentence, paragraphs_of, sentences_of
 from dropscribe.transcript.written.speakers import colon_of, labels_of, language_of
+from dropscribe.transcript.written.turns import SpokenTurn, turns_of
 from dropscribe.transcript.written.units import width
 
 #: Probability below which a word is marked in formats for people: of those below, about two thirds are wrong.
@@ -62,6 +63,11 @@ class Content:
         return runs_of(self.transcript.segments, rules)
 
     @cached_property
+    def turns(self) -> tuple[SpokenTurn, ...]:
+        """Who speaks when."""
+        return turns_of(self.transcript.segments)
+
+    @cached_property
     def sentences(self) -> tuple[Sentence, ...]:
         """Sentences; a segment without marks is one."""
         apart = {s.number for s in self.transcript.speakers if s.kind in _APART}
@@ -85,9 +91,9 @@ class Content:
     @cached_property
     def labels(self) -> Mapping[int, str]:
         """Names of speakers to show, by number; empty if they were not asked for."""
-        if not any(run.speaker for run in self.runs):
+        if not any(turn.speaker for turn in self.turns):
             return {}
-        return labels_of(self.runs, self.transcript.speakers, self.language)
+        return labels_of(self.turns, self.transcript.speakers, self.language)
 
     def label(self, speaker: int) -> str:
         """What precedes the text of a speaker, `Alice: `; "" for one who is not known."""

@@ -90,7 +90,7 @@ def _speakers(content: Content) -> Iterator[dict[str, Any]]:
     if not content.labels:
         return
     known = {speaker.number: speaker for speaker in content.transcript.speakers}
-    for number, share in shares_of(content.runs).items():
+    for number, share in shares_of(content.runs, content.turns).items():
         speaker = known.get(number)
         yield {
             "number": number,

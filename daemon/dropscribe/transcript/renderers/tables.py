@@ -42,9 +42,9 @@ def rttm(content: Content) -> bytes:
     name = _field(content.transcript.recording_name)
     said = [f";; {r.text}" for r in content.remarks]
     turns = [
-        f"SPEAKER {name} 1 {run.start_ms / 1000:.3f} {(run.end_ms - run.start_ms) / 1000:.3f} <NA> <NA> "
-        f"{_field(content.labels.get(run.speaker, '')) or '<NA>'} <NA> <NA>"
-        for run in content.runs
+        f"SPEAKER {name} 1 {turn.start_ms / 1000:.3f} {(turn.end_ms - turn.start_ms) / 1000:.3f} <NA> <NA> "
+        f"{_field(content.labels.get(turn.speaker, '')) or '<NA>'} <NA> <NA>"
+        for turn in content.turns
     ]
     return encode("\n".join([*said, *turns]) + "\n")
 

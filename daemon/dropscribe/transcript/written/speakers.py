@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dropscribe.escapes import one_line
 from dropscribe.transcript.types import Speaker
 from dropscribe.transcript.written.runs import Run
+from dropscribe.transcript.written.turns import SpokenTurn
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _KANA = re.compile(r"[\u3041-\u30ff]")
@@ -39,11 +40,11 @@ def language_of(text: str) -> str:
     return "zh" if _HAN.search(text) else "en"
 
 
-def labels_of(runs: Iterable[Run], speakers: Iterable[Speaker], language: str) -> Mapping[int, str]:
+def labels_of(turns: Iterable[SpokenTurn], speakers: Iterable[Speaker], language: str) -> Mapping[int, str]:
     """Names to show, by number: the given one, or `Speaker 1` in the language of the text. Empty if not asked for."""
     # Titles of tracks are what a stranger's file has.
     names = {s.number: one_line(" ".join(s.name.split())) for s in speakers if s.name is not None}
-    numbers = sorted({run.speaker for run in runs} - {0})
+    numbers = sorted({turn.speaker for turn in turns} - {0})
     return {n: names.get(n) or _NAMELESS[language].format(n) for n in numbers}
 
 
@@ -52,13 +53,15 @@ def colon_of(language: str) -> str:
     return _COLONS[language]
 
 
-def shares_of(runs: Sequence[Run]) -> Mapping[int, Share]:
+def shares_of(runs: Iterable[Run], turns: Iterable[SpokenTurn]) -> Mapping[int, Share]:
     """What each speaker says, by number."""
     speech: dict[int, int] = {}
     words: dict[int, int] = {}
+    for turn in turns:
+        if turn.speaker:
+            speech[turn.speaker] = speech.get(turn.speaker, 0) + turn.end_ms - turn.start_ms
     for run in runs:
         if run.speaker:
-            speech[run.speaker] = speech.get(run.speaker, 0) + run.end_ms - run.start_ms
             words[run.speaker] = words.get(run.speaker, 0) + len(run.units.texts)
     total = sum(speech.values())
-    return {n: Share(speech[n], words[n], speech[n] / total if total else 0.0) for n in sorted(speech)}
+    return {n: Share(ms, words.get(n, 0), ms / total if total else 0.0) for n, ms in sorted(speech.items())}

@@ -95,7 +95,8 @@ def command(
     JSON, dropscribe/eval/1: folder, rules, totals [{profile, models, files, failed, audio_s, characters, words, speakers,
     confusions [{expected, recognised, times}]}], recordings [{file, profile, model, audio_s, characters, words, speakers, problem}],
     without_reference, without_recording, bad_references [{path, reason}]. characters and words: {rate, substitutions,
-    deletions, insertions, length}; speakers: {rate, total_ms, missed_ms, false_alarm_ms, confusion_ms}.
+    deletions, insertions, length}; speakers: {rate, total_ms, missed_ms, false_alarm_ms, confusion_ms, words, wrong_words, expected,
+    found}.
     """  # fmt: skip
     from dropscribe.cli.output import print_json
     from dropscribe.errors import UsageError
@@ -180,7 +181,7 @@ def _transcribed(
     from dropscribe.pipeline.oneshot import OneShot
     from dropscribe.pipeline.problem import Problem
     from dropscribe.scoring.scores import FileScore, score
-    from dropscribe.scoring.turns import turns_of
+    from dropscribe.scoring.turns import turns_of, words_of
 
     logs.setup(json_lines=False)
     if sys.stderr.isatty():
@@ -195,7 +196,7 @@ def _transcribed(
                     yield FileScore(pair.name, profile, problem=end.reason)
                     continue
                 text = "\n".join(s.text for s in end.segments)
-                found = score(pair.reference, text, turns_of(end.segments), rules)
+                found = score(pair.reference, text, turns_of(end.segments), rules, words_of(end.segments))
                 audio_s = end.media.duration_ms / 1000
                 yield FileScore(pair.name, profile, audio_s, found, model=engine.facts.model)
 
@@ -204,14 +205,15 @@ def _of_outputs(pairs: Sequence[Pair], rules: Rules) -> Iterator[FileScore]:
     """Score the transcripts of dropscribe beside the recordings."""
     from dropscribe.scoring.pairs import own_transcript
     from dropscribe.scoring.scores import FileScore, score
-    from dropscribe.scoring.turns import turns_of
+    from dropscribe.scoring.turns import turns_of, words_of
 
     for pair in pairs:
         transcript = own_transcript(pair.path)
         if transcript is None:
             yield FileScore(pair.name, OUTPUTS, problem="no transcript of dropscribe (json) is beside it")
             continue
-        found = score(pair.reference, transcript.text, turns_of(transcript.segments), rules)
+        segments = transcript.segments
+        found = score(pair.reference, transcript.text, turns_of(segments), rules, words_of(segments))
         yield FileScore(
             pair.name, OUTPUTS, transcript.media.duration_ms / 1000, found, model=transcript.engine.model
         )
@@ -271,6 +273,7 @@ def _print(totals: Sequence[Total], scored: Sequence[FileScore], limit: int) -> 
     if len(scored) > len(shown):
         say(f"… and {len(scored) - len(shown)} more; --limit lists them, --json has all")
     for t in totals:
+        _print_speakers(t, several=len(totals) > 1)
         _print_confusions(t, several=len(totals) > 1)
 
 
@@ -295,6 +298,19 @@ def _row(one: FileScore, *, several: bool) -> tuple[str, ...]:
 def _right(cell: str) -> str:
     """Cell of a rate, right-aligned."""
     return f"{cell:>8}"
+
+
+def _print_speakers(found: Total, *, several: bool) -> None:
+    from dropscribe.cli.output import say
+
+    said = found.attribution
+    if said.files:
+        of = f" of {found.profile}" if several else ""
+        say()
+        say(
+            f"speakers{of}: {_percent(said.rate)} of {said.words} words have the wrong one; "
+            f"the number is right in {said.files_right} of {said.files}"
+        )
 
 
 def _print_confusions(found: Total, *, several: bool) -> None:
