@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.cli.commands.jobs import instant
+from dropscribe.cli.arguments.filters import instant
 from dropscribe.columns import columns
 from dropscribe.errors import UsageError
 from dropscribe.ledger.backend import lock_database
@@ -114,6 +114,54 @@ def test_filters(history: History) -> None:
     day = datetime.fromtimestamp(NOW - 86_400, UTC).isoformat()
     assert ids(document(*base, "--since", day)) == [recent, failed]
     assert old in ids(document(*base))
+
+
+def test_each_condition_and_all_together(history: History) -> None:
+    old = history.done("old/会议纪要.wav", "今年的预算", now=NOW - 10 * 86_400)
+    failed = history.failed("b_1%.wav", "there is no sound in it", "record it again")
+    copy = history.copied("copy.WAV", of="old/会议纪要.wav", now=NOW - 86_400)
+    waiting = history.waiting("c.mp3")
+    history.ledger.name_speaker(old, 1, "王芳")
+    base = ("jobs", "--database", history.path)
+
+    def found(*options: str) -> list[int]:
+        return ids(document(*base, *options))
+
+    assert found("--profile", "default") == [waiting, failed, copy, old]
+    assert found("--profile", "other") == []
+    assert found("--path", "会议") == [old]
+    assert found("--path", ".wav") == [failed, copy, old]
+    assert found("--path", "_1%") == [failed]
+    # The words of a copy are those of its original.
+    assert found("--text", "预算") == [copy, old]
+    assert found("--text", "今年的 预算", "--path", "old/") == [old]
+    assert found("--reason", "no_audio") == found("--reason", "no sound") == [failed]
+    assert found("--at-least", "5s", "--at-most", "1m") == [copy, old]
+    assert found("--at-least", "0.1m") == []
+    assert found("--until", "2d") == [old]
+    assert found("--since", "2026-10-25", "--until", "2026-11-02", "--state", "done") == [copy]
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(history: History) -> None:
+    # Several jobs of one admission have the same instant.
+    jobs = [history.waiting(f"{i}.wav", NOW + i // 3) for i in range(8)]
+    seen: list[int] = []
+    after: tuple[str, ...] = ()
+    for _ in range(3):
+        page = document("jobs", "--database", history.path, "--limit", "3", *after)
+        seen += ids(page)
+        after = ("--after", str(page["next"]))
+    assert seen == jobs[::-1]
+    assert page["next"] is None
+    with pytest.raises(UsageError, match="no position"):
+        call("jobs", "--database", history.path, "--after", "17")
+
+
+@pytest.mark.parametrize("wrong", [("--at-least", "long"), ("--until", "yesterday"), ("--state", "lost")])
+def test_a_condition_that_cannot_be_read(history: History, wrong: tuple[str, str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        call("jobs", "--database", history.path, *wrong)
+    assert caught.value.remedy
 
 
 def test_instants_are_iso_in_utc(history: History) -> None:

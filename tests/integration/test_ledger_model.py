@@ -502,6 +502,7 @@ class LedgerMachine(RuleBasedStateMachine):
             stored = self.ledger.stored_result(n)
             assert (stored is not None) is job.recognised
             assert stored is None or len(stored.segments) == 1
+        assert self.ledger.wrong_totals() == {}
 
     @invariant()
     def every_change_was_legal(self) -> None:

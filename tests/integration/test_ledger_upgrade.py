@@ -163,6 +163,8 @@ def test_work_goes_on_in_an_upgraded_database(tmp_path: Path, revision: str) -> 
     assert {j.id: j.attempts for j in ledger.jobs() if j.id in (5, 8)} == {5: 1, 8: 3}
     (new,) = ledger.admit([admission("new.wav", "new")], 203.0)
     assert new.job_id == 9
+    # The totals of an upgraded database are those of its jobs.
+    assert ledger.wrong_totals() == {}
     ledger.close()
 
 

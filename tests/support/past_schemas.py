@@ -92,9 +92,20 @@ UPDATE jobs SET begun = 1 WHERE state IN ('done', 'failed');
 #: `outputs.bytes`, which came with 0003, has a default.
 #: Without the profile in the identity of a job.
 _0006 = _0004.replace("|default|", "|")
-
+_0007 = (
+    _0006
+    + """
+INSERT INTO job_speakers (job_id, number, name, kind) VALUES (1, 1, '王芳', 'voice');
+"""
+)
 #: With the watched folder in each job.
-_0008 = _0006 + "UPDATE jobs SET folder_raw = CAST('/srv/drop' AS BLOB);\n"
+_0008 = _0007 + "UPDATE jobs SET folder_raw = CAST('/srv/drop' AS BLOB);\n"
+_0009 = (
+    _0008
+    + """
+INSERT INTO actions (at, who, action, job_id, found, made) VALUES (9.0, 'ann', 'retry', 3, 'failed', 'failed');
+"""
+)
 
 ROWS = {
     "0001": _0001,
@@ -103,8 +114,9 @@ ROWS = {
     "0004": _0004,
     "0005": _0004,
     "0006": _0006,
-    "0007": _0006,
+    "0007": _0007,
     "0008": _0008,
+    "0009": _0009,
 }
 
 
@@ -135,6 +147,7 @@ def columns(path: Path) -> dict[str, list[str]]:
     with closing(driver().connect(str(path))) as connection:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'segment_*' "
+            "AND name NOT GLOB '*_search*' AND name NOT IN ('recording_terms', 'job_totals', 'stage_totals') "
             "AND name NOT IN ('alembic_version', 'sqlite_sequence')"
         ).fetchall()
         return {t: [c[1] for c in connection.execute(f"PRAGMA table_info({t})")] for (t,) in tables}

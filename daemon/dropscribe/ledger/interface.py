@@ -14,6 +14,7 @@ from typing import Protocol
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
+from dropscribe.ledger.questions import Cursor, JobFilter, JobPage
 from dropscribe.ledger.records import (
     AWAY,
     Admission,
@@ -417,6 +418,16 @@ class Ledger(Protocol):
         `held` ones.
         """
 
+    def find_jobs(
+        self,
+        wanted: JobFilter,
+        *,
+        limit: int = 50,
+        after: Cursor | None = None,
+        oldest_first: bool = False,
+    ) -> JobPage:
+        """The first `limit` jobs that meet all conditions, by admission, newest first; with `after` those behind it."""
+
     def job(self, job_id: int) -> JobDetail | None:
         """Everything recorded of one job; None when there is no such job."""
 
@@ -425,6 +436,15 @@ class Ledger(Protocol):
 
     def held(self, limit: int = 20) -> list[HeldJobs]:
         """Jobs that are held, by reason, those of most jobs first; see `JobSummary.held`."""
+
+    def wrong_totals(self) -> dict[str, int]:
+        """Compare the totals of ended jobs with these jobs; returns the number of wrong rows by table, {} if all are right.
+
+        Reads all jobs: seconds for each million.
+        """
+
+    def renew_totals(self) -> None:
+        """Make the totals of ended jobs anew from these jobs. Reads all jobs, and other writers wait meanwhile."""
 
     def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
         """Files that were not admitted, the last seen first."""

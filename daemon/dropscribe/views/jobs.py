@@ -14,6 +14,7 @@ from dropscribe.transcript.renderers.json_document import engine_facts
 from dropscribe.views.fields import rounded, utc
 
 if TYPE_CHECKING:
+    from dropscribe.ledger.questions import JobPage
     from dropscribe.ledger.records import Hit, JobDetail, JobSummary, Redone, SkipSummary
     from dropscribe.transcript.types import Timings
 
@@ -29,13 +30,14 @@ Progress = Mapping[str, Any]
 
 
 def jobs_document(
-    database: DatabaseLocation, jobs: Sequence[JobSummary], running: Mapping[int, Progress]
+    database: DatabaseLocation, page: JobPage, running: Mapping[int, Progress]
 ) -> dict[str, Any]:
-    """dropscribe/jobs/1: database, jobs (each as `job_document`). `running`: progress by job."""
+    """dropscribe/jobs/1: database, jobs (each as `job_document`), next (cursor or null). `running`: progress by job."""
     return {
         "schema": JOBS_SCHEMA,
         "database": readable(database.file),
-        "jobs": [job_document(job, running.get(job.id)) for job in jobs],
+        "jobs": [job_document(job, running.get(job.id)) for job in page.jobs],
+        "next": None if page.next is None else str(page.next),
     }
 
 

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dropscribe.cli.arguments import options
+from dropscribe.cli.arguments import filters, options
 from dropscribe.cli.arguments.given import Given, merged
 from dropscribe.cli.arguments.jobs import no_such_job
 from dropscribe.cli.commands import jobs_again
-from dropscribe.errors import UsageError
 
 if TYPE_CHECKING:
-    from dropscribe.ledger.records import Hit, JobDetail, JobState, JobSummary
+    from dropscribe.ledger.records import Hit, JobDetail, JobSummary
     from dropscribe.views.jobs import Progress
-
-#: Queued jobs that wait for something outside; see `JobSummary.held`.
-HELD_STATE = "held"
-_UNIT_S = (("m", 60.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0))
 
 app = typer.Typer()
 
@@ -36,25 +28,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.callback(invoke_without_command=True)
 def list_jobs(
     context: typer.Context,
-    state: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATE", help="Only jobs in this state: queued, held, running, done, failed or cancelled."
-        ),
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", readable=False, help="Only recordings below this folder.")
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Only jobs admitted since: 30m, 12h, 7d, 2w ago, or 2026-03-01[T08:00] (local time).",
-        ),
-    ] = None,
+    state: filters.State = None,
+    folder: filters.Folder = None,
+    profile: filters.Profile = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    path: filters.PathPart = None,
+    text: filters.Words = None,
+    speaker: filters.Speaker = None,
+    at_least: filters.AtLeast = None,
+    at_most: filters.AtMost = None,
+    reason: filters.Reason = None,
     limit: Annotated[
         int, typer.Option(min=1, metavar="NUMBER", help="Number of jobs to list, newest first.")
     ] = 50,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POSITION",
+            help="List what follows; the position is printed below each list that goes on.",
+        ),
+    ] = None,
     config: options.Config = None,
     database: options.Database = None,
     *,
@@ -62,11 +56,11 @@ def list_jobs(
 ) -> None:
     """Show the job history.
 
-    Without COMMAND it lists jobs, the newest first.
+    Without COMMAND it lists jobs, the newest first. Of several conditions all must be met.
 
     JSON, dropscribe/jobs/1: database, jobs [{id, state, recording, folder, profile, admitted, claimed, finished,
     attempts, max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code,
-    reason, remedy, reference, version, supersedes}]. Instants are ISO 8601, UTC; what is not known is null.
+    reason, remedy, reference, version, supersedes}], next (the --after of the jobs that follow, or null). Instants are ISO 8601, UTC; what is not known is null.
     """
     if context.invoked_subcommand is not None:
         context.obj = Given(config, database, as_json)
@@ -74,24 +68,27 @@ def list_jobs(
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json, say
     from dropscribe.ledger.backend import open_read_only
+    from dropscribe.ledger.questions import JobFilter
     from dropscribe.views.jobs import jobs_document
     from dropscribe.views.status import jobs_in_progress
 
-    held = state is not None and state.lower() == HELD_STATE
-    wanted = None if state is None or held else _state(state)
-    earliest = None if since is None else instant(since, time.time())
+    wanted = filters.job_filter(
+        "list jobs", time.time(), state=state, folder=folder, profile=profile, since=since, until=until, path=path,
+        text=text, speaker=speaker, at_least=at_least, at_most=at_most, reason=reason,
+    )  # fmt: skip
+    position = None if after is None else filters.cursor(after)
     location = database_location(config, database)
     with closing(open_read_only(location)) as ledger:
-        found = ledger.jobs(
-            state=wanted, folder=folder.absolute() if folder else None, since=earliest, limit=limit, held=held
-        )
+        page = ledger.find_jobs(wanted, limit=limit, after=position)
     running = jobs_in_progress(location)
     if as_json:
-        print_json(jobs_document(location, found, running))
-    elif not found:
-        say("no jobs" if (state or folder or since) is None else "no such jobs")
+        print_json(jobs_document(location, page, running))
+    elif not page.jobs:
+        say("no jobs" if wanted == JobFilter() else "no such jobs")
     else:
-        _print_jobs(found, running)
+        _print_jobs(page.jobs, running)
+        if page.next is not None:
+            say(f"more: --after {page.next}", err=True)
 
 
 @app.command("show")
@@ -211,35 +208,7 @@ def skipped(
         print_list(("file", "noticed", "reason"), rows)
 
 
-def instant(text: str, now: float) -> float:
-    """Parse `30m`, `12h`, `7d`, `2w` before `now`, or an ISO 8601 date or time (local unless it has an offset).
-
-    Returns epoch seconds. Raises UsageError for anything else.
-    """
-    span = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
-    if span:
-        return now - float(span[1]) * dict(_UNIT_S)[span[2]]
-    try:
-        return datetime.fromisoformat(text.strip()).timestamp()
-    except (ValueError, OverflowError) as e:
-        raise UsageError(
-            f"'{text}' is no time", operation="list jobs", remedy="write 30m, 12h, 7d, 2w, or 2026-03-01"
-        ) from e
-
-
-def _state(text: str) -> JobState:
-    from dropscribe.ledger.records import JobState
-
-    try:
-        return JobState(text.lower())
-    except ValueError as e:
-        known = ", ".join([s.value for s in JobState] + [HELD_STATE])
-        raise UsageError(
-            f"there is no state '{text}'", operation="list jobs", remedy=f"there are: {known}"
-        ) from e
-
-
-def _print_jobs(found: list[JobSummary], running: Mapping[int, Progress]) -> None:
+def _print_jobs(found: Sequence[JobSummary], running: Mapping[int, Progress]) -> None:
     from dropscribe.cli.output import brief, moment, print_list
     from dropscribe.views.jobs import outcome, state_since
 

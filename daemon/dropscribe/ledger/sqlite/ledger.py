@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
+from dropscribe.ledger.questions import Cursor, JobFilter, JobPage
 from dropscribe.ledger.records import (
     AWAY,
     Admission,
@@ -35,7 +36,8 @@ from dropscribe.ledger.records import (
     StoredResult,
 )
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.history import History
+from dropscribe.ledger.sqlite.history.queries import History
+from dropscribe.ledger.sqlite.history.totals import Totals
 from dropscribe.ledger.sqlite.jobs.actions import Actions
 from dropscribe.ledger.sqlite.jobs.admission import Admissions
 from dropscribe.ledger.sqlite.jobs.adoption import Adoption
@@ -71,6 +73,7 @@ class SqliteLedger:
         self._notes = Notes(db)
         self._results = Results(db)
         self._history = History(db)
+        self._totals = Totals(db)
         self._redoing = Redoing(db)
         self._search = TranscriptSearch(db)
         self._voices = Voices(db)
@@ -308,9 +311,18 @@ class SqliteLedger:
         oldest_first: bool = False,
         held: bool = False,
     ) -> list[JobSummary]:
-        return self._history.jobs(
-            state=state, folder=folder, since=since, limit=limit, oldest_first=oldest_first, held=held
-        )
+        wanted = JobFilter(state=state, folder=folder, since=since, held=held)
+        return list(self._history.page(wanted, limit, None, oldest_first=oldest_first).jobs)
+
+    def find_jobs(
+        self,
+        wanted: JobFilter,
+        *,
+        limit: int = 50,
+        after: Cursor | None = None,
+        oldest_first: bool = False,
+    ) -> JobPage:
+        return self._history.page(wanted, limit, after, oldest_first=oldest_first)
 
     def job(self, job_id: int) -> JobDetail | None:
         return self._history.job(job_id)
@@ -320,6 +332,12 @@ class SqliteLedger:
 
     def held(self, limit: int = 20) -> list[HeldJobs]:
         return self._history.held(limit)
+
+    def wrong_totals(self) -> dict[str, int]:
+        return self._totals.wrong()
+
+    def renew_totals(self) -> None:
+        self._totals.renew()
 
     def recent_skips(self, limit: int = 50) -> list[SkipSummary]:
         return self._history.recent_skips(limit)

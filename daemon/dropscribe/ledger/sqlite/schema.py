@@ -9,10 +9,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.search.schema import STATEMENTS
+from dropscribe.ledger.sqlite.history import path_schema, totals_schema
+from dropscribe.ledger.sqlite.search import schema as search_schema
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0009"
+HEAD = "0010"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -155,6 +156,9 @@ jobs = sa.Table(
         "id",
         of="state = 'queued'",
     ),
+    sa.Index("ix_jobs_profile", "profile", "admitted_at"),
+    _partial_index("ix_jobs_reason_code", "reason_code", "admitted_at", of="reason_code IS NOT NULL"),
+    _partial_index("ix_jobs_audio_ms", "audio_ms", of="audio_ms IS NOT NULL"),
     _partial_index("ix_jobs_lease", "lease_until", of="state = 'running'"),
     _partial_index("ix_jobs_finished", "finished_at", "id", of="state = 'done'"),
     _partial_index("ix_jobs_twins", "identity", "priority", "id", of="state IN ('queued', 'running')"),
@@ -227,6 +231,7 @@ job_speakers = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     #: 192 half-precision floats of unit length, of a voice.
     sa.Column("embedding", sa.LargeBinary),
+    _partial_index("ix_job_speakers_name", "name", of="name IS NOT NULL"),
     sqlite_with_rowid=False,
 )
 
@@ -317,6 +322,47 @@ backups = sa.Table(
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("made_at", _FLOAT, nullable=False),
 )
+
+#: Sums over ended jobs: `daemon/dropscribe/ledger/sqlite/history/totals_schema.py`. `day` counts days since 1970, UTC, of
+#: the end of the jobs; unknown models and devices, and no reason, are ''. `recognised` jobs have a result of their own.
+job_totals = sa.Table(
+    "job_totals",
+    metadata,
+    sa.Column("day", sa.Integer, primary_key=True),
+    sa.Column("folder", sa.Text, primary_key=True),
+    sa.Column("profile", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("audio_ms", _BIG, nullable=False),
+    sa.Column("speech_ms", _BIG, nullable=False),
+    sa.Column("characters", _BIG, nullable=False),
+    sa.Column("recognised", sa.Integer, nullable=False),
+    sa.Column("recognised_ms", _BIG, nullable=False),
+    #: From the claim to the end of recognised jobs.
+    sa.Column("processing_ms", _BIG, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Durations of the stages of done jobs, by buckets: bucket 0 is below 1/1024 s, bucket n from 2**(n-1)/1024 s.
+stage_totals = sa.Table(
+    "stage_totals",
+    metadata,
+    sa.Column("day", sa.Integer, primary_key=True),
+    sa.Column("folder", sa.Text, primary_key=True),
+    sa.Column("profile", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("bucket", sa.Integer, primary_key=True),
+    sa.Column("jobs", sa.Integer, nullable=False),
+    sa.Column("microseconds", _BIG, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: What only SQLite has, in order of creation: search, triggers, views.
+STATEMENTS = (*search_schema.STATEMENTS, *path_schema.STATEMENTS, *totals_schema.STATEMENTS)
 
 for _statement in STATEMENTS:
     _ddl = sa.DDL(_statement.strip().replace("%", "%%"))  # type: ignore[no-untyped-call]

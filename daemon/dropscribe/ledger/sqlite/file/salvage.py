@@ -13,6 +13,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sqlite.history.totals_schema import FILL
 from dropscribe.ledger.sqlite.schema import metadata
 
 #: In an order in which rows follow the rows that they refer to.
@@ -250,6 +251,8 @@ def _make_consistent(into: Any, seen: int) -> None:
         "isolate = 0 WHERE id = ?",
         again,
     )
+    for statement in FILL:
+        into.execute(statement)
     # A number that is in a transcript is never given to another job.
     into.execute("DELETE FROM sqlite_sequence WHERE name = 'jobs'")
     into.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ?)", (max(seen, *named),))

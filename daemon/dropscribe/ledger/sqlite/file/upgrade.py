@@ -15,8 +15,7 @@ import dropscribe
 from dropscribe.errors import LedgerError, StorageError
 from dropscribe.ledger.sqlite.db import READING, connect, driver, translated
 from dropscribe.ledger.sqlite.faults import damaged
-from dropscribe.ledger.sqlite.schema import HEAD, metadata
-from dropscribe.ledger.sqlite.search.schema import STATEMENTS
+from dropscribe.ledger.sqlite.schema import HEAD, STATEMENTS, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config

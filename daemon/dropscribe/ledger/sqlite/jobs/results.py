@@ -115,9 +115,10 @@ class Results:
         self, connection: Connection, done: list[tuple[Finish, int]], kept: set[int], now: float
     ) -> None:
         rows = [job_row(f, _origin(connection, f.reference), now) for f, _ in done]
+        # Before the jobs are done: a stage of a done job is added to the totals by itself, which takes longer.
+        _store_stages(connection, done)
         connection.execute(_DONE, rows)
         connection.execute(_CLOSE_ATTEMPT, rows)
-        _store_stages(connection, done)
         _store_segments(connection, [f for f, _ in done if f.reference is None and f.job_id not in kept])
         mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
         if any(f.reference is None for f, _ in done):

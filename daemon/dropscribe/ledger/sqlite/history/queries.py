@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from dropscribe.ledger.columns import below, mtime_of, path_of
+from dropscribe.ledger.columns import mtime_of, path_of
+from dropscribe.ledger.questions import Cursor, JobFilter, JobPage
 from dropscribe.ledger.records import (
     HELD,
     AttemptSummary,
@@ -19,6 +19,7 @@ from dropscribe.ledger.records import (
     SkipSummary,
 )
 from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.history import filters
 from dropscribe.ledger.sqlite.jobs.outputs import of_job
 from dropscribe.ledger.sqlite.jobs.results import load_result, media_of
 from dropscribe.transcript.remarks import media_remarks
@@ -30,21 +31,10 @@ _SUMMARY = (
     "j.recipe, r.sha256, r.size, r.mtime_ns, j.not_before, j.claimed_by, j.isolate "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
 )
-_LIST = _SUMMARY + "WHERE {where} ORDER BY {order} LIMIT :limit"
-_IS_HELD = "j.state = 'queued' AND j.reason_code IN ({codes})".replace(
-    "{codes}", ", ".join(f"'{code}'" for code in HELD)
-)
-#: Newest jobs that are filtered by folder before the folder's recordings are looked up by path.
-WINDOW = 20_000
-_AMONG_NEWEST = (
-    "SELECT j.id FROM (SELECT id, recording_id, admitted_at FROM jobs j WHERE {where} ORDER BY {order} LIMIT :window) j "
-    "CROSS JOIN recordings r ON r.id = j.recording_id "
-    "WHERE r.path_raw >= :first AND r.path_raw < :last ORDER BY {order} LIMIT :limit"
-)
-_WINDOW_SIZE = "SELECT count(*) FROM (SELECT 1 FROM jobs j WHERE {where} LIMIT :window)"
-_BY_PATH = (
-    "SELECT j.id FROM recordings r CROSS JOIN jobs j ON j.recording_id = r.id "
-    "WHERE {where} AND r.path_raw >= :first AND r.path_raw < :last ORDER BY {order} LIMIT :limit"
+# In the order in which the ids are given.
+_LIST = sa.text(
+    _SUMMARY.replace("FROM jobs j", "FROM json_each(:ids) i CROSS JOIN jobs j ON j.id = i.value")
+    + "ORDER BY i.key"
 )
 _ONE = sa.text(_SUMMARY + "WHERE j.id = :id")
 _ATTEMPTS = sa.text(
@@ -69,36 +59,16 @@ class History:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def jobs(
-        self,
-        *,
-        state: JobState | None,
-        folder: Path | None,
-        since: float | None,
-        limit: int,
-        oldest_first: bool = False,
-        held: bool = False,
-    ) -> list[JobSummary]:
-        """See `Ledger.jobs`."""
-        order = "j.admitted_at {way}, j.id {way}".replace("{way}", "ASC" if oldest_first else "DESC")
-        conditions = []
-        values: dict[str, object] = {"limit": limit}
-        if state is not None:
-            conditions.append("j.state = :state")
-            values["state"] = state.value
-        if held:
-            conditions.append(_IS_HELD)
-        if since is not None:
-            conditions.append("j.admitted_at >= :since")
-            values["since"] = since
-        # The conditions are the literals above; values are bound.
-        where = " AND ".join(conditions) or "true"
+    def page(
+        self, wanted: JobFilter, limit: int, after: Cursor | None, *, oldest_first: bool = False
+    ) -> JobPage:
+        """See `Ledger.find_jobs`."""
         with self._db.read("list jobs") as connection:
-            if folder is not None:
-                values["ids"] = json.dumps(_of_folder(connection, folder, where, order, values))
-                where = "j.id IN (SELECT value FROM json_each(:ids))"
-            found = connection.execute(_filled(_LIST, where, order), values)
-            return [_summary(row) for row in found]
+            found = filters.ids(connection, wanted, after, limit + 1, oldest_first=oldest_first)
+            rows = connection.execute(_LIST, {"ids": json.dumps(found[:limit])})
+            jobs = tuple(_summary(row) for row in rows)
+        more = len(found) > limit and bool(jobs)
+        return JobPage(jobs, Cursor(jobs[-1].admitted_at, jobs[-1].id) if more else None)
 
     def job(self, job_id: int) -> JobDetail | None:
         """See `Ledger.job`."""
@@ -127,27 +97,6 @@ class History:
                 SkipSummary(path_of(r.path_raw), r.folder, r.code, r.reason, r.first_seen, r.last_seen)
                 for r in connection.execute(_SKIPS, {"limit": limit})
             ]
-
-
-def _filled(statement: str, where: str, order: str) -> sa.TextClause:
-    return sa.text(statement.replace("{where}", where).replace("{order}", order))
-
-
-def _of_folder(
-    connection: Connection, folder: Path, where: str, order: str, values: dict[str, object]
-) -> list[int]:
-    """Ids of the first jobs, in `order`, of recordings below a folder.
-
-    A folder in use has enough among the newest jobs, and all of a large one would be too many to sort. An unused folder is
-    looked up by its paths, so that not the whole history is read.
-    """
-    first, last = below(folder)
-    bound = values | {"first": first, "last": last, "window": WINDOW}
-    ids = list(connection.scalars(_filled(_AMONG_NEWEST, where, order), bound))
-    seen = connection.scalars(_filled(_WINDOW_SIZE, where, order), bound).one()
-    if len(ids) == values["limit"] or seen < WINDOW:
-        return ids
-    return list(connection.scalars(_filled(_BY_PATH, where, order), bound))
 
 
 def _summary(row: Row[tuple[object, ...]]) -> JobSummary:

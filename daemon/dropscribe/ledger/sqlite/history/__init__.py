@@ -1,0 +1,1 @@
+"""The history of jobs: lists by filters, totals, search in paths."""

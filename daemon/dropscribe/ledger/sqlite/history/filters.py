@@ -1,0 +1,230 @@
+"""Find the jobs that meet a filter: conditions in SQL, and the quickest of several ways to the rows.
+
+A page of a list is mostly found among the newest jobs, so these are looked at first. What is rare there is looked up by the
+condition that the fewest jobs meet; each condition has an index for this. The number of jobs that meet it is counted up to a
+limit, which takes some milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from dropscribe.ledger.columns import below, storable
+from dropscribe.ledger.questions import Cursor, JobFilter
+from dropscribe.ledger.records import HELD
+from dropscribe.ledger.sqlite.search.terms import clean, fold, parse, readings
+
+#: Jobs in the order of the list that are looked at before the conditions are looked up.
+WINDOW = 20_000
+#: The same when transcripts are read: some have hundreds of segments.
+TEXT_WINDOW = 1_000
+#: A condition that more jobs meet is not looked up.
+MOST = 50_000
+#: Characters of a term of the indexes.
+TERM = 3
+#: Terms of a path that are looked up at most: more make the answer no smaller.
+_PATH_TERMS = 8
+#: Sorts after every character that can follow in a term.
+_LAST = "\U0010ffff"
+
+_IS_HELD = "j.state = 'queued' AND j.reason_code IN ({codes})".replace(
+    "{codes}", ", ".join(f"'{code}'" for code in HELD)
+)
+_REASON = "(j.reason_code = :reason OR j.reason LIKE :reason_part ESCAPE '\\')"
+_EDGE = "SELECT j.admitted_at FROM jobs j WHERE {ordered} ORDER BY {order} LIMIT 1 OFFSET :window"
+_COUNT = "SELECT count(*) FROM ({found} LIMIT :most)"
+_FOUND = (
+    "SELECT j.id FROM (SELECT DISTINCT id FROM ({found})) f CROSS JOIN jobs j ON j.id = f.id "
+    "CROSS JOIN recordings r ON r.id = j.recording_id WHERE {checks} ORDER BY {order} LIMIT :limit"
+)
+_ALL = (
+    "SELECT j.id FROM jobs j CROSS JOIN recordings r ON r.id = j.recording_id WHERE {checks} "
+    "ORDER BY {order} LIMIT :limit"
+)
+
+
+@dataclass(slots=True)
+class Conditions:
+    """A filter in SQL, on rows `j` of jobs and `r` of recordings. Statements have no values in them: these are bound."""
+
+    #: Conditions that an index on `admitted_at` keeps in the order of the list.
+    ordered: list[str] = field(default_factory=list)
+    checks: list[str] = field(default_factory=list)
+    #: Statements that find the `id` of all jobs that meet one of the conditions, by an index.
+    lookups: list[str] = field(default_factory=list)
+    values: dict[str, object] = field(default_factory=dict)
+    reads_texts: bool = False
+
+
+def ids(
+    connection: Connection, wanted: JobFilter, after: Cursor | None, limit: int, *, oldest_first: bool = False
+) -> list[int]:
+    """Ids of the first `limit` jobs behind `after` that meet the filter, by admission, newest first."""
+    found = conditions_of(wanted, after, oldest_first=oldest_first)
+    way = "ASC" if oldest_first else "DESC"
+    parts = {
+        "{ordered}": " AND ".join(found.ordered) or "true",
+        "{checks}": " AND ".join(found.checks) or "true",
+        "{order}": f"j.admitted_at {way}, j.id {way}",
+    }
+    values = found.values | {"limit": limit, "most": MOST}
+    values["window"] = TEXT_WINDOW if found.reads_texts else WINDOW
+
+    def run(statement: str, **changed: str) -> list[Any]:
+        for name, text in (parts | {f"{{{name}}}": text for name, text in changed.items()}).items():
+            statement = statement.replace(name, text)
+        return list(connection.scalars(sa.text(statement), values))
+
+    edge = run(_EDGE)
+    if not edge:
+        return run(_ALL)
+    values["edge"] = edge[0]
+    first = run(_ALL, checks=f"{parts['{checks}']} AND j.admitted_at {'<=' if oldest_first else '>='} :edge")
+    if len(first) >= limit:
+        return first
+    counted = [(run(_COUNT, found=lookup)[0], lookup) for lookup in found.lookups]
+    count, fewest = min(counted, default=(MOST, ""))
+    return run(_FOUND, found=fewest) if count < MOST else run(_ALL)
+
+
+def conditions_of(wanted: JobFilter, after: Cursor | None, *, oldest_first: bool = False) -> Conditions:
+    """The filter in SQL."""
+    found = Conditions()
+    _add_ordered(found, wanted, after, oldest_first=oldest_first)
+    if wanted.held:
+        found.checks.append(_IS_HELD)
+        found.lookups.append(f"SELECT j.id FROM jobs j WHERE {_IS_HELD}")  # noqa: S608 - our codes
+    if wanted.shortest_s is not None or wanted.longest_s is not None:
+        _add_length(found, wanted.shortest_s, wanted.longest_s)
+    if wanted.reason is not None:
+        found.values |= {"reason": storable(wanted.reason), "reason_part": containing(wanted.reason)}
+        found.checks.append(_REASON)
+        found.lookups.append(f"SELECT j.id FROM jobs j WHERE j.reason_code IS NOT NULL AND {_REASON}")  # noqa: S608
+    if wanted.folder is not None:
+        found.values["first"], found.values["last"] = below(wanted.folder)
+        inside = "r.path_raw >= :first AND r.path_raw < :last"
+        found.checks.append(inside)
+        found.lookups.append(_of_recordings(inside))
+    if wanted.path is not None:
+        _add_path(found, clean(wanted.path))
+    if wanted.speaker is not None:
+        found.values["speaker"] = storable(wanted.speaker)
+        found.checks.append(
+            "EXISTS (SELECT 1 FROM job_speakers s WHERE s.job_id = coalesce(j.reference_job_id, j.id) AND s.name = :speaker)"
+        )
+        found.lookups.append(_with_copies("SELECT job_id AS id FROM job_speakers WHERE name = :speaker"))
+    if wanted.text is not None:
+        _add_text(found, wanted.text)
+    return found
+
+
+def containing(text: str) -> str:
+    """The pattern of LIKE for what contains `text`."""
+    escaped = storable(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def _add_ordered(found: Conditions, wanted: JobFilter, after: Cursor | None, *, oldest_first: bool) -> None:
+    """Conditions on state, profile and admission. Only one of state and profile has an index with the order."""
+    bounds = []
+    if wanted.since is not None:
+        found.values["since"] = wanted.since
+        bounds.append("j.admitted_at >= :since")
+    if wanted.until is not None:
+        found.values["until"] = wanted.until
+        bounds.append("j.admitted_at < :until")
+    if after is not None:
+        found.values |= {"after_at": after.admitted_at, "after_id": after.job_id}
+        bounds.append(f"(j.admitted_at, j.id) {'>' if oldest_first else '<'} (:after_at, :after_id)")
+    equal = []
+    if wanted.profile is not None:
+        found.values["profile"] = storable(wanted.profile)
+        equal.append("j.profile = :profile")
+    if wanted.state is not None:
+        found.values["state"] = wanted.state.value
+        equal.append("j.state = :state")
+    found.ordered += [*equal[:1], *bounds]
+    found.checks += [*equal, *bounds]
+    found.lookups += [f"SELECT j.id FROM jobs j WHERE {condition}" for condition in equal]  # noqa: S608 - see above
+    if wanted.since is not None and wanted.until is not None:
+        found.lookups.append(
+            "SELECT j.id FROM jobs j WHERE j.admitted_at >= :since AND j.admitted_at < :until"
+        )
+
+
+def _add_length(found: Conditions, shortest_s: float | None, longest_s: float | None) -> None:
+    found.values["shortest"] = 0 if shortest_s is None else round(shortest_s * 1000)
+    found.values["longest"] = 2**62 if longest_s is None else round(longest_s * 1000)
+    length = "j.audio_ms BETWEEN :shortest AND :longest"
+    found.checks.append(length)
+    found.lookups.append(f"SELECT j.id FROM jobs j WHERE {length}")  # noqa: S608 - see above
+
+
+def _add_path(found: Conditions, part: str) -> None:
+    if not part:
+        return
+    found.values["path_part"] = containing(part)
+    found.checks.append("r.path LIKE :path_part ESCAPE '\\'")
+    if len(part) < TERM:
+        found.values |= {"path_first": fold(part), "path_last": fold(part) + _LAST}
+        recordings = (
+            "SELECT DISTINCT doc FROM recording_terms WHERE term >= :path_first AND term <= :path_last"
+        )
+    else:
+        terms = list(dict.fromkeys(part[i : i + TERM] for i in range(len(part) - TERM + 1)))
+        step = max(1, len(terms) // _PATH_TERMS)
+        found.values["path_terms"] = " AND ".join(map(_quoted, terms[::step][:_PATH_TERMS]))
+        recordings = "SELECT rowid FROM recording_search WHERE recording_search MATCH :path_terms"
+    found.lookups.append(_of_recordings(f"r.id IN ({recordings})"))
+
+
+def _add_text(found: Conditions, query: str) -> None:
+    """Each reading of the query is enough; of a reading each word is necessary."""
+    terms = parse(query)
+    if not terms:
+        return
+    found.reads_texts = True
+    either, lookups = [], []
+    for i, reading in enumerate(readings(terms)):
+        every = []
+        for k, term in enumerate(reading):
+            name = f"text_{i}_{k}"
+            found.values[name] = containing(term.needle)
+            every.append(
+                "EXISTS (SELECT 1 FROM segments s WHERE s.job_id = coalesce(j.reference_job_id, j.id) "  # noqa: S608
+                f"AND s.text LIKE :{name} ESCAPE '\\')"
+            )
+        either.append(" AND ".join(every))
+        longest = max((term.needle for term in reading), key=len)
+        if len(longest) < TERM:
+            found.values |= {f"first_{i}": fold(longest), f"last_{i}": fold(longest) + _LAST}
+            segments = (
+                f"SELECT DISTINCT doc FROM segment_terms WHERE term >= :first_{i} AND term <= :last_{i}"  # noqa: S608
+            )
+        else:
+            found.values[f"phrase_{i}"] = _quoted(longest)
+            segments = f"SELECT rowid FROM segment_search WHERE segment_search MATCH :phrase_{i}"  # noqa: S608
+        lookups.append(f"SELECT job_id AS id FROM segments WHERE id IN ({segments})")  # noqa: S608 - see above
+    found.checks.append("(" + " OR ".join(either) + ")")
+    found.lookups.append(_with_copies(" UNION ALL ".join(lookups)))
+
+
+def _of_recordings(condition: str) -> str:
+    return f"SELECT j.id FROM recordings r CROSS JOIN jobs j ON j.recording_id = r.id WHERE {condition}"  # noqa: S608
+
+
+def _with_copies(origins: str) -> str:
+    """The jobs of these results, and the jobs that refer to them."""
+    return (
+        f"SELECT id FROM ({origins}) UNION ALL SELECT j.id FROM ({origins}) o "  # noqa: S608 - see above
+        "CROSS JOIN jobs j ON j.reference_job_id = o.id"
+    )
+
+
+def _quoted(text: str) -> str:
+    """A phrase of a full-text query."""
+    return '"' + text.replace('"', '""') + '"'

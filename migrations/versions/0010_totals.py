@@ -1,0 +1,254 @@
+"""Filters of the job list by path, profile, reason, duration and speaker; totals of ended jobs.
+
+The totals are filled from the jobs that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+PATH_SEARCH = """
+CREATE VIRTUAL TABLE recording_search USING fts5(
+path, content = '', columnsize = 0, detail = 'none', tokenize = 'trigram')
+"""
+
+PATH_TERMS = """
+CREATE VIRTUAL TABLE recording_terms USING fts5vocab('recording_search', 'instance')
+"""
+
+PATH_INSERTED = """
+CREATE TRIGGER recordings_inserted AFTER INSERT ON recordings
+BEGIN
+    INSERT INTO recording_search (rowid, path) VALUES (new.id, new.path || char(2, 2));
+END
+"""
+
+PATH_RENAMED = """
+CREATE TRIGGER recordings_renamed AFTER UPDATE OF path ON recordings WHEN old.path <> new.path
+BEGIN
+    INSERT INTO recording_search (recording_search, rowid, path) VALUES ('delete', old.id, old.path || char(2, 2));
+    INSERT INTO recording_search (rowid, path) VALUES (new.id, new.path || char(2, 2));
+END
+"""
+
+PATH_DELETED = """
+CREATE TRIGGER recordings_deleted AFTER DELETE ON recordings
+BEGIN
+    INSERT INTO recording_search (recording_search, rowid, path) VALUES ('delete', old.id, old.path || char(2, 2));
+END
+"""
+
+PATH_FILL = """
+INSERT INTO recording_search (rowid, path) SELECT id, path || char(2, 2) FROM recordings
+"""
+
+
+FIRST_BUCKET_S = 1 / 1024
+BUCKETS = 32
+
+_ENDED = "('done', 'failed', 'cancelled')"
+_JOB_KEY = ("day", "folder", "profile", "model", "device", "state", "code")
+_STAGE_KEY = ("day", "folder", "profile", "model", "stage", "bucket")
+_COLUMNS = (
+    "state, finished_at, claimed_at, recording_id, profile, model, device, reason_code, reference_job_id, audio_ms, "
+    "speech_ms, characters"
+)
+
+
+def _of_job(j: str) -> dict[str, str]:
+    """The columns of `job_totals` for a job, the row `j`, of a recording `r`.
+
+    `recognised` jobs have a result of their own, not that of another job.
+    """
+    own = f"({j}.state = 'done' AND {j}.reference_job_id IS NULL AND {j}.claimed_at IS NOT NULL)"
+    return {
+        "day": f"CAST(coalesce({j}.finished_at, 0) / 86400 AS INTEGER)",
+        "folder": "r.folder",
+        "profile": f"{j}.profile",
+        "model": f"coalesce({j}.model, '')",
+        "device": f"coalesce({j}.device, '')",
+        "state": f"{j}.state",
+        "code": f"coalesce({j}.reason_code, '')",
+        "jobs": "1",
+        "audio_ms": f"coalesce({j}.audio_ms, 0)",
+        "speech_ms": f"coalesce({j}.speech_ms, 0)",
+        "characters": f"coalesce({j}.characters, 0)",
+        "recognised": own,
+        "recognised_ms": f"{own} * coalesce({j}.audio_ms, 0)",
+        "processing_ms": f"{own} * CAST(round(max(0, coalesce({j}.finished_at - {j}.claimed_at, 0)) * 1000) AS INTEGER)",
+    }
+
+
+def _of_stage(j: str, t: str = "t") -> dict[str, str]:
+    """The columns of `stage_totals` for a stage, the row `t`, of a job `j` of a recording `r`."""
+    bounds = " ".join(f"WHEN {t}.seconds < {FIRST_BUCKET_S * 2**k!r} THEN {k}" for k in range(BUCKETS - 1))
+    return {
+        "day": f"CAST(coalesce({j}.finished_at, 0) / 86400 AS INTEGER)",
+        "folder": "r.folder",
+        "profile": f"{j}.profile",
+        "model": f"coalesce({j}.model, '')",
+        "stage": f"{t}.stage",
+        "bucket": f"CASE {bounds} ELSE {BUCKETS - 1} END",
+        "jobs": "1",
+        "microseconds": f"CAST(round({t}.seconds * 1000000) AS INTEGER)",
+    }
+
+
+def _add(table: str, columns: Mapping[str, str], key: tuple[str, ...], rows: str, sign: str = "") -> str:
+    """Add the numbers of `rows` to the totals, or subtract them if `sign` is "-"."""
+    values = [text if name in key else f"{sign}({text})" for name, text in columns.items()]
+    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in columns if name not in key)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {rows} "  # noqa: S608 - our names
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sums}"
+    )
+
+
+def _job(j: str, recording: str, sign: str = "") -> str:
+    """Statements of a trigger that add a job, the row `j`, with its stages, or subtract it."""
+    job = _add("job_totals", _of_job(j), _JOB_KEY, f"recordings r WHERE r.id = {recording}", sign)
+    rows = f"recordings r CROSS JOIN stage_timings t WHERE r.id = {recording} AND t.job_id = {j}.id AND {j}.state = 'done'"
+    return f"{job};\n    {_add('stage_totals', _of_stage(j), _STAGE_KEY, rows, sign)};"
+
+
+def _stage(t: str, sign: str = "") -> str:
+    """Statement of a trigger that adds a stage, the row `t`, or subtracts it."""
+    rows = f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.id = {t}.job_id AND j.state = 'done'"
+    return f"{_add('stage_totals', _of_stage('j', t), _STAGE_KEY, rows, sign)};"
+
+
+def _folder(folder: str, sign: str) -> str:
+    """Statements of a trigger that add all jobs of a recording to the totals of a folder, or subtract them from these."""
+    of_job, of_stage = ({**columns, "folder": folder} for columns in (_of_job("j"), _of_stage("j")))
+    jobs = f"jobs j WHERE j.recording_id = new.id AND j.state IN {_ENDED}"
+    stages = "jobs j CROSS JOIN stage_timings t WHERE j.recording_id = new.id AND t.job_id = j.id AND j.state = 'done'"
+    return (
+        f"{_add('job_totals', of_job, _JOB_KEY, jobs, sign)};\n"
+        f"    {_add('stage_totals', of_stage, _STAGE_KEY, stages, sign)};"
+    )
+
+
+def _trigger(name: str, event: str, condition: str, *statements: str) -> str:
+    body = "\n    ".join(statements)
+    return (
+        f"\nCREATE TRIGGER {name} {event}{f' WHEN {condition}' * bool(condition)}\nBEGIN\n    {body}\nEND\n"
+    )
+
+
+# A job and its stages may come in any order: each trigger counts what is there. Rows that a foreign key deletes follow
+# theirs, whose columns a trigger could not read any more: therefore a recording's jobs are deleted before it.
+_TRIGGERS = (
+    _trigger("jobs_inserted", "AFTER INSERT ON jobs", f"new.state IN {_ENDED}", _job("new", "new.recording_id")),
+    _trigger(
+        "jobs_changed", f"BEFORE UPDATE OF {_COLUMNS} ON jobs", f"old.state IN {_ENDED}", _job("old", "old.recording_id", "-")
+    ),
+    _trigger(
+        "jobs_ended", f"AFTER UPDATE OF {_COLUMNS} ON jobs", f"new.state IN {_ENDED}", _job("new", "new.recording_id")
+    ),
+    _trigger("jobs_deleted", "BEFORE DELETE ON jobs", f"old.state IN {_ENDED}", _job("old", "old.recording_id", "-")),
+    _trigger("stages_inserted", "AFTER INSERT ON stage_timings", "", _stage("new")),
+    _trigger(
+        "stages_changed", "AFTER UPDATE OF stage, seconds ON stage_timings", "", _stage("old", "-"), _stage("new")
+    ),
+    _trigger("stages_deleted", "AFTER DELETE ON stage_timings", "", _stage("old", "-")),
+    _trigger(
+        "recordings_moved", "AFTER UPDATE OF folder ON recordings", "old.folder <> new.folder",
+        _folder("old.folder", "-"), _folder("new.folder", ""),
+    ),
+    _trigger("recordings_jobs", "BEFORE DELETE ON recordings", "", "DELETE FROM jobs WHERE recording_id = old.id;"),
+)  # fmt: skip
+
+SUMS: Mapping[str, str] = {
+    table: (
+        f"SELECT {', '.join(key)}, {', '.join(f'sum({name}) AS {name}' for name in columns if name not in key)} FROM "  # noqa: S608
+        f"(SELECT {', '.join(f'{text} AS {name}' for name, text in columns.items())} FROM {rows}) "
+        f"GROUP BY {', '.join(key)}"
+    )
+    for table, key, columns, rows in (
+        ("job_totals", _JOB_KEY, _of_job("j"),
+         f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"),
+        ("stage_totals", _STAGE_KEY, _of_stage("j"),
+         "stage_timings t JOIN jobs j ON j.id = t.job_id JOIN recordings r ON r.id = j.recording_id WHERE j.state = 'done'"),
+    )
+}  # fmt: skip
+
+FILL: tuple[str, ...] = tuple(
+    statement
+    for table, sums in SUMS.items()
+    for statement in (f"DELETE FROM {table}", f"INSERT INTO {table} {sums}")  # noqa: S608
+)
+
+DAYS = """
+CREATE VIEW day_totals AS
+SELECT
+    date(day * 86400, 'unixepoch') AS day, folder, profile, model, device, state, code AS reason_code, jobs,
+    round(audio_ms / 3600000.0, 3) AS audio_h, round(speech_ms / 3600000.0, 3) AS speech_h, characters,
+    recognised, round(recognised_ms / 3600000.0, 3) AS recognised_h, round(processing_ms / 3600000.0, 3) AS processing_h
+FROM job_totals WHERE jobs <> 0
+"""
+
+STAGES = f"""
+CREATE VIEW stage_histogram AS
+SELECT
+    date(day * 86400, 'unixepoch') AS day, folder, profile, model, stage,
+    CASE bucket WHEN 0 THEN 0.0 ELSE (1 << (bucket - 1)) * {FIRST_BUCKET_S!r} END AS at_least_s,
+    CASE bucket WHEN {BUCKETS - 1} THEN NULL ELSE (1 << bucket) * {FIRST_BUCKET_S!r} END AS below_s,
+    jobs, microseconds / 1000000.0 AS seconds
+FROM stage_totals WHERE jobs <> 0
+"""  # noqa: S608 - our numbers
+
+
+def upgrade() -> None:
+    op.create_index("ix_jobs_profile", "jobs", ["profile", "admitted_at"])
+    op.create_index(
+        "ix_jobs_reason_code",
+        "jobs",
+        ["reason_code", "admitted_at"],
+        sqlite_where=sa.text("reason_code IS NOT NULL"),
+    )
+    op.create_index("ix_jobs_audio_ms", "jobs", ["audio_ms"], sqlite_where=sa.text("audio_ms IS NOT NULL"))
+    op.create_index(
+        "ix_job_speakers_name", "job_speakers", ["name"], sqlite_where=sa.text("name IS NOT NULL")
+    )
+    _tables()
+    for statement in (PATH_SEARCH, PATH_TERMS, PATH_INSERTED, PATH_RENAMED, PATH_DELETED, PATH_FILL, *FILL):
+        op.execute(statement.strip())
+    for statement in (*_TRIGGERS, DAYS, STAGES):
+        op.execute(statement.strip())
+
+
+def _tables() -> None:
+    op.create_table(
+        "job_totals",
+        sa.Column("day", sa.Integer(), nullable=False),
+        *(sa.Column(name, sa.Text(), nullable=False) for name in _JOB_KEY[1:]),
+        sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.Column("audio_ms", _BIG, nullable=False),
+        sa.Column("speech_ms", _BIG, nullable=False),
+        sa.Column("characters", _BIG, nullable=False),
+        sa.Column("recognised", sa.Integer(), nullable=False),
+        sa.Column("recognised_ms", _BIG, nullable=False),
+        sa.Column("processing_ms", _BIG, nullable=False),
+        sa.PrimaryKeyConstraint(*_JOB_KEY, name="pk_job_totals"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "stage_totals",
+        sa.Column("day", sa.Integer(), nullable=False),
+        *(sa.Column(name, sa.Text(), nullable=False) for name in _STAGE_KEY[1:-1]),
+        sa.Column("bucket", sa.Integer(), nullable=False),
+        sa.Column("jobs", sa.Integer(), nullable=False),
+        sa.Column("microseconds", _BIG, nullable=False),
+        sa.PrimaryKeyConstraint(*_STAGE_KEY, name="pk_stage_totals"),
+        sqlite_with_rowid=False,
+    )
