@@ -178,7 +178,7 @@ SUMS: Mapping[str, str] = {
         ("job_totals", _JOB_KEY, _of_job("j"),
          f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"),
         ("stage_totals", _STAGE_KEY, _of_stage("j"),
-         "stage_timings t JOIN jobs j ON j.id = t.job_id JOIN recordings r ON r.id = j.recording_id WHERE j.state = 'done'"),
+         "jobs j CROSS JOIN recordings r ON r.id = j.recording_id CROSS JOIN stage_timings t ON t.job_id = j.id WHERE +j.state = 'done'"),
     )
 }  # fmt: skip
 

@@ -138,7 +138,7 @@ def test_each_condition_and_all_together(history: History) -> None:
     assert found("--reason", "no_audio") == found("--reason", "no sound") == [failed]
     assert found("--at-least", "5s", "--at-most", "1m") == [copy, old]
     assert found("--at-least", "0.1m") == []
-    assert found("--until", "2d") == [old]
+    assert found("--until", "2026-10-30") == [old]
     assert found("--since", "2026-10-25", "--until", "2026-11-02", "--state", "done") == [copy]
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
-from dropscribe.ledger.questions import Cursor, JobFilter, JobPage
+from dropscribe.ledger.questions import Cursor, JobFilter, JobPage, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import (
     AWAY,
     Admission,
@@ -436,6 +436,12 @@ class Ledger(Protocol):
 
     def held(self, limit: int = 20) -> list[HeldJobs]:
         """Jobs that are held, by reason, those of most jobs first; see `JobSummary.held`."""
+
+    def totals(self, by: Sequence[Part], wanted: TotalsFilter) -> list[JobTotals]:
+        """Totals of ended jobs, divided by these parts, in their order; without any all in one, [] if there are none.
+
+        Durations of stages are not known by device and by reason.
+        """
 
     def wrong_totals(self) -> dict[str, int]:
         """Compare the totals of ended jobs with these jobs; returns the number of wrong rows by table, {} if all are right.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
+from dropscribe.ledger.histograms import Durations
 from dropscribe.ledger.records import JobState, JobSummary
 
 
@@ -57,3 +60,58 @@ class JobPage:
 
     jobs: tuple[JobSummary, ...]
     next: Cursor | None
+
+
+class Part(StrEnum):
+    """What totals can be divided by. Days, weeks (by their Monday) and months are UTC, of the end of the jobs."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    FOLDER = "folder"
+    PROFILE = "profile"
+    MODEL = "model"
+    DEVICE = "device"
+    #: Reason code.
+    REASON = "reason"
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsFilter:
+    """Conditions on totals; all that are given are met. Days count from 1970, UTC, of the end of the jobs."""
+
+    first_day: int | None = None
+    last_day: int | None = None  #: inclusive
+    folder: Path | None = None  #: a watched folder
+    profile: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobTotals:
+    """Totals of the ended jobs that have the same `key`: a value of each part asked for, "" where it is not known."""
+
+    key: tuple[str, ...]
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    #: Of done jobs.
+    audio_s: float = 0.0
+    speech_s: float = 0.0
+    characters: int = 0
+    #: Of done jobs with a result of their own: their audio, and the time from claim to end.
+    recognised_s: float = 0.0
+    processing_s: float = 0.0
+    #: Durations of done jobs by stage.
+    stages: Mapping[str, Durations] = field(default_factory=dict)
+
+    @property
+    def rtfx(self) -> float | None:
+        """Audio seconds per second from claim to end; None if nothing was recognised."""
+        return self.recognised_s / self.processing_s if self.processing_s else None
+
+    @property
+    def failed_share(self) -> float | None:
+        """Failed jobs among those done or failed; None if there are none."""
+        ended = self.done + self.failed
+        return self.failed / ended if ended else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
-from dropscribe.ledger.questions import Cursor, JobFilter, JobPage
+from dropscribe.ledger.questions import Cursor, JobFilter, JobPage, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import (
     AWAY,
     Admission,
@@ -332,6 +332,9 @@ class SqliteLedger:
 
     def held(self, limit: int = 20) -> list[HeldJobs]:
         return self._history.held(limit)
+
+    def totals(self, by: Sequence[Part], wanted: TotalsFilter) -> list[JobTotals]:
+        return self._totals.read(by, wanted)
 
     def wrong_totals(self) -> dict[str, int]:
         return self._totals.wrong()

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import sqlalchemy as sa
 
+from dropscribe.escapes import readable
+from dropscribe.ledger.columns import storable
+from dropscribe.ledger.histograms import Durations
+from dropscribe.ledger.questions import JobTotals, Part, TotalsFilter
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.history.totals_schema import FILL, SUMS
 
@@ -12,12 +21,51 @@ _DIFFERENT = (
     "+ (SELECT count(*) FROM ({sums} EXCEPT SELECT * FROM {table}))"
 )
 
+#: What each part is called, in SQL, of a row of totals. 1 January 1970 was a Thursday.
+_PARTS = {
+    Part.DAY: "date(day * 86400, 'unixepoch')",
+    Part.WEEK: "date((day - (day + 3) % 7) * 86400, 'unixepoch')",
+    Part.MONTH: "strftime('%Y-%m', day * 86400, 'unixepoch')",
+    Part.FOLDER: "folder",
+    Part.PROFILE: "profile",
+    Part.MODEL: "model",
+    Part.DEVICE: "device",
+    Part.REASON: "code",
+}
+_JOBS = (
+    "SELECT {key}, state, sum(jobs) AS jobs, sum(audio_ms) AS audio_ms, sum(speech_ms) AS speech_ms, "
+    "sum(characters) AS characters, sum(recognised_ms) AS recognised_ms, sum(processing_ms) AS processing_ms "
+    "FROM job_totals WHERE {where} GROUP BY {group}, state HAVING sum(jobs) > 0 ORDER BY {group}"
+)
+_STAGES = (
+    "SELECT {key}, stage, bucket, sum(jobs) AS jobs, sum(microseconds) AS microseconds FROM stage_totals "
+    "WHERE {where} GROUP BY {group}, stage, bucket HAVING sum(jobs) > 0"
+)
+
 
 class Totals:
     """The tables of totals, which triggers keep."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    def read(self, by: Sequence[Part], wanted: TotalsFilter) -> list[JobTotals]:
+        """See `Ledger.totals`."""
+        where, values = _conditions(wanted)
+        with self._db.read("read totals") as connection:
+            jobs = connection.execute(_filled(_JOBS, by, where), values).all()
+            # Durations are not kept by device and reason.
+            known = not {Part.DEVICE, Part.REASON} & set(by)
+            stages = connection.execute(_filled(_STAGES, by, where), values).all() if known else []
+        states: dict[tuple[str, ...], dict[str, Any]] = defaultdict(dict)
+        for row in jobs:
+            states[tuple(row[: len(by)])][row.state] = row
+        buckets: dict[tuple[str, ...], dict[str, dict[int, tuple[int, int]]]] = defaultdict(
+            lambda: defaultdict(dict)
+        )
+        for row in stages:
+            buckets[tuple(row[: len(by)])][row.stage][row.bucket] = (row.jobs, row.microseconds)
+        return [_totals(key, of_state, buckets.get(key, {})) for key, of_state in states.items()]
 
     def wrong(self) -> dict[str, int]:
         """See `Ledger.wrong_totals`."""
@@ -35,3 +83,52 @@ class Totals:
         with self._db.write("renew totals") as connection:
             for statement in FILL:
                 connection.exec_driver_sql(statement)
+
+
+def _filled(statement: str, by: Sequence[Part], where: str) -> sa.TextClause:
+    key = ", ".join(f"{_PARTS[part]} AS part_{i}" for i, part in enumerate(by)) or "'' AS part_0"
+    group = ", ".join(f"part_{i}" for i in range(max(1, len(by))))
+    for name, text in (("{key}", key), ("{where}", where), ("{group}", group)):
+        statement = statement.replace(name, text)
+    return sa.text(statement)
+
+
+def _conditions(wanted: TotalsFilter) -> tuple[str, dict[str, object]]:
+    conditions, values = ["true"], dict[str, object]()
+    for name, value, condition in (
+        ("first", wanted.first_day, "day >= :first"),
+        ("last", wanted.last_day, "day <= :last"),
+        ("folder", None if wanted.folder is None else readable(wanted.folder), "folder = :folder"),
+        ("profile", None if wanted.profile is None else storable(wanted.profile), "profile = :profile"),
+        ("model", None if wanted.model is None else storable(wanted.model), "model = :model"),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values[name] = value
+    return " AND ".join(conditions), values
+
+
+def _totals(
+    key: tuple[str, ...], of_state: dict[str, Any], stages: dict[str, dict[int, tuple[int, int]]]
+) -> JobTotals:
+    counts = {state: int(row.jobs) for state, row in of_state.items()}
+    done = of_state.get("done")
+    durations = {
+        stage: Durations(
+            {b: jobs for b, (jobs, _) in found.items()}, sum(us for _, us in found.values()) / 1e6
+        )
+        for stage, found in stages.items()
+    }
+    totals = JobTotals(
+        key, counts.get("done", 0), counts.get("failed", 0), counts.get("cancelled", 0), stages=durations
+    )
+    if done is None:
+        return totals
+    return replace(
+        totals,
+        audio_s=done.audio_ms / 1000,
+        speech_s=done.speech_ms / 1000,
+        characters=int(done.characters),
+        recognised_s=done.recognised_ms / 1000,
+        processing_s=done.processing_ms / 1000,
+    )

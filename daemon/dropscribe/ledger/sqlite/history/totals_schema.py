@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Upper bound of the first bucket of durations, seconds. Each further bucket is twice as wide as the one before.
-FIRST_BUCKET_S = 1 / 1024
-#: Number of buckets. The last has no upper bound; it begins at twelve days.
-BUCKETS = 32
+from dropscribe.ledger.histograms import BUCKETS, FIRST_BUCKET_S
 
 #: States of the jobs that are counted.
 _ENDED = "('done', 'failed', 'cancelled')"
@@ -139,7 +136,7 @@ SUMS: Mapping[str, str] = {
         ("job_totals", _JOB_KEY, _of_job("j"),
          f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"),
         ("stage_totals", _STAGE_KEY, _of_stage("j"),
-         "stage_timings t JOIN jobs j ON j.id = t.job_id JOIN recordings r ON r.id = j.recording_id WHERE j.state = 'done'"),
+         "jobs j CROSS JOIN recordings r ON r.id = j.recording_id CROSS JOIN stage_timings t ON t.job_id = j.id WHERE +j.state = 'done'"),
     )
 }  # fmt: skip
 
