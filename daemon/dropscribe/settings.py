@@ -225,6 +225,9 @@ class EngineSettings(_Strict):
     )
     #: Not a setting: the punctuation models to be loaded. Without profiles that of `models`, else see `Settings`.
     punctuation_models: tuple[str, ...] = Field((), exclude=True, description="Filled in from the profiles.")
+    #: Likewise: true if a profile tells speakers apart by voice. On a CPU the speaker model is else loaded when a
+    #: recording needs it.
+    speakers_at_start: bool = Field(False, exclude=True, description="Filled in from the profiles.")
     device: str = Field(
         "auto",
         description="auto takes cuda:0 where torch sees one, else the cpu; cuda takes every GPU. A list, "
@@ -402,9 +405,11 @@ class Settings(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _collect_punctuation_models(self) -> Settings:
+    def _collect_from_profiles(self) -> Settings:
         names = tuple(sorted(filter(None, {self.punctuation_of(p) for p in self.profiles.values()})))
-        object.__setattr__(self, "engine", self.engine.model_copy(update={"punctuation_models": names}))
+        by_voice = any(p.speakers not in ("off", "channels") for p in self.profiles.values())
+        derived = {"punctuation_models": names, "speakers_at_start": by_voice}
+        object.__setattr__(self, "engine", self.engine.model_copy(update=derived))
         return self
 
     def punctuation_of(self, profile: Profile) -> str | None:

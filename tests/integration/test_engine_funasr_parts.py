@@ -83,6 +83,15 @@ def test_an_engine_with_the_bundled_models_imports_no_other_models() -> None:
     assert "funasr.models.seaco_paraformer.model" not in models
     assert "funasr.models.conformer.model" not in models
     assert not {"sklearn", "transformers", "matplotlib", "funasr.auto.auto_model"} & set(imported)
+    # torch's compiler, and one that only a GPU needs.
+    assert not {"torch._decomp.decompositions", "torch._refs", "torch._dynamo", "numba"} & set(imported)
+
+
+def test_what_torch_is_imported_without_runs_when_it_is_used() -> None:
+    names = "import json\nfrom torch import _meta_registrations as m\nm.activate_meta\nprint(json.dumps(sorted(vars(m))))"
+    without = "from dropscribe.engine.layers.torch_import import leave_out_compiler\nleave_out_compiler()\nimport torch\n"
+    used = "from torch._meta_registrations import activate_meta\n"
+    assert fresh(f"{without}{used}{names}") == fresh(names)
 
 
 def test_each_part_registers_the_class_that_the_whole_has(whole: dict[str, dict[str, str]]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
-from types import SimpleNamespace
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numba
@@ -176,7 +176,7 @@ def test_equal_to_the_plain_rules(options: EndpointOptions, hundred: int) -> Non
     for seed in range(hundred * 100, hundred * 100 + 100):
         rng = random.Random(seed)
         states = decisions(rng)
-        plain, compiled = Plain(options), Endpointer(options)
+        plain, compiled = Plain(options), Endpointer(options, endpoint_kernel.compiled())
         at = 0
         while True:
             size = rng.choice([0, 1, 7, 100, 1024])
@@ -194,21 +194,29 @@ def test_equal_to_the_plain_rules(options: EndpointOptions, hundred: int) -> Non
 
 def test_a_minute_without_a_pause_is_cut_where_the_plain_rules_cut_it() -> None:
     states = [True] * 20_000
-    assert Endpointer(OFFICIAL).accept(states, final=True) == Plain(OFFICIAL).accept(states, final=True)
+    compiled = Endpointer(OFFICIAL, endpoint_kernel.compiled())
+    assert compiled.accept(states, final=True) == Plain(OFFICIAL).accept(states, final=True)
 
 
-def test_without_numba_the_rules_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dropscribe.engine.vad.endpoint_kernel.numba", None)
+@pytest.fixture
+def not_compiled_yet() -> Iterator[None]:
     endpoint_kernel.compiled.cache_clear()
-    try:
-        for seed in range(60):
-            states = decisions(random.Random(seed))
-            found = Endpointer(OFFICIAL).accept(states, final=True)
-            assert found == Plain(OFFICIAL).accept(states, final=True), f"seed {seed}"
-    finally:
-        endpoint_kernel.compiled.cache_clear()
+    yield
+    endpoint_kernel.compiled.cache_clear()
 
 
+@pytest.mark.usefixtures("not_compiled_yet")
+def test_without_numba_the_rules_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)  # importing it raises ImportError
+    rules = endpoint_kernel.compiled()
+    assert rules is endpoint_kernel.advance
+    for seed in range(60):
+        states = decisions(random.Random(seed))
+        found = Endpointer(OFFICIAL, rules).accept(states, final=True)
+        assert found == Plain(OFFICIAL).accept(states, final=True), f"seed {seed}"
+
+
+@pytest.mark.usefixtures("not_compiled_yet")
 @pytest.mark.parametrize("problem", [RuntimeError("no locator available"), OSError(28, "No space left")])
 def test_without_a_cache_the_rules_are_compiled_nevertheless(
     problem: Exception, monkeypatch: pytest.MonkeyPatch
@@ -221,9 +229,6 @@ def test_without_a_cache_the_rules_are_compiled_nevertheless(
         plain: Callable[[Any], Any] = compile_(cache=False)
         return plain
 
-    monkeypatch.setattr("dropscribe.engine.vad.endpoint_kernel.numba", SimpleNamespace(njit=njit))
-    endpoint_kernel.compiled.cache_clear()
-    try:
-        assert Endpointer(OFFICIAL).accept([True] * 100, final=True) == [Region(0, 1000)]
-    finally:
-        endpoint_kernel.compiled.cache_clear()
+    monkeypatch.setattr(numba, "njit", njit)
+    compiled = Endpointer(OFFICIAL, endpoint_kernel.compiled())
+    assert compiled.accept([True] * 100, final=True) == [Region(0, 1000)]

@@ -134,6 +134,16 @@ def test_punctuation_models_of_profiles_are_loaded_by_the_engine_and_part_of_the
     assert "punctuation" not in recipes["plain"]
 
 
+@pytest.mark.parametrize(
+    ("speakers", "at_start"), [("off", False), ("channels", False), ("auto", True), (2, True)]
+)
+def test_the_speaker_model_is_loaded_at_start_for_a_profile_that_tells_speakers_apart_by_voice(
+    speakers: str | int, *, at_start: bool
+) -> None:
+    settings = config.Settings.model_validate({"profiles": {"talks": {"speakers": speakers}}})
+    assert settings.engine.speakers_at_start is at_start
+
+
 def test_an_engine_knows_which_punctuation_models_it_lacks_after_a_reload() -> None:
     plain = config.Settings.model_validate({})
     named = config.Settings.model_validate({"profiles": {"talks": {"punctuation": "ct-punc"}}})

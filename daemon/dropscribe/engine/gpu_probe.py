@@ -12,6 +12,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dropscribe.engine.layers.torch_import import leave_out_compiler
+
 #: Time limit of the child, seconds: it imports torch, possibly from a cold disk, and creates a CUDA context.
 TIMEOUT_S = 120.0
 #: Argument of the child: print only the number of devices.
@@ -115,6 +117,7 @@ def _driver_cuda() -> tuple[int, int] | None:
 
 def _probe() -> Hardware:
     driver = _driver_cuda()
+    leave_out_compiler()
     try:
         import torch  # noqa: PLC0415 - only in the child; a failed import is a result
     except (ImportError, OSError) as e:

@@ -19,6 +19,7 @@ import numpy as np
 
 from dropscribe import __version__
 from dropscribe.config import EngineSettings
+from dropscribe.engine.core.deferred_stage import DeferredStage
 from dropscribe.engine.core.interfaces import (
     SAMPLES_PER_MS,
     Pcm,
@@ -31,6 +32,7 @@ from dropscribe.engine.core.interfaces import (
     WholeBatch,
 )
 from dropscribe.engine.core.vad_schedule import ON_GPU, PASS_STREAMS
+from dropscribe.engine.layers.torch_import import leave_out_compiler
 from dropscribe.engine.models import store
 from dropscribe.engine.models.families import Kind, kind_of
 from dropscribe.engine.models.hub import client as hub
@@ -113,6 +115,8 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     punctuation = {
         name: store.resolve(name, PUNCTUATION, fetch) for name in _punctuation_models(settings, kind)
     }
+    if kind is not Kind.AUTO_MODEL:  # FunASR's own code may use all of torch
+        leave_out_compiler()
     import torch  # noqa: PLC0415 - not for the null models
 
     from dropscribe.engine.models.loading import choose_device, describe_device, load  # noqa: PLC0415
@@ -126,7 +130,8 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
     vad = FsmnVadModel(load(sources[VAD].directory, device, threads))
     precision = _precision(settings, device)
     recogniser, precision = _recogniser(source, device, threads, precision, note)
-    stages: list[PostprocessingStage] = [_speakers(sources[SPEAKERS], device, half=precision == "fp16")]
+    at_start = settings.speakers_at_start or device.type != "cpu"
+    stages = [_speakers(sources[SPEAKERS], device, half=precision == "fp16", at_start=at_start)]
     torch.set_num_threads(threads)
     batch_s = settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
     if punctuation:
@@ -167,14 +172,18 @@ def _punctuation(
     return Punctuation(models, default, passes=CPU_PASSES if device.type == "cpu" else CUDA_PASSES)
 
 
-def _speakers(source: store.ModelSource, device: Any, *, half: bool) -> PostprocessingStage:
-    """The stage that tells speakers apart, loaded and warm. Raises EngineError."""
-    from dropscribe.engine.models.speakers.embedder import load_embedder  # noqa: PLC0415 - imports torch
-    from dropscribe.engine.models.speakers.stage import SpeakerStage  # noqa: PLC0415
+def _speakers(source: store.ModelSource, device: Any, *, half: bool, at_start: bool) -> PostprocessingStage:
+    """The stage that tells speakers apart, loaded and warm, or loaded when it is needed. Raises EngineError."""
+    from dropscribe.engine.models.speakers.stage import SpeakerStage  # noqa: PLC0415 - imports torch
 
-    embedder = load_embedder(source.config, device, half=half)
-    embedder.warm_up()
-    return SpeakerStage(embedder)
+    def load() -> PostprocessingStage:
+        from dropscribe.engine.models.speakers.embedder import load_embedder  # noqa: PLC0415 - imports torch
+
+        embedder = load_embedder(source.config, device, half=half)
+        embedder.warm_up()
+        return SpeakerStage(embedder)
+
+    return load() if at_start else DeferredStage(SpeakerStage.name, SpeakerStage.wants, load)
 
 
 def _precision(settings: EngineSettings, device: Any) -> str:

@@ -315,7 +315,10 @@ class Daemon:
             old, new = self._settings, loaded.settings
             at_start = ("database", "engine", "media", "service")
             unloaded = old.engine.lacks(new.engine)
-            new_engine = new.engine.model_copy(update={"punctuation_models": old.engine.punctuation_models})
+            loaded_models = {
+                name: getattr(old.engine, name) for name in ("punctuation_models", "speakers_at_start")
+            }
+            new_engine = new.engine.model_copy(update=loaded_models)
             new = new.model_copy(update={"engine": new_engine})
             fixed = [name for name in at_start if getattr(old, name) != getattr(new, name)]
             if fixed:

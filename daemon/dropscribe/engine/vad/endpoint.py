@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dropscribe.engine.core.interfaces import Region
-from dropscribe.engine.vad.endpoint_kernel import FIELDS, NOTHING_HELD, State, compiled
+from dropscribe.engine.vad.endpoint_kernel import FIELDS, NOTHING_HELD, Advance, State, advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class EndpointOptions:
 class Endpointer:
     """State of the rules for one stream. One frame is delayed, since the rules treat the last frame differently."""
 
-    def __init__(self, options: EndpointOptions) -> None:
+    def __init__(self, options: EndpointOptions, advance: Advance = advance) -> None:
+        """`advance`: the rules, as Python or `compiled`."""
         o = options
         self._frame_ms = o.frame_ms
         self._latency = o.start_latency
@@ -64,7 +65,7 @@ class Endpointer:
         )
         self._state = np.zeros(FIELDS + o.window, np.int64)
         self._state[State.HELD] = NOTHING_HELD
-        self._advance = compiled()
+        self._advance = advance
 
     @property
     def needed_from_ms(self) -> int:

@@ -1,7 +1,7 @@
-"""End-point rules as one function over plain arrays, compiled by numba where that is installed.
+"""End-point rules as one function over plain arrays, compiled by numba for a GPU where that is installed.
 
 Compiled it takes nanoseconds per frame, as Python 2 µs: 0.2 ms per second of audio, which matters to a GPU and not to a
-CPU. So an environment for the CPU can do without numba and its 210 MB.
+CPU. There the import of numba would take a sixth of the engine's start, and an environment can do without its 210 MB.
 """
 
 from __future__ import annotations
@@ -14,14 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-numba: Any
-try:
-    import numba
-except ImportError:  # left out of environments for the CPU
-    numba = None
-
 Integers = NDArray[np.int64]
-#: (rules, state, decisions, final, found) → number of rows written to `found`; see `_advance`.
+#: (rules, state, decisions, final, found) → number of rows written to `found`; see `advance`.
 Advance = Callable[[Integers, Integers, NDArray[np.bool_], bool, Integers], int]
 
 
@@ -56,14 +50,15 @@ def compiled() -> Advance:
     The cache is beside this file if that is writable, else in the home directory (HOME, XDG_CACHE_HOME) or in
     NUMBA_CACHE_DIR. Without a writable place the code is compiled in every process.
     """
+    numba = _numba()
     if numba is None:
-        return _advance
+        return advance
     nothing = np.zeros(0, np.bool_)
     for cached in (True, False):
         try:
-            advance: Advance = numba.njit(cache=cached)(_advance)
+            made: Advance = numba.njit(cache=cached)(advance)
             # The first call compiles and accesses the cache.
-            advance(
+            made(
                 np.ones(9, np.int64),
                 np.zeros(FIELDS + 1, np.int64),
                 nothing,
@@ -74,11 +69,20 @@ def compiled() -> Advance:
             if not cached:
                 raise
         else:
-            return advance
+            return made
     raise AssertionError("unreachable")
 
 
-def _advance(  # noqa: PLR0915 - numba inlines no method: in parts it would pass a dozen numbers around
+def _numba() -> Any:
+    """The module; None where it is not installed."""
+    try:
+        import numba  # noqa: PLC0415 - takes a second, and a CPU does not need it
+    except ImportError:  # left out of environments for the CPU
+        return None
+    return numba
+
+
+def advance(  # noqa: PLR0915 - numba inlines no method: in parts it would pass a dozen numbers around
     rules: Integers, state: Integers, decisions: NDArray[np.bool_], final: bool, found: Integers
 ) -> int:
     """Process frame decisions: `rules` in the order of `Endpointer`; `state` (FIELDS + window) is updated in place.

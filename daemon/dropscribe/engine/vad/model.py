@@ -18,6 +18,7 @@ from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, Region, Vad, 
 from dropscribe.engine.layers.fbank import MEL_BINS, frames_of
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.protocol import SAMPLE_RATE_HZ
+from dropscribe.engine.vad import endpoint_kernel
 from dropscribe.engine.vad.endpoint import Endpointer, EndpointOptions
 from dropscribe.engine.vad.frame_buffer import HeldFrames
 from dropscribe.engine.vad.layout import FRAME_SAMPLES, SHIFT_SAMPLES, START, Position, Splice, step
@@ -84,6 +85,7 @@ class FsmnVadModel:
             longest=int(options.max_single_segment_time / frame),
             extend=bool(options.do_extend),
         )
+        self._advance = endpoint_kernel.advance if loaded.device.type == "cpu" else endpoint_kernel.compiled()
         self._splice = Splice((frontend.lfr_m - 1) // 2, frontend.lfr_m - 1 - (frontend.lfr_m - 1) // 2)
         self._scorer = Scorer(
             FsmnNetwork(loaded.module.encoder),
@@ -99,7 +101,7 @@ class FsmnVadModel:
 
     def open(self) -> FsmnVad:
         """A detector for a new stream."""
-        return FsmnVad(self, Endpointer(self._endpoint_options), self._scorer.nothing)
+        return FsmnVad(self, Endpointer(self._endpoint_options, self._advance), self._scorer.nothing)
 
     def accept(self, chunks: Sequence[VadChunk]) -> list[Sequence[Region]]:
         """See `dropscribe.engine.core.interfaces.VadModel`."""

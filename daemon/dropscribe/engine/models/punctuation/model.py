@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 #: Words of the windows that the device reads in one pass; halved for good when they do not fit its memory.
 CUDA_WORDS = 1 << 16
-#: Windows at warm-up: the shortest and an unusually long one.
-_WARM_WORDS = (1, 20, 60, 250)
+#: Windows at warm-up, words: from the shortest to an unusually long one, four of each.
+_WARM_WORDS = (1, 20, 60, 250) * 4
+#: The same on a CPU, where each new shape costs little.
+_WARM_WORDS_CPU = (20,)
 
 
 class PunctuationModel:
@@ -47,6 +49,7 @@ class PunctuationModel:
 
             self._dictionary = Dictionary(found.dictionary)
         self._most_words = CUDA_WORDS
+        self._on_cpu = device.type == "cpu"
         self._network: Network
         if half:
             # Triton comes only with CUDA builds of torch.
@@ -87,7 +90,7 @@ class PunctuationModel:
     def warm_up(self) -> None:
         """Read windows of usual sizes, so that the first text is as fast as later ones."""
         rng = np.random.default_rng(0)
-        sizes = _WARM_WORDS * 4
+        sizes = _WARM_WORDS_CPU if self._on_cpu else _WARM_WORDS
         self.read([rng.integers(0, len(self._vocabulary), size, dtype=np.int32) for size in sizes])
 
     def _fitting(self, windows: Sequence[Ids]) -> int:

@@ -74,7 +74,8 @@ class SpeakerStage:
         self._queue: deque[_Window] = deque()
         self._running: deque[tuple[list[_Window], Launched]] = deque()
 
-    def wants(self, options: StreamOptions) -> bool:
+    @staticmethod
+    def wants(options: StreamOptions) -> bool:
         """True if speakers are asked for."""
         return options.speakers is not None
 
