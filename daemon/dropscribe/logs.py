@@ -38,6 +38,7 @@ class Action(StrEnum):
     LEDGER = "ledger"
     STORAGE = "storage"
     CLOCK = "clock"
+    CONTROL = "control"
 
 
 Logger = structlog.stdlib.BoundLogger

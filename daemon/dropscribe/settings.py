@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from dropscribe.formats import RECORDING_EXTENSIONS
 from dropscribe.hotword_files import LONGEST
+from dropscribe.schedules import parse_hours, parse_pace
 from dropscribe.transcript.naming import LANGUAGE
 from dropscribe.transcript.render import AUTO_LANGUAGE, DEFAULT_FORMATS, RENDERERS
 from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD, ModelsByRole, key_of, recipe_of
@@ -166,6 +167,47 @@ class Folder(_Strict):
     extensions_also: tuple[str, ...] = Field(
         (), description="Further extensions that count as recordings, beside those in extensions."
     )
+
+    priority: int = Field(
+        0,
+        ge=-100,
+        le=100,
+        description="Its recordings are begun before those of folders with a lower one, whatever came first.",
+    )
+    share: float = Field(
+        1.0,
+        ge=0.01,
+        le=100,
+        description="Folders of the same priority take turns; one with 2 has two turns where the others have one.",
+    )
+    hours: tuple[str, ...] = Field(
+        (),
+        description='Its recordings are begun in these hours only, in local time: "19:00-07:00", or with days '
+        '"Mon-Fri 19:00-07:00, Sat-Sun 00:00-24:00". What has begun is finished. Default: at any time.',
+    )
+    pace: str | None = Field(
+        None,
+        description='Begin at most this much of it: "60/h" recordings an hour, "500/d" a day, "10 h/h" hours of audio an hour. '
+        "Default: as much as the machine can do.",
+    )
+
+    @field_validator("hours", mode="before")
+    @classmethod
+    def _hours(cls, value: object) -> object:
+        """Validate one text or a list of them."""
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, (list, tuple)) or not all(isinstance(t, str) for t in texts):
+            raise ValueError('write "19:00-07:00", or a list of such spans')
+        if texts:
+            parse_hours(texts)
+        return tuple(texts)
+
+    @field_validator("pace")
+    @classmethod
+    def _pace(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_pace(value)
+        return value
 
     @field_validator("path")
     @classmethod

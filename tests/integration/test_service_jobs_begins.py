@@ -18,6 +18,7 @@ from dropscribe.ledger.sqlite.ledger import SqliteLedger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome
 from dropscribe.pipeline.problem import FaultKind, Problem
+from dropscribe.service.jobs.claimer import LEAST_AHEAD
 from dropscribe.service.publishing.publisher import Published
 from dropscribe.service.storage.storage_retry import RETRY_S
 from tests.support.claiming import Later
@@ -166,7 +167,7 @@ def test_after_a_kill_only_what_had_begun_is_a_suspect(ledger: Ledger) -> None:
     w.begin()
     w.turn()
     recovered = ledger.recover(w.now)
-    assert (recovered.unbegun, recovered.suspects, recovered.failed) == (38, 2, 0)
+    assert (recovered.unbegun, recovered.suspects, recovered.failed) == (LEAST_AHEAD - 2, 2, 0)
     assert attempts(ledger) == [0] * 40
     suspects = [job for job in jobs if (found := ledger.job(job)) is not None and found.isolate]
     assert suspects == jobs[:2]

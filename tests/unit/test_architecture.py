@@ -37,6 +37,7 @@ BASE = frozenset(
         "formats",
         "hotword_files",
         "logs",
+        "schedules",
         "children",
         "",
     }
@@ -52,13 +53,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "columns": frozenset({""}),
     "durations": frozenset({""}),
     "formats": frozenset({""}),
+    "schedules": frozenset({""}),
     "hotword_files": frozenset({""}),
     "files": frozenset({"", "errors"}),
     "output_places": frozenset({"", "errors", "files"}),
     "children": frozenset({"", "errors", "escapes"}),
     "logs": frozenset({"", "errors", "escapes"}),
     "settings": frozenset(
-        {"", "formats", "hotword_files", "transcript"}
+        {"", "formats", "hotword_files", "schedules", "transcript"}
     ),  # formats of recordings and transcripts
     "settings_errors": frozenset({"", "settings"}),
     "config": frozenset({"", "errors", "formats", "hotword_files", "settings", "settings_errors"}),

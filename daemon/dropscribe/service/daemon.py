@@ -10,11 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from dropscribe import logs
 from dropscribe.config import Loaded
 from dropscribe.errors import ConfigError, DatabaseLockedError, DropscribeError, EngineDiedError, EngineError
 from dropscribe.intake.watcher import Watcher
+from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.local_executor import start_executor
@@ -24,6 +26,10 @@ from dropscribe.service.admission.admitter import Admitter
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord, completeness
 from dropscribe.service.changed_files import FileWatch
+from dropscribe.service.control.commands import Request, check_database, execute
+from dropscribe.service.control.control_socket import ControlSocket, socket_path
+from dropscribe.service.control.folder_rules import FolderRules, Wait
+from dropscribe.service.control.signals import Signals
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
@@ -32,7 +38,6 @@ from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.monitoring import sd_notify, status_file
 from dropscribe.service.monitoring.status_file import Complaint, Status, StatusFile
 from dropscribe.service.publishing.publisher import Publisher
-from dropscribe.service.signals import Signals
 from dropscribe.service.startup import LedgerOpening, announcement
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
@@ -60,6 +65,9 @@ START_MARGIN_S = 60.0
 STATUS_S = 2.0
 #: Interval of calling `tend` of admission and publishing, and of checking for hanging file systems, seconds.
 TEND_S = 0.5
+#: Interval of reading the pauses on record and applying the hours of folders, seconds. The ledger itself refuses claims of
+#: paused folders, so nothing new is begun in between.
+RULES_S = 1.0
 
 
 class Daemon:
@@ -78,7 +86,10 @@ class Daemon:
         self._storage_retry = StorageRetry()
         self._wall = WallClock(time.monotonic, time.time)
         self._status_file = StatusFile(DatabaseLocation(loaded.settings.database))
-        self._next_status = self._next_tend = 0.0
+        self._next_status = self._next_tend = self._next_rules = 0.0
+        #: What waited at the last check, by folder and reason.
+        self._waits: dict[tuple[Path | None, str], Wait] = {}
+        self._rules = FolderRules(lambda: self._settings, wall=self._wall.now, monotonic=time.monotonic)
         self._progress_log = ProgressLog()
         self._activities = Activities()
         #: False while a thread of a room is stuck, as of the latest check.
@@ -108,6 +119,10 @@ class Daemon:
                 return
             self._ledger = ledger
             stack.enter_context(ledger.limit_waits(DATABASE_WAIT_S))
+            if self._was_drained():
+                return
+            self._listen(stack)
+            self._apply_rules = Postponable(self._storage_retry, self._read_rules, time.monotonic)
             self._verify_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
             self._watch_hotword_files(stack)
@@ -115,6 +130,53 @@ class Daemon:
                 self._serve()
             ledger.hurry()
             self._requeue()
+            self._end_drain()
+
+    def _was_drained(self) -> bool:
+        """True if a drain was asked for and the daemon died before it had ended."""
+        drain = next((p for p in self._ledger.pauses() if p.draining), None)
+        if drain is None:
+            return False
+        self._rules.pauses = self._ledger.pauses()
+        logs.event(
+            self._log, logs.Action.CONTROL, f"drained, as asked by {drain.who}: start it again to go on"
+        )
+        self._end_drain()
+        return True
+
+    def _end_drain(self) -> None:
+        if self._rules.draining is not None:
+            self._ledger.resume_folder(None, time.time(), "the daemon, drained", draining=True)
+
+    def _listen(self, stack: ExitStack) -> None:
+        """Open the control socket. Before the rooms start: its permissions need a umask of its own for an instant."""
+        location = DatabaseLocation(self._settings.database)
+
+        def carry_out(request: Request, who: str) -> dict[str, Any]:
+            check_database(request, location)
+            answer = execute(request, self._ledger, self._settings, who=who, now=time.time())
+            logs.event(
+                self._log,
+                logs.Action.CONTROL,
+                f"{request.verb}, asked by {who}",
+                verb=request.verb.value,
+                who=who,
+            )
+            return answer
+
+        thread = stack.enter_context(ThreadPoolExecutor(1, "control"))
+        self._control = ControlSocket(
+            socket_path(location), thread, carry_out, done=self._on_control, wake=self._signals.wake
+        )
+        self._control.open()
+        stack.callback(self._control.close)
+
+    def _on_control(self, request: Request) -> None:
+        """Apply a request at once that is on record."""
+        self._next_rules = 0.0
+        if request.verb in {Verb.CANCEL, Verb.REDO}:
+            self._dispatcher.check_leases()
+        self._dispatcher.wake()
 
     def _open_ledger(self, stack: ExitStack) -> Ledger | None:
         """Open the ledger, to be closed when `stack` unwinds; None if a stop was requested meanwhile."""
@@ -152,10 +214,11 @@ class Daemon:
         self._space = FreeSpace(self._ledger, settings)
         stack.callback(self._space.close)
         clocks = Clocks(time.monotonic, self._wall.now)
-        claiming = Claimer(
+        claiming = self._claiming = Claimer(
             self._ledger, stack.enter_context(ThreadPoolExecutor(1, "claim")), self._signals.wake,
             worker=f"{os.uname().nodename}:{os.getpid()}", limit=settings.service.jobs_in_flight,
             clocks=clocks, storage_retry=self._storage_retry, has_room=self._space.has_room,
+            rules=self._rules,
         )  # fmt: skip
         self._conditions = FolderConditions(self._ledger, {f.path for f in settings.folders})
         self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
@@ -220,7 +283,9 @@ class Daemon:
         while not self._finished():
             try:
                 stopping = self._stop_by is not None
-                self._dispatcher.turn(TURN_S, (self._signals.wake_fd,), claiming=not stopping)
+                draining = self._rules.draining is not None
+                wake = (self._signals.wake_fd, *self._control.filenos())
+                self._dispatcher.turn(TURN_S, wake, claiming=not stopping and not draining)
                 self._signals.drain()
                 self._executor.supervise(time.monotonic())
             except EngineDiedError as e:
@@ -240,7 +305,12 @@ class Daemon:
                 f"stopping: finishing recordings in progress: {self._dispatcher.unpublished}",
             )
         if self._stop_by is None:
-            return False
+            # A drain waits for all that is in progress, however long it takes.
+            return (
+                self._rules.draining is not None
+                and self._dispatcher.unpublished == 0
+                and not self._claiming.busy()
+            )
         over = self._signals.stops > 1 or time.monotonic() > self._stop_by
         return over or self._dispatcher.unpublished == 0
 
@@ -261,7 +331,7 @@ class Daemon:
         """Housekeeping while an engine loads; returns True if a stop was requested."""
         self._signals.drain()
         self._housekeeping()
-        return self._signals.stops > 0
+        return self._signals.stops > 0 or self._rules.draining is not None
 
     def _housekeeping(self) -> None:
         """Check and maintain the rooms between two turns.
@@ -288,6 +358,10 @@ class Daemon:
             self._signals.reload = False
             self._reload()
         now = time.monotonic()
+        self._control.turn()
+        if now >= self._next_rules:
+            self._next_rules = now + RULES_S
+            self._apply_rules()
         self._maintenance.tend()
         self._watcher.tend()
         if now >= self._next_tend:
@@ -304,6 +378,22 @@ class Daemon:
             self._next_status = now + STATUS_S
             self._verify_ledger()
             self._write_status()
+
+    def _read_rules(self) -> None:
+        self._rules.pauses = self._ledger.pauses()
+        self._dispatcher.give_back(self._rules.is_closed)
+        waits = {(w.folder, w.reason): w for w in self._rules.waits(()) if w.code != "pace"}
+        if waits.keys() == self._waits.keys():
+            return
+        before, self._waits = self._waits, waits
+        self._claiming.look_again()
+        self._dispatcher.wake()
+        if self._stop_by is None and self._state in {"ready", "draining"}:
+            self._state = "ready" if self._rules.draining is None else "draining"
+        for changed in waits.keys() ^ before.keys():
+            place = "all folders" if changed[0] is None else changed[0]
+            over = "" if changed in waits else "over: "
+            logs.event(self._log, logs.Action.CONTROL, f"{place}: {over}{changed[1]}")
 
     def _reload(self) -> None:
         self._notifier.reloading()
@@ -338,6 +428,7 @@ class Daemon:
             self._adopt_recipes()
             self._space.watch(self._settings)
             self._conditions.keep({f.path for f in new.folders})
+            self._rules.keep({f.path: f for f in new.folders})
             self._unwritable.reset()
             self._watcher.reload(new.folders)
             for note in loaded.notes:
@@ -361,7 +452,7 @@ class Daemon:
 
     def _adopt_recipes(self) -> None:
         """Apply the current recipes to queued jobs."""
-        self._maintenance.adopt(self._settings.recipe)
+        self._maintenance.adopt(self._settings.recipe, {f.path: f.priority for f in self._settings.folders})
 
     def _write_status(self) -> None:
         in_flight = self._dispatcher.in_flight
@@ -374,6 +465,8 @@ class Daemon:
             self._state, self._since, self._facts, tuple(self._watcher.health()), in_flight,
             self._watcher.unsettled(), (*refused, *self._hangs.complaints(), *self._space.complaints()),
             in_progress=tuple(self._dispatcher.progress()), unsettled_files=tuple(self._watcher.unsettled_files()),
+            waits=tuple(self._rules.waits(self._dispatcher.claims())),
+            control=self._control.path,
         )  # fmt: skip
         self._status_file.renew(status, time.time())
 

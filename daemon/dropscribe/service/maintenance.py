@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.ledger.interface import Ledger
@@ -41,6 +42,8 @@ class Maintenance:
         self._jump = 0.0
         #: Profile → recipe for queued jobs, not yet applied to the ledger; None if applied.
         self._recipe: Callable[[str], str] | None = None
+        #: Folder → priority of its queued jobs, not yet applied to the ledger.
+        self._priorities: dict[Path, int] = {}
         #: True until lone trials are deferred after `begin`.
         self._begins = False
         self._steps = [
@@ -68,13 +71,15 @@ class Maintenance:
         self._begins = True
         self.tend()
 
-    def adopt(self, recipe: Callable[[str], str]) -> None:
-        """Set the recipes (by profile name) of queued jobs at the next step."""
+    def adopt(self, recipe: Callable[[str], str], priorities: dict[Path, int] | None = None) -> None:
+        """Set the recipes (by profile name) and the priorities (by watched folder) of queued jobs at the next step."""
         self._recipe = recipe
+        self._priorities = priorities or {}
 
     def _apply_recipe(self) -> None:
         if self._recipe is not None:
             self._ledger.apply_recipes(self._recipe)
+            self._ledger.apply_priorities(self._priorities)
             self._recipe = None
 
     def _defer_lone_trials(self) -> None:

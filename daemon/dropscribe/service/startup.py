@@ -134,6 +134,7 @@ def _recover(settings: Settings, ledger: Ledger, log: logs.Logger) -> None:
             remedy="'dropscribe jobs --state failed' lists them",
         )
     ledger.apply_recipes(settings.recipe)
+    ledger.apply_priorities({f.path: f.priority for f in settings.folders})
 
 
 def _make_directory(location: DatabaseLocation) -> None:

@@ -11,9 +11,12 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.jobs.progress import position_text
 from dropscribe.transcript.renderers.json_document import engine_facts
+from dropscribe.views.control import actions_document
 from dropscribe.views.fields import rounded, utc
+from dropscribe.views.waits import FolderWait, waits_for
 
 if TYPE_CHECKING:
+    from dropscribe.ledger.control import Action
     from dropscribe.ledger.questions import JobPage
     from dropscribe.ledger.records import Hit, JobDetail, JobSummary, Redone, SkipSummary
     from dropscribe.transcript.types import Timings
@@ -30,20 +33,29 @@ Progress = Mapping[str, Any]
 
 
 def jobs_document(
-    database: DatabaseLocation, page: JobPage, running: Mapping[int, Progress]
+    database: DatabaseLocation,
+    page: JobPage,
+    running: Mapping[int, Progress],
+    waits: Sequence[FolderWait] = (),
 ) -> dict[str, Any]:
     """dropscribe/jobs/1: database, jobs (each as `job_document`), next (cursor or null). `running`: progress by job."""
     return {
         "schema": JOBS_SCHEMA,
         "database": readable(database.file),
-        "jobs": [job_document(job, running.get(job.id)) for job in page.jobs],
+        "jobs": [job_document(job, running.get(job.id), waits_for(job, waits)) for job in page.jobs],
         "next": None if page.next is None else str(page.next),
     }
 
 
-def show_document(detail: JobDetail, progress: Progress | None) -> dict[str, Any]:
-    """dropscribe/job/1: job (as `detail_document`)."""
-    return {"schema": JOB_SCHEMA, "job": detail_document(detail, progress)}
+def show_document(
+    detail: JobDetail,
+    progress: Progress | None,
+    wait: FolderWait | None = None,
+    actions: Sequence[Action] = (),
+) -> dict[str, Any]:
+    """dropscribe/job/1: job (as `detail_document`, with the `actions` of people on it)."""
+    found = detail_document(detail, progress, wait)
+    return {"schema": JOB_SCHEMA, "job": found | {"actions": actions_document(actions)}}
 
 
 def search_document(query: str, hits: Sequence[Hit]) -> dict[str, Any]:
@@ -80,10 +92,12 @@ def redo_document(database: DatabaseLocation, redone: Sequence[Redone], *, dry_r
     }
 
 
-def job_document(job: JobSummary, progress: Progress | None = None) -> dict[str, Any]:
+def job_document(
+    job: JobSummary, progress: Progress | None = None, wait: FolderWait | None = None
+) -> dict[str, Any]:
     """One job: id, state, held, recording, folder, profile, admitted/claimed/finished (ISO 8601 UTC or null), attempts,
     max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code, reason,
-    remedy, reference, version, supersedes, progress {stage, position_ms, duration_ms, elapsed_s} (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
+    remedy, reference, version, supersedes, priority, waits_for {folder, code, reason, until}, progress {stage, position_ms, duration_ms, elapsed_s} (each null if it does not apply). `attempts` counts attempts from the beginning of decoding;
     claims, interrupted attempts and refunded ones are not counted.
     """
     return {
@@ -113,13 +127,17 @@ def job_document(job: JobSummary, progress: Progress | None = None) -> dict[str,
         "reference": job.reference,
         "version": job.version,
         "supersedes": job.supersedes,
+        "priority": job.priority,
+        "waits_for": None if wait is None else wait.document(),
         "progress": None
         if progress is None
         else {key: progress[key] for key in ("stage", "position_ms", "duration_ms", "elapsed_s")},
     }
 
 
-def detail_document(detail: JobDetail, progress: Progress | None = None) -> dict[str, Any]:
+def detail_document(
+    detail: JobDetail, progress: Progress | None = None, wait: FolderWait | None = None
+) -> dict[str, Any]:
     """One job in full: the fields of `job_document`, and recipe, sha256, size (bytes), modified, isolate,
     tries [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}],
     stages {stage: seconds}, batches {sizes, padding_waste}, media, engine (as in the transcript), text, segments
@@ -127,7 +145,7 @@ def detail_document(detail: JobDetail, progress: Progress | None = None) -> dict
     """
     result = detail.result
     return {
-        **job_document(detail.summary, progress),
+        **job_document(detail.summary, progress, wait),
         "recipe": detail.recipe,
         "sha256": detail.sha256,
         "size": detail.size,
@@ -215,10 +233,15 @@ def progress_text(progress: Progress, *, short: bool = False) -> str:
     return f"{where}, {durations.spent(progress['elapsed_s'])}" if progress["elapsed_s"] else where
 
 
-def outcome(job: JobSummary, progress: Progress | None = None) -> str:
-    """Progress of a running job, result and remarks of a finished one, or the reason of any other; "" if none is known."""
+def outcome(job: JobSummary, progress: Progress | None = None, wait: FolderWait | None = None) -> str:
+    """Progress of a running job, result and remarks of a finished one, or the reason of any other; "" if none is known.
+
+    `wait`: what it waits for, see `waits_for`.
+    """
     if progress is not None:
         return progress_text(progress, short=True)
+    if wait is not None:
+        return f"waits: {wait.text()}"
     if job.reason:
         return f"{job.reason} ({job.remedy})" if job.remedy else job.reason
     if job.audio_s is None:

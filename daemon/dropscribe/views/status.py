@@ -13,8 +13,10 @@ from dropscribe.ledger.records import AWAY, HANGS, NO_ROOM, JobState
 from dropscribe.service.monitoring import status_file
 from dropscribe.views.fields import utc
 from dropscribe.views.jobs import Progress, job_document
+from dropscribe.views.waits import folder_waits
 
 if TYPE_CHECKING:
+    from dropscribe.ledger.control import Pause
     from dropscribe.ledger.records import HeldJobs, JobSummary
 
 STATUS_SCHEMA = "dropscribe/daemon/1"
@@ -47,6 +49,7 @@ class Queue:
     last_finished: JobSummary | None
     failures: tuple[JobSummary, ...]
     held: tuple[HeldJobs, ...] = ()
+    pauses: tuple[Pause, ...] = ()
 
 
 def read_process(location: DatabaseLocation) -> Process:
@@ -59,12 +62,16 @@ def read_process(location: DatabaseLocation) -> Process:
     return Process(running=True, pid=owner.pid, said=said if said and said["pid"] == owner.pid else None)
 
 
-def jobs_in_progress(location: DatabaseLocation) -> dict[int, Progress]:
-    """Progress of running jobs by number, as their daemon states it; {} if that cannot be read."""
+def said_by(location: DatabaseLocation) -> dict[str, Any] | None:
+    """The status document of the running daemon; None if there is none, or it cannot be read."""
     try:
-        said = read_process(location).said
+        return read_process(location).said
     except (OSError, ValueError):
-        return {}
+        return None
+
+
+def jobs_in_progress(said: dict[str, Any] | None) -> dict[int, Progress]:
+    """Progress of running jobs by number, as their daemon states it."""
     # A daemon of the previous version does not write this key.
     return {} if said is None else {job["job"]: job for job in said.get("in_progress", [])}
 
@@ -110,7 +117,7 @@ def document(
     """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
     updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled,
     in_progress [{job, recording, stage, position_ms, duration_ms, elapsed_s}], unsettled_files [{path, code, reason, since}]
-    (null if it is not running), counts {state: jobs}, held [{code, reason, remedy, jobs, first}], oldest_waiting, last_finished (each as `job_document`, or
+    (null if it is not running), counts {state: jobs}, waits [{folder, code, reason, until}] (of folders whose recordings are not begun; folder null: of all), held [{code, reason, remedy, jobs, first}], oldest_waiting, last_finished (each as `job_document`, or
     null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
     said = process.said or {}
@@ -138,6 +145,7 @@ def document(
         if "unsettled_files" in said
         else None,
         "counts": None if queue is None else {s.value: n for s, n in queue.counts.items()},
+        "waits": [w.document() for w in folder_waits(process.said, queue.pauses if queue else ())],
         "held": [
             {"code": h.code, "reason": h.reason, "remedy": h.remedy, "jobs": h.count, "first": h.first}
             for h in (queue.held if queue else ())
@@ -158,4 +166,5 @@ def queue_of(ledger: Ledger, now: float) -> Queue:
         max(done, key=lambda j: j.finished_at or 0.0, default=None),
         tuple(ledger.jobs(state=JobState.FAILED, since=now - FAILURES_S, limit=FAILURES)),
         tuple(ledger.held()),
+        tuple(ledger.pauses()),
     )

@@ -15,10 +15,13 @@ from dropscribe.cli.arguments import filters, options
 from dropscribe.cli.arguments.given import Given, merged
 from dropscribe.cli.arguments.jobs import no_such_job
 from dropscribe.cli.commands import jobs_again
+from dropscribe.cli.commands.control import of_jobs
 
 if TYPE_CHECKING:
+    from dropscribe.ledger.control import Action
     from dropscribe.ledger.records import Hit, JobDetail, JobSummary
     from dropscribe.views.jobs import Progress
+    from dropscribe.views.waits import FolderWait
 
 app = typer.Typer()
 
@@ -60,7 +63,8 @@ def list_jobs(
 
     JSON, dropscribe/jobs/1: database, jobs [{id, state, recording, folder, profile, admitted, claimed, finished,
     attempts, max_attempts, audio_s, speech_s, characters, total_s, rtfx, model, device, truncated, remarks, reason_code,
-    reason, remedy, reference, version, supersedes}], next (the --after of the jobs that follow, or null). Instants are ISO 8601, UTC; what is not known is null.
+    reason, remedy, reference, version, supersedes, priority, waits_for {folder, code, reason, until}}], next (the --after of the jobs that
+    follow, or null). Instants are ISO 8601, UTC; what is not known is null.
     """
     if context.invoked_subcommand is not None:
         context.obj = Given(config, database, as_json)
@@ -70,7 +74,8 @@ def list_jobs(
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.ledger.questions import JobFilter
     from dropscribe.views.jobs import jobs_document
-    from dropscribe.views.status import jobs_in_progress
+    from dropscribe.views.status import jobs_in_progress, said_by
+    from dropscribe.views.waits import folder_waits
 
     wanted = filters.job_filter(
         "list jobs", time.time(), state=state, folder=folder, profile=profile, since=since, until=until, path=path,
@@ -80,13 +85,15 @@ def list_jobs(
     location = database_location(config, database)
     with closing(open_read_only(location)) as ledger:
         page = ledger.find_jobs(wanted, limit=limit, after=position)
-    running = jobs_in_progress(location)
+        pauses = ledger.pauses()
+    said = said_by(location)
+    running, waits = jobs_in_progress(said), folder_waits(said, pauses)
     if as_json:
-        print_json(jobs_document(location, page, running))
+        print_json(jobs_document(location, page, running, waits))
     elif not page.jobs:
         say("no jobs" if wanted == JobFilter() else "no such jobs")
     else:
-        _print_jobs(page.jobs, running)
+        _print_jobs(page.jobs, running, waits)
         if page.next is not None:
             say(f"more: --after {page.next}", err=True)
 
@@ -104,25 +111,30 @@ def show(
 
     JSON, dropscribe/job/1: job {the fields of a listed job, and recipe, sha256, size, modified, isolate, tries
     [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
-    {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}]}.
+    {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}], actions
+    [{at, who, action, job, folder, found, made}]}.
     """
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import show_document
-    from dropscribe.views.status import jobs_in_progress
+    from dropscribe.views.status import jobs_in_progress, said_by
+    from dropscribe.views.waits import folder_waits, waits_for
 
     given = merged(context, config, database, as_json)
     location = database_location(given.config, given.database)
     with closing(open_read_only(location)) as ledger:
         detail = ledger.job(job)
+        pauses, actions = ledger.pauses(), ledger.actions(job_id=job)
     if detail is None:
         raise no_such_job(job, "show a job", location)
-    progress = jobs_in_progress(location).get(job)
+    said = said_by(location)
+    progress = jobs_in_progress(said).get(job)
+    wait = waits_for(detail.summary, folder_waits(said, pauses))
     if given.as_json:
-        print_json(show_document(detail, progress))
+        print_json(show_document(detail, progress, wait, actions))
     else:
-        _print_job(detail, progress)
+        _print_job(detail, progress, wait, actions)
 
 
 @app.command("search")
@@ -170,6 +182,9 @@ def search(
 
 
 app.command("redo")(jobs_again.redo)
+app.command("retry")(of_jobs.retry)
+app.command("cancel")(of_jobs.cancel)
+app.command("priority")(of_jobs.priority)
 app.command("rename-speaker")(jobs_again.rename_speaker)
 
 
@@ -208,9 +223,12 @@ def skipped(
         print_list(("file", "noticed", "reason"), rows)
 
 
-def _print_jobs(found: Sequence[JobSummary], running: Mapping[int, Progress]) -> None:
+def _print_jobs(
+    found: Sequence[JobSummary], running: Mapping[int, Progress], waits: Sequence[FolderWait]
+) -> None:
     from dropscribe.cli.output import brief, moment, print_list
     from dropscribe.views.jobs import outcome, state_since
+    from dropscribe.views.waits import waits_for
 
     now = time.time()
     rows = [
@@ -219,7 +237,7 @@ def _print_jobs(found: Sequence[JobSummary], running: Mapping[int, Progress]) ->
             str(j.id),
             j.shown_state,
             moment(state_since(j), now),
-            outcome(j, running.get(j.id)),
+            outcome(j, running.get(j.id), waits_for(j, waits)),
         )
         for j in found
     ]
@@ -261,7 +279,9 @@ def _version(job: JobSummary) -> str:
     )
 
 
-def _print_job(detail: JobDetail, progress: Progress | None) -> None:
+def _print_job(
+    detail: JobDetail, progress: Progress | None, wait: FolderWait | None, actions: Sequence[Action]
+) -> None:
     from dropscribe import durations
     from dropscribe.cli.output import local, print_facts, print_text, say
     from dropscribe.escapes import readable
@@ -272,6 +292,8 @@ def _print_job(detail: JobDetail, progress: Progress | None) -> None:
         ("job", f"{job.id}, {job.shown_state}"),
         ("recording", readable(job.recording)),
         ("progress", progress_text(progress) if progress else ""),
+        ("waits for", f"{wait.text()}" if wait else ""),
+        ("priority", str(job.priority) if job.priority else ""),
         ("reason", job.reason or ""),
         ("remedy", job.remedy or ""),
         ("admitted", local(job.admitted_at)),
@@ -300,6 +322,7 @@ def _print_job(detail: JobDetail, progress: Progress | None) -> None:
         ended = f"{a.outcome or 'under way'}{': ' + a.reason if a.reason else ''}"
         often = f" ({a.times} times)" if a.times > 1 else ""
         facts.append((f"try {a.number}", f"{local(a.started_at)}, {ended}{often}"))
+    facts += [(a.verb, f"{local(a.at)}, {a.who}: {a.found} → {a.made}") for a in reversed(actions)]
     facts += [
         (o.format, readable(o.path) + ("" if o.published else " (not written)")) for o in detail.outputs
     ]

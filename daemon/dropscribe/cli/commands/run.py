@@ -23,7 +23,7 @@ def command(
 
     Runs in the foreground until it is stopped with Ctrl-C or SIGTERM; SIGHUP makes it read its configuration again.
     """
-    from dropscribe.service import signals
+    from dropscribe.service.control import signals
 
     signals.exit_at_once()
     import faulthandler

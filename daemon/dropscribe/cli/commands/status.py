@@ -33,7 +33,7 @@ def command(
     JSON, dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready",
     "draining"), since, updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}],
     in_flight, unsettled, in_progress [{job, recording, stage, position_ms, duration_ms, elapsed_s}], unsettled_files
-    [{path, code, reason, since}] (null when it does not run), counts {state: jobs}, oldest_waiting, last_finished (jobs as
+    [{path, code, reason, since}] (null when it does not run), counts {state: jobs}, waits [{folder, code, reason, until}], oldest_waiting, last_finished (jobs as
     `jobs --json` has them, or null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
     from dropscribe.cli.arguments.settings import database_location
@@ -76,6 +76,10 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
             *_listed("not complete", said["unsettled"], "file", list(_unsettled(said))),
             *(("folder", f"{f['path']} ({f['backend']}): {f['problem'] or 'ok'}") for f in said["folders"]),
         ]
+    from dropscribe.views.waits import folder_waits
+
+    for wait in folder_waits(said, queue.pauses if queue else ()):
+        facts.append(("waits", f"{wait.folder or 'all folders'}: {wait.text()}"))
     if queue is not None:
         facts.append(("jobs", ", ".join(f"{n} {state.value}" for state, n in queue.counts.items())))
         facts += list(_job_facts(queue))

@@ -153,7 +153,8 @@ class Admitter:
 
     def _admission(self, arrival: Arrival, sha256: str) -> Admission:
         settings = self._settings()
-        name = next((f.profile for f in settings.folders if f.path == arrival.folder), "default")
+        folder = next((f for f in settings.folders if f.path == arrival.folder), None)
+        name = "default" if folder is None else folder.profile
         profile = settings.profiles[name]
         return Admission(
             path=arrival.path,
@@ -167,6 +168,7 @@ class Admitter:
             share_result=profile.duplicates == "reference",
             settle_s=arrival.settle_s,
             max_attempts=profile.max_attempts,
+            priority=0 if folder is None else folder.priority,
         )
 
     def _record(self) -> None:

@@ -5,11 +5,15 @@ A claim is a commit, which waits for the disk and for other writers; decoders an
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from dropscribe.errors import StorageError
+from dropscribe.ledger.control import NO_TERMS, Terms
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim
 from dropscribe.service.storage.storage_retry import Postponable, Refusal, StorageRetry
@@ -23,6 +27,22 @@ WAIT_S = 2.0
 #: Most claims in one commit. Publishing waits for the same disk, so no commit is spent on a few claims while many jobs
 #: are in flight.
 CLAIM_BATCH = 64
+#: Fewest jobs claimed ahead, and the window in which started jobs are counted, seconds.
+LEAST_AHEAD = 8
+RECENT_S = 2.0
+
+
+class Rules(Protocol):
+    """Which folders' jobs may be claimed; implemented by `service/control/folder_rules.py`."""
+
+    def terms(self, in_flight: Iterable[Claim]) -> Terms:
+        """Terms of a claim that is made now."""
+
+    def claimed(self, claims: Iterable[Claim]) -> None:
+        """Note new claims."""
+
+    def done(self, folder: Path, audio_s: float) -> None:
+        """Note a recording whose audio was recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,7 @@ class Question:
     due_known: bool
     #: Jobs in flight, after a claim with unknown outcome: other jobs that the ledger has as ours are requeued first.
     ours: tuple[int, ...] | None
+    terms: Terms = NO_TERMS
 
     def put_to(self, ledger: Ledger) -> Answer:
         """Claim jobs. Raises StorageError; the ledger may have recorded claims nevertheless."""
@@ -65,13 +86,15 @@ class Question:
             return self._put_to(ledger)
 
     def _put_to(self, ledger: Ledger) -> Answer:
-        due = self.due if self.due_known else ledger.next_isolated()
+        due = self.due if self.due_known else ledger.next_isolated(self.terms)
         isolating = self.isolating(due)
         if isolating and not self.alone:
             return Answer(None, due)
         if self.ours is not None:
             ledger.return_unknown(self.worker, self.ours)
-        claims = ledger.claim(self.worker, self.want, self.now, LEASE_S, allow_isolated=isolating)
+        claims = ledger.claim(
+            self.worker, self.want, self.now, LEASE_S, allow_isolated=isolating, terms=self.terms
+        )
         return Answer(tuple(claims), due)
 
     def isolating(self, due: float | None) -> bool:
@@ -96,11 +119,12 @@ class Claimer:
 
     def __init__(
         self, ledger: Ledger, thread: Executor, wake: Callable[[], None], *, worker: str, limit: int,
-        clocks: Clocks, storage_retry: StorageRetry, has_room: Callable[[], bool],
+        clocks: Clocks, storage_retry: StorageRetry, has_room: Callable[[], bool], rules: Rules | None = None,
     ) -> None:  # fmt: skip
         """`thread` runs the calls; `wake` is called on it when an answer is there. `limit`: most jobs in flight.
 
-        `has_room` is called right before each claim: False while there is no disk space for the results of new jobs.
+        `has_room` is called right before each claim: False while there is no disk space for the results of new jobs. `rules`:
+        terms of each claim; None: the default ones.
         """
         self._ledger = ledger
         self._thread = thread
@@ -111,6 +135,10 @@ class Claimer:
         self._least = max(1, min(CLAIM_BATCH // 2, limit // 4))
         self._clocks = clocks
         self._has_room = has_room
+        self._rules = rules
+        #: Number of jobs claimed so far, and (monotonic seconds, how many of them had been started) of the last `RECENT_S`.
+        self._received = 0
+        self._started: deque[tuple[float, int]] = deque()
         self._refusal = Refusal(storage_retry, clocks.monotonic)
         self._roomy = True
         self._check_room = Postponable(storage_retry, self._update_room, clocks.monotonic)
@@ -141,6 +169,11 @@ class Claimer:
             self._due_known = False
         self._news = True
 
+    def recognised(self, claim: Claim, audio_s: float) -> None:
+        """Note how much audio a job had."""
+        if self._rules is not None:
+            self._rules.done(claim.folder, audio_s)
+
     def busy(self) -> bool:
         """Whether a call to the ledger is running."""
         return self._asked is not None and not self._asked[2].done()
@@ -153,13 +186,15 @@ class Claimer:
         now, room = self._clocks.monotonic(), self._limit - in_flight
         if self._asked is not None or self._refusal.recent():
             return
-        if self.alone or room < self._least or at_hand > CLAIM_BATCH // 2:
+        ahead = self._ahead(now, at_hand)
+        if self.alone or room < self._least or at_hand > ahead // 2:
             return
         if not self._news and now < self._next_poll:
             return
         question = Question(
-            self._worker, min(room, CLAIM_BATCH), self._clocks.wall(), in_flight == 0, self._due, self._due_known,
+            self._worker, min(room, ahead), self._clocks.wall(), in_flight == 0, self._due, self._due_known,
             tuple(c.job_id for c in ours()) if self._unsure else None,
+            NO_TERMS if self._rules is None else self._rules.terms(ours()),
         )  # fmt: skip
         if in_flight and self._due_known and question.isolating(self._due):
             return
@@ -173,6 +208,18 @@ class Claimer:
         call = self._thread.submit(question.put_to, self._ledger)
         self._asked = question, now, call
         call.add_done_callback(lambda _: self._wake())
+
+    def _ahead(self, now: float, at_hand: int) -> int:
+        """Most jobs to claim ahead of those that can start: as many as start in some seconds, up to `CLAIM_BATCH`.
+
+        A job that is claimed keeps its place: with a slow engine those of a higher priority, or of another folder, would wait
+        behind it for hours.
+        """
+        self._started.append((now, self._received - at_hand))
+        while self._started[0][0] < now - RECENT_S and len(self._started) > 1:
+            self._started.popleft()
+        recent = self._started[-1][1] - self._started[0][1]
+        return min(CLAIM_BATCH, max(LEAST_AHEAD, 2 * recent))
 
     def _update_room(self) -> None:
         self._roomy = self._has_room()
@@ -199,6 +246,9 @@ class Claimer:
             self._news = True
             return Claimed((), asked_at)
         self._unsure = False
+        self._received += len(answer.claims)
+        if self._rules is not None:
+            self._rules.claimed(answer.claims)
         self.alone = any(c.isolate for c in answer.claims)
         if question.isolating(answer.due) and not self.alone:
             self._due_known = False

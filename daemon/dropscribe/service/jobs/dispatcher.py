@@ -105,6 +105,27 @@ class Dispatcher:
         ]
         return found + [JobProgress(c.job_id, c.path, Stage.WAITING) for c in self._claimed]
 
+    def give_back(self, closed: Callable[[Path], bool]) -> None:
+        """Return claimed jobs of closed folders to the queue that no decoder has got yet, as if never claimed.
+
+        Jobs whose result is there are published all the same. Raises StorageError; the caller tries again later.
+        """
+        back = [c for c in self._claimed if c.reference is None and closed(c.folder)]
+        if back:
+            self._ledger.unclaim([(c.job_id, c.generation) for c in back])
+        for claim in back:
+            self._claimed.remove(claim)
+            self._beginning.forget(claim)
+            self._claiming.ended(claim)
+
+    def check_leases(self) -> None:
+        """Renew leases at the next turn, so that jobs that were cancelled meanwhile are dropped at once."""
+        self._next_heartbeat = 0.0
+
+    def claims(self) -> list[Claim]:
+        """Jobs that are claimed and whose outcome is not recorded."""
+        return self._held()
+
     def wake(self) -> None:
         """Claim at the next turn, because new jobs may be queued."""
         self._claiming.news()
@@ -267,6 +288,7 @@ class Dispatcher:
         claim = self._running.pop(outcome.ticket)
         if isinstance(outcome.end, Result):
             self._device_failures.recognised(claim.job_id)
+            self._claiming.recognised(claim, outcome.end.media.duration_ms / 1000)
             self._publish(claim, outcome.end)
         else:
             if outcome.end.kind is FaultKind.UNANSWERED:

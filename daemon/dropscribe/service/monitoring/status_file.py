@@ -18,6 +18,7 @@ from dropscribe.escapes import readable
 from dropscribe.files import close, open_folder
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.service.control.folder_rules import Wait
 from dropscribe.service.jobs.progress import JobProgress
 from dropscribe.transcript.placing.standing import contents
 from dropscribe.transcript.types import EngineFacts
@@ -52,6 +53,9 @@ class Status:
     #: Jobs in progress and files not yet complete; at most `LISTED` of each are written.
     in_progress: tuple[JobProgress, ...] = ()
     unsettled_files: tuple[UnsettledFile, ...] = ()
+    #: Why recordings wait, and the control socket.
+    waits: tuple[Wait, ...] = ()
+    control: Path | None = None
 
 
 class StatusFile:
@@ -95,6 +99,8 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
         "unsettled": status.unsettled,
         "storage": [asdict(c) for c in status.storage],
         "in_progress": [_progress(job) for job in status.in_progress[:LISTED]],
+        "waits": [_wait(wait) for wait in status.waits],
+        "control": None if status.control is None else readable(status.control),
         "unsettled_files": [_unsettled(file) for file in status.unsettled_files[:LISTED]],
     }
     directory = open_folder(target.parent)
@@ -142,6 +148,15 @@ def _progress(job: JobProgress) -> dict[str, Any]:
         "position_ms": job.position_ms,
         "duration_ms": job.duration_ms,
         "elapsed_s": round(job.elapsed_s, 1),
+    }
+
+
+def _wait(wait: Wait) -> dict[str, Any]:
+    return {
+        "folder": None if wait.folder is None else readable(wait.folder),
+        "code": wait.code,
+        "reason": wait.reason,
+        "until": wait.until,
     }
 
 
