@@ -50,6 +50,7 @@ from dropscribe.ledger.records import (
 from dropscribe.ledger.sqlite.schema import metadata
 from dropscribe.logs import Action
 from dropscribe.service import adoption
+from dropscribe.service.control.folder_rules import Wait
 from dropscribe.service.jobs.progress import JobProgress, Stage
 from dropscribe.service.monitoring import status_file
 from dropscribe.transcript.naming import ending
@@ -363,6 +364,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         history.copied("copy.wav", "talk.wav")
         history.failed("broken.wav", "no audio", "export it again")
         history.waiting("next.wav")
+        history.ledger.prioritise([done], 1, 1.0, "anna")
         history.ledger.skip(
             [SkippedFile(Path("/in/a.doc"), Path("/in"), "extension", "not a recording")], 1.0
         )
@@ -375,6 +377,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("jobs", "--database", database))
     keep(command_line.document("jobs", "show", str(done), "--database", database))
     keep(command_line.document("jobs", "search", "hello", "--database", database))
+    paused = command_line.document("pause", "--database", database)
+    keep(paused | command_line.document("jobs", "priority", "3", "--match", "next", "--database", database))
+    command_line.document("resume", "--database", database)
     keep(command_line.document("jobs", "skipped", "--database", database))
     keep(command_line.document("jobs", "redo", str(done), "--dry-run", "--database", database))
     (folder / "talk.wav").touch()
@@ -426,6 +431,7 @@ def status_document(database: Path) -> dict[str, Any]:
         "ready", 1.0, ENGINE, (folder,), 1, 0, (status_file.Complaint("disk full", "free space"),),
         in_progress=(JobProgress(1, Path("/in/a.wav"), Stage.DECODING),),
         unsettled_files=(UnsettledFile(Path("/in/b.wav"), OPEN, 1.0),),
+        waits=(Wait(Path("/in"), "hours", "its hours are 19:00-07:00", 9.0),), control=Path("/run/control.sock"),
     )  # fmt: skip
     status_file.write(DatabaseLocation(database), status, 2.0)
     found: dict[str, Any] = json.loads(

@@ -13,7 +13,7 @@ from dropscribe.service.jobs.progress import position_text
 from dropscribe.transcript.renderers.json_document import engine_facts
 from dropscribe.views.control import actions_document
 from dropscribe.views.fields import rounded, utc
-from dropscribe.views.waits import FolderWait, waits_for
+from dropscribe.views.waiting import FolderWait, waits_for
 
 if TYPE_CHECKING:
     from dropscribe.ledger.control import Action

@@ -13,7 +13,7 @@ from dropscribe.ledger.records import AWAY, HANGS, NO_ROOM, JobState
 from dropscribe.service.monitoring import status_file
 from dropscribe.views.fields import utc
 from dropscribe.views.jobs import Progress, job_document
-from dropscribe.views.waits import folder_waits
+from dropscribe.views.waiting import folder_waits
 
 if TYPE_CHECKING:
     from dropscribe.ledger.control import Pause

@@ -36,6 +36,7 @@ _LOCAL_FOLDER, _LOCAL_DATABASE = "drop", "jobs.db"
 #: Example values of settings that have no default value.
 _EXAMPLES: Mapping[str, Any] = MappingProxyType(
     {
+        "folder.pace": "60/h",
         "profiles.default.output_dir": "/srv/dropscribe/transcripts",
         "profiles.default.hotwords_file": "/etc/dropscribe/hotwords.txt",
         "profiles.default.subtitle_max_chars": 18,

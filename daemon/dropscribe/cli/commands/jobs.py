@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dropscribe.ledger.control import Action
     from dropscribe.ledger.records import Hit, JobDetail, JobSummary
     from dropscribe.views.jobs import Progress
-    from dropscribe.views.waits import FolderWait
+    from dropscribe.views.waiting import FolderWait
 
 app = typer.Typer()
 
@@ -75,7 +75,7 @@ def list_jobs(
     from dropscribe.ledger.questions import JobFilter
     from dropscribe.views.jobs import jobs_document
     from dropscribe.views.status import jobs_in_progress, said_by
-    from dropscribe.views.waits import folder_waits
+    from dropscribe.views.waiting import folder_waits
 
     wanted = filters.job_filter(
         "list jobs", time.time(), state=state, folder=folder, profile=profile, since=since, until=until, path=path,
@@ -119,7 +119,7 @@ def show(
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.views.jobs import show_document
     from dropscribe.views.status import jobs_in_progress, said_by
-    from dropscribe.views.waits import folder_waits, waits_for
+    from dropscribe.views.waiting import folder_waits, waits_for
 
     given = merged(context, config, database, as_json)
     location = database_location(given.config, given.database)
@@ -228,7 +228,7 @@ def _print_jobs(
 ) -> None:
     from dropscribe.cli.output import brief, moment, print_list
     from dropscribe.views.jobs import outcome, state_since
-    from dropscribe.views.waits import waits_for
+    from dropscribe.views.waiting import waits_for
 
     now = time.time()
     rows = [

@@ -76,7 +76,7 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
             *_listed("not complete", said["unsettled"], "file", list(_unsettled(said))),
             *(("folder", f"{f['path']} ({f['backend']}): {f['problem'] or 'ok'}") for f in said["folders"]),
         ]
-    from dropscribe.views.waits import folder_waits
+    from dropscribe.views.waiting import folder_waits
 
     for wait in folder_waits(said, queue.pauses if queue else ()):
         facts.append(("waits", f"{wait.folder or 'all folders'}: {wait.text()}"))

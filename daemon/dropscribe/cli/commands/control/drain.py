@@ -17,9 +17,9 @@ def command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/control/1 as JSON.")] = False,
 ) -> None:
-    """Let the daemon finish what is in progress, however long that takes, and end.
+    """Let the daemon finish what is in progress, and end.
 
-    The rest of the queue waits for the next start. Under systemd the service stays stopped. 'dropscribe resume' takes it back.
+    It waits for that however long it takes. The rest of the queue waits for the next start. Under systemd the service stays stopped. 'dropscribe resume' takes it back.
 
     JSON, dropscribe/control/1, as of pause.
     """
