@@ -64,6 +64,7 @@ def transcript(
         engine=engine,
         segments=segments,
         timings=timings or Timings(),
+        recipe="paraformer-zh|fsmn-vad",
     )
 
 

@@ -99,8 +99,8 @@ class OneShot:
                 yield Finished(running.pop(outcome.ticket), outcome.end)
 
 
-def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript:
-    """Transcript of a file without a ledger record, as job 0. Hashes the file; raises OSError and DropscribeError."""
+def transcript_of(path: Path, result: Result, engine: EngineFacts, recipe: str = "") -> Transcript:
+    """Transcript of a file without a ledger record, as job 0, made with a `recipe` of the settings. Hashes the file; raises OSError and DropscribeError."""
     return Transcript(
         recording_name=readable(path.name),
         sha256=content_hash(path, None, FileSignature.of(path.stat())),
@@ -112,6 +112,7 @@ def transcript_of(path: Path, result: Result, engine: EngineFacts) -> Transcript
         timings=result.timings,
         incomplete=result.remarks,
         speakers=result.speakers,
+        recipe=recipe,
     )
 
 

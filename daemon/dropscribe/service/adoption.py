@@ -189,11 +189,11 @@ class Adopter:
         transcript, started, ended, timing = self._timing(place.target, target, base, transcript)
         if started is None:
             started = ended = os.stat(name, dir_fd=target, follow_symlinks=False).st_mtime
-        engine = transcript.engine
+        heard = transcript.recipe or recipe_of(transcript.engine.models)
         return PastJob(
             admission,
             transcript,
-            shared=is_ours and place.recipe == recipe_of(engine.models),
+            shared=is_ours and place.recipe == heard,
             files=(*files, *timing),
             started=started,
             ended=ended,

@@ -91,6 +91,8 @@ def read_transcript(data: bytes) -> Written:
             segments=_segments(document.get("segments")),
             incomplete=tuple(_incomplete(document)),
             speakers=tuple(_listed(document, "speakers", _speaker)),
+            # Transcripts of earlier versions have none.
+            recipe=_optional_text(_part(document, "recipe"), "heard") or "" if "recipe" in document else "",
         ),
         _text(_part(document, "generator"), "version"),
     )

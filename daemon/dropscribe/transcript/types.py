@@ -340,6 +340,8 @@ class Transcript:
     incomplete: tuple[str, ...] = ()
     #: In order of number; empty if speakers were not asked for.
     speakers: tuple[Speaker, ...] = ()
+    #: Models and options that decide what is heard (`dropscribe.settings.Settings.recipe`); empty if not known.
+    recipe: str = ""
 
     @property
     def text(self) -> str:

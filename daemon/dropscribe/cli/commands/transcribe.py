@@ -83,7 +83,13 @@ def command(
     with OneShot(loaded.settings) as engine, Bars() as bars:
         profile_options = Options.of(loaded.settings.profile("default"))
         writer = _Writer(
-            engine, output_format, profile_options, titles=len(files) > 1, write=write, as_json=as_json
+            engine,
+            loaded.settings.recipe("default"),
+            output_format,
+            profile_options,
+            titles=len(files) > 1,
+            write=write,
+            as_json=as_json,
         )
         for finished in _in_order(paths, engine.transcribe(paths, bars.show), bars.remove):
             with bars.hidden():
@@ -111,6 +117,7 @@ class _Writer:
     def __init__(
         self,
         engine: OneShot,
+        recipe: str,
         output_format: str | None,
         options: Options,
         *,
@@ -120,6 +127,7 @@ class _Writer:
     ) -> None:
         """`titles`: print the name of each recording before its text."""
         self._engine = engine
+        self._recipe = recipe
         self._format = output_format
         self._options = options
         self._titles = titles
@@ -137,7 +145,7 @@ class _Writer:
             self._fail(finished.path, finished.end)
             return False
         try:
-            transcript = oneshot.transcript_of(finished.path, finished.end, self._engine.facts)
+            transcript = oneshot.transcript_of(finished.path, finished.end, self._engine.facts, self._recipe)
             written = (
                 oneshot.write_beside(finished.path, transcript, self._format, self._options)
                 if self._write

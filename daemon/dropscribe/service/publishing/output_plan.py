@@ -85,6 +85,7 @@ def plan_outputs(
         timings=replace(result.timings, seconds=seconds),
         incomplete=result.remarks,
         speakers=_with_names(result.speakers, engine, ledger),
+        recipe=claim.recipe,
     )
     options = render.Options.of(profile)
     formats: list[str] = [*profile.formats]

@@ -34,11 +34,12 @@ def json_document(content: Content) -> bytes:
     tracks [{number, language, title (null: none), codec, channels, default, chosen}],
     parts [{kind, number, start_ms, name (null: none)}]},
     engine {model, vad_model, NAME_model of each further role, device, precision, versions {package: version}},
+    recipe {heard (models and options that decide what is recognised), numbers, fillers},
     notice (null or text), remarks [{kind, text}], text (as people read it, a paragraph a line), raw (texts of the
     segments as recognised, one a line), speakers [{number, name (null: none), label, kind, speech_ms, words, share}],
     sentences [{start_ms, end_ms, speaker, paragraph, text}], segments [{index, start_ms, end_ms, text, raw, confidence,
     punctuated, tokens [{text, start_ms, end_ms, confidence, mark, speaker}]}]. Absent: `raw` where it equals `text`;
-    `confidence`, `speaker` and `speakers` where not known or asked for; `mark` of a token without one; `punctuated`
+    `recipe`, `confidence`, `speaker` and `speakers` where not known or asked for; `mark` of a token without one; `punctuated`
     where false; `sentences` where there are neither marks nor speakers. Positions are ms from the start of the
     recording; `admitted` is UTC.
     """
@@ -71,11 +72,21 @@ def _facts(content: Content) -> dict[str, Any]:
         },
         "media": transcript.media.record(),
         "engine": engine_facts(transcript.engine),
+        **_recipe(content),
         "notice": transcript.engine.notice,
         "remarks": [{"kind": r.kind, "text": r.text} for r in content.remarks],
         **_text_and_raw(content.text, transcript.text, lines=not any(run.flowing for run in content.runs)),
         **({"speakers": speakers} if (speakers := list(_speakers(content))) else {}),
     }
+
+
+def _recipe(content: Content) -> dict[str, Any]:
+    """The field `recipe`, if it is known: transcripts of earlier versions keep their bytes."""
+    if not content.transcript.recipe:
+        return {}
+    options = content.options
+    heard = content.transcript.recipe
+    return {"recipe": {"heard": heard, "numbers": options.numbers, "fillers": options.fillers}}
 
 
 def _text_and_raw(written: str, recognised: str, *, lines: bool = True) -> dict[str, str]:
