@@ -5,6 +5,7 @@ To test a new stage: add an entry to `STAGES`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +19,11 @@ from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.deferred_stage import DeferredStage
 from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, SpeechSegment
 from dropscribe.engine.core.postprocess import Postprocessor
+from dropscribe.engine.core.postprocess_threads import MOST_BATCHES, PostprocessingThreads
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
 from dropscribe.engine.models.punctuation.stage import Punctuation
+from dropscribe.engine.models.punctuation.words import CharacterSplitter, Vocabulary
 from dropscribe.engine.models.speakers.stage import SpeakerStage
 from dropscribe.engine.protocol import (
     Abort,
@@ -34,33 +37,17 @@ from dropscribe.engine.protocol import (
 )
 from dropscribe.engine.wire import Aborted, Report
 from dropscribe.errors import EngineDiedError, EngineError
+from dropscribe.transcript.types import Tokens
 from tests.support.engines import Script
 
 
 class ReadsNothing:
     """A punctuation model that sets no marks."""
 
-    def splitter(self) -> Any:
-        return Characters()
+    splitter = CharacterSplitter(Vocabulary({}, 0))
 
     def read(self, windows: Sequence[Any]) -> list[bytes]:
         return [bytes(len(window)) for window in windows]
-
-
-class Characters:
-    """Each token is a word."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.ends: list[int] = []
-        self.last = " "
-
-    def add(self, texts: Sequence[str]) -> None:
-        self.ids += [0] * len(texts)
-        self.ends += range(len(self.ends), len(self.ends) + len(texts))
-
-    def close(self) -> None:
-        """Nothing is held back."""
 
 
 class OneVoice:
@@ -88,6 +75,9 @@ STAGES: dict[str, Callable[[], PostprocessingStage]] = {
 #: So that every stage takes part.
 ALL = StreamOptions(punctuation="auto", speakers=0)
 MINUTE = 60 * 16_000
+#: Time limit for the thread of a stage, seconds; only a hang reaches it.
+WAIT_S = 60.0
+BOTH_WAYS = pytest.mark.parametrize("beside", [False, True], ids=["in turn", "beside"])
 
 FailsOn = Callable[[str, Sequence[int]], bool]
 
@@ -142,10 +132,11 @@ class Watched:
 
 
 class Bench:
-    """The scheduler with null models and the stages under test."""
+    """The scheduler with null models and the stages under test, which run on threads of their own if `beside`."""
 
-    def __init__(self, *stages: PostprocessingStage, budget_s: float = 600.0) -> None:
+    def __init__(self, *stages: PostprocessingStage, budget_s: float = 600.0, beside: bool = False) -> None:
         self.now = 0.0
+        self.woken = threading.Event()
         self.notes: list[str] = []
         self.reports: list[Report] = []
         batcher: Batcher[SpeechSegment] = Batcher(budget_s, max_wait_s=1.0)
@@ -156,7 +147,9 @@ class Bench:
             read=lambda b: np.zeros(b.samples, np.int16),
             send=self.reports.append,
             clock=lambda: self.now,
-            postprocessor=Postprocessor(stages, self.notes.append),
+            postprocessor=PostprocessingThreads(stages, self.notes.append, self.woken.set)
+            if beside
+            else Postprocessor(stages, self.notes.append),
         )
 
     def run(self, *messages: PcmBlock | Abort, turns: int = 12) -> None:
@@ -164,6 +157,13 @@ class Bench:
         for _ in range(turns):
             self.loop.turn(inbox)
             self.now += 1.0
+
+    def wait_for_ends(self, count: int) -> None:
+        """Turn the loop until so many streams have ended, whenever a stage has completed some."""
+        while len(self.ends) < count:
+            assert self.woken.wait(WAIT_S), "the stages do not answer"
+            self.woken.clear()
+            self.loop.turn(Script())
 
     @property
     def events(self) -> list[Event | Aborted]:
@@ -194,12 +194,14 @@ def blocks(*minutes: int) -> list[PcmBlock]:
     return [PcmBlock(i, i, n * MINUTE, final=True, options=ALL) for i, n in enumerate(minutes)]
 
 
+@BOTH_WAYS
 def test_every_segment_comes_once_and_the_end_after_the_last(
-    make: Callable[[], PostprocessingStage],
+    make: Callable[[], PostprocessingStage], beside: bool
 ) -> None:
     stage = Watched(make())
-    bench = Bench(stage, budget_s=120.0)
+    bench = Bench(stage, budget_s=120.0, beside=beside)
     bench.run(*blocks(3, 1, 0, 2))
+    bench.wait_for_ends(4)
     assert {s: len(i) for s, i in stage.segments.items()} == bench.words == {0: 3, 1: 1, 3: 2}
     assert sorted(stage.finished) == sorted(bench.ends) == [0, 1, 2, 3]
     assert stage.dropped == set()
@@ -233,12 +235,14 @@ def test_unknown_streams_are_accepted(make: Callable[[], PostprocessingStage]) -
     assert not stage.finish([6]).get(6, Annotations()).marks
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("call", ["recognised", "finish"])
-def test_a_stage_failing_on_one_stream_adds_a_remark_and_keeps_its_text(call: str) -> None:
+def test_a_stage_failing_on_one_stream_adds_a_remark_and_keeps_its_text(call: str, beside: bool) -> None:
     stage = Watched(NullStage(), lambda now, streams: now == call and 1 in streams, name="punctuation")
     after = Watched(NullStage())
-    bench = Bench(stage, after, budget_s=120.0)
+    bench = Bench(stage, after, budget_s=120.0, beside=beside)
     bench.run(*blocks(3, 3, 3))
+    bench.wait_for_ends(3)
     assert bench.words == {0: 3, 1: 3, 2: 3}
     assert {s: end.remarks for s, end in bench.ends.items()} == {
         0: (), 1: ("punctuation failed: it broke",), 2: (),
@@ -257,10 +261,12 @@ def test_an_unexpected_error_becomes_a_remark() -> None:
     assert bench.ends[0].remarks == ("punctuation failed: ValueError: 3 marks for 2 words",)
 
 
-def test_two_failing_stages_add_two_remarks() -> None:
+@BOTH_WAYS
+def test_two_failing_stages_add_two_remarks(beside: bool) -> None:
     stages = [Watched(NullStage(), lambda *_: True, name=name) for name in ("punctuation", "speakers")]
-    bench = Bench(*stages)
+    bench = Bench(*stages, beside=beside)
     bench.run(*blocks(1))
+    bench.wait_for_ends(1)
     assert bench.ends[0].remarks == ("punctuation failed: it broke", "speakers failed: it broke")
 
 
@@ -300,10 +306,12 @@ def test_a_stage_that_cannot_be_loaded_adds_a_remark_and_is_loaded_for_a_later_s
     assert bench.ends[2].annotations.marks == b"\1"
 
 
-def test_a_lost_device_ends_the_engine() -> None:
-    bench = Bench(Watched(NullStage(), lambda *_: True, EngineDiedError("the device is gone")))
-    with pytest.raises(EngineDiedError):
+@BOTH_WAYS
+def test_a_lost_device_ends_the_engine(beside: bool) -> None:
+    bench = Bench(Watched(NullStage(), lambda *_: True, EngineDiedError("the device is gone")), beside=beside)
+    with pytest.raises(EngineDiedError):  # noqa: PT012 - in which turn depends on the thread
         bench.run(*blocks(1))
+        bench.wait_for_ends(1)
 
 
 @given(
@@ -311,16 +319,18 @@ def test_a_lost_device_ends_the_engine() -> None:
     st.sets(st.integers(0, 5)),
     st.sets(st.integers(0, 5)),
     st.integers(1, 6),
+    st.booleans(),
 )
 def test_words_never_depend_on_a_stage(
-    minutes: list[int], batches_fail: set[int], ends_fail: set[int], budget: int
+    minutes: list[int], batches_fail: set[int], ends_fail: set[int], budget: int, beside: bool
 ) -> None:
     def fails(call: str, streams: Sequence[int]) -> bool:
         return bool(set(streams) & (batches_fail if call == "recognised" else ends_fail))
 
     stage = Watched(NullStage(), fails)
-    bench = Bench(stage, budget_s=60.0 * budget)
+    bench = Bench(stage, budget_s=60.0 * budget, beside=beside)
     bench.run(*blocks(*minutes), turns=40)
+    bench.wait_for_ends(len(minutes))
     assert bench.words == {i: n for i, n in enumerate(minutes) if n}
     assert sorted(bench.ends) == list(range(len(minutes)))
     assert not [e for e in bench.events if isinstance(e, StreamFailed)]
@@ -368,3 +378,78 @@ def test_every_token_has_a_value_in_each_column(make: Callable[[], Postprocessin
         for column in (end.annotations.marks, end.annotations.speakers):
             assert len(column) in (0, end.segments), "a segment of the null model has one token"
         assert end.remarks == ()
+
+
+class Gated(NullStage):
+    """A stage whose calls wait until the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.calls: list[list[tuple[int, int]]] = []
+        self.finished: list[int] = []
+        self.dropped: list[int] = []
+
+    def recognised(self, segments: Sequence[SpeechSegment], _: Sequence[Hypothesis]) -> None:
+        self.entered.set()
+        assert self.gate.wait(WAIT_S)
+        self.calls.append([(s.stream, s.index) for s in segments])
+
+    def finish(self, streams: Sequence[int]) -> Mapping[int, Annotations]:
+        self.finished += streams
+        return {}
+
+    def drop(self, stream: int) -> None:
+        self.dropped.append(stream)
+
+
+def test_a_slow_stage_holds_up_only_the_streams_that_want_it() -> None:
+    slow = Gated()
+    slow.wants = lambda options: options.speakers is not None  # type: ignore[method-assign]
+    bench = Bench(slow, Watched(NullStage()), beside=True)
+    bench.run(PcmBlock(1, 0, MINUTE, final=True, options=ALL), PcmBlock(2, 1, MINUTE, final=True))
+    bench.wait_for_ends(1)
+    assert (list(bench.ends), bench.words) == ([2], {1: 1, 2: 1})
+    slow.gate.set()
+    bench.wait_for_ends(2)
+
+
+def test_a_stream_that_is_aborted_while_it_ends_has_no_end() -> None:
+    slow = Gated()
+    bench = Bench(slow, beside=True)
+    bench.run(*blocks(1, 1))
+    assert slow.entered.wait(WAIT_S)
+    bench.run(Abort(0))
+    slow.gate.set()
+    bench.wait_for_ends(1)
+    assert list(bench.ends) == [1]
+    assert slow.dropped == [0]
+
+
+def test_batches_wait_for_a_slow_stage_and_reach_it_together() -> None:
+    slow = Gated()
+    woken = threading.Event()
+    threads = PostprocessingThreads([slow], wake=woken.set)
+    batches = [
+        ([SpeechSegment(0, i, 0, 1, 16, 0.0, ALL)], [Hypothesis(0, i, "", Tokens())])
+        for i in range(2 * MOST_BATCHES)
+    ]
+    posted: list[int] = []
+
+    def post() -> None:
+        for number, batch in enumerate(batches):
+            threads.recognised(*batch)
+            posted.append(number)
+
+    poster = threading.Thread(target=post, daemon=True)
+    poster.start()
+    assert slow.entered.wait(WAIT_S)
+    # One is at work, and the queue is full: the next one waits.
+    assert len(posted) <= 1 + MOST_BATCHES
+    slow.gate.set()
+    poster.join(WAIT_S)
+    threads.end([StreamDone(0, len(batches), 1, 1, 0.0)], {0: ALL})
+    assert woken.wait(WAIT_S)
+    assert [end.stream for end in threads.ended()] == [0]
+    assert [pair for call in slow.calls for pair in call] == [(0, i) for i in range(len(batches))]
+    assert len(slow.calls) < len(batches)

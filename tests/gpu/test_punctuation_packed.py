@@ -29,7 +29,7 @@ def test_fp16_sets_the_same_marks(sizes: tuple[int, int, int, int] | None, tmp_p
     half = PunctuationModel(config, torch.device("cuda:0"), half=True)
     rng = np.random.default_rng(1)
     lengths = [1, 20, 37, 250, *rng.integers(20, 80, 100)]
-    windows = [rng.integers(0, len(exact._vocabulary), length, dtype=np.int32) for length in lengths]
+    windows = [rng.integers(0, exact._size, length, dtype=np.int32) for length in lengths]
     want, made = exact.read(windows), half.read(windows)
     assert [len(one) for one in made] == lengths
     # Random weights have marks that are nearly equal, of which rounding may choose another.

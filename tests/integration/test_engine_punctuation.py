@@ -15,7 +15,7 @@ import pytest
 from dropscribe.config import EngineSettings, Models
 from dropscribe.engine.models import store
 from dropscribe.engine.models.model_config import read_model_config
-from dropscribe.engine.models.punctuation.words import CharacterSplitter
+from dropscribe.engine.models.punctuation.words import CharacterSplitter, Vocabulary
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.protocol import PLAIN, StreamOptions
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError
@@ -194,8 +194,7 @@ class Constant:
     def __init__(self, mark: int) -> None:
         self.mark = mark
 
-    def splitter(self) -> CharacterSplitter:
-        return CharacterSplitter({}, 0)
+    splitter = CharacterSplitter(Vocabulary({}, 0))
 
     def read(self, windows: Sequence[Any]) -> list[bytes]:
         return [bytes((self.mark,)) * len(ids) for ids in windows]

@@ -27,7 +27,7 @@ class PipeInbox(threading.Thread):
     def __init__(self, commands: Connection) -> None:
         super().__init__(name="inbox", daemon=True)
         self._commands = commands
-        self._arrived: queue.SimpleQueue[PcmBlock | Abort] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[PcmBlock | Abort | None] = queue.SimpleQueue()
 
     def run(self) -> None:
         """Read messages until the pipe is closed, then end the process. Owns the pipe."""
@@ -40,17 +40,21 @@ class PipeInbox(threading.Thread):
             # Reached only if a message cannot be unpickled: without this thread the process would get no commands.
             os._exit(1)
 
+    def wake(self) -> None:
+        """Let a waiting `take` return. May be called on any thread."""
+        self._arrived.put(None)
+
     def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
         """See `dropscribe.engine.core.scheduler.Inbox`."""
-        messages = []
+        arrived: list[PcmBlock | Abort | None] = []
         try:
-            messages.append(
+            arrived.append(
                 self._arrived.get(timeout=timeout_s) if timeout_s != 0 else self._arrived.get_nowait()
             )
             while True:
-                messages.append(self._arrived.get_nowait())
+                arrived.append(self._arrived.get_nowait())
         except queue.Empty:
-            return messages
+            return [message for message in arrived if message is not None]
 
 
 class PipeOutbox(threading.Thread):

@@ -65,13 +65,17 @@ CUDA_PASSES = 4
 
 @dataclass(frozen=True, slots=True)
 class LoadedModels:
-    """The loaded models and stages of an engine. `batch_s`: largest batch, padded audio seconds."""
+    """The loaded models and stages of an engine. `batch_s`: largest batch, padded audio seconds.
+
+    `stages_beside`: run each stage on a thread of its own. Not on a CPU, all of which the recogniser takes.
+    """
 
     vad: VadModel
     recogniser: Recogniser
     facts: EngineFacts
     batch_s: float
     stages: tuple[PostprocessingStage, ...] = ()
+    stages_beside: bool = False
 
 
 def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedModels:
@@ -90,7 +94,12 @@ def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedMod
             0.0,
         )
         return LoadedModels(
-            NullVadModel(), NullRecogniser(), facts, settings.batch_s or CPU_BATCH_S, (NullStage(),)
+            NullVadModel(),
+            NullRecogniser(),
+            facts,
+            settings.batch_s or CPU_BATCH_S,
+            (NullStage(),),
+            stages_beside=True,
         )
     return _assemble_real(settings, note, started)
 
@@ -151,7 +160,7 @@ def _assemble_real(settings: EngineSettings, note: Callable[[str], None], starte
         source.notice,
         round(time.monotonic() - started, 3),
     )
-    return LoadedModels(vad, recogniser, facts, batch_s, tuple(stages))
+    return LoadedModels(vad, recogniser, facts, batch_s, tuple(stages), device.type != "cpu")
 
 
 def _punctuation_models(settings: EngineSettings, kind: Kind) -> tuple[str, ...]:

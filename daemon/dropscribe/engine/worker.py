@@ -23,7 +23,8 @@ from dropscribe.engine import own_gpu, registry
 from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.hotword_warnings import HotwordWarnings
 from dropscribe.engine.core.interfaces import Listener, Pcm, SpeechSegment
-from dropscribe.engine.core.postprocess import Postprocessor
+from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
+from dropscribe.engine.core.postprocess_threads import PostprocessingThreads
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.engine.ipc import PipeInbox, PipeOutbox
@@ -93,11 +94,18 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
     def read(block: PcmBlock) -> Pcm:
         return np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
 
+    def note(text: str) -> None:
+        outbox.say(Note(text))
+
     recogniser = loaded.recogniser
     complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
-    checked_inbox = HotwordWarnings(inbox, complaint, lambda text: outbox.say(Note(text)))
+    checked_inbox = HotwordWarnings(inbox, complaint, note)
     batcher: Batcher[SpeechSegment] = Batcher(loaded.batch_s, settings.max_wait_ms / 1000)
-    postprocessor = Postprocessor(loaded.stages, lambda text: outbox.say(Note(text)))
+    postprocessor: Postprocessing = (
+        PostprocessingThreads(loaded.stages, note, inbox.wake)
+        if loaded.stages_beside
+        else Postprocessor(loaded.stages, note)
+    )
     scheduler = Scheduler(
         loaded.vad,
         recogniser,

@@ -6,14 +6,35 @@ If a stage fails, the transcript lacks its result, but keeps its text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, SpeechSegment
-from dropscribe.engine.protocol import Annotations, StreamOptions
+from dropscribe.engine.protocol import NO_ANNOTATIONS, Annotations, StreamDone, StreamOptions
 from dropscribe.errors import DropscribeError, EngineDiedError, release_traceback
 
 
+class Postprocessing(Protocol):
+    """The stages of an engine, as the scheduler calls them."""
+
+    def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
+        """Pass a recognised batch to each stage; `hypotheses` in the order of `segments`."""
+
+    def end(self, ends: Sequence[StreamDone], options: Mapping[int, StreamOptions]) -> None:
+        """End streams whose segments were all passed to `recognised`; `options`: of each of them."""
+
+    def ended(self) -> list[StreamDone]:
+        """Streams that all stages have completed since the last call, with annotations and remarks.
+
+        Raises EngineDiedError if the device is unusable, as any of the calls may.
+        """
+
+    def drop(self, stream: int) -> None:
+        """Discard the state of a stream that failed or was aborted, also one that is ending."""
+
+
 class Postprocessor:
-    """All stages of an engine, in order. Owned by the worker's thread.
+    """All stages of an engine, in order, each call complete when it returns. Owned by the worker's thread.
 
     A stage is called for the streams that want it. If it raises, it is called again for each stream alone. A stream for
     which it raises again continues without this stage and gets a remark. EngineDiedError is propagated: the device is
@@ -29,6 +50,7 @@ class Postprocessor:
         self._noted: set[str] = set()
         #: (stream, name of a stage that failed on it) → remark
         self._failed: dict[tuple[int, str], str] = {}
+        self._ended: list[StreamDone] = []
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Pass a recognised batch to each stage; `hypotheses` in the order of `segments`."""
@@ -59,6 +81,26 @@ class Postprocessor:
             self._call(stage, self._streams_of(stage, options), run)
         remarks = {stream: self._forget(stream) for stream in options}
         return {stream: lines for stream, lines in remarks.items() if lines}, added
+
+    def end(self, ends: Sequence[StreamDone], options: Mapping[int, StreamOptions]) -> None:
+        """See `Postprocessing`."""
+        if not self.stages or not ends:
+            self._ended += ends
+            return
+        remarks, annotations = self.finish(options)
+        self._ended += [
+            replace(
+                end,
+                remarks=remarks.get(end.stream, ()),
+                annotations=annotations.get(end.stream, NO_ANNOTATIONS),
+            )
+            for end in ends
+        ]
+
+    def ended(self) -> list[StreamDone]:
+        """See `Postprocessing`."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def drop(self, stream: int) -> None:
         """Discard the state of a stream that failed or was aborted."""

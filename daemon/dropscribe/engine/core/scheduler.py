@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from dropscribe.engine.core.batch_results import Recognised, failure_of, joined, match_results
@@ -18,12 +18,11 @@ from dropscribe.engine.core.interfaces import (
     WholeBatch,
     needs_samples,
 )
-from dropscribe.engine.core.postprocess import Postprocessor
+from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
 from dropscribe.engine.core.streams import Stream
 from dropscribe.engine.core.vad_runner import Offered, VadRunner
 from dropscribe.engine.core.vad_schedule import ON_CPU, ON_GPU, VadSchedule, next_pass
 from dropscribe.engine.protocol import (
-    NO_ANNOTATIONS,
     Abort,
     BlockFreed,
     Event,
@@ -43,7 +42,10 @@ class Inbox(Protocol):
     """Source of blocks and aborts."""
 
     def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
-        """All messages that have arrived; waits at most `timeout_s` for the first one, without limit if None."""
+        """All messages that have arrived; waits at most `timeout_s` for the first one, without limit if None.
+
+        May return none before, when a stage on another thread has completed streams.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +70,7 @@ class Scheduler:
         read: Callable[[PcmBlock], Pcm],
         send: Callable[[Report], None],
         clock: Callable[[], float],
-        postprocessor: Postprocessor | None = None,
+        postprocessor: Postprocessing | None = None,
     ) -> None:
         """`read` returns a block's samples in the arena; they are not read after the block is reported free."""
         self._vad = vad
@@ -76,7 +78,7 @@ class Scheduler:
         self._recogniser = recogniser
         self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
         self._batcher = batcher
-        self._postprocessor = postprocessor or Postprocessor()
+        self._postprocessor: Postprocessing = postprocessor or Postprocessor()
         self._read = read
         self._keeps_samples = needs_samples(vad, recogniser)
         self._send = send
@@ -286,7 +288,7 @@ class Scheduler:
             )
             stream.answered()
             delivered.append(segment)
-        if self._postprocessor.stages and delivered:
+        if delivered:
             self._postprocessor.recognised(delivered, [by_key[s.stream, s.index] for s in delivered])
         self._end_complete([s.stream for s in delivered])
         for failure in recognised.failures:
@@ -295,7 +297,7 @@ class Scheduler:
                 self._fail(failure, more_to_come=stream.open)
 
     def _end_complete(self, streams: Iterable[int]) -> None:
-        """End, in one call, the given streams whose segments have all been delivered."""
+        """Begin to end, in one call, the given streams whose segments have all been delivered."""
         ends, options = [], {}
         for number in dict.fromkeys(streams):
             stream = self._streams.get(number)
@@ -303,17 +305,8 @@ class Scheduler:
             if end is not None:
                 options[number] = self._streams.pop(number).options
                 ends.append(end)
-        if self._postprocessor.stages and ends:
-            remarks, annotations = self._postprocessor.finish(options)
-            ends = [
-                replace(
-                    end,
-                    remarks=remarks.get(end.stream, ()),
-                    annotations=annotations.get(end.stream, NO_ANNOTATIONS),
-                )
-                for end in ends
-            ]
-        self._out += ends
+        if ends:
+            self._postprocessor.end(ends, options)
 
     def _fail(self, failure: StreamFailed, *, more_to_come: bool) -> None:
         self._forget(failure.stream)
@@ -332,6 +325,7 @@ class Scheduler:
         self._out.append(BlockFreed(block.offset))
 
     def _report(self) -> None:
+        self._out += self._postprocessor.ended()
         released = self._received - self._unread - self._vad_runner.samples - self._unanswered
         if self._out or released != self._released:
             self._send(Report(tuple(self._out), released))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,12 +11,14 @@ from dropscribe.engine.models.loading import cannot_build, device_faults
 from dropscribe.engine.models.model_config import ModelConfig
 from dropscribe.engine.models.punctuation.config import read_config
 from dropscribe.engine.models.punctuation.network import Ids, Network, PaddedNetwork, Parameters
-from dropscribe.engine.models.punctuation.words import CharacterSplitter, DictionarySplitter, Splitter
+from dropscribe.engine.models.punctuation.words import (
+    CharacterSplitter,
+    DictionarySplitter,
+    Splitter,
+    Vocabulary,
+)
 from dropscribe.engine.models.weights import load_weights
 from dropscribe.errors import OutOfDeviceMemoryError
-
-if TYPE_CHECKING:
-    from dropscribe.engine.models.punctuation.dictionary import Dictionary
 
 #: Words of the windows that the device reads in one pass; halved for good when they do not fit its memory.
 CUDA_WORDS = 1 << 16
@@ -42,12 +43,14 @@ class PunctuationModel:
             raise cannot_build(config, e) from e
         load_weights(module, config.weights, config.directory)
         self._codes = found.codes + bytes(256 - len(found.codes))
-        self._vocabulary, self._unknown = found.vocabulary, found.unknown
-        self._dictionary: Dictionary | None = None
+        self._size = len(found.vocabulary)
+        vocabulary = Vocabulary(found.vocabulary, found.unknown)
+        #: Of the texts that this model reads.
+        self.splitter: Splitter = CharacterSplitter(vocabulary)
         if found.dictionary is not None:
             from dropscribe.engine.models.punctuation.dictionary import Dictionary  # noqa: PLC0415 - large
 
-            self._dictionary = Dictionary(found.dictionary)
+            self.splitter = DictionarySplitter(vocabulary, Dictionary(found.dictionary))
         self._most_words = CUDA_WORDS
         self._on_cpu = device.type == "cpu"
         self._network: Network
@@ -58,12 +61,6 @@ class PunctuationModel:
             self._network = PackedNetwork(module, device)
         else:
             self._network = PaddedNetwork(module.to(device))
-
-    def splitter(self) -> Splitter:
-        """A splitter for a new text."""
-        if self._dictionary is None:
-            return CharacterSplitter(self._vocabulary, self._unknown)
-        return DictionarySplitter(self._vocabulary, self._unknown, self._dictionary)
 
     def read(self, windows: Sequence[Ids]) -> list[bytes]:
         """The mark after each word of each window, codes of `dropscribe.transcript.written.marks`.
@@ -91,7 +88,7 @@ class PunctuationModel:
         """Read windows of usual sizes, so that the first text is as fast as later ones."""
         rng = np.random.default_rng(0)
         sizes = _WARM_WORDS_CPU if self._on_cpu else _WARM_WORDS
-        self.read([rng.integers(0, len(self._vocabulary), size, dtype=np.int32) for size in sizes])
+        self.read([rng.integers(0, self._size, size, dtype=np.int32) for size in sizes])
 
     def _fitting(self, windows: Sequence[Ids]) -> int:
         """Number of windows of the next pass, at least 1."""

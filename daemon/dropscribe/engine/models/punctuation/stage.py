@@ -10,12 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
 from dropscribe.engine.models.punctuation.model import PunctuationModel
 from dropscribe.engine.models.punctuation.steps import Steps, Window
-from dropscribe.engine.models.punctuation.words import marks_of_tokens
+from dropscribe.engine.models.punctuation.words import Words, marks_of_tokens
 from dropscribe.engine.protocol import Annotations, StreamOptions
 from dropscribe.errors import EngineError
 from dropscribe.transcript.written import marks
@@ -28,53 +26,52 @@ _STOPS = frozenset("。？.?")
 
 
 class _Text:
-    """The text of one stream. Owned by the worker's thread."""
+    """The text of one stream. Owned by the thread of the stage."""
+
+    __slots__ = ("_complete", "_segments", "_steps", "_waiting", "model", "seconds", "words")
 
     def __init__(self, model: PunctuationModel) -> None:
         self.model = model
         self.seconds = 0.0
-        self._splitter = model.splitter()
+        self.words = Words()
         self._steps = Steps()
         self._complete = False
         #: Segments behind a gap: number → texts of the tokens.
         self._waiting: dict[int, Sequence[str]] = {}
         self._segments = 0  #: those without a gap
-        self._tokens = 0  #: in these
 
-    def add(self, segment: int, texts: Sequence[str]) -> None:
-        """Add a segment; without effect if it is known."""
+    def ready(self, segment: int, texts: Sequence[str]) -> list[tuple[Words, Sequence[str]]]:
+        """What a segment adds to the text without gaps: its tokens, and those that waited for it.
+
+        Nothing if it is known, or if one before it has not arrived.
+        """
         if segment < self._segments:
-            return
+            return []
         self._waiting[segment] = texts
+        found = []
         while self._segments in self._waiting:
-            following = self._waiting.pop(self._segments)
-            self._splitter.add(following)
+            found.append((self.words, self._waiting.pop(self._segments)))
             self._segments += 1
-            self._tokens += len(following)
+        return found
 
     def end(self) -> None:
         """Note that all segments have been added."""
-        self._splitter.close()
         self._complete = True
 
     def wanted(self) -> list[Window]:
         """Windows to be read next."""
-        return self._steps.wanted(len(self._splitter.ids), complete=self._complete)
-
-    def ids(self, window: Window) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-        """Numbers of the words of a window."""
-        return np.array(self._splitter.ids[window.start : window.end], np.int32)
+        return self._steps.wanted(len(self.words.ids), complete=self._complete)
 
     def accept(self, read: Mapping[Window, bytes]) -> None:
         """Process the marks of the windows that `wanted` returned."""
-        self._steps.accept(read, len(self._splitter.ids), complete=self._complete)
+        self._steps.accept(read, len(self.words.ids), complete=self._complete)
 
     def marks(self) -> bytes:
         """The mark after each token, when nothing is wanted any more."""
         found = bytearray(self._steps.marks)
-        if found and found[-1] not in marks.ENDS and (found[-1] or self._splitter.last[-1] not in _STOPS):
+        if found and found[-1] not in marks.ENDS and (found[-1] or self.words.last[-1] not in _STOPS):
             found[-1] = marks.FULL_STOP
-        return marks_of_tokens(self._splitter.ends, bytes(found), self._tokens)
+        return marks_of_tokens(self.words.ends.values, bytes(found), self.words.tokens)
 
 
 class Punctuation:
@@ -106,20 +103,28 @@ class Punctuation:
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Add the segments to their texts and read what is due."""
+        added: dict[PunctuationModel, list[tuple[Words, Sequence[str]]]] = {}
         for segment, hypothesis in zip(segments, hypotheses, strict=True):
-            self._text_of(segment).add(segment.index, hypothesis.tokens.texts)
+            text = self._text_of(segment)
+            added.setdefault(text.model, []).extend(text.ready(segment.index, hypothesis.tokens.texts))
+        for model, parts in added.items():
+            model.splitter.add(parts)
         texts = [self._texts[stream] for stream in dict.fromkeys(s.stream for s in segments)]
         for _ in range(self._passes):
-            if not self._pass(texts):
+            if not texts:
                 break
+            texts = self._pass(texts)
 
     def finish(self, streams: Sequence[int]) -> Mapping[int, Annotations]:
         """Read the rest of the streams' texts."""
         texts = {stream: self._texts[stream] for stream in streams if stream in self._texts}
+        for model in dict.fromkeys(text.model for text in texts.values()):
+            model.splitter.close([text.words for text in texts.values() if text.model is model])
         for text in texts.values():
             text.end()
-        while self._pass(list(texts.values())):
-            pass
+        due = list(texts.values())
+        while due:
+            due = self._pass(due)
         made = {
             stream: Annotations(marks=text.marks(), seconds=((NAME, text.seconds),))
             for stream, text in texts.items()
@@ -149,22 +154,25 @@ class Punctuation:
             text = self._texts[segment.stream] = _Text(model)
         return text
 
-    def _pass(self, texts: Sequence[_Text]) -> bool:
-        """Read the next windows of texts; false if there are none."""
-        wanted = [(text, window) for text in texts for window in text.wanted()]
-        for model in dict.fromkeys(text.model for text, _ in wanted):
-            self._read(model, [(text, window) for text, window in wanted if text.model is model])
-        return bool(wanted)
+    def _pass(self, texts: Sequence[_Text]) -> list[_Text]:
+        """Read the next windows of texts; returns those that had some, and may have more."""
+        wanted: dict[PunctuationModel, list[tuple[_Text, list[Window]]]] = {}
+        for text in texts:
+            if windows := text.wanted():
+                wanted.setdefault(text.model, []).append((text, windows))
+        for model, of_model in wanted.items():
+            self._read(model, of_model)
+        return [text for of_model in wanted.values() for text, _ in of_model]
 
-    def _read(self, model: PunctuationModel, wanted: Sequence[tuple[_Text, Window]]) -> None:
+    def _read(self, model: PunctuationModel, wanted: Sequence[tuple[_Text, list[Window]]]) -> None:
         started = self._clock()
-        read: dict[_Text, dict[Window, bytes]] = {}
-        made = model.read([text.ids(window) for text, window in wanted])
-        for (text, window), marks_read in zip(wanted, made, strict=True):
-            read.setdefault(text, {})[window] = marks_read
-        for text, of_text in read.items():
-            text.accept(of_text)
-        words = {text: sum(map(len, of_text.values())) for text, of_text in read.items()}
-        a_word = (self._clock() - started) / sum(words.values())
-        for text, count in words.items():
-            text.seconds += a_word * count
+        ids = []
+        for text, windows in wanted:
+            values = text.words.ids.values
+            ids += [values[start:end] for start, end in windows]
+        made = iter(model.read(ids))
+        for text, windows in wanted:
+            text.accept(dict(zip(windows, made, strict=False)))
+        a_word = (self._clock() - started) / sum(map(len, ids))
+        for text, windows in wanted:
+            text.seconds += a_word * sum(end - start for start, end in windows)

@@ -64,18 +64,24 @@ class Steps:
         due = self.due(words, complete=complete)
         if due <= 0:
             return []
-        if due < GUESSED and not self._guess:
-            return [self._window(len(self.marks), self._step, words)]
         if not self._guess:
+            if due < GUESSED:
+                return [self._window(len(self.marks), self._step, words)]
+            # So many words fill more than one window.
             return self._guess_windows(words)
         return self._chain(self._step + due, words)
 
     def accept(self, read: Mapping[Window, bytes], words: int, *, complete: bool) -> None:
         """Process the marks of the windows that `wanted` returned for the same arguments."""
-        due = self.due(words, complete=complete)
-        if due >= GUESSED and not self._guess:
-            self._take_guess(read, words)
+        if not self._guess:
+            if len(read) > 1:
+                self._take_guess(read, words)
+                return
+            # The usual case: one step of a text of which few are due.
+            ((window, marks),) = read.items()
+            self._make(marks, last=complete and window.end == words)
             return
+        due = self.due(words, complete=complete)
         self._read.update(read)
         self._last_read.update({window.end: window for window in read})
         for _ in range(due):
@@ -83,13 +89,14 @@ class Steps:
             marks = self._read.get(window)
             if marks is None:
                 return
-            if complete and window.end == words:
-                self.marks += marks
-            else:
-                self.marks += final_part(marks)
-            self._step += 1
+            self._make(marks, last=complete and window.end == words)
         # No step is due: what was guessed has no further use.
         self._read, self._last_read, self._guess = {}, {}, b""
+
+    def _make(self, marks: bytes, *, last: bool) -> None:
+        """Make the next step, whose window has these marks; `last`: it ends with the text."""
+        self.marks += marks if last else final_part(marks)
+        self._step += 1
 
     def _window(self, start: int, step: int, words: int) -> Window:
         return Window(start, min((step + 1) * STEP, words))

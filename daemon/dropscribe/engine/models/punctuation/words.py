@@ -8,30 +8,95 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dropscribe.engine.models.text import spacing
 
+Numbers = NDArray[np.int32]
+NO_NUMBERS: Numbers = np.zeros(0, np.int32)
+#: Numbers for which a column has room at first.
+_ROOM = 128
 #: Words of spaced scripts, which are words of the network as they are.
 _ENGLISH = re.compile(r"[a-zA-Z']+")
 #: Longest text that is cut at once, characters: without any place at which words are certain to part.
 _LONGEST_RUN = 4096
 
 
+class Column:
+    """Numbers that are appended to; at least twice as much room is made whenever it is full."""
+
+    def __init__(self) -> None:
+        self._values = np.empty(_ROOM, np.int32)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def values(self) -> Numbers:
+        """All of them; valid until the next call of `extend`."""
+        return self._values[: self._count]
+
+    def extend(self, more: Numbers) -> None:
+        """Append numbers."""
+        count = self._count + len(more)
+        if count > len(self._values):
+            self._values = np.concatenate((self.values, np.empty(count, np.int32)))
+        self._values[self._count : count] = more
+        self._count = count
+
+
+class Vocabulary:
+    """Numbers of words. Immutable."""
+
+    def __init__(self, numbers: Mapping[str, int], unknown: int) -> None:
+        """`unknown`: number of the words that are not in `numbers`."""
+        self._get = numbers.get
+        self._unknown = unknown
+        characters = [(ord(word), number) for word, number in numbers.items() if len(word) == 1]
+        #: By code point; the last one is that of all higher ones.
+        self._of_characters = np.full(max((c for c, _ in characters), default=0) + 2, unknown, np.int32)
+        for code_point, number in characters:
+            self._of_characters[code_point] = number
+
+    def of_characters(self, text: str) -> Numbers:
+        """Numbers of the characters of a text, each of which is a word."""
+        code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        return self._of_characters.take(code_points, mode="clip")
+
+    def of_words(self, words: Sequence[str]) -> Numbers:
+        """Numbers of words."""
+        return np.fromiter(map(self._get, words, repeat(self._unknown)), np.int32, len(words))
+
+
+class Words:
+    """Words of one text, whose tokens arrive segment by segment. Filled by a splitter."""
+
+    def __init__(self) -> None:
+        self.ids = Column()  #: the words' numbers in the vocabulary
+        self.ends = Column()  #: number of the token in which each word ends, never decreasing
+        self.last = ""  #: the last word
+        self.tokens = 0
+        #: Text whose words are not known yet, as they depend on what follows; token of each of its characters.
+        self.run = ""
+        self.owners: Numbers = NO_NUMBERS
+
+
 class Splitter(Protocol):
-    """Words of one text, whose tokens arrive segment by segment."""
+    """Divides texts into words. Owned by the thread of its stage."""
 
-    ids: list[int]  #: the words' numbers in the vocabulary
-    ends: list[int]  #: number of the token in which each word ends, never decreasing
-    last: str  #: the last word
+    def add(self, parts: Sequence[tuple[Words, Sequence[str]]]) -> None:
+        """Add tokens to texts: those of their next segments, in order.
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Add the tokens of the next segment. Some of its last words may be added by a later call only."""
+        Some of the last words of a text may be added by a later call only.
+        """
 
-    def close(self) -> None:
-        """Add the words that are left; no call of `add` may follow."""
+    def close(self, texts: Sequence[Words]) -> None:
+        """Add the words that are left; nothing may be added to these texts any more."""
 
 
 class Cutter(Protocol):
@@ -47,86 +112,115 @@ class Cutter(Protocol):
 class CharacterSplitter:
     """Each character is a word, except that consecutive ASCII characters are one."""
 
-    def __init__(self, vocabulary: Mapping[str, int], unknown: int) -> None:
-        self.ids: list[int] = []
-        self.ends: list[int] = []
-        self.last = ""
-        self._vocabulary, self._unknown = vocabulary, unknown
-        self._tokens = 0
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
 
-    def add(self, texts: Sequence[str]) -> None:
+    def add(self, parts: Sequence[tuple[Words, Sequence[str]]]) -> None:
         """See `Splitter`."""
-        get, unknown = self._vocabulary.get, self._unknown
-        first = self._tokens
-        self._tokens += len(texts)
-        if (text := spacing.unspaced(texts)) is not None:
-            # By far the most common case.
-            self.ids += [get(character, unknown) for character in text]
-            self.ends += range(first, self._tokens)
-            self.last = text[-1:] or self.last
+        plain = [(words, text, len(text)) for words, text in parts if isinstance(text, str)]
+        together = "".join([text for _, text, _ in plain])
+        if len(plain) == len(parts) and spacing.all_cjk(together):
+            # By far the most common case: one look-up for all texts.
+            ids = self._vocabulary.of_characters(together)
+            at = 0
+            for words, text, count in plain:
+                words.ids.extend(ids[at : at + count])
+                words.ends.extend(np.arange(words.tokens, words.tokens + count, dtype=np.int32))
+                words.tokens += count
+                words.last = text[-1:] or words.last
+                at += count
             return
+        for words, texts in parts:
+            self._add_mixed(words, texts)
+
+    def close(self, texts: Sequence[Words]) -> None:
+        """See `Splitter`."""
+
+    def _add_mixed(self, words: Words, texts: Sequence[str]) -> None:
+        found: list[str] = []
+        ends: list[int] = []
         for part, owners in written_parts(texts):
             begin = 0
             for i in range(len(part)):
                 if part[i].isascii() and i + 1 < len(part) and part[i + 1].isascii():
                     continue
-                self.last = part[begin : i + 1]
-                self.ids.append(get(self.last, unknown))
-                self.ends.append(first + owners[i])
+                found.append(part[begin : i + 1])
+                ends.append(words.tokens + owners[i])
                 begin = i + 1
-
-    def close(self) -> None:
-        """See `Splitter`."""
+        words.tokens += len(texts)
+        if found:
+            words.ids.extend(self._vocabulary.of_words(found))
+            words.ends.extend(np.array(ends, np.int32))
+            words.last = found[-1]
 
 
 class DictionarySplitter:
     """Words of a dictionary, in Chinese text that may go on over several segments; English words as they are."""
 
-    def __init__(self, vocabulary: Mapping[str, int], unknown: int, cutter: Cutter) -> None:
-        self.ids: list[int] = []
-        self.ends: list[int] = []
-        self.last = ""
-        self._vocabulary, self._unknown = vocabulary, unknown
+    def __init__(self, vocabulary: Vocabulary, cutter: Cutter) -> None:
+        self._vocabulary = vocabulary
         self._cutter = cutter
-        self._tokens = 0
-        self._run = ""  #: text since the last English word that has not been cut
-        self._owners: list[int] = []  #: token of each of its characters
+        #: Words cut and not yet numbered, of one text after another: text, number of words, token of each character.
+        self._found: list[str] = []
+        self._cuts: list[tuple[Words, int, Numbers]] = []
 
-    def add(self, texts: Sequence[str]) -> None:
+    def add(self, parts: Sequence[tuple[Words, Sequence[str]]]) -> None:
         """See `Splitter`."""
-        first = self._tokens
-        self._tokens += len(texts)
+        for words, texts in parts:
+            self._append(words, texts)
+        for words in dict.fromkeys(words for words, _ in parts):
+            if settled := self._cutter.settled(words.run):
+                self._cut(words, settled)
+            elif len(words.run) > _LONGEST_RUN:
+                self._cut(words, len(words.run))
+        self._number()
+
+    def close(self, texts: Sequence[Words]) -> None:
+        """See `Splitter`."""
+        for words in texts:
+            self._cut(words, len(words.run))
+        self._number()
+
+    def _append(self, words: Words, texts: Sequence[str]) -> None:
+        first = words.tokens
+        words.tokens += len(texts)
         if (text := spacing.unspaced(texts)) is not None:
-            self._run += text
-            self._owners += range(first, self._tokens)
-        else:
-            for part, owners in written_parts(texts):
-                if _ENGLISH.fullmatch(part):
-                    self.close()
-                    self._take(part, first + owners[-1])
-                else:
-                    self._run += part
-                    self._owners += [first + owner for owner in owners]
-        if settled := self._cutter.settled(self._run):
-            self._cut(settled)
-        elif len(self._run) > _LONGEST_RUN:
-            self._cut(len(self._run))
+            words.run += text
+            words.owners = np.concatenate((words.owners, np.arange(first, words.tokens, dtype=np.int32)))
+            return
+        for part, owners in written_parts(texts):
+            if _ENGLISH.fullmatch(part):
+                self._cut(words, len(words.run))
+                self._note(words, [part], np.array(owners, np.int32) + first)
+            else:
+                words.run += part
+                words.owners = np.concatenate((words.owners, np.array(owners, np.int32) + first))
 
-    def close(self) -> None:
-        """See `Splitter`."""
-        self._cut(len(self._run))
+    def _cut(self, words: Words, length: int) -> None:
+        """Take the words of the first characters of a run."""
+        if not length:
+            return
+        self._note(words, self._cutter.cut(words.run[:length]), words.owners[:length])
+        words.run, words.owners = words.run[length:], words.owners[length:]
 
-    def _cut(self, length: int) -> None:
-        end = 0
-        for word in self._cutter.cut(self._run[:length]):
-            end += len(word)
-            self._take(word, self._owners[end - 1])
-        self._run, self._owners = self._run[length:], self._owners[length:]
+    def _note(self, words: Words, found: list[str], owners: Numbers) -> None:
+        words.last = found[-1]
+        self._found += found
+        self._cuts.append((words, len(found), owners))
 
-    def _take(self, word: str, token: int) -> None:
-        self.ids.append(self._vocabulary.get(word, self._unknown))
-        self.ends.append(token)
-        self.last = word
+    def _number(self) -> None:
+        """Add all words that were cut to their texts, with one look-up."""
+        if not self._cuts:
+            return
+        ids = self._vocabulary.of_words(self._found)
+        ends_here = np.cumsum(np.fromiter(map(len, self._found), np.int32, len(self._found)))
+        ends = np.concatenate([owners for _, _, owners in self._cuts])[ends_here - 1]
+        at = 0
+        for words, count, _ in self._cuts:
+            words.ids.extend(ids[at : at + count])
+            words.ends.extend(ends[at : at + count])
+            at += count
+        self._found, self._cuts = [], []
 
 
 def written_parts(texts: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
@@ -144,7 +238,7 @@ def written_parts(texts: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
         yield part.group(), owners[part.start() : part.end()]
 
 
-def marks_of_tokens(ends: Sequence[int], marks: bytes, tokens: int) -> bytes:
+def marks_of_tokens(ends: Numbers, marks: bytes, tokens: int) -> bytes:
     """The mark after each of `tokens` tokens, from those of the words that end in them.
 
     A token in which several words end gets the mark of the last one that has one.
@@ -152,5 +246,5 @@ def marks_of_tokens(ends: Sequence[int], marks: bytes, tokens: int) -> bytes:
     made = np.zeros(tokens, np.uint8)
     of_words = np.frombuffer(marks, np.uint8)
     marked = of_words.nonzero()[0]
-    made[np.asarray(ends, np.int64)[marked]] = of_words[marked]
+    made[ends[marked]] = of_words[marked]
     return made.tobytes()

@@ -77,10 +77,17 @@ def _touch(before: _Edges, after: _Edges) -> bool:
     return before.number and after.number
 
 
+def all_cjk(text: str) -> bool:
+    """True if every character is a word on its own."""
+    return _ALL_CJK.fullmatch(text) is not None
+
+
 def unspaced(words: Sequence[str]) -> str | None:
     """Text of words that are all single CJK characters and need no joining; None if any is not."""
+    if isinstance(words, str):
+        return words if all_cjk(words) else None
     text = "".join(words)
-    return text if len(text) == len(words) and all(words) and _ALL_CJK.fullmatch(text) else None
+    return text if len(text) == len(words) and all(words) and all_cjk(text) else None
 
 
 def split(text: str) -> list[str]:
