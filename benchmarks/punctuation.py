@@ -99,7 +99,7 @@ def main() -> None:
 def measure(model: Any, texts: dict[int, str], passes: int, options: Any) -> dict[str, float]:
     """Time of punctuating texts; `passes` after each batch, none: all at the end."""
     counted = Counted(model)
-    stage = Punctuation({"": counted, "x": counted}, "x", passes=passes)  # type: ignore[dict-item]
+    stage = Punctuation("auto", counted, passes=passes)  # type: ignore[arg-type]
     arrivals = [s for number, text in texts.items() for s in segments(number, text)]
     # The first segments of all streams come before the second ones.
     arrivals.sort(key=lambda one: (one[0].index, one[0].stream))

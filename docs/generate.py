@@ -43,6 +43,7 @@ SECTIONS: tuple[tuple[str, Any], ...] = (
     ("[media]", config.MediaSettings),
     ("[service]", config.ServiceSettings),
     ("[profiles.NAME]", config.Profile),
+    ("[profiles.NAME.models]", config.ProfileModels),
     ("[[folder]]", config.Folder),
 )
 #: Fields of `Settings` that are sections of their own.

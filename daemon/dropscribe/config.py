@@ -31,6 +31,7 @@ from dropscribe.settings import (
     MediaSettings,
     Models,
     Profile,
+    ProfileModels,
     ServiceSettings,
     Settings,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "MediaSettings",
     "Models",
     "Profile",
+    "ProfileModels",
     "ServiceSettings",
     "Settings",
     "embedded",
@@ -305,7 +307,10 @@ def embedded(
 
 
 def override(loaded: Loaded, **values: Any) -> Loaded:
-    """Override settings by command-line values. Keys are dotted names with `__` for the dot; None means not given."""
+    """Override settings by command-line values. Keys are dotted names with `__` for the dot; None means not given.
+
+    A model goes over that of the default profile, too.
+    """
     data = loaded.settings.model_dump(by_alias=True, mode="python")
     sources = dict(loaded.sources)
     for key, value in values.items():
@@ -316,6 +321,8 @@ def override(loaded: Loaded, **values: Any) -> Loaded:
         for group in groups:
             target = target[group]
         target[leaf] = value
+        if groups == ["engine", "models"]:
+            data["profiles"]["default"]["models"].pop(leaf, None)
         sources[key.replace("__", ".")] = "command line"
     return Loaded(_validate(data, loaded.file), loaded.file, sources, loaded.how, loaded.notes)
 
@@ -325,7 +332,7 @@ def settings_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
     return {
         name: field
         for name, field in section.model_fields.items()
-        if not field.exclude and field.annotation is not Models
+        if not field.exclude and field.annotation not in (Models, ProfileModels)
     }
 
 
@@ -350,7 +357,16 @@ def _current_name(dotted: str) -> str:
 
 def _names() -> list[str]:
     """Names of all settings, for suggestions."""
-    models = (Settings, Folder, Profile, EngineSettings, Models, MediaSettings, ServiceSettings)
+    models = (
+        Settings,
+        Folder,
+        Profile,
+        ProfileModels,
+        EngineSettings,
+        Models,
+        MediaSettings,
+        ServiceSettings,
+    )
     return [f.alias or name for m in models for name, f in m.model_fields.items()]
 
 

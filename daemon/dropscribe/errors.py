@@ -109,6 +109,23 @@ class OutOfDeviceMemoryError(EngineError):
     )
 
 
+class ModelUnusableError(EngineError):
+    """A model that a recording needs cannot be loaded. Jobs of its folder are held until it can; others are not affected."""
+
+    code = "model_unusable"
+    retryable = True
+
+
+class ModelsBusyError(EngineError):
+    """The models of a recording are being loaded, or have no room beside those in use; it is tried again."""
+
+    code = "models_busy"
+    retryable = True
+    usual_remedy = (
+        "nothing to do: it is tried again; a higher engine.model_memory_mb holds more models at a time"
+    )
+
+
 class StaleLeaseError(LedgerError):
     """The job was taken over by a newer generation (or cancelled); the late result is refused."""
 

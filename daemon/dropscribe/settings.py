@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +20,7 @@ from dropscribe.hotword_files import LONGEST
 from dropscribe.schedules import parse_hours, parse_pace
 from dropscribe.transcript.naming import LANGUAGE
 from dropscribe.transcript.render import AUTO_LANGUAGE, DEFAULT_FORMATS, RENDERERS
-from dropscribe.transcript.roles import ASR, PUNCTUATION, VAD, ModelsByRole, key_of, recipe_of
+from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, ModelSet, key_of, recipe_of
 
 if TYPE_CHECKING:
     Format = str
@@ -34,6 +36,26 @@ Hotword = Annotated[str, Field(max_length=LONGEST)]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ProfileModels(_Strict):
+    """The models of a profile, instead of those in [engine.models]."""
+
+    asr: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4096,
+        description="Speech recogniser. Default: that of [engine.models].",
+    )
+    vad: str | None = Field(
+        None,
+        min_length=1,
+        max_length=4096,
+        description="Voice activity detector. Default: that of [engine.models].",
+    )
+    speakers: str | None = Field(
+        None, min_length=1, max_length=4096, description="Speaker model. Default: that of [engine.models]."
+    )
 
 
 class Profile(_Strict):
@@ -70,6 +92,15 @@ class Profile(_Strict):
         None,
         description="Further hotwords, one a line; lines that begin with # are comments. UTF-8, UTF-16 or GBK. Read again when "
         "it changes.",
+    )
+    models: ProfileModels = Field(
+        default_factory=lambda: ProfileModels.model_validate({}), description="Models of this profile."
+    )
+    language: str = Field(
+        "auto",
+        description="Language that is spoken, for a model that knows several: zh, en, yue, ja or ko of SenseVoice. auto: found by "
+        "the model. For a model without a choice it is left out, with a remark.",
+        pattern=r"^(auto|[a-z]{2,3}(-[A-Za-z]{2,4})?)$",
     )
     audio_track: Literal["auto", "loudest", "mix", "all"] | TrackNumber = Field(
         "auto",
@@ -265,11 +296,8 @@ class EngineSettings(_Strict):
     models: Models = Field(
         default_factory=lambda: Models.model_validate({}), description="The model of each role."
     )
-    #: Not a setting: the punctuation models to be loaded. Without profiles that of `models`, else see `Settings`.
-    punctuation_models: tuple[str, ...] = Field((), exclude=True, description="Filled in from the profiles.")
-    #: Likewise: true if a profile tells speakers apart by voice. On a CPU the speaker model is else loaded when a
-    #: recording needs it.
-    speakers_at_start: bool = Field(False, exclude=True, description="Filled in from the profiles.")
+    #: Not a setting: the sets of models to be loaded at the start. Without profiles `default_set`, else see `Settings`.
+    sets: tuple[ModelSet, ...] = Field((), exclude=True, description="Filled in from the profiles.")
     device: str = Field(
         "auto",
         description="auto takes cuda:0 where torch sees one, else the cpu; cuda takes every GPU. A list, "
@@ -293,6 +321,13 @@ class EngineSettings(_Strict):
         le=1,
         description="Share of a GPU's memory that each engine process may fill. Default: all of it, or, of a GPU that is named "
         "more than once, nine tenths shared out.",
+    )
+    model_memory_mb: int | None = Field(
+        None,
+        ge=1,
+        le=1 << 30,
+        description="Memory for the weights of models on each device, MiB: on a GPU its own, on the cpu that of the machine. Where "
+        "profiles name more models than fit, the least recently used ones are unloaded. Default: half of it.",
     )
     max_wait_ms: int = Field(
         100,
@@ -328,7 +363,7 @@ class EngineSettings(_Strict):
     def _fill_derived(self) -> EngineSettings:
         for old, role in OLD_MODEL_NAMES.items():
             object.__setattr__(self, old, getattr(self.models, role))
-        object.__setattr__(self, "punctuation_models", (self.models.punctuation,))
+        object.__setattr__(self, "sets", (replace(self.default_set, speakers=""),))
         return self
 
     @field_validator("device", mode="before")
@@ -350,9 +385,10 @@ class EngineSettings(_Strict):
             raise ValueError("a recording would get another text on the cpu than on cuda; name one kind")
         return ", ".join(devices)
 
-    def lacks(self, other: EngineSettings) -> tuple[str, ...]:
-        """Punctuation models that an engine with the other settings loads, and one with these does not."""
-        return tuple(name for name in other.punctuation_models if name not in self.punctuation_models)
+    @property
+    def default_set(self) -> ModelSet:
+        """The models of recordings that ask for none of their own."""
+        return ModelSet(self.models.asr, self.models.vad, self.models.punctuation, self.models.speakers)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -447,38 +483,55 @@ class Settings(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _collect_from_profiles(self) -> Settings:
-        names = tuple(sorted(filter(None, {self.punctuation_of(p) for p in self.profiles.values()})))
-        by_voice = any(p.speakers not in ("off", "channels") for p in self.profiles.values())
-        derived = {"punctuation_models": names, "speakers_at_start": by_voice}
-        object.__setattr__(self, "engine", self.engine.model_copy(update=derived))
+    def _collect_sets(self) -> Settings:
+        used = dict.fromkeys(f.profile for f in self.folders) or ("default",)
+        object.__setattr__(self, "engine", self.loading(used).engine)
         return self
 
-    def punctuation_of(self, profile: Profile) -> str | None:
-        """Punctuation model of a profile; None for punctuation = off."""
-        named = profile.punctuation
-        return {"auto": self.engine.models.punctuation, "off": None}.get(named, named)
+    def loading(self, profiles: Iterable[str]) -> Settings:
+        """The same settings with the models of these profiles to be loaded at the start."""
+        sets = tuple(dict.fromkeys(self.model_set(self.profile(name)) for name in profiles))
+        return self.model_copy(update={"engine": self.engine.model_copy(update={"sets": sets})})
+
+    def models_by_role(self) -> dict[str, tuple[str, ...]]:
+        """Role → models of all profiles, those of the folders' profiles first; without folders those of [engine.models]."""
+        sets = [*self.engine.sets, *(self.model_set(p) for p in self.profiles.values() if not self.folders)]
+        used = {f.profile for f in self.folders}
+        sets += [self.model_set(p) for name, p in self.profiles.items() if name in used or name != "default"]
+        found: dict[str, dict[str, None]] = {}
+        for role, name in (pair for models in sets for pair in models.by_role()):
+            found.setdefault(role, {})[name] = None
+        return {role: tuple(names) for role, names in found.items()}
+
+    def model_set(self, profile: Profile) -> ModelSet:
+        """The models that work on the recordings of a profile."""
+        default, own = self.engine.models, profile.models
+        punctuation = {"auto": default.punctuation, "off": ""}.get(profile.punctuation, profile.punctuation)
+        by_voice = profile.speakers not in {"off", "channels"}
+        return ModelSet(
+            own.asr or default.asr,
+            own.vad or default.vad,
+            punctuation,
+            (own.speakers or default.speakers) if by_voice else "",
+        )
 
     def profile(self, name: str) -> Profile:
         """Profile of this name; the default one if it is no longer defined."""
         return self.profiles.get(name) or self.profiles["default"]
 
     def recipe(self, profile: str) -> str:
-        """Recipe of a profile: models, audio track, speakers and hotwords. Results are shared only between equal recipes."""
-        by_role = dict(self.engine.models.by_role())
-        by_role.pop(PUNCTUATION)
-        if (punctuation := self.punctuation_of(self.profile(profile))) is not None:
-            by_role[PUNCTUATION] = punctuation
-        models = recipe_of(tuple(by_role.items()))
-        track = self.profile(profile).audio_track
-        if track != "auto":
-            models += f"|audio_track:{track}"
-        speakers = self.profile(profile).speakers
-        if speakers != "off":
-            by_voice = "" if speakers == "channels" else f":{self.engine.models.speakers}"
-            models += f"|spk={speakers}{by_voice}"
-        hotwords = self.profile(profile).hotwords
-        if not hotwords:
-            return models
-        digest = hashlib.sha256("\n".join(hotwords).encode()).hexdigest()
-        return f"{models}|hotwords:{digest[:16]}"
+        """Recipe of a profile: models, language, audio track, speakers and hotwords. Results are shared only between equal recipes."""
+        options = self.profile(profile)
+        models = self.model_set(options)
+        parts = [recipe_of(models.by_role())]
+        if options.language != "auto":
+            parts.append(f"language:{options.language}")
+        if options.audio_track != "auto":
+            parts.append(f"audio_track:{options.audio_track}")
+        if options.speakers != "off":
+            by_voice = f":{models.speakers}" if models.speakers else ""
+            parts.append(f"spk={options.speakers}{by_voice}")
+        if options.hotwords:
+            digest = hashlib.sha256("\n".join(options.hotwords).encode()).hexdigest()
+            parts.append(f"hotwords:{digest[:16]}")
+        return "|".join(parts)

@@ -22,6 +22,7 @@ from dropscribe.settings import (
     MediaSettings,
     Models,
     Profile,
+    ProfileModels,
     ServiceSettings,
     Settings,
 )
@@ -36,6 +37,7 @@ _SECTIONS: Mapping[type[BaseModel], str] = types.MappingProxyType(
         MediaSettings: "[media]",
         ServiceSettings: "[service]",
         Profile: "[profiles.default]",
+        ProfileModels: "[profiles.default.models]",
         Folder: "[[folder]]",
     }
 )

@@ -212,7 +212,7 @@ def test_it_is_a_local_engine_and_reports_its_facts(client: Client[LocalEngine])
     facts = engine.facts
     assert set(facts.device.split(", ")) == {"cpu"}
     # Only bundled demonstration models have a notice.
-    assert (facts.notice is None) == (facts.model not in {store.NULL, "paraformer-mini"})
+    assert (facts.notice is None) == (facts.model not in {"null", "paraformer-mini"})
     assert dict(facts.versions).keys() >= {"dropscribe", "python"}
     assert facts.versions == tuple(sorted(facts.versions))
     if facts.model != "null":

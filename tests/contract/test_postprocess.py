@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe.engine.core.batcher import Batcher
-from dropscribe.engine.core.deferred_stage import DeferredStage
 from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, SpeechSegment
 from dropscribe.engine.core.postprocess import Postprocessor
 from dropscribe.engine.core.postprocess_threads import MOST_BATCHES, PostprocessingThreads
@@ -68,8 +67,7 @@ class OneVoice:
 
 STAGES: dict[str, Callable[[], PostprocessingStage]] = {
     "null": NullStage,
-    "deferred": lambda: DeferredStage("nothing", NullStage().wants, NullStage),
-    "punctuation": lambda: Punctuation({"x": ReadsNothing()}, "x", passes=1),  # type: ignore[dict-item]
+    "punctuation": lambda: Punctuation("auto", ReadsNothing(), passes=1),  # type: ignore[arg-type]
     "speakers": lambda: SpeakerStage(OneVoice()),  # type: ignore[arg-type]
 }
 #: So that every stage takes part.
@@ -268,42 +266,6 @@ def test_two_failing_stages_add_two_remarks(beside: bool) -> None:
     bench.run(*blocks(1))
     bench.wait_for_ends(1)
     assert bench.ends[0].remarks == ("punctuation failed: it broke", "speakers failed: it broke")
-
-
-def test_a_stage_is_loaded_once_when_a_stream_wants_it() -> None:
-    loaded: list[NullStage] = []
-
-    def load() -> NullStage:
-        loaded.append(Marks())
-        return loaded[-1]
-
-    bench = Bench(DeferredStage("punctuation", Marks().wants, load))
-    bench.run(PcmBlock(1, 0, MINUTE, final=True), Abort(7))
-    assert not loaded
-    bench.run(*(PcmBlock(i, i, MINUTE, final=True, options=ALL) for i in (2, 3)))
-    bench.run(PcmBlock(4, 4, MINUTE, final=True, options=ALL))
-    assert len(loaded) == 1
-    assert {s: end.annotations.marks for s, end in bench.ends.items()} == {
-        1: b"",
-        **dict.fromkeys((2, 3, 4), b"\1"),
-    }
-
-
-def test_a_stage_that_cannot_be_loaded_adds_a_remark_and_is_loaded_for_a_later_stream() -> None:
-    answers = iter((EngineError("model.pt is damaged"), Marks()))
-
-    def load() -> PostprocessingStage:
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    bench = Bench(DeferredStage("punctuation", Marks().wants, load))
-    for i in (1, 2):
-        bench.run(PcmBlock(i, i, MINUTE, final=True, options=ALL))
-    assert bench.ends[1].remarks == ("punctuation failed: model.pt is damaged",)
-    assert bench.words == {1: 1, 2: 1}
-    assert bench.ends[2].annotations.marks == b"\1"
 
 
 @BOTH_WAYS

@@ -13,7 +13,7 @@ from dropscribe.config import EngineSettings
 from dropscribe.engine.core.interfaces import Hypothesis, Region, SpeechSegment
 from dropscribe.engine.models import store
 from dropscribe.errors import OutOfDeviceMemoryError
-from tests.support.engines import ON_GPU, sample, segment
+from tests.support.engines import ON_GPU, assembled, sample, segment
 from tests.support.on_gpu import through_the_engine
 
 pytestmark = ON_GPU
@@ -103,6 +103,6 @@ def test_a_share_of_the_memory_is_kept_to() -> None:
     settings = EngineSettings(
         model="paraformer-mini", vad_model="vad-mini", device="cuda:0", gpu_memory=share
     )
-    loaded = registry.assemble(settings, lambda _: None)
+    loaded = assembled(settings)
     assert 60.0 <= loaded.batch_s < registry.CUDA_BATCH_S, "as much as fits the share"
     assert torch.cuda.memory_reserved(0) <= share * total

@@ -32,6 +32,7 @@ from dropscribe.config import (
 )
 from dropscribe.doctor import support_bundle
 from dropscribe.doctor.checks import record as doctor
+from dropscribe.engine.protocol import HeldModel
 from dropscribe.intake import scan, settling
 from dropscribe.intake.settling import OPEN
 from dropscribe.intake.types import FolderHealth, UnsettledFile
@@ -429,6 +430,7 @@ def status_document(database: Path) -> dict[str, Any]:
     folder = FolderHealth(Path("/in"), "poll", "it is away", "mount it", 1.0)
     status = status_file.Status(
         "ready", 1.0, ENGINE, (folder,), 1, 0, (status_file.Complaint("disk full", "free space"),),
+        models=(HeldModel("asr", "paraformer-zh", "failed", 0, "it is damaged"),),
         in_progress=(JobProgress(1, Path("/in/a.wav"), Stage.DECODING),),
         unsettled_files=(UnsettledFile(Path("/in/b.wav"), OPEN, 1.0),),
         waits=(Wait(Path("/in"), "hours", "its hours are 19:00-07:00", 9.0),), control=Path("/run/control.sock"),

@@ -45,9 +45,9 @@ print(json.dumps(found | {"package": state}))
 #: Loads models as an engine process does.
 ENGINE = """
 from dropscribe.config import EngineSettings
-from dropscribe.engine import registry
+from tests.support.engines import assembled
 settings = EngineSettings(model="paraformer-mini", vad_model="vad-mini", device="cpu", threads=1)
-registry.assemble(settings, lambda _: None)
+assembled(settings)
 """
 EVERY_PART = """
 from dropscribe.engine.models import funasr_parts

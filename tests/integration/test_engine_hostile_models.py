@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 from dropscribe.config import EngineSettings
-from dropscribe.engine import registry
 from dropscribe.engine.models import store
 from dropscribe.engine.models.model_config import read_model_config
 from dropscribe.errors import EngineError
 from dropscribe.transcript.roles import ASR
 from tests.support.command_line import process
-from tests.support.engines import FUNASR_WARNS, on_cpu
+from tests.support.engines import FUNASR_WARNS, assembled, on_cpu
 from tests.support.models import MINI, VAD, change, change_list, copy_of
 
 pytestmark = FUNASR_WARNS
@@ -250,7 +249,7 @@ def test_the_engine_and_the_adapter_for_other_models_refuse(place: str, tmp_path
     folder, marker = hostile(tmp_path / "m", CODE["trust and a file"], model)
     named = {"model": "paraformer-mini", "vad_model": "vad-mini", place: str(folder)}
     with pytest.raises(EngineError, match="code of its own"):
-        registry.assemble(EngineSettings(device="cpu", **named), lambda _: None)
+        assembled(EngineSettings(device="cpu", **named))
     with pytest.raises(EngineError, match="code of its own"):
         AutoModelRecogniser(folder, torch.device("cpu"), 1)
     assert not marker.exists()

@@ -19,9 +19,9 @@ from dropscribe.engine.models.punctuation.words import CharacterSplitter, Vocabu
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.protocol import PLAIN, StreamOptions
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError
-from dropscribe.transcript.roles import ASR, PUNCTUATION
+from dropscribe.transcript.roles import ASR, PUNCTUATION, ModelSet
 from dropscribe.transcript.written import marks
-from tests.support.engines import FUNASR_WARNS
+from tests.support.engines import FUNASR_WARNS, assembled
 from tests.support.models import change, change_list, copy_of, save, weights_of
 from tests.support.punctuation import (
     CHARACTERS,
@@ -62,10 +62,10 @@ def loaded(directory: Path) -> PunctuationModel:
     return PunctuationModel(read_model_config(directory), torch.device("cpu"))
 
 
-def stage_of(model: Any, default: str = "x", passes: int = 4) -> Punctuation:
+def stage_of(model: Any, passes: int = 4) -> Punctuation:
     from dropscribe.engine.models.punctuation.stage import Punctuation
 
-    return Punctuation({"x": model}, default, passes=passes)
+    return Punctuation("auto", model, passes=passes)
 
 
 def marks_of(stage: Punctuation, segments: Sequence[Sequence[str]], seed: int, stream: int = 1) -> bytes:
@@ -223,11 +223,7 @@ def test_streams_choose_their_model(mini: PunctuationModel) -> None:
     stage = stage_of(mini)
     assert not stage.wants(PLAIN)
     assert stage.wants(StreamOptions(punctuation="auto"))
-    assert not stage_of(mini, default="").wants(StreamOptions(punctuation="auto"))
-    segment, hypothesis = segment_of(0, "好", model="ct-punc")
-    assert stage.wants(segment.options)
-    with pytest.raises(EngineError, match="ct-punc is not loaded"):
-        stage.recognised([segment], [hypothesis])
+    assert not stage.wants(StreamOptions(punctuation="ct-punc"))
 
 
 def test_a_stream_that_is_dropped_leaves_nothing(mini: PunctuationModel) -> None:
@@ -352,15 +348,14 @@ def test_models_are_refused_in_another_role() -> None:
 
 
 def test_the_engine_loads_the_models_that_profiles_name(tmp_path: Path) -> None:
-    from dropscribe.engine import registry
-
     models = Models(asr="paraformer-mini", vad="vad-mini")
     settings = EngineSettings(models=models, device="cpu", threads=1)
-    loaded = registry.assemble(settings, lambda _: None)
-    (stage,) = [s for s in loaded.stages if s.name == "punctuation"]
-    assert stage.wants(StreamOptions(punctuation="auto"))
+    loaded = assembled(settings)
+    assert loaded.roles == {"asr", "vad", "punctuation"}, "nobody asked for speakers"
     assert dict(loaded.facts.models)[PUNCTUATION] == "ct-punc-mini"
-    missing = settings.model_copy(update={"punctuation_models": (str(tmp_path / "none"),)})
+    missing = settings.model_copy(
+        update={"sets": (ModelSet("paraformer-mini", "vad-mini", str(tmp_path / "none")),)}
+    )
     with pytest.raises(EngineError, match="there is no such directory") as caught:
-        registry.assemble(missing, lambda _: None)
+        assembled(missing)
     assert caught.value.operation == "load punctuation model"

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dropscribe.engine.core.interfaces import Hypothesis, Pcm, SpeechSegment
+from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, Pcm, SpeechSegment, complaint_of
 from dropscribe.engine.models import store
 from dropscribe.engine.models.model_config import read_model_config
-from dropscribe.engine.models.text.hotwords import NO_HOTWORDS, complaint_of
 from tests.support.engines import FUNASR_WARNS, segment
 from tests.support.seaco import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 

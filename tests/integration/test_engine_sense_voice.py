@@ -22,7 +22,7 @@ from dropscribe.config import EngineSettings
 from dropscribe.engine.core.interfaces import Pcm, SpeechSegment
 from dropscribe.errors import DeviceFailedError, EngineError
 from tests.support import sense_voice as material
-from tests.support.engines import FUNASR_WARNS, segment
+from tests.support.engines import FUNASR_WARNS, assembled, segment
 
 pytestmark = FUNASR_WARNS
 
@@ -277,12 +277,11 @@ def test_errors_in_decoding_tokens_are_raised_by_their_batch(recogniser: Any, lo
 
 
 def test_the_registry_selects_the_native_implementation(directory: Path) -> None:
-    from dropscribe.engine import registry
     from dropscribe.engine.models.sense_voice.recogniser import SenseVoiceRecogniser
 
     notes: list[str] = []
     settings = EngineSettings(model=str(directory), vad_model="vad-mini", device="cpu", threads=1)
-    loaded = registry.assemble(settings, notes.append)
+    loaded = assembled(settings, notes.append)
     assert isinstance(loaded.recogniser, SenseVoiceRecogniser)
     assert loaded.facts.precision == "fp32"
     assert notes == []

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from dropscribe.config import EngineSettings
-from dropscribe.engine import registry
 from dropscribe.engine.core.interfaces import Hypothesis, Pcm, SpeechSegment
-from tests.support.engines import FUNASR_WARNS, on_cpu, segment
+from tests.support.engines import FUNASR_WARNS, assembled, on_cpu, segment
 from tests.support.models import (
     MINI,
     change,
@@ -163,8 +162,6 @@ def test_a_list_of_tokens_that_are_pieces_is_joined_in_the_same_way(tmp_path: Pa
 
 def test_the_engine_starts_with_it(tmp_path: Path) -> None:
     folder = made(tmp_path / "m", plain, TEXTS["en"])
-    loaded = registry.assemble(
-        EngineSettings(model=str(folder), vad_model="vad-mini", device="cpu"), lambda _: None
-    )
+    loaded = assembled(EngineSettings(model=str(folder), vad_model="vad-mini", device="cpu"))
     wanted: list[SpeechSegment] = [segment(pieces()[0])]
     assert next(iter(loaded.recogniser(wanted))).text

@@ -25,6 +25,7 @@ from dropscribe.service.activity import Activities
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.jobs.claimer import LEASE_S, POLL_S
 from dropscribe.service.jobs.dispatcher import HEARTBEAT_S
+from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.publishing.publisher import Published
 from dropscribe.service.storage.disk_space import FreeSpace
@@ -61,7 +62,8 @@ class Late(Turning):
         return Maintenance(
             ledger, self.wall, space, FolderConditions(ledger, ()),
             StorageHangs(ledger, Activities(), Settings, lambda: self.now),
-            unwritable=UnwritableFolders(ledger, Settings, lambda: self.now), storage_retry=self.storage_retry,
+            unwritable=UnwritableFolders(ledger, Settings, lambda: self.now),
+            models=UnusableModels(ledger, Settings, lambda: self.now), storage_retry=self.storage_retry,
             clock=lambda: self.now, wake=self.dispatcher.wake, claiming=self.claiming.busy,
         )  # fmt: skip
 

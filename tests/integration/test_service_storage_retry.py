@@ -16,6 +16,7 @@ from dropscribe.ledger.sqlite.ledger import SqliteLedger
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord
+from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
@@ -55,7 +56,7 @@ def test_recipes_refused_during_a_reload_are_applied_later(
     space = FreeSpace(ledger, Settings(database=tmp_path / "jobs.db"))
     maintenance = Maintenance(
         ledger, WallClock(lambda: now, lambda: now), space, FolderConditions(ledger, ()),
-        StorageHangs(ledger, Activities(), Settings, lambda: now), unwritable=UnwritableFolders(ledger, Settings, lambda: now),
+        StorageHangs(ledger, Activities(), Settings, lambda: now), unwritable=UnwritableFolders(ledger, Settings, lambda: now), models=UnusableModels(ledger, Settings, lambda: now),
         storage_retry=storage_retry, clock=lambda: now, wake=lambda: None, claiming=lambda: False,
     )  # fmt: skip
     calls = refused(ledger, "apply_recipes", 2, monkeypatch)

@@ -19,6 +19,7 @@ from dropscribe.pipeline.problem import Problem
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
+from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.partial_writer import Partials
 from dropscribe.service.publishing.publisher import Publisher
@@ -72,10 +73,11 @@ class Turning:
         self.beginning = Beginning(
             ledger, begin or AtOnce(), self.wake, storage_retry=self.storage_retry, clock=lambda: self.now
         )
+        self.models = UnusableModels(ledger, lambda: self.settings, lambda: self.now, self.wall.now)
         self.dispatcher = Dispatcher(
             ledger, cast("Executor", executor), cast("Publisher", publisher), self.claiming, self.beginning,
             settings=lambda: self.settings, clocks=clocks, storage_retry=self.storage_retry, outdated=self.find_outdated,
-            unwritable=lambda claim, problem: self.unwritable.append((claim.path, problem)),
+            unwritable=lambda claim, problem: self.unwritable.append((claim.path, problem)), models=self.models,
         )  # fmt: skip
 
     def wake(self) -> None:

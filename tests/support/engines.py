@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import wave
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,15 @@ import numpy as np
 import pytest
 
 from dropscribe.config import EngineSettings
-from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, SpeechSegment
+from dropscribe.engine import registry
+from dropscribe.engine.core.interfaces import SAMPLES_PER_MS, Pcm, Recogniser, SpeechSegment
+from dropscribe.engine.core.model_cache import ModelCache
+from dropscribe.engine.core.routing import Router
+from dropscribe.engine.core.streams import NOTHING
 from dropscribe.engine.models import store
 from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import Abort, PcmBlock, StreamOptions
+from dropscribe.transcript.types import EngineFacts
 
 #: Time limit for the start of an engine, seconds; only a hang reaches it.
 READY_S = 240.0
@@ -83,3 +90,26 @@ def started(
 def pid_of(engine: ProcessEngine) -> int:
     """Process id of an engine."""
     return engine._process.pid or 0
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What an engine process has loaded when it is ready."""
+
+    recogniser: Recogniser
+    facts: EngineFacts
+    batch_s: float
+    roles: set[str]  #: of the models that are loaded
+
+
+def assembled(settings: EngineSettings, note: Callable[[str], None] = lambda _: None) -> Assembled:
+    """Load the models of an engine in this process. Raises EngineError."""
+    loader = registry.ModelLoader(settings, note)
+    cache = ModelCache(loader, clock=time.monotonic, note=note)
+    router = Router(
+        cache, loader, default=settings.default_set, max_wait_s=1.0, read=lambda _: NOTHING,
+        send=lambda _: None, clock=time.monotonic, note=note,
+    )  # fmt: skip
+    used, batch_s = router.preload(settings.sets)
+    (route,) = router._routes.values()
+    return Assembled(route.recogniser, loader.facts(used), batch_s, {one.role for one in cache.held()})

@@ -6,6 +6,7 @@ import select
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from dropscribe.engine.protocol import HeldModel
 from dropscribe.errors import DropscribeError, EngineDiedError, NoAudioError, RecordingGoneError
 from dropscribe.output_places import require_outputs
 from dropscribe.pipeline.assembly import Heard, Result
@@ -33,6 +34,10 @@ class InstantExecutor:
     @property
     def facts(self) -> EngineFacts:
         return ENGINE
+
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        return ()
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         if meanwhile():

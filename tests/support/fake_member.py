@@ -11,6 +11,7 @@ from dropscribe.engine.protocol import (
     Abort,
     BlockFreed,
     Event,
+    HeldModel,
     PcmBlock,
     SegmentDone,
     StreamDone,
@@ -94,6 +95,10 @@ class FakeMember:
         if not self.ready:
             raise EngineError("not ready yet")
         return self._facts
+
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        return ()
 
     def wait_ready(self, timeout_s: float) -> bool:
         self.waited_s = max(self.waited_s, timeout_s)

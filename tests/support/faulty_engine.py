@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dropscribe.config import EngineSettings
-from dropscribe.engine import registry
 from dropscribe.engine.core.interfaces import SpeechSegment
+from dropscribe.engine.core.routing import Router
+from dropscribe.transcript.roles import ModelSet
+from dropscribe.transcript.types import ModelsUsed
 from tests.support.daemon_process import DaemonProcess
 
 FOLDER = "DROPSCRIBE_FAULTS"
@@ -172,10 +173,10 @@ def remember_samples() -> None:
 
 def break_the_engine(faults: Faults) -> None:
     """Install the planned fault in the engine of this process, once it is warm."""
-    assemble = registry.assemble
+    preload = Router.preload
 
-    def assemble_and_break(settings: EngineSettings, note: Callable[[str], None]) -> registry.LoadedModels:
-        loaded = assemble(settings, note)
+    def preload_and_break(self: Router, sets: Sequence[ModelSet]) -> tuple[ModelsUsed, float]:
+        used, batch_s = preload(self, sets)
         if faults.plan.where == "detector":
             from dropscribe.engine.vad.scorer import Scorer  # noqa: PLC0415 - imports torch
 
@@ -189,13 +190,14 @@ def break_the_engine(faults: Faults) -> None:
 
             remember_samples()
             before(faults, PaddedForward, "__call__", lambda sounds: [s.pcm for s in sounds])
-            if loaded.facts.precision == "fp16":
+            if used.precision == "fp16":
                 from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
                 before(faults, PackedForward, "begin", lambda sounds: [s.pcm for s in sounds])
-        return loaded
+        return used, batch_s
 
-    registry.assemble = assemble_and_break
+    vars_of: Any = Router
+    vars_of.preload = preload_and_break
 
 
 def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Faults]:

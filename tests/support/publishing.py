@@ -19,6 +19,7 @@ from dropscribe.service.activity import Activities
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
+from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.storage.storage_retry import StorageRetry
 from dropscribe.service.storage.unwritable import UnwritableFolders
@@ -113,7 +114,7 @@ class House:
             dispatcher = Dispatcher(
                 ledger, executor, publisher, claiming, beginning,
                 settings=lambda: settings, clocks=clocks, storage_retry=self.storage_retry, outdated=lambda: None,
-                unwritable=unwritable.found,
+                unwritable=unwritable.found, models=UnusableModels(ledger, lambda: settings, lambda: now[0]),
             )  # fmt: skip
             publisher.start()
             try:

@@ -5,29 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dropscribe.engine.core.hotword_warnings import HotwordWarnings
-from dropscribe.engine.models.text.hotwords import NO_HOTWORDS, Spelling
-from dropscribe.engine.protocol import Abort, PcmBlock, StreamOptions
+from dropscribe.engine.core.interfaces import NO_HOTWORDS
+from dropscribe.engine.models.text.hotwords import Spelling
 
 
-class Script:
-    def __init__(self, *turns: list[PcmBlock | Abort]) -> None:
-        self.turns = list(turns)
-
-    def take(self, timeout_s: float | None) -> Sequence[PcmBlock | Abort]:
-        return self.turns.pop(0)
-
-
-def block(stream: int, *hotwords: str) -> PcmBlock:
-    return PcmBlock(stream, 0, 160, final=False, options=StreamOptions(hotwords))
-
-
-def test_a_model_without_hotword_support_warns_once_and_every_message_passes() -> None:
-    turns: list[list[PcmBlock | Abort]] = [
-        [block(1), Abort(2)], [block(3, "达摩院"), block(4, "阿里"), block(3)], [block(5, "达摩院")],
-    ]  # fmt: skip
+def test_a_model_without_hotword_support_warns_once() -> None:
     said: list[str] = []
-    notes = HotwordWarnings(Script(*turns), lambda _: NO_HOTWORDS, said.append)
-    assert [list(notes.take(0.0)) for _ in range(3)] == turns
+    warnings = HotwordWarnings(lambda _: NO_HOTWORDS, said.append)
+    for words in ((), ("达摩院",), ("阿里",), ("达摩院",)):
+        warnings.check(words)
     assert said == [NO_HOTWORDS]
 
 
@@ -40,11 +26,11 @@ def test_each_list_is_checked_once_and_only_problems_are_reported() -> None:
         return spelling.complaint(hotwords)
 
     said: list[str] = []
-    good, bad = block(1, "达摩院"), block(2, "达摩院", "达X", "阿里", "院")
-    notes = HotwordWarnings(Script([good, bad], [good, bad]), complaint, said.append)
-    notes.take(None)
-    notes.take(None)
-    assert asked == [good.options.hotwords, bad.options.hotwords]
+    good, bad = ("达摩院",), ("达摩院", "达X", "阿里", "院")
+    warnings = HotwordWarnings(complaint, said.append)
+    for words in (good, bad, good, bad):
+        warnings.check(words)
+    assert asked == [good, bad]
     (text,) = said
     assert text.startswith("2 of 4 hotwords")
     assert text.endswith(": 达X, 阿里")

@@ -14,7 +14,7 @@ from dropscribe.engine.group import check_alike
 from dropscribe.errors import ConfigError, EngineError
 from dropscribe.transcript.reading import read_transcript
 from dropscribe.transcript.render import Options, render
-from dropscribe.transcript.roles import recipe_of
+from dropscribe.transcript.roles import ModelSet, recipe_of
 from dropscribe.transcript.types import EngineFacts
 from tests.support.transcripts import ENGINE, rich_transcript
 
@@ -117,35 +117,68 @@ def test_engines_with_another_model_in_any_role_are_not_alike() -> None:
         check_alike(THREE, other)
 
 
-def test_punctuation_models_of_profiles_are_loaded_by_the_engine_and_part_of_the_recipe(
-    tmp_path: Path,
-) -> None:
+def configured(tmp_path: Path, text: str) -> config.Settings:
+    file = tmp_path / "dropscribe.toml"
+    file.write_text(text, encoding="utf-8")
+    return config.load(file).settings
+
+
+def test_profiles_have_models_of_their_own_which_are_part_of_the_recipe(tmp_path: Path) -> None:
+    settings = configured(
+        tmp_path,
+        '[engine.models]\nasr = "a"\nvad = "v"\npunctuation = "p"\nspeakers = "s"\n'
+        '[profiles.calls]\nlanguage = "yue"\nspeakers = 2\n[profiles.calls.models]\nasr = "b"\nspeakers = "t"\n'
+        '[profiles.large]\npunctuation = "q"\n[profiles.plain]\npunctuation = "off"\nspeakers = "channels"\n',
+    )
+    sets = {name: settings.model_set(settings.profile(name)) for name in settings.profiles}
+    assert sets == {
+        "default": ModelSet("a", "v", "p"),
+        "calls": ModelSet("b", "v", "p", "t"),
+        "large": ModelSet("a", "v", "q"),
+        "plain": ModelSet("a", "v"),
+    }
+    assert {name: settings.recipe(name) for name in sets} == {
+        "default": "a|v|punctuation=p",
+        "calls": "b|v|punctuation=p|language:yue|spk=2:t",
+        "large": "a|v|punctuation=q",
+        "plain": "a|v|spk=channels",
+    }
+    assert settings.models_by_role() == {
+        "asr": ("a", "b"), "vad": ("v",), "punctuation": ("p", "q"), "speakers": ("t",),
+    }  # fmt: skip
+
+
+def test_the_models_of_watched_folders_are_loaded_at_the_start(tmp_path: Path) -> None:
+    text = (
+        '[engine.models]\nasr = "a"\n[profiles.one.models]\nasr = "b"\n[profiles.unused.models]\nasr = "c"\n'
+        '[[folder]]\npath = "/in"\nprofile = "one"\n'
+    )
+    settings = configured(tmp_path, text)
+    assert [models.asr for models in settings.engine.sets] == ["b"]
+    assert [models.asr for models in settings.loading(["unused", "default"]).engine.sets] == ["c", "a"]
+    assert [models.asr for models in configured(tmp_path, text[: text.index("[[")]).engine.sets] == ["a"]
+
+
+def test_the_command_line_goes_over_the_models_of_the_default_profile_only(tmp_path: Path) -> None:
     file = tmp_path / "dropscribe.toml"
     file.write_text(
-        '[engine.models]\npunctuation = "ct-punc-c"\n'
-        '[profiles.large]\npunctuation = "ct-punc"\n[profiles.plain]\npunctuation = "off"\n',
+        '[profiles.default.models]\nasr = "a"\nvad = "v"\n[profiles.other.models]\nasr = "b"\n',
         encoding="utf-8",
     )
-    settings = config.load(file).settings
-    assert settings.engine.punctuation_models == ("ct-punc", "ct-punc-c")
-    recipes = {name: settings.recipe(name) for name in ("default", "large", "plain")}
-    assert recipes["default"].endswith("|punctuation=ct-punc-c")
-    assert recipes["large"].endswith("|punctuation=ct-punc")
-    assert "punctuation" not in recipes["plain"]
+    settings = config.override(config.load(file), engine__models__asr="c").settings
+    assert settings.model_set(settings.profile("default")) == ModelSet("c", "v", "ct-punc-mini")
+    assert settings.model_set(settings.profile("other")).asr == "b"
 
 
 @pytest.mark.parametrize(
-    ("speakers", "at_start"), [("off", False), ("channels", False), ("auto", True), (2, True)]
+    ("text", "told"),
+    [
+        ('[profiles.a.models]\nars = "x"\n', r"did you mean 'asr'"),
+        ('[profiles.a]\nmodels = "x"\n', r"profiles\.a\.models"),
+        ("[profiles.a.models]\nasr = 3\n", r"profiles\.a\.models\.asr is 3"),
+        ('[profiles.a]\nlanguage = "Chinese"\n', r"profiles\.a\.language"),
+    ],
 )
-def test_the_speaker_model_is_loaded_at_start_for_a_profile_that_tells_speakers_apart_by_voice(
-    speakers: str | int, *, at_start: bool
-) -> None:
-    settings = config.Settings.model_validate({"profiles": {"talks": {"speakers": speakers}}})
-    assert settings.engine.speakers_at_start is at_start
-
-
-def test_an_engine_knows_which_punctuation_models_it_lacks_after_a_reload() -> None:
-    plain = config.Settings.model_validate({})
-    named = config.Settings.model_validate({"profiles": {"talks": {"punctuation": "ct-punc"}}})
-    assert plain.engine.lacks(named.engine) == ("ct-punc",)
-    assert named.engine.lacks(plain.engine) == ()
+def test_wrong_models_of_a_profile_are_named(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        configured(tmp_path, text)

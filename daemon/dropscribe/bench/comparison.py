@@ -18,10 +18,10 @@ from dropscribe.bench.records import Recording, Report, Run, first_text
 from dropscribe.bench.stock_funasr import StockPlan
 from dropscribe.config import Settings
 from dropscribe.engine import gpu_probe
-from dropscribe.engine.models.store import NULL
 from dropscribe.errors import DropscribeError, UsageError
 from dropscribe.pipeline import engine_plan
 from dropscribe.transcript.instants import iso
+from dropscribe.transcript.roles import NULL
 
 #: Bytes per read while recordings are loaded into the page cache.
 BLOCK_BYTES = 1 << 20

@@ -26,12 +26,13 @@ from dropscribe.config import OLD_MODEL_NAMES, Loaded, Models, foreign_names
 from dropscribe.doctor import journal
 from dropscribe.doctor.checks.record import Check
 from dropscribe.doctor.redaction import Mask
-from dropscribe.engine.models.store import BUNDLED_MODELS, NULL
+from dropscribe.engine.models.store import BUNDLED_MODELS
 from dropscribe.errors import DropscribeError, StorageError, UsageError
 from dropscribe.ledger.backend import open_read_only
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState, JobSummary
 from dropscribe.service.monitoring import status_file
+from dropscribe.transcript.roles import NULL
 
 SCHEMA = "dropscribe/bundle/1"
 #: Most finished jobs whose timings are included, and most failed jobs whose reasons are.
@@ -149,7 +150,8 @@ def mask_for(loaded: Loaded | None, *named: Path, refused: Path | None = None) -
         known["folder"] = [f.path for f in settings.folders]
         known["output folder"] = [p.output_dir for p in settings.profiles.values() if p.output_dir]
         known["configuration"] = [loaded.file, loaded.file.absolute()] if loaded.file else []
-        known["model"] = [Path(model) for _, model in settings.engine.models.by_role() if "/" in model]
+        models = {name for role in settings.models_by_role().values() for name in role}
+        known["model"] = [Path(name) for name in sorted(models) if "/" in name]
     return Mask(known, words)
 
 

@@ -17,6 +17,7 @@ from dropscribe.engine.protocol import (
     Abort,
     BlockFreed,
     Event,
+    HeldModel,
     LocalEngine,
     PcmBlock,
     SegmentDone,
@@ -157,6 +158,11 @@ class EngineGroup:
     def facts(self) -> EngineFacts:
         """Joint facts of all members that have been ready. Raises EngineError if none has been."""
         return joint_facts([self._facts[i] for i in sorted(self._facts)])
+
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        """Models of all members, with equal states once."""
+        return tuple(dict.fromkeys(one for state in self._ready() for one in state.member.held))
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for the warm-up of all members; true once it is done.

@@ -19,11 +19,12 @@ from dropscribe.engine.protocol import (
     Abort,
     BlockFreed,
     Event,
+    HeldModel,
     PcmBlock,
     StreamDone,
     StreamFailed,
 )
-from dropscribe.engine.wire import BATCHES_AHEAD, Aborted, FromChild, Note, Ready, Refused, Report
+from dropscribe.engine.wire import BATCHES_AHEAD, Aborted, FromChild, Held, Note, Ready, Refused, Report
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
 from dropscribe.transcript.types import EngineFacts
 
@@ -61,6 +62,7 @@ class ProcessEngine:
         self._clock = clock
         self._log = logs.get("engine")
         self._facts: EngineFacts | None = None
+        self._held: tuple[HeldModel, ...] = ()
         self._gone = False
         self._closed = False
         self._submitted = 0  #: samples
@@ -93,6 +95,11 @@ class ProcessEngine:
             )
         return self._facts
 
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        """See `dropscribe.engine.protocol.LocalEngine`."""
+        return self._held
+
     def wait_ready(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for the warm-up; true once it is done.
 
@@ -113,6 +120,8 @@ class ProcessEngine:
                     raise EngineError(reason, operation=operation, path=where, remedy=remedy)
                 case Note(text):
                     logs.event(self._log, logs.Action.ENGINE, text)
+                case Held(models):
+                    self._held = models
                 case None:
                     raise self._died(
                         "start engine",
@@ -155,6 +164,8 @@ class ProcessEngine:
                     events += self._sort(report)
                 case Note(text):
                     logs.event(self._log, logs.Action.ENGINE, text)
+                case Held(models):
+                    self._held = models
                 case None:
                     self._gone = True
         if not events:

@@ -19,11 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dropscribe.transcript.types import EngineFacts, Tokens
+from dropscribe.transcript.roles import ModelSet
+from dropscribe.transcript.types import EngineFacts, ModelsUsed, Tokens
 
 #: Every engine takes 16 kHz mono signed 16-bit little-endian PCM.
 SAMPLE_RATE_HZ = 16_000
 BYTES_PER_SAMPLE = 2
+#: Value of `StreamOptions.punctuation` and `StreamOptions.language` that leaves the choice to the engine.
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class StreamOptions:
     punctuation: str = ""
     #: Number of speakers to tell apart; 0: to be found; None: not asked for.
     speakers: int | None = None
+    #: Models to use; None: the first set in the settings of the engine.
+    models: ModelSet | None = None
+    #: Language that is spoken, for a model that knows several; "auto": to be found.
+    language: str = AUTO
 
 
 PLAIN = StreamOptions()
@@ -140,6 +147,8 @@ class StreamDone:
     #: Failures of postprocessing stages, whose results the transcript lacks; one line each.
     remarks: tuple[str, ...] = ()
     annotations: Annotations = NO_ANNOTATIONS
+    #: Models that worked on it; None if the engine has one set only and does not say.
+    used: ModelsUsed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +159,21 @@ class StreamFailed:
     code: str
     reason: str
     retryable: bool
+    remedy: str = ""  #: "": not known
 
 
 Event = BlockFreed | SegmentDone | StreamDone | StreamFailed
+
+
+@dataclass(frozen=True, slots=True)
+class HeldModel:
+    """State of a model for people: "loaded", "loading", "waiting" (for memory) or "failed" (see `problem`)."""
+
+    role: str
+    name: str
+    state: str
+    size: int  #: bytes
+    problem: str = ""
 
 
 class Engine(Protocol):
@@ -186,6 +207,10 @@ class LocalEngine(Engine, Protocol):
     @property
     def facts(self) -> EngineFacts:
         """Model, device and versions; known once the engine is warm."""
+
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        """Models that were asked for, and their states."""
 
     def fileno(self) -> int:
         """Descriptor that is readable when `results(0)` would return events or raise."""

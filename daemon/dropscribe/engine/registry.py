@@ -1,25 +1,23 @@
-"""Load and warm up the models of the engine process, and choose the class that runs each.
+"""Load and warm up models in the engine process, and choose the class that runs each.
 
 Model families are listed in `dropscribe.engine.models.families`.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import time
 import wave
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dropscribe import __version__
 from dropscribe.config import EngineSettings
-from dropscribe.engine.core.deferred_stage import DeferredStage
 from dropscribe.engine.core.interfaces import (
     SAMPLES_PER_MS,
     Pcm,
@@ -31,8 +29,11 @@ from dropscribe.engine.core.interfaces import (
     VadModel,
     WholeBatch,
 )
+from dropscribe.engine.core.model_cache import FoundModel, ReadyModel
+from dropscribe.engine.core.residency import Part
 from dropscribe.engine.core.vad_schedule import ON_GPU, PASS_STREAMS
-from dropscribe.engine.layers.torch_import import leave_out_compiler
+from dropscribe.engine.gpu_probe import count_gpus
+from dropscribe.engine.layers import torch_import
 from dropscribe.engine.models import store
 from dropscribe.engine.models.families import Kind, kind_of
 from dropscribe.engine.models.hub import client as hub
@@ -40,8 +41,8 @@ from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadMode
 from dropscribe.engine.protocol import StreamOptions
 from dropscribe.engine.wire import BATCHES_AHEAD
 from dropscribe.errors import EngineError, OutOfDeviceMemoryError
-from dropscribe.transcript.roles import ASR, PUNCTUATION, SPEAKERS, VAD
-from dropscribe.transcript.types import EngineFacts
+from dropscribe.transcript.roles import ASR, NULL, PUNCTUATION, SPEAKERS, VAD
+from dropscribe.transcript.types import EngineFacts, ModelsUsed
 
 #: Default size of a batch on a CPU, padded audio seconds.
 CPU_BATCH_S = 60.0
@@ -63,45 +64,146 @@ CPU_PASSES = 1000
 CUDA_PASSES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModels:
-    """The loaded models and stages of an engine. `batch_s`: largest batch, padded audio seconds.
+class ModelLoader:
+    """Load the models of one engine process. See `dropscribe.engine.core.model_cache.Loader`."""
 
-    `stages_beside`: run each stage on a thread of its own. Not on a CPU, all of which the recogniser takes.
-    """
+    def __init__(self, settings: EngineSettings, note: Callable[[str], None]) -> None:
+        """`note` is called with messages for the log."""
+        self._settings = settings
+        self._note = note
+        self._threads = threads_of(settings)
+        self._started = time.monotonic()
+        self._device: Any = None
+        #: True if the device is a GPU, as far as is known without torch.
+        self.on_gpu = settings.device.startswith("cuda") or (settings.device == "auto" and count_gpus() > 0)
+        #: True if weights, fp32 in their files, take half of that on the device.
+        self._half = settings.precision == "fp16" or (settings.precision == "auto" and self.on_gpu)
+        #: False once the engine is ready: batches of other models are then under way beside a warm-up.
+        self.alone = True
 
-    vad: VadModel
-    recogniser: Recogniser
-    facts: EngineFacts
-    batch_s: float
-    stages: tuple[PostprocessingStage, ...] = ()
-    stages_beside: bool = False
+    def find(self, part: Part) -> FoundModel:
+        """Find and check the directory of a model. Fetches a model of the hub that is not on this machine."""
+        if part.name == NULL:
+            return FoundModel(part, 0, writes_marks=False)
+        source = store.resolve(part.name, part.role, lambda name: hub.locate(name, self._note))
+        kind = kind_of(source.config.family)
+        marks = {Kind.SENSE_VOICE: True, Kind.AUTO_MODEL: None}.get(kind, False)
+        return FoundModel(part, self._size_of(source), marks, source)
+
+    def load(self, found: FoundModel) -> ReadyModel:
+        """Load a model onto the device."""
+        part = found.part
+        if part.name == NULL:
+            return ReadyModel(_NULL_MODELS[part.role](), "none", NULL_NOTICE if part.role == ASR else None)
+        device = self._on_device()
+        source: store.ModelSource = found.source
+        precision = _precision(self._settings, device)
+        half = precision == "fp16"
+        try:
+            if part.role == VAD:
+                from dropscribe.engine.models.loading import load  # noqa: PLC0415 - imports torch
+                from dropscribe.engine.vad.model import FsmnVadModel  # noqa: PLC0415
+
+                return ReadyModel(FsmnVadModel(load(source.directory, device, self._threads)))
+            if part.role == PUNCTUATION:
+                return ReadyModel(_punctuation(part.name, source, device, half=half))
+            if part.role == SPEAKERS:
+                return ReadyModel(_speakers(part.name, source, device, half=half))
+            recogniser, precision = _recogniser(source, device, self._threads, precision, self._note)
+            return ReadyModel(recogniser, precision, source.notice)
+        finally:
+            self._restore_threads()
+
+    def warm_up(self, vad: VadModel, recogniser: Recogniser) -> float:
+        """See `_warm_up`."""
+        if isinstance(recogniser, NullRecogniser):
+            return self._settings.batch_s or CPU_BATCH_S
+        device = self._on_device()
+        batch_s = self._settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
+        made = _warm_up(vad, recogniser, batch_s, device, full=self.alone)
+        self._restore_threads()
+        return made
+
+    def unloaded(self) -> None:
+        """Free the memory of unloaded models, of which cycles may be left."""
+        if self.alone or self._device is None:
+            return
+        # Models are frozen, that is, hidden from the collector.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        if self._device.type != "cpu":
+            import torch  # noqa: PLC0415
+
+            torch.cuda.empty_cache()
+
+    def memory(self) -> int:
+        """Memory for models: as configured, else half of the device's, or half of this machine's on a CPU."""
+        if self._settings.model_memory_mb is not None:
+            return self._settings.model_memory_mb << 20
+        device = self._on_device()
+        if device.type == "cpu":
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        import torch  # noqa: PLC0415
+
+        total = torch.cuda.get_device_properties(device).total_memory
+        return int(total * (self._settings.gpu_memory or 1.0) / 2)
+
+    def facts(self, used: ModelsUsed) -> EngineFacts:
+        """Facts of the engine, with the models that were loaded first."""
+        warmup_s = round(time.monotonic() - self._started, 3)
+        if self._device is None:
+            return EngineFacts(used.models, "cpu", used.precision, _versions(), used.notice, 0.0)
+        import torch  # noqa: PLC0415
+
+        from dropscribe.engine.models.loading import describe_device  # noqa: PLC0415
+
+        versions = _versions("torch", "funasr")
+        if torch.version.cuda is not None:
+            versions = tuple(sorted((*versions, ("cuda", torch.version.cuda))))
+        device = describe_device(self._device)
+        return EngineFacts(used.models, device, used.precision, versions, used.notice, warmup_s)
+
+    def _size_of(self, source: store.ModelSource) -> int:
+        """Bytes of a model's weights on the device. Raises EngineError."""
+        try:
+            size = source.config.weights.stat().st_size
+        except OSError as e:
+            raise EngineError.from_system(
+                e, operation="load model", path=source.config.weights, remedy="fetch the model again"
+            ) from e
+        return size // 2 if self._half else size
+
+    def _on_device(self) -> Any:
+        """The device, which is set up at the first call. Raises EngineError."""
+        if self._device is None:
+            torch_import.leave_out_compiler()
+            import torch  # noqa: PLC0415 - not for the null models
+
+            from dropscribe.engine.models.loading import choose_device  # noqa: PLC0415
+
+            self._device = choose_device(self._settings.device)
+            if self._settings.gpu_memory is not None and self._device.type != "cpu":
+                # Beyond this fraction torch raises OutOfMemoryError, which is handled as usual.
+                torch.cuda.set_per_process_memory_fraction(self._settings.gpu_memory, self._device)
+        return self._device
+
+    def _restore_threads(self) -> None:
+        """FunASR sets the number of threads of the whole process."""
+        if self._device is not None:
+            import torch  # noqa: PLC0415
+
+            torch.set_num_threads(self._threads)
 
 
-def assemble(settings: EngineSettings, note: Callable[[str], None]) -> LoadedModels:
-    """Load the models of the settings and warm them up; `note` is called with messages for the log.
-
-    Raises EngineError.
-    """
-    started = time.monotonic()
-    if settings.models.asr == store.NULL:
-        facts = EngineFacts(
-            tuple((role, store.NULL) for role, _ in settings.models.by_role()),
-            "cpu",
-            "none",
-            _versions(),
-            "Not a transcript: made without a model, to measure everything around it.",
-            0.0,
-        )
-        return LoadedModels(
-            NullVadModel(),
-            NullRecogniser(),
-            facts,
-            settings.batch_s or CPU_BATCH_S,
-            (NullStage(),),
-            stages_beside=True,
-        )
-    return _assemble_real(settings, note, started)
+#: Null models by role.
+_NULL_MODELS: dict[str, Callable[[], Any]] = {
+    ASR: NullRecogniser,
+    VAD: NullVadModel,
+    PUNCTUATION: NullStage,
+    SPEAKERS: NullStage,
+}
+NULL_NOTICE = "Not a transcript: made without a model, to measure everything around it."
 
 
 def threads_of(settings: EngineSettings) -> int:
@@ -109,90 +211,24 @@ def threads_of(settings: EngineSettings) -> int:
     return settings.threads or len(os.sched_getaffinity(0))
 
 
-def _assemble_real(settings: EngineSettings, note: Callable[[str], None], started: float) -> LoadedModels:
-    def fetch(name: str) -> Path:
-        return hub.locate(name, note)
-
-    # All directories are checked before torch is imported, so that a wrong one is reported at once.
-    sources = {
-        role: store.resolve(name, role, fetch)
-        for role, name in settings.models.by_role()
-        if role != PUNCTUATION
-    }
-    source = sources[ASR]
-    kind = kind_of(source.config.family)
-    punctuation = {
-        name: store.resolve(name, PUNCTUATION, fetch) for name in _punctuation_models(settings, kind)
-    }
-    if kind is not Kind.AUTO_MODEL:  # FunASR's own code may use all of torch
-        leave_out_compiler()
-    import torch  # noqa: PLC0415 - not for the null models
-
-    from dropscribe.engine.models.loading import choose_device, describe_device, load  # noqa: PLC0415
-    from dropscribe.engine.vad.model import FsmnVadModel  # noqa: PLC0415
-
-    device = choose_device(settings.device)
-    if settings.gpu_memory is not None and device.type != "cpu":
-        # Beyond this fraction torch raises OutOfMemoryError, which is handled as usual.
-        torch.cuda.set_per_process_memory_fraction(settings.gpu_memory, device)
-    threads = threads_of(settings)
-    vad = FsmnVadModel(load(sources[VAD].directory, device, threads))
-    precision = _precision(settings, device)
-    recogniser, precision = _recogniser(source, device, threads, precision, note)
-    at_start = settings.speakers_at_start or device.type != "cpu"
-    stages = [_speakers(sources[SPEAKERS], device, half=precision == "fp16", at_start=at_start)]
-    torch.set_num_threads(threads)
-    batch_s = settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
-    if punctuation:
-        # Models that run through FunASR itself may write marks, so only profiles that name a model have it used.
-        default = settings.models.punctuation if kind is Kind.PARAFORMER else ""
-        stages.append(_punctuation(punctuation, default, device, half=precision == "fp16"))
-    # Last, since it looks for the largest batch that fits beside all models.
-    batch_s = _warm_up(vad, recogniser, batch_s, device)
-    versions = _versions("torch", "funasr")
-    if torch.version.cuda is not None:
-        versions = tuple(sorted((*versions, ("cuda", torch.version.cuda))))
-    facts = EngineFacts(
-        tuple((role, name) for role, name in settings.models.by_role() if role != PUNCTUATION or punctuation),
-        describe_device(device),
-        precision,
-        versions,
-        source.notice,
-        round(time.monotonic() - started, 3),
-    )
-    return LoadedModels(vad, recogniser, facts, batch_s, tuple(stages), device.type != "cpu")
-
-
-def _punctuation_models(settings: EngineSettings, kind: Kind) -> tuple[str, ...]:
-    """Punctuation models to load; none for a recogniser that writes marks itself."""
-    return () if kind is Kind.SENSE_VOICE else settings.punctuation_models
-
-
-def _punctuation(
-    sources: Mapping[str, store.ModelSource], default: str, device: Any, *, half: bool
-) -> PostprocessingStage:
-    """The punctuation stage with its models loaded and warm. Raises EngineError."""
+def _punctuation(name: str, source: store.ModelSource, device: Any, *, half: bool) -> PostprocessingStage:
+    """A punctuation model as a stage, warm. Raises EngineError."""
     from dropscribe.engine.models.punctuation.model import PunctuationModel  # noqa: PLC0415 - imports torch
     from dropscribe.engine.models.punctuation.stage import Punctuation  # noqa: PLC0415
 
-    models = {name: PunctuationModel(source.config, device, half=half) for name, source in sources.items()}
-    for model in models.values():
-        model.warm_up()
-    return Punctuation(models, default, passes=CPU_PASSES if device.type == "cpu" else CUDA_PASSES)
+    model = PunctuationModel(source.config, device, half=half)
+    model.warm_up()
+    return Punctuation(name, model, passes=CPU_PASSES if device.type == "cpu" else CUDA_PASSES)
 
 
-def _speakers(source: store.ModelSource, device: Any, *, half: bool, at_start: bool) -> PostprocessingStage:
-    """The stage that tells speakers apart, loaded and warm, or loaded when it is needed. Raises EngineError."""
-    from dropscribe.engine.models.speakers.stage import SpeakerStage  # noqa: PLC0415 - imports torch
+def _speakers(name: str, source: store.ModelSource, device: Any, *, half: bool) -> PostprocessingStage:
+    """The stage that tells speakers apart, loaded and warm. Raises EngineError."""
+    from dropscribe.engine.models.speakers.embedder import load_embedder  # noqa: PLC0415 - imports torch
+    from dropscribe.engine.models.speakers.stage import SpeakerStage  # noqa: PLC0415
 
-    def load() -> PostprocessingStage:
-        from dropscribe.engine.models.speakers.embedder import load_embedder  # noqa: PLC0415 - imports torch
-
-        embedder = load_embedder(source.config, device, half=half)
-        embedder.warm_up()
-        return SpeakerStage(embedder)
-
-    return load() if at_start else DeferredStage(SpeakerStage.name, SpeakerStage.wants, load)
+    embedder = load_embedder(source.config, device, half=half)
+    embedder.warm_up()
+    return SpeakerStage(embedder, name)
 
 
 def _precision(settings: EngineSettings, device: Any) -> str:
@@ -224,6 +260,7 @@ def _recogniser(
     if kind is Kind.SENSE_VOICE:
         loaded = load(source.directory, device, threads)
         return (PipelinedSenseVoice if precision == "fp16" else SenseVoiceRecogniser)(loaded), precision
+    torch_import.complete()  # FunASR's own code may use all of torch
     from dropscribe.engine.models.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports all of FunASR
 
     note(
@@ -232,11 +269,13 @@ def _recogniser(
     return AutoModelRecogniser(source.directory, device, threads), "fp32"
 
 
-def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any) -> float:
+def _warm_up(
+    vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any, *, full: bool = True
+) -> float:
     """Run the models on real speech of typical shapes, so that the first job is as fast as later ones.
 
-    On a GPU also on the longest segment and a full batch. Returns the size of the largest batch, padded seconds:
-    `batch_s`, halved until a batch fits the device. Raises OutOfDeviceMemoryError if not even one segment fits.
+    On a GPU also on the longest segment and, if `full`, a full batch. Returns the size of the largest batch, padded
+    seconds: `batch_s`, halved until a batch fits the device. Raises OutOfDeviceMemoryError if not even one segment fits.
     """
     speech = _sample()
     vad.open().accept(speech, final=True)
@@ -247,7 +286,7 @@ def _warm_up(vad: VadModel, recogniser: Recogniser, batch_s: float, device: Any)
     recogniser(_repeated(speech, WARM_SEGMENT_S, 1))
     recogniser(_repeated(speech, WARM_SEGMENT_S, 2))
     recogniser(_repeated(speech, min(LONGEST_SEGMENT_S, batch_s), 1))
-    while batch_s > 2 * WARM_SEGMENT_S:
+    while full and batch_s > 2 * WARM_SEGMENT_S:
         try:
             _run_full(vad, recogniser, speech, batch_s, device)
         except OutOfDeviceMemoryError:

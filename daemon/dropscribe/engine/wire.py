@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dropscribe.engine.protocol import Event
+from dropscribe.engine.protocol import Event, HeldModel
 from dropscribe.transcript.types import EngineFacts
 
 #: Least capacity of an engine, in batches: those under way, one being formed, and one arriving.
@@ -55,4 +55,11 @@ class Report:
     released: int
 
 
-FromChild = Ready | Refused | Note | Report
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The models of the process, whenever one was loaded or unloaded, or could not be."""
+
+    models: tuple[HeldModel, ...]
+
+
+FromChild = Ready | Refused | Note | Report | Held

@@ -1,4 +1,4 @@
-"""Main function of the engine process: load and warm up the models, report ready, run until the parent is gone."""
+"""Main function of the engine process: load and warm up models, report ready, run until the parent is gone."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ from dropscribe import children, escapes
 from dropscribe.children import InheritedFd
 from dropscribe.config import EngineSettings
 from dropscribe.engine import own_gpu, registry
-from dropscribe.engine.core.batcher import Batcher
-from dropscribe.engine.core.hotword_warnings import HotwordWarnings
-from dropscribe.engine.core.interfaces import Listener, Pcm, SpeechSegment
+from dropscribe.engine.core.interfaces import Pcm
+from dropscribe.engine.core.model_cache import ModelCache
 from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
 from dropscribe.engine.core.postprocess_threads import PostprocessingThreads
-from dropscribe.engine.core.scheduler import Scheduler
+from dropscribe.engine.core.routing import Router
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.engine.ipc import PipeInbox, PipeOutbox
-from dropscribe.engine.models.text.hotwords import NO_HOTWORDS
 from dropscribe.engine.protocol import PcmBlock
-from dropscribe.engine.wire import Note, Ready, Refused
+from dropscribe.engine.wire import Held, Note, Ready, Refused
 from dropscribe.errors import EngineDiedError, EngineError
+from dropscribe.transcript.roles import NULL
 
 #: Capacity of oneDNN's cache of compiled primitives, shapes: enough for a few batches of each length.
 SHAPES_KEPT = 128
@@ -75,8 +74,34 @@ def main(settings: EngineSettings, arena: SharedArena, commands: Connection, rep
 def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbox: PipeOutbox) -> None:
     own = own_gpu.show_only(settings.device, os.environ, count_gpus)
     settings = settings.model_copy(update={"device": own.torch_name})
+    memory = arena.map()
+
+    def read(block: PcmBlock) -> Pcm:
+        return np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
+
+    def note(text: str) -> None:
+        outbox.say(Note(text))
+
+    loader = registry.ModelLoader(settings, note)
+    cache = ModelCache(loader, clock=time.monotonic, note=note)
+    # Beside the scheduler, but not on a CPU, all of which the recogniser takes.
+    beside = loader.on_gpu or settings.models.asr == NULL
+    postprocessor: Postprocessing = (
+        PostprocessingThreads((), note, inbox.wake) if beside else Postprocessor((), note)
+    )
+    router = Router(
+        cache,
+        loader,
+        default=settings.default_set,
+        max_wait_s=settings.max_wait_ms / 1000,
+        read=read,
+        send=outbox.say,
+        clock=time.monotonic,
+        note=note,
+        postprocessor=postprocessor,
+    )
     try:
-        loaded = registry.assemble(settings, lambda text: outbox.say(Note(text)))
+        used, batch_s = router.preload(settings.sets)
     except EngineDiedError as e:
         _end_with_the_device(outbox, e)
     except EngineError as e:
@@ -89,41 +114,18 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
         remedy = "look at what stands above this on standard error or in the journal, and report it"
         outbox.say(Refused(reason, "start engine", None, remedy))
         sys.exit(1)
-    memory = arena.map()
-
-    def read(block: PcmBlock) -> Pcm:
-        return np.frombuffer(memory, np.dtype("<i2"), block.samples, block.offset)
-
-    def note(text: str) -> None:
-        outbox.say(Note(text))
-
-    recogniser = loaded.recogniser
-    complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
-    checked_inbox = HotwordWarnings(inbox, complaint, note)
-    batcher: Batcher[SpeechSegment] = Batcher(loaded.batch_s, settings.max_wait_ms / 1000)
-    postprocessor: Postprocessing = (
-        PostprocessingThreads(loaded.stages, note, inbox.wake)
-        if loaded.stages_beside
-        else Postprocessor(loaded.stages, note)
-    )
-    scheduler = Scheduler(
-        loaded.vad,
-        recogniser,
-        batcher,
-        read=read,
-        send=outbox.say,
-        clock=time.monotonic,
-        postprocessor=postprocessor,
-    )
-    facts = replace(loaded.facts, device=own.rename(loaded.facts.device))
-    outbox.say(Ready(facts, loaded.batch_s))
-    # Models are never freed, and later objects are freed by reference counting: without this, the garbage collector
+    loader.alone = False
+    cache.go_on_in_background()
+    facts = loader.facts(used)
+    outbox.say(Held(cache.held()))
+    outbox.say(Ready(replace(facts, device=own.rename(facts.device)), batch_s))
+    # Models are rarely freed, and later objects are freed by reference counting: without this, the garbage collector
     # would take most of the host's time.
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 20)
     sys.setswitchinterval(SWITCH_S)
     try:
-        scheduler.run(checked_inbox)
+        router.run(inbox)
     except EngineDiedError as e:
         _end_with_the_device(outbox, e)
 

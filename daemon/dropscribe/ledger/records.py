@@ -19,8 +19,10 @@ NO_ROOM = "no_room"
 HANGS = "unanswered"
 #: Reason code of queued jobs that wait until the daemon may write into the folder of their transcripts.
 UNWRITABLE = "unwritable"
+#: Reason code of queued jobs that wait until a model of their profile can be loaded.
+MODEL = "model_unusable"
 #: Reason codes of queued jobs that are held: they wait for something outside that a person may have to change.
-HELD = (AWAY, NO_ROOM, HANGS, UNWRITABLE, "storage")
+HELD = (AWAY, NO_ROOM, HANGS, UNWRITABLE, MODEL, "storage")
 #: Length of a hold, seconds. It is renewed after half of it, and ends by itself when the daemon that set it was killed.
 HOLD_S = 600.0
 #: The `format` of partial texts among the recorded files.

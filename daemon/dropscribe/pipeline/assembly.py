@@ -16,7 +16,7 @@ from dropscribe.engine.protocol import (
 from dropscribe.errors import LostSegmentError
 from dropscribe.media.protocol import PartBegun
 from dropscribe.pipeline.parts import PartsUnderWay, label, placed, speakers_of
-from dropscribe.transcript.types import VOICE, MediaFacts, Segment, Speaker, Timings
+from dropscribe.transcript.types import VOICE, MediaFacts, ModelsUsed, Segment, Speaker, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Result:
     #: What is missing because a postprocessing stage failed; each one line.
     remarks: tuple[str, ...] = ()
     speakers: tuple[Speaker, ...] = ()
+    #: Models that worked on it; None: those of `Executor.facts`.
+    used: ModelsUsed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Assembly:
             _timings(ordered, done, self.decode_s, now - self.started),
             done.remarks + remarks,
             speakers,
+            done.used,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropscribe.config import Profile
+from dropscribe.config import Profile, Settings
 from dropscribe.engine.protocol import PLAIN, StreamOptions
 from dropscribe.files import FileSignature
 from dropscribe.media.protocol import CHANNELS_APART, CHANNELS_IF_CALL, CHANNELS_MIXED
@@ -34,12 +34,14 @@ _CHANNELS = {"off": CHANNELS_MIXED, "channels": CHANNELS_APART, "auto": CHANNELS
 _SPEAKERS = {"off": None, "channels": None, "auto": 0}
 
 
-def options_of(profile: Profile) -> StreamOptions:
+def options_of(settings: Settings, profile: Profile) -> StreamOptions:
     """What a profile asks of the engine."""
     return StreamOptions(
         hotwords=profile.hotwords,
         punctuation="" if profile.punctuation == "off" else profile.punctuation,
         speakers=_SPEAKERS[profile.speakers] if isinstance(profile.speakers, str) else profile.speakers,
+        models=settings.model_set(profile),
+        language=profile.language,
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from dropscribe.engine.protocol import HeldModel
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.transcript.types import EngineFacts
@@ -27,6 +28,10 @@ class Executor(Protocol):
     @property
     def facts(self) -> EngineFacts:
         """Model, device and versions. Raises EngineError before the engine is ready."""
+
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        """Models that were asked for, and their states."""
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """Wait until attempts can be started, calling `meanwhile` a few times a second; False once that returns True.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from dropscribe.config import Settings
+from dropscribe.engine.protocol import HeldModel
 from dropscribe.media.pool import DecoderPool
 from dropscribe.pipeline.arena import SLOT_BYTES, Arena
 from dropscribe.pipeline.assembly import Heard
@@ -45,6 +46,11 @@ class LocalExecutor:
     def facts(self) -> EngineFacts:
         """See `Executor`."""
         return self._supervisor.engine.facts
+
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        """See `Executor`."""
+        return self._supervisor.engine.held
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """See `Executor`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,9 @@ class Finished:
 class OneShot:
     """Own executor for a few files. Use as a context manager."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, profiles: Sequence[str] = ("default",)) -> None:
+        """`profiles`: those that `transcribe` will be called with."""
+        self._settings = settings.loading(profiles)
         self._stack = ExitStack()
         self._tickets = itertools.count(1)
 
@@ -80,7 +81,14 @@ class OneShot:
                 running[ticket] = path
                 track, channels = settings.audio_track, channels_of(settings)
                 self._executor.start(
-                    Work(ticket, path, None, options_of(settings), track=track, channels=channels)
+                    Work(
+                        ticket,
+                        path,
+                        None,
+                        options_of(self._settings, settings),
+                        track=track,
+                        channels=channels,
+                    )
                 )
             try:
                 outcomes = self._executor.turn(0.1)
@@ -107,7 +115,7 @@ def transcript_of(path: Path, result: Result, engine: EngineFacts, recipe: str =
         job_id=0,
         created_at=time.time(),
         media=result.media,
-        engine=engine,
+        engine=engine.using(result.used),
         segments=result.segments,
         timings=result.timings,
         incomplete=result.remarks,

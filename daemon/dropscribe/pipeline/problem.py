@@ -11,6 +11,8 @@ from dropscribe.errors import (
     DeviceFailedError,
     DropscribeError,
     EngineDiedError,
+    ModelsBusyError,
+    ModelUnusableError,
     OutOfDeviceMemoryError,
     RecordingChangedError,
     RecordingGoneError,
@@ -32,6 +34,7 @@ class FaultKind(Enum):
     ENVIRONMENT = (
         "environment"  #: anything else outside the recording: device memory in use, the daemon stopped
     )
+    MODEL = "model"  #: a model that its profile names cannot be loaded
     DECODER_KILLED = "decoder_killed"  #: something outside killed the decoder
     ENGINE = "engine"  #: the engine process died; any recording in it may be the cause
     DEVICE = (
@@ -48,6 +51,8 @@ _KINDS = {
     UnwritableError.code: FaultKind.UNWRITABLE,
     # The longest possible segment fitted at warm-up, so another process uses the device's memory.
     OutOfDeviceMemoryError.code: FaultKind.ENVIRONMENT,
+    ModelsBusyError.code: FaultKind.ENVIRONMENT,
+    ModelUnusableError.code: FaultKind.MODEL,
     DecoderKilledError.code: FaultKind.DECODER_KILLED,
     EngineDiedError.code: FaultKind.ENGINE,
     DeviceFailedError.code: FaultKind.DEVICE,

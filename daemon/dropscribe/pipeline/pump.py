@@ -212,7 +212,7 @@ class Pump:
         problem = Problem(
             event.code,
             event.reason,
-            "see the log for what the engine met; 'dropscribe doctor' checks the chain",
+            event.remedy or "see the log for what the engine met; 'dropscribe doctor' checks the chain",
             kind_of(event.code, retryable=event.retryable),
         )
         self._outcomes.append(Outcome(event.stream, problem))

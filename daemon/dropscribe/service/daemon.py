@@ -34,6 +34,7 @@ from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
 from dropscribe.service.jobs.progress import ProgressLog
+from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.monitoring import sd_notify, status_file
 from dropscribe.service.monitoring.status_file import Complaint, Status, StatusFile
@@ -227,9 +228,10 @@ class Daemon:
             report=DatabaseLocation(settings.database).beside(".unwritable"),
         )  # fmt: skip
         stack.callback(unwritable.close)
+        models = self._models = UnusableModels(self._ledger, lambda: self._settings, time.monotonic)
         self._maintenance = Maintenance(
             self._ledger, self._wall, self._space, self._conditions, self._hangs,
-            unwritable=unwritable, storage_retry=self._storage_retry, clock=time.monotonic, wake=claiming.news, claiming=claiming.busy,
+            unwritable=unwritable, models=models, storage_retry=self._storage_retry, clock=time.monotonic, wake=claiming.news, claiming=claiming.busy,
         )  # fmt: skip
         beginning = Beginning(
             self._ledger, stack.enter_context(ThreadPoolExecutor(1, "begin")), self._signals.wake,
@@ -238,7 +240,7 @@ class Daemon:
         self._dispatcher = Dispatcher(
             self._ledger, self._executor, self._publisher, claiming, beginning,
             settings=lambda: self._settings, clocks=clocks, storage_retry=self._storage_retry,
-            outdated=self._adopt_recipes, unwritable=unwritable.found,
+            outdated=self._adopt_recipes, unwritable=unwritable.found, models=models,
         )  # fmt: skip
         self._admitter = Admitter(
             self._ledger, lambda: self._settings, self._storage_retry,
@@ -404,11 +406,8 @@ class Daemon:
         else:
             old, new = self._settings, loaded.settings
             at_start = ("database", "engine", "media", "service")
-            unloaded = old.engine.lacks(new.engine)
-            loaded_models = {
-                name: getattr(old.engine, name) for name in ("punctuation_models", "speakers_at_start")
-            }
-            new_engine = new.engine.model_copy(update=loaded_models)
+            # Models that profiles name now are loaded when the first recording needs them.
+            new_engine = new.engine.model_copy(update={"sets": old.engine.sets})
             new = new.model_copy(update={"engine": new_engine})
             fixed = [name for name in at_start if getattr(old, name) != getattr(new, name)]
             if fixed:
@@ -417,19 +416,13 @@ class Daemon:
                     logs.Action.RELOAD,
                     f"changes in [{', '.join(fixed)}] take effect at the next restart",
                 )
-            if unloaded:
-                logs.problem(
-                    self._log,
-                    logs.Action.RELOAD,
-                    f"{', '.join(unloaded)}: punctuation models are loaded at the start; until the next restart, "
-                    "transcripts of profiles that name them have no marks",
-                )
             self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
             self._adopt_recipes()
             self._space.watch(self._settings)
             self._conditions.keep({f.path for f in new.folders})
             self._rules.keep({f.path: f for f in new.folders})
             self._unwritable.reset()
+            self._models.reset()
             self._watcher.reload(new.folders)
             for note in loaded.notes:
                 logs.event(self._log, logs.Action.RELOAD, note)
@@ -464,6 +457,7 @@ class Daemon:
         status = Status(
             self._state, self._since, self._facts, tuple(self._watcher.health()), in_flight,
             self._watcher.unsettled(), (*refused, *self._hangs.complaints(), *self._space.complaints()),
+            models=self._executor.held,
             in_progress=tuple(self._dispatcher.progress()), unsettled_files=tuple(self._watcher.unsettled_files()),
             waits=tuple(self._rules.waits(self._dispatcher.claims())),
             control=self._control.path,

@@ -8,6 +8,7 @@ from pathlib import Path
 from dropscribe import logs
 from dropscribe.ledger.interface import Ledger
 from dropscribe.service.admission.folder_state import FolderConditions
+from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.storage.disk_space import FreeSpace
 from dropscribe.service.storage.hangs import StorageHangs
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
@@ -25,7 +26,7 @@ class Maintenance:
     def __init__(
         self, ledger: Ledger, wall: WallClock, space: FreeSpace, conditions: FolderConditions,
         hangs: StorageHangs, *,
-        unwritable: UnwritableFolders, storage_retry: StorageRetry, clock: Callable[[], float], wake: Callable[[], None], claiming: Callable[[], bool],
+        unwritable: UnwritableFolders, models: UnusableModels, storage_retry: StorageRetry, clock: Callable[[], float], wake: Callable[[], None], claiming: Callable[[], bool],
     ) -> None:  # fmt: skip
         """`clock`: monotonic seconds. `wake`: called when jobs may be ready. `claiming`: True during one."""
         self._ledger = ledger
@@ -33,6 +34,7 @@ class Maintenance:
         self._space = space
         self._hangs = hangs
         self._unwritable = unwritable
+        self._models = models
         self._conditions = conditions
         self._clock = clock
         self._wake = wake
@@ -53,6 +55,7 @@ class Maintenance:
                 self._tend_space,
                 self._tend_hangs,
                 self._tend_unwritable,
+                self._tend_models,
                 self._apply_recipe,
                 self._defer_lone_trials,
             )
@@ -110,5 +113,10 @@ class Maintenance:
 
     def _tend_unwritable(self) -> None:
         if self._unwritable.tend():
+            self._conditions.renew()
+            self._wake()
+
+    def _tend_models(self) -> None:
+        if self._models.tend():
             self._conditions.renew()
             self._wake()

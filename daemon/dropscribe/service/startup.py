@@ -155,7 +155,10 @@ def announcement(loaded: Loaded) -> list[str]:
     origin = f"{loaded.file} ({loaded.how})" if loaded.file else "embedded defaults and command line"
     lines = [
         f"dropscribe {__version__}, settings from {origin}",
-        f"model {settings.engine.models.asr}, VAD {settings.engine.models.vad}, device {settings.engine.device}",
+        *(
+            f"model {models.asr}, VAD {models.vad}, device {settings.engine.device}"
+            for models in settings.engine.sets
+        ),
         f"database {settings.database}",
         *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
         *loaded.notes,

@@ -5,6 +5,8 @@ The roles themselves are the fields of `dropscribe.settings.Models`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 #: Speech recognition and voice activity detection, the two roles without which there is no transcript.
 ASR = "asr"
 VAD = "vad"
@@ -12,8 +14,32 @@ PUNCTUATION = "punctuation"
 #: Telling speakers apart.
 SPEAKERS = "speakers"
 
+#: Name of the null models, which recognise nothing (see `dropscribe.engine.models.null`).
+NULL = "null"
+
 #: (role, model) of every role that is filled, in the order of `dropscribe.settings.Models`.
 ModelsByRole = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSet:
+    """The models that work on the recordings of a profile, by name; "" for a role that it does not use."""
+
+    asr: str
+    vad: str
+    punctuation: str = ""
+    speakers: str = ""
+
+    def by_role(self) -> ModelsByRole:
+        """(role, model) of every role that has a model."""
+        named = (
+            (ASR, self.asr),
+            (VAD, self.vad),
+            (PUNCTUATION, self.punctuation),
+            (SPEAKERS, self.speakers),
+        )
+        return tuple((role, model) for role, model in named if model)
+
 
 #: The recogniser's key, in documents, and what the keys of the other roles end with.
 _ASR_KEY = "model"

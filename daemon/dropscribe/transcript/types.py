@@ -6,7 +6,7 @@ All positions are milliseconds from the start of the recording.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple, overload
 
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, key_of, role_of
@@ -241,6 +241,15 @@ class MediaFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelsUsed:
+    """Models that worked on one recording."""
+
+    models: ModelsByRole
+    precision: str
+    notice: str | None  #: see `EngineFacts.notice`
+
+
+@dataclass(frozen=True, slots=True)
 class EngineFacts:
     """Models, device and versions that produced a transcript; reported once when the engine is ready."""
 
@@ -261,6 +270,12 @@ class EngineFacts:
     def vad_model(self) -> str:
         """The voice activity detector."""
         return dict(self.models)[VAD]
+
+    def using(self, used: ModelsUsed | None) -> EngineFacts:
+        """The facts for a recording on which these models worked; None: those of the engine."""
+        if used is None:
+            return self
+        return replace(self, models=used.models, precision=used.precision, notice=used.notice)
 
     def record(self) -> dict[str, Any]:
         """The facts as JSON has them, `versions` as pairs; for `of_record`."""

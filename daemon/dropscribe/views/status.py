@@ -93,6 +93,9 @@ def problems(process: Process, now: float) -> Iterator[str]:
     # The previous version does not write this key.
     for complaint in said.get("storage", []):
         yield f"{complaint['problem']} ({complaint['remedy']})"
+    for model in said.get("models", []):
+        if model["state"] == "failed":
+            yield f"{model['name']} ({model['role']}) cannot be loaded: {model['problem']}"
     for folder in said["folders"]:
         if folder["problem"]:
             remedy = f" ({folder['remedy']})" if folder["remedy"] else ""
@@ -115,7 +118,7 @@ def document(
     location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]
 ) -> dict[str, Any]:
     """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
-    updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled,
+    updated, engine, models [{role, name, state ("loaded", "loading", "waiting" for memory, "failed"), bytes, problem}], folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled,
     in_progress [{job, recording, stage, position_ms, duration_ms, elapsed_s}], unsettled_files [{path, code, reason, since}]
     (null if it is not running), counts {state: jobs}, waits [{folder, code, reason, until}] (of folders whose recordings are not begun; folder null: of all), held [{code, reason, remedy, jobs, first}], oldest_waiting, last_finished (each as `job_document`, or
     null), recent_failures [jobs]. Instants are ISO 8601, UTC.
@@ -136,6 +139,7 @@ def document(
         "since": utc(said.get("since")),
         "updated": utc(said.get("updated")),
         "engine": said.get("engine"),
+        "models": said.get("models"),
         "folders": said.get("folders"),
         "storage": said.get("storage"),
         "in_flight": said.get("in_flight"),

@@ -40,7 +40,11 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
         "profiles.default.output_dir": "/srv/dropscribe/transcripts",
         "profiles.default.hotwords_file": "/etc/dropscribe/hotwords.txt",
         "profiles.default.subtitle_max_chars": 18,
+        "profiles.default.models.asr": "iic/SenseVoiceSmall",
+        "profiles.default.models.vad": "fsmn-vad",
+        "profiles.default.models.speakers": "cam++",
         "engine.batch_s": 600,
+        "engine.model_memory_mb": 4096,
         "engine.gpu_memory": 0.5,
         "engine.threads": 8,
         "media.decoders": 4,
@@ -149,6 +153,7 @@ def production_file(directory: Path | None = None) -> str:
                         ("media", config.MediaSettings), ("service", config.ServiceSettings)):  # fmt: skip
         lines += _section(f"[{name}]", model, name, values)
     lines += _section("[profiles.default]", config.Profile, "profiles.default", values)
+    lines += _section("[profiles.default.models]", config.ProfileModels, "profiles.default.models", values)
     lines += _section("[[folder]]", config.Folder, "folder", values)
     return "\n".join(lines).rstrip() + "\n"
 

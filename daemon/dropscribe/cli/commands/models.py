@@ -194,13 +194,10 @@ def path(
 def _configured(config: Path | None) -> dict[str, str]:
     """Model → role of the configuration in force. Raises ConfigError."""
     from dropscribe.cli.arguments.settings import in_force
-    from dropscribe.engine.models.store import NULL
-    from dropscribe.transcript.roles import PUNCTUATION
+    from dropscribe.transcript.roles import NULL
 
-    engine = in_force(config=config, lists=False).settings.engine
-    by_role = [(role, name) for role, name in engine.models.by_role() if role != PUNCTUATION]
-    by_role += [(PUNCTUATION, name) for name in engine.punctuation_models]
-    return {name: role for role, name in by_role if name != NULL}
+    by_role = in_force(config=config, lists=False).settings.models_by_role()
+    return {name: role for role, names in by_role.items() for name in names if name != NULL}
 
 
 def _use(mirror: str | None) -> None:

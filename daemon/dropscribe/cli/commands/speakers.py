@@ -78,7 +78,6 @@ def enrol(
     from dropscribe.cli.output import say
     from dropscribe.errors import UsageError
     from dropscribe.transcript.known_voices import mean_voice
-    from dropscribe.transcript.roles import SPEAKERS
 
     name = name_of_person(name, "enrol a voice")
     demand_files(files, "enrol a voice")
@@ -94,7 +93,7 @@ def enrol(
             remedy=f"give recordings with {LEAST_SPEECH_S:.0f} s or more, better 30 s",
         )
     voice = mean_voice([s.embedding for s in samples], [s.speech_s for s in samples])
-    model = dict(settings.engine.models.by_role())[SPEAKERS]
+    model = settings.model_set(_for_voices(settings).profile("default")).speakers
     with closing(_open(location)) as ledger:
         ledger.enrol_voice(name, model, voice, time.time())
         _print(location, ledger.enrolled_voices(), as_json=as_json)
@@ -156,10 +155,8 @@ def _samples(settings: Settings, paths: Sequence[Path]) -> list[_Sample]:
     from dropscribe.pipeline.problem import Problem
     from dropscribe.transcript.known_voices import alike
 
-    profile = settings.profile("default").model_copy(update={"speakers": "auto", "punctuation": "off"})
-    settings = settings.model_copy(update={"profiles": {**settings.profiles, "default": profile}})
     found: list[_Sample] = []
-    with OneShot(settings) as engine:
+    with OneShot(_for_voices(settings)) as engine:
         for finished in engine.transcribe(list(paths), lambda *_: None):
             if isinstance(finished.end, Problem):
                 raise DropscribeError(
@@ -178,6 +175,12 @@ def _samples(settings: Settings, paths: Sequence[Path]) -> list[_Sample]:
                 remedy="give recordings of one person",
             )
     return found
+
+
+def _for_voices(settings: Settings) -> Settings:
+    """The settings with speakers told apart under the default profile, and no marks written."""
+    profile = settings.profile("default").model_copy(update={"speakers": "auto", "punctuation": "off"})
+    return settings.model_copy(update={"profiles": {**settings.profiles, "default": profile}})
 
 
 def _voice(path: Path, result: Result) -> tuple[bytes, float]:

@@ -72,6 +72,7 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
                 "engine",
                 f"{engine['model']} on {engine['device']}, {engine['precision']}" if engine else "loading",
             ),
+            *(("models", text) for text in _models(said)),
             *_listed("in progress", said["in_flight"], "recording", list(_running(said))),
             *_listed("not complete", said["unsettled"], "file", list(_unsettled(said))),
             *(("folder", f"{f['path']} ({f['backend']}): {f['problem'] or 'ok'}") for f in said["folders"]),
@@ -94,6 +95,13 @@ def _listed(name: str, count: int, what: str, lines: list[str]) -> Iterator[tupl
         yield "", line
     if lines and count > LISTED:
         yield "", f"and {count - min(len(lines), LISTED)} more"
+
+
+def _models(said: dict[str, Any]) -> Iterator[str]:
+    # A daemon of the previous version does not write this key.
+    named = [f"{m['name']} ({m['role']}, {m['state']})" for m in said.get("models", [])]
+    if named:
+        yield ", ".join(named)
 
 
 def _running(said: dict[str, Any]) -> Iterator[str]:

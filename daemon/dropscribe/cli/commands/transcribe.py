@@ -77,7 +77,8 @@ def command(
     logs.setup(json_lines=False)
     loaded = in_force(config=config, model=model, vad_model=vad_model, device=device)
     if sys.stderr.isatty():
-        say(f"loading the model {loaded.settings.engine.models.asr} …", err=True)
+        models = loaded.settings.model_set(loaded.settings.profile("default"))
+        say(f"loading the model {models.asr} …", err=True)
     paths = [f.absolute() for f in files]
     failed = 0
     with OneShot(loaded.settings) as engine, Bars() as bars:

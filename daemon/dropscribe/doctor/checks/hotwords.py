@@ -7,35 +7,33 @@ from pathlib import Path
 
 from dropscribe.config import Settings
 from dropscribe.doctor.checks.record import Check, from_error, ok, warning
+from dropscribe.engine.core.interfaces import NO_HOTWORDS
 from dropscribe.engine.models import store
 from dropscribe.engine.models.hub import client as hub
-from dropscribe.engine.models.model_config import ModelConfig
 from dropscribe.engine.models.text import hotwords
 from dropscribe.errors import EngineError
-from dropscribe.transcript.roles import ASR
+from dropscribe.transcript.roles import ASR, NULL
 
 NAME = "hotwords"
 
 
 def check_hotwords(settings: Settings) -> Iterator[Check]:
     """One check per profile with hotwords. A model that is not on this machine is not downloaded."""
-    profiles = {name: p.hotwords for name, p in settings.profiles.items() if p.hotwords}
-    if not profiles:
-        return
-    config: ModelConfig | None = None
-    try:
-        if settings.engine.models.asr != store.NULL:
-            config = store.resolve(settings.engine.models.asr, ASR, _stored).config
-    except EngineError as e:
-        yield from_error(NAME, e)
-        return
-    for name, words in sorted(profiles.items()):
-        complaint = hotwords.complaint_of(config, words) if config else hotwords.NO_HOTWORDS
+    for name, profile in sorted(settings.profiles.items()):
+        if not profile.hotwords:
+            continue
+        model = settings.model_set(profile).asr
+        try:
+            config = None if model == NULL else store.resolve(model, ASR, _stored).config
+        except EngineError as e:
+            yield from_error(f"{NAME}:{name}", e)
+            continue
+        complaint = hotwords.complaint_of(config, profile.hotwords) if config else NO_HOTWORDS
         if complaint:
-            remedy = f"change hotwords in [profiles.{name}], or engine.models.asr"
+            remedy = f"change hotwords in [profiles.{name}], or its model"
             yield warning(f"{NAME}:{name}", complaint, remedy)
         else:
-            yield ok(f"{NAME}:{name}", f"{len(words)}, all in the model's vocabulary")
+            yield ok(f"{NAME}:{name}", f"{len(profile.hotwords)}, all in the model's vocabulary")
 
 
 def _stored(name: str) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -71,7 +72,8 @@ class Batcher(Generic[T]):
     within `budget_s`. A segment longer than the budget is a batch of its own. Owned by one thread.
     """
 
-    def __init__(self, budget_s: float, max_wait_s: float) -> None:
+    def __init__(self, budget_s: float, max_wait_s: float, numbers: Iterator[int] | None = None) -> None:
+        """`numbers`: of batches, from 1 by default."""
         self._budget_s = budget_s
         self._max_wait_s = max_wait_s
         self._by_length: list[_Waiting[T]] = []
@@ -79,7 +81,7 @@ class Batcher(Generic[T]):
         self._by_age: dict[int, _Waiting[T]] = {}
         self._queued_s = 0.0
         self._arrivals = 0
-        self._batches = 0
+        self._numbers = itertools.count(1) if numbers is None else numbers
 
     def __len__(self) -> int:
         return len(self._by_age)
@@ -111,8 +113,7 @@ class Batcher(Generic[T]):
             return None
         del self._by_length[first : last + 1]
         self._leave(taken)
-        self._batches += 1
-        return Batch(self._batches, tuple(w.segment for w in taken))
+        return Batch(next(self._numbers), tuple(w.segment for w in taken))
 
     def deadline(self, *, throughput_mode: bool = False) -> float | None:
         """Time at which the longest wait of the oldest segment ends, monotonic seconds; None if the queue is empty."""

@@ -193,12 +193,25 @@ class PostprocessingStage(Protocol):
         """Discard the state of a stream, known or not. Never raises."""
 
 
+#: Message about hotwords for a recogniser that is no `Listener`.
+NO_HOTWORDS = "the model does not support hotwords (SeACo-Paraformer does); they are ignored"
+
+
 @runtime_checkable
 class Listener(Protocol):
     """A recogniser that supports hotwords; others ignore them."""
 
     def complaint(self, hotwords: Sequence[str]) -> str:
         """Message that names the hotwords that are not supported, with the reason; empty if there are none."""
+
+
+@runtime_checkable
+class Multilingual(Protocol):
+    """A recogniser that can be told the language that is spoken (`StreamOptions.language`); others ignore it."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages it knows, sorted, without "auto"."""
 
 
 @runtime_checkable

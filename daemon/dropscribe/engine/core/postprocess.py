@@ -17,6 +17,15 @@ from dropscribe.errors import DropscribeError, EngineDiedError, release_tracebac
 class Postprocessing(Protocol):
     """The stages of an engine, as the scheduler calls them."""
 
+    def add(self, stage: PostprocessingStage) -> None:
+        """Add a stage, for streams that begin later."""
+
+    def remove(self, stage: PostprocessingStage) -> None:
+        """Remove a stage that no stream in the engine wants."""
+
+    def remark(self, stream: int, about: str, text: str) -> None:
+        """Add a remark to a stream that has not ended; a later one about the same replaces it."""
+
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Pass a recognised batch to each stage; `hypotheses` in the order of `segments`."""
 
@@ -45,12 +54,24 @@ class Postprocessor:
         self, stages: Sequence[PostprocessingStage] = (), note: Callable[[str], None] = lambda _: None
     ) -> None:
         """`note` is called with the first failure of each stage, for the log; every failure is in a remark."""
-        self.stages = tuple(stages)
+        self.stages = list(stages)
         self._note = note
         self._noted: set[str] = set()
-        #: (stream, name of a stage that failed on it) → remark
-        self._failed: dict[tuple[int, str], str] = {}
+        #: Stream → name of a stage that failed on it, or of what else is missing → remark
+        self._failed: dict[int, dict[str, str]] = {}
         self._ended: list[StreamDone] = []
+
+    def add(self, stage: PostprocessingStage) -> None:
+        """See `Postprocessing`."""
+        self.stages.append(stage)
+
+    def remove(self, stage: PostprocessingStage) -> None:
+        """See `Postprocessing`."""
+        self.stages.remove(stage)
+
+    def remark(self, stream: int, about: str, text: str) -> None:
+        """See `Postprocessing`."""
+        self._failed.setdefault(stream, {})[about] = text
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Pass a recognised batch to each stage; `hypotheses` in the order of `segments`."""
@@ -84,7 +105,7 @@ class Postprocessor:
 
     def end(self, ends: Sequence[StreamDone], options: Mapping[int, StreamOptions]) -> None:
         """See `Postprocessing`."""
-        if not self.stages or not ends:
+        if not ends or not (self.stages or self._failed):
             self._ended += ends
             return
         remarks, annotations = self.finish(options)
@@ -110,7 +131,9 @@ class Postprocessor:
 
     def _streams_of(self, stage: PostprocessingStage, options: Mapping[int, StreamOptions]) -> list[int]:
         """The streams that want the stage and for which it has not failed."""
-        return [s for s, own in options.items() if stage.wants(own) and (s, stage.name) not in self._failed]
+        return [
+            s for s, own in options.items() if stage.wants(own) and stage.name not in self._failed.get(s, ())
+        ]
 
     def _call(
         self, stage: PostprocessingStage, streams: Sequence[int], run: Callable[[Sequence[int]], None]
@@ -135,14 +158,11 @@ class Postprocessor:
     def _give_up(self, stage: PostprocessingStage, stream: int, error: Exception) -> None:
         reason = error.reason if isinstance(error, DropscribeError) else f"{type(error).__name__}: {error}"
         remark = f"{stage.name} failed: {reason}"
-        self._failed[stream, stage.name] = remark
+        self.remark(stream, stage.name, remark)
         stage.drop(stream)
         if stage.name not in self._noted:
             self._noted.add(stage.name)
             self._note(f"{remark}; the transcripts without it have a remark")
 
     def _forget(self, stream: int) -> tuple[str, ...]:
-        if not self._failed:
-            return ()
-        keys = [(stream, stage.name) for stage in self.stages if (stream, stage.name) in self._failed]
-        return tuple(self._failed.pop(key) for key in keys)
+        return tuple(self._failed.pop(stream, {}).values())

@@ -5,6 +5,7 @@ So the scheduler launches the next batches while a stage waits for its own passe
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,11 @@ class _Drop:
     stream: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """The last job of a thread."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Result:
     """What a stage made of streams: remarks and annotations, as `Postprocessor.finish` returns them."""
@@ -42,6 +48,9 @@ class _Result:
     streams: tuple[int, ...]
     remarks: Mapping[int, tuple[str, ...]]
     added: Mapping[int, Annotations]
+
+
+_Job = _Batch | _End | _Drop | _Stop
 
 
 class _Lane(threading.Thread):
@@ -61,11 +70,11 @@ class _Lane(threading.Thread):
         self._done = done
         self._changed = threading.Condition()
         #: Guarded by `_changed`, as the next two.
-        self._queue: deque[_Batch | _End | _Drop] = deque()
+        self._queue: deque[_Job] = deque()
         self._batches = 0  #: in the queue
         self._ended = False
 
-    def post(self, job: _Batch | _End | _Drop) -> None:
+    def post(self, job: _Job) -> None:
         """Queue a job; a batch waits while there are `MOST_BATCHES`."""
         with self._changed:
             if isinstance(job, _Batch):
@@ -75,10 +84,10 @@ class _Lane(threading.Thread):
             self._changed.notify_all()
 
     def run(self) -> None:
-        """Work until the process ends; an error that concerns more than a stream ends it, and is passed on."""
+        """Work until `_Stop`; an error that concerns more than a stream ends it, and is passed on."""
         try:
-            while True:
-                self._work(self._take())
+            while self._work(self._take()):
+                pass
         except BaseException as e:
             self._done(e)
         finally:
@@ -86,7 +95,7 @@ class _Lane(threading.Thread):
                 self._ended = True
                 self._changed.notify_all()
 
-    def _take(self) -> Sequence[_Batch | _End | _Drop]:
+    def _take(self) -> Sequence[_Job]:
         with self._changed:
             self._changed.wait_for(lambda: self._queue)
             jobs = tuple(self._queue)
@@ -95,8 +104,11 @@ class _Lane(threading.Thread):
             self._changed.notify_all()
         return jobs
 
-    def _work(self, jobs: Sequence[_Batch | _End | _Drop]) -> None:
-        """Batches, then drops, then ends: no stream has a batch after its end, and a dropped one needs no other call."""
+    def _work(self, jobs: Sequence[_Job]) -> bool:
+        """Batches, then drops, then ends: no stream has a batch after its end, and a dropped one needs no other call.
+
+        Returns False after `_Stop`.
+        """
         dropped = {job.stream for job in jobs if isinstance(job, _Drop)}
         batches = [job for job in jobs if isinstance(job, _Batch)]
         pairs = [
@@ -118,6 +130,7 @@ class _Lane(threading.Thread):
         }
         if ending:
             self._done(_Result(self._number, tuple(ending), *self._postprocessor.finish(ending)))
+        return not any(isinstance(job, _Stop) for job in jobs)
 
 
 @dataclass(slots=True)
@@ -134,7 +147,7 @@ class _Ending:
         for lane in sorted(self.added):
             annotations = annotations.with_(self.added[lane])
         remarks = tuple(line for lane in sorted(self.remarks) for line in self.remarks[lane])
-        return replace(self.end, remarks=remarks, annotations=annotations)
+        return replace(self.end, remarks=self.end.remarks + remarks, annotations=annotations)
 
 
 class PostprocessingThreads:
@@ -150,29 +163,51 @@ class PostprocessingThreads:
         self._wake = wake
         #: Results and errors, filled by the threads of the stages; appending to a deque is atomic.
         self._results: deque[object] = deque()
-        self._lanes = [_Lane(i, stage, note, self._done) for i, stage in enumerate(stages)]
+        self._note = note
+        #: By number, in order.
+        self._lanes: dict[int, _Lane] = {}
+        self._numbers = itertools.count()
+        #: Remarks on streams besides those of stages, by what they are about.
+        self._remarks: dict[int, dict[str, str]] = {}
         #: Streams whose end is not returned yet.
         self._ending: dict[int, _Ending] = {}
         self._complete: list[StreamDone] = []
-        for lane in self._lanes:
-            lane.start()
+        for stage in stages:
+            self.add(stage)
+
+    def add(self, stage: PostprocessingStage) -> None:
+        """See `Postprocessing`."""
+        number = next(self._numbers)
+        self._lanes[number] = _Lane(number, stage, self._note, self._done)
+        self._lanes[number].start()
+
+    def remove(self, stage: PostprocessingStage) -> None:
+        """See `Postprocessing`."""
+        for number in [n for n, lane in self._lanes.items() if lane.stage is stage]:
+            self._lanes.pop(number).post(_Stop())
+
+    def remark(self, stream: int, about: str, text: str) -> None:
+        """See `Postprocessing`."""
+        self._remarks.setdefault(stream, {})[about] = text
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """See `Postprocessing`. Waits while a stage has too much to do."""
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             wanted = [i for i, segment in enumerate(segments) if lane.stage.wants(segment.options)]
             if wanted:
                 lane.post(_Batch(tuple(segments[i] for i in wanted), tuple(hypotheses[i] for i in wanted)))
 
     def end(self, ends: Sequence[StreamDone], options: Mapping[int, StreamOptions]) -> None:
         """See `Postprocessing`."""
-        for end in ends:
-            missing = {i for i, lane in enumerate(self._lanes) if lane.stage.wants(options[end.stream])}
+        for plain in ends:
+            own = tuple(self._remarks.pop(plain.stream, {}).values())
+            end = replace(plain, remarks=own) if own else plain
+            missing = {i for i, lane in self._lanes.items() if lane.stage.wants(options[end.stream])}
             if missing:
                 self._ending[end.stream] = _Ending(end, missing, {}, {})
             else:
                 self._complete.append(end)
-        for i, lane in enumerate(self._lanes):
+        for i, lane in self._lanes.items():
             wanted = {
                 end.stream: options[end.stream]
                 for end in ends
@@ -196,7 +231,8 @@ class PostprocessingThreads:
     def drop(self, stream: int) -> None:
         """See `Postprocessing`."""
         self._ending.pop(stream, None)
-        for lane in self._lanes:
+        self._remarks.pop(stream, None)
+        for lane in self._lanes.values():
             lane.post(_Drop(stream))
 
     def _answer(self, stream: int, result: _Result) -> None:

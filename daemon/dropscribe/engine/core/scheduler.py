@@ -59,7 +59,7 @@ class _Running:
 
 
 class Scheduler:
-    """The scheduler of a warm engine: turns blocks into events. Owned by the worker's thread."""
+    """The scheduler of a detector and a recogniser: turns blocks into events. Owned by the worker's thread."""
 
     def __init__(
         self,
@@ -98,18 +98,21 @@ class Scheduler:
         self._unanswered = 0  #: samples in segments not recognised yet
         self._released = 0  #: samples, as last reported
 
-    def run(self, inbox: Inbox) -> None:
-        """Run until the process ends. Raises EngineDiedError when the device is unusable."""
-        while True:
-            self.turn(inbox)
+    def handles(self, stream: int) -> bool:
+        """True while messages of this stream are expected, or its end has not been reported."""
+        return stream in self._streams or stream in self._failed
 
     def turn(self, inbox: Inbox) -> None:
+        """Wait for messages until something is due, then do one `step`."""
+        self.step(inbox.take(self.wait_s(self._clock())))
+
+    def step(self, messages: Iterable[PcmBlock | Abort]) -> None:
         """Accept messages, run a VAD pass and a batch where they are due, report.
 
         In throughput mode the device runs a VAD pass while this thread handles the results of the previous pass and
         launches a batch.
         """
-        for message in inbox.take(self._inbox_timeout_s(self._clock())):
+        for message in messages:
             self._accept(message)
         vad_due = self._vad_wait_s(self._clock()) == 0.0
         if vad_due:
@@ -128,7 +131,7 @@ class Scheduler:
             self._finish(self._running.popleft())
         self._report()
 
-    def _inbox_timeout_s(self, now: float) -> float | None:
+    def wait_s(self, now: float) -> float | None:
         """Longest wait for messages, seconds: until the next VAD pass or batch is due; None if nothing waits."""
         if self._running or self._vad_runner:
             return 0.0

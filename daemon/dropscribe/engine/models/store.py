@@ -13,8 +13,6 @@ from dropscribe.engine.models.model_config import CONFIG, FILE_LIST, ModelConfig
 from dropscribe.errors import EngineError
 from dropscribe.transcript.roles import ASR, PUNCTUATION, SPEAKERS, VAD
 
-#: Name of the null models (see `dropscribe.engine.models.null`).
-NULL = "null"
 BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_MODELS = ("paraformer-mini", "vad-mini", "ct-punc-mini", "campplus-zh-en")
 SAMPLE = BUNDLED / "sample" / "sample.wav"

@@ -22,6 +22,7 @@ from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
 from dropscribe.service.jobs.outcome_writer import JobEnding, OutcomeWriter, release
 from dropscribe.service.jobs.progress import NAME_COLUMNS, JobProgress, Stage
 from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, DeviceFailures, decide
+from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.publishing.output_plan import outputs_place
 from dropscribe.service.publishing.publisher import Published, Publisher, Ready
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
@@ -45,10 +46,10 @@ class Dispatcher:
     def __init__(
         self, ledger: Ledger, executor: Executor, publisher: Publisher, claiming: Claimer, beginning: Beginning, *,
         settings: Callable[[], Settings], clocks: Clocks, storage_retry: StorageRetry, outdated: Callable[[], None],
-        unwritable: Callable[[Claim, Problem], None],
+        unwritable: Callable[[Claim, Problem], None], models: UnusableModels,
     ) -> None:  # fmt: skip
         """`outdated` is called when the recipe of a claimed job is not that of its profile any more, `unwritable` when the
-        outputs of a job may not be written into their folder.
+        outputs of a job may not be written into their folder; `models` is told of models that cannot be loaded.
         """
         self._ledger = ledger
         self._executor = executor
@@ -58,6 +59,7 @@ class Dispatcher:
         self._settings = settings
         self._outdated = outdated
         self._unwritable = unwritable
+        self._models = models
         self._clocks = clocks
         self._log = logs.get("service")
         self._device_failures = DeviceFailures()
@@ -262,7 +264,7 @@ class Dispatcher:
                     self._ticket,
                     claim.path,
                     claim.signature,
-                    options_of(profile),
+                    options_of(settings, profile),
                     claim.folder,
                     outputs,
                     profile.audio_track,
@@ -289,6 +291,7 @@ class Dispatcher:
         if isinstance(outcome.end, Result):
             self._device_failures.recognised(claim.job_id)
             self._claiming.recognised(claim, outcome.end.media.duration_ms / 1000)
+            self._models.usable(claim.folder)
             self._publish(claim, outcome.end)
         else:
             if outcome.end.kind is FaultKind.UNANSWERED:
@@ -324,6 +327,8 @@ class Dispatcher:
         now = self._clocks.wall()
         if problem.kind is FaultKind.UNWRITABLE:
             self._unwritable(claim, problem)
+        if problem.kind is FaultKind.MODEL:
+            self._models.found(claim, problem)
         decision = decide(
             problem.kind, attempt=claim.attempt, max_attempts=claim.max_attempts, alone=alone, now=now,
             unproven=self._device_failures.count(claim.job_id) if alone and problem.kind is FaultKind.DEVICE else 0,

@@ -63,7 +63,13 @@ def decide(
             # unmounted one. The job is never failed, because intake does not admit content of a failed job again, and
             # the recording would be ignored if it came back.
             return Drop() if last else Again(now + BLAMELESS_WAIT_S, refund=False, isolate=False)
-        case FaultKind.STORAGE | FaultKind.UNWRITABLE | FaultKind.UNANSWERED | FaultKind.ENVIRONMENT:
+        case (
+            FaultKind.STORAGE
+            | FaultKind.UNWRITABLE
+            | FaultKind.UNANSWERED
+            | FaultKind.ENVIRONMENT
+            | FaultKind.MODEL
+        ):
             wait_s = BLAMELESS_WAIT_S if not unpublished else _publishing_wait(unpublished)
             return Again(now + wait_s, refund=True, isolate=False, unpublished=unpublished > 0)
         case FaultKind.TRANSIENT:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dropscribe import escapes, logs
+from dropscribe.engine.protocol import HeldModel
 from dropscribe.escapes import readable
 from dropscribe.files import close, open_folder
 from dropscribe.intake.types import FolderHealth, UnsettledFile
@@ -50,6 +51,7 @@ class Status:
     in_flight: int
     unsettled: int
     storage: tuple[Complaint, ...] = ()
+    models: tuple[HeldModel, ...] = ()
     #: Jobs in progress and files not yet complete; at most `LISTED` of each are written.
     in_progress: tuple[JobProgress, ...] = ()
     unsettled_files: tuple[UnsettledFile, ...] = ()
@@ -94,6 +96,7 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
         "since": status.since,
         "updated": now,
         "engine": None if status.engine is None else _engine(status.engine),
+        "models": [_model(one) for one in status.models],
         "folders": list(_folders(status.folders)),
         "in_flight": status.in_flight,
         "unsettled": status.unsettled,
@@ -133,6 +136,13 @@ def remove(location: DatabaseLocation) -> None:
 
 def _engine(facts: EngineFacts) -> dict[str, Any]:
     return facts.record() | {"versions": dict(facts.versions)}
+
+
+def _model(one: HeldModel) -> dict[str, str | int | None]:
+    return {
+        "role": one.role, "name": readable(one.name), "state": one.state, "bytes": one.size,
+        "problem": one.problem or None,
+    }  # fmt: skip
 
 
 def _folders(folders: Iterable[FolderHealth]) -> Iterable[dict[str, str | None]]:

@@ -263,6 +263,8 @@ class Publisher:
             else:
                 timings = Timings(speech_ms=stored.timings.speech_ms)
             result = Result(stored.media, stored.segments, timings, speakers=stored.speakers)
+        else:
+            engine = engine.using(result.used)
         with lane.activity.storage("publish", lane.target, ready.claim.path):
             return plan_outputs(
                 ready.claim,
@@ -398,7 +400,7 @@ class Publisher:
             claim.job_id,
             claim.generation,
             result.media,
-            self._engine(),
+            self._engine().using(result.used),
             result.timings,
             result.segments,
             speakers=result.speakers,

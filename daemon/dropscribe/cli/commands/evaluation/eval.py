@@ -185,9 +185,10 @@ def _transcribed(
 
     logs.setup(json_lines=False)
     if sys.stderr.isatty():
-        say(f"loading the model {settings.engine.models.asr} …", err=True)
+        models = dict.fromkeys(settings.model_set(settings.profile(name)).asr for name in profiles)
+        say(f"loading {', '.join(models)} …", err=True)
     by_path = {pair.path.absolute(): pair for pair in pairs}
-    with OneShot(settings) as engine, Bars() as bars:
+    with OneShot(settings, profiles) as engine, Bars() as bars:
         for profile in profiles:
             for finished in engine.transcribe(list(by_path), bars.show, profile):
                 bars.remove(finished.path)
@@ -198,7 +199,7 @@ def _transcribed(
                 text = "\n".join(s.text for s in end.segments)
                 found = score(pair.reference, text, turns_of(end.segments), rules, words_of(end.segments))
                 audio_s = end.media.duration_ms / 1000
-                yield FileScore(pair.name, profile, audio_s, found, model=engine.facts.model)
+                yield FileScore(pair.name, profile, audio_s, found, model=engine.facts.using(end.used).model)
 
 
 def _of_outputs(pairs: Sequence[Pair], rules: Rules) -> Iterator[FileScore]:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
+from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, SpeechSegment
 from dropscribe.engine.layers.fbank import Sound, sound_of
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, PaddedForward
 from dropscribe.engine.models.paraformer.seaco import has_bias
 from dropscribe.engine.models.paraformer.timestamps import spans_of
-from dropscribe.engine.models.text.hotwords import NO_HOTWORDS
 from dropscribe.engine.models.text.hypotheses import long_enough
 from dropscribe.engine.models.text.vocabulary import vocabulary_of
 from dropscribe.errors import EngineDiedError, EngineError, release_traceback

@@ -15,12 +15,9 @@ from dropscribe.engine.models.punctuation.model import PunctuationModel
 from dropscribe.engine.models.punctuation.steps import Steps, Window
 from dropscribe.engine.models.punctuation.words import Words, marks_of_tokens
 from dropscribe.engine.protocol import Annotations, StreamOptions
-from dropscribe.errors import EngineError
 from dropscribe.transcript.written import marks
 
 NAME = "punctuation"
-#: The setting for the model of the engine.
-AUTO = "auto"
 #: Endings of a last word that has no mark and gets none: it ends with one itself.
 _STOPS = frozenset("。？.?")
 
@@ -28,10 +25,9 @@ _STOPS = frozenset("。？.?")
 class _Text:
     """The text of one stream. Owned by the thread of the stage."""
 
-    __slots__ = ("_complete", "_segments", "_steps", "_waiting", "model", "seconds", "words")
+    __slots__ = ("_complete", "_segments", "_steps", "_waiting", "seconds", "words")
 
-    def __init__(self, model: PunctuationModel) -> None:
-        self.model = model
+    def __init__(self) -> None:
         self.seconds = 0.0
         self.words = Words()
         self._steps = Steps()
@@ -81,34 +77,31 @@ class Punctuation:
 
     def __init__(
         self,
-        models: Mapping[str, PunctuationModel],
-        default: str,
+        model_name: str,
+        model: PunctuationModel,
         *,
         passes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """models: by name. default: the one for "auto"; "": none, for a recogniser that writes marks itself.
-
-        passes: most passes after a batch. What remains due is read after the next one, or when the stream ends.
-        """
-        self._models = models
-        self._default = default
+        """passes: most passes after a batch. What remains due is read after the next one, or when the stream ends."""
+        self._model_name = model_name
+        self._model = model
         self._passes = passes
         self._clock = clock
         self._texts: dict[int, _Text] = {}
 
     def wants(self, options: StreamOptions) -> bool:
-        """True for a stream that is to be punctuated."""
-        return bool(self._name_of(options))
+        """True for a stream that is to be punctuated by this model."""
+        return options.punctuation == self._model_name
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Add the segments to their texts and read what is due."""
-        added: dict[PunctuationModel, list[tuple[Words, Sequence[str]]]] = {}
+        added: list[tuple[Words, Sequence[str]]] = []
         for segment, hypothesis in zip(segments, hypotheses, strict=True):
             text = self._text_of(segment)
-            added.setdefault(text.model, []).extend(text.ready(segment.index, hypothesis.tokens.texts))
-        for model, parts in added.items():
-            model.splitter.add(parts)
+            added += text.ready(segment.index, hypothesis.tokens.texts)
+        if added:
+            self._model.splitter.add(added)
         texts = [self._texts[stream] for stream in dict.fromkeys(s.stream for s in segments)]
         for _ in range(self._passes):
             if not texts:
@@ -118,8 +111,7 @@ class Punctuation:
     def finish(self, streams: Sequence[int]) -> Mapping[int, Annotations]:
         """Read the rest of the streams' texts."""
         texts = {stream: self._texts[stream] for stream in streams if stream in self._texts}
-        for model in dict.fromkeys(text.model for text in texts.values()):
-            model.splitter.close([text.words for text in texts.values() if text.model is model])
+        self._model.splitter.close([text.words for text in texts.values()])
         for text in texts.values():
             text.end()
         due = list(texts.values())
@@ -137,40 +129,26 @@ class Punctuation:
         """Discard the text of a stream."""
         self._texts.pop(stream, None)
 
-    def _name_of(self, options: StreamOptions) -> str:
-        return self._default if options.punctuation == AUTO else options.punctuation
-
     def _text_of(self, segment: SpeechSegment) -> _Text:
         text = self._texts.get(segment.stream)
         if text is None:
-            name = self._name_of(segment.options)
-            model = self._models.get(name)
-            if model is None:
-                raise EngineError(
-                    f"the model {name} is not loaded",
-                    operation="punctuate",
-                    remedy="restart the daemon, which loads the models of all profiles",
-                )
-            text = self._texts[segment.stream] = _Text(model)
+            text = self._texts[segment.stream] = _Text()
         return text
 
     def _pass(self, texts: Sequence[_Text]) -> list[_Text]:
         """Read the next windows of texts; returns those that had some, and may have more."""
-        wanted: dict[PunctuationModel, list[tuple[_Text, list[Window]]]] = {}
-        for text in texts:
-            if windows := text.wanted():
-                wanted.setdefault(text.model, []).append((text, windows))
-        for model, of_model in wanted.items():
-            self._read(model, of_model)
-        return [text for of_model in wanted.values() for text, _ in of_model]
+        wanted = [(text, windows) for text in texts if (windows := text.wanted())]
+        if wanted:
+            self._read(wanted)
+        return [text for text, _ in wanted]
 
-    def _read(self, model: PunctuationModel, wanted: Sequence[tuple[_Text, list[Window]]]) -> None:
+    def _read(self, wanted: Sequence[tuple[_Text, list[Window]]]) -> None:
         started = self._clock()
         ids = []
         for text, windows in wanted:
             values = text.words.ids.values
             ids += [values[start:end] for start, end in windows]
-        made = iter(model.read(ids))
+        made = iter(self._model.read(ids))
         for text, windows in wanted:
             text.accept(dict(zip(windows, made, strict=False)))
         a_word = (self._clock() - started) / sum(map(len, ids))

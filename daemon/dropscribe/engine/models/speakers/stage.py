@@ -68,16 +68,18 @@ class SpeakerStage:
 
     name = "speakers"
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, model_name: str = "") -> None:
+        """`model_name`: of the embedder's model; "": for streams that name no models."""
+        self._model_name = model_name
         self._embedder = embedder
         self._streams: dict[int, _Stream] = {}
         self._queue: deque[_Window] = deque()
         self._running: deque[tuple[list[_Window], Launched]] = deque()
 
-    @staticmethod
-    def wants(options: StreamOptions) -> bool:
-        """True if speakers are asked for."""
-        return options.speakers is not None
+    def wants(self, options: StreamOptions) -> bool:
+        """True if speakers are asked for, of this model."""
+        named = self._model_name if options.models is None else options.models.speakers
+        return options.speakers is not None and named == self._model_name
 
     def recognised(self, segments: Sequence[SpeechSegment], hypotheses: Sequence[Hypothesis]) -> None:
         """Queue the windows of a batch, and embed as many as fill batches."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dropscribe.engine.core.interfaces import NO_HOTWORDS
 from dropscribe.engine.models.model_config import ModelConfig
 
 #: The model class that supports hotwords.
@@ -19,8 +20,6 @@ _SUPPORTS_HOTWORDS = "SeacoParaformer"
 UNKNOWN = "<unk>"
 #: Words that are split into characters if they are not in the dictionary. The pattern is FunASR's.
 _BY_CHARACTER = re.compile("[一-龥0-9]+")
-#: Warning for a model that does not support hotwords.
-NO_HOTWORDS = "the model does not support hotwords (SeACo-Paraformer does); they are ignored"
 #: Most hotwords named in a message.
 _NAMED = 5
 
