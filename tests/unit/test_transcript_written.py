@@ -190,7 +190,38 @@ def test_short_sentences_share_a_subtitle() -> None:
 
 def test_a_pause_does_not_leave_a_word_that_could_not_be_read() -> None:
     assert [c.text for c in shown(said(0, 0, "我 _500 们上周完成了测试。"))] == ["我们上周完成了测试。"]
-    assert [c.text for c in shown(said(0, 0, "我 _700 们上周完成了测试。"))] == ["我", "们上周完成了测试。"]
+    assert [c.text for c in shown(said(0, 0, "我 _700 在上周完成了测试。"))] == ["我", "在上周完成了测试。"]
+
+
+def test_a_word_too_short_for_a_subtitle_goes_with_its_clause() -> None:
+    texts = "今天不来吗我明天再来"
+    starts = (0, 240, 480, 720, 960, 1200, 1940, 2180, 2420, 2660)
+    marks = bytes([0, 0, 0, 0, 3, 0, 0, 0, 0, 2])
+    tokens = Tokens(texts, starts, tuple(s + 240 for s in starts))
+    found = shown(Segment(0, 0, 2900, texts, tokens, marks))
+    assert [cue.text for cue in found] == ["今天不来吗？", "我明天再来。"]
+
+
+def test_a_short_pause_does_not_divide_a_word() -> None:
+    texts = "我在图书馆里一下没有看见他"
+    starts = tuple(240 * i + (500 if i >= 9 else 0) for i in range(len(texts)))
+    tokens = Tokens(texts, starts, tuple(s + 240 for s in starts))
+    (cue,) = shown(Segment(0, 0, 4000, texts, tokens, bytes([*[0] * 12, 2])))
+    assert "没有" in cue.text
+
+
+def test_a_subtitle_waits_until_the_one_before_could_be_read() -> None:
+    texts = "好的我们下个星期再讨论"
+    starts = (0, 300, *range(700, 2500, 200))
+    tokens = Tokens(texts, starts, tuple(s + 200 for s in starts))
+    marks, speakers = bytes([0, 2, *[0] * 8, 2]), bytes([1, 1, *[2] * 9])
+    first, second = shown(Segment(0, 0, 2500, texts, tokens, marks, speakers))
+    assert (first.text, first.end_ms, second.start_ms) == ("好的。", 833, 833)
+
+
+def test_what_a_speaker_says_ends_with_a_sentence() -> None:
+    text = written(said(0, 0, "{1} 我觉得， {2} 对 {1} 好。", asked=True))
+    assert [line.split("：")[1] for line in text.splitlines() if "：" in line] == ["我觉得。", "对。", "好。"]
 
 
 def test_lines_have_16_chinese_characters_or_42_letters() -> None:
@@ -218,7 +249,7 @@ def test_subtitles_are_two_frames_apart_and_stand_until_they_are_read() -> None:
 def test_a_subtitle_has_one_speaker() -> None:
     found = shown(said(0, 0, "{1} 你好 {2} 你好。 {1} 嗯。", asked=True))
     assert [(c.speaker, c.text, c.begins) for c in found] == [
-        (1, "你好", True),
+        (1, "你好。", True),
         (2, "你好。", True),
         (1, "嗯。", True),
     ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from dropscribe.transcript.layout.line_breaks import divide
 from dropscribe.transcript.layout.two_lines import Frame, pack, two_lines
+from dropscribe.transcript.layout.words import word_lengths
 from dropscribe.transcript.written.runs import Run
 from dropscribe.transcript.written.units import Units, phrases_of
 
@@ -16,6 +17,10 @@ SHORTEST_PLAIN_MS = 800
 SHORTEST_MS = 833
 #: Time between two cues with marks, where both stand long enough: two frames of 24 a second, ms.
 GAP_MS = 83
+#: A cue may be shown this much later than it is spoken, ms, so that the one before stands long enough.
+LATEST_MS = 200
+#: Pause that divides even a word, ms.
+WITHIN_WORD_MS = 1000
 #: Reading speed, half characters a second: 9 Chinese characters, 18 Latin letters.
 READ_PER_S = 18
 #: Longest line in half characters unless a profile names one: with marks, 16 Chinese characters, or 42 letters of other
@@ -97,16 +102,30 @@ def cues(runs: Sequence[Run], limits: Limits, lead: Mapping[int, int]) -> tuple[
 
 
 def _phrases(units: Units, run: Run, pause_ms: int) -> list[Units]:
-    """Parts of a run that pauses divide; with marks, one that could not stand for long enough goes with the next."""
+    """Parts of a run that pauses divide; with marks, one that could not stand for long enough goes with the next.
+
+    A pause within a word is mostly a fault of the times.
+    """
     phrases = phrases_of(units, pause_ms)
     if not run.flowing or len(phrases) == 1:
         return phrases
     bounds, first = [0], 0
+    word_ends = frozenset(accumulate(word_lengths("".join(units.texts))))
+    offsets = list(accumulate(map(len, units.texts)))
     for phrase, following in pairwise(phrases):
         first += len(phrase.texts)
+        if offsets[first - 1] not in word_ends and following.starts[0] - phrase.ends[-1] < WITHIN_WORD_MS:
+            continue
         if following.starts[0] - units.starts[bounds[-1]] >= SHORTEST_MS:
-            bounds.append(first)
+            bounds.append(_without_rest(units, bounds[-1], first))
     return [units[a:b] for a, b in pairwise([*bounds, len(units.texts)])]
+
+
+def _without_rest(units: Units, first: int, end: int) -> int:
+    """End of a phrase [first, end) without what is said behind its last mark, if that is too short for a cue of its own."""
+    last = next((i for i in range(end - 1, first, -1) if units.marks[i - 1]), end)
+    too_short = last < end and units.starts[end] - units.starts[last] < SHORTEST_MS
+    return last if too_short and units.starts[last] - units.starts[first] >= SHORTEST_MS else end
 
 
 def _divided(phrase: Units, run: Run, limits: Limits, *, together: bool) -> list[tuple[str, Units]]:
@@ -192,6 +211,9 @@ def _timed(untimed: Sequence[_Untimed], max_ms: int, *, pushed: bool) -> Iterato
             until = following.start_ms
             if cue.run.flowing:
                 # The gap is taken from what stands longer than it must.
+                late = min(start + shortest, until + LATEST_MS)
+                if until < late <= following.end_ms - shortest:
+                    until = late
                 until = max(until - GAP_MS, min(until, start + shortest))
             if pushed:
                 until = max(until, start + shortest)

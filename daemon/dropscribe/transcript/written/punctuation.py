@@ -71,12 +71,12 @@ def punctuate(units: Units, position: Position, *, spoken: str) -> Units:
     chinese = _WIDE_LETTER.search(spoken) is not None
     for i, mark in enumerate(marks):
         text = texts[i]
+        if position.at_start or i == 0:
+            position.wide = position.wide or _has_wide(texts, marks, i)
         if position.at_start:
             text = _raised(text)
             position.at_start = False
-        if _WIDE_LETTER.search(text):
-            position.wide = True
-        elif any(map(str.isalpha, text)):
+        if not position.wide and any(map(str.isalpha, text)):
             position.narrow = True
         if mark:
             following = texts[i + 1] if i + 1 < len(texts) else ""
@@ -87,6 +87,16 @@ def punctuate(units: Units, position: Position, *, spoken: str) -> Units:
         texts[i] = text
         widths[i] = width(text)
     return Units(texts, units.starts, units.ends, widths, marks, units.confidence)
+
+
+def _has_wide(texts: list[str], marks: bytes, first: int) -> bool:
+    """Whether the rest of the sentence, as far as it is in these units, has a wide letter."""
+    for text, mark in zip(texts[first:], marks[first:], strict=True):
+        if _WIDE_LETTER.search(text):
+            return True
+        if mark in ENDS:
+            return False
+    return False
 
 
 def _marked(text: str, mark: int, following: str, *, wide: bool) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from dropscribe.transcript.types import Segment
-from dropscribe.transcript.written.marks import COMMA, FULL_STOP, NONE, PAUSE, QUESTION
+from dropscribe.transcript.written.marks import COMMA, ENDS, FULL_STOP, NONE, PAUSE, QUESTION
 from dropscribe.transcript.written.punctuation import Position, has_marks, own_marks, punctuate
 from dropscribe.transcript.written.types import Replacement
 from dropscribe.transcript.written.units import (
@@ -78,18 +78,27 @@ class _Columns:
 
 def runs_of(segments: Sequence[Segment], rules: Rules) -> tuple[Run, ...]:
     """Runs of a recording, in the order of its segments; segments without words have none."""
-    found: list[Run] = []
+    found = [run for number, segment in enumerate(segments) for run in _runs_of(number, segment, rules)]
     speaker, position = -1, Position()
-    for number, segment in enumerate(segments):
-        for run in _runs_of(number, segment, rules):
-            if not run.flowing or not segment.marks:
-                speaker = -1
-            else:
-                if run.speaker != speaker:
-                    speaker, position = run.speaker, Position()
-                run = _punctuated(run, position, segment.text)  # noqa: PLW2901 - the run with its marks takes its place
-            found.append(run)
+    for i, run in enumerate(found):
+        segment = segments[run.segment]
+        if not run.flowing or not segment.marks:
+            speaker = -1
+            continue
+        if run.speaker != speaker:
+            speaker, position = run.speaker, Position()
+        if i + 1 < len(found) and found[i + 1].speaker != speaker:
+            run = _ended(run)  # noqa: PLW2901 - the run with its end takes its place
+        found[i] = _punctuated(run, position, segment.text)
     return tuple(found)
+
+
+def _ended(run: Run) -> Run:
+    """A run with a sentence end behind its last word: the model knows nothing of speakers."""
+    marks = run.units.marks
+    if marks[-1] in ENDS:
+        return run
+    return replace(run, units=replace(run.units, marks=marks[:-1] + bytes((FULL_STOP,))))
 
 
 def _punctuated(run: Run, position: Position, spoken: str) -> Run:

@@ -64,6 +64,8 @@ _SCORE = re.compile(
 )
 #: Temperatures of people: 三十七度二.
 _FEVER = re.compile("[三四]十[一二三四五六七八九]?度$")
+#: Behind 两点五, which may also be a time, what makes it a decimal.
+_AFTER_TWO = re.compile(f"倍|(?!楼)(?:{MEASURES})")
 #: Characters before a minus sign.
 _BEFORE_MINUS = frozenset("是到为于零约在至有得和\n")
 #: Characters that may follow 三万五; before others the last digit may belong to what follows (四百四病).
@@ -146,7 +148,7 @@ def _is_chinese(character: str) -> bool:
 def _form(text: str, start: int, end: int) -> Form | None:
     """Form of a candidate in its surroundings; None if it stays as it was said."""
     said = text[start:end]
-    before, after = text[max(0, start - 3) : start], text[end : end + 3]
+    before, after = text[max(0, start - 3) : start], text[end : end + 6]
     last, following = before[-1:], after[:1]
     if "0" <= last <= "9" or "0" <= following <= "9":
         return None
@@ -322,6 +324,8 @@ def _with_point(said: str, before: str, after: str) -> str | None:
     if whole == "一" and last in _A_BIT and not told:
         return None
     hour = _cardinal(whole)
+    if whole == "两" and set(rest) <= DIGITS.keys() and _AFTER_TWO.match(after):
+        return f"2.{figures(rest)}"
     if whole in {"两", "零"}:
         hour = 2 if whole == "两" else 0
     if hour is None:
