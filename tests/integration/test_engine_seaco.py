@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, Pcm, SpeechSegment, complaint_of
+from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, Pcm, SpeechSegment
 from dropscribe.engine.models import store
 from dropscribe.engine.models.model_config import read_model_config
+from dropscribe.engine.models.text.hotwords import complaint_of
 from tests.support.engines import FUNASR_WARNS, segment
 from tests.support.seaco import BRIM, CHARACTERS, FEW, MANY, ONE, Hotwords, pieces, random_seaco
 
@@ -82,6 +83,22 @@ def test_a_batch_of_segments_with_different_hotwords_gives_what_each_gives_alone
         h.text for h, s in zip(sorted(said, key=lambda h: h.stream), wanted, strict=True) if s.end_ms > 9_000
     }
     assert len(longest) == len(lists)
+
+
+@pytest.mark.parametrize("silent", ["<unk>", "</s>", "<blank>"])
+def test_hotwords_never_put_nothing_in_place_of_a_word(loaded: Any, silent: str) -> None:
+    """Where the hotword decoder gives a token without text, FunASR loses a word (its issue 3302)."""
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
+
+    (plain,) = ParaformerRecogniser(loaded)(segments([(pieces()[0], ())]))
+    bias, preferred = loaded.module.hotword_output_layer.bias.data, loaded.tokenizer.token2id[silent]
+    bias[preferred] += 1000.0
+    try:
+        (heard,) = ParaformerRecogniser(loaded)(segments([(pieces()[0], FEW)]))
+    finally:
+        bias[preferred] -= 1000.0
+    assert heard.text == plain.text != ""
+    assert heard.tokens == plain.tokens
 
 
 def test_a_model_without_a_dictionary_spells_as_funasr_does(directory: Path, tmp_path: Path) -> None:

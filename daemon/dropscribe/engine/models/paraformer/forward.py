@@ -6,7 +6,7 @@ CPUs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -40,8 +40,13 @@ class DecodedSegment:
 class PaddedForward:
     """Segments padded to the longest of the batch. Owned by the worker's thread."""
 
-    def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
-        """`module`: FunASR's (BiCif, Seaco) Paraformer in evaluation mode; `frontend`: its WavFrontend."""
+    def __init__(
+        self, module: Any, frontend: Any, device: torch.device, silent: Collection[int] = range(SILENT_IDS)
+    ) -> None:
+        """`module`: FunASR's (BiCif, Seaco) Paraformer in evaluation mode; `frontend`: its WavFrontend.
+
+        `silent`: numbers of tokens without text, which no hotword puts in place of a word.
+        """
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
@@ -51,7 +56,7 @@ class PaddedForward:
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = Timestamps(module.predictor, torch.float32) if has_times else None
         self._bias_encoder = BiasEncoder(module) if has_bias(module) else None
-        self._bias = Bias(module) if has_bias(module) else None
+        self._bias = Bias(module, silent) if has_bias(module) else None
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Tensor | None:
         """Encode hotwords, given as token numbers, for a call; None for a model without hotword support."""

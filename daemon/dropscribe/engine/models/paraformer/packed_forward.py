@@ -8,7 +8,7 @@ next encoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -68,8 +68,13 @@ class Decoded:
 class PackedForward:
     """Segments packed without padding. Owned by the worker's thread."""
 
-    def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
-        """`module`: FunASR's Paraformer, BiCifParaformer or SeacoParaformer on `device`, in evaluation mode."""
+    def __init__(
+        self, module: Any, frontend: Any, device: torch.device, silent: Collection[int] = range(SILENT_IDS)
+    ) -> None:
+        """`module`: FunASR's Paraformer, BiCifParaformer or SeacoParaformer on `device`, in evaluation mode.
+
+        `silent`: as of `forward.PaddedForward`.
+        """
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
@@ -78,7 +83,7 @@ class PackedForward:
         self._decoder = PackedDecoder(module.decoder)
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = Timestamps(module.predictor, HALF) if has_times else None
-        self._bias = PackedBias(module, device) if has_bias(module) else None
+        self._bias = PackedBias(module, device, silent) if has_bias(module) else None
         self._times_stream = torch.cuda.Stream(device)
         self._launcher = ThreadPoolExecutor(1, thread_name_prefix="timestamps")
 

@@ -7,7 +7,7 @@ each segment selects from it does each segment have its own rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -24,6 +24,7 @@ from dropscribe.engine.models.paraformer.seaco import (
     BiasEncoder,
     filters,
     most_heard,
+    unbiased,
 )
 
 
@@ -51,13 +52,13 @@ class _Part:
 class PackedBias:
     """Token numbers of the first decoder → token numbers after hotword biasing."""
 
-    def __init__(self, module: Any, device: torch.device) -> None:
-        """`module`: FunASR's `SeacoParaformer` on a CUDA device, in evaluation mode."""
+    def __init__(self, module: Any, device: torch.device, silent: Collection[int]) -> None:
+        """`module`: FunASR's `SeacoParaformer` on a CUDA device, in evaluation mode; `silent`: as of `seaco.Bias`."""
         self._device = device
         self._encoder = BiasEncoder(module)
         self._decoder = PackedDecoder(module.seaco_decoder)
         self._output = PackedOutput(module.hotword_output_layer)
-        self._no_bias = int(module.NO_BIAS)
+        self._unbiased = unbiased(module, silent)
         self._filters = filters(module)
 
     def encode(self, words: Sequence[Sequence[int]]) -> PackedHotwords:
@@ -88,7 +89,7 @@ class PackedBias:
         merged = self._decoder.hidden(embeds, tokens, sources, looking).float()
         merged = merged + self._decoder.hidden(stream, tokens, sources, looking).float()
         biased = self._output(merged.to(HALF))
-        return best.where(biased.ids == self._no_bias, biased)
+        return best.where(torch.isin(biased.ids, self._unbiased), biased)
 
     def _parts(self, stream: Tensor, counts: Sequence[int], lists: Sequence[PackedHotwords]) -> list[_Part]:
         """One part for each list of the batch."""

@@ -20,7 +20,7 @@ from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegme
 from dropscribe.engine.models.paraformer.seaco import has_bias
 from dropscribe.engine.models.paraformer.timestamps import spans_of
 from dropscribe.engine.models.text.hypotheses import long_enough
-from dropscribe.engine.models.text.vocabulary import vocabulary_of
+from dropscribe.engine.models.text.vocabulary import silent_ids, vocabulary_of
 from dropscribe.errors import EngineDiedError, EngineError, release_traceback
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class ParaformerRecogniser:
                 remedy="use a model of FunASR's Paraformer family",
             )
         self._vocabulary = vocabulary_of(loaded)
-        self._forward: Forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device)
+        self._forward: Forward = forward or PaddedForward(
+            loaded.module, loaded.frontend, loaded.device, _silent(loaded)
+        )
         self._takes_hotwords = has_bias(loaded.module)
         self._spelling = self._vocabulary.spelling
         self._encoded = lru_cache(LISTS_KEPT)(self._encode)
@@ -96,6 +98,10 @@ class ParaformerRecogniser:
         ]
 
 
+def _silent(loaded: LoadedModel) -> set[int]:
+    return {*range(SILENT_IDS), *silent_ids(loaded)}
+
+
 @dataclass(slots=True, eq=False)
 class _UnderWay:
     """A batch of a `PipelinedParaformer`. Owned by the worker's thread."""
@@ -121,7 +127,7 @@ class PipelinedParaformer(ParaformerRecogniser):
         # Imported here, since Triton comes only with CUDA builds of torch.
         from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
-        self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device)
+        self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device, _silent(loaded))
         super().__init__(loaded, self._packed)
         self._latest: _UnderWay | None = None
         self._words = ThreadPoolExecutor(1, thread_name_prefix="words")

@@ -8,11 +8,14 @@ token.
 FunASR mixes the scores of both decoders with a weight λ, which its `inference` leaves at 1. One or the other is chosen
 then, as here, without normalisation of scores. (`seaco_weight` in a model's configuration only weights losses in
 training.)
+
+One deviation: FunASR also takes tokens without text from the second decoder (`<unk>` of a hotword with a character that the
+model does not know, `</s>`), in place of a word, which is lost then (FunASR's issue 3302). Here the word stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -66,11 +69,11 @@ class BiasEncoder:
 class Bias:
     """Token numbers of the first decoder → token numbers after hotword biasing."""
 
-    def __init__(self, module: Any) -> None:
-        """`module`: FunASR's `SeacoParaformer`, in evaluation mode."""
+    def __init__(self, module: Any, silent: Collection[int]) -> None:
+        """`module`: FunASR's `SeacoParaformer`, in evaluation mode; `silent`: numbers of tokens without text."""
         self._decoder = SanmDecoder(module.seaco_decoder, torch.float32)
         self._output = affine(module.hotword_output_layer, torch.float32)
-        self._no_bias = int(module.NO_BIAS)
+        self._unbiased = unbiased(module, silent)
         self._filters = filters(module)
 
     def __call__(self, best: Best, embeds: Tensor, decoded: Tensor, tokens: Tensor, words: Tensor) -> Best:
@@ -87,7 +90,13 @@ class Bias:
         merged = self._decoder.hidden(embeds, tokens, keys, everything)
         merged = merged + self._decoder.hidden(decoded, tokens, keys, everything)
         biased = best_of(self._output(merged))
-        return best.where(biased.ids == self._no_bias, biased)
+        return best.where(torch.isin(biased.ids, self._unbiased), biased)
+
+
+def unbiased(module: Any, silent: Collection[int]) -> Tensor:
+    """Tokens of the second decoder for which that of the first one stays: "no bias", and those without text."""
+    device = module.hotword_output_layer.weight.device
+    return torch.tensor(sorted({int(module.NO_BIAS), *silent}), device=device)
 
 
 def most_heard(weights: Tensor) -> Tensor:

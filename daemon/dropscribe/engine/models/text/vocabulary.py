@@ -74,6 +74,15 @@ class SentencePieces:
         return Hypothesis(segment.stream, segment.index, said.text, marks)
 
 
+def silent_ids(loaded: LoadedModel) -> set[int]:
+    """Numbers of the tokens that are not part of the text."""
+    tokenizer = loaded.tokenizer
+    processor = getattr(tokenizer, "sp", None)
+    if processor is not None:
+        return {i for i in range(len(processor)) if processor.is_control(i) or processor.is_unknown(i)}
+    return {i for i, token in enumerate(getattr(tokenizer, "token_list", ())) if token in _MARKS}
+
+
 def vocabulary_of(loaded: LoadedModel) -> Vocabulary:
     """Vocabulary of a loaded model. Raises EngineError if it has none."""
     tokenizer = loaded.tokenizer
