@@ -30,20 +30,29 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def packed(loaded: Any) -> Any:
     from dropscribe.engine.models.sense_voice.packed_forward import PackedForward
-    from dropscribe.engine.models.sense_voice.recogniser import asked
 
-    return PackedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
+    return PackedForward(loaded.module, loaded.frontend, loaded.device)
 
 
-def test_fp16_hears_the_same_tokens_at_the_same_places(loaded: Any, packed: Any) -> None:
+@pytest.fixture(scope="module")
+def asked(loaded: Any) -> Any:
+    """Query vectors without a language."""
+    from dropscribe.engine.models.sense_voice.recogniser import Questions
+
+    return Questions(loaded).of([segment(material.pieces()[0])])
+
+
+def test_fp16_hears_the_same_tokens_at_the_same_places(loaded: Any, packed: Any, asked: Any) -> None:
     import torch
 
     from dropscribe.engine.models.sense_voice.forward import PaddedForward
-    from dropscribe.engine.models.sense_voice.recogniser import asked
 
+    exact_forward = PaddedForward(loaded.module, loaded.frontend, loaded.device)
     with torch.inference_mode():
-        exact = PaddedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))(material.pieces())
-        half = packed(material.pieces())
+        exact = exact_forward(material.pieces(), asked)
+        half = packed(material.pieces(), asked)
+        each = packed(material.pieces(), torch.stack([asked] * len(material.pieces())))
+    assert [s.ids for s in each] == [s.ids for s in half]
     assert [s.ids for s in half] == [s.ids for s in exact]
     assert [s.spans for s in half] == [s.spans for s in exact]
     assert sum(len(s.ids) for s in exact) > 120
@@ -70,12 +79,12 @@ def test_hidden_states_are_those_of_fp32_but_for_rounding(loaded: Any, packed: A
         assert float((a - b).norm() / b.norm()) < 0.01
 
 
-def test_a_segment_gives_the_same_alone_and_among_others(packed: Any) -> None:
+def test_a_segment_gives_the_same_alone_and_among_others(packed: Any, asked: Any) -> None:
     import torch
 
     with torch.inference_mode():
-        together = packed(material.pieces())
-        alone = [packed([p])[0] for p in material.pieces()]
+        together = packed(material.pieces(), asked)
+        alone = [packed([p], asked)[0] for p in material.pieces()]
     assert [(s.ids, s.spans) for s in together] == [(s.ids, s.spans) for s in alone]
 
 

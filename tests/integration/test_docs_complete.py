@@ -56,7 +56,7 @@ from dropscribe.service.jobs.progress import JobProgress, Stage
 from dropscribe.service.monitoring import status_file
 from dropscribe.transcript.naming import ending
 from dropscribe.transcript.render import RENDERERS
-from dropscribe.transcript.types import CHANNEL, STAGES, Part
+from dropscribe.transcript.types import CHANNEL, STAGES, Part, Tags
 from dropscribe.views.jobs import job_document
 from dropscribe.views.status import Process, Queue
 from dropscribe.views.status import document as state_document
@@ -374,6 +374,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     talk = json.loads((GOLDEN / "talk.json").read_text(encoding="utf-8"))
     parts = [asdict(Part(CHANNEL, 1, 0, None))]
     media = meeting["media"] | {"parts": parts}
+    talk["segments"][0] |= Tags("zh", "happy", ("bgm",)).record()
     found["dropscribe/transcript/1"] = meeting | talk | {"media": media, "remarks": meeting["remarks"]}
     keep(command_line.document("jobs", "--database", database))
     keep(command_line.document("jobs", "show", str(done), "--database", database))

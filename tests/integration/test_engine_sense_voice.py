@@ -20,7 +20,9 @@ import pytest
 
 from dropscribe.config import EngineSettings
 from dropscribe.engine.core.interfaces import Pcm, SpeechSegment
+from dropscribe.engine.protocol import StreamOptions
 from dropscribe.errors import DeviceFailedError, EngineError
+from dropscribe.transcript.types import Tags
 from tests.support import sense_voice as material
 from tests.support.engines import FUNASR_WARNS, assembled, segment
 
@@ -104,7 +106,7 @@ def test_a_mixed_batch_gives_the_tokens_and_places_that_each_has_alone(
     recogniser: Any, loaded: Any, oracle: Oracle
 ) -> None:
     pcms = material.pieces()
-    spoken = recogniser._forward(pcms)
+    spoken = recogniser._forward(pcms, recogniser._questions.of(segments(pcms)))
     for pcm, one in zip(pcms, spoken, strict=True):
         wanted = oracle(pcm)
         assert loaded.tokenizer.decode(one.ids) == wanted.text
@@ -160,7 +162,8 @@ def test_a_model_of_random_weights_gives_the_tokens_of_funasr(loaded: Any, oracl
         with torch.no_grad():
             head.weight.copy_(torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(1)))
             head.bias[0] = 40.0
-        spoken = SenseVoiceRecogniser(loaded)._forward(pcms)
+        made = SenseVoiceRecogniser(loaded)
+        spoken = made._forward(pcms, made._questions.of(segments(pcms)))
         texts = [oracle(pcm, times=False).text for pcm in pcms]
     finally:
         head.load_state_dict(kept)
@@ -223,7 +226,7 @@ def test_hallucinated_text_on_silence_is_removed(loaded: Any) -> None:
     def saying(text: str) -> Any:
         ids = loaded.tokenizer.encode("<|nospeech|><|NEUTRAL|>" + text)
         return SenseVoiceRecogniser(
-            loaded, lambda pcms: [DecodedSegment(ids, [(0, 60)] * len(ids)) for _ in pcms]
+            loaded, lambda pcms, _: [DecodedSegment(ids, [(0, 60)] * len(ids)) for _ in pcms]
         )
 
     (habit,) = saying("The.")(segments(material.pieces()[:1]))
@@ -239,13 +242,13 @@ class TwoSteps:
         self._whole = whole
         self._error = error
 
-    def begin(self, sounds: Sequence[Any]) -> Any:
-        return list(sounds)
+    def begin(self, sounds: Sequence[Any], queries: Any) -> Any:
+        return list(sounds), queries
 
     def collect(self, launched: Any) -> Any:
         if self._error is not None:
             raise self._error
-        return self._whole(launched)
+        return self._whole(*launched)
 
 
 def pipelined(recogniser: Any, loaded: Any, error: Exception | None = None) -> Any:
@@ -302,14 +305,41 @@ def configured(directory: Path, folder: Path, **options: Any) -> Any:
 def test_language_and_style_follow_config_yaml(
     directory: Path, loaded: Any, oracle: Oracle, tmp_path: Path
 ) -> None:
-    from dropscribe.engine.models.sense_voice.recogniser import SenseVoiceRecogniser, asked
+    from dropscribe.engine.models.sense_voice.recogniser import Questions, SenseVoiceRecogniser
 
     told = configured(directory, tmp_path / "told", language="en", use_itn=False)
     pcms = material.pieces()[:3]
-    spoken = SenseVoiceRecogniser(told)._forward(pcms)
+    asked = Questions(told).of(segments(pcms))
+    spoken = SenseVoiceRecogniser(told)._forward(pcms, asked)
     wanted = [oracle(pcm, times=False, language="en", use_itn=False).text for pcm in pcms]
     assert [told.tokenizer.decode(one.ids) for one in spoken] == wanted
-    assert not asked(told).equal(asked(loaded))
+    assert not asked.equal(Questions(loaded).of(segments(pcms)))
+
+
+def test_each_segment_is_asked_for_the_language_of_its_stream(
+    recogniser: Any, loaded: Any, oracle: Oracle
+) -> None:
+    assert recogniser.languages == ("en", "ja", "ko", "yue", "zh")
+    languages = ("en", "auto", "ko")
+    batch = [
+        dataclasses.replace(s, options=StreamOptions(language=name))
+        for s, name in zip(segments(material.pieces()[:3]), languages, strict=True)
+    ]
+    asked = recogniser._questions.of(batch)
+    assert asked.shape[:2] == (3, 4)
+    spoken = recogniser._forward(material.pieces()[:3], asked)
+    wanted = [
+        oracle(pcm, times=False, language=name).text
+        for pcm, name in zip(material.pieces()[:3], languages, strict=True)
+    ]
+    assert [loaded.tokenizer.decode(one.ids) for one in spoken] == wanted
+
+
+def test_tags_are_apart_from_the_text(recogniser: Any) -> None:
+    said = {h.stream: h for h in recogniser(segments(material.pieces()[:3]))}
+    assert said[0].tags == Tags("zh", "neutral", ("speech",))
+    assert said[1].tags == Tags("zh", "neutral", ("speech", "bgm"))
+    assert "<|" not in "".join(h.text for h in said.values())
 
 
 def test_an_unsupported_language_is_refused(directory: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, JobState, OutputIntent
 from dropscribe.ledger.sqlite import history as history_of_jobs
-from dropscribe.transcript.types import STAGES, Segment, Tokens
+from dropscribe.transcript.types import STAGES, Segment, Tags, Tokens
 from tests.support.ledgers import (
     ENGINE,
     FOLDER,
@@ -56,10 +56,11 @@ def test_a_result_comes_back_as_it_went_in(ledger: Ledger) -> None:
     assert (got.media, got.engine, got.timings, got.segments) == (MEDIA, ENGINE, TIMINGS, given.segments)
 
 
-def test_the_confidence_of_tokens_comes_back(ledger: Ledger) -> None:
+def test_the_confidence_of_tokens_and_the_tags_of_segments_come_back(ledger: Ledger) -> None:
     claim = claimed(ledger)
     sure = Segment(0, 0, 900, "你好", Tokens("你好", (0, 400), (400, 900), bytes([255, 0])))
-    unknown = Segment(1, 1000, 1900, "再见", Tokens("再见", (1000, 1400), (1400, 1900)))
+    tags = Tags("zh", "", ("laughter",))
+    unknown = Segment(1, 1000, 1900, "再见", Tokens("再见", (1000, 1400), (1400, 1900)), tags=tags)
     assert ledger.finish([replace(finish_of(claim), segments=(sure, unknown))], 102.0) == []
     got = ledger.stored_result(claim.job_id)
     assert got is not None

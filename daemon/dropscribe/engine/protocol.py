@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dropscribe.transcript.roles import ModelSet
-from dropscribe.transcript.types import EngineFacts, ModelsUsed, Tokens
+from dropscribe.transcript.types import NO_TAGS, EngineFacts, ModelsUsed, Tags, Tokens
 
 #: Every engine takes 16 kHz mono signed 16-bit little-endian PCM.
 SAMPLE_RATE_HZ = 16_000
@@ -97,20 +97,25 @@ class SegmentDone:
     batch_audio_s: float  #: audio seconds of that batch, without padding
     queued_s: float  #: from detection by VAD to the start of its batch
     recognition_s: float  #: this segment's share of the batch's wall time, by audio duration
+    tags: Tags = NO_TAGS
 
     def in_batch(self, batch: int) -> SegmentDone:
         """Copy with another batch number; many times as fast as `dataclasses.replace`."""
         return SegmentDone(
             self.stream, self.index, self.start_ms, self.end_ms, self.text, self.tokens, batch,
-            self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s,
+            self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s, self.tags,
         )  # fmt: skip
 
     def __reduce__(self) -> tuple[Any, ...]:
         """See `PcmBlock`."""
         return SegmentDone, (
             self.stream, self.index, self.start_ms, self.end_ms, self.text, self.tokens, self.batch,
-            self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s,
+            self.batch_size, self.batch_padded_s, self.batch_audio_s, self.queued_s, self.recognition_s, *self._further(),
         )  # fmt: skip
+
+    def _further(self) -> tuple[Tags, ...]:
+        """Tags, which most models do not give: each object that is pickled takes time."""
+        return () if self.tags is NO_TAGS else (self.tags,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ def _annotated(ordered: Sequence[SegmentDone], annotations: Annotations) -> Iter
     for s in ordered:
         until = at + len(s.tokens)
         marks, speakers = annotations.marks[at:until], annotations.speakers[at:until]
-        yield Segment(s.index, s.start_ms, s.end_ms, s.text, s.tokens, marks, speakers)
+        yield Segment(s.index, s.start_ms, s.end_ms, s.text, s.tokens, marks, speakers, s.tags)
         at = until
 
 

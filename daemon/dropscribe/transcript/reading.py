@@ -22,6 +22,7 @@ from dropscribe.transcript.types import (
     Part,
     Segment,
     Speaker,
+    Tags,
     Timings,
     Tokens,
     Transcript,
@@ -236,7 +237,11 @@ def _segment(one: object, index: int) -> Segment:
         raise NotATranscriptError(f"only some tokens of segment {index} have a speaker")
     said = Tokens.of(tokens) if tokens else Tokens()
     marks = bytes(map(_mark, listed)) if "punctuated" in one else b""
-    return Segment(index, start, end, text, said, marks, bytes(_speaker_numbers(listed)))
+    try:
+        tags = Tags.of_record(one)
+    except TypeError as e:
+        raise NotATranscriptError(f"the tags of segment {index} are not well formed") from e
+    return Segment(index, start, end, text, said, marks, bytes(_speaker_numbers(listed)), tags)
 
 
 def _token(token: object, index: int) -> tuple[str, int, int] | tuple[str, int, int, int]:

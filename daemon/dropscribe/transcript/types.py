@@ -108,6 +108,35 @@ NO_TOKENS = Tokens()
 
 
 @dataclass(frozen=True, slots=True)
+class Tags:
+    """What a model says of a segment besides its words; "" and (): nothing."""
+
+    language: str = ""  #: as the model writes it, lower case: "zh", "yue"; "nospeech"
+    emotion: str = ""  #: "neutral", "happy", …
+    events: tuple[str, ...] = ()  #: sounds, in order: "speech", "bgm", "laughter", …
+
+    def record(self) -> dict[str, Any]:
+        """The tags that there are, as JSON has them; for `of_record`."""
+        found = {"language": self.language, "emotion": self.emotion, "events": list(self.events)}
+        return {name: value for name, value in found.items() if value}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Tags:
+        """The tags of which `record` was made, which may have other keys. Raises TypeError."""
+        language, emotion, events = (
+            record.get("language", ""),
+            record.get("emotion", ""),
+            record.get("events", []),
+        )
+        if not isinstance(events, list) or not all(isinstance(t, str) for t in (language, emotion, *events)):
+            raise TypeError("tags are not text")
+        return cls(language, emotion, tuple(events))
+
+
+NO_TAGS = Tags()
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One speech region found by VAD and the text recognised in it.
 
@@ -123,6 +152,7 @@ class Segment:
     marks: bytes = b""
     #: Number of the speaker of each token (see `Speaker`), 0 if it is not known; empty if it was not asked for.
     speakers: bytes = b""
+    tags: Tags = NO_TAGS
 
     def __post_init__(self) -> None:
         """Raises ValueError unless the columns have a value for each token."""

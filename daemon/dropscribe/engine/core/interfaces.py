@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dropscribe.engine.protocol import PLAIN, SAMPLE_RATE_HZ, Annotations, StreamOptions
-from dropscribe.transcript.types import Tokens
+from dropscribe.transcript.types import NO_TAGS, Tags, Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +66,7 @@ class Hypothesis:
     index: int
     text: str
     tokens: Tokens
+    tags: Tags = NO_TAGS
 
 
 class Vad(Protocol):

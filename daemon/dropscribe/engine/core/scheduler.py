@@ -287,6 +287,7 @@ class Scheduler:
                     batch_audio_s=audio_s,
                     queued_s=started - segment.found_at,
                     recognition_s=seconds * segment.audio_s / audio_s if audio_s else 0.0,
+                    tags=hypothesis.tags,
                 )
             )
             stream.answered()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,9 @@ from dropscribe.engine.models.loading import cannot_build, device_faults
 from dropscribe.engine.models.model_config import read_model_config
 from dropscribe.engine.models.text import spacing
 from dropscribe.engine.models.text.joining import join_words
+from dropscribe.engine.models.text.tags import TAG, tags_of
 from dropscribe.engine.models.weights import load_weights
 from dropscribe.transcript.types import Tokens
-
-#: Marks of language, emotion and sound that some models write into the text, like <|zh|>.
-_MARKS = re.compile(r"<\|[^|]*\|>")
 
 
 class AutoModelRecogniser:
@@ -55,7 +52,8 @@ class AutoModelRecogniser:
             results: Any = self._model.generate(input=wave, fs=16_000)
         # Without speech FunASR returns an empty list.
         result = results[0] if results else {}
-        text = _MARKS.sub("", str(result.get("text", ""))).strip()
+        whole = str(result.get("text", ""))
+        text, tags = TAG.sub("", whole).strip(), tags_of(TAG.findall(whole))
         times = result.get("timestamp") or []
         words = spacing.split(text)
         if len(times) != len(words) and len(times) == len(text.split()):
@@ -66,7 +64,7 @@ class AutoModelRecogniser:
             tokens = Tokens(words, starts, ends)
         else:
             tokens = spacing.spread(words, segment.start_ms, segment.end_ms)
-        return Hypothesis(segment.stream, segment.index, spacing.join(words), tokens)
+        return Hypothesis(segment.stream, segment.index, spacing.join(words), tokens, tags)
 
 
 @contextlib.contextmanager

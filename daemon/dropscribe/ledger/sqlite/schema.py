@@ -13,7 +13,7 @@ from dropscribe.ledger.sqlite.history import path_schema, totals_schema
 from dropscribe.ledger.sqlite.search import schema as search_schema
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0010"
+HEAD = "0011"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -218,6 +218,8 @@ segments = sa.Table(
     #: The mark after each token and the number of its speaker, one byte each; NULL if they were not asked for.
     sa.Column("marks", sa.LargeBinary),
     sa.Column("speakers", sa.LargeBinary),
+    #: JSON: {language, emotion, events}, those that the model has told; NULL if none.
+    sa.Column("tags", sa.Text),
     sa.Index("uq_segments_job_id_idx", "job_id", "idx", unique=True),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 from json.encoder import encode_basestring
@@ -38,9 +39,10 @@ def json_document(content: Content) -> bytes:
     notice (null or text), remarks [{kind, text}], text (as people read it, a paragraph a line), raw (texts of the
     segments as recognised, one a line), speakers [{number, name (null: none), label, kind, speech_ms, words, share}],
     sentences [{start_ms, end_ms, speaker, paragraph, text}], segments [{index, start_ms, end_ms, text, raw, confidence,
-    punctuated, tokens [{text, start_ms, end_ms, confidence, mark, speaker}]}]. Absent: `raw` where it equals `text`;
-    `recipe`, `confidence`, `speaker` and `speakers` where not known or asked for; `mark` of a token without one; `punctuated`
-    where false; `sentences` where there are neither marks nor speakers. Positions are ms from the start of the
+    punctuated, language, emotion, events [text], tokens [{text, start_ms, end_ms, confidence, mark, speaker}]}]. Absent:
+    `raw` where it equals `text`; `recipe`, `confidence`, `speaker` and `speakers` where not known or asked for; `mark` of
+    a token without one; `punctuated` where false; `language`, `emotion` and `events` where the model does not tell them;
+    `sentences` where there are neither marks nor speakers. Positions are ms from the start of the
     recording; `admitted` is UTC.
     """
     head = escapes.dumps(_facts(content), indent=2).removesuffix("\n}")
@@ -170,8 +172,12 @@ def _segment(segment: Segment, text: str) -> str:
         f'"{name}": {encode_basestring(value)}' for name, value in _text_and_raw(text, segment.text).items()
     )
     punctuated = ', "punctuated": true' if segment.marks else ""
+    tags = "".join(
+        f', "{name}": {json.dumps(value, ensure_ascii=False)}'
+        for name, value in segment.tags.record().items()
+    )
     written = (
         f'{{"index": {segment.index}, "start_ms": {segment.start_ms}, "end_ms": {segment.end_ms}, '
-        f'{fields}{confidence}{punctuated}, "tokens": [{tokens}]}}'
+        f'{fields}{confidence}{punctuated}{tags}, "tokens": [{tokens}]}}'
     )
     return written if written.isprintable() else escapes.in_json(written)

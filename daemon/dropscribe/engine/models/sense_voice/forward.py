@@ -21,27 +21,26 @@ from dropscribe.engine.models.sense_voice.encoder import QUERIES, Head, SenseVoi
 class PaddedForward:
     """Segments padded to the longest of the batch. Owned by the worker's thread."""
 
-    def __init__(self, module: Any, frontend: Any, device: torch.device, queries: Tensor) -> None:
-        """`module`: FunASR's SenseVoiceSmall in evaluation mode; `frontend`: its WavFrontend; queries: (4, F)."""
+    def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
+        """`module`: FunASR's SenseVoiceSmall in evaluation mode; `frontend`: its WavFrontend."""
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
-        self._queries = queries
         self._encoder = SenseVoiceEncoder(module.encoder)
         self._head = Head(module.ctc)
         self._blank = int(module.blank_id)
 
-    def __call__(self, sounds: Sequence[Sound]) -> list[DecodedSegment]:
+    def __call__(self, sounds: Sequence[Sound], queries: Tensor) -> list[DecodedSegment]:
         """Recognise a batch; one `DecodedSegment` per segment, in order.
 
-        sounds: 16 kHz mono, at least 400 samples (one frame) each.
+        sounds: 16 kHz mono, at least 400 samples (one frame) each. queries: (4, F) for all, or (B, 4, F), float32.
         """
         features = self._frontend(sounds)
         lengths = [QUERIES + rows for rows in features.rows]
         rows = torch.tensor([0, *lengths], device=self._device)
         keep = torch.arange(max(lengths), device=self._device)[None] < rows[1:, None]
         x = torch.zeros(*keep.shape, features.packed.shape[1], device=self._device)
-        x[:, :QUERIES] = self._queries
+        x[:, :QUERIES] = queries
         # The slice is a view, so this writes to `x`.
         x[:, QUERIES:][keep[:, QUERIES:]] = features.packed
         best = self._head(self._encoder(x, keep)[keep])

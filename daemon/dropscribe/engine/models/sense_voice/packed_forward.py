@@ -78,22 +78,21 @@ class Launched:
 class PackedForward:
     """Segments packed without padding. Owned by the worker's thread."""
 
-    def __init__(self, module: Any, frontend: Any, device: torch.device, queries: Tensor) -> None:
-        """`module`: FunASR's SenseVoiceSmall on `device`, in evaluation mode; queries: (4, F) float32."""
+    def __init__(self, module: Any, frontend: Any, device: torch.device) -> None:
+        """`module`: FunASR's SenseVoiceSmall on `device`, in evaluation mode."""
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
-        self._queries = queries
         self._encoder = PackedSenseVoiceEncoder(module.encoder)
         self._head = PackedHead(module.ctc)
         self._blank = int(module.blank_id)
 
-    def begin(self, sounds: Sequence[Sound]) -> Launched:
-        """Launch features, encoder, head, collapse and the transfer of its result."""
+    def begin(self, sounds: Sequence[Sound], queries: Tensor) -> Launched:
+        """Launch features, encoder, head, collapse and the transfer of its result. queries: as of `PaddedForward`."""
         features = self._frontend(sounds)
         lengths = [QUERIES + rows for rows in features.rows]
         rows = rows_of(lengths, self._device)
-        best = self._head(self._encoder(self._with_queries(features, rows), rows))
+        best = self._head(self._encoder(self._with_queries(features, rows, queries), rows))
         return Launched(lengths, *to_host(collapse(best, rows.ends, self._blank)))
 
     def collect(self, batch: Launched) -> list[DecodedSegment]:
@@ -101,11 +100,11 @@ class PackedForward:
         batch.done.synchronize()
         return runs(batch.collapsed.numpy(), batch.lengths, QUERIES)
 
-    def __call__(self, sounds: Sequence[Sound]) -> list[DecodedSegment]:
+    def __call__(self, sounds: Sequence[Sound], queries: Tensor) -> list[DecodedSegment]:
         """Run both steps."""
-        return self.collect(self.begin(sounds))
+        return self.collect(self.begin(sounds, queries))
 
-    def _with_queries(self, features: Features, rows: Rows) -> Tensor:
+    def _with_queries(self, features: Features, rows: Rows, queries: Tensor) -> Tensor:
         """Insert the query vectors before the features of each segment, (rows, F)."""
         packed = features.packed
         place = torch.arange(rows.first.numel(), device=self._device) - rows.first
@@ -114,4 +113,6 @@ class PackedForward:
         # Each segment up to this one has QUERIES rows without a feature row.
         source = torch.arange(place.numel(), device=self._device) - (owner + 1) * QUERIES
         x = packed[source.clamp(min=0)]
-        return torch.where(is_query[:, None], self._queries[place.clamp(max=QUERIES - 1)], x)
+        at = place.clamp(max=QUERIES - 1)
+        asked = queries[at] if queries.dim() == 2 else queries[owner, at]
+        return torch.where(is_query[:, None], asked, x)

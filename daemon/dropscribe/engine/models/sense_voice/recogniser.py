@@ -1,14 +1,14 @@
 """SenseVoiceSmall recogniser over batches of segments.
 
-The result of a segment does not depend on the rest of its batch, and equals FunASR's `inference` of the segment alone
-without the tags of language, emotion and sound event.
+The result of a segment does not depend on the rest of its batch, and equals FunASR's `inference` of the segment alone.
+The tags of language, emotion and sound event are apart from the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,12 +22,13 @@ from dropscribe.engine.models.sense_voice.encoder import queries
 from dropscribe.engine.models.sense_voice.forward import PaddedForward
 from dropscribe.engine.models.text.hypotheses import long_enough, of_words
 from dropscribe.engine.models.text.pieces import Pieces
+from dropscribe.engine.protocol import AUTO
 from dropscribe.errors import EngineError
 
 if TYPE_CHECKING:
     from dropscribe.engine.models.sense_voice.packed_forward import Launched
 
-Forward = Callable[[Sequence[Sound]], list[DecodedSegment]]
+Forward = Callable[[Sequence[Sound], Tensor], list[DecodedSegment]]
 #: Output of the model for audio without speech; FunASR's own postprocessing removes it, too.
 NOTHING_SAID = "The."
 
@@ -49,14 +50,20 @@ class SenseVoiceRecogniser:
                 remedy="check that the directory is complete, or fetch the model again",
             )
         self._pieces = Pieces.of(processor)
-        self._forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
+        self._questions = Questions(loaded)
+        self._forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """See `dropscribe.engine.core.interfaces.Multilingual`."""
+        return self._questions.languages
 
     def __call__(self, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
         """See `dropscribe.engine.core.interfaces.Recogniser`."""
         kept, hypotheses = long_enough(segments)
         if kept:
             with device_faults(), torch.inference_mode():
-                decoded = self._forward([sound_of(s) for s in kept])
+                decoded = self._forward([sound_of(s) for s in kept], self._questions.of(kept))
             hypotheses += self._hypotheses(kept, decoded)
         return hypotheses
 
@@ -66,28 +73,42 @@ class SenseVoiceRecogniser:
         return [self._hypothesis(s, one) for s, one in zip(segments, decoded, strict=True)]
 
     def _hypothesis(self, segment: SpeechSegment, decoded: DecodedSegment) -> Hypothesis:
-        words = self._pieces.words(decoded.ids, decoded.spans)
+        words, tags = self._pieces.words(decoded.ids, decoded.spans), self._pieces.tags(decoded.ids)
         if words.text == NOTHING_SAID:
-            return of_words(segment, "", [], [])
-        return of_words(segment, words.text, words.words, words.spans)
+            return replace(of_words(segment, "", [], []), tags=tags)
+        return replace(of_words(segment, words.text, words.words, words.spans), tags=tags)
 
 
-def asked(loaded: LoadedModel) -> Tensor:
-    """Query vectors, (4, F): language detected automatically, with punctuation and ITN by default.
+class Questions:
+    """The query vectors of the model: language, punctuation and ITN."""
 
-    The options `language` and `use_itn` in a model directory's config.yaml (FunASR's own names) override that. Raises
-    EngineError for a language unknown to the model (FunASR silently uses `auto` then).
-    """
-    language = str(loaded.options.get("language", "auto"))
-    known = sorted(loaded.module.lid_dict)
-    if language not in known:
-        raise EngineError(
-            f"it does not know the language {language}",
-            operation="load model",
-            path=loaded.directory,
-            remedy=f"set language in its config.yaml to one of {', '.join(known)}",
-        )
-    return queries(loaded.module, language, "withitn" if loaded.options.get("use_itn", True) else "woitn")
+    def __init__(self, loaded: LoadedModel) -> None:
+        """Language detected automatically, with punctuation and ITN by default.
+
+        The options `language` and `use_itn` in a model directory's config.yaml (FunASR's own names) override that for
+        streams that ask for no language. Raises EngineError for a language unknown to the model (FunASR silently uses
+        `auto` then).
+        """
+        default = str(loaded.options.get("language", AUTO))
+        known = sorted(loaded.module.lid_dict)
+        if default not in known:
+            raise EngineError(
+                f"it does not know the language {default}",
+                operation="load model",
+                path=loaded.directory,
+                remedy=f"set language in its config.yaml to one of {', '.join(known)}",
+            )
+        style = "withitn" if loaded.options.get("use_itn", True) else "woitn"
+        self._by_language = {name: queries(loaded.module, name, style) for name in known}
+        self._default = self._by_language[default]
+        #: Languages that a stream may ask for.
+        self.languages = tuple(name for name in known if name not in {AUTO, "nospeech"})
+
+    def of(self, segments: Sequence[SpeechSegment]) -> Tensor:
+        """Query vectors, (4, F) if all segments have the same, else (B, 4, F), float32."""
+        wanted = [s.options.language for s in segments]
+        made = [self._default if name == AUTO else self._by_language[name] for name in wanted]
+        return made[0] if len(set(wanted)) == 1 else torch.stack(made)
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +132,7 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
         # Imported here, since Triton comes only with CUDA builds of torch.
         from dropscribe.engine.models.sense_voice.packed_forward import PackedForward  # noqa: PLC0415
 
-        self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device, asked(loaded))
+        self._packed = PackedForward(loaded.module, loaded.frontend, loaded.device)
         super().__init__(loaded, self._packed)
         self._words = ThreadPoolExecutor(1, thread_name_prefix="words")
 
@@ -120,7 +141,8 @@ class PipelinedSenseVoice(SenseVoiceRecogniser):
         batch = _UnderWay(*long_enough(segments))
         if batch.segments:
             with device_faults(), torch.inference_mode():
-                launched = self._packed.begin([sound_of(s) for s in batch.segments])
+                asked = self._questions.of(batch.segments)
+                launched = self._packed.begin([sound_of(s) for s in batch.segments], asked)
             batch.words = self._words.submit(self._in_words, batch.segments, launched)
         return batch
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dropscribe.engine.models.text.spacing import Span
+from dropscribe.engine.models.text.tags import TAG, tags_of
+from dropscribe.transcript.types import Tags
 
 SPACE = "▁"
-#: Tags of language, emotion, sound event and style, like <|zh|>.
-_MARK = re.compile(r"<\|[^|]*\|>")
 #: One byte of a character that is not in the vocabulary, like <0xE4>.
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 #: Characters that are words on their own (CJK ideographs, kana), and full-width symbols.
@@ -54,7 +54,7 @@ class _Piece:
         return cls(
             text,
             spaced,
-            silent or _MARK.fullmatch(text) is not None,
+            silent or TAG.fullmatch(text) is not None,
             None if byte is None else int(byte[1], 16),
             not text.strip(),
             all(kind[0] == "P" for kind in kinds) and not any(opening),
@@ -75,6 +75,8 @@ class Pieces:
             )
             for piece, mute in zip(pieces, silent, strict=True)
         ]
+        #: Token number → name of a tag.
+        self._tags = {i: found[1] for i, piece in enumerate(pieces) if (found := TAG.fullmatch(piece))}
 
     @classmethod
     def of(cls, processor: Any) -> Pieces:
@@ -82,6 +84,10 @@ class Pieces:
         numbers = range(processor.GetPieceSize())
         silent = [processor.IsControl(i) or processor.IsUnknown(i) for i in numbers]
         return cls([processor.IdToPiece(i) for i in numbers], silent)
+
+    def tags(self, ids: Sequence[int]) -> Tags:
+        """The tags among the tokens `ids`."""
+        return tags_of(self._tags[i] for i in ids if i in self._tags)
 
     def words(self, ids: Sequence[int], spans: Sequence[Span]) -> Words:
         """Join the tokens `ids`, located at `spans`, to words.

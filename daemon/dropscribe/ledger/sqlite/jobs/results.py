@@ -19,7 +19,17 @@ from dropscribe.ledger.sqlite.jobs.interruptions import note_others_done
 from dropscribe.ledger.sqlite.jobs.outputs import mark_published
 from dropscribe.ledger.sqlite.jobs.transitions import transition
 from dropscribe.ledger.sqlite.schema import job_speakers, segments
-from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Speaker, Timings, Tokens
+from dropscribe.transcript.types import (
+    NO_TAGS,
+    STAGES,
+    EngineFacts,
+    MediaFacts,
+    Segment,
+    Speaker,
+    Tags,
+    Timings,
+    Tokens,
+)
 
 _HELD = sa.text(
     "SELECT id, generation, attempts + 1 - begun AS attempt, state, media IS NOT NULL AS kept FROM jobs "
@@ -58,7 +68,7 @@ _RESULT = sa.text(
 )
 _STAGES = sa.text("SELECT stage, seconds FROM stage_timings WHERE job_id = :id")
 _SEGMENTS = sa.text(
-    "SELECT idx, start_ms, end_ms, text, tokens, marks, speakers FROM segments WHERE job_id = :id ORDER BY idx"
+    "SELECT idx, start_ms, end_ms, text, tokens, marks, speakers, tags FROM segments WHERE job_id = :id ORDER BY idx"
 )
 _SPEAKERS = sa.text(
     "SELECT number, name, kind, embedding FROM job_speakers WHERE job_id = :id ORDER BY number"
@@ -199,7 +209,10 @@ def _result(
 
 def _segment(row: Row[Any]) -> Segment:
     tokens = Tokens.of(json.loads(row.tokens))
-    return Segment(row.idx, row.start_ms, row.end_ms, row.text, tokens, row.marks or b"", row.speakers or b"")
+    tags = NO_TAGS if row.tags is None else Tags.of_record(json.loads(row.tags))
+    return Segment(
+        row.idx, row.start_ms, row.end_ms, row.text, tokens, row.marks or b"", row.speakers or b"", tags
+    )
 
 
 def _origin(connection: Connection, reference: int | None) -> int | None:
@@ -242,6 +255,7 @@ def segment_row(job: int, s: Segment) -> dict[str, Any]:
         "tokens": storable(_tokens(s.tokens)),
         "marks": s.marks or None,
         "speakers": s.speakers or None,
+        "tags": _dump(s.tags.record()) if s.tags != NO_TAGS else None,
     }
 
 
