@@ -192,8 +192,8 @@ DAYS = """
 CREATE VIEW day_totals AS
 SELECT
     date(day * 86400, 'unixepoch') AS day, folder, profile, model, device, state, code AS reason_code, jobs,
-    round(audio_ms / 3600000.0, 3) AS audio_h, round(speech_ms / 3600000.0, 3) AS speech_h, characters,
-    recognised, round(recognised_ms / 3600000.0, 3) AS recognised_h, round(processing_ms / 3600000.0, 3) AS processing_h
+    audio_ms / 3600000.0 AS audio_h, speech_ms / 3600000.0 AS speech_h, characters,
+    recognised, recognised_ms / 3600000.0 AS recognised_h, processing_ms / 3600000.0 AS processing_h
 FROM job_totals WHERE jobs <> 0
 """
 

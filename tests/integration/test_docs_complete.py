@@ -382,6 +382,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     paused = command_line.document("pause", "--database", database)
     keep(paused | command_line.document("jobs", "priority", "3", "--match", "next", "--database", database))
     command_line.document("resume", "--database", database)
+    keep(command_line.document("stats", "--by", "folder", "--database", database))
     keep(command_line.document("jobs", "skipped", "--database", database))
     keep(command_line.document("jobs", "redo", str(done), "--dry-run", "--database", database))
     (folder / "talk.wav").touch()

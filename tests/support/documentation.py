@@ -19,8 +19,9 @@ SAMPLE = f"{PACKAGE}/engine/bundled/sample/sample.wav"
 #: False in a checkout whose package is not in `PACKAGE` yet: tests of these paths are skipped there.
 PACKAGE_IN_PLACE = (ROOT / PACKAGE).is_dir()
 
-#: Languages of code blocks: `sh` blocks are run, `toml` blocks are loaded, `ini` blocks are drop-ins of systemd.
-LANGUAGES = frozenset({"sh", "toml", "ini", "json", "text"})
+#: Languages of code blocks: `sh` blocks are run, `toml` blocks are loaded, `ini` blocks are drop-ins of systemd, `sql` blocks
+#: are queries.
+LANGUAGES = frozenset({"sh", "toml", "ini", "json", "text", "sql"})
 #: Second word of a fence ("```sh root"): why the block is checked but not run.
 NOT_RUN = frozenset({"root", "network", "gpu", "checkout", "minutes", "recordings", "stopped"})
 

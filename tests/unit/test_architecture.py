@@ -108,6 +108,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "rich": frozenset({"cli"}),
     "numpy": frozenset({"media", "engine", "pipeline", "service", "bench"}),
     "matplotlib": frozenset({"bench"}),
+    "pyarrow": frozenset({"views.export"}),
     "pydantic": frozenset({"config", "settings", "settings_errors"}),
     "structlog": frozenset({"logs"}),
     "rjieba": frozenset({"transcript.layout", "engine.models.punctuation"}),

@@ -21,13 +21,14 @@ from dropscribe.errors import DropscribeError, StorageError, UsageError
 #: Commands, in the order of the help: each is `command` (or `app`, if it has subcommands) in the module of its
 #: name. These modules have heavy imports inside functions only, so that `--help` is fast.
 COMMANDS = (
-    "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "status", "pause", "resume",
-    "drain", "models", "speakers", "backup", "restore", "vacuum",
+    "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "stats", "export", "status",
+    "pause", "resume", "drain", "models", "speakers", "backup", "restore", "vacuum",
 )  # fmt: skip
 #: Those whose module lies in a room of `commands`.
 ROOMS = {
     "bench": "evaluation", "eval": "evaluation", "diff": "evaluation",
     "pause": "control", "resume": "control", "drain": "control",
+    "stats": "history", "export": "history",
     "backup": "keeping", "restore": "keeping", "vacuum": "keeping",
 }  # fmt: skip
 #: Exit status after Ctrl-C.
