@@ -14,7 +14,7 @@ import typer
 from dropscribe.cli.arguments import filters, options
 from dropscribe.cli.arguments.given import Given, merged
 from dropscribe.cli.arguments.jobs import no_such_job
-from dropscribe.cli.commands import jobs_again
+from dropscribe.cli.commands.history import jobs_again
 from dropscribe.cli.commands.control import of_jobs
 
 if TYPE_CHECKING:
