@@ -39,6 +39,8 @@ class Action(StrEnum):
     STORAGE = "storage"
     CLOCK = "clock"
     CONTROL = "control"
+    RENAMED = "renamed"
+    KEEPING = "keeping"
 
 
 Logger = structlog.stdlib.BoundLogger

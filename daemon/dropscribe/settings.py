@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from dropscribe.formats import RECORDING_EXTENSIONS
 from dropscribe.hotword_files import LONGEST
+from dropscribe.keeping_terms import KEEP, after_done, kept_for
 from dropscribe.schedules import parse_hours, parse_pace
 from dropscribe.transcript.naming import LANGUAGE
 from dropscribe.transcript.render import AUTO_LANGUAGE, DEFAULT_FORMATS, RENDERERS
@@ -153,6 +155,44 @@ class Profile(_Strict):
     subtitle_pause_ms: int = Field(
         400, ge=50, le=10_000, description="A pause this long ends a subtitle, milliseconds."
     )
+
+    after_done: str = Field(
+        KEEP,
+        description="What becomes of a recording once it is transcribed, if its transcripts are there and unchanged. keep; "
+        "move:DIR, with its subfolders, where DIR is relative to the watched folder or a whole path; delete after 30 d (h, d, w).",
+    )
+    move_outputs: bool = Field(
+        False, description="Move the transcripts of a recording along with it (after_done = move:DIR)."
+    )
+    keep_outputs: str = Field(
+        KEEP,
+        description="Transcripts: keep, or delete after 90 d (h, d, w) of the end of the job. Files that somebody changed stay.",
+    )
+    keep_text: str = Field(
+        KEEP,
+        description="The words in the database, and so search, show and redo without the audio: keep, or delete after 90 d.",
+    )
+    keep_logs: str = Field(
+        KEEP,
+        description="NAME.timing.json, and stages and tries in the database: keep, or delete after 90 d.",
+    )
+    follow_renames: bool = Field(
+        True,
+        description="A recording that is renamed or moved within the watched folders keeps its job, and its transcripts follow, "
+        "if nobody changed them. false: it counts as a new recording of the same content.",
+    )
+
+    @field_validator("after_done")
+    @classmethod
+    def _known_fate(cls, value: str) -> str:
+        after_done(value)
+        return value
+
+    @field_validator("keep_outputs", "keep_text", "keep_logs")
+    @classmethod
+    def _known_span(cls, value: str) -> str:
+        kept_for(value)
+        return value
 
     @field_validator("hotwords")
     @classmethod
@@ -481,6 +521,33 @@ class Settings(_Strict):
                         f"remove one, or set recursive = false on {b}"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _exclude_moved_recordings(self) -> Settings:
+        """Leave the folders alone into which recordings are moved: they would be taken again."""
+        folders = list(self.folders)
+        for mover in self.folders:
+            to = self.moved_to(mover)
+            if to is None:
+                continue
+            for i, folder in enumerate(folders):
+                if to != folder.path and not (folder.recursive and folder.path in to.parents):
+                    continue
+                if to == folder.path:
+                    raise ValueError(
+                        f"after_done of profile '{mover.profile}' would move recordings of {mover.path} into {to}, which is "
+                        "watched; name another folder"
+                    )
+                pattern = glob.escape(str(to.relative_to(folder.path))) + "/*"
+                if pattern not in folder.exclude:
+                    folders[i] = folder.model_copy(update={"exclude": (*folder.exclude, pattern)})
+        object.__setattr__(self, "folders", tuple(folders))
+        return self
+
+    def moved_to(self, folder: Folder) -> Path | None:
+        """Where transcribed recordings of a watched folder are moved to; None if they are not moved."""
+        directory = after_done(self.profile(folder.profile).after_done).directory
+        return None if directory is None else Path(os.path.normpath(folder.path / directory))
 
     @model_validator(mode="after")
     def _collect_sets(self) -> Settings:

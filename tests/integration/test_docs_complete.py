@@ -50,7 +50,7 @@ from dropscribe.ledger.records import (
 )
 from dropscribe.ledger.sqlite.schema import metadata
 from dropscribe.logs import Action
-from dropscribe.service import adoption
+from dropscribe.service.admission import adoption
 from dropscribe.service.control.folder_rules import Wait
 from dropscribe.service.jobs.progress import JobProgress, Stage
 from dropscribe.service.monitoring import status_file

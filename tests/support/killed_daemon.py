@@ -118,6 +118,21 @@ POINTS: dict[str, Point] = {
     "the engine has told": Point(ENGINE, "dropscribe.engine.core.scheduler:Scheduler._deliver", "after"),
 }
 
+_KEEPING = "dropscribe.service.keeping"
+#: Points that are reached only where recordings are moved or deleted after they were transcribed, or renamed.
+KEEPING_POINTS: dict[str, Point] = {
+    "a move is intended": Point(DAEMON, "ledger:record the move of a recording", "committed"),
+    "a recording is hidden": Point(DAEMON, f"{_KEEPING}.recording_files:_hide", "after"),
+    "a recording is moved": Point(DAEMON, f"{_KEEPING}.recording_files:move", "after"),
+    "a move is recorded, not committed": Point(DAEMON, "ledger:record a moved recording", "uncommitted"),
+    "a move is recorded": Point(DAEMON, "ledger:record a moved recording", "committed"),
+    "a recording is deleted": Point(DAEMON, f"{_KEEPING}.recording_files:delete", "after"),
+    "a rename is found": Point(DAEMON, "dropscribe.service.admission.renames:is_there", "after"),
+    "a transcript follows": Point(DAEMON, f"{_KEEPING}.output_files:rename_new", "after", passages=4),
+    "transcripts have followed, not committed": Point(DAEMON, "ledger:record moved files", "uncommitted"),
+    "transcripts have followed": Point(DAEMON, "ledger:record moved files", "committed"),
+}
+
 
 class Death:
     """Count passages, and kill the process at the last. Thread-safe."""
@@ -221,7 +236,7 @@ def _wrap_call(name: str, ending: str, when: When, death: Death) -> None:
 
 def _arm_as_ordered() -> None:
     name, nth, mark = os.environ[_ORDER].split("\n")
-    arm(POINTS[name], int(nth), Path(mark))
+    arm((POINTS | KEEPING_POINTS)[name], int(nth), Path(mark))
 
 
 if __name__ == "__main__":

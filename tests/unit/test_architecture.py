@@ -20,6 +20,7 @@ MOST_ENTRIES = 14
 #: A file above this length is reviewed: its name goes into REVIEWED with the reason why it stays whole.
 REVIEW_LINES = 500
 REVIEWED: Mapping[str, str] = {
+    "dropscribe.settings": "all settings, each a field with its description; the checks beside what they check",
     "dropscribe.files": "all of it opens files below a folder without following links, by the same few functions",
 }
 
@@ -36,6 +37,7 @@ BASE = frozenset(
         "output_places",
         "formats",
         "hotword_files",
+        "keeping_terms",
         "logs",
         "schedules",
         "children",
@@ -55,12 +57,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "formats": frozenset({""}),
     "schedules": frozenset({""}),
     "hotword_files": frozenset({""}),
+    "keeping_terms": frozenset({""}),
     "files": frozenset({"", "errors"}),
     "output_places": frozenset({"", "errors", "files"}),
     "children": frozenset({"", "errors", "escapes"}),
     "logs": frozenset({"", "errors", "escapes"}),
     "settings": frozenset(
-        {"", "formats", "hotword_files", "schedules", "transcript"}
+        {"", "formats", "hotword_files", "keeping_terms", "schedules", "transcript"}
     ),  # formats of recordings and transcripts
     "settings_errors": frozenset({"", "settings"}),
     "config": frozenset({"", "errors", "formats", "hotword_files", "settings", "settings_errors"}),

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
+from dropscribe.ledger.keeping import Keeping
 from dropscribe.ledger.questions import Cursor, JobFilter, JobPage, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import (
     AWAY,
@@ -82,6 +83,10 @@ class Ledger(Protocol):
     @property
     def backup(self) -> Path | None:
         """The copy made before this opening upgraded the database; None when it did not upgrade."""
+
+    @property
+    def keeping(self) -> Keeping:
+        """What is kept after jobs are done: retention, renamed recordings, purging."""
 
     @property
     def fault(self) -> UnusableLedgerError | None:
@@ -402,7 +407,9 @@ class Ledger(Protocol):
     # History
 
     def stored_result(self, job_id: int) -> StoredResult | None:
-        """The result of a job, published or not, with the segments it refers to; None while there is none."""
+        """The result of a job, published or not, with the segments it refers to; None while there is none, or its text was
+        removed.
+        """
 
     def jobs(
         self,

@@ -69,6 +69,8 @@ class Admission:
     max_attempts: int
     #: That of its folder; see `jobs.priority`.
     priority: int = 0
+    #: Number on record of the recording that was renamed to this path, if it was (`Keeping.rename_candidates`).
+    renamed_from: int | None = None
 
 
 class KnownRecording(NamedTuple):
@@ -83,10 +85,14 @@ class KnownRecording(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Result of an admission: its job, and whether this call created it."""
+    """Result of an admission: its job, and whether this call created it.
+
+    `renamed`: the recording kept what is on record of it, and its files are to follow.
+    """
 
     job_id: int
     created: bool
+    renamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +380,22 @@ class AttemptSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What was removed or moved after a job was done; None: it was not. `purged_at`: all of it, on request.
+
+    `departure`: moving, moved, deleting or deleted; `departed`: where the recording was moved to.
+    """
+
+    text_removed_at: float | None = None
+    logs_removed_at: float | None = None
+    files_removed_at: float | None = None
+    purged_at: float | None = None
+    departure: str | None = None
+    departed: Path | None = None
+    departed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobDetail:
     """Everything recorded of one job."""
 
@@ -389,6 +411,7 @@ class JobDetail:
     outputs: tuple[OwnedOutput, ...]
     #: Media, engine, timings and segments once it is recognised (those of `summary.reference` where it has one).
     result: StoredResult | None
+    whereabouts: Whereabouts = Whereabouts()
 
 
 @dataclass(frozen=True, slots=True)

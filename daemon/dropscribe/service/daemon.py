@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dropscribe.service.activity import Activities
 from dropscribe.service.admission.admitter import Admitter
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord, completeness
+from dropscribe.service.admission.renames import RenameFinder
 from dropscribe.service.changed_files import FileWatch
 from dropscribe.service.control.commands import Request, check_database, execute
 from dropscribe.service.control.control_socket import ControlSocket, socket_path
@@ -35,6 +37,7 @@ from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
 from dropscribe.service.jobs.progress import ProgressLog
 from dropscribe.service.jobs.unusable_models import UnusableModels
+from dropscribe.service.keeping.runner import RetentionRunner
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.monitoring import sd_notify, status_file
 from dropscribe.service.monitoring.status_file import Complaint, Status, StatusFile
@@ -64,6 +67,8 @@ DATABASE_WAIT_S = 0.25
 START_MARGIN_S = 60.0
 #: Interval of writing the status file, seconds.
 STATUS_S = 2.0
+#: Longest wait for a recording that is being moved, at a stop, seconds: it goes on after the next start.
+RETENTION_STOP_S = 5.0
 #: Interval of calling `tend` of admission and publishing, and of checking for hanging file systems, seconds.
 TEND_S = 0.5
 #: Interval of reading the pauses on record and applying the hours of folders, seconds. The ledger itself refuses claims of
@@ -242,10 +247,18 @@ class Daemon:
             settings=lambda: self._settings, clocks=clocks, storage_retry=self._storage_retry,
             outdated=self._adopt_recipes, unwritable=unwritable.found, models=models,
         )  # fmt: skip
+        self._retention = RetentionRunner(
+            self._ledger, lambda: self._settings, self._conditions.is_watched, self._signals.wake,
+            activities=self._activities, wall=self._wall.now,
+        )  # fmt: skip
         self._admitter = Admitter(
             self._ledger, lambda: self._settings, self._storage_retry,
             admitted=self._on_admitted, folder=self._conditions.take, activities=self._activities,
+            renamed_from=RenameFinder(self._ledger, lambda: self._settings, self._conditions.is_watched),
+            renamed=self._retention.renamed,
         )  # fmt: skip
+        self._retention.start()
+        stack.callback(self._end, partial(self._retention.stop, RETENTION_STOP_S))
         inspector = Inspector()
         stack.callback(self._end, inspector.close)
         self._watcher = Watcher(
@@ -349,6 +362,7 @@ class Daemon:
             ("intake", self._watcher.alive(), self._watcher.failure),
             ("admission", self._admitter.alive(), self._admitter.failure),
             ("publishing", self._publisher.alive(), self._publisher.failure),
+            ("keeping", self._retention.alive(), self._retention.failure),
         ):
             if not alive:
                 raise DropscribeError(
@@ -370,6 +384,7 @@ class Daemon:
             self._next_tend = now + TEND_S
             self._admitter.tend()
             self._publisher.tend()
+            self._retention.tend()
             self._storage_retry.tend()
             self._sound = self._hangs.check(self._watcher.silent_threads)
         # Without keep-alives the service manager restarts the daemon.
@@ -423,6 +438,7 @@ class Daemon:
             self._rules.keep({f.path: f for f in new.folders})
             self._unwritable.reset()
             self._models.reset()
+            self._retention.reload()
             self._watcher.reload(new.folders)
             for note in loaded.notes:
                 logs.event(self._log, logs.Action.RELOAD, note)

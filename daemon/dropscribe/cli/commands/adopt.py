@@ -13,7 +13,7 @@ from dropscribe.cli.arguments import options
 
 if TYPE_CHECKING:
     from dropscribe.config import Folder, Settings
-    from dropscribe.service.adoption import Report
+    from dropscribe.service.admission.adoption import Report
 
 ADOPT_SCHEMA = "dropscribe/adopt/1"
 #: How often progress is shown, seconds.
@@ -50,7 +50,7 @@ def command(
     from dropscribe.escapes import readable
     from dropscribe.ledger.backend import lock_database
     from dropscribe.ledger.interface import DatabaseLocation
-    from dropscribe.service.adoption import starts
+    from dropscribe.service.admission.adoption import starts
 
     settings = in_force(config=config, database=database, model=model, vad_model=vad_model).settings
     if not settings.folders and config is None:
@@ -93,7 +93,7 @@ def _adopt(settings: Settings, places: list[tuple[Folder, Path]], *, dry_run: bo
 
     from dropscribe.ledger import backend
     from dropscribe.ledger.interface import DatabaseLocation
-    from dropscribe.service.adoption import Adopter
+    from dropscribe.service.admission.adoption import Adopter
 
     location = DatabaseLocation(settings.database)
     opened: Any

@@ -224,6 +224,17 @@ class Database:
         with self._usable(operation), self._readers.begin() as connection:
             yield connection
 
+    def shrink_log(self, operation: str) -> bool:
+        """Move the content of the log into the database and cut the log to nothing; False if a reader prevents it.
+
+        Raises as `write` does.
+        """
+        with self._usable(operation), self._engine.connect() as connection:
+            # Without a transaction, in which a checkpoint is not possible.
+            cursor = connection.connection.cursor()
+            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
     def verify(self, operation: str) -> None:
         """Raise UnusableLedgerError when the open file is not the one at the path or was truncated. Cheap."""
         if self._file is None or not self._file.pinned:

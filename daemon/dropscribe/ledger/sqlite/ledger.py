@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
+from dropscribe.ledger.keeping import Keeping
 from dropscribe.ledger.questions import Cursor, JobFilter, JobPage, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import (
     AWAY,
@@ -48,6 +49,7 @@ from dropscribe.ledger.sqlite.jobs.notes import Notes
 from dropscribe.ledger.sqlite.jobs.outputs import Outputs, PartialOutputs
 from dropscribe.ledger.sqlite.jobs.redoing import Redoing
 from dropscribe.ledger.sqlite.jobs.results import Results
+from dropscribe.ledger.sqlite.keeping.keeping import SqliteKeeping
 from dropscribe.ledger.sqlite.search.transcripts import TranscriptSearch
 from dropscribe.ledger.sqlite.voices import Voices
 from dropscribe.transcript.known_voices import KnownVoice
@@ -77,6 +79,7 @@ class SqliteLedger:
         self._redoing = Redoing(db)
         self._search = TranscriptSearch(db)
         self._voices = Voices(db)
+        self.keeping: Keeping = SqliteKeeping(db)
 
     @property
     def fault(self) -> UnusableLedgerError | None:

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from dropscribe import logs
@@ -22,6 +23,7 @@ from dropscribe.errors import (
     StorageError,
     UnusableLedgerError,
 )
+from dropscribe.escapes import readable
 from dropscribe.files import content_hash
 from dropscribe.intake.types import Arrival, FolderHealth, Gone, Notice, Skip
 from dropscribe.ledger.interface import Ledger
@@ -60,12 +62,20 @@ class Admitter:
     def __init__(
         self, ledger: Ledger, settings: Callable[[], Settings], storage_retry: StorageRetry, *,
         admitted: Callable[[], None], folder: Callable[[FolderHealth], None], activities: Activities,
+        renamed_from: Callable[[Arrival, str, Activity], int | None] = lambda *_: None,
+        renamed: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        """`admitted` is called after new jobs were queued, `folder` with each change in a folder's health."""
+        """`admitted` is called after new jobs were queued, `folder` with each change in a folder's health.
+
+        `renamed_from` finds the recording that was renamed to the path of an arrival with this hash; `renamed` is called after such
+        ones were recorded.
+        """
         self._ledger = ledger
         self._storage_retry = storage_retry
         self._settings = settings
         self._admitted = admitted
+        self._renamed_from = renamed_from
+        self._renamed = renamed
         self._folder = folder
         self._forget: Callable[[Path], None]
         self._unreadable: Callable[[Path, str], None]
@@ -132,9 +142,9 @@ class Admitter:
     def _hash(self, folder: Path, arrivals: list[Arrival], activity: Activity) -> None:
         for arrival in arrivals:
             with contextlib.suppress(_Stopped), activity.storage("hash", folder, arrival.path) as answered:
-                self._hash_one(arrival, answered)
+                self._hash_one(arrival, answered, activity)
 
-    def _hash_one(self, arrival: Arrival, answered: Callable[[], None]) -> None:
+    def _hash_one(self, arrival: Arrival, answered: Callable[[], None], activity: Activity) -> None:
         def between() -> None:
             answered()
             if self._stopping.is_set():
@@ -149,7 +159,8 @@ class Admitter:
         except DropscribeError as e:
             self._unreadable(arrival.path, f"it cannot be read ({e.reason}); {e.remedy}")
             return
-        self._records.put(self._admission(arrival, sha256))
+        renamed_from = self._renamed_from(arrival, sha256, activity)
+        self._records.put(replace(self._admission(arrival, sha256), renamed_from=renamed_from))
 
     def _admission(self, arrival: Arrival, sha256: str) -> Admission:
         settings = self._settings()
@@ -239,6 +250,13 @@ class Admitter:
                     job=admitted.job_id,
                     path=str(admission.path),
                 )
+            if admitted.renamed:
+                message = f"{readable(admission.path.name)}: renamed; it keeps job {admitted.job_id}"
+                logs.event(
+                    self._log, logs.Action.RENAMED, message, job=admitted.job_id, path=str(admission.path)
+                )
+        if any(one.renamed for one in made):
+            self._renamed()
         self._admitted()
 
     def _record_skips(self, activity: Activity) -> None:

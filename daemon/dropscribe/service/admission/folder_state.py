@@ -63,6 +63,11 @@ class FolderConditions:
             elif was_away:
                 self._resume(health.folder)
 
+    def is_watched(self, folder: Path) -> bool:
+        """True if what is missing in a folder was removed from it: its disk is there."""
+        with self._lock:
+            return folder not in self._away and folder not in self._unheard
+
     def keep(self, folders: set[Path]) -> None:
         """Drop folders that are no longer watched at the next `tend`, and release their jobs.
 

@@ -28,6 +28,7 @@ from dropscribe.service.publishing.output_plan import (
     directory_state,
     intended_by,
     root_of,
+    root_over,
     sizes_of,
     standing,
 )
@@ -218,17 +219,8 @@ class FailureNotes:
         left = False
         for path in {n.path: None for n in notes}:
             mine = [n for n in notes if n.path == path]
-            if withdraw(path, sizes_of(mine), self._root(path)):
+            if withdraw(path, sizes_of(mine), root_over(path, self._settings())):
                 self._ledger.settle_notes([], mine)
             else:
                 left = True
         return left
-
-    def _root(self, path: Path) -> Path:
-        """Directory below which no symbolic link is followed to a note; `/` if no setting covers it."""
-        settings = self._settings()
-        for folder in settings.folders:
-            target = settings.profile(folder.profile).output_dir or folder.path
-            if path.is_relative_to(folder.path / target):
-                return folder.path / target
-        return next((f.path for f in settings.folders if path.is_relative_to(f.path)), Path(path.anchor))

@@ -138,6 +138,15 @@ def root_of(claim: Placed, profile: Profile, settings: Settings) -> Path:
     )
 
 
+def root_over(path: Path, settings: Settings) -> Path:
+    """Directory below which no symbolic link is followed to a file on record; `/` if no setting covers it."""
+    for folder in settings.folders:
+        target = settings.profile(folder.profile).output_dir or folder.path
+        if path.is_relative_to(folder.path / target):
+            return folder.path / target
+    return next((f.path for f in settings.folders if path.is_relative_to(f.path)), Path(path.anchor))
+
+
 def outputs_place(claim: Placed, settings: Settings) -> OutputPlace:
     """Where the outputs of a claimed job go."""
     profile = settings.profile(claim.profile)

@@ -35,13 +35,40 @@ def replace(directory: int, source: str, target: str) -> None:
     os.replace(source, target, src_dir_fd=directory, dst_dir_fd=directory)
 
 
-def rename_without_replacing(directory: int, source: str, target: str) -> bool:
-    """renameat2(2) with RENAME_NOREPLACE; False where it is unsupported. Raises OSError (FileExistsError)."""
+def rename_new(directory: int, source: str, target: str, to: int) -> None:
+    """Rename `source` in one directory descriptor to `target` in another, or the same, without replacing anything.
+
+    Raises FileExistsError if `target` exists, which is left as it is, OSError with EXDEV between two file systems, or any other
+    OSError. On file systems without RENAME_NOREPLACE a kill may leave both names of the file, if it has links, and between the
+    look and the rename another program may lose its file of the name, if it has none.
+    """
+    if rename_without_replacing(directory, source, target, to):
+        return
+    try:
+        os.link(source, target, src_dir_fd=directory, dst_dir_fd=to, follow_symlinks=False)
+    except OSError as e:
+        if e.errno not in _NO_LINKS:
+            raise
+    else:
+        os.unlink(source, dir_fd=directory)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(target, dir_fd=to, follow_symlinks=False)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(source, target, src_dir_fd=directory, dst_dir_fd=to)
+
+
+def rename_without_replacing(directory: int, source: str, target: str, to: int | None = None) -> bool:
+    """renameat2(2) with RENAME_NOREPLACE, into the directory `to` (default: the same); False where it is unsupported.
+
+    Raises OSError (FileExistsError).
+    """
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
+    into = directory if to is None else to
     ctypes.set_errno(0)
-    if call(directory, os.fsencode(source), directory, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+    if call(directory, os.fsencode(source), into, os.fsencode(target), _RENAME_NOREPLACE) == 0:
         return True
     code = ctypes.get_errno()
     if code in _NO_FLAG:

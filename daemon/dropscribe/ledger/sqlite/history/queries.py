@@ -22,6 +22,7 @@ from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.history import filters
 from dropscribe.ledger.sqlite.jobs.outputs import of_job
 from dropscribe.ledger.sqlite.jobs.results import load_result, media_of
+from dropscribe.ledger.sqlite.keeping.retention import whereabouts
 from dropscribe.transcript.remarks import media_remarks
 
 _SUMMARY = (
@@ -148,4 +149,5 @@ def _detail(connection: Connection, row: Row[tuple[object, ...]]) -> JobDetail:
         attempts=tuple(AttemptSummary(*a) for a in connection.execute(_ATTEMPTS, {"id": row.id})),
         outputs=of_job(connection, row.id),
         result=load_result(connection, row.id),
+        whereabouts=whereabouts(connection, row.id),
     )

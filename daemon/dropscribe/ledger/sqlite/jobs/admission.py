@@ -39,8 +39,48 @@ _NEXT_IDS = sa.text(
     "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0) + 1"
 )
 _SUPERSEDE = sa.text("UPDATE recordings SET latest = 0 WHERE id = :id")
+# A recording that was moved away or deleted is back.
 _REFRESH = sa.text(
-    "UPDATE recordings SET size = :size, mtime_ns = :mtime_ns, inode = :inode WHERE id = :recording"
+    "UPDATE recordings SET size = :size, mtime_ns = :mtime_ns, inode = :inode, "
+    "departed_raw = CASE WHEN departure IN ('moving', 'deleting') THEN departed_raw END, "
+    "departed_at = CASE WHEN departure IN ('moving', 'deleting') THEN departed_at END, "
+    "departure = CASE WHEN departure IN ('moving', 'deleting') THEN departure END WHERE id = :recording"
+)
+_RENAMED = sa.text(
+    "SELECT id, path_raw, sha256 FROM recordings WHERE latest = 1 AND departure IS NULL "
+    "AND id IN (SELECT value FROM json_each(:recordings))"
+)
+# An older rename may not be followed yet: then the files still have the first name.
+_RENAME = sa.text(
+    "UPDATE recordings SET outputs_of_raw = coalesce(outputs_of_raw, path_raw), path_raw = :path_raw, path = :path, "
+    "folder_raw = :folder_raw, folder = :folder, size = :size, mtime_ns = :mtime_ns, inode = :inode WHERE id = :recording"
+)
+_RENAME_JOBS = sa.text("UPDATE jobs SET folder_raw = :folder_raw WHERE recording_id = :recording")
+_RENAME_OUTPUTS = sa.text(
+    "UPDATE outputs SET recording_raw = :path_raw WHERE job_id IN (SELECT id FROM jobs WHERE recording_id = :recording)"
+)
+# Under its old name it was reported as removed.
+_REVIVE = sa.text(
+    transition(
+        JobState.QUEUED,
+        "UPDATE jobs SET state = 'queued', finished_at = NULL, not_before = 0, reason_code = NULL, reason = NULL "
+        "WHERE {legal} AND reason_code = '{gone}' AND recording_id = :recording AND profile = :profile AND recipe = :recipe "
+        "AND id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = :recording) RETURNING id".replace(
+            "{gone}", GONE
+        ),
+        retried=True,
+    )
+)
+_PURGED = sa.text(
+    "SELECT j.recording_id, j.id FROM jobs j WHERE j.purged_at IS NOT NULL "
+    "AND j.recording_id IN (SELECT value FROM json_each(:recordings)) ORDER BY j.id"
+)
+_CANCEL_SUPERSEDED = sa.text(
+    transition(
+        JobState.CANCELLED,
+        "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
+        "reason_code = :code, reason = :reason, remedy = NULL WHERE {legal} AND recording_id = :recording RETURNING id",
+    )
 )
 # Claimed ones too: nothing of them could be published any more.
 _CANCEL_OLDER = sa.text(
@@ -103,22 +143,32 @@ class _Batch:
     new_jobs: list[dict[str, object]]
     superseded: list[int]
     refreshed: list[dict[str, object]]
+    #: Recordings that were renamed, by number: path and hash on record. Each is used once.
+    renamable: dict[int, tuple[bytes, str]]
+    #: Recording → a job of it that was purged, which stands for all.
+    purged: dict[int, int]
+    renamed: list[dict[str, object]]
+    #: Recordings at whose path another one is now, by a rename.
+    displaced: list[int]
 
     def take(self, admission: Admission, now: float) -> Admitted:
         path_raw = raw(admission.path)
         known = self.latest.get(path_raw)
+        was_renamed = False
         if known is not None and known[1] == admission.sha256:
             recording = known[0]
             self.refreshed.append({
                 "recording": recording, "size": admission.size,
                 "mtime_ns": signed(admission.mtime_ns), "inode": signed(admission.inode),
             })  # fmt: skip
+        elif (renamed := self._rename(admission, path_raw, None if known is None else known[0])) is not None:
+            recording, was_renamed = renamed, True
         else:
             recording = self._add_recording(admission, path_raw, now, None if known is None else known[0])
         profile, recipe = storable(admission.profile), storable(admission.recipe)
-        job = self.standing.get((recording, profile, recipe))
+        job = self.purged.get(recording, self.standing.get((recording, profile, recipe)))
         if job is not None:
-            return Admitted(job, created=False)
+            return Admitted(job, created=False, renamed=was_renamed)
         job = self.next_job
         self.next_job += 1
         self.standing[recording, profile, recipe] = job
@@ -129,7 +179,27 @@ class _Batch:
             "settle_s": admission.settle_s, "admitted_at": now, "folder_raw": raw(admission.folder),
             "priority": admission.priority,
         })  # fmt: skip
-        return Admitted(job, created=True)
+        return Admitted(job, created=True, renamed=was_renamed)
+
+    def _rename(self, admission: Admission, path_raw: bytes, older: int | None) -> int | None:
+        """Give the recording that was renamed its new path; None if there is none, or another path has it by now."""
+        recording = admission.renamed_from
+        found = None if recording is None else self.renamable.get(recording)
+        if recording is None or found is None or found[1] != admission.sha256 or recording in self.superseded:
+            return None
+        del self.renamable[recording]
+        if self.latest.get(found[0], (None,))[0] == recording:
+            del self.latest[found[0]]
+        if older is not None:
+            self.superseded.append(older)
+            self.displaced.append(older)
+        self.latest[path_raw] = (recording, admission.sha256)
+        self.renamed.append({
+            "recording": recording, "path_raw": path_raw, "path": readable(admission.path),
+            "folder_raw": raw(admission.folder), "folder": readable(admission.folder), "size": admission.size,
+            "mtime_ns": signed(admission.mtime_ns), "inode": signed(admission.inode),
+        })  # fmt: skip
+        return recording
 
     def _add_recording(self, admission: Admission, path_raw: bytes, now: float, older: int | None) -> int:
         recording = self.next_recording
@@ -200,12 +270,36 @@ class Admissions:
         next_recording, next_job = connection.execute(_NEXT_IDS).one()
         found = connection.execute(_LATEST, {"paths": list({raw(a.path) for a in admissions})})
         latest = {row.path_raw: (int(row.id), str(row.sha256)) for row in found}
-        ids = _json(recording for recording, _ in latest.values())
+        named = _json(a.renamed_from for a in admissions if a.renamed_from is not None)
+        renamable = {
+            int(row.id): (bytes(row.path_raw), str(row.sha256))
+            for row in connection.execute(_RENAMED, {"recordings": named})
+        }
+        for a in admissions:
+            self._revive(connection, a, renamable)
+        ids = _json([*(recording for recording, _ in latest.values()), *renamable])
+        purged = {
+            int(recording): int(job) for recording, job in connection.execute(_PURGED, {"recordings": ids})
+        }
         standing = {
             (int(row.recording_id), str(row.profile), str(row.recipe)): int(row.id)
             for row in connection.execute(_STANDING, {"recordings": ids})
         }
-        return _Batch(int(next_recording), int(next_job), latest, standing, [], [], [], [])
+        return _Batch(
+            int(next_recording), int(next_job), latest, standing, [], [], [], [], renamable, purged, [], []
+        )
+
+    @staticmethod
+    def _revive(
+        connection: Connection, admission: Admission, renamable: dict[int, tuple[bytes, str]]
+    ) -> None:
+        """Queue the job of a renamed recording again that was cancelled because the old path was empty."""
+        recording = admission.renamed_from
+        if recording is not None and renamable.get(recording, (b"", ""))[1] == admission.sha256:
+            values = {
+                "recording": recording, "profile": storable(admission.profile), "recipe": storable(admission.recipe),
+            }  # fmt: skip
+            connection.execute(_REVIVE, values)
 
     def _store(self, connection: Connection, batch: _Batch, now: float) -> None:
         # A path may occur twice in a batch: only its last recording is `latest`.
@@ -214,6 +308,8 @@ class Admissions:
             row["latest"] = int(row["id"] in last)
         if batch.superseded:
             connection.execute(_SUPERSEDE, [{"id": recording} for recording in batch.superseded])
+        for statement in (_RENAME, _RENAME_JOBS, _RENAME_OUTPUTS) if batch.renamed else ():
+            connection.execute(statement, batch.renamed)
         if batch.new_recordings:
             connection.execute(sa.insert(recordings), batch.new_recordings)
         if batch.refreshed:
@@ -225,6 +321,8 @@ class Admissions:
             why = {"now": now, "code": CHANGED, "reason": _SUPERSEDED}
             for latest in (row["id"] for row in batch.new_recordings if row["latest"]):
                 cancelled += connection.scalars(_CANCEL_OLDER, why | {"latest": latest})
+            for recording in batch.displaced:
+                cancelled += connection.scalars(_CANCEL_SUPERSEDED, why | {"recording": recording})
             if cancelled:
                 connection.execute(_CLOSE_ATTEMPT, [why | {"id": job} for job in cancelled])
 

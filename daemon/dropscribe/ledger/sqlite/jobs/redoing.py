@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from dropscribe.escapes import readable
 from dropscribe.ledger.columns import below, path_of, raw, storable
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.records import FinishedJob, JobState, Redo, Redone
@@ -28,7 +29,8 @@ _BELOW = sa.text(
 )
 _JOB = sa.text(
     "SELECT j.id, j.recording_id, j.recipe, j.state, j.settle_s, r.path_raw, r.folder_raw, r.sha256, r.latest, j.priority, j.priority_given, "
-    "CASE WHEN j.media IS NOT NULL THEN coalesce(j.reference_job_id, j.id) END AS origin, "
+    "r.departure, r.departed_raw, "
+    "CASE WHEN j.media IS NOT NULL AND j.text_removed_at IS NULL THEN coalesce(j.reference_job_id, j.id) END AS origin, "
     "(SELECT max(n.version) FROM jobs n WHERE n.recording_id = j.recording_id) AS version, "
     "(SELECT min(n.id) FROM jobs n WHERE n.recording_id = j.recording_id AND n.state IN ('queued', 'running')) AS unfinished "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.id = :id"
@@ -90,6 +92,10 @@ def _again(connection: Connection, one: Redo, now: float) -> Redone:
     reason = ""
     if not row.latest:
         reason = "the recording has other content by now"
+    elif row.departure == "deleted":
+        reason = "the recording was deleted after it was transcribed"
+    elif row.departure is not None:
+        reason = f"the recording was moved to {readable(path_of(row.departed_raw))}; move it back"
     elif row.unfinished is not None:
         reason = f"job {row.unfinished} of the recording is not finished yet"
     if reason:

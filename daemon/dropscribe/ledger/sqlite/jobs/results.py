@@ -66,6 +66,10 @@ _RESULT = sa.text(
     "SELECT id, media, engine, timings, speech_ms, coalesce(reference_job_id, id) AS origin "
     "FROM jobs WHERE id = :id AND media IS NOT NULL"
 )
+_TEXT_REMOVED = sa.text(
+    "SELECT o.text_removed_at IS NOT NULL FROM jobs j JOIN jobs o ON o.id = coalesce(j.reference_job_id, j.id) "
+    "WHERE j.id = :id"
+)
 _STAGES = sa.text("SELECT stage, seconds FROM stage_timings WHERE job_id = :id")
 _SEGMENTS = sa.text(
     "SELECT idx, start_ms, end_ms, text, tokens, marks, speakers, tags FROM segments WHERE job_id = :id ORDER BY idx"
@@ -119,6 +123,8 @@ class Results:
     def stored_result(self, job_id: int) -> StoredResult | None:
         """See `Ledger.stored_result`."""
         with self._db.read("read a result") as connection:
+            if connection.scalar(_TEXT_REMOVED, {"id": job_id}):
+                return None
             return load_result(connection, job_id)
 
     def _store(

@@ -1,0 +1,1 @@
+"""Statements on what is kept after a job is done: retention, moved and renamed recordings, purging."""

@@ -1,0 +1,1 @@
+"""What becomes of recordings, transcripts and records after a job is done."""
