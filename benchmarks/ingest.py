@@ -56,11 +56,12 @@ def write_wav(path: Path, seconds: float, seed: int) -> None:
             left -= block.size
 
 
-def start(root: Path, inbox: Path) -> subprocess.Popen[bytes]:
+def start(root: Path, inbox: Path, extra: str = "") -> subprocess.Popen[bytes]:
+    """`extra`: further lines of the configuration, at its end: first of [service], then sections."""
     config = root / "dropscribe.toml"
     config.write_text(
         f'database = "{root}/jobs.db"\n[[folder]]\npath = "{inbox}"\n[engine]\nmodel = "null"\nvad_model = "null"\n'
-        'device = "cpu"\n[service]\nlog_format = "json"\nlog_level = "warning"\n',
+        'device = "cpu"\n[service]\nlog_format = "json"\nlog_level = "warning"\n' + extra,
         encoding="utf-8",
     )
     log = (root / "daemon.log").open("ab")

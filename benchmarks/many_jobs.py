@@ -264,8 +264,7 @@ def _measure(path: Path, folder: Path, options: Any) -> dict[str, Any]:
     jobs = sum(ledger.counts().values())
     with closing(driver().connect(f"file:{path}?mode=ro", uri=True)) as connection:
         found["totals_rows"] = {
-            t: connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0]
-            for t in totals_schema.SUMS
+            t: connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in totals_schema.SUMS
         }
         groups = {
             "lists": lists(ledger, jobs),

@@ -45,9 +45,10 @@ SECTIONS: tuple[tuple[str, Any], ...] = (
     ("[profiles.NAME]", config.Profile),
     ("[profiles.NAME.models]", config.ProfileModels),
     ("[[folder]]", config.Folder),
+    ("[[notify]]", config.NotifySettings),
 )
 #: Fields of `Settings` that are sections of their own.
-NESTED = frozenset({"folders", "profiles", "engine", "media", "service"})
+NESTED = frozenset({"folders", "profiles", "engine", "media", "service", "notify"})
 
 
 def settings() -> str:

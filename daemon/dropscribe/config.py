@@ -22,6 +22,7 @@ from dropscribe import hotword_files
 from dropscribe.errors import ConfigError
 from dropscribe.formats import RECORDING_EXTENSIONS
 from dropscribe.hotword_files import HotwordList
+from dropscribe.notify_settings import NotifySettings
 from dropscribe.settings import (
     MOST_HOTWORDS,
     OLD_MODEL_NAMES,
@@ -48,6 +49,7 @@ __all__ = [
     "Loaded",
     "MediaSettings",
     "Models",
+    "NotifySettings",
     "Profile",
     "ProfileModels",
     "ServiceSettings",
@@ -262,6 +264,16 @@ def _resolve(raw: dict[str, Any], base: Path) -> None:
     profiles = raw.get("profiles")
     inner = profiles.values() if isinstance(profiles, dict) else ()
     named = [(p, key) for p in inner if isinstance(p, dict) for key in ("output_dir", "hotwords_file")]
+    service = raw.get("service")
+    if isinstance(service, dict):
+        named.append((service, "metrics_file"))
+    targets = raw.get("notify")
+    for target in targets if isinstance(targets, list) else ():
+        if isinstance(target, dict):
+            named += [(target, "url_file"), (target, "apprise_file")]
+            files = target.get("secret_files")
+            if isinstance(files, list):
+                target["secret_files"] = [str(base / f) if isinstance(f, str) and f else f for f in files]
     for table, key in ((raw, "database"), *named):
         if isinstance(table.get(key), str) and table[key]:
             table[key] = str(base / table[key])
@@ -366,6 +378,7 @@ def _names() -> list[str]:
         Models,
         MediaSettings,
         ServiceSettings,
+        NotifySettings,
     )
     return [f.alias or name for m in models for name, f in m.model_fields.items()]
 

@@ -41,6 +41,7 @@ class Action(StrEnum):
     CONTROL = "control"
     RENAMED = "renamed"
     KEEPING = "keeping"
+    NOTIFY = "notify"
 
 
 Logger = structlog.stdlib.BoundLogger

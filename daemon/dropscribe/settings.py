@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dropscribe.formats import RECORDING_EXTENSIONS
 from dropscribe.hotword_files import LONGEST
 from dropscribe.keeping_terms import KEEP, after_done, kept_for
+from dropscribe.notify_settings import NotifySettings, check_targets
 from dropscribe.schedules import parse_hours, parse_pace
 from dropscribe.transcript.naming import LANGUAGE
 from dropscribe.transcript.render import AUTO_LANGUAGE, DEFAULT_FORMATS, RENDERERS
@@ -480,6 +481,17 @@ class ServiceSettings(_Strict):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level logged."
     )
+    metrics_file: Path | None = Field(
+        None,
+        description="Write metrics into this file for Prometheus (the textfile collector of node_exporter); NAME.prom.",
+    )
+    metrics_s: float = Field(15.0, ge=1, le=3600, description="Interval of writing the metrics, seconds.")
+    backlog_s: float = Field(
+        3600.0,
+        gt=0,
+        le=31_536_000,
+        description="A recording that has waited for so long is told to targets with the event backlog, seconds.",
+    )
 
 
 class Settings(_Strict):
@@ -497,6 +509,7 @@ class Settings(_Strict):
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings.model_validate({}))
     media: MediaSettings = Field(default_factory=lambda: MediaSettings.model_validate({}))
     service: ServiceSettings = Field(default_factory=lambda: ServiceSettings.model_validate({}))
+    notify: tuple[NotifySettings, ...] = Field((), description="Who is notified of what.")
 
     @field_validator("profiles")
     @classmethod
@@ -548,6 +561,11 @@ class Settings(_Strict):
         """Where transcribed recordings of a watched folder are moved to; None if they are not moved."""
         directory = after_done(self.profile(folder.profile).after_done).directory
         return None if directory is None else Path(os.path.normpath(folder.path / directory))
+
+    @model_validator(mode="after")
+    def _targets(self) -> Settings:
+        check_targets(self.notify, self.profiles, [f.path for f in self.folders])
+        return self
 
     @model_validator(mode="after")
     def _collect_sets(self) -> Settings:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from dropscribe.notify_settings import NotifySettings
 from dropscribe.settings import (
     EngineSettings,
     Folder,
@@ -39,6 +40,7 @@ _SECTIONS: Mapping[type[BaseModel], str] = types.MappingProxyType(
         Profile: "[profiles.default]",
         ProfileModels: "[profiles.default.models]",
         Folder: "[[folder]]",
+        NotifySettings: "[[notify]]",
     }
 )
 _EXAMPLE = "'dropscribe init' writes a commented example"
@@ -69,8 +71,8 @@ def _describe(error: Any) -> tuple[str, str]:
     section = _SECTIONS.get(annotation) if isinstance(annotation, type) else None
     if section is not None or kind in ("dict_type", "model_type"):
         return _not_a_table(name, at, section)
-    if at == ("folder",):
-        return "folder is not a list of tables", "write [[folder]], with two brackets on each side"
+    if at in {("folder",), ("notify",)}:
+        return f"{name} is not a list of tables", f"write [[{name}]], with two brackets on each side"
     if annotation is None:
         return f"{name} is {shown(value)}: {error['msg']}", _EXAMPLE
     return f"{name} is {shown(value)}, but must be {allowed(annotation, metadata)}", _EXAMPLE
@@ -81,8 +83,8 @@ def _not_a_table(name: str, at: tuple[Any, ...], section: str | None) -> tuple[s
         return f"{name}: there is no such setting", f"write {at[1]} below [profiles.default], or another name"
     if at[0] == "profiles":
         section = f"[profiles.{at[1]}]" if len(at) > 1 else "[profiles.default]"
-    elif section == "[[folder]]":
-        return f"{name} is not a table", "write [[folder]] in a line of its own, and its settings below"
+    elif section in {"[[folder]]", "[[notify]]"}:
+        return f"{name} is not a table", f"write {section} in a line of its own, and its settings below"
     return (
         f"{name} is not a table",
         f"write {section or f'[{name}]'} in a line of its own, and its settings below",
@@ -200,7 +202,9 @@ def _intended(at: tuple[Any, ...], value: Any) -> str:
     near = difflib.get_close_matches(name, own, n=1)
     if near and section is Settings and near[0] != "database":
         inner = next(iter(value), "default") if isinstance(value, dict) else "default"
-        written = {"profiles": f"[profiles.{inner}]", "folder": "[[folder]]"}.get(near[0], f"[{near[0]}]")
+        written = {"profiles": f"[profiles.{inner}]", "folder": "[[folder]]", "notify": "[[notify]]"}.get(
+            near[0], f"[{near[0]}]"
+        )
         return f"did you mean {written}?"
     if near:
         return f"did you mean '{near[0]}'?"

@@ -25,6 +25,7 @@ from dropscribe.config import (
     Folder,
     MediaSettings,
     Models,
+    NotifySettings,
     Profile,
     ServiceSettings,
     Settings,
@@ -37,6 +38,7 @@ from dropscribe.intake import scan, settling
 from dropscribe.intake.settling import OPEN
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.backend import open_read_only
+from dropscribe.ledger.events import EventKind, Subscription
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import (
     AWAY,
@@ -131,7 +133,7 @@ def test_documented_commands_and_options_are_there(page: Path) -> None:
         name = words[0]
         assert name in COMMANDS, call
         if (
-            name in ("jobs", "models", "speakers")
+            name in ("jobs", "models", "notify", "speakers")
             and len(words) > 1
             and words[1].isalpha()
             and words[1].islower()
@@ -149,8 +151,8 @@ def test_enough_commands_are_shown() -> None:
     assert len([c for page in PAGES for c in calls(page)]) > 60
 
 
-#: Options of umount(8) and of systemd/make-environment.
-OF_OTHERS = {"--lazy", "--cpu", "--cuda"}
+#: Options of umount(8), of systemd/make-environment and of node_exporter.
+OF_OTHERS = {"--lazy", "--cpu", "--cuda", "--collector"}
 
 
 def test_options_named_alone_are_there() -> None:
@@ -169,14 +171,17 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "service": ServiceSettings,
     "profiles.default": Profile,
     "folder": Folder,
+    "notify": NotifySettings,
 }
-TITLES = {"profiles.default": "### [profiles.NAME]", "folder": "### [[folder]]"}
+TITLES = {"profiles.default": "### [profiles.NAME]", "folder": "### [[folder]]", "notify": "### [[notify]]"}
 
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_setting_is_documented_and_written(name: str) -> None:
     found = re.search(
-        rf"^\[+{re.escape(name)}\]+$(.*?)(?=^\[|\Z)", production_file(), re.MULTILINE | re.DOTALL
+        rf"^(?:# )?\[+{re.escape(name)}\]+$(.*?)(?=^(?:# )?\[|\Z)",
+        production_file(),
+        re.MULTILINE | re.DOTALL,
     )
     assert found is not None
     page = section(DOCS / "configuration.md", TITLES.get(name, f"### [{name}]"))
@@ -200,7 +205,11 @@ def test_settings_the_pages_name_are_there() -> None:
     fields = {row[0].strip("`").rpartition(".")[2] for row in rows(OUTPUTS.read_text(encoding="utf-8"))}
     fields |= {"p50_s", "p95_s", "mean_s"}  # of a stage in statistics
     columns = set(re.findall(r"`(\w+)`", (DOCS / "database.md").read_text(encoding="utf-8")))
-    others = fields | columns | {"use_itn", "batch_size_s", *(f"{stage}_s" for stage in STAGES)}
+    others = (
+        fields
+        | columns
+        | {"use_itn", "batch_size_s", "audio_ms", "speech_ms", *(f"{stage}_s" for stage in STAGES)}
+    )
     text = everything()
     named = set(re.findall(r"`([a-z_]+)\s*=\s", text)) | set(
         re.findall(r"`([a-z]+(?:_[a-z]+)*_(?:s|ms|mb|dir|log|hours))`", text)
@@ -361,6 +370,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         keep(json.loads((GOLDEN / name).read_text(encoding="utf-8")))
     database = folder / "jobs.db"
     with History(database) as history:
+        history.ledger.subscribe([Subscription("ops", frozenset(EventKind))])
         output = OutputIntent("txt", Path("/in/talk.txt"), "00" * 32)
         media = replace(rich_transcript().media, parts=(Part(CHANNEL, 1, 0, None),))
         done = history.done("talk.wav", "hello there", "bye", media=media, outputs=[output])
@@ -387,6 +397,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("stats", "--by", "folder", "--database", database))
     keep(command_line.document("jobs", "skipped", "--database", database))
     keep(command_line.document("jobs", "redo", str(done), "--dry-run", "--database", database))
+    keep(command_line.document("notify", "list", "--database", database))
     (folder / "talk.wav").touch()
     (folder / "talk.ref.txt").write_text("Tonight: Hello", encoding="utf-8")
     (folder / "talk.ref.rttm").write_text("SPEAKER talk 1 0 1 <NA> <NA> A <NA> <NA>\n", encoding="utf-8")

@@ -23,7 +23,9 @@ from hypothesis.stateful import (
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.control import Change
+from dropscribe.ledger.events import EventKind, Subscription
 from dropscribe.ledger.lone_trials import is_last, wait_after
+from dropscribe.ledger.outbox import Message, MessageState
 from dropscribe.ledger.records import Claim, JobState, Killed, Recovered
 from dropscribe.ledger.sqlite.jobs.transitions import LEGAL, RETRIED
 from tests.integration.conftest import Locate
@@ -80,6 +82,21 @@ def folder_of(path: str) -> Path:
     return FOLDER / ("two" if path == "c" else "one")
 
 
+@dataclass
+class ModelMessage:
+    """Expected state of a message that was claimed."""
+
+    events: tuple[int, ...]
+    tries: int
+    lease_until: float
+    state: MessageState = MessageState.PENDING
+
+
+#: Both want the same events; the second one collects them for a while.
+SUBSCRIPTIONS = (
+    Subscription("each", frozenset({EventKind.DONE, EventKind.FAILED})),
+    Subscription("digest", frozenset({EventKind.DONE, EventKind.FAILED}), digest_s=40.0),
+)
 FINAL = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 
 
@@ -98,6 +115,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.paused: set[str | None] = set()
         #: All claims ever returned, including ended ones.
         self.claims: list[Claim] = []
+        #: By uid.
+        self.messages: dict[str, ModelMessage] = {}
+        self.ledger.subscribe(SUBSCRIPTIONS)
 
     def teardown(self) -> None:
         self.ledger.close()
@@ -485,12 +505,56 @@ class LedgerMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         self.ledger.close()
         self.ledger = open_ledger(self.location)
+        self.ledger.subscribe(SUBSCRIPTIONS)
         running = [j for j in self.jobs.values() if j.state is JobState.RUNNING]
         recovered = self.ledger.recover(self.now)
         assert recovered == self.put_back(running)
         self.ledger.defer_lone_trials(self.now)
         for job in self.lone_suspects():
             job.not_before = self.now + wait_after(job.lone_deaths)
+
+    @rule(limit=st.integers(1, 3))
+    def claim_messages(self, limit: int) -> None:
+        limits = {s.target: limit for s in SUBSCRIPTIONS}
+        for got in self.ledger.outbox.claim("sender", self.now, LEASE_S, limits):
+            events = tuple(e.id for e in got.events)
+            before = self.messages.setdefault(got.uid, ModelMessage(events, 0, -1.0))
+            assert before.state is MessageState.PENDING
+            assert before.lease_until < self.now
+            assert (before.events, before.tries + 1) == (events, got.tries)
+            before.tries, before.lease_until = got.tries, self.now + LEASE_S
+
+    @precondition(lambda self: self.messages)
+    @rule(data=st.data(), stale=st.booleans(), end=st.sampled_from(["sent", "postponed", "failed"]))
+    def end_message(self, data: st.DataObject, end: str, *, stale: bool) -> None:
+        uid = data.draw(st.sampled_from(sorted(self.messages)))
+        known = self.messages[uid]
+        message = Message(uid, "", known.tries - stale, digest=False, events=())
+        box = self.ledger.outbox
+        if end == "sent":
+            ours = box.sent(message, self.now)
+        elif end == "postponed":
+            ours = box.postpone(message, self.now, "busy")
+        else:
+            ours = box.give_up(message, self.now, "refused")
+        assert ours is (not stale and known.state is MessageState.PENDING)
+        if ours:
+            known.lease_until = -1.0
+            known.state = {"sent": MessageState.SENT, "failed": MessageState.FAILED}.get(end, known.state)
+
+    @invariant()
+    def each_end_of_a_job_is_in_the_outbox_once(self) -> None:
+        found = self.ledger.outbox.messages(states=tuple(MessageState), limit=10_000)
+        expected = sorted(
+            (s.target, n, state.value)
+            for s in SUBSCRIPTIONS
+            for n, job in self.jobs.items()
+            for state in job.seen
+            if state in {JobState.DONE, JobState.FAILED}
+        )
+        assert sorted((m.target, m.job_id, m.kind.value) for m in found) == expected
+        numbers = {i: uid for uid, m in self.messages.items() for i in m.events}
+        assert {m.id: m.uid for m in found if m.id in numbers} == numbers
 
     @invariant()
     def they_agree(self) -> None:

@@ -158,6 +158,28 @@ def test_the_files_its_comments_install_are_there(unit: Unit) -> None:
     assert unit.one("Group") == unit.one("User")
 
 
+def test_the_unit_that_notifies_may_call_out_and_reads_no_recording(analyze: str, tmp_path: Path) -> None:
+    file = FOLDER / "dropscribe-notify.service"
+    text = file.read_text(encoding="utf-8")
+    notify, daemon = Unit(text), Unit(UNIT.read_text(encoding="utf-8"))
+    assert exposure(analyze, file) <= MOST_EXPOSURE
+    assert "PrivateNetwork" not in notify.settings
+    assert daemon.one("PrivateNetwork") == "yes"
+    assert notify.one("SocketBindDeny") == "any"
+    watched = daemon.one("ReadWritePaths").removeprefix("-")
+    assert notify.one("InaccessiblePaths").removeprefix("-") == watched
+    assert "ReadWritePaths" not in notify.settings
+    same = ("User", "Group", "StateDirectory", "StateDirectoryMode", "UMask")
+    assert [notify.one(key) for key in same] == [daemon.one(key) for key in same]
+    program, *command = shlex.split(notify.one("ExecStart"))
+    assert command == ["notify", "run", "--config", str(SYSTEM_FILE)]
+    sender = importlib.import_module("dropscribe.notify.serve")
+    assert seconds(notify.one("TimeoutStopSec")) >= 2 * sender.DRAIN_S
+    (tmp_path / file.name).write_text(text.replace(program, "/bin/true"), encoding="utf-8")
+    done = called(analyze, "verify", "--man=no", tmp_path / file.name)
+    assert [line for line in done.stdout.splitlines() if file.name in line] == []
+
+
 def test_the_unit_that_shares_folders_is_started_by_the_report_of_the_daemon(
     analyze: str, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ MOST_ENTRIES = 14
 REVIEW_LINES = 500
 REVIEWED: Mapping[str, str] = {
     "dropscribe.settings": "all settings, each a field with its description; the checks beside what they check",
+    "dropscribe.ledger.interface": "the contract of a ledger, which callers and implementations read in one place",
     "dropscribe.files": "all of it opens files below a folder without following links, by the same few functions",
 }
 
@@ -29,6 +30,7 @@ BASE = frozenset(
     {
         "config",
         "settings",
+        "notify_settings",
         "errors",
         "escapes",
         "columns",
@@ -63,19 +65,23 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "children": frozenset({"", "errors", "escapes"}),
     "logs": frozenset({"", "errors", "escapes"}),
     "settings": frozenset(
-        {"", "formats", "hotword_files", "keeping_terms", "schedules", "transcript"}
+        {"", "formats", "hotword_files", "keeping_terms", "notify_settings", "schedules", "transcript"}
     ),  # formats of recordings and transcripts
-    "settings_errors": frozenset({"", "settings"}),
-    "config": frozenset({"", "errors", "formats", "hotword_files", "settings", "settings_errors"}),
-    "transcript": BASE - {"config", "settings"},
+    "notify_settings": frozenset({""}),
+    "settings_errors": frozenset({"", "notify_settings", "settings"}),
+    "config": frozenset(
+        {"", "errors", "formats", "hotword_files", "notify_settings", "settings", "settings_errors"}
+    ),
+    "transcript": BASE - {"config", "settings", "notify_settings"},
     **{room: BASE | {"transcript"} for room in MIDDLE},
-    "scoring": (BASE - {"config", "settings"}) | {"transcript"},
+    "scoring": (BASE - {"config", "settings", "notify_settings"}) | {"transcript"},
     "pipeline": BELOW_PIPELINE,
     "service": BELOW_SERVICE,
     "bench": BELOW_VIEWS,
     "doctor": BELOW_VIEWS,
+    "notify": BELOW_VIEWS,
     "views": BELOW_VIEWS,
-    "cli": BELOW_VIEWS | {"views", "doctor", "bench"},
+    "cli": BELOW_VIEWS | {"views", "doctor", "bench", "notify"},
     "__main__": frozenset({"", "cli"}),
 }
 
@@ -112,7 +118,9 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "numpy": frozenset({"media", "engine", "pipeline", "service", "bench"}),
     "matplotlib": frozenset({"bench"}),
     "pyarrow": frozenset({"views.export"}),
-    "pydantic": frozenset({"config", "settings", "settings_errors"}),
+    "pydantic": frozenset({"config", "settings", "notify_settings", "settings_errors"}),
+    "apprise": frozenset({"notify"}),
+    "prometheus_client": frozenset({"service.monitoring"}),
     "structlog": frozenset({"logs"}),
     "rjieba": frozenset({"transcript.layout", "engine.models.punctuation"}),
     "rapidfuzz": frozenset({"scoring"}),

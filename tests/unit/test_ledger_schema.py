@@ -55,6 +55,7 @@ def test_conditions_are_there() -> None:
         "uq_recordings_latest", "ix_jobs_queue", "ix_jobs_lease", "ix_jobs_twins", "ix_jobs_results",
         "ix_jobs_references", "ix_jobs_finished", "ix_recordings_content", "ix_recordings_pending",
         "ix_jobs_reason_code", "ix_jobs_audio_ms", "ix_job_speakers_name",
+        "ix_outbox_due", "ix_outbox_sent", "ix_outbox_failed", "ix_outbox_job_id",
     }  # fmt: skip
 
 

@@ -14,7 +14,9 @@ from typing import Protocol
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
+from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
+from dropscribe.ledger.outbox import Outbox
 from dropscribe.ledger.questions import Cursor, JobFilter, JobPage, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import (
     AWAY,
@@ -35,6 +37,7 @@ from dropscribe.ledger.records import (
     OutputIntent,
     OwnedOutput,
     PastJob,
+    QueueNumbers,
     Recovered,
     Redo,
     Redone,
@@ -109,6 +112,24 @@ class Ledger(Protocol):
 
     def close(self) -> None:
         """Close all connections; may be called twice."""
+
+    # Notifications
+
+    @property
+    def outbox(self) -> Outbox:
+        """Messages to be sent."""
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Set who is notified of the events that this process puts on record from now on; initially nobody."""
+
+    def announce(self, events: Sequence[Event], now: float) -> None:
+        """Put events on record that concern no job. Those that end a job are put there with the end."""
+
+    def note_conditions(self, conditions: Sequence[Condition], now: float) -> None:
+        """Put each condition on record as an event that was not there at the last call, also of an earlier process.
+
+        `conditions`: all that last now. One that comes back within ten minutes is not announced again.
+        """
 
     # Admission
 
@@ -440,6 +461,9 @@ class Ledger(Protocol):
 
     def counts(self) -> dict[JobState, int]:
         """The number of jobs in each state; every state has its entry."""
+
+    def queue_numbers(self) -> QueueNumbers:
+        """Count queued and running jobs. Takes no longer for a long history."""
 
     def held(self, limit: int = 20) -> list[HeldJobs]:
         """Jobs that are held, by reason, those of most jobs first; see `JobSummary.held`."""

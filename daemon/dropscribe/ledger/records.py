@@ -363,6 +363,17 @@ class HeldJobs:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueNumbers:
+    """What waits and what is in progress."""
+
+    #: Number of queued jobs by reason code; "" for those without one.
+    queued: dict[str, int]
+    running: int
+    #: Of the queued job that was admitted first; None if there is none.
+    oldest_admitted_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptSummary:
     """An attempt. `outcome` is None while it is under way."""
 

@@ -69,6 +69,8 @@ class DecoderPool:
         #: Poll object over the pipes of all children.
         self._pipes = select.poll()
         self._failed_starts = 0
+        #: Decoders started in place of others.
+        self.replaced = 0
         #: Events for the next `poll`; empty between calls unless a call raised.
         self._events: list[DecodeEvent] = []
         try:
@@ -215,6 +217,7 @@ class DecoderPool:
             if self._failed_starts >= _FAILED_STARTS:
                 raise _broken(ended.how)
         self._children.append(self._spawn())
+        self.replaced += 1
 
     def _died(self, child: Child, ended: Ended) -> None:
         kind = DecoderKilledError if ended.killed else DecoderDiedError
@@ -238,6 +241,7 @@ class DecoderPool:
     def _replace(self, child: Child) -> Child:
         self._remove(child)
         fresh = self._spawn()
+        self.replaced += 1
         self._children.append(fresh)
         return fresh
 

@@ -44,6 +44,9 @@ class EngineSupervisor:
         #: By member index: consecutive failed starts, and time of the next start (monotonic seconds).
         self._member_failures: dict[int, int] = {}
         self._due: dict[int, float] = {}
+        #: Engine processes started in place of others, and why the newest was.
+        self.replaced = 0
+        self.last_reason = ""
         self._start()
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
@@ -67,6 +70,7 @@ class EngineSupervisor:
                         remedy=e.remedy,
                     ) from e
                 logs.problem(self._log, logs.Action.ENGINE, f"while starting, {e.reason}; starting another")
+                self._count(e.reason)
                 self._respawn()
             if time.monotonic() > deadline:
                 raise EngineError(
@@ -89,6 +93,7 @@ class EngineSupervisor:
     def replace(self, why: str) -> None:
         """End the engine and start another, logging `why`; `wait_ready` must follow."""
         logs.problem(self._log, logs.Action.ENGINE, f"{why}; the engine is replaced")
+        self._count(why)
         self._respawn()
 
     def tend(self, now: float) -> None:
@@ -105,6 +110,7 @@ class EngineSupervisor:
             self._member_failures[loss.index] = failures
             rest_s = 0.0 if failures < MOST_FAILED_STARTS else REST_S
             self._due[loss.index] = now + rest_s
+            self._count(loss.reason)
             then = "it is replaced" if rest_s == 0 else f"it is tried again in {rest_s:.0f} s"
             logs.problem(self._log, logs.Action.ENGINE, f"{loss.reason}; {then}, the other devices go on")
         for index in [i for i, due in self._due.items() if due <= now]:
@@ -113,6 +119,10 @@ class EngineSupervisor:
 
     def close(self) -> None:
         self.engine.close()
+
+    def _count(self, reason: str) -> None:
+        self.replaced += 1
+        self.last_reason = reason
 
     def _respawn(self) -> None:
         self.engine.close()

@@ -14,12 +14,22 @@ Contract, verified by `tests/contract/test_executors.py` for every implementatio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.transcript.types import EngineFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """Processes that were started in place of others since the start. `last_reason`: of the newest engine; "" if none was."""
+
+    engines: int = 0
+    decoders: int = 0
+    last_reason: str = ""
 
 
 class Executor(Protocol):
@@ -74,6 +84,9 @@ class Executor(Protocol):
 
     def replace(self, why: str) -> None:
         """End the engine and start another, logging `why`; `wait_ready` must follow."""
+
+    def restarts(self) -> Restarts:
+        """How many processes were replaced."""
 
     def close(self) -> bool:
         """End all processes and drop attempts in progress; may be called twice.

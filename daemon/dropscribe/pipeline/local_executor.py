@@ -14,7 +14,7 @@ from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.engine_plan import plan
 from dropscribe.pipeline.engine_supervisor import EngineSupervisor
-from dropscribe.pipeline.executor import Executor
+from dropscribe.pipeline.executor import Executor, Restarts
 from dropscribe.pipeline.pump import Pump
 from dropscribe.pipeline.sizing import audio_bounds, decoder_count
 from dropscribe.transcript.types import EngineFacts
@@ -100,6 +100,10 @@ class LocalExecutor:
     def replace(self, why: str) -> None:
         """See `Executor`."""
         self._supervisor.replace(why)
+
+    def restarts(self) -> Restarts:
+        """See `Executor`."""
+        return Restarts(self._supervisor.replaced, self._decoders.replaced, self._supervisor.last_reason)
 
     def close(self) -> bool:
         """See `Executor`."""

@@ -40,7 +40,9 @@ from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.keeping.runner import RetentionRunner
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.monitoring import sd_notify, status_file
-from dropscribe.service.monitoring.status_file import Complaint, Status, StatusFile
+from dropscribe.service.monitoring.events import LOOK_S, EventWatch, subscriptions_of
+from dropscribe.service.monitoring.reports import Reports
+from dropscribe.service.monitoring.status_file import Complaint, Status
 from dropscribe.service.publishing.publisher import Publisher
 from dropscribe.service.startup import LedgerOpening, announcement
 from dropscribe.service.storage.disk_space import FreeSpace
@@ -91,8 +93,8 @@ class Daemon:
         self._since = time.time()
         self._storage_retry = StorageRetry()
         self._wall = WallClock(time.monotonic, time.time)
-        self._status_file = StatusFile(DatabaseLocation(loaded.settings.database))
-        self._next_status = self._next_tend = self._next_rules = 0.0
+        self._reports = Reports(DatabaseLocation(loaded.settings.database))
+        self._next_status = self._next_tend = self._next_rules = self._next_look = 0.0
         #: What waited at the last check, by folder and reason.
         self._waits: dict[tuple[Path | None, str], Wait] = {}
         self._rules = FolderRules(lambda: self._settings, wall=self._wall.now, monotonic=time.monotonic)
@@ -204,7 +206,7 @@ class Daemon:
         self._notifier.starting(said, START_MARGIN_S)
         complaint = None if locked is None else Complaint(f"{locked.path}: {locked.reason}", locked.remedy)
         complaints = () if complaint is None else (complaint,)
-        self._status_file.renew(Status(self._state, self._since, None, (), 0, 0, complaints), time.time())
+        self._reports.write(Status(self._state, self._since, None, (), 0, 0, complaints), time.time())
 
     def _start_rooms(self, stack: ExitStack) -> None:
         """Build each room after the rooms it uses, and push its shutdown on `stack`."""
@@ -213,7 +215,7 @@ class Daemon:
         stack.callback(self._end, self._executor.close)
         self._publisher = Publisher(
             self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake, self._storage_retry,
-            activities=self._activities,
+            activities=self._activities, tally=self._reports.tally,
         )  # fmt: skip
         self._publisher.start()
         stack.callback(self._end, self._publisher.stop)
@@ -246,6 +248,7 @@ class Daemon:
             self._ledger, self._executor, self._publisher, claiming, beginning,
             settings=lambda: self._settings, clocks=clocks, storage_retry=self._storage_retry,
             outdated=self._adopt_recipes, unwritable=unwritable.found, models=models,
+            tally=self._reports.tally,
         )  # fmt: skip
         self._retention = RetentionRunner(
             self._ledger, lambda: self._settings, self._conditions.is_watched, self._signals.wake,
@@ -273,6 +276,12 @@ class Daemon:
         stack.callback(self._end, self._admitter.stop)
         self._watcher.start()
         stack.callback(self._end, self._watcher.stop)
+        self._reports.start_metrics(settings.service, self._ledger, self._wall.now, stack)
+        events = EventWatch(
+            self._ledger, lambda: self._settings,
+            low_disks=self._space.complaints, restarts=self._executor.restarts, wall=self._wall.now,
+        )  # fmt: skip
+        self._look_for_events = Postponable(self._storage_retry, events.look, time.monotonic)
         # Runs first at shutdown, so that no thread keeps retrying a failed disk.
         stack.callback(self._storage_retry.give_up)
 
@@ -395,6 +404,9 @@ class Daemon:
             self._next_status = now + STATUS_S
             self._verify_ledger()
             self._write_status()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_S
+            self._look_for_events()
 
     def _read_rules(self) -> None:
         self._rules.pauses = self._ledger.pauses()
@@ -431,7 +443,10 @@ class Daemon:
                     logs.Action.RELOAD,
                     f"changes in [{', '.join(fixed)}] take effect at the next restart",
                 )
-            self._settings = old.model_copy(update={"folders": new.folders, "profiles": new.profiles})
+            self._settings = old.model_copy(
+                update={"folders": new.folders, "profiles": new.profiles, "notify": new.notify}
+            )
+            self._ledger.subscribe(subscriptions_of(self._settings))
             self._adopt_recipes()
             self._space.watch(self._settings)
             self._conditions.keep({f.path for f in new.folders})
@@ -477,8 +492,9 @@ class Daemon:
             in_progress=tuple(self._dispatcher.progress()), unsettled_files=tuple(self._watcher.unsettled_files()),
             waits=tuple(self._rules.waits(self._dispatcher.claims())),
             control=self._control.path,
+            restarts=self._executor.restarts(), free=self._space.free(),
         )  # fmt: skip
-        self._status_file.renew(status, time.time())
+        self._reports.write(status, time.time())
 
     def _engine_facts(self) -> EngineFacts:
         if self._facts is None:

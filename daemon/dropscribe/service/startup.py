@@ -13,6 +13,7 @@ from dropscribe.ledger import backend
 from dropscribe.ledger.backend import library_warning
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.service.jobs.retry_policy import LONGEST_WAIT_S
+from dropscribe.service.monitoring.events import subscriptions_of
 
 #: Longest wait of one attempt for a locked database, and the time between two attempts, seconds.
 LOCK_WAIT_S = 2.0
@@ -91,6 +92,7 @@ def _opened(settings: Settings, location: DatabaseLocation, log: logs.Logger, *,
         backend.check_at_start(location)
     ledger = backend.open_ledger(location)
     try:
+        ledger.subscribe(subscriptions_of(settings))
         with ledger.limit_waits(LOCK_WAIT_S):
             _recover(settings, ledger, log)
     except BaseException:

@@ -48,6 +48,12 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
         "engine.gpu_memory": 0.5,
         "engine.threads": 8,
         "media.decoders": 4,
+        "service.metrics_file": "/var/lib/prometheus/node-exporter/dropscribe.prom",
+        "notify.name": "operations",
+        "notify.url": "https://hooks.example.org/dropscribe",
+        "notify.url_file": "/etc/dropscribe/webhook.url",
+        "notify.apprise_file": "/etc/dropscribe/apprise.urls",
+        "notify.command": ("/usr/local/bin/on-transcript", "--queue", "court"),
     }
 )
 
@@ -155,6 +161,7 @@ def production_file(directory: Path | None = None) -> str:
     lines += _section("[profiles.default]", config.Profile, "profiles.default", values)
     lines += _section("[profiles.default.models]", config.ProfileModels, "profiles.default.models", values)
     lines += _section("[[folder]]", config.Folder, "folder", values)
+    lines += _section("# [[notify]]", config.NotifySettings, "notify", values)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -193,6 +200,8 @@ def _setting(name: str, field: Any, dotted: str, values: Mapping[str, Any]) -> I
         if not field.is_required() and toml_value(field.default) != value:
             yield from _comment(f"Default: {toml_value(field.default)}")
         yield f"{name} = {value}"
+    elif field.is_required():
+        yield f"# {name} = {toml_value(_EXAMPLES[dotted])}"
     elif field.default is None:
         yield f"# {name} = {toml_value(_EXAMPLES[dotted])}  # an example; not set by default"
     else:

@@ -14,8 +14,8 @@ import typer
 from dropscribe.cli.arguments import filters, options
 from dropscribe.cli.arguments.given import Given, merged
 from dropscribe.cli.arguments.jobs import no_such_job
-from dropscribe.cli.commands.history import jobs_again
 from dropscribe.cli.commands.control import of_jobs
+from dropscribe.cli.commands.history import jobs_again
 
 if TYPE_CHECKING:
     from dropscribe.ledger.control import Action

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
+from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
+from dropscribe.ledger.outbox import Outbox
 from dropscribe.ledger.questions import Cursor, JobFilter, JobPage, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import (
     AWAY,
@@ -29,6 +31,7 @@ from dropscribe.ledger.records import (
     OutputIntent,
     OwnedOutput,
     PastJob,
+    QueueNumbers,
     Recovered,
     Redo,
     Redone,
@@ -50,6 +53,9 @@ from dropscribe.ledger.sqlite.jobs.outputs import Outputs, PartialOutputs
 from dropscribe.ledger.sqlite.jobs.redoing import Redoing
 from dropscribe.ledger.sqlite.jobs.results import Results
 from dropscribe.ledger.sqlite.keeping.keeping import SqliteKeeping
+from dropscribe.ledger.sqlite.outbox.events import EventWriter
+from dropscribe.ledger.sqlite.outbox.messages import Messages
+from dropscribe.ledger.sqlite.queue_numbers import queue_numbers
 from dropscribe.ledger.sqlite.search.transcripts import TranscriptSearch
 from dropscribe.ledger.sqlite.voices import Voices
 from dropscribe.transcript.known_voices import KnownVoice
@@ -64,16 +70,18 @@ class SqliteLedger:
     def __init__(self, db: Database, backup: Path | None = None) -> None:
         self._db = db
         self.backup = backup
+        self._events = EventWriter(db)
+        self._messages = Messages(db)
         self._admissions = Admissions(db)
-        self._claims = Claims(db)
+        self._claims = Claims(db, self._events)
         self._adoption = Adoption(db)
         self._holds = Holds(db)
-        self._endings = Endings(db)
+        self._endings = Endings(db, self._events)
         self._actions = Actions(db)
         self._outputs = Outputs(db)
         self._partials = PartialOutputs(db)
         self._notes = Notes(db)
-        self._results = Results(db)
+        self._results = Results(db, self._events)
         self._history = History(db)
         self._totals = Totals(db)
         self._redoing = Redoing(db)
@@ -96,6 +104,21 @@ class SqliteLedger:
 
     def close(self) -> None:
         self._db.close()
+
+    # Notifications
+
+    @property
+    def outbox(self) -> Outbox:
+        return self._messages
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        self._events.subscribe(subscriptions)
+
+    def announce(self, events: Sequence[Event], now: float) -> None:
+        self._events.announce(events, now)
+
+    def note_conditions(self, conditions: Sequence[Condition], now: float) -> None:
+        self._events.note_conditions(conditions, now)
 
     # Admission
 
@@ -332,6 +355,9 @@ class SqliteLedger:
 
     def counts(self) -> dict[JobState, int]:
         return self._history.counts()
+
+    def queue_numbers(self) -> QueueNumbers:
+        return queue_numbers(self._db)
 
     def held(self, limit: int = 20) -> list[HeldJobs]:
         return self._history.held(limit)

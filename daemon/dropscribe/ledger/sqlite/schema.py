@@ -13,7 +13,7 @@ from dropscribe.ledger.sqlite.history import path_schema, totals_schema
 from dropscribe.ledger.sqlite.search import schema as search_schema
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0011"
+HEAD = "0012"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -360,6 +360,59 @@ stage_totals = sa.Table(
     sa.Column("bucket", sa.Integer, primary_key=True),
     sa.Column("jobs", sa.Integer, nullable=False),
     sa.Column("microseconds", _BIG, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: One row for each event and each target that wants it. Rows with the same `message` are one message; it is NULL while a digest
+#: still takes events. `tries` also identifies a claim. The first of a target are found by `ix_outbox_due`.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", _BIG, primary_key=True),
+    sa.Column("message", sa.Text),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("job_id", _BIG, _parent("jobs.id")),
+    #: JSON object, as it was when the event happened.
+    sa.Column("facts", sa.Text, nullable=False),
+    sa.Column("at", _FLOAT, nullable=False),
+    sa.Column("due_at", _FLOAT, nullable=False),
+    sa.Column("digest", sa.Integer, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("lease_until", _FLOAT),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("ended_at", _FLOAT),
+    #: Why the newest try failed.
+    sa.Column("error", sa.Text),
+    sa.CheckConstraint("state IN ('pending', 'sent', 'failed')", name="state"),
+    _partial_index("ix_outbox_due", "target", "due_at", "id", of="state = 'pending'"),
+    _partial_index("ix_outbox_sent", "ended_at", of="state = 'sent'"),
+    _partial_index("ix_outbox_failed", "ended_at", of="state = 'failed'"),
+    _partial_index("ix_outbox_job_id", "job_id", of="job_id IS NOT NULL"),
+    sa.Index("ix_outbox_message", "message"),
+    # People name events by their numbers.
+    sqlite_autoincrement=True,
+)
+
+#: Conditions that last and were announced when they began; `seen`: when they were last known to last.
+conditions = sa.Table(
+    "conditions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("since", _FLOAT, nullable=False),
+    sa.Column("seen", _FLOAT, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Targets of notifications that answered that they want no more.
+disabled_targets = sa.Table(
+    "disabled_targets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("at", _FLOAT, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

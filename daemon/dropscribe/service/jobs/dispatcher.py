@@ -23,6 +23,7 @@ from dropscribe.service.jobs.outcome_writer import JobEnding, OutcomeWriter, rel
 from dropscribe.service.jobs.progress import NAME_COLUMNS, JobProgress, Stage
 from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, DeviceFailures, decide
 from dropscribe.service.jobs.unusable_models import UnusableModels
+from dropscribe.service.monitoring.tally import Tally
 from dropscribe.service.publishing.output_plan import outputs_place
 from dropscribe.service.publishing.publisher import Published, Publisher, Ready
 from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
@@ -46,7 +47,7 @@ class Dispatcher:
     def __init__(
         self, ledger: Ledger, executor: Executor, publisher: Publisher, claiming: Claimer, beginning: Beginning, *,
         settings: Callable[[], Settings], clocks: Clocks, storage_retry: StorageRetry, outdated: Callable[[], None],
-        unwritable: Callable[[Claim, Problem], None], models: UnusableModels,
+        unwritable: Callable[[Claim, Problem], None], models: UnusableModels, tally: Tally | None = None,
     ) -> None:  # fmt: skip
         """`outdated` is called when the recipe of a claimed job is not that of its profile any more, `unwritable` when the
         outputs of a job may not be written into their folder; `models` is told of models that cannot be loaded.
@@ -64,7 +65,7 @@ class Dispatcher:
         self._log = logs.get("service")
         self._device_failures = DeviceFailures()
         #: Jobs whose outcome is not recorded in the ledger yet.
-        self._outcomes = OutcomeWriter(ledger, clocks.wall)
+        self._outcomes = OutcomeWriter(ledger, clocks.wall, tally or Tally())
         self._renewal, self._delivery = (
             Postponable(storage_retry, step, clocks.monotonic) for step in (self._heartbeat, self._deliver)
         )

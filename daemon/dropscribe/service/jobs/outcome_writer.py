@@ -10,10 +10,11 @@ from dropscribe import logs
 from dropscribe.columns import shortened
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.interface import Ledger
-from dropscribe.ledger.records import Claim
+from dropscribe.ledger.records import Claim, JobState
 from dropscribe.pipeline.problem import Problem
 from dropscribe.service.jobs.progress import NAME_COLUMNS
 from dropscribe.service.jobs.retry_policy import Again, Decision, Drop, GiveUp
+from dropscribe.service.monitoring.tally import Tally
 from dropscribe.transcript.naming import recording_name
 
 
@@ -32,9 +33,10 @@ class OutcomeWriter:
     The owner must renew the leases of queued jobs (`claims`). Owned by the main thread.
     """
 
-    def __init__(self, ledger: Ledger, now: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, now: Callable[[], float], tally: Tally) -> None:
         """`now`: epoch seconds."""
         self._ledger = ledger
+        self._tally = tally
         self._now = now
         self._log = logs.get("service")
         self._passed: deque[JobEnding] = deque()
@@ -70,7 +72,8 @@ class OutcomeWriter:
         try:
             match ending.decision:
                 case Again():
-                    release(self._ledger, ending, self._now())
+                    if release(self._ledger, ending, self._now()) is JobState.FAILED:
+                        self._tally.ended(JobState.FAILED, problem.code)
                     logs.problem(
                         self._log,
                         logs.Action.JOB_RETRY,
@@ -83,6 +86,7 @@ class OutcomeWriter:
                         claim.job_id, claim.generation, self._now(),
                         code=problem.code, reason=problem.reason, remedy=problem.remedy,
                     )  # fmt: skip
+                    self._tally.ended(JobState.FAILED, problem.code)
                     logs.problem(
                         self._log,
                         logs.Action.JOB_FAILED,
@@ -94,6 +98,7 @@ class OutcomeWriter:
                     self._ledger.cancel(
                         claim.job_id, self._now(), problem.reason, generation=claim.generation
                     )
+                    self._tally.ended(JobState.CANCELLED, problem.code)
                     logs.event(
                         self._log, logs.Action.JOB_CANCELLED, f"{name}: cancelled: {problem.reason}", **keys
                     )
@@ -101,11 +106,11 @@ class OutcomeWriter:
             logs.problem(self._log, logs.Action.JOB_REFUSED, f"{name}: {e.reason}", **keys)
 
 
-def release(ledger: Ledger, ending: JobEnding, now: float) -> None:
-    """Requeue a job whose decision is `Again`. Raises StaleLeaseError, StorageError."""
+def release(ledger: Ledger, ending: JobEnding, now: float) -> JobState:
+    """Requeue a job whose decision is `Again`; returns its state, FAILED after its last attempt. Raises StaleLeaseError, StorageError."""
     claim, problem, again = ending.claim, ending.problem, ending.decision
     assert isinstance(again, Again)
-    ledger.release(
+    return ledger.release(
         claim.job_id, claim.generation, now,
         not_before=again.not_before, refund=again.refund, isolate=again.isolate,
         code=problem.code, reason=problem.reason, remedy=problem.remedy, killed=again.killed,

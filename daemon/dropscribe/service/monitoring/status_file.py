@@ -9,25 +9,25 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dropscribe import escapes, logs
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.escapes import readable
-from dropscribe.files import close, open_folder
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.pipeline.executor import Restarts
 from dropscribe.service.control.folder_rules import Wait
 from dropscribe.service.jobs.progress import JobProgress
+from dropscribe.service.monitoring.atomic_file import replace_file
 from dropscribe.transcript.placing.standing import contents
 from dropscribe.transcript.types import EngineFacts
 
 SCHEMA = "dropscribe/status/1"
 #: Larger than any status file, bytes.
 MOST_BYTES = 64 << 20
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Most jobs in progress, and most files that are not complete, in the status file.
 LISTED = 100
 
@@ -38,6 +38,14 @@ class Complaint:
 
     problem: str
     remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Free space on the disk of the database, and the least on those of transcripts, bytes; None: not known."""
+
+    database: int | None = None
+    transcripts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,9 @@ class Status:
     #: Why recordings wait, and the control socket.
     waits: tuple[Wait, ...] = ()
     control: Path | None = None
+    #: For the metrics.
+    restarts: Restarts = field(default_factory=Restarts)
+    free: Free = field(default_factory=Free)
 
 
 class StatusFile:
@@ -87,8 +98,6 @@ def status_path(location: DatabaseLocation) -> Path:
 
 def write(location: DatabaseLocation, status: Status, now: float) -> None:
     """Replace the status file. Raises OSError."""
-    target = status_path(location)
-    temporary = f".{target.name}.tmp"
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "pid": os.getpid(),
@@ -106,17 +115,7 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
         "control": None if status.control is None else readable(status.control),
         "unsettled_files": [_unsettled(file) for file in status.unsettled_files[:LISTED]],
     }
-    directory = open_folder(target.parent)
-    try:
-        # Created anew each time, so that an existing file or link of that name is never written to.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=directory)
-        descriptor = os.open(temporary, _NEW, 0o666, dir_fd=directory)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(escapes.dumps(document) + "\n")
-        os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
-    finally:
-        close(directory)
+    replace_file(status_path(location), escapes.dumps(document) + "\n")
 
 
 def read(location: DatabaseLocation) -> dict[str, Any] | None:

@@ -43,6 +43,7 @@ from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.sizing import lane_count
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.jobs.progress import MESSAGE_COLUMNS, NAME_COLUMNS
+from dropscribe.service.monitoring.tally import Tally
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.output_plan import (
@@ -123,8 +124,10 @@ class Publisher:
         storage_retry: StorageRetry,
         *,
         activities: Activities,
+        tally: Tally | None = None,
     ) -> None:
         self._ledger = ledger
+        self._tally = tally or Tally()
         self._settings = settings
         self._engine = engine
         self._wake = wake
@@ -349,6 +352,7 @@ class Publisher:
                 self._refuse(d.claim.job_id, lane)
                 continue
             log_done(self._log, d, now)
+            self._tally.done(d.transcript.media, d.transcript.timings, recognised=d.reference is None)
             self._out.put(Published(d.claim.job_id, None))
 
     def _attempt(self, lane: _Lane, ready: Ready, step: Callable[[], OutputPlan]) -> OutputPlan | None:

@@ -14,7 +14,7 @@ from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import NO_ROOM
-from dropscribe.service.monitoring.status_file import Complaint
+from dropscribe.service.monitoring.status_file import Complaint, Free
 
 #: Free space at which work resumes, as a multiple of the floor (hysteresis): otherwise the next recording would use it
 #: up, and the state would toggle.
@@ -191,6 +191,13 @@ class FreeSpace:
     def complaints(self) -> list[Complaint]:
         """Places that are low now, for the status."""
         return [self._complaint(place, low) for place, low in self._low.items()]
+
+    def free(self) -> Free:
+        """Free space as of the latest readings."""
+        readings = self._gauges.readings()
+        transcripts = [r.free_bytes for place, r in readings.items() if place in self._targets.values()]
+        database = readings.get(self._database)
+        return Free(None if database is None else database.free_bytes, min(transcripts, default=None))
 
     def _judge(self) -> None:
         """Judge the latest readings and log changes."""

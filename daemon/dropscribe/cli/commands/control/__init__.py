@@ -1,1 +1,1 @@
-"""Commands that change what the daemon does."""
+"""Commands that change what the daemon does, and those about notifications."""

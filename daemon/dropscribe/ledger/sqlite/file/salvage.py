@@ -19,6 +19,7 @@ from dropscribe.ledger.sqlite.schema import metadata
 #: In an order in which rows follow the rows that they refer to.
 TABLES = (
     "recordings", "jobs", "attempts", "stage_timings", "segments", "job_speakers", "voices", "outputs", "skips", "pauses", "actions", "backups",
+    "outbox",
 )  # fmt: skip
 #: The column by which a table is stored, where that is not `id`.
 _KEYS = {"attempts": "job_id", "stage_timings": "job_id", "job_speakers": "job_id"}
@@ -210,6 +211,9 @@ def _make_consistent(into: Any, seen: int) -> None:
     into.execute("DELETE FROM jobs WHERE recording_id NOT IN (SELECT id FROM recordings)")
     for table in ("attempts", "stage_timings", "segments", "job_speakers", "outputs", "actions"):
         into.execute(f"DELETE FROM {table} WHERE job_id NOT IN (SELECT id FROM jobs)")  # noqa: S608 - as above
+    into.execute(
+        "DELETE FROM outbox WHERE job_id IS NOT NULL AND job_id NOT IN (SELECT id FROM jobs) OR NOT json_valid(facts)"
+    )
     for column in ("marks", "speakers"):
         into.execute(
             f"UPDATE segments SET {column} = NULL WHERE json_valid(tokens) "  # noqa: S608 - as above

@@ -21,6 +21,7 @@ from dropscribe.ledger.records import HELD, Claim, JobState, Recovered
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.interruptions import defer_lone_trials, drop_attempts, requeue
 from dropscribe.ledger.sqlite.jobs.transitions import REFUSED_BY_LEDGER, transition
+from dropscribe.ledger.sqlite.outbox.events import EventWriter
 
 _EXPIRY = "its lease expired: the daemon did not renew it in time"
 _KILLED = "the daemon was killed in the middle of it"
@@ -142,9 +143,10 @@ _HEARTBEAT = sa.text(
 class Claims:
     """Claims on jobs."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, events: EventWriter) -> None:
         self._db = db
         self._shares = FairShares()
+        self._events = events
 
     def claim(
         self, worker: str, limit: int, now: float, lease_s: float, *, allow_isolated: bool, terms: Terms
@@ -152,7 +154,7 @@ class Claims:
         """See `Ledger.claim`. Everything in one transaction, so that no two workers can see the same job as free."""
         with self._db.write("claim jobs") as connection:
             expired = _ids(connection.execute(_EXPIRED, {"now": now}))
-            requeue(connection, expired, now, outcome="lost", reason=_EXPIRY)
+            requeue(connection, expired, now, outcome="lost", reason=_EXPIRY, events=self._events)
             closed = _closed(connection, terms)
             if closed is None:
                 return []
@@ -222,7 +224,7 @@ class Claims:
         """See `Ledger.recover`."""
         with self._db.write("recover interrupted jobs") as connection:
             ids = _ids(connection.execute(_RUNNING))
-            return requeue(connection, ids, now, outcome="interrupted", reason=_KILLED)
+            return requeue(connection, ids, now, outcome="interrupted", reason=_KILLED, events=self._events)
 
     def defer_lone_trials(self, now: float) -> None:
         """See `Ledger.defer_lone_trials`.

@@ -13,6 +13,7 @@ from dropscribe.ledger.records import JobState, Killed
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.interruptions import reset_lone_deaths
 from dropscribe.ledger.sqlite.jobs.transitions import BY_REQUEST, GONE, transition
+from dropscribe.ledger.sqlite.outbox.events import EventWriter
 
 # After the last attempt the job fails even when the caller would try again: no job is tried for ever.
 _RELEASE = sa.text(
@@ -79,8 +80,9 @@ _CURRENT = sa.text("SELECT state, generation FROM jobs WHERE id = :id")
 class Endings:
     """Ends of jobs without a transcript."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, events: EventWriter) -> None:
         self._db = db
+        self._events = events
 
     def release(
         self,
@@ -114,6 +116,8 @@ class Endings:
             if refund:
                 connection.execute(_GATHER, values)
                 connection.execute(_DROP_GATHERED, values)
+            if state == JobState.FAILED:
+                self._events.jobs_ended(connection, [job_id], now)
         return JobState(state)
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
@@ -126,6 +130,7 @@ class Endings:
             if connection.scalar(_FAIL, values) is None:
                 raise _stale(connection, job_id, generation)
             connection.execute(_CLOSE_ATTEMPT, values | {"outcome": "failed"})
+            self._events.jobs_ended(connection, [job_id], now)
 
     def cancel(
         self, job_id: int, now: float, reason: str, *, generation: int | None = None, code: str | None = None

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from dropscribe.ledger.lone_trials import is_last, wait_after
 from dropscribe.ledger.records import JobState, Recovered
 from dropscribe.ledger.sqlite.jobs.transitions import transition
+from dropscribe.ledger.sqlite.outbox.events import EventWriter
 
 #: Reason code of jobs that failed because the daemon was killed at each of many lone trials.
 WORKER_LOST = "worker_lost"
@@ -70,9 +71,18 @@ _WAIT = sa.text("UPDATE jobs SET not_before = :not_before WHERE id = :id")
 
 
 def requeue(
-    connection: Connection, ids: Sequence[int], now: float, *, outcome: str, reason: str
+    connection: Connection,
+    ids: Sequence[int],
+    now: float,
+    *,
+    outcome: str,
+    reason: str,
+    events: EventWriter,
 ) -> Recovered:
-    """Return running jobs to the queue whose worker is gone. `outcome` and `reason` are those of the attempts begun."""
+    """Return running jobs to the queue whose worker is gone. `outcome` and `reason` are those of the attempts begun.
+
+    Jobs that fail by it are among the `events`.
+    """
     if not ids:
         return Recovered(0, 0, 0)
     values = {"ids": json.dumps(list(ids)), "now": now, "outcome": outcome, "reason": reason}
@@ -83,11 +93,11 @@ def requeue(
     connection.execute(_CLOSE_ATTEMPTS, values)
     if any(not job.isolate for job in begun):
         reset_lone_deaths(connection)
-    failed = 0
+    failed: list[int] = []
     for job in begun:
         deaths = job.lone_deaths + 1 if job.isolate else 0
         if deaths and is_last(deaths, others_done=bool(job.others_done)):
-            failed += 1
+            failed.append(job.id)
             why = WORKER_LOST_REASON.replace("{deaths}", str(deaths))
             connection.execute(
                 _FAIL,
@@ -97,7 +107,8 @@ def requeue(
         else:
             not_before = now + wait_after(deaths) if deaths else now
             connection.execute(_ISOLATE, values | {"id": job.id, "deaths": deaths, "not_before": not_before})
-    return Recovered(len(unbegun), len(begun) - failed, failed)
+    events.jobs_ended(connection, failed, now)
+    return Recovered(len(unbegun), len(begun) - len(failed), len(failed))
 
 
 def drop_attempts(connection: Connection, ids: Sequence[int]) -> None:

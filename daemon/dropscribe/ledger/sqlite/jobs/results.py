@@ -18,6 +18,7 @@ from dropscribe.ledger.sqlite.faults import REPAIR
 from dropscribe.ledger.sqlite.jobs.interruptions import note_others_done
 from dropscribe.ledger.sqlite.jobs.outputs import mark_published
 from dropscribe.ledger.sqlite.jobs.transitions import transition
+from dropscribe.ledger.sqlite.outbox.events import EventWriter
 from dropscribe.ledger.sqlite.schema import job_speakers, segments
 from dropscribe.transcript.types import (
     NO_TAGS,
@@ -82,8 +83,9 @@ _SPEAKERS = sa.text(
 class Results:
     """Results of jobs."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, events: EventWriter) -> None:
         self._db = db
+        self._events = events
 
     def finish(self, finished: Sequence[Finish], now: float) -> list[int]:
         """See `Ledger.finish`."""
@@ -139,6 +141,7 @@ class Results:
         mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
         if any(f.reference is None for f, _ in done):
             note_others_done(connection)
+        self._events.jobs_ended(connection, [f.job_id for f, _ in done], now)
 
 
 def _store_stages(connection: Connection, of: Sequence[tuple[Finish, int]]) -> None:

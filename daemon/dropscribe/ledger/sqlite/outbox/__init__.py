@@ -1,0 +1,1 @@
+"""Notifications: written with the events, claimed by the sender."""

@@ -1,0 +1,1 @@
+"""Send notifications: messages of the outbox to webhooks, Apprise and programs."""

@@ -1,0 +1,100 @@
+"""Find what people are to be told besides the ends of jobs: held jobs, a backlog, low disks, replaced engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from dropscribe.config import Settings
+from dropscribe.durations import spent
+from dropscribe.escapes import readable
+from dropscribe.ledger.events import Condition, Event, EventKind, Subscription
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import HELD, JobState, JobSummary
+from dropscribe.pipeline.executor import Restarts
+from dropscribe.service.monitoring.status_file import Complaint
+
+#: Interval of looking, seconds.
+LOOK_S = 30.0
+
+
+def subscriptions_of(settings: Settings) -> list[Subscription]:
+    """What the targets in the settings want."""
+    return [
+        Subscription(
+            target.name,
+            frozenset(map(EventKind, target.events)),
+            frozenset(target.folders),
+            frozenset(target.profiles),
+            target.digest_s,
+        )
+        for target in settings.notify
+    ]
+
+
+class EventWatch:
+    """Puts on record what began or happened since the last look. Owned by the main thread."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Callable[[], Settings], *,
+        low_disks: Callable[[], Iterable[Complaint]], restarts: Callable[[], Restarts], wall: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """`wall`: epoch seconds."""
+        self._ledger = ledger
+        self._settings = settings
+        self._low_disks = low_disks
+        self._restarts = restarts
+        self._wall = wall
+        #: Replaced engines that were told.
+        self._told = restarts().engines
+        #: By reason code and reason of held jobs: the oldest of them.
+        self._held: dict[tuple[str, str], JobSummary] = {}
+
+    def look(self) -> None:
+        """Put on record what is new. Raises StorageError; the next look finds it again then."""
+        now = self._wall()
+        restarts = self._restarts()
+        if restarts.engines > self._told:
+            facts = {"reason": restarts.last_reason, "replaced": restarts.engines - self._told}
+            self._ledger.announce([Event(EventKind.ENGINE, now, facts)], now)
+            self._told = restarts.engines
+        if self._settings().notify:
+            self._ledger.note_conditions([*self._disks(), *self._holds(), *self._backlog(now)], now)
+
+    def _disks(self) -> list[Condition]:
+        return [
+            Condition(f"disk:{c.problem}", EventKind.DISK, {"problem": c.problem, "remedy": c.remedy})
+            for c in self._low_disks()
+        ]
+
+    def _holds(self) -> list[Condition]:
+        """One for each folder and reason code, with the reason of most of its jobs."""
+        found: dict[str, Condition] = {}
+        before, self._held = self._held, {}
+        for held in self._ledger.held():
+            key = (held.code, held.reason)
+            job = before.get(key) or self._summary(held.code, held.first)
+            if job is None:
+                continue
+            self._held[key] = job
+            folder = job.folder
+            name = f"held:{held.code}:{readable(folder)}"
+            facts = {
+                "code": held.code, "reason": held.reason, "remedy": held.remedy, "jobs": held.count,
+                "folder": readable(folder),
+            }  # fmt: skip
+            found.setdefault(name, Condition(name, EventKind.HELD, facts, folder))
+        return list(found.values())
+
+    def _summary(self, code: str, job: int) -> JobSummary | None:
+        detail = self._ledger.job(job)
+        held = detail is not None and detail.summary.reason_code == code and code in HELD
+        return detail.summary if detail is not None and held else None
+
+    def _backlog(self, now: float) -> list[Condition]:
+        waiting = self._ledger.jobs(state=JobState.QUEUED, limit=1, oldest_first=True)
+        if not waiting or now - waiting[0].admitted_at < self._settings().service.backlog_s:
+            return []
+        waited_s = round(now - waiting[0].admitted_at)
+        oldest = readable(waiting[0].recording)
+        facts = {"waited_s": waited_s, "waited": spent(waited_s), "job": waiting[0].id, "recording": oldest}
+        return [Condition("backlog", EventKind.BACKLOG, facts)]
