@@ -27,7 +27,7 @@ COMMANDS = (
 #: Those whose module lies in a room of `commands`.
 ROOMS = {
     "bench": "evaluation", "eval": "evaluation", "diff": "evaluation",
-    "pause": "control", "resume": "control", "drain": "control", "notify": "control", "notify": "control",
+    "pause": "control", "resume": "control", "drain": "control", "notify": "control",
     "stats": "history", "export": "history",
     "backup": "keeping", "restore": "keeping", "vacuum": "keeping",
 }  # fmt: skip
