@@ -20,6 +20,7 @@ from dropscribe.cli.commands.init import production_file
 from dropscribe.config import SYSTEM_FILE, Settings
 from dropscribe.errors import AlreadyRunningError, ConfigError, EngineError, LedgerError
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.service.control import client
 
 FOLDER = Path(__file__).resolve().parents[2] / "systemd"
 UNIT = FOLDER / "dropscribe.service"
@@ -137,6 +138,11 @@ def test_the_paths_of_the_unit_agree_with_each_other_and_the_product(unit: Unit)
     assert "ConfigurationDirectory" not in unit.settings
     state = Path("/var/lib") / unit.one("StateDirectory")
     assert Settings.model_fields["database"].default.parent == state == Path(unit.one("WorkingDirectory"))
+    # Members of the group reach the socket; that the daemon may listen on it is the last of these.
+    runtime = Path("/run") / unit.one("RuntimeDirectory")
+    assert client.SERVICE_SOCKET.parent == runtime
+    assert (unit.one("RuntimeDirectoryMode"), unit.one("Group")) == ("0750", "dropscribe")
+    assert "AF_UNIX" in unit.one("RestrictAddressFamilies").split()
     cache = Path("/var/cache") / unit.one("CacheDirectory")
     environment = dict(pair.split("=", 1) for pair in shlex.split(unit.one("Environment")))
     assert environment["HOME"] == str(cache)

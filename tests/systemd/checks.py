@@ -137,6 +137,23 @@ def recording_dropped_by_a_member_of_the_group() -> str:
 
 
 @check
+def command_of_a_member_of_the_group() -> str:
+    """Through the socket: she may not write the database herself."""
+    control = Path("/run/dropscribe/control.sock").stat()
+    demand(stat.S_IMODE(control.st_mode) == 0o660, f"the socket has mode {stat.S_IMODE(control.st_mode):o}")
+    options = ("--config", str(machine.CONFIG))
+    said = machine.as_user("anna", machine.DROPSCRIBE, "pause", *options)
+    demand("working → paused" in said, said)
+    status = machine.ended("runuser", "-u", "anna", "--", machine.DROPSCRIBE, "status", *options)[1]
+    demand("paused by anna" in status, status)
+    code, refused = machine.ended("runuser", "-u", "nobody", "--", machine.DROPSCRIBE, "resume", *options)
+    demand(code != 0, f"nobody may resume: {refused}")
+    said = machine.as_user("anna", machine.DROPSCRIBE, "resume", *options)
+    demand("paused, by anna" in said, said)
+    return "paused and resumed by anna, refused to nobody"
+
+
+@check
 def recording_that_somebody_else_still_writes() -> str:
     path = machine.INBOX / "slow.wav"
     shutil.move(machine.recording("slow.wav"), "/var/drop/slow.wav")
