@@ -87,20 +87,20 @@ def intents_of(claim: Claim) -> list[OutputIntent]:
     ]
 
 
-def finish_of(claim: Claim, texts: Texts) -> Finish:
+def finish_of(claim: Claim, texts: Texts, count: int = SEGMENTS) -> Finish:
     """Result of a job; one done by reference has no segments of its own."""
-    segments = () if claim.reference else texts.segments(SEGMENTS)
+    segments = () if claim.reference else texts.segments(count)
     speech_ms = sum(s.end_ms - s.start_ms for s in segments)
     seconds = tuple((stage, 0.01 * (i + 1)) for i, stage in enumerate(STAGES))
-    media = MediaFacts(SEGMENTS * 10_000, "mov,mp4,m4a", "aac", 44_100, 2, "av")
+    media = MediaFacts(count * 10_000, "mov,mp4,m4a", "aac", 44_100, 2, "av")
     return Finish(
         claim.job_id, claim.generation, media, ENGINE, Timings(seconds, (64, 64, 61), 0.03, speech_ms, 0.4),
         segments, claim.reference,
     )  # fmt: skip
 
 
-def fill(ledger: Ledger, jobs: int, *, first: int = 0) -> dict[str, Any]:
-    """Insert finished recordings `first` … `first + jobs - 1`; returns number and duration."""
+def fill(ledger: Ledger, jobs: int, *, first: int = 0, segments: int = SEGMENTS) -> dict[str, Any]:
+    """Insert finished recordings `first` … `first + jobs - 1` of so many segments; returns number and duration."""
     texts = Texts(first)
     began = time.monotonic()
     for numbers in _batches(first, first + jobs):
@@ -111,7 +111,7 @@ def fill(ledger: Ledger, jobs: int, *, first: int = 0) -> dict[str, Any]:
                 ledger.cancel_gone(admission_of(n).path, now + 1, "the recording was removed before its turn")
         # Copies of recordings in the same batch can be claimed only after those are done.
         while claims := ledger.claim("ledger:1", BATCH, now + 2, LEASE_S, allow_isolated=False):
-            _end(ledger, claims, texts, now + 3)
+            _end(ledger, claims, texts, now + 3, segments)
         ledger.skip(
             [SkippedFile(FOLDER / f"notes-{numbers[0]}.pdf", FOLDER, "extension", "it is no recording")], now
         )
@@ -125,7 +125,7 @@ def _batches(first: int, last: int) -> Iterator[range]:
         yield range(start, min(start + BATCH, last))
 
 
-def _end(ledger: Ledger, claims: list[Claim], texts: Texts, now: float) -> None:
+def _end(ledger: Ledger, claims: list[Claim], texts: Texts, now: float, segments: int) -> None:
     damaged = [c for c in claims if int(c.path.stem[-2:]) == DAMAGED]
     for c in damaged:
         ledger.fail(
@@ -133,4 +133,4 @@ def _end(ledger: Ledger, claims: list[Claim], texts: Texts, now: float) -> None:
         )  # fmt: skip
     sound = [c for c in claims if c not in damaged]
     ledger.intend([(c.job_id, c.generation, intents_of(c)) for c in sound], now)
-    ledger.finish([finish_of(c, texts) for c in sound], now)
+    ledger.finish([finish_of(c, texts, segments) for c in sound], now)

@@ -1,6 +1,6 @@
 """Measure the ledger's calls with years of history, each a transaction on disk as in the daemon.
 
-    .venv/bin/python benchmarks/history.py [--jobs 1000000] [--calls 1000] [--database FILE] [--out FILE.json]
+    .venv/bin/python benchmarks/history.py [--jobs 1000000] [--segments 3] [--calls 1000] [--database FILE] [--out FILE.json]
 
 First --jobs finished recordings are inserted (some 2,000 per second; 4.5 KB each) into a database in a temporary
 folder, or in FILE, which is kept and reused by the next run. Of a hundred, one failed, one was removed, two are
@@ -151,6 +151,9 @@ def questions(ledger: Ledger, jobs: int, times: int) -> dict[str, Any]:
         "search, 2 rare words": lambda: ledger.search(f"{RARE} {chr(0x4E00 + filled_ledger.ALPHABET - 1)}"),
         "search, 2 words, nothing": lambda: ledger.search("一丁一 完全没有"),
         "search, 2 words never together": lambda: ledger.search("一丁一七 丁一丁七"),
+        "search, a number in figures": lambda: ledger.search("2024年"),
+        "search, a number in words": lambda: ledger.search("二零二四年"),
+        "search, percent": lambda: ledger.search("50%"),
         "search, nothing": lambda: ledger.search("完全没有"),
         "search, 2 characters, nothing": lambda: ledger.search("龥龤"),
     }
@@ -172,6 +175,7 @@ def table(groups: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     parser = surroundings.parser(__doc__)
     parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--segments", type=int, default=filled_ledger.SEGMENTS, help="of each recording")
     parser.add_argument("--calls", type=int, default=1_000)
     parser.add_argument("--backlog", type=int, default=100_000)
     parser.add_argument("--questions", type=int, default=20)
@@ -189,7 +193,7 @@ def main() -> None:
 def _measure(path: Path, options: Any) -> dict[str, Any]:
     ledger = open_ledger(DatabaseLocation(path))
     there = sum(ledger.counts().values())
-    filling = filled_ledger.fill(ledger, max(0, options.jobs - there), first=there)
+    filling = filled_ledger.fill(ledger, max(0, options.jobs - there), first=there, segments=options.segments)
     there = sum(ledger.counts().values())
     groups = {
         "steps": steps(Disk(path.with_name("disk-alone")), ledger, there, options.calls, options.backlog),

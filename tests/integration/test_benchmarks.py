@@ -26,6 +26,8 @@ SCRIPTS = (
     "neighbours",
     "punctuation",
     "speakers",
+    "calibration",
+    "hotwords",
 )
 
 
