@@ -103,6 +103,7 @@ DENIED = {
     "status": [("--database {}/jobs.db", 3, "open database"), ("--config {}/ds.toml", 2, "ds.toml")],
     "backup": [(". --database {}/jobs.db", 3, "open database")],
     "restore": [("{}/jobs.db --database new.db", 3, "jobs.db")],
+    "purge": [("1 --database {}/jobs.db", 3, "open database")],
     "vacuum": [("--database {}/jobs.db", 3, "open database")],
     "doctor": [("--repair --config {}/ds.toml", 2, "ds.toml")],
     "models list": [("--config {}/ds.toml", 2, "ds.toml")],

@@ -415,6 +415,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("backup", folder / "backups", "--database", database))
     keep(command_line.document("restore", found["dropscribe/backup/1"]["backup"], "--database", database))
     keep(command_line.document("vacuum", "--database", database))
+    keep(command_line.document("purge", str(done), "--copies", "--dry-run", "--database", database))
     keep(command_line.document("doctor", "--repair", "--database", database))
     keep(command_line.document("doctor", "--fix", "--watch", folder, "--database", database))
     keep(adoption_document(folder))

@@ -133,6 +133,7 @@ FAILURES = (
     Failure("restore none.db --database new.db", 2, "none.db", "usage"),
     Failure("restore junk.db --database held.db", 4, "held.db", "already_running"),
     Failure("restore junk.db --database new.db", 3, "junk.db", "ledger"),
+    Failure("purge 1 --database junk.db", 3, "junk.db", "ledger"),
     Failure("vacuum --database junk.db", 3, "junk.db", "ledger"),
     Failure("models path ./none", 1, None, "error"),
     Failure("models list --config wrong.toml", 2, "wrong.toml", "config"),

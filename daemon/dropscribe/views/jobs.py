@@ -18,7 +18,7 @@ from dropscribe.views.waiting import FolderWait, waits_for
 if TYPE_CHECKING:
     from dropscribe.ledger.control import Action
     from dropscribe.ledger.questions import JobPage
-    from dropscribe.ledger.records import Hit, JobDetail, JobSummary, Redone, SkipSummary
+    from dropscribe.ledger.records import Hit, JobDetail, JobSummary, Redone, SkipSummary, Whereabouts
     from dropscribe.transcript.types import Timings
 
 JOBS_SCHEMA = "dropscribe/jobs/1"
@@ -135,11 +135,24 @@ def job_document(
     }
 
 
+def kept_document(where: Whereabouts) -> dict[str, Any]:
+    """What was removed or moved after a job was done; null where it was not."""
+    return {
+        "text_removed": utc(where.text_removed_at),
+        "logs_removed": utc(where.logs_removed_at),
+        "files_removed": utc(where.files_removed_at),
+        "purged": utc(where.purged_at),
+        "departure": where.departure,
+        "departed": utc(where.departed_at),
+        "departed_to": None if where.departed is None else readable(where.departed),
+    }
+
+
 def detail_document(
     detail: JobDetail, progress: Progress | None = None, wait: FolderWait | None = None
 ) -> dict[str, Any]:
     """One job in full: the fields of `job_document`, and recipe, sha256, size (bytes), modified, isolate,
-    tries [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}],
+    kept {text_removed, logs_removed, files_removed, purged, departure, departed, departed_to}, tries [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}],
     stages {stage: seconds}, batches {sizes, padding_waste}, media, engine (as in the transcript), text, segments
     [{index, start_ms, end_ms, text}]. `stages` and all fields after it are null until the job is done.
     """
@@ -151,6 +164,7 @@ def detail_document(
         "size": detail.size,
         "modified": utc(detail.mtime_ns / 1e9),
         "isolate": detail.isolate,
+        "kept": kept_document(detail.whereabouts),
         "tries": [
             {
                 "number": a.number,

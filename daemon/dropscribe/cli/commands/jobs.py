@@ -109,7 +109,8 @@ def show(
 ) -> None:
     """Show one job in full: outcome, stages, tries, files, text.
 
-    JSON, dropscribe/job/1: job {the fields of a listed job, and recipe, sha256, size, modified, isolate, tries
+    JSON, dropscribe/job/1: job {the fields of a listed job, and recipe, sha256, size, modified, isolate, kept
+    {text_removed, logs_removed, files_removed, purged, departure, departed, departed_to}, tries
     [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
     {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}], actions
     [{at, who, action, job, folder, found, made}]}.
@@ -279,6 +280,26 @@ def _version(job: JobSummary) -> str:
     )
 
 
+def _kept(detail: JobDetail) -> list[tuple[str, str]]:
+    """What was removed or moved after the job was done."""
+    from dropscribe.cli.output import local
+    from dropscribe.escapes import readable
+
+    where = detail.whereabouts
+    if where.purged_at is not None:
+        return [("purged", f"all that was stored of it, {local(where.purged_at)}")]
+    to = "" if where.departed is None else f" to {readable(where.departed)}"
+    removed = (
+        ("text", where.text_removed_at),
+        ("logs", where.logs_removed_at),
+        ("files", where.files_removed_at),
+    )
+    return [
+        *([(where.departure, f"the recording{to}, {local(where.departed_at)}")] if where.departure else []),
+        *((what, f"removed {local(at)}") for what, at in removed if at is not None),
+    ]
+
+
 def _print_job(
     detail: JobDetail, progress: Progress | None, wait: FolderWait | None, actions: Sequence[Action]
 ) -> None:
@@ -301,6 +322,7 @@ def _print_job(
         ("result of", f"job {job.reference}" if job.reference else ""),
         ("version", _version(job)),
         ("profile", job.profile),
+        *_kept(detail),
         ("content", f"{detail.size} bytes, sha256 {detail.sha256}"),
     ]
     if result is not None:

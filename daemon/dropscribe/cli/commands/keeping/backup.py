@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ def command(
     """Copy the database, also while the daemon runs.
 
     The copy is one file with the moment (UTC) in its name, jobs-20260301T080000Z.db. It is consistent, checked before it gets its
-    name, and without remains of removed text. Recordings and transcripts are not in it.
+    name, and without remains of removed text; the database notes where it is. Recordings and transcripts are not in it.
 
     JSON, dropscribe/backup/1: database, backup, bytes, jobs, removed [path].
     """
@@ -44,7 +45,11 @@ def command(
 
     location = database_location(config, database)
     backend.open_read_only(location).close()
-    made = backend.back_up(location, directory, time.time(), keep)
+    now = time.time()
+    made = backend.back_up(location, directory, now, keep)
+    with closing(backend.open_beside(location)) as ledger:
+        ledger.keeping.record_backup(made.path.absolute(), now)
+        ledger.keeping.forget_backups([p.absolute() for p in made.removed])
     if as_json:
         print_json({
             "schema": SCHEMA, "database": str(location), "backup": readable(made.path), "bytes": made.size,

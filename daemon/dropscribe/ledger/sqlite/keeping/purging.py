@@ -53,6 +53,8 @@ _CANCEL = sa.text(
 )
 _JOB_IDS = sa.text("SELECT id FROM jobs WHERE recording_id = :recording")
 _REMOVE_OUTPUTS = sa.text("DELETE FROM outputs WHERE job_id = :job")
+# They may have the text, if the settings say so.
+_REMOVE_NOTIFICATIONS = sa.text("DELETE FROM outbox WHERE job_id = :job")
 _EMPTY = sa.text(
     "UPDATE jobs SET identity = NULL, reference_job_id = NULL, media = NULL, engine = NULL, timings = NULL, "
     "truncated = NULL, characters = NULL, remedy = NULL, "
@@ -143,7 +145,8 @@ def _purge(connection: Connection, recording: int, now: float) -> None:
     for job in connection.scalars(_JOB_IDS, values).all():
         of_job = values | {"job": job}
         for statement in (
-            REMOVE_SEGMENTS, REMOVE_SPEAKERS, REMOVE_STAGES, REMOVE_ATTEMPTS, _REMOVE_OUTPUTS, _EMPTY,
+            REMOVE_SEGMENTS, REMOVE_SPEAKERS, REMOVE_STAGES, REMOVE_ATTEMPTS, _REMOVE_OUTPUTS,
+            _REMOVE_NOTIFICATIONS, _EMPTY,
         ):  # fmt: skip
             connection.execute(statement, of_job)
     connection.execute(_REMOVE_SKIPS, values)
