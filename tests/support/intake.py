@@ -71,7 +71,7 @@ class Watched:
             known=known_of(known or self._on_record),
             completeness=lambda of, paths: [completeness(of, path) for path in paths],
             sink=self._take,
-            rescan_s=rescan_s,
+            rescan_s=lambda: rescan_s,
         )
 
     def _take(self, notice: Notice) -> None:

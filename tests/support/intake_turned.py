@@ -30,7 +30,7 @@ class Turned:
             self.notices.append,
             lambda: self.now,
             lambda: self.now + self.ahead,
-            RESCAN_S,
+            lambda: RESCAN_S,
             FolderLocks(),
         )
         self.watch = FolderWatch(folder, lambda _: None, around)

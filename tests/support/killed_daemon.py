@@ -133,6 +133,12 @@ KEEPING_POINTS: dict[str, Point] = {
     "transcripts have followed": Point(DAEMON, "ledger:record moved files", "committed"),
 }
 
+#: Places that are reached only by a command: a run with new recordings does not pass them.
+CONTROL_POINTS: dict[str, Point] = {
+    "paused, not committed": Point(DAEMON, "ledger:pause", "uncommitted"),
+    "cancelled, not answered": Point(DAEMON, "ledger:cancel jobs", "committed"),
+}
+
 
 class Death:
     """Count passages, and kill the process at the last. Thread-safe."""
@@ -236,7 +242,7 @@ def _wrap_call(name: str, ending: str, when: When, death: Death) -> None:
 
 def _arm_as_ordered() -> None:
     name, nth, mark = os.environ[_ORDER].split("\n")
-    arm((POINTS | KEEPING_POINTS)[name], int(nth), Path(mark))
+    arm((POINTS | KEEPING_POINTS | CONTROL_POINTS)[name], int(nth), Path(mark))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Surroundings:
     sink: Callable[[Notice], None]
     clock: Callable[[], float]  #: monotonic seconds
     wall: Callable[[], float]  #: epoch seconds
-    rescan_s: float
+    rescan_s: Callable[[], float]  #: seconds; may change
     locks: FolderLocks
 
 
@@ -218,7 +218,7 @@ class FolderWatch:
                 again_s = AGAIN_S
                 self._checked = self._checked and not first
         self._last_scan = self._around.clock()
-        every = min(self._around.rescan_s, again_s)
+        every = min(self._around.rescan_s(), again_s)
         if self.post.polled and standing is not Standing.TROUBLE:
             every = min(every, self.folder.poll_s)
         self._next_scan = self._last_scan + every

@@ -40,7 +40,7 @@ class Watcher:
         known: Callable[[Path], Iterable[Known]],
         completeness: Callable[[Path, Sequence[Path]], Iterable[Completeness]],
         sink: Callable[[Notice], None],
-        rescan_s: float,
+        rescan_s: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:

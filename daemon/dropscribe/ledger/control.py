@@ -98,5 +98,15 @@ class Terms:
         return [folder for folder, terms in self.of.items() if terms.most is not None and terms.most <= 0]
 
 
+@dataclass(frozen=True, slots=True)
+class FolderBacklog:
+    """What is queued in a watched folder. `audio_s`: estimated from sizes, None before anything was transcribed."""
+
+    folder: Path
+    recordings: int
+    held: int
+    audio_s: float | None
+
+
 #: Every folder is open, and all have the same weight.
 NO_TERMS = Terms()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dropscribe.errors import UnusableLedgerError
-from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
+from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, Pause, Selection, Terms
 from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
 from dropscribe.ledger.outbox import Outbox
@@ -458,6 +458,9 @@ class Ledger(Protocol):
 
     def job(self, job_id: int) -> JobDetail | None:
         """Everything recorded of one job; None when there is no such job."""
+
+    def backlog(self) -> list[FolderBacklog]:
+        """What is queued, by watched folder, the most first."""
 
     def counts(self) -> dict[JobState, int]:
         """The number of jobs in each state; every state has its entry."""

@@ -22,6 +22,7 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.local_executor import start_executor
 from dropscribe.pipeline.process_limits import LEAST_FILE_BYTES, prepare_limits
+from dropscribe.pipeline.sizing import decoder_count
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.admitter import Admitter
 from dropscribe.service.admission.folder_state import FolderConditions
@@ -31,6 +32,7 @@ from dropscribe.service.changed_files import FileWatch
 from dropscribe.service.control.commands import Request, check_database, execute
 from dropscribe.service.control.control_socket import ControlSocket, socket_path
 from dropscribe.service.control.folder_rules import FolderRules, Wait
+from dropscribe.service.control.reloading import merged
 from dropscribe.service.control.signals import Signals
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
@@ -269,7 +271,7 @@ class Daemon:
             known=OnRecord(self._ledger, self._storage_retry),
             completeness=completeness(inspector),
             sink=self._admitter.take,
-            rescan_s=settings.service.rescan_s,
+            rescan_s=lambda: self._settings.service.rescan_s,
         )
         inspector.start()
         self._admitter.start(forget=self._watcher.forget, unreadable=self._watcher.unreadable)
@@ -432,20 +434,16 @@ class Daemon:
             logs.problem(self._log, logs.Action.RELOAD, f"kept the settings in force: {e}")
         else:
             old, new = self._settings, loaded.settings
-            at_start = ("database", "engine", "media", "service")
             # Models that profiles name now are loaded when the first recording needs them.
             new_engine = new.engine.model_copy(update={"sets": old.engine.sets})
             new = new.model_copy(update={"engine": new_engine})
-            fixed = [name for name in at_start if getattr(old, name) != getattr(new, name)]
-            if fixed:
+            self._settings, waiting = merged(old, new)
+            if waiting:
                 logs.problem(
                     self._log,
                     logs.Action.RELOAD,
-                    f"changes in [{', '.join(fixed)}] take effect at the next restart",
+                    f"{', '.join(waiting)}: changes take effect at the next restart",
                 )
-            self._settings = old.model_copy(
-                update={"folders": new.folders, "profiles": new.profiles, "notify": new.notify}
-            )
             self._ledger.subscribe(subscriptions_of(self._settings))
             self._adopt_recipes()
             self._space.watch(self._settings)
@@ -454,6 +452,7 @@ class Daemon:
             self._unwritable.reset()
             self._models.reset()
             self._retention.reload()
+            self._claiming.allow(self._settings.service.jobs_in_flight)
             self._watcher.reload(new.folders)
             for note in loaded.notes:
                 logs.event(self._log, logs.Action.RELOAD, note)
@@ -491,8 +490,8 @@ class Daemon:
             models=self._executor.held,
             in_progress=tuple(self._dispatcher.progress()), unsettled_files=tuple(self._watcher.unsettled_files()),
             waits=tuple(self._rules.waits(self._dispatcher.claims())),
-            control=self._control.path,
             restarts=self._executor.restarts(), free=self._space.free(),
+            control=self._control.path, load=self._dispatcher.load(decoder_count(self._settings)),
         )  # fmt: skip
         self._reports.write(status, time.time())
 

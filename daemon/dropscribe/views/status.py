@@ -120,7 +120,7 @@ def document(
     """dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready", "draining"), since,
     updated, engine, models [{role, name, state ("loaded", "loading", "waiting" for memory, "failed"), bytes, problem}], folders [{path, backend, problem, remedy}], storage [{problem, remedy}], in_flight, unsettled,
     in_progress [{job, recording, stage, position_ms, duration_ms, elapsed_s}], unsettled_files [{path, code, reason, since}]
-    (null if it is not running), counts {state: jobs}, waits [{folder, code, reason, until}] (of folders whose recordings are not begun; folder null: of all), held [{code, reason, remedy, jobs, first}], oldest_waiting, last_finished (each as `job_document`, or
+    (null if it is not running), counts {state: jobs}, load {recordings_per_min, audio_rate, decoders, decoders_busy}, waits [{folder, code, reason, until}] (of folders whose recordings are not begun; folder null: of all), held [{code, reason, remedy, jobs, first}], oldest_waiting, last_finished (each as `job_document`, or
     null), recent_failures [jobs]. Instants are ISO 8601, UTC.
     """
     said = process.said or {}
@@ -149,6 +149,7 @@ def document(
         if "unsettled_files" in said
         else None,
         "counts": None if queue is None else {s.value: n for s, n in queue.counts.items()},
+        "load": said.get("load"),
         "waits": [w.document() for w in folder_waits(process.said, queue.pauses if queue else ())],
         "held": [
             {"code": h.code, "reason": h.reason, "remedy": h.remedy, "jobs": h.count, "first": h.first}

@@ -29,12 +29,13 @@ class FolderWait:
         """folder, code, reason, until (ISO 8601, UTC)."""
         return {"folder": self.folder, "code": self.code, "reason": self.reason, "until": utc(self.until)}
 
-    def text(self) -> str:
-        """For people: `its hours are 19:00-07:00, again from 19:00`."""
+    def text(self, now: float | None = None) -> str:
+        """For people: `its hours are 19:00-07:00, again from 19:00`. `now`: epoch seconds, by default those of the clock."""
         if self.until is None:
             return self.reason
         at = datetime.fromtimestamp(self.until, UTC).astimezone()
-        far = at.date() != datetime.now(UTC).astimezone().date()
+        today = datetime.now(UTC) if now is None else datetime.fromtimestamp(now, UTC)
+        far = at.date() != today.astimezone().date()
         return f"{self.reason}, again from {at.strftime('%a %H:%M' if far else '%H:%M')}"
 
 

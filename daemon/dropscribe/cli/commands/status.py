@@ -24,6 +24,9 @@ def command(
     config: options.Config = None,
     database: options.Database = None,
     *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it on the whole terminal, renewed until Ctrl-C.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/daemon/1 as JSON.")] = False,
 ) -> None:
     """Show the daemon, its problems and its queue.
@@ -42,6 +45,11 @@ def command(
     from dropscribe.views.status import document, held_problems, problems, queue_of, read_process
 
     location = database_location(config, database)
+    if watch:
+        from dropscribe.cli.commands.control.watch import watch as watch_status
+
+        watch_status(location)
+        return
     now = time.time()
     process = read_process(location)
     queue = None

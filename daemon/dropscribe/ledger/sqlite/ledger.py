@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dropscribe.errors import UnusableLedgerError
-from dropscribe.ledger.control import NO_TERMS, Action, Change, Pause, Selection, Terms
+from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, Pause, Selection, Terms
 from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
 from dropscribe.ledger.outbox import Outbox
@@ -40,6 +40,7 @@ from dropscribe.ledger.records import (
     StoredResult,
 )
 from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.history.backlog import Backlog
 from dropscribe.ledger.sqlite.history.queries import History
 from dropscribe.ledger.sqlite.history.totals import Totals
 from dropscribe.ledger.sqlite.jobs.actions import Actions
@@ -78,6 +79,7 @@ class SqliteLedger:
         self._holds = Holds(db)
         self._endings = Endings(db, self._events)
         self._actions = Actions(db)
+        self._backlog = Backlog(db)
         self._outputs = Outputs(db)
         self._partials = PartialOutputs(db)
         self._notes = Notes(db)
@@ -352,6 +354,9 @@ class SqliteLedger:
 
     def job(self, job_id: int) -> JobDetail | None:
         return self._history.job(job_id)
+
+    def backlog(self) -> list[FolderBacklog]:
+        return self._backlog.by_folder()
 
     def counts(self) -> dict[JobState, int]:
         return self._history.counts()

@@ -28,7 +28,7 @@ WAIT_S = 2.0
 #: are in flight.
 CLAIM_BATCH = 64
 #: Fewest jobs claimed ahead, and the window in which started jobs are counted, seconds.
-LEAST_AHEAD = 8
+LEAST_AHEAD = 4
 RECENT_S = 2.0
 
 
@@ -130,9 +130,7 @@ class Claimer:
         self._thread = thread
         self._wake = wake
         self._worker = worker
-        self._limit = limit
-        #: Fewest free places in flight for which jobs are claimed.
-        self._least = max(1, min(CLAIM_BATCH // 2, limit // 4))
+        self.allow(limit)
         self._clocks = clocks
         self._has_room = has_room
         self._rules = rules
@@ -153,6 +151,12 @@ class Claimer:
         self._due_known = False
         #: The last claim failed; the ledger may have recorded it nevertheless.
         self._unsure = False
+
+    def allow(self, limit: int) -> None:
+        """Set the most jobs in flight. Those in flight now go on."""
+        self._limit = limit
+        #: Fewest free places in flight for which jobs are claimed.
+        self._least = max(1, min(CLAIM_BATCH // 2, limit // 4))
 
     def news(self) -> None:
         """Claim at the next `ask`, because new jobs may be queued. Callable from any thread."""

@@ -22,6 +22,7 @@ from dropscribe.service.jobs.claimer import LEASE_S, Claimer, Clocks
 from dropscribe.service.jobs.outcome_writer import JobEnding, OutcomeWriter, release
 from dropscribe.service.jobs.progress import NAME_COLUMNS, JobProgress, Stage
 from dropscribe.service.jobs.retry_policy import BLAMELESS_WAIT_S, Again, DeviceFailures, decide
+from dropscribe.service.jobs.throughput import Load, Throughput
 from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.monitoring.tally import Tally
 from dropscribe.service.publishing.output_plan import outputs_place
@@ -82,6 +83,7 @@ class Dispatcher:
         self._began: dict[int, float] = {}
         self._next_heartbeat = 0.0
         self._next_check = 0.0
+        self._throughput = Throughput(clocks.monotonic())
 
     @property
     def in_flight(self) -> int:
@@ -124,6 +126,13 @@ class Dispatcher:
     def check_leases(self) -> None:
         """Renew leases at the next turn, so that jobs that were cancelled meanwhile are dropped at once."""
         self._next_heartbeat = 0.0
+
+    def load(self, decoders: int) -> Load:
+        """Rates of the last minute, and how many of the `decoders` are busy."""
+        found = [self._executor.progress(ticket) for ticket in self._running]
+        in_progress_s = sum(p.recognised_ms for p in found if p is not None) / 1000
+        now, idle = self._clocks.monotonic(), self._executor.room()
+        return self._throughput.load(now, in_progress_s=in_progress_s, decoders=decoders, idle=idle)
 
     def claims(self) -> list[Claim]:
         """Jobs that are claimed and whose outcome is not recorded."""
@@ -247,6 +256,7 @@ class Dispatcher:
                 continue
             if claim.reference is not None:
                 self._claimed.popleft()
+                self._throughput.add(0.0, self._clocks.monotonic())
                 self._publish(claim, None)
                 continue
             if self._unanswering.get(claim.folder, 0.0) > self._clocks.monotonic():
@@ -291,7 +301,9 @@ class Dispatcher:
         claim = self._running.pop(outcome.ticket)
         if isinstance(outcome.end, Result):
             self._device_failures.recognised(claim.job_id)
-            self._claiming.recognised(claim, outcome.end.media.duration_ms / 1000)
+            audio_s = outcome.end.media.duration_ms / 1000
+            self._claiming.recognised(claim, audio_s)
+            self._throughput.add(audio_s, self._clocks.monotonic())
             self._models.usable(claim.folder)
             self._publish(claim, outcome.end)
         else:

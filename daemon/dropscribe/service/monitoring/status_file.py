@@ -21,6 +21,7 @@ from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.pipeline.executor import Restarts
 from dropscribe.service.control.folder_rules import Wait
 from dropscribe.service.jobs.progress import JobProgress
+from dropscribe.service.jobs.throughput import Load
 from dropscribe.service.monitoring.atomic_file import replace_file
 from dropscribe.transcript.placing.standing import contents
 from dropscribe.transcript.types import EngineFacts
@@ -69,6 +70,7 @@ class Status:
     #: For the metrics.
     restarts: Restarts = field(default_factory=Restarts)
     free: Free = field(default_factory=Free)
+    load: Load | None = None
 
 
 class StatusFile:
@@ -112,6 +114,7 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
         "storage": [asdict(c) for c in status.storage],
         "in_progress": [_progress(job) for job in status.in_progress[:LISTED]],
         "waits": [_wait(wait) for wait in status.waits],
+        "load": None if status.load is None else _load(status.load),
         "control": None if status.control is None else readable(status.control),
         "unsettled_files": [_unsettled(file) for file in status.unsettled_files[:LISTED]],
     }
@@ -167,6 +170,10 @@ def _wait(wait: Wait) -> dict[str, Any]:
         "reason": wait.reason,
         "until": wait.until,
     }
+
+
+def _load(load: Load) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in asdict(load).items()}
 
 
 def _unsettled(file: UnsettledFile) -> dict[str, Any]:

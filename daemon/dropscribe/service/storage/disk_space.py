@@ -58,7 +58,7 @@ class Floor:
 
     def __init__(self, floor_bytes: int) -> None:
         """`floor_bytes` 0: no place is ever low."""
-        self._floor_bytes = floor_bytes
+        self.floor_bytes = floor_bytes
         self._low: dict[Path, Low] = {}
 
     def judge(self, readings: Mapping[Path, Reading], now: float) -> Mapping[Path, Low]:
@@ -73,7 +73,7 @@ class Floor:
     def _judge(self, before: Low | None, reading: Reading, now: float) -> Low | None:
         if now - reading.at > STALE_S:
             return before
-        floor = min(self._floor_bytes, reading.total_bytes * LARGEST_SHARE)
+        floor = min(self.floor_bytes, reading.total_bytes * LARGEST_SHARE)
         if reading.free_bytes >= floor * (RESUME_TIMES if before else 1.0):
             return None
         return Low(reading.free_bytes, floor, before.since if before else now)
@@ -147,7 +147,8 @@ class FreeSpace:
         self.watch(settings)
 
     def watch(self, settings: Settings) -> None:
-        """Watch the disks of the folders and profiles in `settings`."""
+        """Watch the disks of the folders and profiles in `settings`, with the floor in it."""
+        self._floor.floor_bytes = settings.service.free_floor_mb * MIB
         self._targets = {f.path: settings.profile(f.profile).output_dir or f.path for f in settings.folders}
         self._held |= self._targets.keys()
         self._gauges.watch({self._database, *self._targets.values()})
