@@ -39,6 +39,7 @@ from dropscribe.engine.protocol import (
     StreamOptions,
 )
 from dropscribe.errors import EngineDiedError, EngineError
+from dropscribe.transcript.roles import ModelSet
 from tests.support import seaco, sense_voice
 from tests.support.engines import pid_of, started
 
@@ -524,3 +525,47 @@ def test_a_real_engine_prints_nothing(tmp_path: Path) -> None:
         [sys.executable, script], capture_output=True, text=True, check=False, timeout=DEADLINE_S
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_models_are_loaded_for_the_streams_that_name_them(own: Client[ProcessEngine], tmp_path: Path) -> None:
+    real = ModelSet("paraformer-mini", "vad-mini", "ct-punc-mini")
+    missing = ModelSet(str(tmp_path / "none"), "vad-mini")
+
+    def send(models: ModelSet | None) -> int:
+        own.streams += 1
+        options = StreamOptions(models=models, punctuation="auto")
+        own.block(own.streams, sample()[: 5 * 16_000], final=True, options=options)
+        return own.streams
+
+    first, lost, plain = send(real), send(missing), send(None)
+    own.until_done(plain, lost)
+    (failure,) = own.ends(lost)
+    assert isinstance(failure, StreamFailed)
+    assert (failure.code, failure.retryable) == ("model_unusable", True)
+    assert "there is no such directory" in failure.reason
+    assert failure.remedy
+    if own.ends(first):
+        # Loading took longer than a stream waits; it goes on all the same.
+        (busy,) = own.ends(first)
+        assert isinstance(busy, StreamFailed)
+        assert busy.code == "models_busy"
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(m.name == "paraformer-mini" and m.state == "loaded" for m in own.engine.held):
+        assert time.monotonic() < deadline, own.engine.held
+        own.listen()
+    second = send(real)
+    own.until_done(second)
+    end = own.done(second)
+    assert end.used is not None
+    assert end.used.models == (
+        ("asr", "paraformer-mini"),
+        ("vad", "vad-mini"),
+        ("punctuation", "ct-punc-mini"),
+    )
+    assert end.used.notice is not None
+    tokens = sum(len(s.tokens) for s in own.segments(second))
+    assert len(end.annotations.marks) == tokens > 3
+    own.until_done(first)
+    again = send(None)
+    own.until_done(again)
+    assert [s.text for s in own.segments(again)] == ["ø"]

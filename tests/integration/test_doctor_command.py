@@ -13,8 +13,11 @@ from typer.testing import CliRunner, Result
 from dropscribe import config
 from dropscribe.cli.commands import doctor
 from dropscribe.doctor.checks.hotwords import check_hotwords
-from dropscribe.doctor.checks.record import Level
+from dropscribe.doctor.checks.languages import check_languages
+from dropscribe.doctor.checks.model import problems_of, with_problems
+from dropscribe.doctor.checks.record import Check, Level
 from dropscribe.engine.models.hub import client as hub
+from dropscribe.engine.protocol import HeldModel
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.monitoring import status_file
@@ -90,6 +93,24 @@ def test_the_hotwords_check_downloads_no_model(tmp_path: Path, monkeypatch: pyte
     assert check.status == Level.FAIL
     assert "not in the model cache of this user" in check.detail
     assert "MODELSCOPE_CACHE" in check.remedy
+
+
+def test_a_language_that_a_model_does_not_know_and_a_model_that_cannot_be_loaded_are_named(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(
+        '[engine]\nmodel = "paraformer-mini"\n[profiles.lab]\nlanguage = "yue"\n', encoding="utf-8"
+    )
+    (check,) = check_languages(config.load(file).settings)
+    assert (check.name, check.status) == ("language:lab", Level.WARNING)
+    assert "paraformer-mini does not know the language yue" in check.detail
+    held = (HeldModel("asr", "a", "loaded", 1), HeldModel("asr", "b", "failed", 0, "it is damaged"))
+    works = Check("model", Level.OK, "a with v on cpu")
+    failed = with_problems(works, problems_of(held))
+    assert failed.status == Level.FAIL
+    assert failed.detail == "a with v on cpu; but b (asr) cannot be loaded: it is damaged"
+    assert with_problems(works, problems_of(held[:1])) == works
 
 
 def test_a_healthy_installation(options: list[str], tmp_path: Path) -> None:

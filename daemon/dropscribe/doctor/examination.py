@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from dropscribe.config import Loaded
+from dropscribe.config import Loaded, Settings
 from dropscribe.doctor.checks.answering import answered
 from dropscribe.doctor.checks.clock import look_clock
 from dropscribe.doctor.checks.database import check_daemon, look_database, look_sqlite
@@ -14,6 +14,7 @@ from dropscribe.doctor.checks.device import check_devices, check_torch, nvidia_n
 from dropscribe.doctor.checks.folders import check_folders
 from dropscribe.doctor.checks.held import look_held
 from dropscribe.doctor.checks.hotwords import check_hotwords
+from dropscribe.doctor.checks.languages import check_languages
 from dropscribe.doctor.checks.manager import check_manager
 from dropscribe.doctor.checks.model import look_model, look_running
 from dropscribe.doctor.checks.python import check_python, look_packages
@@ -69,10 +70,16 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     yield check_torch(seen, nodes, setting)
     yield from check_devices(seen, nodes, setting)
     running = look_running(location, setting) if pid is not None else None
-    model = running or look_model(settings.engine)
+    model = running or look_model(settings.loading(_profiles(settings)).engine)
     yield model
     if model.status is not Level.FAIL:
         yield from check_hotwords(settings)
+        yield from check_languages(settings)
+
+
+def _profiles(settings: Settings) -> tuple[str, ...]:
+    """Those of the folders, or, before there are folders, all."""
+    return tuple(dict.fromkeys(f.profile for f in settings.folders)) or tuple(settings.profiles)
 
 
 def _free(name: str, place: Path) -> list[Check]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from dropscribe.config import Settings
+from dropscribe.doctor.checks.languages import stored
 from dropscribe.doctor.checks.record import Check, from_error, ok, warning
 from dropscribe.engine.core.interfaces import NO_HOTWORDS
 from dropscribe.engine.models import store
-from dropscribe.engine.models.hub import client as hub
 from dropscribe.engine.models.text import hotwords
 from dropscribe.errors import EngineError
 from dropscribe.transcript.roles import ASR, NULL
@@ -24,7 +23,7 @@ def check_hotwords(settings: Settings) -> Iterator[Check]:
             continue
         model = settings.model_set(profile).asr
         try:
-            config = None if model == NULL else store.resolve(model, ASR, _stored).config
+            config = None if model == NULL else store.resolve(model, ASR, stored).config
         except EngineError as e:
             yield from_error(f"{NAME}:{name}", e)
             continue
@@ -34,15 +33,3 @@ def check_hotwords(settings: Settings) -> Iterator[Check]:
             yield warning(f"{NAME}:{name}", complaint, remedy)
         else:
             yield ok(f"{NAME}:{name}", f"{len(profile.hotwords)}, all in the model's vocabulary")
-
-
-def _stored(name: str) -> Path:
-    """Local directory of a model of the hub. Raises EngineError: the daemon's user may have another cache."""
-    directory = hub.find(name)
-    if directory is None:
-        raise EngineError(
-            f"{name} is not in the model cache of this user, so its vocabulary is not known",
-            operation="find model",
-            remedy="run the doctor as the user of the daemon, with the same HOME and MODELSCOPE_CACHE",
-        )
-    return directory

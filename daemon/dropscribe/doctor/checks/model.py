@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from dropscribe.config import EngineSettings
-from dropscribe.doctor.checks.record import Check, fail, from_error, ok, warning
+from dropscribe.doctor.checks.record import Check, Level, fail, from_error, ok, warning
+from dropscribe.engine.protocol import HeldModel
 from dropscribe.errors import EngineError
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.pipeline import engine_plan
@@ -32,7 +35,7 @@ def look_model(settings: EngineSettings, timeout_s: float = READY_TIMEOUT_S) -> 
                 f"{settings.models.asr} was not ready after {timeout_s:.0f} s",
                 "run it again (a fetch goes on where it stopped), or copy the model's directory and give its path",
             )
-        return check_facts(engine.facts, settings.device)
+        return with_problems(check_facts(engine.facts, settings.device), problems_of(engine.held))
     except EngineError as e:
         return from_error(NAME, e)
     finally:
@@ -47,12 +50,31 @@ def look_running(location: DatabaseLocation, setting: str) -> Check | None:
     No second engine is started then, since it would compete for the device's memory.
     """
     try:
-        raw = (status_file.read(location) or {}).get("engine")
+        said = status_file.read(location) or {}
     except (OSError, ValueError):
         return None
+    raw = said.get("engine")
     if raw is None:
         return None
-    return check_facts(EngineFacts.of_record(raw), setting)
+    # A daemon of the previous version does not write the models.
+    held = [
+        HeldModel(m["role"], m["name"], m["state"], m["bytes"], m["problem"] or "")
+        for m in said.get("models", ())
+    ]
+    return with_problems(check_facts(EngineFacts.of_record(raw), setting), problems_of(held))
+
+
+def problems_of(held: Iterable[HeldModel]) -> list[str]:
+    """A line for each model that cannot be loaded."""
+    return [f"{m.name} ({m.role}) cannot be loaded: {m.problem}" for m in held if m.state == "failed"]
+
+
+def with_problems(check: Check, problems: Sequence[str]) -> Check:
+    """A check of an engine that works, failed if there are models that profiles name and that cannot be loaded."""
+    if check.status is Level.FAIL or not problems:
+        return check
+    remedy = "mend it, or name another one in the profile; the jobs of its folders wait"
+    return fail(NAME, f"{check.detail}; but {'; '.join(problems)}", remedy)
 
 
 def check_facts(facts: EngineFacts, setting: str) -> Check:

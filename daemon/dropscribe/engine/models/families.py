@@ -69,6 +69,11 @@ def families_of(kind: Kind) -> tuple[str, ...]:
     return _SUPPORTED.get(kind, ())
 
 
+def languages_of(family: str) -> tuple[str, ...]:
+    """Languages that a profile may name for the official models of a class; () if they have no choice."""
+    return ("en", "ja", "ko", "yue", "zh") if kind_of(family) is Kind.SENSE_VOICE else ()
+
+
 def described(family: str) -> str:
     """Model class with its purpose for messages: `CTTransformer, a punctuation model`."""
     kind = kind_of(family)

@@ -79,12 +79,17 @@ class ModelSource:
     @property
     def notice(self) -> str | None:
         """Notice for every transcript made with a demonstration model; None for other models."""
-        if not self.bundled:
-            return None
-        return (
-            f"Made with the demonstration model {self.directory.name}: of clear Mandarin about one character in five is "
-            "wrong, of anything else most."
-        )
+        return notice_of(self.directory.name) if self.bundled else None
+
+
+def notice_of(name: str) -> str | None:
+    """Notice for a transcript made with this recogniser; None for one that is not bundled."""
+    if name not in BUNDLED_MODELS:
+        return None
+    return (
+        f"Made with the demonstration model {name}: of clear Mandarin about one character in five is wrong, of anything "
+        "else most."
+    )
 
 
 def resolve(name: str, role: str, fetch: Callable[[str], Path]) -> ModelSource:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Profile, Settings
+from dropscribe.engine.models.store import notice_of
 from dropscribe.errors import DropscribeError, OutputTakenError, StorageError, UnusableLedgerError
 from dropscribe.files import is_there, readers_of
 from dropscribe.ledger.interface import Ledger
@@ -231,7 +232,7 @@ class Partials:
             text.texts,
             until_ms=text.heard.until_ms,
             declared_ms=text.heard.declared_ms,
-            notice=self._engine().notice,
+            notice=self._notice(claim),
             headings=text.heard.headings,
         )
         digest = hashlib.sha256(data).hexdigest()
@@ -328,6 +329,11 @@ class Partials:
                 )
                 return root if directory.is_relative_to(root) else Path(directory.anchor)
         return Path(one.path.anchor)
+
+    def _notice(self, claim: Claim) -> str | None:
+        """Notice of a demonstration model, if the profile of the recording names one."""
+        engine, recogniser = self._engine(), self._settings().model_set(self._profile(claim)).asr
+        return engine.notice if recogniser == engine.model else notice_of(recogniser)
 
     def _profile(self, claim: Claim) -> Profile:
         profiles = self._settings().profiles
