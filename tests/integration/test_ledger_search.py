@@ -65,6 +65,10 @@ def found(ledger: Ledger, query: str, limit: int = 20, places: int = 5) -> list[
         ("我们用5g网络", "用5G网络"),
         ("我们用 AI 技术", "「用 AI」 技术"),
         ('NEAR(a b) "c', 'NEAR(a b) "c'),
+        ("今天讨论明年的预算", "今天讨论，明年的预算。"),
+        ("we met anna yesterday", "We met Anna, yesterday."),
+        ("你好，世界。", "你好，世界"),
+        ("我们二零二四年开始的", "我们2024年，开始的"),
     ],
 )
 def test_queries_find_their_segments(ledger: Ledger, text: str, query: str) -> None:

@@ -19,6 +19,8 @@ from dropscribe.transcript.written.numerals.spoken import ways_to_say
 _READINGS = 12
 #: A phrase in quotes.
 _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|「([^」]+)」")
+#: Marks that most recognisers do not write, so that the index does not have them; not those within figures.
+_MARKS = re.compile(r"[，。？！、；：]|[,.?!;:](?!\d)")
 #: Characters written without spaces between them: CJK ideographs, kana, full-width forms and CJK punctuation.
 _UNSPACED = re.compile(
     r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U000323af]"
@@ -45,15 +47,22 @@ def parse(query: str) -> tuple[Term, ...]:
 
 
 def readings(terms: Sequence[Term]) -> list[tuple[Term, ...]]:
-    """The terms, and the same with numbers in words instead of figures, or in figures instead of words.
+    """The terms, and the same without marks, with numbers in words instead of figures, or in figures instead of words.
 
-    People search for what they read, `2024年`; the index has what was recognised, 二零二四年. At most `_READINGS`.
+    People search for what they read, `2024年，`; the index has what was recognised, 二零二四年. At most `_READINGS`.
     """
     ways = [[t, *map(_term, _other_forms(t.text))] for t in terms]
     return list(islice(product(*ways), _READINGS))
 
 
 def _other_forms(text: str) -> tuple[str, ...]:
+    bare = _MARKS.sub("", text)
+    if bare not in {"", text}:
+        return (bare, *_in_other_numbers(bare))
+    return _in_other_numbers(text)
+
+
+def _in_other_numbers(text: str) -> tuple[str, ...]:
     said = ways_to_say(text)
     if said:
         return said
