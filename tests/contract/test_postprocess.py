@@ -367,7 +367,7 @@ class Gated(NullStage):
 
 def test_a_slow_stage_holds_up_only_the_streams_that_want_it() -> None:
     slow = Gated()
-    slow.wants = lambda options: options.speakers is not None  # type: ignore[method-assign]
+    slow.wants = lambda options: options.speakers is not None  # type: ignore[method-assign,assignment]
     bench = Bench(slow, Watched(NullStage()), beside=True)
     bench.run(PcmBlock(1, 0, MINUTE, final=True, options=ALL), PcmBlock(2, 1, MINUTE, final=True))
     bench.wait_for_ends(1)

@@ -20,10 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dropscribe.engine.core.interfaces import SpeechSegment
-from dropscribe.engine.core.routing import Router
-from dropscribe.transcript.roles import ModelSet
-from dropscribe.transcript.types import ModelsUsed
+from dropscribe.engine import registry
+from dropscribe.engine.core.interfaces import Recogniser, SpeechSegment, VadModel
 from tests.support.daemon_process import DaemonProcess
 
 FOLDER = "DROPSCRIBE_FAULTS"
@@ -173,10 +171,10 @@ def remember_samples() -> None:
 
 def break_the_engine(faults: Faults) -> None:
     """Install the planned fault in the engine of this process, once it is warm."""
-    preload = Router.preload
+    warm_up = registry.ModelLoader.warm_up
 
-    def preload_and_break(self: Router, sets: Sequence[ModelSet]) -> tuple[ModelsUsed, float]:
-        used, batch_s = preload(self, sets)
+    def warm_up_and_break(self: registry.ModelLoader, vad: VadModel, recogniser: Recogniser) -> float:
+        batch_s = warm_up(self, vad, recogniser)
         if faults.plan.where == "detector":
             from dropscribe.engine.vad.scorer import Scorer  # noqa: PLC0415 - imports torch
 
@@ -190,14 +188,14 @@ def break_the_engine(faults: Faults) -> None:
 
             remember_samples()
             before(faults, PaddedForward, "__call__", lambda sounds: [s.pcm for s in sounds])
-            if used.precision == "fp16":
+            if self.on_gpu:
                 from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
                 before(faults, PackedForward, "begin", lambda sounds: [s.pcm for s in sounds])
-        return used, batch_s
+        return batch_s
 
-    vars_of: Any = Router
-    vars_of.preload = preload_and_break
+    vars_of: Any = registry.ModelLoader
+    vars_of.warm_up = warm_up_and_break
 
 
 def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Faults]:
