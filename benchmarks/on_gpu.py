@@ -4,7 +4,7 @@
 
 Models of the official sizes with random weights are written to DIR, and each report as JSON; the output of a step is
 in STEP.log. If a step fails or exceeds its time limit, the others are run nevertheless, and the exit status is 1. The
-end-to-end benchmark needs 16 cores and 15 GB in the temporary directory. All steps take some 26 minutes plus
+end-to-end benchmark needs 16 cores and 15 GB in the temporary directory. All steps take some 36 minutes plus
 --memory-minutes.
 """
 
@@ -60,6 +60,7 @@ def steps(folder: Path, device: str, memory_minutes: float) -> list[Step]:
             script("engine", "--device", device, "--model", sense_voice, *report("engine-sense-voice")),
             300,
         ),
+        Step("stage-costs", script("stage_costs", "--device", device, *report("stage-costs")), 600),
         Step("end-to-end", script("end_to_end", *own, "--recordings", "1300", *report("end-to-end")), 300),
         Step(
             "end-to-end-two-processes",

@@ -47,8 +47,9 @@ class Daemon:
         quiet_s: float = 0.5,
         log_level: str = "warning",
         through: Sequence[str] = (),
+        folder_lines: str = "",
     ) -> None:
-        """`through`: command that execs the daemon, such as setpriv with its options."""
+        """`through`: command that execs the daemon, such as setpriv with its options. `folder_lines`: more settings."""
         self._through = through
         self._folder = tempfile.TemporaryDirectory(prefix="dropscribe-bench-", dir=options.root)
         self.root = Path(self._folder.name)
@@ -58,7 +59,7 @@ class Daemon:
         self.ready_s = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._config = self.root / "dropscribe.toml"
-        folder = f'[[folder]]\npath = "{self.inbox}"\nquiet_s = {quiet_s}\nquiet_unprobed_s = {quiet_s}\n'
+        folder = f'[[folder]]\npath = "{self.inbox}"\nquiet_s = {quiet_s}\nquiet_unprobed_s = {quiet_s}\n{folder_lines}'
         engine = f'[engine]\nmodel = "{options.model}"\nvad_model = "{options.vad_model}"\ndevice = "{options.device}"\n'
         service = f'[service]\nlog_format = "json"\nlog_level = "{log_level}"\n'
         self._config.write_text(f'database = "{self.database}"\n{folder}{engine}{service}', encoding="utf-8")

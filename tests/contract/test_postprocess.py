@@ -55,11 +55,12 @@ class OneVoice:
     batch = 4
     runs_ahead = False
 
-    def frames(self, sound: Any) -> Any:
-        return np.zeros((len(sound) // 160, 80), np.float32)
+    def joined(self, sounds: Sequence[Any]) -> Any:
+        counts = [len(sound) // 160 for sound in sounds]
+        return np.zeros((sum(counts), 80), np.float32), counts
 
     def begin(self, windows: Sequence[Any]) -> Any:
-        return SimpleNamespace(windows=len(windows), ready=True)
+        return SimpleNamespace(windows=sum(map(len, windows)), ready=True)
 
     def finish(self, launched: Any) -> tuple[Any, float]:
         return np.full((launched.windows, 192), 192**-0.5, np.float16), 0.0

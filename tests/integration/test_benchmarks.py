@@ -28,6 +28,7 @@ SCRIPTS = (
     "speakers",
     "calibration",
     "hotwords",
+    "stage_costs",
 )
 
 
@@ -89,6 +90,20 @@ def test_a_seaco_is_measured_with_hotwords(tmp_path: Path, hours: str) -> None:
     assert (report["model"], report["hotwords"]) == ("SeacoParaformer", 60)
     assert 4.0 < report["ours"]["tokens_per_s_of_audio"] < 5.0
     assert report["stock"]["rtfx"] > 0
+
+
+@pytest.mark.soak
+def test_the_cost_of_each_stage_is_measured(tmp_path: Path) -> None:
+    out = tmp_path / "stage_costs.json"
+    done = script("stage_costs", "--small", "--device", "cpu", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    engine = report["engine"]
+    assert engine["ct-punc"]["goal_percent"] == 5.0
+    assert engine["all"]["host_s"]["speakers"] > 0
+    assert engine["all"]["host_s"]["punctuation"] > 0
+    assert {"embedding", "clustering", "punctuation"} <= engine["all"]["seconds_by_stage"].keys()
+    assert {"embedding", "punctuation"} <= report["daemon"]["all"]["seconds_by_stage"].keys()
 
 
 #: Prints what each script given says of itself: one process, because importing torch takes seconds.

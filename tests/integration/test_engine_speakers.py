@@ -26,7 +26,7 @@ from tests.support import speaking
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dropscribe.engine.models.speakers.embedder import Embedder, Launched
+    from dropscribe.engine.models.speakers.embedder import Embedder, Launched, Windows
 
 MODEL = BUNDLED / "campplus-zh-en"
 
@@ -137,11 +137,11 @@ class _Failing:
         self.limit = limit  #: windows that fit
         self.runs_ahead = False
 
-    def frames(self, sound: object) -> Tensor:
-        return self._real.frames(sound)  # type: ignore[arg-type]
+    def joined(self, sounds: object) -> object:
+        return self._real.joined(sounds)  # type: ignore[arg-type]
 
-    def begin(self, windows: list[Tensor]) -> Launched:
-        if len(windows) > self.limit:
+    def begin(self, windows: list[Windows]) -> Launched:
+        if sum(map(len, windows)) > self.limit:
             raise OutOfDeviceMemoryError("full", operation="recognise")
         return self._real.begin(windows)
 

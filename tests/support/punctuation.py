@@ -72,8 +72,17 @@ def segment_of(
     return segment, Hypothesis(stream, index, spacing.join(texts), Tokens(texts, times, times))
 
 
-def random_model(folder: Path, sizes: tuple[int, int, int, int], *, dictionary: Sequence[str] = ()) -> Path:
-    """A model of the given sizes (see `LARGE`) with random weights that set all marks; with a user dictionary: its lines."""
+def random_model(
+    folder: Path,
+    sizes: tuple[int, int, int, int],
+    *,
+    dictionary: Sequence[str] = (),
+    words: Sequence[str] = (),
+) -> Path:
+    """A model of the given sizes (see `LARGE`) with random weights that set all marks.
+
+    `dictionary`: lines of a user dictionary. `words`: the vocabulary, by default those of `SENTENCES`.
+    """
     import torch
 
     from dropscribe.engine.models.punctuation.config import read_config
@@ -94,7 +103,7 @@ def random_model(folder: Path, sizes: tuple[int, int, int, int], *, dictionary: 
         (folder / "jieba_usr_dict").write_text("\n".join(dictionary), encoding="utf-8")
     (folder / "configuration.json").write_text(json.dumps({"file_path_metas": files}), encoding="utf-8")
     spoken = {word for sentence in SENTENCES for word in (*sentence, *_pairs(sentence))}
-    (folder / "tokens.json").write_text(json.dumps([*sorted(spoken), "<unk>"]), encoding="utf-8")
+    (folder / "tokens.json").write_text(json.dumps([*(words or sorted(spoken)), "<unk>"]), encoding="utf-8")
     (folder / "model.pt").touch()
     torch.manual_seed(3)
     module = Parameters(read_config(read_model_config(folder)))

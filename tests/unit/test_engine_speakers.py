@@ -18,7 +18,7 @@ from dropscribe.engine.models.speakers.windows import (
     STEP,
     WINDOW,
     first_windows,
-    window_between,
+    windows_between,
 )
 from tests.support.voices import Conversation, conversation
 
@@ -128,9 +128,13 @@ def test_windows_cover_a_segment(frames: int) -> None:
 
 
 def test_a_window_is_placed_between_neighbours_that_differ() -> None:
-    assert window_between(150, 300, 0.4) == 225
-    assert window_between(150, 300, 0.7) is None
-    assert window_between(150, 200, 0.4) is None, "they overlap already"
+    angles = np.arccos([1.0, 0.4, 0.4, 0.4, 0.4]).cumsum()
+    # The second and third are alike; the third and fourth overlap already; the fifth is of another segment.
+    angles[2:] -= np.arccos(0.4) - np.arccos(0.7)
+    voices = np.stack((np.cos(angles), np.sin(angles)), axis=1).astype(np.float16)
+    starts, segments = windows_between(np.array([0, 150, 300, 350, 0]), np.array([0, 0, 0, 0, 1]), voices)
+    assert (starts.tolist(), segments.tolist()) == ([75], [0])
+    assert windows_between(starts[:0], segments[:0], voices[:0])[0].tolist() == []
 
 
 def labelled(*labels: int) -> NDArray[np.int64]:

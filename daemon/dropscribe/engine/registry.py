@@ -106,9 +106,9 @@ class ModelLoader:
 
                 return ReadyModel(FsmnVadModel(load(source.directory, device, self._threads)))
             if part.role == PUNCTUATION:
-                return ReadyModel(_punctuation(part.name, source, device, half=half))
+                return ReadyModel(_punctuation(part.name, source, device, self._record, half=half))
             if part.role == SPEAKERS:
-                return ReadyModel(_speakers(part.name, source, device, half=half))
+                return ReadyModel(_speakers(part.name, source, device, self._record, half=half))
             recogniser, precision = _recogniser(source, device, self._threads, precision, self._note)
             return ReadyModel(recogniser, precision, source.notice)
         finally:
@@ -164,6 +164,17 @@ class ModelLoader:
         device = describe_device(self._device)
         return EngineFacts(used.models, device, used.precision, versions, used.notice, warmup_s)
 
+    def _record(self, name: str, record: Callable[[], None]) -> None:
+        """Record the launches of a model, unless others use the device, or note that it goes on without."""
+        if not self.alone:
+            return
+        from dropscribe.engine.models.loading import in_short  # noqa: PLC0415 - imports torch
+
+        try:
+            record()
+        except RuntimeError as e:
+            self._note(f"{name}: its launches cannot be recorded, so it is slower: {in_short(e)}")
+
     def _size_of(self, source: store.ModelSource) -> int:
         """Bytes of a model's weights on the device. Raises EngineError."""
         try:
@@ -211,23 +222,33 @@ def threads_of(settings: EngineSettings) -> int:
     return settings.threads or len(os.sched_getaffinity(0))
 
 
-def _punctuation(name: str, source: store.ModelSource, device: Any, *, half: bool) -> PostprocessingStage:
+#: (name of a model, function that records its launches)
+Record = Callable[[str, Callable[[], None]], None]
+
+
+def _punctuation(
+    name: str, source: store.ModelSource, device: Any, record: Record, *, half: bool
+) -> PostprocessingStage:
     """A punctuation model as a stage, warm. Raises EngineError."""
     from dropscribe.engine.models.punctuation.model import PunctuationModel  # noqa: PLC0415 - imports torch
     from dropscribe.engine.models.punctuation.stage import Punctuation  # noqa: PLC0415
 
     model = PunctuationModel(source.config, device, half=half)
     model.warm_up()
+    record(name, model.record)
     return Punctuation(name, model, passes=CPU_PASSES if device.type == "cpu" else CUDA_PASSES)
 
 
-def _speakers(name: str, source: store.ModelSource, device: Any, *, half: bool) -> PostprocessingStage:
+def _speakers(
+    name: str, source: store.ModelSource, device: Any, record: Record, *, half: bool
+) -> PostprocessingStage:
     """The stage that tells speakers apart, loaded and warm. Raises EngineError."""
     from dropscribe.engine.models.speakers.embedder import load_embedder  # noqa: PLC0415 - imports torch
     from dropscribe.engine.models.speakers.stage import SpeakerStage  # noqa: PLC0415
 
     embedder = load_embedder(source.config, device, half=half)
     embedder.warm_up()
+    record(name, embedder.record)
     return SpeakerStage(embedder, name)
 
 

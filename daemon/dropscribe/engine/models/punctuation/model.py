@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from dropscribe.engine.models.punctuation.words import (
 )
 from dropscribe.engine.models.weights import load_weights
 from dropscribe.errors import OutOfDeviceMemoryError
+
+if TYPE_CHECKING:
+    from dropscribe.engine.models.punctuation.packed_network import PackedNetwork
 
 #: Words of the windows that the device reads in one pass; halved for good when they do not fit its memory.
 CUDA_WORDS = 1 << 16
@@ -54,11 +58,13 @@ class PunctuationModel:
         self._most_words = CUDA_WORDS
         self._on_cpu = device.type == "cpu"
         self._network: Network
+        self._packed: PackedNetwork | None = None
         if half:
             # Triton comes only with CUDA builds of torch.
             from dropscribe.engine.models.punctuation.packed_network import PackedNetwork  # noqa: PLC0415
 
-            self._network = PackedNetwork(module, device)
+            self._packed = PackedNetwork(module, device)
+            self._network = self._packed
         else:
             self._network = PaddedNetwork(module.to(device))
 
@@ -89,6 +95,12 @@ class PunctuationModel:
         rng = np.random.default_rng(0)
         sizes = _WARM_WORDS_CPU if self._on_cpu else _WARM_WORDS
         self.read([rng.integers(0, self._size, size, dtype=np.int32) for size in sizes])
+
+    def record(self) -> None:
+        """Record the launches of common passes on CUDA, after `warm_up`: optional. Raises RuntimeError if that fails."""
+        if self._packed is not None:
+            with torch.inference_mode():
+                self._packed.record()
 
     def _fitting(self, windows: Sequence[Ids]) -> int:
         """Number of windows of the next pass, at least 1."""

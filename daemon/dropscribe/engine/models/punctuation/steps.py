@@ -78,8 +78,8 @@ class Steps:
                 self._take_guess(read, words)
                 return
             # The usual case: one step of a text of which few are due.
-            ((window, marks),) = read.items()
-            self._make(marks, last=complete and window.end == words)
+            ((window, found),) = read.items()
+            self._make(found, last=complete and window.end == words)
             return
         due = self.due(words, complete=complete)
         self._read.update(read)

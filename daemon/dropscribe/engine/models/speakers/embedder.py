@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +29,33 @@ from dropscribe.errors import EngineError, OutOfDeviceMemoryError
 LENGTHS = (50, 75, 100, 125, WINDOW)
 #: Values of an embedding, as records and the ledger have it.
 EMBEDDING_SIZE = 192
-#: Windows of a batch. On an H200 the network takes 19,300 windows/s in batches of 256 and 33,000 in batches of 1,024, of
-#: which each takes 18 GB of memory.
+#: Most windows of a batch.
 CPU_BATCH = 16
 CUDA_BATCH = 512
+#: On CUDA batches have 2ⁿ windows, at least this many: the launches of each size are recorded once.
+LEAST_BATCH = 32
 _SUPPORTED = {"feat_dim": MEL_BINS, "config_str": "batchnorm-relu", "output_level": "segment"}
 
 Embeddings = NDArray[np.float16]  #: (windows, EMBEDDING_SIZE), of unit length
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Windows of at most `WINDOW` frames."""
+
+    frames: Tensor  #: (rows, 80), of all segments that the windows are in
+    starts: Places  #: row of the first frame of each window
+    lengths: Places  #: number of its frames
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def among(self, places: Places, bounds: tuple[int, int]) -> Windows:
+        """Those of `places` within `bounds`, in ascending order; the first window has the place `bounds[0]`."""
+        first, last = np.searchsorted(places, bounds)
+        own = places[first:last] - bounds[0]
+        return Windows(self.frames, self.starts[own], self.lengths[own])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +63,7 @@ class Launched:
     """Batches under way, each with the places of its windows."""
 
     windows: int
-    parts: list[tuple[list[int], Tensor]]
+    parts: list[tuple[Places, Tensor]]
     began: float  #: seconds
     first: torch.cuda.Event | None
     last: torch.cuda.Event | None
@@ -68,6 +88,8 @@ class Embedder:
         self._cuda_stream = torch.cuda.Stream(device) if self._on_gpu else None
         #: Largest batch, windows; halved when it does not fit the device's memory.
         self.batch = CUDA_BATCH if self._on_gpu else CPU_BATCH
+        #: By number of windows.
+        self._recorded: dict[int, _Recorded] = {}
         if self._on_gpu:
             torch.cuda.synchronize(device)
 
@@ -76,27 +98,44 @@ class Embedder:
         """True if `begin` returns before the results are there."""
         return self._on_gpu
 
-    def frames(self, sound: Pcm | LogMelFrames) -> Tensor:
-        """Log-mel frames of a segment, (n, 80), in memory of their own. Raises the errors of `device_faults`."""
+    def joined(self, sounds: Sequence[Pcm | LogMelFrames]) -> tuple[Tensor, list[int]]:
+        """Log-mel frames of segments, one after another, (rows, 80), in memory of their own; number of each one's.
+
+        Raises the errors of `device_faults`.
+        """
         with device_faults(), torch.inference_mode(), self._own_stream():
-            if not isinstance(sound, np.ndarray):
-                for part in sound:
-                    if self._cuda_stream is not None:
-                        # Read by our stream after its owner may have released it.
-                        part.record_stream(self._cuda_stream)
-                return torch.cat(sound) if len(sound) > 1 else sound[0].clone()
-            count = frames_of(len(sound))
-            if count == 0:
-                return torch.empty(0, MEL_BINS, device=self._device)
-            pcm = torch.from_numpy(np.ascontiguousarray(sound)).to(self._device)
-            return self._log_mel(pcm, torch.arange(count, device=self._device) * SHIFT_SAMPLES)
+            parts: list[Tensor] = []
+            counts = []
+            for sound in sounds:
+                own = (self._computed(sound),) if isinstance(sound, np.ndarray) else sound
+                parts += own
+                counts.append(sum(map(len, own)))
+            if self._cuda_stream is not None:
+                for part in parts:
+                    # Read by our stream after its owner may have released it.
+                    part.record_stream(self._cuda_stream)
+            return torch.cat(parts) if parts else torch.empty(0, MEL_BINS, device=self._device), counts
+
+    def frames(self, sound: Pcm | LogMelFrames) -> Tensor:
+        """Log-mel frames of one segment; see `joined`."""
+        return self.joined([sound])[0]
+
+    def _computed(self, pcm: Pcm) -> Tensor:
+        count = frames_of(len(pcm))
+        if count == 0:
+            return torch.empty(0, MEL_BINS, device=self._device)
+        samples = torch.from_numpy(np.ascontiguousarray(pcm)).to(self._device)
+        return self._log_mel(samples, torch.arange(count, device=self._device) * SHIFT_SAMPLES)
 
     def __call__(self, windows: Sequence[Tensor]) -> Embeddings:
         """Embeddings of windows of at most `WINDOW` frames, (n, 80) each."""
-        return self.finish(self.begin(windows))[0]
+        lengths = np.array([len(window) for window in windows], np.int64)
+        with self._own_stream():
+            frames = torch.cat(list(windows))
+        return self.finish(self.begin([Windows(frames, np.cumsum(lengths) - lengths, lengths)]))[0]
 
-    def begin(self, windows: Sequence[Tensor]) -> Launched:
-        """Launch the network on windows, in smaller batches if the device's memory is full.
+    def begin(self, windows: Sequence[Windows]) -> Launched:
+        """Launch the network on all these windows, in smaller batches if the device's memory is full.
 
         Raises OutOfDeviceMemoryError if not even one window fits, EngineDiedError.
         """
@@ -109,7 +148,7 @@ class Embedder:
                 self.batch //= 2
 
     def finish(self, launched: Launched) -> tuple[Embeddings, float]:
-        """Embeddings in the order of the windows, and the seconds it took. Raises EngineDiedError."""
+        """Embeddings in the order of the windows given to `begin`, and the seconds it took. Raises EngineDiedError."""
         found = np.empty((launched.windows, EMBEDDING_SIZE), np.float16)
         with device_faults():
             if launched.last is not None and launched.first is not None:
@@ -126,39 +165,76 @@ class Embedder:
         if not self._on_gpu:
             return
         for length in LENGTHS:
-            count = 1
+            count = LEAST_BATCH
             while count <= self.batch:
                 self([torch.zeros(length, MEL_BINS, device=self._device)] * count)
                 count *= 2
 
-    def _launch(self, windows: Sequence[Tensor]) -> Launched:
+    def record(self) -> None:
+        """Record the launches of full batches on CUDA, after `warm_up`: optional. Raises RuntimeError if that fails."""
+        if not self._on_gpu:
+            return
+        with torch.inference_mode(), self._own_stream():
+            # Full windows only: there are few others. One batch at a time runs, so they share their memory.
+            pool = torch.cuda.graph_pool_handle()
+            count = self.batch
+            while count >= LEAST_BATCH:
+                self._recorded[count] = _Recorded(self._embedded, count, pool, self._device)
+                count //= 2
+
+    def _launch(self, windows: Sequence[Windows]) -> Launched:
         began = time.perf_counter()
-        by_length: dict[int, list[int]] = {}
-        for place, window in enumerate(windows):
-            length = next(n for n in LENGTHS if n >= len(window))
-            by_length.setdefault(length, []).append(place)
-        parts: list[tuple[list[int], Tensor]] = []
+        lengths = np.concatenate([one.lengths for one in windows])
+        ends = np.cumsum([len(one) for one in windows]).tolist()
+        given = [(one, (end - len(one), end)) for one, end in zip(windows, ends, strict=True)]
+        classes = np.searchsorted(LENGTHS, lengths)
+        parts: list[tuple[Places, Tensor]] = []
         with device_faults(), torch.inference_mode(), self._own_stream():
             first = self._event()
-            for length, places in sorted(by_length.items()):
-                for at in range(0, len(places), self.batch):
-                    chosen = places[at : at + self.batch]
-                    frames = torch.stack([self._continued(windows[i], length) for i in chosen])
-                    # A few sizes only: each compiles or selects kernels of its own.
-                    frames = F.pad(frames, (0, 0, 0, 0, 0, _rounded(len(chosen)) - len(chosen)))
-                    made = self._network(frames - frames.mean(dim=1, keepdim=True))
-                    made = F.normalize(made, dim=1).half()
+            for number in np.unique(classes).tolist():
+                places = np.flatnonzero(classes == number)
+                for chosen, size in self._batches(places):
+                    made = self._run(
+                        [one.among(chosen, bounds) for one, bounds in given], (size, LENGTHS[number])
+                    )
                     parts.append((chosen, to_host(made)[0] if self._on_gpu else made))
             last = self._event()
-        return Launched(len(windows), parts, began, first, last)
+        return Launched(len(lengths), parts, began, first, last)
 
-    def _continued(self, window: Tensor, length: int) -> Tensor:
-        """The window, continued by its mirror image to `length` frames."""
-        count = len(window)
-        if count == length:
-            return window
-        places = np.pad(np.arange(count), (0, length - count), mode="reflect" if count > 1 else "edge")
-        return window[torch.from_numpy(places).to(self._device)]
+    def _batches(self, places: Places) -> list[tuple[Places, int]]:
+        """Places of the windows of each batch, and its size."""
+        batches = []
+        while len(places):
+            size = min(len(places), self.batch)
+            if self._on_gpu:
+                # The largest power of two of which at least three quarters are used.
+                size = min(self.batch, max(LEAST_BATCH, 1 << (len(places) * 4 // 3).bit_length() - 1))
+            batches.append((places[:size], size))
+            places = places[size:]
+        return batches
+
+    def _run(self, windows: Sequence[Windows], shape: tuple[int, int]) -> Tensor:
+        """Embeddings of all these windows, as one batch of `shape`."""
+        size, length = shape
+        recorded = self._recorded.get(size) if length == WINDOW else None
+        batch = torch.zeros(*shape, MEL_BINS, device=self._device) if recorded is None else recorded.frames
+        at = 0
+        for one in windows:
+            if len(one):
+                index = torch.from_numpy((one.starts[:, None] + _mirrored(one.lengths, length)).ravel())
+                if self._on_gpu:
+                    index = index.pin_memory().to(self._device, non_blocking=True)
+                batch[at : at + len(one)] = one.frames[index].view(len(one), length, MEL_BINS)
+                at += len(one)
+        if recorded is None:
+            return self._embedded(batch)
+        recorded.graph.replay()
+        # The next batch overwrites it.
+        return recorded.made.clone()
+
+    def _embedded(self, frames: Tensor) -> Tensor:
+        made = self._network(frames - frames.mean(dim=1, keepdim=True))
+        return F.normalize(made, dim=1).half()
 
     def _event(self) -> torch.cuda.Event | None:
         if not self._on_gpu:
@@ -193,9 +269,29 @@ def load_embedder(config: ModelConfig, device: torch.device, *, half: bool) -> E
         )
     shapes = {name: (sizes, torch.float32) for name, sizes in shape.parameters().items()}
     weights = read_weights(config.weights, config.directory, shapes)
-    return Embedder(CamPlusPlus(weights, shape, device, torch.float16 if half else torch.float32), device)
+    if not half:
+        return Embedder(CamPlusPlus(weights, shape, device, torch.float32), device)
+    # Triton comes only with CUDA builds of torch.
+    from dropscribe.engine.models.speakers.fused_network import FusedCamPlusPlus  # noqa: PLC0415
+
+    return Embedder(FusedCamPlusPlus(weights, shape, device, torch.float16), device)
 
 
-def _rounded(count: int) -> int:
-    """The next power of two."""
-    return 1 << (count - 1).bit_length()
+def _mirrored(lengths: Places, length: int) -> Places:
+    """Frames of windows, each continued by its mirror image to `length` frames: (windows, length)."""
+    period = np.maximum(2 * (lengths[:, None] - 1), 1)
+    at = np.arange(length)[None, :] % period
+    return np.minimum(at, period - at)
+
+
+class _Recorded:
+    """The launches of a batch of full windows, recorded as a CUDA graph."""
+
+    def __init__(self, run: Callable[[Tensor], Tensor], count: int, pool: Any, device: torch.device) -> None:
+        self.frames = torch.zeros(count, WINDOW, MEL_BINS, device=device)
+        run(self.frames)
+        self.graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(device)
+        stream = torch.cuda.current_stream(device)
+        with torch.cuda.graph(self.graph, pool, stream, capture_error_mode="thread_local"):
+            self.made = run(self.frames)

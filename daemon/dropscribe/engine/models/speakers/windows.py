@@ -6,6 +6,9 @@ placed. That costs about three quarters of a grid of 0.75 s, and confuses speake
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 #: Frames of a window, 1.5 s, and from one window to the next; frames of 10 ms.
 WINDOW = 148
 STEP = 150
@@ -29,13 +32,22 @@ def first_windows(frames: int) -> list[int]:
     return [*starts, frames - WINDOW] if rest >= LEAST_REST else starts
 
 
-def window_between(first: int, second: int, cosine: float) -> int | None:
-    """First frame of the window between two neighbours; None if there is none."""
-    if cosine >= DIFFERENT or second - first < LEAST_GAP:
-        return None
-    return (first + second) // 2
+def windows_between(
+    starts: NDArray[np.int64], segments: NDArray[np.int64], embeddings: NDArray[np.float16]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First frames and segments of the windows between neighbours in one segment whose embeddings differ.
+
+    `starts`, `segments`: of all windows, in order of segment and time.
+    """
+    if len(starts) < 2:
+        return starts[:0], segments[:0]
+    one, other = embeddings[:-1].astype(np.float32), embeddings[1:].astype(np.float32)
+    cosine = np.einsum("ij,ij->i", one, other)
+    apart = (segments[:-1] == segments[1:]) & (cosine < DIFFERENT) & (np.diff(starts) >= LEAST_GAP)
+    return (starts[:-1][apart] + starts[1:][apart]) // 2, segments[:-1][apart]
 
 
-def centre_ms(start: int, frames: int) -> float:
-    """Centre of a window that starts at frame `start` of its segment, of `frames` frames, ms from the segment's start."""
-    return (start + min(frames, WINDOW) / 2) * FRAME_MS
+def centres_ms(starts: NDArray[np.int64], frames: int) -> NDArray[np.float64]:
+    """Centres of windows that start at these frames of a segment of `frames` frames, ms from the segment's start."""
+    centres: NDArray[np.float64] = (starts + min(frames, WINDOW) / 2) * FRAME_MS
+    return centres
