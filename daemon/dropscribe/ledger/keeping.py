@@ -147,9 +147,9 @@ class Keeping(Protocol):
         """The recording of a job, first, and other recordings with the same content; () if there is no such job."""
 
     def purge(self, recordings: Sequence[int], now: float) -> None:
-        """Remove all but the fact that these recordings were there, and overwrite what is removed.
+        """Remove all but the fact that these recordings were there, and overwrite what is removed; in short transactions.
 
-        Unfinished jobs of them are cancelled.
+        Unfinished jobs of them are cancelled. After an error it may be called again.
         """
 
     def shrink_log(self) -> bool:

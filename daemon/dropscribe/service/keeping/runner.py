@@ -37,7 +37,7 @@ STEP = 500
 #: Most queued tasks before a sweep reads further jobs.
 MOST_QUEUED = 500
 #: Segments removed in one transaction: it locks the database for less than 20 ms.
-SEGMENTS = 100
+SEGMENTS = 50
 #: Pause between two such transactions, seconds: others get the lock.
 BREATH_S = 0.02
 #: Tasks of a folder done together.

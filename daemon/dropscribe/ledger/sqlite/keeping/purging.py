@@ -7,7 +7,8 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from dropscribe.ledger.sqlite.schema import backups
 
 #: Number that stands for all rows.
 _ALL = -1
+#: Segments removed in one transaction, which locks the database for some 20 ms.
+SEGMENTS = 50
 _RECORDINGS = sa.text(
     "SELECT r.id, r.path_raw, r.folder_raw, r.sha256, r.departure, r.departed_raw FROM recordings o "
     "JOIN recordings r ON r.id = o.id OR (r.size = o.size AND r.sha256 = o.sha256) "
@@ -65,6 +68,11 @@ _REMOVE_SKIPS = sa.text(
     "DELETE FROM skips WHERE path_raw = (SELECT path_raw FROM recordings WHERE id = :recording)"
 )
 _NO_FOLLOWING = sa.text("UPDATE recordings SET outputs_of_raw = NULL WHERE id = :recording")
+_MERGE = sa.text("INSERT INTO segment_search (segment_search, rank) VALUES ('merge', :pages)")
+# From here on nobody takes what is left of its words for the whole.
+_CLOSE_TEXT = sa.text(
+    "UPDATE jobs SET identity = NULL, text_removed_at = coalesce(text_removed_at, 0) WHERE id = :job"
+)
 _BACKUPS = sa.text("SELECT path_raw, made_at FROM backups ORDER BY made_at, id")
 _FORGET_BACKUP = sa.text("DELETE FROM backups WHERE path_raw = :path")
 PURGED = "what was on record of it was purged"
@@ -83,11 +91,30 @@ class Purging:
 
     def purge(self, recordings: Sequence[int], now: float) -> None:
         """See `Keeping.purge`."""
-        with self._db.write("purge recordings") as connection:
+        with self._overwriting("purge recordings") as connection:
+            jobs = [
+                int(job)
+                for recording in recordings
+                for job in connection.scalars(_JOB_IDS, {"recording": recording})
+            ]
+            for job in jobs:
+                connection.execute(_CLOSE_TEXT, {"job": job})
+        for job in jobs:
+            removed = SEGMENTS
+            while removed >= SEGMENTS:
+                with self._overwriting("purge recordings") as connection:
+                    removed = connection.execute(REMOVE_SEGMENTS, {"job": job, "most": SEGMENTS}).rowcount
+        with self._overwriting("purge recordings") as connection:
+            for recording in recordings:
+                _purge(connection, recording, now)
+
+    @contextmanager
+    def _overwriting(self, operation: str) -> Iterator[Connection]:
+        """A transaction in which what is deleted is overwritten with zeros."""
+        with self._db.write(operation) as connection:
             connection.exec_driver_sql("PRAGMA secure_delete = ON")
             try:
-                for recording in recordings:
-                    _purge(connection, recording, now)
+                yield connection
             finally:
                 connection.exec_driver_sql("PRAGMA secure_delete = OFF")
 
@@ -97,17 +124,10 @@ class Purging:
 
     def merge_search(self, pages: int) -> bool:
         """See `Keeping.merge_search`."""
-        with self._db.write("rewrite the search index") as connection:
-            connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            try:
-                before = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
-                connection.execute(
-                    sa.text("INSERT INTO segment_search (segment_search, rank) VALUES ('merge', :pages)"),
-                    {"pages": -pages},
-                )
-                after = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
-            finally:
-                connection.exec_driver_sql("PRAGMA secure_delete = OFF")
+        with self._overwriting("rewrite the search index") as connection:
+            before = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
+            connection.execute(_MERGE, {"pages": -pages})
+            after = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
         # https://sqlite.org/fts5.html#the_merge_command: a difference below 2 means that nothing was done.
         return bool(after - before >= 2)
 
