@@ -15,7 +15,6 @@ import pytest
 from dropscribe.errors import UsageError
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.service.control.commands import Request
 from dropscribe.service.control.control_socket import (
     CLIENT_S,
     MOST_BYTES,
@@ -23,6 +22,7 @@ from dropscribe.service.control.control_socket import (
     ControlSocket,
     socket_path,
 )
+from dropscribe.service.control.requests import Request
 from tests.support.claiming import AtOnce, Later
 
 

@@ -29,10 +29,11 @@ from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord, completeness
 from dropscribe.service.admission.renames import RenameFinder
 from dropscribe.service.changed_files import FileWatch
-from dropscribe.service.control.commands import Request, check_database, execute
+from dropscribe.service.control.commands import execute
 from dropscribe.service.control.control_socket import ControlSocket, socket_path
 from dropscribe.service.control.folder_rules import FolderRules, Wait
 from dropscribe.service.control.reloading import merged
+from dropscribe.service.control.requests import Request, check_database
 from dropscribe.service.control.signals import Signals
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks

@@ -12,20 +12,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from dropscribe import escapes
 from dropscribe.config import Settings
 from dropscribe.errors import DropscribeError, LedgerError, UsageError
 from dropscribe.files import close, open_folder
 from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.service.control.commands import Request, execute, this_person
+from dropscribe.service.control.commands import execute, this_person
 from dropscribe.service.control.control_socket import SOCKET_NAME, socket_path
+from dropscribe.service.control.requests import Request
 from dropscribe.service.monitoring import status_file
 
 #: Longest wait for an answer, seconds: the daemon may have a hundred thousand jobs to change, or wait for its disk.
 ANSWER_S = 120.0
 #: Largest answer, bytes.
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 64 << 20
 #: The socket of the systemd service, for users who may not see its database.
 SERVICE_SOCKET = Path("/run/dropscribe") / SOCKET_NAME
 
@@ -91,7 +91,8 @@ def _answer(path: Path, request: Request) -> dict[str, Any] | None:
         except (OSError, DropscribeError):
             return None
         try:
-            connection.sendall(escapes.dumps(request.record()).encode() + b"\n")
+            # In ASCII: paths may have bytes that are no text.
+            connection.sendall(json.dumps(request.record()).encode() + b"\n")
             received = _received(connection)
             answer = json.loads(received)
         except (OSError, ValueError):

@@ -10,7 +10,6 @@ import os
 import pwd
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,10 @@ from dropscribe.config import Settings
 from dropscribe.errors import UsageError
 from dropscribe.escapes import readable
 from dropscribe.ledger.control import LEAST_PRIORITY, MOST_PRIORITY, Change, Pause, Selection, Verb
-from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
-
-SCHEMA = "dropscribe/control/1"
-#: Jobs changed in one transaction: other writers wait for it.
-BATCH = 200
-#: Most jobs that an answer lists; it counts all.
-LISTED = 500
-#: State in the words of people that is no `JobState`.
-HELD = "held"
+from dropscribe.service.control.redoing import redo
+from dropscribe.service.control.requests import BATCH, HELD, LISTED, SCHEMA, Request, refused
 
 #: The states of jobs that an action is for, where none are named.
 _USUAL: dict[Verb, frozenset[JobState]] = {
@@ -35,54 +28,6 @@ _USUAL: dict[Verb, frozenset[JobState]] = {
     Verb.CANCEL: frozenset({JobState.QUEUED, JobState.RUNNING}),
     Verb.PRIORITY: frozenset({JobState.QUEUED}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request. Of `jobs`, `paths` and the conditions those that are given select jobs; see `Selection`."""
-
-    verb: Verb
-    #: Path of the database that is meant, so that the daemon of another one refuses it; "" for the daemon's.
-    database: str = ""
-    folder: str | None = None
-    jobs: tuple[int, ...] = ()
-    paths: tuple[str, ...] = ()
-    state: str | None = None
-    match: str = ""
-    profile: str | None = None
-    reason_code: str | None = None
-    #: All jobs that meet the conditions; without it something must be named.
-    everything: bool = False
-    priority: int | None = None
-
-    def record(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"schema": SCHEMA} | asdict(self)
-
-
-def parse(document: object) -> Request:
-    """The request in a JSON document of anybody. Raises UsageError."""
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise _refused(f"it is no {SCHEMA}", "use the command of this version")
-    given = {f.name: document[f.name] for f in fields(Request) if f.name in document}
-    unknown = set(document) - set(given) - {"schema"}
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "jobs": list, "paths": list, "everything": bool, "verb": str, "database": str, "match": str,
-        "priority": (int, type(None)),
-    }  # fmt: skip
-    wrong = [n for n, v in given.items() if not isinstance(v, kinds.get(n, (str, type(None))))]
-    wrong += [
-        n for n, kind in (("jobs", int), ("paths", str)) if not all(type(v) is kind for v in given.get(n, ()))
-    ]
-    if unknown or wrong or "verb" not in given or given["verb"] not in set(Verb):
-        named = ", ".join(sorted({*unknown, *wrong})) or "verb"
-        raise _refused(f"it is not understood ({named})", "use the command of this version")
-    values = (
-        given | {"verb": Verb(given["verb"])} | {n: tuple(given[n]) for n in ("jobs", "paths") if n in given}
-    )
-    if any(not 0 < job < 1 << 62 for job in values.get("jobs", ())):
-        raise _refused("it names a job that cannot exist", "name jobs by their numbers")
-    return Request(**values)
 
 
 def person(uid: int) -> str:
@@ -108,6 +53,10 @@ def execute(
     """
     if request.verb in {Verb.PAUSE, Verb.RESUME, Verb.DRAIN}:
         return _of_folder(request, ledger, settings, who, now)
+    if request.verb is Verb.REDO:
+        if settings is None:
+            raise refused("no settings are known", "name the configuration with --config")
+        return redo(request, ledger, settings, who=who, now=now)
     return _of_jobs(request, ledger, who, now)
 
 
@@ -163,7 +112,7 @@ def _of_jobs(request: Request, ledger: Ledger, who: str, now: float) -> dict[str
     if request.verb is Verb.PRIORITY and (
         request.priority is None or not LEAST_PRIORITY <= request.priority <= MOST_PRIORITY
     ):
-        raise _refused(
+        raise refused(
             "it names no priority", f"write a whole number from {LEAST_PRIORITY} to {MOST_PRIORITY}"
         )
     changes: list[Change] = []
@@ -177,7 +126,7 @@ def _of_jobs(request: Request, ledger: Ledger, who: str, now: float) -> dict[str
         elif request.verb is Verb.PRIORITY and request.priority is not None:
             changes += ledger.prioritise(some, request.priority, now, who)
         else:
-            raise _refused(f"there is no {request.verb} of jobs", "see 'dropscribe jobs --help'")
+            raise refused(f"there is no {request.verb} of jobs", "see 'dropscribe jobs --help'")
     totals = Counter((c.found, c.made, c.changed, c.reason) for c in changes)
     return {
         "schema": SCHEMA,
@@ -241,13 +190,3 @@ def _states(request: Request) -> frozenset[JobState]:
         raise UsageError(
             f"there is no state '{request.state}'", operation=request.verb.value, remedy=f"there are: {known}"
         ) from e
-
-
-def check_database(request: Request, location: DatabaseLocation) -> None:
-    """Raise UsageError if a request means the daemon of another database."""
-    if request.database and request.database != str(location):
-        raise _refused(f"this daemon works on {location}", "name its database with --database or --config")
-
-
-def _refused(reason: str, remedy: str) -> UsageError:
-    return UsageError(reason, operation="control the queue", remedy=remedy)

@@ -24,7 +24,8 @@ from dropscribe import escapes, logs
 from dropscribe.errors import DropscribeError, UsageError
 from dropscribe.files import close, open_folder
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.service.control.commands import Request, parse, person
+from dropscribe.service.control.commands import person
+from dropscribe.service.control.requests import Request, parse
 
 #: Name of the socket in the runtime directory of the service.
 SOCKET_NAME = "control.sock"

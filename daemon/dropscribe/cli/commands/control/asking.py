@@ -11,7 +11,8 @@ import typer
 from dropscribe.cli.arguments.given import Given
 
 if TYPE_CHECKING:
-    from dropscribe.service.control.commands import Request
+    from dropscribe.config import Settings
+    from dropscribe.service.control.requests import Request
 
 #: Most jobs that are listed one a line; more are counted.
 LISTED = 20
@@ -23,14 +24,17 @@ def answer_of(request: Request, given: Given) -> dict[str, Any]:
 
     from dropscribe.cli.arguments.settings import database_location, in_force
     from dropscribe.config import find
+    from dropscribe.ledger.control import Verb
     from dropscribe.service.control.client import ask
 
     location = database_location(given.config, given.database)
-    found = find(given.config)
-    settings = None if found is None else in_force(config=given.config, lists=False).settings
-    # Without a configuration, or with that of another database, nothing is known of the watched folders.
-    if settings is not None and settings.database.absolute() != location.file:
-        settings = None
+    settings: Settings | None
+    if request.verb is Verb.REDO:
+        settings = in_force(config=given.config).settings
+    else:
+        # Without a configuration, or with that of another database, nothing is known of the watched folders.
+        found = None if find(given.config) is None else in_force(config=given.config, lists=False).settings
+        settings = found if found is not None and found.database.absolute() == location.file else None
     return ask(location, replace(request, database=str(location)), settings)
 
 

@@ -27,7 +27,7 @@ def command(
     from dropscribe.errors import UsageError
     from dropscribe.ledger.backend import lock_owner
     from dropscribe.ledger.control import Verb
-    from dropscribe.service.control.commands import Request
+    from dropscribe.service.control.requests import Request
 
     location = database_location(config, database)
     if lock_owner(location) is None:

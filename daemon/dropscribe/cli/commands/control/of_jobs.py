@@ -13,7 +13,7 @@ from dropscribe.cli.commands.control.asking import answer_of, print_jobs
 
 if TYPE_CHECKING:
     from dropscribe.ledger.control import Verb
-    from dropscribe.service.control.commands import Request
+    from dropscribe.service.control.requests import Request
 
 What = Annotated[
     list[str] | None,
@@ -133,7 +133,7 @@ def priority(
 def _request(
     verb: Verb, which: list[str] | None, *, every: bool, state: str | None, match: str, profile: str | None, code: str | None
 ) -> Request:  # fmt: skip
-    from dropscribe.service.control.commands import Request
+    from dropscribe.service.control.requests import Request
 
     named = which or []
     return Request(

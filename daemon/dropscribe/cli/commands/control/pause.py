@@ -33,7 +33,7 @@ def command(
     draining}].
     """
     from dropscribe.ledger.control import Verb
-    from dropscribe.service.control.commands import Request
+    from dropscribe.service.control.requests import Request
 
     request = Request(Verb.PAUSE, folder=None if folder is None else str(folder.absolute()))
     print_folder(answer_of(request, Given(config, database, as_json)), as_json=as_json)

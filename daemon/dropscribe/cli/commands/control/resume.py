@@ -31,7 +31,7 @@ def command(
     JSON, dropscribe/control/1, as of pause.
     """
     from dropscribe.ledger.control import Verb
-    from dropscribe.service.control.commands import Request
+    from dropscribe.service.control.requests import Request
 
     request = Request(Verb.RESUME, folder=None if folder is None else str(folder.absolute()))
     print_folder(answer_of(request, Given(config, database, as_json)), as_json=as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +15,8 @@ from dropscribe.cli.arguments.given import merged
 from dropscribe.cli.arguments.jobs import name_of_person, no_such_job
 
 if TYPE_CHECKING:
-    from dropscribe.config import Settings
-    from dropscribe.ledger.interface import DatabaseLocation, Ledger
-    from dropscribe.ledger.records import Redo, Redone
+    from dropscribe.ledger.interface import DatabaseLocation
+    from dropscribe.ledger.records import Redone
 
 #: Most recordings that a search selects.
 MOST_FOUND = 100_000
@@ -69,38 +68,27 @@ def redo(
 
     JSON, dropscribe/redo/1: database, dry_run, jobs [{job, recording, new_job, version, from_tokens, reason}].
     """
-    from dropscribe.cli.arguments.settings import database_location, in_force
-    from dropscribe.errors import UsageError
-    from dropscribe.ledger.backend import open_beside
+    from dropscribe.cli.arguments.settings import database_location
+    from dropscribe.cli.commands.control.asking import answer_of
+    from dropscribe.ledger.control import Verb
+    from dropscribe.service.control.redoing import redone
+    from dropscribe.service.control.requests import Request
 
     given = merged(context, config, database, as_json)
-    if not which and search is None and not model_changed:
-        raise UsageError(
-            "it names no job",
-            operation="redo",
-            remedy="name jobs, recordings or folders, or give --search or --model-changed",
-        )
-    settings = in_force(config=given.config).settings
-    if profile is not None and profile not in settings.profiles:
-        raise UsageError(
-            f"there is no profile '{profile}'",
-            operation="redo",
-            remedy=f"there are: {', '.join(settings.profiles)}",
-        )
+    named = which or []
+    request = Request(
+        Verb.REDO,
+        jobs=tuple(int(w) for w in named if w.isdecimal()),
+        paths=tuple(str(Path(w).absolute()) for w in named if not w.isdecimal()),
+        search=search,
+        model_changed=model_changed,
+        profile=profile,
+        keep_old=keep_old,
+        recognise=recognise,
+        dry_run=dry_run,
+    )
+    answers = redone(answer_of(request, given))
     location = database_location(given.config, given.database)
-    with closing(open_beside(location)) as ledger:
-        chosen = _chosen(ledger, which or [], search, location)
-        requests = [
-            request
-            for job_id, of_job, recipe in chosen
-            if (
-                request := _request(
-                    settings, job_id, profile or of_job, keep_old=keep_old, recognise=recognise
-                )
-            )
-            and not (model_changed and request.recipe == recipe)
-        ]
-        answers = _dry(ledger, requests) if dry_run else ledger.redo(requests, time.time())
     _report(answers, location, as_json=given.as_json, dry_run=dry_run)
 
 
@@ -160,83 +148,6 @@ def rename_speaker(
             time.time(),
         )
     _report(answers, location, as_json=given.as_json, dry_run=False)
-
-
-def _chosen(
-    ledger: Ledger, which: Sequence[str], search: str | None, location: DatabaseLocation
-) -> Iterator[tuple[int, str, str]]:
-    """(job, its profile, its recipe) of all that was named or found, each once. Raises UsageError."""
-    from dropscribe.errors import UsageError
-
-    seen: set[int] = set()
-
-    def new(jobs: Iterable[tuple[int, str, str]]) -> Iterator[tuple[int, str, str]]:
-        for one in jobs:
-            if one[0] not in seen:
-                seen.add(one[0])
-                yield one
-
-    for name in which:
-        if name.isdecimal():
-            detail = ledger.job(int(name))
-            if detail is None:
-                raise no_such_job(int(name), "redo", location)
-            yield from new([(detail.summary.id, detail.summary.profile, detail.recipe)])
-            continue
-        found = ledger.finished_jobs(Path(name).absolute())
-        if not found:
-            raise UsageError(
-                "no finished job of this recording or folder is on record",
-                operation="redo",
-                path=Path(name),
-                remedy="'dropscribe jobs --folder DIR' lists them",
-            )
-        yield from new((job.job_id, job.profile, job.recipe) for job in found)
-    if search is not None:
-        hits = ledger.search(search, MOST_FOUND, 1)
-        recordings = {p for hit in hits for p in (hit.recording, *(copy.recording for copy in hit.copies))}
-        found = [job for job in ledger.finished_jobs() if job.path in recordings]
-        yield from new((job.job_id, job.profile, job.recipe) for job in found)
-    elif not which:
-        yield from new((job.job_id, job.profile, job.recipe) for job in ledger.finished_jobs())
-
-
-def _request(settings: Settings, job_id: int, profile: str, *, keep_old: bool, recognise: bool) -> Redo:
-    from dropscribe.ledger.records import Redo
-
-    of_profile = settings.profile(profile)
-    return Redo(
-        job_id,
-        profile,
-        settings.recipe(profile),
-        of_profile.duplicates == "reference",
-        of_profile.max_attempts,
-        keep_old,
-        recognise,
-    )
-
-
-def _dry(ledger: Ledger, requests: Sequence[Redo]) -> list[Redone]:
-    """What `Ledger.redo` would answer, as far as that is known without queueing."""
-    from dropscribe.ledger.records import JobState, Redone
-
-    answers = []
-    for one in requests:
-        detail = ledger.job(one.job_id)
-        if detail is None or detail.summary.state in {JobState.QUEUED, JobState.RUNNING}:
-            answers.append(Redone(one.job_id, reason="it is not finished yet"))
-            continue
-        stored = detail.result is not None and detail.recipe == one.recipe and not one.recognise
-        answers.append(
-            Redone(
-                one.job_id,
-                None,
-                detail.summary.recording,
-                from_tokens=stored,
-                version=detail.summary.version + 1,
-            )
-        )
-    return answers
 
 
 def _report(answers: Sequence[Redone], location: DatabaseLocation, *, as_json: bool, dry_run: bool) -> None:

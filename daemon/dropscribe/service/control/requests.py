@@ -1,0 +1,82 @@
+"""Requests of people to the daemon, and how they are read from a document of anybody."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from dropscribe.errors import UsageError
+from dropscribe.ledger.control import Verb
+from dropscribe.ledger.interface import DatabaseLocation
+
+SCHEMA = "dropscribe/control/1"
+#: Jobs changed in one transaction: other writers wait for it.
+BATCH = 200
+#: Most jobs that an answer lists; it counts all.
+LISTED = 500
+#: State in the words of people that is no `JobState`.
+HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. Of `jobs`, `paths` and the conditions those that are given select jobs; see `Selection`."""
+
+    verb: Verb
+    #: Path of the database that is meant, so that the daemon of another one refuses it; "" for the daemon's.
+    database: str = ""
+    folder: str | None = None
+    jobs: tuple[int, ...] = ()
+    paths: tuple[str, ...] = ()
+    state: str | None = None
+    match: str = ""
+    profile: str | None = None
+    reason_code: str | None = None
+    #: All jobs that meet the conditions; without it something must be named.
+    everything: bool = False
+    priority: int | None = None
+    #: Of `redo`, as the options of the command.
+    search: str | None = None
+    model_changed: bool = False
+    keep_old: bool = False
+    recognise: bool = False
+    dry_run: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"schema": SCHEMA} | asdict(self)
+
+
+def parse(document: object) -> Request:
+    """The request in a JSON document of anybody. Raises UsageError."""
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise refused(f"it is no {SCHEMA}", "use the command of this version")
+    given = {f.name: document[f.name] for f in fields(Request) if f.name in document}
+    unknown = set(document) - set(given) - {"schema"}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "jobs": list, "paths": list, "everything": bool, "verb": str, "database": str, "match": str,
+        "priority": (int, type(None)), "model_changed": bool, "keep_old": bool, "recognise": bool, "dry_run": bool,
+    }  # fmt: skip
+    wrong = [n for n, v in given.items() if not isinstance(v, kinds.get(n, (str, type(None))))]
+    wrong += [
+        n for n, kind in (("jobs", int), ("paths", str)) if not all(type(v) is kind for v in given.get(n, ()))
+    ]
+    if unknown or wrong or "verb" not in given or given["verb"] not in set(Verb):
+        named = ", ".join(sorted({*unknown, *wrong})) or "verb"
+        raise refused(f"it is not understood ({named})", "use the command of this version")
+    values = (
+        given | {"verb": Verb(given["verb"])} | {n: tuple(given[n]) for n in ("jobs", "paths") if n in given}
+    )
+    if any(not 0 < job < 1 << 62 for job in values.get("jobs", ())):
+        raise refused("it names a job that cannot exist", "name jobs by their numbers")
+    return Request(**values)
+
+
+def check_database(request: Request, location: DatabaseLocation) -> None:
+    """Raise UsageError if a request means the daemon of another database."""
+    if request.database and request.database != str(location):
+        raise refused(f"this daemon works on {location}", "name its database with --database or --config")
+
+
+def refused(reason: str, remedy: str) -> UsageError:
+    return UsageError(reason, operation="control the queue", remedy=remedy)
