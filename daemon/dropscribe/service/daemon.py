@@ -11,13 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dropscribe import logs
 from dropscribe.config import Loaded
 from dropscribe.errors import ConfigError, DatabaseLockedError, DropscribeError, EngineDiedError, EngineError
 from dropscribe.intake.watcher import Watcher
-from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.local_executor import start_executor
@@ -29,11 +27,9 @@ from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord, completeness
 from dropscribe.service.admission.renames import RenameFinder
 from dropscribe.service.changed_files import FileWatch
-from dropscribe.service.control.commands import execute
-from dropscribe.service.control.control_socket import ControlSocket, socket_path
-from dropscribe.service.control.folder_rules import FolderRules, Wait
+from dropscribe.service.control.folder_rules import FolderRules
+from dropscribe.service.control.queue_control import QueueControl
 from dropscribe.service.control.reloading import merged
-from dropscribe.service.control.requests import Request, check_database
 from dropscribe.service.control.signals import Signals
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
@@ -76,9 +72,6 @@ STATUS_S = 2.0
 RETENTION_STOP_S = 5.0
 #: Interval of calling `tend` of admission and publishing, and of checking for hanging file systems, seconds.
 TEND_S = 0.5
-#: Interval of reading the pauses on record and applying the hours of folders, seconds. The ledger itself refuses claims of
-#: paused folders, so nothing new is begun in between.
-RULES_S = 1.0
 
 
 class Daemon:
@@ -97,9 +90,7 @@ class Daemon:
         self._storage_retry = StorageRetry()
         self._wall = WallClock(time.monotonic, time.time)
         self._reports = Reports(DatabaseLocation(loaded.settings.database))
-        self._next_status = self._next_tend = self._next_rules = self._next_look = 0.0
-        #: What waited at the last check, by folder and reason.
-        self._waits: dict[tuple[Path | None, str], Wait] = {}
+        self._next_status = self._next_tend = self._next_look = 0.0
         self._rules = FolderRules(lambda: self._settings, wall=self._wall.now, monotonic=time.monotonic)
         self._progress_log = ProgressLog()
         self._activities = Activities()
@@ -130,10 +121,12 @@ class Daemon:
                 return
             self._ledger = ledger
             stack.enter_context(ledger.limit_waits(DATABASE_WAIT_S))
-            if self._was_drained():
+            self._control = QueueControl(
+                ledger, self._rules, lambda: self._settings, storage_retry=self._storage_retry, wake=self._signals.wake
+            )  # fmt: skip
+            if self._control.was_drained():
                 return
-            self._listen(stack)
-            self._apply_rules = Postponable(self._storage_retry, self._read_rules, time.monotonic)
+            self._control.listen(stack)
             self._verify_ledger = Postponable(self._storage_retry, self._ledger.verify, time.monotonic)
             self._start_rooms(stack)
             self._watch_hotword_files(stack)
@@ -141,53 +134,7 @@ class Daemon:
                 self._serve()
             ledger.hurry()
             self._requeue()
-            self._end_drain()
-
-    def _was_drained(self) -> bool:
-        """True if a drain was asked for and the daemon died before it had ended."""
-        drain = next((p for p in self._ledger.pauses() if p.draining), None)
-        if drain is None:
-            return False
-        self._rules.pauses = self._ledger.pauses()
-        logs.event(
-            self._log, logs.Action.CONTROL, f"drained, as asked by {drain.who}: start it again to go on"
-        )
-        self._end_drain()
-        return True
-
-    def _end_drain(self) -> None:
-        if self._rules.draining is not None:
-            self._ledger.resume_folder(None, time.time(), "the daemon, drained", draining=True)
-
-    def _listen(self, stack: ExitStack) -> None:
-        """Open the control socket. Before the rooms start: its permissions need a umask of its own for an instant."""
-        location = DatabaseLocation(self._settings.database)
-
-        def carry_out(request: Request, who: str) -> dict[str, Any]:
-            check_database(request, location)
-            answer = execute(request, self._ledger, self._settings, who=who, now=time.time())
-            logs.event(
-                self._log,
-                logs.Action.CONTROL,
-                f"{request.verb}, asked by {who}",
-                verb=request.verb.value,
-                who=who,
-            )
-            return answer
-
-        thread = stack.enter_context(ThreadPoolExecutor(1, "control"))
-        self._control = ControlSocket(
-            socket_path(location), thread, carry_out, done=self._on_control, wake=self._signals.wake
-        )
-        self._control.open()
-        stack.callback(self._control.close)
-
-    def _on_control(self, request: Request) -> None:
-        """Apply a request at once that is on record."""
-        self._next_rules = 0.0
-        if request.verb in {Verb.CANCEL, Verb.REDO}:
-            self._dispatcher.check_leases()
-        self._dispatcher.wake()
+            self._control.end_drain()
 
     def _open_ledger(self, stack: ExitStack) -> Ledger | None:
         """Open the ledger, to be closed when `stack` unwinds; None if a stop was requested meanwhile."""
@@ -257,6 +204,7 @@ class Daemon:
             self._ledger, lambda: self._settings, self._conditions.is_watched, self._signals.wake,
             activities=self._activities, wall=self._wall.now,
         )  # fmt: skip
+        self._control.attach(self._dispatcher)
         self._admitter = Admitter(
             self._ledger, lambda: self._settings, self._storage_retry,
             admitted=self._on_admitted, folder=self._conditions.take, activities=self._activities,
@@ -310,7 +258,7 @@ class Daemon:
         while not self._finished():
             try:
                 stopping = self._stop_by is not None
-                draining = self._rules.draining is not None
+                draining = self._control.draining
                 wake = (self._signals.wake_fd, *self._control.filenos())
                 self._dispatcher.turn(TURN_S, wake, claiming=not stopping and not draining)
                 self._signals.drain()
@@ -333,11 +281,7 @@ class Daemon:
             )
         if self._stop_by is None:
             # A drain waits for all that is in progress, however long it takes.
-            return (
-                self._rules.draining is not None
-                and self._dispatcher.unpublished == 0
-                and not self._claiming.busy()
-            )
+            return self._control.draining and self._dispatcher.unpublished == 0 and not self._claiming.busy()
         over = self._signals.stops > 1 or time.monotonic() > self._stop_by
         return over or self._dispatcher.unpublished == 0
 
@@ -358,7 +302,7 @@ class Daemon:
         """Housekeeping while an engine loads; returns True if a stop was requested."""
         self._signals.drain()
         self._housekeeping()
-        return self._signals.stops > 0 or self._rules.draining is not None
+        return self._signals.stops > 0 or self._control.draining
 
     def _housekeeping(self) -> None:
         """Check and maintain the rooms between two turns.
@@ -386,10 +330,9 @@ class Daemon:
             self._signals.reload = False
             self._reload()
         now = time.monotonic()
-        self._control.turn()
-        if now >= self._next_rules:
-            self._next_rules = now + RULES_S
-            self._apply_rules()
+        self._control.tend(now)
+        if self._stop_by is None and self._state in {"ready", "draining"}:
+            self._state = "draining" if self._control.draining else "ready"
         self._maintenance.tend()
         self._watcher.tend()
         if now >= self._next_tend:
@@ -410,22 +353,6 @@ class Daemon:
         if now >= self._next_look:
             self._next_look = now + LOOK_S
             self._look_for_events()
-
-    def _read_rules(self) -> None:
-        self._rules.pauses = self._ledger.pauses()
-        self._dispatcher.give_back(self._rules.is_closed)
-        waits = {(w.folder, w.reason): w for w in self._rules.waits(()) if w.code != "pace"}
-        if waits.keys() == self._waits.keys():
-            return
-        before, self._waits = self._waits, waits
-        self._claiming.look_again()
-        self._dispatcher.wake()
-        if self._stop_by is None and self._state in {"ready", "draining"}:
-            self._state = "ready" if self._rules.draining is None else "draining"
-        for changed in waits.keys() ^ before.keys():
-            place = "all folders" if changed[0] is None else changed[0]
-            over = "" if changed in waits else "over: "
-            logs.event(self._log, logs.Action.CONTROL, f"{place}: {over}{changed[1]}")
 
     def _reload(self) -> None:
         self._notifier.reloading()

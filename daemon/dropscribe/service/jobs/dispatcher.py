@@ -127,6 +127,11 @@ class Dispatcher:
         """Renew leases at the next turn, so that jobs that were cancelled meanwhile are dropped at once."""
         self._next_heartbeat = 0.0
 
+    def rules_changed(self) -> None:
+        """Claim at the next turn, because a pause or the hours of a folder have begun or ended."""
+        self._claiming.look_again()
+        self._claiming.news()
+
     def load(self, decoders: int) -> Load:
         """Rates of the last minute, and how many of the `decoders` are busy."""
         found = [self._executor.progress(ticket) for ticket in self._running]
