@@ -12,8 +12,6 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
 from tests.support.ledgers import LEASE_S, admission, claim_all, finish_of, transcribed
 
-pytest_plugins = ("tests.support.dispatching",)
-
 A, B = Path("/srv/a"), Path("/srv/b")
 
 

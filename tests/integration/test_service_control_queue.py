@@ -16,8 +16,6 @@ from dropscribe.service.storage.storage_retry import StorageRetry
 from tests.support.dispatching import Turning, states
 from tests.support.ledgers import FOLDER, admission
 
-pytest_plugins = ("tests.support.dispatching",)
-
 
 class Controlled:
     """A dispatcher with rules and control, without a socket."""
