@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.interfaces import Hypothesis, PostprocessingStage, SpeechSegment
-from dropscribe.engine.core.postprocess import Postprocessor
+from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
 from dropscribe.engine.core.postprocess_threads import MOST_BATCHES, PostprocessingThreads
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.models.null import NullRecogniser, NullStage, NullVadModel
@@ -139,6 +139,11 @@ class Bench:
         self.notes: list[str] = []
         self.reports: list[Report] = []
         batcher: Batcher[SpeechSegment] = Batcher(budget_s, max_wait_s=1.0)
+        self.postprocessor: Postprocessing = (
+            PostprocessingThreads(stages, self.notes.append, self.woken.set)
+            if beside
+            else Postprocessor(stages, self.notes.append)
+        )
         self.loop = Scheduler(
             NullVadModel(),
             NullRecogniser(),
@@ -146,9 +151,7 @@ class Bench:
             read=lambda b: np.zeros(b.samples, np.int16),
             send=self.reports.append,
             clock=lambda: self.now,
-            postprocessor=PostprocessingThreads(stages, self.notes.append, self.woken.set)
-            if beside
-            else Postprocessor(stages, self.notes.append),
+            postprocessor=self.postprocessor,
         )
 
     def run(self, *messages: PcmBlock | Abort, turns: int = 12) -> None:
@@ -252,6 +255,28 @@ def test_a_stage_failing_on_one_stream_adds_a_remark_and_keeps_its_text(call: st
     assert sorted(after.finished) == [0, 1, 2]
     assert {s: len(i) for s, i in after.segments.items()} == bench.words
     assert bench.notes == ["punctuation failed: it broke; the transcripts without it have a remark"]
+
+
+@BOTH_WAYS
+def test_stages_come_and_go_and_a_stream_may_have_remarks_without_one(beside: bool) -> None:
+    bench = Bench(beside=beside)
+    first, second = Watched(NullStage()), Watched(Marks())
+    bench.postprocessor.add(first)
+    bench.run(*blocks(1))
+    bench.wait_for_ends(1)
+    bench.postprocessor.remove(first)
+    bench.postprocessor.add(second)
+    for stream in (7, 8):
+        bench.postprocessor.remark(stream, "language", "language fr was not used")
+    bench.run(Abort(8), PcmBlock(7, 7, MINUTE, final=True, options=ALL), PcmBlock(9, 9, MINUTE, final=True))
+    bench.wait_for_ends(3)
+    assert (first.finished, second.finished) == ([0], [7])
+    assert bench.ends[7].annotations.marks == b"\x01"
+    assert {s: end.remarks for s, end in bench.ends.items()} == {
+        0: (),
+        7: ("language fr was not used",),
+        9: (),
+    }
 
 
 def test_an_unexpected_error_becomes_a_remark() -> None:
@@ -395,7 +420,7 @@ def test_batches_wait_for_a_slow_stage_and_reach_it_together() -> None:
     threads = PostprocessingThreads([slow], wake=woken.set)
     batches = [
         ([SpeechSegment(0, i, 0, 1, 16, 0.0, ALL)], [Hypothesis(0, i, "", Tokens())])
-        for i in range(2 * MOST_BATCHES)
+        for i in range(4 * MOST_BATCHES)
     ]
     posted: list[int] = []
 
@@ -407,8 +432,8 @@ def test_batches_wait_for_a_slow_stage_and_reach_it_together() -> None:
     poster = threading.Thread(target=post, daemon=True)
     poster.start()
     assert slow.entered.wait(WAIT_S)
-    # One is at work, and the queue is full: the next one waits.
-    assert len(posted) <= 1 + MOST_BATCHES
+    # Those that had arrived when the stage began are at work, and the queue is full: the next one waits.
+    assert len(posted) <= 2 * MOST_BATCHES
     slow.gate.set()
     poster.join(WAIT_S)
     threads.end([StreamDone(0, len(batches), 1, 1, 0.0)], {0: ALL})
