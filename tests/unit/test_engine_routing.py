@@ -76,6 +76,7 @@ class FakeLoader:
         self.loaded: list[str] = []
         self.broken: dict[str, EngineError] = {}
         self.own_marks: set[str] = set()
+        self.fails_warm_up = ""
         self.memory_mib = 1000
 
     def find(self, part: Part) -> FoundModel:
@@ -93,6 +94,8 @@ class FakeLoader:
         return ReadyModel(Stage(found.part))
 
     def warm_up(self, vad: VadModel, recogniser: Recogniser) -> float:
+        if isinstance(recogniser, Named) and recogniser.name == self.fails_warm_up:
+            raise ValueError("bad shape")
         return 60.0
 
     def unloaded(self) -> None:
@@ -276,6 +279,17 @@ def test_a_set_that_cannot_be_loaded_fails_its_streams_only_and_is_tried_again()
     bench.wait(RETRY_S)
     bench.give(block(4, B), turns=6)
     assert bench.texts()[4].startswith("b")
+
+
+def test_a_model_that_fails_its_warm_up_fails_its_streams_only(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = Bench()
+    bench.loader.fails_warm_up = "b"
+    bench.give(block(1, A), block(2, B), turns=6)
+    bench.wait(routing.POLL_S)
+    assert bench.failure(2).reason == "load b: ValueError: bad shape"
+    assert "bad shape" in capsys.readouterr().err, "the traceback is for the report"
+    assert bench.texts()[1].startswith("a")
+    assert bench.held()["b"] == "failed"
 
 
 def test_streams_of_other_models_go_on_while_one_is_loaded() -> None:

@@ -155,10 +155,10 @@ class ModelCache:
             entry.streams -= 1
             entry.used_at = self._clock()
 
-    def discard(self, part: Part, error: EngineError) -> None:
+    def discard(self, part: Part, error: Exception) -> None:
         """Drop a model that was loaded and turned out to be unusable."""
         entry = self._entries[part]
-        entry.loaded, entry.error, entry.error_at = None, error, self._clock()
+        entry.loaded, entry.error, entry.error_at = None, _as_error(error, part), self._clock()
         self.version += 1
 
     def take(self) -> None:

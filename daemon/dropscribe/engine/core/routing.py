@@ -39,7 +39,7 @@ from dropscribe.engine.protocol import (
     StreamOptions,
 )
 from dropscribe.engine.wire import Aborted, Held, Report
-from dropscribe.errors import EngineError, ModelsBusyError, ModelUnusableError
+from dropscribe.errors import EngineDiedError, EngineError, ModelsBusyError, ModelUnusableError
 from dropscribe.transcript.roles import ASR, NULL, PUNCTUATION, SPEAKERS, VAD, ModelSet
 from dropscribe.transcript.types import ModelsUsed
 
@@ -282,7 +282,9 @@ class Router:
         self._cache.release(pair)
         try:
             batch_s = work.result()
-        except EngineError as e:
+        except EngineDiedError:
+            raise
+        except Exception as e:
             self._cache.discard(pair[0], e)
             return None
         complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
