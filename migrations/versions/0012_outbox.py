@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("job_id", _BIG),
-        sa.Column("facts", sa.Text(), nullable=False),
+        sa.Column("facts", sa.Text()),
         sa.Column("at", _FLOAT, nullable=False),
         sa.Column("due_at", _FLOAT, nullable=False),
         sa.Column("digest", sa.Integer(), nullable=False),

@@ -20,10 +20,6 @@ class EventKind(StrEnum):
     ENGINE = "engine"  #: an engine process died or hung, and was replaced
 
 
-#: Kinds of events that end a job.
-OF_JOBS = frozenset({EventKind.DONE, EventKind.FAILED})
-
-
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """What a target wants to be notified of. No `folders` or `profiles`: of all."""
@@ -50,11 +46,14 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that has happened. `facts`: values that JSON can hold; instants (`*_at`) are epoch seconds."""
+    """Something that has happened. `facts`: values that JSON can hold; instants (`*_at`) are epoch seconds.
+
+    None: they are those of the job when the event is claimed.
+    """
 
     kind: EventKind
     at: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] | None = field(default_factory=dict)
     folder: Path | None = None
     profile: str | None = None
     job_id: int | None = None

@@ -373,8 +373,8 @@ outbox = sa.Table(
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("job_id", _BIG, _parent("jobs.id")),
-    #: JSON object, as it was when the event happened.
-    sa.Column("facts", sa.Text, nullable=False),
+    #: JSON object; NULL until the event is claimed where it is that of a done job.
+    sa.Column("facts", sa.Text),
     sa.Column("at", _FLOAT, nullable=False),
     sa.Column("due_at", _FLOAT, nullable=False),
     sa.Column("digest", sa.Integer, nullable=False),

@@ -212,7 +212,7 @@ def _make_consistent(into: Any, seen: int) -> None:
     for table in ("attempts", "stage_timings", "segments", "job_speakers", "outputs", "actions"):
         into.execute(f"DELETE FROM {table} WHERE job_id NOT IN (SELECT id FROM jobs)")  # noqa: S608 - as above
     into.execute(
-        "DELETE FROM outbox WHERE job_id IS NOT NULL AND job_id NOT IN (SELECT id FROM jobs) OR NOT json_valid(facts)"
+        "DELETE FROM outbox WHERE job_id IS NOT NULL AND job_id NOT IN (SELECT id FROM jobs) OR NOT coalesce(json_valid(facts), kind = 'done')"
     )
     for column in ("marks", "speakers"):
         into.execute(

@@ -117,7 +117,7 @@ class Endings:
                 connection.execute(_GATHER, values)
                 connection.execute(_DROP_GATHERED, values)
             if state == JobState.FAILED:
-                self._events.jobs_ended(connection, [job_id], now)
+                self._events.jobs_failed(connection, [job_id], now)
         return JobState(state)
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
@@ -130,7 +130,7 @@ class Endings:
             if connection.scalar(_FAIL, values) is None:
                 raise _stale(connection, job_id, generation)
             connection.execute(_CLOSE_ATTEMPT, values | {"outcome": "failed"})
-            self._events.jobs_ended(connection, [job_id], now)
+            self._events.jobs_failed(connection, [job_id], now)
 
     def cancel(
         self, job_id: int, now: float, reason: str, *, generation: int | None = None, code: str | None = None

@@ -107,7 +107,7 @@ def requeue(
         else:
             not_before = now + wait_after(deaths) if deaths else now
             connection.execute(_ISOLATE, values | {"id": job.id, "deaths": deaths, "not_before": not_before})
-    events.jobs_ended(connection, failed, now)
+    events.jobs_failed(connection, failed, now)
     return Recovered(len(unbegun), len(begun) - len(failed), len(failed))
 
 

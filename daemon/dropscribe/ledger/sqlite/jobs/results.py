@@ -141,7 +141,7 @@ class Results:
         mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
         if any(f.reference is None for f, _ in done):
             note_others_done(connection)
-        self._events.jobs_ended(connection, [f.job_id for f, _ in done], now)
+        self._events.jobs_done(connection, [f.job_id for f, _ in done], now)
 
 
 def _store_stages(connection: Connection, of: Sequence[tuple[Finish, int]]) -> None:

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
-from dropscribe.escapes import readable
 from dropscribe.ledger.columns import path_of, storable
-from dropscribe.ledger.events import OF_JOBS, Condition, Event, EventKind, Subscription
+from dropscribe.ledger.events import Condition, Event, EventKind, Subscription
 from dropscribe.ledger.outbox import new_uid
 from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.outbox.job_facts import facts_of_jobs
 
 #: A condition that is away for less than this, seconds, and then there again, is not announced again.
 FORGET_S = 600.0
 #: Age at which the record that a condition lasts is renewed, seconds.
 RENEW_S = 60.0
 
-_ENDED = sa.text(
-    "SELECT j.id, j.state, j.profile, j.recipe, j.attempts, j.version, j.audio_ms, j.speech_ms, j.characters, j.model, j.device, "
-    "j.reason_code, j.reason, j.remedy, j.admitted_at, j.finished_at, j.reference_job_id, r.path_raw, r.folder_raw "
-    "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.state IN ('done', 'failed') AND j.id IN (SELECT value FROM json_each(:ids)) ORDER BY j.id"
-)
-_FILES = sa.text(
-    "SELECT job_id, format, path_raw FROM outputs WHERE published = 1 AND format NOT IN ('partial', 'failed') "
-    "AND job_id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
+_PLACES = sa.text(
+    "SELECT j.id, j.profile, r.folder_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+    "WHERE j.id IN (SELECT value FROM json_each(:ids))"
 )
 _INSERT = sa.text(
     "INSERT INTO outbox (message, target, kind, job_id, facts, at, due_at, digest, tries, state) "
@@ -53,16 +47,34 @@ class EventWriter:
         """See `Ledger.subscribe`."""
         self._subscriptions = tuple(subscriptions)
 
-    def jobs_ended(self, connection: Connection, ids: Sequence[int], now: float) -> None:
-        """Write the events of those of these jobs that are done or have failed, within the transaction that ends them."""
-        if not ids or not any(s.events & OF_JOBS for s in self._subscriptions):
+    def jobs_done(self, connection: Connection, ids: Sequence[int], now: float) -> None:
+        """Write that these jobs are done, within the transaction that ends them.
+
+        Their facts are added when they are claimed, by the sender: a done job does not change.
+        """
+        wanting = [s for s in self._subscriptions if EventKind.DONE in s.events]
+        if not ids or not wanting:
             return
-        values = {"ids": json.dumps(list(ids))}
-        rows = connection.execute(_ENDED, values).all()
-        files: defaultdict[int, list[str]] = defaultdict(list)
-        for job, _, path_raw in connection.execute(_FILES, values):
-            files[int(job)].append(readable(path_of(path_raw)))
-        self._write(connection, [_event(row, files[row.id], now) for row in rows], now)
+        places: dict[int, tuple[Path | None, str | None]] = dict.fromkeys(ids, (None, None))
+        if any(s.folders or s.profiles for s in wanting):
+            for row in connection.execute(_PLACES, {"ids": json.dumps(list(ids))}):
+                places[row.id] = (path_of(row.folder_raw), row.profile)
+        self._write(
+            connection,
+            [Event(EventKind.DONE, now, None, *places[job], job_id=job) for job in ids],
+            now,
+        )
+
+    def jobs_failed(self, connection: Connection, ids: Sequence[int], now: float) -> None:
+        """Write that these jobs have failed, and why, within the transaction that ends them: they may be tried again."""
+        if not ids or not self._wanted(EventKind.FAILED):
+            return
+        failed = facts_of_jobs(connection, ids).items()
+        self._write(
+            connection,
+            [Event(EventKind.FAILED, now, f, Path(f["folder"]), f["profile"], job) for job, f in failed],
+            now,
+        )
 
     def announce(self, events: Sequence[Event], now: float) -> None:
         """See `Ledger.announce`."""
@@ -100,7 +112,7 @@ class EventWriter:
                 "target": s.target,
                 "kind": event.kind.value,
                 "job_id": event.job_id,
-                "facts": storable(json.dumps(event.facts, ensure_ascii=False)),
+                "facts": None if event.facts is None else stored(event.facts),
                 "at": event.at,
                 "due_at": s.due_at(now),
                 "digest": int(s.digest_s > 0),
@@ -111,6 +123,11 @@ class EventWriter:
         ]
         if rows:
             connection.execute(_INSERT, rows)
+
+
+def stored(facts: Mapping[str, Any]) -> str:
+    """Facts as a column holds them."""
+    return storable(json.dumps(facts, ensure_ascii=False))
 
 
 def _known(connection: Connection) -> dict[str, float]:
@@ -124,31 +141,3 @@ def _changes(known: dict[str, float], current: dict[str, Condition], now: float)
     old = [key for key in current if key in known and not 0 <= now - known[key] < RENEW_S]
     over = [key for key, seen in known.items() if key not in current and not 0 <= now - seen < FORGET_S]
     return [*begun, *old, *over]
-
-
-def _event(row: Row[Any], files: list[str], now: float) -> Event:
-    folder = path_of(row.folder_raw)
-    facts = {
-        "job": row.id,
-        "recording": readable(path_of(row.path_raw)),
-        "folder": readable(folder),
-        "profile": row.profile,
-        "state": row.state,
-        "version": row.version,
-        "attempts": row.attempts,
-        "admitted_at": row.admitted_at,
-        "finished_at": row.finished_at,
-    }
-    if row.state == "done":
-        facts |= {
-            "audio_ms": row.audio_ms,
-            "speech_ms": row.speech_ms,
-            "characters": row.characters,
-            "model": row.model,
-            "device": row.device,
-            "same_as_job": row.reference_job_id,
-            "files": files,
-        }
-    else:
-        facts |= {"code": row.reason_code, "reason": row.reason, "remedy": row.remedy}
-    return Event(EventKind(row.state), now, facts, folder, row.profile, row.id)

@@ -22,6 +22,8 @@ from dropscribe.ledger.outbox import (
     new_uid,
 )
 from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sqlite.outbox.events import stored
+from dropscribe.ledger.sqlite.outbox.job_facts import facts_of_jobs
 
 #: Most events of one digest.
 DIGEST_EVENTS = 1000
@@ -45,6 +47,10 @@ _CLAIMED = sa.text(
     "SELECT id, message, target, kind, job_id, facts, at, digest, tries FROM outbox "
     "WHERE message IN (SELECT value FROM json_each(:uids)) ORDER BY id"
 )
+_WITHOUT_FACTS = sa.text(
+    "SELECT id, job_id FROM outbox WHERE facts IS NULL AND message IN (SELECT value FROM json_each(:uids))"
+)
+_FACTS = sa.text("UPDATE outbox SET facts = :facts WHERE id = :id")
 _RENEW = sa.text(
     "UPDATE outbox SET lease_until = :until WHERE state = 'pending' AND message = :uid AND tries = :tries"
 )
@@ -109,6 +115,7 @@ class Messages:
                 return []
             chosen = {"uids": json.dumps(uids), "until": now + lease_s, "worker": storable(worker)}
             connection.execute(_LEASE, chosen)
+            _add_facts(connection, chosen)
             return _messages(connection.execute(_CLAIMED, chosen).all())
 
     def renew(self, ours: Sequence[Message], now: float, lease_s: float) -> None:
@@ -197,6 +204,15 @@ _ANY_DUE = sa.text(
     "SELECT 1 FROM outbox WHERE state = 'pending' AND target = :target AND due_at <= :now "
     "AND (lease_until IS NULL OR lease_until < :now) LIMIT 1"
 )
+
+
+def _add_facts(connection: Connection, chosen: dict[str, Any]) -> None:
+    """Put the facts of done jobs on record with their events, so that a message is the same at every try."""
+    lacking = connection.execute(_WITHOUT_FACTS, chosen).all()
+    if lacking:
+        facts = facts_of_jobs(connection, [row.job_id for row in lacking])
+        rows = [{"id": row.id, "facts": stored(facts[row.job_id])} for row in lacking]
+        connection.execute(_FACTS, rows)
 
 
 def _changed(
