@@ -39,7 +39,7 @@ from dropscribe.service.jobs.unusable_models import UnusableModels
 from dropscribe.service.keeping.runner import RetentionRunner
 from dropscribe.service.maintenance import Maintenance
 from dropscribe.service.monitoring import sd_notify, status_file
-from dropscribe.service.monitoring.events import LOOK_S, EventWatch, subscriptions_of
+from dropscribe.service.monitoring.events import EventWatch, subscriptions_of
 from dropscribe.service.monitoring.reports import Reports
 from dropscribe.service.monitoring.status_file import Complaint, Status
 from dropscribe.service.publishing.publisher import Publisher
@@ -66,8 +66,7 @@ TURN_S = 0.5
 DATABASE_WAIT_S = 0.25
 #: Time asked of the service manager while the database is being opened, seconds.
 START_MARGIN_S = 60.0
-#: Interval of writing the status file, seconds.
-STATUS_S = 2.0
+STATUS_S = 2.0  #: interval of writing the status file, seconds
 #: Longest wait for a recording that is being moved, at a stop, seconds: it goes on after the next start.
 RETENTION_STOP_S = 5.0
 #: Interval of calling `tend` of admission and publishing, and of checking for hanging file systems, seconds.
@@ -90,7 +89,7 @@ class Daemon:
         self._storage_retry = StorageRetry()
         self._wall = WallClock(time.monotonic, time.time)
         self._reports = Reports(DatabaseLocation(loaded.settings.database))
-        self._next_status = self._next_tend = self._next_look = 0.0
+        self._next_status = self._next_tend = 0.0
         self._rules = FolderRules(lambda: self._settings, wall=self._wall.now, monotonic=time.monotonic)
         self._progress_log = ProgressLog()
         self._activities = Activities()
@@ -228,11 +227,10 @@ class Daemon:
         self._watcher.start()
         stack.callback(self._end, self._watcher.stop)
         self._reports.start_metrics(settings.service, self._ledger, self._wall.now, stack)
-        events = EventWatch(
-            self._ledger, lambda: self._settings,
-            low_disks=self._space.complaints, restarts=self._executor.restarts, wall=self._wall.now,
+        self._events = EventWatch(
+            self._ledger, lambda: self._settings, self._storage_retry, Clocks(time.monotonic, self._wall.now),
+            low_disks=self._space.complaints, restarts=self._executor.restarts,
         )  # fmt: skip
-        self._look_for_events = Postponable(self._storage_retry, events.look, time.monotonic)
         # Runs first at shutdown, so that no thread keeps retrying a failed disk.
         stack.callback(self._storage_retry.give_up)
 
@@ -350,9 +348,7 @@ class Daemon:
             self._next_status = now + STATUS_S
             self._verify_ledger()
             self._write_status()
-        if now >= self._next_look:
-            self._next_look = now + LOOK_S
-            self._look_for_events()
+        self._events.tend(now)
 
     def _reload(self) -> None:
         self._notifier.reloading()
@@ -408,10 +404,7 @@ class Daemon:
     def _write_status(self) -> None:
         in_flight = self._dispatcher.in_flight
         self._notifier.status(f"{self._state}, {in_flight} recordings under way")
-        refused = [
-            Complaint(f"{e.operation} {e.path}: {e.reason}", e.remedy)
-            for e in self._storage_retry.complaints()
-        ]
+        refused = map(Complaint.of, self._storage_retry.complaints())
         status = Status(
             self._state, self._since, self._facts, tuple(self._watcher.health()), in_flight,
             self._watcher.unsettled(), (*refused, *self._hangs.complaints(), *self._space.complaints()),

@@ -11,7 +11,9 @@ from dropscribe.ledger.events import Condition, Event, EventKind, Subscription
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import HELD, JobState, JobSummary
 from dropscribe.pipeline.executor import Restarts
+from dropscribe.service.jobs.claimer import Clocks
 from dropscribe.service.monitoring.status_file import Complaint
+from dropscribe.service.storage.storage_retry import Postponable, StorageRetry
 
 #: Interval of looking, seconds.
 LOOK_S = 30.0
@@ -35,19 +37,26 @@ class EventWatch:
     """Puts on record what began or happened since the last look. Owned by the main thread."""
 
     def __init__(
-        self, ledger: Ledger, settings: Callable[[], Settings], *,
-        low_disks: Callable[[], Iterable[Complaint]], restarts: Callable[[], Restarts], wall: Callable[[], float],
+        self, ledger: Ledger, settings: Callable[[], Settings], storage_retry: StorageRetry, clocks: Clocks, *,
+        low_disks: Callable[[], Iterable[Complaint]], restarts: Callable[[], Restarts],
     ) -> None:  # fmt: skip
-        """`wall`: epoch seconds."""
+        self._look = Postponable(storage_retry, self.look, clocks.monotonic)
+        self._next = 0.0
         self._ledger = ledger
         self._settings = settings
         self._low_disks = low_disks
         self._restarts = restarts
-        self._wall = wall
+        self._wall = clocks.wall
         #: Replaced engines that were told.
         self._told = restarts().engines
         #: By reason code and reason of held jobs: the oldest of them.
         self._held: dict[tuple[str, str], JobSummary] = {}
+
+    def tend(self, now: float) -> None:
+        """Look if it is time; `now`: monotonic seconds. A look that storage refuses is repeated later."""
+        if now >= self._next:
+            self._next = now + LOOK_S
+            self._look()
 
     def look(self) -> None:
         """Put on record what is new. Raises StorageError; the next look finds it again then."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from dropscribe import escapes, logs
 from dropscribe.engine.protocol import HeldModel
+from dropscribe.errors import DropscribeError
 from dropscribe.escapes import readable
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.interface import DatabaseLocation
@@ -39,6 +40,10 @@ class Complaint:
 
     problem: str
     remedy: str
+
+    @classmethod
+    def of(cls, error: DropscribeError) -> Complaint:
+        return cls(f"{error.operation} {error.path}: {error.reason}", error.remedy)
 
 
 @dataclass(frozen=True, slots=True)
