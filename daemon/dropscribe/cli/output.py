@@ -126,6 +126,11 @@ def print_marked(lead: str, text: str, marks: Iterable[tuple[int, int]]) -> None
         console.print(Text(lead if i == 0 else " " * columns(lead)) + line, soft_wrap=True)
 
 
+def shows_blocks() -> bool:
+    """True if standard output can show block characters, of which bars are made."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+
 def terminal_width() -> int:
     """Width of lines on standard output, columns; without limit if that is not a terminal."""
     if not sys.stdout.isatty():

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 #: Upper bound of the first bucket, seconds. Each further bucket is twice as wide as the one before.
-FIRST_BUCKET_S = 1 / 1024
-#: Number of buckets. The last has no upper bound; it begins at twelve days.
-BUCKETS = 32
+FIRST_BUCKET_S = 1 / 512
+#: Number of buckets. The last has no upper bound; it begins at 36 hours.
+BUCKETS = 28
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class JobFilter:
     #: Length of the recording: at least, at most.
     shortest_s: float | None = None
     longest_s: float | None = None
-    #: The reason code, or a part of the reason.
+    #: The reason code; if no job has it, a part of the reason.
     reason: str | None = None
 
 

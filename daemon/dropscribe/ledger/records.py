@@ -407,6 +407,18 @@ class Whereabouts:
 
 
 @dataclass(frozen=True, slots=True)
+class JobVersion:
+    """A job that made, or is to make, a transcript of a content at a path; see `Ledger.redo`."""
+
+    job_id: int
+    version: int
+    state: JobState
+    supersedes: int | None
+    admitted_at: float
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobDetail:
     """Everything recorded of one job."""
 
@@ -423,6 +435,10 @@ class JobDetail:
     #: Media, engine, timings and segments once it is recognised (those of `summary.reference` where it has one).
     result: StoredResult | None
     whereabouts: Whereabouts = Whereabouts()
+    #: From first seen to admitted.
+    settle_s: float = 0.0
+    #: All jobs of this content at this path, this one among them, the oldest first.
+    versions: tuple[JobVersion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dropscribe.service.jobs.progress import position_text
 from dropscribe.transcript.renderers.json_document import engine_facts
 from dropscribe.views.control import actions_document
 from dropscribe.views.fields import rounded, utc
+from dropscribe.views.timeline import timeline, timeline_document
 from dropscribe.views.waiting import FolderWait, waits_for
 
 if TYPE_CHECKING:
@@ -53,9 +54,25 @@ def show_document(
     wait: FolderWait | None = None,
     actions: Sequence[Action] = (),
 ) -> dict[str, Any]:
-    """dropscribe/job/1: job (as `detail_document`, with the `actions` of people on it)."""
-    found = detail_document(detail, progress, wait)
-    return {"schema": JOB_SCHEMA, "job": found | {"actions": actions_document(actions)}}
+    """dropscribe/job/1: job (as `detail_document`, with the `actions` of people on it, versions [{job, version, state, supersedes,
+    admitted, profile}], and timeline (as `timeline_document`)).
+    """
+    more = {
+        "actions": actions_document(actions),
+        "versions": [
+            {
+                "job": v.job_id,
+                "version": v.version,
+                "state": v.state.value,
+                "supersedes": v.supersedes,
+                "admitted": utc(v.admitted_at),
+                "profile": v.profile,
+            }
+            for v in detail.versions
+        ],
+        "timeline": timeline_document(timeline(detail, actions)),
+    }
+    return {"schema": JOB_SCHEMA, "job": detail_document(detail, progress, wait) | more}
 
 
 def search_document(query: str, hits: Sequence[Hit]) -> dict[str, Any]:

@@ -20,8 +20,12 @@ from dropscribe.cli.commands.history import jobs_again
 if TYPE_CHECKING:
     from dropscribe.ledger.control import Action
     from dropscribe.ledger.records import Hit, JobDetail, JobSummary
+    from dropscribe.transcript.types import Timings
     from dropscribe.views.jobs import Progress
     from dropscribe.views.waiting import FolderWait
+
+#: Longest bar of a stage, columns.
+_STAGE_BAR = 30
 
 app = typer.Typer()
 
@@ -107,13 +111,14 @@ def show(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show one job in full: outcome, stages, tries, files, text.
+    """Show one job in full: outcome, stages, versions, what happened when, files, text.
 
     JSON, dropscribe/job/1: job {the fields of a listed job, and recipe, sha256, size, modified, isolate, kept
     {text_removed, logs_removed, files_removed, purged, departure, departed, departed_to}, tries
     [{number, worker, started, ended, outcome, code, reason, times}], outputs [{format, path, sha256, published}], stages
     {stage: seconds}, batches {sizes, padding_waste}, media, engine, text, segments [{index, start_ms, end_ms, text}], actions
-    [{at, who, action, job, folder, found, made}]}.
+    [{at, who, action, job, folder, found, made}], versions [{job, version, state, supersedes, admitted, profile}], timeline
+    [{at, kind, text}]}.
     """
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json
@@ -307,6 +312,7 @@ def _print_job(
     from dropscribe.cli.output import local, print_facts, print_text, say
     from dropscribe.escapes import readable
     from dropscribe.views.jobs import outcome, progress_text, text_of
+    from dropscribe.views.timeline import timeline
 
     job, result = detail.summary, detail.result
     facts = [
@@ -317,8 +323,6 @@ def _print_job(
         ("priority", str(job.priority) if job.priority else ""),
         ("reason", job.reason or ""),
         ("remedy", job.remedy or ""),
-        ("admitted", local(job.admitted_at)),
-        ("finished", local(job.finished_at) if job.finished_at else ""),
         ("result of", f"job {job.reference}" if job.reference else ""),
         ("version", _version(job)),
         ("profile", job.profile),
@@ -338,19 +342,36 @@ def _print_job(
             *(("warning", w) for w in media.warnings if w != media.truncated),
             ("engine", f"{engine.model} with {engine.vad_model} on {engine.device}, {engine.precision}"),
             ("notice", engine.notice or ""),
-            *((f"  {stage}", f"{seconds:.3f} s") for stage, seconds in result.timings.seconds),
+            *_stages(result.timings),
         ]
-    for a in detail.attempts:
-        ended = f"{a.outcome or 'under way'}{': ' + a.reason if a.reason else ''}"
-        often = f" ({a.times} times)" if a.times > 1 else ""
-        facts.append((f"try {a.number}", f"{local(a.started_at)}, {ended}{often}"))
-    facts += [(a.verb, f"{local(a.at)}, {a.who}: {a.found} → {a.made}") for a in reversed(actions)]
     facts += [
         (o.format, readable(o.path) + ("" if o.published else " (not written)")) for o in detail.outputs
     ]
     paths = {"recording", *(o.format for o in detail.outputs)}
+    facts += [("version", text) for text in _other_versions(detail)]
     print_facts(((name, value) for name, value in facts if value), paths)
+    say()
+    print_facts((local(event.at), event.text) for event in timeline(detail, actions))
     text = text_of(detail)
     if text:
         say()
         print_text(f"{text}\n")
+
+
+def _stages(timings: Timings) -> list[tuple[str, str]]:
+    """Seconds of each stage, with a bar."""
+    from dropscribe.cli.output import shows_blocks
+    from dropscribe.views.stats_chart import bars
+
+    drawn = bars([seconds for _, seconds in timings.seconds], _STAGE_BAR, blocks=shows_blocks())
+    return [
+        (f"  {stage}", f"{s:.3f} s  {bar}") for (stage, s), bar in zip(timings.seconds, drawn, strict=True)
+    ]
+
+
+def _other_versions(detail: JobDetail) -> list[str]:
+    return [
+        f"{v.version} is job {v.job_id}, {v.state.value}, profile {v.profile}"
+        for v in detail.versions
+        if v.job_id != detail.summary.id
+    ]

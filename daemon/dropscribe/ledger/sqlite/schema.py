@@ -348,7 +348,7 @@ job_totals = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: Durations of the stages of done jobs, by buckets: bucket 0 is below 1/1024 s, bucket n from 2**(n-1)/1024 s.
+#: Durations of the stages of done jobs: sum, and number in each bucket of `daemon/dropscribe/ledger/histograms.py`.
 stage_totals = sa.Table(
     "stage_totals",
     metadata,
@@ -357,9 +357,9 @@ stage_totals = sa.Table(
     sa.Column("profile", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("stage", sa.Text, primary_key=True),
-    sa.Column("bucket", sa.Integer, primary_key=True),
     sa.Column("jobs", sa.Integer, nullable=False),
     sa.Column("microseconds", _BIG, nullable=False),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in totals_schema.COUNTS),
     sqlite_with_rowid=False,
 )
 

@@ -28,7 +28,7 @@ def command(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", readable=False, help="File to write; without it, or with -, standard output."
+            metavar="FILE", readable=False, help="File to write; without it, or with -, standard output."
         ),
     ] = None,
     kind: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -160,7 +159,7 @@ def _draw(path: Path, groups: Sequence[JobTotals], parts: Sequence[Part]) -> Non
 
 def _print(groups: Sequence[JobTotals], parts: Sequence[Part], whole: JobTotals) -> None:
     """Print a row with a bar for each group, the sums, and the stages of all."""
-    from dropscribe.cli.output import say, terminal_width
+    from dropscribe.cli.output import say, shows_blocks, terminal_width
     from dropscribe.columns import GAP, columns, padded, shortened
     from dropscribe.views.stats import brief, in_order, row_of
     from dropscribe.views.stats_chart import bars
@@ -172,8 +171,7 @@ def _print(groups: Sequence[JobTotals], parts: Sequence[Part], whole: JobTotals)
     others = sum(widths[1:]) + len(GAP) * len(titles)
     width = min(terminal_width(), others + widths[0] + _MOST_BAR)
     widths[0] = max(len(titles[0]), min(widths[0], width - others - _LEAST_BAR))
-    blocks = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    drawn = bars([t.audio_s for t in groups], width - others - widths[0], blocks=blocks)
+    drawn = bars([t.audio_s for t in groups], width - others - widths[0], blocks=shows_blocks())
 
     def line(cells: Sequence[str], bar: str = "") -> None:
         right = (" " * (w - columns(cell)) + cell for cell, w in zip(cells[1:], widths[1:], strict=True))

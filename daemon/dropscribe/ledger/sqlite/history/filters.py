@@ -19,9 +19,9 @@ from dropscribe.ledger.records import HELD
 from dropscribe.ledger.sqlite.search.terms import clean, fold, parse, readings
 
 #: Jobs in the order of the list that are looked at before the conditions are looked up.
-WINDOW = 20_000
+WINDOW = 5_000
 #: The same when transcripts are read: some have hundreds of segments.
-TEXT_WINDOW = 1_000
+TEXT_WINDOW = 500
 #: A condition that more jobs meet is not looked up.
 MOST = 50_000
 #: Characters of a term of the indexes.
@@ -34,7 +34,8 @@ _LAST = "\U0010ffff"
 _IS_HELD = "j.state = 'queued' AND j.reason_code IN ({codes})".replace(
     "{codes}", ", ".join(f"'{code}'" for code in HELD)
 )
-_REASON = "(j.reason_code = :reason OR j.reason LIKE :reason_part ESCAPE '\\')"
+_IS_CODE = sa.text("SELECT 1 FROM jobs WHERE reason_code = :reason LIMIT 1")
+_REASON_PART = "j.reason LIKE :reason_part ESCAPE '\\'"
 _EDGE = "SELECT j.admitted_at FROM jobs j WHERE {ordered} ORDER BY {order} LIMIT 1 OFFSET :window"
 _COUNT = "SELECT count(*) FROM ({found} LIMIT :most)"
 _FOUND = (
@@ -47,6 +48,17 @@ _ALL = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A statement that finds the `id` of all jobs that meet a condition, by an index, and one whose rows are as many.
+
+    That one finds its rows one by one, so that counting can stop.
+    """
+
+    found: str
+    counted: str
+
+
 @dataclass(slots=True)
 class Conditions:
     """A filter in SQL, on rows `j` of jobs and `r` of recordings. Statements have no values in them: these are bound."""
@@ -54,8 +66,7 @@ class Conditions:
     #: Conditions that an index on `admitted_at` keeps in the order of the list.
     ordered: list[str] = field(default_factory=list)
     checks: list[str] = field(default_factory=list)
-    #: Statements that find the `id` of all jobs that meet one of the conditions, by an index.
-    lookups: list[str] = field(default_factory=list)
+    lookups: list[Lookup] = field(default_factory=list)
     values: dict[str, object] = field(default_factory=dict)
     reads_texts: bool = False
 
@@ -64,7 +75,10 @@ def ids(
     connection: Connection, wanted: JobFilter, after: Cursor | None, limit: int, *, oldest_first: bool = False
 ) -> list[int]:
     """Ids of the first `limit` jobs behind `after` that meet the filter, by admission, newest first."""
-    found = conditions_of(wanted, after, oldest_first=oldest_first)
+    is_code = wanted.reason is not None and bool(
+        connection.execute(_IS_CODE, {"reason": storable(wanted.reason)}).first()
+    )
+    found = conditions_of(wanted, after, oldest_first=oldest_first, is_code=is_code)
     way = "ASC" if oldest_first else "DESC"
     parts = {
         "{ordered}": " AND ".join(found.ordered) or "true",
@@ -86,37 +100,40 @@ def ids(
     first = run(_ALL, checks=f"{parts['{checks}']} AND j.admitted_at {'<=' if oldest_first else '>='} :edge")
     if len(first) >= limit:
         return first
-    counted = [(run(_COUNT, found=lookup)[0], lookup) for lookup in found.lookups]
+    counted = [(run(_COUNT, found=lookup.counted)[0], lookup.found) for lookup in found.lookups]
     count, fewest = min(counted, default=(MOST, ""))
     return run(_FOUND, found=fewest) if count < MOST else run(_ALL)
 
 
-def conditions_of(wanted: JobFilter, after: Cursor | None, *, oldest_first: bool = False) -> Conditions:
-    """The filter in SQL."""
+def conditions_of(
+    wanted: JobFilter, after: Cursor | None, *, oldest_first: bool = False, is_code: bool = False
+) -> Conditions:
+    """The filter in SQL. `is_code`: there are jobs with this reason as their code."""
     found = Conditions()
     _add_ordered(found, wanted, after, oldest_first=oldest_first)
     if wanted.held:
         found.checks.append(_IS_HELD)
-        found.lookups.append(f"SELECT j.id FROM jobs j WHERE {_IS_HELD}")  # noqa: S608 - our codes
+        found.lookups.append(_by(_IS_HELD))
     if wanted.shortest_s is not None or wanted.longest_s is not None:
         _add_length(found, wanted.shortest_s, wanted.longest_s)
     if wanted.reason is not None:
         found.values |= {"reason": storable(wanted.reason), "reason_part": containing(wanted.reason)}
-        found.checks.append(_REASON)
-        found.lookups.append(f"SELECT j.id FROM jobs j WHERE j.reason_code IS NOT NULL AND {_REASON}")  # noqa: S608
+        reason = "j.reason_code = :reason" if is_code else _REASON_PART
+        found.checks.append(f"+{reason}" if is_code else reason)
+        found.lookups.append(_by(reason if is_code else f"j.reason_code IS NOT NULL AND {reason}"))
     if wanted.folder is not None:
         found.values["first"], found.values["last"] = below(wanted.folder)
         inside = "r.path_raw >= :first AND r.path_raw < :last"
         found.checks.append(inside)
-        found.lookups.append(_of_recordings(inside))
+        recordings = f"SELECT r.id FROM recordings r WHERE {inside}"  # noqa: S608 - see above
+        found.lookups.append(Lookup(_of_recordings(inside), recordings))
     if wanted.path is not None:
         _add_path(found, clean(wanted.path))
     if wanted.speaker is not None:
         found.values["speaker"] = storable(wanted.speaker)
-        found.checks.append(
-            "EXISTS (SELECT 1 FROM job_speakers s WHERE s.job_id = coalesce(j.reference_job_id, j.id) AND s.name = :speaker)"
-        )
-        found.lookups.append(_with_copies("SELECT job_id AS id FROM job_speakers WHERE name = :speaker"))
+        found.checks.append(_any("job_speakers", "s.name = :speaker"))
+        speakers = "SELECT job_id AS id FROM job_speakers WHERE name = :speaker"
+        found.lookups.append(Lookup(_with_copies(speakers), speakers))
     if wanted.text is not None:
         _add_text(found, wanted.text)
     return found
@@ -160,8 +177,9 @@ def _add_length(found: Conditions, shortest_s: float | None, longest_s: float | 
     found.values["shortest"] = 0 if shortest_s is None else round(shortest_s * 1000)
     found.values["longest"] = 2**62 if longest_s is None else round(longest_s * 1000)
     length = "j.audio_ms BETWEEN :shortest AND :longest"
-    found.checks.append(length)
-    found.lookups.append(f"SELECT j.id FROM jobs j WHERE {length}")  # noqa: S608 - see above
+    # The plus keeps SQLite from sorting what the index on lengths finds, where the order of the list is enough.
+    found.checks.append(f"+{length}")
+    found.lookups.append(_by(length))
 
 
 def _add_path(found: Conditions, part: str) -> None:
@@ -179,7 +197,7 @@ def _add_path(found: Conditions, part: str) -> None:
         step = max(1, len(terms) // _PATH_TERMS)
         found.values["path_terms"] = " AND ".join(map(_quoted, terms[::step][:_PATH_TERMS]))
         recordings = "SELECT rowid FROM recording_search WHERE recording_search MATCH :path_terms"
-    found.lookups.append(_of_recordings(f"r.id IN ({recordings})"))
+    found.lookups.append(Lookup(_of_recordings(f"r.id IN ({recordings})"), recordings))
 
 
 def _add_text(found: Conditions, query: str) -> None:
@@ -194,10 +212,7 @@ def _add_text(found: Conditions, query: str) -> None:
         for k, term in enumerate(reading):
             name = f"text_{i}_{k}"
             found.values[name] = containing(term.needle)
-            every.append(
-                "EXISTS (SELECT 1 FROM segments s WHERE s.job_id = coalesce(j.reference_job_id, j.id) "  # noqa: S608
-                f"AND s.text LIKE :{name} ESCAPE '\\')"
-            )
+            every.append(_any("segments", f"s.text LIKE :{name} ESCAPE '\\'"))
         either.append(" AND ".join(every))
         longest = max((term.needle for term in reading), key=len)
         if len(longest) < TERM:
@@ -208,9 +223,25 @@ def _add_text(found: Conditions, query: str) -> None:
         else:
             found.values[f"phrase_{i}"] = _quoted(longest)
             segments = f"SELECT rowid FROM segment_search WHERE segment_search MATCH :phrase_{i}"  # noqa: S608
-        lookups.append(f"SELECT job_id AS id FROM segments WHERE id IN ({segments})")  # noqa: S608 - see above
+        lookups.append(segments)
     found.checks.append("(" + " OR ".join(either) + ")")
-    found.lookups.append(_with_copies(" UNION ALL ".join(lookups)))
+    counted = " UNION ALL ".join(lookups)
+    origins = f"SELECT job_id AS id FROM segments WHERE id IN ({counted})"  # noqa: S608 - see above
+    found.lookups.append(Lookup(_with_copies(origins), counted))
+
+
+def _by(condition: str) -> Lookup:
+    statement = f"SELECT j.id FROM jobs j WHERE {condition}"  # noqa: S608 - see above
+    return Lookup(statement, statement)
+
+
+def _any(table: str, condition: str) -> str:
+    """True if the result of a job has a row `s` in this table.
+
+    No EXISTS, which newer versions of SQLite turn into a join that may begin with all rows of the table.
+    """
+    rows = f"SELECT 1 FROM {table} s WHERE s.job_id = coalesce(j.reference_job_id, j.id) AND {condition}"  # noqa: S608
+    return f"({rows} LIMIT 1) IS NOT NULL"
 
 
 def _of_recordings(condition: str) -> str:

@@ -16,6 +16,7 @@ from dropscribe.ledger.records import (
     JobDetail,
     JobState,
     JobSummary,
+    JobVersion,
     SkipSummary,
 )
 from dropscribe.ledger.sqlite.db import Database
@@ -42,7 +43,15 @@ _ATTEMPTS = sa.text(
     "SELECT number, generation, worker, started_at, ended_at, outcome, code, reason, times FROM attempts "
     "WHERE job_id = :id ORDER BY generation"
 )
-_COUNTS = sa.text("SELECT state, count(*) FROM jobs GROUP BY state")
+_VERSIONS = sa.text(
+    "SELECT id, version, state, supersedes_id, admitted_at, profile FROM jobs "
+    "WHERE recording_id = (SELECT recording_id FROM jobs WHERE id = :id) ORDER BY id"
+)
+# Ended jobs are counted already, and reading all of them takes most of a second for each million.
+_COUNTS = sa.text(
+    "SELECT state, sum(jobs) FROM job_totals GROUP BY state UNION ALL "
+    "SELECT state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY state"
+)
 _HELD = sa.text(
     "SELECT reason_code, reason, remedy, count(*) AS jobs, min(id) AS first FROM jobs "
     "WHERE state = 'queued' AND reason_code IN :codes GROUP BY reason_code, reason, remedy "
@@ -150,4 +159,9 @@ def _detail(connection: Connection, row: Row[tuple[object, ...]]) -> JobDetail:
         outputs=of_job(connection, row.id),
         result=load_result(connection, row.id),
         whereabouts=whereabouts(connection, row.id),
+        settle_s=row.settle_s,
+        versions=tuple(
+            JobVersion(v.id, v.version, JobState(v.state), v.supersedes_id, v.admitted_at, v.profile)
+            for v in connection.execute(_VERSIONS, {"id": row.id})
+        ),
     )

@@ -14,7 +14,7 @@ from dropscribe.ledger.columns import storable
 from dropscribe.ledger.histograms import Durations
 from dropscribe.ledger.questions import JobTotals, Part, TotalsFilter
 from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.history.totals_schema import FILL, SUMS
+from dropscribe.ledger.sqlite.history.totals_schema import COUNTS, FILL, SUMS
 
 _DIFFERENT = (
     "SELECT (SELECT count(*) FROM (SELECT * FROM {table} WHERE jobs <> 0 EXCEPT {sums})) "
@@ -38,9 +38,9 @@ _JOBS = (
     "FROM job_totals WHERE {where} GROUP BY {group}, state HAVING sum(jobs) > 0 ORDER BY {group}"
 )
 _STAGES = (
-    "SELECT {key}, stage, bucket, sum(jobs) AS jobs, sum(microseconds) AS microseconds FROM stage_totals "
-    "WHERE {where} GROUP BY {group}, stage, bucket HAVING sum(jobs) > 0"
-)
+    "SELECT {key}, stage, sum(microseconds) AS microseconds, {counts} FROM stage_totals "
+    "WHERE {where} GROUP BY {group}, stage HAVING sum(jobs) > 0"
+).replace("{counts}", ", ".join(f"sum({name})" for name in COUNTS))
 
 
 class Totals:
@@ -60,12 +60,14 @@ class Totals:
         states: dict[tuple[str, ...], dict[str, Any]] = defaultdict(dict)
         for row in jobs:
             states[tuple(row[: len(by)])][row.state] = row
-        buckets: dict[tuple[str, ...], dict[str, dict[int, tuple[int, int]]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
+        # Without a part there is one in its place.
+        width = max(1, len(by))
+        durations: dict[tuple[str, ...], dict[str, Durations]] = defaultdict(dict)
         for row in stages:
-            buckets[tuple(row[: len(by)])][row.stage][row.bucket] = (row.jobs, row.microseconds)
-        return [_totals(key, of_state, buckets.get(key, {})) for key, of_state in states.items()]
+            stage, microseconds, *counts = row[width:]
+            buckets = {bucket: count for bucket, count in enumerate(counts) if count}
+            durations[tuple(row[: len(by)])][stage] = Durations(buckets, microseconds / 1e6)
+        return [_totals(key, of_state, durations.get(key, {})) for key, of_state in states.items()]
 
     def wrong(self) -> dict[str, int]:
         """See `Ledger.wrong_totals`."""
@@ -108,19 +110,11 @@ def _conditions(wanted: TotalsFilter) -> tuple[str, dict[str, object]]:
     return " AND ".join(conditions), values
 
 
-def _totals(
-    key: tuple[str, ...], of_state: dict[str, Any], stages: dict[str, dict[int, tuple[int, int]]]
-) -> JobTotals:
+def _totals(key: tuple[str, ...], of_state: dict[str, Any], stages: dict[str, Durations]) -> JobTotals:
     counts = {state: int(row.jobs) for state, row in of_state.items()}
     done = of_state.get("done")
-    durations = {
-        stage: Durations(
-            {b: jobs for b, (jobs, _) in found.items()}, sum(us for _, us in found.values()) / 1e6
-        )
-        for stage, found in stages.items()
-    }
     totals = JobTotals(
-        key, counts.get("done", 0), counts.get("failed", 0), counts.get("cancelled", 0), stages=durations
+        key, counts.get("done", 0), counts.get("failed", 0), counts.get("cancelled", 0), stages=stages
     )
     if done is None:
         return totals

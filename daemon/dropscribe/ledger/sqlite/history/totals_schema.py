@@ -14,7 +14,9 @@ from dropscribe.ledger.histograms import BUCKETS, FIRST_BUCKET_S
 #: States of the jobs that are counted.
 _ENDED = "('done', 'failed', 'cancelled')"
 _JOB_KEY = ("day", "folder", "profile", "model", "device", "state", "code")
-_STAGE_KEY = ("day", "folder", "profile", "model", "stage", "bucket")
+_STAGE_KEY = ("day", "folder", "profile", "model", "stage")
+#: Columns of the buckets: the number of durations in each. As rows of their own they would take ten times as long to sum up.
+COUNTS = tuple(f"b{k}" for k in range(BUCKETS))
 #: What the totals of a job depend on.
 _COLUMNS = (
     "state, finished_at, claimed_at, recording_id, profile, model, device, reason_code, reference_job_id, audio_ms, "
@@ -48,17 +50,32 @@ def _of_job(j: str) -> dict[str, str]:
 
 def _of_stage(j: str, t: str = "t") -> dict[str, str]:
     """The columns of `stage_totals` for a stage, the row `t`, of a job `j` of a recording `r`."""
-    bounds = " ".join(f"WHEN {t}.seconds < {FIRST_BUCKET_S * 2**k!r} THEN {k}" for k in range(BUCKETS - 1))
+    ends = [FIRST_BUCKET_S * 2**k for k in range(BUCKETS - 1)]
+    return {
+        **_key_of_stage(j, t),
+        "jobs": "1",
+        "microseconds": _microseconds(t),
+        COUNTS[0]: f"{t}.seconds < {ends[0]!r}",
+        **{
+            COUNTS[k]: f"{t}.seconds >= {ends[k - 1]!r} AND {t}.seconds < {ends[k]!r}"
+            for k in range(1, BUCKETS - 1)
+        },
+        COUNTS[-1]: f"{t}.seconds >= {ends[-1]!r}",
+    }
+
+
+def _key_of_stage(j: str, t: str) -> dict[str, str]:
     return {
         "day": f"CAST(coalesce({j}.finished_at, 0) / 86400 AS INTEGER)",
         "folder": "r.folder",
         "profile": f"{j}.profile",
         "model": f"coalesce({j}.model, '')",
         "stage": f"{t}.stage",
-        "bucket": f"CASE {bounds} ELSE {BUCKETS - 1} END",
-        "jobs": "1",
-        "microseconds": f"CAST(round({t}.seconds * 1000000) AS INTEGER)",
     }
+
+
+def _microseconds(t: str) -> str:
+    return f"CAST(round({t}.seconds * 1000000) AS INTEGER)"
 
 
 def _add(table: str, columns: Mapping[str, str], key: tuple[str, ...], rows: str, sign: str = "") -> str:
@@ -125,20 +142,38 @@ _TRIGGERS = (
     _trigger("recordings_jobs", "BEFORE DELETE ON recordings", "", "DELETE FROM jobs WHERE recording_id = old.id;"),
 )  # fmt: skip
 
+
+def _named(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{text} AS {name}" for name, text in columns.items())
+
+
+def _sums_of_jobs() -> str:
+    columns = _of_job("j")
+    sums = ", ".join(f"sum({name}) AS {name}" for name in columns if name not in _JOB_KEY)
+    key = ", ".join(_JOB_KEY)
+    rows = f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"
+    return f"SELECT {key}, {sums} FROM (SELECT {_named(columns)} FROM {rows}) GROUP BY {key}"  # noqa: S608 - our names
+
+
+def _sums_of_stages() -> str:
+    """By bucket first: so each of the many rows is compared with a few bounds, not with those of every bucket."""
+    bounds = " ".join(f"WHEN t.seconds < {FIRST_BUCKET_S * 2**k!r} THEN {k}" for k in range(BUCKETS - 1))
+    bucket = f"CASE {bounds} ELSE {BUCKETS - 1} END"
+    rows = (
+        "jobs j CROSS JOIN recordings r ON r.id = j.recording_id CROSS JOIN stage_timings t ON t.job_id = j.id "
+        "WHERE +j.state = 'done'"
+    )
+    key = ", ".join(_STAGE_KEY)
+    counts = ", ".join(f"sum(iif(bucket = {k}, jobs, 0)) AS {name}" for k, name in enumerate(COUNTS))
+    return (
+        f"SELECT {key}, sum(jobs) AS jobs, sum(microseconds) AS microseconds, {counts} FROM ("  # noqa: S608 - our names
+        f"SELECT {_named(_key_of_stage('j', 't'))}, {bucket} AS bucket, count(*) AS jobs, "
+        f"sum({_microseconds('t')}) AS microseconds FROM {rows} GROUP BY 1, 2, 3, 4, 5, 6) GROUP BY {key}"
+    )
+
+
 #: The totals as they should be, one SELECT a table.
-SUMS: Mapping[str, str] = {
-    table: (
-        f"SELECT {', '.join(key)}, {', '.join(f'sum({name}) AS {name}' for name in columns if name not in key)} FROM "  # noqa: S608
-        f"(SELECT {', '.join(f'{text} AS {name}' for name, text in columns.items())} FROM {rows}) "
-        f"GROUP BY {', '.join(key)}"
-    )
-    for table, key, columns, rows in (
-        ("job_totals", _JOB_KEY, _of_job("j"),
-         f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"),
-        ("stage_totals", _STAGE_KEY, _of_stage("j"),
-         "jobs j CROSS JOIN recordings r ON r.id = j.recording_id CROSS JOIN stage_timings t ON t.job_id = j.id WHERE +j.state = 'done'"),
-    )
-}  # fmt: skip
+SUMS: Mapping[str, str] = {"job_totals": _sums_of_jobs(), "stage_totals": _sums_of_stages()}
 
 #: Make the totals anew.
 FILL: tuple[str, ...] = tuple(
@@ -157,16 +192,25 @@ SELECT
 FROM job_totals WHERE jobs <> 0
 """
 
-#: One row a day, folder, profile, model, stage and bucket of durations, for people at a prompt. Days are UTC.
-STAGES = f"""
+#: One row a day, folder, profile, model and stage of done jobs, for people at a prompt.
+STAGES = """
+CREATE VIEW stage_day_totals AS
+SELECT date(day * 86400, 'unixepoch') AS day, folder, profile, model, stage, jobs, microseconds / 1000000.0 AS seconds
+FROM stage_totals WHERE jobs <> 0
+"""
+
+#: The same by ranges of durations.
+HISTOGRAM = f"""
 CREATE VIEW stage_histogram AS
+SELECT * FROM (
 SELECT
     date(day * 86400, 'unixepoch') AS day, folder, profile, model, stage,
     CASE bucket WHEN 0 THEN 0.0 ELSE (1 << (bucket - 1)) * {FIRST_BUCKET_S!r} END AS at_least_s,
     CASE bucket WHEN {BUCKETS - 1} THEN NULL ELSE (1 << bucket) * {FIRST_BUCKET_S!r} END AS below_s,
-    jobs, microseconds / 1000000.0 AS seconds
-FROM stage_totals WHERE jobs <> 0
+    CASE bucket {" ".join(f"WHEN {k} THEN {name}" for k, name in enumerate(COUNTS))} END AS jobs
+FROM stage_totals CROSS JOIN (SELECT value AS bucket FROM json_each('{list(range(BUCKETS))}'))
+) WHERE jobs <> 0
 """  # noqa: S608 - our numbers
 
 #: In order of creation.
-STATEMENTS: tuple[str, ...] = (*_TRIGGERS, DAYS, STAGES)
+STATEMENTS: tuple[str, ...] = (*_TRIGGERS, DAYS, STAGES, HISTOGRAM)
