@@ -53,12 +53,13 @@ INSERT INTO recording_search (rowid, path) SELECT id, path || char(2, 2) FROM re
 """
 
 
-FIRST_BUCKET_S = 1 / 1024
-BUCKETS = 32
+FIRST_BUCKET_S = 1 / 512
+BUCKETS = 28
 
 _ENDED = "('done', 'failed', 'cancelled')"
 _JOB_KEY = ("day", "folder", "profile", "model", "device", "state", "code")
-_STAGE_KEY = ("day", "folder", "profile", "model", "stage", "bucket")
+_STAGE_KEY = ("day", "folder", "profile", "model", "stage")
+COUNTS = tuple(f"b{k}" for k in range(BUCKETS))
 _COLUMNS = (
     "state, finished_at, claimed_at, recording_id, profile, model, device, reason_code, reference_job_id, audio_ms, "
     "speech_ms, characters"
@@ -91,17 +92,32 @@ def _of_job(j: str) -> dict[str, str]:
 
 def _of_stage(j: str, t: str = "t") -> dict[str, str]:
     """The columns of `stage_totals` for a stage, the row `t`, of a job `j` of a recording `r`."""
-    bounds = " ".join(f"WHEN {t}.seconds < {FIRST_BUCKET_S * 2**k!r} THEN {k}" for k in range(BUCKETS - 1))
+    ends = [FIRST_BUCKET_S * 2**k for k in range(BUCKETS - 1)]
+    return {
+        **_key_of_stage(j, t),
+        "jobs": "1",
+        "microseconds": _microseconds(t),
+        COUNTS[0]: f"{t}.seconds < {ends[0]!r}",
+        **{
+            COUNTS[k]: f"{t}.seconds >= {ends[k - 1]!r} AND {t}.seconds < {ends[k]!r}"
+            for k in range(1, BUCKETS - 1)
+        },
+        COUNTS[-1]: f"{t}.seconds >= {ends[-1]!r}",
+    }
+
+
+def _key_of_stage(j: str, t: str) -> dict[str, str]:
     return {
         "day": f"CAST(coalesce({j}.finished_at, 0) / 86400 AS INTEGER)",
         "folder": "r.folder",
         "profile": f"{j}.profile",
         "model": f"coalesce({j}.model, '')",
         "stage": f"{t}.stage",
-        "bucket": f"CASE {bounds} ELSE {BUCKETS - 1} END",
-        "jobs": "1",
-        "microseconds": f"CAST(round({t}.seconds * 1000000) AS INTEGER)",
     }
+
+
+def _microseconds(t: str) -> str:
+    return f"CAST(round({t}.seconds * 1000000) AS INTEGER)"
 
 
 def _add(table: str, columns: Mapping[str, str], key: tuple[str, ...], rows: str, sign: str = "") -> str:
@@ -168,19 +184,37 @@ _TRIGGERS = (
     _trigger("recordings_jobs", "BEFORE DELETE ON recordings", "", "DELETE FROM jobs WHERE recording_id = old.id;"),
 )  # fmt: skip
 
-SUMS: Mapping[str, str] = {
-    table: (
-        f"SELECT {', '.join(key)}, {', '.join(f'sum({name}) AS {name}' for name in columns if name not in key)} FROM "  # noqa: S608
-        f"(SELECT {', '.join(f'{text} AS {name}' for name, text in columns.items())} FROM {rows}) "
-        f"GROUP BY {', '.join(key)}"
+
+def _named(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{text} AS {name}" for name, text in columns.items())
+
+
+def _sums_of_jobs() -> str:
+    columns = _of_job("j")
+    sums = ", ".join(f"sum({name}) AS {name}" for name in columns if name not in _JOB_KEY)
+    key = ", ".join(_JOB_KEY)
+    rows = f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"
+    return f"SELECT {key}, {sums} FROM (SELECT {_named(columns)} FROM {rows}) GROUP BY {key}"  # noqa: S608 - our names
+
+
+def _sums_of_stages() -> str:
+    """By bucket first: so each of the many rows is compared with a few bounds, not with those of every bucket."""
+    bounds = " ".join(f"WHEN t.seconds < {FIRST_BUCKET_S * 2**k!r} THEN {k}" for k in range(BUCKETS - 1))
+    bucket = f"CASE {bounds} ELSE {BUCKETS - 1} END"
+    rows = (
+        "jobs j CROSS JOIN recordings r ON r.id = j.recording_id CROSS JOIN stage_timings t ON t.job_id = j.id "
+        "WHERE +j.state = 'done'"
     )
-    for table, key, columns, rows in (
-        ("job_totals", _JOB_KEY, _of_job("j"),
-         f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"),
-        ("stage_totals", _STAGE_KEY, _of_stage("j"),
-         "jobs j CROSS JOIN recordings r ON r.id = j.recording_id CROSS JOIN stage_timings t ON t.job_id = j.id WHERE +j.state = 'done'"),
+    key = ", ".join(_STAGE_KEY)
+    counts = ", ".join(f"sum(iif(bucket = {k}, jobs, 0)) AS {name}" for k, name in enumerate(COUNTS))
+    return (
+        f"SELECT {key}, sum(jobs) AS jobs, sum(microseconds) AS microseconds, {counts} FROM ("  # noqa: S608 - our names
+        f"SELECT {_named(_key_of_stage('j', 't'))}, {bucket} AS bucket, count(*) AS jobs, "
+        f"sum({_microseconds('t')}) AS microseconds FROM {rows} GROUP BY 1, 2, 3, 4, 5, 6) GROUP BY {key}"
     )
-}  # fmt: skip
+
+
+SUMS: Mapping[str, str] = {"job_totals": _sums_of_jobs(), "stage_totals": _sums_of_stages()}
 
 FILL: tuple[str, ...] = tuple(
     statement
@@ -197,14 +231,22 @@ SELECT
 FROM job_totals WHERE jobs <> 0
 """
 
-STAGES = f"""
+STAGES = """
+CREATE VIEW stage_day_totals AS
+SELECT date(day * 86400, 'unixepoch') AS day, folder, profile, model, stage, jobs, microseconds / 1000000.0 AS seconds
+FROM stage_totals WHERE jobs <> 0
+"""
+
+HISTOGRAM = f"""
 CREATE VIEW stage_histogram AS
+SELECT * FROM (
 SELECT
     date(day * 86400, 'unixepoch') AS day, folder, profile, model, stage,
     CASE bucket WHEN 0 THEN 0.0 ELSE (1 << (bucket - 1)) * {FIRST_BUCKET_S!r} END AS at_least_s,
     CASE bucket WHEN {BUCKETS - 1} THEN NULL ELSE (1 << bucket) * {FIRST_BUCKET_S!r} END AS below_s,
-    jobs, microseconds / 1000000.0 AS seconds
-FROM stage_totals WHERE jobs <> 0
+    CASE bucket {" ".join(f"WHEN {k} THEN {name}" for k, name in enumerate(COUNTS))} END AS jobs
+FROM stage_totals CROSS JOIN (SELECT value AS bucket FROM json_each('{list(range(BUCKETS))}'))
+) WHERE jobs <> 0
 """  # noqa: S608 - our numbers
 
 
@@ -223,7 +265,7 @@ def upgrade() -> None:
     _tables()
     for statement in (PATH_SEARCH, PATH_TERMS, PATH_INSERTED, PATH_RENAMED, PATH_DELETED, PATH_FILL, *FILL):
         op.execute(statement.strip())
-    for statement in (*_TRIGGERS, DAYS, STAGES):
+    for statement in (*_TRIGGERS, DAYS, STAGES, HISTOGRAM):
         op.execute(statement.strip())
 
 
@@ -245,10 +287,10 @@ def _tables() -> None:
     op.create_table(
         "stage_totals",
         sa.Column("day", sa.Integer(), nullable=False),
-        *(sa.Column(name, sa.Text(), nullable=False) for name in _STAGE_KEY[1:-1]),
-        sa.Column("bucket", sa.Integer(), nullable=False),
+        *(sa.Column(name, sa.Text(), nullable=False) for name in _STAGE_KEY[1:]),
         sa.Column("jobs", sa.Integer(), nullable=False),
         sa.Column("microseconds", _BIG, nullable=False),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in COUNTS),
         sa.PrimaryKeyConstraint(*_STAGE_KEY, name="pk_stage_totals"),
         sqlite_with_rowid=False,
     )

@@ -75,7 +75,7 @@ AtMost = Annotated[
 Reason = Annotated[
     str | None,
     typer.Option(
-        "--reason", metavar="TEXT", help="Only jobs with this reason code, or this in their reason."
+        "--reason", metavar="TEXT", help="Only jobs with this reason code, else with this in their reason."
     ),
 ]
 

@@ -166,11 +166,9 @@ def _add_ordered(found: Conditions, wanted: JobFilter, after: Cursor | None, *, 
         equal.append("j.state = :state")
     found.ordered += [*equal[:1], *bounds]
     found.checks += [*equal, *bounds]
-    found.lookups += [f"SELECT j.id FROM jobs j WHERE {condition}" for condition in equal]  # noqa: S608 - see above
+    found.lookups += map(_by, equal)
     if wanted.since is not None and wanted.until is not None:
-        found.lookups.append(
-            "SELECT j.id FROM jobs j WHERE j.admitted_at >= :since AND j.admitted_at < :until"
-        )
+        found.lookups.append(_by("j.admitted_at >= :since AND j.admitted_at < :until"))
 
 
 def _add_length(found: Conditions, shortest_s: float | None, longest_s: float | None) -> None:
