@@ -105,7 +105,7 @@ def refused(*arguments: str) -> UsageError:
         ("jobs show", "ID is missing", ""),
         ("status --jsn", "there is no option --jsn", "did you mean --json?"),
         ("status --nonsense", "there is no option --nonsense", "see 'dropscribe status --help'"),
-        ("statsu", "there is no command 'statsu'", "did you mean status?"),
+        ("statsu", "there is no command 'statsu'", "did you mean stats or status?"),
         ("jobs shwo", "there is no command 'shwo'", "did you mean show?"),
         ("xyz", "there is no command 'xyz'", "see 'dropscribe --help'"),
         ("run extra", "'extra' is one argument too many; text with spaces needs quotes", ""),

@@ -45,7 +45,7 @@ def _explain(error: Any) -> tuple[str, str]:
     text = str(error.format_message()).strip().rstrip(".")
     known = re.match(r"No such command '(.*?)'(?:\. Did you mean '(.*?)'\?)?", text, re.DOTALL)
     if known:
-        return f"there is no command '{known[1]}'", _did_you_mean([known[2]] if known[2] else [])
+        return f"there is no command '{known[1]}'", _did_you_mean(known[2].split("', '") if known[2] else [])
     needs = re.match(r"Option '(.*?)' requires an argument", text)
     if needs:
         return f"{needs[1]}: the value is missing", ""

@@ -48,9 +48,9 @@ def retry(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Try failed or cancelled jobs again, with all their attempts.
+    """Try failed or cancelled jobs again.
 
-    Of a job that is held or delayed the delay ends. Without --state the failed ones are meant.
+    They have all their attempts again, and a delay or hold ends. Without --state the failed ones are meant.
 
     JSON, dropscribe/control/1: verb, who, jobs [{job, recording, found, made, changed, reason}] (at most 500), totals [{found,
     made, changed, reason, jobs}].

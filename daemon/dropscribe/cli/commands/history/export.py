@@ -36,7 +36,7 @@ def command(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="csv, jsonl or parquet. Default: by the name of the file, else csv.",
+            help="Write csv, jsonl or parquet. Default: by the name of the file, else csv.",
         ),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a file that exists.")] = False,

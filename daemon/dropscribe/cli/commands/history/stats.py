@@ -45,8 +45,8 @@ def command(
         Path | None, typer.Option(metavar="DIR", readable=False, help="Only this watched folder.")
     ] = None,
     profile: filters.Profile = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Only jobs recognised by this model.")
+    recognised_by: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Only jobs recognised by this model.")
     ] = None,
     chart: Annotated[
         Path | None,
@@ -94,7 +94,7 @@ def command(
         None if t is None else int(filters.instant(t, now, "show statistics") // DAY_S)
         for t in (since, until)
     )
-    wanted = TotalsFilter(first, last, None if folder is None else folder.absolute(), profile, model)
+    wanted = TotalsFilter(first, last, None if folder is None else folder.absolute(), profile, recognised_by)
     with closing(open_read_only(location)) as ledger:
         groups = ledger.totals(parts, wanted)
         whole = next(iter(ledger.totals((), wanted)), None)
