@@ -111,7 +111,7 @@ def show(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show one job in full: outcome, stages, timeline, files, text.
+    """Show one job in full: what happened when, files, text.
 
     JSON, dropscribe/job/1: job {the fields of a listed job, and recipe, sha256, size, modified, isolate, kept
     {text_removed, logs_removed, files_removed, purged, departure, departed, departed_to}, tries
