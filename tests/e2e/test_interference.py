@@ -128,10 +128,12 @@ def test_its_folder_is_renamed_while_it_is_worked_on(daemon: DaemonProcess, fold
     (folder / "old").mkdir()
     with daemon.engine_held():
         busy = occupy(daemon, folder / "old")
+        number = daemon.rows("select max(id) as n from jobs")[0]["n"]
         (folder / "old").rename(folder / "new")
-    wait_until(lambda: states(daemon, busy) == ["cancelled"], "it is cancelled")
     moved = folder / "new" / "busy.wav"
     daemon.wait_for(moved)
+    assert states(daemon, busy) == []
+    assert daemon.rows("select max(id) as n from jobs")[0]["n"] == number, "it keeps its job"
     assert not (folder / "old").exists()
     assert beside(moved) == {"busy.wav"} | transcripts("busy")
 

@@ -178,6 +178,7 @@ def test_vacuum_makes_the_database_smaller_under_a_daemon(history: History) -> N
     with closing(driver().connect(history.path)) as connection:
         connection.execute("DELETE FROM segments WHERE job_id > 2")
         connection.commit()
+    assert history.ledger.keeping.shrink_log()
     with load(history) as done:
         answer = document("vacuum", "--database", history.path)
     assert answer["after"] < answer["before"] / 2

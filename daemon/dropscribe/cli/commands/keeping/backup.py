@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dropscribe.cli.arguments import options
+
+if TYPE_CHECKING:
+    from dropscribe.ledger.interface import DatabaseLocation
+    from dropscribe.ledger.sqlite.file.copies import Backup
 
 SCHEMA = "dropscribe/backup/1"
 
@@ -47,9 +51,7 @@ def command(
     backend.open_read_only(location).close()
     now = time.time()
     made = backend.back_up(location, directory, now, keep)
-    with closing(backend.open_beside(location)) as ledger:
-        ledger.keeping.record_backup(made.path.absolute(), now)
-        ledger.keeping.forget_backups([p.absolute() for p in made.removed])
+    noted = _note(location, made, now)
     if as_json:
         print_json({
             "schema": SCHEMA, "database": str(location), "backup": readable(made.path), "bytes": made.size,
@@ -59,3 +61,21 @@ def command(
     say(f"{readable(made.path)}: {made.jobs:,} jobs, {made.size / 1e6:,.1f} MB")
     for path in made.removed:
         say(f"removed {readable(path)}")
+    if not noted:
+        say(
+            "the database does not note it, since this user may not write to it: 'dropscribe purge' will not name it"
+        )
+
+
+def _note(location: DatabaseLocation, made: Backup, now: float) -> bool:
+    """Note in the database where the backup is; False if this user may not write to it."""
+    from dropscribe.errors import StorageError
+    from dropscribe.ledger import backend
+
+    try:
+        with closing(backend.open_beside(location)) as ledger:
+            ledger.keeping.record_backup(made.path.absolute(), now)
+            ledger.keeping.forget_backups([p.absolute() for p in made.removed])
+    except StorageError:
+        return False
+    return True

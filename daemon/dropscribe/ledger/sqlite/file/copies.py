@@ -32,6 +32,9 @@ from dropscribe.ledger.sqlite.schema import HEAD
 
 #: Longest wait for another writer, seconds.
 WAIT_S = 60.0
+#: Longest wait for others before the log is left to SQLite, seconds, and the time between two attempts.
+LOG_WAIT_S = 10.0
+LOG_RETRY_S = 0.1
 #: Share of free space that stays unused, so that other programs on the disk go on.
 SPARE = 0.05
 #: The moment in the name of a backup, UTC.
@@ -164,7 +167,11 @@ def vacuum(path: Path) -> Vacuumed:
         began = time.monotonic()
         connection.execute("VACUUM")
         seconds = time.monotonic() - began
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # The file becomes shorter when the log is moved into it, which a reader or writer may prevent at the moment.
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() - began > seconds + LOG_WAIT_S:
+                break
+            time.sleep(LOG_RETRY_S)
     return Vacuumed(before, path.stat().st_size, seconds)
 
 
