@@ -31,6 +31,7 @@ def main() -> None:
     parser.set_defaults(model="null", vad_model="null", device="cpu")
     parser.add_argument("--recordings", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--seconds", type=float, default=1.0, help="length of each")
+    parser.add_argument("--warm", type=int, default=FOLDER, help="recordings before the measurement")
     options = parser.parse_args()
     runs = [run(options, count) for count in options.recordings]
     first, last = runs[0], runs[-1]
@@ -48,16 +49,16 @@ def main() -> None:
 def run(options: Any, count: int) -> dict[str, Any]:
     with Daemon(options) as daemon:
         warm, staging = daemon.root / "warm", daemon.root / "staging"
-        fill(warm, range(FOLDER), options.seconds)
-        fill(staging, range(FOLDER, FOLDER + count), options.seconds)
+        fill(warm, range(options.warm), options.seconds)
+        fill(staging, range(options.warm, options.warm + count), options.seconds)
         for folder in warm.iterdir():
             folder.rename(daemon.inbox / folder.name)
-        wait_for(daemon, FOLDER)
+        wait_for(daemon, options.warm)
         with footprint.Peaks(daemon.pid, every_s=0.5) as peaks:
             cpu, began = footprint.cpu_s(daemon.pid), time.monotonic()
             for folder in sorted(staging.iterdir()):
                 folder.rename(daemon.inbox / folder.name)
-            wait_for(daemon, FOLDER + count)
+            wait_for(daemon, options.warm + count)
             wall_s, cpu_s = time.monotonic() - began, footprint.cpu_s(daemon.pid) - cpu
         states = daemon.ended()
         texts = sum(1 for _ in daemon.inbox.rglob("*.txt"))

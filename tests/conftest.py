@@ -16,6 +16,10 @@ for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "
 # Processes that the tests start keep the bytecode of dropscribe, instead of compiling all of it again each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Threads of torch that wait for others sleep, as in the engine process, instead of using the cores of other tests. Read
+# when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # How long an example takes says nothing of the product.
 settings.register_profile("dropscribe", deadline=None)
 settings.load_profile("dropscribe")

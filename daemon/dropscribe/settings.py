@@ -21,14 +21,13 @@ from dropscribe.hotword_files import LONGEST
 from dropscribe.keeping_terms import KEEP, after_done, kept_for
 from dropscribe.notify_settings import NotifySettings, check_targets
 from dropscribe.schedules import parse_hours, parse_pace
-from dropscribe.transcript.naming import LANGUAGE
-from dropscribe.transcript.render import AUTO_LANGUAGE, DEFAULT_FORMATS, RENDERERS
+from dropscribe.transcript.naming import AUTO_LANGUAGE, DEFAULT_FORMATS, FORMATS, LANGUAGE
 from dropscribe.transcript.roles import ASR, VAD, ModelsByRole, ModelSet, key_of, recipe_of
 
 if TYPE_CHECKING:
     Format = str
 else:  # the names are known only at run time
-    Format = Literal[tuple(RENDERERS)]
+    Format = Literal[FORMATS]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 #: Most hotwords of a profile: more do not improve recognition, and each is compared with every word recognised.
 MOST_HOTWORDS = 1000

@@ -9,7 +9,7 @@ import pytest
 from dropscribe import config
 from dropscribe.config import Profile
 from dropscribe.errors import ConfigError
-from dropscribe.transcript.render import DEFAULT_FORMATS
+from dropscribe.transcript.naming import DEFAULT_FORMATS
 from tests.support.command_line import call, document, process
 
 

@@ -17,6 +17,8 @@ from dropscribe.engine.models.store import SAMPLE
 from tests.support.command_line import process
 from tests.support.terminal import shown_on
 
+#: Options of the model that recognises nothing, for tests in which the words do not matter.
+NULL = ("--model", "null", "--vad-model", "null", "--device", "cpu")
 #: A command that prints JSON while a library and a child print to descriptor 1, as C code and children do.
 CHATTY = """
 import ctypes, os, subprocess, sys
@@ -113,7 +115,7 @@ def test_at_a_terminal_the_result_goes_where_standard_output_leads(tmp_path: Pat
     screen, terminal = pty.openpty()
     with (tmp_path / "out.json").open("wb") as out:
         command = subprocess.Popen(
-            [sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, "--json", "--device", "cpu"],
+            [sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, "--json", *NULL],
             stdout=out, stderr=terminal, cwd=tmp_path,
         )  # fmt: skip
         os.close(terminal)
@@ -128,11 +130,15 @@ def test_at_a_terminal_the_result_goes_where_standard_output_leads(tmp_path: Pat
 @pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1"])
 def test_json_is_utf_8_in_every_locale(locale: str, tmp_path: Path) -> None:
     env = {**os.environ, "LC_ALL": locale, "PYTHONIOENCODING": "latin-1", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "会议.wav").symlink_to(SAMPLE)
     done = subprocess.run(
-        [sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, "--json", "--device", "cpu"],
+        [sys.executable, "-m", "dropscribe", "transcribe", "会议.wav", "--json", *NULL],
         capture_output=True, check=True, cwd=tmp_path, env=env, timeout=120,
     )  # fmt: skip
-    assert "会议" in json.loads(done.stdout.decode("utf-8"))["transcript"]["text"]
+    made = json.loads(done.stdout.decode("utf-8"))
+    assert Path(made["file"]).name == "会议.wav"
+    assert made["transcript"]["text"]
+    assert "会议.wav".encode() in done.stdout, "not escaped"
 
 
 @pytest.mark.parametrize("arguments", [("config",), ("doctor", "--model", "null", "--vad-model", "null")])

@@ -122,8 +122,8 @@ ROWS = {
 }
 
 
-def make(path: Path, revision: str) -> None:
-    """A database of that schema as left by a killed daemon."""
+def migrate(path: Path, revision: str) -> None:
+    """Make a database of that schema by its revisions, without rows."""
     config = Config()
     config.set_main_option("script_location", str(upgrade.migrations_folder()))
     engine = connect(path, foreign_keys=False)
@@ -131,6 +131,11 @@ def make(path: Path, revision: str) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
     engine.dispose()
+
+
+def make(path: Path, revision: str) -> None:
+    """A database of that schema as left by a killed daemon."""
+    migrate(path, revision)
     with closing(driver().connect(str(path))) as connection:
         connection.executescript(ROWS[revision])
 

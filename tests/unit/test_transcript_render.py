@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe import __version__, escapes
+from dropscribe.transcript.naming import BINARY_FORMATS, DEFAULT_FORMATS, FORMATS
 from dropscribe.transcript.reading import read_timing, read_transcript, with_timing
 from dropscribe.transcript.render import RENDERERS, Options, render
 from dropscribe.transcript.timing import timing_log
@@ -40,6 +41,11 @@ def assert_golden(name: str, data: bytes) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         file.write_bytes(data)
     assert data == file.read_bytes()
+
+
+def test_every_format_that_settings_take_has_its_renderer() -> None:
+    assert tuple(RENDERERS) == FORMATS
+    assert {*DEFAULT_FORMATS, *BINARY_FORMATS} < {*FORMATS}
 
 
 @pytest.mark.parametrize("name", sorted(RENDERERS))

@@ -14,17 +14,10 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-import numpy as np
-
 from dropscribe import children, escapes
 from dropscribe.children import InheritedFd
 from dropscribe.config import EngineSettings
-from dropscribe.engine import own_gpu, registry
-from dropscribe.engine.core.interfaces import Pcm
-from dropscribe.engine.core.model_cache import ModelCache
-from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
-from dropscribe.engine.core.postprocess_threads import PostprocessingThreads
-from dropscribe.engine.core.routing import Router
+from dropscribe.engine import own_gpu
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.engine.ipc import PipeInbox, PipeOutbox
 from dropscribe.engine.protocol import PcmBlock
@@ -72,6 +65,16 @@ def main(settings: EngineSettings, arena: SharedArena, commands: Connection, rep
 
 
 def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbox: PipeOutbox) -> None:
+    # Here, because the parent imports this module, too, and needs none of them.
+    import numpy as np  # noqa: PLC0415
+
+    from dropscribe.engine import registry  # noqa: PLC0415
+    from dropscribe.engine.core.interfaces import Pcm  # noqa: PLC0415
+    from dropscribe.engine.core.model_cache import ModelCache  # noqa: PLC0415
+    from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor  # noqa: PLC0415
+    from dropscribe.engine.core.postprocess_threads import PostprocessingThreads  # noqa: PLC0415
+    from dropscribe.engine.core.routing import Router  # noqa: PLC0415
+
     own = own_gpu.show_only(settings.device, os.environ, count_gpus)
     settings = settings.model_copy(update={"device": own.torch_name})
     memory = arena.map()

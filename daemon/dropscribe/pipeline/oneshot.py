@@ -139,7 +139,7 @@ def write_beside(
 
     `options`: of the profile. Files of an earlier run are replaced, others never. Raises OSError, StorageError, OutputTakenError.
     """
-    formats = [*render.DEFAULT_FORMATS, "timing"] if only is None else [only]
+    formats = [*naming.DEFAULT_FORMATS, "timing"] if only is None else [only]
     now = time.time()
     files = render.render_all(transcript, [f for f in formats if f != "timing"], options)
     if "timing" in formats:

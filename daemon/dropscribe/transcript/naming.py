@@ -27,6 +27,15 @@ from types import MappingProxyType
 
 from dropscribe.escapes import readable
 
+#: The output formats; the setting `formats` takes these names. Apart from `render.RENDERERS`, the import of which takes as
+#: long as that of all settings.
+FORMATS = ("txt", "srt", "vtt", "json", "md", "html", "docx", "tsv", "lrc", "labels", "rttm")
+#: Those that are written unless a profile names its own.
+DEFAULT_FORMATS = ("txt", "srt", "vtt", "json")
+#: Those that are no text.
+BINARY_FORMATS = frozenset({"docx"})
+#: The language of the text, as the setting `subtitle_language_suffix` has it.
+AUTO_LANGUAGE = "auto"
 #: Longest file name of Linux file systems, bytes.
 NAME_BYTES = 255
 _ENDINGS = MappingProxyType(

@@ -1,6 +1,7 @@
 """Render transcript files: one pure function per format, in the table `RENDERERS`.
 
-To add a format, write its function in `renderers/`, enter it in `RENDERERS`, and add its golden file.
+To add a format, write its function in `renderers/`, enter it in `RENDERERS` and in `naming.FORMATS`, and add its golden
+file.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from dropscribe import __version__
+from dropscribe.transcript.naming import AUTO_LANGUAGE
 from dropscribe.transcript.renderers.content import Content, Options, Renderer
 from dropscribe.transcript.renderers.html import html
 from dropscribe.transcript.renderers.json_document import json_document
@@ -20,8 +22,6 @@ from dropscribe.transcript.types import Transcript
 from dropscribe.transcript.written.speakers import language_of
 
 __all__ = [
-    "BINARY_FORMATS",
-    "DEFAULT_FORMATS",
     "RENDERERS",
     "Options",
     "render",
@@ -29,7 +29,7 @@ __all__ = [
     "subtitle_language",
 ]
 
-#: The output formats; endings of their files: `naming.ending`. The setting `formats` takes these names.
+#: The function of each of `naming.FORMATS`.
 RENDERERS: Mapping[str, Renderer] = MappingProxyType(
     {
         "txt": txt,
@@ -45,12 +45,6 @@ RENDERERS: Mapping[str, Renderer] = MappingProxyType(
         "rttm": rttm,
     }
 )
-#: Those that are written unless a profile names its own.
-DEFAULT_FORMATS = ("txt", "srt", "vtt", "json")
-#: Those that are no text.
-BINARY_FORMATS = frozenset({"docx"})
-#: The language of the text, for `subtitle_language`.
-AUTO_LANGUAGE = "auto"
 
 
 def subtitle_language(transcript: Transcript, suffix: str) -> str:

@@ -60,10 +60,11 @@ def command(
     from dropscribe.cli.progress_bars import Bars
     from dropscribe.errors import UsageError
     from dropscribe.pipeline.oneshot import OneShot
-    from dropscribe.transcript.render import BINARY_FORMATS, RENDERERS, Options
+    from dropscribe.transcript.naming import BINARY_FORMATS, FORMATS
+    from dropscribe.transcript.render import Options
 
-    if output_format is not None and output_format not in RENDERERS:
-        known = ", ".join(RENDERERS)
+    if output_format is not None and output_format not in FORMATS:
+        known = ", ".join(FORMATS)
         raise UsageError(
             f"there is no format '{output_format}'", operation="transcribe", remedy=f"there are: {known}"
         )
