@@ -55,6 +55,19 @@ def test_a_locked_folder_added_by_reload_does_not_end_the_daemon(conditions: Fol
     conditions.refuse_taken()
 
 
+def test_a_folder_is_watched_only_once_it_was_seen_and_while_it_is_there(
+    conditions: FolderConditions,
+) -> None:
+    added = Path("/added")
+    assert not conditions.is_watched(FOLDER)
+    assert not conditions.is_watched(added)
+    for folder in (FOLDER, added):
+        conditions.take(watched(folder))
+        assert conditions.is_watched(folder)
+        conditions.take(FolderHealth(folder, "poll", "it is not mounted", "mount it", 0.0, FolderState.AWAY))
+        assert not conditions.is_watched(folder)
+
+
 def test_the_main_thread_does_not_wait_for_a_report_that_waits_for_the_database(
     conditions: FolderConditions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

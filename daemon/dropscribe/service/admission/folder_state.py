@@ -32,6 +32,8 @@ class FolderConditions:
         self._lock = threading.Lock()
         #: Folders that are not being watched (away, or taken by another daemon).
         self._away: dict[Path, FolderHealth] = {}
+        #: Folders whose latest report was that they are there.
+        self._watched: set[Path] = set()
         #: Folders of the start without a report yet.
         self._unheard = set(folders)
         #: First report of a folder of the start that was `TAKEN`.
@@ -57,6 +59,10 @@ class FolderConditions:
             self._unheard.discard(health.folder)
             if first and health.state is FolderState.TAKEN and self._taken is None:
                 self._taken = health
+            if health.state is FolderState.WATCHED:
+                self._watched.add(health.folder)
+            else:
+                self._watched.discard(health.folder)
             if health.state is not FolderState.WATCHED:
                 self._away[health.folder] = health
                 self._hold(health)
@@ -66,7 +72,7 @@ class FolderConditions:
     def is_watched(self, folder: Path) -> bool:
         """True if what is missing in a folder was removed from it: its disk is there."""
         with self._lock:
-            return folder not in self._away and folder not in self._unheard
+            return folder in self._watched
 
     def keep(self, folders: set[Path]) -> None:
         """Drop folders that are no longer watched at the next `tend`, and release their jobs.
