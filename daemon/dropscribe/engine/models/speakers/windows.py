@@ -49,5 +49,7 @@ def windows_between(
 
 def centres_ms(starts: NDArray[np.int64], frames: int) -> NDArray[np.float64]:
     """Centres of windows that start at these frames of a segment of `frames` frames, ms from the segment's start."""
-    centres: NDArray[np.float64] = (starts + min(frames, WINDOW) / 2) * FRAME_MS
+    centres = starts.astype(np.float64)
+    centres += min(frames, WINDOW) / 2
+    centres *= FRAME_MS
     return centres
