@@ -20,7 +20,7 @@ from dropscribe.ledger.sqlite.file.repair import repair
 from tests.support import ledger_damage
 from tests.support.command_line import call, document, process
 from tests.support.ledger_damage import PAGE, Damage
-from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, intend
+from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, intend, transcribed
 
 #: Sizes in the index for which SQLite cannot allocate memory.
 ABSURD_SIZES = (
@@ -259,3 +259,23 @@ def test_vacuum_beside_the_daemon_is_not_reported_as_damage(database: Path) -> N
         assert ledger.fault is None
     assert quick_check(database) == ()
     assert FOLDER
+
+
+def test_text_that_was_removed_on_purpose_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with closing(open_ledger(DatabaseLocation(path))) as ledger:
+        stripped, purged, whole = (
+            transcribed(ledger, "预算", name=f"{n}.wav", now=10.0 * n) for n in (1, 2, 3)
+        )
+        assert ledger.keeping.remove_text([stripped], 99.0, finished_before=99.0, most=10) == [stripped]
+        (plan,) = ledger.keeping.purge_plans(purged)
+        ledger.keeping.purge([plan.recording_id], 99.0)
+    assert repair(path).how == "sound"
+    ledger_damage.overwrite_pages(path, [ledger_damage.root_of(path, "stage_timings")])
+    assert repair(path).how == "recovered"
+    with closing(open_ledger(DatabaseLocation(path))) as ledger:
+        assert {j.id: j.state for j in ledger.jobs()} == dict.fromkeys(
+            (stripped, purged, whole), JobState.DONE
+        )
+        assert ledger.stored_result(stripped) is None
+        assert ledger.stored_result(whole) is not None
