@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from dropscribe.ledger.control import FolderTerms, Selection, Terms, Verb
-from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sqlite.jobs import claims
 from tests.support.ledgers import LEASE_S, admission, claim_all, finish_of, transcribed
 
 A, B = Path("/srv/a"), Path("/srv/b")
@@ -173,3 +176,17 @@ def test_jobs_are_selected_by_path_state_and_reason(ledger: Ledger) -> None:
     assert selected(paths=[Path("/srv/b/inter")]) == []
     assert selected(reason_code="no_audio") == [one]
     assert selected(profile="other") == []
+
+
+def test_a_claim_reads_no_more_of_the_queue_than_it_takes(location: DatabaseLocation, ledger: Ledger) -> None:
+    """By the plan of its statement: copies are looked up by their content, and the queue is read in its own order."""
+    admit(ledger, A, "1.wav")
+    with closing(sqlite3.connect(location.file)) as connection:
+        values = {"folder": b"/srv/a", "now": 100.0, "closed": "[]"}
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {claims._QUEUE.text}", values)]
+    searched = [step.split(" USING ")[1] for step in plan if step.startswith("SEARCH")]
+    assert all(
+        step.startswith(("INDEX ix_jobs_queue", "INDEX ix_jobs_twins", "INDEX ix_jobs_results"))
+        for step in searched
+    )
+    assert not any("TEMP B-TREE" in step for step in plan)
