@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from tests.support.command_line import document
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
@@ -77,7 +78,7 @@ class Redone:
             connection.execute("insert into job_speakers (job_id, number, kind) values (1, 1, 'voice')")
             connection.commit()
 
-    def rows(self, sql: str) -> list[tuple[object, ...]]:
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.root / "jobs.db", timeout=30)) as connection:
             return connection.execute(sql).fetchall()
 
@@ -92,7 +93,7 @@ class Redone:
     def planned(self, jobs: str) -> set[tuple[str, str]]:
         """Names and hashes of the files on record for these jobs."""
         found = self.rows(f"select path_raw, sha256 from outputs where job_id in ({jobs})")
-        return {(Path(os.fsdecode(path)).name, sha) for path, sha in found if isinstance(path, bytes)}  # type: ignore[misc]
+        return {(Path(os.fsdecode(path)).name, sha) for path, sha in found}
 
     def check(self) -> None:
         """Whatever stands there is a whole file of a version on record, and the files of the last finished one are there."""
