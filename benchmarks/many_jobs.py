@@ -136,7 +136,8 @@ def statistics_of(ledger: Ledger, jobs: int) -> Queries:
     recent = TotalsFilter(first_day=last - 29)
     found: Queries = {"all in one": lambda: ledger.totals((), TotalsFilter())}
     for part in Part:
-        found[f"by {part}"] = lambda p=part: ledger.totals((p,), TotalsFilter())  # type: ignore[misc]
+        found[f"by {part}"] = lambda p=part: ledger.totals((p,), TotalsFilter(), stage="waiting")  # type: ignore[misc]
+    found["by day, with all stages"] = lambda: ledger.totals((Part.DAY,), TotalsFilter())
     found["by day, 30 days"] = lambda: ledger.totals((Part.DAY,), recent)
     found["by month and model"] = lambda: ledger.totals((Part.MONTH, Part.MODEL), TotalsFilter())
     found["by day, a profile"] = lambda: ledger.totals((Part.DAY,), TotalsFilter(profile="court"))

@@ -471,10 +471,12 @@ class Ledger(Protocol):
     def held(self, limit: int = 20) -> list[HeldJobs]:
         """Jobs that are held, by reason, those of most jobs first; see `JobSummary.held`."""
 
-    def totals(self, by: Sequence[Part], wanted: TotalsFilter) -> list[JobTotals]:
+    def totals(
+        self, by: Sequence[Part], wanted: TotalsFilter, *, stage: str | None = None
+    ) -> list[JobTotals]:
         """Totals of ended jobs, divided by these parts, in their order; without any all in one, [] if there are none.
 
-        Durations of stages are not known by device and by reason.
+        Durations are those of all stages, or only of `stage`. They are not known by device and by reason.
         """
 
     def wrong_totals(self) -> dict[str, int]:

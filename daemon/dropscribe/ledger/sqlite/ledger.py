@@ -367,8 +367,10 @@ class SqliteLedger:
     def held(self, limit: int = 20) -> list[HeldJobs]:
         return self._history.held(limit)
 
-    def totals(self, by: Sequence[Part], wanted: TotalsFilter) -> list[JobTotals]:
-        return self._totals.read(by, wanted)
+    def totals(
+        self, by: Sequence[Part], wanted: TotalsFilter, *, stage: str | None = None
+    ) -> list[JobTotals]:
+        return self._totals.read(by, wanted, stage)
 
     def wrong_totals(self) -> dict[str, int]:
         return self._totals.wrong()

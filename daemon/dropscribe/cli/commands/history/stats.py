@@ -80,7 +80,7 @@ def command(
     from dropscribe.cli.output import print_json, say
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.ledger.questions import Part, TotalsFilter
-    from dropscribe.views.stats import DAY_S, stats_document
+    from dropscribe.views.stats import DAY_S, WAITING, stats_document
 
     location = database_location(config, database)
     if check or fix:
@@ -96,7 +96,8 @@ def command(
     )
     wanted = TotalsFilter(first, last, None if folder is None else folder.absolute(), profile, recognised_by)
     with closing(open_read_only(location)) as ledger:
-        groups = ledger.totals(parts, wanted)
+        # The stages of each row are in JSON only.
+        groups = ledger.totals(parts, wanted, stage=None if as_json else WAITING)
         whole = next(iter(ledger.totals((), wanted)), None)
     if chart is not None:
         _draw(chart, groups, parts)

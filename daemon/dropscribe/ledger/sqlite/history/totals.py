@@ -49,14 +49,19 @@ class Totals:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def read(self, by: Sequence[Part], wanted: TotalsFilter) -> list[JobTotals]:
+    def read(self, by: Sequence[Part], wanted: TotalsFilter, stage: str | None) -> list[JobTotals]:
         """See `Ledger.totals`."""
         where, values = _conditions(wanted)
+        of_stage = where if stage is None else f"{where} AND stage = :stage"
         with self._db.read("read totals") as connection:
             jobs = connection.execute(_filled(_JOBS, by, where), values).all()
             # Durations are not kept by device and reason.
             known = not {Part.DEVICE, Part.REASON} & set(by)
-            stages = connection.execute(_filled(_STAGES, by, where), values).all() if known else []
+            stages = (
+                connection.execute(_filled(_STAGES, by, of_stage), values | {"stage": stage}).all()
+                if known
+                else []
+            )
         states: dict[tuple[str, ...], dict[str, Any]] = defaultdict(dict)
         for row in jobs:
             states[tuple(row[: len(by)])][row.state] = row
@@ -64,9 +69,9 @@ class Totals:
         width = max(1, len(by))
         durations: dict[tuple[str, ...], dict[str, Durations]] = defaultdict(dict)
         for row in stages:
-            stage, microseconds, *counts = row[width:]
+            name, microseconds, *counts = row[width:]
             buckets = {bucket: count for bucket, count in enumerate(counts) if count}
-            durations[tuple(row[: len(by)])][stage] = Durations(buckets, microseconds / 1e6)
+            durations[tuple(row[: len(by)])][name] = Durations(buckets, microseconds / 1e6)
         return [_totals(key, of_state, durations.get(key, {})) for key, of_state in states.items()]
 
     def wrong(self) -> dict[str, int]:
