@@ -40,7 +40,7 @@ from dropscribe.engine.models.paraformer.forward import DecodedSegment, PaddedFo
 from dropscribe.engine.models.paraformer.seaco import has_bias
 from dropscribe.engine.models.paraformer.timestamps import spans_of
 from dropscribe.engine.models.sense_voice import collapse, forward
-from dropscribe.engine.models.sense_voice.recogniser import asked
+from dropscribe.engine.models.sense_voice.recogniser import Questions
 from dropscribe.engine.models.store import SAMPLE
 from dropscribe.engine.models.text.vocabulary import vocabulary_of
 
@@ -153,10 +153,10 @@ def forward_of(loaded: LoadedModel, *, on_cuda: bool) -> Any:
     # The packed ones need Triton, which comes with CUDA builds of torch only.
     if kind_of(loaded.family) is Kind.SENSE_VOICE:
         if not on_cuda:
-            return forward.PaddedForward(*parts, asked(loaded))
+            return forward.PaddedForward(*parts)
         from dropscribe.engine.models.sense_voice import packed_forward as sense_voice  # noqa: PLC0415
 
-        return sense_voice.PackedForward(*parts, asked(loaded))
+        return sense_voice.PackedForward(*parts)
     if not on_cuda:
         return PaddedForward(*parts)
     from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
@@ -171,8 +171,12 @@ def ours(loaded: LoadedModel, work: list[SpeechSegment], options: argparse.Names
     with torch.inference_mode():
         spelling = vocabulary_of(loaded).spelling if words else None
         encoded = made.encode_hotwords([spelling.numbers_of(w) for w in words]) if spelling else None
+        speaks_many = kind_of(loaded.family) is Kind.SENSE_VOICE
+        queries = Questions(loaded).of(work[:1]) if speaks_many else None
 
     def given(batch: list[Pcm]) -> tuple[Any, ...]:
+        if queries is not None:
+            return batch, queries
         return (batch,) if encoded is None else (batch, [encoded] * len(batch))
 
     def lap(part: list[SpeechSegment]) -> tuple[float, int, int]:
