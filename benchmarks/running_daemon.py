@@ -47,9 +47,12 @@ class Daemon:
         quiet_s: float = 0.5,
         log_level: str = "warning",
         through: Sequence[str] = (),
-        folder_lines: str = "",
+        profile_lines: str = "",
     ) -> None:
-        """`through`: command that execs the daemon, such as setpriv with its options. `folder_lines`: more settings."""
+        """`through`: command that execs the daemon, such as setpriv with its options.
+
+        `profile_lines`: settings of the default profile.
+        """
         self._through = through
         self._folder = tempfile.TemporaryDirectory(prefix="dropscribe-bench-", dir=options.root)
         self.root = Path(self._folder.name)
@@ -59,10 +62,12 @@ class Daemon:
         self.ready_s = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._config = self.root / "dropscribe.toml"
-        folder = f'[[folder]]\npath = "{self.inbox}"\nquiet_s = {quiet_s}\nquiet_unprobed_s = {quiet_s}\n{folder_lines}'
+        folder = f'[[folder]]\npath = "{self.inbox}"\nquiet_s = {quiet_s}\nquiet_unprobed_s = {quiet_s}\n'
         engine = f'[engine]\nmodel = "{options.model}"\nvad_model = "{options.vad_model}"\ndevice = "{options.device}"\n'
         service = f'[service]\nlog_format = "json"\nlog_level = "{log_level}"\n'
-        self._config.write_text(f'database = "{self.database}"\n{folder}{engine}{service}', encoding="utf-8")
+        profile = f"[profiles.default]\n{profile_lines}" if profile_lines else ""
+        text = f'database = "{self.database}"\n{folder}{engine}{service}{profile}'
+        self._config.write_text(text, encoding="utf-8")
 
     def start(self) -> float:
         """Start it and wait until it is warm; returns seconds from the start of the process to READY."""

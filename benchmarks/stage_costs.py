@@ -373,7 +373,7 @@ def daemon(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         given = SimpleNamespace(
             model=str(folder / "asr"), vad_model="vad-mini", device=options.device, root=options.root
         )
-        with running_daemon.Daemon(given, folder_lines=lines) as running:  # type: ignore[arg-type]
+        with running_daemon.Daemon(given, profile_lines=lines) as running:  # type: ignore[arg-type]
             staging = running.root / "staging"
             staging.mkdir()
             for i in range(count):
