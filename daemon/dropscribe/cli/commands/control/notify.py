@@ -45,9 +45,9 @@ def run(
     *,
     once: Annotated[bool, typer.Option("--once", help="Send what is due, then end.")] = False,
 ) -> None:
-    """Send notifications until stopped; the service dropscribe-notify runs this.
+    """Send notifications until stopped.
 
-    With --once the exit status is 1 if messages are left, such as those of a target that is away.
+    The service dropscribe-notify runs this. With --once the exit status is 1 if messages are left, such as those of a target that is away.
     """
     from dropscribe import logs
     from dropscribe.errors import ConfigError
@@ -78,9 +78,9 @@ def try_targets(
     ] = None,
     config: options.Config = None,
 ) -> None:
-    """Send a test message to targets, now and once, and print what they answered.
+    """Send a test message to targets, and print what they answered.
 
-    Needs no database and no daemon. Exit status 1 if one did not accept it.
+    It is sent now and once. Needs no database and no daemon. Exit status 1 if one did not accept it.
     """
     from dropscribe.cli.output import say
     from dropscribe.errors import UsageError
