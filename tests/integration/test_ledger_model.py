@@ -122,6 +122,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.each_end_of_a_job_is_in_the_outbox_once()
+            # After any sequence of calls the totals are the sums over the jobs.
+            assert self.ledger.wrong_totals() == {}
         finally:
             self.ledger.close()
             shutil.rmtree(self.folder)
@@ -569,7 +571,6 @@ class LedgerMachine(RuleBasedStateMachine):
             stored = self.ledger.stored_result(n)
             assert (stored is not None) is job.recognised
             assert stored is None or len(stored.segments) == 1
-        assert self.ledger.wrong_totals() == {}
 
     @invariant()
     def every_change_was_legal(self) -> None:
