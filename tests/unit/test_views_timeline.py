@@ -64,7 +64,7 @@ def bucket_of(seconds: float) -> int:
     return next(b for b in range(BUCKETS) if (end := bounds(b)[1]) is None or seconds < end)
 
 
-@given(st.lists(st.floats(0.001, 1e6), min_size=1), st.sampled_from([0.5, 0.95, 1.0]))
+@given(st.lists(st.floats(0.002, 1e5), min_size=1), st.sampled_from([0.5, 0.95, 1.0]))
 def test_a_quantile_is_right_within_a_factor_of_two(durations: list[float], share: float) -> None:
     counts: dict[int, int] = {}
     for seconds in durations:

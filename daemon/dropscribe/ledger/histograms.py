@@ -32,7 +32,7 @@ class Durations:
         """A duration that about this share of them does not exceed, seconds; None if there are none.
 
         Within a bucket durations count as spread evenly on a logarithmic scale, so the answer is right within the width of its
-        bucket: at most twice, at least half the true one.
+        bucket: at most twice, at least half the true one. Of the last bucket, which has no end, it is the beginning.
         """
         wanted = share * self.count
         passed = 0
