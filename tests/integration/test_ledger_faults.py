@@ -136,16 +136,20 @@ class Life:
 
 
 def dump(path: Path) -> Dump:
-    """All rows of all tables; checks that the search index matches the texts."""
+    """All rows of all tables, and what the two search indexes find."""
     with closing(driver().connect(str(path))) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'segment_*' ORDER BY name"
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'segment_*'"
+            " AND name NOT GLOB 'recording_search*' AND name <> 'recording_terms' ORDER BY name"
         ).fetchall()
         rows = {t: sorted(connection.execute(f"SELECT * FROM {t}"), key=repr) for (t,) in tables}
         rows["found"] = connection.execute(
             "SELECT rowid FROM segment_search WHERE segment_search MATCH '预算预'"
+        ).fetchall()
+        rows["paths found"] = connection.execute(
+            "SELECT rowid FROM recording_search WHERE recording_search MATCH 'wav'"
         ).fetchall()
     return rows
 
