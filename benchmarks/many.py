@@ -52,7 +52,7 @@ def run(options: Any, count: int) -> dict[str, Any]:
         fill(warm, range(options.warm), options.seconds)
         fill(staging, range(options.warm, options.warm + count), options.seconds)
         for folder in warm.iterdir():
-            folder.rename(daemon.inbox / folder.name)
+            folder.rename(daemon.inbox / f"warm-{folder.name}")
         wait_for(daemon, options.warm)
         with footprint.Peaks(daemon.pid, every_s=0.5) as peaks:
             cpu, began = footprint.cpu_s(daemon.pid), time.monotonic()

@@ -121,6 +121,7 @@ class ModelsBusyError(EngineError):
 
     code = "models_busy"
     retryable = True
+    usual_operation = "load model"
     usual_remedy = (
         "nothing to do: it is tried again; a higher engine.model_memory_mb holds more models at a time"
     )

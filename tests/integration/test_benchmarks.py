@@ -93,10 +93,11 @@ def test_a_seaco_is_measured_with_hotwords(tmp_path: Path, hours: str) -> None:
     assert report["stock"]["rtfx"] > 0
 
 
-@pytest.mark.soak
-def test_the_cost_of_each_stage_is_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [pytest.param("--small", marks=pytest.mark.soak)])
+def test_the_cost_of_each_stage_is_measured(tmp_path: Path, size: str) -> None:
+    """Minutes long in the smallest form, too."""
     out = tmp_path / "stage_costs.json"
-    done = script("stage_costs", "--small", "--device", "cpu", "--out", str(out))
+    done = script("stage_costs", size, "--device", "cpu", "--out", str(out))
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text(encoding="utf-8"))
     engine = report["engine"]

@@ -135,6 +135,12 @@ FAILURES = (
     Failure("restore junk.db --database new.db", 3, "junk.db", "ledger"),
     Failure("purge 1 --database junk.db", 3, "junk.db", "ledger"),
     Failure("vacuum --database junk.db", 3, "junk.db", "ledger"),
+    Failure("stats --database junk.db", 3, "junk.db", "ledger"),
+    Failure("export --database junk.db", 3, "junk.db", "ledger"),
+    Failure("pause --database junk.db", 3, "junk.db", "ledger"),
+    Failure("resume --database junk.db", 3, "junk.db", "ledger"),
+    Failure("drain --database none.db", 2, "none.db", "usage"),
+    Failure("notify list --database junk.db", 3, "junk.db", "ledger"),
     Failure("models path ./none", 1, None, "error"),
     Failure("models list --config wrong.toml", 2, "wrong.toml", "config"),
 )

@@ -16,7 +16,7 @@ import pytest
 
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, JobState, OutputIntent
-from dropscribe.ledger.sqlite import history as history_of_jobs
+from dropscribe.ledger.sqlite.history import filters
 from dropscribe.transcript.types import STAGES, Segment, Tags, Tokens
 from tests.support.ledgers import (
     ENGINE,
@@ -215,7 +215,7 @@ def test_jobs_are_listed_newest_first_by_state_folder_and_time(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
     """Jobs of a folder are found among the newest or by path; results must be equal."""
-    monkeypatch.setattr(history_of_jobs, "WINDOW", window)
+    monkeypatch.setattr(filters, "WINDOW", window)
     other = Path("/srv/other")
     done = transcribed(ledger, "一", now=100.0)
     ledger.admit([admission("b.wav", "b")], 200.0)

@@ -166,8 +166,12 @@ def test_after_a_kill_only_what_had_begun_is_a_suspect(ledger: Ledger) -> None:
     w.turn()
     w.begin()
     w.turn()
+    claimed = [
+        job for job in jobs if (found := ledger.job(job)) is not None and found.state is JobState.RUNNING
+    ]
     recovered = ledger.recover(w.now)
-    assert (recovered.unbegun, recovered.suspects, recovered.failed) == (LEAST_AHEAD - 2, 2, 0)
+    assert len(claimed) >= LEAST_AHEAD
+    assert (recovered.unbegun, recovered.suspects, recovered.failed) == (len(claimed) - 2, 2, 0)
     assert attempts(ledger) == [0] * 40
     suspects = [job for job in jobs if (found := ledger.job(job)) is not None and found.isolate]
     assert suspects == jobs[:2]

@@ -20,8 +20,8 @@ def test_the_implementation_offers_what_the_protocol_states_and_no_more() -> Non
     def public(of: type) -> set[str]:
         return {name for name in vars(of) if not name.startswith("_")}
 
-    # An attribute that is set by the constructor is not in the class.
-    assert public(SqliteLedger) | {"backup"} == public(Ledger)
+    # Attributes that are set by the constructor are not in the class.
+    assert public(SqliteLedger) | {"backup", "keeping"} == public(Ledger)
 
 
 def test_final_states_have_no_transitions() -> None:

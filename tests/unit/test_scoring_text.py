@@ -115,7 +115,9 @@ def test_rates_of_sums_weigh_each_character_alike_and_an_empty_reference_has_non
 
 
 def test_a_reference_without_text_is_not_scored_for_text() -> None:
-    assert score(Reference(turns=()), "x", (), Rules()) == Score(None, None, total("", ()).speakers)
+    scored = score(Reference(turns=()), "x", (), Rules())
+    assert (scored.characters, scored.words) == (None, None)
+    assert scored.speakers == total("", ()).speakers
 
 
 def test_speakers_that_were_not_asked_for_are_not_compared() -> None:
