@@ -11,7 +11,7 @@ from dropscribe.scoring.diarization import Turn
 from dropscribe.scoring.edits import EditCounts
 from dropscribe.scoring.normalisation import Normalisation
 from dropscribe.scoring.references import Reference
-from dropscribe.scoring.scores import Confusion, FileScore, Rules, Score, score, total, worst_first
+from dropscribe.scoring.scores import Confusion, FileScore, Rules, score, total, worst_first
 
 USUAL = Normalisation()
 
