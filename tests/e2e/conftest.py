@@ -33,6 +33,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         for path in write_good(tmp_path_factory.mktemp("alone")):
             (finished,) = one.transcribe([path], lambda *_: None)
             assert isinstance(finished.end, Result), finished
-            transcript = transcript_of(path, finished.end, one.facts)
+            transcript = transcript_of(path, finished.end, one.facts, settings.recipe("default"))
             found[path.name] = {f: said(render.render(transcript, f, render.Options()), f) for f in FORMATS}
     return found
