@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,17 +58,24 @@ class Manager:
     def __init__(self, address: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(address))
-        self._socket.setblocking(False)
         self._lines: list[str] = []
+        self._closed = threading.Event()
+        self._socket.settimeout(0.2)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """As the service manager does: a queue of the socket that is full would be an error of the daemon."""
+        while not self._closed.is_set():
+            with contextlib.suppress(TimeoutError):
+                self._lines += self._socket.recv(65_536).decode().split("\n")
 
     def lines(self) -> list[str]:
-        while True:
-            try:
-                self._lines += self._socket.recv(65_536).decode().split("\n")
-            except BlockingIOError:
-                return self._lines
+        return list(self._lines)
 
     def close(self) -> None:
+        self._closed.set()
+        self._reader.join()
         self._socket.close()
 
 
