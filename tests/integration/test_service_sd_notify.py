@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe.errors import DropscribeError
+from dropscribe.service.monitoring import sd_notify
 from dropscribe.service.monitoring.sd_notify import Notifier, watchdog_interval_s
 
 
@@ -109,6 +111,45 @@ def test_a_manager_lost_later_does_not_stop_the_daemon(tmp_path: Path) -> None:
     notifier.watchdog(1.0)
     notifier.ready("reloaded")
     notifier.stopping()
+
+
+def fill(address: str) -> None:
+    """Until the queue of the manager is full: what is sent then is dropped."""
+    for _ in range(10_000):
+        Notifier(address).status("loading the model")
+
+
+def test_the_first_ready_waits_until_the_manager_has_read(address: str, manager: socket.socket) -> None:
+    fill(address)
+    notifier = Notifier(address)
+    teller = threading.Thread(target=notifier.ready)
+    teller.start()
+    told: list[list[str]] = []
+    while ["READY=1"] not in told and (teller.is_alive() or not told):
+        told += heard(manager)
+    teller.join()
+    assert ["READY=1"] in told + heard(manager)
+
+
+def test_a_manager_that_never_reads_ends_the_start_with_what_to_do(
+    address: str, manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sd_notify, "READY_WAIT_S", 0.01)
+    fill(address)
+    with pytest.raises(DropscribeError, match="tell the service manager") as caught:
+        Notifier(address).ready()
+    assert "does not read" in caught.value.remedy
+
+
+def test_what_follows_the_first_ready_waits_for_nobody(address: str, manager: socket.socket) -> None:
+    notifier = Notifier(address, interval_s=1.0)
+    notifier.ready()
+    fill(address)
+    notifier.watchdog(1.0)
+    notifier.ready("reloaded")
+    told = heard(manager)
+    assert told[0] == ["READY=1"]
+    assert ["WATCHDOG=1"] not in told, "it was dropped"
 
 
 def test_an_unusable_socket_address_is_an_error() -> None:

@@ -17,6 +17,8 @@ from dropscribe.errors import DropscribeError
 #: Interval of keep-alives as a share of the watchdog's interval, 5 s of 60: nearly all of it is left for a slow turn of the
 #: main loop.
 KEEP_ALIVE_SHARE = 1 / 12
+#: How long the first READY waits for a manager that has not yet read what it was told before, seconds.
+READY_WAIT_S = 30.0
 
 
 def watchdog_interval_s(environ: Mapping[str, str] = os.environ, *, pid: int | None = None) -> float | None:
@@ -73,18 +75,25 @@ class Notifier:
         return self._address is not None
 
     def ready(self, status: str = "") -> None:
-        """Report the end of start-up or of a reload. Raises DropscribeError if the first one cannot be delivered."""
+        """Report the end of start-up or of a reload.
+
+        The first one waits up to `READY_WAIT_S` while the queue of the manager is full, which a boot or many services can
+        make it: without it the start would count as failed. Raises DropscribeError if it cannot be delivered.
+        """
         lines = ["READY=1", *([_status_line(status)] if status else [])]
         if self._announced:
             self._send(*lines)
             return
         try:
-            self._deliver(*lines)
+            self._deliver(*lines, wait_s=READY_WAIT_S)
         except OSError as e:
+            remedy = "check that the unit allows AF_UNIX (RestrictAddressFamilies=)"
+            if isinstance(e, TimeoutError):
+                remedy = "the service manager does not read its messages: see why, or start the daemon again"
             raise DropscribeError(
                 f"{self._address}: {e.strerror or e}",
                 operation="tell the service manager that we are ready",
-                remedy="check that the unit allows AF_UNIX (RestrictAddressFamilies=)",
+                remedy=remedy,
             ) from e
         self._announced = True
 
@@ -116,14 +125,16 @@ class Notifier:
         with contextlib.suppress(OSError):
             self._deliver(*lines)
 
-    def _deliver(self, *lines: str) -> None:
+    def _deliver(self, *lines: str, wait_s: float = 0.0) -> None:
         if self._address is None:
             return
         name = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
-            # Non-blocking: a manager that does not read must not block the daemon.
-            s.setblocking(False)
-            s.sendto("\n".join(lines).encode(), name)
+            # By default not at all: a manager that does not read must not block the daemon.
+            s.settimeout(wait_s)
+            # Only of a connected socket the system says when the other side has room again.
+            s.connect(name)
+            s.send("\n".join(lines).encode())
 
 
 def _status_line(text: str) -> str:
