@@ -102,7 +102,7 @@ DENIED = {
     "speakers enrol": [("Ann {}/talk.wav --database {}/own.db", 2, "talk.wav")],
     "status": [("--database {}/jobs.db", 3, "open database"), ("--config {}/ds.toml", 2, "ds.toml")],
     "backup": [(". --database {}/jobs.db", 3, "open database")],
-    "restore": [("{}/jobs.db --database new.db", 1, "jobs.db")],
+    "restore": [("{}/jobs.db --database new.db", 3, "open database")],
     "stats": [("--database {}/jobs.db", 3, "open database")],
     "export": [("--database {}/jobs.db", 3, "open database")],
     "pause": [("--database {}/jobs.db", 3, "jobs.db")],

@@ -51,8 +51,7 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
             path=location.file,
             remedy="name the database the daemon uses with --database or --config, or start the daemon first",
         )
-    if not os.access(location.file, os.R_OK, effective_ids=True):
-        raise _denied(location, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    _demand_readable(location)
     upgrade.check(location.file)
     return SqliteLedger(Database(location.file, read_only=True))
 
@@ -87,6 +86,12 @@ def _size(location: DatabaseLocation) -> int | None:
         return None
     except OSError as e:
         raise _denied(location, e) from e
+
+
+def _demand_readable(location: DatabaseLocation) -> None:
+    """Raise LedgerError if this user may not read the file."""
+    if not os.access(location.file, os.R_OK, effective_ids=True):
+        raise _denied(location, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def _denied(location: DatabaseLocation, error: OSError) -> LedgerError:
@@ -170,9 +175,15 @@ def back_up(location: DatabaseLocation, directory: Path, now: float, keep: int |
 
 
 def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:
-    """Put a backup in the place of the database. The caller holds its lock; see `copies.restore`."""
+    """Put a backup in the place of the database. The caller holds its lock; see `copies.restore`.
+
+    Raises LedgerError for a backup that may not be read, too.
+    """
     from dropscribe.ledger.sqlite.file import copies
 
+    source = DatabaseLocation(backup)
+    if exists(source):
+        _demand_readable(source)
     return copies.restore(location.file, backup, now)
 
 
