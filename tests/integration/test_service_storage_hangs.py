@@ -61,10 +61,13 @@ class Room:
     def _run(self, folder: Path, items: list[str], activity: Activity) -> None:
         self.batches.append((folder, items))
         for name in items:
-            self.begun[name].set()
             if name in self.gates:
                 with activity.storage("read", folder, folder / name):
+                    # Not before the call is known: its time counts from here on.
+                    self.begun[name].set()
                     self.gates[name].wait(DEADLINE_S)
+            else:
+                self.begun[name].set()
             self.done[name].set()
 
 
