@@ -100,7 +100,7 @@ def test_many_jobs_are_summed_up_and_nothing_is_done_twice(history: History) -> 
     history.failed(30)
     assert history.run("jobs", "retry", "--all", "--state", "failed").stdout == "30 jobs: failed → queued\n"
     assert history.run("jobs", "retry", "--all", "--state", "failed").stdout == "no such jobs\n"
-    cancelled = history.run("jobs", "cancel", "--match", "1.WAV", "--json")
+    cancelled = history.run("jobs", "cancel", "--path", "1.WAV", "--json")
     document = json.loads(cancelled.stdout)
     assert [one["made"] for one in document["jobs"]] == ["cancelled"] * 3
     with history.opened() as ledger:

@@ -392,7 +392,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("jobs", "show", str(done), "--database", database))
     keep(command_line.document("jobs", "search", "hello", "--database", database))
     paused = command_line.document("pause", "--database", database)
-    keep(paused | command_line.document("jobs", "priority", "3", "--match", "next", "--database", database))
+    keep(paused | command_line.document("jobs", "priority", "3", "--path", "next", "--database", database))
     command_line.document("resume", "--database", database)
     keep(command_line.document("stats", "--by", "folder", "--database", database))
     keep(command_line.document("jobs", "skipped", "--database", database))

@@ -157,7 +157,7 @@ def _selected(request: Request, ledger: Ledger) -> Sequence[int]:
         raise UsageError(
             "it names no job",
             operation=request.verb.value,
-            remedy="name jobs, recordings or folders, or give --match TEXT, or --all (with --state STATE)",
+            remedy="name jobs, recordings or folders, or give --path TEXT, or --all (with --state STATE)",
         )
     jobs = list(request.jobs)
     if request.paths or request.everything or request.match:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dropscribe.cli.arguments import options
+from dropscribe.cli.arguments import filters, options
 from dropscribe.cli.arguments.given import merged
 from dropscribe.cli.commands.control.asking import answer_of, print_jobs
 
@@ -24,10 +24,6 @@ State = Annotated[
     str | None,
     typer.Option(metavar="STATE", help="Only jobs in this state; of jobs named by number it is not asked."),
 ]
-Match = Annotated[str, typer.Option(metavar="TEXT", help="Jobs whose recording has this in its path.")]
-ProfileName = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="Only jobs of this profile.")
-]
 Code = Annotated[
     str | None,
     typer.Option("--reason", metavar="CODE", help="Only jobs with this reason code, as of 'jobs --json'."),
@@ -40,8 +36,8 @@ def retry(
     which: What = None,
     every: All = False,
     state: State = None,
-    match: Match = "",
-    profile: ProfileName = None,
+    path: filters.PathPart = None,
+    profile: filters.Profile = None,
     reason: Code = None,
     config: options.Config = None,
     database: options.Database = None,
@@ -58,7 +54,7 @@ def retry(
     from dropscribe.ledger.control import Verb
 
     given = merged(context, config, database, as_json)
-    request = _request(Verb.RETRY, which, every=every, state=state, match=match, profile=profile, code=reason)
+    request = _request(Verb.RETRY, which, every=every, state=state, path=path, profile=profile, code=reason)
     print_jobs(answer_of(request, given), as_json=given.as_json)
 
 
@@ -67,8 +63,8 @@ def cancel(
     which: What = None,
     every: All = False,
     state: State = None,
-    match: Match = "",
-    profile: ProfileName = None,
+    path: filters.PathPart = None,
+    profile: filters.Profile = None,
     reason: Code = None,
     config: options.Config = None,
     database: options.Database = None,
@@ -85,9 +81,7 @@ def cancel(
     from dropscribe.ledger.control import Verb
 
     given = merged(context, config, database, as_json)
-    request = _request(
-        Verb.CANCEL, which, every=every, state=state, match=match, profile=profile, code=reason
-    )
+    request = _request(Verb.CANCEL, which, every=every, state=state, path=path, profile=profile, code=reason)
     print_jobs(answer_of(request, given), as_json=given.as_json)
 
 
@@ -105,8 +99,8 @@ def priority(
     which: What = None,
     every: All = False,
     state: State = None,
-    match: Match = "",
-    profile: ProfileName = None,
+    path: filters.PathPart = None,
+    profile: filters.Profile = None,
     reason: Code = None,
     config: options.Config = None,
     database: options.Database = None,
@@ -125,13 +119,13 @@ def priority(
 
     given = merged(context, config, database, as_json)
     request = _request(
-        Verb.PRIORITY, which, every=every, state=state, match=match, profile=profile, code=reason
+        Verb.PRIORITY, which, every=every, state=state, path=path, profile=profile, code=reason
     )
     print_jobs(answer_of(replace(request, priority=number), given), as_json=given.as_json)
 
 
 def _request(
-    verb: Verb, which: list[str] | None, *, every: bool, state: str | None, match: str, profile: str | None, code: str | None
+    verb: Verb, which: list[str] | None, *, every: bool, state: str | None, path: str | None, profile: str | None, code: str | None
 ) -> Request:  # fmt: skip
     from dropscribe.service.control.requests import Request
 
@@ -141,7 +135,7 @@ def _request(
         jobs=tuple(int(w) for w in named if w.isdecimal()),
         paths=tuple(str(Path(w).absolute()) for w in named if not w.isdecimal()),
         state=None if state is None else state.lower(),
-        match=match,
+        match=path or "",
         profile=profile,
         reason_code=code,
         everything=every,
