@@ -164,7 +164,7 @@ def test_claims_that_are_given_back_leave_no_attempt(ledger: Ledger) -> None:
 
 def test_jobs_are_selected_by_path_state_and_reason(ledger: Ledger) -> None:
     one = failed(ledger, "Interview 1.wav")
-    two, _ = admit(ledger, B, "interview 2.wav", "talk.wav")
+    two, three = admit(ledger, B, "interview 2.wav", "talk.wav")
 
     def selected(**conditions: object) -> list[int]:
         return ledger.select(Selection(**conditions))  # type: ignore[arg-type]
@@ -176,6 +176,8 @@ def test_jobs_are_selected_by_path_state_and_reason(ledger: Ledger) -> None:
     assert selected(paths=[Path("/srv/b/inter")]) == []
     assert selected(reason_code="no_audio") == [one]
     assert selected(profile="other") == []
+    many = [*(A / f"{n}.wav" for n in range(2_500)), B / "talk.wav", B]
+    assert selected(paths=[B, *many], jobs=[one]) == [one, two, three]
 
 
 def test_a_claim_reads_no_more_of_the_queue_than_it_takes(location: DatabaseLocation, ledger: Ledger) -> None:

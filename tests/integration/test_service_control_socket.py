@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dropscribe.errors import UsageError
 from dropscribe.ledger.control import Verb
@@ -51,6 +52,8 @@ class Listening:
         self.asked.append((request, who))
         if request.priority == 100:
             raise UsageError("that is too high", operation="priority", remedy="ask for less")
+        if request.priority == 99:
+            raise RuntimeError("a defect")
         return {"who": who, "many": "x" * (request.priority or 0)}
 
     def connect(self, sent: bytes = b"") -> socket.socket:
@@ -104,7 +107,8 @@ def test_a_request_is_carried_out_for_the_user_that_the_kernel_names(listening: 
     [
         b"\n", b"GET / HTTP/1.1\r\n", b"\xff\xfe\x00\n", b"[" * 100_000 + b"\n", b"null\n", b'{"schema": "x"}\n',
         line(verb="explode"), line(jobs="all"), line(jobs=[True]), line(jobs=[-1]), line(jobs=[1 << 70]), line(paths=[1]),
-        line(unknown=1), line(folder=7),
+        line(unknown=1), line(folder=7), line(jobs=5), line(jobs=None), line(paths=1.5), line(paths=["/\ud800"]),
+        line(folder="/\ud800"),
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_refused_in_one_line(listening: Listening, sent: bytes) -> None:
@@ -120,6 +124,19 @@ def test_a_refusal_has_its_remedy(listening: Listening) -> None:
     assert answer(client)["error"] == {
         "code": "usage", "operation": "priority", "path": None, "reason": "that is too high", "remedy": "ask for less",
     }  # fmt: skip
+
+
+def test_a_request_that_fails_for_any_reason_is_answered_and_logged(listening: Listening) -> None:
+    client = listening.connect(line(priority=99))
+    with capture_logs() as logged:
+        listening.turns()
+    error = answer(client)["error"]
+    assert "a defect" in error["reason"]
+    assert error["remedy"]
+    assert [entry["log_level"] for entry in logged] == ["error"]
+    other = listening.connect(line())
+    listening.turns()
+    assert answer(other)["who"]
 
 
 def test_a_request_without_end_is_refused_when_it_is_too_large(listening: Listening) -> None:

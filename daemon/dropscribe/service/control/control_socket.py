@@ -36,6 +36,8 @@ MOST_CONNECTIONS = 32
 MOST_OF_A_USER = 8
 #: Longest time for a client to send its request, or to take its answer, seconds.
 CLIENT_S = 5.0
+#: Most characters of an unexpected error in an answer: a database quotes whole statements.
+_MOST_OF_REASON = 200
 _PEER = struct.Struct("3i")  # pid, uid, gid: struct ucred, unix(7)
 
 
@@ -150,7 +152,7 @@ class ControlSocket:
         if client.call is not None:
             if not client.call.done():
                 return True
-            client.answer = _line(_result(client.call))
+            client.answer = _line(self._result(client.call))
             client.call = None
             if client.request is not None:
                 self._done(client.request)
@@ -158,6 +160,25 @@ class ControlSocket:
         if not client.answer and not self._read(client):
             return False
         return self._write(client) if client.answer else True
+
+    def _result(self, call: Future[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return call.result()
+        except DropscribeError as e:
+            return _error(e)
+        except Exception as e:
+            # A defect. The daemon goes on: what it does for others must not depend on what a client asks.
+            reason = f"{type(e).__name__}: {str(e).partition('\n')[0]}"[:_MOST_OF_REASON]
+            self._log.error(
+                f"a request could not be carried out: {reason}", action=str(logs.Action.CONTROL), exc_info=e
+            )
+            return _error(
+                DropscribeError(
+                    f"the daemon could not carry it out ({reason})",
+                    operation="control the queue",
+                    remedy="see the log of the daemon; 'dropscribe jobs' shows what was done",
+                )
+            )
 
     def _read(self, client: _Client) -> bool:
         try:
@@ -203,13 +224,6 @@ def _parsed(line: bytes) -> object:
         raise UsageError(
             "it is no JSON", operation="control the queue", remedy="use the command of this version"
         ) from e
-
-
-def _result(call: Future[dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return call.result()
-    except DropscribeError as e:
-        return _error(e)
 
 
 def _error(error: DropscribeError) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -59,7 +60,9 @@ def parse(document: object) -> Request:
     }  # fmt: skip
     wrong = [n for n, v in given.items() if not isinstance(v, kinds.get(n, (str, type(None))))]
     wrong += [
-        n for n, kind in (("jobs", int), ("paths", str)) if not all(type(v) is kind for v in given.get(n, ()))
+        n
+        for n, kind in (("jobs", int), ("paths", str))
+        if n not in wrong and not all(type(v) is kind for v in given.get(n, ()))
     ]
     if unknown or wrong or "verb" not in given or given["verb"] not in set(Verb):
         named = ", ".join(sorted({*unknown, *wrong})) or "verb"
@@ -69,7 +72,19 @@ def parse(document: object) -> Request:
     )
     if any(not 0 < job < 1 << 62 for job in values.get("jobs", ())):
         raise refused("it names a job that cannot exist", "name jobs by their numbers")
-    return Request(**values)
+    request = Request(**values)
+    if not all(map(_is_path, (*request.paths, request.folder or ""))):
+        raise refused("it names a path that cannot exist", "name recordings and folders by their paths")
+    return request
+
+
+def _is_path(text: str) -> bool:
+    """False for text that no bytes of a path stand for: a lone surrogate that is not one of PEP 383."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_database(request: Request, location: DatabaseLocation) -> None:

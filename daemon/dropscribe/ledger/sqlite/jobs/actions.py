@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,10 @@ _ACTIONS = (
 _SELECT = (
     "SELECT j.id FROM recordings r CROSS JOIN jobs j ON j.recording_id = r.id "
     "WHERE r.latest = 1 AND j.id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = r.id AND n.profile = j.profile) "
-    "AND {conditions} ORDER BY j.id"
+    "AND {conditions}"
 )
+#: Most paths in one statement: SQLite allows expressions of a depth of 1000, and 32766 values.
+_PATHS = 200
 _NOT_NEWEST = "job {newest} of the recording is newer: name that one"
 _OTHER_CONTENT = "the recording has other content by now"
 
@@ -81,10 +84,13 @@ class Actions:
 
     def select(self, which: Selection) -> list[int]:
         """See `Ledger.select`."""
-        conditions, values = _conditions(which)
+        found: set[int] = set()
         with self._db.read("select jobs") as connection:
-            statement = sa.text(_SELECT.replace("{conditions}", " AND ".join(conditions) or "true"))
-            return [int(job) for job in connection.scalars(statement, values)]
+            for some in _slices(which):
+                conditions, values = _conditions(some)
+                statement = sa.text(_SELECT.replace("{conditions}", " AND ".join(conditions) or "true"))
+                found.update(connection.scalars(statement, values))
+        return sorted(found)
 
     def retry(self, jobs: Sequence[int], now: float, who: str) -> list[Change]:
         """See `Ledger.retry`."""
@@ -213,6 +219,13 @@ def record(connection: Connection, now: float, who: str, verb: Verb, **on: objec
     """Add an action to the history, in the transaction that carries it out. `on`: columns of `actions`."""
     values = {"at": now, "who": storable(who), "action": verb.value} | on
     connection.execute(sa.insert(actions), values)
+
+
+def _slices(which: Selection) -> Iterator[Selection]:
+    """Selections of at most `_PATHS` paths each that mean the same together."""
+    yield replace(which, paths=which.paths[:_PATHS])
+    for first in range(_PATHS, len(which.paths), _PATHS):
+        yield replace(which, jobs=(), paths=which.paths[first : first + _PATHS])
 
 
 def _conditions(which: Selection) -> tuple[list[str], dict[str, object]]:
