@@ -168,7 +168,8 @@ class ControlSocket:
             return _error(e)
         except Exception as e:
             # A defect. The daemon goes on: what it does for others must not depend on what a client asks.
-            reason = f"{type(e).__name__}: {str(e).partition('\n')[0]}"[:_MOST_OF_REASON]
+            said = next(iter(str(e).splitlines()), "")
+            reason = f"{type(e).__name__}: {said}"[:_MOST_OF_REASON]
             self._log.error(
                 f"a request could not be carried out: {reason}", action=str(logs.Action.CONTROL), exc_info=e
             )
