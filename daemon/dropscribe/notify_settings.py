@@ -73,11 +73,7 @@ class NotifySettings(BaseModel):
     @classmethod
     def _address(cls, value: str | None) -> str | None:
         if value is not None:
-            parts = urlsplit(value)
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError("it is no address of a web server; write https://…")
-            if parts.username is not None:
-                raise ValueError("it holds a password; put the address into a file and name that in url_file")
+            check_address(value)
         return value
 
     @field_validator("folders")
@@ -98,6 +94,28 @@ class NotifySettings(BaseModel):
                 f"target '{self.name}' has no secret_files; its receiver could not tell its messages from others"
             )
         return self
+
+
+def check_address(address: str) -> None:
+    """Raise ValueError, without the address in its text, unless a webhook can be posted to it."""
+    if any(c.isspace() or not c.isprintable() for c in address):
+        raise ValueError("it holds a blank or a control character; write nothing but the address")
+    if not address.isascii():
+        raise ValueError(
+            "it holds characters that are not ASCII; write them percent-encoded, a host as xn--…"
+        )
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - raises ValueError, whose text holds a part of the address
+    except ValueError:
+        raise ValueError("it is no address of a web server; write https://HOST:PORT/…") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("it is no address of a web server; write https://…")
+    if parts.username is not None:
+        raise ValueError(
+            "it holds a user or password, which is not sent; remove it: the signature of secret_files tells the receiver "
+            "whose messages these are"
+        )
 
 
 def check_targets(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -13,11 +15,11 @@ from standardwebhooks import Webhook
 
 from dropscribe.ledger.events import EventKind, Subscription
 from dropscribe.ledger.outbox import Message, RecordedEvent
-from dropscribe.notify import payload, signing
+from dropscribe.notify import apprise_services, payload, signing, targets, webhook
 from dropscribe.notify.schedule import DELAYS_S, Again, Answer, Done, GiveUp, decide, pause_s
 from dropscribe.notify.webhook import retry_after
 from dropscribe.notify_settings import EventName, NotifySettings
-from tests.support.receivers import OTHER_SECRET, SECRET
+from tests.support.receivers import OTHER_SECRET, SECRET, secret_file
 
 REFUSED = Answer(accepted=False, reason="it answered 500")
 FACTS: dict[str, Any] = {
@@ -152,9 +154,63 @@ def test_a_digest_is_due_at_the_end_of_its_period() -> None:
         ({"name": "ops", "url": "https://a.example", "command": ["true"]}, "url and command"),
         ({"name": "ops", "url": "ftp://a.example", "secret_files": ["s"]}, "no address of a web server"),
         ({"name": "ops", "url": "https://a:b@c.example", "secret_files": ["s"]}, "password"),
+        ({"name": "ops", "url": "https://c.example/a b", "secret_files": ["s"]}, "a blank"),
+        ({"name": "ops", "url": "https://c.example/会", "secret_files": ["s"]}, "not ASCII"),
+        ({"name": "ops", "url": "https://c.example:no", "secret_files": ["s"]}, "no address of a web server"),
         ({"name": "ops", "url": "https://a.example"}, "no secret_files"),
     ],
 )
 def test_a_target_has_one_way_and_a_secret(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         NotifySettings.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:hidden@host.example",
+        "https://hidden@host.example/",
+        "https://user:hidden/T0@host.example",
+        "http://host.example/T0/hidden # of the chat",
+        "http://host.example/T0/hidden\x07",
+        "http://host.example/hidden/会议",
+        "http://host.example:hidden/",
+        "http://[hidden/",
+        "hidden",
+    ],
+)
+def test_an_address_in_a_file_that_cannot_be_used_is_not_shown(address: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"{address}\n", encoding="utf-8")
+    target = NotifySettings.model_validate(
+        {"name": "ops", "url_file": tmp_path / "url", "secret_files": [secret_file(tmp_path)]}
+    )
+    answer = targets.send(target, "msg_1", payload.trial_content(0.0), 0.0)
+    assert not answer.accepted
+    assert "its first line is no usable address" in answer.reason
+    assert "hidden" not in answer.reason
+
+
+def test_a_password_in_an_address_is_not_sent_elsewhere_by_its_remedy() -> None:
+    with pytest.raises(ValidationError) as caught:
+        NotifySettings.model_validate({"name": "ops", "url": "https://a:b@c.example", "secret_files": ["s"]})
+    (error,) = caught.value.errors()
+    assert "url_file" not in error["msg"]
+
+
+@pytest.mark.parametrize("error", [http.client.InvalidURL("/T0/hidden"), ValueError("/T0/hidden")])
+def test_an_error_of_the_library_about_an_address_is_not_shown(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **_also: object) -> None:
+        raise error
+
+    monkeypatch.setattr(webhook._OPENER, "open", refuse)
+    answer = webhook.post("https://host.example/T0/hidden", "msg_1", b"{}", [], now=0.0, timeout_s=1.0)
+    assert answer.reason == f"host.example: unexpected {type(error).__name__}"
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"), [("mailtos://a:b@c", "mailtos"), ("hidden:hidden", "?"), ("hidden", "?")]
+)
+def test_a_line_for_apprise_that_is_no_address_is_not_shown(address: str, kind: str) -> None:
+    assert apprise_services.kind_of(address) == kind

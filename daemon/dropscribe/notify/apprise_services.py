@@ -23,7 +23,7 @@ def send(addresses: Sequence[str], title: str, lines: Sequence[str]) -> Answer:
         ) from e
     refused = []
     for number, address in enumerate(addresses, 1):
-        kind = address.partition(":")[0]
+        kind = kind_of(address)
         service = apprise.Apprise()
         if not service.add(address):
             raise ConfigError(
@@ -36,3 +36,9 @@ def send(addresses: Sequence[str], title: str, lines: Sequence[str]) -> Answer:
     if refused:
         return Answer(accepted=False, reason=f"not accepted by {', '.join(refused)}")
     return Answer(accepted=True)
+
+
+def kind_of(address: str) -> str:
+    """The part before ://, if there is one; "?" for what is no address and may be a secret by itself."""
+    kind, separator, _ = address.partition("://")
+    return kind if separator and kind.isalnum() else "?"

@@ -7,7 +7,7 @@ from dropscribe.notify import apprise_services, program, webhook
 from dropscribe.notify.credentials import keys_of, lines_of
 from dropscribe.notify.payload import Content
 from dropscribe.notify.schedule import Answer
-from dropscribe.notify_settings import NotifySettings
+from dropscribe.notify_settings import NotifySettings, check_address
 
 
 def send(target: NotifySettings, uid: str, content: Content, now: float) -> Answer:
@@ -35,11 +35,14 @@ def _url(target: NotifySettings) -> str:
         return target.url
     assert target.url_file is not None
     url = lines_of(target.url_file)[0]
-    if not url.startswith(("http://", "https://")):
+    try:
+        check_address(url)
+    except ValueError as e:
+        reason, _, remedy = str(e).partition("; ")
         raise ConfigError(
-            "its first line is no address of a web server",
+            f"its first line is no usable address: {reason}",
             operation="read secrets",
             path=target.url_file,
-            remedy="write https://…",
-        )
+            remedy=remedy,
+        ) from None
     return url

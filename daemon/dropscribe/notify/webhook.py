@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from dropscribe import __version__
 from dropscribe.escapes import one_line
@@ -29,7 +30,10 @@ _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def post(url: str, uid: str, body: bytes, keys: Sequence[bytes], *, now: float, timeout_s: float) -> Answer:
-    """Send one try. Errors name no part of the address but its host, because the rest may be a secret."""
+    """Send one try to an address that `check_address` accepts. Answers name no part of it but its host: the rest may be a
+    secret.
+    """
+    host = urlsplit(url).hostname
     request = urllib.request.Request(  # noqa: S310 - the settings allow http and https only
         url,
         data=body,
@@ -48,9 +52,12 @@ def post(url: str, uid: str, body: bytes, keys: Sequence[bytes], *, now: float, 
         with e:
             return _judge(e.code, e.headers, now)
     except urllib.error.URLError as e:
-        return Answer(accepted=False, reason=f"{request.host}: {_plain(e.reason)}")
-    except (OSError, http.client.HTTPException, ValueError) as e:
-        return Answer(accepted=False, reason=f"{request.host}: {_plain(e)}")
+        return Answer(accepted=False, reason=f"{host}: {_plain(e.reason)}")
+    except OSError as e:
+        return Answer(accepted=False, reason=f"{host}: {_plain(e)}")
+    except (http.client.HTTPException, ValueError) as e:
+        # Their texts hold parts of the address, or of what the server wrote.
+        return Answer(accepted=False, reason=f"{host}: unexpected {type(e).__name__}")
 
 
 def _judge(status: int, headers: Any, now: float) -> Answer:
