@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from dropscribe.errors import UsageError
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.service.control import control_socket
 from dropscribe.service.control.control_socket import (
     CLIENT_S,
     MOST_BYTES,
@@ -210,6 +211,23 @@ def test_the_socket_of_a_killed_daemon_is_replaced_and_other_files_are_not(
     (tmp_path / "file").write_text("mine")
     assert Listening(stack, tmp_path / "file").socket.filenos() == ()
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_where_it_cannot_listen_no_descriptor_stays_open(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[socket.socket] = []
+
+    class Kept(socket.socket):
+        def __init__(self, *arguments: int) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(control_socket.socket, "socket", Kept)
+    assert Listening(stack, tmp_path / "none" / "s").socket.filenos() == ()
+    (tmp_path / "file").touch()
+    assert Listening(stack, tmp_path / "file").socket.filenos() == ()
+    assert [one.fileno() for one in made if one.fileno() >= 0] == []
 
 
 def test_a_long_path_is_no_obstacle(tmp_path: Path, stack: ExitStack) -> None:

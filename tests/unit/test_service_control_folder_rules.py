@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from dropscribe.config import Settings
 from dropscribe.ledger.control import Pause
 from dropscribe.ledger.records import Claim
-from dropscribe.schedules import parse_pace
+from dropscribe.schedules import Hours, parse_pace
 from dropscribe.service.control.folder_rules import SAVED_S, FolderRules, PaceMeter
 
 A, B = Path("/srv/a"), Path("/srv/b")
@@ -58,6 +60,28 @@ def test_outside_its_hours_a_folder_waits_and_says_until_when() -> None:
     clocked.now += 7 * 3600
     assert clocked.most() is None
     assert clocked.rules.waits([]) == []
+
+
+def test_when_the_hours_begin_is_looked_for_once_in_each_closed_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search goes through the minutes of a week, and the main loop asks every second."""
+    searched: list[float] = []
+    search = Hours.next_opening
+
+    def counted(hours: Hours, now: float, *local: Any) -> float | None:
+        searched.append(now)
+        return search(hours, now, *local)
+
+    monkeypatch.setattr(Hours, "next_opening", counted)
+    clocked = Clocked(hours="19:00-07:00")
+    begin = clocked.now
+    for _ in range(5):
+        clocked.rules.waits([])
+        clocked.now += 1
+    assert searched == [begin]
+    for after_h in (8, 24):
+        clocked.now = begin + after_h * 3600
+        clocked.rules.waits([])
+    assert searched == [begin, begin + 24 * 3600]
 
 
 def test_a_pause_closes_its_folder_and_a_pause_of_all_closes_each() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from dropscribe import escapes, logs
 from dropscribe.errors import DropscribeError, UsageError
-from dropscribe.files import close, open_folder
+from dropscribe.files import opened
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.control.commands import person
 from dropscribe.service.control.requests import Request, parse
@@ -247,24 +247,24 @@ def _listen(path: Path) -> socket.socket:
     opened first, because the name of a socket is limited to 107 bytes.
     """
     service = bool(os.environ.get("RUNTIME_DIRECTORY"))
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    directory = open_folder(path.parent)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            # Anything else of that name stays, and binding fails.
-            if stat.S_ISSOCK(os.stat(path.name, dir_fd=directory, follow_symlinks=False).st_mode):
-                os.unlink(path.name, dir_fd=directory)
-        # Nobody may connect before the permissions are right.
-        old = os.umask(0o777)
+    with opened(path.parent) as directory:
+        listening = socket.socket(
+            socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        )
         try:
-            listening.bind(f"/proc/self/fd/{directory}/{path.name}")
-        finally:
-            os.umask(old)
-        os.chmod(path.name, 0o660 if service else 0o600, dir_fd=directory)
-        listening.listen(MOST_CONNECTIONS)
-    except BaseException:
-        listening.close()
-        raise
-    finally:
-        close(directory)
+            with contextlib.suppress(FileNotFoundError):
+                # Anything else of that name stays, and binding fails.
+                if stat.S_ISSOCK(os.stat(path.name, dir_fd=directory, follow_symlinks=False).st_mode):
+                    os.unlink(path.name, dir_fd=directory)
+            # Nobody may connect before the permissions are right.
+            old = os.umask(0o777)
+            try:
+                listening.bind(f"/proc/self/fd/{directory}/{path.name}")
+            finally:
+                os.umask(old)
+            os.chmod(path.name, 0o660 if service else 0o600, dir_fd=directory)
+            listening.listen(MOST_CONNECTIONS)
+        except BaseException:
+            listening.close()
+            raise
     return listening

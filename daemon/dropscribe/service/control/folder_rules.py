@@ -127,7 +127,9 @@ class FolderRules:
         ]
         for f in self._settings().folders:
             if not self._is_open(f):
-                self._opening.setdefault(f.path, self._hours_of(f).next_opening(self._wall(), self._local))
+                if f.path not in self._opening:
+                    # The search takes tens of milliseconds.
+                    self._opening[f.path] = self._hours_of(f).next_opening(self._wall(), self._local)
                 found.append(
                     Wait(f.path, "hours", f"its hours are {', '.join(f.hours)}", self._opening[f.path])
                 )
