@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropscribe.transcript.written.numbers import replacements
@@ -215,6 +215,39 @@ def test_figures_of_chinese_are_the_numbers_said(characters: list[str]) -> None:
     for one in replacements(text):
         said = text[one.first : one.end]
         assert digits_read(one.text) == digits_said(said), (said, one.text)
+
+
+@pytest.mark.parametrize("said", ["版本是一点零十点二", "版本十十点一点二", "十块零百", "元零万十块零万"])
+def test_numerals_without_a_reading_stay_as_they_were_said(said: str) -> None:
+    assert "None" not in written(said)
+    assert written(said).endswith(said[-2:])
+
+
+def test_a_version_with_a_ten_is_written() -> None:
+    assert written("版本是三点十点二十一") == "版本是3.10.21"
+    assert written("hundred hundredth") == "hundred hundredth"
+
+
+#: What numbers, shares, versions, scores, money and times are said with.
+CHINESE_PARTS = [
+    *"零〇一二两三四五六七八九十百千万亿幺", *("点", "版本", "版本是", "比", "比分", "战胜", "分之", "百分之", "千分之"),
+    *("块", "元", "角", "毛", "年", "月", "日", "号", "度", "负", "第", "又", "到", "至", "上午", "周", "分", "秒", "刻"),
+]  # fmt: skip
+ENGLISH_PARTS = [
+    *ONES, *TENS, "hundred", "hundredth", "thousand", "million", "thirds", "half", "quarters", "fifth", "and", "point",
+    "oh", "percent", "dollars", "cents", "to", "a", "p", "m", "minus", "o'clock", "of", "the",
+]  # fmt: skip
+
+
+@given(
+    st.sampled_from(["", "版本是", "十块", "比分是", "百分之"]),
+    st.lists(st.sampled_from(CHINESE_PARTS), max_size=9),
+    st.lists(st.sampled_from(ENGLISH_PARTS), max_size=6),
+)
+@settings(max_examples=300)
+def test_no_sequence_of_numerals_raises(head: str, chinese: list[str], english: list[str]) -> None:
+    for texts in (tokens_of(head + "".join(chinese)), tuple(english)):
+        applied(texts, replacements(texts))
 
 
 def digits_said(said: str) -> list[int]:

@@ -164,8 +164,9 @@ def _form(text: str, start: int, end: int) -> Form | None:
     if said.count("点") > 1:
         # 三点一点四 may also be a list of times.
         numbered = text[:start].endswith(("版本", "版本号", "版本是", "版本号是", "版"))
-        return Form(start, end, _version(said)) if numbered and set(said) <= {*DIGITS, "点", "十"} else None
-    if len(said) == 2 and said[0] == "零" and last in {"元", "块"}:
+        written = _version(said) if numbered and set(said) <= {*DIGITS, "点", "十"} else None
+        return None if written is None else Form(start, end, written)
+    if len(said) == 2 and said[0] == "零" and said[1] not in "百千万亿" and last in {"元", "块"}:
         return Form(start + 1, end, str(_digit(said[1]))) if re.search(f"(?:{_N}{_N}|十).$", before) else None
     if "块" in said:
         whole, _, small = said.partition("块")
@@ -226,10 +227,10 @@ def _is_score(text: str, at: int) -> bool:
     return False
 
 
-def _version(said: str) -> str:
-    return ".".join(
-        figures(part) if set(part) <= DIGITS.keys() else str(_cardinal(part)) for part in said.split("点")
-    )
+def _version(said: str) -> str | None:
+    """`三点十点一` → `3.10.1`; None if a part is no number (一点零十点二)."""
+    written = [figures(part) if set(part) <= DIGITS.keys() else _number(part) for part in said.split("点")]
+    return None if None in written else ".".join(filter(None, written))
 
 
 def _run(text: str, start: int, end: int) -> Form | None:

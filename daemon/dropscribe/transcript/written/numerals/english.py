@@ -293,7 +293,7 @@ def _below_thousand(words: list[str], *, after_larger: bool) -> int | None:
         words = words[1:]
     value = 0
     if "hundred" in words[1:3]:
-        at = words.index("hundred")
+        at = words.index("hundred", 1)
         value = 100 * _hundreds(words[:at], alone=not after_larger)
         words = words[at + 1 :]
         if not value:
