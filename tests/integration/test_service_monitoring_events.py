@@ -10,7 +10,7 @@ import pytest
 
 from dropscribe.config import Settings
 from dropscribe.ledger.interface import Ledger
-from dropscribe.ledger.records import AWAY
+from dropscribe.ledger.records import AWAY, UNWRITABLE
 from dropscribe.pipeline.executor import Restarts
 from dropscribe.service.jobs.claimer import Clocks
 from dropscribe.service.monitoring.events import LOOK_S, EventWatch, subscriptions_of
@@ -74,6 +74,36 @@ def test_held_recordings_of_a_folder_are_told_once_with_their_number(watched: Wa
     assert watched.told() == []
     watched.ledger.resume(FOLDER, watched.wall)
     assert watched.told(300.0) == []
+
+
+def test_folders_that_are_held_for_the_same_reason_are_told_one_by_one(ledger: Ledger) -> None:
+    watched = Watched(ledger)
+    # The target wants `FOLDER` only, whose job is younger than those of the other folder.
+    other = Path("/srv/other")
+    others = [admission(folder=other, path=other / f"{i}.wav", sha256=f"other-{i}") for i in range(2)]
+    ledger.admit(
+        [*others, admission("a.wav"), admission("b.wav", "two"), admission("c.wav", "three")], watched.wall
+    )
+    for folder in (other, FOLDER):
+        ledger.hold(folder, watched.wall, reason="the server is away", remedy="start it")
+    ((kind, facts),) = watched.told()
+    assert (kind, facts["folder"], facts["jobs"]) == ("held", str(FOLDER), 3)
+    assert [(h.folder, h.code, h.count) for h in ledger.held_folders()] == [
+        (FOLDER, AWAY, 3),
+        (other, AWAY, 2),
+    ]
+
+
+def test_a_folder_that_is_held_for_many_reasons_is_told_once_with_that_of_most_recordings(
+    ledger: Ledger,
+) -> None:
+    watched = Watched(ledger)
+    names = [f"{i}/{j}.wav" for i in range(22) for j in range(1 + (i == 21))]
+    ledger.admit([admission(name, name) for name in names], watched.wall)
+    for i in range(22):
+        ledger.hold(FOLDER / str(i), watched.wall, reason=f"{i} is closed", remedy="open it", code=UNWRITABLE)
+    ((_, facts),) = watched.told()
+    assert (facts["reason"], facts["jobs"]) == ("21 is closed", 23)
 
 
 def test_a_backlog_is_told_when_it_is_old_enough(watched: Watched) -> None:

@@ -26,6 +26,7 @@ from dropscribe.ledger.records import (
     EnrolledVoice,
     Finish,
     FinishedJob,
+    HeldFolder,
     HeldJobs,
     Hit,
     JobDetail,
@@ -470,6 +471,9 @@ class Ledger(Protocol):
 
     def held(self, limit: int = 20) -> list[HeldJobs]:
         """Jobs that are held, by reason, those of most jobs first; see `JobSummary.held`."""
+
+    def held_folders(self) -> list[HeldFolder]:
+        """Jobs that are held, by watched folder and reason code."""
 
     def totals(
         self, by: Sequence[Part], wanted: TotalsFilter, *, stage: str | None = None

@@ -363,6 +363,17 @@ class HeldJobs:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldFolder:
+    """Held jobs of a watched folder with the same reason code; `reason` and `remedy` are those of most of them."""
+
+    folder: Path
+    code: str
+    reason: str
+    remedy: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueNumbers:
     """What waits and what is in progress."""
 

@@ -20,6 +20,7 @@ from dropscribe.ledger.records import (
     EnrolledVoice,
     Finish,
     FinishedJob,
+    HeldFolder,
     HeldJobs,
     Hit,
     JobDetail,
@@ -366,6 +367,9 @@ class SqliteLedger:
 
     def held(self, limit: int = 20) -> list[HeldJobs]:
         return self._history.held(limit)
+
+    def held_folders(self) -> list[HeldFolder]:
+        return self._history.held_folders()
 
     def totals(
         self, by: Sequence[Part], wanted: TotalsFilter, *, stage: str | None = None

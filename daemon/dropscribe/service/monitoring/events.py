@@ -9,7 +9,7 @@ from dropscribe.durations import spent
 from dropscribe.escapes import readable
 from dropscribe.ledger.events import Condition, Event, EventKind, Subscription
 from dropscribe.ledger.interface import Ledger
-from dropscribe.ledger.records import HELD, JobState, JobSummary
+from dropscribe.ledger.records import JobState
 from dropscribe.pipeline.executor import Restarts
 from dropscribe.service.jobs.claimer import Clocks
 from dropscribe.service.monitoring.status_file import Complaint
@@ -49,8 +49,6 @@ class EventWatch:
         self._wall = clocks.wall
         #: Replaced engines that were told.
         self._told = restarts().engines
-        #: By reason code and reason of held jobs: the oldest of them.
-        self._held: dict[tuple[str, str], JobSummary] = {}
 
     def tend(self, now: float) -> None:
         """Look if it is time; `now`: monotonic seconds. A look that storage refuses is repeated later."""
@@ -77,27 +75,17 @@ class EventWatch:
 
     def _holds(self) -> list[Condition]:
         """One for each folder and reason code, with the reason of most of its jobs."""
-        found: dict[str, Condition] = {}
-        before, self._held = self._held, {}
-        for held in self._ledger.held():
-            key = (held.code, held.reason)
-            job = before.get(key) or self._summary(held.code, held.first)
-            if job is None:
-                continue
-            self._held[key] = job
-            folder = job.folder
-            name = f"held:{held.code}:{readable(folder)}"
-            facts = {
-                "code": held.code, "reason": held.reason, "remedy": held.remedy, "jobs": held.count,
-                "folder": readable(folder),
-            }  # fmt: skip
-            found.setdefault(name, Condition(name, EventKind.HELD, facts, folder))
-        return list(found.values())
-
-    def _summary(self, code: str, job: int) -> JobSummary | None:
-        detail = self._ledger.job(job)
-        held = detail is not None and detail.summary.reason_code == code and code in HELD
-        return detail.summary if detail is not None and held else None
+        return [
+            Condition(
+                f"held:{held.code}:{readable(held.folder)}", EventKind.HELD,
+                {
+                    "code": held.code, "reason": held.reason, "remedy": held.remedy, "jobs": held.count,
+                    "folder": readable(held.folder),
+                },
+                held.folder,
+            )
+            for held in self._ledger.held_folders()
+        ]  # fmt: skip
 
     def _backlog(self, now: float) -> list[Condition]:
         waiting = self._ledger.jobs(state=JobState.QUEUED, limit=1, oldest_first=True)

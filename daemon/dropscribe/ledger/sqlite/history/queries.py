@@ -12,6 +12,7 @@ from dropscribe.ledger.questions import Cursor, JobFilter, JobPage
 from dropscribe.ledger.records import (
     HELD,
     AttemptSummary,
+    HeldFolder,
     HeldJobs,
     JobDetail,
     JobState,
@@ -57,6 +58,14 @@ _HELD = sa.text(
     "WHERE state = 'queued' AND reason_code IN :codes GROUP BY reason_code, reason, remedy "
     "ORDER BY count(*) DESC, min(id) LIMIT :limit"
 ).bindparams(sa.bindparam("codes", value=HELD, expanding=True))
+_HELD_FOLDERS = sa.text(
+    "SELECT folder_raw, reason_code, reason, remedy, jobs FROM ("
+    "SELECT folder_raw, reason_code, reason, remedy, sum(count(*)) OVER each AS jobs, "
+    "row_number() OVER (each ORDER BY count(*) DESC, min(id)) AS place FROM jobs "
+    "WHERE state = 'queued' AND reason_code IN :codes GROUP BY folder_raw, reason_code, reason, remedy "
+    "WINDOW each AS (PARTITION BY folder_raw, reason_code)"
+    ") WHERE place = 1 ORDER BY folder_raw, reason_code"
+).bindparams(sa.bindparam("codes", value=HELD, expanding=True))
 _SKIPS = sa.text(
     "SELECT path_raw, folder, code, reason, first_seen, last_seen FROM skips "
     "ORDER BY last_seen DESC, id DESC LIMIT :limit"
@@ -98,6 +107,14 @@ class History:
             return [
                 HeldJobs(r.reason_code, r.reason or "", r.remedy, r.jobs, r.first)
                 for r in connection.execute(_HELD, {"limit": limit})
+            ]
+
+    def held_folders(self) -> list[HeldFolder]:
+        """See `Ledger.held_folders`."""
+        with self._db.read("list held folders") as connection:
+            return [
+                HeldFolder(path_of(r.folder_raw), r.reason_code, r.reason or "", r.remedy, r.jobs)
+                for r in connection.execute(_HELD_FOLDERS)
             ]
 
     def recent_skips(self, limit: int) -> list[SkipSummary]:
