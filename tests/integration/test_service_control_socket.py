@@ -200,6 +200,23 @@ def test_a_request_in_progress_is_not_given_up_and_stops_nobody(tmp_path: Path, 
     assert answer(client)["who"]
 
 
+def test_a_user_is_named_beside_the_main_loop(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name may come from a server of the network that does not answer."""
+    named: list[int] = []
+    monkeypatch.setattr(control_socket, "person", lambda uid: named.append(uid) or "anna")
+    listening = Listening(stack, tmp_path / "s", later=True)
+    assert isinstance(listening.thread, Later)
+    client = listening.connect(line())
+    listening.turns()
+    assert named == []
+    listening.thread.go()
+    listening.turns()
+    assert answer(client)["who"] == "anna"
+    assert named == [os.getuid()]
+
+
 def test_the_socket_of_a_killed_daemon_is_replaced_and_other_files_are_not(
     tmp_path: Path, stack: ExitStack
 ) -> None:

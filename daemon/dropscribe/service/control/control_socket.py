@@ -50,7 +50,6 @@ def socket_path(location: DatabaseLocation) -> Path:
 @dataclass(slots=True)
 class _Client:
     connection: socket.socket
-    who: str
     uid: int
     until: float  #: monotonic seconds
     received: bytearray = field(default_factory=bytearray)
@@ -134,7 +133,7 @@ class ControlSocket:
             except OSError:
                 connection.close()
                 continue
-            client = _Client(connection, person(uid), uid, self._clock() + CLIENT_S)
+            client = _Client(connection, uid, self._clock() + CLIENT_S)
             if len(self._clients) >= MOST_CONNECTIONS or mine >= MOST_OF_A_USER:
                 busy = UsageError(
                     "too many requests at once",
@@ -199,9 +198,13 @@ class ControlSocket:
             client.until = self._clock() + CLIENT_S
             return True
         client.request = request
-        client.call = self._thread.submit(self._carry_out, request, client.who)
+        client.call = self._thread.submit(self._called, request, client.uid)
         client.call.add_done_callback(lambda _: self._wake())
         return True
+
+    def _called(self, request: Request, uid: int) -> dict[str, Any]:
+        # On the thread: the name of a user may come from a server that does not answer.
+        return self._carry_out(request, person(uid))
 
     def _write(self, client: _Client) -> bool:
         try:
