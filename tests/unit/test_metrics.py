@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dropscribe.intake.types import FolderHealth
 from dropscribe.ledger.outbox import TargetCounts
-from dropscribe.ledger.records import JobState, QueueNumbers
+from dropscribe.ledger.records import HELD, JobState, QueueNumbers
 from dropscribe.pipeline.executor import Restarts
+from dropscribe.service.control.folder_rules import Wait
 from dropscribe.service.monitoring.gpus import GpuUse, parse
 from dropscribe.service.monitoring.metrics import Gathered, render
 from dropscribe.service.monitoring.status_file import Complaint, Free, Status
@@ -122,6 +123,22 @@ def test_gpus_are_read_from_lines_of_nvidia_smi(text: str, found: tuple[GpuUse, 
 def known() -> set[str]:
     """Names of all series that the daemon writes, without samples of histograms."""
     return {name for name, _ in samples(render(gathered()))}
+
+
+def test_folders_outside_their_hours_are_counted() -> None:
+    waits = (
+        Wait(Path("/a"), "hours", ""),
+        Wait(Path("/b"), "hours", ""),
+        Wait(Path("/c"), "pace", ""),
+        Wait(None, "paused", ""),
+    )
+    status = replace(gathered().status, waits=waits)
+    assert samples(render(replace(gathered(), status=status)))["dropscribe_folders_closed", ()] == 2
+
+
+def test_the_alert_about_held_recordings_knows_every_code() -> None:
+    (codes,) = re.findall(r'reason=~"([^"]*)"', ALERTS.read_text(encoding="utf-8"))
+    assert set(codes.split("|")) == set(HELD)
 
 
 def test_alerts_use_metrics_that_exist() -> None:

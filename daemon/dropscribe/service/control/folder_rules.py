@@ -16,6 +16,8 @@ from dropscribe.schedules import Hours, Pace, parse_hours, parse_pace
 
 #: What a folder with a pace may save up while it has nothing to do, seconds of its pace.
 SAVED_S = 300.0
+#: Code of the wait of a folder outside its hours.
+HOURS = "hours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class FolderRules:
                     # The search takes tens of milliseconds.
                     self._opening[f.path] = self._hours_of(f).next_opening(self._wall(), self._local)
                 found.append(
-                    Wait(f.path, "hours", f"its hours are {', '.join(f.hours)}", self._opening[f.path])
+                    Wait(f.path, HOURS, f"its hours are {', '.join(f.hours)}", self._opening[f.path])
                 )
             elif f.pace is not None and self._most(f, mine[f.path]) == 0:
                 meter = self._meter(f.path)

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from dropscribe import __version__
 from dropscribe.ledger.outbox import TargetCounts
 from dropscribe.ledger.records import QueueNumbers
+from dropscribe.service.control.folder_rules import HOURS
 from dropscribe.service.monitoring.gpus import GpuUse
 from dropscribe.service.monitoring.status_file import Status
 from dropscribe.service.monitoring.tally import Buckets, Totals
@@ -77,6 +78,8 @@ def _daemon(g: Gathered) -> Iterator[Metric]:
     for folder in s.folders:
         folders["problem" if folder.problem else "ok",] += 1
     yield _gauge("folders", "Watched folders.", folders, ("state",))
+    closed = len({wait.folder for wait in s.waits if wait.code == HOURS})
+    yield _gauge("folders_closed", "Watched folders outside their hours.", closed)
     yield _gauge("problems", "Problems of disks and file systems that need a person.", len(s.storage))
     restarts = {("engine",): s.restarts.engines, ("decoder",): s.restarts.decoders}
     yield _counter("restarts", "Processes started in place of others.", restarts, ("process",))
