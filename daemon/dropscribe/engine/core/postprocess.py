@@ -56,7 +56,8 @@ class Postprocessor:
         """`note` is called with the first failure of each stage, for the log; every failure is in a remark."""
         self.stages = list(stages)
         self._note = note
-        self._noted: set[str] = set()
+        #: Stages whose first failure was noted. Two models of a role have the same name.
+        self._noted: set[PostprocessingStage] = set()
         #: Stream → name of a stage that failed on it, or of what else is missing → remark
         self._failed: dict[int, dict[str, str]] = {}
         self._ended: list[StreamDone] = []
@@ -68,6 +69,7 @@ class Postprocessor:
     def remove(self, stage: PostprocessingStage) -> None:
         """See `Postprocessing`."""
         self.stages.remove(stage)
+        self._noted.discard(stage)
 
     def remark(self, stream: int, about: str, text: str) -> None:
         """See `Postprocessing`."""
@@ -160,8 +162,8 @@ class Postprocessor:
         remark = f"{stage.name} failed: {reason}"
         self.remark(stream, stage.name, remark)
         stage.drop(stream)
-        if stage.name not in self._noted:
-            self._noted.add(stage.name)
+        if stage not in self._noted:
+            self._noted.add(stage)
             self._note(f"{remark}; the transcripts without it have a remark")
 
     def _forget(self, stream: int) -> tuple[str, ...]:
