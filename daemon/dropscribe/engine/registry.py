@@ -58,6 +58,8 @@ WARM_HOTWORDS = tuple(a + b for a in "一二三四五六七八" for b in "一二
 WARM_OPTIONS = StreamOptions(WARM_HOTWORDS)
 
 
+#: Kinds whose weights are in fp16 where that is the precision; the others stay in fp32.
+_IN_HALF = frozenset({Kind.PARAFORMER, Kind.SENSE_VOICE, Kind.PUNCTUATION, Kind.SPEAKERS})
 #: Most passes of the punctuation model after a batch. On a GPU a pass takes about as long for one text as for hundreds,
 #: and a text with more steps due than others can wait for the next batch.
 CPU_PASSES = 1000
@@ -76,7 +78,7 @@ class ModelLoader:
         self._device: Any = None
         #: True if the device is a GPU, as far as is known without torch.
         self.on_gpu = settings.device.startswith("cuda") or (settings.device == "auto" and count_gpus() > 0)
-        #: True if weights, fp32 in their files, take half of that on the device.
+        #: True if weights of the kinds `_IN_HALF`, fp32 in their files, take half of that on the device.
         self._half = settings.precision == "fp16" or (settings.precision == "auto" and self.on_gpu)
         #: False once the engine is ready: batches of other models are then under way beside a warm-up.
         self.alone = True
@@ -88,10 +90,17 @@ class ModelLoader:
         source = store.resolve(part.name, part.role, lambda name: hub.locate(name, self._note))
         kind = kind_of(source.config.family)
         marks = {Kind.SENSE_VOICE: True, Kind.AUTO_MODEL: None}.get(kind, False)
-        return FoundModel(part, self._size_of(source), marks, source)
+        return FoundModel(part, self._size_of(source, kind), marks, source)
 
     def load(self, found: FoundModel) -> ReadyModel:
         """Load a model onto the device."""
+        made = self._load(found)
+        if not self.alone:
+            # As at the start: collections beside recordings do not visit the model's objects.
+            gc.freeze()
+        return made
+
+    def _load(self, found: FoundModel) -> ReadyModel:
         part = found.part
         if part.name == NULL:
             return ReadyModel(_NULL_MODELS[part.role](), "none", NULL_NOTICE if part.role == ASR else None)
@@ -175,7 +184,7 @@ class ModelLoader:
         except RuntimeError as e:
             self._note(f"{name}: its launches cannot be recorded, so it is slower: {in_short(e)}")
 
-    def _size_of(self, source: store.ModelSource) -> int:
+    def _size_of(self, source: store.ModelSource, kind: Kind) -> int:
         """Bytes of a model's weights on the device. Raises EngineError."""
         try:
             size = source.config.weights.stat().st_size
@@ -183,7 +192,7 @@ class ModelLoader:
             raise EngineError.from_system(
                 e, operation="load model", path=source.config.weights, remedy="fetch the model again"
             ) from e
-        return size // 2 if self._half else size
+        return size // 2 if self._half and kind in _IN_HALF else size
 
     def _on_device(self) -> Any:
         """The device, which is set up at the first call. Raises EngineError."""
