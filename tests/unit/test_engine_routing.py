@@ -390,5 +390,15 @@ def test_sets_beyond_the_memory_are_left_until_they_are_needed() -> None:
     assert bench.texts()[1].startswith("b")
 
 
+def test_a_set_without_room_at_the_start_takes_no_room_of_the_others_while_nobody_needs_it() -> None:
+    bench = Bench(memory_mib=15)
+    bench.loader.broken["d"] = EngineError("no such directory")
+    bench.router.preload([A, B, ModelSet("c", "d")])
+    bench.wait(100.0)
+    assert bench.held() == {"a": "loaded", "vad": "loaded", "d": "failed"}
+    assert bench.loader.loaded == ["a", "vad"]
+    assert bench.inbox.timeouts[-1] is None, "it sleeps until something comes"
+
+
 def test_the_turn_comes_before_streams_have_waited_in_vain_for_long() -> None:
     assert TURN_S <= WAIT_S

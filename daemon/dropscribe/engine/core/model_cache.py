@@ -161,6 +161,12 @@ class ModelCache:
         entry.loaded, entry.error, entry.error_at = None, _as_error(error, part), self._clock()
         self.version += 1
 
+    def forget_unloaded(self) -> None:
+        """Forget models that were asked for and are not loaded, but not why some cannot be."""
+        for entry in [e for e in self._entries.values() if not (e.loaded or e.work or e.error or e.streams)]:
+            del self._entries[entry.part]
+            self.version += 1
+
     def take(self) -> None:
         """Take what was found and loaded. Raises EngineDiedError if the device is unusable."""
         for entry in list(self._entries.values()):

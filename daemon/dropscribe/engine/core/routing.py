@@ -156,6 +156,8 @@ class Router:
                     f"{models.asr} has no room beside the models loaded before; it is loaded when it is needed"
                 )
             first = first or made
+        # Nobody waits for them: they must not take the room of the others.
+        self._cache.forget_unloaded()
         if first is None:
             raise error or EngineError(
                 "no model fits", operation="start engine", remedy="raise engine.model_memory_mb"
