@@ -77,6 +77,10 @@ class FakeLoader:
         self.broken: dict[str, EngineError] = {}
         self.own_marks: set[str] = set()
         self.fails_warm_up = ""
+        #: Name of a detector that no recogniser can be warmed up with.
+        self.fails_with_vad: str | None = None
+        self.vads: dict[str, NullVadModel] = {}
+        self.dies = False
         self.memory_mib = 1000
 
     def find(self, part: Part) -> FoundModel:
@@ -88,13 +92,17 @@ class FakeLoader:
     def load(self, found: FoundModel) -> ReadyModel:
         self.loaded.append(found.part.name)
         if found.part.role == "vad":
-            return ReadyModel(NullVadModel())
+            vad = self.vads[found.part.name] = NullVadModel()
+            return ReadyModel(vad)
         if found.part.role == "asr":
             return ReadyModel(Named(found.part.name), "fp32", f"notice of {found.part.name}")
         return ReadyModel(Stage(found.part))
 
     def warm_up(self, vad: VadModel, recogniser: Recogniser) -> float:
-        if isinstance(recogniser, Named) and recogniser.name == self.fails_warm_up:
+        if self.dies:
+            raise DeviceFailedError("CUDA error")
+        bad_vad = self.fails_with_vad is not None and vad is self.vads.get(self.fails_with_vad)
+        if bad_vad or (isinstance(recogniser, Named) and recogniser.name == self.fails_warm_up):
             raise ValueError("bad shape")
         return 60.0
 
@@ -117,8 +125,20 @@ class Later(ModelCache):
         if not self.hold_back:
             return super().run(work)
         later: Future[object] = Future()
-        self.due.append(lambda: later.set_result(work()))
+
+        def do() -> None:
+            try:
+                later.set_result(work())
+            except Exception as e:
+                later.set_exception(e)
+
+        self.due.append(do)
         return later
+
+    def catch_up(self) -> None:
+        """Do the work that was held back."""
+        while self.due:
+            self.due.pop(0)()
 
 
 class Bench:
@@ -290,6 +310,81 @@ def test_a_model_that_fails_its_warm_up_fails_its_streams_only(capsys: pytest.Ca
     assert "bad shape" in capsys.readouterr().err, "the traceback is for the report"
     assert bench.texts()[1].startswith("a")
     assert bench.held()["b"] == "failed"
+
+
+@pytest.mark.usefixtures("capsys")
+def test_a_failed_warm_up_with_another_detector_leaves_a_model_in_use_as_it_is() -> None:
+    bench = Bench(memory_mib=15)
+    bench.give(block(1, A, final=False))
+    bench.loader.fails_with_vad = "other"
+    with_other = ModelSet("a", "other")
+    bench.give(block(2, with_other))
+    bench.wait(routing.POLL_S)
+    assert bench.failure(2).reason == "load a: ValueError: bad shape"
+    bench.give(block(3, with_other), block(4, A))
+    assert bench.failure(3).reason == "load a: ValueError: bad shape"
+    assert bench.texts()[4].startswith("a")
+    bench.wait(RETRY_S)
+    bench.loader.fails_with_vad = None
+    bench.give(block(5, with_other), block(1, A, offset=11))
+    assert bench.texts()[5].startswith("a"), "it is tried again"
+    assert isinstance(bench.ends()[1], StreamDone)
+    assert bench.loader.loaded.count("a") == 1
+    bench.give(block(6, B), turns=6)
+    assert bench.texts()[6].startswith("b"), "nothing keeps a any more"
+
+
+@pytest.mark.usefixtures("capsys")
+def test_a_model_that_is_discarded_is_gone_from_its_other_pairs_too() -> None:
+    bench = Bench()
+    bench.give(block(1, A))
+    bench.loader.fails_with_vad = "other"
+    bench.give(block(2, ModelSet("a", "other")))
+    bench.wait(routing.POLL_S)
+    assert bench.failure(2).code == "model_unusable"
+    bench.wait(RETRY_S)
+    bench.give(block(3, A), turns=6)
+    assert bench.texts()[3].startswith("a")
+    assert bench.loader.loaded.count("a") == 2
+    (route,) = bench.router._routes.values()
+    held = bench.cache.loaded(Part("asr", "a"))
+    assert held is not None
+    assert route.recogniser is held.model, "the first one is not kept beside it"
+    assert bench.released == 3 * SECOND
+
+
+def aborted_in_its_warm_up(bench: Bench) -> None:
+    """A stream of B that is aborted while its models are warmed up."""
+    bench.give(block(1, A))
+    bench.cache.hold_back = True
+    bench.give(block(2, B, final=False))
+    for _ in range(2):  # found and loaded
+        bench.cache.catch_up()
+        bench.wait(routing.POLL_S)
+    bench.give(Abort(2))
+    assert bench.router._warming
+
+
+def test_a_warm_up_that_nobody_waits_for_any_more_ends_all_the_same() -> None:
+    bench = Bench(memory_mib=20)
+    aborted_in_its_warm_up(bench)
+    bench.cache.catch_up()
+    bench.turn(2)
+    assert not bench.router._warming
+    assert bench.inbox.timeouts[-1] is None, "nothing is due"
+    bench.cache.hold_back = False
+    bench.wait(100.0)
+    bench.give(block(3, A), block(4, C), turns=6)
+    assert bench.held() == {"a": "loaded", "c": "loaded", "vad": "loaded"}, "b is not in use"
+
+
+def test_a_warm_up_that_loses_the_device_ends_the_engine_though_nobody_waits_for_it() -> None:
+    bench = Bench()
+    aborted_in_its_warm_up(bench)
+    bench.loader.dies = True
+    bench.cache.catch_up()
+    with pytest.raises(DeviceFailedError):
+        bench.turn()
 
 
 def test_streams_of_other_models_go_on_while_one_is_loaded() -> None:

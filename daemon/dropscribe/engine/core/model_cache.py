@@ -118,7 +118,7 @@ class ModelCache:
         now = self._clock()
         entry = self._entries.get(part)
         if entry is not None and entry.error is not None and now - entry.error_at >= RETRY_S:
-            entry = None
+            entry = entry if entry.streams else None
         if entry is None:
             entry = self._entries[part] = _Entry(part, asked_at=now)
             entry.work = self.run(lambda: self._loader.find(part))
@@ -155,11 +155,15 @@ class ModelCache:
             entry.streams -= 1
             entry.used_at = self._clock()
 
-    def discard(self, part: Part, error: Exception) -> None:
-        """Drop a model that was loaded and turned out to be unusable."""
+    def discard(self, part: Part, error: Exception) -> EngineError:
+        """Drop a loaded model that turned out to be unusable, unless others use it; returns the error for recordings."""
         entry = self._entries[part]
-        entry.loaded, entry.error, entry.error_at = None, _as_error(error, part), self._clock()
+        known = _as_error(error, part)
+        if not entry.streams:
+            self.on_unload(part)
+            entry.loaded, entry.error, entry.error_at = None, known, self._clock()
         self.version += 1
+        return known
 
     def forget_unloaded(self) -> None:
         """Forget models that were asked for and are not loaded, but not why some cannot be."""

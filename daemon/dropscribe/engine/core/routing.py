@@ -24,7 +24,7 @@ from dropscribe.engine.core.interfaces import (
     SpeechSegment,
     VadModel,
 )
-from dropscribe.engine.core.model_cache import FoundModel, Loader, ModelCache
+from dropscribe.engine.core.model_cache import RETRY_S, FoundModel, Loader, ModelCache
 from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
 from dropscribe.engine.core.residency import Part
 from dropscribe.engine.core.scheduler import Inbox, Scheduler
@@ -118,6 +118,8 @@ class Router:
         self._postprocessor: Postprocessing = postprocessor or Postprocessor(note=note)
         self._routes: dict[tuple[Part, Part], _Route] = {}
         self._warming: dict[tuple[Part, Part], Future[float]] = {}
+        #: Pairs that could not be warmed up: why, and until when they are not tried again, monotonic seconds.
+        self._unusable: dict[tuple[Part, Part], tuple[EngineError, float]] = {}
         self._stages: dict[Part, PostprocessingStage] = {}
         self._waiting: dict[int, _Waiting] = {}
         #: Streams refused here whose last block has not arrived.
@@ -174,6 +176,8 @@ class Router:
         for message in inbox.take(self._wait_s()):
             self._accept(message)
         self._cache.tend()
+        for pair in [pair for pair, work in self._warming.items() if work.done()]:
+            self._take_warm(pair)
         self._start_waiting()
         for route in list(self._routes.values()):
             messages, route.inbox = route.inbox, []
@@ -226,7 +230,7 @@ class Router:
     def _advance(self, stream: int, waiting: _Waiting) -> None:
         """Start a stream if its models are loaded; fail it if they cannot be, or not in time."""
         needs = self._ask(waiting.models, waiting.options)
-        error = self._error_of(needs.pair)
+        error = self._error_of(needs.pair) or self._warm_up_error(needs.pair)
         if error is not None:
             self._refuse(stream, waiting, error)
             return
@@ -256,6 +260,13 @@ class Router:
     def _error_of(self, parts: Iterable[Part]) -> EngineError | None:
         return next((e for part in parts if (e := self._cache.error(part)) is not None), None)
 
+    def _warm_up_error(self, pair: tuple[Part, Part]) -> EngineError | None:
+        error, until = self._unusable.get(pair, (None, 0.0))
+        if error is not None and self._clock() >= until:
+            del self._unusable[pair]
+            return None
+        return error
+
     def _route(self, needs: _Needs) -> _Route | None:
         """The warm models of a stream; None while they are being loaded."""
         pending = [p for p in needs.parts if self._cache.loaded(p) is None and self._cache.error(p) is None]
@@ -263,32 +274,37 @@ class Router:
             return None
         for part in needs.stages:
             self._add_stage(part)
-        route = self._routes.get(needs.pair)
-        if route is None:
-            route = self._warmed(needs.pair)
-        return route
+        if needs.pair not in self._routes and needs.pair not in self._warming:
+            self._warm_up(needs.pair)
+        return self._routes.get(needs.pair)
 
-    def _warmed(self, pair: tuple[Part, Part]) -> _Route | None:
-        """Make the scheduler of a detector and a recogniser once they are warm; None until then."""
+    def _models(self, pair: tuple[Part, Part]) -> tuple[Recogniser, VadModel]:
         loaded, detector = (self._cache.loaded(part) for part in pair)
         assert loaded is not None
         assert detector is not None
-        vad, recogniser = cast(VadModel, detector.model), cast(Recogniser, loaded.model)
-        work = self._warming.get(pair)
-        if work is None:
-            self._cache.use(pair, warming=True)
-            work = self._warming[pair] = self._cache.run(lambda: self._loader.warm_up(vad, recogniser))
-        if not work.done():
-            return None
-        del self._warming[pair]
+        return cast(Recogniser, loaded.model), cast(VadModel, detector.model)
+
+    def _warm_up(self, pair: tuple[Part, Part]) -> None:
+        """Begin to warm up a recogniser and its detector."""
+        recogniser, vad = self._models(pair)
+        self._cache.use(pair, warming=True)
+        work = self._warming[pair] = self._cache.run(lambda: self._loader.warm_up(vad, recogniser))
+        if work.done():
+            self._take_warm(pair)
+
+    def _take_warm(self, pair: tuple[Part, Part]) -> None:
+        """Make the scheduler of a pair whose warm-up has ended, also if no stream waits for it any more."""
+        recogniser, vad = self._models(pair)
+        work = self._warming.pop(pair)
         self._cache.release(pair)
+        self._checked_version = -1
         try:
             batch_s = work.result()
         except EngineDiedError:
             raise
         except Exception as e:
-            self._cache.discard(pair[0], e)
-            return None
+            self._unusable[pair] = self._cache.discard(pair[0], e), self._clock() + RETRY_S
+            return
         complaint = recogniser.complaint if isinstance(recogniser, Listener) else lambda _: NO_HOTWORDS
         batcher: Batcher[SpeechSegment] = Batcher(batch_s, self._max_wait_s, self._batch_numbers)
 
@@ -302,7 +318,6 @@ class Router:
         )  # fmt: skip
         made = self._routes[pair] = _Route(recogniser, HotwordWarnings(complaint, self._note), scheduler)
         self._batch_s = batch_s
-        return made
 
     def _add_stage(self, part: Part) -> None:
         loaded = self._cache.loaded(part)
@@ -422,7 +437,7 @@ class Router:
             self._cache.take()
         for _ in range(_STEPS):
             needs = self._ask(models, options)
-            error = self._error_of(needs.parts)
+            error = self._error_of(needs.parts) or self._warm_up_error(needs.pair)
             if error is not None:
                 raise error
             if self._route(needs) is not None:
