@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from dropscribe.ledger.control import LEAST_PRIORITY, MOST_PRIORITY, Change, Pau
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
 from dropscribe.service.control.redoing import redo
-from dropscribe.service.control.requests import BATCH, HELD, LISTED, SCHEMA, Request, refused
+from dropscribe.service.control.requests import HELD, LISTED, SCHEMA, Request, batches, never, refused
 
 #: The states of jobs that an action is for, where none are named.
 _USUAL: dict[Verb, frozenset[JobState]] = {
@@ -44,20 +44,21 @@ def this_person() -> str:
 
 
 def execute(
-    request: Request, ledger: Ledger, settings: Settings | None, *, who: str, now: float
-) -> dict[str, Any]:
+    request: Request, ledger: Ledger, settings: Settings | None, *,
+    who: str, now: float, stopped: Callable[[], bool] = never,
+) -> dict[str, Any]:  # fmt: skip
     """Carry out a request; returns the answer, dropscribe/control/1 with instants in epoch seconds.
 
-    `settings`: those of the daemon, or of the configuration; None if there is none. Raises UsageError for a request that makes
-    no sense, StorageError as the ledger does.
+    `settings`: those of the daemon, or of the configuration; None if there is none. `stopped` is asked between batches of jobs.
+    Raises UsageError for a request that makes no sense, DropscribeError if it was stopped, StorageError as the ledger does.
     """
     if request.verb in {Verb.PAUSE, Verb.RESUME, Verb.DRAIN}:
         return _of_folder(request, ledger, settings, who, now)
     if request.verb is Verb.REDO:
         if settings is None:
             raise refused("no settings are known", "name the configuration with --config")
-        return redo(request, ledger, settings, who=who, now=now)
-    return _of_jobs(request, ledger, who, now)
+        return redo(request, ledger, settings, who=who, now=now, stopped=stopped)
+    return _of_jobs(request, ledger, who, now, stopped)
 
 
 def _of_folder(
@@ -108,7 +109,9 @@ def _pause(pause: Pause) -> dict[str, Any]:
     return {"folder": folder, "who": pause.who, "since": pause.since, "draining": pause.draining}
 
 
-def _of_jobs(request: Request, ledger: Ledger, who: str, now: float) -> dict[str, Any]:
+def _of_jobs(
+    request: Request, ledger: Ledger, who: str, now: float, stopped: Callable[[], bool]
+) -> dict[str, Any]:
     if request.verb is Verb.PRIORITY and (
         request.priority is None or not LEAST_PRIORITY <= request.priority <= MOST_PRIORITY
     ):
@@ -116,9 +119,7 @@ def _of_jobs(request: Request, ledger: Ledger, who: str, now: float) -> dict[str
             "it names no priority", f"write a whole number from {LEAST_PRIORITY} to {MOST_PRIORITY}"
         )
     changes: list[Change] = []
-    jobs = _selected(request, ledger)
-    for first in range(0, len(jobs), BATCH):
-        some = jobs[first : first + BATCH]
+    for some in batches(_selected(request, ledger), stopped):
         if request.verb is Verb.RETRY:
             changes += ledger.retry(some, now, who)
         elif request.verb is Verb.CANCEL:

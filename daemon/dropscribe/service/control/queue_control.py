@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
 from dropscribe import logs
@@ -51,6 +52,7 @@ class QueueControl:
         self._log = logs.get("service")
         self._location = DatabaseLocation(settings().database)
         self._apply = Postponable(storage_retry, self._apply_rules, time.monotonic)
+        self._stopped = Event()
         self._next = 0.0
         #: What waited at the last check, by folder and reason.
         self._waits: dict[tuple[Path | None, str], Wait] = {}
@@ -85,7 +87,10 @@ class QueueControl:
 
     def listen(self, stack: ExitStack) -> None:
         """Open the socket. Before other threads start: its permissions need a umask of its own for an instant."""
-        thread = stack.enter_context(ThreadPoolExecutor(1, "control"))
+        thread = ThreadPoolExecutor(1, "control")
+        # The request in progress ends after its batch of jobs; those behind it are not begun.
+        stack.callback(thread.shutdown, cancel_futures=True)
+        stack.callback(self._stopped.set)
         self._socket = ControlSocket(
             socket_path(self._location), thread, self._carry_out, done=self._done, wake=self._wake
         )
@@ -109,7 +114,9 @@ class QueueControl:
 
     def _carry_out(self, request: Request, who: str) -> dict[str, Any]:
         check_database(request, self._location)
-        answer = execute(request, self._ledger, self._settings(), who=who, now=time.time())
+        answer = execute(
+            request, self._ledger, self._settings(), who=who, now=time.time(), stopped=self._stopped.is_set
+        )
         said = f"{request.verb}, asked by {who}"
         logs.event(self._log, logs.Action.CONTROL, said, verb=request.verb.value, who=who)
         return answer

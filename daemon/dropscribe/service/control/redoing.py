@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,19 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState, Redo, Redone
-from dropscribe.service.control.requests import BATCH, SCHEMA, Request
+from dropscribe.service.control.requests import SCHEMA, Request, batches
 
 #: Most recordings that a search selects.
 MOST_FOUND = 100_000
 
 
-def redo(request: Request, ledger: Ledger, settings: Settings, *, who: str, now: float) -> dict[str, Any]:
-    """Queue jobs again; returns the answer. Raises UsageError for a request that names no job, or nothing that exists."""
+def redo(
+    request: Request, ledger: Ledger, settings: Settings, *, who: str, now: float, stopped: Callable[[], bool]
+) -> dict[str, Any]:
+    """Queue jobs again; returns the answer. Raises UsageError for a request that names no job, or nothing that exists.
+
+    `stopped` is asked between batches of jobs; raises DropscribeError then.
+    """
     if not (request.jobs or request.paths or request.search is not None or request.model_changed):
         raise UsageError(
             "it names no job",
@@ -40,8 +45,7 @@ def redo(request: Request, ledger: Ledger, settings: Settings, *, who: str, now:
         and not (request.model_changed and one.recipe == recipe)
     ]
     answers: list[Redone] = []
-    for first in range(0, len(chosen), BATCH):
-        some = chosen[first : first + BATCH]
+    for some in batches(chosen, stopped):
         answers += _foreseen(ledger, some) if request.dry_run else ledger.redo(some, now, who)
     return {
         "schema": SCHEMA,

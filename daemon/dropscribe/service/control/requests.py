@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
-from dropscribe.errors import UsageError
+from dropscribe.errors import DropscribeError, UsageError
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import DatabaseLocation
 
+_T = TypeVar("_T")
 SCHEMA = "dropscribe/control/1"
 #: Jobs changed in one transaction: other writers wait for it.
 BATCH = 200
@@ -91,6 +93,23 @@ def check_database(request: Request, location: DatabaseLocation) -> None:
     """Raise UsageError if a request means the daemon of another database."""
     if request.database and request.database != str(location):
         raise refused(f"this daemon works on {location}", "name its database with --database or --config")
+
+
+def never() -> bool:
+    """`stopped` of a command, which nobody stops between."""
+    return False
+
+
+def batches(items: Sequence[_T], stopped: Callable[[], bool]) -> Iterator[Sequence[_T]]:
+    """Parts of at most `BATCH`. Raises DropscribeError before the next one if the daemon is to stop."""
+    for first in range(0, len(items), BATCH):
+        if stopped():
+            raise DropscribeError(
+                f"the daemon stops: {first} of {len(items)} jobs were looked at",
+                operation="control the queue",
+                remedy="repeat it: what was done is not done again",
+            )
+        yield items[first : first + BATCH]
 
 
 def refused(reason: str, remedy: str) -> UsageError:
