@@ -64,7 +64,12 @@ class NotifySettings(BaseModel):
         le=604_800,
         description="Collect events for so long, and send them as one message: 3600 for one an hour, 86400 for one a day. 0: each at once.",
     )
-    timeout_s: float = Field(20.0, ge=1, le=3600, description="Longest time for one try, seconds.")
+    timeout_s: float = Field(
+        20.0,
+        ge=1,
+        le=3600,
+        description="Longest time for one try of a webhook or a program, seconds. Apprise has limits of its own.",
+    )
     tries: int = Field(
         10, ge=1, le=10, description="Tries before a message has failed; ten take some three days."
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,8 @@ from standardwebhooks import Webhook
 
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.outbox import MessageState
+from dropscribe.notify import webhook as webhooks
+from dropscribe.notify.schedule import Answer
 from dropscribe.notify.sender import LEASE_S
 from dropscribe.notify_settings import NotifySettings
 from tests.support.ledgers import transcribed
@@ -162,6 +167,28 @@ def test_an_address_and_a_secret_stay_out_of_errors(
     assert "secret 1" in error
     assert "hidden" not in error
     assert "ccc" not in error
+
+
+def test_an_answer_that_trickles_in_ends_at_the_time_limit(tmp_path: Path) -> None:
+    closed = threading.Event()
+
+    def trickle() -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+            for _ in range(200):
+                connection.sendall(b"x")
+                closed.wait(0.02)
+            connection.sendall(b"\r\ncontent-length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/hidden"
+        answer = webhooks.post(url, "msg_1", b"{}", [], now=0.0, timeout_s=0.2)
+        closed.set()
+        thread.join()
+    assert answer == Answer(accepted=False, reason="127.0.0.1: it did not answer within 0.2 s")
 
 
 def test_messages_of_a_target_that_is_not_configured_any_more_fail(

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+from urllib.request import OpenerDirector
 
 import pytest
 from pydantic import ValidationError
@@ -204,7 +205,7 @@ def test_an_error_of_the_library_about_an_address_is_not_shown(
     def refuse(*_: object, **_also: object) -> None:
         raise error
 
-    monkeypatch.setattr(webhook._OPENER, "open", refuse)
+    monkeypatch.setattr(OpenerDirector, "open", refuse)
     answer = webhook.post("https://host.example/T0/hidden", "msg_1", b"{}", [], now=0.0, timeout_s=1.0)
     assert answer.reason == f"host.example: unexpected {type(error).__name__}"
 
