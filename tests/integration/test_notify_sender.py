@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.outbox import MessageState
+from dropscribe.notify import targets
 from dropscribe.notify import webhook as webhooks
 from dropscribe.notify.schedule import Answer
 from dropscribe.notify.sender import LEASE_S
@@ -189,6 +190,31 @@ def test_an_answer_that_trickles_in_ends_at_the_time_limit(tmp_path: Path) -> No
         closed.set()
         thread.join()
     assert answer == Answer(accepted=False, reason="127.0.0.1: it did not answer within 0.2 s")
+
+
+def test_the_end_of_the_process_does_not_wait_for_a_try(
+    subscribed: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> Answer:
+        begun.set()
+        over.wait(30.0)
+        return Answer(accepted=True)
+
+    monkeypatch.setattr(targets, "send", hang)
+    transcribed(subscribed, "一", now=100.0)
+    before = set(threading.enumerate())
+    target = NotifySettings.model_validate({"name": "ops", "command": ["true"]})
+    with sending(subscribed, target) as s:
+        s.clock.now = 1_000.0
+        s.sender.turn()
+        assert begun.wait(30.0)
+        assert [t.daemon for t in set(threading.enumerate()) - before] == [True]
+        s.sender.settle(0.0)
+        assert s.sender.busy == 1
+        over.set()
+    assert states(subscribed) == [("sent", None)]
 
 
 def test_messages_of_a_target_that_is_not_configured_any_more_fail(

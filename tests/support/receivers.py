@@ -110,4 +110,4 @@ def sending(ledger: Ledger, *targets: NotifySettings, chance: float = 0.0) -> It
     try:
         yield Sending(sender, clock)
     finally:
-        sender.threads.shutdown(wait=True)
+        sender.settle(30.0)

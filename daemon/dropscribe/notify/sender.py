@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
 from dropscribe import logs
@@ -51,8 +52,9 @@ class Sender:
     chance: Callable[[], float]  #: at random, from 0 to 1
     #: Called when a try has ended, by any thread.
     wake: Callable[[], None]
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "send"))
     _sending: dict[str, _Sending] = field(default_factory=dict)
+    #: Passed by what is being sent; what was claimed beyond these waits.
+    _slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(THREADS))
     _health: dict[str, _Health] = field(default_factory=dict)
     _next_renewal: float = 0.0
     _next_prune: float = 0.0
@@ -74,18 +76,17 @@ class Sender:
             self._next_prune = now + PRUNE_S
             self.ledger.outbox.prune(now)
         for message in self.ledger.outbox.claim(self.worker, now, LEASE_S, self._limits(now)):
-            future = self.threads.submit(self._try, self.settings[message.target], message)
-            self._sending[message.uid] = _Sending(message, future)
-            future.add_done_callback(lambda _: self.wake())
+            self._sending[message.uid] = _Sending(
+                message, self._start(self.settings[message.target], message)
+            )
 
     def settle(self, timeout_s: float) -> None:
-        """Wait until the tries under way have ended, at most `timeout_s` seconds, and record them."""
+        """Wait until the tries under way have ended, at most `timeout_s` seconds, and record them.
+
+        Those that have not are left to the end of the process, which does not wait for them, their messages to their leases.
+        """
         wait([s.future for s in self._sending.values()], timeout_s)
         self._record()
-
-    def close(self) -> None:
-        """Start no further try. Those under way are left to the end of the process, their messages to their leases."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
 
     def _limits(self, now: float) -> dict[str, int]:
         """How many messages of each target may be started. Paused ones get none, then one until a try succeeds."""
@@ -97,6 +98,21 @@ class Sender:
             paused = now < health.until <= now + pause_s(10)
             limits[name] = 0 if paused else max(0, min(most - under_way, THREADS - self.busy))
         return limits
+
+    def _start(self, target: NotifySettings, message: Message) -> Future[Answer]:
+        """Begin a try. Python waits at its end for the threads of a pool, however long these take; not for this one."""
+        future: Future[Answer] = Future()
+
+        def work() -> None:
+            try:
+                with self._slots:
+                    future.set_result(self._try(target, message))
+            except Exception as e:
+                future.set_exception(e)
+            self.wake()
+
+        threading.Thread(target=work, name=f"send {message.uid}", daemon=True).start()
+        return future
 
     def _try(self, target: NotifySettings, message: Message) -> Answer:
         content = content_of(message, self._text if target.text else lambda _: None)

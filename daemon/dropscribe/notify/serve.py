@@ -24,7 +24,7 @@ TURN_S = 1.0
 OPEN_S = 5.0
 #: Time after an error of the disk or the database, seconds.
 REST_S = 5.0
-#: Longest wait for tries under way at a stop, seconds; with the longest `timeout_s` in use below TimeoutStopSec.
+#: Longest wait for tries under way at a stop, seconds; below TimeoutStopSec of the unit.
 DRAIN_S = 20.0
 
 
@@ -44,18 +44,15 @@ def serve(location: DatabaseLocation, targets: Mapping[str, NotifySettings], *, 
             sender = Sender(ledger, targets, _worker(), time.time, random.random, signals.wake)
             logs.event(log, logs.Action.NOTIFY, f"ready: {len(targets)} targets, {location}")
             notifier.status(f"{len(targets)} targets")
-            try:
-                while not signals.stops:
-                    rest_s = TURN_S if _turn(sender, log) else REST_S
-                    notifier.watchdog(time.monotonic())
-                    if once and not sender.busy:
-                        return sum(c.pending for c in ledger.outbox.counts().values())
-                    select.select([signals.wake_fd], [], [], rest_s)
-                    signals.drain()
-                notifier.stopping()
-                sender.settle(DRAIN_S)
-            finally:
-                sender.close()
+            while not signals.stops:
+                rest_s = TURN_S if _turn(sender, log) else REST_S
+                notifier.watchdog(time.monotonic())
+                if once and not sender.busy:
+                    return sum(c.pending for c in ledger.outbox.counts().values())
+                select.select([signals.wake_fd], [], [], rest_s)
+                signals.drain()
+            notifier.stopping()
+            sender.settle(DRAIN_S)
     return 0
 
 
