@@ -32,7 +32,12 @@ def test_commands_outlive_a_daemon_that_is_killed_in_the_middle_of_them(tmp_path
         return outcome(*arguments, "--config", daemon.config)[1]
 
     def states() -> list[str]:
-        return [row["state"] for row in daemon.rows("select state from jobs order by id")]
+        return [
+            row["state"]
+            for row in daemon.rows(
+                "select j.state from jobs j join recordings r on r.id = recording_id order by path"
+            )
+        ]
 
     # The daemon dies with the request, and the command does it itself.
     with daemon:
@@ -46,7 +51,10 @@ def test_commands_outlive_a_daemon_that_is_killed_in_the_middle_of_them(tmp_path
         first, second = (write_speech(daemon.inbox / f"{n}.wav", seconds=2.0, offset=n * 0.2) for n in (1, 2))
         wait_until(lambda: states() == ["queued", "queued"], "both wait")
         assert "waits: paused by" in run("jobs")
-        assert "cancelled" in run("jobs", "cancel", "1")
+        job = daemon.rows(
+            "select j.id from jobs j join recordings r on r.id = recording_id where path = ?", str(first)
+        )[0]["id"]
+        assert "cancelled" in run("jobs", "cancel", str(job))
         wait_until(lambda: not daemon.running, "the daemon was killed")
     assert states() == ["cancelled", "queued"]
     assert effects(daemon)[1:] == [("cancel", "queued", "cancelled")]

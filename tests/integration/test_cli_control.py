@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from dropscribe.files import opened
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.service.control import client
@@ -99,7 +102,7 @@ def test_a_folder_that_is_not_watched_is_refused_with_those_that_are(history: Hi
 def test_many_jobs_are_summed_up_and_nothing_is_done_twice(history: History) -> None:
     history.failed(30)
     assert history.run("jobs", "retry", "--all", "--state", "failed").stdout == "30 jobs: failed → queued\n"
-    assert history.run("jobs", "retry", "--all", "--state", "failed").stdout == "no such jobs\n"
+    assert history.run("jobs", "retry", "--all", "--state", "failed").stdout == "no such jobs to retry\n"
     cancelled = history.run("jobs", "cancel", "--path", "1.WAV", "--json")
     document = json.loads(cancelled.stdout)
     assert [one["made"] for one in document["jobs"]] == ["cancelled"] * 3
@@ -137,6 +140,34 @@ def test_drain_needs_a_daemon(history: History) -> None:
     done = history.run("drain")
     assert done.returncode == 2
     assert "nothing to drain" in done.stderr
+
+
+@pytest.mark.parametrize("answered", [b"", b'{"schema": "dropscribe/con'])
+def test_what_a_daemon_may_have_done_again_is_not_done_by_the_command(
+    history: History, answered: bytes
+) -> None:
+    history.failed(1)
+    with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as thread:
+        with opened(history.folder) as folder:
+            listening.bind(f"/proc/self/fd/{folder}/jobs.db.control")
+        listening.listen()
+        listening.settimeout(60)
+
+        def daemon() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                while not connection.recv(1 << 16).endswith(b"\n"):
+                    pass
+                connection.sendall(answered)
+
+        ended = thread.submit(daemon)
+        done = history.run("jobs", "redo", "1")
+        ended.result()
+    assert done.returncode == 1
+    assert "it may have been carried out" in done.stderr
+    assert "jobs show" in done.stderr
+    with history.opened() as ledger:
+        assert ledger.actions() == []
 
 
 def test_who_may_not_write_is_told_what_to_do(history: History, monkeypatch: pytest.MonkeyPatch) -> None:

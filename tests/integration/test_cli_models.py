@@ -23,6 +23,8 @@ from tests.support.terminal import shown_on
 
 Done = subprocess.CompletedProcess[str]
 NOWHERE = "http://127.0.0.1:9"
+#: More than the files beside the weights have, bytes.
+LITTLE = 1 << 16
 
 
 @pytest.fixture
@@ -116,7 +118,8 @@ def test_a_killed_fetch_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) -> No
     ) as fetching:  # fmt: skip
         assert hub.holding.wait(60)
         wait_until(
-            lambda: any(p.stat().st_size for p in tmp_path.rglob("*.incomplete")), "bytes have arrived"
+            lambda: any(p.stat().st_size > LITTLE for p in tmp_path.rglob("*.incomplete")),
+            "bytes of the model have arrived",
         )
         fetching.kill()
     hub.go_on.set()

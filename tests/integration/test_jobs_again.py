@@ -11,6 +11,7 @@ from dropscribe.errors import UsageError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Finish, Redo, Redone
+from dropscribe.service.control import redoing
 from dropscribe.transcript.types import Segment, Speaker
 from tests.support import transcripts
 from tests.support.command_line import document, outcome, process
@@ -175,6 +176,24 @@ def test_jobs_are_chosen_by_number_path_words_and_model(tmp_path: Path) -> None:
         outcome("jobs", "redo", "--config", config)
     with pytest.raises(UsageError, match="no finished job"):
         outcome("jobs", "redo", "/elsewhere", "--config", config)
+
+
+def test_of_many_jobs_the_first_are_listed_and_all_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, config = tmp_path / "jobs.db", tmp_path / "dropscribe.toml"
+    config.write_text(f'database = "{database}"\n', encoding="utf-8")
+    monkeypatch.setattr(redoing, "LISTED", 2)
+    with History(database) as history:
+        for name in "abc":
+            history.done(f"{name}.wav", "hello there")
+    status, shown = outcome("jobs", "redo", "/in", "--dry-run", "--config", config)
+    assert status == 0
+    assert "these are the first 2 of 3; of all, 3 are done again" in shown
+    again = document("jobs", "redo", "1", "2", "3", "--config", config)
+    assert (again["total"], again["refused"], [one["job"] for one in again["jobs"]]) == (3, 0, [1, 2])
+    status, _ = outcome("jobs", "redo", "1", "2", "3", "--config", config)
+    assert status == 1
 
 
 def test_without_a_daemon_the_jobs_wait_for_the_next_one(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,24 @@ def test_a_client_that_takes_no_answer_is_dropped(listening: Listening) -> None:
     client.close()
 
 
+def test_a_long_answer_is_sent_as_it_is_taken(listening: Listening) -> None:
+    """The main loop is woken for it, and there is no limit but that each part is taken in time."""
+    size = 2_000_000
+    client = listening.connect(line(priority=size))
+    client.setblocking(False)
+    listening.turns()
+    received = b""
+    while not received.endswith(b"\n"):
+        assert wait(listening.socket.filenos(), 0) == [], "nothing to do before something is taken"
+        with contextlib.suppress(BlockingIOError):
+            while data := client.recv(1 << 16):
+                received += data
+        assert received.endswith(b"\n") or wait(listening.socket.filenos(), 10)
+        listening.now += CLIENT_S - 1
+        listening.turns(1)
+    assert len(json.loads(received)["many"]) == size
+
+
 def test_one_user_cannot_take_all_connections(listening: Listening) -> None:
     idle = [listening.connect() for _ in range(MOST_OF_A_USER)]
     listening.turns()
@@ -205,7 +225,12 @@ def test_a_user_is_named_beside_the_main_loop(
 ) -> None:
     """The name may come from a server of the network that does not answer."""
     named: list[int] = []
-    monkeypatch.setattr(control_socket, "person", lambda uid: named.append(uid) or "anna")
+
+    def name(uid: int) -> str:
+        named.append(uid)
+        return "anna"
+
+    monkeypatch.setattr(control_socket, "person", name)
     listening = Listening(stack, tmp_path / "s", later=True)
     assert isinstance(listening.thread, Later)
     client = listening.connect(line())
@@ -240,7 +265,7 @@ def test_where_it_cannot_listen_no_descriptor_stays_open(
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(control_socket.socket, "socket", Kept)
+    monkeypatch.setattr(socket, "socket", Kept)
     assert Listening(stack, tmp_path / "none" / "s").socket.filenos() == ()
     (tmp_path / "file").touch()
     assert Listening(stack, tmp_path / "file").socket.filenos() == ()

@@ -23,7 +23,7 @@ PARTS = {
 
 def shares(precision: str) -> dict[str, float]:
     """Bytes on the device of each byte of a model's weights, by role."""
-    loader = registry.ModelLoader(EngineSettings(device="cuda:0", precision=precision), lambda _: None)  # type: ignore[arg-type]
+    loader = registry.ModelLoader(EngineSettings(device="cuda:0", precision=precision), lambda _: None)
     return {
         role: round(
             loader.find(Part(role, name)).size / (store.BUNDLED / name / "model.pt").stat().st_size, 3

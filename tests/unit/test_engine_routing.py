@@ -70,7 +70,7 @@ class Stage(NullStage):
 
 
 class FakeLoader:
-    """Models of 10 MiB each; a detector takes none."""
+    """Models of 10 MiB each; a detector takes none by default."""
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
@@ -82,11 +82,12 @@ class FakeLoader:
         self.vads: dict[str, NullVadModel] = {}
         self.dies = False
         self.memory_mib = 1000
+        self.vad_mib = 0
 
     def find(self, part: Part) -> FoundModel:
         if part.name in self.broken:
             raise self.broken[part.name]
-        size = 0 if part.role == "vad" else 10 * MIB
+        size = (self.vad_mib if part.role == "vad" else 10) * MIB
         return FoundModel(part, size, part.name in self.own_marks)
 
     def load(self, found: FoundModel) -> ReadyModel:
@@ -271,6 +272,55 @@ def test_models_in_use_are_not_unloaded_and_the_others_get_a_turn() -> None:
     assert bench.texts()[5].startswith("b")
     assert bench.freed() == [1, 2, 3, 4, 5, 11, 12]
     assert bench.released == 7 * SECOND
+
+
+def test_a_model_that_two_sets_share_has_to_fit_beside_one_of_them_only() -> None:
+    bench = Bench(memory_mib=25)
+    bench.loader.vad_mib = 1
+    with_stage = [ModelSet(name, "vad", "punc") for name in "ab"]
+    for since in range(3):
+        for number, models in enumerate(with_stage):
+            bench.give(block(10 * since + number, models, punctuation="auto"), turns=8)
+            bench.wait(1.0)
+    assert {m.problem for m in bench.cache.held()} == {""}
+    assert all(isinstance(end, StreamDone) for end in bench.ends().values())
+    assert {bench.done(i).annotations.marks for i in bench.ends()} == {b"\1"}
+
+
+def test_a_model_that_does_not_fit_beside_the_others_of_its_set_is_refused() -> None:
+    bench = Bench(memory_mib=15)
+    bench.give(block(1, ModelSet("a", "vad", "punc"), punctuation="auto"), turns=6)
+    (remark,) = bench.done(1).remarks
+    assert "10 MiB beside 10 MiB of the models that work with it" in remark
+
+
+def test_of_two_models_that_wait_for_long_only_the_first_has_the_turn() -> None:
+    bench = Bench(memory_mib=15)
+    bench.loader.vad_mib = 1
+    bench.give(block(1, A, final=False))
+    for since in range(int(TURN_S) + 5):
+        bench.give(block(100 + since, B), block(200 + since, C))
+        bench.wait(1.0)
+    assert bench.held() == {"a": "loaded", "b": "waiting", "c": "waiting", "vad": "loaded"}
+    bench.give(block(2, B), block(3, C), block(4, A))
+    assert bench.failure(4).reason == "it is the turn of recordings for b"
+    assert not {2, 3} & bench.ends().keys(), "they take no room, and wait"
+    bench.give(block(1, A, offset=11), turns=6)
+    assert bench.texts()[2].startswith("b")
+
+
+def test_a_model_that_waits_for_long_does_not_send_its_own_streams_back() -> None:
+    bench = Bench(memory_mib=25)
+    bench.give(
+        block(1, A, final=False), block(2, ModelSet("c", "vad", "punc"), final=False, punctuation="auto")
+    )
+    own = ModelSet("b", "vad", "punc")
+    bench.wait(1.0)
+    bench.give(block(3, own, punctuation="auto"))
+    bench.wait(TURN_S - 1.0)
+    bench.give(block(4, own, punctuation="auto"))
+    bench.wait(2.0)
+    assert 4 not in bench.ends()
 
 
 def test_a_model_larger_than_the_memory_is_refused_with_the_setting() -> None:

@@ -89,12 +89,16 @@ def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -
     }
 
 
-def redo_document(database: DatabaseLocation, redone: Sequence[Redone], *, dry_run: bool) -> dict[str, Any]:
-    """dropscribe/redo/1: database, dry_run, jobs [{job, recording, new_job, version, from_tokens, reason}]."""
+def redo_document(
+    database: DatabaseLocation, redone: Sequence[Redone], *, dry_run: bool, total: int, refused: int
+) -> dict[str, Any]:
+    """dropscribe/redo/1: database, dry_run, total, refused, jobs [{job, recording, new_job, version, from_tokens, reason}]."""
     return {
         "schema": REDO_SCHEMA,
         "database": readable(database.file),
         "dry_run": dry_run,
+        "total": total,
+        "refused": refused,
         "jobs": [
             {
                 "job": one.job_id,

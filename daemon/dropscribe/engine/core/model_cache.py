@@ -6,6 +6,7 @@ outside the scheduler's thread, so that recordings of other models continue.
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -77,8 +78,9 @@ class _Entry:
     loaded: ReadyModel | None = None
     error: EngineError | None = None
     error_at: float = 0.0
-    #: Models that must stay while this one is made room for, and when it was last asked for.
-    keep: set[Part] = field(default_factory=set)
+    #: Models of recordings that need it, by recording's set, and when each was last asked for: those of one set must fit
+    #: together, and stay while this one is made room for.
+    sets: dict[frozenset[Part], float] = field(default_factory=dict)
     asked_at: float = 0.0
     no_room_since: float | None = None
     streams: int = 0
@@ -99,6 +101,7 @@ class ModelCache:
         self._note = note
         self._background: ThreadPoolExecutor | None = None
         self._entries: dict[Part, _Entry] = {}
+        self._loaded_at = -math.inf  #: when the last model was loaded that takes memory, monotonic seconds
         #: Called with each model that is about to be unloaded.
         self.on_unload: Callable[[Part], None] = lambda _: None
         #: Incremented when `held` has changed.
@@ -124,7 +127,7 @@ class ModelCache:
             entry.work = self.run(lambda: self._loader.find(part))
             self.version += 1
         entry.asked_at = now
-        entry.keep.update(keep)
+        entry.sets[frozenset((*keep, part))] = now
 
     def found(self, part: Part) -> FoundModel | None:
         """What is known of a model that was asked for; None until it is found."""
@@ -185,13 +188,18 @@ class ModelCache:
             self._make_room(entry, now)
 
     def in_the_way(self, parts: Collection[Part], waited_s: float) -> Part | None:
-        """The model that has been waiting for memory for `waited_s` seconds, if one of `parts` takes its room."""
-        now = self._clock()
-        for entry in self._entries.values():
-            since = entry.no_room_since
-            if since is not None and now - since >= waited_s and not set(parts) <= entry.keep | {entry.part}:
-                return entry.part
-        return None
+        """The model that waits longest for memory, for `waited_s` seconds or more, if one of `parts` takes its room.
+
+        Of two that wait for each other's room only one has the turn, and what is not loaded takes no room.
+        """
+        waiting = [(e.no_room_since, e) for e in self._entries.values() if e.no_room_since is not None]
+        since, first = min(waiting, key=lambda pair: pair[0], default=(0.0, None))
+        # What was loaded last has its turn before that of the next one begins.
+        since = max(since, self._loaded_at)
+        if first is None or self._clock() - since < waited_s or first.part in parts:
+            return None
+        holding = {part for part in parts if self._is_held(part)}
+        return None if any(holding <= own for own in first.sets) else first.part
 
     def held(self) -> tuple[HeldModel, ...]:
         """All models and their states, by role and name."""
@@ -225,9 +233,21 @@ class ModelCache:
             return
         entry.loaded, entry.loaded_s = result
         entry.used_at, entry.was_used = self._clock(), False
+        if self._is_held(entry.part):
+            self._loaded_at = entry.used_at
         if self._background is not None:
             mib = f", {entry.found.size >> 20} MiB" if entry.found and entry.found.size else ""
             self._note(f"loaded {entry.part.name} ({entry.part.role}{mib}) in {entry.loaded_s:.1f} s")
+
+    def _is_held(self, part: Part) -> bool:
+        """True if a model is loaded and takes memory."""
+        entry = self._entries.get(part)
+        return (
+            entry is not None
+            and entry.loaded is not None
+            and entry.found is not None
+            and entry.found.size > 0
+        )
 
     def _make_room(self, entry: _Entry, now: float) -> None:
         """Load a model that was found, if there is memory for it."""
@@ -236,18 +256,16 @@ class ModelCache:
         unload: tuple[Part, ...] | None = ()
         if found.size > 0:
             budget = self._loader.memory()
-            kept = sum(
-                e.found.size
-                for e in self._entries.values()
-                if e.found and e is not entry and e.part in entry.keep
-            )
+            entry.sets = {own: at for own, at in entry.sets.items() if now - at <= WANTED_S} or entry.sets
+            kept = max(self._size_beside(entry, own) for own in entry.sets)
             if found.size + kept > budget:
                 entry.error, entry.error_at = _too_large(found, kept, budget), now
                 entry.no_room_since = None
                 self.version += 1
                 return
             residents = list(self._residents(entry))
-            unload = room_for(found.size, residents, entry.keep, budget, now)
+            rooms = (room_for(found.size, residents, own, budget, now) for own in entry.sets)
+            unload = next((room for room in rooms if room is not None), None)
         if unload is None:
             if entry.no_room_since is None:
                 entry.no_room_since = now
@@ -263,6 +281,11 @@ class ModelCache:
         self.version += 1
         if entry.work.done():
             self._take(entry)
+
+    def _size_beside(self, entry: _Entry, own: Collection[Part]) -> int:
+        """Bytes of the other models of a set, as far as they are found."""
+        others = (self._entries.get(part) for part in own if part != entry.part)
+        return sum(other.found.size for other in others if other is not None and other.found is not None)
 
     def _load(self, found: FoundModel) -> tuple[ReadyModel, float]:
         started = self._clock()

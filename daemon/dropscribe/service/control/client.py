@@ -16,6 +16,7 @@ from dropscribe.config import Settings
 from dropscribe.errors import DropscribeError, LedgerError, UsageError
 from dropscribe.files import close, open_folder
 from dropscribe.ledger import backend
+from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.control.commands import execute, this_person
 from dropscribe.service.control.control_socket import SOCKET_NAME, socket_path
@@ -80,7 +81,11 @@ def _writable(location: DatabaseLocation) -> bool:
 
 
 def _answer(path: Path, request: Request) -> dict[str, Any] | None:
-    """The daemon's answer; None if no daemon of this database listens there. Raises DropscribeError."""
+    """The daemon's answer; None if no daemon of this database listens there.
+
+    Also None if it had the request and no answer came: what it did is in the ledger, and asking again does nothing twice, except for
+    `redo`. Raises DropscribeError for that, and for what the daemon refused.
+    """
     with contextlib.ExitStack() as stack:
         try:
             directory = open_folder(path.parent)
@@ -93,11 +98,23 @@ def _answer(path: Path, request: Request) -> dict[str, Any] | None:
         try:
             # In ASCII: paths may have bytes that are no text.
             connection.sendall(json.dumps(request.record()).encode() + b"\n")
-            received = _received(connection)
-            answer = json.loads(received)
-        except (OSError, ValueError):
-            # Killed in between. What it did is in the ledger, and asking again does nothing twice.
+        except OSError:
+            # Without its end the request is none.
             return None
+        try:
+            answer = json.loads(_received(connection))
+        except (OSError, ValueError) as e:
+            if request.verb is not Verb.REDO:
+                return None
+            # What is done again twice has two new versions.
+            reason = (
+                "was not received in time" if isinstance(e, TimeoutError) else "did not come or is cut short"
+            )
+            raise DropscribeError(
+                f"the daemon has the request, but its answer {reason}: it may have been carried out",
+                operation=request.verb.value,
+                remedy="see with 'dropscribe jobs show JOB' whether it was, before you repeat it",
+            ) from e
     error = answer.get("error")
     if error is None:
         found: dict[str, Any] = answer

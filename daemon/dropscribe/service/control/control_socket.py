@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import stat
 import struct
@@ -54,6 +55,8 @@ class _Client:
     until: float  #: monotonic seconds
     received: bytearray = field(default_factory=bytearray)
     answer: bytes = b""
+    #: The rest of the answer is sent when the client has taken what was sent.
+    waited_for: bool = False
     request: Request | None = None
     call: Future[dict[str, Any]] | None = None
 
@@ -74,12 +77,15 @@ class ControlSocket:
         self._clock = clock
         self._log = logs.get("service")
         self._clients: list[_Client] = []
+        #: Readable when a client that is slow can take more of its answer.
+        self._taking: select.epoll | None = None
         self._listening: socket.socket | None = None
 
     def open(self) -> None:
         """Begin to listen. Where that is impossible it is logged, and commands write to the ledger themselves."""
         try:
             self._listening = _listen(self.path)
+            self._taking = select.epoll()
         except OSError as e:
             logs.problem(self._log, logs.Action.STORAGE, f"cannot listen at {self.path}: {e.strerror or e}")
 
@@ -88,6 +94,9 @@ class ControlSocket:
         for client in self._clients:
             client.connection.close()
         self._clients.clear()
+        if self._taking is not None:
+            self._taking.close()
+            self._taking = None
         if self._listening is not None:
             self._listening.close()
             self._listening = None
@@ -99,6 +108,8 @@ class ControlSocket:
         if self._listening is None:
             return ()
         reading = [c.connection.fileno() for c in self._clients if c.call is None and not c.answer]
+        if self._taking is not None and any(c.waited_for for c in self._clients):
+            reading.append(self._taking.fileno())
         return (self._listening.fileno(), *reading)
 
     def turn(self) -> None:
@@ -212,6 +223,11 @@ class ControlSocket:
         except BlockingIOError:
             return True
         client.answer = client.answer[sent:]
+        # Who takes what there is may take all of it, however long it is.
+        client.until = self._clock() + CLIENT_S
+        if client.answer and not client.waited_for and self._taking is not None:
+            self._taking.register(client.connection, select.EPOLLOUT)
+            client.waited_for = True
         return bool(client.answer)
 
 

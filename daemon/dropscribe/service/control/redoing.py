@@ -13,7 +13,7 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState, Redo, Redone
-from dropscribe.service.control.requests import SCHEMA, Request, batches
+from dropscribe.service.control.requests import LISTED, SCHEMA, Request, batches
 
 #: Most recordings that a search selects.
 MOST_FOUND = 100_000
@@ -51,12 +51,14 @@ def redo(
         "schema": SCHEMA,
         "verb": Verb.REDO.value,
         "who": who,
-        "redone": [_record(one) for one in answers],
+        "redone": [_record(one) for one in answers[:LISTED]],
+        "total": len(answers),
+        "refused": sum(bool(one.reason) for one in answers),
     }
 
 
 def redone(answer: dict[str, Any]) -> list[Redone]:
-    """The records in an answer of `redo`."""
+    """The records in an answer of `redo`, at most `LISTED`."""
     return [
         Redone(**one | {"recording": None if one["recording"] is None else Path(one["recording"])})
         for one in answer["redone"]

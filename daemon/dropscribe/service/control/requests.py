@@ -107,7 +107,7 @@ def batches(items: Sequence[_T], stopped: Callable[[], bool]) -> Iterator[Sequen
             raise DropscribeError(
                 f"the daemon stops: {first} of {len(items)} jobs were looked at",
                 operation="control the queue",
-                remedy="repeat it: what was done is not done again",
+                remedy="see with 'dropscribe jobs' what was done, and repeat it when the daemon runs again",
             )
         yield items[first : first + BATCH]
 

@@ -60,6 +60,7 @@ def print_folder(answer: Mapping[str, Any], *, as_json: bool) -> None:
 def print_jobs(answer: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the state found and the state made of each job, of many their numbers. Exit status 1 if one was not changed."""
     from dropscribe.cli.output import brief, print_json, print_list, say
+    from dropscribe.ledger.control import Verb
     from dropscribe.views.control import control_document
 
     total = sum(t["jobs"] for t in answer["totals"])
@@ -67,7 +68,7 @@ def print_jobs(answer: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(control_document(answer))
     elif not total:
-        say("no such jobs")
+        say("no such jobs" if answer["verb"] == Verb.PRIORITY else f"no such jobs to {answer['verb']}")
     elif total <= LISTED:
         rows = [
             (

@@ -66,7 +66,8 @@ def redo(
     files replace the old ones, unless someone changed those. The jobs are queued: a running daemon does them at once, else the next
     one does.
 
-    JSON, dropscribe/redo/1: database, dry_run, jobs [{job, recording, new_job, version, from_tokens, reason}].
+    JSON, dropscribe/redo/1: database, dry_run, total, refused, jobs [{job, recording, new_job, version, from_tokens, reason}] (at most
+    500).
     """
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.commands.control.asking import answer_of
@@ -87,9 +88,11 @@ def redo(
         recognise=recognise,
         dry_run=dry_run,
     )
-    answers = redone(answer_of(request, given))
+    answer = answer_of(request, given)
     location = database_location(given.config, given.database)
-    _report(answers, location, as_json=given.as_json, dry_run=dry_run)
+    _report(
+        redone(answer), location, answer["total"], answer["refused"], as_json=given.as_json, dry_run=dry_run
+    )
 
 
 def rename_speaker(
@@ -147,17 +150,20 @@ def rename_speaker(
             ],
             time.time(),
         )
-    _report(answers, location, as_json=given.as_json, dry_run=False)
+    refused = sum(bool(one.reason) for one in answers)
+    _report(answers, location, len(answers), refused, as_json=given.as_json, dry_run=False)
 
 
-def _report(answers: Sequence[Redone], location: DatabaseLocation, *, as_json: bool, dry_run: bool) -> None:
+def _report(
+    answers: Sequence[Redone], location: DatabaseLocation, total: int, refused: int, *, as_json: bool, dry_run: bool
+) -> None:  # fmt: skip
+    """Print what became of `total` jobs, of which `answers` are the first ones. Exit status 1 if some were refused."""
     from dropscribe.cli.output import brief, print_json, print_list, say
     from dropscribe.ledger.backend import lock_owner
     from dropscribe.views.jobs import redo_document
 
-    queued = [one for one in answers if not one.reason]
     if as_json:
-        print_json(redo_document(location, answers, dry_run=dry_run))
+        print_json(redo_document(location, answers, dry_run=dry_run, total=total, refused=refused))
     elif not answers:
         say("nothing to do again")
     else:
@@ -172,7 +178,9 @@ def _report(answers: Sequence[Redone], location: DatabaseLocation, *, as_json: b
             for one in answers
         ]
         print_list(("recording", "job", "new job", "how"), rows)
-        if queued and not dry_run and lock_owner(location) is None:
+        if total > len(answers):
+            say(f"these are the first {len(answers)} of {total}; of all, {total - refused} are done again")
+        if total > refused and not dry_run and lock_owner(location) is None:
             say("no daemon works on this database: the next one does it", err=True)
-    if len(queued) < len(answers):
+    if refused:
         raise typer.Exit(1)
