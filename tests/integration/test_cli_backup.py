@@ -16,6 +16,7 @@ from dropscribe.ledger.backend import back_up, lock_database, open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sqlite.file.copies import Backup
 from tests.support.command_line import call, document
 from tests.support.histories import NOW, History
 
@@ -89,12 +90,27 @@ def test_the_newest_backups_are_kept_and_nothing_else_is_removed(history: Histor
     for path in others:
         path.write_text("mine", encoding="utf-8")
     location = DatabaseLocation(history.path)
-    made = [back_up(location, target, NOW + 86_400 * day, 2) for day in range(4)]
+    made: list[Backup] = []
+    for day in range(4):
+        made.append(back_up(location, target, NOW + 86_400 * day, 2, {m.path for m in made}))
     assert [m.removed for m in made] == [(), (), (made[0].path,), (made[1].path,)]
     assert set(target.iterdir()) == {*others, made[2].path, made[3].path}
     assert made[0].path.name == "jobs-20261101T120000Z.db"
     again = back_up(location, target, NOW + 86_400 * 3, None)
     assert again.path.name == "jobs-20261104T120000Z-2.db", "an earlier one is never replaced"
+
+
+def test_backups_of_another_database_of_that_name_stay(
+    history: History, target: Path, tmp_path: Path
+) -> None:
+    history.done("a.wav", "一")
+    (tmp_path / "other").mkdir()
+    with History(tmp_path / "other/jobs.db") as other:
+        other.done("b.wav", "二")
+        theirs = Path(document("backup", target, "--database", other.path)["backup"])
+    mine = [document("backup", target, "--keep", "1", "--database", history.path) for _ in range(2)]
+    assert mine[1]["removed"] == [mine[0]["backup"]]
+    assert theirs.exists()
 
 
 def test_a_backup_is_no_more_readable_than_the_database(history: History, target: Path) -> None:

@@ -70,13 +70,16 @@ def test_all_but_the_recording_goes_and_copies_of_the_database_are_named(
     assert done["recordings"] == [str(inside / "secret.wav")]
     assert done["copies"] == [copy, str(tmp_path / "jobs.db.backup-0008")]
     assert [p.name for p in inside.iterdir()] == ["secret.wav"]
-    Path(copy).unlink()
+    Path(copy).rename(tmp_path.parent / "away.db")
     assert WORDS.encode() not in content_of(tmp_path)
     shown = call("jobs", "show", str(job), "--database", tmp_path / "jobs.db")
     assert "purged" in shown
     assert WORDS not in shown
     again = document("purge", str(job), "--database", tmp_path / "jobs.db")
     assert (again["removed"], again["copies"]) == ([], [str(tmp_path / "jobs.db.backup-0008")])
+    (tmp_path.parent / "away.db").rename(copy)
+    again = document("purge", str(job), "--database", tmp_path / "jobs.db")
+    assert again["copies"] == done["copies"], "its disk was away only"
 
 
 def test_a_transcript_that_somebody_changed_stays_and_is_named(ledger: Ledger, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ LATER = 1e6
 
 
 def strip(ledger: Ledger, *jobs: int, before: float = LATER, most: int = 100) -> list[int]:
-    return ledger.keeping.remove_text(list(jobs), LATER, finished_before=before, most=most)
+    return ledger.keeping.remove_text(list(jobs), LATER, finished_before={"default": before}, most=most)
 
 
 def admit(ledger: Ledger, name: str, content: str, now: float = 500.0, **changes: object) -> int:
@@ -74,6 +74,30 @@ def test_text_stays_while_another_job_uses_it(ledger: Ledger) -> None:
     strip(ledger, first, claim.job_id, before=750.0)
     assert ledger.stored_result(first) is None
     assert ledger.stored_result(claim.job_id) is None
+
+
+def test_a_shared_text_stays_as_long_as_the_profile_of_each_recording_keeps_it(ledger: Ledger) -> None:
+    first = transcribed(ledger, "预算")
+    admit(ledger, "copy.wav", "a.wav", 500.0, profile="court")
+    (claim,) = claim_all(ledger, 600.0)
+    assert ledger.finish([finish_of(claim, reference=first)], 700.0) == []
+    for court in (-1e300, 650.0):
+        before = {"default": LATER, "court": court}
+        assert ledger.keeping.remove_text([first], LATER, finished_before=before, most=10) == [first]
+        assert ledger.stored_result(claim.job_id) is not None
+    ledger.keeping.remove_text([first], LATER, finished_before={"default": LATER}, most=10)
+    assert ledger.stored_result(claim.job_id) is None, (
+        "a profile that is no longer there counts as the default one"
+    )
+
+
+def test_a_text_that_is_being_removed_is_no_source_for_a_redo_of_its_copy(ledger: Ledger) -> None:
+    first = transcribed(ledger, *"一二三")
+    copy = admit(ledger, "copy.wav", "a.wav", 500.0)
+    (claim,) = claim_all(ledger, 600.0)
+    ledger.finish([finish_of(claim, reference=first)], 700.0)
+    assert strip(ledger, first, most=1) == []
+    assert ledger.redo([redo(copy)], LATER)[0].from_tokens is False
 
 
 def test_redo_needs_the_audio_once_the_text_is_removed(ledger: Ledger) -> None:
@@ -160,7 +184,7 @@ def test_a_renamed_recording_keeps_its_job_and_its_files_follow(ledger: Ledger) 
     assert (following.old, following.recording) == (FOLDER / "a.wav", FOLDER / "b.wav")
     ((row, file),) = [(o.row, o.file) for o in following.outputs]
     assert file.recording == FOLDER / "b.wav"
-    ledger.keeping.followed(following.recording_id, [(row, FOLDER / "b.txt")], complete=True)
+    ledger.keeping.followed(following, [(row, FOLDER / "b.txt")], complete=True)
     assert ledger.keeping.following(10) == []
     assert [o.path for o in ledger.outputs_of(FOLDER / "b.wav")] == [FOLDER / "b.txt"]
     assert ledger.outputs_of(FOLDER / "a.wav") == []
@@ -266,6 +290,19 @@ def test_a_waiting_job_is_cancelled_by_its_purge_and_stays_so(ledger: Ledger) ->
     ]
     assert ledger.search("绝密") == []
     assert admit(ledger, "a.wav", "x") == job
+
+
+def test_what_was_purged_is_neither_tried_again_nor_moved_or_deleted(ledger: Ledger, secret: int) -> None:
+    waiting = admit(ledger, "a.wav", "x")
+    for job in (secret, waiting):
+        (plan, *_) = ledger.keeping.purge_plans(job)
+        ledger.keeping.purge([plan.recording_id], LATER)
+    assert ledger.keeping.depart(secret, None, LATER) is None
+    (one,) = [one for one in ledger.keeping.finished((0.0, 0), LATER, 10) if one.job_id == secret]
+    assert not one.recording
+    (change,) = ledger.retry([waiting], LATER, "ann")
+    assert not change.changed
+    assert "purged" in change.reason
 
 
 def test_copies_are_named_with_their_recording(ledger: Ledger) -> None:

@@ -102,13 +102,15 @@ class KeepingMachine(RuleBasedStateMachine):
         assert (made.created, made.renamed, made.job_id in one.jobs) == (False, True, True)
         self.at[to] = self.at.pop(path)
         for following in self.ledger.keeping.following(10):
-            self.ledger.keeping.followed(following.recording_id, [], complete=True)
+            self.ledger.keeping.followed(following, [], complete=True)
 
     @precondition(lambda self: self.origin)
     @rule(data=st.data())
     def remove_text(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(sorted(self.origin)))
-        assert self.ledger.keeping.remove_text([job], self.now, finished_before=self.now, most=10) == [job]
+        assert self.ledger.keeping.remove_text(
+            [job], self.now, finished_before={"default": self.now}, most=10
+        ) == [job]
         if self.origin[job] == job:
             self.words.discard(job)
             self.shared.discard(job)
@@ -119,7 +121,7 @@ class KeepingMachine(RuleBasedStateMachine):
         path = data.draw(st.sampled_from(sorted(self.at)))
         one = self.at[path]
         found = self.ledger.keeping.depart(one.jobs[-1], None if delete else Path("/out") / path, self.now)
-        assert (found is not None) is (one.departure is None)
+        assert (found is not None) is (one.departure is None and not one.purged)
         if found is None:
             return
         assert [d.path for d in self.ledger.keeping.departures()] == [FOLDER / path]
@@ -158,7 +160,11 @@ class KeepingMachine(RuleBasedStateMachine):
         plans = self.ledger.keeping.purge_plans(self.at[path].jobs[0])
         assert plans[0].path == FOLDER / path
         self.ledger.keeping.purge([p.recording_id for p in plans], self.now)
+        content = self.at[path].content
         for plan in plans:
+            there = self.at.get(str(plan.path.relative_to(FOLDER)))
+            if there is not None and there.content == content:
+                there.purged = True
             for job in plan.jobs:
                 self.words.discard(job.job_id)
                 self.shared.discard(job.job_id)

@@ -267,7 +267,9 @@ def test_text_that_was_removed_on_purpose_is_no_damage(tmp_path: Path) -> None:
         stripped, purged, whole = (
             transcribed(ledger, "预算", name=f"{n}.wav", now=10.0 * n) for n in (1, 2, 3)
         )
-        assert ledger.keeping.remove_text([stripped], 99.0, finished_before=99.0, most=10) == [stripped]
+        assert ledger.keeping.remove_text([stripped], 99.0, finished_before={"default": 99.0}, most=10) == [
+            stripped
+        ]
         (plan,) = ledger.keeping.purge_plans(purged)
         ledger.keeping.purge([plan.recording_id], 99.0)
     assert repair(path).how == "sound"

@@ -189,16 +189,53 @@ def test_a_recording_stays_unless_its_transcripts_are_there(house: House, reason
 
 
 def test_what_a_killed_daemon_began_is_finished(house: House) -> None:
-    job, other = house.transcribed("a.wav"), house.transcribed("b.wav")
+    house.profile |= {"after_done": f"move:{house.root}/archive"}
+    house.runner.stop(10)
+    job = house.transcribed("a.wav")
     assert house.ledger.keeping.depart(job, house.root / "archive" / "a.wav", 1001.0) is not None
+    house.runner = house.made()
+    house.sweep(lambda: house.where(job).departure == "moved", "the move ends")
+    house.runner.stop(10)
+    house.profile["after_done"] = "delete after 9 d"
+    other = house.transcribed("b.wav")
     gone = house.ledger.keeping.depart(other, None, 1001.0)
     assert gone is not None
     (house.folder / "b.wav").rename(house.folder / f".{gone.recording_id}.dropscribe.leaving")
-    house.runner.stop(10)
     house.runner = house.made()
-    house.sweep(lambda: house.where(job).departure == "moved", "the move ends")
     house.sweep(lambda: house.where(other).departure == "deleted", "the deletion ends")
     assert house.names() == {"archive/a.wav", "in/a.txt", "in/a.timing.json", "in/b.txt", "in/b.timing.json"}
+
+
+def test_what_a_killed_daemon_began_is_undone_if_nobody_wants_it_any_more(house: House) -> None:
+    job = house.transcribed("a.wav")
+    gone = house.ledger.keeping.depart(job, None, 1001.0)
+    assert gone is not None
+    (house.folder / "a.wav").rename(house.folder / f".{gone.recording_id}.dropscribe.leaving")
+    house.sweep(lambda: house.where(job).departure is None, "it stays")
+    assert (house.folder / "a.wav").read_text(encoding="utf-8") == "a.wav"
+
+
+def test_a_changed_transcript_keeps_its_recording_when_transcripts_go_first(house: House) -> None:
+    house.profile |= {"keep_outputs": "delete after 1 d", "after_done": "delete after 2 d"}
+    job, sign = house.transcribed("a.wav"), house.transcribed("sign.wav")
+    (house.folder / "a.txt").write_text("corrected", encoding="utf-8")
+    house.now += DAY
+    house.sweep(lambda: house.where(sign).files_removed_at, "the transcripts go")
+    house.now += DAY
+    house.sweep(lambda: house.where(sign).departure == "deleted", "the other recording goes")
+    house.look()
+    assert house.where(job).departure is None
+    assert {"in/a.wav", "in/a.txt"} <= house.names()
+
+
+def test_a_recording_that_somebody_took_away_is_not_told_to_be_deleted(house: House) -> None:
+    house.profile |= {"after_done": "delete after 1 d"}
+    job, sign = house.transcribed("a.wav"), house.transcribed("sign.wav")
+    (house.folder / "a.wav").rename(house.root / "mine.wav")
+    house.now += DAY
+    house.sweep(lambda: house.where(sign).departure == "deleted", "the other one goes")
+    house.look()
+    assert house.where(job).departure is None
 
 
 def renamed(house: House, name: str, to: str) -> None:
@@ -234,6 +271,37 @@ def test_transcripts_follow_a_renamed_recording_unless_somebody_changed_them(hou
     renamed(house, "b/new.wav", "c.wav")
     house.sweep(lambda: followed(house), "they follow again")
     assert {"in/c.wav", "in/c.txt", "in/c.timing.json"} < house.names()
+
+
+def test_a_recording_renamed_while_its_transcripts_follow_is_followed_again(house: House) -> None:
+    house.runner.stop(10)
+    house.transcribed("a.wav")
+    renamed(house, "a.wav", "b.wav")
+    (first,) = house.ledger.keeping.following(10)
+    renamed(house, "b.wav", "c.wav")
+    moved = [(o.row, o.file.path.with_name(o.file.path.name.replace("a.", "b.", 1))) for o in first.outputs]
+    for output, (_, to) in zip(first.outputs, moved, strict=True):
+        output.file.path.rename(to)
+    house.ledger.keeping.followed(first, moved, complete=True)
+    house.runner = house.made()
+    house.sweep(lambda: followed(house), "they follow again")
+    assert house.names() == {"in/c.wav", "in/c.txt", "in/c.timing.json"}
+
+
+def test_transcripts_follow_when_the_disk_of_their_folder_is_back(house: House) -> None:
+    house.transcribed("a.wav")
+    house.profile["output_dir"] = "texts"
+    house.runner.stop(10)
+    house.runner = house.made()
+    (house.folder / "texts").mkdir()
+    renamed(house, "a.wav", "b.wav")
+    house.look()
+    assert not followed(house), "an empty folder: perhaps its disk is not mounted"
+    (house.folder / "texts/another.txt").touch()
+    house.sweep(lambda: followed(house), "they follow")
+    assert {n for n in house.names() if "another" not in n} == {
+        "in/b.wav", "in/texts/b.txt", "in/texts/b.timing.json",
+    }  # fmt: skip
 
 
 def test_transcripts_that_moved_along_with_their_folder_stay_ours(house: House) -> None:

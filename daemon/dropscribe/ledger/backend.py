@@ -17,6 +17,8 @@ from dropscribe.ledger.sqlite.file import lock
 from dropscribe.ledger.sqlite.file.lock import LockOwner
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dropscribe.ledger.sqlite.file.copies import Backup, Restored, Vacuumed
     from dropscribe.ledger.sqlite.file.repair import Repair
 
@@ -167,11 +169,13 @@ def repair_database(location: DatabaseLocation) -> Repair:
     return repair(location.file)
 
 
-def back_up(location: DatabaseLocation, directory: Path, now: float, keep: int | None) -> Backup:
+def back_up(
+    location: DatabaseLocation, directory: Path, now: float, keep: int | None, known: Collection[Path] = ()
+) -> Backup:
     """Write a checked copy into `directory`, beside a running daemon or without one; see `copies.back_up`."""
     from dropscribe.ledger.sqlite.file import copies
 
-    return copies.back_up(location.file, directory, now, keep)
+    return copies.back_up(location.file, directory, now, keep, known)
 
 
 def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -26,7 +26,7 @@ class FinishedRecording(NamedTuple):
     text: bool  #: its words are on record
     logs: bool  #: its stages and attempts are on record
     files: bool  #: its files were not removed by dropscribe
-    recording: bool  #: its recording was not moved or deleted by dropscribe
+    recording: bool  #: its recording was not moved or deleted by dropscribe, nor purged
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,14 @@ class Keeping(Protocol):
     def finished(self, after: tuple[float, int], until: float, limit: int) -> list[FinishedRecording]:
         """Up to `limit` done jobs in order of (finished_at, job), behind `after`, finished at `until` or before."""
 
-    def remove_text(self, jobs: Sequence[int], now: float, *, finished_before: float, most: int) -> list[int]:
+    def remove_text(
+        self, jobs: Sequence[int], now: float, *, finished_before: Mapping[str, float], most: int
+    ) -> list[int]:
         """Remove the words and speakers of done jobs, at most `most` segments; returns the jobs that need no further call.
 
-        A result that is also that of other jobs stays until all of these were finished before `finished_before`. From the
-        first call on no other job uses the result.
+        `finished_before`: by profile, an instant before all jobs for one that keeps its text; that of "default" is also
+        that of profiles that are not in it. A result that is also that of other jobs stays until all of these were finished
+        before the instants of their own profiles. From the first call on no other job uses the result.
         """
 
     def remove_logs(self, jobs: Sequence[int], now: float) -> None:
@@ -122,7 +125,8 @@ class Keeping(Protocol):
     def depart(self, job: int, target: Path | None, now: float) -> Departure | None:
         """Record that the recording of a job is about to be moved to `target`, or deleted; None if it must stay.
 
-        It stays unless the job is done, the newest of its recording, and the path has that content on record.
+        It stays unless the job is done and the newest of its recording, nothing of it was purged, and the path has that
+        content on record.
         """
 
     def departed(self, recording: int, now: float, *, outputs_follow: bool) -> None:
@@ -140,8 +144,8 @@ class Keeping(Protocol):
     def following(self, limit: int) -> list[Following]:
         """Recordings whose files are to follow them."""
 
-    def followed(self, recording: int, moved: Sequence[tuple[int, Path]], *, complete: bool) -> None:
-        """Record new paths of files, by row. `complete`: no further ones are to follow."""
+    def followed(self, one: Following, moved: Sequence[tuple[int, Path]], *, complete: bool) -> None:
+        """Record new paths of files, by row. `complete`: no further ones are to follow, unless the recording was renamed again."""
 
     def purge_plans(self, job: int) -> list[PurgePlan]:
         """The recording of a job, first, and other recordings with the same content; () if there is no such job."""

@@ -32,6 +32,12 @@ def are_verified(job: int, outputs: Collection[OwnedOutput], settings: Settings)
     )
 
 
+def are_removed(job: int, outputs: Collection[OwnedOutput], settings: Settings) -> bool:
+    """True if none of the transcripts of a job is at its path any more, as one that somebody changed is. Raises OSError."""
+    mine = [o for o in outputs if o.job_id == job and o.format != TIMING]
+    return all(standing_at(o.path, root_over(o.path, settings), {o.sha256: o.size}) is None for o in mine)
+
+
 def remove(outputs: Collection[OwnedOutput], settings: Settings) -> bool:
     """Remove files; False if it is unknown whether they are there, as on a disk that is not mounted.
 
@@ -126,6 +132,12 @@ def target_directory(one: Following, settings: Settings) -> Path:
         return one.recording.parent
     output_dir = settings.profile(one.profile).output_dir
     return naming.target_directory(one.recording, folder=one.folder, output_dir=output_dir)
+
+
+def are_away(one: Following, settings: Settings) -> bool:
+    """True if the transcripts have a folder of their own and that is missing or empty: perhaps its disk is not mounted."""
+    output_dir = settings.profile(one.profile).output_dir
+    return output_dir is not None and not one.departed and not _is_inhabited(one.folder / output_dir)
 
 
 def transcripts(outputs: Sequence[OwnedOutput]) -> list[OwnedOutput]:

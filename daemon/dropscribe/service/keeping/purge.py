@@ -84,11 +84,10 @@ def purge(ledger: Ledger, plans: Sequence[PurgePlan], settings: Settings) -> Pur
 
 def copies(ledger: Ledger, location: DatabaseLocation) -> list[Path]:
     """Copies of the database that may have what was purged: backups on record that are there, and those beside it."""
-    on_record = [path for path, _ in ledger.keeping.backups()]
-    gone = [path for path in on_record if not os.path.lexists(path)]
-    ledger.keeping.forget_backups(gone)
+    # One that is missing stays on record: its disk may be away.
+    on_record = [path for path, _ in ledger.keeping.backups() if os.path.lexists(path)]
     beside = [p for ending in _COPIES for p in location.directory.glob(location.file.name + ending)]
-    return sorted({*beside, *(p for p in on_record if p not in gone)})
+    return sorted({*beside, *on_record})
 
 
 def _remove_files(plans: Sequence[PurgePlan], settings: Settings) -> None:

@@ -52,6 +52,23 @@ class LeavingRecording:
         return f".{self.number}.dropscribe.leaving"
 
 
+def is_in_place(recording: LeavingRecording) -> bool:
+    """True if the recording on record is at its path. Raises StorageError."""
+    with _reported("look for", recording.path), _folder_of(recording) as source:
+        return source is not None and _is_recording(source, recording.path.name, recording.signature)
+
+
+def give_back(recording: LeavingRecording) -> bool:
+    """Give a recording that was about to leave its name again; False if it has left already. Raises StorageError."""
+    with _reported("give back", recording.path), _folder_of(recording) as source:
+        if source is None:
+            return False
+        if _is_there(source, recording.hidden):
+            _unhide(source, recording)
+            return True
+        return _is_recording(source, recording.path.name, recording.signature)
+
+
 def delete(recording: LeavingRecording, between: Callable[[], None]) -> Ended:
     """Delete a recording if its content is the one on record. `between` is called now and then. Raises StorageError.
 
@@ -95,7 +112,7 @@ def move(recording: LeavingRecording, target: Path, root: Path, between: Callabl
 def _move_on(
     source: int, recording: LeavingRecording, there: int, name: str, between: Callable[[], None]
 ) -> Ended:
-    """Move the hidden recording; unless that is done it keeps the hidden name. Raises OSError, with its own name again."""
+    """Move the hidden recording; unless that is done it keeps the hidden name. Raises OSError: the intent on record stays."""
     if _is_there(there, name):
         # Perhaps the copy of a process that was killed before it deleted the original.
         same = _same_file(source, recording.hidden, there, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from dropscribe.escapes import readable
 from dropscribe.keeping_terms import Fate, after_done
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.keeping import Departure, FinishedRecording, Following
+from dropscribe.ledger.records import OwnedOutput
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.keeping import output_files, recording_files
 from dropscribe.service.keeping.recording_files import Ended, LeavingRecording
-from dropscribe.service.keeping.retention import Cursor, Kind, Schedule, free_names, is_due, target_of
+from dropscribe.service.keeping.retention import Kind, Schedule, delay_s, free_names, is_due, target_of
 from dropscribe.service.publishing.output_plan import TIMING
 from dropscribe.service.storage.folder_pool import FolderPool
 
@@ -42,6 +43,8 @@ SEGMENTS = 50
 BREATH_S = 0.02
 #: Tasks of a folder done together.
 BATCH = 32
+#: Before every job, epoch seconds.
+NEVER = -1e300
 #: Most recordings whose problem is remembered as logged.
 REMEMBERED = 1000
 #: The folder that stands for the ledger.
@@ -193,7 +196,11 @@ class RetentionRunner:
         rows = self._keeping.finished(cursor.position, wall - cursor.after_s, STEP)
         due = [row for row in rows if is_due(cursor.kind, row, settings, wall)]
         if cursor.kind is Kind.TEXT:
-            self._remove_text([row.job_id for row in due], cursor, wall, activity)
+            before = {
+                name: NEVER if (after_s := delay_s(Kind.TEXT, profile)) is None else wall - after_s
+                for name, profile in settings.profiles.items()
+            }
+            self._remove_text([row.job_id for row in due], before, activity)
         else:
             for row in due:
                 if self._may_touch(row.folder):
@@ -212,11 +219,11 @@ class RetentionRunner:
             self._queued += 1
         self._lanes.put(folder, task)
 
-    def _remove_text(self, jobs: list[int], cursor: Cursor, wall: float, activity: Activity) -> None:
+    def _remove_text(self, jobs: list[int], before: dict[str, float], activity: Activity) -> None:
         left = jobs
         while left and not self._stopping.is_set():
             settled = set(
-                self._keeping.remove_text(left, wall, finished_before=wall - cursor.after_s, most=SEGMENTS)
+                self._keeping.remove_text(left, self._wall(), finished_before=before, most=SEGMENTS)
             )
             left = [job for job in left if job not in settled]
             activity.working()
@@ -263,13 +270,15 @@ class RetentionRunner:
     def _carry_out(self, task: _Due | Departure | Following, answered: Callable[[], None]) -> None:
         match task:
             case Departure():
-                self._move_or_delete(task, answered)
+                self._resume(task, answered)
             case Following():
                 self._follow(task)
             case _Due(Kind.RECORDING):
                 self._let_leave(task.one, answered)
             case _Due(Kind.FILES):
                 outputs = output_files.transcripts(self._ledger.outputs_of(task.one.path))
+                if _is_superseded(task.one, outputs):
+                    return
                 if output_files.remove(outputs, self._settings()):
                     self._keeping.files_removed([task.one.job_id], self._wall())
             case _Due():
@@ -277,16 +286,23 @@ class RetentionRunner:
 
     def _remove_logs(self, one: FinishedRecording) -> None:
         outputs = self._ledger.outputs_of(one.path) if one.newest else []
+        if _is_superseded(one, outputs):
+            return
         if output_files.remove([o for o in outputs if o.format == TIMING], self._settings()):
             self._keeping.remove_logs([one.job_id], self._wall())
 
     def _let_leave(self, one: FinishedRecording, answered: Callable[[], None]) -> None:
         """Move or delete a recording, if its transcripts are there."""
         settings = self._settings()
-        folder = next(f for f in settings.folders if f.path == one.folder)
-        if one.files and not output_files.are_verified(
-            one.job_id, self._ledger.outputs_of(one.path), settings
-        ):
+        folder = next((f for f in settings.folders if f.path == one.folder), None)
+        if folder is None:  # not watched any more, since a reload a moment ago
+            return
+        outputs = self._ledger.outputs_of(one.path)
+        verified = output_files.are_verified if one.files else output_files.are_removed
+        if not verified(one.job_id, outputs, settings):
+            return
+        leaving = LeavingRecording(one.path, one.folder, one.signature, one.sha256, one.recording_id)
+        if not recording_files.is_in_place(leaving):
             return
         if after_done(settings.profile(one.profile).after_done).fate is Fate.DELETE:
             departure = self._keeping.depart(one.job_id, None, self._wall())
@@ -304,6 +320,15 @@ class RetentionRunner:
             if departure is None or self._move_or_delete(departure, answered) is not Ended.TAKEN:
                 return
 
+    def _resume(self, departure: Departure, answered: Callable[[], None]) -> None:
+        """Go on with what a killed daemon or an error left undone, unless the profile does not ask for it any more."""
+        wanted = after_done(self._settings().profile(departure.profile).after_done).fate
+        intended = Fate.DELETE if departure.target is None else Fate.MOVE
+        if wanted is intended or not recording_files.give_back(_leaving(departure)):
+            self._move_or_delete(departure, answered)
+        else:
+            self._keeping.stayed(departure.recording_id)
+
     def _move_or_delete(self, departure: Departure, answered: Callable[[], None]) -> Ended:
         """Carry out what is on record as intended, and record the end."""
 
@@ -313,9 +338,7 @@ class RetentionRunner:
                 raise _Stopped
 
         settings = self._settings()
-        leaving = LeavingRecording(
-            departure.path, departure.folder, departure.signature, departure.sha256, departure.recording_id
-        )
+        leaving = _leaving(departure)
         target = departure.target
         if target is None:
             ended = recording_files.delete(leaving, between)
@@ -341,13 +364,26 @@ class RetentionRunner:
 
     def _follow(self, one: Following) -> None:
         settings = self._settings()
+        if output_files.are_away(one, settings):
+            return
         moved = output_files.follow(one, output_files.target_directory(one, settings), settings)
-        self._keeping.followed(one.recording_id, moved, complete=True)
+        self._keeping.followed(one, moved, complete=True)
         if moved:
             logs.event(
                 self._log, logs.Action.KEEPING,
                 f"{readable(one.recording.name)}: its transcripts have its name now", path=str(one.recording),
             )  # fmt: skip
+
+
+def _leaving(departure: Departure) -> LeavingRecording:
+    return LeavingRecording(
+        departure.path, departure.folder, departure.signature, departure.sha256, departure.recording_id
+    )
+
+
+def _is_superseded(one: FinishedRecording, outputs: Sequence[OwnedOutput]) -> bool:
+    """True if a newer job has published since the finished ones were read: the files are its own now."""
+    return any(o.job_id > one.job_id for o in outputs)
 
 
 def _existing_root(target: Path) -> Path:

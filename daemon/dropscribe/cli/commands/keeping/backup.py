@@ -27,7 +27,7 @@ def command(
         typer.Option(
             min=1,
             metavar="NUMBER",
-            help="Keep so many backups there, the new one included, and remove older ones.",
+            help="Keep so many backups there, the new one included, and remove older ones that the database notes.",
         ),
     ] = None,
     config: options.Config = None,
@@ -48,9 +48,10 @@ def command(
     from dropscribe.ledger import backend
 
     location = database_location(config, database)
-    backend.open_read_only(location).close()
+    with closing(backend.open_read_only(location)) as ledger:
+        known = {path for path, _ in ledger.keeping.backups()}
     now = time.time()
-    made = backend.back_up(location, directory, now, keep)
+    made = backend.back_up(location, directory, now, keep, known)
     noted = _note(location, made, now)
     if as_json:
         print_json({

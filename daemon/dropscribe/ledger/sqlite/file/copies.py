@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +69,14 @@ class Vacuumed:
     seconds: float
 
 
-def back_up(path: Path, directory: Path, now: float, keep: int | None = None) -> Backup:
+def back_up(
+    path: Path, directory: Path, now: float, keep: int | None = None, known: Collection[Path] = ()
+) -> Backup:
     """Write a checked copy of the database at `path` into `directory`, under a name with the moment `now`.
 
-    Afterwards only the newest `keep` backups of this database stay in the directory; None: all. Raises UsageError,
-    StorageError if there is no room or the disk fails, LedgerError if the database or the copy is damaged.
+    Afterwards only the newest `keep` of its backups stay in the directory, among those `known` to be of this database, since
+    another one of the same name may have backups there, too. None: all stay. Raises UsageError, StorageError if there is no room or
+    the disk fails, LedgerError if the database or the copy is damaged.
     """
     _require_directory(directory)
     if revision(path) is None:
@@ -98,7 +101,7 @@ def back_up(path: Path, directory: Path, now: float, keep: int | None = None) ->
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
-    removed = () if keep is None else _remove_older(directory, path, keep, made)
+    removed = () if keep is None else _remove_older(directory, path, keep, made, known)
     with _reported("back up", directory), opened(directory) as folder:
         sync_directory(folder)
     return Backup(made, size, jobs, removed)
@@ -243,9 +246,11 @@ def _named(unfinished: Path, directory: Path, path: Path, stamp: str) -> Path:
     raise AssertionError("the numbers never end")
 
 
-def _remove_older(directory: Path, path: Path, keep: int, made: Path) -> tuple[Path, ...]:
+def _remove_older(
+    directory: Path, path: Path, keep: int, made: Path, known: Collection[Path]
+) -> tuple[Path, ...]:
     with _reported("remove old backups", directory):
-        older = [p for p in backups(directory, path) if p != made]
+        older = [p for p in backups(directory, path) if p != made and p.absolute() in known]
         removed = tuple(older[: max(0, len(older) + 1 - keep)])
         for one in removed:
             one.unlink(missing_ok=True)
@@ -273,14 +278,15 @@ def _set_aside(real: Path, now: float) -> Path | None:
     # Moves the content of its log into it. A damaged database may refuse: then the log is kept, too.
     with contextlib.suppress(DropscribeError), _connection(real, "restore") as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    for ending in LOG_ENDINGS:
-        log = real.with_name(real.name + ending)
-        if log.exists():
-            log.replace(kept.with_name(kept.name + ending))
     try:
         os.link(real, kept)
     except OSError:  # a file system without links
         shutil.copy2(real, kept)
+    # Last, since the database is not whole without them.
+    for ending in LOG_ENDINGS:
+        log = real.with_name(real.name + ending)
+        if log.exists():
+            log.replace(kept.with_name(kept.name + ending))
     return kept
 
 

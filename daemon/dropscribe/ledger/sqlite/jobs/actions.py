@@ -20,7 +20,7 @@ from dropscribe.ledger.sqlite.jobs.transitions import BY_REQUEST, CHANGED, trans
 from dropscribe.ledger.sqlite.schema import actions
 
 _JOB = sa.text(
-    "SELECT j.id, j.state, j.reason_code, j.reason, j.not_before, j.priority, r.path_raw, r.latest, "
+    "SELECT j.id, j.state, j.reason_code, j.reason, j.not_before, j.priority, j.purged_at, r.path_raw, r.latest, "
     "(SELECT max(n.id) FROM jobs n WHERE n.recording_id = j.recording_id) AS newest "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.id = :id"
 )
@@ -73,6 +73,7 @@ _SELECT = (
 #: Most paths in one statement: SQLite allows expressions of a depth of 1000, and 32766 values.
 _PATHS = 200
 _NOT_NEWEST = "job {newest} of the recording is newer: name that one"
+_WAS_PURGED = "it was purged: 'dropscribe jobs redo' transcribes the recording again"
 _OTHER_CONTENT = "the recording has other content by now"
 
 
@@ -107,6 +108,8 @@ class Actions:
                 }
                 return _answer(job, job.state, job.state, why[JobState(job.state)])
             refusal = _OTHER_CONTENT if not job.latest or job.reason_code == CHANGED else ""
+            if not refusal and job.purged_at is not None:
+                refusal = _WAS_PURGED
             if not refusal and job.newest != job.id:
                 refusal = _NOT_NEWEST.replace("{newest}", str(job.newest))
             if refusal:

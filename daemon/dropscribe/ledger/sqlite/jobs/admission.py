@@ -64,7 +64,8 @@ _REVIVE = sa.text(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', finished_at = NULL, not_before = 0, reason_code = NULL, reason = NULL "
-        "WHERE {legal} AND reason_code = '{gone}' AND recording_id = :recording AND profile = :profile AND recipe = :recipe "
+        "WHERE {legal} AND reason_code = '{gone}' AND purged_at IS NULL AND recording_id = :recording "
+        "AND profile = :profile AND recipe = :recipe "
         "AND id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = :recording) RETURNING id".replace(
             "{gone}", GONE
         ),

@@ -105,7 +105,7 @@ _BEGIN = sa.text(
 # Not when the path has other content by now, or the recording a newer job.
 _RESTORE_REFUSED = sa.text(
     "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, not_before = :now, isolate = 0 "
-    "WHERE state = 'failed' AND reason_code = '{code}' "
+    "WHERE state = 'failed' AND reason_code = '{code}' AND purged_at IS NULL "
     "AND EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.latest = 1) "
     "AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.recording_id = jobs.recording_id AND n.id > jobs.id)".replace(
         "{code}", REFUSED_BY_LEDGER

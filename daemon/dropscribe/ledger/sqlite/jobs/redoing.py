@@ -30,7 +30,8 @@ _BELOW = sa.text(
 _JOB = sa.text(
     "SELECT j.id, j.recording_id, j.recipe, j.state, j.settle_s, r.path_raw, r.folder_raw, r.sha256, r.latest, j.priority, j.priority_given, "
     "r.departure, r.departed_raw, "
-    "CASE WHEN j.media IS NOT NULL AND j.text_removed_at IS NULL THEN coalesce(j.reference_job_id, j.id) END AS origin, "
+    "CASE WHEN j.media IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.id IN (j.id, j.reference_job_id) "
+    "AND o.text_removed_at IS NOT NULL) THEN coalesce(j.reference_job_id, j.id) END AS origin, "
     "(SELECT max(n.version) FROM jobs n WHERE n.recording_id = j.recording_id) AS version, "
     "(SELECT min(n.id) FROM jobs n WHERE n.recording_id = j.recording_id AND n.state IN ('queued', 'running')) AS unfinished "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.id = :id"

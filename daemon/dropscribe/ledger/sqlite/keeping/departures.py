@@ -20,7 +20,8 @@ from dropscribe.ledger.sqlite.db import Database
 _INTEND = sa.text(
     "UPDATE recordings SET departure = :departure, departed_raw = :target, departed_at = :now "
     "WHERE id = (SELECT recording_id FROM jobs WHERE id = :job AND state = 'done') AND latest = 1 AND departure IS NULL "
-    "AND outputs_of_raw IS NULL AND :job = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = recordings.id) RETURNING id"
+    "AND outputs_of_raw IS NULL AND NOT EXISTS (SELECT 1 FROM jobs p WHERE p.recording_id = recordings.id AND p.purged_at "
+    "IS NOT NULL) AND :job = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = recordings.id) RETURNING id"
 )
 _DEPARTURES = (
     "SELECT r.id, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, r.departed_raw, j.id AS job_id, "

@@ -29,7 +29,11 @@ _OUTPUTS = sa.text(
     "ORDER BY o.id DESC"
 )
 _MOVED = sa.text("UPDATE outputs SET path_raw = :path_raw, path = :path WHERE id = :id")
-_COMPLETE = sa.text("UPDATE recordings SET outputs_of_raw = NULL WHERE id = :recording")
+# Renamed again meanwhile: the files have the name in between now.
+_COMPLETE = sa.text(
+    "UPDATE recordings SET outputs_of_raw = CASE WHEN path_raw = :path THEN NULL ELSE :path END WHERE id = :recording"
+)
+_COMPLETE_DEPARTED = sa.text("UPDATE recordings SET outputs_of_raw = NULL WHERE id = :recording")
 
 
 class Renames:
@@ -69,11 +73,12 @@ class Renames:
                 for row in connection.execute(_FOLLOWING, {"limit": limit}).all()
             ]
 
-    def followed(self, recording: int, moved: Sequence[tuple[int, Path]], *, complete: bool) -> None:
+    def followed(self, one: Following, moved: Sequence[tuple[int, Path]], *, complete: bool) -> None:
         """See `Keeping.followed`."""
         rows = [{"id": row, "path_raw": raw(path), "path": readable(path)} for row, path in moved]
         with self._db.write("record moved files") as connection:
             if rows:
                 connection.execute(_MOVED, rows)
             if complete:
-                connection.execute(_COMPLETE, {"recording": recording})
+                statement = _COMPLETE_DEPARTED if one.departed else _COMPLETE
+                connection.execute(statement, {"recording": one.recording_id, "path": raw(one.recording)})

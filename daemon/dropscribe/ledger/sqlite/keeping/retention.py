@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.files import FileSignature
-from dropscribe.ledger.columns import inode_of, mtime_of, path_of
+from dropscribe.ledger.columns import inode_of, mtime_of, path_of, storable
 from dropscribe.ledger.keeping import FinishedRecording
 from dropscribe.ledger.records import Whereabouts
 from dropscribe.ledger.sqlite.db import Database
@@ -19,19 +20,22 @@ _FINISHED = sa.text(
     "r.sha256, r.latest = 1 AND j.id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = j.recording_id) AS newest, "
     "coalesce(j.text_removed_at, 0) = 0 AND j.reference_job_id IS NULL AND j.purged_at IS NULL AS text, "
     "j.logs_removed_at IS NULL AND j.purged_at IS NULL AS logs, "
-    "j.files_removed_at IS NULL AND j.purged_at IS NULL AS files, r.departure IS NULL AS recording "
+    "j.files_removed_at IS NULL AND j.purged_at IS NULL AS files, r.departure IS NULL AND j.purged_at IS NULL AS recording "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state = 'done' "
     "AND (j.finished_at, j.id) > (:finished_at, :id) AND j.finished_at <= :until "
     "ORDER BY j.finished_at, j.id LIMIT :limit"
 )
 # Another job that uses the result, or is about to, keeps it. From here on the result is not shared: a copy that is dropped
 # later is transcribed anew.
+_TERM = "coalesce((SELECT value FROM json_each(:before) WHERE key = {job}.profile), json_extract(:before, '$.default'))"
 _BEGIN_TEXT = sa.text(
     "UPDATE jobs SET identity = NULL, text_removed_at = 0 WHERE id = :job AND state = 'done' "
-    "AND reference_job_id IS NULL AND text_removed_at IS NULL AND finished_at <= :before "
+    "AND reference_job_id IS NULL AND text_removed_at IS NULL AND finished_at <= {own} "
     "AND NOT EXISTS (SELECT 1 FROM jobs u WHERE u.reference_job_id = :job "
-    "AND (u.state IN ('queued', 'running') OR (u.state = 'done' AND u.finished_at > :before))) "
-    "AND NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = jobs.identity AND t.state IN ('queued', 'running'))"
+    "AND (u.state IN ('queued', 'running') OR (u.state = 'done' AND u.finished_at > {users}))) "
+    "AND NOT EXISTS (SELECT 1 FROM jobs t WHERE t.identity = jobs.identity AND t.state IN ('queued', 'running'))".replace(
+        "{own}", _TERM.replace("{job}", "jobs")
+    ).replace("{users}", _TERM.replace("{job}", "u"))
 )
 _BEGUN = sa.text("SELECT 1 FROM jobs WHERE id = :job AND text_removed_at = 0")
 REMOVE_SEGMENTS = sa.text(
@@ -69,15 +73,18 @@ class Retention:
         with self._db.read("read finished jobs") as connection:
             return [_finished(row) for row in connection.execute(_FINISHED, values)]
 
-    def remove_text(self, jobs: Sequence[int], now: float, *, finished_before: float, most: int) -> list[int]:
+    def remove_text(
+        self, jobs: Sequence[int], now: float, *, finished_before: Mapping[str, float], most: int
+    ) -> list[int]:
         """See `Keeping.remove_text`."""
         settled: list[int] = []
         left = most
+        before = json.dumps({storable(profile): instant for profile, instant in finished_before.items()})
         with self._db.write("remove text") as connection:
             for job in jobs:
                 if left <= 0:
                     break
-                connection.execute(_BEGIN_TEXT, {"job": job, "before": finished_before})
+                connection.execute(_BEGIN_TEXT, {"job": job, "before": before})
                 if connection.execute(_BEGUN, {"job": job}).first() is None:
                     settled.append(job)
                     continue
