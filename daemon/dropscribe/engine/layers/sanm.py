@@ -121,7 +121,8 @@ def split(x: Tensor, heads: int) -> Tensor:
 
 def positions(longest: int, width: int, device: torch.device) -> Tensor:
     """Sinusoidal encoding of positions 1 … longest, (longest, width) float32; float16 would err by 0.3 to 2."""
-    step = torch.log(torch.tensor(10_000.0, device=device)) / (width / 2 - 1)
+    # Made on the device: a copy from the host cannot be recorded in a CUDA graph.
+    step = torch.log(torch.full((), 10_000.0, device=device)) / (width / 2 - 1)
     scales = torch.exp(torch.arange(width // 2, device=device, dtype=torch.float32) * -step)
     angles = torch.arange(1, longest + 1, device=device, dtype=torch.float32)[:, None] * scales
     return torch.cat((angles.sin(), angles.cos()), dim=1)
