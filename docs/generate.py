@@ -22,10 +22,11 @@ from typing import Any
 import typer
 from pydantic.fields import FieldInfo
 
-from dropscribe import config, formats
+from dropscribe import formats
 from dropscribe.cli.app import build
 from dropscribe.cli.arguments.help_pages import called
 from dropscribe.cli.commands.init import toml_value
+from dropscribe.cli.manual.settings_page import SECTIONS, fields
 from dropscribe.settings_errors import type_text
 from dropscribe.transcript.render import RENDERERS, Options, render_all
 from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Speaker, Tokens, Transcript
@@ -35,20 +36,6 @@ FOLDER = Path(__file__).resolve().parent
 COLUMNS = 118
 #: A default with more entries than this stands below its setting.
 LONG_LIST = 10
-#: Heading, settings class: in the order of the file that `dropscribe init` writes.
-SECTIONS: tuple[tuple[str, Any], ...] = (
-    ("Top level", config.Settings),
-    ("[engine]", config.EngineSettings),
-    ("[engine.models]", config.Models),
-    ("[media]", config.MediaSettings),
-    ("[service]", config.ServiceSettings),
-    ("[profiles.NAME]", config.Profile),
-    ("[profiles.NAME.models]", config.ProfileModels),
-    ("[[folder]]", config.Folder),
-    ("[[notify]]", config.NotifySettings),
-)
-#: Fields of `Settings` that are sections of their own.
-NESTED = frozenset({"folders", "profiles", "engine", "media", "service", "notify"})
 
 
 def settings() -> str:
@@ -56,9 +43,7 @@ def settings() -> str:
     parts: list[str] = []
     for heading, model in SECTIONS:
         parts.append(f"### {heading}\n")
-        for name, field in config.settings_of(model).items():
-            if model is config.Settings and name in NESTED:
-                continue
+        for name, field in fields(model):
             parts.append("\n".join(_setting(name, field)))
         parts.append("")
     return "\n".join(parts).strip()

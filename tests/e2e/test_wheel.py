@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from dropscribe.cli.manual.shared_files import shared_files
 from tests.support.daemon_process import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,3 +132,24 @@ def test_the_wheel_brings_migrations_and_unit_and_opens_a_database(
     assert (package / "systemd" / "dropscribe.service").is_file()
     made = "__import__('dropscribe.ledger.sqlite.file.upgrade', fromlist=['x']).migrations_folder()"
     assert environment.says(made) == str(package / "migrations")
+    share = environment.root / "share"
+    assert {p.relative_to(share).as_posix() for p in share.rglob("*") if p.is_file()} == set(shared_files())
+
+
+def test_wheel_and_source_distribution_are_complete(wheels: tuple[Path, Path], tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        packed = set(wheel.namelist())
+    files = {
+        f"dropscribe/{p.relative_to(folder).as_posix()}"
+        for folder in (ROOT / "daemon" / "dropscribe", ROOT)
+        for top in ((folder,) if folder != ROOT else (ROOT / "migrations", ROOT / "systemd"))
+        for p in top.rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
+    assert files - packed == set()
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=ROOT)
+    (made,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(made) as source:
+        names = {n.partition("/")[2] for n in source.getnames()}
+    tracked = set(run("git", "ls-files", cwd=ROOT).splitlines()) if (ROOT / ".git").exists() else set()
+    assert {name for name in tracked if not name.startswith(".")} <= names

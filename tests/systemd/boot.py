@@ -34,7 +34,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 #: What a wheel is built from, and what the installation steps of docs/installation.md use.
 SOURCES = (
     "daemon", "migrations", "systemd", "tests/systemd", "tests/__init__.py",
-    "docs", "pyproject.toml", "constraints.txt", "requirements.txt", "README.md", "LICENSE",
+    "docs", "pyproject.toml", "hatch_build.py", "constraints.txt", "requirements.txt", "README.md", "LICENSE",
 )  # fmt: skip
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"

@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "doctor": BELOW_VIEWS,
     "notify": BELOW_VIEWS,
     "views": BELOW_VIEWS,
-    "cli": BELOW_VIEWS | {"views", "doctor", "bench", "notify"},
+    "cli": BELOW_VIEWS | {"views", "doctor", "bench", "notify", "settings_errors"},
     "__main__": frozenset({"", "cli"}),
 }
 
