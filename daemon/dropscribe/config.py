@@ -35,6 +35,7 @@ from dropscribe.settings import (
     ProfileModels,
     ServiceSettings,
     Settings,
+    WebSettings,
 )
 from dropscribe.settings_errors import describe
 
@@ -54,6 +55,7 @@ __all__ = [
     "ProfileModels",
     "ServiceSettings",
     "Settings",
+    "WebSettings",
     "embedded",
     "find",
     "foreign_names",
@@ -133,7 +135,7 @@ def _exists(file: Path) -> bool:
 def load(found: Path | Found, *, lists: bool = True) -> Loaded:
     """Read and validate one TOML file. Raises ConfigError naming file, field and remedy.
 
-    Relative paths of `database`, `output_dir` and `hotwords_file` are relative to the folder of the file. The hotwords of
+    Relative paths of files and of `output_dir` are relative to the folder of the file. The hotwords of
     files are added to those of their profiles, unless `lists` is false: for who needs no hotwords, and may not be able to
     read these files.
     """
@@ -267,6 +269,9 @@ def _resolve(raw: dict[str, Any], base: Path) -> None:
     service = raw.get("service")
     if isinstance(service, dict):
         named.append((service, "metrics_file"))
+    web = raw.get("web")
+    if isinstance(web, dict):
+        named.append((web, "token_file"))
     targets = raw.get("notify")
     for target in targets if isinstance(targets, list) else ():
         if isinstance(target, dict):
@@ -379,6 +384,7 @@ def _names() -> list[str]:
         MediaSettings,
         ServiceSettings,
         NotifySettings,
+        WebSettings,
     )
     return [f.alias or name for m in models for name, f in m.model_fields.items()]
 

@@ -42,6 +42,7 @@ class Action(StrEnum):
     RENAMED = "renamed"
     KEEPING = "keeping"
     NOTIFY = "notify"
+    WEB = "web"
 
 
 Logger = structlog.stdlib.BoundLogger

@@ -493,6 +493,28 @@ class ServiceSettings(_Strict):
     )
 
 
+class WebSettings(_Strict):
+    """The page of `dropscribe web`."""
+
+    address: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        max_length=255,
+        description="IP address that is listened on. Any but one of this machine itself (127.0.0.1, ::1) needs `token_file`.",
+    )
+    port: int = Field(8970, ge=1, le=65_535, description="TCP port that is listened on.")
+    hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")], ...] = Field(
+        (),
+        description="Names under which browsers reach the page, such as that of a proxy. IP addresses and localhost are "
+        "always accepted.",
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File with the token that people must enter, in its first line that is no comment. A systemd credential "
+        "of the same name takes its place.",
+    )
+
+
 class Settings(_Strict):
     """All settings."""
 
@@ -509,6 +531,7 @@ class Settings(_Strict):
     media: MediaSettings = Field(default_factory=lambda: MediaSettings.model_validate({}))
     service: ServiceSettings = Field(default_factory=lambda: ServiceSettings.model_validate({}))
     notify: tuple[NotifySettings, ...] = Field((), description="Who is notified of what.")
+    web: WebSettings = Field(default_factory=lambda: WebSettings.model_validate({}))
 
     @field_validator("profiles")
     @classmethod

@@ -26,6 +26,7 @@ from dropscribe.settings import (
     ProfileModels,
     ServiceSettings,
     Settings,
+    WebSettings,
 )
 
 #: Longest value quoted in a message, characters.
@@ -41,6 +42,7 @@ _SECTIONS: Mapping[type[BaseModel], str] = types.MappingProxyType(
         ProfileModels: "[profiles.default.models]",
         Folder: "[[folder]]",
         NotifySettings: "[[notify]]",
+        WebSettings: "[web]",
     }
 )
 _EXAMPLE = "'dropscribe init' writes a commented example"

@@ -19,7 +19,6 @@ from dropscribe.bench.records import OURS, Recording, Report, Run, Usage
 from dropscribe.cli.app import EXIT_CODES, build
 from dropscribe.cli.commands import adopt, models, speakers
 from dropscribe.cli.commands.init import production_file
-from dropscribe.cli.output import error_document
 from dropscribe.config import (
     EngineSettings,
     Folder,
@@ -29,6 +28,7 @@ from dropscribe.config import (
     Profile,
     ServiceSettings,
     Settings,
+    WebSettings,
     settings_of,
 )
 from dropscribe.doctor import support_bundle
@@ -59,6 +59,7 @@ from dropscribe.service.monitoring import status_file
 from dropscribe.transcript.naming import ending
 from dropscribe.transcript.render import RENDERERS
 from dropscribe.transcript.types import CHANNEL, STAGES, Part, Tags
+from dropscribe.views.errors import error_document
 from dropscribe.views.jobs import job_document
 from dropscribe.views.status import Process, Queue
 from dropscribe.views.status import document as state_document
@@ -172,6 +173,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "profiles.default": Profile,
     "folder": Folder,
     "notify": NotifySettings,
+    "web": WebSettings,
 }
 TITLES = {"profiles.default": "### [profiles.NAME]", "folder": "### [[folder]]", "notify": "### [[notify]]"}
 

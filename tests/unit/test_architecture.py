@@ -42,6 +42,7 @@ BASE = frozenset(
         "keeping_terms",
         "logs",
         "schedules",
+        "secret_files",
         "children",
         "",
     }
@@ -60,6 +61,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "schedules": frozenset({""}),
     "hotword_files": frozenset({""}),
     "keeping_terms": frozenset({""}),
+    "secret_files": frozenset({"", "errors"}),
     "files": frozenset({"", "errors"}),
     "output_places": frozenset({"", "errors", "files"}),
     "children": frozenset({"", "errors", "escapes"}),
@@ -81,7 +83,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "doctor": BELOW_VIEWS,
     "notify": BELOW_VIEWS,
     "views": BELOW_VIEWS,
-    "cli": BELOW_VIEWS | {"views", "doctor", "bench", "notify", "settings_errors"},
+    "web": BELOW_VIEWS | {"views"},
+    "cli": BELOW_VIEWS | {"views", "doctor", "bench", "notify", "settings_errors", "web"},
     "__main__": frozenset({"", "cli"}),
 }
 
@@ -124,6 +127,9 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "structlog": frozenset({"logs"}),
     "rjieba": frozenset({"transcript.layout", "engine.models.punctuation"}),
     "rapidfuzz": frozenset({"scoring"}),
+    "starlette": frozenset({"web"}),
+    "uvicorn": frozenset({"web"}),
+    "jinja2": frozenset({"web"}),
 }
 #: Schedules and batches: a package that computes on a device has no place there, but in annotations.
 NO_TORCH = "dropscribe.engine.core"

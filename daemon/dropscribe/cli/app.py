@@ -22,12 +22,12 @@ from dropscribe.errors import DropscribeError, StorageError, UsageError
 #: name. These modules have heavy imports inside functions only, so that `--help` is fast.
 COMMANDS = (
     "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "stats", "export", "status",
-    "pause", "resume", "drain", "models", "speakers", "notify", "backup", "restore", "vacuum", "purge",
+    "pause", "resume", "drain", "models", "speakers", "notify", "web", "backup", "restore", "vacuum", "purge",
 )  # fmt: skip
 #: Those whose module lies in a room of `commands`.
 ROOMS = {
     "bench": "evaluation", "eval": "evaluation", "diff": "evaluation",
-    "pause": "control", "resume": "control", "drain": "control", "notify": "control",
+    "pause": "control", "resume": "control", "drain": "control", "notify": "control", "web": "control",
     "stats": "history", "export": "history",
     "backup": "keeping", "restore": "keeping", "vacuum": "keeping", "purge": "keeping",
 }  # fmt: skip

@@ -16,8 +16,8 @@ from dropscribe import escapes
 from dropscribe.columns import GAP, columns, folded, table
 from dropscribe.errors import DropscribeError
 from dropscribe.escapes import readable
+from dropscribe.views.errors import error_document
 
-ERROR_SCHEMA = "dropscribe/error/1"
 #: Width of lines if standard output is not a terminal, columns: lines are not wrapped.
 _NO_LIMIT = 100_000
 #: Width of a terminal that does not say its width, columns.
@@ -60,21 +60,6 @@ def print_error(error: DropscribeError, *, as_json: bool) -> None:
         say(f"dropscribe: {error}", err=True)
     if as_json:
         print_json(error_document(error))
-
-
-def error_document(error: DropscribeError) -> dict[str, Any]:
-    """`{"schema": "dropscribe/error/1", "error": {code, operation, path (null or text), reason, remedy, exit_code}}`."""
-    return {
-        "schema": ERROR_SCHEMA,
-        "error": {
-            "code": error.code,
-            "operation": error.operation,
-            "path": None if error.path is None else readable(error.path),
-            "reason": error.reason,
-            "remedy": error.remedy,
-            "exit_code": error.exit_code,
-        },
-    }
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> None:

@@ -504,6 +504,9 @@ class Ledger(Protocol):
         jobs are found once, at the job that has them; the others are its copies.
         """
 
+    def search_in(self, query: str, jobs: Sequence[int], places: int = 5) -> list[Hit]:
+        """As `search`, the first `places` in each of these jobs, which have results of their own."""
+
     # Known voices
 
     def enrol_voice(self, name: str, model: str, embedding: bytes, now: float) -> None:

@@ -48,6 +48,20 @@ class DecodeOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Order to decode samples [first, first + count) of a recording, to be heard; other fields as of `DecodeOrder`."""
+
+    path: Path
+    folder: Path | None
+    signature: FileSignature
+    first: int
+    count: int
+    track: int | str
+    #: Decode from the start, so that damage does not shift it.
+    from_start: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """The container was recognised and its audio stream selected."""
 

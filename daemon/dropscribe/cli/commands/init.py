@@ -49,6 +49,7 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
         "engine.threads": 8,
         "media.decoders": 4,
         "service.metrics_file": "/var/lib/prometheus/node-exporter/dropscribe.prom",
+        "web.token_file": "/etc/dropscribe/web.token",
         "notify.name": "operations",
         "notify.url": "https://hooks.example.org/dropscribe",
         "notify.url_file": "/etc/dropscribe/webhook.url",
@@ -156,7 +157,7 @@ def production_file(directory: Path | None = None) -> str:
     ]
     lines += _setting("database", config.Settings.model_fields["database"], "database", values)
     for name, model in (("engine", config.EngineSettings), ("engine.models", config.Models),
-                        ("media", config.MediaSettings), ("service", config.ServiceSettings)):  # fmt: skip
+                        ("media", config.MediaSettings), ("service", config.ServiceSettings), ("web", config.WebSettings)):  # fmt: skip
         lines += _section(f"[{name}]", model, name, values)
     lines += _section("[profiles.default]", config.Profile, "profiles.default", values)
     lines += _section("[profiles.default.models]", config.ProfileModels, "profiles.default.models", values)

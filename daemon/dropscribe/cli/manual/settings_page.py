@@ -17,13 +17,14 @@ SECTIONS: tuple[tuple[str, Any], ...] = (
     ("[engine.models]", config.Models),
     ("[media]", config.MediaSettings),
     ("[service]", config.ServiceSettings),
+    ("[web]", config.WebSettings),
     ("[profiles.NAME]", config.Profile),
     ("[profiles.NAME.models]", config.ProfileModels),
     ("[[folder]]", config.Folder),
     ("[[notify]]", config.NotifySettings),
 )
 #: Fields of `Settings` that are sections of their own.
-NESTED = frozenset({"folders", "profiles", "engine", "media", "service", "notify"})
+NESTED = frozenset({"folders", "profiles", "engine", "media", "service", "notify", "web"})
 
 
 def fields(model: Any) -> Iterator[tuple[str, Any]]:

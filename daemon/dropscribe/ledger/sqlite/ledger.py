@@ -388,6 +388,9 @@ class SqliteLedger:
     def search(self, query: str, limit: int = 20, places: int = 5) -> list[Hit]:
         return self._search.search(query, limit, places)
 
+    def search_in(self, query: str, jobs: Sequence[int], places: int = 5) -> list[Hit]:
+        return self._search.search_in(query, jobs, places)
+
     # Known voices
 
     def enrol_voice(self, name: str, model: str, embedding: bytes, now: float) -> None:

@@ -91,6 +91,9 @@ class FrameReader:
         self._stopped = False
         #: Number of damaged places that were skipped.
         self.damage = 0
+        #: Timestamp of the first frame after `seek`, seconds; None if it has none, or there was none yet.
+        self.sought_s: float | None = None
+        self._seeking = False
         self._last: Any = None  # newest packet with data
         self._good: Any = None  # newest packet that was decoded
         #: Size and duration of the packets that were decoded, bytes and seconds.
@@ -119,6 +122,11 @@ class FrameReader:
         if self._name in _CUT_LATE and self._span.at(behind, 2) == bytes(packet)[:2]:
             behind += packet.size
         return self._span.start + behind
+
+    def seek(self, at_s: float) -> None:
+        """Go to this timestamp, or a little before it, before the first `read`. Raises OSError, av.error.FFmpegError."""
+        self._container.seek(round(at_s / float(self._stream.time_base)), stream=self._stream)
+        self._seeking = True
 
     def read(self) -> Iterator[AudioFrame | Hole]:
         """Decode to the end. Damaged packets become holes if their length is known."""
@@ -150,6 +158,9 @@ class FrameReader:
                 rate_hz = frame.sample_rate if samples else 0
                 if rate_hz <= 0:
                     continue
+                if self._seeking:
+                    self._seeking = False
+                    self.sought_s = None if frame.pts is None else frame.pts * tick_s
                 if timed:
                     pts = frame.pts
                     if pts is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dropscribe.media.normalise import Block
 from dropscribe.media.timeline import Hole
@@ -26,6 +26,18 @@ class SourceFacts:
     late_s: float = 0.0
     #: All audio tracks; empty if the format has only one.
     tracks: tuple[AudioTrack, ...] = ()
+
+
+@runtime_checkable
+class Seekable(Protocol):
+    """A source that can begin elsewhere."""
+
+    def seek(self, at_s: float) -> Callable[[], float | None]:
+        """Go to a position of the recording, or a little before it, before the first of `blocks`.
+
+        Returns a function that gives the position reached, seconds; None before the first block, or if it is unknown. Raises
+        UnreadableMediaError, OSError.
+        """
 
 
 class Source(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import av
@@ -135,6 +135,23 @@ class AvSource:
     def end(self) -> int | None:
         """Offset in the file behind the last audio that was read, bytes; None if unknown."""
         return self._frames.end
+
+    def seek(self, at_s: float) -> Callable[[], float | None]:
+        """See `source.Seekable`."""
+        begin = self._stream.start_time
+        if begin is None or self._stream.time_base is None:
+            return lambda: None
+        zero_s = float(begin * self._stream.time_base) - self.facts.late_s
+        try:
+            self._frames.seek(zero_s + at_s)
+        except av.error.FFmpegError as e:
+            raise UnreadableMediaError(f"its position cannot be changed: {e}") from e
+
+        def reached() -> float | None:
+            found = self._frames.sought_s
+            return None if found is None else found - zero_s
+
+        return reached
 
     def blocks(self) -> Iterator[Block | Hole]:
         """Decode all frames; damaged packets are skipped and counted, or become holes.

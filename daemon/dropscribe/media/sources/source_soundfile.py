@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import soundfile
@@ -72,6 +72,16 @@ class SoundfileSource:
     def end(self) -> int | None:
         """None: libsndfile does not tell."""
         return None
+
+    def seek(self, at_s: float) -> Callable[[], float | None]:
+        """See `source.Seekable`."""
+        frame = min(round(at_s * self.facts.rate_hz), self._file.frames)
+        try:
+            self._file.seek(frame)
+        except soundfile.LibsndfileError as e:
+            raise UnreadableMediaError(_words(e)) from e
+        reached = frame / self.facts.rate_hz
+        return lambda: reached
 
     def blocks(self) -> Iterator[Block]:
         """Decode all frames in the file, regardless of the declared duration."""

@@ -131,12 +131,37 @@ class TranscriptSearch:
             found = [_found(connection, reading, limit, places) for reading in readings(terms)]
         return found[0] if len(found) == 1 else _merged(found, limit, places)
 
+    def search_in(self, query: str, jobs: Sequence[int], places: int) -> list[Hit]:
+        """See `Ledger.search_in`."""
+        terms = parse(query)
+        if not terms or not jobs or places < 1:
+            return []
+        with self._db.read("search transcripts") as connection:
+            bounds = [(job, connection.execute(_BOUNDS, {"job": job}).one()) for job in jobs]
+            those = [(job, (first, last)) for job, (first, last) in bounds if first is not None]
+            found = [
+                _hits_of(connection, _source(connection, reading), reading, those, places)
+                for reading in readings(terms)
+            ]
+        return found[0] if len(found) == 1 else _merged(found, len(jobs), places)
+
 
 def _found(connection: Connection, terms: Sequence[Term], limit: int, places: int) -> list[Hit]:
     source = _source(connection, terms)
+    return _hits_of(connection, source, terms, islice(_jobs(connection, source, terms), limit), places)
+
+
+def _hits_of(
+    connection: Connection,
+    source: _Source,
+    terms: Sequence[Term],
+    jobs: Iterable[tuple[int, tuple[int, int]]],
+    places: int,
+) -> list[Hit]:
+    """The first places in each of these jobs, given with the ids of their first and last segment."""
     found: list[_Place] = []
     more: set[int] = set()
-    for job, bounds in islice(_jobs(connection, source, terms), limit):
+    for job, bounds in jobs:
         of_job = list(islice(_places_of_job(connection, source, terms, bounds), places + 1))
         found += of_job[:places]
         if len(of_job) > places:

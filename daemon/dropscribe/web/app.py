@@ -1,0 +1,109 @@
+"""The application: which address is answered by what, and errors as pages or JSON documents."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from dropscribe import logs
+from dropscribe.errors import DropscribeError, LedgerError, StorageError, UsageError
+from dropscribe.views.errors import error_document
+from dropscribe.web.pages import history, recording
+from dropscribe.web.security import COOKIE, WRONG_TOKEN_S, Guard, for_program
+from dropscribe.web.site import Site, site_of
+
+#: Statuses of errors that no page expects.
+_STATUSES: tuple[tuple[type[DropscribeError], int], ...] = (
+    (LedgerError, 503),
+    (StorageError, 503),
+    (UsageError, 400),
+)
+
+
+def build(site: Site) -> Starlette:
+    """The application of one site."""
+    app = Starlette(
+        routes=[
+            Route("/", history.page),
+            Route("/recordings/{job:int}", recording.page),
+            Route("/recordings/{job:int}/sound.wav", recording.sound),
+            Route("/recordings/{job:int}/original", recording.original),
+            Route("/recordings/{job:int}/files/{format:str}", recording.download),
+            Route("/login", login, methods=["GET", "POST"]),
+            Route("/static/{name:str}", static),
+        ],
+        middleware=[Middleware(Guard, rules=site.rules)],
+        exception_handlers={DropscribeError: _of_product, HTTPException: _of_http, Exception: _unexpected},
+    )
+    app.state.site = site
+    return app
+
+
+def static(request: Request) -> Response:
+    """A file of the page. There are no others than those in the table."""
+    file = site_of(request).static.get(request.path_params["name"])
+    if file is None:
+        raise HTTPException(404)
+    # The address has the version of the content, so a new content has a new address.
+    return Response(file.content, 200, {"Cache-Control": "public, max-age=31536000, immutable"}, file.kind)
+
+
+async def login(request: Request) -> Response:
+    """The form for the token, and what it sends."""
+    site = site_of(request)
+    if request.method == "GET":
+        return site.render(request, "login.html", wrong=False)
+    given = (await request.form(max_fields=5, max_files=0)).get("token", "")
+    if not site.rules.token or not isinstance(given, str) or not site.rules.is_token(given.strip()):
+        await asyncio.sleep(WRONG_TOKEN_S)
+        return site.render(request, "login.html", status=403, wrong=True)
+    answer = RedirectResponse("/", 303)
+    answer.set_cookie(
+        COOKIE, site.rules.session(), max_age=90 * 86_400, httponly=True, samesite="strict",
+        secure=request.url.scheme == "https",
+    )  # fmt: skip
+    return answer
+
+
+def _of_product(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DropscribeError)
+    status = next((number for kind, number in _STATUSES if isinstance(error, kind)), 500)
+    if for_program(request.url.path):
+        return JSONResponse(error_document(error), status)
+    return site_of(request).render(
+        request, "error.html", status=status, reason=f"{error.operation}: {error.reason}", remedy=error.remedy
+    )
+
+
+def _of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    reasons = {404: "there is no such page", 405: "this cannot be done here"}
+    reason = reasons.get(error.status_code, error.detail)
+    if for_program(request.url.path):
+        told = {
+            "code": "http",
+            "operation": "answer",
+            "path": None,
+            "reason": reason,
+            "remedy": "",
+            "exit_code": 1,
+        }
+        return JSONResponse({"schema": "dropscribe/error/1", "error": told}, error.status_code)
+    return site_of(request).render(request, "error.html", status=error.status_code, reason=reason, remedy="")
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    logging.getLogger("dropscribe.web").error("request failed", exc_info=error)
+    logs.problem(
+        logs.get("web"), logs.Action.WEB, f"{request.method} {request.url.path}: {type(error).__name__}"
+    )
+    return site_of(request).render(
+        request, "error.html", status=500, reason="something went wrong here", remedy="the log has more"
+    )

@@ -1,0 +1,148 @@
+"""What all pages share: the open ledger, the settings, the templates, and the words of the reader's language."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from dropscribe import __version__, durations
+from dropscribe.config import Settings
+from dropscribe.errors import DropscribeError, UnusableLedgerError
+from dropscribe.escapes import readable
+from dropscribe.ledger.backend import open_read_only
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.views.jobs import outcome, state_since
+from dropscribe.web.security import Rules
+from dropscribe.web.sound.pool import SoundPool
+from dropscribe.web.words import language_of, translate
+
+#: Files of the page, by name, with their types.
+_STATIC = MappingProxyType(
+    {
+        "style.css": "text/css; charset=utf-8",
+        "page.js": "text/javascript; charset=utf-8",
+        "player.js": "text/javascript; charset=utf-8",
+        "htmx.min.js": "text/javascript; charset=utf-8",
+        "icon.svg": "image/svg+xml",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A file of the page; `version` changes with its content."""
+
+    content: bytes
+    kind: str
+    version: str
+
+
+class Site:
+    """One page for one database. Thread-safe. Use as a context manager."""
+
+    def __init__(self, location: DatabaseLocation, settings: Settings | None, rules: Rules) -> None:
+        """`settings`: of the configuration; None if there is none."""
+        self.location = location
+        self.settings = settings
+        self.rules = rules
+        self.sounds = SoundPool()
+        self.static: Mapping[str, Static] = {name: _static(name, kind) for name, kind in _STATIC.items()}
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._templates = Environment(
+            loader=PackageLoader("dropscribe.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.globals.update(
+            version=__version__, asset=self._asset, moment=moment, iso=iso, length=durations.length, clock=durations.position,
+            spent=durations.spent, speed=durations.speed, readable=readable, outcome=outcome, since=state_since,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sounds.close()
+        with self._lock:
+            self._close()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The watched folders, as far as they are known."""
+        return () if self.settings is None else tuple(f.path for f in self.settings.folders)
+
+    def ledger(self) -> Ledger:
+        """The open ledger, for queries. Opened anew after it was replaced. Raises DropscribeError if it cannot be used."""
+        with self._lock:
+            if self._ledger is not None:
+                try:
+                    self._ledger.verify()
+                except UnusableLedgerError:
+                    self._close()
+            if self._ledger is None:
+                self._ledger = open_read_only(self.location)
+            return self._ledger
+
+    def render(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """An HTML page in the language of the reader."""
+        language = language_of(request.headers.get("accept-language", ""))
+
+        def t(text: str, **parts: object) -> str:
+            return translate(text, language, **parts)
+
+        found = self._templates.get_template(template)
+        text = found.render(
+            t=t, language=language, here=request.url.path, with_token=bool(self.rules.token), **values
+        )
+        # A lone surrogate, from a name that is not UTF-8, cannot be encoded.
+        return HTMLResponse(text.encode("utf-8", "backslashreplace"), status, {"Vary": "Accept-Language"})
+
+    def _close(self) -> None:
+        if self._ledger is not None:
+            with contextlib.suppress(DropscribeError):
+                self._ledger.close()
+            self._ledger = None
+
+    def _asset(self, name: str) -> str:
+        return f"/static/{name}?v={self.static[name].version}"
+
+
+def site_of(request: Request) -> Site:
+    """The site that a request is for."""
+    site: Site = request.app.state.site
+    return site
+
+
+def moment(instant: float | None) -> str:
+    """An instant in the local time of this machine: `2026-11-29 14:05`; "" for None."""
+    return (
+        ""
+        if instant is None
+        else datetime.fromtimestamp(instant, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    )
+
+
+def iso(instant: float) -> str:
+    """An instant as machines read it."""
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds")
+
+
+def _static(name: str, kind: str) -> Static:
+    content = files("dropscribe.web").joinpath("static", name).read_bytes()
+    return Static(content, kind, hashlib.sha256(content).hexdigest()[:12])

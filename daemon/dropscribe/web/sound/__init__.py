@@ -1,0 +1,1 @@
+"""A recording as sound for a browser."""
