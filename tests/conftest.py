@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,24 @@ settings.register_profile("dropscribe", deadline=None)
 settings.load_profile("dropscribe")
 
 
-#: Folders of tests in the order in which they begin; those of the others follow.
-_FIRST = ("e2e", "integration", "contract")
+#: Folders of tests that wait most of the time, for processes; and, of those that compute, the first. Others follow.
+_WAITING, _COMPUTING = "e2e", "integration"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest: several workers then end at about the same time."""
-    rank = {name: i for i, name in enumerate(_FIRST)}
+    """Begin with the files that take longest, so that several workers end at about the same time.
+
+    Files of tests that wait and of tests that compute take turns, so that neither the processors nor the workers idle.
+    """
     here = Path(__file__).parent
-    items.sort(key=lambda item: rank.get(item.path.relative_to(here).parts[0], len(_FIRST)))
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    folders = {path: path.relative_to(here).parts[0] for path in files}
+    waiting = [path for path in files if folders[path] == _WAITING]
+    computing = sorted((p for p in files if folders[p] != _WAITING), key=lambda p: folders[p] != _COMPUTING)
+    turns = chain.from_iterable(zip_longest(waiting, computing))
+    items[:] = [item for path in turns if path is not None for item in files[path]]
 
 
 @pytest.fixture(autouse=True)

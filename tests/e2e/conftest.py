@@ -12,7 +12,7 @@ from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.oneshot import OneShot, transcript_of
 from dropscribe.transcript import render
 from tests.support.daemon_process import DaemonProcess
-from tests.support.poison import FORMATS, said, write_good
+from tests.support.poison import FORMATS, GOOD, said, write_good
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +22,17 @@ def dropscribe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProce
         yield process
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="module", params=GOOD)
+def alone(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
     """Transcript files of every good recording by name, made without bad recordings."""
     settings = Settings.model_validate(
         {"engine": {"model": "paraformer-mini", "vad_model": "vad-mini", "device": "cpu"}}
     )
     found: dict[str, dict[str, Any]] = {}
     with OneShot(settings) as one:
-        for path in write_good(tmp_path_factory.mktemp("alone")):
+        for path in write_good(tmp_path_factory.mktemp("alone"), request.param):
             (finished,) = one.transcribe([path], lambda *_: None)
             assert isinstance(finished.end, Result), finished
             transcript = transcript_of(path, finished.end, one.facts, settings.recipe("default"))

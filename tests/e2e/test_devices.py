@@ -8,10 +8,11 @@ import signal
 from pathlib import Path
 
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.slow_engine import SLOW
 
 
 def test_two_devices_work_and_the_death_of_one_fails_no_recording(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path)
+    daemon = DaemonProcess(tmp_path, model="null", command=SLOW)
     text = daemon.config.read_text(encoding="utf-8")
     daemon.config.write_text(
         text.replace('device = "cpu"', 'device = ["cpu", "cpu"]\nthreads = 1'), encoding="utf-8"

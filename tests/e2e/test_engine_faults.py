@@ -47,14 +47,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path
     with daemon:
         engine = daemon.child("ds-engine")
         # Each has more segments than fit in one batch.
-        for path in drop(daemon, 3, seconds=60.0):
+        for path in drop(daemon, 3, seconds=30.0):
             daemon.wait_for(path)
         assert faults.strikes
         assert jobs(daemon) == [("done", 1)] * 3
         assert daemon.child("ds-engine") == engine
         assert not daemon.actions("job_retry")
         before = len(faults.strikes)
-        for path in drop(daemon, 6, seconds=55.0)[3:]:
+        for path in drop(daemon, 6, seconds=25.0)[3:]:
             daemon.wait_for(path)
         # Few are as short as to be three within half of a half; never is it learnt anew for every recording.
         assert len(faults.strikes) - before <= before

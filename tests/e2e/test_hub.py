@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -11,17 +12,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from dropscribe.engine.models.hub import client
 from dropscribe.engine.models.store import BUNDLED, SAMPLE
+from dropscribe.errors import EngineError
 from tests.support.daemon_process import wait_until
 from tests.support.hubs import FSMN_VAD, SEACO, Hub, command_environment, running_hub
 
-#: Options with FunASR's model names; and with the id of the smaller detector only, which is faster to find.
+#: Options with FunASR's model names; and with the id of the detector only, which is faster to find.
 BOTH = ("--model", "paraformer-zh", "--vad-model", "fsmn-vad", "--device", "cpu")
 DETECTOR = ("--model", "paraformer-mini", "--vad-model", FSMN_VAD, "--device", "cpu")
 #: Command prefix that drops root's right to read and write everything.
@@ -64,6 +68,31 @@ def refused(
     assert all("fetching" in line for line in others), done.stderr
     assert len(error["reason"]) + len(error["remedy"]) < 600
     return error
+
+
+#: Fetches the detector with an environment; returns reason and remedy of the error.
+Fetch = Callable[[dict[str, str]], tuple[str, str]]
+
+
+def fetch_in_vain(environment: dict[str, str]) -> tuple[str, str]:
+    os.environ.clear()
+    os.environ.update(environment)
+    from modelscope_hub import set_default_config  # noqa: PLC0415 - comes with the client
+
+    set_default_config(None)  # the next use reads the environment again
+    with pytest.raises(EngineError) as raised:
+        client.locate(FSMN_VAD, lambda _: None)
+    return raised.value.reason, raised.value.remedy
+
+
+@pytest.fixture(scope="module")
+def fetch() -> Iterator[Fetch]:
+    """What every command does to fetch a model, in one process for all ways to fail.
+
+    The client has the limits of time of the environment that it is imported in.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield lambda environment: pool.submit(fetch_in_vain, environment).result(timeout=120)
 
 
 def snapshot(cache: Path, hub_id: str) -> Path:
@@ -120,7 +149,7 @@ def test_a_killed_download_is_not_used_as_a_model_and_resumes(hub: Hub, home: Pa
 
 def test_a_file_that_is_gone_or_cut_short_is_fetched_again(hub: Hub, home: Path) -> None:
     env = hub.environment(home)
-    assert command("transcribe", SAMPLE, *DETECTOR, env=env).returncode == 0
+    assert command("models", "fetch", FSMN_VAD, env=env).returncode == 0
     directory = snapshot(home, FSMN_VAD)
     os.truncate(directory / "model.pt", 1000)
     (directory / "am.mvn").unlink()
@@ -142,6 +171,13 @@ def breaks(hub: Hub, **how: Any) -> None:
         setattr(hub, name, value)
 
 
+def test_a_failing_hub_is_reported_in_one_line(hub: Hub, home: Path) -> None:
+    hub.damaged = {"model.pt"}
+    error = refused(*DETECTOR, env=hub.environment(home))
+    assert "model.pt: it arrives damaged" in error["reason"]
+    assert "MODELSCOPE_" in error["remedy"]
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -159,13 +195,13 @@ def breaks(hub: Hub, **how: Any) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_a_failing_hub_is_reported_in_one_line(hub: Hub, home: Path, how: dict[str, Any], words: str) -> None:
+def test_how_a_hub_fails_is_said(hub: Hub, fetch: Fetch, home: Path, how: dict[str, Any], words: str) -> None:
     breaks(hub, **how)
-    error = refused(*DETECTOR, env=hub.environment(home))
-    assert words in error["reason"]
-    assert FSMN_VAD in error["reason"]
-    assert hub.address in error["reason"]
-    assert "MODELSCOPE_" in error["remedy"]
+    reason, remedy = fetch(hub.environment(home))
+    assert words in reason
+    assert FSMN_VAD in reason
+    assert hub.address in reason
+    assert "MODELSCOPE_" in remedy
 
 
 @pytest.mark.parametrize(
@@ -177,21 +213,19 @@ def test_a_failing_hub_is_reported_in_one_line(hub: Hub, home: Path, how: dict[s
         ("http://[", "not the address of a hub"),
     ],
 )
-def test_a_missing_hub_is_reported_in_one_line(hub: Hub, home: Path, endpoint: str, words: str) -> None:
+def test_a_missing_hub_is_told_from_a_failing_one(
+    hub: Hub, fetch: Fetch, home: Path, endpoint: str, words: str
+) -> None:
     endpoint = endpoint.format(port=hub.address.split(":")[1])
-    error = refused(*DETECTOR, env=command_environment(home, MODELSCOPE_ENDPOINT=endpoint))
-    assert words in error["reason"]
-    assert (
-        "MODELSCOPE_ENDPOINT" in error["remedy"]
-        or "CA_BUNDLE" in error["remedy"]
-        or "https://host" in error["remedy"]
-    )
+    reason, remedy = fetch(command_environment(home, MODELSCOPE_ENDPOINT=endpoint))
+    assert words in reason
+    assert "MODELSCOPE_ENDPOINT" in remedy or "CA_BUNDLE" in remedy or "https://host" in remedy
 
 
-def test_a_host_that_never_answers_is_given_up(home: Path) -> None:
+def test_a_host_that_never_answers_is_given_up(fetch: Fetch, home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         env = command_environment(home, MODELSCOPE_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert "does not answer in time" in refused(*DETECTOR, env=env)["reason"]
+        assert "does not answer in time" in fetch(env)[0]
 
 
 @pytest.mark.parametrize(
@@ -204,20 +238,28 @@ def test_a_host_that_never_answers_is_given_up(home: Path) -> None:
         ("iic/..", "owner/model"),
     ],
 )
-def test_an_invalid_hub_name_causes_no_request(hub: Hub, home: Path, name: str, words: str) -> None:
-    error = refused("--model", name, "--device", "cpu", env=hub.environment(home))
-    assert name in error["reason"]
-    assert words in error["remedy"]
+def test_an_invalid_hub_name_is_none_of_the_hub(name: str, words: str) -> None:
+    with pytest.raises(EngineError) as raised:
+        client.hub_id_of(name)
+    assert name in raised.value.reason
+    assert words in raised.value.remedy
+
+
+def test_an_invalid_hub_name_causes_no_request(hub: Hub, home: Path) -> None:
+    error = refused("--model", "paraformer-hz", "--device", "cpu", env=hub.environment(home))
+    assert "did you mean 'paraformer-zh'" in error["remedy"]
     assert hub.asked == []
 
 
 def test_a_model_by_its_hub_id_with_a_dot_in_its_name(home: Path) -> None:
     with running_hub({"some_one/vad-v2.0.4": BUNDLED / "vad-mini"}) as hub:
         arguments = ("--model", "paraformer-mini", "--vad-model", "some_one/vad-v2.0.4", "--device", "cpu")
-        for _ in range(2):
-            done = command("transcribe", SAMPLE, *arguments, env=hub.environment(home))
-            assert done.returncode == 0, done.stderr
-        assert len([name for name, _ in hub.asked if not name]) == 1
+        env = hub.environment(home)
+        assert command("models", "fetch", "some_one/vad-v2.0.4", env=env).returncode == 0
+        asked = len(hub.asked)
+        done = command("transcribe", SAMPLE, *arguments, env=env)
+        assert done.returncode == 0, done.stderr
+        assert len(hub.asked) == asked
 
 
 def test_a_model_that_an_earlier_client_has_fetched_is_found(home: Path) -> None:
@@ -231,24 +273,14 @@ def test_a_model_that_an_earlier_client_has_fetched_is_found(home: Path) -> None
 
 def test_another_cache_that_may_only_be_read_is_enough_once_the_model_is_there(hub: Hub, home: Path) -> None:
     cache = home / "elsewhere"
-    assert (
-        command(
-            "transcribe", SAMPLE, *DETECTOR, env=hub.environment(home, MODELSCOPE_CACHE=str(cache))
-        ).returncode
-        == 0
-    )
+    env = hub.environment(home, MODELSCOPE_CACHE=str(cache))
+    assert command("models", "fetch", FSMN_VAD, env=env).returncode == 0
     assert not (home / ".cache" / "modelscope" / "models").exists()
     asked = len(hub.asked)
     for path in (cache, *cache.rglob("*"), home):
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        done = command(
-            "transcribe",
-            SAMPLE,
-            *DETECTOR,
-            env=hub.environment(home, MODELSCOPE_CACHE=str(cache)),
-            before=POWERLESS,
-        )
+        done = command("transcribe", SAMPLE, *DETECTOR, env=env, before=POWERLESS)
     finally:
         for path in (home, cache, *(p for p in cache.rglob("*") if p.is_dir())):
             path.chmod(0o755)
@@ -256,30 +288,12 @@ def test_another_cache_that_may_only_be_read_is_enough_once_the_model_is_there(h
     assert len(hub.asked) == asked
 
 
-def read_only(home: Path) -> dict[str, str]:
+def test_a_cache_that_may_not_be_written_to_is_reported_with_its_path(hub: Hub, home: Path) -> None:
     home.chmod(0o555)
-    return {}
-
-
-def is_a_file(home: Path) -> dict[str, str]:
-    (home / "file").write_text("")
-    return {"HOME": str(home / "file")}
-
-
-def other_cache_is_a_file(home: Path) -> dict[str, str]:
-    (home / "file").write_text("")
-    return {"MODELSCOPE_CACHE": str(home / "file")}
-
-
-@pytest.mark.parametrize("spoil", [read_only, is_a_file, other_cache_is_a_file])
-def test_an_unwritable_cache_is_reported_with_its_path(
-    hub: Hub, home: Path, spoil: Callable[[Path], dict[str, str]]
-) -> None:
-    more = spoil(home)
     try:
         done = subprocess.run(
             [*POWERLESS, sys.executable, "-m", "dropscribe", "transcribe", SAMPLE, "--json", *DETECTOR],
-            capture_output=True, text=True, check=False, env=hub.environment(home) | more, cwd="/", timeout=280,
+            capture_output=True, text=True, check=False, env=hub.environment(home), cwd="/", timeout=280,
         )  # fmt: skip
     finally:
         home.chmod(0o755)
@@ -287,6 +301,16 @@ def test_an_unwritable_cache_is_reported_with_its_path(
     assert str(home) in error["reason"], error
     assert "MODELSCOPE_CACHE" in error["remedy"]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["HOME", "MODELSCOPE_CACHE"])
+def test_a_cache_in_a_file_is_reported_with_its_path(
+    hub: Hub, fetch: Fetch, home: Path, variable: str
+) -> None:
+    (home / "file").write_text("")
+    reason, remedy = fetch(hub.environment(home) | {variable: str(home / "file")})
+    assert str(home) in reason
+    assert "MODELSCOPE_CACHE" in remedy
 
 
 def test_a_user_without_a_home_directory(hub: Hub, home: Path) -> None:

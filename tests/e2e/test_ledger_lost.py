@@ -51,15 +51,15 @@ def failed(database: Path) -> list[str]:
 @pytest.mark.parametrize(
     "damage",
     [
-        ledger_damage.renamed,
+        pytest.param(ledger_damage.renamed, marks=pytest.mark.soak),
         ledger_damage.removed,
         ledger_damage.replaced,
-        ledger_damage.folder_renamed,
+        pytest.param(ledger_damage.folder_renamed, marks=pytest.mark.soak),
         ledger_damage.cut,
-        ledger_damage.emptied,
+        pytest.param(ledger_damage.emptied, marks=pytest.mark.soak),
         ledger_damage.log_removed,
-        ledger_damage.log_replaced,
-        ledger_damage.index_of_log_removed,
+        pytest.param(ledger_damage.log_replaced, marks=pytest.mark.soak),
+        pytest.param(ledger_damage.index_of_log_removed, marks=pytest.mark.soak),
     ],
     ids=lambda damage: damage.__name__,
 )
@@ -79,8 +79,8 @@ def test_an_idle_daemon_stops_if_its_database_file_was_replaced_or_removed(
     "damage",
     [
         ledger_damage.cut,
-        ledger_damage.removed,
-        ledger_damage.search_damaged,
+        pytest.param(ledger_damage.removed, marks=pytest.mark.soak),
+        pytest.param(ledger_damage.search_damaged, marks=pytest.mark.soak),
         ledger_damage.table_dropped,
     ],
     ids=lambda damage: damage.__name__,
@@ -97,7 +97,13 @@ def test_recordings_under_way_are_not_failed(tmp_path: Path, damage: Damage) -> 
 
 
 @pytest.mark.parametrize(
-    "names", [("segments",), ("jobs", "ix_jobs_results"), ("segment_search_data",), ("recordings",)]
+    "names",
+    [
+        ("segments",),
+        ("jobs", "ix_jobs_results"),
+        pytest.param(("segment_search_data",), marks=pytest.mark.soak),
+        pytest.param(("recordings",), marks=pytest.mark.soak),
+    ],
 )
 def test_unreadable_pages_fail_no_recording(tmp_path: Path, names: tuple[str, ...]) -> None:
     """A history larger than SQLite's cache, which may still have pages read before the damage."""
@@ -151,8 +157,8 @@ def test_jobs_failed_because_of_the_database_are_queued_again(tmp_path: Path) ->
     "damage",
     [
         ledger_damage.overwritten,
-        ledger_damage.cut,
-        ledger_damage.search_damaged,
+        pytest.param(ledger_damage.cut, marks=pytest.mark.soak),
+        pytest.param(ledger_damage.search_damaged, marks=pytest.mark.soak),
         ledger_damage.table_dropped,
     ],
     ids=lambda damage: damage.__name__,

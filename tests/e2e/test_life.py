@@ -1,4 +1,7 @@
-"""Life cycle of the process: start with existing files, kill, stop, two at once, reload."""
+"""Life cycle of the process: start with existing files, kill, stop, two at once, reload.
+
+What the words are plays no part, so there is no model, and where a job is interrupted the engine is slow.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.slow_engine import SLOW
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with a slow engine, ready."""
+    with DaemonProcess(tmp_path_factory.mktemp("daemon"), model="null", command=SLOW) as process:
+        yield process
 
 
 def test_recordings_that_exist_at_the_start_are_transcribed(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path)
+    daemon = DaemonProcess(tmp_path, model="null")
     target = write_speech(daemon.inbox / "early.wav", seconds=4)
     with daemon:
         daemon.wait_for(target)
@@ -21,7 +35,7 @@ def test_recordings_that_exist_at_the_start_are_transcribed(tmp_path: Path) -> N
 
 
 def test_killed_in_the_middle_the_transcript_appears_once_and_whole(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path)
+    daemon = DaemonProcess(tmp_path, model="null", command=SLOW)
     target = write_speech(daemon.inbox / "long.wav", seconds=150)
     daemon.start().wait_ready()
     wait_until(lambda: daemon.rows("select 1 from jobs where begun = 1") != [], "it is being decoded")
@@ -40,7 +54,7 @@ def test_killed_in_the_middle_the_transcript_appears_once_and_whole(tmp_path: Pa
 
 
 def test_sigterm_finishes_or_requeues_and_exits_clean(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path)
+    daemon = DaemonProcess(tmp_path, model="null", command=SLOW)
     targets = [write_speech(daemon.inbox / f"{i}.wav", seconds=20 + i) for i in range(6)]
     daemon.start().wait_ready()
     wait_until(lambda: daemon.rows("select 1 from jobs where state = 'running'") != [], "some run")
@@ -54,36 +68,36 @@ def test_sigterm_finishes_or_requeues_and_exits_clean(tmp_path: Path) -> None:
             daemon.wait_for(target)
 
 
-def test_a_second_daemon_on_the_same_database_is_refused(dropscribe: DaemonProcess) -> None:
+def test_a_second_daemon_on_the_same_database_is_refused(slow: DaemonProcess) -> None:
     second = subprocess.run(
-        [sys.executable, "-m", "dropscribe", "run", "--config", str(dropscribe.config)],
+        [sys.executable, "-m", "dropscribe", "run", "--config", str(slow.config)],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert second.returncode == 4
-    assert dropscribe.process is not None
-    assert str(dropscribe.process.pid) in second.stderr
-    assert dropscribe.running
+    assert slow.process is not None
+    assert str(slow.process.pid) in second.stderr
+    assert slow.running
 
 
-def test_the_engine_is_replaced_when_it_is_killed(dropscribe: DaemonProcess) -> None:
-    target = write_speech(dropscribe.inbox / "survivor.wav", seconds=100)
-    wait_until(lambda: dropscribe.state(target) == "running", "the job runs")
-    os.kill(dropscribe.child("ds-engine"), signal.SIGKILL)
-    dropscribe.wait_for(target)
-    assert dropscribe.actions("engine")
+def test_the_engine_is_replaced_when_it_is_killed(slow: DaemonProcess) -> None:
+    target = write_speech(slow.inbox / "survivor.wav", seconds=100)
+    wait_until(lambda: slow.state(target) == "running", "the job runs")
+    os.kill(slow.child("ds-engine"), signal.SIGKILL)
+    slow.wait_for(target)
+    assert slow.actions("engine")
     document = json.loads(target.with_suffix(".json").read_text(encoding="utf-8"))
     assert document["media"]["duration_ms"] == 100_000
 
 
-def test_recordings_are_done_after_a_decoder_is_killed(dropscribe: DaemonProcess) -> None:
-    os.kill(dropscribe.child("ds-decoder"), signal.SIGKILL)
-    targets = [write_speech(dropscribe.inbox / f"after-{i}.wav", seconds=3 + i) for i in range(4)]
+def test_recordings_are_done_after_a_decoder_is_killed(slow: DaemonProcess) -> None:
+    os.kill(slow.child("ds-decoder"), signal.SIGKILL)
+    targets = [write_speech(slow.inbox / f"after-{i}.wav", seconds=3 + i) for i in range(4)]
     for target in targets:
-        dropscribe.wait_for(target)
+        slow.wait_for(target)
 
 
 def test_reload_takes_up_a_new_folder(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path)
+    daemon = DaemonProcess(tmp_path, model="null")
     other = tmp_path / "other"
     other.mkdir()
     with daemon:

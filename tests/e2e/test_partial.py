@@ -1,4 +1,6 @@
-"""Partial texts of long recordings, through the real daemon."""
+"""Partial texts of long recordings, through the real daemon: growing with the real model, and gone after every end, with
+an engine that is slow instead of busy.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,17 @@ import signal
 from pathlib import Path
 
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.slow_engine import SLOW
 
 #: Partial text as soon as there is any, regardless of the machine's speed.
 EARLY = "[profiles.default]\npartial_after_s = 0.01\n"
-MINUTES_5 = 300.0
+#: Of a recording that is recognised in several batches.
+MINUTES_3, MINUTES_5 = 180.0, 300.0
+
+
+def slow(root: Path, extra: str = EARLY) -> DaemonProcess:
+    """A daemon without a model that has a recording of minutes under way for seconds."""
+    return DaemonProcess(root, model="null", extra=extra, command=SLOW)
 
 
 def spoken(file: Path) -> list[str]:
@@ -38,7 +47,7 @@ def records(daemon: DaemonProcess) -> list[str]:
 
 def test_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, extra=EARLY) as daemon:
-        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
+        target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_3)
         seen: list[str] = []
 
         def done() -> bool:
@@ -63,7 +72,7 @@ def test_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
         shown = [line for line in lines if line and not line.startswith("[")]
         assert whole.startswith("".join(shown))
         assert last.startswith("[unfinished: ")
-        assert "of 00:05:00" in last
+        assert "of 00:03:00" in last
         counts.append(len(shown))
     assert counts == sorted(set(counts))
     assert 0 < counts[0] < len(whole)
@@ -72,15 +81,15 @@ def test_text_grows_and_is_removed_with_the_transcript(tmp_path: Path) -> None:
 
 
 def test_a_short_recording_has_no_partial_text(tmp_path: Path) -> None:
-    with DaemonProcess(tmp_path, extra="[profiles.default]\npartial_after_s = 3600\n") as daemon:
-        target = write_speech(daemon.inbox / "short.wav", seconds=60)
+    with slow(tmp_path, "[profiles.default]\npartial_after_s = 3600\n") as daemon:
+        target = write_speech(daemon.inbox / "short.wav", seconds=MINUTES_3)
         daemon.wait_for(target)
         assert records(daemon) == []
         assert not partial_of(target).exists()
 
 
 def test_the_next_start_removes_partial_texts_of_a_killed_daemon(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    daemon = slow(tmp_path)
     target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
     daemon.start().wait_ready()
     wait_until(lambda: partial_of(target).exists(), "there is text")
@@ -94,7 +103,7 @@ def test_the_next_start_removes_partial_texts_of_a_killed_daemon(tmp_path: Path)
 
 
 def test_after_a_kill_and_a_restart_only_the_transcript_remains(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    daemon = slow(tmp_path)
     target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
     daemon.start().wait_ready()
     wait_until(lambda: partial_of(target).exists(), "there is text")
@@ -108,7 +117,7 @@ def test_after_a_kill_and_a_restart_only_the_transcript_remains(tmp_path: Path) 
 
 
 def test_a_strangers_file_is_left_alone_and_no_partial_is_written(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    daemon = slow(tmp_path)
     target = write_speech(daemon.inbox / "x.wav", seconds=120)
     partial_of(target).write_text("not yours\n", encoding="utf-8")
     before = partial_of(target).stat()
@@ -123,7 +132,7 @@ def test_a_strangers_file_is_left_alone_and_no_partial_is_written(tmp_path: Path
 
 
 def test_sigterm_leaves_no_partial_text(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, extra=EARLY)
+    daemon = slow(tmp_path)
     target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
     daemon.start().wait_ready()
     wait_until(lambda: partial_of(target).exists(), "there is text")
@@ -133,7 +142,7 @@ def test_sigterm_leaves_no_partial_text(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_job_leaves_no_partial_text(tmp_path: Path) -> None:
-    with DaemonProcess(tmp_path, extra=EARLY) as daemon:
+    with slow(tmp_path) as daemon:
         target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
         wait_until(lambda: partial_of(target).exists(), "there is text")
         target.unlink()
@@ -143,7 +152,7 @@ def test_a_cancelled_job_leaves_no_partial_text(tmp_path: Path) -> None:
 
 
 def test_a_dead_engine_leaves_no_partial_text(tmp_path: Path) -> None:
-    with DaemonProcess(tmp_path, extra=EARLY) as daemon:
+    with slow(tmp_path) as daemon:
         target = write_speech(daemon.inbox / "meeting.wav", seconds=MINUTES_5)
         wait_until(lambda: partial_of(target).exists(), "there is text")
         os.kill(daemon.child("ds-engine"), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""One bad recording among 64: it fails alone with its reason, and the others get the same transcripts as without it."""
+"""One bad recording among many: it fails alone with its reason, and the others get the same transcripts as without it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_recording_that_kills_its_decoder_every_time(
     limited: DaemonProcess, alone: dict[str, dict[str, Any]]
 ) -> None:
     with signal_decoders(limited, limited.inbox / "crash" / "bad.wav", signal.SIGSEGV) as hit:
-        bad, good = drop_with(limited, long_speech, "crash")
+        bad, good = drop_with(limited, long_speech, "crash", len(alone))
         code, reason, attempts = reason_of(limited, bad)
     assert code == "decoder_died"
     assert "SIGSEGV" in reason
@@ -51,7 +51,7 @@ def test_a_recording_whose_decoding_never_ends(
     limited: DaemonProcess, alone: dict[str, dict[str, Any]]
 ) -> None:
     with signal_decoders(limited, limited.inbox / "endless" / "bad.wav", signal.SIGSTOP) as hit:
-        bad, good = drop_with(limited, long_speech, "endless")
+        bad, good = drop_with(limited, long_speech, "endless", len(alone))
         code, reason, _ = reason_of(limited, bad)
     assert (code, len(hit)) == ("media_limit", 1)
     assert "brought nothing for 8 s" in reason
@@ -67,7 +67,7 @@ def test_a_decompression_bomb(limited: DaemonProcess, alone: dict[str, dict[str,
         assert path.stat().st_size < 200_000
         return path
 
-    bad, good = drop_with(limited, bomb, "bomb")
+    bad, good = drop_with(limited, bomb, "bomb", len(alone))
     code, reason, _ = reason_of(limited, bad)
     assert code == "media_limit"
     assert "longer than 0.2 hours" in reason
@@ -87,7 +87,7 @@ def test_a_header_that_claims_ten_days(limited: DaemonProcess, alone: dict[str, 
         path.write_bytes(data)
         return path
 
-    bad, good = drop_with(limited, liar, "days")
+    bad, good = drop_with(limited, liar, "days", len(alone))
     limited.wait_for(bad)
     media = json.loads(bad.with_suffix(".json").read_bytes())["media"]
     assert media["duration_ms"] == 32_000

@@ -1,4 +1,4 @@
-"""One recording among 64 crashes the engine at every attempt: it fails alone with its reason, and the others get the
+"""One recording among many crashes the engine at every attempt: it fails alone with its reason, and the others get the
 same transcripts as without it.
 """
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.daemon_process import wait_until, write_speech
 from tests.support.faulty_engine import MARKER, Plan, faulty
-from tests.support.poison import GOOD, LIMITS, assert_as_alone, drop_with, reason_of
+from tests.support.poison import LIMITS, assert_as_alone, drop_with, reason_of
 
 
 def poison(folder: Path) -> Path:
@@ -47,7 +47,7 @@ def test_a_recording_that_brings_down_the_engine_fails_alone(
         tmp_path, Plan(fault, poison=True, blameless_wait_s=6.0), extra=f"{LIMITS}max_attempts = 2\n"
     )
     with daemon:
-        bad, good = drop_with(daemon, poison, "poison")
+        bad, good = drop_with(daemon, poison, "poison", len(alone))
         assert_as_alone(daemon, good, alone)
         wait_until(lambda: daemon.state(bad) == "failed" or not daemon.running, "the bad one has failed")
         why, reason, attempts = reason_of(daemon, bad)
@@ -55,6 +55,6 @@ def test_a_recording_that_brings_down_the_engine_fails_alone(
         assert said in reason
         assert len(faults.strikes) >= 3, "among others, and twice alone"
         counted = daemon.rows("select attempts from jobs where state = 'done'")
-        assert [row["attempts"] for row in counted] == [1] * GOOD
+        assert [row["attempts"] for row in counted] == [1] * len(alone)
         # Recordings that were in the engine with it were tried alone and done.
         assert daemon.rows("select 1 from jobs where state not in ('done', 'failed')") == []

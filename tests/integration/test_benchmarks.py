@@ -163,19 +163,22 @@ def test_the_gpu_runner_uses_only_existing_options() -> None:
         assert [option for option in options if option not in known[command]] == [], name
 
 
-def test_killing_at_two_points_loses_nothing(tmp_path: Path) -> None:
+# The short forms of these are tests/e2e/test_kill_points.py and test_killed_backlog.py.
+@pytest.mark.parametrize("points", [pytest.param(2, marks=pytest.mark.soak)])
+def test_killing_at_two_points_loses_nothing(tmp_path: Path, points: int) -> None:
     out = tmp_path / "kill.json"
-    done = script("kill", "--rounds", "1", "--jobs", "1", "--points", "2", "--out", str(out))
+    done = script("kill", "--rounds", "1", "--jobs", "1", "--points", str(points), "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert json.loads(out.read_text(encoding="utf-8"))["kills"] == 2
+    assert json.loads(out.read_text(encoding="utf-8"))["kills"] == points
 
 
-def test_a_backlog_whose_daemon_is_killed_comes_through(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recordings", [pytest.param(6, marks=pytest.mark.soak)])
+def test_a_backlog_whose_daemon_is_killed_comes_through(tmp_path: Path, recordings: int) -> None:
     out = tmp_path / "kill.json"
-    done = script("kill", "--backlog", "6", "--kills", "2", "--seconds", "120", "--out", str(out))
+    done = script("kill", "--backlog", str(recordings), "--kills", "2", "--seconds", "120", "--out", str(out))
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text(encoding="utf-8"))
-    assert (report["kills"], report["recordings"], report["tries"]["done"]) == (2, 6, 6)
+    assert (report["kills"], report["recordings"], report["tries"]["done"]) == (2, recordings, recordings)
 
 
 def test_mutants_of_every_format_leave_the_decoders_standing_and_a_run_is_taken_up_again(
@@ -183,31 +186,35 @@ def test_mutants_of_every_format_leave_the_decoders_standing_and_a_run_is_taken_
 ) -> None:
     out = tmp_path / "fuzz.json"
     next_number = 0
-    for count in (150, 50):
+    for count in (60, 20):
         done = script("fuzz_media", "--first", str(next_number), "--count", str(count), "--out", str(out))
         assert done.returncode == 0, done.stderr
         report = json.loads(out.read_text(encoding="utf-8"))
         assert report["mutants"] == sum(report["ends"].values()) == count
         assert report["findings"] == []
         next_number = report["next"]
-    assert next_number == 200
+    assert next_number == 80
 
 
-def test_random_sequences_of_tokens_are_joined_and_timed() -> None:
-    done = script("fuzz_joining", "--count", "500")
+# The short form of this is tests/unit/test_engine_joining.py.
+@pytest.mark.parametrize("count", [pytest.param(500, marks=pytest.mark.soak)])
+def test_random_sequences_of_tokens_are_joined_and_timed(count: int) -> None:
+    done = script("fuzz_joining", "--count", str(count))
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["findings"] == 0
     assert report["ktokens_per_s"]["mixed"]["ours"] > 0
 
 
-def test_workers_frozen_beyond_their_leases_do_every_job_once() -> None:
-    done = script("claimers", "--jobs", "300", "--freezes", "2")
+# The short form of this is tests/integration/test_ledger_processes.py.
+@pytest.mark.parametrize("jobs", [pytest.param(300, marks=pytest.mark.soak)])
+def test_workers_frozen_beyond_their_leases_do_every_job_once(jobs: int) -> None:
+    done = script("claimers", "--jobs", str(jobs), "--freezes", "2")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     # Whether a worker has a claim when it is stopped is chance; test_ledger_processes.py tests that case.
     assert report["freezes"] > 0
-    assert report["done_on_record"] == 300
+    assert report["done_on_record"] == jobs
     assert (
         report["late_results_accepted"] == report["claims_given_twice"] == report["jobs_not_done_once"] == 0
     )
@@ -228,7 +235,11 @@ def test_the_ledger_is_measured_with_a_history_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("many", ("--recordings", "40", "80", "--seconds", "0.2", "--warm", "20")),
+        pytest.param(
+            "many",
+            ("--recordings", "40", "80", "--seconds", "0.2", "--warm", "20"),
+            marks=pytest.mark.soak,
+        ),
         ("long", ("--hours", "0.02", "0.04", "--model", "null", "--vad-model", "null", "--device", "cpu")),
     ],
 )
@@ -244,12 +255,16 @@ def test_benchmarks_report_the_cost_of_ten_times_the_work(name: str, arguments: 
         assert [one["duration_ms"] for one in report["runs"]] == [72_000, 144_000]
 
 
-def test_benchmarks_report_handles_and_memory_per_number_of_recordings(tmp_path: Path) -> None:
+# The short form of this is tests/e2e/test_leaks.py.
+@pytest.mark.parametrize("recordings", [pytest.param(80, marks=pytest.mark.soak)])
+def test_benchmarks_report_handles_and_memory_per_number_of_recordings(
+    tmp_path: Path, recordings: int
+) -> None:
     out = tmp_path / "leaks.json"
     null = ("--model", "null", "--vad-model", "null", "--device", "cpu")
-    done = script("leaks", "--recordings", "80", "--round", "20", *null, "--out", str(out))
+    done = script("leaks", "--recordings", str(recordings), "--round", "20", *null, "--out", str(out))
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text(encoding="utf-8"))
-    assert report["jobs"] == {"done": 80}
+    assert report["jobs"] == {"done": recordings}
     assert report["lines"]["decoder"]["handles"]["last"] > 0
     assert [one["recordings"] for one in report["samples"]] == [20, 40, 60, 80]

@@ -29,12 +29,14 @@ from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_
 from tests.support.syscall_faults import FaultyDisk
 
 #: Step between tested limits of the file size, bytes; not a multiple of a page, so that some writes are partial.
-LIMIT_STEP = 6_000
+LIMIT_STEPS = [24_000, pytest.param(6_000, marks=pytest.mark.soak)]
 #: Bytes freed on a full file system in each step.
-ROOM_STEP = 8_192
-#: Every how many operations of the disk one fails: all of them in the long form, and a seventh of them otherwise, which
-#: meets each file and each step of the ledger.
-STRIDES = [7, pytest.param(1, marks=pytest.mark.soak)]
+ROOM_STEPS = [20_480, pytest.param(8_192, marks=pytest.mark.soak)]
+#: Every how many operations of the disk one fails: all of them in the long form; otherwise as many as meet each file and
+#: each step of the ledger, and each revision of an upgrade.
+STRIDES = [13, pytest.param(1, marks=pytest.mark.soak)]
+STRIDES_OF_UPGRADES = [29, pytest.param(1, marks=pytest.mark.soak)]
+STRIDES_OF_MAKING = [7, pytest.param(1, marks=pytest.mark.soak)]
 
 Dump = dict[str, list[tuple[object, ...]]]
 
@@ -248,7 +250,10 @@ def test_every_write_and_every_sync_may_fail(
     assert nth > told * stride > 100
 
 
-def test_a_file_may_not_grow_any_further(fresh: Path, undisturbed: list[Dump], folder: Path) -> None:
+@pytest.mark.parametrize("step", LIMIT_STEPS)
+def test_a_file_may_not_grow_any_further(
+    fresh: Path, undisturbed: list[Dump], folder: Path, step: int
+) -> None:
     """A quota or a process limit: writes are partial at any byte."""
     limit, told = 0, 0
     while True:
@@ -260,12 +265,15 @@ def test_a_file_may_not_grow_any_further(fresh: Path, undisturbed: list[Dump], f
             break
         understood(error)
         told += 1
-        limit += LIMIT_STEP
+        limit += step
     assert told > 10
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
-def test_a_full_file_system_is_waited_for(fresh: Path, undisturbed: list[Dump], folder: Path) -> None:
+@pytest.mark.parametrize("step", ROOM_STEPS)
+def test_a_full_file_system_is_waited_for(
+    fresh: Path, undisturbed: list[Dump], folder: Path, step: int
+) -> None:
     small = folder / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -287,7 +295,7 @@ def test_a_full_file_system_is_waited_for(fresh: Path, undisturbed: list[Dump], 
                 break
             understood(error)
             told += 1
-            room += ROOM_STEP
+            room += step
         assert told > 10
     finally:
         subprocess.run(["umount", small], check=True)
@@ -311,10 +319,13 @@ def no_file_beyond(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_every_write_of_making_a_database_may_fail(disk: FaultyDisk, fresh: Path, folder: Path) -> None:
-    nth = 0
+@pytest.mark.parametrize("stride", STRIDES_OF_MAKING)
+def test_every_write_of_making_a_database_may_fail(
+    disk: FaultyDisk, fresh: Path, folder: Path, stride: int
+) -> None:
+    nth = 1 - stride
     while True:
-        nth += 1
+        nth += stride
         path = folder / str(nth) / "jobs.db"
         path.parent.mkdir()
         life = Life(path)
@@ -336,7 +347,7 @@ REVISIONS = [
 ]
 
 
-@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("stride", STRIDES_OF_UPGRADES)
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_every_write_of_an_upgrade_may_fail(
     disk: FaultyDisk, folder: Path, revision: str, stride: int

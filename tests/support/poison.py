@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
-GOOD = 63
+#: Number of good recordings beside a bad one.
+GOOD = (15, pytest.param(63, marks=pytest.mark.soak))
 
 
 #: Low limits, so that a bad recording fails within a test; the good ones are seconds long.
@@ -25,11 +27,11 @@ LIMITS = '[media]\nmax_hours = 0.2\nstall_s = 8.0\n[profiles.default]\nduplicate
 FORMATS = ("txt", "srt", "vtt", "json")
 
 
-def write_good(folder: Path) -> list[Path]:
-    """Write recordings of 2 to 4 s, each a different cut of the sample."""
+def write_good(folder: Path, count: int) -> list[Path]:
+    """Write `count` recordings of 2 to 4 s, each a different cut of the sample."""
     return [
         write_speech(folder / f"good-{i:02d}.wav", seconds=2.0 + i % 5 / 2, offset=i * 0.15)
-        for i in range(GOOD)
+        for i in range(count)
     ]
 
 
@@ -67,12 +69,14 @@ def signal_decoders(daemon: DaemonProcess, bad: Path, number: signal.Signals) ->
         thread.join()
 
 
-def drop_with(daemon: DaemonProcess, make: Callable[[Path], Path], name: str) -> tuple[Path, list[Path]]:
-    """Move the bad recording and the good ones into the inbox together; returns their paths."""
+def drop_with(
+    daemon: DaemonProcess, make: Callable[[Path], Path], name: str, count: int
+) -> tuple[Path, list[Path]]:
+    """Move the bad recording and `count` good ones into the inbox together; returns their paths."""
     staged = daemon.root / name
     staged.mkdir()
     bad = make(staged)
-    good = write_good(staged)
+    good = write_good(staged, count)
     there = daemon.inbox / name
     staged.rename(there)
     return there / bad.name, [there / path.name for path in good]

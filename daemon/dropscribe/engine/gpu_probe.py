@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dropscribe.engine.layers.torch_import import leave_out_compiler
+from dropscribe.engine.layers.torch_import import light
 
 #: Time limit of the child, seconds: it imports torch, possibly from a cold disk, and creates a CUDA context.
 TIMEOUT_S = 120.0
@@ -117,9 +117,9 @@ def _driver_cuda() -> tuple[int, int] | None:
 
 def _probe() -> Hardware:
     driver = _driver_cuda()
-    leave_out_compiler()
     try:
-        import torch  # noqa: PLC0415 - only in the child; a failed import is a result
+        light()  # only in the child; a failed import is a result
+        import torch  # noqa: PLC0415
     except (ImportError, OSError) as e:
         return Hardware(None, None, driver, (), f"torch cannot be imported: {e}")
     built = None

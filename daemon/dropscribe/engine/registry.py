@@ -197,8 +197,8 @@ class ModelLoader:
     def _on_device(self) -> Any:
         """The device, which is set up at the first call. Raises EngineError."""
         if self._device is None:
-            torch_import.leave_out_compiler()
-            import torch  # noqa: PLC0415 - not for the null models
+            torch_import.light()  # not for the null models
+            import torch  # noqa: PLC0415
 
             from dropscribe.engine.models.loading import choose_device  # noqa: PLC0415
 
@@ -308,11 +308,12 @@ def _warm_up(
     seconds: `batch_s`, halved until a batch fits the device. Raises OutOfDeviceMemoryError if not even one segment fits.
     """
     speech = _sample()
-    vad.open().accept(speech, final=True)
     if device.type == "cpu":
-        # No memory to be found and no kernels to be compiled: long segments would only take longer.
+        # No memory to be found and no kernels to be compiled: more speech would only take longer.
+        vad.open().accept(speech[: round(WARM_SEGMENT_CPU_S * 1000) * SAMPLES_PER_MS], final=True)
         recogniser(_repeated(speech, WARM_SEGMENT_CPU_S, 2))
         return batch_s
+    vad.open().accept(speech, final=True)
     recogniser(_repeated(speech, WARM_SEGMENT_S, 1))
     recogniser(_repeated(speech, WARM_SEGMENT_S, 2))
     recogniser(_repeated(speech, min(LONGEST_SEGMENT_S, batch_s), 1))

@@ -7,7 +7,6 @@ from typing import Any
 from dropscribe import __version__, escapes
 from dropscribe.transcript.instants import iso
 from dropscribe.transcript.renderers.content import encode
-from dropscribe.transcript.renderers.json_document import engine_facts
 from dropscribe.transcript.types import STAGES, Transcript
 
 #: Incremented when a field changes its meaning or is removed, not when one is added.
@@ -47,7 +46,7 @@ def timing_log(transcript: Transcript, *, started: float, ended: float, version:
             "padding_waste": round(timings.padding_waste, 4),
         },
         "engine": {
-            **engine_facts(transcript.engine),
+            **transcript.engine.told(),
             "notice": transcript.engine.notice,
             "warmup_s": round(transcript.engine.warmup_s, 3),
         },

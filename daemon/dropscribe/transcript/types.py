@@ -307,6 +307,15 @@ class EngineFacts:
             return self
         return replace(self, models=used.models, precision=used.precision, notice=used.notice)
 
+    def told(self) -> dict[str, Any]:
+        """Models, device, precision and package versions, as in every JSON file."""
+        return {
+            **{key_of(role): model for role, model in self.models},
+            "device": self.device,
+            "precision": self.precision,
+            "versions": dict(sorted(self.versions)),
+        }
+
     def record(self) -> dict[str, Any]:
         """The facts as JSON has them, `versions` as pairs; for `of_record`."""
         return {

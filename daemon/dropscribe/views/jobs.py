@@ -10,7 +10,6 @@ from dropscribe import durations
 from dropscribe.escapes import readable
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.jobs.progress import position_text
-from dropscribe.transcript.renderers.json_document import engine_facts
 from dropscribe.views.control import actions_document
 from dropscribe.views.fields import rounded, utc
 from dropscribe.views.timeline import timeline, timeline_document
@@ -208,7 +207,7 @@ def detail_document(
         if result is None
         else {"sizes": list(result.timings.batch_sizes), "padding_waste": result.timings.padding_waste},
         "media": None if result is None else result.media.record(),
-        "engine": None if result is None else engine_facts(result.engine) | {"notice": result.engine.notice},
+        "engine": None if result is None else result.engine.told() | {"notice": result.engine.notice},
         "text": None if result is None else text_of(detail),
         "segments": None
         if result is None

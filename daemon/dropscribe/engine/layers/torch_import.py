@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from types import ModuleType
@@ -20,6 +21,18 @@ def leave_out_compiler() -> None:
     """
     if "torch" not in sys.modules:
         sys.modules[COMPILER_ONLY] = _stand_in()
+
+
+def light() -> None:
+    """Import torch without `COMPILER_ONLY`, and without the collector going through its thousands of new classes."""
+    leave_out_compiler()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        importlib.import_module("torch")
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def complete() -> None:

@@ -11,8 +11,7 @@ from typing import Any
 from dropscribe import escapes
 from dropscribe.transcript.instants import iso
 from dropscribe.transcript.renderers.content import Content, encode
-from dropscribe.transcript.roles import key_of
-from dropscribe.transcript.types import EngineFacts, Segment
+from dropscribe.transcript.types import Segment
 from dropscribe.transcript.written.marks import WIDE
 from dropscribe.transcript.written.punctuation import joint
 from dropscribe.transcript.written.speakers import shares_of
@@ -51,16 +50,6 @@ def json_document(content: Content) -> bytes:
     return encode(f'{head}{_sentences(content)},\n  "segments": {body}\n}}\n')
 
 
-def engine_facts(engine: EngineFacts) -> dict[str, Any]:
-    """Models, device, precision and package versions, as in every JSON file."""
-    return {
-        **{key_of(role): model for role, model in engine.models},
-        "device": engine.device,
-        "precision": engine.precision,
-        "versions": dict(sorted(engine.versions)),
-    }
-
-
 def _facts(content: Content) -> dict[str, Any]:
     transcript = content.transcript
     return {
@@ -73,7 +62,7 @@ def _facts(content: Content) -> dict[str, Any]:
             "admitted": iso(transcript.created_at),
         },
         "media": transcript.media.record(),
-        "engine": engine_facts(transcript.engine),
+        "engine": transcript.engine.told(),
         **_recipe(content),
         "notice": transcript.engine.notice,
         "remarks": [{"kind": r.kind, "text": r.text} for r in content.remarks],
