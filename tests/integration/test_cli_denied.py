@@ -111,6 +111,8 @@ DENIED = {
     "notify list": [("--database {}/jobs.db", 3, "open database")],
     "purge": [("1 --database {}/jobs.db", 3, "open database")],
     "vacuum": [("--database {}/jobs.db", 3, "open database")],
+    "install-service": [("--prefix {}/closed", 1, "install")],
+    "uninstall-service": [("--prefix {}/closed", 1, "install")],
     "doctor": [("--repair --config {}/ds.toml", 2, "ds.toml")],
     "models list": [("--config {}/ds.toml", 2, "ds.toml")],
     "models fetch": [("--config {}/ds.toml", 2, "ds.toml")],

@@ -17,8 +17,9 @@ import dropscribe
 from dropscribe import errors
 from dropscribe.bench.records import OURS, Recording, Report, Run, Usage
 from dropscribe.cli.app import EXIT_CODES, build
-from dropscribe.cli.commands import adopt, models, speakers
+from dropscribe.cli.commands import models, speakers
 from dropscribe.cli.commands.init import production_file
+from dropscribe.cli.commands.keeping import adopt
 from dropscribe.config import (
     EngineSettings,
     Folder,
@@ -152,8 +153,8 @@ def test_enough_commands_are_shown() -> None:
     assert len([c for page in PAGES for c in calls(page)]) > 60
 
 
-#: Options of umount(8), of systemd/make-environment and of node_exporter.
-OF_OTHERS = {"--lazy", "--cpu", "--cuda", "--collector"}
+#: Options of umount(8) and of node_exporter.
+OF_OTHERS = {"--lazy", "--collector"}
 
 
 def test_options_named_alone_are_there() -> None:
@@ -420,6 +421,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keep(command_line.document("purge", str(done), "--copies", "--dry-run", "--database", database))
     keep(command_line.document("doctor", "--repair", "--database", database))
     keep(command_line.document("doctor", "--fix", "--watch", folder, "--database", database))
+    keep(command_line.document("install-service", "--prefix", folder / "root"))
+    keep(command_line.document("uninstall-service", "--prefix", folder / "root"))
     keep(adoption_document(folder))
     keep(error_document(errors.UsageError("why", operation="do", path=folder, remedy="do this")))
     keep(doctor.document([doctor.ok("python", "3.11")]))

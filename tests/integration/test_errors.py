@@ -139,6 +139,8 @@ FAILURES = (
     Failure("resume --database junk.db", 3, "junk.db", "ledger"),
     Failure("drain --database none.db", 2, "none.db", "usage"),
     Failure("notify list --database junk.db", 3, "junk.db", "ledger"),
+    Failure("install-service --prefix root --cpu --cuda", 2, None, "usage"),
+    Failure("uninstall-service --prefix root", 2, "installed-files.json", "usage"),
     Failure("models path ./none", 1, None, "error"),
     Failure("models list --config wrong.toml", 2, "wrong.toml", "config"),
 )

@@ -454,6 +454,32 @@ def doctor_of_that_model_with_the_path_of_root() -> str:
     return f"{said.count('ok ')} checks of its own are ok"
 
 
+@check
+def service_made_and_removed_by_its_own_commands() -> str:
+    """After all others: at its end there is no service, and everything of the person is still there."""
+    config = machine.CONFIG.read_text(encoding="utf-8")
+    said = run(machine.DROPSCRIBE, "install-service", "--force", "--cpu")
+    demand("/etc/systemd/system/dropscribe.service" in said, said)
+    demand(machine.CONFIG.read_text(encoding="utf-8") == config, "the configuration is another one")
+    again = run(machine.DROPSCRIBE, "install-service", "--cpu")
+    demand("renewed" not in again and "written" not in again, again)
+    run("systemctl", "restart", "--no-block", "dropscribe")
+    wait("active again", machine.is_ready, START_S)
+    took = wait_done(drop(machine.recording("installed.wav")))
+    shown_page = run(
+        "sh",
+        "-c",
+        "bash -c '. /usr/local/share/bash-completion/completions/dropscribe; complete -p dropscribe'",
+    )
+    demand("_dropscribe" in shown_page, shown_page)
+    removed = run(machine.DROPSCRIBE, "uninstall-service")
+    demand(not machine.UNIT.exists(), "the unit is still there")
+    demand(not machine.is_ready(), "the service still runs")
+    kept = (machine.CONFIG, machine.DATABASE, machine.INBOX / "installed.txt")
+    demand(all(p.exists() for p in kept), f"something is lost: {removed}")
+    return f"a recording done after {took:.1f} s; then no service, and all data"
+
+
 def headline() -> str:
     systemd = run("systemctl", "--version").splitlines()[0]
     python = run(

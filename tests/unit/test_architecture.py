@@ -82,9 +82,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench": BELOW_VIEWS,
     "doctor": BELOW_VIEWS,
     "notify": BELOW_VIEWS,
+    "installation": BASE,
     "views": BELOW_VIEWS,
     "web": BELOW_VIEWS | {"views"},
-    "cli": BELOW_VIEWS | {"views", "doctor", "bench", "notify", "settings_errors", "web"},
+    "cli": BELOW_VIEWS | {"views", "doctor", "bench", "notify", "installation", "settings_errors", "web"},
     "__main__": frozenset({"", "cli"}),
 }
 

@@ -19,17 +19,19 @@ from dropscribe.cli.output import print_error
 from dropscribe.errors import DropscribeError, StorageError, UsageError
 
 #: Commands, in the order of the help: each is `command` (or `app`, if it has subcommands) in the module of its
-#: name. These modules have heavy imports inside functions only, so that `--help` is fast.
+#: name, with `_` for `-`. These modules have heavy imports inside functions only, so that `--help` is fast.
 COMMANDS = (
     "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "stats", "export", "status",
     "pause", "resume", "drain", "models", "speakers", "notify", "web", "backup", "restore", "vacuum", "purge",
+    "install-service", "uninstall-service",
 )  # fmt: skip
 #: Those whose module lies in a room of `commands`.
 ROOMS = {
     "bench": "evaluation", "eval": "evaluation", "diff": "evaluation",
     "pause": "control", "resume": "control", "drain": "control", "notify": "control", "web": "control",
     "stats": "history", "export": "history",
-    "backup": "keeping", "restore": "keeping", "vacuum": "keeping", "purge": "keeping",
+    "adopt": "keeping", "backup": "keeping", "restore": "keeping", "vacuum": "keeping", "purge": "keeping",
+    "install-service": "installation", "uninstall-service": "installation",
 }  # fmt: skip
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
@@ -56,7 +58,7 @@ def build() -> typer.Typer:
     app.callback()(_global_options)
     for name in COMMANDS:
         room = f"{ROOMS[name]}." if name in ROOMS else ""
-        module = importlib.import_module(f"dropscribe.cli.commands.{room}{name}")
+        module = importlib.import_module(f"dropscribe.cli.commands.{room}{name.replace('-', '_')}")
         if hasattr(module, "app"):
             for inner in module.app.registered_commands:
                 inner.cls = Command

@@ -140,14 +140,14 @@ def _make_folder(folder: Path) -> bool:
     return True
 
 
-def production_file(directory: Path | None = None) -> str:
+def production_file(directory: Path | None = None, values: Mapping[str, Any] = MappingProxyType({})) -> str:
     """Text of the file: TOML in which each setting that is not set is a comment with its default.
 
-    `directory`: that of the file, for local paths; None: paths of the service.
+    `directory`: that of the file, for local paths; None: paths of the service. `values`: of settings by their dotted names.
     """
     from dropscribe import config
 
-    values = dict(_SET)
+    values = {**_SET, **values}
     if directory is not None:
         values |= {"database": directory / _LOCAL_DATABASE, "folder.path": directory / _LOCAL_FOLDER}
     lines = [

@@ -1,0 +1,1 @@
+"""Commands that make a service of an installation, and remove it."""
