@@ -17,7 +17,7 @@ from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, P
 from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
 from dropscribe.ledger.outbox import Outbox
-from dropscribe.ledger.questions import Cursor, JobFilter, JobPage, JobTotals, Part, TotalsFilter
+from dropscribe.ledger.questions import Cursor, HourTotals, JobFilter, JobPage, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import (
     AWAY,
     Admission,
@@ -482,6 +482,9 @@ class Ledger(Protocol):
 
         Durations are those of all stages, or only of `stage`. They are not known by device and by reason.
         """
+
+    def hours(self, since: float) -> list[HourTotals]:
+        """What ended in each hour, of jobs admitted at `since` or later. Reads all of these: for the last day or so."""
 
     def wrong_totals(self) -> dict[str, int]:
         """Compare the totals of ended jobs with these jobs; returns the number of wrong rows by table, {} if all are right.

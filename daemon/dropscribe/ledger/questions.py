@@ -88,6 +88,16 @@ class TotalsFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class HourTotals:
+    """What ended in an hour, which counts from 1970 (UTC): recordings done and failed, and the audio of the done ones."""
+
+    hour: int
+    done: int
+    failed: int
+    audio_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobTotals:
     """Totals of the ended jobs that have the same `key`: a value of each part asked for, "" where it is not known."""
 

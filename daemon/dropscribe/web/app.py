@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +14,7 @@ from starlette.routing import Route
 from dropscribe import logs
 from dropscribe.errors import DropscribeError, LedgerError, StorageError, UsageError
 from dropscribe.views.errors import error_document
-from dropscribe.web.pages import history, recording
+from dropscribe.web.pages import actions, api, history, live, recording
 from dropscribe.web.security import COOKIE, WRONG_TOKEN_S, Guard, for_program
 from dropscribe.web.site import Site, site_of
 
@@ -36,6 +35,21 @@ def build(site: Site) -> Starlette:
             Route("/recordings/{job:int}/sound.wav", recording.sound),
             Route("/recordings/{job:int}/original", recording.original),
             Route("/recordings/{job:int}/files/{format:str}", recording.download),
+            Route("/recordings/{job:int}/{verb:str}", actions.of_job, methods=["POST"]),
+            Route("/status", live.page),
+            Route("/status/{verb:str}", actions.of_folder, methods=["POST"]),
+            Route("/metrics", live.metrics),
+            Route("/api/v1/jobs", api.jobs),
+            Route("/api/v1/jobs/{job:int}", api.job),
+            Route("/api/v1/jobs/{job:int}/transcript/{format:str}", recording.download),
+            Route("/api/v1/jobs/{job:int}/sound.wav", recording.sound),
+            Route("/api/v1/jobs/{job:int}/original", recording.original),
+            Route("/api/v1/jobs/{job:int}/{verb:str}", api.act_on_job, methods=["POST"]),
+            Route("/api/v1/search", api.search),
+            Route("/api/v1/status", api.status),
+            Route("/api/v1/stats", api.stats),
+            Route("/api/v1/openapi.json", api.openapi),
+            Route("/api/v1/{verb:str}", api.act_on_folder, methods=["POST"]),
             Route("/login", login, methods=["GET", "POST"]),
             Route("/static/{name:str}", static),
         ],
@@ -100,7 +114,6 @@ def _of_http(request: Request, error: Exception) -> Response:
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
-    logging.getLogger("dropscribe.web").error("request failed", exc_info=error)
     logs.problem(
         logs.get("web"), logs.Action.WEB, f"{request.method} {request.url.path}: {type(error).__name__}"
     )

@@ -11,7 +11,7 @@ from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, P
 from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
 from dropscribe.ledger.outbox import Outbox
-from dropscribe.ledger.questions import Cursor, JobFilter, JobPage, JobTotals, Part, TotalsFilter
+from dropscribe.ledger.questions import Cursor, HourTotals, JobFilter, JobPage, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import (
     AWAY,
     Admission,
@@ -375,6 +375,9 @@ class SqliteLedger:
         self, by: Sequence[Part], wanted: TotalsFilter, *, stage: str | None = None
     ) -> list[JobTotals]:
         return self._totals.read(by, wanted, stage)
+
+    def hours(self, since: float) -> list[HourTotals]:
+        return self._totals.hours(since)
 
     def wrong_totals(self) -> dict[str, int]:
         return self._totals.wrong()

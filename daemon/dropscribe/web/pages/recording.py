@@ -15,8 +15,9 @@ from starlette.responses import Response
 
 from dropscribe.escapes import readable
 from dropscribe.files import FileSignature, close, open_recording
+from dropscribe.ledger.control import LEAST_PRIORITY, MOST_PRIORITY, Verb
 from dropscribe.ledger.interface import Ledger
-from dropscribe.ledger.records import JobDetail
+from dropscribe.ledger.records import JobDetail, JobState
 from dropscribe.media.protocol import Excerpt
 from dropscribe.transcript.naming import FORMATS
 from dropscribe.transcript.render import Options, render
@@ -27,6 +28,7 @@ from dropscribe.views.status import jobs_in_progress, said_by
 from dropscribe.views.timeline import timeline
 from dropscribe.views.transcripts import transcript_of
 from dropscribe.views.waiting import folder_waits, waits_for
+from dropscribe.web.pages.answer import Answer
 from dropscribe.web.pages.partial import partial_text
 from dropscribe.web.site import Site, site_of
 from dropscribe.web.sound.answers import DecodedSound, OriginalSound, wav_size
@@ -58,6 +60,11 @@ _PLAYABLE: Mapping[tuple[str, str], str] = MappingProxyType(
 
 def page(request: Request) -> Response:
     """The page of a job."""
+    return show(request)
+
+
+def show(request: Request, answer: Answer | None = None) -> Response:
+    """The page of a job, with what came of an action."""
     site = site_of(request)
     ledger = site.ledger()
     detail = _detail(request, ledger)
@@ -73,11 +80,14 @@ def page(request: Request) -> Response:
         request,
         "recording.html",
         job=job,
+        answer=answer,
+        actions=_possible(detail),
         detail=detail,
         content=content,
         said_nothing=texts is not None and not any(texts),
         text_removed=detail.whereabouts.text_removed_at is not None
         or detail.whereabouts.purged_at is not None,
+        priorities=(LEAST_PRIORITY, MOST_PRIORITY),
         unsure=UNSURE,
         progress=None if progress is None else progress_text(progress),
         share=_share(progress),
@@ -152,6 +162,14 @@ def download(request: Request) -> Response:
     file = f"{readable(detail.summary.recording.stem)}.{_EXTENSIONS.get(name, name)}"
     headers = {"Content-Disposition": _attachment(file)}
     return Response(data, 200, headers, _TYPES.get(name, "text/plain; charset=utf-8"))
+
+
+def _possible(detail: JobDetail) -> tuple[Verb, ...]:
+    """What can be asked for this job in its state."""
+    state = detail.summary.state
+    if state in {JobState.QUEUED, JobState.RUNNING}:
+        return (Verb.CANCEL, Verb.PRIORITY)
+    return (Verb.REDO,) if state is JobState.DONE else (Verb.RETRY,)
 
 
 def _detail(request: Request, ledger: Ledger) -> JobDetail:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import storable
 from dropscribe.ledger.histograms import Durations
-from dropscribe.ledger.questions import JobTotals, Part, TotalsFilter
+from dropscribe.ledger.questions import HourTotals, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.history.totals_schema import COUNTS, FILL, SUMS
 
@@ -41,6 +41,13 @@ _STAGES = (
     "SELECT {key}, stage, sum(microseconds) AS microseconds, {counts} FROM stage_totals "
     "WHERE {where} GROUP BY {group}, stage HAVING sum(jobs) > 0"
 ).replace("{counts}", ", ".join(f"sum({name})" for name in COUNTS))
+
+
+_HOURS = sa.text(
+    "SELECT CAST(finished_at / 3600 AS INTEGER) AS hour, sum(state = 'done') AS done, sum(state = 'failed') AS failed, "
+    "sum(CASE WHEN state = 'done' THEN coalesce(audio_ms, 0) ELSE 0 END) AS audio_ms "
+    "FROM jobs WHERE admitted_at >= :since AND finished_at IS NOT NULL GROUP BY 1 ORDER BY 1"
+)
 
 
 class Totals:
@@ -73,6 +80,12 @@ class Totals:
             buckets = {bucket: count for bucket, count in enumerate(counts) if count}
             durations[tuple(row[: len(by)])][name] = Durations(buckets, microseconds / 1e6)
         return [_totals(key, of_state, durations.get(key, {})) for key, of_state in states.items()]
+
+    def hours(self, since: float) -> list[HourTotals]:
+        """See `Ledger.hours`."""
+        with self._db.read("read totals") as connection:
+            rows = connection.execute(_HOURS, {"since": since}).all()
+        return [HourTotals(r.hour, r.done, r.failed, r.audio_ms / 1000) for r in rows]
 
     def wrong(self) -> dict[str, int]:
         """See `Ledger.wrong_totals`."""
