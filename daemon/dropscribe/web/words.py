@@ -116,6 +116,8 @@ CHINESE_WORDS: Mapping[str, str] = MappingProxyType(
         "Resume {folder}": "恢复 {folder}",
         "Pause {folder}": "暂停 {folder}",
         "recordings a minute": "个录音/分钟",
+        "audio": "音频",
+        "share failed": "失败占比",
         "real time": "实时倍速",
         "The last 24 hours": "最近 24 小时",
         "The last 30 days": "最近 30 天",
