@@ -513,6 +513,11 @@ class WebSettings(_Strict):
         description="File with the token that people must enter, in its first line that is no comment. A systemd credential "
         "of the same name takes its place.",
     )
+    upload: bool = Field(
+        False,
+        description="People may send recordings into the watched folders; whoever reaches the page may.",
+    )
+    upload_mb: int = Field(4096, ge=1, le=1 << 24, description="Largest recording that may be sent, MiB.")
 
 
 class Settings(_Strict):

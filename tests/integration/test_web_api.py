@@ -190,3 +190,87 @@ def test_the_description_names_every_address_and_no_other(site: Site, client: Te
     assert plain - generic <= described
     verbs = {f"/api/v1/jobs/{{job}}/{verb}" for verb in ("retry", "cancel", "redo", "priority")}
     assert described == (plain - generic) | verbs | {"/api/v1/pause", "/api/v1/resume"}
+
+
+# uploads
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def sender(history: History, drop: Path) -> Iterator[TestClient]:
+    settings = Settings.model_validate(
+        {"database": history.path, "folder": [{"path": drop}], "service": {"free_floor_mb": 0}}
+    )
+    with Site(DatabaseLocation(history.path), settings, Rules(upload_bytes=300_000)) as made:
+        yield TestClient(build(made), base_url=HOST, headers=HERE)
+
+
+def said(drop: Path, name: str = "a.wav", size: int = 200_000, **more: object) -> dict[str, str]:
+    return {"folder": str(drop), "name": name, "size": str(size), "key": "1"} | {
+        k: str(v) for k, v in more.items()
+    }
+
+
+def test_a_recording_that_is_sent_appears_whole_and_goes_on_after_a_lost_connection(
+    drop: Path, sender: TestClient
+) -> None:
+    data = bytes(range(250)) * 800
+    address = "/api/v1/upload"
+    assert sender.get(address, params=said(drop)).json() == {"offset": 0, "size": 200_000}
+    half = sender.put(address, params=said(drop, offset=0), content=data[:90_000])
+    assert (half.status_code, half.json()["offset"]) == (200, 90_000)
+    (unfinished,) = drop.iterdir()
+    assert unfinished.name.startswith(".")
+    wrong = sender.put(address, params=said(drop, offset=0), content=data)
+    assert (wrong.status_code, wrong.json()["offset"]) == (409, 90_000)
+    assert sender.get(address, params=said(drop)).json()["offset"] == 90_000
+    rest = sender.put(address, params=said(drop, offset=90_000), content=data[90_000:])
+    assert (rest.status_code, rest.json()["recording"]) == (201, str(drop / "a.wav"))
+    assert [p.name for p in drop.iterdir()] == ["a.wav"]
+    assert (drop / "a.wav").read_bytes() == data
+    again = sender.get(address, params=said(drop))
+    assert (again.status_code, "already" in again.json()["error"]["reason"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"name": "../a.wav"}, 400),
+        ({"name": ".a.wav"}, 400),
+        ({"name": "a\0.wav"}, 400),
+        ({"name": "x" * 300 + ".wav"}, 400),
+        ({"name": "a.exe"}, 415),
+        ({"name": "a.txt"}, 415),
+        ({"size": 300_001}, 413),
+        ({"size": 0}, 400),
+        ({"size": "-5"}, 400),
+        ({"folder": "/etc"}, 404),
+    ],
+)
+def test_what_is_not_taken_is_told_before_it_is_sent(
+    drop: Path, sender: TestClient, changes: dict[str, Any], status: int
+) -> None:
+    answer = sender.get("/api/v1/upload", params=said(drop) | {k: str(v) for k, v in changes.items()})
+    assert (answer.status_code, answer.json()["schema"]) == (status, "dropscribe/error/1")
+    assert list(drop.iterdir()) == []
+
+
+def test_more_than_was_announced_or_allowed_is_refused(
+    drop: Path, sender: TestClient, client: TestClient
+) -> None:
+    assert sender.put("/api/v1/upload", params=said(drop, size=10), content=b"x" * 11).status_code == 413
+    assert sender.put("/api/v1/upload", params=said(drop), content=b"x" * 300_001).status_code == 413
+    foreign = {"sec-fetch-site": "cross-site"}
+    assert sender.put("/api/v1/upload", params=said(drop), content=b"x", headers=foreign).status_code == 403
+    assert not [p for p in drop.iterdir() if not p.name.startswith(".")]
+    assert client.get("/api/v1/upload", params=said(drop)).status_code == 403  # off
+    assert client.get("/upload").status_code == 403
+    page = sender.get("/upload").text
+    assert str(drop) in page
+    assert 'data-most="300000"' in page

@@ -65,7 +65,7 @@ def test_where_a_request_comes_from(headers: dict[str, str], expected: bool) -> 
     ],
 )
 def test_refusals(method: str, headers: dict[str, str], status: int | None) -> None:
-    refusal = refusal_of(Rules(), method, {"host": "127.0.0.1:8970"} | headers)
+    refusal = refusal_of(Rules(), method, "/", {"host": "127.0.0.1:8970"} | headers)
     assert (refusal.status if refusal else None) == status
 
 

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from dropscribe import logs
 from dropscribe.errors import DropscribeError, LedgerError, StorageError, UsageError
 from dropscribe.views.errors import error_document
-from dropscribe.web.pages import actions, api, history, live, recording
-from dropscribe.web.security import COOKIE, WRONG_TOKEN_S, Guard, for_program
+from dropscribe.web.pages import actions, api, history, live, recording, upload
+from dropscribe.web.security import COOKIE, UPLOAD, WRONG_TOKEN_S, Guard, for_program
 from dropscribe.web.site import Site, site_of
 
 #: Statuses of errors that no page expects.
@@ -49,6 +49,9 @@ def build(site: Site) -> Starlette:
             Route("/api/v1/status", api.status),
             Route("/api/v1/stats", api.stats),
             Route("/api/v1/openapi.json", api.openapi),
+            Route(UPLOAD, upload.offset),
+            Route(UPLOAD, upload.receive, methods=["PUT"]),
+            Route("/upload", upload.page),
             Route("/api/v1/{verb:str}", api.act_on_folder, methods=["POST"]),
             Route("/login", login, methods=["GET", "POST"]),
             Route("/static/{name:str}", static),

@@ -26,6 +26,8 @@ COOKIE = "dropscribe"
 STALLED_S = 30.0
 #: Largest body of a request, bytes.
 MOST_BODY = 64 << 10
+#: Where recordings are sent to.
+UPLOAD = "/api/v1/upload"
 #: Time after a wrong token, seconds.
 WRONG_TOKEN_S = 0.5
 #: Methods that change nothing.
@@ -55,10 +57,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Names of this page, and its token ("": none)."""
+    """Names of this page, its token ("": none), and the largest recording that may be sent to it, bytes (0: none)."""
 
     hosts: frozenset[str] = frozenset()
     token: str = ""
+    upload_bytes: int = 0
+
+    def most_body(self, method: str, path: str) -> int:
+        """Largest body of a request, bytes."""
+        return max(MOST_BODY, self.upload_bytes) if (method, path) == ("PUT", UPLOAD) else MOST_BODY
 
     def is_host(self, host: str) -> bool:
         """True for a value of `Host` that leads here: an IP address, localhost, or a known name."""
@@ -104,7 +111,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def refusal_of(rules: Rules, method: str, headers: Mapping[str, str]) -> Refusal | None:
+def refusal_of(rules: Rules, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
     """Why a request is refused whoever sends it; None if it is not. `headers`: names in lower case."""
     host = headers.get("host", "")
     if not rules.is_host(host):
@@ -113,8 +120,11 @@ def refusal_of(rules: Rules, method: str, headers: Mapping[str, str]) -> Refusal
         return Refusal(
             403, "the request comes from another page", "open this page itself and repeat it there"
         )
-    if int(headers.get("content-length", "0") or 0) > MOST_BODY if _is_length(headers) else True:
-        return Refusal(413, f"more than {MOST_BODY >> 10} KiB were sent", "send less")
+    most, length = rules.most_body(method, path), headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 18 or int(length) > most:
+        return Refusal(
+            413, f"this page takes {most / (1 << 20):g} MiB at most, and more was sent", "send less"
+        )
     return None
 
 
@@ -125,10 +135,6 @@ def comes_from_here(headers: Mapping[str, str]) -> bool:
         return site == "same-origin"
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
-
-
-def _is_length(headers: Mapping[str, str]) -> bool:
-    return headers.get("content-length", "0").isdecimal()
 
 
 class Guard:
@@ -157,7 +163,7 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, sending)
             return
-        received = 0
+        received, most = 0, self._rules.most_body(scope["method"], scope["path"])
         done: list[bool] = []
 
         async def receiving() -> Message:
@@ -167,7 +173,7 @@ class Guard:
             async with asyncio.timeout(STALLED_S):
                 message = await receive()
             received += len(message.get("body", b""))
-            if received > MOST_BODY:
+            if received > most:
                 return {"type": "http.disconnect"}
             if not message.get("more_body", False):
                 done.append(True)
@@ -177,7 +183,7 @@ class Guard:
 
     def _refused(self, scope: Scope) -> Response | None:
         headers, path = Headers(scope=scope), scope["path"]
-        refusal = refusal_of(self._rules, scope["method"], headers)
+        refusal = refusal_of(self._rules, scope["method"], path, headers)
         if refusal is None and not path.startswith(_OPEN):
             cookies = cookie_parser(headers.get("cookie", ""))
             if not self._rules.knows_token(cookies, headers.get("authorization", "")):

@@ -87,7 +87,8 @@ def rules_of(settings: WebSettings) -> Rules:
             operation="start the page",
             remedy="set [web] token_file, or listen on 127.0.0.1",
         )
-    return Rules(frozenset(host.lower().rstrip(".") for host in settings.hosts), token)
+    hosts = frozenset(host.lower().rstrip(".") for host in settings.hosts)
+    return Rules(hosts, token, settings.upload_mb << 20 if settings.upload else 0)
 
 
 def serve(location: DatabaseLocation, loaded: Loaded) -> None:

@@ -33,6 +33,7 @@ _STATIC = MappingProxyType(
     {
         "style.css": "text/css; charset=utf-8",
         "page.js": "text/javascript; charset=utf-8",
+        "upload.js": "text/javascript; charset=utf-8",
         "player.js": "text/javascript; charset=utf-8",
         "htmx.min.js": "text/javascript; charset=utf-8",
         "icon.svg": "image/svg+xml",
@@ -59,6 +60,8 @@ class Site:
         self.rules = rules
         self.sounds = SoundPool()
         self.static: Mapping[str, Static] = {name: _static(name, kind) for name, kind in _STATIC.items()}
+        #: Folders in which unfinished uploads were looked for.
+        self.swept: set[Path] = set()
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._templates = Environment(
@@ -108,7 +111,7 @@ class Site:
 
         found = self._templates.get_template(template)
         text = found.render(
-            t=t, language=language, here=request.url.path, with_token=bool(self.rules.token), **values
+            t=t, language=language, here=request.url.path, with_upload=bool(self.rules.upload_bytes), **values
         )
         # A lone surrogate, from a name that is not UTF-8, cannot be encoded.
         return HTMLResponse(text.encode("utf-8", "backslashreplace"), status, {"Vary": "Accept-Language"})

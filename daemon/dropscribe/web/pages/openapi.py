@@ -67,6 +67,14 @@ def description(*, with_token: bool) -> dict[str, Any]:
                     _query("places", {"type": "integer", "minimum": 1, "maximum": 100, "default": 5}, "Most places of each"),
                 )
             },
+            "/api/v1/upload": {
+                "get": _operation("How much of a recording has arrived, before it is sent", "offset, size", *_SENDING),
+                "put": _operation(
+                    "Send a recording, or the rest of it; 201 when it is whole, 409 with the offset to go on from", "offset, size",
+                    *_SENDING, _query("offset", _WHOLE, "First byte that is sent"),
+                )
+                | {"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
+            },
             "/api/v1/status": {"get": _operation("State of the daemon, its queue and problems", "dropscribe/daemon/1")},
             "/api/v1/stats": {
                 "get": _operation(
@@ -97,6 +105,14 @@ def description(*, with_token: bool) -> dict[str, Any]:
 
 def _query(name: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "schema": schema, "description": text}
+
+
+_SENDING = (
+    _query("folder", _TEXT, "A watched folder"),
+    _query("name", _TEXT, "Name of the file"),
+    _query("size", _WHOLE, "Its bytes"),
+    _query("key", _TEXT, "Anything that changes with its content, such as the time of its last change"),
+)
 
 
 def _operation(
