@@ -7,7 +7,6 @@ import os
 import struct
 import wave
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,15 @@ import soundfile
 from starlette.testclient import TestClient
 
 from dropscribe.files import FileSignature
-from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.ledger.records import Admission, Finish
 from dropscribe.media.protocol import Excerpt
 from dropscribe.media.sources.playback import play
-from dropscribe.transcript.types import Loss, MediaFacts, Segment, Speaker, Tokens
+from dropscribe.transcript.types import Loss, MediaFacts
 from dropscribe.web.app import build
 from dropscribe.web.security import Rules
 from dropscribe.web.site import Site
-from tests.support.histories import ENGINE, NOW, TIMINGS, History
+from tests.support.histories import NOW, History
+from tests.support.recorded import admitted, recorded
 
 HOST = "http://127.0.0.1:8970"
 RATE = 16_000
@@ -68,37 +66,6 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(samples.tobytes())
-
-
-def recorded(
-    database: Path, recording: Path, media: MediaFacts, *texts: str, speaker: str | None = None
-) -> int:
-    """Put a recording that exists on record, with one second of speech for each text; returns its job."""
-    status = recording.stat()
-    with closing(open_ledger(DatabaseLocation(database))) as ledger:
-        admission = Admission(
-            path=recording, folder=recording.parent, size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino,
-            sha256="5" * 64, profile="default", recipe="mini|vad", share_result=True, settle_s=2.0, max_attempts=3,
-        )  # fmt: skip
-        ledger.admit([admission], NOW)
-        (claim,) = ledger.claim("worker", 1, NOW + 1, 60.0, allow_isolated=False)
-        segments = tuple(
-            Segment(
-                i, i * 1000, i * 1000 + 900, text,
-                Tokens(tuple(text), [i * 1000] * len(text), [i * 1000 + 900] * len(text), bytes([255, *[60] * (len(text) - 1)])),
-                speakers=bytes([1]) * len(text) if speaker else b"",
-            )
-            for i, text in enumerate(texts)
-        )  # fmt: skip
-        speakers = (Speaker(1, speaker),) if speaker else ()
-        assert (
-            ledger.finish(
-                [Finish(claim.job_id, claim.generation, media, ENGINE, TIMINGS, segments, None, speakers)],
-                NOW + 3,
-            )
-            == []
-        )
-    return claim.job_id
 
 
 def facts(
@@ -167,6 +134,28 @@ def test_one_recording_with_speakers_times_doubts_and_files(
         "/static/../app.py",
     ):
         assert client.get(nothing).status_code == 404
+
+
+def test_the_text_of_a_recording_in_progress_is_shown(
+    tmp_path: Path, history: History, client: TestClient
+) -> None:
+    recording, partial = tmp_path / "a.wav", tmp_path / "a.partial.txt"
+    write_wav(recording, tones(1))
+    partial.write_text("到目前为止 <b>", encoding="utf-8")
+    job, generation = admitted(history.path, recording)
+    assert history.ledger.intend_partial((job, generation), partial, "0" * 64, (), NOW + 2)
+    page = client.get(f"/recordings/{job}").text
+    assert "到目前为止 &lt;b&gt;" in page
+    assert 'hx-trigger="every 2s"' in page
+    assert "hx-refresh" not in client.get(f"/recordings/{job}", headers={"hx-request": "true"}).headers
+    partial.unlink()
+    partial.symlink_to("/etc/passwd")
+    assert "root:" not in client.get(f"/recordings/{job}").text
+    history.ledger.fail(
+        job, generation, NOW + 3, code="no_audio", reason="no audio", remedy="record it again"
+    )
+    ended = client.get(f"/recordings/{job}", headers={"hx-request": "true"})
+    assert ended.headers["hx-refresh"] == "true"
 
 
 def test_the_original_is_served_in_ranges_and_only_while_it_is_the_same(

@@ -101,10 +101,11 @@ def serve(location: DatabaseLocation, loaded: Loaded) -> None:
         where = "inherited socket" if listening.family == socket.AF_UNIX else _address(listening)
         logs.event(logs.get("web"), logs.Action.WEB, f"ready: {where}, {location}")
         with site:
-            uvicorn.Server(_config(build(site))).run(sockets=[listening])
+            uvicorn.Server(config_of(build(site))).run(sockets=[listening])
 
 
-def _config(app: Any) -> uvicorn.Config:
+def config_of(app: Any) -> uvicorn.Config:
+    """Settings of the server, with its limits."""
     return uvicorn.Config(
         app, http=TimedProtocol, ws="none", loop="asyncio", lifespan="off", log_config=None, access_log=False,
         server_header=False, proxy_headers=False, limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=KEEP_S,

@@ -76,11 +76,13 @@ def show(request: Request, answer: Answer | None = None) -> Response:
     content = None if transcript is None else Content(transcript, _options(site, detail))
     texts = None if detail.result is None else [s.text for s in detail.result.segments]
     there = _signature(detail) is not None
-    return site.render(
+    unfinished = job.state in {JobState.QUEUED, JobState.RUNNING}
+    page = site.render(
         request,
         "recording.html",
         job=job,
         answer=answer,
+        unfinished=unfinished,
         actions=_possible(detail),
         detail=detail,
         content=content,
@@ -100,6 +102,10 @@ def show(request: Request, answer: Answer | None = None) -> Response:
         playable=_playable(detail.result.media) if there and detail.result is not None else None,
         versions=[v for v in detail.versions if v.job_id != job.id],
     )
+    if "hx-request" in request.headers and not unfinished:
+        # It ended while its progress was shown: the whole page is another one now.
+        page.headers["HX-Refresh"] = "true"
+    return page
 
 
 def sound(request: Request) -> Response:

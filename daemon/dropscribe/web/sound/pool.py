@@ -87,6 +87,12 @@ class SoundPool:
                 self._busy.remove(decoding)
         decoding.close()
 
+    @property
+    def busy(self) -> int:
+        """Number of excerpts that are being decoded."""
+        with self._lock:
+            return len(self._busy)
+
     def prepare(self) -> None:
         """Let a process wait for the next excerpt."""
         with self._lock:

@@ -1,0 +1,79 @@
+"""The page behind a real socket: slow clients, listeners that are gone, a stop with open answers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import uvicorn
+
+from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.transcript.types import MediaFacts
+from dropscribe.web import security, serve
+from dropscribe.web.app import build
+from dropscribe.web.security import Rules
+from dropscribe.web.site import Site
+from tests.support.histories import History
+from tests.support.recorded import recorded
+
+#: Longest wait for what is expected, seconds.
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, int]]:
+    """A site with one recording of 10 minutes, job 1, and the port it is served on, with short limits."""
+    monkeypatch.setattr(serve, "HEAD_S", 0.2)
+    monkeypatch.setattr(security, "STALLED_S", 0.3)
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(16_000 * 600, np.int16), 16_000)
+    with History(tmp_path / "jobs.db"):
+        pass
+    recorded(tmp_path / "jobs.db", path, MediaFacts(600_000, "flac", "flac", 16_000, 1, "av"), "你好")
+    with (
+        Site(DatabaseLocation(tmp_path / "jobs.db"), None, Rules()) as site,
+        socket.create_server(("127.0.0.1", 0)) as s,
+    ):
+        server = uvicorn.Server(serve.config_of(build(site)))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [s]})
+        thread.start()
+        yield site, s.getsockname()[1]
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end
+        threading.Event().wait(0.02)
+
+
+def test_slow_and_vanished_clients_hold_nothing(served: tuple[Site, int]) -> None:
+    site, port = served
+    address = ("127.0.0.1", port)
+    with socket.create_connection(address, timeout=PATIENCE_S) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+        assert slow.recv(1000) == b""  # the head did not come in time
+    with socket.create_connection(address, timeout=PATIENCE_S) as silent:
+        assert silent.recv(1000) == b""
+    with socket.create_connection(address, timeout=PATIENCE_S) as paused:
+        # A player that is paused takes nothing more: its process ends, and the browser asks anew when it goes on.
+        paused.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        paused.sendall(b"GET /recordings/1/sound.wav HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert paused.recv(100).startswith(b"HTTP/1.1 200")
+        until(lambda: not site.sounds.busy)
+    with socket.create_connection(address, timeout=PATIENCE_S) as gone:
+        gone.sendall(b"GET /recordings/1/sound.wav HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert gone.recv(100).startswith(b"HTTP/1.1 200")
+    until(lambda: not site.sounds.busy)
+    with socket.create_connection(address, timeout=PATIENCE_S) as good:
+        good.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert good.recv(100).startswith(b"HTTP/1.1 503")
