@@ -1,4 +1,4 @@
-"""Number of decoders, hashers and publishers for this machine, and bounds on buffered audio."""
+"""Number of decoders, hashers, publishers and renderers for this machine, and bounds on buffered audio."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ MOST_DECODERS = 32
 MOST_HASHERS = 16
 #: Most publishing threads: more would mostly wait for the GIL.
 MOST_LANES = 4
+#: Most rendering processes: two keep up with a GPU, with speakers and punctuation four.
+MOST_RENDERERS = 4
+#: Fewest cores with rendering processes: with fewer, decoding needs them all, and a process takes some 40 MB.
+CORES_TO_RENDER = 8
 #: Arena slots per decoder (20 MB), to keep decoding while the engine runs a batch on a GPU.
 SLOTS_A_DECODER = 64
 
@@ -41,6 +45,11 @@ def hasher_count() -> int:
 def lane_count() -> int:
     """Publishing threads. They mostly wait for the disk, but the rest of their work needs the GIL."""
     return min(MOST_LANES, max(2, cores() // 4))
+
+
+def renderer_count() -> int:
+    """Rendering processes; 0: the publishing threads render. Rendering needs the GIL, so more threads would not help."""
+    return min(MOST_RENDERERS, cores() // 4) if cores() >= CORES_TO_RENDER else 0
 
 
 def audio_bounds(settings: Settings) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
 from dropscribe.output_places import OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.service.publishing.rendering import Rendering
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.known_voices import named, needs_name
 from dropscribe.transcript.placing.publish import PendingFile
@@ -41,6 +42,18 @@ class Placed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered:
+    """Content of the output files of one job."""
+
+    claim: Claim
+    profile: Profile
+    transcript: Transcript
+    files: dict[str, bytes]  #: by format, without the timing log
+    started: float  #: start of the attempt, epoch seconds
+    reference: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class OutputPlan:
     """Output files of one job, rendered and named but not written."""
 
@@ -55,22 +68,17 @@ class OutputPlan:
     reference: int | None
 
 
-def plan_outputs(
+def render_outputs(
     claim: Claim,
     result: Result,
     engine: EngineFacts,
     *,
     settings: Settings,
     ledger: Ledger,
-    index: DirectoryCache,
     reference: int | None,
-) -> OutputPlan:
-    """Render every format of the folder's profile and plan its path.
-
-    Raises RecordingGoneError if the recording is gone, since nothing is written beside a deleted file, and OSError.
-    """
-    if not is_there(claim.path, claim.folder):
-        raise RecordingGoneError("the recording was removed", operation="publish", path=claim.path)
+    rendering: Rendering,
+) -> Rendered:
+    """Render every format of the folder's profile."""
     profile = settings.profiles.get(claim.profile) or settings.profiles["default"]
     began = time.perf_counter()
     seconds = (("settling", claim.settle_s), ("waiting", claim.waited_s), *result.timings.seconds)
@@ -87,9 +95,23 @@ def plan_outputs(
         speakers=_with_names(result.speakers, engine, ledger),
         recipe=claim.recipe,
     )
-    options = render.Options.of(profile)
+    files = rendering.render_all(transcript, profile.formats, render.Options.of(profile))
+    transcript = with_stage(transcript, "rendering", time.perf_counter() - began)
+    started = time.time() - result.timings.wall_s
+    return Rendered(claim, profile, transcript, files, started, reference)
+
+
+def plan_outputs(
+    rendered: Rendered, *, settings: Settings, ledger: Ledger, index: DirectoryCache
+) -> OutputPlan:
+    """Plan the paths of rendered files, and of the timing log.
+
+    Raises RecordingGoneError if the recording is gone, since nothing is written beside a deleted file, and OSError.
+    """
+    claim, profile, transcript = rendered.claim, rendered.profile, rendered.transcript
+    if not is_there(claim.path, claim.folder):
+        raise RecordingGoneError("the recording was removed", operation="publish", path=claim.path)
     formats: list[str] = [*profile.formats]
-    files = render.render_all(transcript, formats, options)
     if profile.timing_log:
         formats.append(TIMING)
     state = directory_state(
@@ -104,13 +126,13 @@ def plan_outputs(
     return OutputPlan(
         claim,
         profile,
-        with_stage(transcript, "rendering", time.perf_counter() - began),
+        transcript,
         dict(paths),
         root,
         _replaced(claim, list(paths.values()), root, ledger),
-        files,
-        time.time() - result.timings.wall_s,
-        reference,
+        rendered.files,
+        rendered.started,
+        rendered.reference,
     )
 
 

@@ -49,15 +49,18 @@ from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.output_plan import (
     TIMING,
     OutputPlan,
+    Rendered,
     intended_by,
     intents,
     outputs_place,
     pending_files,
     plan_outputs,
+    render_outputs,
     with_stage,
 )
 from dropscribe.service.publishing.partial_writer import Partials
 from dropscribe.service.publishing.placed_partials import PlacedPartials, place_of
+from dropscribe.service.publishing.rendering import Rendering
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
 from dropscribe.transcript.naming import recording_name
@@ -125,8 +128,10 @@ class Publisher:
         *,
         activities: Activities,
         tally: Tally | None = None,
+        rendering: Rendering | None = None,
     ) -> None:
         self._ledger = ledger
+        self._rendering = rendering or Rendering()
         self._tally = tally or Tally()
         self._settings = settings
         self._engine = engine
@@ -158,6 +163,7 @@ class Publisher:
     def start(self) -> None:
         self.partials.start()
         self.notes.start()
+        self._rendering.start()
         self._lanes.start()
 
     def put(self, ready: Ready) -> None:
@@ -187,6 +193,7 @@ class Publisher:
         Unpublished jobs stay claimed in the ledger, and the next start requeues them.
         """
         lanes = self._lanes.finish(STOP_S)
+        self._rendering.close()
         notes = self.notes.stop(PARTIALS_STOP_S)
         return self.partials.stop(PARTIALS_STOP_S) and notes and lanes
 
@@ -213,9 +220,13 @@ class Publisher:
         self._wake()
 
     def _publish_batch(self, batch: list[Ready], lane: _Lane) -> None:
+        rendered = self._rendered(batch, lane)
         with self._planning(lane):
             self._sweep([outputs_place(r.claim, self._settings()) for r in batch], lane)
-            attempts = [self._attempt(lane, r, partial(self._plan_outputs, r, lane)) for r in batch]
+            attempts = [
+                self._attempt(lane, r, partial(self._plan_outputs, r.claim, files, lane))
+                for r, files in zip(batch, rendered, strict=True)
+            ]
             plans = [d for d in attempts if d is not None]
             of_jobs = {r.claim.job_id: r for r in batch}
         plans = self._write(plans, [d.files for d in plans], lane, of_jobs)
@@ -250,7 +261,18 @@ class Publisher:
         finally:
             lane.place.planning.release()
 
-    def _plan_outputs(self, ready: Ready, lane: _Lane) -> OutputPlan:
+    def _rendered(self, batch: list[Ready], lane: _Lane) -> list[Callable[[], Rendered]]:
+        """Functions that return the rendered files of each job, or raise why there are none."""
+        if not self._rendering.processes:
+            return [partial(self._render, ready) for ready in batch]
+        # All at once, and before it is the turn of this lane: the processes render those of all lanes beside each other.
+        futures = [lane.writers.submit(self._render, ready) for ready in batch]
+        for future in futures:
+            future.exception()
+            lane.activity.working()
+        return [future.result for future in futures]
+
+    def _render(self, ready: Ready) -> Rendered:
         engine, result, reference = self._engine(), ready.result, None
         if result is None:
             reference = ready.claim.reference
@@ -268,16 +290,20 @@ class Publisher:
             result = Result(stored.media, stored.segments, timings, speakers=stored.speakers)
         else:
             engine = engine.using(result.used)
-        with lane.activity.storage("publish", lane.target, ready.claim.path):
-            return plan_outputs(
-                ready.claim,
-                result,
-                engine,
-                settings=self._settings(),
-                ledger=self._ledger,
-                index=lane.place.index,
-                reference=reference,
-            )
+        return render_outputs(
+            ready.claim,
+            result,
+            engine,
+            settings=self._settings(),
+            ledger=self._ledger,
+            reference=reference,
+            rendering=self._rendering,
+        )
+
+    def _plan_outputs(self, claim: Claim, rendered: Callable[[], Rendered], lane: _Lane) -> OutputPlan:
+        made = rendered()
+        with lane.activity.storage("publish", lane.target, claim.path):
+            return plan_outputs(made, settings=self._settings(), ledger=self._ledger, index=lane.place.index)
 
     def _write(
         self,
