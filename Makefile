@@ -18,7 +18,7 @@ SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The tests start hundreds of interpreters; without this variable each would compile all of dropscribe again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check lint bench soak wheel clean
+.PHONY: help run test check lint bench soak wheel deb image release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,9 @@ help:
 	@echo 'make bench  measure how fast recordings are taken in'
 	@echo 'make soak   the long forms of tests, then kill it again and again: at every point, and over a backlog'
 	@echo 'make wheel  build the distribution into dist/'
+	@echo 'make deb    build the Debian package into dist/; needs nfpm'
+	@echo 'make image  build the container with docker, podman or buildah: IMAGE_TOOL=podman, BUILD=cuda'
+	@echo 'make release  wheel, sources and Debian package, twice and compared, with licences and bill of materials'
 	@echo 'make clean  remove what the tools leave behind (not .venv, drop and jobs.db)'
 
 # BUILD=cpu or BUILD=cuda chooses the build of torch; by default that of the machine.
@@ -91,6 +94,18 @@ soak: $(STAMP)
 wheel: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps -c constraints.txt -w dist .
+
+deb: wheel
+	$(BIN)/python packaging/deb/build_deb.py --wheel dist/*.whl --out dist
+
+IMAGE_TOOL ?= docker
+image:
+	$(IMAGE_TOOL) build -f packaging/container/Containerfile --build-arg BUILD=$(or $(BUILD),cpu) -t dropscribe .
+
+# DRAFT=--draft accepts a checkout with changes, and a version without its section in the changelog.
+release: $(STAMP)
+	rm -rf dist
+	$(BIN)/python packaging/release/build_release.py --out dist $(DRAFT)
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

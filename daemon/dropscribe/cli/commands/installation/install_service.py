@@ -70,8 +70,9 @@ def command(
             requirements.demand_root(os.geteuid())
             requirements.demand_visible(code)
             requirements.demand_readable(code)
-    values = {"database": places.database, "folder.path": places.inbox}
-    values |= {"engine.device": "cpu" if cpu else "cuda:0"} if cpu or cuda else {}
+    values: dict[str, object] = {"database": places.database, "folder.path": places.inbox}
+    if cpu or cuda:
+        values["engine.device"] = "cpu" if cpu else "cuda:0"
     sources = Sources(shipped.systemd_files(), shared_files(), production_file(values=values))
     root = Path("/") if prefix is None else prefix.absolute()
     results = files.install(

@@ -1,0 +1,1 @@
+"""Scripts that try the packages as a new user would, in a bare Debian."""

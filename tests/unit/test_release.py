@@ -1,0 +1,73 @@
+"""What a release states of itself: licences, bill of materials, changelog."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.documentation import ROOT
+
+CONTENTS: dict[str, Any] = runpy.run_path(str(ROOT / "packaging/release/contents.py"))
+LOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-12-01\n\n- more\n\n## [1.1.0] - 2026-11-01\n\n"
+
+
+def test_every_package_and_model_has_a_licence_that_permits_commercial_use() -> None:
+    parts = CONTENTS["packages"]() + CONTENTS["models"]()
+    assert len(parts) > 40
+    refused = ("GPL-2", "GPL-3", "AGPL", "NC", "Proprietary", "UNKNOWN")
+    for part in parts:
+        assert part.licence
+        # The LGPL of soxr permits it: pip installs it as a package of its own.
+        assert not any(r in part.licence.replace("LGPL-2", "") for r in refused), part
+
+
+def test_the_bill_of_materials_names_all_parts_and_is_always_the_same() -> None:
+    parts = CONTENTS["packages"]() + CONTENTS["models"]()
+    text = CONTENTS["bill_of_materials"]("1.2.0", parts, 0)
+    assert text == CONTENTS["bill_of_materials"]("1.2.0", parts, 0)
+    document = json.loads(text)
+    assert document["bomFormat"] == "CycloneDX"
+    assert len(document["components"]) == len({c["bom-ref"] for c in document["components"]}) == len(parts)
+    torch = next(c for c in document["components"] if c["name"] == "torch")
+    assert torch["purl"].startswith("pkg:pypi/torch@")
+    assert "+" not in torch["purl"]
+    model = next(c for c in document["components"] if c["name"] == "paraformer-mini")
+    assert len(model["hashes"][0]["content"]) == 64
+    assert "paraformer-mini" in CONTENTS["inventory"](parts)
+
+
+def test_a_release_needs_its_dated_section_in_the_changelog() -> None:
+    assert CONTENTS["changes"](LOG, "1.2.0") == "- more\n"
+    for version in ("1.3.0", "1.1.0", "Unreleased"):
+        with pytest.raises(Exception, match=version):
+            CONTENTS["changes"](LOG, version)
+
+
+def test_what_a_wheel_is_built_from_reaches_the_container() -> None:
+    """The list of what is sent to the builder names all that the build needs."""
+    sent = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for name in ("daemon", "migrations", "systemd", "packaging", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE",
+                 "constraints.txt", "requirements.txt"):  # fmt: skip
+        assert f"!{name}" in sent
+        assert (ROOT / name).exists()
+
+
+def test_the_scripts_of_the_debian_package_stop_all_units() -> None:
+    script = (ROOT / "packaging/deb/prerm").read_text(encoding="utf-8")
+    for unit in (ROOT / "systemd").iterdir():
+        if (
+            unit.suffix in {".service", ".socket", ".path"}
+            and "user" not in unit.name
+            and "share.service" not in unit.name
+        ):
+            assert unit.name in script
+
+
+def test_nothing_downloads_while_the_package_is_installed() -> None:
+    text = Path(ROOT / "packaging/deb/postinst").read_text(encoding="utf-8")
+    assert "--no-index" in text
+    assert "make-environment" not in text
