@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe.cli.commands.init import production_file
-from dropscribe.config import SYSTEM_FILE, Settings
+from dropscribe.config import SYSTEM_FILE, Settings, WebSettings
 from dropscribe.errors import AlreadyRunningError, ConfigError, EngineError, LedgerError
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.service.control import client
@@ -287,3 +287,19 @@ def test_the_account_and_the_folders_are_made(tmp_path: Path) -> None:
         int(account[2]),
         int(account[3]),
     )
+
+
+def test_the_page_is_reached_by_a_socket_and_reaches_nothing(analyze: str) -> None:
+    file, listening = FOLDER / "dropscribe-web.service", FOLDER / "dropscribe-web.socket"
+    assert exposure(analyze, file) <= 1.5
+    page, daemon = Unit(file.read_text(encoding="utf-8")), Unit(UNIT.read_text(encoding="utf-8"))
+    assert page.one("PrivateNetwork") == "yes"
+    assert page.one("ProtectSystem") == "strict"
+    assert not {"ReadWritePaths", "StateDirectory"} & page.settings.keys()
+    same = ("User", "Group", "UMask")
+    assert [page.one(key) for key in same] == [daemon.one(key) for key in same]
+    web = WebSettings.model_validate({})
+    assert Unit(listening.read_text(encoding="utf-8")).one("ListenStream") == f"{web.address}:{web.port}"
+    program, *command = shlex.split(page.one("ExecStart"))
+    assert command == ["web", "--config", str(SYSTEM_FILE)]
+    assert program == shlex.split(daemon.one("ExecStart"))[0]

@@ -272,6 +272,18 @@ def test_answers_carry_the_policy_of_the_page_and_errors_say_what_to_do(tmp_path
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_another_database_at_its_place_is_seen(tmp_path: Path, history: History, client: TestClient) -> None:
+    history.done("old.wav", "你好")
+    assert "old.wav" in client.get("/").text
+    history.ledger.close()
+    with History(tmp_path / "other.db") as other:
+        other.done("new.wav", "你好")
+    for ending in ("-wal", "-shm"):  # as a restored backup
+        history.path.with_name(history.path.name + ending).unlink(missing_ok=True)
+    (tmp_path / "other.db").replace(history.path)
+    assert "new.wav" in client.get("/").text
+
+
 def test_wav_header_agrees_with_the_library(tmp_path: Path, history: History, client: TestClient) -> None:
     history.ledger.close()
     recording = tmp_path / "a.wav"

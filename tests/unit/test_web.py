@@ -82,6 +82,10 @@ def test_the_token_is_shown_by_cookie_or_header() -> None:
 def test_an_address_of_the_network_needs_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="other machines"):
         serve.rules_of(WebSettings.model_validate({"address": "0.0.0.0"}))
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.7 can be reached"):
+        serve.rules_of(
+            WebSettings.model_validate({}), "192.0.2.7"
+        )  # that of the socket of the service manager
     file = tmp_path / "web.token"
     file.write_text("short\n")
     open_to_all = WebSettings.model_validate({"address": "0.0.0.0", "token_file": file})

@@ -70,8 +70,12 @@ class TimedProtocol(H11Protocol):
             self.transport.close()
 
 
-def rules_of(settings: WebSettings) -> Rules:
-    """Hosts and token of the page. Raises ConfigError, also for an address of the network without a token."""
+def rules_of(settings: WebSettings, address: str | None = None) -> Rules:
+    """Hosts and token of the page. Raises ConfigError, also for an address of the network without a token.
+
+    `address`: that of an inherited socket, if it is not that of the settings.
+    """
+    address = address or settings.address
     remedy = "write a token into it, such as the output of 'openssl rand -base64 32', and make it readable for this user"
     token = lines_of(settings.token_file, remedy)[0] if settings.token_file is not None else ""
     if token and len(token) < LEAST_TOKEN:
@@ -81,9 +85,9 @@ def rules_of(settings: WebSettings) -> Rules:
             path=settings.token_file,
             remedy=remedy,
         )
-    if not token and not is_loopback(settings.address):
+    if not token and not is_loopback(address):
         raise ConfigError(
-            f"{settings.address} can be reached by other machines, and there is no token",
+            f"{address} can be reached by other machines, and there is no token",
             operation="start the page",
             remedy="set [web] token_file, or listen on 127.0.0.1",
         )
@@ -94,9 +98,10 @@ def rules_of(settings: WebSettings) -> Rules:
 def serve(location: DatabaseLocation, loaded: Loaded) -> None:
     """Answer until SIGTERM or SIGINT. Raises ConfigError, StorageError if the address cannot be listened on."""
     settings = loaded.settings.web
-    rules = rules_of(settings)
-    listening = _inherited() or _listen(settings)
-    with listening:
+    rules = (
+        rules_of(settings) if (inherited := _inherited()) is None else rules_of(settings, _host(inherited))
+    )
+    with inherited or _listen(settings) as listening:
         site = Site(location, loaded.settings if loaded.file is not None else None, rules)
         where = "inherited socket" if listening.family == socket.AF_UNIX else _address(listening)
         logs.event(logs.get("web"), logs.Action.WEB, f"ready: {where}, {location}")
@@ -135,6 +140,11 @@ def _listen(settings: WebSettings) -> socket.socket:
             path=None,
             remedy="name another [web] address or port, or end the program that uses it",
         ) from e
+
+
+def _host(listening: socket.socket) -> str:
+    """Address of a socket of the service manager; one of this machine for a socket in a file, which has its permissions."""
+    return "localhost" if listening.family == socket.AF_UNIX else str(listening.getsockname()[0])
 
 
 def _address(listening: socket.socket) -> str:

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse
 
 from dropscribe import __version__, durations
 from dropscribe.config import Settings
-from dropscribe.errors import DropscribeError, UnusableLedgerError
+from dropscribe.errors import DropscribeError
 from dropscribe.escapes import readable
 from dropscribe.ledger.backend import open_read_only
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
@@ -64,6 +64,7 @@ class Site:
         self.swept: set[Path] = set()
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
+        self._seen: tuple[object, ...] = ()
         self._templates = Environment(
             loader=PackageLoader("dropscribe.web"),
             autoescape=True,
@@ -91,15 +92,16 @@ class Site:
         return () if self.settings is None else tuple(f.path for f in self.settings.folders)
 
     def ledger(self) -> Ledger:
-        """The open ledger, for queries. Opened anew after it was replaced. Raises DropscribeError if it cannot be used."""
+        """The open ledger, for queries. Raises DropscribeError if it cannot be used.
+
+        It is opened anew when another file stands in its place, and when a daemon begins or ends to write into it: where
+        this process may only read, a database that nobody writes is opened as one that does not change.
+        """
         with self._lock:
-            if self._ledger is not None:
-                try:
-                    self._ledger.verify()
-                except UnusableLedgerError:
-                    self._close()
-            if self._ledger is None:
-                self._ledger = open_read_only(self.location)
+            seen = self._identity()
+            if self._ledger is None or seen != self._seen:
+                self._close()
+                self._ledger, self._seen = open_read_only(self.location), seen
             return self._ledger
 
     def render(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -115,6 +117,14 @@ class Site:
         )
         # A lone surrogate, from a name that is not UTF-8, cannot be encoded.
         return HTMLResponse(text.encode("utf-8", "backslashreplace"), status, {"Vary": "Accept-Language"})
+
+    def _identity(self) -> tuple[object, ...]:
+        """Device and inode of the database, and whether there is a log of what was written into it."""
+        try:
+            status = self.location.file.stat()
+        except OSError:
+            return ()
+        return status.st_dev, status.st_ino, self.location.beside("-wal").exists()
 
     def _close(self) -> None:
         if self._ledger is not None:
