@@ -165,9 +165,10 @@ NOT_BUNDLED: dict[str, Callable[[Path], object]] = {
         (start, "null"),
         (start, "paraformer-mini"),
         (start_group, "null"),
-        (start_group, "paraformer-mini"),
+        # The group is tested with the null models, SeACo by tests/e2e/test_hotwords.py.
+        pytest.param((start_group, "paraformer-mini"), marks=pytest.mark.soak),
         (start, "sense-voice"),
-        (start, "seaco"),
+        pytest.param((start, "seaco"), marks=pytest.mark.soak),
     ],
     ids=["null", "paraformer-mini", "two null", "two paraformer-mini", "sense-voice", "seaco"],
 )

@@ -13,8 +13,19 @@ import pytest
 from tests.support.killed_daemon import DAEMON, DECODER, ENGINE, POINTS
 from tests.support.kills import Chain
 
-#: Points of each part of a job and of each process.
-SAMPLE = tuple(POINTS)[::3]
+#: Points of each part of a job and of each process, with every way to die there.
+SAMPLE = (
+    "admitted, not committed",
+    "begun",
+    "all is decoded",
+    "a temporary is half written",
+    "a name is given",
+    "an old file is replaced",
+    "finished, not committed",
+    "a partial text is written",
+    "a decoder has told of a block",
+    "the engine has recognised",
+)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from dropscribe.cli.app import COMMANDS
 from dropscribe.engine.models.store import SAMPLE
-from tests.support.command_line import process
+from tests.support.command_line import Main, process
 from tests.support.terminal import shown_on
 
 #: Options of the model that recognises nothing, for tests in which the words do not matter.
@@ -39,6 +39,11 @@ app.COMMANDS = ("status",)
 sys.argv = ["dropscribe", "status"]
 app.main()
 """
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
+    return Main(monkeypatch, capsys)
 
 
 def test_what_libraries_and_children_print_goes_to_standard_error() -> None:
@@ -67,15 +72,15 @@ def test_a_child_does_not_hold_the_output_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *(c for c in COMMANDS if c not in ("run", "models", "speakers", "notify", "export")),
+        *(c for c in COMMANDS if c not in ("run", "web", "models", "speakers", "notify", "export")),
         "models list",
         "notify list",
         "speakers list",
         "jobs search",
     ],
 )
-def test_a_wrong_command_line_is_one_document_too(name: str) -> None:
-    done = process(*name.split(), "--json", "--no-such-option")
+def test_a_wrong_command_line_is_one_document_too(name: str, run: Main, tmp_path: Path) -> None:
+    done = run(*name.split(), "--json", "--no-such-option", cwd=tmp_path)
     assert done.returncode == 2
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "usage"
@@ -97,9 +102,10 @@ def test_a_wrong_command_line_is_one_document_too(name: str) -> None:
         (["transcribe", str(SAMPLE), "--model", "/none"], 5),
         (["bench", "none.wav"], 2),
         (["models", "path", "vad-mini"], 0),
-        (["doctor", "--model", "/none"], 1),
-        (["doctor", "--model", "null", "--vad-model", "null", "--bundle", "/none/x.tar.gz"], 1),
-        (["transcribe", str(SAMPLE), "--device", "cpu"], 0),
+        (["doctor", *NULL, "--bundle", "/none/x.tar.gz"], 1),
+        (["transcribe", str(SAMPLE), *NULL], 0),
+        pytest.param(["doctor", "--model", "/none"], 1, marks=pytest.mark.soak),
+        pytest.param(["transcribe", str(SAMPLE), "--device", "cpu"], 0, marks=pytest.mark.soak),
     ],
 )
 def test_with_json_every_command_prints_one_document(
@@ -128,7 +134,9 @@ def test_at_a_terminal_the_result_goes_where_standard_output_leads(tmp_path: Pat
     assert b'"transcript"' not in shown
 
 
-@pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1"])
+@pytest.mark.parametrize(
+    "locale", ["C", *(pytest.param(other, marks=pytest.mark.soak) for other in ("POSIX", "en_US.ISO-8859-1"))]
+)
 def test_json_is_utf_8_in_every_locale(locale: str, tmp_path: Path) -> None:
     env = {**os.environ, "LC_ALL": locale, "PYTHONIOENCODING": "latin-1", "PYTHONCOERCECLOCALE": "0"}
     (tmp_path / "会议.wav").symlink_to(SAMPLE)
@@ -142,7 +150,7 @@ def test_json_is_utf_8_in_every_locale(locale: str, tmp_path: Path) -> None:
     assert "会议.wav".encode() in done.stdout, "not escaped"
 
 
-@pytest.mark.parametrize("arguments", [("config",), ("doctor", "--model", "null", "--vad-model", "null")])
+@pytest.mark.parametrize("arguments", [("config",), pytest.param(("doctor", *NULL), marks=pytest.mark.soak)])
 def test_a_full_disk_while_printing_json_is_reported(arguments: tuple[str, ...], tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(

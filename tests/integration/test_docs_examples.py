@@ -7,20 +7,22 @@ systemd-analyze.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from dropscribe.engine.models.store import SAMPLE as SAMPLE_FILE
+from tests.support.daemon_process import write_speech
 from tests.support.documentation import DOCS, PAGES, README, ROOT, SAMPLE, Block, blocks
 
 SHELL = [b for p in PAGES for b in blocks(p, "sh")]
@@ -44,7 +46,7 @@ class Checkout:
         (home / "recordings").mkdir(parents=True)
         for name in ("talk.mp3", "lecture.wav"):
             # The extension does not matter: the format is detected by content.
-            shutil.copy(SAMPLE_FILE, folder / name)
+            write_speech(folder / name, seconds=4.0)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.environment = {
             "PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1",
@@ -99,9 +101,10 @@ class Checkout:
         while time.monotonic() < end:
             recordings = list((self.folder / "drop").glob("*.wav"))
             if all(r.with_suffix(".timing.json").exists() for r in recordings):
-                status = self.run("dropscribe status --json --database jobs.db")
-                if json.loads(status.stdout)["counts"].get("running", 0) == 0:
-                    return
+                with closing(sqlite3.connect(self.folder / "jobs.db", timeout=LIMIT_S)) as database:
+                    running = "select 1 from jobs where state = 'running'"
+                    if database.execute(running).fetchone() is None:
+                        return
             time.sleep(0.2)
         raise AssertionError("the daemon did not transcribe what was dropped")
 

@@ -72,7 +72,7 @@ def test_a_writer_that_breaks_the_lease_kills_no_process(file: Path) -> None:
     """
     code = (
         "import sys\nfrom pathlib import Path\nfrom dropscribe.intake.writer_probe import probe\nprint('ready', flush=True)\n"
-        "for _ in range(30_000): probe(Path(sys.argv[1]), Path(sys.argv[1]).parent)\nprint('alive', flush=True)"
+        "for _ in range(6_000): probe(Path(sys.argv[1]), Path(sys.argv[1]).parent)\nprint('alive', flush=True)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True

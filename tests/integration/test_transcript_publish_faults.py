@@ -21,6 +21,19 @@ from tests.support.syscall_faults import FaultyDisk, Seen
 
 #: Errors, used in turn for successive calls.
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+#: Whether the error lasts, and every how many calls one fails. A lasting one affects all later calls anyway, so fewer places
+#: are tested; more of both in the long form.
+PUBLISHING = [
+    pytest.param(False, 3, id="once"),
+    pytest.param(True, 18, id="from then on"),
+    pytest.param(False, 1, id="once, everywhere", marks=pytest.mark.soak),
+    pytest.param(True, 9, id="from then on, often", marks=pytest.mark.soak),
+]
+RECORDING = [
+    pytest.param(True, 22, id="from then on"),
+    pytest.param(True, 11, id="from then on, often", marks=pytest.mark.soak),
+    pytest.param(False, 1, id="once, everywhere", marks=pytest.mark.soak),
+]
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +104,13 @@ def told(seen: Seen) -> None:
     assert seen.error is None, seen.error
 
 
-@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
-def test_every_call_of_publishing_may_fail(disk: FaultyDisk, trial: Trial, *, lasting: bool) -> None:
+@pytest.mark.parametrize(("lasting", "stride"), PUBLISHING)
+def test_every_call_of_publishing_may_fail(
+    disk: FaultyDisk, trial: Trial, stride: int, *, lasting: bool
+) -> None:
     nth, failed = 0, set[str]()
     while True:
-        nth += 9 if lasting else 1
+        nth += stride
         house = trial.again()
         error = errno.ENOSPC if lasting else ERRORS[nth % len(ERRORS)]
         seen = disk.run(house.run, house.inbox, nth=nth, error=error, lasting=lasting, naming=True)
@@ -116,7 +131,7 @@ def test_every_call_of_publishing_may_fail(disk: FaultyDisk, trial: Trial, *, la
         trial.assert_done()
         if not seen.failed:
             break
-    if lasting:
+    if stride > 1:
         assert len(failed) > 1, "a sample"
         return
     assert {"write", "fsync", "openat"} <= failed
@@ -125,15 +140,14 @@ def test_every_call_of_publishing_may_fail(disk: FaultyDisk, trial: Trial, *, la
     assert failed & {"unlink", "unlinkat"}
 
 
-@pytest.mark.parametrize(
-    "lasting", [pytest.param(False, marks=pytest.mark.soak), True], ids=["once", "from then on"]
-)
-def test_the_database_may_refuse_anything_meanwhile(disk: FaultyDisk, trial: Trial, *, lasting: bool) -> None:
+@pytest.mark.parametrize(("lasting", "stride"), RECORDING)
+def test_the_database_may_refuse_anything_meanwhile(
+    disk: FaultyDisk, trial: Trial, stride: int, *, lasting: bool
+) -> None:
     """The daemon retries after a temporary failure; after a permanent one another start is enough."""
     nth = waited = 0
     while True:
-        # A permanent failure affects all later calls anyway, so fewer positions are tested.
-        nth += 11 if lasting else 1
+        nth += stride
         house = trial.again()
         error = errno.ENOSPC if lasting else ERRORS[nth % 2]
         seen = disk.run(house.run, house.database.parent, nth=nth, error=error, lasting=lasting)

@@ -19,6 +19,7 @@ from typing import Any, Self
 import psutil
 
 import dropscribe
+from tests.support.command_line import outcome
 
 BUNDLED = Path(dropscribe.__file__).parent / "engine" / "bundled"
 SAMPLE = BUNDLED / "sample" / "sample.wav"
@@ -28,12 +29,14 @@ DEADLINE_S = 240.0
 
 
 def wait_until(condition: Callable[[], bool], what: str, limit_s: float = DEADLINE_S) -> None:
-    """Wait until `condition` holds; fail with `what` after `limit_s`."""
+    """Wait until `condition` holds; fail with `what` after `limit_s`. The longer it takes, the more rarely it is looked at."""
     deadline = time.monotonic() + limit_s
+    pause_s = 0.02
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"never happened: {what}")
-        time.sleep(0.05)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, 0.25)
 
 
 class DaemonProcess:
@@ -139,12 +142,8 @@ log_format = "json"
         return status
 
     def status(self) -> str:
-        """Output of `dropscribe status`."""
-        asked = subprocess.run(
-            [sys.executable, "-m", "dropscribe", "status", "--config", str(self.config)],
-            capture_output=True, text=True, check=False, timeout=DEADLINE_S,
-        )  # fmt: skip
-        return asked.stdout
+        """Output of `dropscribe status`, run in this process: tests ask again and again."""
+        return outcome("status", "--config", self.config)[1]
 
     def child(self, name: str) -> int:
         """Process id of a child by its process name ("ds-engine", "ds-decoder")."""
