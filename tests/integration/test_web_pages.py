@@ -115,7 +115,7 @@ def test_one_recording_with_speakers_times_doubts_and_files(
     page = client.get(f"/recordings/{job}").text
     assert "<script>alert" not in page
     assert "王&lt;芳&gt;" in page
-    assert 'data-start="1.0"' in page
+    assert 'data-start="1.000"' in page
     assert "<u>好</u>" in page
     assert f"/recordings/{job}/original" in page
     assert "try 1 begins" in page

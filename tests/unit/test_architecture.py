@@ -131,6 +131,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "starlette": frozenset({"web"}),
     "uvicorn": frozenset({"web"}),
     "jinja2": frozenset({"web"}),
+    "markupsafe": frozenset({"web"}),
 }
 #: Schedules and batches: a package that computes on a device has no place there, but in annotations.
 NO_TORCH = "dropscribe.engine.core"

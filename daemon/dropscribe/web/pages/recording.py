@@ -21,7 +21,7 @@ from dropscribe.ledger.records import JobDetail, JobState
 from dropscribe.media.protocol import Excerpt
 from dropscribe.transcript.naming import FORMATS
 from dropscribe.transcript.render import Options, render
-from dropscribe.transcript.renderers.content import UNSURE, Content
+from dropscribe.transcript.renderers.content import Content
 from dropscribe.transcript.types import MediaFacts
 from dropscribe.views.jobs import progress_text
 from dropscribe.views.status import jobs_in_progress, said_by
@@ -29,6 +29,7 @@ from dropscribe.views.timeline import timeline
 from dropscribe.views.transcripts import transcript_of
 from dropscribe.views.waiting import folder_waits, waits_for
 from dropscribe.web.pages.answer import Answer
+from dropscribe.web.pages.paragraphs import paragraphs_of
 from dropscribe.web.pages.partial import partial_text
 from dropscribe.web.site import Site, site_of
 from dropscribe.web.sound.answers import DecodedSound, OriginalSound, wav_size
@@ -90,7 +91,7 @@ def show(request: Request, answer: Answer | None = None) -> Response:
         text_removed=detail.whereabouts.text_removed_at is not None
         or detail.whereabouts.purged_at is not None,
         priorities=(LEAST_PRIORITY, MOST_PRIORITY),
-        unsure=UNSURE,
+        paragraphs=None if content is None else paragraphs_of(content),
         progress=None if progress is None else progress_text(progress),
         share=_share(progress),
         wait=waits_for(job, folder_waits(said, ledger.pauses())),
