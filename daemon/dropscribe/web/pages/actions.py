@@ -78,12 +78,14 @@ def _job(site: Site, verb: Verb, job: int, priority: object) -> Answer:
 def answer_of(answer: Mapping[str, Any]) -> Answer:
     """An answer about one job in a line for people."""
     if "redone" in answer:
-        (one,) = answer["redone"] or ({"reason": "there is nothing to do again", "new_job_id": None},)
-        return Answer(one["reason"], failed=bool(one["reason"]), job=one["new_job_id"])
-    (one,) = answer["jobs"] or ({"reason": "there is no such job", "found": "-", "made": "-"},)
-    if one["reason"]:
-        return Answer(one["reason"], failed=True)
-    return Answer(f"{one['found']} → {one['made']}")
+        if not answer["redone"]:
+            return Answer("there is nothing to do again", failed=True)
+        one = answer["redone"][0]
+        return Answer(str(one["reason"]), failed=bool(one["reason"]), job=one["new_job_id"])
+    if not answer["jobs"]:
+        return Answer("there is no such job", failed=True)
+    one = answer["jobs"][0]
+    return Answer(one["reason"], failed=True) if one["reason"] else Answer(f"{one['found']} → {one['made']}")
 
 
 def _folder(site: Site, verb: Verb, folder: str) -> Answer:
