@@ -6,7 +6,7 @@
 The models have random weights and the shapes of the official ones (with --small: few narrow layers), except for the bundled
 detector, ct-punc-mini and speaker model; nothing is fetched. `engine`: samples in memory go through the scheduler, the
 models and the stages of one process, --streams recordings at a time. Its words are replaced by real ones, so that
-jieba cuts them as it does real text. `daemon`: WAV files on disk → transcripts, once without stages and once with all.
+jieba cuts them as it does real text. `daemon`: WAV files on disk → transcripts, without stages, with each and with all.
 
 `share_percent`: wall time more than without any stage, by the best of --repeat rounds. `host_s`: processor time of the
 stage's calls. `device_s`, `launches`: kernels of a round of --profile-hours under torch's profiler; `…_more`: less those
@@ -364,12 +364,17 @@ def engine(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def daemon(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The whole daemon, without stages and with all."""
-    off = 'punctuation = "off"\nspeakers = "off"\n'
-    on = f'punctuation = "{folder / "ct-punc"}"\nspeakers = "auto"\n'
+    """The whole daemon, without stages, with each and with all."""
+    marks = f'punctuation = "{folder / "ct-punc"}"'
+    variants = {
+        "without": 'punctuation = "off"\nspeakers = "off"\n',
+        "ct-punc": f'{marks}\nspeakers = "off"\n',
+        "speakers": 'punctuation = "off"\nspeakers = "auto"\n',
+        "all": f'{marks}\nspeakers = "auto"\n',
+    }
     count = max(2, round(options.daemon_hours * 3600 / options.seconds))
     found: dict[str, Any] = {}
-    for name, lines in (("without", off), ("all", on)):
+    for name, lines in variants.items():
         given = SimpleNamespace(
             model=str(folder / "asr"), vad_model="vad-mini", device=options.device, root=options.root
         )
@@ -390,9 +395,9 @@ def daemon(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             )
         found[name] = {
             "rtfx": round(count * options.seconds / wall_s, 1), "wall_s": round(wall_s, 2),
+            "share_percent": round(100 * (wall_s / found["without"]["wall_s"] - 1), 2) if found else 0.0,
             "cpu_s": spent, "seconds_by_stage": stages,
         }  # fmt: skip
-    found["share_percent"] = round(100 * (found["all"]["wall_s"] / found["without"]["wall_s"] - 1), 2)
     return found
 
 
