@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -62,6 +64,8 @@ class Site:
         self.static: Mapping[str, Static] = {name: _static(name, kind) for name, kind in _STATIC.items()}
         #: Folders in which unfinished uploads were looked for.
         self.swept: set[Path] = set()
+        self._making = threading.Lock()
+        self._made: dict[str, tuple[float, dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._seen: tuple[object, ...] = ()
@@ -103,6 +107,20 @@ class Site:
                 self._close()
                 self._ledger, self._seen = open_read_only(self.location), seen
             return self._ledger
+
+    def recent(self, name: str, age_s: float, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` returned at most `age_s` seconds ago under this name, else what it returns now."""
+        with self._making:
+            at, made = self._made.get(name, (-math.inf, {}))
+            if time.monotonic() - at > age_s:
+                made = make()
+                self._made[name] = time.monotonic(), made
+            return dict(made)
+
+    def forget(self) -> None:
+        """Make everything anew that `recent` keeps."""
+        with self._making:
+            self._made.clear()
 
     def render(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """An HTML page in the language of the reader."""

@@ -61,6 +61,7 @@ def page(request: Request) -> Response:
         filtered=bool(kept),
         narrowed=any(value for name, value in kept.items() if name != "q"),
         folders=[readable(folder) for folder in folders],
+        voices=[voice.name for voice in ledger.enrolled_voices()],
         states=[*(state.value for state in JobState), HELD],
         counts={state.value: count for state, count in ledger.counts().items()},
         older=None if found.next is None else "?" + urlencode({**kept, "after": str(found.next)}),

@@ -23,10 +23,12 @@ from dropscribe.views.status import held_problems, problems, queue_of, read_proc
 from dropscribe.views.waiting import folder_waits
 from dropscribe.web.pages.answer import Answer
 from dropscribe.web.pages.charts import HEIGHT, WIDTH, Span, chart_of
-from dropscribe.web.site import site_of
+from dropscribe.web.site import Site, site_of
 
 #: Recordings in progress that are listed, and days of the chart.
 LISTED, DAYS = 30, 30
+#: Age of an answer that is given to others, too, seconds.
+NOW_S, CHARTS_S = 1.0, 30.0
 _HOUR_S = 3600
 #: Largest file of metrics, bytes.
 _MOST_BYTES = 4 << 20
@@ -50,39 +52,50 @@ def page(request: Request) -> Response:
 
 def show(request: Request, answer: Answer | None = None) -> Response:
     """The status page, with what came of an action."""
-    site, now = site_of(request), time.time()
+    site = site_of(request)
+    whole = request.query_params.get("part") != "now"
+    if answer is not None:
+        site.forget()
+    # Many tabs ask at the same time, and all may have the same answer.
+    values = site.recent("now", NOW_S, lambda: _now(site)) | {"day": None, "month": None}
+    if whole:
+        values |= site.recent("charts", CHARTS_S, lambda: _charts(site))
+    return site.render(
+        request, "live.html", answer=answer, whole=whole, chart_width=WIDTH, chart_height=HEIGHT, **values
+    )
+
+
+def _charts(site: Site) -> dict[str, Any]:
+    now = time.time()
+    return {"day": chart_of(_hours(site.ledger(), now)), "month": chart_of(_days(site.ledger(), now))}
+
+
+def _now(site: Site) -> dict[str, Any]:
+    """Values of the template but for the charts."""
+    now = time.time()
     ledger = site.ledger()
     process, queue = read_process(site.location), queue_of(ledger, now)
     said = process.said or {}
-    whole = request.query_params.get("part") != "now"
-    return site.render(
-        request,
-        "live.html",
-        answer=answer,
-        running=process.running,
-        said=said,
-        wrong=[*problems(process, now), *held_problems(queue)],
-        queue=queue,
-        backlog=ledger.backlog(),
-        waits=folder_waits(process.said, queue.pauses),
-        paused_all=any(p.folder is None for p in queue.pauses),
-        paused={p.folder for p in queue.pauses},
-        watched=site.folders,
-        progress=[_progress(one) for one in said.get("in_progress", [])[:LISTED]],
-        more=max(0, said.get("in_flight", 0) - LISTED),
-        load=said.get("load"),
-        gpus=gpus_of(_metrics(request) or ""),
-        day=chart_of(_hours(ledger, now)) if whole else None,
-        month=chart_of(_days(ledger, now)) if whole else None,
-        chart_width=WIDTH,
-        chart_height=HEIGHT,
-        whole=whole,
-    )
+    return {
+        "running": process.running,
+        "said": said,
+        "wrong": [*problems(process, now), *held_problems(queue)],
+        "queue": queue,
+        "backlog": ledger.backlog(),
+        "waits": folder_waits(process.said, queue.pauses),
+        "paused_all": any(p.folder is None for p in queue.pauses),
+        "paused": {p.folder for p in queue.pauses},
+        "watched": site.folders,
+        "progress": [_progress(one) for one in said.get("in_progress", [])[:LISTED]],
+        "more": max(0, said.get("in_flight", 0) - LISTED),
+        "load": said.get("load"),
+        "gpus": gpus_of(_metrics(site) or ""),
+    }
 
 
 def metrics(request: Request) -> Response:
     """The metrics that the daemon writes, as they are."""
-    text = _metrics(request)
+    text = _metrics(site_of(request))
     if text is None:
         raise StorageError(
             "the daemon writes none here",
@@ -105,8 +118,8 @@ def gpus_of(text: str) -> list[Gpu]:
     ]
 
 
-def _metrics(request: Request) -> str | None:
-    settings = site_of(request).settings
+def _metrics(site: Site) -> str | None:
+    settings = site.settings
     file = None if settings is None else settings.service.metrics_file
     if file is None:
         return None
