@@ -18,7 +18,7 @@ SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The tests start hundreds of interpreters; without this variable each would compile all of dropscribe again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test check lint bench soak wheel deb image release clean
+.PHONY: help run test check lint bench soak wheel deb image release site clean
 .DEFAULT_GOAL := help
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo 'make deb    build the Debian package into dist/; needs nfpm'
 	@echo 'make image  build the container with docker, podman or buildah: IMAGE_TOOL=podman, BUILD=cuda'
 	@echo 'make release  wheel, sources and Debian package, twice and compared, with licences and bill of materials'
+	@echo 'make site   build the documentation as a static site into build/site'
 	@echo 'make clean  remove what the tools leave behind (not .venv, drop and jobs.db)'
 
 # BUILD=cpu or BUILD=cuda chooses the build of torch; by default that of the machine.
@@ -106,6 +107,15 @@ image:
 release: $(STAMP)
 	rm -rf dist
 	$(BIN)/python packaging/release/build_release.py --out dist $(DRAFT)
+
+# The tools of the site are in an environment of their own, which finds the packages of this one.
+SITE := build/site-environment
+site: $(STAMP)
+	@test -x $(SITE)/bin/mkdocs || { '$(PYTHON)' -m venv $(SITE) && \
+	  $(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r packaging/site/requirements.txt; }
+	@$(BIN)/python -c 'import sys; print(*(p for p in sys.path if p.startswith("/") and "lib/python3" not in p or p.endswith("site-packages")), sep="\n")' \
+	  >$$(ls -d $(SITE)/lib/python3*/site-packages)/dropscribe.pth
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python packaging/site/build_site.py --out build/site
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,55 @@
+"""The static site: every page is in its navigation, every message in its list. `make site` builds it."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.documentation import DOCS, ROOT
+
+SITE = ROOT / "packaging" / "site"
+
+
+@pytest.fixture
+def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
+    return runpy.run_path(str(SITE / "build_site.py"))
+
+
+def pages_of(entries: list[Any]) -> list[str]:
+    """Files named in a navigation of mkdocs."""
+    found: list[str] = []
+    for entry in entries:
+        for value in entry.values():
+            found += pages_of(value) if isinstance(value, list) else [value]
+    return found
+
+
+def test_every_page_is_in_the_navigation(builder: dict[str, Any]) -> None:
+    settings = yaml.safe_load((SITE / "mkdocs.yml").read_text(encoding="utf-8"))
+    made = {*builder["MOVED"].values(), "messages.md"}
+    assert sorted(pages_of(settings["nav"])) == sorted({p.name for p in DOCS.glob("*.md")} | made)
+
+
+def test_links_of_the_site_stay_in_it(builder: dict[str, Any], tmp_path: Path) -> None:
+    builder["write_pages"](tmp_path / "pages")
+    first = (tmp_path / "pages" / "index.md").read_text(encoding="utf-8")
+    assert "](installation.md)" in first
+    assert "](docs/" not in first
+    installation = (tmp_path / "pages" / "installation.md").read_text(encoding="utf-8")
+    assert "](../daemon" not in installation
+    assert "```sh root" not in installation
+
+
+def test_the_page_of_messages_has_the_errors_with_their_remedies(builder: dict[str, Any]) -> None:
+    page = builder["page"]()
+    assert page.count("\n| ") > 150
+    assert "| there is no folder to watch | name one with --watch DIR" in page
+    for line in page.splitlines():
+        if line.startswith("| ") and not line.startswith("|---"):
+            assert len(line.replace("\\|", "").split("|")) == 4, line
