@@ -75,10 +75,12 @@ def static(request: Request) -> Response:
 async def login(request: Request) -> Response:
     """The form for the token, and what it sends."""
     site = site_of(request)
+    if not site.rules.token:
+        return RedirectResponse("/", 303)
     if request.method == "GET":
         return site.render(request, "login.html", wrong=False)
     given = (await request.form(max_fields=5, max_files=0)).get("token", "")
-    if not site.rules.token or not isinstance(given, str) or not site.rules.is_token(given.strip()):
+    if not isinstance(given, str) or not site.rules.is_token(given.strip()):
         await asyncio.sleep(WRONG_TOKEN_S)
         return site.render(request, "login.html", status=403, wrong=True)
     answer = RedirectResponse("/", 303)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -170,8 +171,11 @@ class Guard:
             nonlocal received
             if done:
                 return await receive()  # waits for the end of the connection
-            async with asyncio.timeout(STALLED_S):
-                message = await receive()
+            try:
+                async with asyncio.timeout(STALLED_S):
+                    message = await receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
             received += len(message.get("body", b""))
             if received > most:
                 return {"type": "http.disconnect"}
@@ -179,7 +183,8 @@ class Guard:
                 done.append(True)
             return message
 
-        await self._app(scope, receiving, sending)
+        with contextlib.suppress(ClientDisconnect, TimeoutError):  # nobody waits for the answer
+            await self._app(scope, receiving, sending)
 
     def _refused(self, scope: Scope) -> Response | None:
         headers, path = Headers(scope=scope), scope["path"]

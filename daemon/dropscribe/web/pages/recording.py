@@ -6,6 +6,7 @@ import mimetypes
 import os
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
 
@@ -76,7 +77,7 @@ def show(request: Request, answer: Answer | None = None) -> Response:
     transcript = transcript_of(detail)
     content = None if transcript is None else Content(transcript, _options(site, detail))
     texts = None if detail.result is None else [s.text for s in detail.result.segments]
-    there = _signature(detail) is not None
+    there = _signature(site, detail) is not None
     unfinished = job.state in {JobState.QUEUED, JobState.RUNNING}
     page = site.render(
         request,
@@ -113,7 +114,7 @@ def sound(request: Request) -> Response:
     """The recording as WAV, of the times of its transcript; any range of it."""
     site = site_of(request)
     detail = _detail(request, site.ledger())
-    signature = _signature(detail)
+    signature = _signature(site, detail)
     if detail.result is None or signature is None:
         raise HTTPException(404)
     media = detail.result.media
@@ -123,8 +124,7 @@ def sound(request: Request) -> Response:
         return _nothing_of(wav_size(samples))
     chosen = next((track.number for track in media.tracks if track.chosen), None)
     excerpt = Excerpt(
-        detail.summary.recording,
-        detail.summary.folder,
+        *_place(site, detail),
         signature,
         0,
         samples,
@@ -136,8 +136,9 @@ def sound(request: Request) -> Response:
 
 def original(request: Request) -> Response:
     """The recording as it is: to be played, or with `?save` to be kept."""
-    detail = _detail(request, site_of(request).ledger())
-    descriptor = _open(detail)
+    site = site_of(request)
+    detail = _detail(request, site.ledger())
+    descriptor = _open(site, detail)
     if descriptor is None:
         raise HTTPException(404)
     try:
@@ -192,10 +193,19 @@ def _options(site: Site, detail: JobDetail) -> Options:
     return Options() if site.settings is None else Options.of(site.settings.profile(detail.summary.profile))
 
 
-def _open(detail: JobDetail) -> int | None:
+def _place(site: Site, detail: JobDetail) -> tuple[Path, Path]:
+    """Where the recording is, and the folder that links on the way must not leave: also after it was moved there."""
+    job, moved = detail.summary, detail.whereabouts.departed
+    if moved is None or site.settings is None:
+        return job.recording, job.folder
+    to = (site.settings.moved_to(f) for f in site.settings.folders if f.path == job.folder)
+    return moved, next((folder for folder in to if folder is not None), job.folder)
+
+
+def _open(site: Site, detail: JobDetail) -> int | None:
     """Descriptor of the recording; None if it is no longer what was transcribed, or cannot be read."""
     try:
-        descriptor = open_recording(detail.summary.recording, detail.summary.folder)
+        descriptor = open_recording(*_place(site, detail))
     except OSError:
         return None
     status = os.fstat(descriptor)
@@ -208,9 +218,9 @@ def _open(detail: JobDetail) -> int | None:
     return None
 
 
-def _signature(detail: JobDetail) -> FileSignature | None:
+def _signature(site: Site, detail: JobDetail) -> FileSignature | None:
     """Signature of the recording; None if it is no longer what was transcribed, or cannot be read."""
-    descriptor = _open(detail)
+    descriptor = _open(site, detail)
     if descriptor is None:
         return None
     try:
