@@ -58,12 +58,17 @@ for names in funasr_parts.MODULES.values():
 """
 
 
-def fresh(code: str) -> Any:
-    """Run a script in a new process; returns its last line, parsed as JSON."""
+def printed(code: str) -> list[str]:
+    """Run a script in a new process; returns the lines of its output."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout.splitlines()
+
+
+def fresh(code: str) -> Any:
+    """Run a script in a new process; returns its last line, parsed as JSON."""
+    return json.loads(printed(code)[-1])
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +76,13 @@ def whole() -> dict[str, dict[str, str]]:
     """Registry and package state after `import funasr`."""
     found: dict[str, dict[str, str]] = fresh("import funasr\n" + STATE)
     return found
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Registry after every part, and registry and package state after `import funasr` after them."""
+    lines = printed(f"{EVERY_PART}{TABLES}\nfrom funasr import AutoModel\n{STATE}")
+    return json.loads(lines[-3]), json.loads(lines[-1])
 
 
 def test_an_engine_with_the_bundled_models_imports_no_other_models() -> None:
@@ -94,16 +106,19 @@ def test_what_torch_is_imported_without_runs_when_it_is_used() -> None:
     assert fresh(f"{without}{used}{names}") == fresh(names)
 
 
-def test_each_part_registers_the_class_that_the_whole_has(whole: dict[str, dict[str, str]]) -> None:
-    parts = fresh(EVERY_PART + TABLES)
+def test_each_part_registers_the_class_that_the_whole_has(
+    whole: dict[str, dict[str, str]], parts: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
     for option, names in MODULES.items():
         table = f"{option.removeprefix('seaco_')}_classes"
         for name in names:
-            assert parts[table][name] == whole[table][name], name
+            assert parts[0][table][name] == whole[table][name], name
 
 
-def test_after_the_parts_the_whole_is_the_same(whole: dict[str, dict[str, str]]) -> None:
-    assert fresh(f"{EVERY_PART}\nfrom funasr import AutoModel\n{STATE}") == whole
+def test_after_the_parts_the_whole_is_the_same(
+    whole: dict[str, dict[str, str]], parts: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    assert parts[1] == whole
 
 
 def test_every_family_is_among_the_parts_or_in_the_whole(whole: dict[str, dict[str, str]]) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -195,14 +196,13 @@ class KeepingMachine(RuleBasedStateMachine):
         )
 
 
-SETTINGS = settings(
-    max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
-
-
-def test_what_is_kept_agrees_with_its_model(locate: Locate) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(30, marks=pytest.mark.soak)])
+def test_what_is_kept_agrees_with_its_model(locate: Locate, examples: int) -> None:
     class Machine(KeepingMachine):
         def __init__(self) -> None:
             super().__init__(locate)
 
-    run_state_machine_as_test(Machine, settings=SETTINGS)
+    bounds = settings(
+        max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(Machine, settings=bounds)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import psutil
+import pytest
 
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
@@ -14,7 +15,7 @@ from dropscribe.ledger.records import JobState, OutputIntent
 from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
 
 #: Jobs per round (each in a new thread), rounds before the first measurement, rounds after it.
-JOBS, WARM_UP, ROUNDS = 100, 5, 45
+JOBS, WARM_UP, ROUNDS = 100, 5, [15, pytest.param(45, marks=pytest.mark.soak)]
 #: Tolerated growth for 4,500 jobs, bytes: caches, less than 1 KB per job.
 MOST_GROWTH = 4 * 2**20
 
@@ -56,14 +57,17 @@ def rounds(ledger: Ledger, first: int, count: int) -> None:
         thread.join()
 
 
-def test_nothing_grows_with_the_number_of_jobs(location: DatabaseLocation, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ROUNDS)
+def test_nothing_grows_with_the_number_of_jobs(
+    location: DatabaseLocation, tmp_path: Path, number: int
+) -> None:
     ledger = open_ledger(location)
     rounds(ledger, 0, WARM_UP)
     resident, handles, threads = footprint()
-    rounds(ledger, WARM_UP, ROUNDS)
+    rounds(ledger, WARM_UP, number)
     assert footprint()[1:] == (handles, threads)
     assert footprint()[0] - resident < MOST_GROWTH
-    assert ledger.counts()[JobState.DONE] == JOBS * (WARM_UP + ROUNDS)
+    assert ledger.counts()[JobState.DONE] == JOBS * (WARM_UP + number)
     ledger.close()
     # The write-ahead log was moved into the database and removed.
     assert [p.name for p in tmp_path.iterdir()] == ["jobs.db"]

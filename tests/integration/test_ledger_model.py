@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -585,14 +586,13 @@ class LedgerMachine(RuleBasedStateMachine):
             assert job.state not in {JobState.FAILED, JobState.CANCELLED} or job.reason
 
 
-SETTINGS = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
-
-
-def test_the_ledger_agrees_with_its_model(locate: Locate) -> None:
+@pytest.mark.parametrize("examples", [15, pytest.param(60, marks=pytest.mark.soak)])
+def test_the_ledger_agrees_with_its_model(locate: Locate, examples: int) -> None:
     class Machine(LedgerMachine):
         def __init__(self) -> None:
             super().__init__(locate)
 
-    run_state_machine_as_test(Machine, settings=SETTINGS)
+    bounds = settings(
+        max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(Machine, settings=bounds)

@@ -282,7 +282,7 @@ def test_no_table_is_read_as_a_whole(tmp_path: Path) -> None:
 TEXTS = st.text(st.sampled_from("预算甲aAbB \"*'-\n"), max_size=8)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(TEXTS, min_size=1, max_size=5),
     query=st.text(st.sampled_from("预算甲aAbB *'-"), max_size=5),
@@ -304,7 +304,7 @@ def test_hits_equal_a_literal_search(
         opened.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=st.text(max_size=12))
 @pytest.mark.usefixtures("both_ways")
 def test_no_query_fails(ledger: Ledger, query: str) -> None:
