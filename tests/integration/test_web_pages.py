@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from starlette.testclient import TestClient
 
+from dropscribe.config import Settings
 from dropscribe.files import FileSignature
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.media.protocol import Excerpt
@@ -182,6 +183,28 @@ def test_the_original_is_served_in_ranges_and_only_while_it_is_the_same(
     os.utime(secret, ns=(1, 1))
     assert client.get(address).status_code == 404
     assert "no longer where it was" in client.get(f"/recordings/{job}").text
+
+
+def test_a_recording_is_played_from_where_it_was_moved_to(tmp_path: Path, history: History) -> None:
+    folder, archive = tmp_path / "in", tmp_path / "archive"
+    folder.mkdir()
+    archive.mkdir()
+    write_wav(folder / "a.wav", tones(1))
+    job = recorded(history.path, folder / "a.wav", facts(1), "你好")
+    profile = {"after_done": "move:../archive"}
+    settings = Settings.model_validate(
+        {"database": history.path, "folder": [{"path": folder}], "profiles": {"default": profile}}
+    )
+    with Site(DatabaseLocation(history.path), settings, Rules()) as site:
+        client = client_of(site)
+        departure = history.ledger.keeping.depart(job, archive / "a.wav", NOW + 9)
+        assert departure is not None
+        (folder / "a.wav").rename(archive / "a.wav")
+        history.ledger.keeping.departed(departure.recording_id, NOW + 9, outputs_follow=False)
+        assert client.get(f"/recordings/{job}/original").status_code == 200
+        (archive / "a.wav").rename(tmp_path / "b.wav")
+        (archive / "a.wav").symlink_to(tmp_path / "b.wav")  # out of the folder
+        assert client.get(f"/recordings/{job}/original").status_code == 404
 
 
 def test_sound_is_decoded_to_exactly_the_second_asked_for(

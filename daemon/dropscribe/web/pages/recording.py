@@ -196,7 +196,7 @@ def _options(site: Site, detail: JobDetail) -> Options:
 def _place(site: Site, detail: JobDetail) -> tuple[Path, Path]:
     """Where the recording is, and the folder that links on the way must not leave: also after it was moved there."""
     job, moved = detail.summary, detail.whereabouts.departed
-    if moved is None or site.settings is None:
+    if detail.whereabouts.departure != "moved" or moved is None or site.settings is None:
         return job.recording, job.folder
     to = (site.settings.moved_to(f) for f in site.settings.folders if f.path == job.folder)
     return moved, next((folder for folder in to if folder is not None), job.folder)
