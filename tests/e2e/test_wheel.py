@@ -132,6 +132,10 @@ def test_the_wheel_brings_migrations_and_unit_and_opens_a_database(
     assert (package / "systemd" / "dropscribe.service").is_file()
     made = "__import__('dropscribe.ledger.sqlite.file.upgrade', fromlist=['x']).migrations_folder()"
     assert environment.says(made) == str(package / "migrations")
+    program = environment.root / "bin" / "dropscribe"
+    run(program, "install-service", "--prefix", tmp_path / "root", cwd=tmp_path)
+    unit = (tmp_path / "root/etc/systemd/system/dropscribe.service").read_text(encoding="utf-8")
+    assert f"ExecStart={program} run" in unit
     share = environment.root / "share"
     assert {p.relative_to(share).as_posix() for p in share.rglob("*") if p.is_file()} == set(shared_files())
 
