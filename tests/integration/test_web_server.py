@@ -20,6 +20,7 @@ from dropscribe.web import security, serve
 from dropscribe.web.app import build
 from dropscribe.web.security import Rules
 from dropscribe.web.site import Site
+from dropscribe.web.sound.pool import Decoding
 from tests.support.histories import History
 from tests.support.recorded import recorded
 
@@ -64,7 +65,12 @@ def test_slow_and_vanished_clients_hold_nothing(
     site, port = served
     begun: list[Excerpt] = []
     begin = site.sounds.begin
-    monkeypatch.setattr(site.sounds, "begin", lambda excerpt: (begun.append(excerpt), begin(excerpt))[1])
+
+    def noted(excerpt: Excerpt) -> Decoding:
+        begun.append(excerpt)
+        return begin(excerpt)
+
+    monkeypatch.setattr(site.sounds, "begin", noted)
     address = ("127.0.0.1", port)
     with socket.create_connection(address, timeout=PATIENCE_S) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
