@@ -80,6 +80,7 @@ def next_steps(places: Places, program: Path) -> list[str]:
         f"{as_service} models fetch   # 1 GB, once",
         f"{as_service} doctor --config {places.config}",
         "systemctl enable --now dropscribe",
+        "systemctl enable --now dropscribe-web.socket   # the page, if it is wanted (extra web): http://127.0.0.1:8970/",
         "usermod -aG dropscribe NAME   # for each person who drops recordings",
     ]
 
