@@ -16,6 +16,7 @@ without the stage. Where a goal is missed, `top_kernels` says where the time goe
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import threading
 import time
@@ -384,6 +385,8 @@ def daemon(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             for i in range(count):
                 running_daemon.write_recording(staging / f"{i:06d}.wav", options.seconds, i)
             running_daemon.write_recording(running.inbox / "first.wav", 10.0, count)
+            # Else the disk writes gigabytes of recordings while transcripts wait for theirs.
+            os.sync()
             running.wait_for(1)
             before, began = running.cpu_s(), time.monotonic()
             staging.rename(running.inbox / "all")
