@@ -78,7 +78,7 @@ class Site:
             auto_reload=False,
         )
         self._templates.globals.update(
-            version=__version__, asset=self._asset, moment=moment, iso=iso, length=durations.length, clock=durations.position,
+            version=__version__, asset=self._asset, moment=moment, second=second, iso=iso, length=durations.length, clock=durations.position,
             spent=durations.spent, speed=durations.speed, readable=readable, outcome=outcome, since=state_since,
         )  # fmt: skip
 
@@ -167,6 +167,11 @@ def moment(instant: float | None) -> str:
         if instant is None
         else datetime.fromtimestamp(instant, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     )
+
+
+def second(instant: float) -> str:
+    """The same with seconds."""
+    return f"{datetime.fromtimestamp(instant, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def iso(instant: float) -> str:
