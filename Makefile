@@ -113,8 +113,8 @@ SITE := build/site-environment
 site: $(STAMP)
 	@test -x $(SITE)/bin/mkdocs || { '$(PYTHON)' -m venv $(SITE) && \
 	  $(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r packaging/site/requirements.txt; }
-	@$(BIN)/python -c 'import sys; print(*(p for p in sys.path if p.startswith("/") and "lib/python3" not in p or p.endswith("site-packages")), sep="\n")' \
-	  >$$(ls -d $(SITE)/lib/python3*/site-packages)/dropscribe.pth
+	@{ echo '$(CURDIR)/daemon'; $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; } \
+	  >"$$(ls -d $(SITE)/lib/python3*/site-packages)/dropscribe.pth"
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python packaging/site/build_site.py --out build/site
 
 clean:

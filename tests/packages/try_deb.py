@@ -32,6 +32,23 @@ for i in $(seq 240); do [ -e /srv/dropscribe/inbox/talk.txt ] && break; sleep 0.
 kill -TERM $!; wait $! || true
 head -n 1 /srv/dropscribe/inbox/talk.txt || { cat /tmp/log; exit 1; }
 """
+#: The program makes a service of itself, twice, and removes it; systemd does not run here, so a stub answers for it.
+SERVICE = """
+mkdir -p /run/systemd/system /usr/local/bin
+printf '#!/bin/sh\\necho "systemd 252 (252)"\\n' >/usr/local/bin/systemctl
+chmod 755 /usr/local/bin/systemctl
+PATH=/usr/local/bin:$PATH
+program=/opt/dropscribe/venv/bin/dropscribe
+$program install-service --cpu
+grep -q "^ExecStart=$program run" /etc/systemd/system/dropscribe.service
+test "$(stat -c %U:%a /srv/dropscribe/inbox)" = dropscribe:2770
+$program install-service --cpu | grep -qv written
+bash -c '. /usr/local/share/bash-completion/completions/dropscribe && complete -p dropscribe'
+$program uninstall-service
+test ! -e /etc/systemd/system/dropscribe.service
+test -e /etc/dropscribe/dropscribe.toml
+rm -r /run/systemd/system /usr/local/bin/systemctl
+"""
 
 
 def main() -> int:
@@ -77,6 +94,8 @@ def attempt(root: Path, package: Path, binds: list[Path], report: Report) -> Non
     size = run(root, "du -sm /opt/dropscribe/venv | cut -f1").strip()
     report.step("dropscribe-setup --cpu", f"{size} MB")
     report.step("a recording is dropped", run(root, DROP).strip())
+    run(root, SERVICE)
+    report.step("install-service, twice, and uninstall-service")
     run(root, "dpkg -i /tmp/dropscribe.deb && dropscribe --version")
     report.step("the same version is installed again", "without a download")
     run(root, "apt-get purge -y -q dropscribe")

@@ -78,11 +78,21 @@ def command(
     results = files.install(
         plan(places, program, sources, systemd=systemd, cpu=cpu), places, root, force=force
     )
+    # Told before anything can fail that comes after it.
+    if not as_json:
+        for line in files.summary(results, places):
+            say(line)
+        if any(r.state == files.KEPT and r.path != places.config for r in results):
+            say(
+                "files that were kept were changed by hand, or are not of this program; --force replaces them"
+            )
     commands = steps.after_installing(places) if prefix is None else []
     if prefix is None and user:
         steps.make_folders(places)
     for one in commands:
         steps.run(one)
+        if not as_json:
+            say(f"{'ran':<{files.STATE_COLUMNS}}  {' '.join(one)}")
     todo = steps.next_steps(places, program)
     if as_json:
         print_json({
@@ -91,12 +101,6 @@ def command(
             "ran": [" ".join(c) for c in commands], "next": todo,
         })  # fmt: skip
         return
-    for line in files.summary(results, places):
-        say(line)
-    if any(r.state == files.KEPT and r.path != places.config for r in results):
-        say("files that were kept were changed by hand, or are not of this program; --force replaces them")
-    for one in commands:
-        say(f"{'ran':<{files.STATE_COLUMNS}}  {' '.join(one)}")
     say("next:" if prefix is None else "next, on the machine:")
     for line in todo:
         say(f"  {line}")
