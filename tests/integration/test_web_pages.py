@@ -287,7 +287,7 @@ def test_requests_from_elsewhere_and_without_the_token(history: History) -> None
 def test_answers_carry_the_policy_of_the_page_and_errors_say_what_to_do(tmp_path: Path) -> None:
     with Site(DatabaseLocation(tmp_path / "none.db"), None, Rules()) as site:
         answer = client_of(site).get("/")
-    assert answer.status_code >= 400
+    assert answer.status_code == 503
     assert "there is no database" in answer.text
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")

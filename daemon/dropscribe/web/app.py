@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from dropscribe import logs
 from dropscribe.errors import DropscribeError, LedgerError, StorageError, UsageError
-from dropscribe.views.errors import error_document
+from dropscribe.views.errors import ERROR_SCHEMA, error_document
 from dropscribe.web.pages import actions, api, history, live, recording, upload
 from dropscribe.web.security import COOKIE, UPLOAD, WRONG_TOKEN_S, Guard, for_program
 from dropscribe.web.site import Site, site_of
@@ -94,6 +94,8 @@ async def login(request: Request) -> Response:
 def _of_product(request: Request, error: Exception) -> Response:
     assert isinstance(error, DropscribeError)
     status = next((number for kind, number in _STATUSES if isinstance(error, kind)), 500)
+    if error.operation == "open database":
+        status = 503  # there is none yet, which is no fault of the request
     if for_program(request.url.path):
         return JSONResponse(error_document(error), status)
     return site_of(request).render(
@@ -106,15 +108,7 @@ def _of_http(request: Request, error: Exception) -> Response:
     reasons = {404: "there is no such page", 405: "this cannot be done here"}
     reason = reasons.get(error.status_code, error.detail)
     if for_program(request.url.path):
-        told = {
-            "code": "http",
-            "operation": "answer",
-            "path": None,
-            "reason": reason,
-            "remedy": "",
-            "exit_code": 1,
-        }
-        return JSONResponse({"schema": "dropscribe/error/1", "error": told}, error.status_code)
+        return _told("http", reason, error.status_code)
     return site_of(request).render(request, "error.html", status=error.status_code, reason=reason, remedy="")
 
 
@@ -122,6 +116,21 @@ def _unexpected(request: Request, error: Exception) -> Response:
     logs.problem(
         logs.get("web"), logs.Action.WEB, f"{request.method} {request.url.path}: {type(error).__name__}"
     )
+    if for_program(request.url.path):
+        return _told("unexpected", "something went wrong here", 500)
     return site_of(request).render(
         request, "error.html", status=500, reason="something went wrong here", remedy="the log has more"
     )
+
+
+def _told(code: str, reason: str, status: int) -> Response:
+    """An error that is none of the product, as a document."""
+    error = {
+        "code": code,
+        "operation": "answer",
+        "path": None,
+        "reason": reason,
+        "remedy": "",
+        "exit_code": 1,
+    }
+    return JSONResponse({"schema": ERROR_SCHEMA, "error": error}, status)
