@@ -42,7 +42,7 @@ program=/opt/dropscribe/venv/bin/dropscribe
 $program install-service --cpu
 grep -q "^ExecStart=$program run" /etc/systemd/system/dropscribe.service
 test "$(stat -c %U:%a /srv/dropscribe/inbox)" = dropscribe:2770
-$program install-service --cpu | grep -qv written
+if $program install-service --cpu | grep -q '^written'; then exit 1; fi
 bash -c '. /usr/local/share/bash-completion/completions/dropscribe && complete -p dropscribe'
 $program uninstall-service
 test ! -e /etc/systemd/system/dropscribe.service
