@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from dropscribe.config import load
 from tests.support.documentation import ROOT
 
 CONTENTS: dict[str, Any] = runpy.run_path(str(ROOT / "packaging/release/contents.py"))
@@ -54,6 +57,22 @@ def test_what_a_wheel_is_built_from_reaches_the_container() -> None:
                  "constraints.txt", "requirements.txt"):  # fmt: skip
         assert f"!{name}" in sent
         assert (ROOT / name).exists()
+
+
+def test_the_container_is_configured_for_its_own_folders() -> None:
+    folder = ROOT / "packaging/container"
+    settings = load(folder / "dropscribe.toml").settings
+    volumes = {str(settings.folders[0].path), str(settings.database.parent), "/models"}
+    file = (folder / "Containerfile").read_text(encoding="utf-8")
+    named = re.search(r"^VOLUME (\[.*\])$", file, re.MULTILINE)
+    assert named is not None
+    assert set(json.loads(named[1])) == volumes
+    compose = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))
+    mounted = {v.rpartition(":")[2] for v in compose["services"]["dropscribe"]["volumes"]}
+    assert mounted == volumes
+    assert compose["services"]["dropscribe"]["network_mode"] == "none"
+    cuda = yaml.safe_load((folder / "compose.cuda.yaml").read_text(encoding="utf-8"))
+    assert cuda["services"].keys() == compose["services"].keys()
 
 
 def test_the_scripts_of_the_debian_package_stop_all_units() -> None:
