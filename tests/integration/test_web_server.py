@@ -25,7 +25,7 @@ from tests.support.histories import History
 from tests.support.recorded import recorded
 
 #: Longest wait for what is expected, seconds.
-PATIENCE_S = 60.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Si
         thread.start()
         yield site, s.getsockname()[1]
         server.should_exit = True
-        thread.join(PATIENCE_S)
+        thread.join(LIMIT_S)
         assert not thread.is_alive()
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < end
         threading.Event().wait(0.02)
@@ -72,23 +72,23 @@ def test_slow_and_vanished_clients_hold_nothing(
 
     monkeypatch.setattr(site.sounds, "begin", noted)
     address = ("127.0.0.1", port)
-    with socket.create_connection(address, timeout=PATIENCE_S) as slow:
+    with socket.create_connection(address, timeout=LIMIT_S) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
         assert slow.recv(1000) == b""  # the head did not come in time
-    with socket.create_connection(address, timeout=PATIENCE_S) as silent:
+    with socket.create_connection(address, timeout=LIMIT_S) as silent:
         assert silent.recv(1000) == b""
-    with socket.create_connection(address, timeout=PATIENCE_S) as paused:
+    with socket.create_connection(address, timeout=LIMIT_S) as paused:
         # A player that is paused takes nothing more: its process ends, and the browser asks anew when it goes on.
         paused.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         paused.sendall(b"GET /recordings/1/sound.wav HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert paused.recv(100).startswith(b"HTTP/1.1 200")
         until(lambda: len(begun) == 1 and not site.sounds.busy)
-    with socket.create_connection(address, timeout=PATIENCE_S) as gone:
+    with socket.create_connection(address, timeout=LIMIT_S) as gone:
         gone.sendall(b"GET /recordings/1/sound.wav HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         received = b""
         while len(received) < 4000:  # samples, too
             received += gone.recv(4000)
     until(lambda: len(begun) == 2 and not site.sounds.busy)
-    with socket.create_connection(address, timeout=PATIENCE_S) as good:
+    with socket.create_connection(address, timeout=LIMIT_S) as good:
         good.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert good.recv(100).startswith(b"HTTP/1.1 503")
