@@ -161,3 +161,15 @@ def test_wrong_totals_are_told_and_made_anew(tmp_path: Path) -> None:
     made.renew_totals()
     assert made.wrong_totals() == {}
     made.close()
+
+
+def test_what_ended_in_each_hour(tmp_path: Path) -> None:
+    with closing(open_ledger(DatabaseLocation(tmp_path / "jobs.db"))) as ledger:
+        transcribed(ledger, "early", name="a.wav", now=100.0)
+        transcribed(ledger, "one", name="b.wav", now=7_300.0)
+        transcribed(ledger, "two", name="c.wav", now=7_400.0)
+        ledger.admit([admission("d.wav", "d"), admission("e.wav", "e")], 11_000.0)
+        (failed, _) = claim_all(ledger, 11_001.0)
+        ledger.fail(failed.job_id, failed.generation, 11_002.0, code="no_audio", reason="no audio", remedy="")
+        hours = ledger.hours(7_200.0)
+    assert [(h.hour, h.done, h.failed, h.audio_s) for h in hours] == [(2, 2, 0, 10.0), (3, 0, 1, 0.0)]

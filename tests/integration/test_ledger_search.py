@@ -322,3 +322,19 @@ def test_numbers_are_found_as_they_are_written_and_as_they_are_said(ledger: Ledg
     (both,) = ledger.search("2024年 320元", limit=1)
     assert both.job_id == older
     assert [h.job_id for h in ledger.search("2024年", limit=1)] == [newer]
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_the_first_places_in_some_jobs_only(ledger: Ledger) -> None:
+    first = transcribed(ledger, "今天讨论预算", "别的", "预算定了", "再谈预算", name="a.wav")
+    transcribed(ledger, "明天也有预算", name="b.wav", now=200.0)
+    last = transcribed(ledger, "2024年的预算", name="c.wav", now=300.0)
+    waiting = ledger.admit([admission("d.wav", "d")], 400.0)[0].job_id
+
+    def places(query: str, *jobs: int) -> list[tuple[int, int, bool]]:
+        return [(h.job_id, h.segment, h.more) for h in ledger.search_in(query, jobs, 2)]
+
+    assert places("预算", first, last, waiting) == [(first, 0, True), (first, 2, True), (last, 0, False)]
+    assert places("二零二四年", first, last) == [(last, 0, False)]
+    assert places("今天 定了", first) == [(first, 0, False)]
+    assert places("没有", first) == places("预算") == places("", first) == []
