@@ -52,11 +52,12 @@ class Checkout:
             "PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
-        #: Configuration of the installed service that the manual assumes; the first page assumes none.
+        #: Configuration of the installed service that the manual assumes; the first page assumes none. No block of the manual
+        #: shows what is recognised.
         self.configuration = folder / "service.toml"
         self.configuration.write_text(
             f'database = "{folder}/jobs.db"\n'
-            '[engine]\nmodel = "paraformer-mini"\nvad_model = "vad-mini"\n'
+            '[engine]\nmodel = "null"\nvad_model = "null"\n'
             f'[[folder]]\npath = "{folder}/drop"\n',
             encoding="utf-8",
         )

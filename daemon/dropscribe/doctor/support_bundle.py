@@ -104,6 +104,16 @@ def collect(
     return {"about.json": _about(now, missing), **documents}
 
 
+def refuse_impossible(path: Path) -> None:
+    """Raise what `write` would raise if the file exists or its folder does not: before the checks, which take a while."""
+    if os.path.lexists(path):
+        raise _exists(path)
+    try:
+        path.parent.stat()
+    except OSError as e:
+        raise _storage(e, path) from e
+
+
 def write(path: Path, documents: Mapping[str, Any], now: float) -> None:
     """Write the bundle with mode 0600. Raises UsageError if the file exists, StorageError."""
     packed = io.BytesIO()
@@ -116,9 +126,7 @@ def write(path: Path, documents: Mapping[str, Any], now: float) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as e:
-        raise UsageError(
-            "the file exists", operation="write bundle", path=path, remedy="name another file"
-        ) from e
+        raise _exists(path) from e
     except OSError as e:
         raise _storage(e, path) from e
     try:
@@ -278,6 +286,10 @@ def _failures(jobs: Iterable[JobSummary], mask: Mask) -> Iterator[dict[str, Any]
             "admitted": job.admitted_at,
             "finished": job.finished_at,
         }
+
+
+def _exists(path: Path) -> UsageError:
+    return UsageError("the file exists", operation="write bundle", path=path, remedy="name another file")
 
 
 def _storage(e: OSError, path: Path) -> StorageError:

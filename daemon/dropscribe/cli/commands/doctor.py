@@ -86,6 +86,10 @@ def command(
         _share(in_force(config=config, watch=watch, database=database, lists=False).settings, as_json=as_json)
         return
 
+    if bundle is not None:
+        from dropscribe.doctor import support_bundle
+
+        support_bundle.refuse_impossible(bundle)
     loaded: Loaded | None = None
     refused: Path | None = None
     try:
