@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Message:
     remedy: str
 
 
+@functools.cache
 def messages() -> list[Message]:
     """All that are written in the source, sorted and without repetitions."""
     return sorted({m for path in sorted(PACKAGE.rglob("*.py")) for m in _of_file(path)})

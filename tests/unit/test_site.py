@@ -15,10 +15,11 @@ from tests.support.documentation import DOCS, ROOT
 SITE = ROOT / "packaging" / "site"
 
 
-@pytest.fixture
-def builder(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(sys, "path", [str(SITE), *sys.path])
-    return runpy.run_path(str(SITE / "build_site.py"))
+@pytest.fixture(scope="module")
+def builder() -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(SITE), *sys.path])
+        return runpy.run_path(str(SITE / "build_site.py"))
 
 
 def pages_of(entries: list[Any]) -> list[str]:

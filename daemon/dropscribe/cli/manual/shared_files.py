@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dropscribe.cli.manual import bash, fish, man, settings_page, zsh
 from dropscribe.cli.manual.tree import read
 
 
+@functools.cache
 def shared_files() -> Mapping[str, str]:
     """`man/man1/dropscribe.1` → text. The places are those where man and the shells look below /usr/share."""
     program = read(build())
