@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo 'make run    set up, start the daemon on ./drop with the demonstration model'
-	@echo 'make test   lint, types, then every test'
+	@echo 'make test   lint, types, and every test'
 	@echo 'make check  lint, formatting, types, systemd unit'
 	@echo 'make bench  measure how fast recordings are taken in'
 	@echo 'make soak   the long forms of tests, then kill it again and again: at every point, and over a backlog'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, write_speech
+from tests.support.command_line import outcome
+from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 from tests.support.hanging_disk import HangingDisk
 
 #: Launcher with short time limits for file systems, so that no test takes minutes.
@@ -36,11 +36,7 @@ class House:
         )  # fmt: skip
 
     def said(self) -> dict[str, Any]:
-        asked = subprocess.run(
-            [sys.executable, "-m", "dropscribe", "status", "--json", "--config", str(self.daemon.config)],
-            capture_output=True, text=True, check=False, timeout=DEADLINE_S,
-        )  # fmt: skip
-        document: dict[str, Any] = json.loads(asked.stdout)
+        document: dict[str, Any] = json.loads(outcome("status", "--json", "--config", self.daemon.config)[1])
         return document
 
     def complains(self) -> bool:

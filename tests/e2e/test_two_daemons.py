@@ -51,7 +51,16 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("how", ["same", "inside", "around", "link"])
+# Whose folder lies in whose, and by which name, is tested without a daemon by tests/integration/test_intake_folder_lock.py.
+@pytest.mark.parametrize(
+    "how",
+    [
+        "same",
+        "around",
+        pytest.param("inside", marks=pytest.mark.soak),
+        pytest.param("link", marks=pytest.mark.soak),
+    ],
+)
 def test_a_second_daemon_on_a_folder_reports_the_first_and_exits(
     tmp_path: Path, folder: Path, how: str
 ) -> None:
