@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import outcome
 from tests.support.daemon_process import DaemonProcess, wait_until
 from tests.support.ways_of_arriving import tiny
 
 
 def status_of(daemon: DaemonProcess) -> tuple[int, str]:
-    asked = subprocess.run(
-        [sys.executable, "-m", "dropscribe", "status", "--config", str(daemon.config)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return asked.returncode, " ".join(asked.stdout.split())
+    code, said = outcome("status", "--config", daemon.config)
+    return code, " ".join(said.split())
 
 
 def close(folder: Path) -> bool:

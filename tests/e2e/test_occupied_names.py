@@ -25,7 +25,7 @@ def is_done(daemon: DaemonProcess, recording: Path) -> bool:
 
 
 def test_special_files_at_its_names_do_not_stop_the_daemon(tmp_path: Path) -> None:
-    with DaemonProcess(tmp_path) as daemon, ExitStack() as occupied:
+    with DaemonProcess(tmp_path, model="null") as daemon, ExitStack() as occupied:
         recordings = [
             write_speech(daemon.inbox / f"{i}.wav", seconds=1.0, offset=0.2 * i) for i in range(len(KINDS))
         ]

@@ -57,7 +57,7 @@ def daemon(root: Path) -> Iterator[DaemonProcess]:
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
         *("env", f"HOME={root}", sys.executable, "-m", "tests.support.paused_daemon", str(root / "marks")),
     )
-    with DaemonProcess(root, command=command) as running:
+    with DaemonProcess(root, model="null", command=command) as running:
         yield running
 
 
