@@ -53,6 +53,9 @@ if __name__ == "__main__":
     for _point, _where in reversed(POINTS.items()):
         _pause(_point, _where, Path(sys.argv[1]))
     from dropscribe.cli.app import main
+    from dropscribe.service.jobs import retry_policy
 
+    # A job whose folder was swapped is tried again soon.
+    retry_policy.BLAMELESS_WAIT_S = 1.0
     sys.argv = ["dropscribe", *sys.argv[2:]]
     main()
