@@ -43,9 +43,14 @@ def ended(daemon: DaemonProcess) -> str:
     return said.strip()
 
 
-def failed(database: Path) -> list[str]:
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        return [why for (why,) in connection.execute("select reason from jobs where state = 'failed'")]
+def write_history(database: Path) -> None:
+    """A database with 600 finished jobs."""
+    with closing(open_ledger(DatabaseLocation(database))) as ledger:
+        ledger.admit([admission(f"{i}.wav", str(i)) for i in range(600)], 10.0)
+        claims = claim_all(ledger, limit=600)
+        ledger.finish(
+            [finish_of(c, *[f"预算会议讨论 {j} of {c.job_id}" for j in range(20)]) for c in claims], 20.0
+        )
 
 
 @pytest.mark.parametrize(
@@ -108,12 +113,7 @@ def test_recordings_under_way_are_not_failed(tmp_path: Path, damage: Damage) -> 
 def test_unreadable_pages_fail_no_recording(tmp_path: Path, names: tuple[str, ...]) -> None:
     """A history larger than SQLite's cache, which may still have pages read before the damage."""
     daemon = daemon_on(tmp_path)
-    with closing(open_ledger(DatabaseLocation(daemon.database))) as ledger:
-        ledger.admit([admission(f"{i}.wav", str(i)) for i in range(600)], 10.0)
-        claims = claim_all(ledger, limit=600)
-        ledger.finish(
-            [finish_of(c, *[f"预算会议讨论 {j} of {c.job_id}" for j in range(20)]) for c in claims], 20.0
-        )
+    write_history(daemon.database)
     pages = ledger_damage.pages_of(daemon.database, *names)
     with daemon:
         ledger_damage.overwrite_pages(daemon.database, pages)
@@ -165,9 +165,7 @@ def test_jobs_failed_because_of_the_database_are_queued_again(tmp_path: Path) ->
 )
 def test_the_daemon_does_not_start_on_a_damaged_database(tmp_path: Path, damage: Damage) -> None:
     daemon = daemon_on(tmp_path)
-    with daemon:
-        daemon.wait_for(write_speech(daemon.inbox / "first.wav", seconds=2))
-        assert daemon.stop() == 0
+    write_history(daemon.database)
     damage(daemon.database)
     daemon.start()
     assert "doctor --repair" in ended(daemon)
