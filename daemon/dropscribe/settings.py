@@ -518,6 +518,17 @@ class WebSettings(_Strict):
         description="People may send recordings into the watched folders; whoever reaches the page may.",
     )
     upload_mb: int = Field(4096, ge=1, le=1 << 24, description="Largest recording that may be sent, MiB.")
+    openai_folder: Path | None = Field(
+        None,
+        description="Watched folder for the recordings that programs send as to OpenAI (`POST /v1/audio/transcriptions`); needs "
+        "`upload`. Default: such requests are refused.",
+    )
+    openai_wait_s: int = Field(
+        300,
+        ge=0,
+        le=3600,
+        description="Longest wait of such a request for its transcript, seconds; then it is answered with the number of the job.",
+    )
 
 
 class Settings(_Strict):
@@ -588,6 +599,15 @@ class Settings(_Strict):
         """Where transcribed recordings of a watched folder are moved to; None if they are not moved."""
         directory = after_done(self.profile(folder.profile).after_done).directory
         return None if directory is None else Path(os.path.normpath(folder.path / directory))
+
+    @model_validator(mode="after")
+    def _openai_folder_is_watched(self) -> Settings:
+        folder = self.web.openai_folder
+        if folder is not None and folder not in [f.path for f in self.folders]:
+            raise ValueError(
+                f"[web] openai_folder is {folder}, which is not watched; name one of the watched folders"
+            )
+        return self
 
     @model_validator(mode="after")
     def _targets(self) -> Settings:

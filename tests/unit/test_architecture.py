@@ -129,6 +129,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "rjieba": frozenset({"transcript.layout", "engine.models.punctuation"}),
     "rapidfuzz": frozenset({"scoring"}),
     "starlette": frozenset({"web"}),
+    "python_multipart": frozenset({"web.openai"}),
     "uvicorn": frozenset({"web"}),
     "jinja2": frozenset({"web"}),
     "markupsafe": frozenset({"web"}),

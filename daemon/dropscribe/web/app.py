@@ -13,9 +13,11 @@ from starlette.routing import Route
 
 from dropscribe import logs
 from dropscribe.errors import DropscribeError, LedgerError, StorageError, UsageError
-from dropscribe.views.errors import ERROR_SCHEMA, error_document
+from dropscribe.views.errors import error_document
+from dropscribe.web.openai import transcriptions
 from dropscribe.web.pages import actions, api, history, live, recording, upload
-from dropscribe.web.security import COOKIE, UPLOAD, WRONG_TOKEN_S, Guard, for_program
+from dropscribe.web.program_errors import error_answer, for_program, is_openai
+from dropscribe.web.security import COOKIE, TRANSCRIPTIONS, UPLOAD, WRONG_TOKEN_S, Guard
 from dropscribe.web.site import Site, site_of
 
 #: Statuses of errors that no page expects.
@@ -53,6 +55,8 @@ def build(site: Site) -> Starlette:
             Route(UPLOAD, upload.receive, methods=["PUT"]),
             Route("/upload", upload.page),
             Route("/api/v1/{verb:str}", api.act_on_folder, methods=["POST"]),
+            Route(TRANSCRIPTIONS, transcriptions.create, methods=["POST"]),
+            Route("/v1/models", transcriptions.models),
             Route("/login", login, methods=["GET", "POST"]),
             Route("/static/{name:str}", static),
         ],
@@ -96,6 +100,8 @@ def _of_product(request: Request, error: Exception) -> Response:
     status = next((number for kind, number in _STATUSES if isinstance(error, kind)), 500)
     if error.operation == "open database":
         status = 503  # there is none yet, which is no fault of the request
+    if is_openai(request.url.path):
+        return error_answer(request.url.path, status, error.code, error.reason, error.remedy)
     if for_program(request.url.path):
         return JSONResponse(error_document(error), status)
     return site_of(request).render(
@@ -108,7 +114,7 @@ def _of_http(request: Request, error: Exception) -> Response:
     reasons = {404: "there is no such page", 405: "this cannot be done here"}
     reason = reasons.get(error.status_code, error.detail)
     if for_program(request.url.path):
-        return _told("http", reason, error.status_code)
+        return error_answer(request.url.path, error.status_code, "http", reason)
     return site_of(request).render(request, "error.html", status=error.status_code, reason=reason, remedy="")
 
 
@@ -117,20 +123,7 @@ def _unexpected(request: Request, error: Exception) -> Response:
         logs.get("web"), logs.Action.WEB, f"{request.method} {request.url.path}: {type(error).__name__}"
     )
     if for_program(request.url.path):
-        return _told("unexpected", "something went wrong here", 500)
+        return error_answer(request.url.path, 500, "unexpected", "something went wrong here")
     return site_of(request).render(
         request, "error.html", status=500, reason="something went wrong here", remedy="the log has more"
     )
-
-
-def _told(code: str, reason: str, status: int) -> Response:
-    """An error that is none of the product, as a document."""
-    error = {
-        "code": code,
-        "operation": "answer",
-        "path": None,
-        "reason": reason,
-        "remedy": "",
-        "exit_code": 1,
-    }
-    return JSONResponse({"schema": ERROR_SCHEMA, "error": error}, status)

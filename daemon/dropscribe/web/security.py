@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, cookie_parser
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dropscribe.web.program_errors import error_answer, for_program, is_openai
 
 COOKIE = "dropscribe"
 #: Longest wait for a client that takes nothing of an answer, or sends nothing of a request, seconds.
@@ -29,6 +31,7 @@ STALLED_S = 30.0
 MOST_BODY = 64 << 10
 #: Where recordings are sent to.
 UPLOAD = "/api/v1/upload"
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
 #: Time after a wrong token, seconds.
 WRONG_TOKEN_S = 0.5
 #: Methods that change nothing.
@@ -66,6 +69,8 @@ class Rules:
 
     def most_body(self, method: str, path: str) -> int:
         """Largest body of a request, bytes."""
+        if (method, path) == ("POST", TRANSCRIPTIONS):  # fields come with the recording
+            return MOST_BODY + self.upload_bytes
         return max(MOST_BODY, self.upload_bytes) if (method, path) == ("PUT", UPLOAD) else MOST_BODY
 
     def is_host(self, host: str) -> bool:
@@ -198,12 +203,6 @@ class Guard:
         if refusal is None:
             return None
         if for_program(path):
-            error = {"code": "refused", "operation": "answer", "path": None, "exit_code": 1}
-            error |= {"reason": refusal.reason, "remedy": refusal.remedy}
-            return JSONResponse({"schema": "dropscribe/error/1", "error": error}, refusal.status)
+            code = "invalid_api_key" if refusal.status == 401 and is_openai(path) else "refused"
+            return error_answer(path, refusal.status, code, refusal.reason, refusal.remedy)
         return PlainTextResponse(f"{refusal.reason} ({refusal.remedy})\n", refusal.status)
-
-
-def for_program(path: str) -> bool:
-    """True for addresses that programs use."""
-    return path.startswith(("/api/", "/metrics"))

@@ -7,6 +7,8 @@ from typing import Any
 from dropscribe import __version__
 from dropscribe.ledger.control import LEAST_PRIORITY, MOST_PRIORITY
 from dropscribe.transcript.naming import FORMATS
+from dropscribe.web.openai.shapes import FORMATS as OPENAI_FORMATS
+from dropscribe.web.openai.shapes import GRANULARITIES
 
 _TEXT, _WHOLE, _NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
 _INSTANT = {"type": "string", "description": "ISO 8601; a date or a time, local unless it has an offset"}
@@ -75,6 +77,10 @@ def description(*, with_token: bool) -> dict[str, Any]:
                 )
                 | {"requestBody": {"required": True, "content": {"application/octet-stream": {}}}},
             },
+            "/v1/audio/transcriptions": {"post": _TRANSCRIPTION},
+            "/v1/models": {
+                "get": {"summary": "The recogniser, as OpenAI's API has it", "responses": {"200": _OPENAI, "4XX": _OPENAI}}
+            },
             "/api/v1/status": {"get": _operation("State of the daemon, its queue and problems", "dropscribe/daemon/1")},
             "/api/v1/stats": {
                 "get": _operation(
@@ -101,6 +107,42 @@ def description(*, with_token: bool) -> dict[str, Any]:
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
     return document
+
+
+_OPENAI: dict[str, Any] = {
+    "description": "As OpenAI's API has it",
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+_TRANSCRIPTION: dict[str, Any] = {
+    "summary": "Transcribe a recording, as OpenAI's API has it; model and language have no effect",
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "model": _TEXT,
+                        "language": _TEXT,
+                        "response_format": {"enum": list(OPENAI_FORMATS), "default": "json"},
+                        "timestamp_granularities[]": {
+                            "type": "array",
+                            "items": {"enum": sorted(GRANULARITIES)},
+                        },
+                    },
+                }
+            }
+        },
+    },
+    "responses": {
+        "200": {"description": "The transcript", "content": {"application/json": {}, "text/plain": {}, "text/vtt": {}}},
+        "202": {"description": "It takes longer; `Location` has the job, which goes on"},
+        "4XX": _OPENAI,
+        "5XX": _OPENAI,
+    },
+}  # fmt: skip
 
 
 def _query(name: str, schema: dict[str, Any], text: str) -> dict[str, Any]:

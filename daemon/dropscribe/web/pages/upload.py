@@ -34,9 +34,9 @@ PREFIX = ".dropscribe-upload-"
 #: Age at which an unfinished file is removed, seconds.
 STALE_S = 3 * 86_400.0
 #: Bytes that are written at a time.
-_PIECE = 1 << 20
+PIECE = 1 << 20
 #: Longest file name, bytes, with room for those of transcripts.
-_LONGEST = 230
+LONGEST = 230
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Sending:
 def page(request: Request) -> Response:
     """The page from which recordings are sent."""
     site = site_of(request)
-    _demand_uploads(site)
+    demand_uploads(site)
     folders = [] if site.settings is None else site.settings.folders
     accepted = sorted({extension for folder in folders for extension in folder.recordings})
     return site.render(
@@ -74,7 +74,7 @@ async def offset(request: Request) -> Response:
     """How much of a recording has arrived, after everything that would refuse it: before a byte is sent."""
     site = site_of(request)
     sending = sending_of(site, request.query_params)
-    return JSONResponse({"offset": await run_in_threadpool(_arrived, site, sending), "size": sending.size})
+    return JSONResponse({"offset": await run_in_threadpool(arrived, site, sending), "size": sending.size})
 
 
 async def receive(request: Request) -> Response:
@@ -82,8 +82,8 @@ async def receive(request: Request) -> Response:
     site = site_of(request)
     sending = sending_of(site, request.query_params)
     begin = _whole(request.query_params.get("offset", "0"))
-    await run_in_threadpool(_arrived, site, sending)
-    directory, descriptor = await run_in_threadpool(_open, sending)
+    await run_in_threadpool(arrived, site, sending)
+    directory, descriptor = await run_in_threadpool(open_unfinished, sending)
     try:
         at = os.fstat(descriptor).st_size
         if begin != at:
@@ -94,12 +94,12 @@ async def receive(request: Request) -> Response:
                 held += piece
                 if at + len(held) > sending.size:
                     raise _refused(413, "more arrived than was announced", "send the file again")
-                if len(held) >= _PIECE:
-                    at = await run_in_threadpool(_write, descriptor, held, at)
-        at = await run_in_threadpool(_write, descriptor, held, at)
+                if len(held) >= PIECE:
+                    at = await run_in_threadpool(write, descriptor, held, at)
+        at = await run_in_threadpool(write, descriptor, held, at)
         if at < sending.size:
             return JSONResponse({"offset": at, "size": sending.size})
-        await run_in_threadpool(_finish, sending, directory, descriptor)
+        await run_in_threadpool(finish, sending, directory, descriptor)
     finally:
         close(descriptor)
         close(directory)
@@ -108,7 +108,7 @@ async def receive(request: Request) -> Response:
 
 def sending_of(site: Site, given: Mapping[str, str]) -> Sending:
     """What a request is about. Raises HTTPException for what would not be taken, with the reason."""
-    _demand_uploads(site)
+    demand_uploads(site)
     settings = site.settings
     named = given.get("folder", "")
     folder = (
@@ -121,7 +121,7 @@ def sending_of(site: Site, given: Mapping[str, str]) -> Sending:
     name, size = given.get("name", ""), _whole(given.get("size", ""))
     if not name or name.startswith(".") or "/" in name or not name.isprintable():
         raise _refused(400, "the file has a name that cannot be used", "rename it: no /, no leading dot")
-    if len(name.encode("utf-8", "surrogateescape")) > _LONGEST:
+    if len(name.encode("utf-8", "surrogateescape")) > LONGEST:
         raise _refused(400, "the name of the file is too long", "rename it")
     if Names(folder).kind(name) is not Kind.RECORDING:
         known = ", ".join(sorted(folder.recordings))
@@ -137,7 +137,7 @@ def sending_of(site: Site, given: Mapping[str, str]) -> Sending:
     return Sending(folder, name, size, given.get("key", "")[:200])
 
 
-def _arrived(site: Site, sending: Sending) -> int:
+def arrived(site: Site, sending: Sending) -> int:
     """Bytes that have arrived. Raises HTTPException if the name is taken or the disk is full."""
     try:
         directory = open_folder(sending.folder.path)
@@ -151,16 +151,16 @@ def _arrived(site: Site, sending: Sending) -> int:
             raise _refused(
                 409, "there is a file of this name already", "rename it, or leave it if it is the same"
             )
-        arrived = _size(directory, sending.temporary) or 0
+        there = _size(directory, sending.temporary) or 0
         disk = os.fstatvfs(directory)
         floor = 0 if site.settings is None else site.settings.service.free_floor_mb << 20
-        if disk.f_bavail * disk.f_frsize - (sending.size - arrived) < floor:
+        if disk.f_bavail * disk.f_frsize - (sending.size - there) < floor:
             raise _refused(507, "there is too little room on the disk", "ask who looks after this machine")
     except OSError as e:
         raise _of_system(e) from e
     finally:
         close(directory)
-    return min(arrived, sending.size)
+    return min(there, sending.size)
 
 
 def _size(directory: int, name: str) -> int | None:
@@ -170,7 +170,7 @@ def _size(directory: int, name: str) -> int | None:
         return None
 
 
-def _open(sending: Sending) -> tuple[int, int]:
+def open_unfinished(sending: Sending) -> tuple[int, int]:
     """Descriptors of the folder and the unfinished file, which nobody else writes. Raises HTTPException."""
     try:
         directory = open_folder(sending.folder.path)
@@ -193,7 +193,7 @@ def _open(sending: Sending) -> tuple[int, int]:
     return directory, descriptor
 
 
-def _write(descriptor: int, held: bytearray, at: int) -> int:
+def write(descriptor: int, held: bytearray, at: int) -> int:
     """Write what is held, which is empty then; returns the new end. Raises HTTPException."""
     left = memoryview(bytes(held))
     held.clear()
@@ -206,7 +206,7 @@ def _write(descriptor: int, held: bytearray, at: int) -> int:
     return at
 
 
-def _finish(sending: Sending, directory: int, descriptor: int) -> None:
+def finish(sending: Sending, directory: int, descriptor: int) -> None:
     """Give a whole file its name. Raises HTTPException."""
     try:
         os.fsync(descriptor)
@@ -241,7 +241,7 @@ def _sweep(directory: int) -> None:
                 os.unlink(entry.name, dir_fd=directory)
 
 
-def _demand_uploads(site: Site) -> None:
+def demand_uploads(site: Site) -> None:
     if not site.rules.upload_bytes:
         raise _refused(403, "recordings cannot be sent here", "set [web] upload = true")
 

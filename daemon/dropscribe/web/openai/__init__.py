@@ -1,0 +1,1 @@
+"""Transcription for clients of OpenAI's API."""
