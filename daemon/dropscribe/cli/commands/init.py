@@ -50,7 +50,7 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
         "media.decoders": 4,
         "service.metrics_file": "/var/lib/prometheus/node-exporter/dropscribe.prom",
         "web.token_file": "/etc/dropscribe/web.token",
-        "web.openai_folder": "/srv/dropscribe/api",
+        "web.openai_folder": "/srv/dropscribe/inbox",
         "notify.name": "operations",
         "notify.url": "https://hooks.example.org/dropscribe",
         "notify.url_file": "/etc/dropscribe/webhook.url",
