@@ -274,3 +274,46 @@ def test_more_than_was_announced_or_allowed_is_refused(
     page = sender.get("/upload").text
     assert str(drop) in page
     assert 'data-most="300000"' in page
+
+
+# corrections
+
+
+def test_a_sentence_is_corrected_on_the_page(history: History, client: TestClient) -> None:
+    job = history.done("a.wav", "你好", "<再见>")
+    page = client.get(f"/recordings/{job}").text
+    assert f'href="/recordings/{job}/edit?at=1000"' in page
+    form = client.get(f"/recordings/{job}/edit", params={"at": "1000"}).text
+    assert "&lt;再见&gt;</textarea>" in form
+    assert "你好" not in form
+    sent = {"start-1": "1000", "said-1": "<再见>", "text-1": "<b>再会</b>\n"}
+    assert client.post(f"/recordings/{job}/correct", data=sent | {"text-1": "<再见>"}).headers[
+        "location"
+    ] == (f"/recordings/{job}")
+    foreign = {"sec-fetch-site": "cross-site"}
+    assert client.post(f"/recordings/{job}/correct", data=sent, headers=foreign).status_code == 403
+    made = client.post(f"/recordings/{job}/correct", data=sent)
+    assert (made.status_code, made.headers["location"]) == (303, f"/recordings/{job + 1}#t=1.000")
+    shown = client.get(f"/recordings/{job + 1}").text
+    assert "&lt;b&gt;再会&lt;/b&gt;" in shown
+    assert "/edit?at=" not in shown  # its files are not written yet
+    again = client.post(f"/recordings/{job}/correct", data=sent)
+    assert "is not finished yet" in again.text
+    assert "&lt;b&gt;再会&lt;/b&gt;</textarea>" in again.text  # what was written stays
+    for at in ("x", "5"):
+        answer = client.get(f"/recordings/{job}/edit", params={"at": at})
+        assert answer.status_code == 404 or "<textarea" not in answer.text
+
+
+def test_corrections_of_programs(history: History, client: TestClient) -> None:
+    job = history.done("a.wav", "你好")
+    address = f"/api/v1/jobs/{job}/correct"
+    wrong = client.post(address, json={"edits": [{"start_ms": 0, "said": "再见", "text": "x"}]})
+    assert (wrong.status_code, "by now" in wrong.json()["error"]["reason"]) == (400, True)
+    assert client.post(address, json={"edits": 5}).status_code == 400
+    edits = [{"start_ms": 0, "said": "你好", "text": "您好"}]
+    made = client.post(address, json={"edits": edits}).json()
+    assert (made["schema"], made["jobs"][0]["new_job"]) == ("dropscribe/redo/1", job + 1)
+    assert client.post(address, json={"edits": edits}).status_code == 409
+    named = client.post(f"/api/v1/jobs/{job}/rename-speaker", json={"speaker": 1, "name": "王芳"})
+    assert (named.status_code, "no speaker 1" in named.json()["error"]["reason"]) == (400, True)

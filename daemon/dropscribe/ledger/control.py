@@ -23,6 +23,8 @@ class Verb(StrEnum):
     CANCEL = "cancel"
     PRIORITY = "priority"
     REDO = "redo"
+    CORRECT = "correct"
+    RENAME_SPEAKER = "rename-speaker"
 
 
 @dataclass(frozen=True, slots=True)

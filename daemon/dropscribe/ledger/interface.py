@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dropscribe.errors import UnusableLedgerError
-from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, Pause, Selection, Terms
+from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, Pause, Selection, Terms, Verb
 from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
 from dropscribe.ledger.outbox import Outbox
@@ -47,6 +47,7 @@ from dropscribe.ledger.records import (
     StoredResult,
 )
 from dropscribe.transcript.known_voices import KnownVoice
+from dropscribe.transcript.types import Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +170,31 @@ class Ledger(Protocol):
         `below`: only of this recording, or of recordings below this folder.
         """
 
-    def redo(self, requests: Sequence[Redo], now: float, who: str = "") -> list[Redone]:
-        """Queue jobs anew, as the next version of their recording; one answer for each, in order. `who`: "" for no person.
+    def redo(
+        self, requests: Sequence[Redo], now: float, who: str = "", verb: Verb = Verb.REDO
+    ) -> list[Redone]:
+        """Queue jobs anew, as the next version of their recording; one answer for each, in order.
+
+        `who`: "" for no person. `verb`: what was asked for, for the history.
 
         Where the recipe is that of the old job and its result is on record, the new job refers to it, so that only its files
         are written. A job is refused when it is unknown or unfinished, its recording has other content by now, or a job of the
         recording is queued or running.
         """
+
+    def revise(
+        self, job_id: int, segments: Sequence[Segment], max_attempts: int, now: float, who: str
+    ) -> Redone:
+        """Queue a finished job anew as the next version of its recording, with these segments as its own result.
+
+        Only its files are written. Refused as `redo`, and when a later version of the recording is done.
+        """
+
+    def corrected_jobs(self) -> list[int]:
+        """The newest job made by `revise` of each recording, if it is done and has its text."""
+
+    def jobs_with_corrections(self) -> frozenset[int]:
+        """All jobs whose result was made by `revise`, their own or that of the job that they refer to."""
 
     def name_speaker(self, job_id: int, number: int, name: str | None) -> bool:
         """Set or remove the name of a speaker of a job's result; False if the job has no such speaker.

@@ -15,7 +15,7 @@ from dropscribe import logs
 from dropscribe.errors import DropscribeError, LedgerError, StorageError, UsageError
 from dropscribe.views.errors import error_document
 from dropscribe.web.openai import transcriptions
-from dropscribe.web.pages import actions, api, history, live, recording, upload
+from dropscribe.web.pages import actions, api, corrections, history, live, recording, upload
 from dropscribe.web.program_errors import error_answer, for_program, is_openai
 from dropscribe.web.security import COOKIE, TRANSCRIPTIONS, UPLOAD, WRONG_TOKEN_S, Guard
 from dropscribe.web.site import Site, site_of
@@ -37,6 +37,9 @@ def build(site: Site) -> Starlette:
             Route("/recordings/{job:int}/sound.wav", recording.sound),
             Route("/recordings/{job:int}/original", recording.original),
             Route("/recordings/{job:int}/files/{format:str}", recording.download),
+            Route("/recordings/{job:int}/edit", corrections.edit),
+            Route("/recordings/{job:int}/correct", corrections.correct, methods=["POST"]),
+            Route("/recordings/{job:int}/rename-speaker", corrections.rename_speaker, methods=["POST"]),
             Route("/recordings/{job:int}/{verb:str}", actions.of_job, methods=["POST"]),
             Route("/status", live.page),
             Route("/status/{verb:str}", actions.of_folder, methods=["POST"]),
@@ -46,6 +49,8 @@ def build(site: Site) -> Starlette:
             Route("/api/v1/jobs/{job:int}/transcript/{format:str}", recording.download),
             Route("/api/v1/jobs/{job:int}/sound.wav", recording.sound),
             Route("/api/v1/jobs/{job:int}/original", recording.original),
+            Route("/api/v1/jobs/{job:int}/correct", api.correct, methods=["POST"]),
+            Route("/api/v1/jobs/{job:int}/rename-speaker", api.rename_speaker, methods=["POST"]),
             Route("/api/v1/jobs/{job:int}/{verb:str}", api.act_on_job, methods=["POST"]),
             Route("/api/v1/search", api.search),
             Route("/api/v1/status", api.status),

@@ -1,4 +1,4 @@
-"""Jobs and people named on a command line."""
+"""Jobs named on a command line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dropscribe.errors import UsageError
     from dropscribe.ledger.interface import DatabaseLocation
-
-#: Longest name of a person, characters.
-LONGEST_NAME = 100
 
 
 def no_such_job(job: int, operation: str, location: DatabaseLocation) -> UsageError:
@@ -22,17 +19,3 @@ def no_such_job(job: int, operation: str, location: DatabaseLocation) -> UsageEr
         path=location.file,
         remedy="'dropscribe jobs' lists them",
     )
-
-
-def name_of_person(given: str, operation: str) -> str:
-    """The name with single spaces. Raises UsageError for one that is empty, too long or cannot be printed."""
-    from dropscribe.errors import UsageError
-
-    name = " ".join(given.split())
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise UsageError(
-            "the name is empty, too long or not printable",
-            operation=operation,
-            remedy=f"give a name of 1 to {LONGEST_NAME} characters",
-        )
-    return name

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dropscribe.cli.arguments import options
-from dropscribe.cli.arguments.jobs import name_of_person
 
 if TYPE_CHECKING:
     from dropscribe.config import Settings
@@ -77,6 +76,7 @@ def enrol(
     from dropscribe.cli.arguments.settings import database_location, in_force
     from dropscribe.cli.output import say
     from dropscribe.errors import UsageError
+    from dropscribe.service.control.corrections import name_of_person
     from dropscribe.transcript.known_voices import mean_voice
 
     name = name_of_person(name, "enrol a voice")
@@ -125,6 +125,7 @@ def remove(
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.errors import UsageError
     from dropscribe.ledger.backend import open_beside
+    from dropscribe.service.control.corrections import name_of_person
 
     name = name_of_person(name, "remove a voice")
     location = database_location(config, database)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dropscribe.errors import UnusableLedgerError
-from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, Pause, Selection, Terms
+from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, Pause, Selection, Terms, Verb
 from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
 from dropscribe.ledger.outbox import Outbox
@@ -61,6 +61,7 @@ from dropscribe.ledger.sqlite.queue_numbers import queue_numbers
 from dropscribe.ledger.sqlite.search.transcripts import TranscriptSearch
 from dropscribe.ledger.sqlite.voices import Voices
 from dropscribe.transcript.known_voices import KnownVoice
+from dropscribe.transcript.types import Segment
 
 
 class SqliteLedger:
@@ -139,8 +140,21 @@ class SqliteLedger:
     def finished_jobs(self, below: Path | None = None) -> list[FinishedJob]:
         return self._redoing.finished(below)
 
-    def redo(self, requests: Sequence[Redo], now: float, who: str = "") -> list[Redone]:
-        return self._redoing.redo(requests, now, who)
+    def redo(
+        self, requests: Sequence[Redo], now: float, who: str = "", verb: Verb = Verb.REDO
+    ) -> list[Redone]:
+        return self._redoing.redo(requests, now, who, verb)
+
+    def revise(
+        self, job_id: int, segments: Sequence[Segment], max_attempts: int, now: float, who: str
+    ) -> Redone:
+        return self._redoing.revise(job_id, segments, max_attempts, now, who)
+
+    def corrected_jobs(self) -> list[int]:
+        return self._redoing.corrected()
+
+    def jobs_with_corrections(self) -> frozenset[int]:
+        return self._redoing.with_corrections()
 
     def name_speaker(self, job_id: int, number: int, name: str | None) -> bool:
         return self._redoing.name_speaker(job_id, number, name)

@@ -104,7 +104,7 @@ def _answer(path: Path, request: Request) -> dict[str, Any] | None:
         try:
             answer = json.loads(_received(connection))
         except (OSError, ValueError) as e:
-            if request.verb is not Verb.REDO:
+            if request.verb not in {Verb.REDO, Verb.CORRECT, Verb.RENAME_SPEAKER}:
                 return None
             # What is done again twice has two new versions.
             reason = (

@@ -19,6 +19,7 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.control import LEAST_PRIORITY, MOST_PRIORITY, Change, Pause, Selection, Verb
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
+from dropscribe.service.control.corrections import correct, rename_speaker
 from dropscribe.service.control.redoing import redo
 from dropscribe.service.control.requests import HELD, LISTED, SCHEMA, Request, batches, never, refused
 
@@ -54,9 +55,13 @@ def execute(
     """
     if request.verb in {Verb.PAUSE, Verb.RESUME, Verb.DRAIN}:
         return _of_folder(request, ledger, settings, who, now)
-    if request.verb is Verb.REDO:
+    if request.verb in {Verb.REDO, Verb.CORRECT, Verb.RENAME_SPEAKER}:
         if settings is None:
             raise refused("no settings are known", "name the configuration with --config")
+        if request.verb is Verb.CORRECT:
+            return correct(request, ledger, settings, who=who, now=now)
+        if request.verb is Verb.RENAME_SPEAKER:
+            return rename_speaker(request, ledger, settings, who=who, now=now)
         return redo(request, ledger, settings, who=who, now=now, stopped=stopped)
     return _of_jobs(request, ledger, who, now, stopped)
 

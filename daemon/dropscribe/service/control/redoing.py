@@ -38,18 +38,25 @@ def redo(
             operation="redo",
             remedy=f"there are: {', '.join(settings.profiles)}",
         )
+    # What people corrected is not recognised anew unless that is asked for.
+    kept = frozenset() if request.recognise else ledger.jobs_with_corrections()
     chosen = [
         one
         for job, of_job, recipe in _chosen(request, ledger)
-        if (one := _redo(request, settings, job, request.profile or of_job))
+        if (one := _redo(request, settings, job, request.profile or of_job, recipe if job in kept else None))
         and not (request.model_changed and one.recipe == recipe)
     ]
     answers: list[Redone] = []
     for some in batches(chosen, stopped):
         answers += _foreseen(ledger, some) if request.dry_run else ledger.redo(some, now, who)
+    return answer_of(Verb.REDO, who, answers)
+
+
+def answer_of(verb: Verb, who: str, answers: Sequence[Redone]) -> dict[str, Any]:
+    """The answer to a request that makes new versions."""
     return {
         "schema": SCHEMA,
-        "verb": Verb.REDO.value,
+        "verb": verb.value,
         "who": who,
         "redone": [_record(one) for one in answers[:LISTED]],
         "total": len(answers),
@@ -105,12 +112,13 @@ def _chosen(request: Request, ledger: Ledger) -> Iterator[tuple[int, str, str]]:
         yield from new((job.job_id, job.profile, job.recipe) for job in ledger.finished_jobs())
 
 
-def _redo(request: Request, settings: Settings, job_id: int, profile: str) -> Redo:
+def _redo(request: Request, settings: Settings, job_id: int, profile: str, recipe: str | None) -> Redo:
+    """`recipe`: that of the job, under which its result is used; None: that of the settings."""
     of_profile = settings.profile(profile)
     return Redo(
         job_id,
         profile,
-        settings.recipe(profile),
+        settings.recipe(profile) if recipe is None else recipe,
         of_profile.duplicates == "reference",
         of_profile.max_attempts,
         request.keep_old,

@@ -22,6 +22,15 @@ HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """A sentence of a transcript with another text; "" removes it. `start_ms` and `said` name it as it is now."""
+
+    start_ms: int
+    said: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request. Of `jobs`, `paths` and the conditions those that are given select jobs; see `Selection`."""
 
@@ -44,6 +53,11 @@ class Request:
     keep_old: bool = False
     recognise: bool = False
     dry_run: bool = False
+    #: Of `correct`.
+    edits: tuple[Edit, ...] = ()
+    #: Of `rename-speaker`: a number, and the name, None to remove it.
+    speaker: int | None = None
+    name: str | None = None
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -59,6 +73,7 @@ def parse(document: object) -> Request:
     kinds: dict[str, type | tuple[type, ...]] = {
         "jobs": list, "paths": list, "everything": bool, "verb": str, "database": str, "match": str,
         "priority": (int, type(None)), "model_changed": bool, "keep_old": bool, "recognise": bool, "dry_run": bool,
+        "edits": list, "speaker": (int, type(None)),
     }  # fmt: skip
     wrong = [n for n, v in given.items() if not isinstance(v, kinds.get(n, (str, type(None))))]
     wrong += [
@@ -66,18 +81,27 @@ def parse(document: object) -> Request:
         for n, kind in (("jobs", int), ("paths", str))
         if n not in wrong and not all(type(v) is kind for v in given.get(n, ()))
     ]
+    if "edits" not in wrong and not all(map(_is_edit, given.get("edits", ()))):
+        wrong.append("edits")
     if unknown or wrong or "verb" not in given or given["verb"] not in set(Verb):
         named = ", ".join(sorted({*unknown, *wrong})) or "verb"
         raise refused(f"it is not understood ({named})", "use the command of this version")
     values = (
         given | {"verb": Verb(given["verb"])} | {n: tuple(given[n]) for n in ("jobs", "paths") if n in given}
     )
+    if "edits" in values:
+        values["edits"] = tuple(Edit(**one) for one in values["edits"])
     if any(not 0 < job < 1 << 62 for job in values.get("jobs", ())):
         raise refused("it names a job that cannot exist", "name jobs by their numbers")
     request = Request(**values)
     if not all(map(_is_path, (*request.paths, request.folder or ""))):
         raise refused("it names a path that cannot exist", "name recordings and folders by their paths")
     return request
+
+
+def _is_edit(one: object) -> bool:
+    kinds = {"start_ms": int, "said": str, "text": str}
+    return isinstance(one, dict) and {name: type(value) for name, value in one.items()} == kinds
 
 
 def _is_path(text: str) -> bool:

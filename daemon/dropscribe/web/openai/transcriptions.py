@@ -27,9 +27,9 @@ from dropscribe.escapes import readable
 from dropscribe.files import close
 from dropscribe.ledger.control import Selection
 from dropscribe.ledger.records import JobDetail, JobState
+from dropscribe.service.publishing.stored_transcript import transcript_of
 from dropscribe.transcript.render import RENDERERS, Options
 from dropscribe.transcript.renderers.content import Content
-from dropscribe.views.transcripts import transcript_of
 from dropscribe.web.openai.form import Begin, Data, Form, FormError
 from dropscribe.web.openai.shapes import WishError, Wishes, document, name_for
 from dropscribe.web.pages.upload import (

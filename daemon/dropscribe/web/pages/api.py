@@ -27,8 +27,9 @@ from dropscribe.views.status import document as status_document
 from dropscribe.views.status import held_problems, jobs_in_progress, problems, queue_of, read_process, said_by
 from dropscribe.views.waiting import folder_waits, waits_for
 from dropscribe.web.pages.actions import OF_FOLDER, OF_JOB, carry_out, folder_request, job_request
+from dropscribe.web.pages.corrections import request_of
 from dropscribe.web.pages.openapi import description
-from dropscribe.web.site import site_of
+from dropscribe.web.site import Site, site_of
 
 #: Jobs and hits of an answer: usually, and at most.
 USUAL, MOST = 50, 500
@@ -89,11 +90,33 @@ async def act_on_job(request: Request) -> Response:
     asked = job_request(verb, request.path_params["job"], given.get("priority", ""))
     answer = await run_in_threadpool(carry_out, site, asked)
     if verb is Verb.REDO:
-        total, refused = answer["total"], answer["refused"]
-        document = redo_document(site.location, redone(answer), dry_run=False, total=total, refused=refused)
-        return _json(document, 200 if total > refused else 409)
+        return _new_version(site, answer)
     unchanged = not answer["jobs"] or any(not one["changed"] for one in answer["jobs"])
     return _json(control_document(answer), 409 if unchanged else 200)
+
+
+async def correct(request: Request) -> Response:
+    """dropscribe/redo/1 of corrected sentences. Status 409 if the job was not corrected."""
+    edits = (await _body(request)).get("edits", [])
+    return await _corrected(request, {"verb": Verb.CORRECT.value, "edits": edits})
+
+
+async def rename_speaker(request: Request) -> Response:
+    """dropscribe/redo/1 of a speaker with another name. Status 409 if the files are not written again."""
+    given = await _body(request)
+    of = {name: given.get(name) for name in ("speaker", "name")}
+    return await _corrected(request, {"verb": Verb.RENAME_SPEAKER.value, **of})
+
+
+async def _corrected(request: Request, document: dict[str, Any]) -> Response:
+    site, asked = site_of(request), request_of(request.path_params["job"], document)
+    return _new_version(site, await run_in_threadpool(carry_out, site, asked))
+
+
+def _new_version(site: Site, answer: dict[str, Any]) -> Response:
+    total, refused = answer["total"], answer["refused"]
+    document = redo_document(site.location, redone(answer), dry_run=False, total=total, refused=refused)
+    return _json(document, 200 if total > refused else 409)
 
 
 async def act_on_folder(request: Request) -> Response:

@@ -59,6 +59,14 @@ def description(*, with_token: bool) -> dict[str, Any]:
                 "post": _action("Set the priority", "dropscribe/control/1")
                 | _body({"priority": _WHOLE | {"minimum": LEAST_PRIORITY, "maximum": MOST_PRIORITY}}, "priority")
             },
+            "/api/v1/jobs/{job}/correct": {
+                "post": _action("Correct sentences, in a new version", "dropscribe/redo/1")
+                | _body({"edits": {"type": "array", "items": _EDIT}}, "edits")
+            },
+            "/api/v1/jobs/{job}/rename-speaker": {
+                "post": _action("Name a speaker, in a new version", "dropscribe/redo/1")
+                | _body({"speaker": _WHOLE, "name": {"type": ["string", "null"]}}, "speaker")
+            },
             "/api/v1/pause": {"post": _operation("Begin no more recordings", "dropscribe/control/1") | _body({"folder": _TEXT})},
             "/api/v1/resume": {"post": _operation("End a pause", "dropscribe/control/1") | _body({"folder": _TEXT})},
             "/api/v1/search": {
@@ -109,6 +117,12 @@ def description(*, with_token: bool) -> dict[str, Any]:
     return document
 
 
+_EDIT = {
+    "type": "object",
+    "required": ["start_ms", "said", "text"],
+    "description": "A sentence as it is in the transcript now, by its start and text, and its new text; empty removes it",
+    "properties": {"start_ms": _WHOLE, "said": _TEXT, "text": _TEXT},
+}
 _OPENAI: dict[str, Any] = {
     "description": "As OpenAI's API has it",
     "content": {"application/json": {"schema": {"type": "object"}}},

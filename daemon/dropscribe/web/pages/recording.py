@@ -20,6 +20,7 @@ from dropscribe.ledger.control import LEAST_PRIORITY, MOST_PRIORITY, Verb
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobDetail, JobState
 from dropscribe.media.protocol import Excerpt
+from dropscribe.service.publishing.stored_transcript import transcript_of
 from dropscribe.transcript.naming import FORMATS
 from dropscribe.transcript.render import Options, render
 from dropscribe.transcript.renderers.content import Content
@@ -27,7 +28,6 @@ from dropscribe.transcript.types import MediaFacts
 from dropscribe.views.jobs import progress_text
 from dropscribe.views.status import jobs_in_progress, said_by
 from dropscribe.views.timeline import timeline
-from dropscribe.views.transcripts import transcript_of
 from dropscribe.views.waiting import folder_waits, waits_for
 from dropscribe.web.pages.answer import Answer
 from dropscribe.web.pages.paragraphs import paragraphs_of
@@ -78,6 +78,7 @@ def show(request: Request, answer: Answer | None = None) -> Response:
     content = None if transcript is None else Content(transcript, _options(site, detail))
     texts = None if detail.result is None else [s.text for s in detail.result.segments]
     there = _signature(site, detail) is not None
+    correctable = is_correctable(detail)
     unfinished = job.state in {JobState.QUEUED, JobState.RUNNING}
     page = site.render(
         request,
@@ -85,6 +86,7 @@ def show(request: Request, answer: Answer | None = None) -> Response:
         job=job,
         answer=answer,
         unfinished=unfinished,
+        correctable=correctable,
         actions=_possible(detail),
         detail=detail,
         content=content,
@@ -92,7 +94,10 @@ def show(request: Request, answer: Answer | None = None) -> Response:
         text_removed=detail.whereabouts.text_removed_at is not None
         or detail.whereabouts.purged_at is not None,
         priorities=(LEAST_PRIORITY, MOST_PRIORITY),
-        paragraphs=None if content is None else paragraphs_of(content),
+        paragraphs=None
+        if content is None
+        else paragraphs_of(content, f"/recordings/{job.id}/edit" if correctable else None),
+        speakers=_speakers(detail, content) if correctable and content is not None else [],
         progress=None if progress is None else progress_text(progress),
         share=_share(progress),
         wait=waits_for(job, folder_waits(said, ledger.pauses())),
@@ -170,6 +175,27 @@ def download(request: Request) -> Response:
     file = f"{readable(detail.summary.recording.stem)}.{_EXTENSIONS.get(name, name)}"
     headers = {"Content-Disposition": _attachment(file)}
     return Response(data, 200, headers, _TYPES.get(name, "text/plain; charset=utf-8"))
+
+
+def content_of(request: Request) -> tuple[JobDetail, Content | None]:
+    """A job and its transcript. Raises HTTPException if there is no such job."""
+    site = site_of(request)
+    detail = _detail(request, site.ledger())
+    transcript = transcript_of(detail)
+    return detail, None if transcript is None else Content(transcript, _options(site, detail))
+
+
+def is_correctable(detail: JobDetail) -> bool:
+    """True for the newest transcript of a recording that is still there."""
+    job = detail.summary
+    newer = any(v.job_id > job.id and v.state is JobState.DONE for v in detail.versions)
+    return job.state is JobState.DONE and detail.whereabouts.departure is None and not newer
+
+
+def _speakers(detail: JobDetail, content: Content) -> list[tuple[int, str, str]]:
+    """Number, label and name ("": not known) of each speaker."""
+    names = {} if detail.result is None else {s.number: s.name or "" for s in detail.result.speakers}
+    return [(number, label, names[number]) for number, label in content.labels.items() if number in names]
 
 
 def _possible(detail: JobDetail) -> tuple[Verb, ...]:

@@ -29,7 +29,7 @@ def answer_of(request: Request, given: Given) -> dict[str, Any]:
 
     location = database_location(given.config, given.database)
     settings: Settings | None
-    if request.verb is Verb.REDO:
+    if request.verb in {Verb.REDO, Verb.RENAME_SPEAKER}:
         settings = in_force(config=given.config).settings
     else:
         # Without a configuration, or with that of another database, nothing is known of the watched folders.

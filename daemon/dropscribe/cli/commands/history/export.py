@@ -17,6 +17,7 @@ from dropscribe.cli.arguments import filters, options
 from dropscribe.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
+    from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.views.export.rows import Writer
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -39,6 +40,13 @@ def command(
             help="Write csv, jsonl or parquet. Default: by the name of the file, else csv.",
         ),
     ] = None,
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write corrected transcripts and their recordings into this folder, as references for dropscribe eval.",
+        ),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a file that exists.")] = False,
     state: filters.State = None,
     folder: filters.Folder = None,
@@ -57,7 +65,7 @@ def command(
     """Export jobs as CSV, JSON Lines or Parquet, the oldest first.
 
     The fields are those of a job in dropscribe/jobs/1. A file is whole or absent. Jobs that come meanwhile may be in it or
-    not. In CSV a text that a spreadsheet would take for a formula begins with an apostrophe. Parquet needs the extra
+    not. With --corrections nothing else is written, and the filters have no effect. In CSV a text that a spreadsheet would take for a formula begins with an apostrophe. Parquet needs the extra
     `parquet`.
     """
     from dropscribe.cli.arguments.settings import database_location
@@ -69,10 +77,13 @@ def command(
         "export jobs", time.time(), state=state, folder=folder, profile=profile, since=since, until=until, path=path,
         text=text, speaker=speaker, at_least=at_least, at_most=at_most, reason=reason,
     )  # fmt: skip
+    location = database_location(config, database)
+    if corrections is not None:
+        _corrections(location, corrections)
+        return
     target = None if file is None or str(file) == "-" else file
     chosen = _format(kind, target)
     count, position = 0, None
-    location = database_location(config, database)
     with (
         closing(open_read_only(location)) as ledger,
         _stream(target, replace=replace) as out,
@@ -87,6 +98,20 @@ def command(
                 break
     if target is not None:
         say(f"wrote {readable(target)}: {count} job{'s' * (count != 1)}", err=True)
+
+
+def _corrections(location: DatabaseLocation, directory: Path) -> None:
+    from dropscribe.cli.output import say
+    from dropscribe.escapes import readable
+    from dropscribe.ledger.backend import open_read_only
+    from dropscribe.views.export.corrections import export_corrections
+
+    count = 0
+    with closing(open_read_only(location)) as ledger:
+        for one in export_corrections(ledger, directory):
+            count += not one.reason
+            say(f"job {one.job}: {readable(one.recording)}: {one.reason or one.name}", err=bool(one.reason))
+    say(f"wrote {readable(directory)}: {count} recording{'s' * (count != 1)} with references", err=True)
 
 
 def _format(kind: str | None, target: Path | None) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +10,6 @@ import typer
 
 from dropscribe.cli.arguments import options
 from dropscribe.cli.arguments.given import merged
-from dropscribe.cli.arguments.jobs import name_of_person, no_such_job
 
 if TYPE_CHECKING:
     from dropscribe.ledger.interface import DatabaseLocation
@@ -113,45 +110,19 @@ def rename_speaker(
 
     JSON, dropscribe/redo/1, as of jobs redo.
     """
-    from dropscribe.cli.arguments.settings import database_location, in_force
-    from dropscribe.errors import UsageError
-    from dropscribe.ledger.backend import open_beside
-    from dropscribe.ledger.records import Redo
+    from dropscribe.cli.arguments.settings import database_location
+    from dropscribe.cli.commands.control.asking import answer_of
+    from dropscribe.ledger.control import Verb
+    from dropscribe.service.control.redoing import redone
+    from dropscribe.service.control.requests import Request
 
-    new_name = name_of_person(name, "rename a speaker") if name.strip() else None
     given = merged(context, config, database, as_json)
-    settings = in_force(config=given.config).settings
+    request = Request(Verb.RENAME_SPEAKER, jobs=(job,), speaker=number, name=name)
+    answer = answer_of(request, given)
     location = database_location(given.config, given.database)
-    with closing(open_beside(location)) as ledger:
-        detail = ledger.job(job)
-        if detail is None:
-            raise no_such_job(job, "rename a speaker", location)
-        speakers = () if detail.result is None else detail.result.speakers
-        if number not in [s.number for s in speakers]:
-            known = ", ".join(f"{s.number}{f' ({s.name})' if s.name else ''}" for s in speakers)
-            raise UsageError(
-                f"job {job} has no speaker {number}",
-                operation="rename a speaker",
-                path=location.file,
-                remedy=f"it has: {known}" if known else "'dropscribe jobs show' shows a job; speakers = \"auto\" in its profile finds speakers",
-            )  # fmt: skip
-        ledger.name_speaker(job, number, new_name)
-        settings_of = settings.profile(detail.summary.profile)
-        # Under the recipe of the job itself: nothing is to be recognised, whatever is in force by now.
-        answers = ledger.redo(
-            [
-                Redo(
-                    job,
-                    detail.summary.profile,
-                    detail.recipe,
-                    share_result=False,
-                    max_attempts=settings_of.max_attempts,
-                )
-            ],
-            time.time(),
-        )
-    refused = sum(bool(one.reason) for one in answers)
-    _report(answers, location, len(answers), refused, as_json=given.as_json, dry_run=False)
+    _report(
+        redone(answer), location, answer["total"], answer["refused"], as_json=given.as_json, dry_run=False
+    )
 
 
 def _report(

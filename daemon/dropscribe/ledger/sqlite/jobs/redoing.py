@@ -16,7 +16,10 @@ from dropscribe.ledger.records import FinishedJob, JobState, Redo, Redone
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.jobs.actions import record
 from dropscribe.ledger.sqlite.jobs.admission import identity_of
+from dropscribe.ledger.sqlite.jobs.results import segment_row
 from dropscribe.ledger.sqlite.schema import jobs
+from dropscribe.ledger.sqlite.schema import segments as segment_rows
+from dropscribe.transcript.types import Segment
 
 _NEWEST = (
     "SELECT j.id, j.profile, j.recipe, j.state, r.path_raw, r.folder_raw FROM recordings r JOIN jobs j ON j.id = "
@@ -28,13 +31,31 @@ _BELOW = sa.text(
     _NEWEST.replace("{where}", " AND (r.path_raw = :path OR r.path_raw >= :first AND r.path_raw < :last)")
 )
 _JOB = sa.text(
-    "SELECT j.id, j.recording_id, j.recipe, j.state, j.settle_s, r.path_raw, r.folder_raw, r.sha256, r.latest, j.priority, j.priority_given, "
+    "SELECT j.id, j.recording_id, j.profile, j.version AS own_version, j.recipe, j.state, j.settle_s, r.path_raw, r.folder_raw, r.sha256, r.latest, j.priority, j.priority_given, "
     "r.departure, r.departed_raw, "
     "CASE WHEN j.media IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.id IN (j.id, j.reference_job_id) "
     "AND o.text_removed_at IS NOT NULL) THEN coalesce(j.reference_job_id, j.id) END AS origin, "
     "(SELECT max(n.version) FROM jobs n WHERE n.recording_id = j.recording_id) AS version, "
-    "(SELECT min(n.id) FROM jobs n WHERE n.recording_id = j.recording_id AND n.state IN ('queued', 'running')) AS unfinished "
+    "(SELECT min(n.id) FROM jobs n WHERE n.recording_id = j.recording_id AND n.state IN ('queued', 'running')) AS unfinished, "
+    "(SELECT max(n.id) FROM jobs n WHERE n.recording_id = j.recording_id AND n.state = 'done') AS newest "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.id = :id"
+)
+_OWN_RESULT = sa.text(
+    "UPDATE jobs SET (audio_ms, speech_ms, truncated, model, device, media, engine, timings) = "
+    "(SELECT audio_ms, speech_ms, truncated, model, device, media, engine, timings FROM jobs WHERE id = :origin), "
+    "characters = :characters WHERE id = :id"
+)
+_SAME_SPEAKERS = sa.text(
+    "INSERT INTO job_speakers (job_id, number, name, kind, embedding) "
+    "SELECT :id, number, name, kind, embedding FROM job_speakers WHERE job_id = :origin"
+)
+_CORRECTED = sa.text(
+    "SELECT max(j.id) FROM actions a CROSS JOIN jobs j ON j.id = a.job_id WHERE a.action = :action AND j.state = 'done' "
+    "AND j.text_removed_at IS NULL GROUP BY j.recording_id ORDER BY 1"
+)
+_WITH_CORRECTIONS = sa.text(
+    "SELECT job_id FROM actions WHERE action = :action UNION "
+    "SELECT j.id FROM actions a CROSS JOIN jobs j ON j.reference_job_id = a.job_id WHERE a.action = :action"
 )
 _NAME = sa.text(
     "UPDATE job_speakers SET name = :name WHERE number = :number AND job_id = "
@@ -68,15 +89,50 @@ class Redoing:
                 for row in rows
             ]
 
-    def redo(self, requests: Sequence[Redo], now: float, who: str) -> list[Redone]:
+    def redo(self, requests: Sequence[Redo], now: float, who: str, verb: Verb) -> list[Redone]:
         """See `Ledger.redo`."""
         with self._db.write("queue jobs again") as connection:
             answers = [_again(connection, one, now) for one in requests]
             for one in answers if who else ():
                 if one.new_job_id is not None:
                     made = f"job {one.new_job_id} queued"
-                    record(connection, now, who, Verb.REDO, job_id=one.job_id, found="finished", made=made)
+                    record(connection, now, who, verb, job_id=one.job_id, found="finished", made=made)
             return answers
+
+    def revise(
+        self, job_id: int, segments: Sequence[Segment], max_attempts: int, now: float, who: str
+    ) -> Redone:
+        """See `Ledger.revise`."""
+        with self._db.write("store a correction") as connection:
+            row: Any = connection.execute(_JOB, {"id": job_id}).one_or_none()
+            reason = _refusal(row)
+            if not reason and row.newest != job_id:
+                reason = f"job {row.newest} has a newer version of this transcript"
+            if not reason and row.origin is None:
+                reason = "its text was removed"
+            if reason:
+                return Redone(job_id, recording=None if row is None else path_of(row.path_raw), reason=reason)
+            values = _values(row, row.profile, row.recipe, max_attempts, now) | {"supersedes_id": job_id}
+            made = int(connection.execute(sa.insert(jobs).returning(jobs.c.id), values).scalar_one())
+            of = {"id": made, "origin": row.origin, "characters": sum(len(s.text) for s in segments)}
+            connection.execute(_OWN_RESULT, of)
+            connection.execute(_SAME_SPEAKERS, {"id": made, "origin": row.origin})
+            if segments:
+                connection.execute(sa.insert(segment_rows), [segment_row(made, s) for s in segments])
+            version = int(values["version"])
+            found = f"version {row.own_version}"
+            record(connection, now, who, Verb.CORRECT, job_id=made, found=found, made=f"version {version}")
+            return Redone(job_id, made, path_of(row.path_raw), from_tokens=True, version=version)
+
+    def corrected(self) -> list[int]:
+        """See `Ledger.corrected_jobs`."""
+        with self._db.read("list corrected jobs") as connection:
+            return list(connection.scalars(_CORRECTED, {"action": Verb.CORRECT.value}))
+
+    def with_corrections(self) -> frozenset[int]:
+        """See `Ledger.jobs_with_corrections`."""
+        with self._db.read("list jobs with corrections") as connection:
+            return frozenset(connection.scalars(_WITH_CORRECTIONS, {"action": Verb.CORRECT.value}))
 
     def name_speaker(self, job_id: int, number: int, name: str | None) -> bool:
         """See `Ledger.name_speaker`."""
@@ -86,32 +142,50 @@ class Redoing:
 
 
 def _again(connection: Connection, one: Redo, now: float) -> Redone:
-    row = connection.execute(_JOB, {"id": one.job_id}).one_or_none()
-    if row is None:
-        return Redone(one.job_id, reason="there is no such job")
-    recording = path_of(row.path_raw)
-    reason = ""
-    if not row.latest:
-        reason = "the recording has other content by now"
-    elif row.departure == "deleted":
-        reason = "the recording was deleted after it was transcribed"
-    elif row.departure is not None:
-        reason = f"the recording was moved to {readable(path_of(row.departed_raw))}; move it back"
-    elif row.unfinished is not None:
-        reason = f"job {row.unfinished} of the recording is not finished yet"
+    row: Any = connection.execute(_JOB, {"id": one.job_id}).one_or_none()
+    reason = _refusal(row)
     if reason:
-        return Redone(one.job_id, recording=recording, reason=reason)
-    recipe, version = storable(one.recipe), int(row.version) + 1
+        return Redone(one.job_id, recording=None if row is None else path_of(row.path_raw), reason=reason)
+    recipe = storable(one.recipe)
     origin = row.origin if row.recipe == recipe and not one.recognise else None
     # With a reference the result is known; one recognised on request must not take that of another recording.
     shared = one.share_result and origin is None and not one.recognise
-    values: dict[str, Any] = {
-        "recording_id": row.recording_id, "profile": storable(one.profile), "recipe": recipe,
+    values = _values(row, storable(one.profile), recipe, one.max_attempts, now) | {
         "identity": identity_of(str(row.sha256), recipe) if shared else None,
-        "state": JobState.QUEUED.value, "attempts": 0, "max_attempts": one.max_attempts, "generation": 0,
-        "not_before": 0.0, "isolate": 0, "settle_s": 0.0, "admitted_at": now, "reference_job_id": origin,
-        "folder_raw": row.folder_raw, "priority": row.priority, "priority_given": row.priority_given,
-        "version": version, "supersedes_id": None if one.keep_old else row.id,
-    }  # fmt: skip
+        "reference_job_id": origin,
+        "supersedes_id": None if one.keep_old else row.id,
+    }
     made = connection.execute(sa.insert(jobs).returning(jobs.c.id), values).scalar_one()
-    return Redone(one.job_id, int(made), recording, from_tokens=origin is not None, version=version)
+    return Redone(
+        one.job_id,
+        int(made),
+        path_of(row.path_raw),
+        from_tokens=origin is not None,
+        version=int(values["version"]),
+    )
+
+
+def _refusal(row: Any) -> str:
+    """Why no new version can be made of a job, a row of `_JOB`; "" if one can."""
+    if row is None:
+        return "there is no such job"
+    if not row.latest:
+        return "the recording has other content by now"
+    if row.departure == "deleted":
+        return "the recording was deleted after it was transcribed"
+    if row.departure is not None:
+        return f"the recording was moved to {readable(path_of(row.departed_raw))}; move it back"
+    if row.unfinished is not None:
+        return f"job {row.unfinished} of the recording is not finished yet"
+    return ""
+
+
+def _values(row: Any, profile: str, recipe: str, max_attempts: int, now: float) -> dict[str, Any]:
+    """Columns of the next version of the recording of a job, a row of `_JOB`."""
+    return {
+        "recording_id": row.recording_id, "profile": profile, "recipe": recipe, "identity": None,
+        "state": JobState.QUEUED.value, "attempts": 0, "max_attempts": max_attempts, "generation": 0,
+        "not_before": 0.0, "isolate": 0, "settle_s": 0.0, "admitted_at": now,
+        "folder_raw": row.folder_raw, "priority": row.priority, "priority_given": row.priority_given,
+        "version": int(row.version) + 1,
+    }  # fmt: skip
