@@ -93,7 +93,8 @@ def test_a_seaco_is_measured_with_hotwords(tmp_path: Path, hours: str) -> None:
     assert report["stock"]["rtfx"] > 0
 
 
-@pytest.mark.parametrize("only", ["engine", pytest.param("engine,daemon", marks=pytest.mark.soak)])
+# The short form of this is tests/contract/test_postprocess.py.
+@pytest.mark.parametrize("only", [pytest.param("engine,daemon", marks=pytest.mark.soak)])
 def test_the_cost_of_each_stage_is_measured(tmp_path: Path, only: str) -> None:
     out = tmp_path / "stage_costs.json"
     done = script("stage_costs", "--small", "--device", "cpu", "--only", only, "--out", str(out))
@@ -104,8 +105,7 @@ def test_the_cost_of_each_stage_is_measured(tmp_path: Path, only: str) -> None:
     assert engine["all"]["host_s"]["speakers"] > 0
     assert engine["all"]["host_s"]["punctuation"] > 0
     assert {"embedding", "clustering", "punctuation"} <= engine["all"]["seconds_by_stage"].keys()
-    if "daemon" in only:
-        assert {"embedding", "punctuation"} <= report["daemon"]["all"]["seconds_by_stage"].keys()
+    assert {"embedding", "punctuation"} <= report["daemon"]["all"]["seconds_by_stage"].keys()
 
 
 #: Prints the help page of each command given as JSON, as `python COMMAND --help` prints it: one process, because importing

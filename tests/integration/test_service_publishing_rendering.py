@@ -96,6 +96,23 @@ def test_a_process_that_hangs_is_stopped(bench: Bench, monkeypatch: pytest.Monke
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in stopped), "they are gone")
 
 
+def test_a_process_that_is_waited_for_at_the_stop_ends_after_that(bench: Bench) -> None:
+    processes = bench.processes()
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    right: list[bool] = []
+    thread = threading.Thread(target=lambda: right.append(bench.is_right(talk())))
+    thread.start()
+    wait_until(lambda: bench.rendering._idle.qsize() < len(processes), "it waits")
+    bench.rendering.close()
+    for pid in bench.processes():
+        os.kill(pid, signal.SIGCONT)
+    thread.join()
+    assert right == [True]
+    assert bench.processes() == []
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), "they are gone")
+
+
 def test_an_error_is_raised_where_it_can_be_told_and_the_processes_end_with_the_daemon(bench: Bench) -> None:
     processes = bench.processes()
     with pytest.raises(KeyError, match="sub"):

@@ -5,6 +5,7 @@ In their order: each finds the service as the one before left it.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import platform
@@ -16,8 +17,11 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 from tests.systemd import machine
 from tests.systemd.machine import demand, drop, run, shown, wait, wait_done
@@ -36,6 +40,7 @@ MODEL, VAD_MODEL = ("paraformer-mini", "vad-mini") if SLOWER == 1 else ("null", 
 #: Loading takes so long at most, seconds.
 START_S = 120.0 * SLOWER
 MOST_EXPOSURE = 2.0
+MOST_EXPOSURE_OF_THE_PAGE = 1.5
 INSTALLATION = machine.CHECKOUT / "docs" / "installation.md"
 #: Of recordings, seconds of audio: under way long enough to be met there.
 MEDIUM_S = 400.0 if SLOWER == 1 else 1200.0
@@ -218,11 +223,92 @@ def sandbox() -> str:
 
 @check
 def exposure_of_the_running_service() -> str:
-    said = run("systemd-analyze", "security", "--no-pager", "dropscribe.service")
+    return f"systemd-analyze security: {exposure_of('dropscribe', MOST_EXPOSURE)}"
+
+
+@check
+def notifications_by_a_service_of_their_own() -> str:
+    """A signed webhook to this machine itself; the service may not see what is transcribed."""
+    received: list[tuple[Mapping[str, str], bytes]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    secret = Path("/etc/dropscribe/operations.secret")
+    secret.write_text(f"whsec_{base64.b64encode(os.urandom(32)).decode()}\n", encoding="ascii")
+    shutil.chown(secret, group="dropscribe")
+    secret.chmod(0o640)
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    Thread(target=server.serve_forever, daemon=True).start()
+    with machine.CONFIG.open("a", encoding="utf-8") as file:
+        file.write(
+            f'\n[[notify]]\nname = "here"\nurl = "http://127.0.0.1:{server.server_port}/"\n'
+            f'secret_files = ["{secret}"]\nevents = ["done"]\n'
+        )
+    unit = machine.CHECKOUT / "systemd/dropscribe-notify.service"
+    run("install", "-Dm644", str(unit), f"/etc/systemd/system/{unit.name}")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "reload", "dropscribe")
+    run("systemctl", "enable", "--now", "dropscribe-notify", limit_s=START_S)
+    path = drop(machine.recording("told.wav"))
+    wait_done(path)
+    took = wait("the notification", lambda: received, 60.0 * SLOWER)
+    headers, body = received[0]
+    told = json.loads(body)
+    demand(told["type"] == "job.done" and "told.wav" in body.decode(), f"it says {told}")
+    demand(
+        headers.get("webhook-signature", headers.get("Webhook-Signature", "")).startswith("v1,"), str(headers)
+    )
+    pid = run("systemctl", "show", "--property", "MainPID", "--value", "dropscribe-notify").strip()
+    code, seen = machine.ended("nsenter", "-t", pid, "-m", "ls", "/srv/dropscribe/inbox")
+    demand(code != 0, f"it sees {seen}")
+    run("systemctl", "stop", "dropscribe-notify")
+    server.shutdown()
+    return f"signed, {took:.0f} s after the transcript; {exposure_of('dropscribe-notify', MOST_EXPOSURE)}"
+
+
+@check
+def page_by_its_socket() -> str:
+    """Started by the first visitor, without a network of its own."""
+    for name in ("dropscribe-web.socket", "dropscribe-web.service"):
+        run("install", "-Dm644", str(machine.CHECKOUT / "systemd" / name), f"/etc/systemd/system/{name}")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "enable", "--now", "dropscribe-web.socket")
+
+    def fetched(path: str, **headers: str) -> bytes:
+        request = urllib.request.Request(f"http://127.0.0.1:8970{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=60.0 * SLOWER) as answer:
+            return bytes(answer.read())
+
+    page = fetched("/").decode("utf-8")
+    demand("first.wav" in page or "told.wav" in page, f"the page shows no recording: {page[:500]}")
+    jobs = json.loads(fetched("/api/v1/jobs"))["jobs"]
+    done = next(job["id"] for job in jobs if job["state"] == "done")
+    sound = fetched(f"/recordings/{done}/sound.wav", Range="bytes=0-3")
+    demand(sound == b"RIFF", f"its sound begins with {sound!r}")
+    pid = run("systemctl", "show", "--property", "MainPID", "--value", "dropscribe-web").strip()
+    code, said = machine.ended("nsenter", "-t", pid, "-m", "touch", "/srv/dropscribe/inbox/by-the-page")
+    demand(code != 0, f"it may write into a watched folder: {said}")
+    network = Path(f"/proc/{pid}/ns/net").stat().st_ino
+    demand(network != Path("/proc/1/ns/net").stat().st_ino, "it has the network of the machine")
+    seen = exposure_of("dropscribe-web", MOST_EXPOSURE_OF_THE_PAGE)
+    run("systemctl", "disable", "--now", "dropscribe-web.socket", "dropscribe-web.service")
+    return f"history, API and sound; {seen}"
+
+
+def exposure_of(unit: str, most: float) -> str:
+    """What systemd-analyze says of a running service. Raises FailedCheckError beyond `most`."""
+    said = run("systemd-analyze", "security", "--no-pager", f"{unit}.service")
     found = re.search(r"Overall exposure level for .*: ([\d.]+) ", said)
     assert found is not None, said
-    demand(float(found[1]) <= MOST_EXPOSURE, f"{found[1]} is more than {MOST_EXPOSURE}")
-    return f"systemd-analyze security: {found[1]}"
+    demand(float(found[1]) <= most, f"{found[1]} is more than {most}")
+    return f"exposure {found[1]}"
 
 
 @check

@@ -19,7 +19,12 @@ FOLDER = Path(__file__).parent
 VARIABLE = "DROPSCRIBE_BOOT_TEST"
 #: Checks and settings of the unit that are newer than the recorded result. Who boots the machine again empties them.
 NOT_BOOTED_CHECKS = frozenset(
-    {"command of a member of the group", "service made and removed by its own commands"}
+    {
+        "command of a member of the group",
+        "notifications by a service of their own",
+        "page by its socket",
+        "service made and removed by its own commands",
+    }
 )
 NOT_BOOTED_SETTINGS = frozenset({"RuntimeDirectory=dropscribe", "RuntimeDirectoryMode=0750"})
 

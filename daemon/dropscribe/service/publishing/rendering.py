@@ -43,12 +43,18 @@ class Rendering:
             self._idle.put(place)
 
     def close(self) -> None:
-        """End the processes. Called when no thread renders any more."""
+        """End the processes; one that a thread still waits for ends after that."""
         self._closing.set()
-        for place in self._places:
+        idle = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                idle.append(self._idle.get_nowait())
+        for place in idle:
             if place.child is not None:
                 place.child.end()
                 place.child = None
+            # A thread may wait for it: it renders itself.
+            self._idle.put(place)
 
     def render_all(
         self, transcript: Transcript, formats: Sequence[str], options: render.Options
@@ -60,6 +66,8 @@ class Rendering:
                 files = self._by(place, transcript, formats, options)
             finally:
                 self._idle.put(place)
+                if self._closing.is_set():
+                    self.close()
             if files is not None:
                 return files
         return render.render_all(transcript, formats, options)
@@ -68,7 +76,7 @@ class Rendering:
         self, place: _Place, transcript: Transcript, formats: Sequence[str], options: render.Options
     ) -> dict[str, bytes] | None:
         """Rendered by a process; None if it cannot."""
-        if place.child is None and self._clock() >= place.start_at:
+        if place.child is None and self._clock() >= place.start_at and not self._closing.is_set():
             self._start(place)
         if place.child is None or not place.child.is_ready():
             return None
