@@ -6,6 +6,6 @@ document.addEventListener("submit", (event) => {
 
 // A page that answers an action is not to ask for it again when it is loaded anew.
 if (document.querySelector("[data-answer]")) {
-  const place = window.location.pathname.replace(/^(\/recordings\/\d+|\/status)\/\w+$/, "$1");
+  const place = window.location.pathname.replace(/^(\/recordings\/\d+|\/status)\/[\w-]+$/, "$1");
   history.replaceState(null, "", place);
 }
