@@ -57,7 +57,7 @@ def test_every_command_has_help(name: str) -> None:
     helped = call(name, "--help")
     assert "Usage" in helped
     # `export` prints JSON Lines with --format.
-    assert "--json" in helped or name in ("run", "export")
+    assert "--json" in helped or name in ("run", "export", "web")
 
 
 def test_version() -> None:

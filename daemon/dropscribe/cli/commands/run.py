@@ -19,7 +19,7 @@ def command(
     vad_model: options.VadModel = None,
     device: options.Device = None,
 ) -> None:
-    """Watch folders and write a transcript beside every recording.
+    """Watch folders, write transcripts beside recordings.
 
     Runs in the foreground until it is stopped with Ctrl-C or SIGTERM; SIGHUP makes it read its configuration again.
     """

@@ -52,7 +52,7 @@ def command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/diff/1 as JSON.")] = False,
 ) -> None:
-    """Show how two transcripts differ: words, times, error rate.
+    """Show how two transcripts differ: words, times, errors.
 
     A transcript is a job of the history or a file NAME.json. Case, width and marks do not count. [-…-] is only in the first, {+…+}
     only in the second; the time before each place is that of the first changed word. CER: edits that make the second of the

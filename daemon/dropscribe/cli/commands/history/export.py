@@ -62,11 +62,11 @@ def command(
     config: options.Config = None,
     database: options.Database = None,
 ) -> None:
-    """Export jobs as CSV, JSON Lines or Parquet, the oldest first.
+    """Export jobs as CSV, JSON Lines or Parquet.
 
-    The fields are those of a job in dropscribe/jobs/1. A file is whole or absent. Jobs that come meanwhile may be in it or
-    not. With --corrections nothing else is written, and the filters have no effect. In CSV a text that a spreadsheet would take for a formula begins with an apostrophe. Parquet needs the extra
-    `parquet`.
+    The oldest come first. The fields are those of a job in dropscribe/jobs/1. A file is whole or absent. Jobs that come meanwhile
+    may be in it or not. In CSV a text that a spreadsheet would take for a formula begins with an apostrophe. Parquet needs the
+    extra `parquet`. With --corrections nothing else is written, and the filters have no effect.
     """
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import say

@@ -67,7 +67,7 @@ def command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print dropscribe/stats/1 as JSON.")] = False,
 ) -> None:
-    """Show how much was transcribed, how fast, and what failed.
+    """Show how much was transcribed, how fast, what failed.
 
     From totals that are kept when a job ends. Days are UTC. RTFx: audio recognised per second between claim and end of a job;
     results taken from another recording of the same content do not count. Quantiles (p50, p95) are read from
