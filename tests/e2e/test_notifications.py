@@ -63,7 +63,10 @@ def deliver(daemon: DaemonProcess, server: Receiver) -> None:
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as sender:
             wait_until(lambda wanted=wanted: len(server.requests) >= wanted, "messages arrive")  # type: ignore[misc]
             sender.kill()
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as sender:
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as sender:
+        assert sender.stderr is not None
+        # Until then SIGTERM ends it at once, and the others may have left nothing to do.
+        assert any(b"ready" in line for line in sender.stderr)
         wait_until(lambda: not [r for r in outbox(daemon) if r["state"] == "pending"], "all are sent")
         sender.send_signal(signal.SIGTERM)
         assert sender.wait(60) == 0

@@ -134,6 +134,7 @@ FAILURES = (
     Failure("purge 1 --database junk.db", 3, "junk.db", "ledger"),
     Failure("vacuum --database junk.db", 3, "junk.db", "ledger"),
     Failure("stats --database junk.db", 3, "junk.db", "ledger"),
+    Failure("web --config wrong.toml", 2, "wrong.toml", "config"),
     Failure("export --database junk.db", 3, "junk.db", "ledger"),
     Failure("pause --database junk.db", 3, "junk.db", "ledger"),
     Failure("resume --database junk.db", 3, "junk.db", "ledger"),
