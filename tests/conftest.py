@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -51,6 +52,16 @@ def logging_of_its_own() -> Iterator[None]:
     """What one test configured (a stream that pytest closes after it) does not reach the next."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def signals_of_its_own() -> Iterator[None]:
+    """A service that ran in this process ignores signals at its end: later tests, and what they start, must not."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
