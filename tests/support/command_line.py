@@ -80,5 +80,5 @@ def process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Compl
     """Run `python -m dropscribe …` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "dropscribe", *arguments],
-        capture_output=True, encoding="utf-8", check=False, cwd=cwd, timeout=120,
+        capture_output=True, encoding="utf-8", check=False, cwd=cwd, timeout=300,
     )  # fmt: skip
