@@ -18,6 +18,7 @@ from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Redo
 from dropscribe.service.control.commands import execute
 from dropscribe.service.control.requests import Edit, Request, parse
+from dropscribe.views.export.corrections import export_corrections
 from tests.support.command_line import outcome
 from tests.support.publishing import House
 
@@ -134,3 +135,29 @@ def test_corrections_are_references_for_eval(house: House, tmp_path: Path) -> No
     assert (to / "3-talk.ref.txt").read_text(encoding="utf-8") == "您好\n"
     assert (to / "3-talk.wav").read_bytes() == b"stands for sound"
     assert outcome("export", "--corrections", to, "--database", house.database)[0] == 0
+
+
+def test_a_corrected_recording_is_exported_from_where_it_was_moved_to(house: House, tmp_path: Path) -> None:
+    ask(house, correction(house, "您好"))
+    house.run()
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    settings = Settings.model_validate(
+        {
+            "database": house.database,
+            "folder": [{"path": house.inbox}],
+            "profiles": {"default": {"after_done": f"move:{archive}"}},
+        }
+    )
+    with closing(open_ledger(DatabaseLocation(house.database))) as ledger:
+        (job,) = ledger.corrected_jobs()
+        detail = ledger.job(job)
+        assert detail is not None
+        departure = ledger.keeping.depart(job, archive / "talk.wav", 2000.0)
+        assert departure is not None
+        os.utime(detail.summary.recording, ns=(1, detail.mtime_ns))
+        detail.summary.recording.rename(archive / "talk.wav")
+        ledger.keeping.departed(departure.recording_id, 2000.0, outputs_follow=False)
+        (one,) = export_corrections(ledger, tmp_path / "references", settings)
+    assert (one.reason, one.name) == ("", f"{job}-talk.wav")
+    assert (tmp_path / "references" / one.name).read_bytes() == b"stands for sound"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dropscribe.config import Settings
 from dropscribe.errors import StorageError
 from dropscribe.escapes import readable
-from dropscribe.files import close, open_recording
+from dropscribe.files import close
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobDetail
 from dropscribe.service.publishing.stored_transcript import transcript_of
 from dropscribe.transcript.renderers.content import Content, Options, encode
+from dropscribe.views.recordings import open_transcribed
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +30,17 @@ class Exported:
     reason: str = ""
 
 
-def export_corrections(ledger: Ledger, directory: Path) -> Iterator[Exported]:
+def export_corrections(ledger: Ledger, directory: Path, settings: Settings | None) -> Iterator[Exported]:
     """Write `JOB-NAME.EXT`, a hard link or copy, and `JOB-NAME.ref.txt` of each recording. What is there stays as it is.
 
-    Raises StorageError.
+    `settings`: where recordings were moved to; None if there are none. Raises StorageError.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for job in ledger.corrected_jobs():
             detail = ledger.job(job)
             if detail is not None:
-                yield _export(detail, directory)
+                yield _export(detail, directory, settings)
     except OSError as e:
         raise StorageError.from_system(
             e,
@@ -49,10 +50,10 @@ def export_corrections(ledger: Ledger, directory: Path) -> Iterator[Exported]:
         ) from e
 
 
-def _export(detail: JobDetail, directory: Path) -> Exported:
+def _export(detail: JobDetail, directory: Path, settings: Settings | None) -> Exported:
     recording, job = detail.summary.recording, detail.summary.id
     transcript = transcript_of(detail)
-    descriptor = _open(detail)
+    descriptor = open_transcribed(detail, settings)
     if descriptor is None or transcript is None:
         if descriptor is not None:
             close(descriptor)
@@ -68,22 +69,6 @@ def _export(detail: JobDetail, directory: Path) -> Exported:
         unfinished.write_bytes(encode(f"{Content(transcript, Options()).text}\n"))
         unfinished.replace(reference)
     return Exported(job, recording, readable(name))
-
-
-def _open(detail: JobDetail) -> int | None:
-    """The recording, if it is what was transcribed."""
-    try:
-        descriptor = open_recording(detail.summary.recording, detail.summary.folder)
-    except OSError:
-        return None
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (
-        detail.size,
-        detail.mtime_ns,
-    ):
-        return descriptor
-    close(descriptor)
-    return None
 
 
 def _place(descriptor: int, target: Path) -> None:

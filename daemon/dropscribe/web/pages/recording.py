@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-import stat
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
 
@@ -15,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropscribe.escapes import readable
-from dropscribe.files import FileSignature, close, open_recording
+from dropscribe.files import FileSignature, close
 from dropscribe.ledger.control import LEAST_PRIORITY, MOST_PRIORITY, Verb
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobDetail, JobState
@@ -26,6 +24,7 @@ from dropscribe.transcript.render import Options, render
 from dropscribe.transcript.renderers.content import Content
 from dropscribe.transcript.types import MediaFacts
 from dropscribe.views.jobs import progress_text
+from dropscribe.views.recordings import open_transcribed, place_of
 from dropscribe.views.status import jobs_in_progress, said_by
 from dropscribe.views.timeline import timeline
 from dropscribe.views.waiting import folder_waits, waits_for
@@ -129,7 +128,7 @@ def sound(request: Request) -> Response:
         return _nothing_of(wav_size(samples))
     chosen = next((track.number for track in media.tracks if track.chosen), None)
     excerpt = Excerpt(
-        *_place(site, detail),
+        *place_of(detail, site.settings),
         signature,
         0,
         samples,
@@ -143,7 +142,7 @@ def original(request: Request) -> Response:
     """The recording as it is: to be played, or with `?save` to be kept."""
     site = site_of(request)
     detail = _detail(request, site.ledger())
-    descriptor = _open(site, detail)
+    descriptor = open_transcribed(detail, site.settings)
     if descriptor is None:
         raise HTTPException(404)
     try:
@@ -219,34 +218,9 @@ def _options(site: Site, detail: JobDetail) -> Options:
     return Options() if site.settings is None else Options.of(site.settings.profile(detail.summary.profile))
 
 
-def _place(site: Site, detail: JobDetail) -> tuple[Path, Path]:
-    """Where the recording is, and the folder that links on the way must not leave: also after it was moved there."""
-    job, moved = detail.summary, detail.whereabouts.departed
-    if detail.whereabouts.departure != "moved" or moved is None or site.settings is None:
-        return job.recording, job.folder
-    to = (site.settings.moved_to(f) for f in site.settings.folders if f.path == job.folder)
-    return moved, next((folder for folder in to if folder is not None), job.folder)
-
-
-def _open(site: Site, detail: JobDetail) -> int | None:
-    """Descriptor of the recording; None if it is no longer what was transcribed, or cannot be read."""
-    try:
-        descriptor = open_recording(*_place(site, detail))
-    except OSError:
-        return None
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (
-        detail.size,
-        detail.mtime_ns,
-    ):
-        return descriptor
-    close(descriptor)
-    return None
-
-
 def _signature(site: Site, detail: JobDetail) -> FileSignature | None:
     """Signature of the recording; None if it is no longer what was transcribed, or cannot be read."""
-    descriptor = _open(site, detail)
+    descriptor = open_transcribed(detail, site.settings)
     if descriptor is None:
         return None
     try:

@@ -17,6 +17,7 @@ from dropscribe.cli.arguments import filters, options
 from dropscribe.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
+    from dropscribe.config import Settings
     from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.views.export.rows import Writer
 
@@ -68,8 +69,9 @@ def command(
     may be in it or not. In CSV a text that a spreadsheet would take for a formula begins with an apostrophe. Parquet needs the
     extra `parquet`. With --corrections nothing else is written, and the filters have no effect.
     """
-    from dropscribe.cli.arguments.settings import database_location
+    from dropscribe.cli.arguments.settings import database_location, in_force
     from dropscribe.cli.output import say
+    from dropscribe.config import find
     from dropscribe.escapes import readable
     from dropscribe.ledger.backend import open_read_only
 
@@ -79,7 +81,8 @@ def command(
     )  # fmt: skip
     location = database_location(config, database)
     if corrections is not None:
-        _corrections(location, corrections)
+        found = None if find(config) is None else in_force(config=config, lists=False).settings
+        _corrections(location, corrections, found)
         return
     target = None if file is None or str(file) == "-" else file
     chosen = _format(kind, target)
@@ -100,7 +103,7 @@ def command(
         say(f"wrote {readable(target)}: {count} job{'s' * (count != 1)}", err=True)
 
 
-def _corrections(location: DatabaseLocation, directory: Path) -> None:
+def _corrections(location: DatabaseLocation, directory: Path, settings: Settings | None) -> None:
     from dropscribe.cli.output import say
     from dropscribe.escapes import readable
     from dropscribe.ledger.backend import open_read_only
@@ -108,7 +111,7 @@ def _corrections(location: DatabaseLocation, directory: Path) -> None:
 
     count = 0
     with closing(open_read_only(location)) as ledger:
-        for one in export_corrections(ledger, directory):
+        for one in export_corrections(ledger, directory, settings):
             count += not one.reason
             say(f"job {one.job}: {readable(one.recording)}: {one.reason or one.name}", err=bool(one.reason))
     say(f"wrote {readable(directory)}: {count} recording{'s' * (count != 1)} with references", err=True)

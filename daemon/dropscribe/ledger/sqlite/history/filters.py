@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from dropscribe.ledger.columns import below, storable
 from dropscribe.ledger.questions import Cursor, JobFilter
 from dropscribe.ledger.records import HELD
-from dropscribe.ledger.sqlite.search.terms import clean, fold, parse, readings
+from dropscribe.ledger.sqlite.search.terms import LAST, TERM, clean, fold, parse, readings
 
 #: Jobs in the order of the list that are looked at before the conditions are looked up.
 WINDOW = 5_000
@@ -24,12 +24,8 @@ WINDOW = 5_000
 TEXT_WINDOW = 500
 #: A condition that more jobs meet is not looked up.
 MOST = 50_000
-#: Characters of a term of the indexes.
-TERM = 3
 #: Terms of a path that are looked up at most: more make the answer no smaller.
 _PATH_TERMS = 8
-#: Sorts after every character that can follow in a term.
-_LAST = "\U0010ffff"
 
 _IS_HELD = "j.state = 'queued' AND j.reason_code IN ({codes})".replace(
     "{codes}", ", ".join(f"'{code}'" for code in HELD)
@@ -186,7 +182,7 @@ def _add_path(found: Conditions, part: str) -> None:
     found.values["path_part"] = containing(part)
     found.checks.append("r.path LIKE :path_part ESCAPE '\\'")
     if len(part) < TERM:
-        found.values |= {"path_first": fold(part), "path_last": fold(part) + _LAST}
+        found.values |= {"path_first": fold(part), "path_last": fold(part) + LAST}
         recordings = (
             "SELECT DISTINCT doc FROM recording_terms WHERE term >= :path_first AND term <= :path_last"
         )
@@ -214,7 +210,7 @@ def _add_text(found: Conditions, query: str) -> None:
         either.append(" AND ".join(every))
         longest = max((term.needle for term in reading), key=len)
         if len(longest) < TERM:
-            found.values |= {f"first_{i}": fold(longest), f"last_{i}": fold(longest) + _LAST}
+            found.values |= {f"first_{i}": fold(longest), f"last_{i}": fold(longest) + LAST}
             segments = (
                 f"SELECT DISTINCT doc FROM segment_terms WHERE term >= :first_{i} AND term <= :last_{i}"  # noqa: S608
             )

@@ -15,6 +15,10 @@ from dropscribe.ledger.sqlite.search.schema import SENTINEL
 from dropscribe.transcript.written.numbers import replacements
 from dropscribe.transcript.written.numerals.spoken import ways_to_say
 
+#: Characters of a term of the indexes.
+TERM = 3
+#: Sorts after every character that can follow in a term.
+LAST = "\U0010ffff"
 #: Most readings of a query that are searched for.
 _READINGS = 12
 #: A phrase in quotes.

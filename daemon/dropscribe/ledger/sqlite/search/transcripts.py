@@ -22,11 +22,9 @@ from dropscribe.ledger.columns import path_of
 from dropscribe.ledger.records import Copy, Hit
 from dropscribe.ledger.sqlite.db import Database
 from dropscribe.ledger.sqlite.search.excerpts import excerpt
-from dropscribe.ledger.sqlite.search.terms import Term, fold, parse, readings
+from dropscribe.ledger.sqlite.search.terms import LAST, TERM, Term, fold, parse, readings
 from dropscribe.transcript.types import Segment, Tokens
 
-#: Characters of a term of the index.
-TERM = 3
 #: Newest segments that are read for several words, or for one shorter than a term.
 WINDOW = 5_000
 #: Share of these segments from which on a needle is common: its entries in the index would be too many.
@@ -44,8 +42,6 @@ CANDIDATES = 20_000
 MARKED = 5
 #: Segments compared at a time: few at first, because the newest are mostly enough.
 _FIRST, _MORE = 64, 1_024
-#: Sorts after every character that can follow in a term.
-_LAST = "\U0010ffff"
 #: Larger than any id.
 _ANY = 2**62
 
@@ -221,7 +217,7 @@ class _RareSource:
         found: set[int] = set()
         # The index does not fold letters that are newer than SQLite's case tables.
         for first in {fold(needle), needle}:
-            bound = {"first": first, "last": first + _LAST, "limit": CANDIDATES}
+            bound = {"first": first, "last": first + LAST, "limit": CANDIDATES}
             found.update(connection.scalars(_TERMS, bound))
         self._ids = sorted(found)
 
