@@ -35,10 +35,10 @@ from filled_ledger import BEGAN, EVERY_S, FOLDER, LEASE_S, RARE, Texts
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.db import sqlite_version
-from dropscribe.ledger.sqlite.file.integrity import quick_check
-from dropscribe.ledger.sqlite.file.upgrade import back_up
-from dropscribe.ledger.sqlite.schema import HEAD
+from dropscribe.ledger.sql.schema import HEAD
+from dropscribe.ledger.sql.sqlite.db import sqlite_version
+from dropscribe.ledger.sql.sqlite.file.integrity import quick_check
+from dropscribe.ledger.sql.sqlite.file.upgrade import back_up
 
 #: Bytes written by an admission: about fifteen pages of 4 KB.
 COMMIT_BYTES = 61_440

@@ -34,8 +34,8 @@ from dropscribe.ledger.backend import open_ledger, open_read_only
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.questions import Cursor, JobFilter, Part, TotalsFilter
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.db import driver, sqlite_version
-from dropscribe.ledger.sqlite.history import path_schema, totals_schema
+from dropscribe.ledger.sql.history import path_schema, totals_schema
+from dropscribe.ledger.sql.sqlite.db import driver, sqlite_version
 from dropscribe.views.export.rows import CsvWriter, JsonLinesWriter
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,8 +13,8 @@ import numpy as np
 from alembic import command
 from alembic.config import Config
 
-from dropscribe.ledger.sqlite.db import connect, driver
-from dropscribe.ledger.sqlite.file import upgrade
+from dropscribe.ledger.sql.sqlite.db import connect, driver
+from dropscribe.ledger.sql.sqlite.file import upgrade
 from dropscribe.transcript.types import STAGES
 
 #: Revision of the schema before the totals.

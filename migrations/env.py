@@ -1,10 +1,10 @@
-"""Entry point of Alembic: run revisions on the connection of `dropscribe.ledger.sqlite.file.upgrade`.
+"""Entry point of Alembic: run revisions on the connection of `dropscribe.ledger.sql.sqlite.file.upgrade`.
 
 There is no alembic.ini and no connection of its own, because the ledger makes a backup before an upgrade and runs all
 revisions in one transaction. Foreign keys are off meanwhile, because batch mode replaces tables. For the same reason a
 revision that replaces `segments` creates its two triggers again.
 
-For a new revision: copy the newest file under `versions/`, change `daemon/dropscribe/ledger/sqlite/schema.py` alike and raise its `HEAD`;
+For a new revision: copy the newest file under `versions/`, change `daemon/dropscribe/ledger/sql/schema.py` alike and raise its `HEAD`;
 `tests/integration/test_ledger_upgrade.py` checks that both give the same database.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from dropscribe.ledger.sqlite.schema import metadata
+from dropscribe.ledger.sql.schema import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -15,8 +15,8 @@ from dropscribe.errors import AlreadyRunningError, LedgerError, StorageError, Us
 from dropscribe.ledger.backend import back_up, lock_database, open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.file.copies import Backup
+from dropscribe.ledger.sql.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.file.copies import Backup
 from tests.support.command_line import call, document
 from tests.support.histories import NOW, History
 

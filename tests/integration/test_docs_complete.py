@@ -51,7 +51,7 @@ from dropscribe.ledger.records import (
     OutputIntent,
     SkippedFile,
 )
-from dropscribe.ledger.sqlite.schema import metadata
+from dropscribe.ledger.sql.schema import metadata
 from dropscribe.logs import Action
 from dropscribe.service.admission import adoption
 from dropscribe.service.control.folder_rules import Wait

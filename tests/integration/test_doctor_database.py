@@ -12,8 +12,8 @@ import pytest
 from dropscribe.errors import DropscribeError
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.ledger.sqlite.db import Database
-from dropscribe.ledger.sqlite.file import integrity, lock, upgrade
+from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.sqlite.file import integrity, lock, upgrade
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_new_database_has_no_holder(tmp_path: Path) -> None:
 def test_the_holder_is_found_and_not_disturbed(tmp_path: Path) -> None:
     database = tmp_path / "jobs.db"
     script = (
-        "import sys; from pathlib import Path; from dropscribe.ledger.sqlite.file.lock import lock_database\n"
+        "import sys; from pathlib import Path; from dropscribe.ledger.sql.sqlite.file.lock import lock_database\n"
         "held = lock_database(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -12,7 +12,7 @@ import pytest
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import HELD, Claim, JobDetail, JobState, OutputIntent
-from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.db import driver
 from tests.support.ledgers import LEASE_S, admission, begin, claim_all, finish_of, transcribed
 
 

@@ -12,7 +12,7 @@ import pytest
 from dropscribe.ledger.control import FolderTerms, Selection, Terms, Verb
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.jobs import claims
+from dropscribe.ledger.sql.jobs import claims
 from tests.support.ledgers import LEASE_S, admission, claim_all, finish_of, transcribed
 
 A, B = Path("/srv/a"), Path("/srv/b")

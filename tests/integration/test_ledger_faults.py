@@ -23,7 +23,7 @@ from dropscribe.errors import StorageError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, SkippedFile
-from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.db import driver
 from tests.support import past_schemas
 from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
 from tests.support.syscall_faults import FaultyDisk

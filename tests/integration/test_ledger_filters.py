@@ -13,8 +13,8 @@ from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.questions import Cursor, JobFilter
 from dropscribe.ledger.records import AWAY, JobState
-from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.history import filters
+from dropscribe.ledger.sql.history import filters
+from dropscribe.ledger.sql.sqlite.db import driver
 from dropscribe.transcript.types import Speaker
 from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, transcribed
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from dropscribe.errors import AlreadyRunningError, StorageError
-from dropscribe.ledger.sqlite.file.lock import lock_database, owner
+from dropscribe.ledger.sql.sqlite.file.lock import lock_database, owner
 
 HOLD = (
-    "import sys; from pathlib import Path; from dropscribe.ledger.sqlite.file.lock import lock_database\n"
+    "import sys; from pathlib import Path; from dropscribe.ledger.sql.sqlite.file.lock import lock_database\n"
     "held = lock_database(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
 )
 

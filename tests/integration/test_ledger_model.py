@@ -28,7 +28,7 @@ from dropscribe.ledger.events import EventKind, Subscription
 from dropscribe.ledger.lone_trials import is_last, wait_after
 from dropscribe.ledger.outbox import Message, MessageState
 from dropscribe.ledger.records import Claim, JobState, Killed, Recovered
-from dropscribe.ledger.sqlite.jobs.transitions import LEGAL, RETRIED
+from dropscribe.ledger.sql.jobs.transitions import LEGAL, RETRIED
 from tests.integration.conftest import Locate
 from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of
 

@@ -15,7 +15,7 @@ import pytest
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.db import driver
 from tests.support.ledgers import LEASE_S, admission, claim_all, finish_of
 
 WORKERS = 4

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from dropscribe.errors import DatabaseLockedError
-from dropscribe.ledger.sqlite import db, lock_waits
-from dropscribe.ledger.sqlite.db import Database
+from dropscribe.ledger.sql import db, lock_waits
+from dropscribe.ledger.sql.sqlite.db import Database
 from tests.support.database_lock import locked
 
 

@@ -13,10 +13,10 @@ from dropscribe.errors import AlreadyRunningError, LedgerError, StorageError, Un
 from dropscribe.ledger.backend import lock_database, open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import JobState, OutputIntent
-from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.file import salvage
-from dropscribe.ledger.sqlite.file.integrity import check_at_start, quick_check
-from dropscribe.ledger.sqlite.file.repair import repair
+from dropscribe.ledger.sql.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.file import salvage
+from dropscribe.ledger.sql.sqlite.file.integrity import check_at_start, quick_check
+from dropscribe.ledger.sql.sqlite.file.repair import repair
 from tests.support import ledger_damage
 from tests.support.command_line import Main, call, document, process
 from tests.support.ledger_damage import PAGE, Damage

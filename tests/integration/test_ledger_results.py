@@ -16,7 +16,7 @@ import pytest
 
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, JobState, OutputIntent
-from dropscribe.ledger.sqlite.history import filters
+from dropscribe.ledger.sql.history import filters
 from dropscribe.transcript.types import STAGES, Segment, Tags, Tokens
 from tests.support.ledgers import (
     ENGINE,

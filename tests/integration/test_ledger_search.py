@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Hit
-from dropscribe.ledger.sqlite.db import driver
-from dropscribe.ledger.sqlite.search import transcripts as search
+from dropscribe.ledger.sql.search import transcripts as search
+from dropscribe.ledger.sql.sqlite.db import driver
 from dropscribe.transcript.types import Segment, Tokens
 from tests.integration.conftest import Locate
 from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, transcribed

@@ -17,9 +17,9 @@ from dropscribe.errors import LedgerError, StorageError, UsageError
 from dropscribe.ledger.backend import open_ledger, open_read_only
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Recovered
-from dropscribe.ledger.sqlite.db import connect
-from dropscribe.ledger.sqlite.file import upgrade
-from dropscribe.ledger.sqlite.schema import HEAD
+from dropscribe.ledger.sql.schema import HEAD
+from dropscribe.ledger.sql.sqlite.db import connect
+from dropscribe.ledger.sql.sqlite.file import upgrade
 from tests.support import past_schemas
 from tests.support.ledgers import admission, claim_all, finish_of, transcribed
 

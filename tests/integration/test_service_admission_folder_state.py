@@ -13,7 +13,7 @@ from dropscribe.errors import AlreadyRunningError
 from dropscribe.intake.types import FolderHealth, FolderState
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.ledger.sqlite.ledger import SqliteLedger
+from dropscribe.ledger.sql.ledger import SqlLedger
 from dropscribe.service.admission.folder_state import FolderConditions
 
 FOLDER, OTHER = Path("/drop"), Path("/other")
@@ -78,7 +78,7 @@ def test_the_main_thread_does_not_wait_for_a_report_that_waits_for_the_database(
         free.wait()
         return 0
 
-    monkeypatch.setattr(SqliteLedger, "hold", hold)
+    monkeypatch.setattr(SqlLedger, "hold", hold)
     report = threading.Thread(target=conditions.take, args=(taken(FOLDER),))
     report.start()
     holding.wait()

@@ -14,7 +14,7 @@ from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.lone_trials import MOST_DEATHS
 from dropscribe.ledger.records import JobState, JobSummary
-from dropscribe.ledger.sqlite.ledger import SqliteLedger
+from dropscribe.ledger.sql.ledger import SqlLedger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome
 from dropscribe.pipeline.problem import FaultKind, Problem
@@ -180,16 +180,16 @@ def test_a_refused_record_is_retried_and_nothing_begins_before(
 ) -> None:
     """A commit with a late error may stand; the attempt is counted once."""
     admit(ledger, "a")
-    stands, real = [False, True], SqliteLedger.begin
+    stands, real = [False, True], SqlLedger.begin
 
-    def begin(self: SqliteLedger, ours: Sequence[tuple[int, int]]) -> set[int]:
+    def begin(self: SqlLedger, ours: Sequence[tuple[int, int]]) -> set[int]:
         if not stands:
             return real(self, ours)
         if stands.pop():
             real(self, ours)
         raise StorageError("full", operation="begin decoding", path=Path("/jobs.db"))
 
-    monkeypatch.setattr(SqliteLedger, "begin", begin)
+    monkeypatch.setattr(SqlLedger, "begin", begin)
     w = Beginner(ledger)
     w.turn()
     for _ in range(2):
@@ -206,7 +206,7 @@ def test_permanent_errors_are_raised(ledger: Ledger, monkeypatch: pytest.MonkeyP
     def damaged(*_: Any) -> set[int]:
         raise LedgerError("malformed")
 
-    monkeypatch.setattr(SqliteLedger, "begin", damaged)
+    monkeypatch.setattr(SqlLedger, "begin", damaged)
     admit(ledger, "a")
     w = Beginner(ledger)
     w.turn()

@@ -17,7 +17,7 @@ from dropscribe.errors import LedgerError, StorageError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Claim, JobState
-from dropscribe.ledger.sqlite.ledger import SqliteLedger
+from dropscribe.ledger.sql.ledger import SqlLedger
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome
 from dropscribe.pipeline.problem import FaultKind, Problem
@@ -264,7 +264,7 @@ def test_stopping_releases_jobs_that_are_being_claimed(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admit(ledger, "a")
-    stopping, real = threading.Event(), SqliteLedger.claim
+    stopping, real = threading.Event(), SqlLedger.claim
 
     def late(*arguments: Any, **named: Any) -> list[Claim]:
         stopping.wait()
@@ -276,7 +276,7 @@ def test_stopping_releases_jobs_that_are_being_claimed(
         # Wait until the thread is idle.
         thread.submit(bool).result()
         w.turn()
-        monkeypatch.setattr(SqliteLedger, "claim", late)
+        monkeypatch.setattr(SqlLedger, "claim", late)
         admit(ledger, "b", "c")
         w.turn()
         assert (w.dispatcher.in_flight, w.dispatcher.unpublished) == (1, 1)
@@ -309,7 +309,7 @@ def test_a_refused_claim_is_reported_once_and_retried(
     w = Late(ledger)
     w.answered()
     jobs += admit(ledger, "b")
-    stands, real = [False, True, False], SqliteLedger.claim
+    stands, real = [False, True, False], SqlLedger.claim
 
     def claim(*arguments: Any, **named: Any) -> list[Claim]:
         if not stands:
@@ -318,7 +318,7 @@ def test_a_refused_claim_is_reported_once_and_retried(
             real(*arguments, **named)
         raise StorageError("full", operation="claim jobs", path=Path("/jobs.db"))
 
-    monkeypatch.setattr(SqliteLedger, "claim", claim)
+    monkeypatch.setattr(SqlLedger, "claim", claim)
     with capture_logs() as lines:
         for _ in range(3):
             w.answered()
@@ -385,7 +385,7 @@ def test_permanent_errors_are_raised(ledger: Ledger, monkeypatch: pytest.MonkeyP
     def damaged(*_: object, **__: object) -> list[Claim]:
         raise LedgerError("malformed")
 
-    monkeypatch.setattr(SqliteLedger, "claim", damaged)
+    monkeypatch.setattr(SqlLedger, "claim", damaged)
     w = Late(ledger)
     w.turn()
     w.thread.go()

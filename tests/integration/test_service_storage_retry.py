@@ -12,7 +12,7 @@ from dropscribe.config import Settings
 from dropscribe.errors import StorageError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
-from dropscribe.ledger.sqlite.ledger import SqliteLedger
+from dropscribe.ledger.sql.ledger import SqlLedger
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.folder_state import FolderConditions
 from dropscribe.service.admission.intake_ports import OnRecord
@@ -44,7 +44,7 @@ def refused(ledger: Ledger, name: str, times: int, monkeypatch: pytest.MonkeyPat
             raise StorageError("disk I/O error", operation=name, path=Path("/jobs.db"))
         return real(*arguments)
 
-    monkeypatch.setattr(SqliteLedger, name, lambda _, *arguments: method(*arguments))
+    monkeypatch.setattr(SqlLedger, name, lambda _, *arguments: method(*arguments))
     return calls
 
 

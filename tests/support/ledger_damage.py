@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.db import driver
 
 PAGE = 4096
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
-from dropscribe.ledger.sqlite.db import connect, driver
-from dropscribe.ledger.sqlite.file import upgrade
+from dropscribe.ledger.sql.sqlite.db import connect, driver
+from dropscribe.ledger.sql.sqlite.file import upgrade
 
 _MEDIA = (
     '{"duration_ms":5000,"container":"wav","codec":"pcm_s16le","sample_rate_hz":16000,"channels":1,'

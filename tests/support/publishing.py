@@ -14,7 +14,7 @@ from dropscribe.errors import StorageError
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Admission, JobState
-from dropscribe.ledger.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.db import driver
 from dropscribe.service.activity import Activities
 from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks

@@ -101,10 +101,10 @@ INSIDE_ENGINE: tuple[tuple[str, frozenset[str]], ...] = (
 #: Where each third-party package may be imported. A package that is not named here may be imported nowhere.
 ONLY_IN: dict[str, frozenset[str]] = {
     "watchdog": frozenset({"intake"}),
-    "sqlalchemy": frozenset({"ledger.sqlite", "migrations"}),
-    "alembic": frozenset({"ledger.sqlite", "migrations"}),
-    "pysqlite3": frozenset({"ledger.sqlite"}),
-    "sqlite3": frozenset({"ledger.sqlite"}),
+    "sqlalchemy": frozenset({"ledger.sql", "migrations"}),
+    "alembic": frozenset({"ledger.sql", "migrations"}),
+    "pysqlite3": frozenset({"ledger.sql.sqlite"}),
+    "sqlite3": frozenset({"ledger.sql.sqlite"}),
     "soundfile": frozenset({"media.sources"}),
     "av": frozenset({"media.sources"}),
     "soxr": frozenset({"media"}),
@@ -351,7 +351,7 @@ def test_no_test_imports_another() -> None:
         ("import sqlalchemy", "dropscribe.ledger.records"),
         ("def f():\n    import torch", "dropscribe.doctor.checks.device"),
         ("import importlib\nimportlib.import_module('torch.cuda')", "dropscribe.doctor.checks.device"),
-        ("import numpy as np", "dropscribe.ledger.sqlite.schema"),
+        ("import numpy as np", "dropscribe.ledger.sql.schema"),
         ("import pydantic", "dropscribe.engine.models.store"),
         ("from structlog.stdlib import BoundLogger", "dropscribe.service.daemon"),
         ("import sqlite3", "dropscribe.doctor.checks.database"),

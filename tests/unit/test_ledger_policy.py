@@ -11,9 +11,9 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.columns import below, path_of, raw, storable
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sqlite.db import wal_bug_warning
-from dropscribe.ledger.sqlite.jobs import transitions
-from dropscribe.ledger.sqlite.ledger import SqliteLedger
+from dropscribe.ledger.sql.jobs import transitions
+from dropscribe.ledger.sql.ledger import SqlLedger
+from dropscribe.ledger.sql.sqlite.db import wal_bug_warning
 
 
 def test_the_implementation_offers_what_the_protocol_states_and_no_more() -> None:
@@ -21,7 +21,7 @@ def test_the_implementation_offers_what_the_protocol_states_and_no_more() -> Non
         return {name for name in vars(of) if not name.startswith("_")}
 
     # Attributes that are set by the constructor are not in the class.
-    assert public(SqliteLedger) | {"backup", "keeping"} == public(Ledger)
+    assert public(SqlLedger) | {"backup", "keeping"} == public(Ledger)
 
 
 def test_final_states_have_no_transitions() -> None:

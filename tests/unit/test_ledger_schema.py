@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from dropscribe.ledger.sqlite.schema import metadata
+from dropscribe.ledger.sql.schema import metadata
 
 POSTGRESQL: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 SQLITE: sa.Dialect = sqlite.dialect()

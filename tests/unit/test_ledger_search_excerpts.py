@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe.ledger.records import Match
-from dropscribe.ledger.sqlite.search.excerpts import excerpt
-from dropscribe.ledger.sqlite.search.terms import fold, parse
+from dropscribe.ledger.sql.search.excerpts import excerpt
+from dropscribe.ledger.sql.search.terms import fold, parse
 from dropscribe.transcript.types import Segment, Tokens
 
 #: A Chinese character, or a word.

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from dropscribe.errors import LedgerError, UsageError
 from dropscribe.ledger.interface import DatabaseLocation, Ledger, Lock
-from dropscribe.ledger.sqlite.file import lock
-from dropscribe.ledger.sqlite.file.lock import LockOwner
+from dropscribe.ledger.sql.sqlite.file import lock
+from dropscribe.ledger.sql.sqlite.file.lock import LockOwner
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from dropscribe.ledger.sqlite.file.copies import Backup, Restored, Vacuumed
-    from dropscribe.ledger.sqlite.file.repair import Repair
+    from dropscribe.ledger.sql.sqlite.file.copies import Backup, Restored, Vacuumed
+    from dropscribe.ledger.sql.sqlite.file.repair import Repair
 
 
 def open_ledger(location: DatabaseLocation) -> Ledger:
@@ -29,12 +29,12 @@ def open_ledger(location: DatabaseLocation) -> Ledger:
     Before an upgrade the database is copied to `<file>.backup-<old revision>` (see `Ledger.backup`). Raises
     LedgerError for a database of a newer version, of another program, or a file that is no database.
     """
-    from dropscribe.ledger.sqlite.db import Database
-    from dropscribe.ledger.sqlite.file import upgrade
-    from dropscribe.ledger.sqlite.ledger import SqliteLedger
+    from dropscribe.ledger.sql.ledger import SqlLedger
+    from dropscribe.ledger.sql.sqlite.db import Database
+    from dropscribe.ledger.sql.sqlite.file import upgrade
 
     backup = upgrade.prepare(location.file)
-    return SqliteLedger(Database(location.file), backup)
+    return SqlLedger(Database(location.file), backup)
 
 
 def open_read_only(location: DatabaseLocation) -> Ledger:
@@ -42,9 +42,9 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
 
     Raises UsageError when there is no database, LedgerError when its schema is not this version's.
     """
-    from dropscribe.ledger.sqlite.db import Database
-    from dropscribe.ledger.sqlite.file import upgrade
-    from dropscribe.ledger.sqlite.ledger import SqliteLedger
+    from dropscribe.ledger.sql.ledger import SqlLedger
+    from dropscribe.ledger.sql.sqlite.db import Database
+    from dropscribe.ledger.sql.sqlite.file import upgrade
 
     if not exists(location):
         raise UsageError(
@@ -55,7 +55,7 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
         )
     _demand_readable(location)
     upgrade.check(location.file)
-    return SqliteLedger(Database(location.file, read_only=True))
+    return SqlLedger(Database(location.file, read_only=True))
 
 
 def open_beside(location: DatabaseLocation) -> Ledger:
@@ -63,11 +63,11 @@ def open_beside(location: DatabaseLocation) -> Ledger:
 
     Raises UsageError when there is no database, LedgerError when its schema is not this version's.
     """
-    from dropscribe.ledger.sqlite.db import Database
-    from dropscribe.ledger.sqlite.ledger import SqliteLedger
+    from dropscribe.ledger.sql.ledger import SqlLedger
+    from dropscribe.ledger.sql.sqlite.db import Database
 
     open_read_only(location).close()
-    return SqliteLedger(Database(location.file))
+    return SqlLedger(Database(location.file))
 
 
 def exists(location: DatabaseLocation) -> bool:
@@ -139,21 +139,21 @@ def lock_holder(location: DatabaseLocation) -> int | None:
 
 def check_at_start(location: DatabaseLocation) -> None:
     """Raise UnusableLedgerError when damage is found within the first seconds of a check."""
-    from dropscribe.ledger.sqlite.file import integrity
+    from dropscribe.ledger.sql.sqlite.file import integrity
 
     integrity.check_at_start(location.file)
 
 
 def quick_check(location: DatabaseLocation) -> tuple[str, ...]:
     """Check the whole database; returns what is wrong, () when it is sound. Raises StorageError, LedgerError."""
-    from dropscribe.ledger.sqlite.file import integrity
+    from dropscribe.ledger.sql.sqlite.file import integrity
 
     return integrity.quick_check(location.file)
 
 
 def newer_schema(location: DatabaseLocation) -> str | None:
     """The schema revision of a database written by a newer dropscribe, else None. Raises LedgerError."""
-    from dropscribe.ledger.sqlite.file import upgrade
+    from dropscribe.ledger.sql.sqlite.file import upgrade
 
     return upgrade.newer_schema(location.file)
 
@@ -164,7 +164,7 @@ def repair_database(location: DatabaseLocation) -> Repair:
     Raises StorageError when there is no room or the disk fails, LedgerError when nothing can be read; the database
     is unchanged then.
     """
-    from dropscribe.ledger.sqlite.file.repair import repair
+    from dropscribe.ledger.sql.sqlite.file.repair import repair
 
     return repair(location.file)
 
@@ -173,7 +173,7 @@ def back_up(
     location: DatabaseLocation, directory: Path, now: float, keep: int | None, known: Collection[Path] = ()
 ) -> Backup:
     """Write a checked copy into `directory`, beside a running daemon or without one; see `copies.back_up`."""
-    from dropscribe.ledger.sqlite.file import copies
+    from dropscribe.ledger.sql.sqlite.file import copies
 
     return copies.back_up(location.file, directory, now, keep, known)
 
@@ -183,7 +183,7 @@ def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:
 
     Raises LedgerError for a backup that may not be read, too.
     """
-    from dropscribe.ledger.sqlite.file import copies
+    from dropscribe.ledger.sql.sqlite.file import copies
 
     source = DatabaseLocation(backup)
     if exists(source):
@@ -193,27 +193,27 @@ def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:
 
 def vacuum(location: DatabaseLocation) -> Vacuumed:
     """Write the database anew without the space of removed rows, beside a running daemon or without one."""
-    from dropscribe.ledger.sqlite.file import copies
+    from dropscribe.ledger.sql.sqlite.file import copies
 
     return copies.vacuum(location.file)
 
 
 def library_version() -> str:
     """The database library in use, with its version."""
-    from dropscribe.ledger.sqlite.db import sqlite_version
+    from dropscribe.ledger.sql.sqlite.db import sqlite_version
 
     return f"SQLite {sqlite_version()}"
 
 
 def library_warning() -> str | None:
     """A fault of the database library in use that matters here, else None."""
-    from dropscribe.ledger.sqlite.db import wal_bug_warning
+    from dropscribe.ledger.sql.sqlite.db import wal_bug_warning
 
     return wal_bug_warning()
 
 
 def repair_remedy() -> str:
     """What to do about a damaged database."""
-    from dropscribe.ledger.sqlite.faults import REPAIR
+    from dropscribe.ledger.sql.sqlite.faults import REPAIR
 
     return REPAIR

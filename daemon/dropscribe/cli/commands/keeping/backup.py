@@ -13,7 +13,7 @@ from dropscribe.cli.arguments import options
 
 if TYPE_CHECKING:
     from dropscribe.ledger.interface import DatabaseLocation
-    from dropscribe.ledger.sqlite.file.copies import Backup
+    from dropscribe.ledger.sql.sqlite.file.copies import Backup
 
 SCHEMA = "dropscribe/backup/1"
 

@@ -1,0 +1,1 @@
+"""Tables and statements of the ledger, for the databases in the rooms below."""

@@ -1,0 +1,1 @@
+"""The ledger in a SQLite file: connections, errors, care of the file."""

@@ -1,0 +1,346 @@
+"""Connect to SQLite: the library, its settings, and transactions that read or write."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+from dropscribe.errors import DatabaseLockedError, DropscribeError, UnusableLedgerError
+from dropscribe.ledger.sql.lock_waits import WAIT_S, LockWaits
+from dropscribe.ledger.sql.sqlite.faults import damaged, explain, is_locked
+from dropscribe.ledger.sql.sqlite.file.database_file import LOG_ENDINGS, DatabaseFile
+
+#: Longest wait of SQLite itself for another writer before the limit of the call is read again, seconds: it may have shrunk.
+STEP_S = 1.0
+#: Longest wait of our threads for each other before they leave the waiting to SQLite, seconds. SQLite polls the lock, in steps
+#: of up to 0.1 s, and in no order.
+QUEUE_S = 5.0
+#: Size to which the write-ahead log is truncated after a checkpoint, bytes; a burst must not leave a huge file.
+JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
+#: Longest check for damage after a broken constraint, seconds.
+CONTRADICTION_S = 20.0
+#: Most findings of a check that are read; the first is enough for the message.
+MOST_FINDINGS = 10
+#: Instructions of SQLite's virtual machine between two readings of the clock.
+_CLOCK_STEPS = 10_000
+#: Connections kept open: one for each thread of the main loop, claims, admission and publishing, and some more.
+POOL_SIZE = 8
+#: Further connections that are closed after use: threads that write files query their owners.
+OVERFLOW = 40
+
+#: First and last SQLite with the WAL-reset bug (https://sqlite.org/wal.html): two connections that write and
+#: checkpoint at the same moment can, very rarely, damage the database.
+WAL_BUG_FIRST = (3, 7, 0)
+WAL_BUG_LAST = (3, 51, 2)
+
+#: Execution option of connections that only read: their transactions begin deferred and never wait for writers.
+READING = "dropscribe_reading"
+#: Execution option with the `LockWaits` of the database.
+LOCK_WAITS = "dropscribe_waits"
+#: Key of a connection's `info` with the timeout that is set in it, milliseconds.
+_TIMEOUT = "dropscribe_timeout_ms"
+
+
+def driver() -> Any:
+    """pysqlite3 with its newer SQLite when it is installed, else the standard module."""
+    try:
+        return importlib.import_module("pysqlite3.dbapi2")
+    except ImportError:
+        return sqlite3
+
+
+def sqlite_version() -> str:
+    """Version of the SQLite library in use."""
+    return str(driver().sqlite_version)
+
+
+def wal_bug_warning(version: str | None = None) -> str | None:
+    """A warning when SQLite `version` (default: the one in use) has the WAL-reset bug, else None."""
+    version = version or sqlite_version()
+    numbers = tuple(int(part) for part in version.split(".")[:3])
+    if not WAL_BUG_FIRST <= numbers <= WAL_BUG_LAST:
+        return None
+    return (
+        f"SQLite {version} has a bug that can, very rarely, damage a database in WAL mode (fixed in 3.51.3); "
+        "install pysqlite3, which brings a newer SQLite, into dropscribe's environment"
+    )
+
+
+def connect(
+    path: Path,
+    *,
+    read_only: bool = False,
+    foreign_keys: bool = True,
+    file: DatabaseFile | None = None,
+) -> Engine:
+    """An engine on the database at `path`; nothing is opened before the first statement.
+
+    With `file` all connections are to one file: the first records its identity, and later ones raise when the path has
+    another file.
+    """
+    module = driver()
+
+    def open_connection() -> Any:
+        pinned = file is not None and file.pinned
+        # A database that was removed meanwhile must not be created again, empty.
+        mode = "ro" if read_only else "rw" if pinned else "rwc"
+        # Percent-encoded bytes keep a name with '?', '#' or bytes outside UTF-8 whole.
+        uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+        if read_only and _only_readable(path):
+            uri += "&immutable=1"
+        connection = module.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
+        _configure(connection, read_only=read_only, foreign_keys=foreign_keys)
+        if file is not None:
+            file.pin()
+            file.verify("open database")
+        return connection
+
+    engine = sa.create_engine(
+        "sqlite://",
+        module=module,
+        creator=open_connection,
+        poolclass=sa.QueuePool,
+        pool_size=POOL_SIZE,
+        max_overflow=OVERFLOW,
+    )
+    # The driver begins transactions late and deferred, and a deferred one fails at its first write when another
+    # connection has written meanwhile. Therefore `_begin` begins them, and writers take the lock at once.
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _only_readable(path: Path) -> bool:
+    """True for a database at rest whose folder this user may not write to.
+
+    SQLite opens a database in WAL mode only with its log, which it would have to create. Without one nobody is writing, so the
+    file can be read as it is.
+    """
+    real = Path(os.path.realpath(path))
+    log = real.with_name(real.name + LOG_ENDINGS[0])
+    return not os.access(real.parent, os.W_OK, effective_ids=True) and not log.exists()
+
+
+def _configure(connection: Any, *, read_only: bool, foreign_keys: bool) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {round(WAIT_S * 1000)}")
+    cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+    if not read_only:
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # FULL: an acknowledged commit survives loss of power, NORMAL only the death of the process.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    waits = options.get(LOCK_WAITS)
+    limit_s = WAIT_S if waits is None else waits.limit_s()
+    if options.get(READING, False):
+        _wait_at_most(connection, limit_s)
+        connection.exec_driver_sql("BEGIN")
+        return
+    began = time.monotonic()
+    while waits is not None and (left_s := waits.limit_s() - (time.monotonic() - began)) > 0:
+        _wait_at_most(connection, min(left_s, STEP_S))
+        try:
+            connection.connection.cursor().execute("BEGIN IMMEDIATE")
+        except driver().OperationalError as e:
+            if not is_locked(e):
+                break
+            waits.refused(foreign=True)
+        else:
+            return
+    # The last attempt, or the only one of a thread that does not wait. Its error is translated as every other is.
+    _wait_at_most(connection, limit_s if waits is None else 0.0)
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _wait_at_most(connection: Connection, seconds: float) -> None:
+    """Set how long SQLite waits for the lock of another connection."""
+    milliseconds = round(seconds * 1000)
+    if connection.info.get(_TIMEOUT) != milliseconds:
+        connection.connection.cursor().execute(f"PRAGMA busy_timeout = {milliseconds}")
+        connection.info[_TIMEOUT] = milliseconds
+
+
+class Database:
+    """Transactions on one database file. Thread-safe: each transaction has a pooled connection of its own.
+
+    After a thread has found the file damaged, removed or replaced, it is not accessed again: see `fault`.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        #: Why this database cannot be used any more; set once, by any thread. Every later call raises it.
+        self.fault: UnusableLedgerError | None = None
+        # Read-only use is short, beside a daemon that watches the file.
+        self._file = None if read_only else DatabaseFile(path)
+        self.waits = LockWaits()
+        self._engine = connect(path, read_only=read_only, file=self._file).execution_options(
+            **{LOCK_WAITS: self.waits}
+        )
+        self._readers = self._engine.execution_options(**{READING: True})
+        self._writing = threading.Lock()
+
+    @contextmanager
+    def write(self, operation: str) -> Iterator[Connection]:
+        """One transaction that holds the write lock from the beginning, committed unless the block raises.
+
+        Raises DatabaseLockedError, StorageError (disk full, I/O, read-only) and UnusableLedgerError (damaged, removed, replaced),
+        naming `operation`.
+        """
+        acquired = self._writing.acquire(timeout=min(QUEUE_S, self.waits.limit_s()))
+        if not acquired and self.waits.is_limited:
+            raise self.waits.error(self.path, operation)
+        try:
+            with self._usable(operation), self._engine.begin() as connection:
+                self.waits.had()
+                if self._file is not None:
+                    self._file.pin_log()
+                    self._check_file(self._file, connection, operation)
+                yield connection
+        finally:
+            if acquired:
+                self._writing.release()
+
+    @contextmanager
+    def read(self, operation: str) -> Iterator[Connection]:
+        """One consistent view of the database. Raises as `write` does."""
+        with self._usable(operation), self._readers.begin() as connection:
+            yield connection
+
+    def shrink_log(self, operation: str) -> bool:
+        """Move the content of the log into the database and cut the log to nothing; False if a reader prevents it.
+
+        Raises as `write` does.
+        """
+        with self._usable(operation), self._engine.connect() as connection:
+            # Without a transaction, in which a checkpoint is not possible.
+            cursor = connection.connection.cursor()
+            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
+    def verify(self, operation: str) -> None:
+        """Raise UnusableLedgerError when the open file is not the one at the path or was truncated. Cheap."""
+        if self._file is None or not self._file.pinned:
+            return
+        with self._usable(operation):
+            shrunk = self._file.verify(operation)
+        if shrunk is not None:
+            with self.read(operation) as connection:
+                self._check_file(self._file, connection, operation)
+
+    def close(self) -> None:
+        """Close the pooled connections; may be called twice."""
+        foreign = self._file is not None and self._file.log_is_foreign()
+        if self.fault is not None or foreign:
+            # SQLite does not checkpoint the log of a moved file by itself. Its content goes into that file, so that a renamed
+            # database has it and a new one does not find it. The log of another database must not be truncated.
+            how = "PASSIVE" if foreign else "TRUNCATE"
+            refusals = (sa.exc.DBAPIError, driver().Error, DropscribeError)
+            with contextlib.suppress(*refusals), self._engine.connect() as connection:
+                connection.connection.cursor().execute(f"PRAGMA wal_checkpoint({how})")
+        if foreign:
+            # Closing would remove the log at the path, which is another database's. The connections stay open until exit.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
+            return
+        self._engine.dispose()
+
+    @contextmanager
+    def _usable(self, operation: str) -> Iterator[None]:
+        if self.fault is not None:
+            raise self.fault
+        try:
+            with translated(self.path, operation, self._file):
+                yield
+        except DatabaseLockedError as e:
+            self.waits.refused(foreign=True)
+            raise self.waits.error(self.path, operation) from e
+        except UnusableLedgerError as e:
+            e.path = e.path or self.path
+            self.fault = self.fault or e
+            raise
+        except (sa.exc.IntegrityError, MemoryError) as e:
+            # SQLite also reports a lack of memory when a damaged search index makes it reserve an absurd amount.
+            contradiction = self._contradiction()
+            if contradiction is None:
+                raise
+            self.fault = damaged(f"it is damaged ({contradiction})", self.path, operation)
+            raise self.fault from e
+
+    def _check_file(self, file: DatabaseFile, connection: Connection, operation: str) -> None:
+        size = file.verify(operation)
+        if size is not None:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            file.accept(size, pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one(), operation)
+
+    def _contradiction(self) -> str | None:
+        """Check the database after an error that damage or a mistake of ours causes; None when it is sound."""
+        try:
+            with self._readers.begin() as connection:
+                found = findings(connection, "integrity_check", limit_s=CONTRADICTION_S)
+        except sa.exc.DBAPIError as e:
+            return str(e.orig)
+        return found[0] if found else None
+
+
+@contextmanager
+def translated(path: Path, operation: str, file: DatabaseFile | None = None) -> Iterator[None]:
+    """Translate errors of SQLite with a cause outside the program into errors that a person can act on.
+
+    Our own mistakes (a wrong statement, a broken constraint) pass unchanged. When `file` is no longer at its path, that
+    is raised instead of its consequence.
+    """
+    try:
+        yield
+    except sa.exc.DBAPIError as e:
+        if file is not None and file.pinned:
+            file.verify(operation)
+        error = explain(e, path, operation)
+        if error is None:
+            raise
+        raise error from e
+
+
+def findings(connection: Connection, check: str, limit_s: float | None = None) -> tuple[str, ...]:
+    """Run the PRAGMA `check` (quick_check, integrity_check); returns what is wrong, () for a sound database.
+
+    After `limit_s` seconds the check ends as if nothing were wrong. Raises DBAPIError when damage prevents the check.
+    """
+    raw: Any = connection.connection.driver_connection
+    ended = [False]
+    if limit_s is not None:
+        deadline = time.monotonic() + limit_s
+
+        def over() -> bool:
+            ended[0] = time.monotonic() > deadline
+            return ended[0]
+
+        raw.set_progress_handler(over, _CLOCK_STEPS)
+    try:
+        rows = connection.exec_driver_sql(f"PRAGMA {check}({MOST_FINDINGS})").scalars().all()
+    except MemoryError:
+        # A damaged search index makes SQLite reserve an absurd amount. Tables and indexes have limits.
+        return ("fts5: out of memory while the search index was read",)
+    except sa.exc.OperationalError:
+        if ended[0]:
+            return ()
+        raise
+    finally:
+        raw.set_progress_handler(None, 0)
+    return tuple(str(row) for row in rows if row != "ok")
