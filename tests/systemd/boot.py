@@ -38,9 +38,10 @@ SOURCES = (
 )  # fmt: skip
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
-#: systemd and what its own tools need, Python, and a kernel that knows the devices of QEMU.
+#: systemd and what its own tools need, the service manager of a user too, Python, and a kernel that knows the devices
+#: of QEMU.
 PACKAGES = (
-    "systemd", "systemd-sysv", "dbus", "udev", "kmod", "procps", "iproute2", "util-linux",
+    "systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "udev", "kmod", "procps", "iproute2", "util-linux",
     "python3", "python3-venv", "initramfs-tools", "linux-image-cloud-amd64",
 )  # fmt: skip
 TOOLS = ("debootstrap", "qemu-system-x86_64", "mke2fs", "unshare", "chroot")

@@ -566,6 +566,48 @@ def service_made_and_removed_by_its_own_commands() -> str:
     return f"a recording done after {took:.1f} s; then no service, and all data"
 
 
+@check
+def service_of_one_user_without_root() -> str:
+    """Installed, started, used and removed by that user alone; nothing of it outside the user's own folders."""
+    home, uid = Path("/home/anna"), machine.as_user("anna", "id", "-u").strip()
+
+    def as_anna(*command: str, limit_s: float = 300.0) -> str:
+        own = ("env", "-i", f"HOME={home}", f"XDG_RUNTIME_DIR=/run/user/{uid}", "PATH=/usr/bin:/bin")
+        return run("runuser", "-u", "anna", "--", *own, *command, limit_s=limit_s)
+
+    def is_active() -> bool:
+        return "ActiveState=active" in as_anna("systemctl", "--user", "show", "dropscribe")
+
+    # What makes a service manager of a user start without a login; its page says that it is wanted for that.
+    run("loginctl", "enable-linger", "anna")
+    wait("the user's service manager", Path(f"/run/user/{uid}/systemd/private").exists, 60.0 * SLOWER)
+    said = as_anna(machine.DROPSCRIBE, "install-service", "--user", "--cpu")
+    unit, config = (
+        home / ".config/systemd/user/dropscribe.service",
+        home / ".config/dropscribe/dropscribe.toml",
+    )
+    demand(str(unit) in said, said)
+    again = as_anna(machine.DROPSCRIBE, "install-service", "--user", "--cpu")
+    demand("renewed" not in again and "written" not in again, again)
+    text = config.read_text(encoding="utf-8")
+    for old, new in (("paraformer-zh", MODEL), ("fsmn-vad", VAD_MODEL)):
+        demand(f'"{old}"' in text, f"{old} is not in {text}")
+        text = text.replace(f'"{old}"', f'"{new}"')
+    config.write_text(text, encoding="utf-8")
+    demand(not machine.UNIT.exists(), "it made a unit of the machine")
+    as_anna("systemctl", "--user", "enable", "--now", "dropscribe", limit_s=START_S)
+    demand(is_active(), as_anna("systemctl", "--user", "show", "dropscribe"))
+    inbox = home / "dropscribe"
+    transcript = drop(machine.recording("own.wav"), inbox).with_suffix(".txt")
+    took = wait("the transcript", transcript.exists, 60.0 * SLOWER)
+    demand(transcript.owner() == "anna", f"the transcript belongs to {transcript.owner()}")
+    removed = as_anna(machine.DROPSCRIBE, "uninstall-service", "--user")
+    demand(not unit.exists() and not is_active(), f"it is still there: {removed}")
+    kept = (config, home / ".local/state/dropscribe/jobs.db", transcript)
+    demand(all(p.exists() for p in kept), f"something is lost: {removed}")
+    return f"a transcript after {took:.1f} s; then no service, and all data"
+
+
 def headline() -> str:
     systemd = run("systemctl", "--version").splitlines()[0]
     python = run(
