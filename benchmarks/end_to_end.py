@@ -1,7 +1,9 @@
-"""Measure the whole daemon: WAV files on disk → transcripts and database rows.
+"""Measure the whole daemon: recordings on disk → transcripts and database rows.
 
-    .venv/bin/python benchmarks/end_to_end.py [--recordings 200] [--seconds 300] [--model DIR] [--vad-model DIR] \\
-        [--device cuda:0] [--out FILE.json]
+    .venv/bin/python benchmarks/end_to_end.py [--recordings 200] [--seconds 300] [--format flac] [--model DIR] \\
+        [--vad-model DIR] [--device cuda:0] [--out FILE.json]
+
+--device cuda: on all GPUs of the host.
 
 All recordings are written elsewhere on the same file system, synced, and moved into the folder at once. Time is
 measured from the move until the last job is done with its sidecars on disk, including the quiet period. One recording
@@ -28,18 +30,21 @@ def main() -> None:
     running_daemon.options_of(parser)
     parser.add_argument("--recordings", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=300.0, help="length of each")
+    parser.add_argument("--format", choices=["wav", "flac"], default="wav", help="16 kHz, mono, 16 bit")
     options = parser.parse_args()
     with running_daemon.Daemon(options) as daemon:
         staging = daemon.root / "staging"
         staging.mkdir()
-        for i in range(options.recordings):
-            running_daemon.write_recording(staging / f"{i:06d}.wav", options.seconds, i)
+        running_daemon.write_recordings(
+            [staging / f"{i:06d}.{options.format}" for i in range(options.recordings)], options.seconds
+        )
         running_daemon.write_recording(daemon.inbox / "first.wav", 10.0, options.recordings)
         daemon.wait_for(1)
         # Otherwise every fsync of the daemon would also wait for these files.
         os.sync()
         facts = daemon.facts()
-        gpus = gauge.gpu_ids(facts["device"].split(" ")[:1], gauge.visible_devices())
+        devices = [said.split(" ")[0] for said in facts["device"].split(", ")]
+        gpus = gauge.gpu_ids(devices, gauge.visible_devices())
         with gauge.Gauge(gpus) as watching:
             watching.watch(daemon.pid)
             before = daemon.cpu_s()

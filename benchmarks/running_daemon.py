@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sqlite3
@@ -12,11 +13,13 @@ import tempfile
 import time
 import wave
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import soundfile
 import surroundings
 from numpy.typing import NDArray
 
@@ -187,8 +190,18 @@ def write_pcm(path: Path, parts: Iterable[NDArray[np.int16]]) -> None:
 
 
 def write_recording(path: Path, seconds: float, seed: int) -> None:
-    """Write speech and pauses, different for each seed."""
-    write_pcm(path, _spoken(seconds, seed))
+    """Write speech and pauses, different for each seed, as FLAC where `path` is named so, else as WAV."""
+    parts = _spoken(seconds, seed)
+    if path.suffix == ".flac":
+        soundfile.write(path, np.concatenate(list(parts)), RATE)
+    else:
+        write_pcm(path, parts)
+
+
+def write_recordings(paths: Sequence[Path], seconds: float) -> None:
+    """Write them as `write_recording` does, the seed of each being its place, on all cores: FLAC takes its time."""
+    with ProcessPoolExecutor() as processes:
+        list(processes.map(write_recording, paths, itertools.repeat(seconds), range(len(paths))))
 
 
 def _spoken(seconds: float, seed: int) -> Iterator[NDArray[np.int16]]:
