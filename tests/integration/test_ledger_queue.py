@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from dropscribe.errors import DatabaseLockedError
-from dropscribe.ledger.sql import db, lock_waits
+from dropscribe.ledger.sql import lock_waits
+from dropscribe.ledger.sql.sqlite import db
 from dropscribe.ledger.sql.sqlite.db import Database
 from tests.support.database_lock import locked
 
