@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import wave
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -51,12 +51,17 @@ class Daemon:
         log_level: str = "warning",
         through: Sequence[str] = (),
         profile_lines: str = "",
+        further: str = "",
+        program: Sequence[str] = ("-m", "dropscribe"),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`through`: command that execs the daemon, such as setpriv with its options.
+        """`through`: command that execs the daemon, such as setpriv with its options. `program`: what Python runs.
 
-        `profile_lines`: settings of the default profile.
+        `profile_lines`: settings of the default profile; `further`: sections of the configuration.
         """
         self._through = through
+        self._program = program
+        self._environment = {**os.environ, **(environment or {})}
         self._folder = tempfile.TemporaryDirectory(prefix="dropscribe-bench-", dir=options.root)
         self.root = Path(self._folder.name)
         self.inbox, self.database = self.root / "inbox", self.root / "jobs.db"
@@ -69,7 +74,7 @@ class Daemon:
         engine = f'[engine]\nmodel = "{options.model}"\nvad_model = "{options.vad_model}"\ndevice = "{options.device}"\n'
         service = f'[service]\nlog_format = "json"\nlog_level = "{log_level}"\n'
         profile = f"[profiles.default]\n{profile_lines}" if profile_lines else ""
-        text = f'database = "{self.database}"\n{folder}{engine}{service}{profile}'
+        text = f'database = "{self.database}"\n{folder}{engine}{service}{profile}{further}'
         self._config.write_text(text, encoding="utf-8")
 
     def start(self) -> float:
@@ -77,9 +82,10 @@ class Daemon:
         began = time.monotonic()
         with (self.root / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._through, sys.executable, "-m", "dropscribe", "run", "--config", str(self._config)],
+                [*self._through, sys.executable, *self._program, "run", "--config", str(self._config)],
                 stderr=log,
                 stdout=log,
+                env=self._environment,
                 cwd=surroundings.ROOT,
             )
         self.wait(lambda: self.status().get("state") == "ready")
