@@ -1,11 +1,12 @@
 """Write the generated parts of the documentation: the settings, the command line, the formats of recordings,
-and examples of the formats of transcripts.
+examples of the formats of transcripts, and the error messages.
 
     python docs/generate.py            rewrite the pages of `PARTS`
     python docs/generate.py --check    exit with 1 if they are not current; change nothing
 
 A generated part stands between two comments, `<!-- generated: NAME -->` and `<!-- end: NAME -->`. Its text comes from the
-descriptions of the settings, the help of the commands and the table of formats: to change it, change these.
+descriptions of the settings, the help of the commands, the table of formats and the errors in the source: to change it,
+change these.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dropscribe import formats
 from dropscribe.cli.app import build
 from dropscribe.cli.arguments.help_pages import called
 from dropscribe.cli.commands.init import toml_value
+from dropscribe.cli.manual.messages import SYSTEM_REASON, Message, messages
 from dropscribe.cli.manual.settings_page import SECTIONS, fields
 from dropscribe.settings_errors import type_text
 from dropscribe.transcript.render import RENDERERS, Options, render_all
@@ -77,6 +79,27 @@ def examples() -> str:
         f"```json\n{json.dumps(shown, indent=1, ensure_ascii=False)}\n```"
     )
     return "\n\n".join(parts)
+
+
+def errors() -> str:
+    """Every error message with what to do, by area."""
+    parts = []
+    for heading, those in messages().items():
+        lines = [line for m in those for line in _message(m)]
+        parts.append("\n".join([f"### {heading}", "", *lines]))
+    return "\n\n".join(parts)
+
+
+def _message(message: Message) -> list[str]:
+    operation = f" ({message.operation})" if message.operation else ""
+    reason = f"*{SYSTEM_REASON}*" if message.reason == SYSTEM_REASON else _code(message.reason)
+    first, *more = _wrapped(f"{reason}{operation}: {_plain(message.remedy)}", "  ")
+    return [f"- {first.lstrip()}", *more]
+
+
+def _code(text: str) -> str:
+    """Text that Markdown shows as it is, also with backquotes in it."""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 def _conversation() -> Transcript:
@@ -198,6 +221,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "command-line.md": ("commands", commands),
     "recordings.md": ("formats", format_list),
     "formats.md": ("examples", examples),
+    "troubleshooting.md": ("messages", errors),
 }
 
 

@@ -16,8 +16,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from messages import page
-
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 #: Pages that lie elsewhere in the repository → their name in the site.
@@ -78,7 +76,6 @@ def write_pages(target: Path) -> None:
             shutil.copyfile(source, place)
     for name, place_name in MOVED.items():
         (target / place_name).write_text(rewritten(ROOT / name, place_name), encoding="utf-8")
-    (target / "messages.md").write_text(page(), encoding="utf-8")
 
 
 def rewritten(source: Path, name: str) -> str:

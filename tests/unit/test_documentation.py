@@ -100,15 +100,10 @@ def test_the_chinese_readme_has_the_same_commands() -> None:
     assert len(rows(README.read_text("utf-8"))) == len(rows(README_ZH.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "command-line.md", "recordings.md"])
-def test_generated_parts_are_current(page: str) -> None:
-    made = runpy.run_path(str(GENERATE))["page"](page)
-    assert made == (DOCS / page).read_text(encoding="utf-8"), "run docs/generate.py"
-
-
-def test_the_generator_is_a_command(
+def test_generated_parts_are_current(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Otherwise the generator names the pages that it would write."""
     monkeypatch.setattr(sys, "argv", [str(GENERATE), "--check"])
     runpy.run_path(str(GENERATE), run_name="__main__")
     assert capsys.readouterr().out == ""

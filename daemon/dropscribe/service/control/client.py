@@ -51,7 +51,7 @@ def ask(location: DatabaseLocation, request: Request, settings: Settings | None)
             "this user may neither reach its daemon nor write it" if running else
             "no daemon is running on it, and this user may not write it",
             operation=request.verb.value, path=location.file,
-            remedy=f"{'j' if running else 'start the daemon, and j'}oin the group of its service (usermod -aG dropscribe NAME), or "
+            remedy=f"{'' if running else 'start the daemon, and '}join the group of its service (usermod -aG dropscribe NAME), or "
             "run the command as its user: sudo -u dropscribe",
         )  # fmt: skip
     with closing(backend.open_beside(location)) as ledger:
