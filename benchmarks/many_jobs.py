@@ -34,8 +34,9 @@ from dropscribe.ledger.backend import open_ledger, open_read_only
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.questions import Cursor, JobFilter, Part, TotalsFilter
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sql.history import path_schema, totals_schema
+from dropscribe.ledger.sql.history import totals_schema
 from dropscribe.ledger.sql.sqlite.db import driver, sqlite_version
+from dropscribe.ledger.sql.sqlite.ddl import STATEMENTS
 from dropscribe.views.export.rows import CsvWriter, JsonLinesWriter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -207,7 +208,7 @@ def cost(folder: Path, turns: int) -> dict[str, Any]:
     path = folder / "cost.db"
     ledger = open_ledger(DatabaseLocation(path))
     texts, number = filled_ledger.Texts(1), 0
-    triggers = [s for s in (*path_schema.STATEMENTS, *totals_schema.STATEMENTS) if "CREATE TRIGGER" in s]
+    triggers = [s for s in STATEMENTS if "CREATE TRIGGER" in s and " segments" not in s]
     names = [s.split()[2] for s in triggers]
     for turn in range(2 * turns):
         kind = "without" if turn % 2 else "with"

@@ -12,14 +12,14 @@ import pytest
 from dropscribe.errors import DropscribeError
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
 from dropscribe.ledger.sql.sqlite.file import integrity, lock, upgrade
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     path = tmp_path / "jobs.db"
-    made = Database(path)
+    made = SqliteDatabase(path)
     with made.write("fill") as connection:
         connection.exec_driver_sql("CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT)")
         connection.exec_driver_sql("CREATE INDEX by_word ON words (word)")
@@ -63,7 +63,7 @@ def test_something_else_in_its_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("revision", "newer"), [("9999", "9999"), ("0000", None)])
 def test_a_database_of_a_newer_version(tmp_path: Path, revision: str, newer: str | None) -> None:
     path = tmp_path / "jobs.db"
-    made = Database(path)
+    made = SqliteDatabase(path)
     with made.write("fill") as connection:
         connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
         connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (revision,))

@@ -12,7 +12,9 @@ import pytest
 from dropscribe.ledger.control import FolderTerms, Selection, Terms, Verb
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sql.dialect import spelt
 from dropscribe.ledger.sql.jobs import claims
+from dropscribe.ledger.sql.sqlite.functions import FUNCTIONS
 from tests.support.ledgers import LEASE_S, admission, claim_all, finish_of, transcribed
 
 A, B = Path("/srv/a"), Path("/srv/b")
@@ -184,8 +186,13 @@ def test_a_claim_reads_no_more_of_the_queue_than_it_takes(location: DatabaseLoca
     """By the plan of its statement: copies are looked up by their content, and the queue is read in its own order."""
     admit(ledger, A, "1.wav")
     with closing(sqlite3.connect(location.file)) as connection:
-        values = {"folder": b"/srv/a", "now": 100.0, "closed": "[]"}
-        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {claims._QUEUE.text}", values)]
+        values = {"folder": b"/srv/a", "now": 100.0, "closed": "[]", "limit": 8}
+        plan = [
+            row[3]
+            for row in connection.execute(
+                f"EXPLAIN QUERY PLAN {spelt(claims._QUEUE.text, FUNCTIONS)}", values
+            )
+        ]
     searched = [step.split(" USING ")[1] for step in plan if step.startswith("SEARCH")]
     assert all(
         step.startswith(("INDEX ix_jobs_queue", "INDEX ix_jobs_twins", "INDEX ix_jobs_results"))

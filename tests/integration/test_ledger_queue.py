@@ -12,31 +12,33 @@ import sqlalchemy as sa
 from dropscribe.errors import DatabaseLockedError
 from dropscribe.ledger.sql import lock_waits
 from dropscribe.ledger.sql.sqlite import db
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
 from tests.support.database_lock import locked
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(tmp_path / "it.db")
+def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
+    opened = SqliteDatabase(tmp_path / "it.db")
     with opened.write("make") as connection:
         connection.execute(sa.text("CREATE TABLE t (n INTEGER UNIQUE)"))
     yield opened
     opened.close()
 
 
-def add(database: Database, number: int) -> None:
+def add(database: SqliteDatabase, number: int) -> None:
     with database.write("add") as connection:
         connection.execute(sa.text("INSERT INTO t VALUES (:n)"), {"n": number})
 
 
-def numbers(database: Database) -> list[int]:
+def numbers(database: SqliteDatabase) -> list[int]:
     with database.read("look") as connection:
         return list(connection.execute(sa.text("SELECT n FROM t ORDER BY n")).scalars())
 
 
 @pytest.mark.timeout(60)
-def test_a_failed_writer_releases_the_queue(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_writer_releases_the_queue(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # With a timeout a queue that is never released would only cause a delay.
     monkeypatch.setattr(db, "QUEUE_S", -1)
     add(database, 1)
@@ -48,7 +50,7 @@ def test_a_failed_writer_releases_the_queue(database: Database, monkeypatch: pyt
 
 @pytest.mark.timeout(60)
 def test_a_writer_that_timed_out_in_the_queue_waits_in_sqlite(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(db, "QUEUE_S", 0.0)
     with database.write("long") as connection:
@@ -62,7 +64,9 @@ def test_a_writer_that_timed_out_in_the_queue_waits_in_sqlite(
     assert numbers(database) == [1, 2, 3]
 
 
-def test_a_thread_with_a_limit_waits_once_and_then_no_more_until_it_succeeds(database: Database) -> None:
+def test_a_thread_with_a_limit_waits_once_and_then_no_more_until_it_succeeds(
+    database: SqliteDatabase,
+) -> None:
     add(database, 1)
     with database.waits.limited(0.05):
         with locked(database.path):
@@ -80,7 +84,7 @@ def test_a_thread_with_a_limit_waits_once_and_then_no_more_until_it_succeeds(dat
 
 
 @pytest.mark.timeout(60)
-def test_a_thread_with_a_limit_does_not_wait_for_a_thread_without_one(database: Database) -> None:
+def test_a_thread_with_a_limit_does_not_wait_for_a_thread_without_one(database: SqliteDatabase) -> None:
     with locked(database.path):
         waiting = threading.Thread(target=add, args=(database, 1))
         waiting.start()
@@ -93,7 +97,9 @@ def test_a_thread_with_a_limit_does_not_wait_for_a_thread_without_one(database: 
 
 
 @pytest.mark.timeout(60)
-def test_a_stop_ends_waits_that_are_under_way(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_ends_waits_that_are_under_way(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lock_waits, "WAIT_S", 3600.0)
     monkeypatch.setattr(lock_waits, "HURRY_S", 0.1)
     monkeypatch.setattr(db, "STEP_S", 0.05)
@@ -117,7 +123,7 @@ def test_a_stop_ends_waits_that_are_under_way(database: Database, monkeypatch: p
     assert "close the program" in str(error)
 
 
-def test_a_long_write_of_ours_is_not_called_that_of_another_process(database: Database) -> None:
+def test_a_long_write_of_ours_is_not_called_that_of_another_process(database: SqliteDatabase) -> None:
     with database.write("long") as connection:
         connection.execute(sa.text("INSERT INTO t VALUES (1)"))
         errors: list[str] = []

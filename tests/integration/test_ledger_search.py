@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Hit
+from dropscribe.ledger.sql.dialect import spelt
 from dropscribe.ledger.sql.search import transcripts as search
 from dropscribe.ledger.sql.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.functions import FUNCTIONS
 from dropscribe.transcript.types import Segment, Tokens
 from tests.integration.conftest import Locate
 from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, transcribed
@@ -259,7 +261,7 @@ def plan_number(statement: str, path: Path) -> int:
 
 
 def test_a_short_text_is_looked_up_not_scanned_for(ledger: Ledger, tmp_path: Path) -> None:
-    looked_up = search._TERMS.text
+    looked_up = spelt(search._TERMS.text, FUNCTIONS)
     everything = (
         "SELECT DISTINCT doc FROM segment_terms WHERE +term >= :first AND +term <= :last LIMIT :limit"
     )
@@ -273,7 +275,12 @@ def test_no_table_is_read_as_a_whole(tmp_path: Path) -> None:
     with closing(driver().connect(str(tmp_path / "jobs.db"))) as connection:
         for name in ("TEXTS", "INDICES", "RANGES", "BOUNDS", "SEGMENTS", "JOBS", "COPIES"):
             statement = getattr(search, f"_{name}")
-            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", values)]
+            plan = [
+                row[3]
+                for row in connection.execute(
+                    f"EXPLAIN QUERY PLAN {spelt(statement.text, FUNCTIONS)}", values
+                )
+            ]
             read = [line for line in plan if re.match(r"SCAN (?!CONSTANT)(?!.*VIRTUAL TABLE)", line)]
             assert not read
             assert not [line for line in plan if "ix_jobs_state" in line]

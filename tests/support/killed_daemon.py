@@ -200,7 +200,7 @@ def _wrap(seam: str, before: Callable[[], None] | None, after: Callable[[], None
 
 
 def _wrap_transaction(operation: str, when: When, death: Death) -> None:
-    Database = importlib.import_module("dropscribe.ledger.sql.sqlite.db").Database  # noqa: N806 - it is a class
+    Database = importlib.import_module("dropscribe.ledger.sql.sqlite.db").SqliteDatabase  # noqa: N806 - it is a class
     real = Database.write
 
     @contextlib.contextmanager

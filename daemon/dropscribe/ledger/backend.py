@@ -30,11 +30,11 @@ def open_ledger(location: DatabaseLocation) -> Ledger:
     LedgerError for a database of a newer version, of another program, or a file that is no database.
     """
     from dropscribe.ledger.sql.ledger import SqlLedger
-    from dropscribe.ledger.sql.sqlite.db import Database
+    from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
     from dropscribe.ledger.sql.sqlite.file import upgrade
 
     backup = upgrade.prepare(location.file)
-    return SqlLedger(Database(location.file), backup)
+    return SqlLedger(SqliteDatabase(location.file), backup)
 
 
 def open_read_only(location: DatabaseLocation) -> Ledger:
@@ -43,7 +43,7 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
     Raises UsageError when there is no database, LedgerError when its schema is not this version's.
     """
     from dropscribe.ledger.sql.ledger import SqlLedger
-    from dropscribe.ledger.sql.sqlite.db import Database
+    from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
     from dropscribe.ledger.sql.sqlite.file import upgrade
 
     if not exists(location):
@@ -55,7 +55,7 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
         )
     _demand_readable(location)
     upgrade.check(location.file)
-    return SqlLedger(Database(location.file, read_only=True))
+    return SqlLedger(SqliteDatabase(location.file, read_only=True))
 
 
 def open_beside(location: DatabaseLocation) -> Ledger:
@@ -64,10 +64,10 @@ def open_beside(location: DatabaseLocation) -> Ledger:
     Raises UsageError when there is no database, LedgerError when its schema is not this version's.
     """
     from dropscribe.ledger.sql.ledger import SqlLedger
-    from dropscribe.ledger.sql.sqlite.db import Database
+    from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
 
     open_read_only(location).close()
-    return SqlLedger(Database(location.file))
+    return SqlLedger(SqliteDatabase(location.file))
 
 
 def exists(location: DatabaseLocation) -> bool:

@@ -40,6 +40,7 @@ from dropscribe.ledger.records import (
     SkipSummary,
     StoredResult,
 )
+from dropscribe.ledger.sql.dialect import Database
 from dropscribe.ledger.sql.history.backlog import Backlog
 from dropscribe.ledger.sql.history.queries import History
 from dropscribe.ledger.sql.history.totals import Totals
@@ -58,7 +59,6 @@ from dropscribe.ledger.sql.outbox.events import EventWriter
 from dropscribe.ledger.sql.outbox.messages import Messages
 from dropscribe.ledger.sql.queue_numbers import queue_numbers
 from dropscribe.ledger.sql.search.transcripts import TranscriptSearch
-from dropscribe.ledger.sql.sqlite.db import Database
 from dropscribe.ledger.sql.voices import Voices
 from dropscribe.transcript.known_voices import KnownVoice
 from dropscribe.transcript.types import Segment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from dropscribe.ledger.records import QueueNumbers
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.dialect import Database
 
 _QUEUED = sa.text(
     "SELECT coalesce(reason_code, '') AS reason, count(*) AS jobs, min(admitted_at) AS oldest "

@@ -6,11 +6,12 @@ conditions are written for SQLite and PostgreSQL: see `_FLOAT`, `_BIG` and `_par
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from dropscribe.ledger.records import JobState
-from dropscribe.ledger.sql.history import path_schema, totals_schema
-from dropscribe.ledger.sql.search import schema as search_schema
+from dropscribe.ledger.sql.history import totals_schema
 
 #: The revision of `migrations/` that these tables are.
 HEAD = "0012"
@@ -416,9 +417,9 @@ disabled_targets = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: What only SQLite has, in order of creation: search, triggers, views.
-STATEMENTS = (*search_schema.STATEMENTS, *path_schema.STATEMENTS, *totals_schema.STATEMENTS)
 
-for _statement in STATEMENTS:
-    _ddl = sa.DDL(_statement.strip().replace("%", "%%"))  # type: ignore[no-untyped-call]
-    sa.event.listen(metadata, "after_create", _ddl.execute_if(dialect="sqlite"))
+def add_statements(database: str, statements: Iterable[str]) -> None:
+    """Let these statements follow the creation of the tables, in a database by its name in SQLAlchemy."""
+    for statement in statements:
+        ddl = sa.DDL(statement.strip().replace("%", "%%"))  # type: ignore[no-untyped-call]
+        sa.event.listen(metadata, "after_create", ddl.execute_if(dialect=database))

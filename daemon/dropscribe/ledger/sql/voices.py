@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from dropscribe.ledger.columns import storable
 from dropscribe.ledger.records import EnrolledVoice
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.dialect import Database
 from dropscribe.transcript.known_voices import KnownVoice
 
 _KNOWN = sa.text("SELECT name, embedding FROM voices WHERE model = :model ORDER BY id")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from dropscribe.ledger.columns import path_of
 from dropscribe.ledger.control import FolderBacklog
 from dropscribe.ledger.records import HELD
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.dialect import Database, sql
 
 # The length of a recording is not known before it is decoded. It is estimated from its size, by the newest recordings of the
 # same kind: of one extension the bit rates differ less than of all.
-_KIND = "lower(substr(r.path, -4))"
-_WAITING = sa.text(
+_KIND = "lower(@ending(r.path, 4))"
+_WAITING = sql(
     "SELECT j.folder_raw, {kind} AS kind, count(*) AS jobs, sum(r.size) AS bytes, "
-    "sum(coalesce(j.reason_code, '') IN ({held})) AS held "
+    "sum(@flag(coalesce(j.reason_code, '') IN ({held}))) AS held "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state = 'queued' GROUP BY 1, 2".replace(
         "{kind}", _KIND
     ).replace("{held}", ", ".join(f"'{code}'" for code in HELD))
 )
-_SEEN = sa.text(
+_SEEN = sql(
     "SELECT {kind} AS kind, sum(j.audio_ms) AS ms, sum(r.size) AS bytes FROM ("
     "SELECT recording_id, audio_ms FROM jobs WHERE state = 'done' AND audio_ms > 0 ORDER BY admitted_at DESC LIMIT 500"
     ") j JOIN recordings r ON r.id = j.recording_id GROUP BY 1".replace("{kind}", _KIND)

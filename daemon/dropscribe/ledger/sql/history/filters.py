@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.ledger.columns import below, storable
 from dropscribe.ledger.questions import Cursor, JobFilter
 from dropscribe.ledger.records import HELD
-from dropscribe.ledger.sql.search.terms import LAST, TERM, clean, fold, parse, readings
+from dropscribe.ledger.sql.dialect import sql
+from dropscribe.ledger.sql.search.terms import LAST, TERM, clean, containing, fold, parse, readings
 
 #: Jobs in the order of the list that are looked at before the conditions are looked up.
 WINDOW = 5_000
@@ -30,16 +30,16 @@ _PATH_TERMS = 8
 _IS_HELD = "j.state = 'queued' AND j.reason_code IN ({codes})".replace(
     "{codes}", ", ".join(f"'{code}'" for code in HELD)
 )
-_IS_CODE = sa.text("SELECT 1 FROM jobs WHERE reason_code = :reason LIMIT 1")
-_REASON_PART = "j.reason LIKE :reason_part ESCAPE '\\'"
+_IS_CODE = sql("SELECT 1 FROM jobs WHERE reason_code = :reason LIMIT 1")
+_REASON_PART = "@like(j.reason, :reason_part)"
 _EDGE = "SELECT j.admitted_at FROM jobs j WHERE {ordered} ORDER BY {order} LIMIT 1 OFFSET :window"
-_COUNT = "SELECT count(*) FROM ({found} LIMIT :most)"
+_COUNT = "SELECT count(*) FROM ({found} LIMIT :most) AS counted"
 _FOUND = (
-    "SELECT j.id FROM (SELECT DISTINCT id FROM ({found})) f CROSS JOIN jobs j ON j.id = f.id "
-    "CROSS JOIN recordings r ON r.id = j.recording_id WHERE {checks} ORDER BY {order} LIMIT :limit"
+    "SELECT j.id FROM (SELECT DISTINCT id FROM ({found}) AS every) f @joined() jobs j ON j.id = f.id "
+    "@joined() recordings r ON r.id = j.recording_id WHERE {checks} ORDER BY {order} LIMIT :limit"
 )
 _ALL = (
-    "SELECT j.id FROM jobs j CROSS JOIN recordings r ON r.id = j.recording_id WHERE {checks} "
+    "SELECT j.id FROM jobs j @joined() recordings r ON r.id = j.recording_id WHERE {checks} "
     "ORDER BY {order} LIMIT :limit"
 )
 
@@ -87,7 +87,7 @@ def ids(
     def run(statement: str, **changed: str) -> list[Any]:
         for name, text in (parts | {f"{{{name}}}": text for name, text in changed.items()}).items():
             statement = statement.replace(name, text)
-        return list(connection.scalars(sa.text(statement), values))
+        return list(connection.scalars(sql(statement), values))
 
     edge = run(_EDGE)
     if not edge:
@@ -115,7 +115,7 @@ def conditions_of(
     if wanted.reason is not None:
         found.values |= {"reason": storable(wanted.reason), "reason_part": containing(wanted.reason)}
         reason = "j.reason_code = :reason" if is_code else _REASON_PART
-        found.checks.append(f"+{reason}" if is_code else reason)
+        found.checks.append(f"@plain({reason})" if is_code else reason)
         found.lookups.append(_by(reason if is_code else f"j.reason_code IS NOT NULL AND {reason}"))
     if wanted.folder is not None:
         found.values["first"], found.values["last"] = below(wanted.folder)
@@ -133,12 +133,6 @@ def conditions_of(
     if wanted.text is not None:
         _add_text(found, wanted.text)
     return found
-
-
-def containing(text: str) -> str:
-    """The pattern of LIKE for what contains `text`."""
-    escaped = storable(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
 
 
 def _add_ordered(found: Conditions, wanted: JobFilter, after: Cursor | None, *, oldest_first: bool) -> None:
@@ -172,7 +166,7 @@ def _add_length(found: Conditions, shortest_s: float | None, longest_s: float | 
     found.values["longest"] = 2**62 if longest_s is None else round(longest_s * 1000)
     length = "j.audio_ms BETWEEN :shortest AND :longest"
     # The plus keeps SQLite from sorting what the index on lengths finds, where the order of the list is enough.
-    found.checks.append(f"+{length}")
+    found.checks.append(f"@plain({length})")
     found.lookups.append(_by(length))
 
 
@@ -180,17 +174,15 @@ def _add_path(found: Conditions, part: str) -> None:
     if not part:
         return
     found.values["path_part"] = containing(part)
-    found.checks.append("r.path LIKE :path_part ESCAPE '\\'")
+    found.checks.append("@like(r.path, :path_part)")
     if len(part) < TERM:
         found.values |= {"path_first": fold(part), "path_last": fold(part) + LAST}
-        recordings = (
-            "SELECT DISTINCT doc FROM recording_terms WHERE term >= :path_first AND term <= :path_last"
-        )
+        recordings = "@recordings_beginning(:path_first, :path_last, :path_part)"
     else:
         terms = list(dict.fromkeys(part[i : i + TERM] for i in range(len(part) - TERM + 1)))
         step = max(1, len(terms) // _PATH_TERMS)
         found.values["path_terms"] = " AND ".join(map(_quoted, terms[::step][:_PATH_TERMS]))
-        recordings = "SELECT rowid FROM recording_search WHERE recording_search MATCH :path_terms"
+        recordings = "@recordings_with(:path_terms, :path_part)"
     found.lookups.append(Lookup(_of_recordings(f"r.id IN ({recordings})"), recordings))
 
 
@@ -206,17 +198,16 @@ def _add_text(found: Conditions, query: str) -> None:
         for k, term in enumerate(reading):
             name = f"text_{i}_{k}"
             found.values[name] = containing(term.needle)
-            every.append(_any("segments", f"s.text LIKE :{name} ESCAPE '\\'"))
+            every.append(_any("segments", f"@like(s.text, :{name})"))
         either.append(" AND ".join(every))
         longest = max((term.needle for term in reading), key=len)
+        found.values[f"longest_{i}"] = containing(longest)
         if len(longest) < TERM:
             found.values |= {f"first_{i}": fold(longest), f"last_{i}": fold(longest) + LAST}
-            segments = (
-                f"SELECT DISTINCT doc FROM segment_terms WHERE term >= :first_{i} AND term <= :last_{i}"  # noqa: S608
-            )
+            segments = f"@segments_beginning(:first_{i}, :last_{i}, :longest_{i})"
         else:
             found.values[f"phrase_{i}"] = _quoted(longest)
-            segments = f"SELECT rowid FROM segment_search WHERE segment_search MATCH :phrase_{i}"  # noqa: S608
+            segments = f"@segments_with(:phrase_{i}, :longest_{i})"
         lookups.append(segments)
     found.checks.append("(" + " OR ".join(either) + ")")
     counted = " UNION ALL ".join(lookups)
@@ -239,14 +230,14 @@ def _any(table: str, condition: str) -> str:
 
 
 def _of_recordings(condition: str) -> str:
-    return f"SELECT j.id FROM recordings r CROSS JOIN jobs j ON j.recording_id = r.id WHERE {condition}"  # noqa: S608
+    return f"SELECT j.id FROM recordings r @joined() jobs j ON j.recording_id = r.id WHERE {condition}"  # noqa: S608
 
 
 def _with_copies(origins: str) -> str:
     """The jobs of these results, and the jobs that refer to them."""
     return (
-        f"SELECT id FROM ({origins}) UNION ALL SELECT j.id FROM ({origins}) o "  # noqa: S608 - see above
-        "CROSS JOIN jobs j ON j.reference_job_id = o.id"
+        f"SELECT id FROM ({origins}) AS own UNION ALL SELECT j.id FROM ({origins}) o "  # noqa: S608 - see above
+        "@joined() jobs j ON j.reference_job_id = o.id"
     )
 
 

@@ -42,5 +42,5 @@ FILL = """
 INSERT INTO recording_search (rowid, path) SELECT id, path || char(2, 2) FROM recordings
 """
 
-#: In order of creation.
-STATEMENTS: tuple[str, ...] = (SEARCH, TERMS, INSERTED, RENAMED, DELETED)
+#: What only SQLite has, in order of creation.
+INDEX: tuple[str, ...] = (SEARCH, TERMS, INSERTED, RENAMED, DELETED)

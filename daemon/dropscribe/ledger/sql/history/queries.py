@@ -20,11 +20,11 @@ from dropscribe.ledger.records import (
     JobVersion,
     SkipSummary,
 )
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.history import filters
 from dropscribe.ledger.sql.jobs.outputs import of_job
 from dropscribe.ledger.sql.jobs.results import load_result, media_of
 from dropscribe.ledger.sql.keeping.retention import whereabouts
-from dropscribe.ledger.sql.sqlite.db import Database
 from dropscribe.transcript.remarks import media_remarks
 
 _SUMMARY = (
@@ -35,38 +35,38 @@ _SUMMARY = (
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
 )
 # In the order in which the ids are given.
-_LIST = sa.text(
-    _SUMMARY.replace("FROM jobs j", "FROM json_each(:ids) i CROSS JOIN jobs j ON j.id = i.value")
+_LIST = sql(
+    _SUMMARY.replace("FROM jobs j", "FROM @numbered(:ids) i @joined() jobs j ON j.id = i.value")
     + "ORDER BY i.key"
 )
-_ONE = sa.text(_SUMMARY + "WHERE j.id = :id")
-_ATTEMPTS = sa.text(
+_ONE = sql(_SUMMARY + "WHERE j.id = :id")
+_ATTEMPTS = sql(
     "SELECT number, generation, worker, started_at, ended_at, outcome, code, reason, times FROM attempts "
     "WHERE job_id = :id ORDER BY generation"
 )
-_VERSIONS = sa.text(
+_VERSIONS = sql(
     "SELECT id, version, state, supersedes_id, admitted_at, profile FROM jobs "
     "WHERE recording_id = (SELECT recording_id FROM jobs WHERE id = :id) ORDER BY id"
 )
 # Ended jobs are counted already, and reading all of them takes most of a second for each million.
-_COUNTS = sa.text(
+_COUNTS = sql(
     "SELECT state, sum(jobs) FROM job_totals GROUP BY state UNION ALL "
     "SELECT state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY state"
 )
-_HELD = sa.text(
+_HELD = sql(
     "SELECT reason_code, reason, remedy, count(*) AS jobs, min(id) AS first FROM jobs "
     "WHERE state = 'queued' AND reason_code IN :codes GROUP BY reason_code, reason, remedy "
     "ORDER BY count(*) DESC, min(id) LIMIT :limit"
 ).bindparams(sa.bindparam("codes", value=HELD, expanding=True))
-_HELD_FOLDERS = sa.text(
+_HELD_FOLDERS = sql(
     "SELECT folder_raw, reason_code, reason, remedy, jobs FROM ("
     "SELECT folder_raw, reason_code, reason, remedy, sum(count(*)) OVER each AS jobs, "
     "row_number() OVER (each ORDER BY count(*) DESC, min(id)) AS place FROM jobs "
     "WHERE state = 'queued' AND reason_code IN :codes GROUP BY folder_raw, reason_code, reason, remedy "
     "WINDOW each AS (PARTITION BY folder_raw, reason_code)"
-    ") WHERE place = 1 ORDER BY folder_raw, reason_code"
+    ") AS places WHERE place = 1 ORDER BY folder_raw, reason_code"
 ).bindparams(sa.bindparam("codes", value=HELD, expanding=True))
-_SKIPS = sa.text(
+_SKIPS = sql(
     "SELECT path_raw, folder, code, reason, first_seen, last_seen FROM skips "
     "ORDER BY last_seen DESC, id DESC LIMIT :limit"
 )

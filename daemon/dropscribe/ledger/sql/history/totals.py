@@ -7,25 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import sqlalchemy as sa
-
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import storable
 from dropscribe.ledger.histograms import Durations
 from dropscribe.ledger.questions import HourTotals, JobTotals, Part, TotalsFilter
+from dropscribe.ledger.sql.dialect import Database, Statement, sql
 from dropscribe.ledger.sql.history.totals_schema import COUNTS, FILL, SUMS
-from dropscribe.ledger.sql.sqlite.db import Database
 
 _DIFFERENT = (
-    "SELECT (SELECT count(*) FROM (SELECT * FROM {table} WHERE jobs <> 0 EXCEPT {sums})) "
-    "+ (SELECT count(*) FROM ({sums} EXCEPT SELECT * FROM {table}))"
+    "SELECT (SELECT count(*) FROM (SELECT * FROM {table} WHERE jobs <> 0 EXCEPT {sums}) AS wrong) "
+    "+ (SELECT count(*) FROM ({sums} EXCEPT SELECT * FROM {table}) AS missing)"
 )
 
 #: What each part is called, in SQL, of a row of totals. 1 January 1970 was a Thursday.
 _PARTS = {
-    Part.DAY: "date(day * 86400, 'unixepoch')",
-    Part.WEEK: "date((day - (day + 3) % 7) * 86400, 'unixepoch')",
-    Part.MONTH: "strftime('%Y-%m', day * 86400, 'unixepoch')",
+    Part.DAY: "@date(day * 86400)",
+    Part.WEEK: "@date((day - (day + 3) % 7) * 86400)",
+    Part.MONTH: "@month(day * 86400)",
     Part.FOLDER: "folder",
     Part.PROFILE: "profile",
     Part.MODEL: "model",
@@ -43,8 +41,8 @@ _STAGES = (
 ).replace("{counts}", ", ".join(f"sum({name})" for name in COUNTS))
 
 
-_HOURS = sa.text(
-    "SELECT CAST(finished_at / 3600 AS INTEGER) AS hour, sum(state = 'done') AS done, sum(state = 'failed') AS failed, "
+_HOURS = sql(
+    "SELECT @whole(finished_at / 3600) AS hour, sum(@flag(state = 'done')) AS done, sum(@flag(state = 'failed')) AS failed, "
     "sum(CASE WHEN state = 'done' THEN coalesce(audio_ms, 0) ELSE 0 END) AS audio_ms "
     "FROM jobs WHERE admitted_at >= :since AND finished_at IS NOT NULL GROUP BY 1 ORDER BY 1"
 )
@@ -92,7 +90,7 @@ class Totals:
         with self._db.read("compare totals with jobs") as connection:
             counted = {
                 table: connection.scalars(
-                    sa.text(_DIFFERENT.replace("{table}", table).replace("{sums}", sums))
+                    sql(_DIFFERENT.replace("{table}", table).replace("{sums}", sums))
                 ).one()
                 for table, sums in SUMS.items()
             }
@@ -102,15 +100,15 @@ class Totals:
         """See `Ledger.renew_totals`."""
         with self._db.write("renew totals") as connection:
             for statement in FILL:
-                connection.exec_driver_sql(statement)
+                connection.execute(sql(statement))
 
 
-def _filled(statement: str, by: Sequence[Part], where: str) -> sa.TextClause:
+def _filled(statement: str, by: Sequence[Part], where: str) -> Statement:
     key = ", ".join(f"{_PARTS[part]} AS part_{i}" for i, part in enumerate(by)) or "'' AS part_0"
     group = ", ".join(f"part_{i}" for i in range(max(1, len(by))))
     for name, text in (("{key}", key), ("{where}", where), ("{group}", group)):
         statement = statement.replace(name, text)
-    return sa.text(statement)
+    return sql(statement)
 
 
 def _conditions(wanted: TotalsFilter) -> tuple[str, dict[str, object]]:

@@ -1,4 +1,4 @@
-"""SQL that keeps totals of ended jobs, equal to what the revisions create.
+"""SQL that keeps totals of ended jobs, equal to what the revisions create. Its functions are those of `ledger.sql.dialect`.
 
 `job_totals` and `stage_totals` are sums over `jobs` and `stage_timings`. Triggers keep them, so that every statement that
 ends, changes or deletes a job does so in its own transaction, whoever wrote it. All numbers are integers: sums do not depend
@@ -8,6 +8,7 @@ on their order, and subtracting what was added leaves nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from dropscribe.ledger.histograms import BUCKETS, FIRST_BUCKET_S
 
@@ -29,9 +30,9 @@ def _of_job(j: str) -> dict[str, str]:
 
     `recognised` jobs have a result of their own, not that of another job.
     """
-    own = f"({j}.state = 'done' AND {j}.reference_job_id IS NULL AND {j}.claimed_at IS NOT NULL)"
+    own = f"(@flag({j}.state = 'done' AND {j}.reference_job_id IS NULL AND {j}.claimed_at IS NOT NULL))"
     return {
-        "day": f"CAST(coalesce({j}.finished_at, 0) / 86400 AS INTEGER)",
+        "day": f"@whole(coalesce({j}.finished_at, 0) / 86400)",
         "folder": "r.folder",
         "profile": f"{j}.profile",
         "model": f"coalesce({j}.model, '')",
@@ -44,7 +45,7 @@ def _of_job(j: str) -> dict[str, str]:
         "characters": f"coalesce({j}.characters, 0)",
         "recognised": own,
         "recognised_ms": f"{own} * coalesce({j}.audio_ms, 0)",
-        "processing_ms": f"{own} * CAST(round(max(0, coalesce({j}.finished_at - {j}.claimed_at, 0)) * 1000) AS INTEGER)",
+        "processing_ms": f"{own} * @rounded(@greatest(0, coalesce({j}.finished_at - {j}.claimed_at, 0)) * 1000)",
     }
 
 
@@ -55,18 +56,18 @@ def _of_stage(j: str, t: str = "t") -> dict[str, str]:
         **_key_of_stage(j, t),
         "jobs": "1",
         "microseconds": _microseconds(t),
-        COUNTS[0]: f"{t}.seconds < {ends[0]!r}",
+        COUNTS[0]: f"@flag({t}.seconds < {ends[0]!r})",
         **{
-            COUNTS[k]: f"{t}.seconds >= {ends[k - 1]!r} AND {t}.seconds < {ends[k]!r}"
+            COUNTS[k]: f"@flag({t}.seconds >= {ends[k - 1]!r} AND {t}.seconds < {ends[k]!r})"
             for k in range(1, BUCKETS - 1)
         },
-        COUNTS[-1]: f"{t}.seconds >= {ends[-1]!r}",
+        COUNTS[-1]: f"@flag({t}.seconds >= {ends[-1]!r})",
     }
 
 
 def _key_of_stage(j: str, t: str) -> dict[str, str]:
     return {
-        "day": f"CAST(coalesce({j}.finished_at, 0) / 86400 AS INTEGER)",
+        "day": f"@whole(coalesce({j}.finished_at, 0) / 86400)",
         "folder": "r.folder",
         "profile": f"{j}.profile",
         "model": f"coalesce({j}.model, '')",
@@ -75,13 +76,15 @@ def _key_of_stage(j: str, t: str) -> dict[str, str]:
 
 
 def _microseconds(t: str) -> str:
-    return f"CAST(round({t}.seconds * 1000000) AS INTEGER)"
+    return f"@rounded({t}.seconds * 1000000)"
 
 
 def _add(table: str, columns: Mapping[str, str], key: tuple[str, ...], rows: str, sign: str = "") -> str:
     """Add the numbers of `rows` to the totals, or subtract them if `sign` is "-"."""
     values = [text if name in key else f"{sign}({text})" for name, text in columns.items()]
-    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in columns if name not in key)
+    sums = ", ".join(
+        f"{name} = @stored({table}, {name}) + excluded.{name}" for name in columns if name not in key
+    )
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {rows} "  # noqa: S608 - our names
         f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sums}"
@@ -91,7 +94,7 @@ def _add(table: str, columns: Mapping[str, str], key: tuple[str, ...], rows: str
 def _job(j: str, recording: str, sign: str = "") -> str:
     """Statements of a trigger that add a job, the row `j`, with its stages, or subtract it."""
     job = _add("job_totals", _of_job(j), _JOB_KEY, f"recordings r WHERE r.id = {recording}", sign)
-    rows = f"recordings r CROSS JOIN stage_timings t WHERE r.id = {recording} AND t.job_id = {j}.id AND {j}.state = 'done'"
+    rows = f"recordings r @cross() stage_timings t WHERE r.id = {recording} AND t.job_id = {j}.id AND {j}.state = 'done'"
     return f"{job};\n    {_add('stage_totals', _of_stage(j), _STAGE_KEY, rows, sign)};"
 
 
@@ -105,23 +108,30 @@ def _folder(folder: str, sign: str) -> str:
     """Statements of a trigger that add all jobs of a recording to the totals of a folder, or subtract them from these."""
     of_job, of_stage = ({**columns, "folder": folder} for columns in (_of_job("j"), _of_stage("j")))
     jobs = f"jobs j WHERE j.recording_id = new.id AND j.state IN {_ENDED}"
-    stages = "jobs j CROSS JOIN stage_timings t WHERE j.recording_id = new.id AND t.job_id = j.id AND j.state = 'done'"
+    stages = "jobs j @cross() stage_timings t WHERE j.recording_id = new.id AND t.job_id = j.id AND j.state = 'done'"
     return (
         f"{_add('job_totals', of_job, _JOB_KEY, jobs, sign)};\n"
         f"    {_add('stage_totals', of_stage, _STAGE_KEY, stages, sign)};"
     )
 
 
-def _trigger(name: str, event: str, condition: str, *statements: str) -> str:
-    body = "\n    ".join(statements)
-    return (
-        f"\nCREATE TRIGGER {name} {event}{f' WHEN {condition}' * bool(condition)}\nBEGIN\n    {body}\nEND\n"
-    )
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Statements that run for each row at an event, if the condition is met ("": always)."""
+
+    name: str
+    event: str
+    condition: str
+    statements: tuple[str, ...]
+
+
+def _trigger(name: str, event: str, condition: str, *statements: str) -> Trigger:
+    return Trigger(name, event, condition, statements)
 
 
 # A job and its stages may come in any order: each trigger counts what is there. Rows that a foreign key deletes follow
 # theirs, whose columns a trigger could not read any more: therefore a recording's jobs are deleted before it.
-_TRIGGERS = (
+TRIGGERS: tuple[Trigger, ...] = (
     _trigger("jobs_inserted", "AFTER INSERT ON jobs", f"new.state IN {_ENDED}", _job("new", "new.recording_id")),
     _trigger(
         "jobs_changed", f"BEFORE UPDATE OF {_COLUMNS} ON jobs", f"old.state IN {_ENDED}", _job("old", "old.recording_id", "-")
@@ -152,7 +162,7 @@ def _sums_of_jobs() -> str:
     sums = ", ".join(f"sum({name}) AS {name}" for name in columns if name not in _JOB_KEY)
     key = ", ".join(_JOB_KEY)
     rows = f"jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state IN {_ENDED}"
-    return f"SELECT {key}, {sums} FROM (SELECT {_named(columns)} FROM {rows}) GROUP BY {key}"  # noqa: S608 - our names
+    return f"SELECT {key}, {sums} FROM (SELECT {_named(columns)} FROM {rows}) AS counted GROUP BY {key}"  # noqa: S608 - our names
 
 
 def _sums_of_stages() -> str:
@@ -160,15 +170,15 @@ def _sums_of_stages() -> str:
     bounds = " ".join(f"WHEN t.seconds < {FIRST_BUCKET_S * 2**k!r} THEN {k}" for k in range(BUCKETS - 1))
     bucket = f"CASE {bounds} ELSE {BUCKETS - 1} END"
     rows = (
-        "jobs j CROSS JOIN recordings r ON r.id = j.recording_id CROSS JOIN stage_timings t ON t.job_id = j.id "
-        "WHERE +j.state = 'done'"
+        "jobs j @joined() recordings r ON r.id = j.recording_id @joined() stage_timings t ON t.job_id = j.id "
+        "WHERE @plain(j.state) = 'done'"
     )
     key = ", ".join(_STAGE_KEY)
-    counts = ", ".join(f"sum(iif(bucket = {k}, jobs, 0)) AS {name}" for k, name in enumerate(COUNTS))
+    counts = ", ".join(f"sum(@chosen(bucket = {k}, jobs, 0)) AS {name}" for k, name in enumerate(COUNTS))
     return (
         f"SELECT {key}, sum(jobs) AS jobs, sum(microseconds) AS microseconds, {counts} FROM ("  # noqa: S608 - our names
         f"SELECT {_named(_key_of_stage('j', 't'))}, {bucket} AS bucket, count(*) AS jobs, "
-        f"sum({_microseconds('t')}) AS microseconds FROM {rows} GROUP BY 1, 2, 3, 4, 5, 6) GROUP BY {key}"
+        f"sum({_microseconds('t')}) AS microseconds FROM {rows} GROUP BY 1, 2, 3, 4, 5, 6) AS counted GROUP BY {key}"
     )
 
 
@@ -186,7 +196,7 @@ FILL: tuple[str, ...] = tuple(
 DAYS = """
 CREATE VIEW day_totals AS
 SELECT
-    date(day * 86400, 'unixepoch') AS day, folder, profile, model, device, state, code AS reason_code, jobs,
+    @date(day * 86400) AS day, folder, profile, model, device, state, code AS reason_code, jobs,
     audio_ms / 3600000.0 AS audio_h, speech_ms / 3600000.0 AS speech_h, characters,
     recognised, recognised_ms / 3600000.0 AS recognised_h, processing_ms / 3600000.0 AS processing_h
 FROM job_totals WHERE jobs <> 0
@@ -195,7 +205,7 @@ FROM job_totals WHERE jobs <> 0
 #: One row a day, folder, profile, model and stage of done jobs, for people at a prompt.
 STAGES = """
 CREATE VIEW stage_day_totals AS
-SELECT date(day * 86400, 'unixepoch') AS day, folder, profile, model, stage, jobs, microseconds / 1000000.0 AS seconds
+SELECT @date(day * 86400) AS day, folder, profile, model, stage, jobs, microseconds / 1000000.0 AS seconds
 FROM stage_totals WHERE jobs <> 0
 """
 
@@ -204,13 +214,13 @@ HISTOGRAM = f"""
 CREATE VIEW stage_histogram AS
 SELECT * FROM (
 SELECT
-    date(day * 86400, 'unixepoch') AS day, folder, profile, model, stage,
+    @date(day * 86400) AS day, folder, profile, model, stage,
     CASE bucket WHEN 0 THEN 0.0 ELSE (1 << (bucket - 1)) * {FIRST_BUCKET_S!r} END AS at_least_s,
     CASE bucket WHEN {BUCKETS - 1} THEN NULL ELSE (1 << bucket) * {FIRST_BUCKET_S!r} END AS below_s,
     CASE bucket {" ".join(f"WHEN {k} THEN {name}" for k, name in enumerate(COUNTS))} END AS jobs
-FROM stage_totals CROSS JOIN (SELECT value AS bucket FROM json_each('{list(range(BUCKETS))}'))
-) WHERE jobs <> 0
+FROM stage_totals CROSS JOIN @numbers({BUCKETS})
+)@named(histogram) WHERE jobs <> 0
 """  # noqa: S608 - our numbers
 
 #: In order of creation.
-STATEMENTS: tuple[str, ...] = (*_TRIGGERS, DAYS, STAGES, HISTOGRAM)
+VIEWS: tuple[str, ...] = (DAYS, STAGES, HISTOGRAM)

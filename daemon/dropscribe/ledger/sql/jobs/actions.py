@@ -15,17 +15,17 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.columns import below, path_of, raw, storable
 from dropscribe.ledger.control import Action, Change, Pause, Selection, Verb
 from dropscribe.ledger.records import HELD, JobState
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.transitions import BY_REQUEST, CHANGED, transition
 from dropscribe.ledger.sql.schema import actions
-from dropscribe.ledger.sql.sqlite.db import Database
 
-_JOB = sa.text(
+_JOB = sql(
     "SELECT j.id, j.state, j.reason_code, j.reason, j.not_before, j.priority, j.purged_at, r.path_raw, r.latest, "
     "(SELECT max(n.id) FROM jobs n WHERE n.recording_id = j.recording_id) AS newest "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.id = :id"
 )
 # A result that could not be published stays: only that is tried again.
-_RETRY = sa.text(
+_RETRY = sql(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, not_before = 0, isolate = 0, "
@@ -35,38 +35,38 @@ _RETRY = sa.text(
     )
 )
 # The hold itself stays on record until the job is claimed, or its daemon holds it again.
-_END_DELAY = sa.text(
+_END_DELAY = sql(
     "UPDATE jobs SET not_before = 0, lone_deaths = 0, others_done = 0 WHERE state = 'queued' AND id = :id"
 )
-_CANCEL = sa.text(
+_CANCEL = sql(
     transition(
         JobState.CANCELLED,
         "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
         "reason_code = :code, reason = :reason, remedy = NULL WHERE {legal} AND id = :id",
     )
 )
-_CLOSE_ATTEMPT = sa.text(
+_CLOSE_ATTEMPT = sql(
     "UPDATE attempts SET ended_at = :now, outcome = 'cancelled', code = :code, reason = :reason "
     "WHERE job_id = :id AND outcome IS NULL"
 )
-_PRIORITY = sa.text(
+_PRIORITY = sql(
     "UPDATE jobs SET priority = :priority, priority_given = 1 WHERE state IN ('queued', 'running') AND id = :id"
 )
-_FOLDER_PRIORITY = sa.text(
+_FOLDER_PRIORITY = sql(
     "UPDATE jobs SET priority = :priority WHERE state = 'queued' AND priority_given = 0 AND priority <> :priority "
     "AND isolate IN (0, 1) AND folder_raw = :folder"
 )
-_PAUSES = sa.text("SELECT folder_raw, who, since, draining FROM pauses ORDER BY draining, folder_raw")
-_PAUSE = sa.text(
+_PAUSES = sql("SELECT folder_raw, who, since, draining FROM pauses ORDER BY draining, folder_raw")
+_PAUSE = sql(
     "INSERT INTO pauses (folder_raw, folder, who, since, draining) VALUES (:raw, :folder, :who, :now, :draining) "
     "ON CONFLICT DO NOTHING"
 )
-_RESUME = sa.text("DELETE FROM pauses WHERE folder_raw = :raw AND draining = :draining")
+_RESUME = sql("DELETE FROM pauses WHERE folder_raw = :raw AND draining = :draining")
 _ACTIONS = (
     "SELECT at, who, action, job_id, folder, found, made FROM actions {where} ORDER BY id DESC LIMIT :limit"
 )
 _SELECT = (
-    "SELECT j.id FROM recordings r CROSS JOIN jobs j ON j.recording_id = r.id "
+    "SELECT j.id FROM recordings r @joined() jobs j ON j.recording_id = r.id "
     "WHERE r.latest = 1 AND j.id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = r.id AND n.profile = j.profile) "
     "AND {conditions}"
 )
@@ -89,7 +89,7 @@ class Actions:
         with self._db.read("select jobs") as connection:
             for some in _slices(which):
                 conditions, values = _conditions(some)
-                statement = sa.text(_SELECT.replace("{conditions}", " AND ".join(conditions) or "true"))
+                statement = sql(_SELECT.replace("{conditions}", " AND ".join(conditions) or "true"))
                 found.update(connection.scalars(statement, values))
         return sorted(found)
 
@@ -187,7 +187,7 @@ class Actions:
         where = "" if job_id is None else "WHERE job_id = :job"
         with self._db.read("list actions") as connection:
             rows = connection.execute(
-                sa.text(_ACTIONS.replace("{where}", where)),
+                sql(_ACTIONS.replace("{where}", where)),
                 {"limit": limit} | ({"job": job_id} if job_id else {}),
             )
             return [Action(*row) for row in rows]
@@ -236,13 +236,13 @@ def _conditions(which: Selection) -> tuple[list[str], dict[str, object]]:
     conditions: list[str] = []
     values: dict[str, object] = {}
     if which.states:
-        conditions.append("j.state IN (SELECT value FROM json_each(:states))")
+        conditions.append("j.state IN @texts(:states)")
         values["states"] = json.dumps([s.value for s in which.states])
     if which.held:
-        conditions.append("j.reason_code IN (SELECT value FROM json_each(:held))")
+        conditions.append("j.reason_code IN @texts(:held)")
         values["held"] = json.dumps(HELD)
     if which.match:
-        conditions.append("instr(lower(r.path), lower(:match)) > 0")
+        conditions.append("@position(lower(r.path), lower(:match)) > 0")
         values["match"] = storable(which.match)
     if which.profile is not None:
         conditions.append("j.profile = :profile")
@@ -252,7 +252,7 @@ def _conditions(which: Selection) -> tuple[list[str], dict[str, object]]:
         values["code"] = storable(which.reason_code)
     named = []
     if which.jobs:
-        named.append("j.id IN (SELECT value FROM json_each(:jobs))")
+        named.append("j.id IN @ids(:jobs)")
         values["jobs"] = json.dumps(list(which.jobs))
     for n, path in enumerate(which.paths):
         first, last = below(path)

@@ -13,9 +13,9 @@ from sqlalchemy.engine import Connection
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import below, inode_of, mtime_of, raw, signed, storable
 from dropscribe.ledger.records import Admission, Admitted, JobState, KnownRecording, SkippedFile
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.transitions import CHANGED, GONE, transition
 from dropscribe.ledger.sql.schema import jobs, recordings, skips
-from dropscribe.ledger.sql.sqlite.db import Database
 
 #: Rows of the history in memory at a time.
 KNOWN_AT_ONCE = 2000
@@ -26,41 +26,36 @@ _SUPERSEDED = "content changed before it was transcribed"
 _STANDS = f"(j.state <> 'cancelled' OR j.reason_code NOT IN ('{GONE}', '{CHANGED}'))"
 
 _LATEST = sa.select(recordings.c.id, recordings.c.path_raw, recordings.c.sha256).where(
-    sa.text("latest = 1"), recordings.c.path_raw.in_(sa.bindparam("paths", expanding=True))
+    sql("latest = 1"), recordings.c.path_raw.in_(sa.bindparam("paths", expanding=True))
 )
-_STANDING = sa.text(
+_STANDING = sql(
     "SELECT j.id, j.recording_id, j.profile, j.recipe FROM jobs j "
-    "WHERE j.recording_id IN (SELECT value FROM json_each(:recordings)) AND {stands} ORDER BY j.id".replace(
-        "{stands}", _STANDS
-    )
+    "WHERE j.recording_id IN @ids(:recordings) AND {stands} ORDER BY j.id".replace("{stands}", _STANDS)
 )
-_NEXT_IDS = sa.text(
-    "SELECT coalesce((SELECT max(id) FROM recordings), 0) + 1, "
-    "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0) + 1"
-)
-_SUPERSEDE = sa.text("UPDATE recordings SET latest = 0 WHERE id = :id")
+_NEXT_IDS = sql("SELECT coalesce((SELECT max(id) FROM recordings), 0) + 1, @last_number(jobs) + 1")
+_SUPERSEDE = sql("UPDATE recordings SET latest = 0 WHERE id = :id")
 # A recording that was moved away or deleted is back.
-_REFRESH = sa.text(
+_REFRESH = sql(
     "UPDATE recordings SET size = :size, mtime_ns = :mtime_ns, inode = :inode, "
     "departed_raw = CASE WHEN departure IN ('moving', 'deleting') THEN departed_raw END, "
     "departed_at = CASE WHEN departure IN ('moving', 'deleting') THEN departed_at END, "
     "departure = CASE WHEN departure IN ('moving', 'deleting') THEN departure END WHERE id = :recording"
 )
-_RENAMED = sa.text(
+_RENAMED = sql(
     "SELECT id, path_raw, sha256 FROM recordings WHERE latest = 1 AND departure IS NULL "
-    "AND id IN (SELECT value FROM json_each(:recordings))"
+    "AND id IN @ids(:recordings)"
 )
 # An older rename may not be followed yet: then the files still have the first name.
-_RENAME = sa.text(
+_RENAME = sql(
     "UPDATE recordings SET outputs_of_raw = coalesce(outputs_of_raw, path_raw), path_raw = :path_raw, path = :path, "
     "folder_raw = :folder_raw, folder = :folder, size = :size, mtime_ns = :mtime_ns, inode = :inode WHERE id = :recording"
 )
-_RENAME_JOBS = sa.text("UPDATE jobs SET folder_raw = :folder_raw WHERE recording_id = :recording")
-_RENAME_OUTPUTS = sa.text(
+_RENAME_JOBS = sql("UPDATE jobs SET folder_raw = :folder_raw WHERE recording_id = :recording")
+_RENAME_OUTPUTS = sql(
     "UPDATE outputs SET recording_raw = :path_raw WHERE job_id IN (SELECT id FROM jobs WHERE recording_id = :recording)"
 )
 # Under its old name it was reported as removed.
-_REVIVE = sa.text(
+_REVIVE = sql(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', finished_at = NULL, not_before = 0, reason_code = NULL, reason = NULL "
@@ -72,11 +67,11 @@ _REVIVE = sa.text(
         retried=True,
     )
 )
-_PURGED = sa.text(
+_PURGED = sql(
     "SELECT j.recording_id, j.id FROM jobs j WHERE j.purged_at IS NOT NULL "
-    "AND j.recording_id IN (SELECT value FROM json_each(:recordings)) ORDER BY j.id"
+    "AND j.recording_id IN @ids(:recordings) ORDER BY j.id"
 )
-_CANCEL_SUPERSEDED = sa.text(
+_CANCEL_SUPERSEDED = sql(
     transition(
         JobState.CANCELLED,
         "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
@@ -84,7 +79,7 @@ _CANCEL_SUPERSEDED = sa.text(
     )
 )
 # Claimed ones too: nothing of them could be published any more.
-_CANCEL_OLDER = sa.text(
+_CANCEL_OLDER = sql(
     transition(
         JobState.CANCELLED,
         "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
@@ -93,17 +88,17 @@ _CANCEL_OLDER = sa.text(
         "WHERE n.id = :latest AND o.id < n.id) RETURNING id",
     )
 )
-_CLOSE_ATTEMPT = sa.text(
+_CLOSE_ATTEMPT = sql(
     "UPDATE attempts SET ended_at = :now, outcome = 'cancelled', code = :code, reason = :reason "
     "WHERE job_id = :id AND outcome IS NULL"
 )
-_KNOWN = sa.text(
+_KNOWN = sql(
     "SELECT r.path_raw, r.size, r.mtime_ns, r.inode, EXISTS (SELECT 1 FROM jobs j WHERE j.recording_id = r.id "
     "AND j.state IN ('queued', 'running')) FROM recordings r "
     "WHERE r.latest = 1 AND r.path_raw >= :first AND r.path_raw < :last "
     "AND EXISTS (SELECT 1 FROM jobs j WHERE j.recording_id = r.id AND {stands})".replace("{stands}", _STANDS)
 )
-_SKIP = sa.text(
+_SKIP = sql(
     "INSERT INTO skips (path_raw, path, folder, code, reason, first_seen, last_seen) "
     "VALUES (:path_raw, :path, :folder, :code, :reason, :now, :now) "
     "ON CONFLICT (path_raw, code) DO UPDATE SET "

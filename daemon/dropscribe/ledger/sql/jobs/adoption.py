@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import raw, signed, storable
 from dropscribe.ledger.records import Admission, Finish, JobState, OutputIntent, PastJob
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.admission import identity
 from dropscribe.ledger.sql.jobs.results import job_row, segment_row, speaker_row
 from dropscribe.ledger.sql.jobs.transitions import transition
@@ -22,21 +23,18 @@ from dropscribe.ledger.sql.schema import (
     segments,
     stage_timings,
 )
-from dropscribe.ledger.sql.sqlite.db import Database
 
 #: `attempts.worker` of an adopted job, and `jobs.reason_code` of a queued job that it made needless.
 ADOPTED = "adopted"
 
-_LATEST = sa.text("SELECT id, sha256 FROM recordings WHERE path_raw = :path_raw AND latest = 1")
-_DONE = sa.text(
-    "SELECT id FROM jobs WHERE recording_id = :recording AND state = 'done' ORDER BY id DESC LIMIT 1"
-)
-_TAKEN = sa.text("SELECT 1 FROM jobs WHERE id = :id")
-_SAME = sa.text(
+_LATEST = sql("SELECT id, sha256 FROM recordings WHERE path_raw = :path_raw AND latest = 1")
+_DONE = sql("SELECT id FROM jobs WHERE recording_id = :recording AND state = 'done' ORDER BY id DESC LIMIT 1")
+_TAKEN = sql("SELECT 1 FROM jobs WHERE id = :id")
+_SAME = sql(
     "SELECT j.id FROM jobs j WHERE j.identity = :identity AND j.state = 'done' AND j.reference_job_id IS NULL "
     "AND j.characters = :characters AND j.media = :media ORDER BY j.id DESC LIMIT 1"
 )
-_NEEDLESS = sa.text(
+_NEEDLESS = sql(
     transition(
         JobState.CANCELLED,
         "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
@@ -44,7 +42,7 @@ _NEEDLESS = sa.text(
         "(SELECT id FROM recordings WHERE path_raw = :path_raw) RETURNING id",
     )
 )
-_CLOSE_ATTEMPT = sa.text(
+_CLOSE_ATTEMPT = sql(
     "UPDATE attempts SET ended_at = :now, outcome = 'cancelled', code = :code, reason = :reason "
     "WHERE job_id = :id AND outcome IS NULL"
 )
@@ -109,14 +107,14 @@ def _recording(connection: Connection, admission: Admission, now: float) -> int:
         if latest.sha256 == admission.sha256:
             return int(latest.id)
     made = connection.execute(
-        sa.insert(recordings),
+        sa.insert(recordings).returning(recordings.c.id),
         values | {
             "path_raw": raw(admission.path), "path": readable(admission.path),
             "folder_raw": raw(admission.folder), "folder": readable(admission.folder),
             "sha256": admission.sha256, "admitted_at": now, "latest": 1,
         },
     )  # fmt: skip
-    return int(made.lastrowid)
+    return int(made.scalar_one())
 
 
 def _insert_job(connection: Connection, past: PastJob, recording: int) -> int:
@@ -135,7 +133,7 @@ def _insert_job(connection: Connection, past: PastJob, recording: int) -> int:
     number = transcript.job_id
     free = number > 0 and connection.execute(_TAKEN, {"id": number}).first() is None
     made = connection.execute(
-        sa.insert(jobs),
+        sa.insert(jobs).returning(jobs.c.id),
         result | ({"id": number} if free else {}) | {
             "recording_id": recording, "profile": storable(admission.profile), "recipe": storable(admission.recipe),
             "identity": shared, "state": JobState.DONE.value, "attempts": 1, "max_attempts": admission.max_attempts,
@@ -144,7 +142,7 @@ def _insert_job(connection: Connection, past: PastJob, recording: int) -> int:
             "folder_raw": raw(admission.folder),
         },
     )  # fmt: skip
-    job = int(made.lastrowid)
+    job = int(made.scalar_one())
     if reference is None and transcript.segments:
         connection.execute(sa.insert(segments), [segment_row(job, s) for s in transcript.segments])
     if reference is None and transcript.speakers:

@@ -18,10 +18,10 @@ from dropscribe.ledger.columns import inode_of, mtime_of, path_of, raw, storable
 from dropscribe.ledger.control import Terms
 from dropscribe.ledger.fair_shares import Candidate, FairShares
 from dropscribe.ledger.records import HELD, Claim, JobState, Recovered
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.interruptions import defer_lone_trials, drop_attempts, requeue
 from dropscribe.ledger.sql.jobs.transitions import REFUSED_BY_LEDGER, transition
 from dropscribe.ledger.sql.outbox.events import EventWriter
-from dropscribe.ledger.sql.sqlite.db import Database
 
 _EXPIRY = "its lease expired: the daemon did not renew it in time"
 _KILLED = "the daemon was killed in the middle of it"
@@ -31,13 +31,13 @@ _KILLED = "the daemon was killed in the middle of it"
 # for one that is held, or in a folder that is `closed`, which may last for days. Before it are those of a higher priority, so
 # that a job whose priority is raised need not wait for an older copy that nobody raised.
 _WAITING_TWIN = (
-    "EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND {before} AND {unfinished} AND +t.state = 'queued' "
+    "EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND {before} AND {unfinished} AND @plain(t.state) = 'queued' "
     "AND coalesce(t.reason_code, '') NOT IN ({held}) "
-    "AND hex(t.folder_raw) NOT IN (SELECT value FROM json_each(:closed)))"
+    "AND @hex(t.folder_raw) NOT IN @texts(:closed))"
 ).replace("{held}", ", ".join(f"'{code}'" for code in HELD))
 _FREE_OF_TWINS = (
     "(NOT ({higher} OR {older} OR EXISTS (SELECT 1 FROM jobs t "
-    "WHERE t.identity = j.identity AND {unfinished} AND +t.state = 'running')) "
+    "WHERE t.identity = j.identity AND {unfinished} AND @plain(t.state) = 'running')) "
     "OR EXISTS (SELECT 1 FROM jobs d WHERE d.identity = j.identity "
     "AND d.media IS NOT NULL AND d.reference_job_id IS NULL))"
 ).replace("{higher}", _WAITING_TWIN.replace("{before}", "t.priority > j.priority")).replace(
@@ -45,41 +45,41 @@ _FREE_OF_TWINS = (
 )  # fmt: skip
 # The condition of their index, word for word; the plus before the state keeps SQLite from using the index on states.
 _FREE_OF_TWINS = _FREE_OF_TWINS.replace("{unfinished}", "t.state IN ('queued', 'running')")
-_OPEN = "hex(j.folder_raw) NOT IN (SELECT value FROM json_each(:closed))"
+_OPEN = "@hex(j.folder_raw) NOT IN @texts(:closed)"
 
 # Every folder with queued jobs, with one step in the index for each.
-_QUEUES = sa.text(
+_QUEUES = sql(
     "WITH RECURSIVE f(folder) AS ("
     "SELECT (SELECT min(folder_raw) FROM jobs WHERE state = 'queued' AND isolate = 0) UNION ALL "
     "SELECT (SELECT min(folder_raw) FROM jobs WHERE state = 'queued' AND isolate = 0 AND folder_raw > f.folder) "
     "FROM f WHERE f.folder IS NOT NULL) SELECT folder FROM f WHERE folder IS NOT NULL"
 )
-_QUEUE = sa.text(
+_QUEUE = sql(
     "SELECT j.id, j.unpublished, j.priority FROM jobs j WHERE j.state = 'queued' AND j.isolate = 0 "
     "AND j.folder_raw = :folder AND j.not_before <= :now AND {free} "
-    "ORDER BY j.unpublished, j.priority DESC, j.id".replace("{free}", _FREE_OF_TWINS)
+    "ORDER BY j.unpublished, j.priority DESC, j.id LIMIT :limit".replace("{free}", _FREE_OF_TWINS)
 )
 # In the order in which delays end, so that a job that fails repeatedly does not delay the other isolated jobs each time.
-_ISOLATED = sa.text(
+_ISOLATED = sql(
     "SELECT j.id FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND j.not_before <= :now "
     "AND {open} AND {free} ORDER BY j.not_before, j.id LIMIT 1".replace("{open}", _OPEN).replace(
         "{free}", _FREE_OF_TWINS
     )
 )
-_NEXT_ISOLATED = sa.text(
+_NEXT_ISOLATED = sql(
     "SELECT min(j.not_before) FROM jobs j WHERE j.state = 'queued' AND j.isolate = 1 AND {open} AND {free}".replace(
         "{open}", _OPEN
     ).replace("{free}", _FREE_OF_TWINS)
 )
-_CLAIM = sa.text(
+_CLAIM = sql(
     transition(
         JobState.RUNNING,
         "UPDATE jobs SET state = 'running', begun = 0, generation = generation + 1, "
         "claimed_by = :worker, claimed_at = :now, lease_until = :until "
-        "WHERE {legal} AND id IN (SELECT value FROM json_each(:ids))",
+        "WHERE {legal} AND id IN @unlocked(jobs, :ids) RETURNING id",
     )
 )
-_CLAIMED = sa.text(
+_CLAIMED = sql(
     "SELECT j.id, j.generation, j.attempts, j.max_attempts, j.profile, j.recipe, j.admitted_at, j.settle_s, "
     "j.not_before, j.isolate, j.lone_deaths, j.others_done, j.unpublished, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, r.sha256, "
     "CASE WHEN j.supersedes_id IS NULL THEN j.version ELSE 1 END AS named_version, "
@@ -88,22 +88,22 @@ _CLAIMED = sa.text(
     "WHEN j.media IS NOT NULL THEN j.id ELSE (SELECT max(d.id) FROM jobs d WHERE d.identity = j.identity "
     "AND d.media IS NOT NULL AND d.reference_job_id IS NULL) END AS reference "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.id IN (SELECT value FROM json_each(:ids)) ORDER BY j.id"
+    "WHERE j.id IN @ids(:ids) ORDER BY j.id"
 )
-_OPEN_ATTEMPTS = sa.text(
+_OPEN_ATTEMPTS = sql(
     "INSERT INTO attempts (job_id, generation, number, worker, started_at) "
     "SELECT id, generation, attempts + 1, claimed_by, claimed_at FROM jobs "
-    "WHERE id IN (SELECT value FROM json_each(:ids))"
+    "WHERE id IN @ids(:ids)"
 )
-_EXPIRED = sa.text("SELECT id FROM jobs WHERE state = 'running' AND lease_until < :now")
-_RUNNING = sa.text("SELECT id FROM jobs WHERE state = 'running'")
+_EXPIRED = sql("SELECT id FROM jobs WHERE state = 'running' AND lease_until < :now")
+_RUNNING = sql("SELECT id FROM jobs WHERE state = 'running'")
 # Repeating it for the same claim changes nothing: the commit of a call that failed may stand.
-_BEGIN = sa.text(
+_BEGIN = sql(
     "UPDATE jobs SET attempts = attempts + 1 - begun, begun = 1 WHERE state = 'running' AND (id, generation) IN "
-    "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
+    "@rows(:ours, id, generation) RETURNING id"
 )
 # Not when the path has other content by now, or the recording a newer job.
-_RESTORE_REFUSED = sa.text(
+_RESTORE_REFUSED = sql(
     "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL, not_before = :now, isolate = 0 "
     "WHERE state = 'failed' AND reason_code = '{code}' AND purged_at IS NULL "
     "AND EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.latest = 1) "
@@ -111,34 +111,34 @@ _RESTORE_REFUSED = sa.text(
         "{code}", REFUSED_BY_LEDGER
     )
 )
-_RETURN_UNKNOWN = sa.text(
+_RETURN_UNKNOWN = sql(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', lease_until = NULL, claimed_by = NULL "
-        "WHERE {legal} AND claimed_by = :worker AND id NOT IN (SELECT value FROM json_each(:known)) RETURNING id",
+        "WHERE {legal} AND claimed_by = :worker AND id NOT IN @ids(:known) RETURNING id",
     )
 )
-_UNCLAIM = sa.text(
+_UNCLAIM = sql(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', attempts = attempts - begun, begun = 0, lease_until = NULL, claimed_by = NULL "
         "WHERE {legal} AND (id, generation) IN "
-        "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id",
+        "@rows(:ours, id, generation) RETURNING id",
     )
 )
-_QUEUED_PROFILES = sa.text("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
+_QUEUED_PROFILES = sql("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
 # The identity is content and recipe, as `admission.identity` makes it. A job that has its result, or refers to one, stays
 # as it is.
-_APPLY_RECIPE = sa.text(
+_APPLY_RECIPE = sql(
     "UPDATE jobs SET recipe = :recipe, identity = CASE WHEN identity IS NOT NULL THEN "
     "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || :recipe END "
     "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe AND media IS NULL "
     "AND reference_job_id IS NULL"
 )
-_PAUSED = sa.text("SELECT folder_raw FROM pauses")
-_HEARTBEAT = sa.text(
+_PAUSED = sql("SELECT folder_raw FROM pauses")
+_HEARTBEAT = sql(
     "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND (id, generation) IN "
-    "(SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:ours)) RETURNING id"
+    "@rows(:ours, id, generation) RETURNING id"
 )
 
 
@@ -168,9 +168,10 @@ class Claims:
                 ids = self._choose(connection, limit, values, closed, terms)
             if not ids:
                 return []
+            taken = {"worker": storable(worker), "now": now, "until": now + lease_s, "ids": json.dumps(ids)}
+            changed = set(_ids(connection.execute(_CLAIM, taken)))
+            ids = [job for job in ids if job in changed]
             chosen = json.dumps(ids)
-            taken = {"worker": storable(worker), "now": now, "until": now + lease_s, "ids": chosen}
-            connection.execute(_CLAIM, taken)
             connection.execute(_OPEN_ATTEMPTS, {"ids": chosen})
             claims = {row.id: _claim(row, now) for row in connection.execute(_CLAIMED, {"ids": chosen})}
             return [claims[job] for job in ids]
@@ -180,7 +181,7 @@ class Claims:
     ) -> list[int]:
         """Up to `limit` jobs that are not isolated. Queues are read only as far as their jobs are taken."""
         folders = [f for f in connection.scalars(_QUEUES).all() if f not in closed]
-        found = {f: connection.execute(_QUEUE, values | {"folder": f}) for f in folders}
+        found = {f: connection.execute(_QUEUE, values | {"folder": f, "limit": limit}) for f in folders}
         queues = {f: (Candidate(*row) for row in iter(rows.fetchone, None)) for f, rows in found.items()}
         chosen = self._shares.choose(queues, {raw(f): t for f, t in terms.of.items()}, limit)
         for rows in found.values():

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.columns import raw, storable
 from dropscribe.ledger.records import JobState, Killed
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.interruptions import reset_lone_deaths
 from dropscribe.ledger.sql.jobs.transitions import BY_REQUEST, GONE, transition
 from dropscribe.ledger.sql.outbox.events import EventWriter
-from dropscribe.ledger.sql.sqlite.db import Database
 
 # After the last attempt the job fails even when the caller would try again: no job is tried for ever.
-_RELEASE = sa.text(
+_RELEASE = sql(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = CASE WHEN {spent} THEN 'failed' ELSE 'queued' END, "
         "finished_at = CASE WHEN {spent} THEN :now END, "
         "attempts = attempts + 1 - begun - :refund, lone_deaths = lone_deaths + :alone, "
-        "others_done = CASE WHEN :alone AND lone_deaths = 0 THEN 0 ELSE others_done END, lease_until = NULL, claimed_by = NULL, not_before = :not_before, "
+        "others_done = CASE WHEN :alone = 1 AND lone_deaths = 0 THEN 0 ELSE others_done END, lease_until = NULL, claimed_by = NULL, not_before = :not_before, "
         "unpublished = unpublished + :unpublished, isolate = :isolate, reason_code = :code, reason = :reason, remedy = :remedy "
         "WHERE {legal} AND id = :id AND generation = :generation RETURNING state",
     ).replace("{spent}", "(:refund = 0 AND attempts + 1 - begun >= max_attempts)")
 )
-_FAIL = sa.text(
+_FAIL = sql(
     transition(
         JobState.FAILED,
         "UPDATE jobs SET state = 'failed', finished_at = :now, attempts = attempts + 1 - begun, lease_until = NULL, "
@@ -35,15 +34,15 @@ _FAIL = sa.text(
         "WHERE {legal} AND id = :id AND generation = :generation RETURNING state",
     )
 )
-_CANCEL = sa.text(
+_CANCEL = sql(
     transition(
         JobState.CANCELLED,
         "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
         "reason_code = :code, reason = :reason, remedy = NULL WHERE {legal} AND id = :id "
-        "AND (:generation IS NULL OR (generation = :generation AND state = 'running')) RETURNING state",
+        "AND (CAST(:generation AS INTEGER) IS NULL OR (generation = :generation AND state = 'running')) RETURNING state",
     )
 )
-_CANCEL_GONE = sa.text(
+_CANCEL_GONE = sql(
     transition(
         JobState.CANCELLED,
         "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
@@ -51,7 +50,7 @@ _CANCEL_GONE = sa.text(
         "WHERE {legal} AND recording_id IN (SELECT id FROM recordings WHERE path_raw = :path_raw) RETURNING id",
     )
 )
-_CLOSE_ATTEMPT = sa.text(
+_CLOSE_ATTEMPT = sql(
     "UPDATE attempts SET ended_at = :now, outcome = :outcome, code = :code, reason = :reason "
     "WHERE job_id = :id AND outcome IS NULL"
 )
@@ -62,19 +61,19 @@ _SAME_BEFORE = (
     "AND b.code = :code "
     "AND b.number = (SELECT number FROM attempts WHERE job_id = :id AND generation = :generation)"
 )
-_GATHER = sa.text(
+_GATHER = sql(
     "UPDATE attempts SET times = attempts.times + before.times, started_at = before.started_at "
     "FROM (SELECT sum(b.times) AS times, min(b.started_at) AS started_at {same_before}) AS before "
     "WHERE job_id = :id AND generation = :generation AND before.times IS NOT NULL".replace(
         "{same_before}", _SAME_BEFORE
     )
 )
-_DROP_GATHERED = sa.text(
+_DROP_GATHERED = sql(
     "DELETE FROM attempts WHERE job_id = :id AND generation IN (SELECT b.generation {same_before})".replace(
         "{same_before}", _SAME_BEFORE
     )
 )
-_CURRENT = sa.text("SELECT state, generation FROM jobs WHERE id = :id")
+_CURRENT = sql("SELECT state, generation FROM jobs WHERE id = :id")
 
 
 class Endings:

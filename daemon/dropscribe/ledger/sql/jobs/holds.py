@@ -8,34 +8,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from dropscribe.ledger.columns import below, storable
 from dropscribe.ledger.records import AWAY, HOLD_S
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.dialect import Database, sql
 
 # `:beyond` is the length of the path of the folder with its slash, or NULL for recordings below it at any depth. A path is a
 # BLOB, in which instr() finds bytes.
 _IN_FOLDER = (
     "EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.path_raw >= :first AND r.path_raw < :last "
-    "AND (:beyond IS NULL OR instr(substr(r.path_raw, :beyond + 1), x'2f') = 0))"
+    "AND (CAST(:beyond AS INTEGER) IS NULL OR @slash(substr(r.path_raw, CAST(:beyond AS INTEGER) + 1)) = 0))"
 )
 # Isolated jobs are left out: they are few, and their claim has its own timer (`next_isolated`).
-_HOLD = sa.text(
+_HOLD = sql(
     "UPDATE jobs SET not_before = :until, reason_code = :code, reason = :reason, remedy = :remedy "
     "WHERE state = 'queued' AND isolate = 0 AND not_before < :renew AND {in_folder}".replace(
         "{in_folder}", _IN_FOLDER
     )
 )
-_RESUME = sa.text(
+_RESUME = sql(
     "UPDATE jobs SET not_before = :now, reason_code = NULL, reason = NULL, remedy = NULL "
     "WHERE state = 'queued' AND reason_code = :code AND {in_folder}".replace("{in_folder}", _IN_FOLDER)
 )
-_SHIFT_DELAYS = sa.text(
-    "UPDATE jobs SET not_before = max(0.0, not_before + :jump) WHERE state = 'queued' AND not_before > 0"
+_SHIFT_DELAYS = sql(
+    "UPDATE jobs SET not_before = @greatest(0.0, not_before + :jump) WHERE state = 'queued' AND not_before > 0"
 )
-_SHIFT_LEASES = sa.text("UPDATE jobs SET lease_until = lease_until + :jump WHERE state = 'running'")
-_RESET = sa.text(
+_SHIFT_LEASES = sql("UPDATE jobs SET lease_until = lease_until + :jump WHERE state = 'running'")
+_RESET = sql(
     "UPDATE jobs SET not_before = :now "
     "WHERE state = 'queued' AND (not_before > :now + :longest "
     "OR ((isolate = 1 OR unpublished > 0) AND not_before > :now))"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.ledger.lone_trials import is_last, wait_after
 from dropscribe.ledger.records import JobState, Recovered
+from dropscribe.ledger.sql.dialect import sql
 from dropscribe.ledger.sql.jobs.transitions import transition
 from dropscribe.ledger.sql.outbox.events import EventWriter
 
@@ -23,27 +23,25 @@ WORKER_LOST_REMEDY = (
     "look at the log around those times; convert the recording, or drop a copy of it to try again"
 )
 
-_BEGUN = sa.text(
+_BEGUN = sql(
     "SELECT id, isolate, lone_deaths, others_done FROM jobs "
-    "WHERE begun = 1 AND media IS NULL AND id IN (SELECT value FROM json_each(:ids))"
+    "WHERE begun = 1 AND media IS NULL AND id IN @ids(:ids)"
 )
 # When the clock was set back, a delay that is over must not begin again. A job that has its result did not kill the daemon.
-_REQUEUE = sa.text(
+_REQUEUE = sql(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', attempts = attempts - begun, lease_until = NULL, claimed_by = NULL, "
-        "not_before = min(not_before, :now) "
-        "WHERE {legal} AND (begun = 0 OR media IS NOT NULL) AND id IN (SELECT value FROM json_each(:ids)) RETURNING id",
+        "not_before = @least(not_before, :now) "
+        "WHERE {legal} AND (begun = 0 OR media IS NOT NULL) AND id IN @ids(:ids) RETURNING id",
     )
 )
-_DROP_ATTEMPTS = sa.text(
-    "DELETE FROM attempts WHERE outcome IS NULL AND job_id IN (SELECT value FROM json_each(:ids))"
-)
-_CLOSE_ATTEMPTS = sa.text(
+_DROP_ATTEMPTS = sql("DELETE FROM attempts WHERE outcome IS NULL AND job_id IN @ids(:ids)")
+_CLOSE_ATTEMPTS = sql(
     "UPDATE attempts SET ended_at = :now, outcome = :outcome, reason = :reason "
-    "WHERE outcome IS NULL AND job_id IN (SELECT value FROM json_each(:ids))"
+    "WHERE outcome IS NULL AND job_id IN @ids(:ids)"
 )
-_ISOLATE = sa.text(
+_ISOLATE = sql(
     transition(
         JobState.QUEUED,
         "UPDATE jobs SET state = 'queued', attempts = attempts - 1, lease_until = NULL, claimed_by = NULL, isolate = 1, "
@@ -51,23 +49,21 @@ _ISOLATE = sa.text(
         "reason = :reason || '; it is tried again alone', remedy = NULL WHERE {legal} AND id = :id",
     )
 )
-_FAIL = sa.text(
+_FAIL = sql(
     transition(
         JobState.FAILED,
         "UPDATE jobs SET state = 'failed', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
         "lone_deaths = :deaths, reason_code = :code, reason = :reason, remedy = :remedy WHERE {legal} AND id = :id",
     )
 )
-_RESET_LONE_DEATHS = sa.text(
+_RESET_LONE_DEATHS = sql(
     "UPDATE jobs SET lone_deaths = 0, others_done = 0 WHERE state = 'queued' AND isolate = 1 AND lone_deaths > 0"
 )
-_OTHERS_DONE = sa.text(
+_OTHERS_DONE = sql(
     "UPDATE jobs SET others_done = 1 WHERE state = 'queued' AND isolate = 1 AND lone_deaths > 0"
 )
-_WAITING = sa.text(
-    "SELECT id, lone_deaths FROM jobs WHERE state = 'queued' AND isolate = 1 AND lone_deaths > 0"
-)
-_WAIT = sa.text("UPDATE jobs SET not_before = :not_before WHERE id = :id")
+_WAITING = sql("SELECT id, lone_deaths FROM jobs WHERE state = 'queued' AND isolate = 1 AND lone_deaths > 0")
+_WAIT = sql("UPDATE jobs SET not_before = :not_before WHERE id = :id")
 
 
 def requeue(

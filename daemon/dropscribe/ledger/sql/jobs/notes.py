@@ -11,8 +11,8 @@ from sqlalchemy.engine import Row
 
 from dropscribe.ledger.columns import path_of, raw
 from dropscribe.ledger.records import FAILED_NOTE, JobState, NotedRecording, OutputIntent, OwnedOutput
+from dropscribe.ledger.sql.dialect import Database
 from dropscribe.ledger.sql.jobs.outputs import INSERT, output_of, rows_of
-from dropscribe.ledger.sql.sqlite.db import Database
 
 # The newest job decides: that of the newest content, profile and recipe.
 _NEWEST = sa.text(

@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection, Row
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import path_of, raw
 from dropscribe.ledger.records import PARTIAL, OutputIntent, OwnedOutput
+from dropscribe.ledger.sql.dialect import Database
 from dropscribe.ledger.sql.schema import outputs
-from dropscribe.ledger.sql.sqlite.db import Database
 
 #: (job, generation)
 Held = tuple[int, int]

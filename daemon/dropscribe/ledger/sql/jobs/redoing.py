@@ -13,12 +13,12 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.columns import below, path_of, raw, storable
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.records import FinishedJob, JobState, Redo, Redone
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.actions import record
 from dropscribe.ledger.sql.jobs.admission import identity_of
 from dropscribe.ledger.sql.jobs.results import segment_row
 from dropscribe.ledger.sql.schema import jobs
 from dropscribe.ledger.sql.schema import segments as segment_rows
-from dropscribe.ledger.sql.sqlite.db import Database
 from dropscribe.transcript.types import Segment
 
 _NEWEST = (
@@ -26,11 +26,11 @@ _NEWEST = (
     "(SELECT max(n.id) FROM jobs n WHERE n.recording_id = r.id) "
     "WHERE r.latest = 1 AND j.state IN ('done', 'failed'){where} ORDER BY r.path_raw"
 )
-_ALL = sa.text(_NEWEST.replace("{where}", ""))
-_BELOW = sa.text(
+_ALL = sql(_NEWEST.replace("{where}", ""))
+_BELOW = sql(
     _NEWEST.replace("{where}", " AND (r.path_raw = :path OR r.path_raw >= :first AND r.path_raw < :last)")
 )
-_JOB = sa.text(
+_JOB = sql(
     "SELECT j.id, j.recording_id, j.profile, j.version AS own_version, j.recipe, j.state, j.settle_s, r.path_raw, r.folder_raw, r.sha256, r.latest, j.priority, j.priority_given, "
     "r.departure, r.departed_raw, "
     "CASE WHEN j.media IS NOT NULL AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.id IN (j.id, j.reference_job_id) "
@@ -40,24 +40,24 @@ _JOB = sa.text(
     "(SELECT max(n.id) FROM jobs n WHERE n.recording_id = j.recording_id AND n.state = 'done') AS newest "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.id = :id"
 )
-_OWN_RESULT = sa.text(
+_OWN_RESULT = sql(
     "UPDATE jobs SET (audio_ms, speech_ms, truncated, model, device, media, engine, timings) = "
     "(SELECT audio_ms, speech_ms, truncated, model, device, media, engine, timings FROM jobs WHERE id = :origin), "
     "characters = :characters WHERE id = :id"
 )
-_SAME_SPEAKERS = sa.text(
+_SAME_SPEAKERS = sql(
     "INSERT INTO job_speakers (job_id, number, name, kind, embedding) "
     "SELECT :id, number, name, kind, embedding FROM job_speakers WHERE job_id = :origin"
 )
-_CORRECTED = sa.text(
-    "SELECT max(j.id) FROM actions a CROSS JOIN jobs j ON j.id = a.job_id WHERE a.action = :action AND j.state = 'done' "
+_CORRECTED = sql(
+    "SELECT max(j.id) FROM actions a @joined() jobs j ON j.id = a.job_id WHERE a.action = :action AND j.state = 'done' "
     "AND j.text_removed_at IS NULL GROUP BY j.recording_id ORDER BY 1"
 )
-_WITH_CORRECTIONS = sa.text(
+_WITH_CORRECTIONS = sql(
     "SELECT job_id FROM actions WHERE action = :action UNION "
-    "SELECT j.id FROM actions a CROSS JOIN jobs j ON j.reference_job_id = a.job_id WHERE a.action = :action"
+    "SELECT j.id FROM actions a @joined() jobs j ON j.reference_job_id = a.job_id WHERE a.action = :action"
 )
-_NAME = sa.text(
+_NAME = sql(
     "UPDATE job_speakers SET name = :name WHERE number = :number AND job_id = "
     "(SELECT coalesce(reference_job_id, id) FROM jobs WHERE id = :id)"
 )

@@ -13,12 +13,12 @@ from sqlalchemy.engine import Connection, Row
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.columns import storable
 from dropscribe.ledger.records import Finish, JobState, StoredResult
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.interruptions import note_others_done
 from dropscribe.ledger.sql.jobs.outputs import mark_published
 from dropscribe.ledger.sql.jobs.transitions import transition
 from dropscribe.ledger.sql.outbox.events import EventWriter
 from dropscribe.ledger.sql.schema import job_speakers, segments
-from dropscribe.ledger.sql.sqlite.db import Database
 from dropscribe.ledger.sql.sqlite.faults import REPAIR
 from dropscribe.transcript.types import (
     NO_TAGS,
@@ -32,11 +32,11 @@ from dropscribe.transcript.types import (
     Tokens,
 )
 
-_HELD = sa.text(
+_HELD = sql(
     "SELECT id, generation, attempts + 1 - begun AS attempt, state, media IS NOT NULL AS kept FROM jobs "
-    "WHERE state IN ('running', 'done') AND id IN (SELECT value FROM json_each(:ids))"
+    "WHERE state IN ('running', 'done') AND id IN @ids(:ids)"
 )
-_DONE = sa.text(
+_DONE = sql(
     transition(
         JobState.DONE,
         "UPDATE jobs SET state = 'done', finished_at = :now, attempts = attempts + 1 - begun, lease_until = NULL, claimed_by = NULL, "
@@ -46,38 +46,36 @@ _DONE = sa.text(
         "WHERE {legal} AND id = :id AND generation = :generation",
     )
 )
-_KEEP = sa.text(
+_KEEP = sql(
     "UPDATE jobs SET audio_ms = :audio_ms, speech_ms = :speech_ms, characters = :characters, truncated = :truncated, "
     "model = :model, device = :device, media = :media, engine = :engine, timings = :timings "
     "WHERE state = 'running' AND media IS NULL AND id = :id AND generation = :generation "
     "RETURNING attempts + 1 - begun"
 )
 # A result that was kept has some of them already.
-_STAGE = sa.text(
+_STAGE = sql(
     "INSERT INTO stage_timings (job_id, attempt, stage, seconds) VALUES (:job_id, :attempt, :stage, :seconds) "
     "ON CONFLICT (job_id, stage) DO UPDATE SET attempt = excluded.attempt, seconds = excluded.seconds"
 )
-_CLOSE_ATTEMPT = sa.text(
+_CLOSE_ATTEMPT = sql(
     "UPDATE attempts SET ended_at = :now, outcome = 'done', code = NULL, reason = NULL "
     "WHERE job_id = :id AND generation = :generation"
 )
 # A job that is done by reference has no segments; a reference to it is replaced by its own.
-_ORIGIN = sa.text("SELECT coalesce(reference_job_id, id) FROM jobs WHERE id = :id")
-_RESULT = sa.text(
+_ORIGIN = sql("SELECT coalesce(reference_job_id, id) FROM jobs WHERE id = :id")
+_RESULT = sql(
     "SELECT id, media, engine, timings, speech_ms, coalesce(reference_job_id, id) AS origin "
     "FROM jobs WHERE id = :id AND media IS NOT NULL"
 )
-_TEXT_REMOVED = sa.text(
+_TEXT_REMOVED = sql(
     "SELECT o.text_removed_at IS NOT NULL FROM jobs j JOIN jobs o ON o.id = coalesce(j.reference_job_id, j.id) "
     "WHERE j.id = :id"
 )
-_STAGES = sa.text("SELECT stage, seconds FROM stage_timings WHERE job_id = :id")
-_SEGMENTS = sa.text(
+_STAGES = sql("SELECT stage, seconds FROM stage_timings WHERE job_id = :id")
+_SEGMENTS = sql(
     "SELECT idx, start_ms, end_ms, text, tokens, marks, speakers, tags FROM segments WHERE job_id = :id ORDER BY idx"
 )
-_SPEAKERS = sa.text(
-    "SELECT number, name, kind, embedding FROM job_speakers WHERE job_id = :id ORDER BY number"
-)
+_SPEAKERS = sql("SELECT number, name, kind, embedding FROM job_speakers WHERE job_id = :id ORDER BY number")
 
 
 class Results:

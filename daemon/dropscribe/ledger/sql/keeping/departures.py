@@ -9,15 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from dropscribe.files import FileSignature
 from dropscribe.ledger.columns import inode_of, mtime_of, path_of, raw
 from dropscribe.ledger.keeping import Departure
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.dialect import Database, sql
 
-_INTEND = sa.text(
+_INTEND = sql(
     "UPDATE recordings SET departure = :departure, departed_raw = :target, departed_at = :now "
     "WHERE id = (SELECT recording_id FROM jobs WHERE id = :job AND state = 'done') AND latest = 1 AND departure IS NULL "
     "AND outputs_of_raw IS NULL AND NOT EXISTS (SELECT 1 FROM jobs p WHERE p.recording_id = recordings.id AND p.purged_at "
@@ -28,14 +27,14 @@ _DEPARTURES = (
     "j.profile FROM recordings r JOIN jobs j ON j.id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = r.id) "
     "WHERE {which}"
 )
-_ONE = sa.text(_DEPARTURES.replace("{which}", "r.id = :recording"))
-_INTENDED = sa.text(_DEPARTURES.replace("{which}", "r.departure IN ('moving', 'deleting') ORDER BY r.id"))
-_DEPARTED = sa.text(
+_ONE = sql(_DEPARTURES.replace("{which}", "r.id = :recording"))
+_INTENDED = sql(_DEPARTURES.replace("{which}", "r.departure IN ('moving', 'deleting') ORDER BY r.id"))
+_DEPARTED = sql(
     "UPDATE recordings SET departure = CASE departure WHEN 'moving' THEN 'moved' ELSE 'deleted' END, departed_at = :now, "
-    "outputs_of_raw = CASE WHEN :follow AND departure = 'moving' THEN path_raw ELSE outputs_of_raw END "
+    "outputs_of_raw = CASE WHEN :follow = 1 AND departure = 'moving' THEN path_raw ELSE outputs_of_raw END "
     "WHERE id = :recording AND departure IN ('moving', 'deleting')"
 )
-_STAYED = sa.text(
+_STAYED = sql(
     "UPDATE recordings SET departure = NULL, departed_raw = NULL, departed_at = NULL "
     "WHERE id = :recording AND departure IN ('moving', 'deleting')"
 )

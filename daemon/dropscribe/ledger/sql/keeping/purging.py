@@ -1,14 +1,13 @@
 """Remove all that is on record of a recording, but for the fact that it was there.
 
-What is deleted is overwritten with zeros (`PRAGMA secure_delete`), and the search index is rewritten, since its deletions only
-hide words. The job stays as a tombstone without text: without it the file, if it is still in its folder, would be transcribed
+What is deleted is overwritten where the database can do so, and its search index is rewritten, since deletions only hide words
+there. The job stays as a tombstone without text: without it the file, if it is still in its folder, would be transcribed
 again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.columns import path_of, raw
 from dropscribe.ledger.keeping import PurgedJob, PurgePlan
 from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.outputs import output_of
 from dropscribe.ledger.sql.jobs.transitions import BY_REQUEST, transition
 from dropscribe.ledger.sql.keeping.retention import (
@@ -28,53 +28,51 @@ from dropscribe.ledger.sql.keeping.retention import (
     REMOVE_STAGES,
 )
 from dropscribe.ledger.sql.schema import backups
-from dropscribe.ledger.sql.sqlite.db import Database
 
-#: Number that stands for all rows.
-_ALL = -1
+#: More rows than any table has.
+_ALL = 2**62
 #: Segments removed in one transaction, which locks the database for some 20 ms.
 SEGMENTS = 50
-_RECORDINGS = sa.text(
+_RECORDINGS = sql(
     "SELECT r.id, r.path_raw, r.folder_raw, r.sha256, r.departure, r.departed_raw FROM recordings o "
     "JOIN recordings r ON r.id = o.id OR (r.size = o.size AND r.sha256 = o.sha256) "
     "WHERE o.id = (SELECT recording_id FROM jobs WHERE id = :job) ORDER BY r.id = o.id DESC, r.id"
 )
-_JOBS = sa.text(
+_JOBS = sql(
     "SELECT j.id, j.state, (SELECT count(*) FROM segments s WHERE s.job_id = j.id) AS segments FROM jobs j "
     "WHERE j.recording_id = :recording ORDER BY j.id"
 )
-_FILES = sa.text(
+_FILES = sql(
     "SELECT o.job_id, o.recording_raw, o.path_raw, o.format, o.sha256, o.published, o.bytes FROM outputs o "
     "JOIN jobs j ON j.id = o.job_id WHERE j.recording_id = :recording ORDER BY o.id"
 )
-_CANCEL = sa.text(
+_CANCEL = sql(
     transition(
         JobState.CANCELLED,
         "UPDATE jobs SET state = 'cancelled', finished_at = :now, lease_until = NULL, claimed_by = NULL, "
         "reason_code = :code, reason = :reason, remedy = NULL WHERE {legal} AND recording_id = :recording",
     )
 )
-_JOB_IDS = sa.text("SELECT id FROM jobs WHERE recording_id = :recording")
-_REMOVE_OUTPUTS = sa.text("DELETE FROM outputs WHERE job_id = :job")
+_JOB_IDS = sql("SELECT id FROM jobs WHERE recording_id = :recording")
+_REMOVE_OUTPUTS = sql("DELETE FROM outputs WHERE job_id = :job")
 # They may have the text, if the settings say so.
-_REMOVE_NOTIFICATIONS = sa.text("DELETE FROM outbox WHERE job_id = :job")
-_EMPTY = sa.text(
+_REMOVE_NOTIFICATIONS = sql("DELETE FROM outbox WHERE job_id = :job")
+_EMPTY = sql(
     "UPDATE jobs SET identity = NULL, reference_job_id = NULL, media = NULL, engine = NULL, timings = NULL, "
     "truncated = NULL, characters = NULL, remedy = NULL, "
     "reason = CASE WHEN state IN ('failed', 'cancelled') THEN :reason END, "
     "text_removed_at = :now, logs_removed_at = :now, files_removed_at = :now, purged_at = :now WHERE id = :job"
 )
-_REMOVE_SKIPS = sa.text(
+_REMOVE_SKIPS = sql(
     "DELETE FROM skips WHERE path_raw = (SELECT path_raw FROM recordings WHERE id = :recording)"
 )
-_NO_FOLLOWING = sa.text("UPDATE recordings SET outputs_of_raw = NULL WHERE id = :recording")
-_MERGE = sa.text("INSERT INTO segment_search (segment_search, rank) VALUES ('merge', :pages)")
+_NO_FOLLOWING = sql("UPDATE recordings SET outputs_of_raw = NULL WHERE id = :recording")
 # From here on nobody takes what is left of its words for the whole.
-_CLOSE_TEXT = sa.text(
+_CLOSE_TEXT = sql(
     "UPDATE jobs SET identity = NULL, text_removed_at = coalesce(text_removed_at, 0) WHERE id = :job"
 )
-_BACKUPS = sa.text("SELECT path_raw, made_at FROM backups ORDER BY made_at, id")
-_FORGET_BACKUP = sa.text("DELETE FROM backups WHERE path_raw = :path")
+_BACKUPS = sql("SELECT path_raw, made_at FROM backups ORDER BY made_at, id")
+_FORGET_BACKUP = sql("DELETE FROM backups WHERE path_raw = :path")
 PURGED = "what was on record of it was purged"
 
 
@@ -91,7 +89,7 @@ class Purging:
 
     def purge(self, recordings: Sequence[int], now: float) -> None:
         """See `Keeping.purge`."""
-        with self._overwriting("purge recordings") as connection:
+        with self._db.overwriting("purge recordings") as connection:
             jobs = [
                 int(job)
                 for recording in recordings
@@ -102,21 +100,11 @@ class Purging:
         for job in jobs:
             removed = SEGMENTS
             while removed >= SEGMENTS:
-                with self._overwriting("purge recordings") as connection:
+                with self._db.overwriting("purge recordings") as connection:
                     removed = connection.execute(REMOVE_SEGMENTS, {"job": job, "most": SEGMENTS}).rowcount
-        with self._overwriting("purge recordings") as connection:
+        with self._db.overwriting("purge recordings") as connection:
             for recording in recordings:
                 _purge(connection, recording, now)
-
-    @contextmanager
-    def _overwriting(self, operation: str) -> Iterator[Connection]:
-        """A transaction in which what is deleted is overwritten with zeros."""
-        with self._db.write(operation) as connection:
-            connection.exec_driver_sql("PRAGMA secure_delete = ON")
-            try:
-                yield connection
-            finally:
-                connection.exec_driver_sql("PRAGMA secure_delete = OFF")
 
     def shrink_log(self) -> bool:
         """See `Keeping.shrink_log`."""
@@ -124,12 +112,7 @@ class Purging:
 
     def merge_search(self, pages: int) -> bool:
         """See `Keeping.merge_search`."""
-        with self._overwriting("rewrite the search index") as connection:
-            before = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
-            connection.execute(_MERGE, {"pages": -pages})
-            after = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
-        # https://sqlite.org/fts5.html#the_merge_command: a difference below 2 means that nothing was done.
-        return bool(after - before >= 2)
+        return self._db.merge_search(pages)
 
     def record_backup(self, path: Path, now: float) -> None:
         """See `Keeping.record_backup`."""

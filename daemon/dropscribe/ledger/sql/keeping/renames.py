@@ -5,35 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from dropscribe.escapes import readable
 from dropscribe.files import FileSignature
 from dropscribe.ledger.columns import inode_of, path_of, raw, signed
 from dropscribe.ledger.keeping import Following, NamedOutput, RenameCandidate
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.outputs import output_of
-from dropscribe.ledger.sql.sqlite.db import Database
 
-_CANDIDATES = sa.text(
+_CANDIDATES = sql(
     "SELECT id, path_raw, folder_raw, inode FROM recordings WHERE latest = 1 AND size = :size AND mtime_ns = :mtime_ns "
     "AND sha256 = :sha256 AND path_raw <> :path AND departure IS NULL ORDER BY inode = :inode DESC, id DESC LIMIT 20"
 )
-_FOLLOWING = sa.text(
+_FOLLOWING = sql(
     "SELECT r.id, r.outputs_of_raw, r.path_raw, r.departed_raw, r.folder_raw, r.departure, j.profile "
     "FROM recordings r JOIN jobs j ON j.id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = r.id) "
     "WHERE r.outputs_of_raw IS NOT NULL AND coalesce(r.departure, '') NOT IN ('moving', 'deleting') ORDER BY r.id LIMIT :limit"
 )
-_OUTPUTS = sa.text(
+_OUTPUTS = sql(
     "SELECT o.id, o.job_id, o.recording_raw, o.path_raw, o.format, o.sha256, o.published, o.bytes FROM outputs o "
     "JOIN jobs j ON j.id = o.job_id WHERE j.recording_id = :recording AND o.format NOT IN ('partial', 'failed') "
     "ORDER BY o.id DESC"
 )
-_MOVED = sa.text("UPDATE outputs SET path_raw = :path_raw, path = :path WHERE id = :id")
+_MOVED = sql("UPDATE outputs SET path_raw = :path_raw, path = :path WHERE id = :id")
 # Renamed again meanwhile: the files have the name in between now.
-_COMPLETE = sa.text(
+_COMPLETE = sql(
     "UPDATE recordings SET outputs_of_raw = CASE WHEN path_raw = :path THEN NULL ELSE :path END WHERE id = :recording"
 )
-_COMPLETE_DEPARTED = sa.text("UPDATE recordings SET outputs_of_raw = NULL WHERE id = :recording")
+_COMPLETE_DEPARTED = sql("UPDATE recordings SET outputs_of_raw = NULL WHERE id = :recording")
 
 
 class Renames:

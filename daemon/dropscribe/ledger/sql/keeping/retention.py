@@ -6,16 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.files import FileSignature
 from dropscribe.ledger.columns import inode_of, mtime_of, path_of, storable
 from dropscribe.ledger.keeping import FinishedRecording
 from dropscribe.ledger.records import Whereabouts
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.dialect import Database, sql
 
-_FINISHED = sa.text(
+_FINISHED = sql(
     "SELECT j.id, j.recording_id, j.profile, j.finished_at, r.path_raw, r.folder_raw, r.size, r.mtime_ns, r.inode, "
     "r.sha256, r.latest = 1 AND j.id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = j.recording_id) AS newest, "
     "coalesce(j.text_removed_at, 0) = 0 AND j.reference_job_id IS NULL AND j.purged_at IS NULL AS text, "
@@ -27,8 +26,8 @@ _FINISHED = sa.text(
 )
 # Another job that uses the result, or is about to, keeps it. From here on the result is not shared: a copy that is dropped
 # later is transcribed anew.
-_TERM = "coalesce((SELECT value FROM json_each(:before) WHERE key = {job}.profile), json_extract(:before, '$.default'))"
-_BEGIN_TEXT = sa.text(
+_TERM = "coalesce(@entry(:before, {job}.profile), @entry(:before, 'default'))"
+_BEGIN_TEXT = sql(
     "UPDATE jobs SET identity = NULL, text_removed_at = 0 WHERE id = :job AND state = 'done' "
     "AND reference_job_id IS NULL AND text_removed_at IS NULL AND finished_at <= {own} "
     "AND NOT EXISTS (SELECT 1 FROM jobs u WHERE u.reference_job_id = :job "
@@ -37,25 +36,25 @@ _BEGIN_TEXT = sa.text(
         "{own}", _TERM.replace("{job}", "jobs")
     ).replace("{users}", _TERM.replace("{job}", "u"))
 )
-_BEGUN = sa.text("SELECT 1 FROM jobs WHERE id = :job AND text_removed_at = 0")
-REMOVE_SEGMENTS = sa.text(
+_BEGUN = sql("SELECT 1 FROM jobs WHERE id = :job AND text_removed_at = 0")
+REMOVE_SEGMENTS = sql(
     "DELETE FROM segments WHERE id IN (SELECT id FROM segments WHERE job_id = :job LIMIT :most)"
 )
-REMOVE_SPEAKERS = sa.text("DELETE FROM job_speakers WHERE job_id = :job")
-_END_TEXT = sa.text(
+REMOVE_SPEAKERS = sql("DELETE FROM job_speakers WHERE job_id = :job")
+_END_TEXT = sql(
     "UPDATE jobs SET text_removed_at = :now WHERE id = :job OR (reference_job_id = :job AND state = 'done')"
 )
 # A failed job that is tried again must not look for it.
-LEAVE_REFERENCE = sa.text(
+LEAVE_REFERENCE = sql(
     "UPDATE jobs SET reference_job_id = NULL WHERE reference_job_id = :job AND state IN ('failed', 'cancelled')"
 )
-REMOVE_STAGES = sa.text("DELETE FROM stage_timings WHERE job_id = :job")
-REMOVE_ATTEMPTS = sa.text("DELETE FROM attempts WHERE job_id = :job")
-_LOGS = sa.text("UPDATE jobs SET logs_removed_at = :now WHERE id = :job AND state = 'done'")
-_FILES = sa.text("UPDATE jobs SET files_removed_at = :now WHERE id = :job AND state = 'done'")
+REMOVE_STAGES = sql("DELETE FROM stage_timings WHERE job_id = :job")
+REMOVE_ATTEMPTS = sql("DELETE FROM attempts WHERE job_id = :job")
+_LOGS = sql("UPDATE jobs SET logs_removed_at = :now WHERE id = :job AND state = 'done'")
+_FILES = sql("UPDATE jobs SET files_removed_at = :now WHERE id = :job AND state = 'done'")
 
 
-_WHEREABOUTS = sa.text(
+_WHEREABOUTS = sql(
     "SELECT nullif(j.text_removed_at, 0) AS text_removed_at, j.logs_removed_at, j.files_removed_at, j.purged_at, "
     "r.departure, r.departed_raw, r.departed_at FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.id = :job"
 )

@@ -7,32 +7,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.ledger.columns import path_of, storable
 from dropscribe.ledger.events import Condition, Event, EventKind, Subscription
 from dropscribe.ledger.outbox import new_uid
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.outbox.job_facts import facts_of_jobs
-from dropscribe.ledger.sql.sqlite.db import Database
 
 #: A condition that is away for less than this, seconds, and then there again, is not announced again.
 FORGET_S = 600.0
 #: Age at which the record that a condition lasts is renewed, seconds.
 RENEW_S = 60.0
 
-_PLACES = sa.text(
+_PLACES = sql(
     "SELECT j.id, j.profile, r.folder_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.id IN (SELECT value FROM json_each(:ids))"
+    "WHERE j.id IN @ids(:ids)"
 )
-_INSERT = sa.text(
+_INSERT = sql(
     "INSERT INTO outbox (message, target, kind, job_id, facts, at, due_at, digest, tries, state) "
     "VALUES (:uid, :target, :kind, :job_id, :facts, :at, :due_at, :digest, 0, 'pending')"
 )
-_OPEN = sa.text("SELECT name, seen FROM conditions")
-_BEGIN = sa.text("INSERT INTO conditions (name, kind, since, seen) VALUES (:key, :kind, :now, :now)")
-_RENEW = sa.text("UPDATE conditions SET seen = :now WHERE name = :key")
-_END = sa.text("DELETE FROM conditions WHERE name = :key")
+_OPEN = sql("SELECT name, seen FROM conditions")
+_BEGIN = sql("INSERT INTO conditions (name, kind, since, seen) VALUES (:key, :kind, :now, :now)")
+_RENEW = sql("UPDATE conditions SET seen = :now WHERE name = :key")
+_END = sql("DELETE FROM conditions WHERE name = :key")
 
 
 class EventWriter:

@@ -7,21 +7,21 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import path_of
+from dropscribe.ledger.sql.dialect import sql
 
-_ENDED = sa.text(
+_ENDED = sql(
     "SELECT j.id, j.state, j.profile, j.attempts, j.version, j.audio_ms, j.speech_ms, j.characters, j.model, j.device, "
     "j.reason_code, j.reason, j.remedy, j.admitted_at, j.finished_at, j.reference_job_id, r.path_raw, r.folder_raw "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.id IN (SELECT value FROM json_each(:ids)) ORDER BY j.id"
+    "WHERE j.id IN @ids(:ids) ORDER BY j.id"
 )
-_FILES = sa.text(
+_FILES = sql(
     "SELECT job_id, path_raw FROM outputs WHERE published = 1 AND format NOT IN ('partial', 'failed') "
-    "AND job_id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
+    "AND job_id IN @ids(:ids) ORDER BY id"
 )
 
 

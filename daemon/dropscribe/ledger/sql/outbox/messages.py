@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.ledger.columns import storable
@@ -21,75 +20,72 @@ from dropscribe.ledger.outbox import (
     TargetCounts,
     new_uid,
 )
+from dropscribe.ledger.sql.dialect import Database, Statement, sql
 from dropscribe.ledger.sql.outbox.events import stored
 from dropscribe.ledger.sql.outbox.job_facts import facts_of_jobs
-from dropscribe.ledger.sql.sqlite.db import Database
 
 #: Most events of one digest.
 DIGEST_EVENTS = 1000
 #: Most rows that one call deletes.
 PRUNED = 500
 
-_CLOSE_DIGEST = sa.text(
+_CLOSE_DIGEST = sql(
     "UPDATE outbox SET message = :uid WHERE id IN (SELECT id FROM outbox WHERE state = 'pending' AND message IS NULL "
     "AND target = :target AND due_at <= :now ORDER BY due_at, id LIMIT :most)"
 )
 # The rows of a digest have the same instants. More rows than messages are read, because one message may have many.
-_DUE = sa.text(
-    "SELECT DISTINCT message FROM (SELECT message FROM outbox WHERE state = 'pending' AND target = :target AND due_at <= :now "
-    "AND message IS NOT NULL AND (lease_until IS NULL OR lease_until < :now) ORDER BY due_at, id LIMIT :rows) LIMIT :limit"
+_DUE = sql(
+    "SELECT message FROM (SELECT message, due_at, id FROM outbox WHERE state = 'pending' AND target = :target AND due_at <= :now "
+    "AND message IS NOT NULL AND (lease_until IS NULL OR lease_until < :now) ORDER BY due_at, id LIMIT :rows) AS due GROUP BY message ORDER BY min(due_at), min(id) LIMIT :limit"
 )
-_LEASE = sa.text(
+_LEASE = sql(
     "UPDATE outbox SET lease_until = :until, claimed_by = :worker, tries = tries + 1 "
-    "WHERE state = 'pending' AND message IN (SELECT value FROM json_each(:uids))"
+    "WHERE state = 'pending' AND message IN @texts(:uids)"
 )
-_CLAIMED = sa.text(
+_CLAIMED = sql(
     "SELECT id, message, target, kind, job_id, facts, at, digest, tries FROM outbox "
-    "WHERE message IN (SELECT value FROM json_each(:uids)) ORDER BY id"
+    "WHERE message IN @texts(:uids) ORDER BY id"
 )
-_WITHOUT_FACTS = sa.text(
-    "SELECT id, job_id FROM outbox WHERE facts IS NULL AND message IN (SELECT value FROM json_each(:uids))"
-)
-_FACTS = sa.text("UPDATE outbox SET facts = :facts WHERE id = :id")
-_RENEW = sa.text(
+_WITHOUT_FACTS = sql("SELECT id, job_id FROM outbox WHERE facts IS NULL AND message IN @texts(:uids)")
+_FACTS = sql("UPDATE outbox SET facts = :facts WHERE id = :id")
+_RENEW = sql(
     "UPDATE outbox SET lease_until = :until WHERE state = 'pending' AND message = :uid AND tries = :tries"
 )
 # `tries` of the message tells this claim from later ones.
 _END = "UPDATE outbox SET {how}, lease_until = NULL, claimed_by = NULL WHERE state = 'pending' AND message = :uid AND tries = :tries"
-_SENT = sa.text(_END.replace("{how}", "state = 'sent', ended_at = :now, error = NULL"))
-_POSTPONE = sa.text(_END.replace("{how}", "due_at = :due_at, error = :error"))
-_GIVE_UP = sa.text(_END.replace("{how}", "state = 'failed', ended_at = :now, error = :error"))
-_FAIL_PENDING = sa.text(
+_SENT = sql(_END.replace("{how}", "state = 'sent', ended_at = :now, error = NULL"))
+_POSTPONE = sql(_END.replace("{how}", "due_at = :due_at, error = :error"))
+_GIVE_UP = sql(_END.replace("{how}", "state = 'failed', ended_at = :now, error = :error"))
+_FAIL_PENDING = sql(
     "UPDATE outbox SET state = 'failed', ended_at = :now, lease_until = NULL, claimed_by = NULL, error = :error "
     "WHERE state = 'pending' AND target = :target AND due_at <= :now"
 )
-_DISABLE = sa.text(
+_DISABLE = sql(
     "INSERT INTO disabled_targets (name, at, reason) VALUES (:target, :now, :error) "
     "ON CONFLICT (name) DO UPDATE SET at = excluded.at, reason = excluded.reason"
 )
-_DISABLED = sa.text("SELECT name, reason FROM disabled_targets")
-_ENABLE = sa.text("DELETE FROM disabled_targets WHERE :target IS NULL OR name = :target")
-_ENABLE_OF = sa.text(
-    "DELETE FROM disabled_targets WHERE name IN "
-    "(SELECT target FROM outbox WHERE id IN (SELECT value FROM json_each(:ids)))"
+_DISABLED = sql("SELECT name, reason FROM disabled_targets")
+_ENABLE = sql("DELETE FROM disabled_targets WHERE CAST(:target AS TEXT) IS NULL OR name = :target")
+_ENABLE_OF = sql(
+    "DELETE FROM disabled_targets WHERE name IN (SELECT target FROM outbox WHERE id IN @ids(:ids))"
 )
-_WAITING = sa.text("SELECT DISTINCT target FROM outbox WHERE state = 'pending'")
+_WAITING = sql("SELECT DISTINCT target FROM outbox WHERE state = 'pending'")
 # All events of a digest are sent again with the one that is named.
-_RETRY = sa.text(
+_RETRY = sql(
     "UPDATE outbox SET state = 'pending', tries = 0, due_at = :now, ended_at = NULL "
-    "WHERE state = 'failed' AND (:target IS NULL OR target = :target) "
-    "AND (:all OR id IN (SELECT value FROM json_each(:ids)) OR message IN "
-    "(SELECT message FROM outbox WHERE digest = 1 AND id IN (SELECT value FROM json_each(:ids))))"
+    "WHERE state = 'failed' AND (CAST(:target AS TEXT) IS NULL OR target = :target) "
+    "AND (:all = 1 OR id IN @ids(:ids) OR message IN "
+    "(SELECT message FROM outbox WHERE digest = 1 AND id IN @ids(:ids)))"
 )
 _LISTED = (
     "SELECT id, message, target, kind, job_id, state, at, due_at, tries, ended_at, error FROM outbox "
-    "WHERE state = :state AND (:target IS NULL OR target = :target) ORDER BY id DESC LIMIT :limit"
+    "WHERE state = :state AND (CAST(:target AS TEXT) IS NULL OR target = :target) ORDER BY id DESC LIMIT :limit"
 )
-_COUNTS = sa.text(
+_COUNTS = sql(
     "SELECT target, count(*) AS pending, 0 AS failed, min(due_at) AS oldest FROM outbox WHERE state = 'pending' GROUP BY target "
     "UNION ALL SELECT target, 0, count(*), NULL FROM outbox WHERE state = 'failed' GROUP BY target"
 )
-_PRUNE = sa.text(
+_PRUNE = sql(
     "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE state = :state AND ended_at < :before LIMIT :most)"
 )
 
@@ -165,7 +161,7 @@ class Messages:
         with self._db.read("list messages") as connection:
             for state in dict.fromkeys(states):
                 values = {"state": state.value, "target": target, "limit": limit}
-                found += [_summary(row) for row in connection.execute(sa.text(_LISTED), values)]
+                found += [_summary(row) for row in connection.execute(sql(_LISTED), values)]
         return sorted(found, key=lambda m: -m.id)[:limit]
 
     def counts(self) -> dict[str, TargetCounts]:
@@ -195,12 +191,12 @@ class Messages:
                 if limit > 0
             )
 
-    def _end(self, statement: sa.TextClause, message: Message, **values: Any) -> bool:
+    def _end(self, statement: Statement, message: Message, **values: Any) -> bool:
         with self._db.write("end a message") as connection:
             return _changed(connection, statement, message, values)
 
 
-_ANY_DUE = sa.text(
+_ANY_DUE = sql(
     "SELECT 1 FROM outbox WHERE state = 'pending' AND target = :target AND due_at <= :now "
     "AND (lease_until IS NULL OR lease_until < :now) LIMIT 1"
 )
@@ -215,9 +211,7 @@ def _add_facts(connection: Connection, chosen: dict[str, Any]) -> None:
         connection.execute(_FACTS, rows)
 
 
-def _changed(
-    connection: Connection, statement: sa.TextClause, message: Message, values: dict[str, Any]
-) -> bool:
+def _changed(connection: Connection, statement: Statement, message: Message, values: dict[str, Any]) -> bool:
     result = connection.execute(statement, values | {"uid": message.uid, "tries": message.tries})
     return bool(result.rowcount)
 

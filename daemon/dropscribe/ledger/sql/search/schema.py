@@ -38,45 +38,45 @@ FILL_SEARCH = """
 INSERT INTO segment_search (rowid, text) SELECT id, text || char(2, 2) FROM segments WHERE text <> ''
 """
 
-#: One row a job, for people at a prompt. Times are UTC; `total_s` runs from first seen to finished, `rtfx` is
+#: One row a job, for people at a prompt, with functions of `ledger.sql.dialect`. Times are UTC; `total_s` runs from first seen to finished, `rtfx` is
 #: audio seconds per second between claim and finish. `stages` is a JSON object, stage → seconds, of whatever stages the
 #: job has. The columns of single stages are kept for old queries; further stages get none.
 HISTORY = """
 CREATE VIEW job_history AS
 SELECT
     j.id, j.state, r.path AS recording, r.folder, j.profile,
-    strftime('%Y-%m-%d %H:%M:%S', j.admitted_at, 'unixepoch') AS admitted_utc,
-    strftime('%Y-%m-%d %H:%M:%S', j.claimed_at, 'unixepoch') AS claimed_utc,
-    strftime('%Y-%m-%d %H:%M:%S', j.finished_at, 'unixepoch') AS finished_utc,
-    round(j.audio_ms / 1000.0, 3) AS audio_s,
-    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'settling')
+    @time(j.admitted_at) AS admitted_utc,
+    @time(j.claimed_at) AS claimed_utc,
+    @time(j.finished_at) AS finished_utc,
+    @decimals(j.audio_ms / 1000.0, 3) AS audio_s,
+    (SELECT @decimals(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'settling')
         AS settling_s,
-    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'waiting')
+    (SELECT @decimals(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'waiting')
         AS waiting_s,
-    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'decoding')
+    (SELECT @decimals(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'decoding')
         AS decoding_s,
-    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'vad')
+    (SELECT @decimals(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'vad')
         AS vad_s,
-    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'batch_queue')
+    (SELECT @decimals(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'batch_queue')
         AS batch_queue_s,
-    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'recognition')
+    (SELECT @decimals(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'recognition')
         AS recognition_s,
-    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'rendering')
+    (SELECT @decimals(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'rendering')
         AS rendering_s,
-    (SELECT round(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'publishing')
+    (SELECT @decimals(t.seconds, 3) FROM stage_timings t WHERE t.job_id = j.id AND t.stage = 'publishing')
         AS publishing_s,
-    round(j.finished_at - j.admitted_at + j.settle_s, 3) AS total_s,
+    @decimals(j.finished_at - j.admitted_at + j.settle_s, 3) AS total_s,
     CASE WHEN j.state = 'done' AND j.finished_at > j.claimed_at
-        THEN round(j.audio_ms / 1000.0 / (j.finished_at - j.claimed_at), 1) END AS rtfx,
+        THEN @decimals(j.audio_ms / 1000.0 / (j.finished_at - j.claimed_at), 1) END AS rtfx,
     j.model, j.device, j.attempts, j.reason, j.remedy, j.truncated,
     j.reference_job_id AS same_as_job,
-    (SELECT group_concat(o.path, ', ') FROM outputs o WHERE o.job_id = j.id AND o.published = 1)
+    (SELECT @list(o.path) FROM outputs o WHERE o.job_id = j.id AND o.published = 1)
         AS outputs,
     j.characters,
-    (SELECT json_group_object(t.stage, round(t.seconds, 3)) FROM stage_timings t WHERE t.job_id = j.id)
+    (SELECT @object(t.stage, @decimals(t.seconds, 3)) FROM stage_timings t WHERE t.job_id = j.id)
         AS stages
 FROM jobs j JOIN recordings r ON r.id = j.recording_id
 """
 
-#: In order of creation.
-STATEMENTS: tuple[str, ...] = (SEARCH, TERMS, INSERTED, DELETED, HISTORY)
+#: What only SQLite has, in order of creation.
+INDEX: tuple[str, ...] = (SEARCH, TERMS, INSERTED, DELETED)

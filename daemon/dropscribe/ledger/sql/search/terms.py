@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise, product
 
+from dropscribe.ledger.columns import storable
 from dropscribe.ledger.sql.search.schema import SENTINEL
 from dropscribe.transcript.written.numbers import replacements
 from dropscribe.transcript.written.numerals.spoken import ways_to_say
@@ -81,6 +82,12 @@ def clean(query: str) -> str:
     """The query without surrounding blanks and without characters that no transcript contains."""
     kept = (c for c in query if c not in {"\0", SENTINEL} and not "\ud800" <= c <= "\udfff")
     return "".join(kept).strip()
+
+
+def containing(text: str) -> str:
+    """The pattern of LIKE for what contains `text`."""
+    escaped = storable(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
 
 
 def fold(text: str) -> str:

@@ -9,20 +9,20 @@ goes on, else the index is used. What is found is compared with the whole query.
 from __future__ import annotations
 
 import json
+import sys
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from typing import Protocol
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.ledger.columns import path_of
 from dropscribe.ledger.records import Copy, Hit
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.search.excerpts import excerpt
-from dropscribe.ledger.sql.search.terms import LAST, TERM, Term, fold, parse, readings
-from dropscribe.ledger.sql.sqlite.db import Database
+from dropscribe.ledger.sql.search.terms import LAST, TERM, Term, containing, fold, parse, readings
 from dropscribe.transcript.types import Segment, Tokens
 
 #: Newest segments that are read for several words, or for one shorter than a term.
@@ -45,51 +45,34 @@ _FIRST, _MORE = 64, 1_024
 #: Larger than any id.
 _ANY = 2**62
 
-_PHRASE = sa.text(
-    "SELECT rowid FROM segment_search WHERE segment_search MATCH :phrase AND rowid < :before "
-    "ORDER BY rowid DESC LIMIT :limit"
-)
-_PHRASE_OF_JOB = sa.text(
-    "SELECT rowid FROM segment_search WHERE segment_search MATCH :phrase AND rowid BETWEEN :first AND :last "
-    "ORDER BY rowid"
-)
-_TERMS = sa.text(
-    "SELECT DISTINCT doc FROM segment_terms WHERE term >= :first AND term <= :last "
-    "ORDER BY doc DESC LIMIT :limit"
-)
-_NEWEST = sa.text(
+_PHRASE = sql("@newest_with(:phrase, :before, :limit)")
+_PHRASE_OF_JOB = sql("@between_with(:phrase, :first, :last)")
+_TERMS = sql("@newest_beginning(:first, :last, :pattern, :limit)")
+_NEWEST = sql(
     "SELECT id, job_id, idx, start_ms, text FROM segments WHERE id < :before ORDER BY id DESC LIMIT :limit"
 )
-_TEXTS = sa.text(
-    "SELECT id, job_id, idx, start_ms, text FROM segments "
-    "WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
-)
-_INDICES = sa.text(
-    "SELECT job_id, idx, start_ms FROM segments WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id"
-)
+_TEXTS = sql("SELECT id, job_id, idx, start_ms, text FROM segments WHERE id IN @ids(:ids) ORDER BY id")
+_INDICES = sql("SELECT job_id, idx, start_ms FROM segments WHERE id IN @ids(:ids) ORDER BY id")
 #: `ranges`: JSON, [[job, first index, last index, first start, last start], …].
-_RANGES = sa.text(
-    "SELECT n.id, n.job_id, n.idx, n.start_ms, n.text FROM json_each(:ranges) r CROSS JOIN segments n "
-    "ON n.job_id = r.value ->> 0 AND n.idx BETWEEN r.value ->> 1 AND r.value ->> 2 "
-    "WHERE n.start_ms BETWEEN r.value ->> 3 AND r.value ->> 4 ORDER BY n.id"
+_RANGES = sql(
+    "SELECT n.id, n.job_id, n.idx, n.start_ms, n.text FROM @rows(:ranges, job, first, last, first_ms, last_ms) r "
+    "@joined() segments n ON n.job_id = r.job AND n.idx BETWEEN r.first AND r.last "
+    "WHERE n.start_ms BETWEEN r.first_ms AND r.last_ms ORDER BY n.id"
 )
-_BOUNDS = sa.text(
+_BOUNDS = sql(
     "SELECT (SELECT id FROM segments WHERE job_id = :job ORDER BY idx LIMIT 1), "
     "(SELECT id FROM segments WHERE job_id = :job ORDER BY idx DESC LIMIT 1)"
 )
-_SEGMENTS = sa.text(
-    "SELECT id, idx, start_ms, end_ms, text, tokens FROM segments "
-    "WHERE id IN (SELECT value FROM json_each(:ids))"
-)
+_SEGMENTS = sql("SELECT id, idx, start_ms, end_ms, text, tokens FROM segments WHERE id IN @ids(:ids)")
 # CROSS JOIN: otherwise all finished jobs would be read by their state.
-_JOBS = sa.text(
+_JOBS = sql(
     "SELECT j.id, r.path_raw, coalesce(j.finished_at, j.claimed_at) AS finished_at "
-    "FROM json_each(:ids) c CROSS JOIN jobs j ON j.id = c.value CROSS JOIN recordings r ON r.id = j.recording_id"
+    "FROM @numbered(:ids) c @joined() jobs j ON j.id = c.value @joined() recordings r ON r.id = j.recording_id"
 )
-_COPIES = sa.text(
-    "SELECT j.reference_job_id AS origin, j.id, r.path_raw FROM json_each(:ids) c "
-    "CROSS JOIN jobs j ON j.reference_job_id = c.value CROSS JOIN recordings r ON r.id = j.recording_id "
-    "WHERE +j.state = 'done' ORDER BY j.id DESC"
+_COPIES = sql(
+    "SELECT j.reference_job_id AS origin, j.id, r.path_raw FROM @numbered(:ids) c "
+    "@joined() jobs j ON j.reference_job_id = c.value @joined() recordings r ON r.id = j.recording_id "
+    "WHERE @plain(j.state) = 'done' ORDER BY j.id DESC"
 )
 
 
@@ -124,7 +107,7 @@ class TranscriptSearch:
         if not terms or limit < 1 or places < 1:
             return []
         with self._db.read("search transcripts") as connection:
-            found = [_found(connection, reading, limit, places) for reading in readings(terms)]
+            found = [self._found(connection, reading, limit, places) for reading in readings(terms)]
         return found[0] if len(found) == 1 else _merged(found, limit, places)
 
     def search_in(self, query: str, jobs: Sequence[int], places: int) -> list[Hit]:
@@ -136,15 +119,29 @@ class TranscriptSearch:
             bounds = [(job, connection.execute(_BOUNDS, {"job": job}).one()) for job in jobs]
             those = [(job, (first, last)) for job, (first, last) in bounds if first is not None]
             found = [
-                _hits_of(connection, _source(connection, reading), reading, those, places)
+                _hits_of(connection, self._source(connection, reading), reading, those, places)
                 for reading in readings(terms)
             ]
         return found[0] if len(found) == 1 else _merged(found, len(jobs), places)
 
+    def _found(self, connection: Connection, terms: Sequence[Term], limit: int, places: int) -> list[Hit]:
+        source = self._source(connection, terms)
+        return _hits_of(connection, source, terms, islice(_jobs(connection, source, terms), limit), places)
 
-def _found(connection: Connection, terms: Sequence[Term], limit: int, places: int) -> list[Hit]:
-    source = _source(connection, terms)
-    return _hits_of(connection, source, terms, islice(_jobs(connection, source, terms), limit), places)
+    def _source(self, connection: Connection, terms: Sequence[Term]) -> _Source:
+        """Source of the segments that have the rarest term."""
+        phrases_from = TERM if self._db.indexes_phrases else sys.maxsize
+        if len(terms) == 1 and len(terms[0].needle) >= phrases_from:
+            return _PhraseSource(connection, terms[0].needle)
+        newest = connection.execute(_NEWEST, {"before": _ANY, "limit": WINDOW}).all()
+        counts = [sum(1 for row in newest if t.pattern.search(row.text)) for t in terms]
+        rarest = min(range(len(terms)), key=lambda i: (counts[i], -len(terms[i].needle)))
+        needle = terms[rarest].needle
+        if len(needle) >= phrases_from:
+            return _PhraseSource(connection, needle)
+        if counts[rarest] > COMMON * len(newest):
+            return _CommonSource(connection, needle)
+        return _RareSource(connection, needle)
 
 
 def _hits_of(
@@ -217,7 +214,12 @@ class _RareSource:
         found: set[int] = set()
         # The index does not fold letters that are newer than SQLite's case tables.
         for first in {fold(needle), needle}:
-            bound = {"first": first, "last": first + LAST, "limit": CANDIDATES}
+            bound = {
+                "first": first,
+                "last": first + LAST,
+                "pattern": containing(needle),
+                "limit": CANDIDATES,
+            }
             found.update(connection.scalars(_TERMS, bound))
         self._ids = sorted(found)
 
@@ -254,21 +256,6 @@ class _CommonSource:
     def between(self, first: int, last: int) -> list[int]:
         """See `_Source`."""
         return list(range(first, last + 1)) if self._others is None else self._others.between(first, last)
-
-
-def _source(connection: Connection, terms: Sequence[Term]) -> _Source:
-    """Source of the segments that have the rarest term."""
-    if len(terms) == 1 and len(terms[0].needle) >= TERM:
-        return _PhraseSource(connection, terms[0].needle)
-    newest = connection.execute(_NEWEST, {"before": _ANY, "limit": WINDOW}).all()
-    counts = [sum(1 for row in newest if t.pattern.search(row.text)) for t in terms]
-    rarest = min(range(len(terms)), key=lambda i: (counts[i], -len(terms[i].needle)))
-    needle = terms[rarest].needle
-    if len(needle) >= TERM:
-        return _PhraseSource(connection, needle)
-    if counts[rarest] > COMMON * len(newest):
-        return _CommonSource(connection, needle)
-    return _RareSource(connection, needle)
 
 
 def _jobs(

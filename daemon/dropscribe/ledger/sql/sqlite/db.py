@@ -21,6 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from dropscribe.errors import DatabaseLockedError, DropscribeError, UnusableLedgerError
 from dropscribe.ledger.sql.lock_waits import WAIT_S, LockWaits
+from dropscribe.ledger.sql.sqlite import functions  # noqa: F401 - spells the functions of statements
 from dropscribe.ledger.sql.sqlite.faults import damaged, explain, is_locked
 from dropscribe.ledger.sql.sqlite.file.database_file import LOG_ENDINGS, DatabaseFile
 
@@ -53,6 +54,9 @@ READING = "dropscribe_reading"
 LOCK_WAITS = "dropscribe_waits"
 #: Key of a connection's `info` with the timeout that is set in it, milliseconds.
 _TIMEOUT = "dropscribe_timeout_ms"
+
+
+_MERGE = sa.text("INSERT INTO segment_search (segment_search, rank) VALUES ('merge', :pages)")
 
 
 def driver() -> Any:
@@ -178,11 +182,14 @@ def _wait_at_most(connection: Connection, seconds: float) -> None:
         connection.info[_TIMEOUT] = milliseconds
 
 
-class Database:
+class SqliteDatabase:
     """Transactions on one database file. Thread-safe: each transaction has a pooled connection of its own.
 
-    After a thread has found the file damaged, removed or replaced, it is not accessed again: see `fault`.
+    Implements `Database`, where the methods are documented. After a thread has found the file damaged, removed or replaced, it is
+    not accessed again: see `fault`.
     """
+
+    indexes_phrases = True
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
@@ -223,6 +230,25 @@ class Database:
         """One consistent view of the database. Raises as `write` does."""
         with self._usable(operation), self._readers.begin() as connection:
             yield connection
+
+    @contextmanager
+    def overwriting(self, operation: str) -> Iterator[Connection]:
+        """A transaction in which what is deleted is overwritten with zeros."""
+        with self.write(operation) as connection:
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            try:
+                yield connection
+            finally:
+                connection.exec_driver_sql("PRAGMA secure_delete = OFF")
+
+    def merge_search(self, pages: int) -> bool:
+        """Rewrite part of the full-text index; False when nothing is left to do."""
+        with self.overwriting("rewrite the search index") as connection:
+            before = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
+            connection.execute(_MERGE, {"pages": -pages})
+            after = connection.exec_driver_sql("SELECT total_changes()").scalar_one()
+        # https://sqlite.org/fts5.html#the_merge_command: a difference below 2 means that nothing was done.
+        return bool(after - before >= 2)
 
     def shrink_log(self, operation: str) -> bool:
         """Move the content of the log into the database and cut the log to nothing; False if a reader prevents it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dropscribe.ledger.sql.sqlite.db import Database, findings
+from dropscribe.ledger.sql.sqlite.db import SqliteDatabase, findings
 from dropscribe.ledger.sql.sqlite.faults import REPAIR, REPAIR_SEARCH, damaged
 
 #: Longest check at the start of the daemon, seconds; enough for the whole of a small database.
@@ -16,7 +16,7 @@ def quick_check(path: Path, limit_s: float | None = None) -> tuple[str, ...]:
 
     Raises StorageError and LedgerError as reading does.
     """
-    database = Database(path, read_only=True)
+    database = SqliteDatabase(path, read_only=True)
     try:
         with database.read("check database") as connection:
             return findings(connection, "quick_check", limit_s)

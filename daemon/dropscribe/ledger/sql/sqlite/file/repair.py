@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from dropscribe.errors import LedgerError, StorageError, UnusableLedgerError
 from dropscribe.ledger.sql.search import schema as search_schema
-from dropscribe.ledger.sql.sqlite.db import Database, connect, driver, findings, translated
+from dropscribe.ledger.sql.sqlite.db import SqliteDatabase, connect, driver, findings, translated
 from dropscribe.ledger.sql.sqlite.faults import damaged
 from dropscribe.ledger.sql.sqlite.file import salvage
 from dropscribe.ledger.sql.sqlite.file.database_file import LOG_ENDINGS
@@ -65,7 +65,7 @@ def repair(path: Path) -> Repair:
 
 def diagnose(path: Path) -> tuple[tuple[str, ...], bool]:
     """Read the whole database; returns what is wrong, and whether only its search index is. Raises StorageError."""
-    database = Database(path, read_only=True)
+    database = SqliteDatabase(path, read_only=True)
     try:
         if revision(path) is None:
             raise damaged("there is no table in it", path, "check database")
@@ -170,7 +170,7 @@ def _checkpoint(path: Path) -> None:
 
 
 def _count(path: Path) -> tuple[tuple[tuple[str, int], ...], int]:
-    database = Database(path, read_only=True)
+    database = SqliteDatabase(path, read_only=True)
     try:
         with database.read("count rows") as connection:
             rows = tuple(

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from dropscribe.ledger.sql.history.totals_schema import FILL
 from dropscribe.ledger.sql.schema import metadata
 from dropscribe.ledger.sql.sqlite.db import driver
+from dropscribe.ledger.sql.sqlite.ddl import FILL_TOTALS
 
 #: In an order in which rows follow the rows that they refer to.
 TABLES = (
@@ -255,7 +255,7 @@ def _make_consistent(into: Any, seen: int) -> None:
         "isolate = 0 WHERE id = ?",
         again,
     )
-    for statement in FILL:
+    for statement in FILL_TOTALS:
         into.execute(statement)
     # A number that is in a transcript is never given to another job.
     into.execute("DELETE FROM sqlite_sequence WHERE name = 'jobs'")

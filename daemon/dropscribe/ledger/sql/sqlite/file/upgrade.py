@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 import dropscribe
 from dropscribe.errors import LedgerError, StorageError
-from dropscribe.ledger.sql.schema import HEAD, STATEMENTS, metadata
+from dropscribe.ledger.sql.schema import HEAD, metadata
 from dropscribe.ledger.sql.sqlite.db import READING, connect, driver, translated
+from dropscribe.ledger.sql.sqlite.ddl import STATEMENTS
 from dropscribe.ledger.sql.sqlite.faults import damaged
 
 if TYPE_CHECKING:
