@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe.cli.manual.shared_files import shared_files
-from dropscribe.errors import UsageError
+from dropscribe.errors import StorageError, UsageError
 from dropscribe.installation import requirements, shipped
 from dropscribe.installation.places import of_machine, of_user
 from dropscribe.installation.plan import Sources, plan
@@ -85,6 +86,57 @@ def test_what_a_person_changed_stays(tmp_path: Path) -> None:
         call("uninstall-service", "--prefix", tmp_path)
 
 
+def test_what_was_there_before_is_not_removed(tmp_path: Path) -> None:
+    command = tmp_path / "usr/local/bin/dropscribe"
+    command.parent.mkdir(parents=True)
+    command.symlink_to(PROGRAM)  # as uv and pipx make it
+    other = tmp_path / "etc/systemd/system/dropscribe-notify.service"
+    other.parent.mkdir(parents=True)
+    other.write_text("# of another program\n")
+    done = states(document("install-service", "--prefix", tmp_path))
+    assert done["/usr/local/bin/dropscribe"] == "unchanged"
+    assert done["/etc/systemd/system/dropscribe-notify.service"] == "kept"
+    call("install-service", "--prefix", tmp_path)
+    call("uninstall-service", "--prefix", tmp_path)
+    assert command.readlink() == PROGRAM
+    assert other.read_text() == "# of another program\n"
+    assert not (tmp_path / UNIT).exists()
+
+
+def test_an_installation_that_ended_half_way_can_be_repeated_or_removed(tmp_path: Path) -> None:
+    obstacle = tmp_path / "usr/local/bin/.dropscribe.new"  # under this name the link is made
+    obstacle.mkdir(parents=True)
+    with pytest.raises(StorageError, match="--prefix"):
+        call("install-service", "--prefix", tmp_path)
+    assert (tmp_path / UNIT).exists()
+    call("uninstall-service", "--prefix", tmp_path)
+    assert tree(tmp_path) == {}
+    with pytest.raises(StorageError):
+        call("install-service", "--prefix", tmp_path)
+    obstacle.rmdir()
+    done = states(document("install-service", "--prefix", tmp_path))
+    assert (done[f"/{UNIT}"], done["/usr/local/bin/dropscribe"]) == ("unchanged", "written")
+    call("uninstall-service", "--prefix", tmp_path)
+    assert set(tree(tmp_path)) == {str(CONFIG)}
+
+
+def test_the_service_can_read_what_root_wrote_with_a_strict_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        call("install-service", "--prefix", tmp_path / "machine")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "machine").rglob("*"):
+        assert path.is_symlink() or path.stat().st_mode & 0o004, path
+
+
+def test_what_to_do_next_after_an_upgrade_is_a_restart(tmp_path: Path) -> None:
+    first = document("install-service", "--prefix", tmp_path)["next"]
+    again = document("install-service", "--prefix", tmp_path)["next"]
+    assert any("models fetch" in line for line in first)
+    assert again[0].startswith("systemctl try-restart dropscribe ")
+
+
 def test_an_upgrade_renews_what_was_written_and_removes_what_is_no_more(tmp_path: Path) -> None:
     call("install-service", "--prefix", tmp_path, "--cpu")
     drop_in = tmp_path / "etc/systemd/system/dropscribe.service.d/cpu.conf"
@@ -152,8 +204,9 @@ def test_it_refuses_what_cannot_work(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="hidden from it") as caught:
             requirements.demand_visible([Path("/usr/bin/python3"), Path(hidden)])
         assert "/opt/dropscribe/venv" in caught.value.remedy
-    with pytest.raises(UsageError, match="blanks"):
-        requirements.demand_plain(Path("/opt/my venv/bin/dropscribe"))
+    for program in ("/opt/my venv/bin/dropscribe", "/opt/\udcff/bin/dropscribe"):
+        with pytest.raises(UsageError, match="blanks"):
+            requirements.demand_plain(Path(program))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     (closed / "dropscribe").touch()
@@ -162,6 +215,14 @@ def test_it_refuses_what_cannot_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="build for CPUs"):
         requirements.demand_matching_torch("2.13.0+cpu", cuda=True)
     requirements.demand_matching_torch("2.13.0", cuda=True)
+    for home in ({}, {"HOME": ""}, {"HOME": "anna"}):
+        with pytest.raises(UsageError, match="set HOME"):
+            of_user(home)
+    for environment in ({}, {"XDG_RUNTIME_DIR": str(tmp_path)}):
+        with pytest.raises(UsageError, match="enable-linger 1000"):
+            requirements.demand_user_manager(environment, 1000)
+    (tmp_path / "systemd").mkdir()
+    requirements.demand_user_manager({"XDG_RUNTIME_DIR": str(tmp_path)}, 1000)
 
 
 def test_a_percent_sign_in_a_path_is_no_specifier() -> None:

@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,24 +36,33 @@ class FileResult:
 def install(files: Iterable[PlannedFile], places: Places, prefix: Path, *, force: bool) -> list[FileResult]:
     """Write files below `prefix`, remove those of an earlier installation that are not among them. Raises StorageError.
 
-    A file that was changed by hand is kept; with `force` it is replaced, and the old one is FILE.bak.
+    A file that was changed by hand, or that something else wrote, is kept; with `force` it is replaced, and the old one is
+    FILE.bak. If it ends half-way, it may be repeated, and what it wrote can be removed.
     """
-    before = _recorded(places, prefix)
-    planned = list(files)
-    results = [_write(file, before, prefix, force=force) for file in planned]
-    gone = [Path(p) for p in before if Path(p) not in {f.path for f in planned}]
-    results += [r for p in gone if (r := _remove(p, before[str(p)], prefix)) is not None]
-    kept = {r.path for r in results if r.state == KEPT}
-    record = {str(f.path): _digest(f.text) for f in planned if not f.once and f.path not in kept}
-    # The file that a person changed stays on record as it was written, so that it is known as changed.
-    record |= {p: digest for p, digest in before.items() if Path(p) in kept}
-    _put(places.record, json.dumps(record, indent=1, sort_keys=True) + "\n", prefix)
+    before = recorded(places, prefix)
+    planned = [(file, _digest(file.text)) for file in files]
+    ours = {str(f.path): digest for f, digest in planned if not f.once}
+    with _readable_by_all() if not places.user else nullcontext():
+        # On record before they are there, so that none is left behind that nobody knows.
+        missing = {p: d for p, d in ours.items() if _content(below(prefix, Path(p))) is None}
+        _put_record(before | missing, places, prefix)
+        results = [_write(file, before, prefix, force=force) for file, _ in planned]
+        gone = [p for p in before if p not in ours]
+        results += [r for p in gone if (r := _remove(Path(p), before[p], prefix)) is not None]
+        state = {str(r.path): r.state for r in results}
+        # A file that a person changed stays on record as it was written, so that it is known as changed. One that was there
+        # before, as it should be, is of somebody else.
+        record = {p: d for p, d in before.items() if state.get(p) == KEPT}
+        record |= {
+            p: d for p, d in ours.items() if state[p] != KEPT and (state[p] != UNCHANGED or p in before)
+        }
+        _put_record(record, places, prefix)
     return results
 
 
 def uninstall(places: Places, prefix: Path) -> list[FileResult]:
     """Remove the files on record, except those that a person changed. Raises StorageError."""
-    record = _recorded(places, prefix)
+    record = recorded(places, prefix)
     results = [r for p, digest in record.items() if (r := _remove(Path(p), digest, prefix)) is not None]
     _unlink(places.record, prefix)
     return results
@@ -76,9 +86,37 @@ def is_installed(places: Places, prefix: Path) -> bool:
     return below(prefix, places.record).exists()
 
 
+def recorded(places: Places, prefix: Path) -> dict[str, str]:
+    """Path → SHA-256 of the files written earlier; empty without a record that can be read."""
+    text = _content(below(prefix, places.record))
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = {}
+    return (
+        {p: d for p, d in found.items() if isinstance(d, str) and p.startswith("/")}
+        if isinstance(found, dict)
+        else {}
+    )
+
+
 def below(prefix: Path, path: Path) -> Path:
     """An absolute path below the prefix."""
     return prefix / path.relative_to("/")
+
+
+def _put_record(record: Mapping[str, str], places: Places, prefix: Path) -> None:
+    _put(places.record, json.dumps(record, indent=1, sort_keys=True) + "\n", prefix)
+
+
+@contextmanager
+def _readable_by_all() -> Iterator[None]:
+    """Folders that are made can be entered by the user of the service, whatever the umask of root."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _write(file: PlannedFile, before: Mapping[str, str], prefix: Path, *, force: bool) -> FileResult:
@@ -159,20 +197,6 @@ def _content(path: Path) -> str | None:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(os.fsencode(text)).hexdigest()
-
-
-def _recorded(places: Places, prefix: Path) -> dict[str, str]:
-    """Path → SHA-256 of the files written earlier; empty without a record that can be read."""
-    text = _content(below(prefix, places.record))
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        found = {}
-    return (
-        {p: d for p, d in found.items() if isinstance(d, str) and p.startswith("/")}
-        if isinstance(found, dict)
-        else {}
-    )
 
 
 def _failed(error: OSError, path: Path) -> StorageError:

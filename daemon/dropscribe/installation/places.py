@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropscribe.config import FILE_NAME, SYSTEM_FILE
+from dropscribe.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,14 @@ def of_machine() -> Places:
 
 
 def of_user(environ: Mapping[str, str]) -> Places:
-    """Places of the service of one user, by the XDG variables in `environ`, which must have HOME."""
-    home = Path(environ["HOME"])
+    """Places of the service of one user, by HOME and the XDG variables in `environ`. Raises UsageError without HOME."""
+    home = Path(environ.get("HOME", ""))
+    if not home.is_absolute():
+        raise UsageError(
+            "HOME names no folder, so it is not known where the files of this user are",
+            operation="install the service",
+            remedy="log in as the user whose service it is, or set HOME",
+        )
 
     def base(variable: str, default: str) -> Path:
         value = environ.get(variable, "")

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import dropscribe
@@ -48,8 +48,27 @@ def demand_systemd(running: Path = Path("/run/systemd/system")) -> int:
             operation=_OPERATION,
             remedy="in a container, and without systemd, start 'dropscribe run'; --prefix DIR only writes the files",
         )
-    done = subprocess.run(["systemctl", "--version"], check=False, capture_output=True, text=True)
+    try:
+        done = subprocess.run(["systemctl", "--version"], check=False, capture_output=True, text=True)
+    except OSError as e:
+        raise UsageError(
+            f"systemctl cannot be run: {e.strerror}",
+            operation=_OPERATION,
+            remedy="add the folder of systemctl, such as /usr/bin, to PATH",
+        ) from e
     return demand_version(done.stdout)
+
+
+def demand_user_manager(environ: Mapping[str, str], uid: int) -> None:
+    """The service manager of this user must answer, which it does not after `su` and `sudo`."""
+    runtime = Path(environ.get("XDG_RUNTIME_DIR", ""))
+    if not (runtime.is_absolute() and (runtime / "systemd").is_dir()):
+        raise UsageError(
+            "the service manager of this user cannot be reached, such as after su or sudo",
+            operation=_OPERATION,
+            remedy=f"log in as this user, by ssh or at the machine; or, as root: loginctl enable-linger {uid}; then, as "
+            f"this user: export XDG_RUNTIME_DIR=/run/user/{uid}",
+        )
 
 
 def demand_version(said: str) -> int:
@@ -76,10 +95,10 @@ def demand_root(uid: int) -> None:
 
 
 def demand_plain(program: Path) -> None:
-    """Units divide a command at blanks, and know quotes."""
-    if re.search(r"[\s\"'\\$;]", str(program)):
+    """Units divide a command at blanks, know quotes, and are text in UTF-8."""
+    if re.search(r"[\s\"'\\$;]", str(program)) or not str(program).isprintable():
         raise UsageError(
-            "systemd cannot start a program with blanks or quotes in its path",
+            "systemd cannot start a program with blanks, quotes or unprintable characters in its path",
             operation=_OPERATION,
             path=program,
             remedy="install dropscribe into an environment without them in its path, such as /opt/dropscribe/venv",

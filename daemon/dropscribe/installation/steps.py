@@ -10,6 +10,10 @@ from pathlib import Path
 from dropscribe.errors import DropscribeError, StorageError
 from dropscribe.installation.places import Places
 
+#: What to do if a command fails, before the files of a service are removed and after they are written.
+AFTER_WRITING = "run it by hand to see why; the files are written, and install-service may be run again"
+BEFORE_REMOVING = "run it by hand to see why; no file is removed yet, and uninstall-service may be run again"
+AFTER_REMOVING = "run it by hand to see why; the files are removed"
 #: Longest time for one command, seconds: stopping the service may take a minute.
 _LONGEST_S = 120.0
 
@@ -50,22 +54,34 @@ def make_folders(places: Places) -> None:
             ) from e
 
 
-def run(command: Sequence[str]) -> None:
-    """Run one command. Raises DropscribeError with what it printed."""
+def run(command: Sequence[str], remedy: str) -> None:
+    """Run one command. Raises DropscribeError with what it printed, and `remedy`."""
     try:
         done = subprocess.run(
             command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace", timeout=_LONGEST_S,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as e:
-        raise _failed(command, str(e)) from e
+        raise _failed(command, str(e), remedy) from e
     if done.returncode != 0:
-        raise _failed(command, done.stdout.strip().replace("\n", "; ") or f"it ended with {done.returncode}")
+        raise _failed(
+            command, done.stdout.strip().replace("\n", "; ") or f"it ended with {done.returncode}", remedy
+        )
 
 
-def next_steps(places: Places, program: Path) -> list[str]:
-    """What a person does next, in this order: commands, and comments behind `#`."""
+def next_steps(places: Places, program: Path, *, again: bool) -> list[str]:
+    """What a person does next, in this order: commands, and comments behind `#`. `again`: it was installed before."""
     called = shlex.quote(str(program))
+    if again:
+        units = (
+            "--user try-restart dropscribe"
+            if places.user
+            else "try-restart dropscribe dropscribe-notify dropscribe-web"
+        )
+        return [
+            f"systemctl {units}   # what runs takes this version; recordings under way return to the queue",
+            f"{called} status",
+        ]
     if places.user:
         return [
             f"edit {shlex.quote(str(places.config))}   # folders and models",
@@ -91,9 +107,5 @@ def left_behind(places: Places) -> list[str]:
     return [f"{path}" for path in kept]
 
 
-def _failed(command: Sequence[str], reason: str) -> DropscribeError:
-    return DropscribeError(
-        reason,
-        operation=f"run {shlex.join(command)}",
-        remedy="run it by hand to see why; the files are written, and install-service may be run again",
-    )
+def _failed(command: Sequence[str], reason: str, remedy: str) -> DropscribeError:
+    return DropscribeError(reason, operation=f"run {shlex.join(command)}", remedy=remedy)

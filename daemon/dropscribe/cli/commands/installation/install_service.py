@@ -66,7 +66,9 @@ def command(
     systemd = BACKOFF_SYSTEMD
     if prefix is None:
         systemd = requirements.demand_systemd()
-        if not user:
+        if user:
+            requirements.demand_user_manager(os.environ, os.getuid())
+        else:
             requirements.demand_root(os.geteuid())
             requirements.demand_visible(code)
             requirements.demand_readable(code)
@@ -75,6 +77,7 @@ def command(
         values["engine.device"] = "cpu" if cpu else "cuda:0"
     sources = Sources(shipped.systemd_files(), shared_files(), production_file(values=values))
     root = Path("/") if prefix is None else prefix.absolute()
+    again = files.is_installed(places, root)
     results = files.install(
         plan(places, program, sources, systemd=systemd, cpu=cpu), places, root, force=force
     )
@@ -84,16 +87,16 @@ def command(
             say(line)
         if any(r.state == files.KEPT and r.path != places.config for r in results):
             say(
-                "files that were kept were changed by hand, or are not of this program; --force replaces them"
+                "kept are files that were changed by hand, or that something else wrote; --force replaces them"
             )
     commands = steps.after_installing(places) if prefix is None else []
     if prefix is None and user:
         steps.make_folders(places)
     for one in commands:
-        steps.run(one)
+        steps.run(one, steps.AFTER_WRITING)
         if not as_json:
             say(f"{'ran':<{files.STATE_COLUMNS}}  {' '.join(one)}")
-    todo = steps.next_steps(places, program)
+    todo = steps.next_steps(places, program, again=again)
     if as_json:
         print_json({
             "schema": SCHEMA, "prefix": None if prefix is None else readable(root), "user": user,

@@ -33,9 +33,8 @@ def command(
     from dropscribe.cli.output import print_json, say
     from dropscribe.errors import UsageError
     from dropscribe.escapes import readable
-    from dropscribe.installation import files, requirements, shipped, steps
+    from dropscribe.installation import files, requirements, steps
     from dropscribe.installation.places import of_machine, of_user
-    from dropscribe.installation.plan import unit_names
 
     places = of_user(os.environ) if user else of_machine()
     root = Path("/") if prefix is None else prefix.absolute()
@@ -52,15 +51,19 @@ def command(
         )
     ran = []
     if prefix is None and Path("/run/systemd/system").is_dir():
-        units = [u for u in unit_names(shipped.systemd_files(), user=user) if (places.units / u).exists()]
+        # A unit of the same name that something else wrote is not on record, and goes on.
+        written = [Path(p) for p in files.recorded(places, root)]
+        units = [p.name for p in written if p.parent == places.units and p.exists()]
+        if units and user:
+            requirements.demand_user_manager(os.environ, os.getuid())
         ran += steps.before_removing(places, units) if units else []
     for one in ran:
-        steps.run(one)
+        steps.run(one, steps.BEFORE_REMOVING)
     results = files.uninstall(places, root)
     if ran:
         after = steps.after_removing(places)
         for one in after:
-            steps.run(one)
+            steps.run(one, steps.AFTER_REMOVING)
         ran += after
     left = steps.left_behind(places)
     if as_json:
