@@ -13,8 +13,8 @@ import numpy as np
 from alembic import command
 from alembic.config import Config
 
+from dropscribe.ledger.sql import migrations
 from dropscribe.ledger.sql.sqlite.db import connect, driver
-from dropscribe.ledger.sql.sqlite.file import upgrade
 from dropscribe.transcript.types import STAGES
 
 #: Revision of the schema before the totals.
@@ -67,7 +67,7 @@ def make(path: Path, jobs: int) -> float:
     """Create a database at `path` with that many jobs; returns the seconds it took."""
     began = time.monotonic()
     config = Config()
-    config.set_main_option("script_location", str(upgrade.migrations_folder()))
+    config.set_main_option("script_location", str(migrations.migrations_folder()))
     engine = connect(path, foreign_keys=False)
     with engine.begin() as connection:
         config.attributes["connection"] = connection

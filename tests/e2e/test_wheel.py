@@ -130,7 +130,7 @@ def test_the_wheel_brings_migrations_and_unit_and_opens_a_database(
     package = Path(environment.says("__import__('os').path.dirname(" + OURS + ")"))
     assert (package / "migrations" / "env.py").is_file()
     assert (package / "systemd" / "dropscribe.service").is_file()
-    made = "__import__('dropscribe.ledger.sql.sqlite.file.upgrade', fromlist=['x']).migrations_folder()"
+    made = "__import__('dropscribe.ledger.sql.migrations', fromlist=['x']).migrations_folder()"
     assert environment.says(made) == str(package / "migrations")
     program = environment.root / "bin" / "dropscribe"
     run(program, "install-service", "--prefix", tmp_path / "root", cwd=tmp_path)

@@ -1,30 +1,75 @@
-"""Fixtures of the ledger's tests, which run with every implementation in `DATABASES`."""
+"""Fixtures of the ledger's tests, which run with every database in `DATABASES`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 
-Locate = Callable[[Path], DatabaseLocation]
-
-#: Implementation → function that returns the location of a database in a directory.
-DATABASES: dict[str, Locate] = {"sqlite": lambda directory: DatabaseLocation(directory / "jobs.db")}
+if TYPE_CHECKING:
+    from tests.support.postgresql import Server
 
 
-@pytest.fixture(params=DATABASES)
-def locate(request: pytest.FixtureRequest) -> Locate:
-    """Location of a database by directory, for tests that open several databases or one twice."""
-    return DATABASES[request.param]
+class Locate:
+    """Hands out locations of new databases, and takes back what they were used for."""
+
+    def __init__(self, server: Server | None) -> None:
+        self._server = server
+        self._taken: list[str] = []
+
+    def __call__(self, directory: Path) -> DatabaseLocation:
+        """A new location, with its files in a directory."""
+        if self._server is None:
+            return DatabaseLocation(directory / "jobs.db")
+        self._taken.append(self._server.database())
+        return DatabaseLocation(directory / "jobs", self._taken[-1])
+
+    def release(self) -> None:
+        """Use the databases for others; the ledgers on them are closed."""
+        while self._server is not None and self._taken:
+            self._server.give_back(self._taken.pop())
+
+
+DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server, one a test process. Skips where Debian's is not installed."""
+    pytest.importorskip("psycopg")
+    from tests.support import postgresql  # noqa: PLC0415 - imports the driver
+
+    if postgresql.programs() is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    server = postgresql.Server()
+    yield server
+    server.stop()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the ledger's own tests on every database, others and those marked `sqlite` on SQLite."""
+    if "locate" in metafunc.fixturenames:
+        own = metafunc.module.__name__.rpartition(".")[2].startswith("test_ledger_")
+        only = metafunc.definition.get_closest_marker("sqlite") is not None
+        metafunc.parametrize("locate", DATABASES if own and not only else DATABASES[:1], indirect=True)
+
+
+@pytest.fixture
+def locate(request: pytest.FixtureRequest) -> Iterator[Locate]:
+    """Location of a new database by directory, for tests that open several databases or one twice."""
+    found = Locate(None if request.param == "sqlite" else request.getfixturevalue("postgresql"))
+    yield found
+    found.release()
 
 
 @pytest.fixture
 def location(locate: Locate, tmp_path: Path) -> DatabaseLocation:
-    """Location without a database."""
+    """Location without anything on record."""
     return locate(tmp_path)
 
 

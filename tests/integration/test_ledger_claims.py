@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,7 @@ import pytest
 from dropscribe.errors import StaleLeaseError
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import HELD, Claim, JobDetail, JobState, OutputIntent
-from dropscribe.ledger.sql.sqlite.db import driver
-from tests.support.ledgers import LEASE_S, admission, begin, claim_all, finish_of, transcribed
+from tests.support.ledgers import LEASE_S, admission, begin, claim_all, finish_of, query, transcribed
 
 
 def detail(ledger: Ledger, job: int) -> JobDetail:
@@ -339,10 +336,7 @@ def test_a_clock_set_back_makes_no_negative_wait(ledger: Ledger) -> None:
 
 def test_job_numbers_are_never_used_again(ledger: Ledger, location: DatabaseLocation) -> None:
     old = transcribed(ledger, "一")
-    with closing(driver().connect(os.fspath(location.file))) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("DELETE FROM recordings")
-        connection.commit()
+    query(location, "DELETE FROM recordings")
     assert ledger.job(old) is None
     assert ledger.search("一") == []
     assert ledger.admit([admission()], 300.0)[0].job_id > old

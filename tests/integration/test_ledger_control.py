@@ -182,6 +182,7 @@ def test_jobs_are_selected_by_path_state_and_reason(ledger: Ledger) -> None:
     assert selected(paths=[B, *many], jobs=[one]) == [one, two, three]
 
 
+@pytest.mark.sqlite
 def test_a_claim_reads_no_more_of_the_queue_than_it_takes(location: DatabaseLocation, ledger: Ledger) -> None:
     """By the plan of its statement: copies are looked up by their content, and the queue is read in its own order."""
     admit(ledger, A, "1.wav")

@@ -16,6 +16,7 @@ from dropscribe.ledger.records import AWAY, JobState
 from dropscribe.ledger.sql.history import filters
 from dropscribe.ledger.sql.sqlite.db import driver
 from dropscribe.transcript.types import Speaker
+from tests.integration.conftest import DATABASES, Locate
 from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, transcribed
 
 FAR = FOLDER / "far"
@@ -51,10 +52,11 @@ CASES: tuple[tuple[JobFilter, str], ...] = (
 )
 
 
-@pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+@pytest.fixture(scope="module", params=DATABASES)
+def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     """Recordings a … g, admitted at 100 … 106; e has the content of a, d failed, f waits, g is held."""
-    made = open_ledger(DatabaseLocation(tmp_path_factory.mktemp("filters") / "jobs.db"))
+    locate = Locate(None if request.param == "sqlite" else request.getfixturevalue("postgresql"))
+    made = open_ledger(locate(tmp_path_factory.mktemp("filters")))
     texts = {
         "a": ("预算", "讨论会"),
         "b": ("next year",),
@@ -85,6 +87,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     made.hold(FOLDER, 120.0, reason="away", remedy="", code=AWAY, recursive=False)
     yield made
     made.close()
+    locate.release()
 
 
 @pytest.fixture(params=[filters.WINDOW, 0], ids=["among the newest", "by an index"])

@@ -248,6 +248,7 @@ def secret(ledger: Ledger) -> int:
     return transcribed(ledger, "绝密预算四百万", "secretword here", name="secret.wav")
 
 
+@pytest.mark.sqlite
 def test_nothing_of_a_purged_text_is_left_in_the_database_file(
     ledger: Ledger, location: DatabaseLocation, secret: int
 ) -> None:

@@ -44,6 +44,7 @@ class KeepingMachine(RuleBasedStateMachine):
     def __init__(self, locate: Locate) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="keeping-model-"))
+        self.locate = locate
         self.location = locate(self.folder)
         self.ledger = open_ledger(self.location)
         self.now = 1_000.0
@@ -56,6 +57,7 @@ class KeepingMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.ledger.close()
+        self.locate.release()
         shutil.rmtree(self.folder)
 
     def finish(self, job: int, content: str) -> None:

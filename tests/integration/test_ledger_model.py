@@ -107,6 +107,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self, locate: Locate) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-model-"))
+        self.locate = locate
         self.location = locate(self.folder)
         self.ledger = open_ledger(self.location)
         self.now = 1_000.0
@@ -127,6 +128,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.ledger.wrong_totals() == {}
         finally:
             self.ledger.close()
+            self.locate.release()
             shutil.rmtree(self.folder)
 
     @initialize()

@@ -260,6 +260,7 @@ def plan_number(statement: str, path: Path) -> int:
     return int(line.rpartition("INDEX ")[2].rstrip(":"))
 
 
+@pytest.mark.sqlite
 def test_a_short_text_is_looked_up_not_scanned_for(ledger: Ledger, tmp_path: Path) -> None:
     looked_up = spelt(search._TERMS.text, FUNCTIONS)
     everything = (
@@ -269,6 +270,7 @@ def test_a_short_text_is_looked_up_not_scanned_for(ledger: Ledger, tmp_path: Pat
     assert both_bounds.bit_count() == 2
 
 
+@pytest.mark.sqlite
 @pytest.mark.usefixtures("ledger")
 def test_no_table_is_read_as_a_whole(tmp_path: Path) -> None:
     values = {"ids": "[1]", "ranges": "[[1, 0, 9, 0, 9]]", "job": 1}
@@ -309,6 +311,7 @@ def test_hits_equal_a_literal_search(
         assert sorted(segment for _, segment in found(opened, query)) == holding
     finally:
         opened.close()
+        locate.release()
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,6 +17,7 @@ from dropscribe.errors import LedgerError, StorageError, UsageError
 from dropscribe.ledger.backend import open_ledger, open_read_only
 from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import Recovered
+from dropscribe.ledger.sql import migrations
 from dropscribe.ledger.sql.schema import HEAD
 from dropscribe.ledger.sql.sqlite.db import connect
 from dropscribe.ledger.sql.sqlite.file import upgrade
@@ -48,7 +49,7 @@ def test_a_migrated_database_equals_a_fresh_one(tmp_path: Path) -> None:
 
 def test_the_newest_revision_is_the_one_the_tables_name() -> None:
     config = Config()
-    config.set_main_option("script_location", str(upgrade.migrations_folder()))
+    config.set_main_option("script_location", str(migrations.migrations_folder()))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
@@ -95,7 +96,7 @@ PAST = sorted(past_schemas.ROWS)
 
 def test_every_past_schema_has_rows_to_be_upgraded() -> None:
     config = Config()
-    config.set_main_option("script_location", str(upgrade.migrations_folder()))
+    config.set_main_option("script_location", str(migrations.migrations_folder()))
     revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     assert set(PAST) == revisions - {HEAD}
 
@@ -218,7 +219,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ledger.close()
     folder = tmp_path / "migrations"
     (folder / "versions").mkdir(parents=True)
-    here = upgrade.migrations_folder()
+    here = migrations.migrations_folder()
     for file in [here / "env.py", *here.glob("versions/*.py")]:
         (folder / file.relative_to(here)).write_bytes(file.read_bytes())
     (folder / "versions" / "9999_next.py").write_text(
@@ -228,7 +229,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    with op.batch_alter_table('jobs', recreate='always') as jobs:\n"
         "        jobs.add_column(sa.Column('colour', sa.Text))\n"
     )
-    monkeypatch.setattr(upgrade, "migrations_folder", lambda: folder)
+    monkeypatch.setattr(migrations, "migrations_folder", lambda: folder)
     monkeypatch.setattr(upgrade, "HEAD", "9999")
     return path
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from dropscribe.ledger.interface import Ledger
+from psycopg.rows import dict_row
+
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Admission, Claim, Finish, OutputIntent
+from dropscribe.ledger.sql.postgresql.connections import open_connection
+from dropscribe.ledger.sql.sqlite.db import driver
 from dropscribe.transcript.types import (
     GAP,
     STAGES,
@@ -98,3 +104,17 @@ def transcribed(ledger: Ledger, *texts: str, name: str = "a.wav", now: float = 1
     (claim,) = claim_all(ledger, now + 1)
     assert ledger.finish([finish_of(claim, *texts)], now + 3) == []
     return claim.job_id
+
+
+def query(location: DatabaseLocation, statement: str) -> list[dict[str, Any]]:
+    """Rows of a statement, by another connection than the ledger's; committed."""
+    if location.server:
+        with open_connection(location.server) as server, server.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(statement)
+            return list(cursor) if cursor.description else []
+    with closing(driver().connect(os.fspath(location.file))) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        cursor = connection.execute(statement)
+        rows = [dict(zip([c[0] for c in cursor.description or ()], row, strict=True)) for row in cursor]
+        connection.commit()
+        return rows

@@ -8,8 +8,8 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from dropscribe.ledger.sql import migrations
 from dropscribe.ledger.sql.sqlite.db import connect, driver
-from dropscribe.ledger.sql.sqlite.file import upgrade
 
 _MEDIA = (
     '{"duration_ms":5000,"container":"wav","codec":"pcm_s16le","sample_rate_hz":16000,"channels":1,'
@@ -125,7 +125,7 @@ ROWS = {
 def migrate(path: Path, revision: str) -> None:
     """Make a database of that schema by its revisions, without rows."""
     config = Config()
-    config.set_main_option("script_location", str(upgrade.migrations_folder()))
+    config.set_main_option("script_location", str(migrations.migrations_folder()))
     engine = connect(path, foreign_keys=False)
     with engine.begin() as connection:
         config.attributes["connection"] = connection

@@ -103,6 +103,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "watchdog": frozenset({"intake"}),
     "sqlalchemy": frozenset({"ledger.sql", "migrations"}),
     "alembic": frozenset({"ledger.sql", "migrations"}),
+    "psycopg": frozenset({"ledger.sql.postgresql"}),
     "pysqlite3": frozenset({"ledger.sql.sqlite"}),
     "sqlite3": frozenset({"ledger.sql.sqlite"}),
     "soundfile": frozenset({"media.sources"}),

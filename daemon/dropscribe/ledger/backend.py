@@ -7,11 +7,12 @@ Implementations are imported where they are used, because a command that opens n
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropscribe.errors import LedgerError, UsageError
+from dropscribe.errors import ConfigError, LedgerError, StorageError, UsageError
 from dropscribe.ledger.interface import DatabaseLocation, Ledger, Lock
 from dropscribe.ledger.sql.sqlite.file import lock
 from dropscribe.ledger.sql.sqlite.file.lock import LockOwner
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from dropscribe.ledger.sql.sqlite.file.repair import Repair
 
 
-def open_ledger(location: DatabaseLocation) -> Ledger:
-    """Open for work, creating or upgrading the database. The caller holds `lock_database(location)`.
+def open_ledger(location: DatabaseLocation, lock: Lock | None = None) -> Ledger:
+    """Open for work, creating or upgrading the database. The caller holds `lock`, of `lock_database(location)`.
 
-    Before an upgrade the database is copied to `<file>.backup-<old revision>` (see `Ledger.backup`). Raises
+    `Ledger.verify` then also checks that the lock was not lost. Before an upgrade a SQLite database is copied to `<file>.backup-<old revision>` (see `Ledger.backup`). Raises
     LedgerError for a database of a newer version, of another program, or a file that is no database.
     """
     from dropscribe.ledger.sql.ledger import SqlLedger
+
+    if location.server:
+        return _open_postgresql(location, lock, create=True)
     from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
     from dropscribe.ledger.sql.sqlite.file import upgrade
 
@@ -50,9 +54,11 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
         raise UsageError(
             "there is no database",
             operation="open database",
-            path=location.file,
+            path=location.shown,
             remedy="name the database the daemon uses with --database or --config, or start the daemon first",
         )
+    if location.server:
+        return _open_postgresql(location, None, create=False)
     _demand_readable(location)
     upgrade.check(location.file)
     return SqlLedger(SqliteDatabase(location.file, read_only=True))
@@ -66,18 +72,47 @@ def open_beside(location: DatabaseLocation) -> Ledger:
     from dropscribe.ledger.sql.ledger import SqlLedger
     from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
 
+    if location.server:
+        return open_read_only(location)
     open_read_only(location).close()
     return SqlLedger(SqliteDatabase(location.file))
 
 
+def _open_postgresql(location: DatabaseLocation, lock: Lock | None, *, create: bool) -> Ledger:
+    _demand_driver()
+    from dropscribe.ledger.sql.ledger import SqlLedger
+    from dropscribe.ledger.sql.postgresql import schema
+    from dropscribe.ledger.sql.postgresql.db import PostgresDatabase
+
+    (schema.prepare if create else schema.check)(location.server, location.shown)
+    return SqlLedger(PostgresDatabase(location.server, location.shown, lock))
+
+
+def _demand_driver() -> None:
+    """Raise ConfigError if the driver of PostgreSQL is not installed."""
+    if importlib.util.find_spec("psycopg") is None:
+        raise ConfigError(
+            "the database is on PostgreSQL, whose driver is not installed", operation="open database",
+            remedy="pip install 'dropscribe[postgres]'",
+        )  # fmt: skip
+
+
 def exists(location: DatabaseLocation) -> bool:
-    """True when there is a database, even an empty one. Raises LedgerError when that cannot be determined."""
+    """True when there is a database, even an empty one; of PostgreSQL, one with our tables.
+
+    Raises LedgerError or StorageError when that cannot be determined.
+    """
+    if location.server:
+        _demand_driver()
+        from dropscribe.ledger.sql.postgresql import schema
+
+        return schema.revision(location.server, location.shown) is not None
     return _size(location) is not None
 
 
 def is_empty(location: DatabaseLocation) -> bool:
     """True when there is no database yet, or one without any content. Raises LedgerError as `exists`."""
-    return not _size(location)
+    return not exists(location) if location.server else not _size(location)
 
 
 def _size(location: DatabaseLocation) -> int | None:
@@ -110,11 +145,18 @@ def lock_database(location: DatabaseLocation) -> Lock:
 
     Raises AlreadyRunningError naming the process that holds the lock, StorageError when it cannot be taken.
     """
+    if location.server:
+        _demand_driver()
+        from dropscribe.ledger.sql.postgresql.lock import PostgresLock
+
+        return PostgresLock(location.server, location.shown)
     return lock.lock_database(location.file)
 
 
 def was_locked(location: DatabaseLocation) -> bool:
     """True when a daemon has worked on a database of this name, which may have been removed since. Raises LedgerError."""
+    if location.server:
+        return False
     try:
         return lock.has_lock_file(location.file)
     except OSError as e:
@@ -126,6 +168,12 @@ def lock_owner(location: DatabaseLocation) -> LockOwner | None:
 
     Takes the lock, shared and for an instant; a daemon that starts in that instant finds the database locked.
     """
+    if location.server:
+        _demand_driver()
+        from dropscribe.ledger.sql.postgresql.lock import holder
+
+        found = holder(location.server, location.shown)
+        return None if found is None else LockOwner(found.local_pid)
     try:
         return lock.owner(location.file)
     except OSError as e:
@@ -134,11 +182,20 @@ def lock_owner(location: DatabaseLocation) -> LockOwner | None:
 
 def lock_holder(location: DatabaseLocation) -> int | None:
     """Process id of the daemon that holds the lock, without trying it; None when it is free or that is unknown."""
+    if location.server:
+        try:
+            owner = lock_owner(location)
+        except (ConfigError, LedgerError, StorageError):
+            return None
+        return None if owner is None else owner.pid
     return lock.holder(location.file)
 
 
 def check_at_start(location: DatabaseLocation) -> None:
     """Raise UnusableLedgerError when damage is found within the first seconds of a check."""
+    if location.server:
+        # PostgreSQL checks its pages itself, where the cluster was made with checksums.
+        return
     from dropscribe.ledger.sql.sqlite.file import integrity
 
     integrity.check_at_start(location.file)
@@ -146,6 +203,9 @@ def check_at_start(location: DatabaseLocation) -> None:
 
 def quick_check(location: DatabaseLocation) -> tuple[str, ...]:
     """Check the whole database; returns what is wrong, () when it is sound. Raises StorageError, LedgerError."""
+    if location.server:
+        open_read_only(location).close()
+        return ()
     from dropscribe.ledger.sql.sqlite.file import integrity
 
     return integrity.quick_check(location.file)
@@ -153,6 +213,11 @@ def quick_check(location: DatabaseLocation) -> tuple[str, ...]:
 
 def newer_schema(location: DatabaseLocation) -> str | None:
     """The schema revision of a database written by a newer dropscribe, else None. Raises LedgerError."""
+    if location.server:
+        _demand_driver()
+        from dropscribe.ledger.sql.postgresql import schema
+
+        return schema.newer_schema(location.server, location.shown)
     from dropscribe.ledger.sql.sqlite.file import upgrade
 
     return upgrade.newer_schema(location.file)
@@ -164,6 +229,7 @@ def repair_database(location: DatabaseLocation) -> Repair:
     Raises StorageError when there is no room or the disk fails, LedgerError when nothing can be read; the database
     is unchanged then.
     """
+    _demand_file(location, "repair", "restore it from a dump with pg_restore")
     from dropscribe.ledger.sql.sqlite.file.repair import repair
 
     return repair(location.file)
@@ -173,6 +239,9 @@ def back_up(
     location: DatabaseLocation, directory: Path, now: float, keep: int | None, known: Collection[Path] = ()
 ) -> Backup:
     """Write a checked copy into `directory`, beside a running daemon or without one; see `copies.back_up`."""
+    _demand_file(
+        location, "back up", "pg_dump --format custom makes a dump of it, also beside a running daemon"
+    )
     from dropscribe.ledger.sql.sqlite.file import copies
 
     return copies.back_up(location.file, directory, now, keep, known)
@@ -183,6 +252,9 @@ def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:
 
     Raises LedgerError for a backup that may not be read, too.
     """
+    _demand_file(
+        location, "restore", "pg_restore restores a dump; 'dropscribe copy-database' copies a SQLite file"
+    )
     from dropscribe.ledger.sql.sqlite.file import copies
 
     source = DatabaseLocation(backup)
@@ -193,9 +265,18 @@ def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:
 
 def vacuum(location: DatabaseLocation) -> Vacuumed:
     """Write the database anew without the space of removed rows, beside a running daemon or without one."""
+    _demand_file(location, "vacuum", "vacuumdb --full does it")
     from dropscribe.ledger.sql.sqlite.file import copies
 
     return copies.vacuum(location.file)
+
+
+def _demand_file(location: DatabaseLocation, operation: str, remedy: str) -> None:
+    if location.server:
+        raise UsageError(
+            "it is a PostgreSQL database, for which there are the tools of PostgreSQL", operation=operation,
+            path=location.shown, remedy=remedy,
+        )  # fmt: skip
 
 
 def library_version() -> str:

@@ -52,25 +52,36 @@ from dropscribe.transcript.types import Segment
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLocation:
-    """Where a ledger lies: today always a SQLite file."""
+    """Where a ledger lies: in a SQLite file, or in a PostgreSQL database, with files that belong to it on this machine."""
 
+    #: The SQLite file; of a PostgreSQL database, what the names of the files that belong to it begin with.
     file: Path
+    #: URL of the PostgreSQL database, without a password; "" for a file.
+    server: str = ""
 
     @property
     def directory(self) -> Path:
-        """The directory that needs free space: the database grows in it, with its log, lock and status file."""
+        """The directory that needs free space: a SQLite database grows in it, with its log, lock and status file."""
         return self.file.parent
+
+    @property
+    def shown(self) -> Path:
+        """The database in an error."""
+        return Path(str(self).replace("://", ":", 1)) if self.server else self.file
 
     def beside(self, ending: str) -> Path:
         """A file that belongs to the database: its name with `ending`."""
         return self.file.with_name(self.file.name + ending)
 
     def __str__(self) -> str:
-        return str(self.file)
+        return self.server.partition("?")[0] or str(self.file)
 
 
 class Lock(Protocol):
     """The lock on a database, held until `close` or the end of the process."""
+
+    def verify(self, operation: str) -> None:
+        """Raise UnusableLedgerError if another process has the lock by now; StorageError if that cannot be determined."""
 
     def close(self) -> None:
         """Release the lock; may be called twice."""

@@ -11,7 +11,7 @@ from dropscribe.config import Loaded, Settings
 from dropscribe.errors import DatabaseLockedError, StorageError
 from dropscribe.ledger import backend
 from dropscribe.ledger.backend import library_warning
-from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.interface import DatabaseLocation, Ledger, Lock
 from dropscribe.service.jobs.retry_policy import LONGEST_WAIT_S
 from dropscribe.service.monitoring.events import subscriptions_of
 
@@ -38,7 +38,8 @@ class LedgerOpening:
         self._location = DatabaseLocation(settings.database)
         _make_directory(self._location)
         self._used_before = backend.was_locked(self._location)
-        stack.callback(backend.lock_database(self._location).close)
+        self._lock = backend.lock_database(self._location)
+        stack.callback(self._lock.close)
         self._abandoned = threading.Event()
         self._result: Ledger | None = None
         self._error: BaseException | None = None
@@ -70,7 +71,11 @@ class LedgerOpening:
             while self._result is None:
                 try:
                     self._result = _opened(
-                        self._settings, self._location, self._log, used_before=self._used_before
+                        self._settings,
+                        self._location,
+                        self._lock,
+                        self._log,
+                        used_before=self._used_before,
                     )
                 except DatabaseLockedError as e:
                     if self.locked is None:
@@ -85,12 +90,14 @@ class LedgerOpening:
             self._error = e
 
 
-def _opened(settings: Settings, location: DatabaseLocation, log: logs.Logger, *, used_before: bool) -> Ledger:
+def _opened(
+    settings: Settings, location: DatabaseLocation, lock: Lock, log: logs.Logger, *, used_before: bool
+) -> Ledger:
     """Open the ledger and recover the jobs of the last run. Raises LedgerError and StorageError if it cannot be used."""
     new = backend.is_empty(location)
     if not new:
         backend.check_at_start(location)
-    ledger = backend.open_ledger(location)
+    ledger = backend.open_ledger(location, lock)
     try:
         ledger.subscribe(subscriptions_of(settings))
         with ledger.limit_waits(LOCK_WAIT_S):

@@ -43,6 +43,7 @@ from dropscribe.ledger.records import (
 from dropscribe.ledger.sql.dialect import Database
 from dropscribe.ledger.sql.history.backlog import Backlog
 from dropscribe.ledger.sql.history.queries import History
+from dropscribe.ledger.sql.history.queue_numbers import queue_numbers
 from dropscribe.ledger.sql.history.totals import Totals
 from dropscribe.ledger.sql.jobs.actions import Actions
 from dropscribe.ledger.sql.jobs.admission import Admissions
@@ -57,7 +58,6 @@ from dropscribe.ledger.sql.jobs.results import Results
 from dropscribe.ledger.sql.keeping.keeping import SqlKeeping
 from dropscribe.ledger.sql.outbox.events import EventWriter
 from dropscribe.ledger.sql.outbox.messages import Messages
-from dropscribe.ledger.sql.queue_numbers import queue_numbers
 from dropscribe.ledger.sql.search.transcripts import TranscriptSearch
 from dropscribe.ledger.sql.voices import Voices
 from dropscribe.transcript.known_voices import KnownVoice

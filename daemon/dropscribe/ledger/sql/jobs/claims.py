@@ -50,8 +50,9 @@ _OPEN = "@hex(j.folder_raw) NOT IN @texts(:closed)"
 # Every folder with queued jobs, with one step in the index for each.
 _QUEUES = sql(
     "WITH RECURSIVE f(folder) AS ("
-    "SELECT (SELECT min(folder_raw) FROM jobs WHERE state = 'queued' AND isolate = 0) UNION ALL "
-    "SELECT (SELECT min(folder_raw) FROM jobs WHERE state = 'queued' AND isolate = 0 AND folder_raw > f.folder) "
+    "SELECT (SELECT folder_raw FROM jobs WHERE state = 'queued' AND isolate = 0 ORDER BY folder_raw LIMIT 1) UNION ALL "
+    "SELECT (SELECT folder_raw FROM jobs WHERE state = 'queued' AND isolate = 0 AND folder_raw > f.folder "
+    "ORDER BY folder_raw LIMIT 1) "
     "FROM f WHERE f.folder IS NOT NULL) SELECT folder FROM f WHERE folder IS NOT NULL"
 )
 _QUEUE = sql(

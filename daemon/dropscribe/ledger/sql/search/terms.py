@@ -85,9 +85,10 @@ def clean(query: str) -> str:
 
 
 def containing(text: str) -> str:
-    """The pattern of LIKE for what contains `text`."""
+    """The pattern of LIKE for what contains `text`. It may find more: what is found is compared with the query."""
     escaped = storable(text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
+    # No database knows that all of these are one letter.
+    return f"%{re.sub('[σςΣ]', '_', escaped)}%"
 
 
 def fold(text: str) -> str:

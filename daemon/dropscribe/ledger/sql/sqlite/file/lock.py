@@ -19,6 +19,9 @@ class DatabaseLock:
         self.path = path
         self._fd = fd
 
+    def verify(self, operation: str) -> None:
+        """Nothing to do: the kernel keeps the lock for as long as the process runs."""
+
     def close(self) -> None:
         """Release the lock; may be called twice.
 

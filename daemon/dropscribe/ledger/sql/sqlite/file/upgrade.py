@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-import dropscribe
 from dropscribe.errors import LedgerError, StorageError
+from dropscribe.ledger.sql import migrations
 from dropscribe.ledger.sql.schema import HEAD, metadata
 from dropscribe.ledger.sql.sqlite.db import READING, connect, driver, translated
 from dropscribe.ledger.sql.sqlite.ddl import STATEMENTS
@@ -23,32 +23,6 @@ if TYPE_CHECKING:
 
 #: The name in a statement of `STATEMENTS`.
 _CREATED = re.compile(r"CREATE (?:VIRTUAL TABLE|TRIGGER|VIEW) (\w+)")
-
-#: The table of Alembic's that names the revision of a database, as Alembic makes it.
-_REVISION = sa.Table(
-    "alembic_version",
-    sa.MetaData(),
-    sa.Column("version_num", sa.String(32), nullable=False),
-    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
-)
-
-_NEWER = (
-    "it was written by a newer or unknown version of dropscribe (schema {revision}; this one knows {head})"
-)
-
-
-def migrations_folder() -> Path:
-    """The folder of the revisions: beside the package in a checkout, inside it when installed from a wheel."""
-    package = Path(dropscribe.__file__).resolve().parent
-    for folder in (package / "migrations", package.parents[1] / "migrations"):
-        if (folder / "env.py").is_file():
-            return folder
-    raise LedgerError(
-        "the migrations of the database are not installed",
-        operation="open database",
-        path=package,
-        remedy="install dropscribe again",
-    )
 
 
 def prepare(path: Path) -> Path | None:
@@ -204,49 +178,32 @@ def _create(path: Path) -> None:
     try:
         with translated(path, "create database"), engine.begin() as connection:
             metadata.create_all(connection)
-            _REVISION.create(connection)
-            connection.execute(_REVISION.insert().values(version_num=HEAD))
+            migrations.REVISION.create(connection)
+            connection.execute(migrations.REVISION.insert().values(version_num=HEAD))
     finally:
         engine.dispose()
 
 
 def _alembic(path: Path, found: str) -> Config:
     """The configuration of Alembic. Raises LedgerError unless `found` is one of our revisions."""
-    # Imported late: it takes half a second, and only an old database needs it.
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if found not in known:
-        backups = sorted(path.parent.glob(f"{path.name}.backup-*"), key=lambda p: p.stat().st_mtime)
-        # The log left by a killed daemon would be applied to the restored database.
-        restore = (
-            f", or go back: remove {path}-wal and {path}-shm, and put {backups[-1]} in the place of {path}"
-            if backups
-            else ""
-        )
-        raise LedgerError(
-            _NEWER.format(revision=found, head=HEAD),
-            operation="open database",
-            path=path,
-            remedy=f"install a newer dropscribe{restore}",
-        )
-    return config
+    backups = sorted(path.parent.glob(f"{path.name}.backup-*"), key=lambda p: p.stat().st_mtime)
+    # The log left by a killed daemon would be applied to the restored database.
+    restore = (
+        f", or go back: remove {path}-wal and {path}-shm, and put {backups[-1]} in the place of {path}"
+        if backups
+        else ""
+    )
+    return migrations.known(found, path, restore)
 
 
 def _run(path: Path, config: Config) -> None:
     """Run all missing revisions in one transaction: a failure leaves the database as it was."""
-    from alembic import command  # noqa: PLC0415
-
     engine = connect(path, foreign_keys=False)
     try:
         with translated(path, "upgrade database"), engine.begin() as connection:
             # Batch mode replaces tables; meanwhile the view refers to one that does not exist.
             connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            migrations.run(config, connection)
             broken = connection.execute(sa.text("PRAGMA foreign_key_check")).fetchall()
             if broken:
                 raise LedgerError(

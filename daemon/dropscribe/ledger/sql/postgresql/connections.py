@@ -1,0 +1,82 @@
+"""Connect to PostgreSQL: address, how values are converted, and what a server must be able to do."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.adapt import Loader
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.string import StrDumperUnknown
+from sqlalchemy.engine import Engine
+
+from dropscribe.errors import ConfigError
+
+#: Longest time to connect, seconds, unless the URL says otherwise.
+CONNECT_S = 10
+#: After this time without an answer a connection is lost, ms: without it, one to a host that vanished lasts for hours.
+LOST_MS = 30_000
+#: Connections kept open, and further ones that are closed after use.
+POOL_SIZE = 8
+OVERFLOW = 40
+
+
+class _Number(Loader):
+    """Sums come as NUMERIC, which is exact; ours are whole numbers or become floats."""
+
+    def load(self, data: Any) -> int | float:
+        text = bytes(data).decode("ascii")
+        return float(text) if "." in text or "N" in text else int(text)
+
+
+class _Text(StrDumperUnknown):
+    """PostgreSQL's texts cannot have the character NUL, which SQLite's can. It is dropped."""
+
+    def dump(self, obj: str) -> Any:
+        return super().dump(obj.replace("\0", ""))
+
+
+@lru_cache
+def parameters(url: str) -> dict[str, Any]:
+    """Parameters of libpq in a URL. Raises ConfigError for one that is wrong or has a password in it."""
+    try:
+        found = conninfo_to_dict(url)
+    except psycopg.Error as e:
+        raise ConfigError(
+            f"{url.split('?', maxsplit=1)[0]!r} is not an address of PostgreSQL ({str(e).strip()})", operation="read settings",
+            remedy="write it as postgresql://USER@HOST/NAME",
+        ) from e  # fmt: skip
+    if "password" in found:
+        raise ConfigError(
+            "the address of PostgreSQL has a password in it, which every user of this machine may come to see",
+            operation="read settings",
+            remedy="put it into a file as of 'man pgpass', and name that with ?passfile=FILE or PGPASSFILE",
+        )
+    return found
+
+
+def open_connection(url: str) -> psycopg.Connection[Any]:
+    """A connection outside the pool. Raises psycopg.Error, ConfigError."""
+    defaults: dict[str, Any] = {
+        "application_name": "dropscribe",
+        "client_encoding": "UTF8",
+        "connect_timeout": CONNECT_S,
+        "tcp_user_timeout": LOST_MS,
+    }
+    connection = psycopg.connect(**(defaults | parameters(url)))
+    connection.adapters.register_loader("numeric", _Number)
+    connection.adapters.register_dumper(str, _Text)
+    return connection
+
+
+def connect(url: str) -> Engine:
+    """An engine on the database at `url`; nothing is opened before the first statement."""
+    return sa.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: open_connection(url),
+        pool_size=POOL_SIZE,
+        max_overflow=OVERFLOW,
+        use_native_hstore=False,
+    )

@@ -1,0 +1,84 @@
+"""Functions of statements as PostgreSQL spells them: `dropscribe.ledger.sql.dialect`.
+
+There is no `newest_with` and no `between_with`: `PostgresDatabase.indexes_phrases`.
+"""
+
+from __future__ import annotations
+
+from dropscribe.ledger.sql.dialect import Functions, register
+
+
+def _texts(values: str) -> str:
+    return f"(SELECT value FROM json_array_elements_text(CAST({values} AS json)) AS listed(value))"
+
+
+def _ids(values: str) -> str:
+    return f"(SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST({values} AS json)) AS listed(value))"
+
+
+def _rows(values: str, *names: str) -> str:
+    columns = ", ".join(f"CAST(value ->> {i} AS bigint) AS {name}" for i, name in enumerate(names))
+    return f"(SELECT {columns} FROM json_array_elements(CAST({values} AS json)) AS listed(value))"
+
+
+def _utc(instant: str, form: str) -> str:
+    return f"to_char(to_timestamp({instant}) AT TIME ZONE 'UTC', '{form}')"
+
+
+def _having(table: str, column: str, pattern: str) -> str:
+    return f"SELECT id FROM {table} WHERE {column} ILIKE {pattern}"
+
+
+# The texts are ours, not a caller's: ruff takes them for statements with foreign values.
+# ruff: noqa: S608
+FUNCTIONS: Functions = {
+    "ids": _ids,
+    "texts": _texts,
+    "rows": _rows,
+    "numbered": lambda values: (
+        "(SELECT CAST(value AS bigint) AS value, key "
+        f"FROM json_array_elements_text(CAST({values} AS json)) WITH ORDINALITY AS listed(value, key))"
+    ),
+    "entry": lambda values, name: f"CAST(CAST({values} AS json) ->> {name} AS double precision)",
+    # The rows are not waited for: a person may have locked one at a prompt.
+    "unlocked": lambda table, values: (
+        f"(SELECT id FROM {table} WHERE id IN {_ids(values)} FOR UPDATE SKIP LOCKED)"
+    ),
+    "plain": lambda x: x,
+    "joined": lambda: "JOIN",
+    "cross": lambda: "CROSS JOIN",
+    "hex": lambda x: f"coalesce(upper(encode({x}, 'hex')), '')",
+    "slash": lambda x: f"position(decode('2f', 'hex') IN {x})",
+    "position": lambda text, part: f"strpos({text}, {part})",
+    "ending": lambda text, n: f"right({text}, {n})",
+    "like": lambda text, pattern: f"{text} ILIKE {pattern}",
+    "least": lambda x, y: f"least({x}, {y})",
+    "greatest": lambda x, y: f"greatest({x}, {y})",
+    "whole": lambda x: f"CAST(trunc({x}) AS bigint)",
+    "rounded": lambda x: f"CAST(round({x}) AS bigint)",
+    "decimals": lambda x, n: f"round(CAST({x} AS numeric), {n})",
+    "flag": lambda condition: f"CASE WHEN {condition} THEN 1 ELSE 0 END",
+    "chosen": lambda condition, x, y: f"CASE WHEN {condition} THEN {x} ELSE {y} END",
+    "named": lambda name: f" AS {name}",
+    "stored": lambda table, column: f"{table}.{column}",
+    "date": lambda x: _utc(x, "YYYY-MM-DD"),
+    "month": lambda x: _utc(x, "YYYY-MM"),
+    "time": lambda x: _utc(x, "YYYY-MM-DD HH24:MI:SS"),
+    "list": lambda x: f"string_agg({x}, ', ')",
+    "object": lambda key, x: f"json_object_agg({key}, {x})",
+    "numbers": lambda n: f"generate_series(0, {n} - 1) AS bucket",
+    "last_number": lambda table: (
+        f"(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {table}_id_seq)"
+    ),
+    # MATERIALIZED: else PostgreSQL may walk all segments backwards until it has found enough.
+    "newest_beginning": lambda _first, _last, pattern, limit: (
+        f"WITH found AS MATERIALIZED ({_having('segments', 'text', pattern)}) "
+        f"SELECT id FROM found ORDER BY id DESC LIMIT {limit}"
+    ),
+    "segments_with": lambda _, pattern: _having("segments", "text", pattern),
+    "segments_beginning": lambda _first, _last, pattern: _having("segments", "text", pattern),
+    "recordings_with": lambda _, pattern: _having("recordings", "path", pattern),
+    "recordings_beginning": lambda _first, _last, pattern: _having("recordings", "path", pattern),
+}
+
+register("postgresql", FUNCTIONS)
