@@ -24,6 +24,7 @@ MOVED = {"README.md": "index.md", "README.zh.md": "index.zh.md", "CHANGELOG.md":
 SHIM_ELSEWHERE, SHIM = "https://unpkg.com/iframe-worker/shim", "assets/javascripts/iframe-worker.js"
 #: Endings of what pages show.
 PICTURES = {".png", ".svg", ".jpg", ".webp"}
+_CHINESE = "[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]"
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -99,7 +100,11 @@ def rewritten(source: Path, name: str) -> str:
     )
     # A second word on a fence is for the tests.
     text = re.sub(r"^```(\w+) \w+$", r"```\1", text, flags=re.MULTILINE)
-    # The list of sections is in the navigation; Python-Markdown wants a blank line before a list.
+    # Chinese has no blank between words, which a browser makes of the end of a line.
+    text = re.sub(rf"(?<={_CHINESE})\n(?={_CHINESE})", "", text)
+    # The list of sections at the top stands beside the page here.
+    text = re.sub(r"\A(# [^\n]*\n(?:(?!##|- )[^\n]*\n)*)(?:- \[[^\]]*\]\(#[^)\n]*\)\n)+", r"\1", text)
+    # Python-Markdown wants a blank line before a list.
     text = re.sub(r"([^\n|>\- ][^\n]*)\n(- )", r"\1\n\n\2", text)
     return text if name != "changes.md" else text.replace("<", "&lt;")
 

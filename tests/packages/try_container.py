@@ -1,10 +1,11 @@
-"""Build the container with buildah, and transcribe the sample recording in it, on a machine without a registry.
+"""Build the container, and transcribe the sample recording in it, by itself and by compose.yaml, without a registry.
 
-    apt-get install buildah debootstrap
+    apt-get install buildah debootstrap podman runc && pip install podman-compose
     python3 -m tests.packages.try_container
 
-as root, with 8 GB of disk; some minutes. The base image is a bare Debian that debootstrap makes. pip inside has the
-configuration of this machine; folders that it names are shown to it with --bind. Only the build for processors is tried.
+as root, with 8 GB of disk (--build cuda: 30 GB); some minutes. The base image is a bare Debian that debootstrap makes. pip inside
+has the configuration of this machine if its files are shown to it with --bind. Without a GPU, the build with CUDA transcribes on
+the processor, and compose.cuda.yaml is not started.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.packages.bare_debian import MIRROR, FailedStepError, Report, make
@@ -24,6 +27,18 @@ CONTAINER = ROOT / "packaging/container"
 BASE = "localhost/dropscribe-base"
 IMAGE = "localhost/dropscribe"
 SAMPLE = ROOT / "daemon/dropscribe/engine/bundled/sample/sample.wav"
+#: User and group of the container of compose.yaml: not those of the image.
+OWNER = 1234
+#: Longest time for a recording, with the start of the daemon, seconds.
+LONGEST_S = 300
+#: podman without systemd, and within the limits of this machine, which a container engine may usually raise.
+ENGINE = """
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+"""
 #: As its user: start, drop, wait, ask for the health, stop.
 DROP = """
 dropscribe run 2>/state/log &
@@ -46,6 +61,7 @@ def main() -> int:
     )
     parser.add_argument("--mirror", default=MIRROR)
     parser.add_argument("--bind", type=Path, action="append", default=[], help="a file or folder of pip")
+    parser.add_argument("--build", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     # Without the rights and file systems that a container engine has.
     os.environ |= {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
@@ -55,7 +71,13 @@ def main() -> int:
             base = options.root or Path(folder) / "base"
             make(base, ("ca-certificates",), options.mirror)
             report.step("a bare Debian")
-            attempt(base, options.bind, report)
+            attempt(base, options.bind, options.build, report)
+            if options.build == "cpu" and shutil.which("podman") and shutil.which("podman-compose"):
+                attempt_compose(Path(folder), report)
+            else:
+                print(
+                    "--  compose.yaml: not tried (it needs podman, podman-compose and the build for processors)"
+                )
         except FailedStepError as e:
             print(f"FAILED  {e}", file=sys.stderr)
             return 1
@@ -63,7 +85,7 @@ def main() -> int:
     return 0
 
 
-def attempt(base: Path, binds: list[Path], report: Report) -> None:
+def attempt(base: Path, binds: list[Path], build: str, report: Report) -> None:
     """Build the base, the image of the Containerfile, and use it."""
     scratch = buildah("from", "scratch")
     try:
@@ -74,9 +96,8 @@ def attempt(base: Path, binds: list[Path], report: Report) -> None:
     report.step("base image")
     shown = [f"--volume={p}:{p}:ro" for p in binds]
     file = str(CONTAINER / "Containerfile")
-    buildah(
-        "build", "--format=docker", f"--build-arg=BASE={BASE}", *shown, "-f", file, "-t", IMAGE, str(ROOT)
-    )
+    arguments = [f"--build-arg=BASE={BASE}", f"--build-arg=BUILD={build}", *shown, "-f", file, "-t", IMAGE]
+    buildah("build", "--format=docker", *arguments, str(ROOT))
     settings = json.loads(buildah("inspect", "--type=image", IMAGE))["Docker"]["config"]
     if (settings["Entrypoint"], settings["Cmd"], settings["User"]) != (["dropscribe"], ["run"], "1000:1000"):
         raise FailedStepError(f"the image starts something else: {settings}")
@@ -92,13 +113,68 @@ def attempt(base: Path, binds: list[Path], report: Report) -> None:
         buildah("rm", used)
 
 
+def attempt_compose(folder: Path, report: Report) -> None:
+    """Start the service of compose.yaml, as another user than that of the image; its state outlives the container."""
+    recordings = folder / "recordings"
+    recordings.mkdir()
+    os.chown(recordings, OWNER, OWNER)
+    (folder / "containers.conf").write_text(ENGINE, encoding="utf-8")
+    os.environ |= {
+        "CONTAINERS_CONF": str(folder / "containers.conf"), "RECORDINGS": str(recordings), "OWNER": f"{OWNER}:{OWNER}",
+    }  # fmt: skip
+    compose("up", "-d", "--no-build")
+    try:
+        drop(recordings, "first")
+        # Inside, as the user of the service.
+        owner = (recordings / "first.txt").stat().st_uid
+        if owner != OWNER or '"done"' not in inside("dropscribe", "jobs", "--json"):
+            raise FailedStepError(f"a transcript of user {owner}; {inside('dropscribe', 'jobs')}")
+        inside("dropscribe", "status")
+        denied = inside("sh", "-c", "touch /opt/x || cat /proc/net/dev")
+        if "eth" in denied:
+            raise FailedStepError(f"it has a network: {denied}")
+        report.step("compose.yaml: up, a recording is dropped", "read-only, without a network")
+        compose("down")
+        compose("up", "-d", "--no-build")
+        drop(recordings, "second")
+        listed = inside("dropscribe", "jobs")
+        if not ("first.wav" in listed and "second.wav" in listed):
+            raise FailedStepError(f"the history is not kept: {listed}")
+        report.step("down and up again", "the history is kept")
+    finally:
+        compose("down", "--volumes")
+
+
+def drop(recordings: Path, name: str) -> None:
+    """Drop the sample recording into the folder of the container, and wait for its transcript."""
+    shutil.copyfile(SAMPLE, recordings / f"{name}.wav")
+    for _ in range(LONGEST_S):
+        if (recordings / f"{name}.timing.json").exists():
+            return
+        time.sleep(1)
+    raise FailedStepError(f"no transcript after {LONGEST_S} s:\n{compose('logs', 'dropscribe')[-3000:]}")
+
+
+def compose(*arguments: str) -> str:
+    """Output of a command of podman-compose with compose.yaml."""
+    return command("podman-compose", "-f", str(CONTAINER / "compose.yaml"), *arguments)
+
+
+def inside(*arguments: str) -> str:
+    """Output of a command in the container of the service."""
+    return compose("exec", "-T", "dropscribe", *arguments)
+
+
 def buildah(*arguments: str) -> str:
     """Output of a command of buildah. Raises FailedStepError."""
-    done = subprocess.run(
-        ["buildah", *arguments], check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+    return command("buildah", *arguments)
+
+
+def command(*arguments: str) -> str:
+    """Output of a command. Raises FailedStepError."""
+    done = subprocess.run(arguments, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        raise FailedStepError(f"buildah {' '.join(arguments)}\n{(done.stdout + done.stderr)[-3000:]}")
+        raise FailedStepError(f"{' '.join(arguments)}\n{(done.stdout + done.stderr)[-3000:]}")
     return done.stdout.strip()
 
 

@@ -68,8 +68,8 @@ def test_the_container_is_configured_for_its_own_folders() -> None:
     assert named is not None
     assert set(json.loads(named[1])) == volumes
     compose = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))
-    mounted = {v.rpartition(":")[2] for v in compose["services"]["dropscribe"]["volumes"]}
-    assert mounted == volumes
+    mounted = {v.removesuffix(":ro").rpartition(":")[2] for v in compose["services"]["dropscribe"]["volumes"]}
+    assert mounted == volumes | {"/etc/dropscribe/dropscribe.toml"}
     assert compose["services"]["dropscribe"]["network_mode"] == "none"
     cuda = yaml.safe_load((folder / "compose.cuda.yaml").read_text(encoding="utf-8"))
     assert cuda["services"].keys() == compose["services"].keys()

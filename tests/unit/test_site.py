@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -46,3 +47,8 @@ def test_links_of_the_site_stay_in_it(builder: dict[str, Any], tmp_path: Path) -
     installation = (tmp_path / "pages" / "installation.md").read_text(encoding="utf-8")
     assert "](../daemon" not in installation
     assert "```sh root" not in installation
+    # The theme has the list of sections beside the page.
+    assert "- [GPU or CPU](#gpu-or-cpu)" not in installation
+    assert "[GPU or CPU](#gpu-or-cpu)" in installation
+    chinese = (tmp_path / "pages" / "index.zh.md").read_text(encoding="utf-8")
+    assert not re.search(r"[，。\u4e00-\u9fff]\n[\u4e00-\u9fff]", chinese)
