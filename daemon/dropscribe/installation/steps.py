@@ -101,10 +101,9 @@ def next_steps(places: Places, program: Path, *, again: bool) -> list[str]:
     ]
 
 
-def left_behind(places: Places) -> list[str]:
-    """What an uninstallation does not remove, and how a person removes it."""
-    kept = [places.config.parent, places.database.parent, places.inbox, places.cache]
-    return [f"{path}" for path in kept]
+def left_behind(places: Places) -> list[Path]:
+    """Folders that an uninstallation does not remove."""
+    return [places.config.parent, places.database.parent, places.inbox, places.cache]
 
 
 def _failed(command: Sequence[str], reason: str, remedy: str) -> DropscribeError:

@@ -79,7 +79,7 @@ def jobs_in_progress(said: dict[str, Any] | None) -> dict[int, Progress]:
 def problems(process: Process, now: float) -> Iterator[str]:
     """Yield each problem of the daemon with its remedy; nothing if it is healthy. `now`: epoch seconds."""
     if not process.running:
-        yield "no daemon is running on this database (start it: systemctl start dropscribe, or dropscribe run)"
+        yield "no daemon is running on this database (start it: systemctl start dropscribe, with --user for a service of your own, or dropscribe run)"
         return
     said = process.said
     if said is None:

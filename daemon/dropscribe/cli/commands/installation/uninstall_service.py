@@ -65,7 +65,7 @@ def command(
         for one in after:
             steps.run(one, steps.AFTER_REMOVING)
         ran += after
-    left = steps.left_behind(places)
+    left = [str(p) for p in steps.left_behind(places) if files.below(root, p).exists()]
     if as_json:
         print_json({
             "schema": SCHEMA, "prefix": None if prefix is None else readable(root), "user": user,
