@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from contents import ROOT, ReleaseError, bill_of_materials, changes, inventory, models, packages
+from contents import ROOT, ReleaseError, bill_of_materials, changes, inventory, models, packages, vendored
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def main() -> int:
             build(first)
             build(second)
             compare(first, second)
-            parts = packages() + models()
+            parts = packages() + models() + vendored()
             (first / f"dropscribe-{version}.cdx.json").write_text(
                 bill_of_materials(version, parts, epoch), encoding="utf-8"
             )

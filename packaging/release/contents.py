@@ -1,4 +1,4 @@
-"""What a release consists of: packages of its environment, and the models in the wheel, with their licences."""
+"""What a release consists of: packages of its environment, models and files of others in the wheel, with their licences."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import re
 import tomllib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).resolve().parents[2]
+#: Kind of a part, as CycloneDX names it.
+MODEL = "machine-learning-model"
 BUNDLED = ROOT / "daemon/dropscribe/engine/bundled"
 #: Licences of packages whose metadata name none.
 KNOWN = {"kaldiio": "MIT", "pysqlite3": "Zlib"}
@@ -22,23 +26,29 @@ KNOWN = {"kaldiio": "MIT", "pysqlite3": "Zlib"}
 SPDX = {
     "The MIT License": "MIT", "MIT License": "MIT", "BSD": "BSD-3-Clause", "BSD License": "BSD-3-Clause",
     "BSD 3-Clause License": "BSD-3-Clause", "ISC License": "ISC", "Apache Software License": "Apache-2.0",
+    "Python Software Foundation License": "PSF-2.0",
 }  # fmt: skip
+#: Of the optional dependencies, what people install; the others are for developers.
+EXTRAS = ("web", "gpu", "notify", "parquet", "bench")
+#: In the wheel, unchanged, of others: name → (file, licence, page that states its version).
+VENDORED = {"htmx": ("daemon/dropscribe/web/static/htmx.min.js", "0BSD", "docs/web.md")}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A package or model. `licence`: an SPDX expression; `digest`: SHA-256 of a model's weights, else empty; `note`: its origin."""
+    """A package, model or file of others.
+
+    `licence`: an SPDX expression; `digest`: SHA-256 of what is in the wheel, empty for a package that pip downloads; `note`: its
+    origin, or the extra that needs it; `optional`: only with that extra.
+    """
 
     name: str
     version: str
     licence: str
     digest: str = ""
     note: str = ""
-
-    @property
-    def is_model(self) -> bool:
-        """False for a package of Python."""
-        return bool(self.digest)
+    kind: str = "library"
+    optional: bool = False
 
 
 class ReleaseError(Exception):
@@ -49,7 +59,20 @@ def packages(root: Path = ROOT) -> list[Part]:
     """What requirements.txt and torch bring, in the versions of this environment. Raises ReleaseError."""
     lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
     names = [line for line in lines if line and not line.startswith(("#", "-"))]
-    return [_package(name) for name in sorted([*names, "torch"], key=str.lower)]
+    needed = [_package(name) for name in sorted([*names, "torch"], key=str.lower)]
+    return needed + _optional(root, {normal(p.name) for p in needed})
+
+
+def vendored(root: Path = ROOT) -> list[Part]:
+    """Files of others in the wheel. Raises ReleaseError if the version of one is not stated."""
+    parts = []
+    for name, (file, licence, page) in VENDORED.items():
+        stated = re.search(rf"`{name}` ([\d.]+) \(", (root / page).read_text(encoding="utf-8"))
+        if stated is None:
+            raise ReleaseError(f"{page} does not state the version of {name}")
+        digest = hashlib.sha256((root / file).read_bytes()).hexdigest()
+        parts.append(Part(name, stated[1], licence, digest, "in the wheel, unchanged"))
+    return parts
 
 
 def models() -> list[Part]:
@@ -59,7 +82,7 @@ def models() -> list[Part]:
     if found.keys() != stated.keys():
         raise ReleaseError(f"bundled.toml states {sorted(stated)}, the wheel has {sorted(found)}")
     return [
-        Part(name, "1", stated[name]["licence"], _digest(found[name]), stated[name]["from"])
+        Part(name, "1", stated[name]["licence"], _digest(found[name]), stated[name]["from"], MODEL)
         for name in sorted(found)
     ]
 
@@ -67,13 +90,13 @@ def models() -> list[Part]:
 def inventory(parts: list[Part]) -> str:
     """A table for people, as Markdown."""
     rows = [
-        f"| {p.name} | {p.version if not p.is_model else 'in the wheel'} | {p.licence} | {p.note} |"
+        f"| {p.name} | {p.version if p.kind != MODEL else 'in the wheel'} | {p.licence} | {p.note} |"
         for p in parts
     ]
     head = [
         "# Licences",
         "",
-        "dropscribe itself: MIT. The wheel contains the models; pip downloads the packages.",
+        "dropscribe itself: MIT. The wheel contains the models and htmx; pip downloads the packages, those of an extra if asked to.",
         "",
     ]
     return "\n".join([*head, "| part | version | licence | origin |", "|---|---|---|---|", *rows]) + "\n"
@@ -120,16 +143,17 @@ def changes(text: str, version: str) -> str:
 def _components(parts: list[Part]) -> Iterator[dict[str, Any]]:
     for part in parts:
         licences = [{"expression": part.licence}]
-        if part.is_model:
+        if part.digest:
             yield {
-                "type": "machine-learning-model", "bom-ref": f"model:{part.name}", "name": part.name,
+                "type": part.kind, "bom-ref": f"{'model' if part.kind == MODEL else 'file'}:{part.name}", "name": part.name,
                 "version": part.version, "licenses": licences, "hashes": [{"alg": "SHA-256", "content": part.digest}],
             }  # fmt: skip
         else:
             # A local version, such as +cpu, is no part of the name in the registry.
             purl = f"pkg:pypi/{normal(part.name)}@{part.version.partition('+')[0]}"
-            yield {"type": "library", "bom-ref": purl, "name": part.name, "version": part.version, "purl": purl,
-                   "licenses": licences}  # fmt: skip
+            scope = "optional" if part.optional else "required"
+            yield {"type": part.kind, "bom-ref": purl, "name": part.name, "version": part.version, "purl": purl,
+                   "scope": scope, "licenses": licences}  # fmt: skip
 
 
 def normal(name: str) -> str:
@@ -137,11 +161,41 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _package(name: str) -> Part:
+def _optional(root: Path, known: set[str]) -> list[Part]:
+    """Packages of the extras, with what they need themselves, that are not `known`."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted: dict[str, set[str]] = {}
+    for extra in EXTRAS:
+        todo = [Requirement(line) for line in project["optional-dependencies"][extra]]
+        seen: set[str] = set()
+        while todo:
+            one = todo.pop()
+            if normal(one.name) in known | seen or not _applies(one):
+                continue
+            seen.add(normal(one.name))
+            todo += [Requirement(line) for line in _metadata(one.name).get_all("Requires-Dist") or []]
+        for name in seen:
+            wanted.setdefault(name, set()).add(extra)
+    return [
+        replace(_package(name), note=f"extra {', '.join(sorted(extras))}", optional=True)
+        for name, extras in sorted(wanted.items())
+    ]
+
+
+def _applies(requirement: Requirement) -> bool:
+    """True on this machine, and without an extra."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+
+
+def _metadata(name: str) -> metadata.PackageMetadata:
     try:
-        about = metadata.metadata(name)
+        return metadata.metadata(name)
     except metadata.PackageNotFoundError as e:
         raise ReleaseError(f"{name} is not installed here: make the environment again") from e
+
+
+def _package(name: str) -> Part:
+    about = _metadata(name)
     licence = about["License-Expression"] or ""
     if not licence:
         stated = (about["License"] or "").strip()

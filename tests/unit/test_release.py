@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import runpy
@@ -18,9 +19,15 @@ CONTENTS: dict[str, Any] = runpy.run_path(str(ROOT / "packaging/release/contents
 LOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-12-01\n\n- more\n\n## [1.1.0] - 2026-11-01\n\n"
 
 
+@functools.cache
+def all_parts() -> list[Any]:
+    parts: list[Any] = [*CONTENTS["packages"](), *CONTENTS["models"](), *CONTENTS["vendored"]()]
+    return parts
+
+
 def test_every_package_and_model_has_a_licence_that_permits_commercial_use() -> None:
-    parts = CONTENTS["packages"]() + CONTENTS["models"]()
-    assert len(parts) > 40
+    parts = all_parts()
+    assert len(parts) > 60
     refused = ("GPL-2", "GPL-3", "AGPL", "NC", "Proprietary", "UNKNOWN")
     for part in parts:
         assert part.licence
@@ -29,7 +36,7 @@ def test_every_package_and_model_has_a_licence_that_permits_commercial_use() -> 
 
 
 def test_the_bill_of_materials_names_all_parts_and_is_always_the_same() -> None:
-    parts = CONTENTS["packages"]() + CONTENTS["models"]()
+    parts = all_parts()
     text = CONTENTS["bill_of_materials"]("1.2.0", parts, 0)
     assert text == CONTENTS["bill_of_materials"]("1.2.0", parts, 0)
     document = json.loads(text)
@@ -40,7 +47,11 @@ def test_the_bill_of_materials_names_all_parts_and_is_always_the_same() -> None:
     assert "+" not in torch["purl"]
     model = next(c for c in document["components"] if c["name"] == "paraformer-mini")
     assert len(model["hashes"][0]["content"]) == 64
-    assert "paraformer-mini" in CONTENTS["inventory"](parts)
+    assert next(c for c in document["components"] if c["name"] == "starlette")["scope"] == "optional"
+    assert next(c for c in document["components"] if c["name"] == "pydantic")["scope"] == "required"
+    listed = CONTENTS["inventory"](parts)
+    for line in ("| paraformer-mini | in the wheel | MIT |", "| htmx | 4.0.1 | 0BSD |", "| uvicorn |"):
+        assert line in listed
 
 
 def test_a_release_needs_its_dated_section_in_the_changelog() -> None:
