@@ -110,7 +110,10 @@ def register(database: str, functions: Functions) -> None:
     """Spell the functions of statements for a database, by its name in SQLAlchemy."""
 
     def compiled(element: Statement, compiler: Any, **options: Any) -> str:
-        return str(compiler.visit_textclause(sa.text(spelt(element.text, functions)), **options))
+        text = sa.text(spelt(element.text, functions))
+        # With the values and kinds that `bindparams` has set.
+        text = text.bindparams(*element._bindparams.values())  # noqa: SLF001 - there is no other way to them
+        return str(compiler.visit_textclause(text, **options))
 
     compiles(Statement, database)(compiled)
 
