@@ -44,14 +44,20 @@ def pieces() -> list[Pcm]:
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
+def loaded() -> Any:
     import torch
 
     from dropscribe.engine.models.loading import load
-    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
     torch.set_num_threads(1)
-    return ParaformerRecogniser(load(MINI, torch.device("cpu"), 1))
+    return load(MINI, torch.device("cpu"), 1)
+
+
+@pytest.fixture(scope="module")
+def recogniser(loaded: Any) -> Recogniser:
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
+
+    return ParaformerRecogniser(loaded)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +94,36 @@ def test_a_mixed_batch_gives_what_each_gives_alone(recogniser: Recogniser, oracl
         assert [(t.start_ms, t.end_ms) for t in said[i].tokens] == spans
         assert said[i].text == "".join(words)
     assert sum(len(h.text) for h in said.values()) > 80
+
+
+def test_threads_that_divide_a_batch_change_nothing(loaded: Any, recogniser: Recogniser) -> None:
+    import torch
+
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
+
+    try:
+        said = {h.stream: h for h in ParaformerRecogniser(loaded, threads=3)(segments(pieces()))}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert said == {h.stream: h for h in recogniser(segments(pieces()))}
+
+
+def test_int8_says_almost_what_fp32_says_in_any_batch(loaded: Any, recogniser: Recogniser) -> None:
+    from rapidfuzz.distance import Levenshtein
+
+    from dropscribe.engine.layers import int8
+    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
+
+    if int8.activation_bits() == 0:
+        pytest.skip("this processor or torch has no products of 8 bits")
+    in_int8 = ParaformerRecogniser(loaded, in_int8=True)
+    said = {h.stream: h for h in in_int8(segments(pieces()))}
+    expected = {h.stream: h.text for h in recogniser(segments(pieces()))}
+    changed = sum(Levenshtein.distance(said[i].text, text) for i, text in expected.items())
+    assert changed <= 0.06 * sum(map(len, expected.values()))
+    (alone,) = in_int8(segments(pieces())[:1])
+    assert alone.text == said[0].text
 
 
 def test_the_sample_through_the_whole_engine_is_what_funasr_makes_of_it() -> None:

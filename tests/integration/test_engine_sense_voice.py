@@ -124,6 +124,18 @@ def test_the_text_is_what_funasr_says_without_the_marks(recogniser: Any, oracle:
     assert [t.text for t in said[1].tokens] == ["It's", "3.14", "percent", "of", "年", "轻", "人", "“好”!"]
 
 
+def test_threads_that_divide_a_batch_change_nothing(loaded: Any, recogniser: Any) -> None:
+    import torch
+
+    from dropscribe.engine.models.sense_voice.recogniser import SenseVoiceRecogniser
+
+    try:
+        said = {h.stream: h for h in SenseVoiceRecogniser(loaded, threads=2)(segments(material.pieces()))}
+    finally:
+        torch.set_num_threads(1)
+    assert said == {h.stream: h for h in recogniser(segments(material.pieces()))}
+
+
 def test_words_stand_at_absolute_times_one_after_the_other(recogniser: Any, oracle: Oracle) -> None:
     (here,) = recogniser(segments(material.pieces()[:1]))
     (later,) = recogniser(segments(material.pieces()[:1], start_ms=7_000))

@@ -68,7 +68,7 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     yield check_daemon(pid)
     seen, nodes, setting = gpu_probe.probe(), nvidia_nodes(), settings.engine.device
     yield check_torch(seen, nodes, setting)
-    yield from check_devices(seen, nodes, setting)
+    yield from check_devices(seen, nodes, setting, settings.engine.precision)
     running = look_running(location, setting) if pid is not None else None
     model = running or look_model(settings.loading(_profiles(settings)).engine)
     yield model

@@ -1,4 +1,4 @@
-"""Probe the GPUs that torch can use, in a child process.
+"""Probe the GPUs and the precisions that torch can use, in a child process.
 
 A child process, because importing torch takes seconds, and because a broken driver may crash the process.
 """
@@ -41,6 +41,7 @@ class Hardware:
     driver_cuda: tuple[int, int] | None
     gpus: tuple[Gpu, ...]
     problem: str | None  #: reason why torch or its CUDA cannot be used; None if there is none
+    int8_bits: int = 0  #: bits of an activation in products of 8 bits on the CPU; 0 if it has none
 
 
 def probe(timeout_s: float = TIMEOUT_S) -> Hardware:
@@ -94,7 +95,12 @@ def from_json(text: str) -> Hardware:
     raw: dict[str, Any] = json.loads(text)
     gpus = tuple(Gpu(**(g | {"capability": tuple(g["capability"])})) for g in raw["gpus"])
     return Hardware(
-        raw["torch"], _pair(raw["built_for"]), _pair(raw["driver_cuda"]), gpus, problem=raw["problem"]
+        raw["torch"],
+        _pair(raw["built_for"]),
+        _pair(raw["driver_cuda"]),
+        gpus,
+        problem=raw["problem"],
+        int8_bits=raw["int8_bits"],
     )
 
 
@@ -122,12 +128,16 @@ def _probe() -> Hardware:
         import torch  # noqa: PLC0415
     except (ImportError, OSError) as e:
         return Hardware(None, None, driver, (), f"torch cannot be imported: {e}")
+    # Imported here, since it imports torch.
+    from dropscribe.engine.layers.int8 import activation_bits  # noqa: PLC0415
+
+    bits = activation_bits()
     built = None
     if torch.version.cuda is not None:
         major, minor = torch.version.cuda.split(".")[:2]
         built = int(major), int(minor)
     if built is None:
-        return Hardware(torch.__version__, None, driver, (), None)
+        return Hardware(torch.__version__, None, driver, (), None, bits)
     gpus = []
     try:
         # Unlike is_available(), this raises an error with the reason.
@@ -139,8 +149,8 @@ def _probe() -> Hardware:
             name = torch.cuda.get_device_name(index)
             gpus.append(Gpu(name, torch.cuda.get_device_capability(index), total, free, computes))
     except (RuntimeError, AssertionError) as e:
-        return Hardware(torch.__version__, built, driver, tuple(gpus), str(e).splitlines()[0])
-    return Hardware(torch.__version__, built, driver, tuple(gpus), None)
+        return Hardware(torch.__version__, built, driver, tuple(gpus), str(e).splitlines()[0], bits)
+    return Hardware(torch.__version__, built, driver, tuple(gpus), None, bits)
 
 
 if __name__ == "__main__":

@@ -262,7 +262,7 @@ def _speakers(
 
 
 def _precision(settings: EngineSettings, device: Any) -> str:
-    """Precision of the settings on this device, with `auto` resolved. Raises EngineError for fp16 on a CPU."""
+    """Precision of the settings on this device, with `auto` resolved. Raises EngineError for one that it lacks."""
     if settings.precision == "auto":
         return "fp32" if device.type == "cpu" else "fp16"
     if settings.precision == "fp16" and device.type == "cpu":
@@ -271,7 +271,22 @@ def _precision(settings: EngineSettings, device: Any) -> str:
             operation="start engine",
             remedy="set engine.precision to auto or fp32",
         )
+    if settings.precision == "int8":
+        _require_int8(device)
     return settings.precision
+
+
+def _require_int8(device: Any) -> None:
+    """Raise EngineError if the device has no products in 8 bits."""
+    from dropscribe.engine.layers import int8  # noqa: PLC0415 - imports torch
+
+    if device.type != "cpu":
+        problem = "int8 is for the CPU"
+    elif int8.activation_bits() == 0:
+        problem = "this processor, or this version of torch, has no products in 8 bits"
+    else:
+        return
+    raise EngineError(problem, operation="start engine", remedy="set engine.precision to auto or fp32")
 
 
 def _recogniser(
@@ -285,11 +300,14 @@ def _recogniser(
     kind = kind_of(source.config.family)
     if kind is Kind.PARAFORMER:
         loaded = load(source.directory, device, threads)
-        made = PipelinedParaformer(loaded) if precision == "fp16" else ParaformerRecogniser(loaded)
-        return made, precision
+        if precision == "fp16":
+            return PipelinedParaformer(loaded), precision
+        return ParaformerRecogniser(loaded, threads=threads, in_int8=precision == "int8"), precision
     if kind is Kind.SENSE_VOICE:
         loaded = load(source.directory, device, threads)
-        return (PipelinedSenseVoice if precision == "fp16" else SenseVoiceRecogniser)(loaded), precision
+        if precision == "fp16":
+            return PipelinedSenseVoice(loaded), precision
+        return SenseVoiceRecogniser(loaded, threads=threads), "fp32"
     torch_import.complete()  # FunASR's own code may use all of torch
     from dropscribe.engine.models.automodel import AutoModelRecogniser  # noqa: PLC0415 - imports all of FunASR
 

@@ -106,14 +106,16 @@ def check_device(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Ch
     return ok(name, text)
 
 
-def check_precision(hardware: Hardware, setting: str) -> Check:
-    """Report the precisions that the device computes at full speed."""
+def check_precision(hardware: Hardware, setting: str, wanted: str = "auto") -> Check:
+    """Report the precisions that the device computes at full speed. `wanted`: `engine.precision`."""
     name = "precision"
     gpu = chosen(hardware, setting)
     if gpu is None and setting.startswith("cuda"):
         return warning(name, f"unknown, since {setting} cannot be used", "see the check of the device")
     if gpu is None:
-        return ok(name, "fp32 on the cpu")
+        return _precision_of_cpu(hardware.int8_bits, wanted)
+    if wanted == "int8":
+        return fail(name, "engine.precision is int8, which is for the CPU", "set engine.precision to auto")
     major, minor = gpu.capability
     have = ["fp32"]
     if gpu.capability >= FP16_CAPABILITY:
@@ -126,6 +128,23 @@ def check_precision(hardware: Hardware, setting: str) -> Check:
     return ok(name, text)
 
 
+def _precision_of_cpu(int8_bits: int, wanted: str) -> Check:
+    name = "precision"
+    if wanted == "fp16":
+        return fail(
+            name, "engine.precision is fp16, which needs a CUDA device", "set engine.precision to auto"
+        )
+    if wanted == "int8" and not int8_bits:
+        return fail(
+            name,
+            "engine.precision is int8, and this processor or this torch has no products of 8 bits",
+            "set engine.precision to auto",
+        )
+    if wanted == "int8":
+        return ok(name, f"int8 on the cpu, with activations of {int8_bits} bits")
+    return ok(name, "fp32 on the cpu" + ("; int8 would be faster (engine.precision)" if int8_bits else ""))
+
+
 def devices_named(hardware: Hardware, setting: str) -> tuple[str, ...]:
     """Devices to check, each once; `cuda` stands for every GPU that torch sees, or itself if there is none."""
     if setting == "cuda" and hardware.gpus:
@@ -133,12 +152,17 @@ def devices_named(hardware: Hardware, setting: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(setting.split(", ")))
 
 
-def check_devices(hardware: Hardware, nodes: tuple[str, ...], setting: str) -> Iterator[Check]:
-    """`check_device` and `check_precision` of each device; with several, check names end with `:` and the device."""
+def check_devices(
+    hardware: Hardware, nodes: tuple[str, ...], setting: str, wanted: str = "auto"
+) -> Iterator[Check]:
+    """`check_device` and `check_precision` of each device; with several, check names end with `:` and the device.
+
+    setting, wanted: `engine.device` and `engine.precision`.
+    """
     devices = devices_named(hardware, setting)
     for device in devices:
         suffix = f":{device}" if len(devices) > 1 else ""
-        for check in (check_device(hardware, nodes, device), check_precision(hardware, device)):
+        for check in (check_device(hardware, nodes, device), check_precision(hardware, device, wanted)):
             yield replace(check, name=f"{check.name}{suffix}")
 
 

@@ -128,7 +128,7 @@ class Frontend:
 
     def __call__(self, sounds: Sequence[Sound]) -> Features:
         """Compute the features. Each segment must have at least one frame of 400 samples."""
-        frames = [_frames_in(sound) for sound in sounds]
+        frames = [frames_in(sound) for sound in sounds]
         rows = [stacked_of(n, self._skip) for n in frames]
         log_mel = self._log_mel_of(sounds)
         sizes = self._upload.values(_with_begins(frames, rows))
@@ -187,7 +187,8 @@ def sound_of(segment: SpeechSegment) -> Sound:
     return segment.pcm
 
 
-def _frames_in(sound: Sound) -> int:
+def frames_in(sound: Sound) -> int:
+    """Number of log-mel frames of a segment."""
     return frames_of(len(sound)) if isinstance(sound, np.ndarray) else sum(map(len, sound))
 
 

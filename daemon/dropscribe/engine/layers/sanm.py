@@ -8,12 +8,14 @@ segment alone: padding never affects positions inside a segment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dropscribe.engine.layers import int8
 from dropscribe.engine.layers.linear import Product, product
 
 
@@ -38,10 +40,12 @@ class Memory:
 
     def __call__(self, x: Tensor, keep: Tensor) -> Tensor:
         """x: (batch, time, channels); keep: (batch, time, 1), 1 inside a segment and 0 in padding."""
-        x = x * keep
-        right = self.taps.shape[-1] - 1 - self.left
-        padded = F.pad(x.transpose(1, 2), (self.left, right))
-        return (F.conv1d(padded, self.taps, groups=x.shape[-1]).transpose(1, 2) + x) * keep
+        batch, time, channels = x.shape
+        padded = x.new_zeros(batch, time + self.taps.shape[-1] - 1, channels)
+        inside = padded[:, self.left : self.left + time]
+        torch.mul(x, keep, out=inside)
+        mixed = F.conv1d(padded.transpose(1, 2), self.taps, groups=channels).transpose(1, 2)
+        return mixed.add_(inside).mul_(keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +135,12 @@ def positions(longest: int, width: int, device: torch.device) -> Tensor:
 class SanmEncoder:
     """Stacked features → hidden states."""
 
-    def __init__(self, module: Any, dtype: torch.dtype) -> None:
-        """`module`: FunASR's `SANMEncoder`, in evaluation mode."""
+    def __init__(self, module: Any, dtype: torch.dtype, *, in_int8: bool = False) -> None:
+        """`module`: FunASR's `SANMEncoder`, in evaluation mode; `in_int8`: its products, with float32 between them."""
         self.dtype = dtype
         self._scale = float(module.output_size()) ** 0.5
         layers = [*module.encoders0, *module.encoders]
-        self._layers = [encoder_layer(layer, dtype) for layer in layers]
+        self._layers = [encoder_layer(layer, dtype, in_int8=in_int8) for layer in layers]
         self._after = norm(module.after_norm, dtype)
 
     def __call__(self, features: Tensor, keep: Tensor) -> Tensor:
@@ -153,10 +157,13 @@ class SanmEncoder:
 class SanmDecoder:
     """Acoustic embeddings + encoder states → hidden states → token scores, if there is an output layer."""
 
-    def __init__(self, module: Any, dtype: torch.dtype) -> None:
-        """`module`: FunASR's `ParaformerSANMDecoder`, in evaluation mode."""
+    def __init__(self, module: Any, dtype: torch.dtype, *, in_int8: bool = False) -> None:
+        """`module`: FunASR's `ParaformerSANMDecoder`, in evaluation mode.
+
+        `in_int8`: its products, with float32 between them, except those of the output layer.
+        """
         layers = [*module.decoders, *(module.decoders2 or ()), *module.decoders3]
-        self._layers = [_decoder_layer(layer, dtype) for layer in layers]
+        self._layers = [_decoder_layer(layer, dtype, in_int8=in_int8) for layer in layers]
         self._after = norm(module.after_norm, dtype)
         self._output = None if module.output_layer is None else affine(module.output_layer, dtype)
 
@@ -190,44 +197,56 @@ def norm(module: Any, dtype: torch.dtype) -> Norm:
     return Norm(module.weight.detach().to(dtype), module.bias.detach().to(dtype), float(module.eps))
 
 
-def affine(module: Any, dtype: torch.dtype, *, relu: bool = False) -> Product:
-    """Linear layer from a module, optionally with ReLU after it."""
+def affine(
+    module: Any, dtype: torch.dtype, *, relu: bool = False, in_int8: bool = False, positive: bool = False
+) -> Product:
+    """Linear layer from a module, optionally with ReLU after it.
+
+    `in_int8`: computed in 8 bits, on the CPU; `positive`: its inputs are the result of a ReLU.
+    """
     bias = None if module.bias is None else module.bias.detach().to(dtype)
-    return product(module.weight.detach().to(dtype), bias, relu=relu)
+    weight = module.weight.detach().to(dtype)
+    return (
+        int8.product(weight, bias, relu=relu, positive=positive)
+        if in_int8
+        else product(weight, bias, relu=relu)
+    )
 
 
 def _memory(module: Any, dtype: torch.dtype) -> Memory:
     return Memory(module.fsmn_block.weight.detach().to(dtype), int(module.pad_fn.padding[0]))
 
 
-def encoder_layer(layer: Any, dtype: torch.dtype) -> EncoderLayer:
+def encoder_layer(layer: Any, dtype: torch.dtype, *, in_int8: bool = False) -> EncoderLayer:
     """SANM layer with the weights of a FunASR module."""
     attention = layer.self_attn
+    affine_of = partial(affine, dtype=dtype, in_int8=in_int8)
     return EncoderLayer(
         norm(layer.norm1, dtype),
-        affine(attention.linear_q_k_v, dtype),
-        affine(attention.linear_out, dtype),
+        affine_of(attention.linear_q_k_v),
+        affine_of(attention.linear_out),
         _memory(attention, dtype),
         norm(layer.norm2, dtype),
-        affine(layer.feed_forward.w_1, dtype, relu=True),
-        affine(layer.feed_forward.w_2, dtype),
+        affine_of(layer.feed_forward.w_1, relu=True),
+        affine_of(layer.feed_forward.w_2, positive=True),
         int(attention.h),
         bool(layer.in_size == layer.size),
     )
 
 
-def _decoder_layer(layer: Any, dtype: torch.dtype) -> DecoderLayer:
+def _decoder_layer(layer: Any, dtype: torch.dtype, *, in_int8: bool) -> DecoderLayer:
     own, source = layer.self_attn, layer.src_attn
+    affine_of = partial(affine, dtype=dtype, in_int8=in_int8)
     return DecoderLayer(
         norm(layer.norm1, dtype),
-        affine(layer.feed_forward.w_1, dtype, relu=True),
+        affine_of(layer.feed_forward.w_1, relu=True),
         norm(layer.feed_forward.norm, dtype),
-        affine(layer.feed_forward.w_2, dtype),
+        affine_of(layer.feed_forward.w_2),
         None if own is None else norm(layer.norm2, dtype),
         None if own is None else _memory(own, dtype),
         None if source is None else norm(layer.norm3, dtype),
-        None if source is None else affine(source.linear_q, dtype),
-        None if source is None else affine(source.linear_k_v, dtype),
-        None if source is None else affine(source.linear_out, dtype),
+        None if source is None else affine_of(source.linear_q),
+        None if source is None else affine_of(source.linear_k_v),
+        None if source is None else affine_of(source.linear_out),
         1 if source is None else int(source.h),
     )

@@ -41,18 +41,25 @@ class PaddedForward:
     """Segments padded to the longest of the batch. Owned by the worker's thread."""
 
     def __init__(
-        self, module: Any, frontend: Any, device: torch.device, silent: Collection[int] = range(SILENT_IDS)
+        self,
+        module: Any,
+        frontend: Any,
+        device: torch.device,
+        silent: Collection[int] = range(SILENT_IDS),
+        *,
+        in_int8: bool = False,
     ) -> None:
         """`module`: FunASR's (BiCif, Seaco) Paraformer in evaluation mode; `frontend`: its WavFrontend.
 
-        `silent`: numbers of tokens without text, which no hotword puts in place of a word.
+        `silent`: numbers of tokens without text, which no hotword puts in place of a word; `in_int8`: products of
+        encoder and decoder in 8 bits, on the CPU. Number and times of tokens, scores and hotwords stay in float32.
         """
         self._device = device
         cmvn = torch.as_tensor(np.asarray(frontend.cmvn))
         self._frontend = Frontend(cmvn, stack=frontend.lfr_m, skip=frontend.lfr_n, device=device)
-        self._encoder = SanmEncoder(module.encoder, torch.float32)
+        self._encoder = SanmEncoder(module.encoder, torch.float32, in_int8=in_int8)
         self._predictor = Predictor(module.predictor, torch.float32)
-        self._decoder = SanmDecoder(module.decoder, torch.float32)
+        self._decoder = SanmDecoder(module.decoder, torch.float32, in_int8=in_int8)
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = Timestamps(module.predictor, torch.float32) if has_times else None
         self._bias_encoder = BiasEncoder(module) if has_bias(module) else None

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, SpeechSegment
-from dropscribe.engine.layers.fbank import Sound, sound_of
+from dropscribe.engine.layers.fbank import Sound, frames_in, sound_of
+from dropscribe.engine.layers.thread_groups import ThreadGroups
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, PaddedForward
 from dropscribe.engine.models.paraformer.seaco import has_bias
@@ -40,13 +41,38 @@ class Forward(Protocol):
         """Recognise a batch; hotwords: for each segment a result of `encode_hotwords`, or None."""
 
 
+class GroupedForward:
+    """A forward pass on the CPU whose batches are divided among threads."""
+
+    def __init__(self, forward: Forward, threads: int) -> None:
+        self._forward = forward
+        self._groups = ThreadGroups(threads)
+
+    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
+        """See `Forward`."""
+        return self._forward.encode_hotwords(words)
+
+    def __call__(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> list[DecodedSegment]:
+        """See `Forward`."""
+
+        def run(group: list[int]) -> list[DecodedSegment]:
+            return self._forward([sounds[i] for i in group], [hotwords[i] for i in group])
+
+        return self._groups([frames_in(sound) for sound in sounds], run)
+
+
 class ParaformerRecogniser:
     """One forward pass per call. Owned by the worker's thread."""
 
     takes_frames = True
 
-    def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
-        """Use fp32 unless another `forward` is given. Raises EngineError for an unsupported vocabulary."""
+    def __init__(
+        self, loaded: LoadedModel, forward: Forward | None = None, *, threads: int = 1, in_int8: bool = False
+    ) -> None:
+        """Use the padded forward pass unless another is given. Raises EngineError for an unsupported vocabulary.
+
+        threads: on a CPU, those that share a batch; `in_int8`: see `PaddedForward`.
+        """
         special = {getattr(loaded.module, name, None) for name in ("blank_id", "sos", "eos")}
         if special != set(range(SILENT_IDS)):
             raise EngineError(
@@ -56,9 +82,7 @@ class ParaformerRecogniser:
                 remedy="use a model of FunASR's Paraformer family",
             )
         self._vocabulary = vocabulary_of(loaded)
-        self._forward: Forward = forward or PaddedForward(
-            loaded.module, loaded.frontend, loaded.device, _silent(loaded)
-        )
+        self._forward: Forward = forward or _padded(loaded, threads, in_int8=in_int8)
         self._takes_hotwords = has_bias(loaded.module)
         self._spelling = self._vocabulary.spelling
         self._encoded = lru_cache(LISTS_KEPT)(self._encode)
@@ -96,6 +120,11 @@ class ParaformerRecogniser:
             self._vocabulary.hypothesis(segment, one.ids, placed, one.confidence)
             for segment, one, placed in zip(segments, decoded, columns, strict=True)
         ]
+
+
+def _padded(loaded: LoadedModel, threads: int, *, in_int8: bool) -> Forward:
+    padded = PaddedForward(loaded.module, loaded.frontend, loaded.device, _silent(loaded), in_int8=in_int8)
+    return GroupedForward(padded, threads) if threads > 1 and loaded.device.type == "cpu" else padded
 
 
 def _silent(loaded: LoadedModel) -> set[int]:

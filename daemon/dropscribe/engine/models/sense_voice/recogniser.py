@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dropscribe.engine.core.interfaces import Hypothesis, SpeechSegment
-from dropscribe.engine.layers.fbank import Sound, sound_of
+from dropscribe.engine.layers.fbank import Sound, frames_in, sound_of
+from dropscribe.engine.layers.thread_groups import ThreadGroups
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.models.sense_voice.collapse import DecodedSegment
 from dropscribe.engine.models.sense_voice.encoder import queries
@@ -33,13 +34,32 @@ Forward = Callable[[Sequence[Sound], Tensor], list[DecodedSegment]]
 NOTHING_SAID = "The."
 
 
+def _padded(loaded: LoadedModel, threads: int) -> Forward:
+    padded = PaddedForward(loaded.module, loaded.frontend, loaded.device)
+    if threads == 1 or loaded.device.type != "cpu":
+        return padded
+    groups = ThreadGroups(threads)
+
+    def forward(sounds: Sequence[Sound], queries: Tensor) -> list[DecodedSegment]:
+        each = queries.expand(len(sounds), -1, -1)
+        return groups(
+            [frames_in(sound) for sound in sounds],
+            lambda group: padded([sounds[i] for i in group], each[group]),
+        )
+
+    return forward
+
+
 class SenseVoiceRecogniser:
     """One forward pass per call. Owned by the worker's thread."""
 
     takes_frames = True
 
-    def __init__(self, loaded: LoadedModel, forward: Forward | None = None) -> None:
-        """Use fp32 unless another `forward` is given. Raises EngineError for an unsupported model or option."""
+    def __init__(self, loaded: LoadedModel, forward: Forward | None = None, *, threads: int = 1) -> None:
+        """Use fp32 unless another `forward` is given. Raises EngineError for an unsupported model or option.
+
+        threads: on a CPU, those that share a batch.
+        """
         processor = getattr(loaded.tokenizer, "sp", None)
         if processor is None or getattr(loaded.frontend, "cmvn", None) is None:
             lacking = "sentence piece model" if processor is None else "mean and variance of its features"
@@ -51,7 +71,7 @@ class SenseVoiceRecogniser:
             )
         self._pieces = Pieces.of(processor)
         self._questions = Questions(loaded)
-        self._forward = forward or PaddedForward(loaded.module, loaded.frontend, loaded.device)
+        self._forward = forward or _padded(loaded, threads)
 
     @property
     def languages(self) -> tuple[str, ...]:
