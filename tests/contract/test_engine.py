@@ -96,6 +96,7 @@ class Client(Generic[E]):
         while not self.arena.free:
             self.listen()
         self.engine.submit(PcmBlock(stream, self.arena.put(pcm), len(pcm), final, options))
+        self.engine.flush()
 
     def listen(self, timeout_s: float = 1.0) -> None:
         events = self.engine.results(timeout_s)
@@ -380,6 +381,7 @@ def test_submitting_never_waits_for_an_engine_that_is_busy(own: Client[ProcessEn
     os.kill(pid_of(own.engine), signal.SIGSTOP)
     for i in range(300):
         own.engine.submit(Abort(1000 + i))
+        own.engine.flush()
     os.kill(pid_of(own.engine), signal.SIGCONT)
     stream = own.send(sample())
     own.until_done(stream)

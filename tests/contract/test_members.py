@@ -60,6 +60,7 @@ class Bench:
     def send(self, stream: int, *, final: bool, samples: int = SECOND) -> int:
         offset = next(self.offsets)
         self.member.submit(PcmBlock(stream, offset, samples, final))
+        self.member.flush()
         return offset
 
     def listen_until(self, met: Callable[[list[Event]], bool]) -> None:

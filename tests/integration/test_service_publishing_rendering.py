@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dropscribe.ledger.columns import segment_rows
 from dropscribe.service.publishing import rendering
 from dropscribe.service.publishing.rendering import RESTART_S, Rendering
 from dropscribe.service.publishing.rendering_child import NAME
@@ -42,8 +43,11 @@ class Bench:
             wait_until(child.is_ready, "the process has started")
 
     def is_right(self, transcript: Transcript, formats: tuple[str, ...] = tuple(RENDERERS)) -> bool:
-        made = self.rendering.render_all(transcript, formats, OPTIONS)
-        return made == render_all(transcript, formats, OPTIONS)
+        made, rows = self.rendering.render_all(transcript, formats, OPTIONS)
+        return made == render_all(transcript, formats, OPTIONS) and rows in {
+            None,
+            segment_rows(transcript.segments),
+        }
 
 
 @pytest.fixture
@@ -62,7 +66,8 @@ def test_processes_render_all_formats_several_at_a_time(
     right: list[bool] = []
 
     def ask() -> None:
-        right.append(bench.rendering.render_all(talk(), tuple(RENDERERS), OPTIONS) == here)
+        made = bench.rendering.render_all(talk(), tuple(RENDERERS), OPTIONS)
+        right.append(made == (here, segment_rows(talk().segments)))
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:

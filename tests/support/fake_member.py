@@ -121,6 +121,9 @@ class FakeMember:
         if message.final:
             self._complete.add(message.stream)
 
+    def flush(self) -> None:
+        """Messages arrive as they are submitted."""
+
     def results(self, timeout_s: float) -> Sequence[Event]:
         self.waited_s = max(self.waited_s, timeout_s)
         readable = select.select([self._fd], [], [], timeout_s)[0]

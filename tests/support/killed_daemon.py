@@ -91,8 +91,8 @@ POINTS: dict[str, Point] = {
     "before an old file is replaced": Point(DAEMON, f"os:replace {_TMP}", "before", passages=3),
     "an old file is replaced": Point(DAEMON, f"os:replace {_TMP}", "after", passages=3),
     "before a temporary is removed": Point(DAEMON, f"{_PUBLISH}:_remove", "before", passages=3),
-    "the names are not on the disk yet": Point(DAEMON, "os:fsync /inbox", "before", passages=3),
-    "the names are on the disk": Point(DAEMON, "os:fsync /inbox", "after", passages=3),
+    "the names are not on the disk yet": Point(DAEMON, "os:fsync /inbox", "before", passages=2),
+    "the names are on the disk": Point(DAEMON, "os:fsync /inbox", "after", passages=2),
     "finished, not committed": Point(DAEMON, "ledger:finish jobs", "uncommitted"),
     "finished": Point(DAEMON, "ledger:finish jobs", "committed"),
     "the end is logged": Point(

@@ -12,8 +12,8 @@ from dropscribe.config import Profile
 from dropscribe.files import FileSignature
 from dropscribe.ledger.records import Claim
 from dropscribe.service.jobs.progress import MESSAGE_COLUMNS
+from dropscribe.service.publishing.done_log import log_done
 from dropscribe.service.publishing.output_plan import OutputPlan
-from dropscribe.service.publishing.publisher import log_done
 from dropscribe.transcript.types import MediaFacts
 from tests.support.transcripts import transcript
 

@@ -194,6 +194,14 @@ class EngineGroup:
         else:
             self._submit_block(message)
 
+    def flush(self) -> None:
+        """See `dropscribe.engine.protocol.Engine`. The next `results` tells of members that are gone."""
+        for state in list(self._by_fd.values()):
+            try:
+                state.member.flush()
+            except EngineDiedError as e:
+                self._remove_member(state, f"{state.device}: {e.reason}", type(e))
+
     def results(self, timeout_s: float) -> Sequence[Event]:
         """See `dropscribe.engine.protocol.Engine`. Raises EngineDiedError only when no member is left."""
         deadline = time.monotonic() + timeout_s

@@ -73,6 +73,8 @@ class ProcessEngine:
         self._complete: set[int] = set()
         #: Aborted streams for which events sent before the abort may still arrive.
         self._aborting: set[int] = set()
+        #: Messages for the next `flush`.
+        self._unsent: list[PcmBlock | Abort] = []
         self._progress_at = clock()
         commands_out, self._commands = multiprocessing.Pipe(duplex=False)
         self._reports, reports_in = multiprocessing.Pipe(duplex=False)
@@ -142,17 +144,29 @@ class ProcessEngine:
         else:
             self._end(message.stream)
             self._aborting.add(message.stream)
+        if self._gone:
+            raise self._died()
+        self._unsent.append(message)
+
+    def flush(self) -> None:
+        """See `dropscribe.engine.protocol.Engine`."""
         try:
-            if self._gone:
-                raise self._died()
-            # Not `send`: its pickler looks up a reducer for each object in Python and takes three times as long, which
-            # matters at thousands of messages a second.
-            self._commands.send_bytes(pickle.dumps(message))
+            self._send()
         except OSError as e:
             raise self._died() from e
 
+    def _send(self) -> None:
+        """Send what was submitted. Raises OSError if the process is gone."""
+        if self._unsent and not self._gone:
+            messages, self._unsent = tuple(self._unsent), []
+            # Not `send`: its pickler looks up a reducer for each object in Python and takes three times as long, which
+            # matters at thousands of messages a second.
+            self._commands.send_bytes(pickle.dumps(messages))
+
     def results(self, timeout_s: float) -> Sequence[Event]:
         """See `dropscribe.engine.protocol.Engine`."""
+        with contextlib.suppress(OSError):  # it is gone: what has arrived is returned first
+            self._send()
         events: list[Event] = []
         deadline = time.monotonic() + timeout_s
         while not self._gone:

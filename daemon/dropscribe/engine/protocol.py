@@ -185,10 +185,13 @@ class Engine(Protocol):
     """A recogniser of many streams at once. Owned by one thread; not thread-safe."""
 
     def submit(self, message: PcmBlock | Abort) -> None:
-        """Submit a block, or abort a stream. Never waits for the device.
+        """Submit a block, or abort a stream, with the next `flush` or `results`. Never waits for the device.
 
         Raises EngineDiedError if the engine's process is gone.
         """
+
+    def flush(self) -> None:
+        """Send what was submitted, many blocks in one message. Never waits for the device. Raises as `submit` does."""
 
     def results(self, timeout_s: float) -> Sequence[Event]:
         """Events that have arrived, waiting at most `timeout_s` for the first; () on time-out.

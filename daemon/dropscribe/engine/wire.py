@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from dropscribe.engine.protocol import Event, HeldModel
 from dropscribe.transcript.types import EngineFacts
@@ -53,6 +54,10 @@ class Report:
 
     events: tuple[Event | Aborted, ...]
     released: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """See `PcmBlock`."""
+        return Report, (self.events, self.released)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
+from dropscribe.transcript.naming import TEMPORARY_BEGIN, TEMPORARY_END
+
 #: Creation, moves, closing after writing, removal. Not single writes: a file that is being written is checked when its
 #: quiet period ends. Not reads: they would include the daemon's own.
 _EVENTS = Mask(
@@ -37,6 +39,8 @@ _EVENTS = Mask(
     | InotifyConstants.IN_MOVE_SELF
     | InotifyConstants.IN_ONLYDIR
 )
+#: Names of files that dropscribe is writing.
+_OURS_BEGIN, _OURS_END = TEMPORARY_BEGIN.encode(), TEMPORARY_END.encode()
 
 
 class WatchesExhaustedError(Exception):
@@ -105,6 +109,9 @@ class _DirectoryWatch(WatchCallback):
         self._hint = hint
 
     def on_event(self, event: InotifyEvent) -> None:
+        # Most events of a folder whose recordings are transcribed, and nothing to look at.
+        if event.name and event.name.startswith(_OURS_BEGIN) and event.name.endswith(_OURS_END):
+            return
         self._hint(f"{self.path.rstrip('/')}/{os.fsdecode(event.name)}" if event.name else self.path)
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002 - watchdog's signature

@@ -10,8 +10,19 @@ systems go on, and files with wrong dates are common.
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable
+from json.encoder import encode_basestring
 from pathlib import Path
+from typing import Any
+
+from dropscribe.transcript.types import NO_TAGS, Segment, Tokens
+
+#: Columns of `segments` besides `job_id`, in the order of `segment_values`.
+SEGMENT_COLUMNS = ("idx", "start_ms", "end_ms", "text", "tokens", "marks", "speakers", "tags")
+#: Values of these columns of each segment of a job.
+SegmentRows = tuple[tuple[Any, ...], ...]
 
 _SPAN = 2**64
 _MOST = 2**63 - 1
@@ -59,3 +70,37 @@ def inode_of(number: int) -> int:
 def mtime_of(number: int) -> int:
     """The modification time that `signed` mapped, ns."""
     return number + _SPAN if number < _EARLIEST_NS else number
+
+
+def segment_values(s: Segment) -> tuple[Any, ...]:
+    """Values of `SEGMENT_COLUMNS`."""
+    return (
+        s.index,
+        s.start_ms,
+        s.end_ms,
+        storable(s.text),
+        storable(_tokens(s.tokens)),
+        s.marks or None,
+        s.speakers or None,
+        dumped(s.tags.record()) if s.tags != NO_TAGS else None,
+    )
+
+
+def segment_rows(segments: Iterable[Segment]) -> SegmentRows:
+    """Values of `SEGMENT_COLUMNS` of each segment."""
+    return tuple(map(segment_values, segments))
+
+
+def dumped(value: Any) -> str:
+    """JSON as columns hold it."""
+    return storable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _tokens(said: Tokens) -> str:
+    """The JSON of `dumped` for a list of (text, start_ms, end_ms[, confidence]), made faster."""
+    texts = map(encode_basestring, said.texts)
+    if said.confidence:
+        sure = zip(texts, said.starts_ms, said.ends_ms, said.confidence, strict=True)
+        return f"[{','.join([f'[{text},{start},{end},{c}]' for text, start, end, c in sure])}]"
+    columns = zip(texts, said.starts_ms, said.ends_ms, strict=True)
+    return f"[{','.join([f'[{text},{start},{end}]' for text, start, end in columns])}]"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dropscribe.files import FileSignature
-from dropscribe.ledger.columns import storable
+from dropscribe.ledger.columns import SegmentRows, storable
 from dropscribe.transcript.types import EngineFacts, MediaFacts, Segment, Speaker, Timings, Transcript
 
 #: Reason code of queued jobs that wait because their folder is away.
@@ -239,6 +239,8 @@ class Finish:
     segments: tuple[Segment, ...]
     reference: int | None = None
     speakers: tuple[Speaker, ...] = ()
+    #: `dropscribe.ledger.columns.segment_rows` of the segments, if another process has made them; None: not made yet.
+    segment_rows: SegmentRows | None = None
 
 
 @dataclass(frozen=True, slots=True)

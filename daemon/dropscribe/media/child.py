@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -63,7 +64,7 @@ class Child:
     def begin(self, order: DecodeOrder, slots: Sequence[int], now: float) -> bool:
         """Send an order with its first slots; false, without effect, if the process is gone."""
         try:
-            self.pipe.send(Begin(order, tuple(slots)))
+            self.pipe.send_bytes(pickle.dumps(Begin(order, tuple(slots))))
         except OSError:
             return False
         self.order = order
@@ -79,7 +80,7 @@ class Child:
         self.starved = self.starved and not slots
         self.alive_at = now
         with contextlib.suppress(OSError):  # the process is gone, which the next poll reports
-            self.pipe.send(Give(self.order.ticket, tuple(slots)))
+            self.pipe.send_bytes(pickle.dumps(Give(self.order.ticket, tuple(slots))))
 
     def messages(self) -> tuple[Sequence[Any], bool]:
         """The next tuple of messages, and false if the process is gone. Call only if its pipe is readable."""

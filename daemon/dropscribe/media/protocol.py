@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dropscribe.files import FileSignature
 from dropscribe.output_places import OutputPlace
@@ -91,6 +91,10 @@ class PcmReady:
     ticket: int
     offset: int
     samples: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Faster pickling than the default of dataclasses: a thousand a second are sent."""
+        return PcmReady, (self.ticket, self.offset, self.samples)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.connection
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -38,9 +39,12 @@ from dropscribe.pipeline.assembly import Assembly, Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.problem import Problem, kind_of
 
-#: Slots passed to a decoder at a time. Each refill takes a turn of the main loop; with fewer slots a decoder of WAV
-#: files would mostly wait for refills.
-SLOTS_PER_DECODER = 16
+#: Slots passed to a decoder at a time: a recording of five minutes needs no refill, each of which takes a turn of the main
+#: loop. With few slots a decoder of WAV files would mostly wait for refills.
+SLOTS_PER_DECODER = 32
+#: Shortest time between two turns that wait for events, seconds. Each turn has a cost of its own, so with many events they
+#: are handled in groups. Decoders and engine have work for ten times as long.
+GATHER_S = 0.005
 
 
 class Pump:
@@ -63,6 +67,8 @@ class Pump:
         #: Offsets of slots that the engine still reads.
         self._lent: set[int] = set()
         self._outcomes: list[Outcome] = []
+        #: Earliest time of the next turn that waits, by the clock.
+        self._next_turn = 0.0
 
     def room(self) -> int:
         """Number of recordings that can be started now."""
@@ -107,7 +113,8 @@ class Pump:
 
         Raises EngineDiedError; outcomes found before that are returned by the next call.
         """
-        if not self._outcomes:
+        if not self._outcomes and timeout_s > 0:
+            self._gather()
             multiprocessing.connection.wait(
                 [*self._decoders.filenos(), self._engine.fileno(), *wake], timeout_s
             )
@@ -139,9 +146,18 @@ class Pump:
                 case StreamFailed():
                     self._on_stream_failed(event)
         self._feed_engine()
+        self._engine.flush()
         self._feed_decoders()
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
+
+    def _gather(self) -> None:
+        """Let events accumulate if the previous turn was just now."""
+        now = self._clock()
+        early_s = self._next_turn - now
+        if early_s > 0:
+            time.sleep(min(early_s, GATHER_S))
+        self._next_turn = max(now, self._next_turn) + GATHER_S
 
     def engine_idle_s(self) -> float:
         """Time without progress of an engine with work, seconds."""

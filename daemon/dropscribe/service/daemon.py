@@ -62,6 +62,8 @@ SWITCH_S = 0.0001
 GARBAGE = 50_000
 #: Longest turn of the main loop, seconds.
 TURN_S = 0.5
+#: Shortest interval of housekeeping between two turns, seconds: with a backlog there are hundreds of turns a second.
+HOUSEKEEPING_S = 0.02
 #: Longest wait of the main loop for a locked database, seconds; it then tries again without a wait, once a second.
 DATABASE_WAIT_S = 0.25
 #: Time asked of the service manager while the database is being opened, seconds.
@@ -253,18 +255,25 @@ class Daemon:
         )
         self._notifier.ready(f"{facts.model} on {facts.device}")
         self._maintenance.begin()
+        kept, next_housekeeping = True, 0.0
         while not self._finished():
             try:
                 stopping = self._stop_by is not None
                 draining = self._control.draining
                 wake = (self._signals.wake_fd, *self._control.filenos())
-                self._dispatcher.turn(TURN_S, wake, claiming=not stopping and not draining)
+                # After a turn without housekeeping the next one comes soon.
+                wait_s = TURN_S if kept else HOUSEKEEPING_S
+                self._dispatcher.turn(wait_s, wake, claiming=not stopping and not draining)
                 self._signals.drain()
                 self._executor.supervise(time.monotonic())
             except EngineDiedError as e:
                 if not self._replace_engine(e):
                     return
-            self._housekeeping()
+            now = time.monotonic()
+            kept = now >= next_housekeeping or self._signals.reload
+            if kept:
+                next_housekeeping = now + HOUSEKEEPING_S
+                self._housekeeping()
 
     def _finished(self) -> bool:
         """Whether to leave the main loop: a stop was requested, and all work is finished or the time is up."""

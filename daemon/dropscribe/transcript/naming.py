@@ -36,6 +36,8 @@ DEFAULT_FORMATS = ("txt", "srt", "vtt", "json")
 BINARY_FORMATS = frozenset({"docx"})
 #: The language of the text, as the setting `subtitle_language_suffix` has it.
 AUTO_LANGUAGE = "auto"
+#: Begin and end of the name under which a file is written before it gets its own.
+TEMPORARY_BEGIN, TEMPORARY_END = ".", ".dropscribe.tmp"
 #: Longest file name of Linux file systems, bytes.
 NAME_BYTES = 255
 _ENDINGS = MappingProxyType(

@@ -14,6 +14,7 @@ from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
 from dropscribe.escapes import readable
 from dropscribe.files import Readers, is_there, readers_of
+from dropscribe.ledger.columns import SegmentRows
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
 from dropscribe.output_places import OutputPlace
@@ -51,6 +52,7 @@ class Rendered:
     files: dict[str, bytes]  #: by format, without the timing log
     started: float  #: start of the attempt, epoch seconds
     reference: int | None
+    segment_rows: SegmentRows | None = None  #: as in `Finish`
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class OutputPlan:
     files: dict[str, bytes]  #: by format, without the timing log
     started: float  #: start of the attempt, epoch seconds
     reference: int | None
+    segment_rows: SegmentRows | None = None  #: as in `Finish`
 
 
 def render_outputs(
@@ -95,10 +98,10 @@ def render_outputs(
         speakers=_with_names(result.speakers, engine, ledger),
         recipe=claim.recipe,
     )
-    files = rendering.render_all(transcript, profile.formats, render.Options.of(profile))
+    files, rows = rendering.render_all(transcript, profile.formats, render.Options.of(profile))
     transcript = with_stage(transcript, "rendering", time.perf_counter() - began)
     started = time.time() - result.timings.wall_s
-    return Rendered(claim, profile, transcript, files, started, reference)
+    return Rendered(claim, profile, transcript, files, started, reference, rows)
 
 
 def plan_outputs(
@@ -133,6 +136,7 @@ def plan_outputs(
         rendered.files,
         rendered.started,
         rendered.reference,
+        rendered.segment_rows,
     )
 
 

@@ -17,13 +17,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from dropscribe import durations, logs
-from dropscribe.columns import columns, shortened
+from dropscribe import logs
 from dropscribe.config import Settings
 from dropscribe.errors import (
     DropscribeError,
@@ -34,7 +34,6 @@ from dropscribe.errors import (
     UnusableLedgerError,
     UnwritableError,
 )
-from dropscribe.escapes import readable
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, Finish, OutputIntent
 from dropscribe.output_places import OutputPlace, require_writable
@@ -42,9 +41,9 @@ from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.sizing import lane_count
 from dropscribe.service.activity import Activities, Activity
-from dropscribe.service.jobs.progress import MESSAGE_COLUMNS, NAME_COLUMNS
 from dropscribe.service.monitoring.tally import Tally
 from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.service.publishing.done_log import log_done
 from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.output_plan import (
     TIMING,
@@ -63,14 +62,17 @@ from dropscribe.service.publishing.placed_partials import PlacedPartials, place_
 from dropscribe.service.publishing.rendering import Rendering
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
-from dropscribe.transcript.naming import recording_name
-from dropscribe.transcript.placing.publish import not_allowed, publish, sweep
-from dropscribe.transcript.remarks import media_remarks
+from dropscribe.transcript.placing.publish import Placed, Publication, not_allowed, sweep
 from dropscribe.transcript.timing import timing_log
 from dropscribe.transcript.types import EngineFacts, Timings
 
+T = TypeVar("T")
+
 #: Most jobs in a batch.
 BATCH = 64
+#: Time for which jobs are gathered while others are being published, seconds: a GPU delivers a hundred and more a second, and
+#: the commits of one job take as long as those of ten.
+GATHER_S = 0.05
 #: Writing threads per lane; they mostly wait for the disk.
 WRITERS = 8
 #: Longest waits of `stop`, seconds: for transcripts, and for the removal of partial texts.
@@ -146,6 +148,11 @@ class Publisher:
         #: Notes beside the recordings of failed and held jobs.
         self.notes = FailureNotes(ledger, settings, self._on_death, activities=activities)
         self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
+        #: Jobs for the lanes, the number of jobs that they have, and when they get others meanwhile, monotonic seconds. Owned
+        #: by the main thread.
+        self._gathered: list[Ready] = []
+        self._under_way = 0
+        self._next_group = 0.0
         self._lock = threading.Lock()
         #: By output location; guarded by `_lock`.
         self._places: dict[Path, _Place] = {}
@@ -168,14 +175,27 @@ class Publisher:
 
     def put(self, ready: Ready) -> None:
         """Queue a job; `completed` returns its end."""
-        self._lanes.put(place_of(ready.claim, self._settings()), ready)
+        self._gathered.append(ready)
+        self._pass_on()
 
     def completed(self) -> list[Published]:
         """Jobs published or failed since the last call."""
         out = []
         while not self._out.empty():
             out.append(self._out.get_nowait())
+        self._under_way -= len(out)
+        self._pass_on()
         return out
+
+    def _pass_on(self) -> None:
+        """Pass gathered jobs to the lanes: at once if nothing is being published, else in groups, which share commits."""
+        now = time.monotonic()
+        if self._gathered and (self._under_way == 0 or now >= self._next_group):
+            self._next_group = now + GATHER_S
+            self._under_way += len(self._gathered)
+            for ready in self._gathered:
+                self._lanes.put(place_of(ready.claim, self._settings()), ready)
+            self._gathered.clear()
 
     def alive(self) -> bool:
         """False once a thread has died; the daemon must then stop."""
@@ -192,6 +212,8 @@ class Publisher:
 
         Unpublished jobs stay claimed in the ledger, and the next start requeues them.
         """
+        self._next_group = 0.0
+        self._pass_on()
         lanes = self._lanes.finish(STOP_S)
         self._rendering.close()
         notes = self.notes.stop(PARTIALS_STOP_S)
@@ -323,12 +345,24 @@ class Publisher:
         going = [(d, c) for d, c in zip(plans, contents, strict=True) if d.claim.job_id not in refused]
         for job_id in refused:
             self._refuse(job_id, lane)
-        futures = [lane.writers.submit(self._publish, d, c, lane) for d, c in going]
-        done = [
-            self._attempt(lane, of_jobs[d.claim.job_id], future.result)
-            for (d, _), future in zip(going, futures, strict=True)
-        ]
-        return [d for d in done if d is not None]
+        began = time.perf_counter()
+        with Publication() as publication:
+            futures = [lane.writers.submit(self._place, d, c, lane, publication) for d, c in going]
+            # All of them use the directories of this publication.
+            wait(futures)
+            placed = [
+                (d, c, one)
+                for (d, c), future in zip(going, futures, strict=True)
+                if (one := self._attempt(lane, of_jobs[d.claim.job_id], future.result)) is not None
+            ]
+            # Once for all jobs of the batch: each takes the disk milliseconds.
+            with lane.activity.storage("publish", lane.target, lane.target):
+                publication.sync([one for _, _, one in placed])
+            return [
+                d if TIMING in c else _timed(d, time.perf_counter() - began)
+                for d, c, one in placed
+                if self._attempt(lane, of_jobs[d.claim.job_id], partial(self._settle, one, lane, publication))
+            ]
 
     @staticmethod
     def _intents(one: OutputPlan, files: dict[str, bytes], lane: _Lane) -> list[OutputIntent]:
@@ -347,13 +381,16 @@ class Publisher:
                 if sweep(directory, roots[directory], intended_by(self._ledger)):
                     lane.place.index.clear()
 
-    def _publish(self, one: OutputPlan, files: dict[str, bytes], lane: _Lane) -> OutputPlan:
-        began = time.perf_counter()
+    @staticmethod
+    def _place(one: OutputPlan, files: dict[str, bytes], lane: _Lane, publication: Publication) -> Placed:
         with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
-            clean = publish(pending_files(one, files))
-        if not clean:
+            return publication.place(pending_files(one, files))
+
+    @staticmethod
+    def _settle(placed: Placed, lane: _Lane, publication: Publication) -> Placed:
+        if not publication.settle(placed):
             lane.place.swept.clear()
-        return one if TIMING in files else _timed(one, time.perf_counter() - began)
+        return placed
 
     def _finish(self, plans: list[OutputPlan], lane: _Lane) -> None:
         finished = [
@@ -366,6 +403,7 @@ class Publisher:
                 d.transcript.segments,
                 d.reference,
                 d.transcript.speakers,
+                d.segment_rows,
             )
             for d in plans
         ]
@@ -381,7 +419,7 @@ class Publisher:
             self._tally.done(d.transcript.media, d.transcript.timings, recognised=d.reference is None)
             self._out.put(Published(d.claim.job_id, None))
 
-    def _attempt(self, lane: _Lane, ready: Ready, step: Callable[[], OutputPlan]) -> OutputPlan | None:
+    def _attempt(self, lane: _Lane, ready: Ready, step: Callable[[], T]) -> T | None:
         """Run one step of one job; an error ends that job only, and returns None. Its result is kept on record."""
         try:
             return step()
@@ -452,47 +490,3 @@ class Publisher:
 
 def _timed(one: OutputPlan, seconds: float) -> OutputPlan:
     return replace(one, transcript=with_stage(one.transcript, "publishing", seconds))
-
-
-def _message(one: OutputPlan, done: str) -> str:
-    """Recording, what was done, and the transcript, of several formats the first: one line of a terminal."""
-    name = one.transcript.recording_name
-    path = next((path for format_name, path in one.paths.items() if format_name != TIMING), None)
-    if path is None:
-        return f"{shortened(name, NAME_COLUMNS)}: {done}"
-    written, stem = recording_name(path), recording_name(one.claim.path.with_suffix(""))
-    if path.parent != one.claim.path.parent:
-        written = shortened(f"{readable(path.parent)}/{written}", NAME_COLUMNS)
-    elif columns(f"{name}: {done} → {written}") > MESSAGE_COLUMNS and written.startswith(stem):
-        written = f"…{written.removeprefix(stem)}"
-    room = MESSAGE_COLUMNS - columns(f": {done} → {written}")
-    return f"{shortened(name, max(room, NAME_COLUMNS // 2))}: {done} → {written}"
-
-
-def log_done(log: logs.Logger, one: OutputPlan, ended: float) -> None:
-    """Log a finished job in one line, with all its facts as fields."""
-    timings, media = one.transcript.timings, one.transcript.media
-    audio_s = media.duration_ms / 1000
-    done = (
-        f"{durations.length(audio_s)}, same as job {one.reference}"
-        if one.reference
-        else durations.work_done(audio_s, ended - one.started)
-    )
-    said = [remark.text for remark in media_remarks(media)]
-    logs.event(
-        log,
-        logs.Action.JOB_DONE,
-        _message(one, done) + "".join(f"; {text}" for text in said),
-        job=one.claim.job_id,
-        path=one.transcript.recording_name,
-        attempt=one.claim.attempt,
-        audio_s=audio_s,
-        speech_s=timings.speech_ms / 1000,
-        wall_s=round(timings.wall_s, 3),
-        segments=len(one.transcript.segments),
-        characters=sum(len(s.text) for s in one.transcript.segments),
-        truncated=media.truncated,
-        remarks=said,
-        reference=one.reference,
-        **{f"{stage}_s": round(seconds, 4) for stage, seconds in timings.seconds},
-    )

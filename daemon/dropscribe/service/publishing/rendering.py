@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from dropscribe import children, logs
+from dropscribe.ledger.columns import SegmentRows
 from dropscribe.pipeline.sizing import renderer_count
 from dropscribe.service.publishing.rendering_child import main
 from dropscribe.transcript import render
@@ -21,6 +24,13 @@ LONGEST_S = 120.0
 RESTART_S = 10.0
 #: Time to wait for the end of a process, seconds.
 _END_S = 1.0
+
+
+class Made(NamedTuple):
+    """What was made of a transcript: its files by format, and the rows of its segments, None: to be made by the ledger."""
+
+    files: dict[str, bytes]
+    segment_rows: SegmentRows | None
 
 
 class Rendering:
@@ -56,25 +66,23 @@ class Rendering:
             # A thread may wait for it: it renders itself.
             self._idle.put(place)
 
-    def render_all(
-        self, transcript: Transcript, formats: Sequence[str], options: render.Options
-    ) -> dict[str, bytes]:
+    def render_all(self, transcript: Transcript, formats: Sequence[str], options: render.Options) -> Made:
         """As `dropscribe.transcript.render.render_all`, also if a process dies or hangs meanwhile."""
         if self._places and not self._closing.is_set():
             place = self._idle.get()
             try:
-                files = self._by(place, transcript, formats, options)
+                made = self._by(place, transcript, formats, options)
             finally:
                 self._idle.put(place)
                 if self._closing.is_set():
                     self.close()
-            if files is not None:
-                return files
-        return render.render_all(transcript, formats, options)
+            if made is not None:
+                return made
+        return Made(render.render_all(transcript, formats, options), None)
 
     def _by(
         self, place: _Place, transcript: Transcript, formats: Sequence[str], options: render.Options
-    ) -> dict[str, bytes] | None:
+    ) -> Made | None:
         """Rendered by a process; None if it cannot."""
         if place.child is None and self._clock() >= place.start_at and not self._closing.is_set():
             self._start(place)
@@ -127,15 +135,14 @@ class _Child:
             self._ready = True
         return self._ready
 
-    def ask(
-        self, transcript: Transcript, formats: Sequence[str], options: render.Options
-    ) -> dict[str, bytes] | None:
+    def ask(self, transcript: Transcript, formats: Sequence[str], options: render.Options) -> Made | None:
         """None if it raised an error. Raises OSError and EOFError if it is gone, TimeoutError if it does not answer."""
-        self._pipe.send((transcript, formats, options))
+        # Not `send`, whose pickler takes three times as long.
+        self._pipe.send_bytes(pickle.dumps((transcript, formats, options)))
         if not self._pipe.poll(LONGEST_S):
             raise TimeoutError
-        files: dict[str, bytes] | None = self._pipe.recv()
-        return files
+        made: tuple[dict[str, bytes], SegmentRows] | None = self._pipe.recv()
+        return None if made is None else Made(*made)
 
     def end(self) -> str:
         """End it; returns how it ended by itself, in words."""

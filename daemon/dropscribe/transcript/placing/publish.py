@@ -21,15 +21,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 from weakref import WeakValueDictionary
 
 from dropscribe.errors import OutputNameError, OutputTakenError, StorageError
 from dropscribe.files import GONE, Readers, close, create_readable, open_directory, sync_directory
 from dropscribe.transcript.naming import NAME_BYTES
+from dropscribe.transcript.naming import TEMPORARY_END as _ENDING
 from dropscribe.transcript.placing.rename import place_new, replace
 from dropscribe.transcript.placing.standing import MOST_UNRECORDED_BYTES, NOT_OURS, digest, standing
 
-_ENDING = ".dropscribe.tmp"
 _TEMPORARY = re.compile(r"\..*\.dropscribe\.tmp", re.DOTALL)
 #: Middle of the temporary of a long name.
 _SHORTENED = re.compile(r"[0-9a-f]{32}")
@@ -74,54 +75,108 @@ class _Written:
 
 
 class _Directories:
-    """The open directories of one publication."""
+    """The open directories of a publication. Thread-safe."""
 
     def __init__(self, opened: ExitStack) -> None:
         self._opened = opened
+        self._lock = threading.Lock()
         self._descriptors: dict[tuple[Path, Path], int] = {}
 
     def of(self, pending: PendingFile) -> int:
         """Descriptor of the file's directory, created if missing. Raises OSError."""
-        directory = pending.path.parent
-        key = (pending.root or directory, directory)
-        if key not in self._descriptors:
-            self._descriptors[key] = open_directory(*key, make=True)
-            self._opened.callback(close, self._descriptors[key])
-        return self._descriptors[key]
+        key = _directory_of(pending)
+        with self._lock:
+            if key not in self._descriptors:
+                self._descriptors[key] = open_directory(*key, make=True)
+                self._opened.callback(close, self._descriptors[key])
+            return self._descriptors[key]
 
-    def sync(self) -> None:
-        """Sync all directories. Raises StorageError, also when one of them is no longer at its path."""
-        for (root, directory), descriptor in self._descriptors.items():
-            with _reported("publish", directory):
-                sync_directory(descriptor)
-                again = open_directory(root, directory)
-                try:
-                    if not os.path.sameopenfile(again, descriptor):
-                        raise OSError(errno.ENOENT, "the folder was moved meanwhile")
-                finally:
-                    close(again)
+    def sync(self, key: tuple[Path, Path]) -> None:
+        """Sync one of them, by root and directory. Raises StorageError, also when it is no longer at its path."""
+        (root, directory), descriptor = key, self._descriptors[key]
+        with _reported("publish", directory):
+            sync_directory(descriptor)
+            again = open_directory(root, directory)
+            try:
+                if not os.path.sameopenfile(again, descriptor):
+                    raise OSError(errno.ENOENT, "the folder was moved meanwhile")
+            finally:
+                close(again)
+
+
+def _directory_of(pending: PendingFile) -> tuple[Path, Path]:
+    """Root and directory of a file."""
+    directory = pending.path.parent
+    return pending.root or directory, directory
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Files that are written and have their names, in directories that are not synced yet."""
+
+    directories: tuple[tuple[Path, Path], ...]  #: root and directory
+    undo: ExitStack  #: takes new names back
+    #: False if a temporary could not be removed: the caller must `sweep` the directories later.
+    clean: bool
+
+
+class Publication:
+    """Publish several groups of files and sync each directory once for all of them. A context manager.
+
+    First every group is passed to `place`, by any threads, then `sync` is called, and then `settle` for each group. After an
+    error a temporary may remain; new names of the group are removed again, and a file that had already been replaced
+    keeps its new, whole content.
+    """
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+        self._directories = _Directories(self._opened)
+        self._failed: dict[tuple[Path, Path], StorageError] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def place(self, files: Sequence[PendingFile]) -> Placed:
+        """Write files and give them their names, all or none. Missing directories are created.
+
+        Raises OutputTakenError if a name is taken by a foreign file (the caller plans another one), StorageError if the
+        disk fails; the error's `path` is the file.
+        """
+        with ExitStack() as held, ExitStack() as undo:
+            written = [_write(f, self._directories, held) for f in files]
+            for w in written:
+                _give_name(w, undo)
+            # Before the directories are synced, so that no temporary reappears after a power cut.
+            held.close()
+            clean = not any(_lexists(w.directory, w.temporary) for w in written)
+            return Placed(tuple(dict.fromkeys(map(_directory_of, files))), undo.pop_all(), clean)
+
+    def sync(self, placed: Sequence[Placed]) -> None:
+        """Sync the directories of all these groups; `settle` raises what fails."""
+        for key in dict.fromkeys(key for one in placed for key in one.directories):
+            try:
+                self._directories.sync(key)
+            except StorageError as e:
+                self._failed[key] = e
+
+    def settle(self, placed: Placed) -> bool:
+        """On return the files of a group are on disk under their names; returns `Placed.clean`. Raises StorageError."""
+        for key in placed.directories:
+            if key in self._failed:
+                placed.undo.close()
+                raise self._failed[key]
+        return placed.clean
 
 
 def publish(files: Sequence[PendingFile]) -> bool:
-    """Publish `files` together; on return they are on disk under their names.
-
-    Missing directories are created. Returns False if a temporary could not be removed: the caller must `sweep` its
-    directory later. After an error a temporary may remain, too; new names are removed again, and a file that had
-    already been replaced keeps its new, whole content.
-
-    Raises OutputTakenError if a name is taken by a foreign file (the caller plans another one), StorageError if the
-    disk fails; the error's `path` is the file.
-    """
-    with ExitStack() as opened, ExitStack() as held, ExitStack() as undo:
-        directories = _Directories(opened)
-        written = [_write(f, directories, held) for f in files]
-        for w in written:
-            _give_name(w, undo)
-        # Before the directories are synced, so that no temporary reappears after a power cut.
-        held.close()
-        directories.sync()
-        undo.pop_all()
-        return not any(_lexists(w.directory, w.temporary) for w in written)
+    """Publish `files` together; on return they are on disk under their names. Returns and raises as `Publication` does."""
+    with Publication() as publication:
+        placed = publication.place(files)
+        publication.sync([placed])
+        return publication.settle(placed)
 
 
 def _nothing_intended(_: Path) -> Collection[str]:

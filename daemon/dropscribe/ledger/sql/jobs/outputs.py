@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Row
 from dropscribe.escapes import readable
 from dropscribe.ledger.columns import path_of, raw
 from dropscribe.ledger.records import PARTIAL, OutputIntent, OwnedOutput
+from dropscribe.ledger.sql.bulk import execute_rows
 from dropscribe.ledger.sql.dialect import Database
 from dropscribe.ledger.sql.schema import outputs
 
@@ -124,8 +125,8 @@ class Outputs:
                 else:
                     rows += rows_of((job, generation), recording_raw, files, now)
             if rows:
-                connection.execute(_REPLACE, rows)
-                connection.execute(INSERT, rows)
+                execute_rows(connection, _REPLACE, rows)
+                execute_rows(connection, INSERT, rows)
         return refused
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
@@ -216,8 +217,8 @@ def of_job(connection: Connection, job: int) -> tuple[OwnedOutput, ...]:
 def mark_published(connection: Connection, done: Sequence[Held], now: float) -> None:
     """Mark the files of these jobs as published; remove what was recorded for the same paths before and never published."""
     rows = [{"job": job, "generation": generation, "now": now} for job, generation in done]
-    connection.execute(_PUBLISH, rows)
-    connection.execute(_FORGET, rows)
+    execute_rows(connection, _PUBLISH, rows)
+    execute_rows(connection, _FORGET, rows)
 
 
 def rows_of(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from json.encoder import encode_basestring
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.errors import UnusableLedgerError
-from dropscribe.ledger.columns import storable
+from dropscribe.ledger.columns import SEGMENT_COLUMNS, dumped, segment_rows, segment_values, storable
 from dropscribe.ledger.records import Finish, JobState, StoredResult
+from dropscribe.ledger.sql.bulk import execute_rows, execute_tuples
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.interruptions import note_others_done
 from dropscribe.ledger.sql.jobs.outputs import mark_published
 from dropscribe.ledger.sql.jobs.transitions import transition
 from dropscribe.ledger.sql.outbox.events import EventWriter
-from dropscribe.ledger.sql.schema import job_speakers, segments
+from dropscribe.ledger.sql.schema import job_speakers
 from dropscribe.ledger.sql.sqlite.faults import REPAIR
 from dropscribe.transcript.types import (
     NO_TAGS,
@@ -56,6 +56,11 @@ _KEEP = sql(
 _STAGE = sql(
     "INSERT INTO stage_timings (job_id, attempt, stage, seconds) VALUES (:job_id, :attempt, :stage, :seconds) "
     "ON CONFLICT (job_id, stage) DO UPDATE SET attempt = excluded.attempt, seconds = excluded.seconds"
+)
+# Parameters in the order of `SEGMENT_COLUMNS`.
+_INSERT_SEGMENTS = sql(
+    "INSERT INTO segments (job_id, idx, start_ms, end_ms, text, tokens, marks, speakers, tags) "
+    "VALUES (:job_id, :idx, :start_ms, :end_ms, :text, :tokens, :marks, :speakers, :tags)"
 )
 _CLOSE_ATTEMPT = sql(
     "UPDATE attempts SET ended_at = :now, outcome = 'done', code = NULL, reason = NULL "
@@ -133,8 +138,8 @@ class Results:
         rows = [job_row(f, _origin(connection, f.reference), now) for f, _ in done]
         # Before the jobs are done: a stage of a done job is added to the totals by itself, which takes longer.
         _store_stages(connection, done)
-        connection.execute(_DONE, rows)
-        connection.execute(_CLOSE_ATTEMPT, rows)
+        execute_rows(connection, _DONE, rows)
+        execute_rows(connection, _CLOSE_ATTEMPT, rows)
         _store_segments(connection, [f for f, _ in done if f.reference is None and f.job_id not in kept])
         mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
         if any(f.reference is None for f, _ in done):
@@ -149,13 +154,17 @@ def _store_stages(connection: Connection, of: Sequence[tuple[Finish, int]]) -> N
         for stage, seconds in dict(f.timings.seconds).items()
     ]
     if stages:
-        connection.execute(_STAGE, stages)
+        execute_rows(connection, _STAGE, stages)
 
 
 def _store_segments(connection: Connection, of: Sequence[Finish]) -> None:
-    texts = [segment_row(f.job_id, s) for f in of for s in f.segments]
-    if texts:
-        connection.execute(sa.insert(segments), texts)
+    rows = [
+        (f.job_id, *row)
+        for f in of
+        for row in (segment_rows(f.segments) if f.segment_rows is None else f.segment_rows)
+    ]
+    if rows:
+        execute_tuples(connection, _INSERT_SEGMENTS, ("job_id", *SEGMENT_COLUMNS), rows)
     speakers = [speaker_row(f.job_id, s) for f in of for s in f.speakers]
     if speakers:
         connection.execute(sa.insert(job_speakers), speakers)
@@ -241,9 +250,9 @@ def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
         "truncated": None if f.media.truncated is None else storable(f.media.truncated),
         "model": storable(f.engine.model),
         "device": storable(f.engine.device),
-        "media": _dump(f.media.record()),
-        "engine": _dump(f.engine.record()),
-        "timings": _dump({
+        "media": dumped(f.media.record()),
+        "engine": dumped(f.engine.record()),
+        "timings": dumped({
             "batch_sizes": f.timings.batch_sizes,
             "padding_waste": f.timings.padding_waste,
             "wall_s": f.timings.wall_s,
@@ -253,17 +262,7 @@ def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
 
 def segment_row(job: int, s: Segment) -> dict[str, Any]:
     """A row of `segments`."""
-    return {
-        "job_id": job,
-        "idx": s.index,
-        "start_ms": s.start_ms,
-        "end_ms": s.end_ms,
-        "text": storable(s.text),
-        "tokens": storable(_tokens(s.tokens)),
-        "marks": s.marks or None,
-        "speakers": s.speakers or None,
-        "tags": _dump(s.tags.record()) if s.tags != NO_TAGS else None,
-    }
+    return {"job_id": job, **dict(zip(SEGMENT_COLUMNS, segment_values(s), strict=True))}
 
 
 def speaker_row(job: int, s: Speaker) -> dict[str, Any]:
@@ -275,17 +274,3 @@ def speaker_row(job: int, s: Speaker) -> dict[str, Any]:
         "kind": s.kind,
         "embedding": s.embedding or None,
     }
-
-
-def _tokens(said: Tokens) -> str:
-    """The JSON of `_dump` for a list of (text, start_ms, end_ms[, confidence]), made faster."""
-    texts = map(encode_basestring, said.texts)
-    if said.confidence:
-        sure = zip(texts, said.starts_ms, said.ends_ms, said.confidence, strict=True)
-        return f"[{','.join([f'[{text},{start},{end},{c}]' for text, start, end, c in sure])}]"
-    columns = zip(texts, said.starts_ms, said.ends_ms, strict=True)
-    return f"[{','.join([f'[{text},{start},{end}]' for text, start, end in columns])}]"
-
-
-def _dump(value: Any) -> str:
-    return storable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
