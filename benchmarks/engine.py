@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import kernel_profile
 import numpy as np
 import random_model
 import surroundings
@@ -49,6 +50,8 @@ RATE = 16_000
 DEPTH = 3
 #: Fewest parameters of the model to which `gflop` applies.
 OFFICIAL_PARAMETERS = 200_000_000
+#: Kernels in the report, the costliest.
+TOP = 25
 #: Default batch size of stock FunASR, seconds.
 STOCK_BATCH_S = 300.0
 
@@ -204,6 +207,12 @@ def ours(loaded: LoadedModel, work: list[SpeechSegment], options: argparse.Names
     gflops = sum(gflop(s.audio_s, loaded.family, hotwords=bool(words)) for s in work)
     tflops = gflops / 1000 / wall_s if official else None
     sizes = [len(b) for b in batches(work, options.batch_s, options.ahead)]
+    where = {}
+    if on_cuda and options.profile_hours > 0:
+        part = segments(options.profile_hours, options.seed)
+        with torch.inference_mode():
+            profile = kernel_profile.profiled(lambda: lap(part))
+        where = {"profile": profile | {"kernels": profile["kernels"][:TOP]}}
     memory = torch.cuda.max_memory_allocated(loaded.device) if on_cuda else None
     return {
         "rtfx": round(audio_s / wall_s, 1),
@@ -217,6 +226,7 @@ def ours(loaded: LoadedModel, work: list[SpeechSegment], options: argparse.Names
         "gpu_bytes_allocated": memory,
         "batches": len(sizes),
         "segments_a_batch": round(sum(sizes) / len(sizes), 1),
+        **where,
     }
 
 
@@ -283,6 +293,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="timed rounds; the best counts")
     parser.add_argument("--stock-minutes", type=float, default=30.0, help="audio for stock FunASR; 0: none")
     parser.add_argument("--peak-tflops", type=float, default=798.0, help="what the GPU can do, dense, 16 bit")
+    parser.add_argument(
+        "--profile-hours", type=float, default=0.0, help="audio of one more round, under torch's profiler"
+    )
     parser.add_argument("--threads", type=int, default=surroundings.machine()["cpus"])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

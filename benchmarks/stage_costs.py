@@ -21,13 +21,14 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import kernel_profile
 import numpy as np
 import punctuation as real_text
 import random_model
@@ -278,23 +279,6 @@ def _summed(columns: Any) -> dict[str, float]:
     return {name: round(seconds, 3) for name, seconds in found.items()}
 
 
-def profiled(run: Callable[[], Any]) -> dict[str, Any]:
-    """Kernels of a run on the device: their time, their number, and the costliest of them."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        run()
-    totals: dict[str, tuple[float, int]] = {}
-    for event in profile.events():
-        if str(event.device_type).endswith("CUDA"):
-            seconds, count = totals.get(event.name, (0.0, 0))
-            totals[event.name] = (seconds + event.time_range.elapsed_us() / 1e6, count + 1)
-    ordered = sorted(totals.items(), key=lambda one: -one[1][0])
-    return {
-        "device_s": round(sum(seconds for seconds, _ in totals.values()), 4),
-        "launches": sum(count for _, count in totals.values()),
-        "kernels": [{"kernel": n[:100], "seconds": round(s, 4), "launches": c} for n, (s, c) in ordered],
-    }
-
-
 def best_only(scores: torch.Tensor) -> Best:
     """The best tokens without their probability."""
     ids = scores.argmax(dim=-1)
@@ -339,7 +323,9 @@ def engine(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             best = min(rounds, key=lambda one: float(one["wall_s"]))
             best["rtfx_of_each_round"] = [one["rtfx"] for one in rounds]
             if on_gpu and not options.no_profile:
-                best |= profiled(lambda variant=variant: made.round(variant, options.profile_hours))  # type: ignore[misc]
+                best |= kernel_profile.profiled(
+                    lambda variant=variant: made.round(variant, options.profile_hours)
+                )  # type: ignore[misc]
             # Confidence counts as a stage of its own; the others come on top of it.
             base = found.get("alone" if variant.name in {"confidence", "all"} else "confidence", best)
             best["share_percent"] = round(100 * (best["wall_s"] / base["wall_s"] - 1), 2)
