@@ -36,4 +36,9 @@ def best_of(scores: Tensor) -> Best:
     """
     highest, ids = scores.max(dim=-1)
     share = scores.sub_(highest.unsqueeze(-1)).exp_().sum(dim=-1).reciprocal()
-    return Best(ids, (share * STEPS).round().to(torch.uint8))
+    return Best(ids, in_steps(share))
+
+
+def in_steps(share: Tensor) -> Tensor:
+    """Probabilities as they are stored, uint8."""
+    return (share * STEPS).round().to(torch.uint8)

@@ -85,16 +85,28 @@ class LogMel:
         chunk = CHUNK_FRAMES if pcm.is_cuda else CPU_CHUNK_FRAMES
         for first in range(0, starts.numel(), chunk):
             part = starts[first : first + chunk]
-            out[first : first + chunk] = self._log_mel(pcm[part[:, None] + offsets].float())
+            power = (
+                self._power_by_kernels(pcm, part)
+                if pcm.is_cuda
+                else self._power(pcm[part[:, None] + offsets])
+            )
+            out[first : first + chunk] = (power @ self._mel).clamp_(min=self._floor).log_()
         return out[:count]
 
-    def _log_mel(self, frames: Tensor) -> Tensor:
+    def _power(self, frames: Tensor) -> Tensor:
+        frames = frames.float()
         frames = frames - frames.mean(dim=1, keepdim=True)
         previous = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)
         frames = (frames - PRE_EMPHASIS * previous) * self._window
         spectrum = torch.fft.rfft(frames, n=FFT_POINTS)[:, : FFT_POINTS // 2]
-        power = spectrum.real.square() + spectrum.imag.square()
-        return (power @ self._mel).clamp_(min=self._floor).log_()
+        return spectrum.real.square() + spectrum.imag.square()
+
+    def _power_by_kernels(self, pcm: Tensor, starts: Tensor) -> Tensor:
+        """As `_power`, on CUDA, which has Triton."""
+        from dropscribe.engine.layers import frame_kernels  # noqa: PLC0415
+
+        frames = frame_kernels.windowed(pcm, starts, self._window, FFT_POINTS, PRE_EMPHASIS)
+        return frame_kernels.power(torch.fft.rfft(frames), FFT_POINTS // 2)
 
 
 def stacked_of(frames: int, skip: int) -> int:

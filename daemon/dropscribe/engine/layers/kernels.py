@@ -23,6 +23,8 @@ SCALE = 16.0
 EPSILON = 1e-12
 #: Rows per program of a kernel.
 ROWS = 4
+#: Warps of a program with the memory block: 108 µs for 44,000 rows of 512 channels on an H200, with Triton's 4 132 µs.
+MEMORY_WARPS = 1
 
 
 # A block is as wide as a power of two; columns beyond the channels of the model are masked, and zero in `y`.
@@ -137,6 +139,7 @@ def memory_add_norm(
         scale=scale, has_attended=attended is not None, has_stream=stream is not None, channels=channels,
         head=heads[0], wide_head=heads[1], width=width,
         block=triton.next_power_of_2(width), kernel=taps.shape[0], left=left, epsilon=epsilon, rows_each=ROWS,
+        num_warps=MEMORY_WARPS,
     )  # fmt: skip
     return new_stream, normed
 

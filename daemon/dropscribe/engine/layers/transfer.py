@@ -1,4 +1,4 @@
-"""Copy to and from the device through pinned memory, asynchronously, on the current CUDA stream."""
+"""Copy to and from the device through pinned memory, asynchronously, in the order of the current CUDA stream."""
 
 from __future__ import annotations
 
@@ -59,12 +59,21 @@ class Upload:
         self._device = device
         self._on_gpu = device.type == "cuda"
         self._copy = Gather(COPIERS) if self._on_gpu else one_after_another
+        self._stream = torch.cuda.Stream(device) if self._on_gpu else None
 
     def samples(self, parts: Sequence[Pcm]) -> Tensor:
         """Concatenated parts on the device, (samples,) int16; the memory of `parts` may be reused on return."""
         host = torch.empty(sum(map(len, parts)), dtype=torch.int16, pin_memory=self._on_gpu)
         self._copy(parts, host.numpy())
-        return host.to(self._device, non_blocking=True)
+        if self._stream is None:
+            return host
+        # On a stream of its own, beside the kernels of the batch before.
+        with torch.cuda.stream(self._stream):
+            samples = host.to(self._device, non_blocking=True)
+        current = torch.cuda.current_stream(self._device)
+        current.wait_stream(self._stream)
+        samples.record_stream(current)
+        return samples
 
     def values(self, values: NDArray[Any]) -> Tensor:
         """A small array on the device."""

@@ -6,6 +6,7 @@ in token k is |[C(t−1), C(t)] ∩ [k, k+1]|, where C is the cumulative sum of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -74,32 +75,59 @@ def integrate(hidden: Tensor, total: Tensor, most: int) -> Tensor:
     return torch.bmm(weight.to(hidden.dtype), hidden)
 
 
+@dataclass(frozen=True, slots=True)
+class Upsampling:
+    """What the timestamp branch does before and after its recurrent network."""
+
+    times: int  #: frames from one row
+    from_conv: bool  #: its input is the predictor's convolution, not the encoder's output
+    weight: Tensor  #: (times · D, D)
+    bias: Tensor
+    smooth: float
+    noise: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(…, D) → (…, times, D)."""
+        return F.linear(x, self.weight, self.bias).unflatten(-1, (self.times, -1))
+
+    def alpha(self, scores: Tensor) -> Tensor:
+        """Scores of the output layer → weights α."""
+        return F.relu(torch.sigmoid(scores) * self.smooth - self.noise)
+
+
+def upsampling(module: Any, dtype: torch.dtype) -> Upsampling:
+    """Of FunASR's `CifPredictorV3`."""
+    times, up = int(module.upsample_times), module.upsample_cnn
+    # A transposed convolution whose stride equals its width is one matmul: (D_in) → (times · D_out).
+    weight = up.weight.detach().permute(2, 1, 0).flatten(0, 1).to(dtype).contiguous()
+    bias = up.bias.detach().repeat(times).to(dtype)
+    return Upsampling(
+        times,
+        bool(module.use_cif1_cnn),
+        weight,
+        bias,
+        float(module.smooth_factor2),
+        float(module.noise_threshold2),
+    )
+
+
 class Timestamps:
     """Hidden states → start of each token on a 20 ms grid: the second, upsampled CIF of BiCifParaformer."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
         """`module`: FunASR's `CifPredictorV3` with `upsample_type` "cnn_blstm" or "cnn"."""
-        self.times = int(module.upsample_times)
-        up = module.upsample_cnn
-        # A transposed convolution whose stride equals its width is one matmul: (D_in) → (times · D_out).
-        weight = up.weight.detach().permute(2, 1, 0).flatten(0, 1)
-        self._up = weight.to(dtype).contiguous()
-        self._up_bias = up.bias.detach().repeat(self.times).to(dtype)
-        self._from_conv = bool(module.use_cif1_cnn)
+        self._up = upsampling(module, dtype)
+        self.times = self._up.times
         self._lstm = _two_directions(module.blstm, dtype) if module.upsample_type == "cnn_blstm" else None
         self._output = affine(module.cif_output2, torch.float32)
-        self._smooth = float(module.smooth_factor2)
-        self._noise = float(module.noise_threshold2)
 
     def weights(self, encoded: Tensor, hidden: Tensor, keep: Tensor) -> Tensor:
         """Weights α of the upsampled frames, (B, T · times) float32. hidden: the predictor's convolution."""
-        source = hidden if self._from_conv else encoded
-        x = F.linear(source, self._up, self._up_bias).unflatten(-1, (self.times, -1)).flatten(1, 2)
+        x = self._up(hidden if self._up.from_conv else encoded).flatten(1, 2)
         lengths = keep.sum(dim=1) * self.times
         if self._lstm is not None:
             x = _bidirectional(x, lengths, *self._lstm)
-        alpha = torch.sigmoid(self._output(x.float())).squeeze(-1)
-        alpha = F.relu(alpha * self._smooth - self._noise)
+        alpha = self._up.alpha(self._output(x.float()).squeeze(-1))
         return alpha * keep.repeat_interleave(self.times, dim=1)
 
     @staticmethod

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dropscribe.engine.layers.best import Best, best_of
+from dropscribe.engine.layers.best import Best, in_steps
+from dropscribe.engine.layers.frame_kernels import best
 from dropscribe.engine.layers.kernels import EPSILON, add_norm, memory_add_norm
 from dropscribe.engine.layers.packed import HALF, Product, Rows, bare, flash, norm32, product, rows_of, taps
 from dropscribe.errors import EngineError
@@ -148,7 +149,8 @@ class PackedOutput:
         """(tokens, D) float16 → (tokens,)."""
         # Scores in float32, so that candidates a thousandth apart are ranked as in fp32.
         scores = torch.mm(hidden, self._weight, out_dtype=torch.float32)
-        return best_of(scores.add_(self._bias))
+        ids, share = best(scores, self._bias)
+        return Best(ids, in_steps(share))
 
 
 def norm16(module: Any) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from dropscribe.engine.models.paraformer.cif import Predictor, Timestamps, integ
 from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, words_of
 from dropscribe.engine.models.paraformer.packed_decoder import Looking, PackedDecoder
 from dropscribe.engine.models.paraformer.packed_seaco import PackedBias, PackedHotwords, side_by_side
+from dropscribe.engine.models.paraformer.packed_times import PackedTimestamps
 from dropscribe.engine.models.paraformer.seaco import has_bias
 
 
@@ -82,9 +83,11 @@ class PackedForward:
         self._predictor = Predictor(module.predictor, HALF)
         self._decoder = PackedDecoder(module.decoder)
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
-        self._times = Timestamps(module.predictor, HALF) if has_times else None
+        self._times = PackedTimestamps(module.predictor, HALF) if has_times else None
         self._bias = PackedBias(module, device, silent) if has_bias(module) else None
-        self._times_stream = torch.cuda.Stream(device)
+        # First in line for the multiprocessors: its kernels are tiny, and each waits for the one before. Behind large ones
+        # they would fill the queue of launches, at which the launches of the encoder wait, too.
+        self._times_stream = torch.cuda.Stream(device, priority=-1)
         self._launcher = ThreadPoolExecutor(1, thread_name_prefix="timestamps")
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> PackedHotwords | None:
@@ -113,7 +116,7 @@ class PackedForward:
         alpha, convolved = self._predictor.weights(padded, keep)
         total = alpha.double().cumsum(dim=1)
         counts = to_host(total[:, -1].floor().long())
-        times = self._begin_times(padded, convolved, keep)
+        times = self._begin_times(padded, convolved, features.rows)
         return Encoded(order, lists, features.rows, frames, hidden, padded, total[:, :-1], *counts, times)
 
     def decode(self, batch: Encoded) -> Decoded:
@@ -170,20 +173,24 @@ class PackedForward:
         biased = self._bias(first, embeds[:end], decoded[:end], own, batch.hotwords)
         return Best(torch.cat((biased.ids, rest.ids)), torch.cat((biased.sure, rest.sure)))
 
-    def _begin_times(self, padded: Tensor, convolved: Tensor, keep: Tensor) -> Future[_Times] | None:
+    def _begin_times(self, padded: Tensor, convolved: Tensor, rows: list[int]) -> Future[_Times] | None:
         if self._times is None:
             return None
         ready = torch.cuda.Event()
         ready.record()
-        return self._launcher.submit(self._run_times, self._times, (padded, convolved, keep), ready)
+        return self._launcher.submit(self._run_times, self._times, (padded, convolved), rows, ready)
 
     def _run_times(
-        self, branch: Timestamps, inputs: tuple[Tensor, Tensor, Tensor], ready: torch.cuda.Event
+        self,
+        branch: PackedTimestamps,
+        inputs: tuple[Tensor, Tensor],
+        rows: list[int],
+        ready: torch.cuda.Event,
     ) -> _Times:
         """Run the branch, in the launcher's thread: launching thousands of small kernels would delay the encoder."""
         with torch.inference_mode(), torch.cuda.stream(self._times_stream):
             self._times_stream.wait_event(ready)
-            alpha = branch.weights(*inputs)
+            alpha = branch.weights(*inputs, rows)
             for used in inputs:
                 # The allocator must not reuse their memory on the main stream while this stream reads it.
                 used.record_stream(self._times_stream)
