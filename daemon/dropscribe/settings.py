@@ -524,6 +524,11 @@ class WebSettings(_Strict):
         description="Watched folder for the recordings that programs send as to OpenAI (`POST /v1/audio/transcriptions`); needs "
         "`upload`. Default: such requests are refused.",
     )
+    visitor_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")] | None = Field(
+        None,
+        description="Header in which a proxy names the visitor, such as X-Remote-User, for the history of actions; set it only if "
+        "nobody reaches the page but through the proxy. Default: visitors are named by their address.",
+    )
     openai_wait_s: int = Field(
         300,
         ge=0,

@@ -19,7 +19,7 @@ from dropscribe.ledger.records import Redo
 from dropscribe.service.control.commands import execute
 from dropscribe.service.control.requests import Edit, Request, parse
 from dropscribe.views.export.corrections import export_corrections
-from tests.support.command_line import outcome
+from tests.support.command_line import document, outcome
 from tests.support.publishing import House
 
 
@@ -67,7 +67,11 @@ def test_the_files_have_the_correction_and_no_redo_loses_it(house: House) -> Non
     house.run()
     assert house.recognised == ["talk.wav", "talk.wav"]
     assert house.visible()["talk.txt"] == before
+    # Two versions were recognised; the correction and its redo are no further recordings.
+    assert [group["done"] for group in document("stats", "--database", house.database)["groups"]] == [2]
     with closing(open_ledger(DatabaseLocation(house.database))) as ledger:
+        assert [totals.done for totals in ledger.hours(0.0)] == [2]
+        assert ledger.wrong_totals() == {}
         assert ledger.corrected_jobs() == [2]
         assert ledger.jobs_with_corrections() == {2, 3}
         result = ledger.stored_result(2)

@@ -44,6 +44,7 @@ from dropscribe.ledger.interface import DatabaseLocation
 from dropscribe.ledger.records import (
     AWAY,
     NO_ROOM,
+    REWRITTEN,
     UNWRITABLE,
     EnrolledVoice,
     HeldJobs,
@@ -259,6 +260,7 @@ def test_every_reason_code_is_documented() -> None:
     codes = {kind.code for kind in kinds(errors.DropscribeError)} - OF_COMMANDS | {
         AWAY,
         NO_ROOM,
+        REWRITTEN,
         "worker_lost",
     }
     assert {row[0].strip("`") for row in rows(section(OPERATIONS, "### Reason codes"))} == codes

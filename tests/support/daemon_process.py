@@ -50,11 +50,12 @@ class DaemonProcess:
         quiet_s: float = 0.5,
         extra: str = "",
         folder: str = "",
+        engine: str = "",
         service: str = "",
         rescan_s: float = 1.0,
         command: Sequence[str] = (sys.executable, "-m", "dropscribe"),
     ) -> None:
-        """`extra`, `folder`, `service`: further lines of the configuration, of its only folder, of [service].
+        """`extra`, `folder`, `engine`, `service`: further lines of the configuration, its only folder, [engine], [service].
 
         `command`: replaces `dropscribe`; it must exec the daemon without a fork.
         """
@@ -79,6 +80,7 @@ incomplete_s = {quiet_s * 2}
 model = "{model}"
 vad_model = "{"null" if model == "null" else "vad-mini"}"
 device = "cpu"
+{engine}
 
 [service]
 rescan_s = {rescan_s}

@@ -10,7 +10,10 @@ import pytest
 
 from dropscribe.config import WebSettings
 from dropscribe.errors import ConfigError
+from dropscribe.ledger.control import Verb
 from dropscribe.ledger.records import Hit, JobState, Match
+from dropscribe.service.control.commands import person_behind
+from dropscribe.service.control.requests import Request
 from dropscribe.web import serve
 from dropscribe.web.pages.history import cursor_of, filter_of, snippet_of
 from dropscribe.web.security import MOST_BODY, Rules, comes_from_here, refusal_of
@@ -196,3 +199,26 @@ def test_a_snippet_is_divided_at_its_matches() -> None:
     snippet = snippet_of(hit)
     assert snippet.parts == (("one", True), (" two ", False), ("one", True))
     assert snippet.at_ms == 500
+
+
+@pytest.mark.parametrize(
+    ("header", "sent", "visitor"),
+    [
+        ("", {"x-remote-user": "anna"}, "192.0.2.7"),
+        ("x-remote-user", {"x-remote-user": " anna "}, "anna"),
+        ("x-remote-user", {}, "192.0.2.7"),
+    ],
+)
+def test_a_visitor_is_named_by_the_proxy_only_where_it_is_asked_to(
+    header: str, sent: dict[str, str], visitor: str
+) -> None:
+    assert Rules(visitor_header=header).visitor(sent, "192.0.2.7") == visitor
+
+
+def test_the_history_names_visitor_and_user() -> None:
+    asked = Request(Verb.CANCEL, visitor="192.0.2.7\n" + "x" * 999)
+    assert "\n" not in person_behind(asked, "web (998)")
+    assert person_behind(asked, "web (998)").startswith("192.0.2.7")
+    assert person_behind(asked, "web (998)").endswith("x on the page of web (998)")
+    assert len(person_behind(asked, "web (998)")) < 130
+    assert person_behind(Request(Verb.CANCEL), "anna (1000)") == "anna (1000)"

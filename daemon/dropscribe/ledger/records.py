@@ -23,6 +23,9 @@ UNWRITABLE = "unwritable"
 MODEL = "model_unusable"
 #: Reason codes of queued jobs that are held: they wait for something outside that a person may have to change.
 HELD = (AWAY, NO_ROOM, HANGS, UNWRITABLE, MODEL, "storage")
+#: Reason code of done jobs that wrote a transcript of their recording again without recognising it: after a correction, with
+#: another name of a speaker, or from stored text. Totals do not count them as further recordings.
+REWRITTEN = "rewritten"
 #: Length of a hold, seconds. It is renewed after half of it, and ends by itself when the daemon that set it was killed.
 HOLD_S = 600.0
 #: The `format` of partial texts among the recorded files.

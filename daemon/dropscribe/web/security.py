@@ -61,11 +61,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Names of this page, its token ("": none), and the largest recording that may be sent to it, bytes (0: none)."""
+    """Names of this page, its token ("": none), and the largest recording that may be sent to it, bytes (0: none).
+
+    `visitor_header`: in which a proxy names visitors, in lower case; "": none.
+    """
 
     hosts: frozenset[str] = frozenset()
     token: str = ""
     upload_bytes: int = 0
+    visitor_header: str = ""
 
     def most_body(self, method: str, path: str) -> int:
         """Largest body of a request, bytes."""
@@ -77,6 +81,11 @@ class Rules:
         """True for a value of `Host` that leads here: an IP address, localhost, or a known name."""
         name = host_name(host)
         return name == "localhost" or name in self.hosts or _is_address(name)
+
+    def visitor(self, headers: Mapping[str, str], address: str) -> str:
+        """Who asks, for the history of actions: as the proxy names them, else their address; "" if there is none."""
+        named = headers.get(self.visitor_header, "") if self.visitor_header else ""
+        return named.strip() or address
 
     def session(self) -> str:
         """Value of the cookie of somebody who knows the token."""

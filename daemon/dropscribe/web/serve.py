@@ -92,7 +92,12 @@ def rules_of(settings: WebSettings, address: str | None = None) -> Rules:
             remedy="set [web] token_file, or listen on 127.0.0.1",
         )
     hosts = frozenset(host.lower().rstrip(".") for host in settings.hosts)
-    return Rules(hosts, token, settings.upload_mb << 20 if settings.upload else 0)
+    return Rules(
+        hosts,
+        token,
+        settings.upload_mb << 20 if settings.upload else 0,
+        (settings.visitor_header or "").lower(),
+    )
 
 
 def serve(location: DatabaseLocation, loaded: Loaded) -> None:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -28,7 +29,7 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.views.jobs import outcome, state_since
 from dropscribe.web.security import Rules
 from dropscribe.web.sound.pool import SoundPool
-from dropscribe.web.words import language_of, translate
+from dropscribe.web.words import ENGLISH, language_of, translate
 
 #: Files of the page, by name, with their types.
 _STATIC = MappingProxyType(
@@ -130,9 +131,11 @@ class Site:
             return translate(text, language, **parts)
 
         found = self._templates.get_template(template)
+        # Reasons and remedies are English; a browser reads them aloud, divides and translates them by this.
+        english = "" if language == ENGLISH else Markup(' lang="en"')
         text = found.render(
-            t=t, language=language, here=request.url.path, with_upload=bool(self.rules.upload_bytes), **values
-        )
+            t=t, language=language, english=english, here=request.url.path, with_upload=bool(self.rules.upload_bytes), **values
+        )  # fmt: skip
         # A lone surrogate, from a name that is not UTF-8, cannot be encoded.
         return HTMLResponse(text.encode("utf-8", "backslashreplace"), status, {"Vary": "Accept-Language"})
 

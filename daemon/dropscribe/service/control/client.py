@@ -18,7 +18,7 @@ from dropscribe.files import close, open_folder
 from dropscribe.ledger import backend
 from dropscribe.ledger.control import Verb
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.service.control.commands import execute, this_person
+from dropscribe.service.control.commands import execute, person_behind, this_person
 from dropscribe.service.control.control_socket import SOCKET_NAME, socket_path
 from dropscribe.service.control.requests import Request
 from dropscribe.service.monitoring import status_file
@@ -55,7 +55,7 @@ def ask(location: DatabaseLocation, request: Request, settings: Settings | None)
             "run the command as its user: sudo -u dropscribe",
         )  # fmt: skip
     with closing(backend.open_beside(location)) as ledger:
-        return execute(request, ledger, settings, who=this_person(), now=time.time())
+        return execute(request, ledger, settings, who=person_behind(request, this_person()), now=time.time())
 
 
 def _is_running(location: DatabaseLocation) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from dropscribe.config import Settings
 from dropscribe.errors import UsageError
-from dropscribe.escapes import readable
+from dropscribe.escapes import one_line, readable
 from dropscribe.ledger.control import LEAST_PRIORITY, MOST_PRIORITY, Change, Pause, Selection, Verb
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import JobState
@@ -23,6 +23,8 @@ from dropscribe.service.control.corrections import correct, rename_speaker
 from dropscribe.service.control.redoing import redo
 from dropscribe.service.control.requests import HELD, LISTED, SCHEMA, Request, batches, never, refused
 
+#: Longest name of a visitor of the page, characters.
+LONGEST_VISITOR = 100
 #: The states of jobs that an action is for, where none are named.
 _USUAL: dict[Verb, frozenset[JobState]] = {
     Verb.RETRY: frozenset({JobState.FAILED}),
@@ -37,6 +39,11 @@ def person(uid: int) -> str:
         return f"{pwd.getpwuid(uid).pw_name} ({uid})"
     except KeyError:
         return f"user {uid}"
+
+
+def person_behind(request: Request, user: str) -> str:
+    """Who asks, for the history: a user, and the visitor of the page for whom that user's process asks."""
+    return f"{one_line(request.visitor[:LONGEST_VISITOR])} on the page of {user}" if request.visitor else user
 
 
 def this_person() -> str:

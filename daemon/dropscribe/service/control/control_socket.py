@@ -25,7 +25,7 @@ from dropscribe import escapes, logs
 from dropscribe.errors import DropscribeError, UsageError
 from dropscribe.files import opened
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.service.control.commands import person
+from dropscribe.service.control.commands import person, person_behind
 from dropscribe.service.control.requests import Request, parse
 
 #: Name of the socket in the runtime directory of the service.
@@ -215,7 +215,7 @@ class ControlSocket:
 
     def _called(self, request: Request, uid: int) -> dict[str, Any]:
         # On the thread: the name of a user may come from a server that does not answer.
-        return self._carry_out(request, person(uid))
+        return self._carry_out(request, person_behind(request, person(uid)))
 
     def _write(self, client: _Client) -> bool:
         try:

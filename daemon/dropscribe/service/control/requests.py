@@ -58,6 +58,8 @@ class Request:
     #: Of `rename-speaker`: a number, and the name, None to remove it.
     speaker: int | None = None
     name: str | None = None
+    #: The visitor of the page for whom its process asks; "": the user who sends the request.
+    visitor: str = ""
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -71,7 +73,7 @@ def parse(document: object) -> Request:
     given = {f.name: document[f.name] for f in fields(Request) if f.name in document}
     unknown = set(document) - set(given) - {"schema"}
     kinds: dict[str, type | tuple[type, ...]] = {
-        "jobs": list, "paths": list, "everything": bool, "verb": str, "database": str, "match": str,
+        "jobs": list, "paths": list, "everything": bool, "verb": str, "database": str, "match": str, "visitor": str,
         "priority": (int, type(None)), "model_changed": bool, "keep_old": bool, "recognise": bool, "dry_run": bool,
         "edits": list, "speaker": (int, type(None)),
     }  # fmt: skip

@@ -29,9 +29,7 @@ async def of_job(request: Request) -> Response:
     """Carry out an action on one job and show it; the new job of a redo."""
     verb = _verb(request, OF_JOB)
     form = await request.form(max_fields=10, max_files=0)
-    answer = await run_in_threadpool(
-        _job, site_of(request), verb, request.path_params["job"], form.get("priority")
-    )
+    answer = await run_in_threadpool(_job, request, verb, form.get("priority"))
     if answer.job is not None:
         return RedirectResponse(f"/recordings/{answer.job}", 303)
     return await run_in_threadpool(recording.show, request, answer)
@@ -41,15 +39,19 @@ async def of_folder(request: Request) -> Response:
     """Pause or resume one folder, or all, and show the status."""
     verb = _verb(request, OF_FOLDER)
     folder = (await request.form(max_fields=10, max_files=0)).get("folder")
-    answer = await run_in_threadpool(
-        _folder, site_of(request), verb, folder if isinstance(folder, str) else ""
-    )
+    answer = await run_in_threadpool(_folder, request, verb, folder if isinstance(folder, str) else "")
     return await run_in_threadpool(live.show, request, answer)
 
 
-def carry_out(site: Site, request: requests.Request) -> dict[str, Any]:
-    """The daemon's answer to a request, dropscribe/control/1. Raises DropscribeError."""
-    return ask(site.location, replace(request, database=str(site.location)), site.settings)
+def carry_out(request: Request, asked: requests.Request) -> dict[str, Any]:
+    """The daemon's answer to what a visitor asks, dropscribe/control/1. Raises DropscribeError."""
+    site = site_of(request)
+    visitor = site.rules.visitor(request.headers, request.client.host if request.client else "")
+    return ask(
+        site.location,
+        replace(asked, database=str(site.location), visitor=visitor or "unknown"),
+        site.settings,
+    )
 
 
 def job_request(verb: Verb, job: int, priority: object) -> requests.Request:
@@ -67,9 +69,9 @@ def folder_request(site: Site, verb: Verb, folder: str) -> requests.Request:
     return requests.parse({"schema": requests.SCHEMA, "verb": verb.value, "folder": known or None})
 
 
-def _job(site: Site, verb: Verb, job: int, priority: object) -> Answer:
+def _job(request: Request, verb: Verb, priority: object) -> Answer:
     try:
-        answer = carry_out(site, job_request(verb, job, priority))
+        answer = carry_out(request, job_request(verb, request.path_params["job"], priority))
     except DropscribeError as e:
         return Answer(f"{e.reason} ({e.remedy})", failed=True)
     return answer_of(answer)
@@ -88,9 +90,9 @@ def answer_of(answer: Mapping[str, Any]) -> Answer:
     return Answer(one["reason"], failed=True) if one["reason"] else Answer(f"{one['found']} → {one['made']}")
 
 
-def _folder(site: Site, verb: Verb, folder: str) -> Answer:
+def _folder(request: Request, verb: Verb, folder: str) -> Answer:
     try:
-        answer = carry_out(site, folder_request(site, verb, folder))
+        answer = carry_out(request, folder_request(site_of(request), verb, folder))
     except DropscribeError as e:
         return Answer(f"{e.reason} ({e.remedy})", failed=True)
     return Answer(f"{answer['found']} → {answer['made']}")

@@ -85,12 +85,12 @@ def job(request: Request) -> Response:
 
 async def act_on_job(request: Request) -> Response:
     """dropscribe/control/1, or dropscribe/redo/1 for a redo. Status 409 if the job was not changed."""
-    site, verb = site_of(request), _verb(request, OF_JOB)
+    verb = _verb(request, OF_JOB)
     given = await _body(request)
     asked = job_request(verb, request.path_params["job"], given.get("priority", ""))
-    answer = await run_in_threadpool(carry_out, site, asked)
+    answer = await run_in_threadpool(carry_out, request, asked)
     if verb is Verb.REDO:
-        return _new_version(site, answer)
+        return _new_version(site_of(request), answer)
     unchanged = not answer["jobs"] or any(not one["changed"] for one in answer["jobs"])
     return _json(control_document(answer), 409 if unchanged else 200)
 
@@ -109,8 +109,8 @@ async def rename_speaker(request: Request) -> Response:
 
 
 async def _corrected(request: Request, document: dict[str, Any]) -> Response:
-    site, asked = site_of(request), request_of(request.path_params["job"], document)
-    return _new_version(site, await run_in_threadpool(carry_out, site, asked))
+    asked = request_of(request.path_params["job"], document)
+    return _new_version(site_of(request), await run_in_threadpool(carry_out, request, asked))
 
 
 def _new_version(site: Site, answer: dict[str, Any]) -> Response:
@@ -121,11 +121,11 @@ def _new_version(site: Site, answer: dict[str, Any]) -> Response:
 
 async def act_on_folder(request: Request) -> Response:
     """dropscribe/control/1."""
-    site, verb = site_of(request), _verb(request, OF_FOLDER)
+    verb = _verb(request, OF_FOLDER)
     folder = (await _body(request)).get("folder") or ""
     if not isinstance(folder, str):
         raise _wrong("folder", "write its path")
-    answer = await run_in_threadpool(carry_out, site, folder_request(site, verb, folder))
+    answer = await run_in_threadpool(carry_out, request, folder_request(site_of(request), verb, folder))
     return _json(control_document(answer))
 
 

@@ -81,7 +81,7 @@ def request_of(job: int, document: Mapping[str, Any]) -> requests.Request:
 
 def _ask(request: Request, document: Mapping[str, Any]) -> Answer:
     try:
-        answer = carry_out(site_of(request), request_of(request.path_params["job"], document))
+        answer = carry_out(request, request_of(request.path_params["job"], document))
     except DropscribeError as e:
         return Answer(f"{e.reason} ({e.remedy})", failed=True)
     return answer_of(answer)

@@ -11,6 +11,7 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.columns import storable
 from dropscribe.ledger.histograms import Durations
 from dropscribe.ledger.questions import HourTotals, JobTotals, Part, TotalsFilter
+from dropscribe.ledger.records import REWRITTEN
 from dropscribe.ledger.sql.dialect import Database, Statement, sql
 from dropscribe.ledger.sql.history.totals_schema import COUNTS, FILL, SUMS
 
@@ -33,8 +34,8 @@ _PARTS = {
 _JOBS = (
     "SELECT {key}, state, sum(jobs) AS jobs, sum(audio_ms) AS audio_ms, sum(speech_ms) AS speech_ms, "
     "sum(characters) AS characters, sum(recognised_ms) AS recognised_ms, sum(processing_ms) AS processing_ms "
-    "FROM job_totals WHERE {where} GROUP BY {group}, state HAVING sum(jobs) > 0 ORDER BY {group}"
-)
+    "FROM job_totals WHERE {where} AND code <> '{rewritten}' GROUP BY {group}, state HAVING sum(jobs) > 0 ORDER BY {group}"
+).replace("{rewritten}", REWRITTEN)
 _STAGES = (
     "SELECT {key}, stage, sum(microseconds) AS microseconds, {counts} FROM stage_totals "
     "WHERE {where} GROUP BY {group}, stage HAVING sum(jobs) > 0"
@@ -44,7 +45,8 @@ _STAGES = (
 _HOURS = sql(
     "SELECT @whole(finished_at / 3600) AS hour, sum(@flag(state = 'done')) AS done, sum(@flag(state = 'failed')) AS failed, "
     "sum(CASE WHEN state = 'done' THEN coalesce(audio_ms, 0) ELSE 0 END) AS audio_ms "
-    "FROM jobs WHERE admitted_at >= :since AND finished_at IS NOT NULL GROUP BY 1 ORDER BY 1"
+    "FROM jobs WHERE admitted_at >= :since AND finished_at IS NOT NULL AND coalesce(reason_code, '') <> '{rewritten}' "
+    "GROUP BY 1 ORDER BY 1".replace("{rewritten}", REWRITTEN)
 )
 
 

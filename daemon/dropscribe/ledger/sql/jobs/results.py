@@ -11,7 +11,8 @@ from sqlalchemy.engine import Connection, Row
 
 from dropscribe.errors import UnusableLedgerError
 from dropscribe.ledger.columns import SEGMENT_COLUMNS, dumped, segment_rows, segment_values, storable
-from dropscribe.ledger.records import Finish, JobState, StoredResult
+from dropscribe.ledger.control import Verb
+from dropscribe.ledger.records import REWRITTEN, Finish, JobState, StoredResult
 from dropscribe.ledger.sql.bulk import execute_rows, execute_tuples
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.interruptions import note_others_done
@@ -36,15 +37,21 @@ _HELD = sql(
     "SELECT id, generation, attempts + 1 - begun AS attempt, state, media IS NOT NULL AS kept FROM jobs "
     "WHERE state IN ('running', 'done') AND id IN @ids(:ids)"
 )
+_IS_REWRITTEN = (
+    "EXISTS (SELECT 1 FROM actions a WHERE a.job_id = jobs.id AND a.action = '{verb}') OR EXISTS "
+    "(SELECT 1 FROM jobs o WHERE o.id = :reference AND o.id <> jobs.id AND o.recording_id = jobs.recording_id)"
+).replace("{verb}", Verb.CORRECT)
 _DONE = sql(
     transition(
         JobState.DONE,
         "UPDATE jobs SET state = 'done', finished_at = :now, attempts = attempts + 1 - begun, lease_until = NULL, claimed_by = NULL, "
-        "reason_code = NULL, reason = NULL, remedy = NULL, reference_job_id = :reference, "
+        "reason_code = CASE WHEN {rewritten} THEN '{code}' END, reason = NULL, remedy = NULL, reference_job_id = :reference, "
         "audio_ms = :audio_ms, speech_ms = :speech_ms, characters = :characters, truncated = :truncated, "
         "model = :model, device = :device, media = :media, engine = :engine, timings = :timings "
         "WHERE {legal} AND id = :id AND generation = :generation",
     )
+    .replace("{rewritten}", _IS_REWRITTEN)
+    .replace("{code}", REWRITTEN)
 )
 _KEEP = sql(
     "UPDATE jobs SET audio_ms = :audio_ms, speech_ms = :speech_ms, characters = :characters, truncated = :truncated, "
