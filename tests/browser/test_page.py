@@ -44,8 +44,11 @@ PAUSED = "() => document.getElementById('sound').paused"
 AT = "() => document.getElementById('sound').currentTime"
 WIDTH = "() => document.documentElement.scrollWidth - window.innerWidth"
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-CHECKED = """async () => (await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }))
-  .violations.flatMap((v) => v.nodes.map((n) => v.id + ": " + n.target + ": " + n.failureSummary))"""
+CHECKED = """async () => {
+  const found = await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] });
+  const wrong = found.violations.flatMap((v) => v.nodes.map((n) => v.id + ": " + n.target + ": " + n.failureSummary));
+  return found.passes.some((p) => p.id === "color-contrast") ? wrong : ["nothing was checked"];
+}"""
 
 
 def said(page: Page, number: int) -> Any:
@@ -223,7 +226,7 @@ def test_twenty_tabs_are_all_live(place: Place, visitors: Visitors) -> None:
 def test_every_page_is_accessible_in_both_schemes_and_languages_and_fits_a_phone(
     place: Place, visitors: Visitors
 ) -> None:
-    visitors.expected += ["/recordings/999", "/status/pause"]
+    visitors.expected.append("/recordings/999")
     jobs = place.jobs
     failed, done = f"/recordings/{jobs['broken.wav']}", f"/recordings/{jobs[HEARD[0]]}"
     addresses = {
