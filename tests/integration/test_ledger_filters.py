@@ -25,6 +25,8 @@ CASES: tuple[tuple[JobFilter, str], ...] = (
     (JobFilter(), "gfedcba"),
     (JobFilter(state=JobState.DONE), "ecba"),
     (JobFilter(held=True), "g"),
+    (JobFilter(folder=FOLDER), "gfedcba"),
+    (JobFilter(folder=FOLDER, state=JobState.DONE, profile="default"), "ca"),
     (JobFilter(folder=FAR), "fa"),
     (JobFilter(folder=FAR, state=JobState.DONE), "a"),
     (JobFilter(profile="court"), "eb"),

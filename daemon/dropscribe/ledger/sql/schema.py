@@ -14,7 +14,7 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sql.history import totals_schema
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0012"
+HEAD = "0013"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -158,6 +158,7 @@ jobs = sa.Table(
         of="state = 'queued'",
     ),
     sa.Index("ix_jobs_profile", "profile", "admitted_at"),
+    sa.Index("ix_jobs_folder", "folder_raw", "admitted_at"),
     _partial_index("ix_jobs_reason_code", "reason_code", "admitted_at", of="reason_code IS NOT NULL"),
     _partial_index("ix_jobs_audio_ms", "audio_ms", of="audio_ms IS NOT NULL"),
     _partial_index("ix_jobs_lease", "lease_until", of="state = 'running'"),

@@ -8,11 +8,12 @@ limit, which takes some milliseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from dropscribe.ledger.columns import below, storable
+from dropscribe.ledger.columns import below, path_of, raw, storable
 from dropscribe.ledger.questions import Cursor, JobFilter
 from dropscribe.ledger.records import HELD
 from dropscribe.ledger.sql.dialect import sql
@@ -32,6 +33,14 @@ _IS_HELD = "j.state = 'queued' AND j.reason_code IN ({codes})".replace(
 )
 _IS_CODE = sql("SELECT 1 FROM jobs WHERE reason_code = :reason LIMIT 1")
 _REASON_PART = "@like(j.reason, :reason_part)"
+#: Conditions that would be looked up by another index than that of a folder.
+_EQUAL = ("j.profile = :profile", "j.state = :state")
+# One step of the index for each folder, not one for each job.
+_FOLDERS = sql(
+    "WITH RECURSIVE f(folder) AS (SELECT (SELECT folder_raw FROM jobs ORDER BY folder_raw LIMIT 1) UNION ALL "
+    "SELECT (SELECT folder_raw FROM jobs WHERE folder_raw > f.folder ORDER BY folder_raw LIMIT 1) FROM f "
+    "WHERE f.folder IS NOT NULL) SELECT folder FROM f WHERE folder IS NOT NULL"
+)
 _EDGE = "SELECT j.admitted_at FROM jobs j WHERE {ordered} ORDER BY {order} LIMIT 1 OFFSET :window"
 _COUNT = "SELECT count(*) FROM ({found} LIMIT :most) AS counted"
 _FOUND = (
@@ -98,7 +107,21 @@ def ids(
         return first
     counted = [(run(_COUNT, found=lookup.counted)[0], lookup.found) for lookup in found.lookups]
     count, fewest = min(counted, default=(MOST, ""))
-    return run(_FOUND, found=fewest) if count < MOST else run(_ALL)
+    if count < MOST:
+        return run(_FOUND, found=fewest)
+    if wanted.folder is not None and _is_apart(connection, wanted.folder):
+        values["root"] = raw(wanted.folder)
+        checks = ["j.folder_raw = :root", *(f"@plain({c})" if c in _EQUAL else c for c in found.checks)]
+        return run(_ALL, checks=" AND ".join(checks))
+    return run(_ALL)
+
+
+def _is_apart(connection: Connection, folder: Path) -> bool:
+    """True for a watched folder with jobs that is not in another one and has none in it: its jobs are those of its recordings."""
+    every = [path_of(one) for one in connection.scalars(_FOLDERS)]
+    return folder in every and not any(
+        one != folder and (one.is_relative_to(folder) or folder.is_relative_to(one)) for one in every
+    )
 
 
 def conditions_of(
@@ -150,10 +173,10 @@ def _add_ordered(found: Conditions, wanted: JobFilter, after: Cursor | None, *, 
     equal = []
     if wanted.profile is not None:
         found.values["profile"] = storable(wanted.profile)
-        equal.append("j.profile = :profile")
+        equal.append(_EQUAL[0])
     if wanted.state is not None:
         found.values["state"] = wanted.state.value
-        equal.append("j.state = :state")
+        equal.append(_EQUAL[1])
     found.ordered += [*equal[:1], *bounds]
     found.checks += [*equal, *bounds]
     found.lookups += map(_by, equal)
