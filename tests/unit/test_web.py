@@ -17,6 +17,7 @@ from dropscribe.service.control.requests import Request
 from dropscribe.web import serve
 from dropscribe.web.pages.history import cursor_of, filter_of, snippet_of
 from dropscribe.web.security import MOST_BODY, Rules, comes_from_here, refusal_of
+from dropscribe.web.site import _FLUSH, _parts
 from dropscribe.web.sound.ranges import HEADER, Bytes, bytes_of, wav_header
 from dropscribe.web.words import CHINESE, ENGLISH, language_of, translate
 
@@ -222,3 +223,7 @@ def test_the_history_names_visitor_and_user() -> None:
     assert person_behind(asked, "web (998)").endswith("x on the page of web (998)")
     assert len(person_behind(asked, "web (998)")) < 130
     assert person_behind(Request(Verb.CANCEL), "anna (1000)") == "anna (1000)"
+
+
+def test_a_page_is_divided_where_its_beginning_is_to_be_sent() -> None:
+    assert list(_parts(iter(["<h1>", "会", _FLUSH, "\udcff"]))) == ["<h1>会".encode(), b"\\udcff"]

@@ -7,10 +7,11 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -18,7 +19,7 @@ from typing import Any, Self
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, StreamingResponse
 
 from dropscribe import __version__, durations
 from dropscribe.config import Settings
@@ -31,6 +32,9 @@ from dropscribe.web.security import Rules
 from dropscribe.web.sound.pool import SoundPool
 from dropscribe.web.words import ENGLISH, language_of, translate
 
+_VARIES = MappingProxyType({"Vary": "Accept-Language"})
+#: What a template writes where the page so far is to be sent; it is not sent itself.
+_FLUSH = Markup("<!-- -->")
 #: Files of the page, by name, with their types.
 _STATIC = MappingProxyType(
     {
@@ -125,6 +129,16 @@ class Site:
 
     def render(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """An HTML page in the language of the reader."""
+        page = b"".join(map(_encoded, self._pieces(request, template, values)))
+        return HTMLResponse(page, status, _VARIES)
+
+    def stream(self, request: Request, template: str, **values: Any) -> StreamingResponse:
+        """The same, sent up to each `flush` of the template while the rest is made: readers see the beginning meanwhile."""
+        parts = _parts(self._pieces(request, template, values))
+        first = next(parts)  # an error in it is still answered by a page of its own
+        return StreamingResponse(chain([first], parts), 200, _VARIES, "text/html; charset=utf-8")
+
+    def _pieces(self, request: Request, template: str, values: Mapping[str, Any]) -> Iterator[str]:
         language = language_of(request.headers.get("accept-language", ""))
 
         def t(text: str, **parts: object) -> str:
@@ -133,11 +147,10 @@ class Site:
         found = self._templates.get_template(template)
         # Reasons and remedies are English; a browser reads them aloud, divides and translates them by this.
         english = "" if language == ENGLISH else Markup(' lang="en"')
-        text = found.render(
-            t=t, language=language, english=english, here=request.url.path, with_upload=bool(self.rules.upload_bytes), **values
+        return found.generate(
+            t=t, language=language, english=english, here=request.url.path, with_upload=bool(self.rules.upload_bytes),
+            flush=_FLUSH, **values,
         )  # fmt: skip
-        # A lone surrogate, from a name that is not UTF-8, cannot be encoded.
-        return HTMLResponse(text.encode("utf-8", "backslashreplace"), status, {"Vary": "Accept-Language"})
 
     def _identity(self) -> tuple[object, ...]:
         """Device and inode of the database, and whether there is a log of what was written into it."""
@@ -180,6 +193,23 @@ def second(instant: float) -> str:
 def iso(instant: float) -> str:
     """An instant as machines read it."""
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="seconds")
+
+
+def _parts(pieces: Iterator[str]) -> Iterator[bytes]:
+    """The text of a page, divided where the template has a `flush`."""
+    held: list[str] = []
+    for piece in pieces:
+        if piece == _FLUSH:
+            yield b"".join(map(_encoded, held))
+            held = []
+        else:
+            held.append(piece)
+    yield b"".join(map(_encoded, held))
+
+
+def _encoded(text: str) -> bytes:
+    # A lone surrogate, from a name that is not UTF-8, cannot be encoded.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _static(name: str, kind: str) -> Static:

@@ -79,7 +79,7 @@ def show(request: Request, answer: Answer | None = None) -> Response:
     there = _signature(site, detail) is not None
     correctable = is_correctable(detail)
     unfinished = job.state in {JobState.QUEUED, JobState.RUNNING}
-    page = site.render(
+    page = site.stream(
         request,
         "recording.html",
         job=job,
@@ -93,10 +93,13 @@ def show(request: Request, answer: Answer | None = None) -> Response:
         text_removed=detail.whereabouts.text_removed_at is not None
         or detail.whereabouts.purged_at is not None,
         priorities=(LEAST_PRIORITY, MOST_PRIORITY),
-        paragraphs=None
-        if content is None
-        else paragraphs_of(content, f"/recordings/{job.id}/edit" if correctable else None),
-        speakers=_speakers(detail, content) if correctable and content is not None else [],
+        # Called behind the beginning of the page: they take most of the time.
+        paragraphs=lambda: (
+            None
+            if content is None
+            else paragraphs_of(content, f"/recordings/{job.id}/edit" if correctable else None)
+        ),
+        speakers=lambda: _speakers(detail, content) if correctable and content is not None else [],
         progress=None if progress is None else progress_text(progress),
         share=_share(progress),
         wait=waits_for(job, folder_waits(said, ledger.pauses())),
