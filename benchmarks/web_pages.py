@@ -11,22 +11,27 @@ from __future__ import annotations
 
 import random
 import shutil
+import socket
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import filled_ledger
 import surroundings
+import uvicorn
 from filled_ledger import ENGINE, FOLDER, LEASE_S, RARE
+from playwright.sync_api import sync_playwright
 from starlette.testclient import TestClient
 
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Admission, Finish
 from dropscribe.transcript.types import MediaFacts, Segment, Speaker, Timings, Tokens
+from dropscribe.web import serve
 from dropscribe.web.app import build
 from dropscribe.web.security import Rules
 from dropscribe.web.site import Site
@@ -105,6 +110,41 @@ def pages(location: DatabaseLocation, long: int, calls: int) -> dict[str, Any]:
         return {what: measured(client, site, address, calls) for what, address in asked.items()}
 
 
+def first_paint(location: DatabaseLocation, long: int, calls: int) -> dict[str, Any]:
+    """When Chromium shows something of the long recording, and when it has all of it, ms after it was asked for; loopback."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        return {"skipped": "chromium is not installed"}
+    painted, whole = [], []
+    with (
+        Site(location, None, Rules()) as site,
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        sync_playwright() as playwright,
+    ):
+        server = uvicorn.Server(serve.config_of(build(site)))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        browser = playwright.chromium.launch(executable_path=executable)
+        for _ in range(calls):
+            page = browser.new_page()
+            page.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/recordings/{long}", wait_until="load")
+            page.wait_for_timeout(300)
+            painted.append(
+                page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+            )
+            whole.append(
+                page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+            )
+            page.close()
+        browser.close()
+        server.should_exit = True
+        thread.join()
+    return {
+        "calls": calls, "p50_ms": round(statistics.median(painted), 1), "longest_ms": round(max(painted), 1),
+        "whole_p50_ms": round(statistics.median(whole), 1),
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = surroundings.parser(__doc__)
     parser.add_argument("--jobs", type=int, default=1_000_000)
@@ -125,7 +165,8 @@ def main() -> None:
         found = pages(location, long, options.calls)
         for what, one in found.items():
             print(f"{what:28} {one['p50_ms']:9.2f} ms {one['bytes']:9} bytes", file=sys.stderr)
-        surroundings.report("web_pages", options, {"filling": filling, "pages": found})
+        paint = first_paint(location, long, min(options.calls, 10))
+        surroundings.report("web_pages", options, {"filling": filling, "pages": found, "first_paint": paint})
     finally:
         shutil.rmtree(folder)
 
