@@ -50,6 +50,7 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
         "media.decoders": 4,
         "service.metrics_file": "/var/lib/prometheus/node-exporter/dropscribe.prom",
         "web.token_file": "/etc/dropscribe/web.token",
+        "web.visitor_header": "X-Remote-User",
         "web.openai_folder": "/srv/dropscribe/inbox",
         "notify.name": "operations",
         "notify.url": "https://hooks.example.org/dropscribe",
