@@ -111,8 +111,9 @@ def register(database: str, functions: Functions) -> None:
 
     def compiled(element: Statement, compiler: Any, **options: Any) -> str:
         text = sa.text(spelt(element.text, functions))
-        # With the values and kinds that `bindparams` has set.
-        text = text.bindparams(*element._bindparams.values())  # noqa: SLF001 - there is no other way to them
+        # With the values and kinds that `bindparams` has set, as far as this database needs them.
+        needed = text._bindparams.keys()  # noqa: SLF001 - there is no other way to them
+        text = text.bindparams(*(b for name, b in element._bindparams.items() if name in needed))  # noqa: SLF001
         return str(compiler.visit_textclause(text, **options))
 
     compiles(Statement, database)(compiled)
