@@ -111,6 +111,22 @@ def test_messages_and_keys_in_log_lines_are_escaped(as_json: bool, monkeypatch: 
         assert r"a\x1b]0;owned\x07\x9b31m\n2026" in written
 
 
+_characters = st.text(st.sampled_from('a"\\\n你é'))
+_scalars = st.none() | st.booleans() | st.integers() | st.floats() | _characters
+_documents = st.recursive(
+    _scalars,
+    lambda inner: (
+        st.lists(inner) | st.tuples(inner) | st.dictionaries(_characters | st.integers() | st.none(), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(_documents, st.integers(1, 3))
+def test_indented_documents_are_those_of_json(document: object, indent: int) -> None:
+    assert escapes.dumps(document, indent=indent) == json.dumps(document, ensure_ascii=False, indent=indent)
+
+
 #: The only command modules that print directly: without untrusted text, or escaping it themselves.
 WRITERS = frozenset({"output", "bench", "app", "doctor", "streams"})
 

@@ -275,6 +275,7 @@ class Pump:
         # A dead engine needs no abort; `results` raises for it at a point where no event is half handled.
         with contextlib.suppress(EngineDiedError):
             self._engine.submit(Abort(ticket))
+            self._engine.flush()
 
     def _drop_blocks(self, ticket: int) -> None:
         held = self._held_back.pop(ticket, None)

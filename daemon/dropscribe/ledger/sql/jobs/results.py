@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -258,13 +259,19 @@ def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
         "model": storable(f.engine.model),
         "device": storable(f.engine.device),
         "media": dumped(f.media.record()),
-        "engine": dumped(f.engine.record()),
+        "engine": _engine(f.engine),
         "timings": dumped({
             "batch_sizes": f.timings.batch_sizes,
             "padding_waste": f.timings.padding_waste,
             "wall_s": f.timings.wall_s,
         }),
     }  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _engine(facts: EngineFacts) -> str:
+    """JSON of the facts, which thousands of jobs share."""
+    return dumped(facts.record())
 
 
 def segment_row(job: int, s: Segment) -> dict[str, Any]:
