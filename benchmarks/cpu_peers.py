@@ -53,7 +53,7 @@ SHORTEST_S, LONGEST_S = 2.0, 15.0
 #: Modes of this engine on a CPU.
 PRECISIONS = ("int8", "fp32")
 PACKAGES = ("torch", "funasr", "onnxruntime", "funasr-onnx", "sherpa-onnx", "numpy")
-#: Batch size of stock FunASR, seconds of padded audio: 60, as this engine's on a CPU.
+#: Batch size of stock FunASR, seconds of padded audio.
 STOCK_BATCH_S = 60.0
 
 #: Runs all segments and returns the number of tokens.
@@ -87,13 +87,13 @@ def ours(directory: Path, precision: str, threads: int) -> Run:
     recogniser: Any = loaded.model
 
     def run(sounds: Sequence[Pcm]) -> int:
-        return sum(len(h.tokens.starts_ms) for batch in batches(sounds) for h in recogniser(batch))
+        return sum(len(h.tokens.starts_ms) for batch in batches(sounds, threads) for h in recogniser(batch))
 
     return run
 
 
-def batches(sounds: Sequence[Pcm]) -> Iterator[Sequence[SpeechSegment]]:
-    batcher: Batcher[SpeechSegment] = Batcher(registry.CPU_BATCH_S, 0.0)
+def batches(sounds: Sequence[Pcm], threads: int) -> Iterator[Sequence[SpeechSegment]]:
+    batcher: Batcher[SpeechSegment] = Batcher(registry.CPU_BATCH_S * threads, 0.0)
     for i, pcm in enumerate(sounds):
         batcher.add(SpeechSegment(0, i, 0, len(pcm) * 1000 // RATE, len(pcm), 0.0, pcm=pcm), 0.0)
     while (batch := batcher.next(0.0, flush=True)) is not None:

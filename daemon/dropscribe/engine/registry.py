@@ -44,7 +44,8 @@ from dropscribe.errors import EngineError, OutOfDeviceMemoryError
 from dropscribe.transcript.roles import ASR, NULL, PUNCTUATION, SPEAKERS, VAD
 from dropscribe.transcript.types import EngineFacts, ModelsUsed
 
-#: Default size of a batch on a CPU, padded audio seconds.
+#: Default size of a batch on a CPU, padded audio seconds for each thread. The timestamp branch takes one step after
+#: another, each for all segments that a thread has.
 CPU_BATCH_S = 60.0
 #: The same on CUDA; warm-up halves it until such batches fit the device's memory.
 CUDA_BATCH_S = 4000.0
@@ -125,10 +126,11 @@ class ModelLoader:
 
     def warm_up(self, vad: VadModel, recogniser: Recogniser) -> float:
         """See `_warm_up`."""
+        on_cpu_s = CPU_BATCH_S * self._threads
         if isinstance(recogniser, NullRecogniser):
-            return self._settings.batch_s or CPU_BATCH_S
+            return self._settings.batch_s or on_cpu_s
         device = self._on_device()
-        batch_s = self._settings.batch_s or (CPU_BATCH_S if device.type == "cpu" else CUDA_BATCH_S)
+        batch_s = self._settings.batch_s or (on_cpu_s if device.type == "cpu" else CUDA_BATCH_S)
         made = _warm_up(vad, recogniser, batch_s, device, full=self.alone)
         self._restore_threads()
         return made
