@@ -142,6 +142,12 @@ def start(arena: Arena, model: str, capacity_s: float = 1000.0) -> ProcessEngine
     return started(settings(model), arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=capacity_s)
 
 
+def start_in_int8(arena: Arena, model: str) -> ProcessEngine:
+    """Start an engine with products of 8 bits and two threads."""
+    changed = settings(model).model_copy(update={"precision": "int8", "threads": 2})
+    return started(changed, arena_fd=arena.fd, arena_bytes=arena.size, capacity_s=1000.0)
+
+
 def start_group(arena: Arena, model: str, capacity_s: float = 1000.0) -> EngineGroup:
     """Start a group of two engine processes."""
     members = [
@@ -168,10 +174,12 @@ NOT_BUNDLED: dict[str, Callable[[Path], object]] = {
         (start_group, "null"),
         # The group is tested with the null models, SeACo by tests/e2e/test_hotwords.py.
         pytest.param((start_group, "paraformer-mini"), marks=pytest.mark.soak),
+        # In brief: tests/integration/test_engine_recogniser.py.
+        pytest.param((start_in_int8, "paraformer-mini"), marks=pytest.mark.soak),
         (start, "sense-voice"),
         pytest.param((start, "seaco"), marks=pytest.mark.soak),
     ],
-    ids=["null", "paraformer-mini", "two null", "two paraformer-mini", "sense-voice", "seaco"],
+    ids=["null", "paraformer-mini", "two null", "two paraformer-mini", "int8", "sense-voice", "seaco"],
 )
 def shared_engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -219,7 +227,7 @@ def test_it_is_a_local_engine_and_reports_its_facts(client: Client[LocalEngine])
     assert dict(facts.versions).keys() >= {"dropscribe", "python"}
     assert facts.versions == tuple(sorted(facts.versions))
     if facts.model != "null":
-        assert facts.precision == "fp32"
+        assert facts.precision in {"fp32", "int8"}
         assert dict(facts.versions).keys() >= {"torch", "funasr"}
         assert facts.warmup_s > 0
 

@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 
 from dropscribe.config import EngineSettings
+from dropscribe.engine import registry
 from dropscribe.engine.core.batcher import Batcher
 from dropscribe.engine.core.interfaces import Hypothesis, Pcm, Recogniser, SpeechSegment
+from dropscribe.engine.core.residency import Part
 from dropscribe.engine.models import store
 from dropscribe.engine.protocol import Event, PcmBlock, SegmentDone, StreamDone, StreamFailed
 from dropscribe.errors import EngineError
+from dropscribe.transcript.roles import ASR
 from dropscribe.transcript.types import NO_TOKENS
 from tests.support.engines import FUNASR_WARNS, segment, started
 
@@ -109,21 +112,41 @@ def test_threads_that_divide_a_batch_change_nothing(loaded: Any, recogniser: Rec
     assert said == {h.stream: h for h in recogniser(segments(pieces()))}
 
 
-def test_int8_says_almost_what_fp32_says_in_any_batch(loaded: Any, recogniser: Recogniser) -> None:
+def test_int8_says_almost_what_fp32_says_in_any_batch(recogniser: Recogniser) -> None:
+    import torch
     from rapidfuzz.distance import Levenshtein
 
     from dropscribe.engine.layers import int8
-    from dropscribe.engine.models.paraformer.recogniser import ParaformerRecogniser
 
     if int8.activation_bits() == 0:
         pytest.skip("this processor or torch has no products of 8 bits")
-    in_int8 = ParaformerRecogniser(loaded, in_int8=True)
-    said = {h.stream: h for h in in_int8(segments(pieces()))}
+    settings = EngineSettings(model="paraformer-mini", device="cpu", threads=2, precision="int8")
+    loader = registry.ModelLoader(settings, lambda _: None)
+    ready = loader.load(loader.find(Part(ASR, "paraformer-mini")))
+    assert ready.precision == "int8"
+    in_int8: Any = ready.model
+    try:
+        said = {h.stream: h for h in in_int8(segments(pieces()))}
+    finally:
+        torch.set_num_threads(1)
     expected = {h.stream: h.text for h in recogniser(segments(pieces()))}
     changed = sum(Levenshtein.distance(said[i].text, text) for i, text in expected.items())
     assert changed <= 0.06 * sum(map(len, expected.values()))
     (alone,) = in_int8(segments(pieces())[:1])
     assert alone.text == said[0].text
+
+
+def test_int8_is_refused_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from dropscribe.engine.layers import int8
+
+    settings = EngineSettings(precision="int8")
+    with pytest.raises(EngineError, match="int8 is for the CPU"):
+        registry._precision(settings, torch.device("cuda"))
+    monkeypatch.setattr(int8, "activation_bits", lambda: 0)
+    with pytest.raises(EngineError, match="no products of 8 bits"):
+        registry._precision(settings, torch.device("cpu"))
 
 
 def test_the_sample_through_the_whole_engine_is_what_funasr_makes_of_it() -> None:

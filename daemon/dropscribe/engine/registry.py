@@ -279,16 +279,19 @@ def _precision(settings: EngineSettings, device: Any) -> str:
 
 
 def _require_int8(device: Any) -> None:
-    """Raise EngineError if the device has no products in 8 bits."""
+    """Raise EngineError if the device has no products of 8 bits."""
     from dropscribe.engine.layers import int8  # noqa: PLC0415 - imports torch
 
     if device.type != "cpu":
-        problem = "int8 is for the CPU"
-    elif int8.activation_bits() == 0:
-        problem = "this processor, or this version of torch, has no products in 8 bits"
-    else:
-        return
-    raise EngineError(problem, operation="start engine", remedy="set engine.precision to auto or fp32")
+        raise EngineError(
+            "int8 is for the CPU", operation="start engine", remedy="set engine.precision to auto or fp32"
+        )
+    if int8.activation_bits() == 0:
+        raise EngineError(
+            "this processor, or this version of torch, has no products of 8 bits",
+            operation="start engine",
+            remedy="set engine.precision to auto or fp32",
+        )
 
 
 def _recogniser(
