@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.engine.layers.thread_groups import ThreadGroups, divided
+from dropscribe.engine.layers.thread_groups import UNEVEN, ThreadGroups, divided
 
 LENGTHS = st.lists(st.integers(1, 6_000), max_size=40)
 
@@ -19,17 +19,33 @@ def work(lengths: Sequence[int], group: Sequence[int]) -> int:
 
 
 @given(LENGTHS, st.integers(1, 9))
-def test_every_segment_is_in_one_group(lengths: list[int], most: int) -> None:
-    groups = divided(lengths, most)
+def test_every_segment_is_in_one_group(lengths: list[int], threads: int) -> None:
+    groups = divided(lengths, threads)
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
-    assert len(groups) <= most
+    assert len(groups) <= threads
     assert all(groups)
 
 
 @given(LENGTHS.filter(bool), st.integers(1, 9))
-def test_no_group_has_much_more_work_than_a_fair_share(lengths: list[int], most: int) -> None:
-    fair = len(lengths) * max(lengths) / most
-    assert max(work(lengths, group) for group in divided(lengths, most)) <= fair + max(lengths)
+def test_no_group_takes_much_longer_than_threads_that_share_everything(
+    lengths: list[int], threads: int
+) -> None:
+    groups = divided(lengths, threads)
+    fair = len(lengths) * max(lengths) / threads
+    if len(groups) > 1:
+        assert max(work(lengths, group) for group in groups) / (threads // len(groups)) <= UNEVEN * fair
+
+
+@given(st.integers(1, 6_000), st.integers(2, 9), st.integers(4, 9))
+def test_many_segments_of_one_length_are_divided_evenly(length: int, threads: int, each: int) -> None:
+    groups = divided([length] * (threads * each + 1), threads)
+    assert 1 < len(groups) <= threads
+    assert max(map(len, groups)) == each + 1
+
+
+def test_three_segments_are_not_divided_between_two_threads() -> None:
+    assert divided([500, 480, 490], 2) == [[1, 2, 0]]
+    assert divided([500, 480], 2) == [[1], [0]]
 
 
 def test_segments_of_similar_length_are_together() -> None:

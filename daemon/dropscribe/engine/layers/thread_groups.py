@@ -14,25 +14,32 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+#: Longest time of the slowest group, in times of what threads take that share every operation and never wait.
+UNEVEN = 1.3
 
 
-def divided(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Divide segments into at most `most` groups of similar work; returns the indexes of each group. Pure.
+def divided(lengths: Sequence[int], threads: int) -> list[list[int]]:
+    """Divide segments into at most `threads` groups of similar work; returns the indexes of each group. Pure.
 
     The work of a group is its number of segments times the longest of them. Segments of similar length share a group.
+    One group of all segments, if threads that share every operation are likely to end earlier: three segments for two
+    threads, for example.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     ascending = [lengths[i] for i in order]
-    costs = {c * n for c in ascending for n in range(1, len(order) + 1)}
-    limits = sorted(cost for cost in costs if cost >= max(ascending, default=0))
-    low, high = 0, len(limits) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if len(_bounds(ascending, limits[middle])) - 1 > most:
-            low = middle + 1
+    if len(order) < 2 or threads < 2:
+        return [order] if order else []
+    least, limit = ascending[-1], ascending[-1] * len(order)
+    while least < limit:
+        middle = (least + limit) // 2
+        if len(_bounds(ascending, middle)) - 1 > threads:
+            least = middle + 1
         else:
-            high = middle
-    return [order[a:b] for a, b in pairwise(_bounds(ascending, limits[low]))] if limits else []
+            limit = middle
+    groups = [order[a:b] for a, b in pairwise(_bounds(ascending, limit))]
+    alone = limit / (threads // len(groups))
+    shared = ascending[-1] * len(order) / threads
+    return groups if alone <= UNEVEN * shared else [order]
 
 
 def _bounds(ascending: Sequence[int], limit: int) -> list[int]:
@@ -41,7 +48,7 @@ def _bounds(ascending: Sequence[int], limit: int) -> list[int]:
     for i, longest in enumerate(ascending):
         if longest * (i + 1 - bounds[-1]) > limit:
             bounds.append(i)
-    return [*bounds, len(ascending)] if ascending else [0]
+    return [*bounds, len(ascending)]
 
 
 class ThreadGroups:
