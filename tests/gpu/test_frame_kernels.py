@@ -23,7 +23,8 @@ def test_log_mel_frames_are_those_of_the_processor(dtype: str) -> None:
     starts = torch.arange(0, 69_600, 160)
     expected = LogMel(torch.device("cpu"))(pcm, starts)
     found = LogMel(torch.device("cuda"))(pcm.cuda(), starts.cuda()).cpu()
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    # The Fourier transforms of the two differ; little energy in a filter makes their difference large in its logarithm.
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=5e-3)
 
 
 @pytest.mark.parametrize("width", [5, 4_096, 8_404])

@@ -23,8 +23,9 @@ SCALE = 16.0
 EPSILON = 1e-12
 #: Rows per program of a kernel.
 ROWS = 4
-#: Warps of a program with the memory block: 108 µs for 44,000 rows of 512 channels on an H200, with Triton's 4 132 µs.
-MEMORY_WARPS = 1
+#: Channels per warp of a program with the memory block. On an H200, 44,000 rows of 512 channels take 108 µs with one warp
+#: and 132 µs with Triton's four; more channels than these do not fit its registers.
+MEMORY_CHANNELS = 512
 
 
 # A block is as wide as a power of two; columns beyond the channels of the model are masked, and zero in `y`.
@@ -133,13 +134,14 @@ def memory_add_norm(
     new_stream = torch.empty(rows, channels, device=v.device)
     normed = torch.empty(rows, width, device=v.device, dtype=v.dtype)
     product, product_bias = attended if attended is not None else (v, taps)
+    block = triton.next_power_of_2(width)
     _memory_add_norm[(triton.cdiv(rows, ROWS),)](
         v, v.stride(0), taps, bounds[0], bounds[1], product, product_bias, new_stream if stream is None else stream,
         norm[0], norm[1], new_stream, normed, rows,
         scale=scale, has_attended=attended is not None, has_stream=stream is not None, channels=channels,
         head=heads[0], wide_head=heads[1], width=width,
-        block=triton.next_power_of_2(width), kernel=taps.shape[0], left=left, epsilon=epsilon, rows_each=ROWS,
-        num_warps=MEMORY_WARPS,
+        block=block, kernel=taps.shape[0], left=left, epsilon=epsilon, rows_each=ROWS,
+        num_warps=max(1, block // MEMORY_CHANNELS),
     )  # fmt: skip
     return new_stream, normed
 
