@@ -72,7 +72,7 @@ T = TypeVar("T")
 BATCH = 64
 #: Time for which jobs are gathered while others are being published, seconds: a GPU delivers a hundred and more a second, and
 #: the commits of one job take as long as those of ten.
-GATHER_S = 0.1
+GATHER_S = 0.2
 #: Writing threads per lane; they mostly wait for the disk.
 WRITERS = 8
 #: Longest waits of `stop`, seconds: for transcripts, and for the removal of partial texts.
