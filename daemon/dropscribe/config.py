@@ -280,7 +280,8 @@ def _resolve(raw: dict[str, Any], base: Path) -> None:
             if isinstance(files, list):
                 target["secret_files"] = [str(base / f) if isinstance(f, str) and f else f for f in files]
     for table, key in ((raw, "database"), *named):
-        if isinstance(table.get(key), str) and table[key]:
+        # A database may be on a server.
+        if isinstance(table.get(key), str) and table[key] and not table[key].startswith("postgresql:/"):
             table[key] = str(base / table[key])
 
 

@@ -542,7 +542,7 @@ class Settings(_Strict):
 
     database: Path = Field(
         Path("/var/lib/dropscribe/jobs.db"),
-        description="The job history; on a local disk, never on a network share.",
+        description="The job history: a file on a local disk, never on a network share, or postgresql://USER@HOST/NAME.",
     )
     folders: tuple[Folder, ...] = Field((), description="What is watched.", alias="folder")
     profiles: dict[str, Profile] = Field(

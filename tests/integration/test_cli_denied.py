@@ -111,6 +111,7 @@ DENIED = {
     "notify list": [("--database {}/jobs.db", 3, "open database")],
     "purge": [("1 --database {}/jobs.db", 3, "open database")],
     "vacuum": [("--database {}/jobs.db", 3, "open database")],
+    "copy-database": [("{}/jobs.db new.db", 3, "open database")],
     "web": [("--config {}/ds.toml", 2, "ds.toml")],
     "install-service": [("--prefix {}/closed", 1, "install")],
     "uninstall-service": [("--prefix {}/closed", 1, "install")],

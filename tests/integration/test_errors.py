@@ -133,6 +133,8 @@ FAILURES = (
     Failure("restore junk.db --database new.db", 3, "junk.db", "ledger"),
     Failure("purge 1 --database junk.db", 3, "junk.db", "ledger"),
     Failure("vacuum --database junk.db", 3, "junk.db", "ledger"),
+    Failure("copy-database junk.db new.db", 3, "junk.db", "ledger"),
+    Failure("copy-database none.db new.db", 2, "none.db", "usage"),
     Failure("stats --database junk.db", 3, "junk.db", "ledger"),
     Failure("web --config wrong.toml", 2, "wrong.toml", "config"),
     Failure("export --database junk.db", 3, "junk.db", "ledger"),

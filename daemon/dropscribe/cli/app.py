@@ -22,7 +22,7 @@ from dropscribe.errors import DropscribeError, StorageError, UsageError
 #: name, with `_` for `-`. These modules have heavy imports inside functions only, so that `--help` is fast.
 COMMANDS = (
     "run", "init", "config", "doctor", "adopt", "transcribe", "bench", "eval", "diff", "jobs", "stats", "export", "status",
-    "pause", "resume", "drain", "models", "speakers", "notify", "web", "backup", "restore", "vacuum", "purge",
+    "pause", "resume", "drain", "models", "speakers", "notify", "web", "backup", "restore", "vacuum", "purge", "copy-database",
     "install-service", "uninstall-service",
 )  # fmt: skip
 #: Those whose module lies in a room of `commands`.
@@ -30,7 +30,7 @@ ROOMS = {
     "bench": "evaluation", "eval": "evaluation", "diff": "evaluation",
     "pause": "control", "resume": "control", "drain": "control", "notify": "control", "web": "control",
     "stats": "history", "export": "history",
-    "adopt": "keeping", "backup": "keeping", "restore": "keeping", "vacuum": "keeping", "purge": "keeping",
+    "adopt": "keeping", "backup": "keeping", "restore": "keeping", "vacuum": "keeping", "purge": "keeping", "copy-database": "keeping",
     "install-service": "installation", "uninstall-service": "installation",
 }  # fmt: skip
 #: Exit status after Ctrl-C.

@@ -44,7 +44,7 @@ def examine_machine() -> Iterator[Check]:
 def examine(loaded: Loaded) -> Iterator[Check]:
     """All checks; those that need the model come last because they take longest."""
     settings = loaded.settings
-    location = DatabaseLocation(settings.database)
+    location = DatabaseLocation.of(settings.database)
     yield ok(
         "configuration",
         f"{loaded.file} ({loaded.how})" if loaded.file else "embedded defaults and command line",

@@ -88,11 +88,11 @@ def collect(
         missing["settings.json"] = "the configuration cannot be read: see doctor.json"
     else:
         try:
-            documents["status.json"] = _status(DatabaseLocation(loaded.settings.database), mask)
+            documents["status.json"] = _status(DatabaseLocation.of(loaded.settings.database), mask)
         except (OSError, ValueError) as e:
             missing["status.json"] = type(e).__name__
         try:
-            location = DatabaseLocation(loaded.settings.database)
+            location = DatabaseLocation.of(loaded.settings.database)
             documents["jobs.json"], documents["failures.json"] = _history(location, mask)
         except DropscribeError as e:
             missing["jobs.json"] = missing["failures.json"] = mask.text(e.reason)

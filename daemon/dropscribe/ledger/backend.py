@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from dropscribe.ledger.sql.sqlite.file.lock import LockOwner
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from dropscribe.ledger.sql.dialect import Database
+    from dropscribe.ledger.sql.keeping.copying import Copied
     from dropscribe.ledger.sql.sqlite.file.copies import Backup, Restored, Vacuumed
     from dropscribe.ledger.sql.sqlite.file.repair import Repair
 
@@ -263,6 +266,41 @@ def restore(location: DatabaseLocation, backup: Path, now: float) -> Restored:
     return copies.restore(location.file, backup, now)
 
 
+def copy_database(source: DatabaseLocation, target: DatabaseLocation) -> Copied:
+    """Copy all that is on record into an empty database, verified; see `copying.copy`. Neither has a daemon meanwhile.
+
+    Raises UsageError if there is no source or the target has rows, AlreadyRunningError, LedgerError, StorageError.
+    """
+    from dropscribe.ledger.sql.keeping import copying
+
+    open_read_only(source).close()
+    if source == target:
+        raise UsageError(
+            "both are one database",
+            operation="copy database",
+            path=target.shown,
+            remedy="name another target",
+        )
+    with (
+        closing(lock_database(source)),
+        closing(lock_database(target)) as lock,
+        closing(_database(source, read_only=True)) as read,
+    ):
+        open_ledger(target, lock).close()
+        with closing(_database(target)) as written:
+            return copying.copy(read, written, target.shown)
+
+
+def _database(location: DatabaseLocation, *, read_only: bool = False) -> Database:
+    if location.server:
+        from dropscribe.ledger.sql.postgresql.db import PostgresDatabase
+
+        return PostgresDatabase(location.server, location.shown)
+    from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
+
+    return SqliteDatabase(location.file, read_only=read_only)
+
+
 def vacuum(location: DatabaseLocation) -> Vacuumed:
     """Write the database anew without the space of removed rows, beside a running daemon or without one."""
     _demand_file(location, "vacuum", "vacuumdb --full does it")
@@ -277,6 +315,14 @@ def _demand_file(location: DatabaseLocation, operation: str, remedy: str) -> Non
             "it is a PostgreSQL database, for which there are the tools of PostgreSQL", operation=operation,
             path=location.shown, remedy=remedy,
         )  # fmt: skip
+
+
+def server_version(location: DatabaseLocation) -> str:
+    """Version of the PostgreSQL server. Raises LedgerError if it or the database does not suit us, StorageError."""
+    _demand_driver()
+    from dropscribe.ledger.sql.postgresql import schema
+
+    return schema.demand_server(location.server, location.shown)
 
 
 def library_version() -> str:

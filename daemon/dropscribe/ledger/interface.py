@@ -6,13 +6,17 @@ An implementation is chosen in `daemon/dropscribe/ledger/backend.py` and nowhere
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dropscribe.errors import UnusableLedgerError
+from dropscribe.errors import ConfigError, UnusableLedgerError
+from dropscribe.escapes import readable
 from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, Pause, Selection, Terms, Verb
 from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
@@ -49,6 +53,21 @@ from dropscribe.ledger.records import (
 from dropscribe.transcript.known_voices import KnownVoice
 from dropscribe.transcript.types import Segment
 
+#: A URL of PostgreSQL that was a path meanwhile.
+_URL = re.compile(r"(?:^|/)postgres(?:ql)?:/+([^/].*)")
+_PASSWORD = re.compile(r"^[^/?@]*:[^/?]*@|[?&]password=")
+
+
+def _state_directory() -> Path:
+    """Directory of the files that belong to a database on a server: status, control socket."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    system = Path("/var/lib/dropscribe")
+    if system.is_dir():
+        return system
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "dropscribe"
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLocation:
@@ -58,6 +77,36 @@ class DatabaseLocation:
     file: Path
     #: URL of the PostgreSQL database, without a password; "" for a file.
     server: str = ""
+
+    @classmethod
+    def of(cls, database: Path) -> DatabaseLocation:
+        """The location that a setting or an option names: a file, or postgresql://USER@HOST/NAME.
+
+        A path has one slash where a URL has two, and may have been made absolute. Raises ConfigError if there is a password
+        in it, which would be seen in lists of processes, logs and answers.
+        """
+        found = _URL.search(str(database))
+        if found is None:
+            return cls(database)
+        if _PASSWORD.search(found[1]):
+            raise ConfigError(
+                "the address of PostgreSQL has a password in it, which every user of this machine may come to see",
+                operation="read settings",
+                remedy="put it into a file as of 'man pgpass', and name that with ?passfile=FILE or PGPASSFILE",
+            )
+        server = f"postgresql://{found[1]}"
+        digest = hashlib.sha256(server.partition("?")[0].encode("utf-8", "surrogateescape")).hexdigest()
+        return cls(_state_directory() / f"postgresql-{digest[:12]}", server)
+
+    @property
+    def setting(self) -> Path:
+        """What `of` makes this location from."""
+        return Path(self.server) if self.server else self.file
+
+    @property
+    def name(self) -> str:
+        """The database in an answer: the path of the file, or the URL without its parameters."""
+        return self.server.partition("?")[0] or readable(self.file)
 
     @property
     def directory(self) -> Path:

@@ -90,7 +90,7 @@ class Daemon:
         self._since = time.time()
         self._storage_retry = StorageRetry()
         self._wall = WallClock(time.monotonic, time.time)
-        self._reports = Reports(DatabaseLocation(loaded.settings.database))
+        self._reports = Reports(DatabaseLocation.of(loaded.settings.database))
         self._next_status = self._next_tend = 0.0
         self._rules = FolderRules(lambda: self._settings, wall=self._wall.now, monotonic=time.monotonic)
         self._progress_log = ProgressLog()
@@ -140,7 +140,7 @@ class Daemon:
     def _open_ledger(self, stack: ExitStack) -> Ledger | None:
         """Open the ledger, to be closed when `stack` unwinds; None if a stop was requested meanwhile."""
         opening = LedgerOpening(self._settings, stack, self._log)
-        stack.callback(status_file.remove, DatabaseLocation(self._settings.database))
+        stack.callback(status_file.remove, DatabaseLocation.of(self._settings.database))
         self._say_opening(None)
         while (ledger := opening.wait(TURN_S)) is None:
             self._signals.drain()
@@ -183,7 +183,7 @@ class Daemon:
         self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
         unwritable = self._unwritable = UnwritableFolders(
             self._ledger, lambda: self._settings, time.monotonic,
-            report=DatabaseLocation(settings.database).beside(".unwritable"),
+            report=DatabaseLocation.of(settings.database).beside(".unwritable"),
         )  # fmt: skip
         stack.callback(unwritable.close)
         models = self._models = UnusableModels(self._ledger, lambda: self._settings, time.monotonic)

@@ -35,7 +35,7 @@ class LedgerOpening:
         """
         self._settings = settings
         self._log = log
-        self._location = DatabaseLocation(settings.database)
+        self._location = DatabaseLocation.of(settings.database)
         _make_directory(self._location)
         self._used_before = backend.was_locked(self._location)
         self._lock = backend.lock_database(self._location)
@@ -168,7 +168,7 @@ def announcement(loaded: Loaded) -> list[str]:
             f"model {models.asr}, VAD {models.vad}, device {settings.engine.device}"
             for models in settings.engine.sets
         ),
-        f"database {settings.database}",
+        f"database {DatabaseLocation.of(settings.database)}",
         *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
         *loaded.notes,
     ]

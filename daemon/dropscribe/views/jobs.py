@@ -41,7 +41,7 @@ def jobs_document(
     """dropscribe/jobs/1: database, jobs (each as `job_document`), next (cursor or null). `running`: progress by job."""
     return {
         "schema": JOBS_SCHEMA,
-        "database": readable(database.file),
+        "database": database.name,
         "jobs": [job_document(job, running.get(job.id), waits_for(job, waits)) for job in page.jobs],
         "next": None if page.next is None else str(page.next),
     }
@@ -83,7 +83,7 @@ def skipped_document(database: DatabaseLocation, skips: Sequence[SkipSummary]) -
     """dropscribe/skipped/1: database, skipped (each as `skip_document`)."""
     return {
         "schema": SKIPPED_SCHEMA,
-        "database": readable(database.file),
+        "database": database.name,
         "skipped": [skip_document(skip) for skip in skips],
     }
 
@@ -94,7 +94,7 @@ def redo_document(
     """dropscribe/redo/1: database, dry_run, total, refused, jobs [{job, recording, new_job, version, from_tokens, reason}]."""
     return {
         "schema": REDO_SCHEMA,
-        "database": readable(database.file),
+        "database": database.name,
         "dry_run": dry_run,
         "total": total,
         "refused": refused,

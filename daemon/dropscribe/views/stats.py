@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dropscribe import durations
-from dropscribe.escapes import readable
 from dropscribe.transcript.types import STAGES
 from dropscribe.views.fields import rounded
 
@@ -32,7 +31,7 @@ def stats_document(
     """dropscribe/stats/1: database, by, since, until (days, UTC), groups, total (each as `_group`; total null if empty)."""
     return {
         "schema": STATS_SCHEMA,
-        "database": readable(database.file),
+        "database": database.name,
         "by": [part.value for part in by],
         "since": _day(wanted.first_day),
         "until": _day(wanted.last_day),

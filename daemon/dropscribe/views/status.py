@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dropscribe.escapes import readable
 from dropscribe.ledger.backend import lock_owner
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import AWAY, HANGS, NO_ROOM, JobState
@@ -130,7 +129,7 @@ def document(
 
     return {
         "schema": STATUS_SCHEMA,
-        "database": readable(location.file),
+        "database": location.name,
         "running": process.running,
         "healthy": not wrong,
         "problems": wrong,

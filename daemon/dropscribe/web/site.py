@@ -153,7 +153,9 @@ class Site:
         )  # fmt: skip
 
     def _identity(self) -> tuple[object, ...]:
-        """Device and inode of the database, and whether there is a log of what was written into it."""
+        """The server; or device and inode of the database, and whether there is a log of what was written into it."""
+        if self.location.server:
+            return (self.location.server,)
         try:
             status = self.location.file.stat()
         except OSError:

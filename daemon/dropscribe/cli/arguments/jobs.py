@@ -16,6 +16,6 @@ def no_such_job(job: int, operation: str, location: DatabaseLocation) -> UsageEr
     return UsageError(
         f"there is no job {job}",
         operation=operation,
-        path=location.file,
+        path=location.shown,
         remedy="'dropscribe jobs' lists them",
     )

@@ -35,7 +35,8 @@ Database = Annotated[
         "--database",
         metavar="FILE",
         readable=False,
-        help="Database of the job history. Default: the one of the configuration, else ./jobs.db.",
+        help="Database of the job history: a file, or postgresql://USER@HOST/NAME. Default: the one of the configuration, "
+        "else ./jobs.db.",
     ),
 ]
 Model = Annotated[

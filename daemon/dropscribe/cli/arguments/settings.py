@@ -62,7 +62,7 @@ def database_location(config: Path | None, database: Path | None) -> DatabaseLoc
         database = (
             local if elsewhere and _exists(local) else in_force(config=config, lists=False).settings.database
         )
-    return DatabaseLocation(database.absolute())
+    return DatabaseLocation.of(database.absolute())
 
 
 def _exists(path: Path) -> bool:

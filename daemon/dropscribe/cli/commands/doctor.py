@@ -170,7 +170,7 @@ def _repair(database: Path, *, as_json: bool) -> None:
     from dropscribe.ledger import backend
     from dropscribe.ledger.interface import DatabaseLocation
 
-    location = DatabaseLocation(database)
+    location = DatabaseLocation.of(database)
     if not backend.exists(location):
         raise UsageError(
             "there is no database",

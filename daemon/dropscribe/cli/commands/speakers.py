@@ -221,11 +221,10 @@ def _print(location: DatabaseLocation, voices: Sequence[EnrolledVoice], *, as_js
 
 def document(location: DatabaseLocation, voices: Sequence[EnrolledVoice]) -> dict[str, Any]:
     """dropscribe/speakers/1, as described at `group`."""
-    from dropscribe.escapes import readable
     from dropscribe.transcript.instants import iso
 
     return {
         "schema": SPEAKERS_SCHEMA,
-        "database": readable(location.file),
+        "database": location.name,
         "speakers": [{"name": v.name, "model": v.model, "enrolled": iso(v.made_at)} for v in voices],
     }

@@ -67,10 +67,9 @@ def command(
 
 def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wrong: list[str]) -> None:
     from dropscribe.cli.output import local, print_facts
-    from dropscribe.escapes import readable
 
     said = process.said
-    facts = [("database", readable(location.file) + ("" if queue else " (not made yet)"))]
+    facts = [("database", location.name + ("" if queue else " (not made yet)"))]
     facts.append(("daemon", f"running, process {process.pid}" if process.running else "not running"))
     if said is not None:
         engine = said["engine"]

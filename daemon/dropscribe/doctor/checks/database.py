@@ -23,6 +23,8 @@ def look_sqlite() -> Check:
 
 def look_database(location: DatabaseLocation) -> Check:
     """Check that the database can be created or is intact, and that its location is suitable."""
+    if location.server:
+        return _look_server(location)
     parent = nearest_existing(location.directory)
     where = filesystem_of(parent)
     if where.network:
@@ -48,6 +50,23 @@ def look_database(location: DatabaseLocation) -> Check:
         text = f"{location} was written by a newer dropscribe (schema {newer})"
         return fail(NAME, text, "install that version, or restore the backup beside it")
     return ok(NAME, f"{location} is sound")
+
+
+def _look_server(location: DatabaseLocation) -> Check:
+    """Check that the server answers, suits us, and has tables that this version knows."""
+    try:
+        version = backend.server_version(location)
+        if not backend.exists(location):
+            return ok(NAME, f"{location} (PostgreSQL {version}): its tables are made at the first start")
+        newer = backend.newer_schema(location)
+        if newer is None:
+            backend.quick_check(location)
+    except DropscribeError as e:
+        return from_error(NAME, e)
+    if newer is not None:
+        text = f"{location} was written by a newer dropscribe (schema {newer})"
+        return fail(NAME, text, "install that version, or restore a dump")
+    return ok(NAME, f"{location} (PostgreSQL {version}) has all its tables")
 
 
 def check_daemon(pid: int | None) -> Check:

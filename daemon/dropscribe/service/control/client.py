@@ -50,7 +50,7 @@ def ask(location: DatabaseLocation, request: Request, settings: Settings | None)
         raise LedgerError(
             "this user may neither reach its daemon nor write it" if running else
             "no daemon is running on it, and this user may not write it",
-            operation=request.verb.value, path=location.file,
+            operation=request.verb.value, path=location.shown,
             remedy=f"{'' if running else 'start the daemon, and '}join the group of its service (usermod -aG dropscribe NAME), or "
             "run the command as its user: sudo -u dropscribe",
         )  # fmt: skip
@@ -76,6 +76,9 @@ def _sockets(location: DatabaseLocation) -> Iterator[Path]:
 
 
 def _writable(location: DatabaseLocation) -> bool:
+    if location.server:
+        # Whether it may is known to PostgreSQL, whose error says so.
+        return True
     places = (location.file, location.directory)
     return all(os.access(p, os.W_OK, effective_ids=True) for p in places)
 

@@ -50,7 +50,7 @@ class QueueControl:
         self._settings = settings
         self._wake = wake
         self._log = logs.get("service")
-        self._location = DatabaseLocation(settings().database)
+        self._location = DatabaseLocation.of(settings().database)
         self._apply = Postponable(storage_retry, self._apply_rules, time.monotonic)
         self._stopped = Event()
         self._next = 0.0

@@ -138,7 +138,7 @@ class FreeSpace:
         self._log = logs.get("service")
         self._floor = Floor(settings.service.free_floor_mb * MIB)
         self._gauges = Gauges()
-        self._database = DatabaseLocation(settings.database).directory
+        self._database = DatabaseLocation.of(settings.database).directory
         #: Watched folder → directory of its transcripts.
         self._targets: dict[Path, Path] = {}
         self._low: Mapping[Path, Low] = {}

@@ -25,6 +25,7 @@ def answer_of(request: Request, given: Given) -> dict[str, Any]:
     from dropscribe.cli.arguments.settings import database_location, in_force
     from dropscribe.config import find
     from dropscribe.ledger.control import Verb
+    from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.service.control.client import ask
 
     location = database_location(given.config, given.database)
@@ -34,7 +35,11 @@ def answer_of(request: Request, given: Given) -> dict[str, Any]:
     else:
         # Without a configuration, or with that of another database, nothing is known of the watched folders.
         found = None if find(given.config) is None else in_force(config=given.config, lists=False).settings
-        settings = found if found is not None and found.database.absolute() == location.file else None
+        settings = (
+            found
+            if found is not None and DatabaseLocation.of(found.database.absolute()) == location
+            else None
+        )
     return ask(location, replace(request, database=str(location)), settings)
 
 

@@ -34,7 +34,7 @@ def command(
         raise UsageError(
             "no daemon is running on it, so there is nothing to drain",
             operation="drain",
-            path=location.file,
+            path=location.shown,
             remedy="'dropscribe pause' keeps the next one from beginning",
         )
     print_folder(answer_of(Request(Verb.DRAIN), Given(config, database, as_json)), as_json=as_json)

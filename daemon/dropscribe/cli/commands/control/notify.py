@@ -67,7 +67,7 @@ def run(
     logs.setup(
         json_lines={"auto": None, "json": True, "text": False}[service.log_format], level=service.log_level
     )
-    if serve(DatabaseLocation(loaded.settings.database.absolute()), targets, once=once):
+    if serve(DatabaseLocation.of(loaded.settings.database.absolute()), targets, once=once):
         raise typer.Exit(1)
 
 
@@ -126,7 +126,6 @@ def list_messages(
     """List notifications that wait or could not be sent, the newest first."""
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import moment, print_json, print_list, say
-    from dropscribe.escapes import readable
     from dropscribe.ledger.backend import open_read_only
     from dropscribe.ledger.outbox import MessageState, TargetCounts
     from dropscribe.views.fields import utc
@@ -143,7 +142,7 @@ def list_messages(
         print_json(
             {
                 "schema": NOTIFICATIONS_SCHEMA,
-                "database": readable(location.file),
+                "database": location.name,
                 "targets": [
                     {
                         "name": name,

@@ -43,7 +43,10 @@ def command(
         ) from e
     location = database_location(config, database)
     loaded = configuration.override(
-        in_force(config=config, lists=False), web__address=address, web__port=port, database=location.file
+        in_force(config=config, lists=False),
+        web__address=address,
+        web__port=port,
+        database=location.setting,
     )
     service = loaded.settings.service
     logs.setup(

@@ -95,7 +95,7 @@ def _of_job(number: int, config: Path | None, database: Path | None) -> _Side:
         raise UsageError(
             f"job {number} is {detail.summary.shown_state} and has no transcript",
             operation="compare transcripts",
-            path=location.file,
+            path=location.shown,
             remedy="name a job that is done",
         )
     recording = readable(detail.summary.recording)

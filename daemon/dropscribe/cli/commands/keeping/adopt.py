@@ -56,7 +56,7 @@ def command(
     if not settings.folders and config is None:
         settings = in_force(watch=[directory], database=database, model=model, vad_model=vad_model).settings
     places = starts(settings, directory)
-    with closing(lock_database(DatabaseLocation(settings.database))):
+    with closing(lock_database(DatabaseLocation.of(settings.database))):
         report = _adopt(settings, places, dry_run=dry_run)
     if as_json:
         print_json(document(settings.database, report, dry_run=dry_run))
@@ -95,7 +95,7 @@ def _adopt(settings: Settings, places: list[tuple[Folder, Path]], *, dry_run: bo
     from dropscribe.ledger.interface import DatabaseLocation
     from dropscribe.service.admission.adoption import Adopter
 
-    location = DatabaseLocation(settings.database)
+    location = DatabaseLocation.of(settings.database)
     opened: Any
     if not dry_run:
         opened = closing(backend.open_ledger(location))

@@ -79,7 +79,7 @@ def _demand(plans: list[PurgePlan], location: DatabaseLocation, *, with_copies: 
     if running:
         raise UsageError(
             f"job {running[0]} is in progress",
-            operation="purge", path=location.file,
+            operation="purge", path=location.shown,
             remedy=f"'dropscribe jobs cancel {running[0]}', or wait until it is done",
         )  # fmt: skip
 

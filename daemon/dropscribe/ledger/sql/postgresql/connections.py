@@ -40,7 +40,7 @@ class _Text(StrDumperUnknown):
 
 @lru_cache
 def parameters(url: str) -> dict[str, Any]:
-    """Parameters of libpq in a URL. Raises ConfigError for one that is wrong or has a password in it."""
+    """Parameters of libpq in a URL. Raises ConfigError for one that is wrong."""
     try:
         found = conninfo_to_dict(url)
     except psycopg.Error as e:
@@ -48,12 +48,11 @@ def parameters(url: str) -> dict[str, Any]:
             f"{url.split('?', maxsplit=1)[0]!r} is not an address of PostgreSQL ({str(e).strip()})", operation="read settings",
             remedy="write it as postgresql://USER@HOST/NAME",
         ) from e  # fmt: skip
-    if "password" in found:
+    if "dbname" not in found:
         raise ConfigError(
-            "the address of PostgreSQL has a password in it, which every user of this machine may come to see",
-            operation="read settings",
-            remedy="put it into a file as of 'man pgpass', and name that with ?passfile=FILE or PGPASSFILE",
-        )
+            f"{url.split('?', maxsplit=1)[0]!r} names no database", operation="read settings",
+            remedy="write it as postgresql://USER@HOST/NAME",
+        )  # fmt: skip
     return found
 
 

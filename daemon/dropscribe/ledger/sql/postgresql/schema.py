@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -26,6 +25,9 @@ _SERVER = sa.text(
     "current_setting('server_version')"
 )
 _EXTENSION = "CREATE EXTENSION IF NOT EXISTS pg_trgm"
+#: The same without the extension, which is not there yet.
+_LETTERS = sa.text("SELECT '会议' ~ '^[[:alpha:]]+$'")
+_NO_LETTERS = "its locale does not know Chinese letters, so that no search could find them"
 # Under a locale without Chinese letters there are none in a text, and nothing would ever be found.
 _TRIGRAMS = sa.text("SELECT cardinality(show_trgm('会议记录'))")
 _TABLES = sa.text("SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()")
@@ -101,13 +103,25 @@ def _revision(connection: Connection, shown: Path) -> str | None:
     return None
 
 
-def _demand_server(connection: Connection, shown: Path) -> None:
-    """Raise LedgerError for a server or a database that lacks what we need."""
+def demand_server(url: str, shown: Path) -> str:
+    """Version of the server. Raises LedgerError for a server or a database that lacks what we need, StorageError."""
+    engine = connect(url)
+    try:
+        with translated(shown, "open database"), engine.connect() as connection:
+            return _demand_server(connection, shown)
+    finally:
+        engine.dispose()
+
+
+def _demand_server(connection: Connection, shown: Path) -> str:
     version, encoding, name = connection.execute(_SERVER).one()
     if version < _OLDEST:
         raise _refused(f"PostgreSQL {name} is too old", shown, "install version 13 or newer")
     if encoding != "UTF8":
         raise _refused(f"its encoding is {encoding}", shown, _RECREATE)
+    if not connection.scalar(_LETTERS):
+        raise _refused(_NO_LETTERS, shown, _RECREATE)
+    return str(name)
 
 
 _RECREATE = "make the database again: createdb --encoding UTF8 --locale C.UTF-8 --template template0 NAME"
@@ -116,9 +130,7 @@ _RECREATE = "make the database again: createdb --encoding UTF8 --locale C.UTF-8 
 def _create(connection: Connection, shown: Path) -> None:
     connection.exec_driver_sql(_EXTENSION)
     if not connection.scalar(_TRIGRAMS):
-        raise _refused(
-            "its locale does not know Chinese letters, so that no search could find them", shown, _RECREATE
-        )
+        raise _refused(_NO_LETTERS, shown, _RECREATE)
     metadata.create_all(connection)
     REVISION.create(connection)
     connection.execute(REVISION.insert().values(version_num=HEAD))
@@ -135,5 +147,6 @@ def _refused(reason: str, shown: Path, remedy: str) -> LedgerError:
 
 
 def _damaged(reason: str, shown: Path) -> UnusableLedgerError:
-    values: dict[str, Any] = {"operation": "open database", "path": shown, "remedy": RESTORE}
-    return UnusableLedgerError(f"it is damaged ({reason})", **values)
+    return UnusableLedgerError(
+        f"it is damaged ({reason})", operation="open database", path=shown, remedy=RESTORE
+    )

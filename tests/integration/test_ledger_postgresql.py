@@ -1,0 +1,207 @@
+"""What is particular to a ledger on PostgreSQL: its lock, its errors, what it refuses, and copies from and to SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dropscribe.doctor.checks.database import look_database
+from dropscribe.doctor.checks.record import Level
+from dropscribe.errors import (
+    AlreadyRunningError,
+    ConfigError,
+    DatabaseLockedError,
+    DropscribeError,
+    LedgerError,
+    StorageError,
+    UnusableLedgerError,
+    UsageError,
+)
+from dropscribe.ledger import backend
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sql.postgresql.lock import WRITING
+from dropscribe.ledger.sql.schema import metadata
+from tests.integration.conftest import Locate
+from tests.support.ledgers import admission, claim_all, query, transcribed
+from tests.support.postgresql import Server
+
+_END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture
+def there(postgresql: Server, tmp_path: Path) -> Iterator[DatabaseLocation]:
+    """A database on the server, with our tables."""
+    locate = Locate(postgresql)
+    yield locate(tmp_path)
+    locate.release()
+
+
+@pytest.fixture
+def opened(there: DatabaseLocation) -> Iterator[Ledger]:
+    with closing(backend.open_ledger(there)) as ledger:
+        yield ledger
+
+
+@pytest.mark.parametrize("how", ["LOCALE 'C'", "LOCALE 'C' ENCODING 'LATIN1'"])
+def test_a_database_in_which_no_search_could_find_chinese_is_refused(
+    postgresql: Server, tmp_path: Path, how: str
+) -> None:
+    location = DatabaseLocation(tmp_path / "jobs", postgresql.database(with_tables=False, more=how))
+    with pytest.raises(LedgerError, match=r"locale|encoding") as refused:
+        backend.open_ledger(location)
+    assert "createdb --encoding UTF8" in refused.value.remedy
+    assert look_database(location).status is Level.FAIL
+
+
+def test_tables_of_another_program_are_not_touched(postgresql: Server, tmp_path: Path) -> None:
+    location = DatabaseLocation(tmp_path / "jobs", postgresql.database(with_tables=False))
+    assert not backend.exists(location)
+    query(location, "CREATE TABLE jobs (n integer)")
+    with pytest.raises(LedgerError, match="another program"):
+        backend.open_ledger(location)
+
+
+def test_one_daemon_works_on_a_database(there: DatabaseLocation) -> None:
+    with closing(backend.lock_database(there)) as first:
+        with pytest.raises(AlreadyRunningError, match=r"process \d+ on .* is already running"):
+            backend.lock_database(there)
+        assert backend.lock_holder(there) is not None
+        # The server is started again: the lock is taken again, unless another daemon was quicker.
+        query(there, _END_OTHERS)
+        first.verify("check")
+        query(there, _END_OTHERS)
+        with (
+            closing(backend.lock_database(there)),
+            pytest.raises(UnusableLedgerError, match="taken the database"),
+        ):
+            first.verify("check")
+    assert backend.lock_owner(there) is None
+
+
+def test_a_lost_connection_is_an_error_that_passes(there: DatabaseLocation, opened: Ledger) -> None:
+    opened.admit([admission()], 100.0)
+    query(there, _END_OTHERS)
+    with pytest.raises(StorageError, match="terminat"):
+        opened.counts()
+    assert opened.counts()[JobState.QUEUED] == 1
+    opened.verify()
+
+
+def test_a_transaction_of_somebody_else_is_waited_for_and_then_named(
+    there: DatabaseLocation, opened: Ledger
+) -> None:
+    with psycopg.connect(there.server) as other:
+        other.execute(f"SELECT pg_advisory_xact_lock({WRITING})")
+        with opened.limit_waits(0.05), pytest.raises(DatabaseLockedError, match="another process"):
+            opened.admit([admission()], 100.0)
+    opened.admit([admission()], 100.0)
+    opened.admit([admission("b.wav", "two")], 100.0)
+    with psycopg.connect(there.server) as other:
+        other.execute("SELECT 1 FROM jobs WHERE id = 1 FOR UPDATE")
+        assert [c.job_id for c in claim_all(opened, 101.0)] == [2]
+    assert [c.job_id for c in claim_all(opened, 101.0)] == [1]
+
+
+def test_a_database_that_was_replaced_is_not_written_to(there: DatabaseLocation, opened: Ledger) -> None:
+    opened.verify()
+    query(there, "ALTER TABLE jobs RENAME TO old_jobs")
+    try:
+        with pytest.raises(UnusableLedgerError, match="removed or replaced"):
+            opened.verify()
+    finally:
+        query(there, "ALTER TABLE old_jobs RENAME TO jobs")
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "words"),
+    [
+        ("postgresql://u@/x?host=/nowhere", StorageError, "can be reached"),
+        ("postgresql://u@/x?nonsense=1", ConfigError, "postgresql://USER@HOST/NAME"),
+        ("postgresql://u:secret@h/x", ConfigError, "passfile"),
+        ("postgresql://u@h/x?password=secret", ConfigError, "passfile"),
+        ("postgresql://h", ConfigError, "postgresql://USER@HOST/NAME"),
+    ],
+)
+def test_an_address_that_leads_nowhere_says_what_to_do(
+    url: str, error: type[DropscribeError], words: str
+) -> None:
+    with pytest.raises(error) as refused:
+        backend.open_ledger(DatabaseLocation.of(Path(url)))
+    said = f"{refused.value} {refused.value.remedy}"
+    assert words in said
+    assert "secret" not in said
+
+
+def test_a_url_survives_being_a_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    url = "postgresql://ds@db.example.org:5433/history?sslmode=verify-full"
+    location = DatabaseLocation.of(Path(url).absolute())
+    assert location.server == url
+    assert str(location) == location.name == "postgresql://ds@db.example.org:5433/history"
+    assert DatabaseLocation.of(location.setting) == location
+    assert location.beside(".status.json").parent == tmp_path
+    assert DatabaseLocation.of(Path("/srv/jobs.db")) == DatabaseLocation(Path("/srv/jobs.db"))
+
+
+def test_tools_for_a_file_name_those_of_postgresql(there: DatabaseLocation, tmp_path: Path) -> None:
+    for call, words in (
+        (lambda: backend.back_up(there, tmp_path, 0.0, None), "pg_dump"),
+        (lambda: backend.restore(there, tmp_path / "x", 0.0), "pg_restore"),
+        (lambda: backend.vacuum(there), "vacuumdb"),
+        (lambda: backend.repair_database(there), "pg_restore"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            call()
+        assert words in refused.value.remedy
+    check = look_database(there)
+    assert check.status is Level.OK
+    assert "has all its tables" in check.detail
+
+
+def content(location: DatabaseLocation) -> dict[str, list[dict[str, object]]]:
+    return {
+        table: [
+            {k: bytes(v).hex() if isinstance(v, bytes) else v for k, v in row.items()}
+            for row in query(location, f"SELECT * FROM {table} WHERE true ORDER BY 1, 2")
+            # Totals that came to nothing are not copied.
+            if row.get("jobs") != 0
+        ]
+        for table in metadata.tables
+    }
+
+
+def test_a_history_is_copied_there_and_back_with_every_row(there: DatabaseLocation, tmp_path: Path) -> None:
+    here, back = DatabaseLocation(tmp_path / "jobs.db"), DatabaseLocation(tmp_path / "back.db")
+    with closing(backend.open_ledger(here)) as ledger:
+        transcribed(ledger, "今天讨论预算", "第二句", name="会议.wav")
+        transcribed(ledger, "hello there")
+        ledger.admit([admission("late.wav", "late")], 1_795_896_708.5)
+        ledger.admit([admission("gone.wav", "gone")], 1.0)
+    last = query(here, "SELECT max(id) AS n FROM jobs")[0]["n"]
+    query(here, f"DELETE FROM jobs WHERE id = {last}")
+    done = backend.copy_database(here, there)
+    assert done.rows["segments"] == 3
+    assert content(there) == content(here)
+    with closing(backend.open_ledger(there)) as ledger:
+        assert ledger.wrong_totals() == {}
+        # As it is found: by one, two and three characters.
+        assert [len(ledger.search(words)) for words in ("预", "预算", "论预算", "句")] == [1, 1, 1, 1]
+    again = backend.copy_database(there, back)
+    assert again == done
+    assert content(back) == content(here)
+    for location in (there, back):
+        with closing(backend.open_ledger(location)) as ledger:
+            (made,) = ledger.admit([admission("new.wav", "new")], 1.0)
+            assert made.job_id == last + 1
+        with pytest.raises(UsageError, match="rows in its table"):
+            backend.copy_database(here, location)
+    with closing(backend.lock_database(here)), pytest.raises(AlreadyRunningError):
+        backend.copy_database(here, DatabaseLocation(tmp_path / "other.db"))
