@@ -204,6 +204,7 @@ class EngineGroup:
 
     def results(self, timeout_s: float) -> Sequence[Event]:
         """See `dropscribe.engine.protocol.Engine`. Raises EngineDiedError only when no member is left."""
+        self.flush()
         deadline = time.monotonic() + timeout_s
         events = self._take_pending()
         while self._by_fd:
