@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from dropscribe.engine.ipc import PipeOutbox
-from dropscribe.engine.wire import Note
+from dropscribe.engine.ipc import PipeOutbox, add
+from dropscribe.engine.protocol import BlockFreed
+from dropscribe.engine.wire import FromChild, Note, Report
 
 #: More than the capacity of any pipe.
 LONG = Note("word " * 1_000_000)
@@ -39,6 +40,20 @@ def test_the_last_messages_are_sent_before_the_end() -> None:
         outbox.finish(60.0)
         assert ours.poll()
         assert ours.recv() == Note("the device failed")
+
+
+def test_reports_that_wait_are_sent_as_one() -> None:
+    messages: list[FromChild] = [Report((BlockFreed(1),), 10)]
+    for following in (
+        Report((BlockFreed(2), BlockFreed(3)), 20),
+        Note("word"),
+        Report((), 30),
+        Report((BlockFreed(4),), 5),
+    ):
+        add(messages, following)
+    assert messages == [
+        Report((BlockFreed(1), BlockFreed(2), BlockFreed(3)), 20), Note("word"), Report((BlockFreed(4),), 5)
+    ]  # fmt: skip
 
 
 def say_and_stay(reports: Connection, message: Any) -> None:

@@ -143,3 +143,13 @@ def test_a_recording_of_which_the_model_was_not_sure_has_a_remark(
     halves = [sure_tokens([("好", sure)] * n) for n in (count // 2, count - count // 2)]
     made = transcript(*(Segment(i, i, i + 1, "好", half) for i, half in enumerate(halves)))
     assert ("doubtful" in {r.kind for r in remarks(made)}) == doubtful
+
+
+@pytest.mark.parametrize("starts", [(0, 180), (-10, 2**31 - 1), (0, 2**40)], ids=["usual", "bounds", "wide"])
+def test_tokens_that_pass_through_processes_are_the_same(starts: tuple[int, int]) -> None:
+    made = Tokens("你好", starts, (180, 2**41), bytes([255, 9]))
+    passed_on = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(made))))
+    assert len(passed_on) == 2
+    assert passed_on == made
+    assert (passed_on.starts_ms, passed_on.ends_ms) == (starts, (180, 2**41))
+    assert passed_on[1:] == made[1:]
