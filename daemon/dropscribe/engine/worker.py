@@ -153,6 +153,9 @@ def _silence_libraries() -> None:
     # Read when torch loads OpenMP. By default its idle threads spin; if decoders or a second model use the same cores,
     # a batch then takes up to twenty times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # CUDA's streams share eight queues by default: a stage's kernels would wait behind those of a stream that they do not
+    # depend on, such as the thousands of the timestamps.
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
     # Likewise for oneDNN, which by default keeps compiled code for the last 1024 shapes, hundreds of megabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES_KEPT))
     warnings.simplefilter("ignore")

@@ -85,9 +85,8 @@ class PackedForward:
         has_times = hasattr(module.predictor, "get_upsample_timestamp")
         self._times = PackedTimestamps(module.predictor, HALF) if has_times else None
         self._bias = PackedBias(module, device, silent) if has_bias(module) else None
-        # First in line for the multiprocessors: its kernels are tiny, and each waits for the one before. Behind large ones
-        # they would fill the queue of launches, at which the launches of the encoder wait, too.
-        self._times_stream = torch.cuda.Stream(device, priority=-1)
+        # Of no higher priority: punctuation, whose few kernels a person waits for, would wait behind its thousands.
+        self._times_stream = torch.cuda.Stream(device)
         self._launcher = ThreadPoolExecutor(1, thread_name_prefix="timestamps")
 
     def encode_hotwords(self, words: Sequence[Sequence[int]]) -> PackedHotwords | None:
