@@ -7,10 +7,14 @@ import signal
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.support.postgresql import Server
 
 # The terminal from which the tests were started says nothing of the ones that the tests open.
 for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -72,3 +76,16 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"the shared recordings are not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server, one a test process. Skips where Debian's is not installed."""
+    pytest.importorskip("psycopg")
+    from tests.support import postgresql  # noqa: PLC0415 - imports the driver
+
+    if postgresql.programs() is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    server = postgresql.Server()
+    yield server
+    server.stop()

@@ -38,19 +38,6 @@ class Locate:
 DATABASES = ("sqlite", "postgresql")
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Server]:
-    """A PostgreSQL server, one a test process. Skips where Debian's is not installed."""
-    pytest.importorskip("psycopg")
-    from tests.support import postgresql  # noqa: PLC0415 - imports the driver
-
-    if postgresql.programs() is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    server = postgresql.Server()
-    yield server
-    server.stop()
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the ledger's own tests on every database, others and those marked `sqlite` on SQLite."""
     if "locate" in metafunc.fixturenames:
