@@ -32,7 +32,7 @@ settings.load_profile("dropscribe")
 
 
 #: Folders of tests that wait most of the time, for processes; and, of those that compute, the first. Others follow.
-_WAITING, _COMPUTING = "e2e", "integration"
+_WAITING, _COMPUTING = ("browser", "e2e"), "integration"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,8 +45,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         files.setdefault(item.path, []).append(item)
     folders = {path: path.relative_to(here).parts[0] for path in files}
-    waiting = [path for path in files if folders[path] == _WAITING]
-    computing = sorted((p for p in files if folders[p] != _WAITING), key=lambda p: folders[p] != _COMPUTING)
+    waiting = [path for path in files if folders[path] in _WAITING]
+    computing = sorted(
+        (p for p in files if folders[p] not in _WAITING), key=lambda p: folders[p] != _COMPUTING
+    )
     turns = chain.from_iterable(zip_longest(waiting, computing))
     items[:] = [item for path in turns if path is not None for item in files[path]]
 

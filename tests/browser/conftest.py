@@ -40,7 +40,7 @@ SENTENCES = 8
 #: Largest recording that the page takes, MiB.
 UPLOAD_MB = 8
 #: Longest wait for what is expected, ms.
-LIMIT_MS = 20_000
+LIMIT_MS = 90_000
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,9 @@ def browser() -> Iterator[Browser]:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--autoplay-policy=no-user-gesture-required"]
+            executable_path=CHROMIUM,
+            args=["--autoplay-policy=no-user-gesture-required"],
+            timeout=LIMIT_MS,
         )
         yield browser
         browser.close()

@@ -32,13 +32,15 @@ LISTEN = """() => {
   context.createMediaElementSource(document.getElementById("sound")).connect(window.heard).connect(context.destination);
   return context.resume();
 }"""
-#: The loudest frequency that is played, Hz; 0: silence.
-PITCH = """() => {
+#: The second that is played, the loudest frequency in it, Hz (0: silence), and the sentence that is marked.
+PLAYED = """() => {
   const found = new Float32Array(window.heard.frequencyBinCount);
   window.heard.getFloatFrequencyData(found);
   let loudest = 0;
   found.forEach((level, i) => { if (level > found[loudest]) loudest = i; });
-  return found[loudest] > -60 ? loudest * window.heard.context.sampleRate / window.heard.fftSize : 0;
+  const pitch = found[loudest] > -60 ? loudest * window.heard.context.sampleRate / window.heard.fftSize : 0;
+  const marked = document.querySelector(".s.playing[aria-current=true]");
+  return [document.getElementById("sound").currentTime, pitch, marked && marked.textContent];
 }"""
 PAUSED = "() => document.getElementById('sound').paused"
 AT = "() => document.getElementById('sound').currentTime"
@@ -57,13 +59,18 @@ def said(page: Page, number: int) -> Any:
 
 
 def hears(page: Page, number: int) -> None:
-    """Wait until the tone of a sentence is played, and the sentence is marked as the one that is."""
+    """Wait until the tone of a sentence is played, and the sentence is marked as the one that is.
+
+    On a busy machine the player may be past it before this process sees it: then it is clicked again.
+    """
 
     def right() -> bool:
-        return abs(page.evaluate(PITCH) - pitch_hz(number)) < 40
+        at, pitch, marked = page.evaluate(PLAYED)
+        if at > (number + 1) * SENTENCE_MS / 1000:
+            said(page, number).click()
+        return abs(pitch - pitch_hz(number)) < 40 and marked == sentence(number)
 
-    until(page, right, f"the tone of {sentence(number)} is heard")
-    expect(page.locator(".s.playing")).to_have_text(sentence(number))
+    until(page, right, f"the tone of {sentence(number)} is heard, and it is marked")
 
 
 @pytest.mark.parametrize("name", HEARD)
@@ -77,6 +84,7 @@ def test_a_sentence_that_was_found_is_heard(name: str, place: Place, visitors: V
     expect(page).to_have_url(re.compile(rf"/recordings/{place.jobs[name]}#t=[67]\.\d+$"))
     expect(page.locator(".s.found")).to_have_text(sentence(3))
     page.evaluate(LISTEN)
+    until(page, lambda: 6 < page.evaluate(AT) < 8, "the player is at the place that was found")
     page.keyboard.press("Space")
     hears(page, 3)
     said(page, 5).click()
@@ -236,8 +244,9 @@ def test_every_page_is_accessible_in_both_schemes_and_languages_and_fits_a_phone
     found = []
     with Site(DatabaseLocation(place.daemon.database), None, Rules(token="x" * 20)) as site:
         login = TestClient(build(site), base_url=place.address).get("/login").text
-    for locale, language, scheme in (("en-GB", "en", "light"), ("zh-CN", "zh-CN", "dark")):
-        page = visitors.page(locale=locale, color_scheme=scheme)
+    # Colours of both schemes, and sizes and places on a desk and a phone, in one half of all combinations.
+    for locale, language, scheme, width in (("en-GB", "en", "light", 1280), ("zh-CN", "zh-CN", "dark", 390)):
+        page = visitors.page(locale=locale, color_scheme=scheme, viewport={"width": width, "height": 800})
         page.route("**/login", lambda route: route.fulfill(body=login, content_type="text/html"))
         for address, name in addresses.items():
             page.goto(address)
@@ -249,10 +258,8 @@ def test_every_page_is_accessible_in_both_schemes_and_languages_and_fits_a_phone
             found += [f"{name}, {scheme}: {fault}" for fault in page.evaluate(CHECKED)]
             page.set_viewport_size({"width": 390, "height": 800})
             if page.evaluate(WIDTH) > 0:
-                found.append(f"{name}: wider than a phone")
-            if language == "en":  # sizes and places on a phone; colours are the same
-                found += [f"{name}, phone: {fault}" for fault in page.evaluate(CHECKED)]
-            page.set_viewport_size({"width": 1280, "height": 800})
+                found.append(f"{name}, {language}: wider than a phone")
+            page.set_viewport_size({"width": width, "height": 800})
         dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
         assert dark == (scheme == "dark")
     assert found == []

@@ -1,7 +1,7 @@
 """`dropscribe` whose engine says a known sentence for every two seconds: `python -m tests.support.scripted_engine run …`.
 
 Each sentence is a batch of its own if `[engine] batch_s` is 1. While the file that `DROPSCRIBE_PACE` names exists, the
-engine delivers as many sentences as the number in it, and waits with the next one.
+engine delivers as many sentences of each recording as the number in it, and waits with the next one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def _script() -> None:
     from dropscribe.transcript.types import Tokens  # noqa: PLC0415
 
     pace = Path(os.environ["DROPSCRIBE_PACE"])
-    delivered = 0
+    delivered: Counter[int] = Counter()
 
     def allowed() -> float:
         try:
@@ -63,13 +64,11 @@ def _script() -> None:
             return float("inf")
 
     def recognise(_: object, segments: Sequence[SpeechSegment]) -> Sequence[Hypothesis]:
-        nonlocal delivered
         found = []
         for one in segments:
-            delivered = 0 if one.index == 0 else delivered
-            while delivered >= allowed():
+            while delivered[one.stream] >= allowed():
                 time.sleep(0.05)
-            delivered += 1
+            delivered[one.stream] += 1
             text = sentence(one.index)
             step = (one.end_ms - one.start_ms - GAP_MS) // len(text)
             starts = [one.start_ms + i * step for i in range(len(text))]
