@@ -68,7 +68,7 @@ def hears(page: Page, number: int) -> None:
         at, pitch, marked = page.evaluate(PLAYED)
         if at > (number + 1) * SENTENCE_MS / 1000:
             said(page, number).click()
-        return abs(pitch - pitch_hz(number)) < 40 and marked == sentence(number)
+        return bool(abs(pitch - pitch_hz(number)) < 40 and marked == sentence(number))
 
     until(page, right, f"the tone of {sentence(number)} is heard, and it is marked")
 
