@@ -43,7 +43,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "locate" in metafunc.fixturenames:
         own = metafunc.module.__name__.rpartition(".")[2].startswith("test_ledger_")
         only = metafunc.definition.get_closest_marker("sqlite") is not None
-        metafunc.parametrize("locate", DATABASES if own and not only else DATABASES[:1], indirect=True)
+        costly = metafunc.definition.get_closest_marker("costly") is not None
+        there = pytest.param(DATABASES[1], marks=[pytest.mark.soak] if costly else [])
+        metafunc.parametrize("locate", [DATABASES[0], *([there] if own and not only else [])], indirect=True)
 
 
 @pytest.fixture

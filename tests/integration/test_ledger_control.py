@@ -43,6 +43,7 @@ def folders_claimed(ledger: Ledger, limit: int, terms: Terms | None = None) -> C
     return Counter(c.folder.name for c in claims)
 
 
+@pytest.mark.costly
 def test_a_folder_of_thousands_does_not_starve_another(ledger: Ledger) -> None:
     admit(ledger, A, *(f"{n}.wav" for n in range(3_000)))
     admit(ledger, B, *(f"{n}.wav" for n in range(5)))

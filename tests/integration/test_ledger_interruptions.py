@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.lone_trials import MOST_DEATHS, MOST_DEATHS_UNPROVEN, wait_after
 from dropscribe.ledger.records import Claim, JobState, JobSummary, Killed, Recovered
@@ -179,6 +181,7 @@ def test_a_decoder_that_is_killed_is_counted_with_the_daemons_deaths(ledger: Led
         ledger.recover(200.0 * before)
 
 
+@pytest.mark.costly
 def test_a_hundred_kills_at_random_over_a_backlog_fail_nothing(ledger: Ledger) -> None:
     """A worker with two decoders, and recordings longer than the interval of kills."""
     chance, now, trial_s = random.Random(7), 100.0, 8.0

@@ -291,6 +291,7 @@ def test_no_table_is_read_as_a_whole(tmp_path: Path) -> None:
 TEXTS = st.text(st.sampled_from("预算甲aAbB \"*'-\n"), max_size=8)
 
 
+@pytest.mark.costly
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(TEXTS, min_size=1, max_size=5),
