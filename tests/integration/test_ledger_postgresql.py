@@ -25,7 +25,7 @@ from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sql.postgresql.lock import WRITING
-from dropscribe.ledger.sql.schema import metadata
+from dropscribe.ledger.sql.schema import HEAD, metadata
 from tests.integration.conftest import Locate
 from tests.support.ledgers import admission, claim_all, query, transcribed
 from tests.support.postgresql import Server
@@ -67,6 +67,24 @@ def test_tables_of_another_program_are_not_touched(postgresql: Server, tmp_path:
     query(location, "CREATE TABLE jobs (n integer)")
     with pytest.raises(LedgerError, match="another program"):
         backend.open_ledger(location)
+
+
+def test_a_database_of_a_past_schema_is_upgraded(there: DatabaseLocation) -> None:
+    """From the first schema that was ever on PostgreSQL, 0012."""
+    query(there, "DROP INDEX ix_jobs_folder")
+    query(there, "UPDATE alembic_version SET version_num = '0012'")
+    with pytest.raises(LedgerError, match="older version"):
+        backend.open_read_only(there)
+    backend.open_ledger(there).close()
+    assert query(there, "SELECT version_num FROM alembic_version") == [{"version_num": HEAD}]
+    assert query(there, "SELECT to_regclass('ix_jobs_folder') IS NOT NULL AS there") == [{"there": True}]
+    query(there, "UPDATE alembic_version SET version_num = '9999'")
+    try:
+        with pytest.raises(LedgerError, match="newer or unknown"):
+            backend.open_ledger(there)
+        assert backend.newer_schema(there) == "9999"
+    finally:
+        query(there, f"UPDATE alembic_version SET version_num = '{HEAD}'")
 
 
 def test_one_daemon_works_on_a_database(there: DatabaseLocation) -> None:
