@@ -28,6 +28,7 @@ SCRIPTS = (
     "punctuation",
     "speakers",
     "calibration",
+    "cpu_peers",
     "hotwords",
     "stage_costs",
 )
