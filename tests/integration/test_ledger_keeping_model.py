@@ -198,6 +198,7 @@ class KeepingMachine(RuleBasedStateMachine):
         )
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("examples", [8, pytest.param(30, marks=pytest.mark.soak)])
 def test_what_is_kept_agrees_with_its_model(locate: Locate, examples: int) -> None:
     class Machine(KeepingMachine):
