@@ -54,7 +54,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path
         assert daemon.child("ds-engine") == engine
         assert not daemon.actions("job_retry")
         before = len(faults.strikes)
-        for path in drop(daemon, 6, seconds=25.0)[3:]:
+        for path in drop(daemon, 4, seconds=25.0)[2:]:
             daemon.wait_for(path)
         # Few are as short as to be three within half of a half; never is it learnt anew for every recording.
         assert len(faults.strikes) - before <= before

@@ -115,3 +115,14 @@ def test_a_format_that_has_no_renderer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'formats\.1 is "pdf", but must be one of txt, srt, vtt, json, md'):
         config.load(file)
     assert Profile.model_validate({}).formats == DEFAULT_FORMATS
+
+
+def test_a_database_on_a_server_is_shown_as_it_was_written_and_never_with_a_password(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('database = "postgresql://me@host/jobs?passfile=/etc/pw"\n', encoding="utf-8")
+    assert settings("--config", file)["database"] == ("postgresql://me@host/jobs?passfile=/etc/pw", str(file))
+    file.write_text('database = "postgresql://me:s3cret@host/jobs"\n', encoding="utf-8")
+    done = process("config", "--config", file)
+    assert done.returncode == 2
+    assert "has a password in it" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr

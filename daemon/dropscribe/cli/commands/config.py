@@ -78,9 +78,13 @@ def settings_in_force(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
     Models are listed under their older names, too, for programs that read these.
     """
     from dropscribe.config import OLD_MODEL_NAMES
+    from dropscribe.ledger.interface import DatabaseLocation
 
+    # The path that a URL became is none that a person wrote, and one with a password is refused here, too.
+    server = DatabaseLocation.of(loaded.settings.database).server
     for name, value in _leaves(loaded.settings.model_dump(by_alias=True), ""):
-        yield name, value, loaded.sources.get(name, "default")
+        shown = server if server and name == "database" else value
+        yield name, shown, loaded.sources.get(name, "default")
     for old, role in OLD_MODEL_NAMES.items():
         source = loaded.sources.get(f"engine.models.{role}", "default")
         yield f"engine.{old}", getattr(loaded.settings.engine.models, role), source
