@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.daemon_process import BUNDLED, DaemonProcess, wait_until, write_speech
 from tests.support.faulty_engine import Plan, faulty
+from tests.support.long_forms import IN_SOAK
 
 #: Transcribe every recording, even with the same content.
 EACH = '[profiles.default]\nduplicates = "transcribe"\n'
@@ -60,6 +61,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller(tmp_path
         assert len(faults.strikes) - before <= before
 
 
+@IN_SOAK
 def test_recordings_wait_while_another_process_fills_the_device(tmp_path: Path) -> None:
     daemon, faults = faulty(tmp_path, Plan("full", "detector", blameless_wait_s=2.0), extra=EACH)
     with daemon:

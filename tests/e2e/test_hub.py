@@ -24,6 +24,7 @@ from dropscribe.engine.models.store import BUNDLED, SAMPLE
 from dropscribe.errors import EngineError
 from tests.support.daemon_process import wait_until
 from tests.support.hubs import FSMN_VAD, SEACO, Hub, command_environment, running_hub
+from tests.support.long_forms import IN_SOAK
 
 #: Options with FunASR's model names; and with the id of the detector only, which is faster to find.
 BOTH = ("--model", "paraformer-zh", "--vad-model", "fsmn-vad", "--device", "cpu")
@@ -158,6 +159,7 @@ def test_a_file_that_is_gone_or_cut_short_is_fetched_again(hub: Hub, home: Path)
     assert {name for name, _ in hub.asked[before:]} == {"", "model.pt", "am.mvn"}
 
 
+@IN_SOAK
 def test_two_engines_fetch_a_model_once(hub: Hub, home: Path) -> None:
     hub.held["model.pt"] = 256 * 1024
     threading.Timer(3.0, hub.go_on.set).start()
@@ -251,6 +253,7 @@ def test_an_invalid_hub_name_causes_no_request(hub: Hub, home: Path) -> None:
     assert hub.asked == []
 
 
+@IN_SOAK
 def test_a_model_by_its_hub_id_with_a_dot_in_its_name(home: Path) -> None:
     with running_hub({"some_one/vad-v2.0.4": BUNDLED / "vad-mini"}) as hub:
         arguments = ("--model", "paraformer-mini", "--vad-model", "some_one/vad-v2.0.4", "--device", "cpu")
@@ -262,6 +265,7 @@ def test_a_model_by_its_hub_id_with_a_dot_in_its_name(home: Path) -> None:
         assert len(hub.asked) == asked
 
 
+@IN_SOAK
 def test_a_model_that_an_earlier_client_has_fetched_is_found(home: Path) -> None:
     directory = home / ".cache/modelscope/hub/models" / FSMN_VAD
     shutil.copytree(BUNDLED / "vad-mini", directory)
@@ -271,6 +275,7 @@ def test_a_model_that_an_earlier_client_has_fetched_is_found(home: Path) -> None
     assert "connection refused" in refused(*DETECTOR, env=offline)["reason"]
 
 
+@IN_SOAK
 def test_another_cache_that_may_only_be_read_is_enough_once_the_model_is_there(hub: Hub, home: Path) -> None:
     cache = home / "elsewhere"
     env = hub.environment(home, MODELSCOPE_CACHE=str(cache))
@@ -348,6 +353,7 @@ def test_a_full_disk_is_reported_and_downloaded_bytes_are_kept(hub: Hub, home: P
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
+@IN_SOAK
 def test_the_doctor_and_the_daemon_report_the_same(home: Path) -> None:
     (home / "drop").mkdir()
     env = command_environment(home, MODELSCOPE_ENDPOINT="http://127.0.0.1:9")

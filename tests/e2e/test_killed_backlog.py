@@ -12,6 +12,7 @@ import pytest
 
 from dropscribe.ledger.lone_trials import MOST_DEATHS
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
+from tests.support.long_forms import IN_SOAK
 from tests.support.poison import reason_of, signal_decoders
 
 DECODERS = "[media]\ndecoders = 2\n"
@@ -84,6 +85,7 @@ def test_a_daemon_killed_many_times_over_a_backlog_fails_nothing(
         assert len(interrupted) < len(backlog), "what was only claimed left no trace"
 
 
+@IN_SOAK
 @pytest.mark.timeout(600)
 def test_kills_of_a_decoder_from_outside_do_not_fail_its_recording(tmp_path: Path) -> None:
     """More kills than attempts allowed, as when memory is short for a while."""
@@ -100,6 +102,7 @@ def test_kills_of_a_decoder_from_outside_do_not_fail_its_recording(tmp_path: Pat
         assert "SIGKILL" in released[0]["reason"]
 
 
+@IN_SOAK
 @pytest.mark.timeout(600)
 def test_a_recording_whose_decoder_is_always_killed_from_outside_fails_by_itself(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path, model="null", extra=DECODERS, command=with_short_limits(FEW_DEATHS))

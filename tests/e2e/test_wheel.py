@@ -14,6 +14,7 @@ import pytest
 
 from dropscribe.cli.manual.shared_files import shared_files
 from tests.support.daemon_process import BUNDLED
+from tests.support.long_forms import IN_SOAK
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = BUNDLED / "sample" / "sample.wav"
@@ -99,6 +100,7 @@ ANOTHER = "__import__('daemon').WHO"
 OURS = "__import__('dropscribe').__file__"
 
 
+@IN_SOAK
 def test_it_runs_beside_a_package_named_daemon_and_either_can_be_removed(
     wheels: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.long_forms import IN_SOAK
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = (
     "engine",
@@ -139,6 +141,7 @@ def help_pages(commands: Sequence[Sequence[str]]) -> list[str]:
     return pages
 
 
+@IN_SOAK
 def test_every_script_explains_itself() -> None:
     scripts = [f"benchmarks/{name}.py" for name in SCRIPTS]
     pages = help_pages([[script] for script in scripts])

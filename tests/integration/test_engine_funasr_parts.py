@@ -18,6 +18,7 @@ from dropscribe.engine.models.funasr_parts import MODULES, build_model
 from dropscribe.engine.models.model_config import read_model_config
 from tests.support import sense_voice
 from tests.support.engines import FUNASR_WARNS
+from tests.support.long_forms import IN_SOAK
 from tests.support.models import MINI, VAD, change, copy_of
 from tests.support.seaco import random_seaco
 
@@ -106,6 +107,7 @@ def test_what_torch_is_imported_without_runs_when_it_is_used() -> None:
     assert fresh(f"{without}{used}{names}") == fresh(names)
 
 
+@IN_SOAK
 def test_each_part_registers_the_class_that_the_whole_has(
     whole: dict[str, dict[str, str]], parts: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
