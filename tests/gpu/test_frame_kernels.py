@@ -11,6 +11,14 @@ from tests.support.engines import ON_GPU
 pytestmark = ON_GPU
 
 
+@pytest.fixture(autouse=True)
+def cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs CUDA")
+
+
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_log_mel_frames_are_those_of_the_processor(dtype: str) -> None:
     import torch

@@ -63,4 +63,6 @@ def test_statements_for_sqlite_alone_are_not_run_elsewhere() -> None:
     said: list[str] = []
     engine = sa.create_mock_engine("postgresql://", lambda statement, *_, **__: said.append(str(statement)))
     metadata.create_all(engine, checkfirst=False)
-    assert len(said) == len(TABLES) + len(INDEXES)
+    # Those of PostgreSQL are among them where something else has imported its room.
+    assert [one for one in said if "fts5" in one or "CREATE VIRTUAL" in one or "\nBEGIN\n" in one] == []
+    assert sum("CREATE TABLE" in one for one in said) == len(TABLES)
