@@ -21,7 +21,7 @@ POINTS = {
     "hash": "dropscribe.files:content_hash",
     "decode": "dropscribe.media.pool:DecoderPool.start",
     "plan_outputs": "dropscribe.service.publishing.output_plan:plan_outputs",
-    "publish": "dropscribe.transcript.placing.publish:publish",
+    "place": "dropscribe.transcript.placing.publish:Publication.place",
     "naming": "dropscribe.transcript.placing.rename:place_new",
 }
 
