@@ -104,7 +104,7 @@ class PipeOutbox(threading.Thread):
                 early_s = sent_at + HOLD_S - time.monotonic()
                 if early_s > 0:
                     time.sleep(early_s)
-                messages, more = [message], True
+                messages = [message]
                 with contextlib.suppress(queue.Empty):
                     while more:
                         following = self._queued.get_nowait()

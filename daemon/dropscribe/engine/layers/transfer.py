@@ -77,8 +77,13 @@ class Upload:
 
     def values(self, values: NDArray[Any]) -> Tensor:
         """A small array on the device."""
-        host = torch.from_numpy(values)
-        return host.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else host
+        return on_device(values, self._device)
+
+
+def on_device(values: NDArray[Any], device: torch.device) -> Tensor:
+    """A small array on `device`, copied in the order of the current CUDA stream."""
+    host = torch.from_numpy(values)
+    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
 
 
 def to_host(values: Tensor) -> tuple[Tensor, torch.cuda.Event]:

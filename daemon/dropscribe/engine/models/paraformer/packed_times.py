@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from dropscribe.engine.layers.transfer import on_device
 from dropscribe.engine.models.paraformer.cif import upsampling
 
 #: Columns of a float16 matrix product; tensor cores take no fewer.
@@ -73,7 +74,7 @@ class PackedTimestamps:
         order = order_of(lengths, self.times)
         padded = hidden if self._up.from_conv else encoded
         source, steps, goals = (
-            _placed(indexes, padded.device) for indexes in (order.sources, order.steps, order.goals)
+            on_device(indexes, padded.device) for indexes in (order.sources, order.steps, order.goals)
         )
         x = self._up(padded.flatten(0, 1).index_select(0, source))
         x = x.flatten(0, 1).index_select(0, steps)
@@ -113,8 +114,3 @@ def _copied(blstm: Any, dtype: torch.dtype) -> torch.nn.LSTM:
     lstm = lstm.to(device=blstm.weight_ih_l0.device, dtype=dtype).eval()
     lstm.flatten_parameters()
     return lstm
-
-
-def _placed(indexes: NDArray[np.int64], device: torch.device) -> Tensor:
-    host = torch.from_numpy(indexes)
-    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
