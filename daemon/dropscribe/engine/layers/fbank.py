@@ -76,7 +76,6 @@ class LogMel:
         pcm: (samples,) int16 or float32 in int16 scale; starts: (n,) int64, each + 400 inside pcm.
         Returns (n, 80) float32.
         """
-        offsets = torch.arange(FRAME_SAMPLES, device=pcm.device)
         count = starts.numel()
         if pcm.is_cuda:
             # cuFFT makes a plan for every distinct number of frames, so the number is padded; extra frames are cut off.
@@ -85,16 +84,13 @@ class LogMel:
         chunk = CHUNK_FRAMES if pcm.is_cuda else CPU_CHUNK_FRAMES
         for first in range(0, starts.numel(), chunk):
             part = starts[first : first + chunk]
-            power = (
-                self._power_by_kernels(pcm, part)
-                if pcm.is_cuda
-                else self._power(pcm[part[:, None] + offsets])
-            )
+            power = self._power_by_kernels(pcm, part) if pcm.is_cuda else self._power(pcm, part)
             out[first : first + chunk] = (power @ self._mel).clamp_(min=self._floor).log_()
         return out[:count]
 
-    def _power(self, frames: Tensor) -> Tensor:
-        frames = frames.float()
+    def _power(self, pcm: Tensor, starts: Tensor) -> Tensor:
+        """Power spectra of the frames that begin at `starts`, (n, FFT_POINTS // 2)."""
+        frames = pcm[starts[:, None] + torch.arange(FRAME_SAMPLES)].float()
         frames = frames - frames.mean(dim=1, keepdim=True)
         previous = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)
         frames = (frames - PRE_EMPHASIS * previous) * self._window
