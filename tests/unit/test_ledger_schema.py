@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+import dropscribe.ledger.sql.postgresql.ddl  # noqa: F401 - its statements are added to the tables, as in the daemon
 from dropscribe.ledger.sql.schema import metadata
 
 POSTGRESQL: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -63,6 +64,7 @@ def test_statements_for_sqlite_alone_are_not_run_elsewhere() -> None:
     said: list[str] = []
     engine = sa.create_mock_engine("postgresql://", lambda statement, *_, **__: said.append(str(statement)))
     metadata.create_all(engine, checkfirst=False)
-    # Those of PostgreSQL are among them where something else has imported its room.
-    assert [one for one in said if "fts5" in one or "CREATE VIRTUAL" in one or "\nBEGIN\n" in one] == []
+    # PostgreSQL's own functions have bodies, too; a trigger of SQLite has its body in the statement itself.
+    ours = [one for one in said if "plpgsql" not in one]
+    assert [one for one in ours if "fts5" in one or "CREATE VIRTUAL" in one or "\nBEGIN\n" in one] == []
     assert sum("CREATE TABLE" in one for one in said) == len(TABLES)
