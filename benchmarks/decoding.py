@@ -26,7 +26,7 @@ from dropscribe.config import MediaSettings, Settings
 from dropscribe.engine.models.store import SAMPLE
 from dropscribe.media.pool import DecoderPool
 from dropscribe.media.protocol import DecodeDone, DecodeFailed, DecodeOrder, PcmReady, SlotWanted
-from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from dropscribe.pipeline.local.arena import SLOT_BYTES, Arena
 from dropscribe.pipeline.sizing import decoder_count
 
 RATE = 16_000

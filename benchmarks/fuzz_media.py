@@ -30,7 +30,7 @@ from dropscribe.config import MediaSettings
 from dropscribe.media.container.inspect import inspect
 from dropscribe.media.pool import DecoderPool
 from dropscribe.media.protocol import DecodeDone, DecodeFailed, DecodeOrder, PcmReady, SlotWanted
-from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from dropscribe.pipeline.local.arena import SLOT_BYTES, Arena
 from tests.support import recordings
 
 #: Bytes at the start of a file to which most mutations apply, since most headers are there.

@@ -19,7 +19,7 @@ from dropscribe.errors import EngineDiedError
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.executor import Executor
-from dropscribe.pipeline.local_executor import start_executor
+from dropscribe.pipeline.local.local_executor import start_executor
 from dropscribe.pipeline.problem import FaultKind, Problem
 from tests.support.executors import InstantExecutor
 

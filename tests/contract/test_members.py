@@ -28,7 +28,7 @@ from dropscribe.engine.protocol import (
     StreamFailed,
 )
 from dropscribe.errors import EngineDiedError, EngineError
-from dropscribe.pipeline.arena import SLOT_BYTES, Arena
+from dropscribe.pipeline.local.arena import SLOT_BYTES, Arena
 from tests.support.engines import pid_of
 from tests.support.fake_member import FakeMember
 

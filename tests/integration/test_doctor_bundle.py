@@ -168,7 +168,7 @@ def test_journal_lines_are_redacted() -> None:
         json.dumps(done),
         json.dumps(folder),
         "Traceback (most recent call last):",
-        '  File "/home/anna/venv/lib/python3.11/site-packages/daemon/dropscribe/pipeline/pump.py", line 7, in turn',
+        '  File "/home/anna/venv/lib/python3.11/site-packages/daemon/dropscribe/pipeline/local/pump.py", line 7, in turn',
         "    handle('Ms Klein.wav')",
         "ValueError: bad name Ms Klein.wav",
         "[mov @ 0x1] title: takeover",
@@ -179,7 +179,7 @@ def test_journal_lines_are_redacted() -> None:
     assert told[0] == {"action": "job_done", "level": "info", "job": 3, "audio_s": 61.5}
     assert told[1]["event"].endswith(": does not exist; create it")
     assert told[2:] == [
-        {"file": "pipeline/pump.py", "line": 7, "function": "turn"},
+        {"file": "pipeline/local/pump.py", "line": 7, "function": "turn"},
         {"exception": "ValueError"},
         {"systemd": "dropscribe.service: Watchdog timeout!"},
     ]

@@ -16,9 +16,9 @@ from dropscribe.engine.group import EngineGroup
 from dropscribe.engine.process import ProcessEngine
 from dropscribe.engine.protocol import BlockFreed, Event, PcmBlock, StreamDone, StreamFailed
 from dropscribe.errors import DeviceFailedError, EngineDiedError, EngineError
-from dropscribe.pipeline import engine_plan, engine_supervisor
-from dropscribe.pipeline.arena import Arena
-from dropscribe.pipeline.engine_supervisor import EngineSupervisor
+from dropscribe.pipeline.local import engine_plan, engine_supervisor
+from dropscribe.pipeline.local.arena import Arena
+from dropscribe.pipeline.local.engine_supervisor import EngineSupervisor
 from tests.support.engines import pid_of
 
 #: Time limit, seconds; only a hang reaches it.

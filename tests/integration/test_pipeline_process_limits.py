@@ -15,9 +15,9 @@ import pytest
 
 from dropscribe.engine.models.store import SAMPLE
 from dropscribe.errors import DropscribeError, StorageError
-from dropscribe.pipeline import arena as arena_module
 from dropscribe.pipeline import process_limits
-from dropscribe.pipeline.arena import LEAST_SLOTS, SLOT_BYTES, Arena
+from dropscribe.pipeline.local import arena as arena_module
+from dropscribe.pipeline.local.arena import LEAST_SLOTS, SLOT_BYTES, Arena
 from dropscribe.pipeline.process_limits import prepare_limits
 
 

@@ -210,7 +210,7 @@ def test_the_unit_that_shares_folders_is_started_by_the_report_of_the_daemon(
 
 def test_time_limits_leave_the_daemon_its_own(unit: Unit) -> None:
     limits = importlib.import_module("dropscribe.service.daemon")
-    supervisor = importlib.import_module("dropscribe.pipeline.engine_supervisor")
+    supervisor = importlib.import_module("dropscribe.pipeline.local.engine_supervisor")
     assert seconds(unit.one("TimeoutStopSec")) >= 2 * limits.DRAIN_S
     assert seconds(unit.one("TimeoutStartSec")) > supervisor.READY_TIMEOUT_S
     assert seconds(unit.one("WatchdogSec")) > 20 * limits.TURN_S

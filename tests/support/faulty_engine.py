@@ -212,7 +212,7 @@ def faulty(root: Path, plan: Plan, **options: Any) -> tuple[DaemonProcess, Fault
 def main(faults: Faults) -> None:
     """Run the daemon with the time limits of the plan."""
     from dropscribe.cli import app  # noqa: PLC0415
-    from dropscribe.pipeline import engine_supervisor  # noqa: PLC0415
+    from dropscribe.pipeline.local import engine_supervisor  # noqa: PLC0415
     from dropscribe.service.jobs import retry_policy  # noqa: PLC0415
 
     plan = faults.plan

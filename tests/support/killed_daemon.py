@@ -47,7 +47,7 @@ class Point:
 
 _PUBLISH, _PUMP, _PARTIALS = (
     "dropscribe.transcript.placing.publish",
-    "dropscribe.pipeline.pump:Pump",
+    "dropscribe.pipeline.local.pump:Pump",
     "dropscribe.service.publishing.partial_writer",
 )
 _TMP = ".dropscribe.tmp"

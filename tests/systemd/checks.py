@@ -29,7 +29,7 @@ from tests.systemd.machine import demand, drop, run, shown, wait, wait_done
 #: As in the unit: how long a daemon that says nothing is waited for, and until it is started again.
 WATCHDOG_S, RESTART_S = 60.0, 10.0
 STOP_S = 60.0
-#: As in daemon/dropscribe/pipeline/engine_supervisor.py: an engine without progress is replaced after it.
+#: As in daemon/dropscribe/pipeline/local/engine_supervisor.py: an engine without progress is replaced after it.
 HUNG_S = 180.0
 WANTED = json.loads(Path("/root/wanted.json").read_text(encoding="utf-8"))
 #: How much slower than others this machine's processor is, by which work is given more time, or made less.

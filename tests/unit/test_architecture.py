@@ -342,7 +342,7 @@ def test_no_test_imports_another() -> None:
         ("from dropscribe.service import sd_notify", "dropscribe.engine.worker"),
         ("from dropscribe import service", "dropscribe.engine.worker"),
         ("from ..media import pool", "dropscribe.engine.worker"),
-        ("from dropscribe.service import daemon", "dropscribe.pipeline.pump"),
+        ("from dropscribe.service import daemon", "dropscribe.pipeline.local.pump"),
         ("from dropscribe.cli import app", "dropscribe.views.status"),
         ("from dropscribe.doctor import examination", "dropscribe.bench.gauge"),
         ("from dropscribe.engine.models import store", "dropscribe.engine.core.scheduler"),

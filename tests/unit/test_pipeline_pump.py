@@ -10,10 +10,10 @@ import pytest
 
 from dropscribe.engine.group import EngineGroup
 from dropscribe.engine.protocol import Abort, PcmBlock, StreamFailed, StreamOptions
-from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S, SLOT_SAMPLES, Arena
 from dropscribe.pipeline.attempt import Work
+from dropscribe.pipeline.local.arena import SLOT_BYTES, SLOT_S, SLOT_SAMPLES, Arena
+from dropscribe.pipeline.local.pump import Pump
 from dropscribe.pipeline.problem import FaultKind, Problem
-from dropscribe.pipeline.pump import Pump
 from tests.support.fake_decoders import FakeDecoders
 from tests.support.fake_member import FakeMember
 

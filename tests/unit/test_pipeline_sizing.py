@@ -6,7 +6,7 @@ import pytest
 
 from dropscribe.config import MediaSettings, Settings
 from dropscribe.pipeline import sizing
-from dropscribe.pipeline.arena import SLOT_S
+from dropscribe.pipeline.local.arena import SLOT_S
 
 
 @pytest.mark.parametrize(

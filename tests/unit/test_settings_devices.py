@@ -7,7 +7,7 @@ import pytest
 from dropscribe.config import EngineSettings, embedded
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.errors import ConfigError
-from dropscribe.pipeline.engine_plan import devices_of, settings_of
+from dropscribe.pipeline.local.engine_plan import devices_of, settings_of
 
 
 def settings(device: object, **more: object) -> EngineSettings:

@@ -19,7 +19,7 @@ from dropscribe.bench.stock_funasr import StockPlan
 from dropscribe.config import Settings
 from dropscribe.engine import gpu_probe
 from dropscribe.errors import DropscribeError, UsageError
-from dropscribe.pipeline import engine_plan
+from dropscribe.pipeline.local import engine_plan
 from dropscribe.transcript.instants import iso
 from dropscribe.transcript.roles import NULL
 

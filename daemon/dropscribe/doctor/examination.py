@@ -25,7 +25,7 @@ from dropscribe.engine import gpu_probe
 from dropscribe.escapes import readable
 from dropscribe.ledger.backend import lock_holder
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.pipeline.arena import SLOT_BYTES, SLOT_S
+from dropscribe.pipeline.local.arena import SLOT_BYTES, SLOT_S
 from dropscribe.pipeline.sizing import audio_bounds
 from dropscribe.service.monitoring.status_file import status_path
 

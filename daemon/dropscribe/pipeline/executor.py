@@ -13,13 +13,12 @@ Contract, verified by `tests/contract/test_executors.py` for every implementatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from dropscribe.engine.protocol import HeldModel
-from dropscribe.pipeline.assembly import Heard
-from dropscribe.pipeline.attempt import Outcome, Progress, Work
+from dropscribe.pipeline.station import Attempts
 from dropscribe.transcript.types import EngineFacts
 
 
@@ -32,8 +31,8 @@ class Restarts:
     last_reason: str = ""
 
 
-class Executor(Protocol):
-    """Run attempts; independent of the ledger. Owned by one thread; not thread-safe."""
+class Executor(Attempts, Protocol):
+    """Attempts, and the processes that make them; independent of the ledger. Owned by one thread; not thread-safe."""
 
     @property
     def facts(self) -> EngineFacts:
@@ -48,30 +47,6 @@ class Executor(Protocol):
 
         Raises EngineError if the engine cannot be started, EngineDiedError if it dies at every start.
         """
-
-    def room(self) -> int:
-        """Number of attempts that can be started now."""
-
-    def start(self, work: Work) -> None:
-        """Start an attempt; `room()` must be positive."""
-
-    def abort(self, ticket: int) -> None:
-        """Cancel an attempt, which then has no outcome; ignored once it has ended."""
-
-    def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
-        """Wait at most `timeout_s` seconds for events or a readable descriptor in `wake`; return new outcomes.
-
-        Raises EngineDiedError; outcomes found before that are returned by the next call.
-        """
-
-    def progress(self, ticket: int) -> Progress | None:
-        """Progress of an attempt."""
-
-    def heard(self, ticket: int) -> Heard | None:
-        """Extent of the text of an attempt from its start up to the first missing segment."""
-
-    def texts(self, ticket: int) -> tuple[str, ...]:
-        """Texts of the segments counted by `heard`."""
 
     def supervise(self, now: float) -> None:
         """Replace engine processes that died or hang while others continue; call it after each turn.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dropscribe.config import Settings
-from dropscribe.pipeline.arena import SLOT_S
+from dropscribe.pipeline.local.arena import SLOT_S
 
 #: Longest speech segment (60 s) plus the look-ahead of VAD, seconds.
 OPEN_SEGMENT_S = 70.0

@@ -18,7 +18,7 @@ from dropscribe.errors import ConfigError, DatabaseLockedError, DropscribeError,
 from dropscribe.intake.watcher import Watcher
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.media.inspector import Inspector
-from dropscribe.pipeline.local_executor import start_executor
+from dropscribe.pipeline.local.local_executor import start_executor
 from dropscribe.pipeline.process_limits import LEAST_FILE_BYTES, prepare_limits
 from dropscribe.pipeline.sizing import decoder_count
 from dropscribe.service.activity import Activities

@@ -9,9 +9,9 @@ from dropscribe.doctor.checks.record import Check, Level, fail, from_error, ok, 
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.errors import EngineError
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.pipeline import engine_plan
-from dropscribe.pipeline.arena import Arena
-from dropscribe.pipeline.engine_supervisor import READY_TIMEOUT_S
+from dropscribe.pipeline.local import engine_plan
+from dropscribe.pipeline.local.arena import Arena
+from dropscribe.pipeline.local.engine_supervisor import READY_TIMEOUT_S
 from dropscribe.service.monitoring import status_file
 from dropscribe.transcript.types import EngineFacts
 

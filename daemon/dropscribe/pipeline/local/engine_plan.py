@@ -10,7 +10,7 @@ from dropscribe.config import EngineSettings
 from dropscribe.engine import gpu_probe
 from dropscribe.engine.group import EngineGroup
 from dropscribe.engine.process import ProcessEngine
-from dropscribe.pipeline.arena import Arena
+from dropscribe.pipeline.local.arena import Arena
 
 AnyEngine = ProcessEngine | EngineGroup
 #: Share of a GPU's memory divided among several processes on it; the rest is for their CUDA contexts.

@@ -34,9 +34,9 @@ from dropscribe.media.protocol import (
     PcmReady,
     SlotWanted,
 )
-from dropscribe.pipeline.arena import Arena
 from dropscribe.pipeline.assembly import Assembly, Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
+from dropscribe.pipeline.local.arena import Arena
 from dropscribe.pipeline.problem import Problem, kind_of
 
 #: Slots passed to a decoder at a time: a recording of five minutes needs no refill, each of which takes a turn of the main

@@ -1,4 +1,4 @@
-"""The executor on this machine: decoders and engine processes over one arena. Executors are chosen here."""
+"""The executor on this machine: one station, whose engine processes are watched over. Executors are chosen here."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from dropscribe.config import Settings
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.media.pool import DecoderPool
-from dropscribe.pipeline.arena import SLOT_BYTES, Arena
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
-from dropscribe.pipeline.engine_plan import plan
-from dropscribe.pipeline.engine_supervisor import EngineSupervisor
 from dropscribe.pipeline.executor import Executor, Restarts
-from dropscribe.pipeline.pump import Pump
+from dropscribe.pipeline.local.arena import SLOT_BYTES, Arena
+from dropscribe.pipeline.local.engine_plan import plan
+from dropscribe.pipeline.local.engine_supervisor import EngineSupervisor
+from dropscribe.pipeline.local.pump import Pump
 from dropscribe.pipeline.sizing import audio_bounds, decoder_count
 from dropscribe.transcript.types import EngineFacts
 

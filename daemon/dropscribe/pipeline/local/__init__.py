@@ -1,0 +1,1 @@
+"""The station of this machine: decoders and engine processes over one arena."""
