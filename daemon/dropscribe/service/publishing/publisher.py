@@ -45,6 +45,7 @@ from dropscribe.service.monitoring.tally import Tally
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.done_log import log_done
 from dropscribe.service.publishing.failure_notes import FailureNotes
+from dropscribe.service.publishing.groups import Groups
 from dropscribe.service.publishing.output_plan import (
     TIMING,
     OutputPlan,
@@ -70,9 +71,9 @@ T = TypeVar("T")
 
 #: Most jobs in a batch.
 BATCH = 64
-#: Time for which jobs are gathered while others are being published, seconds: a GPU delivers a hundred and more a second, and
-#: the commits of one job take as long as those of ten.
-GATHER_S = 0.2
+#: Groups of a location that are under way at once: one is rendered while the other waits for the disk. Further jobs are gathered
+#: until one of them is published: the commits of one job take as long as those of ten.
+GROUPS = 2
 #: Writing threads per lane; they mostly wait for the disk.
 WRITERS = 8
 #: Longest waits of `stop`, seconds: for transcripts, and for the removal of partial texts.
@@ -148,11 +149,8 @@ class Publisher:
         #: Notes beside the recordings of failed and held jobs.
         self.notes = FailureNotes(ledger, settings, self._on_death, activities=activities)
         self._out: queue.SimpleQueue[Published] = queue.SimpleQueue()
-        #: Jobs for the lanes, the number of jobs that they have, and when they get others meanwhile, monotonic seconds. Owned
-        #: by the main thread.
-        self._gathered: list[Ready] = []
-        self._under_way = 0
-        self._next_group = 0.0
+        #: Jobs that are not with the lanes yet. Owned by the main thread.
+        self._groups: Groups[Ready] = Groups(GROUPS)
         self._lock = threading.Lock()
         #: By output location; guarded by `_lock`.
         self._places: dict[Path, _Place] = {}
@@ -175,7 +173,7 @@ class Publisher:
 
     def put(self, ready: Ready) -> None:
         """Queue a job; `completed` returns its end."""
-        self._gathered.append(ready)
+        self._groups.add(place_of(ready.claim, self._settings()), ready.claim.job_id, ready)
         self._pass_on()
 
     def completed(self) -> list[Published]:
@@ -183,19 +181,14 @@ class Publisher:
         out = []
         while not self._out.empty():
             out.append(self._out.get_nowait())
-        self._under_way -= len(out)
-        self._pass_on()
+        if out:
+            self._groups.ended(published.job_id for published in out)
+            self._pass_on()
         return out
 
-    def _pass_on(self) -> None:
-        """Pass gathered jobs to the lanes: at once if nothing is being published, else in groups, which share commits."""
-        now = time.monotonic()
-        if self._gathered and (self._under_way == 0 or now >= self._next_group):
-            self._next_group = now + GATHER_S
-            self._under_way += len(self._gathered)
-            for ready in self._gathered:
-                self._lanes.put(place_of(ready.claim, self._settings()), ready)
-            self._gathered.clear()
+    def _pass_on(self, *, everything: bool = False) -> None:
+        for place, ready in self._groups.due(everything=everything):
+            self._lanes.put(place, ready)
 
     def alive(self) -> bool:
         """False once a thread has died; the daemon must then stop."""
@@ -205,15 +198,18 @@ class Publisher:
         """Replace lanes blocked by a slow file system and update `waiting`; call it periodically."""
         self._lanes.tend()
         self.notes.tend()
-        self.waiting = frozenset(ready.claim.job_id for ready in self._lanes.slow())
+        slow = self._lanes.slow()
+        # What was gathered for a file system that does not answer waits with the lanes, too, and is counted there.
+        self._groups.unlimited = frozenset(place_of(r.claim, self._settings()) for r in slow)
+        self._pass_on()
+        self.waiting = frozenset(ready.claim.job_id for ready in (self._lanes.slow() if slow else ()))
 
     def stop(self) -> bool:
         """Publish queued jobs, then end the threads; False if one is blocked by a file system that does not answer.
 
         Unpublished jobs stay claimed in the ledger, and the next start requeues them.
         """
-        self._next_group = 0.0
-        self._pass_on()
+        self._pass_on(everything=True)
         lanes = self._lanes.finish(STOP_S)
         self._rendering.close()
         notes = self.notes.stop(PARTIALS_STOP_S)

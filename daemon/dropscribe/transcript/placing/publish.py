@@ -66,11 +66,12 @@ class PendingFile:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """A temporary file whose content has been written and synced."""
+    """A temporary file whose content has been written."""
 
     pending: PendingFile
     directory: int  #: descriptor
     temporary: str
+    descriptor: int  #: of the file
     identity: tuple[int, int]  #: device and inode
 
 
@@ -147,6 +148,9 @@ class Publication:
         """
         with ExitStack() as held, ExitStack() as undo:
             written = [_write(f, self._directories, held) for f in files]
+            # After all are written: the first sync then takes to the disk what the file system has to record about all of them.
+            for w in written:
+                _sync(w)
             for w in written:
                 _give_name(w, undo)
             # Before the directories are synced, so that no temporary reappears after a power cut.
@@ -274,7 +278,7 @@ def temporary_path(path: Path) -> Path:
 
 
 def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> _Written:
-    """Write and sync a temporary. `held` closes and removes it in every case."""
+    """Write a temporary. `held` closes and removes it in every case."""
     with _reported("write", pending.path):
         try:
             directory = directories.of(pending)
@@ -293,8 +297,12 @@ def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> 
         rest = memoryview(pending.data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-        return _Written(pending, directory, temporary, _identity(os.fstat(descriptor)))
+        return _Written(pending, directory, temporary, descriptor, _identity(os.fstat(descriptor)))
+
+
+def _sync(written: _Written) -> None:
+    with _reported("write", written.pending.path):
+        os.fsync(written.descriptor)
 
 
 def _open_new(directory: int, name: str, readers: Readers | None) -> tuple[str, int]:
