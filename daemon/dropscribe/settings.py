@@ -208,6 +208,12 @@ class Folder(_Strict):
     """A watched folder."""
 
     path: Path = Field(description="The folder to watch; absolute.")
+    storage: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62})?$",
+        description="Name of a folder that several hosts with one PostgreSQL database see, such as one on a file server; the same on "
+        "each. Default: the folder is this host's own.",
+    )
     profile: str = Field("default", description="Which [profiles.NAME] its recordings are done under.")
     recursive: bool = Field(True, description="Watch the folders below it too.")
     backend: Literal["auto", "inotify", "poll"] = Field(
@@ -544,6 +550,12 @@ class Settings(_Strict):
         Path("/var/lib/dropscribe/jobs.db"),
         description="The job history: a file on a local disk, never on a network share, or postgresql://USER@HOST/NAME.",
     )
+    host: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62})?$",
+        description="Name of this host among several that share a PostgreSQL database. One may be without a name, as is every "
+        "host with a database of its own.",
+    )
     folders: tuple[Folder, ...] = Field((), description="What is watched.", alias="folder")
     profiles: dict[str, Profile] = Field(
         default_factory=lambda: {"default": Profile.model_validate({})},
@@ -569,6 +581,7 @@ class Settings(_Strict):
                     f"folder {folder.path} names profile '{folder.profile}', which is not defined; "
                     f"defined are: {known}"
                 )
+        self._check_places()
         roots = [f.path for f in self.folders]
         for i, a in enumerate(roots):
             for j, b in enumerate(roots):
@@ -578,6 +591,19 @@ class Settings(_Strict):
                         f"remove one, or set recursive = false on {b}"
                     )
         return self
+
+    def _check_places(self) -> None:
+        """Raise ValueError if names of hosts and shared folders cannot tell them apart."""
+        named = [f.storage for f in self.folders if f.storage]
+        twice = next((name for name in named if named.count(name) > 1 or name == self.host), None)
+        if twice is not None:
+            raise ValueError(
+                f"storage '{twice}' is the name of two folders, or of this host; give each a name of its own"
+            )
+        if (named or self.host) and "postgres" not in str(self.database).partition(":")[0]:
+            raise ValueError(
+                "host and storage are for a PostgreSQL database that several hosts use; leave them out, or name that database"
+            )
 
     @model_validator(mode="after")
     def _exclude_moved_recordings(self) -> Settings:

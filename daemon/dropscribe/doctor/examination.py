@@ -23,8 +23,7 @@ from dropscribe.doctor.checks.storage import available_memory, check_memory, loo
 from dropscribe.doctor.checks.watching import look_watching
 from dropscribe.engine import gpu_probe
 from dropscribe.escapes import readable
-from dropscribe.ledger.backend import lock_holder
-from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.ledger.backend import location_of, lock_holder
 from dropscribe.pipeline.local.arena import SLOT_BYTES, SLOT_S
 from dropscribe.pipeline.sizing import audio_bounds
 from dropscribe.service.monitoring.status_file import status_path
@@ -44,7 +43,7 @@ def examine_machine() -> Iterator[Check]:
 def examine(loaded: Loaded) -> Iterator[Check]:
     """All checks; those that need the model come last because they take longest."""
     settings = loaded.settings
-    location = DatabaseLocation.of(settings.database)
+    location = location_of(settings)
     yield ok(
         "configuration",
         f"{loaded.file} ({loaded.how})" if loaded.file else "embedded defaults and command line",

@@ -21,7 +21,7 @@ from dropscribe.doctor.posix_acl import ACCESS, DEFAULT, Acl
 from dropscribe.escapes import readable
 from dropscribe.files import GONE, close, open_directory
 from dropscribe.intake.names import Names
-from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.ledger.backend import location_of
 
 SCHEMA = "dropscribe/sharing/1"
 #: Permission bits of a shared directory besides those it has.
@@ -41,7 +41,7 @@ class Account:
         """For root that of the owner of the database's directory, for others their own. Raises OSError."""
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
-        status = DatabaseLocation.of(settings.database).directory.stat()
+        status = location_of(settings).directory.stat()
         return cls(status.st_uid, status.st_gid)
 
     def __str__(self) -> str:

@@ -28,7 +28,7 @@ from dropscribe.doctor.checks.record import Check
 from dropscribe.doctor.redaction import Mask
 from dropscribe.engine.models.store import BUNDLED_MODELS
 from dropscribe.errors import DropscribeError, StorageError, UsageError
-from dropscribe.ledger.backend import open_read_only
+from dropscribe.ledger.backend import location_of, open_read_only
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState, JobSummary
 from dropscribe.service.monitoring import status_file
@@ -88,11 +88,11 @@ def collect(
         missing["settings.json"] = "the configuration cannot be read: see doctor.json"
     else:
         try:
-            documents["status.json"] = _status(DatabaseLocation.of(loaded.settings.database), mask)
+            documents["status.json"] = _status(location_of(loaded.settings), mask)
         except (OSError, ValueError) as e:
             missing["status.json"] = type(e).__name__
         try:
-            location = DatabaseLocation.of(loaded.settings.database)
+            location = location_of(loaded.settings)
             documents["jobs.json"], documents["failures.json"] = _history(location, mask)
         except DropscribeError as e:
             missing["jobs.json"] = missing["failures.json"] = mask.text(e.reason)

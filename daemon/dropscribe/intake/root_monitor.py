@@ -158,7 +158,10 @@ class RootMonitor:
         self._unlock()
 
     def _lock(self, seen: Root) -> Trouble | None:
-        """Lock the current root directory unless it is locked already."""
+        """Lock the current root directory unless it is locked already, or shared with other hosts."""
+        if self._folder.storage:
+            self._unlock()
+            return None
         if self._folder_lock is not None and self._folder_lock.identity == (seen.device, seen.inode):
             return None
         self._unlock()

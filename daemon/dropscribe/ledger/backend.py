@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import ConfigError, LedgerError, StorageError, UsageError
+from dropscribe.ledger.columns import Places
 from dropscribe.ledger.interface import DatabaseLocation, Ledger, Lock
 from dropscribe.ledger.sql.sqlite.file import lock
 from dropscribe.ledger.sql.sqlite.file.lock import LockOwner
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from dropscribe.ledger.sql.keeping.copying import Copied
     from dropscribe.ledger.sql.sqlite.file.copies import Backup, Restored, Vacuumed
     from dropscribe.ledger.sql.sqlite.file.repair import Repair
+    from dropscribe.settings import Settings
+
+
+def location_of(settings: Settings) -> DatabaseLocation:
+    """The database that settings name. Raises ConfigError as `DatabaseLocation.of`."""
+    shared = tuple((f.storage, f.path) for f in settings.folders if f.storage)
+    return DatabaseLocation.of(settings.database, Places(settings.host, shared))
 
 
 def open_ledger(location: DatabaseLocation, lock: Lock | None = None) -> Ledger:
@@ -87,8 +95,15 @@ def _open_postgresql(location: DatabaseLocation, lock: Lock | None, *, create: b
     from dropscribe.ledger.sql.postgresql import schema
     from dropscribe.ledger.sql.postgresql.db import PostgresDatabase
 
-    (schema.prepare if create else schema.check)(location.server, location.shown)
-    return SqlLedger(PostgresDatabase(location.server, location.shown, lock))
+    if create:
+        schema.prepare(location.server, location.shown)
+    else:
+        schema.check(location.server, location.shown)
+    # Without a lock, as in tests, instants are the caller's.
+    shared = lock is not None or not create
+    return SqlLedger(
+        PostgresDatabase(location.server, location.shown, lock, location.places, by_server_clock=shared)
+    )
 
 
 def _demand_driver() -> None:
@@ -143,8 +158,10 @@ def _denied(location: DatabaseLocation, error: OSError) -> LedgerError:
     return LedgerError(reason, operation="open database", path=location.file, remedy=remedy)
 
 
-def lock_database(location: DatabaseLocation) -> Lock:
-    """Lock the database for this process: one daemon a database.
+def lock_database(location: DatabaseLocation, *, alone: bool = False) -> Lock:
+    """Lock the database for this process: one daemon a database, or, on a server, one for each name of a host.
+
+    `alone`: refuse a database on which other hosts work.
 
     Raises AlreadyRunningError naming the process that holds the lock, StorageError when it cannot be taken.
     """
@@ -152,7 +169,9 @@ def lock_database(location: DatabaseLocation) -> Lock:
         _demand_driver()
         from dropscribe.ledger.sql.postgresql.lock import PostgresLock
 
-        return PostgresLock(location.server, location.shown)
+        places = location.places
+        shared = [f"@{name}" for name, _ in places.shared]
+        return PostgresLock(location.server, location.shown, places.host, shared, alone=alone)
     return lock.lock_database(location.file)
 
 
@@ -282,8 +301,8 @@ def copy_database(source: DatabaseLocation, target: DatabaseLocation) -> Copied:
             remedy="name another target",
         )
     with (
-        closing(lock_database(source)),
-        closing(lock_database(target)) as lock,
+        closing(lock_database(source, alone=True)),
+        closing(lock_database(target, alone=True)) as lock,
         closing(_database(source, read_only=True)) as read,
     ):
         open_ledger(target, lock).close()

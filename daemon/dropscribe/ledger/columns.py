@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,79 @@ _MOST = 2**63 - 1
 _EARLIEST_NS = -(2**61)
 
 
-def raw(path: Path) -> bytes:
+class RawPath(bytes):
+    """A path as the operating system has it, or the part of one that a range begins with."""
+
+    __slots__ = ()
+
+
+class PathEnd(RawPath):
+    """End of a range of paths, as of `below`."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where paths belong, in a database that several hosts use: `key` is what it has in place of a path.
+
+    `@NAME:` stands before the path on a host with a name, `@STORAGE:` in place of the path of a shared folder. So the same path
+    on two hosts is two, and a shared folder is one, wherever it is mounted. A key of another place is no absolute path.
+    """
+
+    #: Name of this host; "" without one.
+    host: str = ""
+    #: (name of the storage, its folder on this host)
+    shared: tuple[tuple[str, Path], ...] = ()
+
+    @property
+    def host_storage(self) -> str:
+        """What keys of paths on this host begin with, as `storages`."""
+        return f"@{self.host}" if self.host else ""
+
+    @property
+    def storages(self) -> tuple[str, ...]:
+        """What keys of paths that this host reaches begin with, up to the colon; "" for paths of a host without a name."""
+        return (self.host_storage, *(f"@{name}" for name, _ in self.shared))
+
+    @property
+    def trivial(self) -> bool:
+        """True if every path is its key."""
+        return not self.host and not self.shared
+
+    def storage_of(self, folder: Path) -> str:
+        """The one of `storages` that a path is in."""
+        return next((f"@{n}" for n, root in self.shared if folder.is_relative_to(root)), self.host_storage)
+
+    def key(self, path: bytes) -> bytes:
+        """The key of a path; of "" it is that of this host as a whole."""
+        if isinstance(path, PathEnd):
+            # The byte before "0" is "/": as a path this would lie beside the folder.
+            return self.key(RawPath(path[:-1] + b"/"))[:-1] + path[-1:]
+        for name, root in self.shared:
+            start = os.fsencode(root).rstrip(b"/")
+            if path == start or path.startswith(start + b"/"):
+                return b"@%s:" % name.encode() + path[len(start) :]
+        return (b"@%s:" % self.host.encode() if self.host else b"") + path
+
+    def path(self, key: bytes) -> bytes:
+        """The path of a key, as a `RawPath`; the key itself if it is of another place, or anything else."""
+        for name, root in self.shared:
+            if key.startswith(b"@%s:" % name.encode()):
+                return RawPath(os.fsencode(root).rstrip(b"/") + key[len(name) + 2 :])
+        if self.host and key.startswith(b"@%s:" % self.host.encode()):
+            return RawPath(key[len(self.host) + 2 :])
+        return RawPath(key) if key.startswith(b"/") and not self.host else key
+
+
+def host_of(worker: str) -> str:
+    """The host of a worker, "HOST/…"; "" for one without a name."""
+    return worker.rpartition("/")[0]
+
+
+def raw(path: Path) -> RawPath:
     """The bytes of the path, as the operating system has it."""
-    return os.fsencode(path)
+    return RawPath(os.fsencode(path))
 
 
 def path_of(raw_path: bytes) -> Path:
@@ -50,11 +121,11 @@ def storable(text: str) -> str:
     return text
 
 
-def below(folder: Path) -> tuple[bytes, bytes]:
+def below(folder: Path) -> tuple[RawPath, RawPath]:
     """Bounds [first, last) of the raw paths below `folder`."""
     prefix = raw(folder).rstrip(b"/")
     # "0" is the byte after "/": everything between begins with "folder/".
-    return prefix + b"/", prefix + b"0"
+    return RawPath(prefix + b"/"), PathEnd(prefix + b"0")
 
 
 def signed(number: int) -> int:

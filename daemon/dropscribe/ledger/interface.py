@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from dropscribe.errors import ConfigError, UnusableLedgerError
 from dropscribe.escapes import readable
+from dropscribe.ledger.columns import Places
 from dropscribe.ledger.control import NO_TERMS, Action, Change, FolderBacklog, Pause, Selection, Terms, Verb
 from dropscribe.ledger.events import Condition, Event, Subscription
 from dropscribe.ledger.keeping import Keeping
@@ -56,6 +57,8 @@ from dropscribe.transcript.types import Segment
 #: A URL of PostgreSQL that was a path meanwhile.
 _URL = re.compile(r"(?:^|/)postgres(?:ql)?:/+([^/].*)")
 _PASSWORD = re.compile(r"^[^/?@]*:[^/?]*@|[?&]password=")
+#: Of a database of one host.
+NOWHERE_ELSE = Places()
 
 
 def _state_directory() -> Path:
@@ -77,9 +80,11 @@ class DatabaseLocation:
     file: Path
     #: URL of the PostgreSQL database, without a password; "" for a file.
     server: str = ""
+    #: Name of this host and its shared folders, in a database that several hosts use.
+    places: Places = field(default=NOWHERE_ELSE, compare=False)
 
     @classmethod
-    def of(cls, database: Path) -> DatabaseLocation:
+    def of(cls, database: Path, places: Places = NOWHERE_ELSE) -> DatabaseLocation:
         """The location that a setting or an option names: a file, or postgresql://USER@HOST/NAME.
 
         A path has one slash where a URL has two, and may have been made absolute. Raises ConfigError if there is a password
@@ -96,7 +101,7 @@ class DatabaseLocation:
             )
         server = f"postgresql://{found[1]}"
         digest = hashlib.sha256(server.partition("?")[0].encode("utf-8", "surrogateescape")).hexdigest()
-        return cls(_state_directory() / f"postgresql-{digest[:12]}", server)
+        return cls(_state_directory() / f"postgresql-{digest[:12]}", server, places)
 
     @property
     def setting(self) -> Path:
@@ -132,6 +137,9 @@ class Lock(Protocol):
     def verify(self, operation: str) -> None:
         """Raise UnusableLedgerError if another process has the lock by now; StorageError if that cannot be determined."""
 
+    def kept(self) -> tuple[str, ...]:
+        """Shared folders whose files this daemon moves, renames and removes, and no other: "@STORAGE"."""
+
     def close(self) -> None:
         """Release the lock; may be called twice."""
 
@@ -139,7 +147,8 @@ class Lock(Protocol):
 class Ledger(Protocol):
     """One open ledger. Thread-safe; every method is one transaction.
 
-    Instants are epoch seconds, and every `now` is the caller's. "ours" are pairs (job, generation) from a `Claim`.
+    Instants are epoch seconds, and every `now` is the caller's; on a database that several hosts use, the clock of its server is
+    read instead. "ours" are pairs (job, generation) from a `Claim`.
 
     Every method raises StorageError when the database cannot be written or read for a reason outside it, and
     UnusableLedgerError when it is damaged or is no longer where it was opened.
@@ -302,9 +311,10 @@ class Ledger(Protocol):
         """Renew the leases of these claims; returns the jobs that are no longer ours."""
 
     def recover(self, now: float) -> Recovered:
-        """Return every running job to the queue, at start.
+        """Return every running job of this host to the queue, at start.
 
-        The caller holds the lock on the database, so no other process works on a job. An interrupted attempt is not
+        The caller holds the lock of the host, so no other process of it works on a job. Those of other hosts are returned
+        when their leases expire. An interrupted attempt is not
         counted, and its job is isolated (tried again with no other job in progress). `ledger/lone_trials.py` decides
         when a job that was isolated already fails for good.
         """
@@ -487,8 +497,8 @@ class Ledger(Protocol):
         the job is no longer ours; the caller then writes nothing.
         """
 
-    def partials(self) -> list[OwnedOutput]:
-        """All partial texts that may be on a disk."""
+    def partials(self, *, left: bool = False) -> list[OwnedOutput]:
+        """All partial texts that may be on a disk. `left`: none of jobs that another host works on."""
 
     def forget_partials(self, gone: Sequence[OwnedOutput]) -> None:
         """Remove partial texts from the record that are no longer at their paths with that content."""

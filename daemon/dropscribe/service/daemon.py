@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from dropscribe import logs
 from dropscribe.config import Loaded
 from dropscribe.errors import ConfigError, DatabaseLockedError, DropscribeError, EngineDiedError, EngineError
 from dropscribe.intake.watcher import Watcher
-from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.backend import location_of
+from dropscribe.ledger.interface import Ledger
 from dropscribe.media.inspector import Inspector
 from dropscribe.pipeline.local.local_executor import start_executor
 from dropscribe.pipeline.process_limits import LEAST_FILE_BYTES, prepare_limits
@@ -32,7 +32,7 @@ from dropscribe.service.control.queue_control import QueueControl
 from dropscribe.service.control.reloading import merged
 from dropscribe.service.control.signals import Signals
 from dropscribe.service.jobs.beginning import Beginning
-from dropscribe.service.jobs.claimer import Claimer, Clocks
+from dropscribe.service.jobs.claimer import Claimer, Clocks, worker_name
 from dropscribe.service.jobs.dispatcher import Dispatcher
 from dropscribe.service.jobs.progress import ProgressLog
 from dropscribe.service.jobs.unusable_models import UnusableModels
@@ -90,7 +90,7 @@ class Daemon:
         self._since = time.time()
         self._storage_retry = StorageRetry()
         self._wall = WallClock(time.monotonic, time.time)
-        self._reports = Reports(DatabaseLocation.of(loaded.settings.database))
+        self._reports = Reports(location_of(loaded.settings))
         self._next_status = self._next_tend = 0.0
         self._rules = FolderRules(lambda: self._settings, wall=self._wall.now, monotonic=time.monotonic)
         self._progress_log = ProgressLog()
@@ -140,7 +140,7 @@ class Daemon:
     def _open_ledger(self, stack: ExitStack) -> Ledger | None:
         """Open the ledger, to be closed when `stack` unwinds; None if a stop was requested meanwhile."""
         opening = LedgerOpening(self._settings, stack, self._log)
-        stack.callback(status_file.remove, DatabaseLocation.of(self._settings.database))
+        stack.callback(status_file.remove, location_of(self._settings))
         self._say_opening(None)
         while (ledger := opening.wait(TURN_S)) is None:
             self._signals.drain()
@@ -175,7 +175,7 @@ class Daemon:
         clocks = Clocks(time.monotonic, self._wall.now)
         claiming = self._claiming = Claimer(
             self._ledger, stack.enter_context(ThreadPoolExecutor(1, "claim")), self._signals.wake,
-            worker=f"{os.uname().nodename}:{os.getpid()}", limit=settings.service.jobs_in_flight,
+            worker=worker_name(settings.host), limit=settings.service.jobs_in_flight,
             clocks=clocks, storage_retry=self._storage_retry, has_room=self._space.has_room,
             rules=self._rules,
         )  # fmt: skip
@@ -183,7 +183,7 @@ class Daemon:
         self._hangs = StorageHangs(self._ledger, self._activities, lambda: self._settings, time.monotonic)
         unwritable = self._unwritable = UnwritableFolders(
             self._ledger, lambda: self._settings, time.monotonic,
-            report=DatabaseLocation.of(settings.database).beside(".unwritable"),
+            report=location_of(settings).beside(".unwritable"),
         )  # fmt: skip
         stack.callback(unwritable.close)
         models = self._models = UnusableModels(self._ledger, lambda: self._settings, time.monotonic)

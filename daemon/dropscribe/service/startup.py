@@ -10,7 +10,7 @@ from dropscribe import __version__, logs
 from dropscribe.config import Loaded, Settings
 from dropscribe.errors import DatabaseLockedError, StorageError
 from dropscribe.ledger import backend
-from dropscribe.ledger.backend import library_warning
+from dropscribe.ledger.backend import library_warning, location_of
 from dropscribe.ledger.interface import DatabaseLocation, Ledger, Lock
 from dropscribe.service.jobs.retry_policy import LONGEST_WAIT_S
 from dropscribe.service.monitoring.events import subscriptions_of
@@ -35,7 +35,7 @@ class LedgerOpening:
         """
         self._settings = settings
         self._log = log
-        self._location = DatabaseLocation.of(settings.database)
+        self._location = location_of(settings)
         _make_directory(self._location)
         self._used_before = backend.was_locked(self._location)
         self._lock = backend.lock_database(self._location)
@@ -168,7 +168,7 @@ def announcement(loaded: Loaded) -> list[str]:
             f"model {models.asr}, VAD {models.vad}, device {settings.engine.device}"
             for models in settings.engine.sets
         ),
-        f"database {DatabaseLocation.of(settings.database)}",
+        f"database {location_of(settings)}",
         *(f"watching {f.path} (profile {f.profile})" for f in settings.folders),
         *loaded.notes,
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from dropscribe import config as configuration
 from dropscribe.config import Loaded
 from dropscribe.errors import ConfigError
+from dropscribe.ledger.backend import location_of
 from dropscribe.ledger.interface import DatabaseLocation
 
 #: Database of `run --watch` without a configuration, in the current directory.
@@ -59,10 +60,21 @@ def database_location(config: Path | None, database: Path | None) -> DatabaseLoc
         found = configuration.find(config)
         local = Path(LOCAL_DATABASE).absolute()
         elsewhere = found is not None and found in configuration.places()[1:]
-        database = (
-            local if elsewhere and _exists(local) else in_force(config=config, lists=False).settings.database
-        )
-    return DatabaseLocation.of(database.absolute())
+        if not (elsewhere and _exists(local)):
+            return _of_settings(config)
+        database = local
+    location = DatabaseLocation.of(database.absolute())
+    if location.server and configuration.find(config) is not None:
+        # For the name of this host.
+        named = _of_settings(config)
+        location = named if named == location else location
+    return location
+
+
+def _of_settings(config: Path | None) -> DatabaseLocation:
+    """The database of the configuration in force, wherever this process goes."""
+    settings = in_force(config=config, lists=False).settings
+    return location_of(settings.model_copy(update={"database": settings.database.absolute()}))
 
 
 def _exists(path: Path) -> bool:

@@ -78,10 +78,10 @@ def settings_in_force(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
     Models are listed under their older names, too, for programs that read these.
     """
     from dropscribe.config import OLD_MODEL_NAMES
-    from dropscribe.ledger.interface import DatabaseLocation
+    from dropscribe.ledger.backend import location_of
 
     # The path that a URL became is none that a person wrote, and one with a password is refused here, too.
-    server = DatabaseLocation.of(loaded.settings.database).server
+    server = location_of(loaded.settings).server
     for name, value in _leaves(loaded.settings.model_dump(by_alias=True), ""):
         shown = server if server and name == "database" else value
         yield name, shown, loaded.sources.get(name, "default")

@@ -10,6 +10,7 @@ a function `@name(arguments)`, which is spelt when the statement is compiled for
 | `@numbered(:list)` | the numbers in a JSON list as `value`, with their order as `key` |
 | `@entry(:object, name)` | the number of this name in a JSON object, else NULL |
 | `@plain(x)` | `x`, without an index on it |
+| `@storage(x)` | what the key of a path begins with: `Places.storages` |
 | `@joined()`, `@cross()` | JOIN and CROSS JOIN that are carried out in the order in which they are written |
 | `@unlocked(table, :list)` | as `@ids`, without the rows of a table that another transaction has locked |
 | `@hex(x)`, `@slash(x)` | bytes in hexadecimal capitals; position of the first `/` in bytes, 0 without one |
@@ -35,6 +36,7 @@ a function `@name(arguments)`, which is spelt when the statement is compiled for
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -45,6 +47,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 
 from dropscribe.errors import UnusableLedgerError
+from dropscribe.ledger.columns import Places
 from dropscribe.ledger.sql.lock_waits import LockWaits
 
 #: Functions of a database by name; each takes its arguments as SQL and returns SQL.
@@ -63,8 +66,16 @@ class Database(Protocol):
     #: Why this database cannot be used any more; set once, by any thread. Every later call raises it.
     fault: UnusableLedgerError | None
     waits: LockWaits
+    #: What paths are kept as.
+    places: Places
     #: True if the index of the segments has phrases of three characters and more, newest first.
     indexes_phrases: bool
+
+    def instant(self, now: float) -> float:
+        """The instant that counts where this host has `now`: by the clock of the server, if hosts share the database."""
+
+    def kept(self) -> tuple[str, ...]:
+        """Those of `Places.storages` whose files this daemon, and no other one, moves, renames and removes."""
 
     def write(self, operation: str) -> AbstractContextManager[Connection]:
         """One transaction that no other one writes beside, committed unless the block raises.
@@ -93,6 +104,11 @@ class Database(Protocol):
 
     def close(self) -> None:
         """Close the pooled connections; may be called twice."""
+
+
+def here(db: Database) -> str:
+    """The storages that this host reaches, as a JSON list: `@storage(x) IN @texts(:here)`."""
+    return json.dumps(db.places.storages)
 
 
 class Statement(sa.TextClause):

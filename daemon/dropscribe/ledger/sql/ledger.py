@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -119,21 +120,21 @@ class SqlLedger:
         self._events.subscribe(subscriptions)
 
     def announce(self, events: Sequence[Event], now: float) -> None:
-        self._events.announce(events, now)
+        self._events.announce(events, self._db.instant(now))
 
     def note_conditions(self, conditions: Sequence[Condition], now: float) -> None:
-        self._events.note_conditions(conditions, now)
+        self._events.note_conditions(conditions, self._db.instant(now))
 
     # Admission
 
     def admit(self, admissions: Sequence[Admission], now: float) -> list[Admitted]:
-        return self._admissions.admit(admissions, now)
+        return self._admissions.admit(admissions, self._db.instant(now))
 
     def known(self, folder: Path) -> Iterator[KnownRecording]:
         return self._admissions.known(folder)
 
     def skip(self, skipped: Sequence[SkippedFile], now: float) -> None:
-        self._admissions.skip(skipped, now)
+        self._admissions.skip(skipped, self._db.instant(now))
 
     # Again
 
@@ -143,12 +144,12 @@ class SqlLedger:
     def redo(
         self, requests: Sequence[Redo], now: float, who: str = "", verb: Verb = Verb.REDO
     ) -> list[Redone]:
-        return self._redoing.redo(requests, now, who, verb)
+        return self._redoing.redo(requests, self._db.instant(now), who, verb)
 
     def revise(
         self, job_id: int, segments: Sequence[Segment], max_attempts: int, now: float, who: str
     ) -> Redone:
-        return self._redoing.revise(job_id, segments, max_attempts, now, who)
+        return self._redoing.revise(job_id, segments, max_attempts, self._db.instant(now), who)
 
     def corrected_jobs(self) -> list[int]:
         return self._redoing.corrected()
@@ -171,28 +172,31 @@ class SqlLedger:
         allow_isolated: bool,
         terms: Terms = NO_TERMS,
     ) -> list[Claim]:
-        return self._claims.claim(worker, limit, now, lease_s, allow_isolated=allow_isolated, terms=terms)
+        return self._claims.claim(
+            worker, limit, self._db.instant(now), lease_s, allow_isolated=allow_isolated, terms=terms
+        )
 
     def unclaim(self, ours: Sequence[tuple[int, int]]) -> None:
         self._claims.unclaim(ours)
 
     def next_isolated(self, terms: Terms = NO_TERMS) -> float | None:
-        return self._claims.next_isolated(terms)
+        due, now = self._claims.next_isolated(terms), time.time()
+        return None if due is None else due + (now - self._db.instant(now))
 
     def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
-        return self._claims.heartbeat(ours, now, lease_s)
+        return self._claims.heartbeat(ours, self._db.instant(now), lease_s)
 
     def begin(self, ours: Sequence[tuple[int, int]]) -> set[int]:
         return self._claims.begin(ours)
 
     def recover(self, now: float) -> Recovered:
-        return self._claims.recover(now)
+        return self._claims.recover(self._db.instant(now))
 
     def restore_refused(self, now: float) -> int:
-        return self._claims.restore_refused(now)
+        return self._claims.restore_refused(self._db.instant(now))
 
     def defer_lone_trials(self, now: float) -> None:
-        self._claims.defer_lone_trials(now)
+        self._claims.defer_lone_trials(self._db.instant(now))
 
     def return_unknown(self, worker: str, known: Sequence[int]) -> int:
         return self._claims.return_unknown(worker, known)
@@ -206,23 +210,24 @@ class SqlLedger:
         return self._adoption.on_record(admission)
 
     def adopt_finished(self, past: Sequence[PastJob], now: float) -> int:
-        return self._adoption.adopt(past, now)
+        return self._adoption.adopt(past, self._db.instant(now))
 
     # Delays and leases
 
     def hold(
         self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY, recursive: bool = True
     ) -> int:
-        return self._holds.hold(folder, now, reason=reason, remedy=remedy, code=code, recursive=recursive)
+        at = self._db.instant(now)
+        return self._holds.hold(folder, at, reason=reason, remedy=remedy, code=code, recursive=recursive)
 
     def resume(self, folder: Path, now: float, *, code: str = AWAY, recursive: bool = True) -> int:
-        return self._holds.resume(folder, now, code=code, recursive=recursive)
+        return self._holds.resume(folder, self._db.instant(now), code=code, recursive=recursive)
 
     def shift_instants(self, jump: float) -> None:
         self._holds.shift_instants(jump)
 
     def reset_overlong_delays(self, now: float, longest_s: float) -> int:
-        return self._holds.reset_overlong_delays(now, longest_s)
+        return self._holds.reset_overlong_delays(self._db.instant(now), longest_s)
 
     # Actions of people
 
@@ -230,13 +235,13 @@ class SqlLedger:
         return self._actions.select(which)
 
     def retry(self, jobs: Sequence[int], now: float, who: str) -> list[Change]:
-        return self._actions.retry(jobs, now, who)
+        return self._actions.retry(jobs, self._db.instant(now), who)
 
     def cancel_jobs(self, jobs: Sequence[int], now: float, who: str) -> list[Change]:
-        return self._actions.cancel(jobs, now, who)
+        return self._actions.cancel(jobs, self._db.instant(now), who)
 
     def prioritise(self, jobs: Sequence[int], priority: int, now: float, who: str) -> list[Change]:
-        return self._actions.prioritise(jobs, priority, now, who)
+        return self._actions.prioritise(jobs, priority, self._db.instant(now), who)
 
     def apply_priorities(self, priorities: dict[Path, int]) -> int:
         return self._actions.apply_priorities(priorities)
@@ -245,12 +250,12 @@ class SqlLedger:
         return self._actions.pauses()
 
     def pause(self, folder: Path | None, now: float, who: str, *, draining: bool = False) -> Pause | None:
-        return self._actions.pause(folder, now, who, draining=draining)
+        return self._actions.pause(folder, self._db.instant(now), who, draining=draining)
 
     def resume_folder(
         self, folder: Path | None, now: float, who: str, *, draining: bool = False
     ) -> Pause | None:
-        return self._actions.resume(folder, now, who, draining=draining)
+        return self._actions.resume(folder, self._db.instant(now), who, draining=draining)
 
     def actions(self, limit: int = 50, job_id: int | None = None) -> list[Action]:
         return self._actions.history(limit, job_id)
@@ -272,33 +277,34 @@ class SqlLedger:
         killed: Killed | None = None,
         unpublished: bool = False,
     ) -> JobState:
+        at = self._db.instant(now)
         return self._endings.release(
-            job_id, generation, now,
-            not_before=not_before, refund=refund, isolate=isolate, code=code, reason=reason, remedy=remedy,
+            job_id, generation, at,
+            not_before=not_before + at - now, refund=refund, isolate=isolate, code=code, reason=reason, remedy=remedy,
             killed=killed, unpublished=unpublished,
         )  # fmt: skip
 
     def fail(self, job_id: int, generation: int, now: float, *, code: str, reason: str, remedy: str) -> None:
-        self._endings.fail(job_id, generation, now, code=code, reason=reason, remedy=remedy)
+        self._endings.fail(job_id, generation, self._db.instant(now), code=code, reason=reason, remedy=remedy)
 
     def cancel(
         self, job_id: int, now: float, reason: str, generation: int | None = None, code: str | None = None
     ) -> None:
-        self._endings.cancel(job_id, now, reason, generation=generation, code=code)
+        self._endings.cancel(job_id, self._db.instant(now), reason, generation=generation, code=code)
 
     def cancel_gone(self, path: Path, now: float, reason: str) -> list[int]:
-        return self._endings.cancel_gone(path, now, reason)
+        return self._endings.cancel_gone(path, self._db.instant(now), reason)
 
     def finish(self, finished: Sequence[Finish], now: float) -> list[int]:
-        return self._results.finish(finished, now)
+        return self._results.finish(finished, self._db.instant(now))
 
     def keep(self, recognised: Sequence[Finish], now: float) -> None:
-        self._results.keep(recognised, now)
+        self._results.keep(recognised, self._db.instant(now))
 
     # Files
 
     def intend(self, intents: Sequence[tuple[int, int, Sequence[OutputIntent]]], now: float) -> list[int]:
-        return self._outputs.intend(intents, now)
+        return self._outputs.intend(intents, self._db.instant(now))
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
         return self._outputs.owned(paths)
@@ -319,10 +325,10 @@ class SqlLedger:
         *,
         size: int | None = None,
     ) -> bool:
-        return self._partials.intend(job, path, sha256, standing, now, size=size)
+        return self._partials.intend(job, path, sha256, standing, self._db.instant(now), size=size)
 
-    def partials(self) -> list[OwnedOutput]:
-        return self._partials.all()
+    def partials(self, *, left: bool = False) -> list[OwnedOutput]:
+        return self._partials.all(left=left)
 
     def forget_partials(self, gone: Sequence[OwnedOutput]) -> None:
         self._partials.forget(gone)
@@ -334,7 +340,7 @@ class SqlLedger:
         return self._notes.of(recordings)
 
     def intend_note(self, noted: NotedRecording, file: OutputIntent, now: float) -> None:
-        self._notes.intend(noted, file, now)
+        self._notes.intend(noted, file, self._db.instant(now))
 
     def settle_notes(self, written: Sequence[OwnedOutput], gone: Sequence[OwnedOutput]) -> None:
         self._notes.settle(written, gone)
@@ -411,7 +417,7 @@ class SqlLedger:
     # Known voices
 
     def enrol_voice(self, name: str, model: str, embedding: bytes, now: float) -> None:
-        self._voices.enrol(name, model, embedding, now)
+        self._voices.enrol(name, model, embedding, self._db.instant(now))
 
     def known_voices(self, model: str) -> list[KnownVoice]:
         return self._voices.known(model)

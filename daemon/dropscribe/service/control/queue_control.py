@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from dropscribe import logs
 from dropscribe.config import Settings
+from dropscribe.ledger.backend import location_of
 from dropscribe.ledger.control import Verb
-from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.interface import Ledger
 from dropscribe.service.control.commands import execute
 from dropscribe.service.control.control_socket import ControlSocket, socket_path
 from dropscribe.service.control.folder_rules import FolderRules, Wait
@@ -50,7 +51,7 @@ class QueueControl:
         self._settings = settings
         self._wake = wake
         self._log = logs.get("service")
-        self._location = DatabaseLocation.of(settings().database)
+        self._location = location_of(settings())
         self._apply = Postponable(storage_retry, self._apply_rules, time.monotonic)
         self._stopped = Event()
         self._next = 0.0

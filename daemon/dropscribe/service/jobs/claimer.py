@@ -5,6 +5,7 @@ A claim is a commit, which waits for the disk and for other writers; decoders an
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, wait
@@ -108,6 +109,12 @@ class Claimed:
 
     claims: tuple[Claim, ...]
     asked_at: float
+
+
+def worker_name(host: str) -> str:
+    """The name by which this process claims jobs; `host`: name of this host among several, or ""."""
+    process = f"{os.uname().nodename}:{os.getpid()}"
+    return f"{host}/{process}" if host else process
 
 
 class Claimer:

@@ -296,10 +296,14 @@ class Partials:
         activity.begin()
         left: dict[tuple[Path, Path], list[OwnedOutput]] = {}
         try:
-            for one in filter(lambda o: self._mine(o.path), self._ledger.partials()):
+            for one in filter(
+                lambda o: o.path.is_absolute() and self._mine(o.path), self._ledger.partials(left=True)
+            ):
                 left.setdefault((one.recording, one.path), []).append(one)
             places = {
-                one.path.parent: self._root(one) for one in self._ledger.unpublished() if self._mine(one.path)
+                one.path.parent: self._root(one)
+                for one in self._ledger.unpublished()
+                if one.path.is_absolute() and self._mine(one.path)
             }
         except StorageError as e:
             logs.problem(self._log, logs.Action.STORAGE, f"old partial texts stay until the next start: {e}")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from dropscribe import logs
 from dropscribe.config import Settings
-from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.backend import location_of
+from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import NO_ROOM
 from dropscribe.service.monitoring.status_file import Complaint, Free
 
@@ -138,7 +139,7 @@ class FreeSpace:
         self._log = logs.get("service")
         self._floor = Floor(settings.service.free_floor_mb * MIB)
         self._gauges = Gauges()
-        self._database = DatabaseLocation.of(settings.database).directory
+        self._database = location_of(settings).directory
         #: Watched folder → directory of its transcripts.
         self._targets: dict[Path, Path] = {}
         self._low: Mapping[Path, Low] = {}

@@ -51,7 +51,7 @@ def run(
     """
     from dropscribe import logs
     from dropscribe.errors import ConfigError
-    from dropscribe.ledger.interface import DatabaseLocation
+    from dropscribe.ledger.backend import location_of
     from dropscribe.notify.serve import serve
 
     loaded = _loaded(config, database)
@@ -67,7 +67,7 @@ def run(
     logs.setup(
         json_lines={"auto": None, "json": True, "text": False}[service.log_format], level=service.log_level
     )
-    if serve(DatabaseLocation.of(loaded.settings.database.absolute()), targets, once=once):
+    if serve(location_of(loaded.settings), targets, once=once):
         raise typer.Exit(1)
 
 

@@ -48,15 +48,14 @@ def command(
     from dropscribe.cli.arguments.settings import in_force
     from dropscribe.cli.output import print_json, say
     from dropscribe.escapes import readable
-    from dropscribe.ledger.backend import lock_database
-    from dropscribe.ledger.interface import DatabaseLocation
+    from dropscribe.ledger.backend import location_of, lock_database
     from dropscribe.service.admission.adoption import starts
 
     settings = in_force(config=config, database=database, model=model, vad_model=vad_model).settings
     if not settings.folders and config is None:
         settings = in_force(watch=[directory], database=database, model=model, vad_model=vad_model).settings
     places = starts(settings, directory)
-    with closing(lock_database(DatabaseLocation.of(settings.database))):
+    with closing(lock_database(location_of(settings), alone=True)):
         report = _adopt(settings, places, dry_run=dry_run)
     if as_json:
         print_json(document(settings.database, report, dry_run=dry_run))
@@ -92,10 +91,10 @@ def _adopt(settings: Settings, places: list[tuple[Folder, Path]], *, dry_run: bo
     from contextlib import nullcontext
 
     from dropscribe.ledger import backend
-    from dropscribe.ledger.interface import DatabaseLocation
+    from dropscribe.ledger.backend import location_of
     from dropscribe.service.admission.adoption import Adopter
 
-    location = DatabaseLocation.of(settings.database)
+    location = location_of(settings)
     opened: Any
     if not dry_run:
         opened = closing(backend.open_ledger(location))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.escapes import readable
-from dropscribe.ledger.columns import below, path_of, raw, storable
+from dropscribe.ledger.columns import RawPath, below, path_of, raw, storable
 from dropscribe.ledger.control import Action, Change, Pause, Selection, Verb
 from dropscribe.ledger.records import HELD, JobState
 from dropscribe.ledger.sql.dialect import Database, sql
@@ -162,7 +162,7 @@ class Actions:
             found = _found(connection, folder, draining=draining)
             if found is None:
                 values = {
-                    "raw": _raw(folder),
+                    "raw": _raw(folder, draining=draining),
                     "folder": "" if folder is None else readable(folder),
                     "who": storable(who),
                 }
@@ -177,7 +177,7 @@ class Actions:
         """See `Ledger.resume_folder`."""
         with self._db.write("resume") as connection:
             found = _found(connection, folder, draining=draining)
-            connection.execute(_RESUME, {"raw": _raw(folder), "draining": int(draining)})
+            connection.execute(_RESUME, {"raw": _raw(folder, draining=draining), "draining": int(draining)})
             before = "working" if found is None else "draining" if draining else "paused"
             record(connection, now, who, Verb.RESUME, found=before, made="working", folder=_readable(folder))
             return found
@@ -276,8 +276,9 @@ def _readable(folder: Path | None) -> str | None:
     return None if folder is None else readable(folder)
 
 
-def _raw(folder: Path | None) -> bytes:
-    return b"" if folder is None else raw(folder)
+def _raw(folder: Path | None, *, draining: bool) -> bytes:
+    """What the table has for a folder. A pause of all folders is that of all hosts, but each host is drained by itself."""
+    return raw(folder) if folder is not None else RawPath() if draining else b""
 
 
 def _pause(row: Row[Any]) -> Pause:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.escapes import readable
-from dropscribe.ledger.columns import below, inode_of, mtime_of, raw, signed, storable
+from dropscribe.ledger.columns import Places, below, inode_of, mtime_of, raw, signed, storable
 from dropscribe.ledger.records import Admission, Admitted, JobState, KnownRecording, SkippedFile
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.transitions import CHANGED, GONE, transition
@@ -146,6 +146,7 @@ class _Batch:
     renamed: list[dict[str, object]]
     #: Recordings at whose path another one is now, by a rename.
     displaced: list[int]
+    places: Places
 
     def take(self, admission: Admission, now: float) -> Admitted:
         path_raw = raw(admission.path)
@@ -163,6 +164,9 @@ class _Batch:
             recording = self._add_recording(admission, path_raw, now, None if known is None else known[0])
         profile, recipe = storable(admission.profile), storable(admission.recipe)
         job = self.purged.get(recording, self.standing.get((recording, profile, recipe)))
+        if job is None and self.places.storage_of(admission.folder) != self.places.host_storage:
+            # Another host may have other settings.
+            job = max((j for (r, _, _), j in self.standing.items() if r == recording), default=None)
         if job is not None:
             return Admitted(job, created=False, renamed=was_renamed)
         job = self.next_job
@@ -282,7 +286,19 @@ class Admissions:
             for row in connection.execute(_STANDING, {"recordings": ids})
         }
         return _Batch(
-            int(next_recording), int(next_job), latest, standing, [], [], [], [], renamable, purged, [], []
+            int(next_recording),
+            int(next_job),
+            latest,
+            standing,
+            [],
+            [],
+            [],
+            [],
+            renamable,
+            purged,
+            [],
+            [],
+            self._db.places,
         )
 
     @staticmethod

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.files import FileSignature
-from dropscribe.ledger.columns import inode_of, mtime_of, path_of, raw, storable
+from dropscribe.ledger.columns import RawPath, host_of, inode_of, mtime_of, path_of, raw, storable
 from dropscribe.ledger.control import Terms
 from dropscribe.ledger.fair_shares import Candidate, FairShares
 from dropscribe.ledger.records import HELD, Claim, JobState, Recovered
-from dropscribe.ledger.sql.dialect import Database, sql
+from dropscribe.ledger.sql.dialect import Database, here, sql
 from dropscribe.ledger.sql.jobs.interruptions import defer_lone_trials, drop_attempts, requeue
 from dropscribe.ledger.sql.jobs.transitions import REFUSED_BY_LEDGER, transition
 from dropscribe.ledger.sql.outbox.events import EventWriter
@@ -28,12 +28,12 @@ _KILLED = "the daemon was killed in the middle of it"
 
 # A job waits while another one of the same content is running, or queued before it, because the result may be used for both.
 # When there is a result already it does not wait; else ten thousand copies would be done one after the other. Nor does it wait
-# for one that is held, or in a folder that is `closed`, which may last for days. Before it are those of a higher priority, so
+# for one of a host whose files cannot be read here, that is held, or in a folder that is `closed`, which may last for days. Before it are those of a higher priority, so
 # that a job whose priority is raised need not wait for an older copy that nobody raised.
 _WAITING_TWIN = (
     "EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND {before} AND {unfinished} AND @plain(t.state) = 'queued' "
     "AND coalesce(t.reason_code, '') NOT IN ({held}) "
-    "AND @hex(t.folder_raw) NOT IN @texts(:closed))"
+    "AND @hex(t.folder_raw) NOT IN @texts(:closed) AND @storage(t.folder_raw) IN @texts(:here))"
 ).replace("{held}", ", ".join(f"'{code}'" for code in HELD))
 _FREE_OF_TWINS = (
     "(NOT ({higher} OR {older} OR EXISTS (SELECT 1 FROM jobs t "
@@ -45,7 +45,7 @@ _FREE_OF_TWINS = (
 )  # fmt: skip
 # The condition of their index, word for word; the plus before the state keeps SQLite from using the index on states.
 _FREE_OF_TWINS = _FREE_OF_TWINS.replace("{unfinished}", "t.state IN ('queued', 'running')")
-_OPEN = "@hex(j.folder_raw) NOT IN @texts(:closed)"
+_OPEN = "@hex(j.folder_raw) NOT IN @texts(:closed) AND @storage(j.folder_raw) IN @texts(:here)"
 
 # Every folder with queued jobs, with one step in the index for each.
 _QUEUES = sql(
@@ -97,7 +97,7 @@ _OPEN_ATTEMPTS = sql(
     "WHERE id IN @ids(:ids)"
 )
 _EXPIRED = sql("SELECT id FROM jobs WHERE state = 'running' AND lease_until < :now")
-_RUNNING = sql("SELECT id FROM jobs WHERE state = 'running'")
+_RUNNING = sql("SELECT id, claimed_by FROM jobs WHERE state = 'running'")
 # Repeating it for the same claim changes nothing: the commit of a call that failed may stand.
 _BEGIN = sql(
     "UPDATE jobs SET attempts = attempts + 1 - begun, begun = 1 WHERE state = 'running' AND (id, generation) IN "
@@ -127,14 +127,16 @@ _UNCLAIM = sql(
         "@rows(:ours, id, generation) RETURNING id",
     )
 )
-_QUEUED_PROFILES = sql("SELECT DISTINCT profile FROM jobs WHERE state = 'queued'")
+_QUEUED_PROFILES = sql(
+    "SELECT DISTINCT profile FROM jobs WHERE state = 'queued' AND @storage(folder_raw) IN @texts(:here)"
+)
 # The identity is content and recipe, as `admission.identity` makes it. A job that has its result, or refers to one, stays
 # as it is.
 _APPLY_RECIPE = sql(
     "UPDATE jobs SET recipe = :recipe, identity = CASE WHEN identity IS NOT NULL THEN "
     "(SELECT r.sha256 FROM recordings r WHERE r.id = recording_id) || '|' || :recipe END "
     "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe AND media IS NULL "
-    "AND reference_job_id IS NULL"
+    "AND reference_job_id IS NULL AND @storage(folder_raw) IN @texts(:here)"
 )
 _PAUSED = sql("SELECT folder_raw FROM pauses")
 _HEARTBEAT = sql(
@@ -161,7 +163,7 @@ class Claims:
             closed = _closed(connection, terms)
             if closed is None:
                 return []
-            values = {"now": now, "closed": json.dumps([folder.hex().upper() for folder in closed])}
+            values = {"now": now} | self._places(closed)
             ids: list[int] = []
             if allow_isolated:
                 ids = _ids(connection.execute(_ISOLATED, values))
@@ -181,13 +183,19 @@ class Claims:
         self, connection: Connection, limit: int, values: dict[str, Any], closed: set[bytes], terms: Terms
     ) -> list[int]:
         """Up to `limit` jobs that are not isolated. Queues are read only as far as their jobs are taken."""
-        folders = [f for f in connection.scalars(_QUEUES).all() if f not in closed]
+        # A folder of another host is no absolute path here.
+        folders = [f for f in connection.scalars(_QUEUES).all() if f not in closed and f.startswith(b"/")]
         found = {f: connection.execute(_QUEUE, values | {"folder": f, "limit": limit}) for f in folders}
         queues = {f: (Candidate(*row) for row in iter(rows.fetchone, None)) for f, rows in found.items()}
         chosen = self._shares.choose(queues, {raw(f): t for f, t in terms.of.items()}, limit)
         for rows in found.values():
             rows.close()
         return chosen
+
+    def _places(self, closed: set[bytes]) -> dict[str, Any]:
+        """Values of `_OPEN` and `_FREE_OF_TWINS`."""
+        keys = [self._db.places.key(RawPath(folder)).hex().upper() for folder in closed]
+        return {"closed": json.dumps(keys), "here": here(self._db)}
 
     def unclaim(self, ours: Sequence[tuple[int, int]]) -> None:
         """See `Ledger.unclaim`."""
@@ -203,7 +211,7 @@ class Claims:
             closed = _closed(connection, terms)
             if closed is None:
                 return None
-            values = {"closed": json.dumps([folder.hex().upper() for folder in closed])}
+            values = self._places(closed)
             due = connection.scalar(_NEXT_ISOLATED, values)
         return None if due is None else float(due)
 
@@ -227,7 +235,8 @@ class Claims:
     def recover(self, now: float) -> Recovered:
         """See `Ledger.recover`."""
         with self._db.write("recover interrupted jobs") as connection:
-            ids = _ids(connection.execute(_RUNNING))
+            found = connection.execute(_RUNNING).all()
+            ids = [int(job) for job, worker in found if host_of(worker or "") == self._db.places.host]
             return requeue(connection, ids, now, outcome="interrupted", reason=_KILLED, events=self._events)
 
     def defer_lone_trials(self, now: float) -> None:
@@ -257,8 +266,9 @@ class Claims:
         """See `Ledger.apply_recipes`."""
         changed = 0
         with self._db.write("apply the recipes in force") as connection:
-            for profile in connection.scalars(_QUEUED_PROFILES).all():
-                values = {"profile": profile, "recipe": storable(recipe(profile))}
+            reached = {"here": here(self._db)}
+            for profile in connection.scalars(_QUEUED_PROFILES, reached).all():
+                values = reached | {"profile": profile, "recipe": storable(recipe(profile))}
                 changed += connection.execute(_APPLY_RECIPE, values).rowcount
         return changed
 

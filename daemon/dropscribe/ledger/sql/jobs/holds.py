@@ -6,11 +6,12 @@ extend them by years.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from dropscribe.ledger.columns import below, storable
 from dropscribe.ledger.records import AWAY, HOLD_S
-from dropscribe.ledger.sql.dialect import Database, sql
+from dropscribe.ledger.sql.dialect import Database, here, sql
 
 # `:beyond` is the length of the path of the folder with its slash, or NULL for recordings below it at any depth. A path is a
 # BLOB, in which instr() finds bytes.
@@ -36,7 +37,7 @@ _SHIFT_LEASES = sql("UPDATE jobs SET lease_until = lease_until + :jump WHERE sta
 _RESET = sql(
     "UPDATE jobs SET not_before = :now "
     "WHERE state = 'queued' AND (not_before > :now + :longest "
-    "OR ((isolate = 1 OR unpublished > 0) AND not_before > :now))"
+    "OR ((isolate = 1 OR unpublished > 0) AND not_before > :now)) AND @storage(folder_raw) IN @texts(:here)"
 )
 
 
@@ -50,7 +51,7 @@ class Holds:
         self, folder: Path, now: float, *, reason: str, remedy: str, code: str = AWAY, recursive: bool = True
     ) -> int:
         """See `Ledger.hold`."""
-        values = _place(folder, recursive=recursive) | {
+        values = self._place(folder, recursive=recursive) | {
             "until": now + HOLD_S, "renew": now + HOLD_S / 2,
             "code": code, "reason": storable(reason), "remedy": storable(remedy) or None,
         }  # fmt: skip
@@ -59,12 +60,15 @@ class Holds:
 
     def resume(self, folder: Path, now: float, *, code: str = AWAY, recursive: bool = True) -> int:
         """See `Ledger.resume`."""
-        values = _place(folder, recursive=recursive) | {"now": now, "code": code}
+        values = self._place(folder, recursive=recursive) | {"now": now, "code": code}
         with self._db.write("resume the jobs of a folder") as connection:
             return int(connection.execute(_RESUME, values).rowcount)
 
     def shift_instants(self, jump: float) -> None:
-        """See `Ledger.shift_instants`."""
+        """See `Ledger.shift_instants`. Instants by the clock of a server stay: it was not that one that was set."""
+        now = time.time()
+        if self._db.instant(now) != now:
+            return
         with self._db.write("shift delays and leases") as connection:
             connection.execute(_SHIFT_DELAYS, {"jump": jump})
             connection.execute(_SHIFT_LEASES, {"jump": jump})
@@ -72,10 +76,14 @@ class Holds:
     def reset_overlong_delays(self, now: float, longest_s: float) -> int:
         """See `Ledger.reset_overlong_delays`. Delays of isolated jobs are reset in any case, see `_RESET`."""
         with self._db.write("reset overlong delays") as connection:
-            return int(connection.execute(_RESET, {"now": now, "longest": longest_s}).rowcount)
+            return int(
+                connection.execute(
+                    _RESET, {"now": now, "longest": longest_s, "here": here(self._db)}
+                ).rowcount
+            )
 
-
-def _place(folder: Path, *, recursive: bool) -> dict[str, object]:
-    """Values of `_IN_FOLDER`."""
-    first, last = below(folder)
-    return {"first": first, "last": last, "beyond": None if recursive else len(first)}
+    def _place(self, folder: Path, *, recursive: bool) -> dict[str, object]:
+        """Values of `_IN_FOLDER`."""
+        first, last = below(folder)
+        beyond = None if recursive else len(self._db.places.key(first))
+        return {"first": first, "last": last, "beyond": beyond}

@@ -44,7 +44,9 @@ class Notes:
     def due(self, since: float) -> list[Path]:
         """See `Ledger.notes_due`."""
         with self._db.read("find notes of failed jobs") as connection:
-            return [path_of(recording) for recording in connection.scalars(_DUE, {"since": since})]
+            due = map(path_of, connection.scalars(_DUE, {"since": since}))
+            kept, places = self._db.kept(), self._db.places
+            return [path for path in due if path.is_absolute() and places.storage_of(path) in kept]
 
     def of(self, recordings: Sequence[Path]) -> list[NotedRecording]:
         """See `Ledger.notes_of`."""

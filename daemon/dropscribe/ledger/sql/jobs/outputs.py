@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.escapes import readable
-from dropscribe.ledger.columns import path_of, raw
+from dropscribe.ledger.columns import host_of, path_of, raw
 from dropscribe.ledger.records import PARTIAL, OutputIntent, OwnedOutput
 from dropscribe.ledger.sql.bulk import execute_rows
 from dropscribe.ledger.sql.dialect import Database
-from dropscribe.ledger.sql.schema import outputs
+from dropscribe.ledger.sql.schema import jobs, outputs
 
 #: (job, generation)
 Held = tuple[int, int]
@@ -93,6 +93,10 @@ _PARTIALS = sa.select(
     outputs.c.format,
     outputs.c.sha256,
     outputs.c.bytes,
+    sa.select(jobs.c.claimed_by)
+    .where(jobs.c.id == outputs.c.job_id, jobs.c.state == "running")
+    .scalar_subquery()
+    .label("worker"),
 ).where(outputs.c.format == PARTIAL)
 _FORGET_PARTIAL = (
     sa.delete(outputs)
@@ -180,7 +184,7 @@ class PartialOutputs:
             connection.execute(sa.insert(outputs), row)
         return True
 
-    def all(self) -> list[OwnedOutput]:
+    def all(self, *, left: bool = False) -> list[OwnedOutput]:
         """See `Ledger.partials`."""
         with self._db.read("read the partial texts") as connection:
             return [
@@ -194,6 +198,7 @@ class PartialOutputs:
                     r.bytes,
                 )
                 for r in connection.execute(_PARTIALS)
+                if not (left and r.worker is not None and host_of(r.worker) != self._db.places.host)
             ]
 
     def forget(self, gone: Sequence[OwnedOutput]) -> None:

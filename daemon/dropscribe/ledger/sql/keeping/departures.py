@@ -6,6 +6,7 @@ places.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,12 @@ _DEPARTURES = (
     "WHERE {which}"
 )
 _ONE = sql(_DEPARTURES.replace("{which}", "r.id = :recording"))
-_INTENDED = sql(_DEPARTURES.replace("{which}", "r.departure IN ('moving', 'deleting') ORDER BY r.id"))
+_INTENDED = sql(
+    _DEPARTURES.replace(
+        "{which}",
+        "r.departure IN ('moving', 'deleting') AND @storage(r.folder_raw) IN @texts(:kept) ORDER BY r.id",
+    )
+)
 _DEPARTED = sql(
     "UPDATE recordings SET departure = CASE departure WHEN 'moving' THEN 'moved' ELSE 'deleted' END, departed_at = :now, "
     "outputs_of_raw = CASE WHEN :follow = 1 AND departure = 'moving' THEN path_raw ELSE outputs_of_raw END "
@@ -71,7 +77,10 @@ class Departures:
     def departures(self) -> list[Departure]:
         """See `Keeping.departures`."""
         with self._db.read("read moves of recordings") as connection:
-            return [_departure(row) for row in connection.execute(_INTENDED)]
+            return [
+                _departure(row)
+                for row in connection.execute(_INTENDED, {"kept": json.dumps(self._db.kept())})
+            ]
 
 
 def _departure(row: Row[Any]) -> Departure:

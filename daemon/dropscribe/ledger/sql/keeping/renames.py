@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,8 @@ _CANDIDATES = sql(
 _FOLLOWING = sql(
     "SELECT r.id, r.outputs_of_raw, r.path_raw, r.departed_raw, r.folder_raw, r.departure, j.profile "
     "FROM recordings r JOIN jobs j ON j.id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = r.id) "
-    "WHERE r.outputs_of_raw IS NOT NULL AND coalesce(r.departure, '') NOT IN ('moving', 'deleting') ORDER BY r.id LIMIT :limit"
+    "WHERE r.outputs_of_raw IS NOT NULL AND coalesce(r.departure, '') NOT IN ('moving', 'deleting') "
+    "AND @storage(r.folder_raw) IN @texts(:kept) ORDER BY r.id LIMIT :limit"
 )
 _OUTPUTS = sql(
     "SELECT o.id, o.job_id, o.recording_raw, o.path_raw, o.format, o.sha256, o.published, o.bytes FROM outputs o "
@@ -68,7 +70,9 @@ class Renames:
                         for output in connection.execute(_OUTPUTS, {"recording": row.id})
                     ),
                 )
-                for row in connection.execute(_FOLLOWING, {"limit": limit}).all()
+                for row in connection.execute(
+                    _FOLLOWING, {"limit": limit, "kept": json.dumps(self._db.kept())}
+                ).all()
             ]
 
     def followed(self, one: Following, moved: Sequence[tuple[int, Path]], *, complete: bool) -> None:

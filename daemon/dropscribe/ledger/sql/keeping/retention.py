@@ -22,6 +22,7 @@ _FINISHED = sql(
     "j.files_removed_at IS NULL AND j.purged_at IS NULL AS files, r.departure IS NULL AND j.purged_at IS NULL AS recording "
     "FROM jobs j JOIN recordings r ON r.id = j.recording_id WHERE j.state = 'done' "
     "AND (j.finished_at, j.id) > (:finished_at, :id) AND j.finished_at <= :until "
+    "AND @storage(r.folder_raw) IN @texts(:kept) "
     "ORDER BY j.finished_at, j.id LIMIT :limit"
 )
 # Another job that uses the result, or is about to, keeps it. From here on the result is not shared: a copy that is dropped
@@ -68,7 +69,13 @@ class Retention:
 
     def finished(self, after: tuple[float, int], until: float, limit: int) -> list[FinishedRecording]:
         """See `Keeping.finished`."""
-        values = {"finished_at": after[0], "id": after[1], "until": until, "limit": limit}
+        values = {
+            "finished_at": after[0],
+            "id": after[1],
+            "until": until,
+            "limit": limit,
+            "kept": json.dumps(self._db.kept()),
+        }
         with self._db.read("read finished jobs") as connection:
             return [_finished(row) for row in connection.execute(_FINISHED, values)]
 

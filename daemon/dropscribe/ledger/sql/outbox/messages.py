@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,6 +98,7 @@ class Messages:
         self._db = db
 
     def claim(self, worker: str, now: float, lease_s: float, limits: Mapping[str, int]) -> list[Message]:
+        now = self._db.instant(now)
         if not self._due(now, limits):
             return []
         with self._db.write("claim messages") as connection:
@@ -115,21 +117,27 @@ class Messages:
             return _messages(connection.execute(_CLAIMED, chosen).all())
 
     def renew(self, ours: Sequence[Message], now: float, lease_s: float) -> None:
+        now = self._db.instant(now)
         if ours:
             with self._db.write("renew leases of messages") as connection:
                 rows = [{"uid": m.uid, "tries": m.tries, "until": now + lease_s} for m in ours]
                 connection.execute(_RENEW, rows)
 
     def sent(self, message: Message, now: float) -> bool:
+        now = self._db.instant(now)
         return self._end(_SENT, message, now=now)
 
     def postpone(self, message: Message, due_at: float, error: str) -> bool:
+        now = time.time()
+        due_at += self._db.instant(now) - now
         return self._end(_POSTPONE, message, due_at=due_at, error=storable(error))
 
     def give_up(self, message: Message, now: float, error: str) -> bool:
+        now = self._db.instant(now)
         return self._end(_GIVE_UP, message, now=now, error=storable(error))
 
     def disable(self, target: str, now: float, reason: str) -> None:
+        now = self._db.instant(now)
         values = {"target": target, "now": now, "error": storable(reason)}
         with self._db.write("disable a target") as connection:
             connection.execute(_DISABLE, values)
@@ -140,6 +148,7 @@ class Messages:
             return {str(name): str(reason) for name, reason in connection.execute(_DISABLED)}
 
     def fail_pending(self, target: str, now: float, error: str) -> int:
+        now = self._db.instant(now)
         with self._db.write("fail messages") as connection:
             values = {"target": target, "now": now, "error": storable(error)}
             return int(connection.execute(_FAIL_PENDING, values).rowcount)
@@ -149,6 +158,7 @@ class Messages:
             return {str(name) for name in connection.scalars(_WAITING)}
 
     def retry(self, now: float, *, target: str | None = None, ids: Sequence[int] = ()) -> int:
+        now = self._db.instant(now)
         values = {"now": now, "target": target, "ids": json.dumps(list(ids)), "all": int(not ids)}
         with self._db.write("retry messages") as connection:
             connection.execute(_ENABLE_OF if ids else _ENABLE, values)
@@ -175,6 +185,7 @@ class Messages:
         return found
 
     def prune(self, now: float) -> int:
+        now = self._db.instant(now)
         deleted = 0
         for state, keep_s in ((MessageState.SENT, KEEP_SENT_S), (MessageState.FAILED, KEEP_FAILED_S)):
             values = {"state": state.value, "before": now - keep_s, "most": PRUNED}

@@ -9,10 +9,11 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.types.string import StrDumperUnknown
+from psycopg.types.string import ByteaBinaryLoader, ByteaLoader, BytesDumper, StrDumperUnknown
 from sqlalchemy.engine import Engine
 
 from dropscribe.errors import ConfigError
+from dropscribe.ledger.columns import PathEnd, Places, RawPath
 
 #: Longest time to connect, seconds, unless the URL says otherwise.
 CONNECT_S = 10
@@ -56,7 +57,30 @@ def parameters(url: str) -> dict[str, Any]:
     return found
 
 
-def open_connection(url: str) -> psycopg.Connection[Any]:
+def _adapt(connection: psycopg.Connection[Any], places: Places) -> None:
+    """Let statements have paths where the database has their keys."""
+
+    class _Key(BytesDumper):
+        def dump(self, obj: Any) -> Any:
+            # SQLAlchemy wraps the values of columns that it knows.
+            value = obj.obj if isinstance(obj, psycopg.Binary) else obj
+            return super().dump(places.key(value) if isinstance(value, RawPath) else value)
+
+    class _Path(ByteaLoader):
+        def load(self, data: Any) -> bytes:
+            return places.path(bytes(super().load(bytes(data))))
+
+    class _BinaryPath(ByteaBinaryLoader):
+        def load(self, data: Any) -> bytes:
+            return places.path(bytes(super().load(bytes(data))))
+
+    for kind in (RawPath, PathEnd, psycopg.Binary):
+        connection.adapters.register_dumper(kind, _Key)
+    for loader in (_Path, _BinaryPath):
+        connection.adapters.register_loader("bytea", loader)
+
+
+def open_connection(url: str, places: Places | None = None) -> psycopg.Connection[Any]:
     """A connection outside the pool. Raises psycopg.Error, ConfigError."""
     defaults: dict[str, Any] = {
         "application_name": "dropscribe",
@@ -67,14 +91,16 @@ def open_connection(url: str) -> psycopg.Connection[Any]:
     connection = psycopg.connect(**(defaults | parameters(url)))
     connection.adapters.register_loader("numeric", _Number)
     connection.adapters.register_dumper(str, _Text)
+    if places is not None and not places.trivial:
+        _adapt(connection, places)
     return connection
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, places: Places | None = None) -> Engine:
     """An engine on the database at `url`; nothing is opened before the first statement."""
     return sa.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: open_connection(url),
+        creator=lambda: open_connection(url, places),
         pool_size=POOL_SIZE,
         max_overflow=OVERFLOW,
         use_native_hstore=False,

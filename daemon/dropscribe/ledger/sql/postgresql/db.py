@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.errors import DatabaseLockedError, UnusableLedgerError
+from dropscribe.ledger.columns import Places
 from dropscribe.ledger.interface import Lock
 from dropscribe.ledger.sql.lock_waits import LockWaits
 from dropscribe.ledger.sql.postgresql import functions  # noqa: F401 - spells the functions of statements
@@ -24,10 +25,13 @@ from dropscribe.ledger.sql.postgresql.lock import WRITING
 STEP_S = 1.0
 #: Longest wait of our threads for each other before they leave the waiting to PostgreSQL, seconds.
 QUEUE_S = 5.0
+#: Interval of reading the clock of the server, seconds.
+CLOCK_S = 2.0
 
 # One writer at a time, as in SQLite: statements that first look and then change need no thought of others, and rows of the
 # totals are never locked in two orders. A transaction takes milliseconds and has dozens of jobs in it.
 _LOCK = sa.text(f"SELECT set_config('lock_timeout', :ms, true), pg_advisory_xact_lock({WRITING})")
+_NOW = sa.text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")
 _IDENTITY = sa.text("SELECT CAST(to_regclass('jobs') AS oid)")
 #: What a purge deletes from, in the order of their sizes.
 _PURGED = "segments, outputs, stage_timings, attempts, job_speakers, outbox, jobs"
@@ -39,19 +43,43 @@ class PostgresDatabase:
     #: Texts are found by their trigrams, in no order.
     indexes_phrases = False
 
-    def __init__(self, url: str, shown: Path, lock: Lock | None = None) -> None:
-        """`shown` names the database in errors; `lock`: the lock of the daemon, which must not be lost."""
+    def __init__(
+        self, url: str, shown: Path, lock: Lock | None = None, places: Places | None = None, *,
+        by_server_clock: bool = False,
+    ) -> None:  # fmt: skip
+        """`shown` names the database in errors; `lock`: the lock of the daemon, which must not be lost.
+
+        `by_server_clock`: instants are by the clock of the server, whatever that of this host says.
+        """
+        self.places = Places() if places is None else places
+        #: The clock of the server less the monotonic one, seconds; 0.0 until it is known.
+        self._ahead_s = 0.0
+        self._by_server_clock = by_server_clock
+        self._read_clock_at = 0.0
         self._shown = shown
         self._lock = lock
         self.fault: UnusableLedgerError | None = None
         self.waits = LockWaits()
-        self._engine = connect(url)
+        self._engine = connect(url, self.places)
         self._readers = self._engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._writing = threading.Lock()
         #: Number of a table of this database; None until it is known.
         self._identity: int | None = None
+
+    def instant(self, now: float) -> float:
+        if not self._by_server_clock:
+            return now
+        if not self._ahead_s:
+            with self.read("read the clock of the server") as connection:
+                self._ahead_s = float(connection.scalar(_NOW) or 0.0) - time.monotonic()
+        return time.monotonic() + self._ahead_s
+
+    def kept(self) -> tuple[str, ...]:
+        if self._lock is None:
+            return self.places.storages
+        return (self.places.host_storage, *self._lock.kept())
 
     @contextmanager
     def write(self, operation: str) -> Iterator[Connection]:
@@ -61,6 +89,7 @@ class PostgresDatabase:
         try:
             with self._usable(operation), self._locked() as connection:
                 self.waits.had()
+                self._read_clock(connection)
                 yield connection
                 connection.commit()
         finally:
@@ -104,6 +133,11 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _read_clock(self, connection: Connection) -> None:
+        if self._by_server_clock and time.monotonic() >= self._read_clock_at:
+            self._read_clock_at = time.monotonic() + CLOCK_S
+            self._ahead_s = float(connection.scalar(_NOW) or 0.0) - time.monotonic()
 
     @contextmanager
     def _locked(self) -> Iterator[Connection]:

@@ -48,6 +48,10 @@ FUNCTIONS: Functions = {
     "joined": lambda: "JOIN",
     "cross": lambda: "CROSS JOIN",
     "hex": lambda x: f"coalesce(upper(encode({x}, 'hex')), '')",
+    "storage": lambda x: (
+        f"CASE WHEN substr({x}, 1, 1) = decode('40', 'hex') "
+        f"THEN split_part(encode(substr({x}, 1, 80), 'escape'), chr(58), 1) ELSE '' END"
+    ),
     "slash": lambda x: f"position(decode('2f', 'hex') IN {x})",
     "position": lambda text, part: f"strpos({text}, {part})",
     "ending": lambda text, n: f"right({text}, {n})",

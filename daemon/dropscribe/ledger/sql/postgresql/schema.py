@@ -13,7 +13,7 @@ from dropscribe.ledger.sql.postgresql.connections import connect
 from dropscribe.ledger.sql.postgresql.db import translated
 from dropscribe.ledger.sql.postgresql.ddl import STATEMENTS  # noqa: F401 - adds them to the tables
 from dropscribe.ledger.sql.postgresql.faults import RESTORE
-from dropscribe.ledger.sql.postgresql.lock import WRITING
+from dropscribe.ledger.sql.postgresql.lock import WRITING, holders
 from dropscribe.ledger.sql.schema import HEAD, metadata
 
 #: First version whose owner of a database may create pg_trgm.
@@ -48,6 +48,12 @@ def prepare(url: str, shown: Path) -> None:
             if found is None:
                 _create(connection, shown)
             elif found != HEAD:
+                if len(others := holders(url, shown)) > 1:
+                    raise LedgerError(
+                        f"{others[-1]} works on it, too, and its tables are of an older version",
+                        operation="open database", path=shown,
+                        remedy="stop the daemons of all hosts, upgrade each, and start them again",
+                    )  # fmt: skip
                 run(known(found, shown), connection)
             else:
                 _demand_tables(connection, shown)

@@ -20,6 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
 from dropscribe.errors import DatabaseLockedError, DropscribeError, UnusableLedgerError
+from dropscribe.ledger.columns import Places
 from dropscribe.ledger.sql.lock_waits import WAIT_S, LockWaits
 from dropscribe.ledger.sql.sqlite import functions  # noqa: F401 - spells the functions of statements
 from dropscribe.ledger.sql.sqlite.faults import damaged, explain, is_locked
@@ -198,11 +199,18 @@ class SqliteDatabase:
         # Read-only use is short, beside a daemon that watches the file.
         self._file = None if read_only else DatabaseFile(path)
         self.waits = LockWaits()
+        self.places = Places()
         self._engine = connect(path, read_only=read_only, file=self._file).execution_options(
             **{LOCK_WAITS: self.waits}
         )
         self._readers = self._engine.execution_options(**{READING: True})
         self._writing = threading.Lock()
+
+    def instant(self, now: float) -> float:
+        return now
+
+    def kept(self) -> tuple[str, ...]:
+        return self.places.storages
 
     @contextmanager
     def write(self, operation: str) -> Iterator[Connection]:

@@ -32,6 +32,9 @@ FUNCTIONS: Functions = {
     "joined": lambda: "CROSS JOIN",
     "cross": lambda: "CROSS JOIN",
     "hex": lambda x: f"hex({x})",
+    "storage": lambda x: (
+        f"CASE WHEN substr({x}, 1, 1) = x'40' THEN CAST(substr({x}, 1, instr({x}, x'3a') - 1) AS TEXT) ELSE '' END"
+    ),
     "slash": lambda x: f"instr({x}, x'2f')",
     "position": lambda text, part: f"instr({text}, {part})",
     "ending": lambda text, n: f"substr({text}, -{n})",

@@ -22,6 +22,10 @@ class DatabaseLock:
     def verify(self, operation: str) -> None:
         """Nothing to do: the kernel keeps the lock for as long as the process runs."""
 
+    def kept(self) -> tuple[str, ...]:
+        """None: a file is the database of one host."""
+        return ()
+
     def close(self) -> None:
         """Release the lock; may be called twice.
 

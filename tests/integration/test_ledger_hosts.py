@@ -1,0 +1,193 @@
+"""Several hosts on one database: whose a path is, who may claim, recover and care for what, and by which clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dropscribe.errors import AlreadyRunningError
+from dropscribe.ledger import backend
+from dropscribe.ledger.columns import Places, below, raw
+from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.records import OutputIntent
+from tests.integration.conftest import Locate
+from tests.support.daemon_process import wait_until
+from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of, intend, query
+from tests.support.postgresql import Server
+
+#: The shared folder, which the hosts have mounted at different places.
+HERE, THERE = Path("/mnt/nas"), Path("/srv/share")
+A, B, C = Places("a", (("nas", HERE),)), Places("b", (("nas", THERE),)), Places()
+
+
+@pytest.fixture
+def there(postgresql: Server, tmp_path: Path) -> Iterator[DatabaseLocation]:
+    locate = Locate(postgresql)
+    yield locate(tmp_path)
+    locate.release()
+
+
+@pytest.fixture
+def hosts(there: DatabaseLocation) -> Iterator[tuple[Ledger, Ledger, Ledger]]:
+    """Ledgers of hosts a, b and one without a name and without the shared folder; instants are the caller's."""
+    with ExitStack() as stack:
+        a, b, c = (
+            stack.enter_context(closing(backend.open_ledger(replace(there, places=p)))) for p in (A, B, C)
+        )
+        yield a, b, c
+
+
+def claimed(ledger: Ledger, host: str, now: float = 100.0) -> list[Path]:
+    worker = f"{host}/box:1" if host else "box:1"
+    return [c.path for c in ledger.claim(worker, 10, now, LEASE_S, allow_isolated=False)]
+
+
+def test_places_of_a_host_and_of_a_shared_folder() -> None:
+    assert A.key(raw(Path("/srv/drop/a.wav"))) == b"@a:/srv/drop/a.wav"
+    assert A.key(raw(HERE / "x/a.wav")) == B.key(raw(THERE / "x/a.wav")) == b"@nas:/x/a.wav"
+    assert B.path(b"@nas:/x/a.wav") == b"/srv/share/x/a.wav"
+    assert B.path(b"@a:/srv/drop/a.wav") == b"@a:/srv/drop/a.wav", "of another host"
+    assert A.key(raw(Path("/mnt/nas2/a.wav"))) == b"@a:/mnt/nas2/a.wav"
+    assert tuple(map(A.key, below(HERE))) == (b"@nas:/", b"@nas:0")
+    assert tuple(map(A.key, below(Path("/mnt")))) == (b"@a:/mnt/", b"@a:/mnt0")
+    assert tuple(map(C.key, below(FOLDER))) == below(FOLDER)
+
+
+def test_the_same_path_on_two_hosts_is_two_recordings(
+    hosts: tuple[Ledger, Ledger, Ledger], there: DatabaseLocation
+) -> None:
+    a, b, c = hosts
+    jobs = [
+        ledger.admit([admission("a.wav", content)], 50.0)[0].job_id
+        for content, ledger in zip("abc", hosts, strict=True)
+    ]
+    assert len(set(jobs)) == 3
+    for host, ledger in zip(("a", "b", ""), hosts, strict=True):
+        assert [k.path for k in ledger.known(FOLDER)] == [str(FOLDER / "a.wav")]
+        assert claimed(ledger, host) == [FOLDER / "a.wav"]
+    assert a.cancel_gone(FOLDER / "a.wav", 110.0, "gone") == [jobs[0]]
+    states = query(there, "SELECT state FROM jobs ORDER BY id")
+    assert [row["state"] for row in states] == ["cancelled", "running", "running"]
+    found = b.jobs(limit=10)
+    assert sorted(str(j.recording) for j in found) == [
+        "/srv/drop/a.wav",
+        "/srv/drop/a.wav",
+        "@a:/srv/drop/a.wav",
+    ]
+    assert c.outputs_of(FOLDER / "a.wav") == []
+
+
+def test_a_file_in_a_shared_folder_is_one_recording_and_its_files_are_known_to_both(
+    hosts: tuple[Ledger, Ledger, Ledger],
+) -> None:
+    a, b, c = hosts
+    (first,) = a.admit([admission(path=HERE / "a.wav", folder=HERE)], 50.0)
+    (again,) = b.admit([admission(path=THERE / "a.wav", folder=THERE, recipe="another")], 51.0)
+    assert (again.job_id, again.created) == (first.job_id, False)
+    assert claimed(c, "") == [], "it cannot read the folder"
+    (claim,) = b.claim("b/box:1", 10, 100.0, LEASE_S, allow_isolated=False)
+    assert claim.path == THERE / "a.wav"
+    assert claimed(a, "a") == []
+    intend(b, claim, [OutputIntent("txt", THERE / "a.txt", "sha", None)], 101.0)
+    assert b.finish([finish_of(claim, "words")], 102.0) == []
+    assert [o.path for o in a.outputs_of(HERE / "a.wav")] == [HERE / "a.txt"]
+    assert list(a.owned([HERE / "a.txt"])) == [HERE / "a.txt"]
+    assert [k.path for k in a.known(HERE)] == [str(HERE / "a.wav")]
+
+
+def test_a_copy_on_a_host_that_is_off_does_not_block_another_host(
+    hosts: tuple[Ledger, Ledger, Ledger],
+) -> None:
+    a, b, _ = hosts
+    a.admit([admission("older.wav", "same")], 50.0)
+    b.admit([admission("copy.wav", "same")], 51.0)
+    assert claimed(b, "b") == [FOLDER / "copy.wav"]
+    assert claimed(a, "a") == [], "the result may be used"
+
+
+def test_a_start_recovers_the_jobs_of_its_host_and_those_of_others_when_their_leases_have_run_out(
+    hosts: tuple[Ledger, Ledger, Ledger],
+) -> None:
+    a, b, _ = hosts
+    a.admit([admission(path=HERE / f"{n}.wav", folder=HERE, sha256=f"sha{n}") for n in range(3)], 50.0)
+    (claim,) = a.claim("a/box:1", 1, 100.0, LEASE_S, allow_isolated=False)
+    assert a.begin([(claim.job_id, claim.generation)]) == set()
+    assert len(claimed(b, "b")) == 2
+    assert b.recover(101.0).unbegun == 2
+    assert a.heartbeat([(claim.job_id, claim.generation)], 101.0, LEASE_S) == set(), "it is still a's"
+    assert a.recover(102.0).suspects == 1
+    assert len(claimed(a, "a", 103.0)) == 2
+    assert len(claimed(b, "b", 103.0 + LEASE_S + 1)) == 2, "a is gone"
+
+
+def test_recipes_and_drains_are_those_of_a_host(
+    hosts: tuple[Ledger, Ledger, Ledger], there: DatabaseLocation
+) -> None:
+    a, b, _ = hosts
+    a.admit([admission("a.wav", "1")], 50.0)
+    b.admit([admission("b.wav", "2")], 50.0)
+    assert a.apply_recipes(lambda _: "of a") == 1
+    assert [r["recipe"] for r in query(there, "SELECT recipe FROM jobs ORDER BY id")] == ["of a", "mini|vad"]
+    a.pause(None, 60.0, "someone", draining=True)
+    assert [p.draining for p in a.pauses() if p.folder is None] == [True]
+    assert claimed(a, "a") == []
+    assert claimed(b, "b") == [FOLDER / "b.wav"]
+
+
+def test_leases_are_by_the_clock_of_the_server(there: DatabaseLocation) -> None:
+    """One host's clock is ten minutes ahead, the other's ten minutes behind."""
+    late, early = time.time() + 600, time.time() - 600
+    with (
+        closing(backend.lock_database(replace(there, places=A))) as lock_a,
+        closing(backend.lock_database(replace(there, places=B))) as lock_b,
+        closing(backend.open_ledger(replace(there, places=A), lock_a)) as a,
+        closing(backend.open_ledger(replace(there, places=B), lock_b)) as b,
+    ):
+        a.admit([admission(path=HERE / "a.wav", folder=HERE)], early)
+        (claim,) = a.claim("a/box:1", 1, early, LEASE_S, allow_isolated=False)
+        assert claimed(b, "b", late) == [], "the lease goes on"
+        assert a.heartbeat([(claim.job_id, claim.generation)], early, LEASE_S) == set()
+        a.release(
+            claim.job_id, claim.generation, early, not_before=early + 30, refund=True, isolate=False, code="x", reason="y"
+        )  # fmt: skip
+        assert claimed(b, "b", late) == [], "the delay goes on"
+        (waiting,) = query(
+            there, "SELECT not_before - extract(epoch FROM clock_timestamp()) AS left FROM jobs"
+        )
+        assert 0 < waiting["left"] <= 30
+        a.shift_instants(1200.0)
+        assert (
+            query(there, "SELECT 1 FROM jobs WHERE not_before > extract(epoch FROM clock_timestamp()) + 31")
+            == []
+        )
+
+
+def test_each_host_has_one_daemon_and_each_shared_folder_one_that_cares_for_it(
+    there: DatabaseLocation,
+) -> None:
+    at_a, at_b = replace(there, places=A), replace(there, places=B)
+    with closing(backend.lock_database(at_a)) as first:
+        with pytest.raises(AlreadyRunningError, match="as host a"):
+            backend.lock_database(at_a)
+        with closing(backend.lock_database(at_b)) as second:
+            assert (first.kept(), second.kept()) == (("@nas",), ())
+            with pytest.raises(AlreadyRunningError, match="too"):
+                backend.lock_database(there, alone=True)
+            with closing(backend.open_ledger(at_b, second)) as b:
+                b.admit([admission(path=THERE / "a.wav", folder=THERE), admission("b.wav", "2")], 50.0)
+                for claim in b.claim("b/box:1", 10, 100.0, LEASE_S, allow_isolated=False):
+                    b.finish([finish_of(claim, "words")], 101.0)
+                until = time.time() + 1000
+
+                def finished() -> list[Path]:
+                    return sorted(one.path for one in b.keeping.finished((-1.0, 0), until, 10))
+
+                assert finished() == [FOLDER / "b.wav"]
+                first.close()
+                wait_until(lambda: b.verify() is None and second.kept() == ("@nas",), "b cares for it")  # type: ignore[func-returns-value]
+                assert finished() == [FOLDER / "b.wav", THERE / "a.wav"]
