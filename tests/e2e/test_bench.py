@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.command_line import process
+from tests.support.long_forms import IN_SOAK
 
 SAMPLE = (
     Path(__file__).resolve().parents[2]
@@ -19,6 +20,7 @@ SAMPLE = (
 )
 
 
+@IN_SOAK
 def test_all_three_contenders_get_the_same_recordings(tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"this is no sound")

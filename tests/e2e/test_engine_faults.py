@@ -156,7 +156,7 @@ def test_a_model_damaged_before_an_engine_restart_is_reported_and_jobs_wait(
     shutil.copytree(BUNDLED / "paraformer-mini", model)
     daemon = DaemonProcess(tmp_path, model=str(model))
     daemon.start().wait_ready()
-    (path,) = drop(daemon, 1, seconds=150.0)
+    (path,) = drop(daemon, 1, seconds=60.0)
     wait_until(lambda: daemon.state(path) == "running", "it is worked on")
     harm(model)
     psutil.Process(daemon.child("ds-engine")).send_signal(signal.SIGKILL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.command_line import process
 from tests.support.daemon_process import DaemonProcess, wait_until, write_speech
 
 MIB = 1024**2
@@ -47,10 +47,7 @@ def filled(disk: Path, left: int) -> Iterator[Path]:
 
 
 def status(daemon: DaemonProcess) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "dropscribe", "status", "--json", "--config", str(daemon.config)],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    done = process("status", "--json", "--config", daemon.config)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import forked
 from tests.support.command_line import outcome
 from tests.support.daemon_process import DEADLINE_S, DaemonProcess, wait_until, write_speech
 
@@ -49,7 +50,9 @@ def in_terminal(*command: str, cwd: Path) -> str:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 400, 0, 0))
     # rich assumes 80 columns for a dumb terminal.
     environment = {**os.environ, "TERM": "xterm-256color"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=environment)
+    process = forked.popen(
+        command, environment=environment, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd
+    )
     os.close(theirs)
     written = bytearray()
     while True:
@@ -66,10 +69,8 @@ def in_terminal(*command: str, cwd: Path) -> str:
 
 
 def in_pipe(*command: str, cwd: Path) -> str:
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=DEADLINE_S, cwd=cwd
-    )
-    return done.stdout.decode("utf-8")
+    done = forked.run(command, cwd=cwd, timeout_s=DEADLINE_S)
+    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

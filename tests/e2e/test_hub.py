@@ -22,6 +22,7 @@ import pytest
 from dropscribe.engine.models.hub import client
 from dropscribe.engine.models.store import BUNDLED, SAMPLE
 from dropscribe.errors import EngineError
+from tests.support import forked
 from tests.support.daemon_process import wait_until
 from tests.support.hubs import FSMN_VAD, SEACO, Hub, command_environment, running_hub
 from tests.support.long_forms import IN_SOAK
@@ -49,9 +50,9 @@ def home(tmp_path: Path) -> Path:
 
 def command(*arguments: str | Path, env: Mapping[str, str], before: list[str] | None = None) -> Result:
     """Run a command to its end."""
-    return subprocess.run(
+    return forked.run(
         [*(before or []), sys.executable, "-m", "dropscribe", *arguments],
-        capture_output=True, encoding="utf-8", check=False, env=env, cwd=env.get("HOME", "/"), timeout=280,
+        environment=env, cwd=env.get("HOME", "/"),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from dropscribe.engine.models import funasr_parts
 from dropscribe.engine.models.hub import receipt
 from dropscribe.engine.models.hub.known import KNOWN
 from dropscribe.engine.models.store import BUNDLED, BUNDLED_MODELS
+from tests.support import forked
 from tests.support.daemon_process import wait_until
 from tests.support.hubs import FSMN_VAD, Hub, command_environment, running_hub
 from tests.support.terminal import shown_on
@@ -34,10 +35,7 @@ def hub() -> Iterator[Hub]:
 
 
 def models(*arguments: str, home: Path, env: Mapping[str, str]) -> Done:
-    return subprocess.run(
-        [sys.executable, "-m", "dropscribe", "models", *arguments],
-        capture_output=True, encoding="utf-8", check=False, env=env, cwd=home, timeout=120,
-    )  # fmt: skip
+    return forked.run([sys.executable, "-m", "dropscribe", "models", *arguments], environment=env, cwd=home)
 
 
 def listed(done: Done) -> dict[str, dict[str, Any]]:

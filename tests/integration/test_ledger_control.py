@@ -188,7 +188,7 @@ def test_a_claim_reads_no_more_of_the_queue_than_it_takes(location: DatabaseLoca
     """By the plan of its statement: copies are looked up by their content, and the queue is read in its own order."""
     admit(ledger, A, "1.wav")
     with closing(sqlite3.connect(location.file)) as connection:
-        values = {"folder": b"/srv/a", "now": 100.0, "closed": "[]", "here": "[\"\"]", "limit": 8}
+        values = {"folder": b"/srv/a", "now": 100.0, "closed": "[]", "here": '[""]', "limit": 8}
         plan = [
             row[3]
             for row in connection.execute(

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from dropscribe.cli import app, streams
 from dropscribe.cli.app import build
+from tests.support import forked
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,4 @@ def document(*arguments: str | Path) -> dict[str, Any]:
 
 def process(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `python -m dropscribe …` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "dropscribe", *arguments],
-        capture_output=True, encoding="utf-8", check=False, cwd=cwd, timeout=300,
-    )  # fmt: skip
+    return forked.run([sys.executable, "-m", "dropscribe", *arguments], cwd=cwd)

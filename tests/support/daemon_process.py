@@ -19,6 +19,7 @@ from typing import Any, Self
 import psutil
 
 import dropscribe
+from tests.support import forked
 from tests.support.command_line import outcome
 
 BUNDLED = Path(dropscribe.__file__).parent / "engine" / "bundled"
@@ -90,23 +91,20 @@ log_format = "json"
             encoding="utf-8",
         )
         self.lines: list[dict[str, Any]] = []
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | forked.Forked | None = None
 
     def start(self) -> Self:
         """Start the daemon without waiting."""
         self.lines = []
-        self.process = subprocess.Popen(
-            [*self.command, "run", "--config", str(self.config)],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "2"},
+        environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+        self.process = forked.popen(
+            [*self.command, "run", "--config", self.config], environment=environment, stderr=subprocess.PIPE
         )
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._reader.start()
         return self
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: subprocess.Popen[str] | forked.Forked) -> None:
         assert process.stderr is not None
         for line in process.stderr:
             try:

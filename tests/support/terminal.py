@@ -6,10 +6,11 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
 import sys
 import termios
 from pathlib import Path
+
+from tests.support import forked
 
 
 def shown_on(terminal: int) -> bytes:
@@ -28,9 +29,9 @@ def on_terminal(*arguments: str | Path, columns: int = 80, cwd: Path | None = No
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
-        command = subprocess.Popen(
+        command = forked.popen(
             [sys.executable, "-m", "dropscribe", *arguments],
-            stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, close_fds=True,
+            environment=os.environ, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd,
         )  # fmt: skip
         os.close(theirs)
         written = shown_on(ours)

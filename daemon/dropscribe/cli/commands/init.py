@@ -157,7 +157,8 @@ def production_file(directory: Path | None = None, values: Mapping[str, Any] = M
         "# 'dropscribe config' prints what is in force, 'dropscribe doctor' checks that it works.",
         "",
     ]
-    lines += _setting("database", config.Settings.model_fields["database"], "database", values)
+    for name in ("database", "host"):
+        lines += _setting(name, config.Settings.model_fields[name], name, values)
     for name, model in (("engine", config.EngineSettings), ("engine.models", config.Models),
                         ("media", config.MediaSettings), ("service", config.ServiceSettings), ("web", config.WebSettings)):  # fmt: skip
         lines += _section(f"[{name}]", model, name, values)
