@@ -198,7 +198,7 @@ def test_every_setting_is_documented_and_written(name: str) -> None:
 def test_no_section_of_settings_is_forgotten() -> None:
     sections = {name.partition(".")[0] for name in SECTIONS}
     named = {field.alias or name for name, field in Settings.model_fields.items()}
-    assert named == sections | {"database"}
+    assert named == sections | {"database", "host"}
     assert re.search(r"^database = ", production_file(), re.MULTILINE)
     assert "- **`database`** (" in section(DOCS / "configuration.md", "### Top level")
 
