@@ -1,0 +1,106 @@
+"""Two daemons, as on two hosts, with one database: a folder of their own each, and one that both see."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dropscribe.ledger.interface import DatabaseLocation
+from tests.support.daemon_process import DaemonProcess, wait_until
+from tests.support.ledgers import query
+from tests.support.postgresql import Server
+from tests.support.ways_of_arriving import tiny
+
+#: Recordings in each of the three folders, at the start.
+FILES = 12
+
+
+class Host(DaemonProcess):
+    """A daemon with a name of its own, a state directory of its own, and the shared folder."""
+
+    def __init__(self, root: Path, name: str, url: str, shared: Path) -> None:
+        root.mkdir()
+        folder = f'[[folder]]\npath = "{shared}"\nstorage = "nas"\nquiet_s = 0.5\nquiet_unprobed_s = 0.5'
+        super().__init__(root, model="null", folder=folder)
+        text = self.config.read_text(encoding="utf-8")
+        text = text.replace(f'database = "{self.database}"', f'database = "{url}"\nhost = "{name}"')
+        self.config.write_text(text, encoding="utf-8")
+        self.state_directory = root
+
+    def start(self) -> Host:
+        os.environ["STATE_DIRECTORY"] = str(self.state_directory)
+        super().start()
+        return self
+
+
+class Pair:
+    """Two hosts, and what is on record of both."""
+
+    def __init__(self, root: Path, url: str) -> None:
+        self.location = DatabaseLocation.of(Path(url))
+        self.shared = root / "shared"
+        self.shared.mkdir()
+        self.hosts = [Host(root / name, name, url, self.shared) for name in ("a", "b")]
+        self.dropped = 0
+
+    def drop(self, count: int) -> None:
+        """Put recordings of different contents into all three folders, by the same names in those of the hosts."""
+        for _ in range(count):
+            name = f"{self.dropped}.wav"
+            for folder in (self.shared, *(h.inbox for h in self.hosts)):
+                self.dropped += 1
+                (folder / name).write_bytes(tiny(self.dropped))
+
+    def ended(self) -> int:
+        return int(query(self.location, "SELECT count(*) AS n FROM jobs WHERE state = 'done'")[0]["n"])
+
+    def check(self) -> None:
+        """Every recording has one job, which is done once, and one whole transcript."""
+        for folder in (self.shared, *(h.inbox for h in self.hosts)):
+            names = sorted(p.name for p in folder.iterdir())
+            recordings = [n for n in names if n.endswith(".wav")]
+            assert [n for n in names if n.endswith(".txt")] == sorted(
+                f"{Path(n).stem}.txt" for n in recordings
+            )
+            assert [n for n in names if "tmp" in n or "partial" in n or "failed" in n] == []
+        wrong = "SELECT state, version, count(*) AS n FROM jobs GROUP BY 1, 2"
+        assert query(self.location, wrong) == [{"state": "done", "version": 1, "n": self.dropped}]
+        ends = query(self.location, "SELECT job_id FROM attempts WHERE outcome = 'done'")
+        assert len(ends) == len({row["job_id"] for row in ends}) == self.dropped
+
+
+@pytest.fixture
+def pair(postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    found = Pair(tmp_path, postgresql.database())
+    yield found
+    for host in found.hosts:
+        host.__exit__()
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_two_hosts_share_a_database_and_a_folder_and_either_is_killed(pair: Pair, kills: int) -> None:
+    a, b = pair.hosts
+    pair.drop(FILES)
+    a.start()
+    b.start().wait_ready()
+    a.wait_ready()
+    for number in range(kills):
+        seen = pair.ended()
+        wait_until(lambda seen=seen: pair.ended() > seen, "work goes on")  # type: ignore[misc]
+        victim = pair.hosts[number % 2]
+        victim.kill()
+        victim.start().wait_ready()
+        pair.drop(2)
+    wait_until(lambda: pair.ended() == pair.dropped or not (a.running and b.running), "all are done")
+    assert (a.running, b.running) == (True, True), (a.lines[-3:], b.lines[-3:])
+    workers = query(
+        pair.location, "SELECT DISTINCT split_part(worker, '/', 1) AS host FROM attempts ORDER BY 1"
+    )
+    assert workers == [{"host": "a"}, {"host": "b"}]
+    assert "running, process" in b.status()
+    assert (a.stop(), b.stop()) == (0, 0)
+    pair.check()
