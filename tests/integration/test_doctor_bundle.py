@@ -170,6 +170,7 @@ def test_journal_lines_are_redacted() -> None:
         "Traceback (most recent call last):",
         '  File "/home/anna/venv/lib/python3.11/site-packages/daemon/dropscribe/pipeline/local/pump.py", line 7, in turn',
         "    handle('Ms Klein.wav')",
+        '  File "/home/anna/venv/lib/python3.11/site-packages/torch/nn/modules/module.py", line 8, in _call_impl',
         "ValueError: bad name Ms Klein.wav",
         "[mov @ 0x1] title: takeover",
     ]
@@ -180,6 +181,7 @@ def test_journal_lines_are_redacted() -> None:
     assert told[1]["event"].endswith(": does not exist; create it")
     assert told[2:] == [
         {"file": "pipeline/local/pump.py", "line": 7, "function": "turn"},
+        {"file": "modules/module.py", "line": 8, "function": "_call_impl"},
         {"exception": "ValueError"},
         {"systemd": "dropscribe.service: Watchdog timeout!"},
     ]

@@ -21,7 +21,11 @@ _SENTENCES = frozenset(
     for a in (Action.READY, Action.RELOAD, Action.STOPPING, Action.STOPPED, Action.FOLDER, Action.ENGINE,
               Action.LEDGER, Action.STORAGE)
 )  # fmt: skip
-_FRAME = re.compile(r'\s*File "[^"]*?((?:daemon|[\w-]+)/[\w.-]+\.py)", line (\d+), in ([\w<>]+)')
+# Of our own files the path in the package, of others the last folder.
+_FRAME = re.compile(
+    r'\s*File "[^"]*?(?:(?:site-packages|daemon)/dropscribe/((?:\w+/)*\w+\.py)|([\w-]+/[\w.-]+\.py))", '
+    r"line (\d+), in ([\w<>]+)"
+)
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))\b")
 
 
@@ -84,6 +88,6 @@ def _traceback(message: str) -> dict[str, Any] | None:
     """Position in the program, or type of the exception; not its message, which may contain names."""
     frame = _FRAME.match(message)
     if frame is not None:
-        return {"file": frame[1], "line": int(frame[2]), "function": frame[3]}
+        return {"file": frame[1] or frame[2], "line": int(frame[3]), "function": frame[4]}
     exception = _EXCEPTION.match(message)
     return {"exception": exception[1]} if exception is not None else None
