@@ -68,3 +68,11 @@ def ledger(location: DatabaseLocation) -> Iterator[Ledger]:
     opened = open_ledger(location)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def there(postgresql: Server, tmp_path: Path) -> Iterator[DatabaseLocation]:
+    """A database on the server, with our tables."""
+    locate = Locate(postgresql)
+    yield locate(tmp_path)
+    locate.release()

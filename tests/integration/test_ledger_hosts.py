@@ -15,21 +15,12 @@ from dropscribe.ledger import backend
 from dropscribe.ledger.columns import Places, below, raw
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import OutputIntent
-from tests.integration.conftest import Locate
 from tests.support.daemon_process import wait_until
 from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of, intend, query
-from tests.support.postgresql import Server
 
 #: The shared folder, which the hosts have mounted at different places.
 HERE, THERE = Path("/mnt/nas"), Path("/srv/share")
 A, B, C = Places("a", (("nas", HERE),)), Places("b", (("nas", THERE),)), Places()
-
-
-@pytest.fixture
-def there(postgresql: Server, tmp_path: Path) -> Iterator[DatabaseLocation]:
-    locate = Locate(postgresql)
-    yield locate(tmp_path)
-    locate.release()
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sql.postgresql.lock import WRITING
 from dropscribe.ledger.sql.schema import HEAD, metadata
-from tests.integration.conftest import Locate
 from tests.support.ledgers import admission, claim_all, query, transcribed
 from tests.support.postgresql import Server
 
@@ -34,14 +33,6 @@ _END_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
-
-
-@pytest.fixture
-def there(postgresql: Server, tmp_path: Path) -> Iterator[DatabaseLocation]:
-    """A database on the server, with our tables."""
-    locate = Locate(postgresql)
-    yield locate(tmp_path)
-    locate.release()
 
 
 @pytest.fixture
