@@ -38,8 +38,9 @@ def location_of(settings: Settings) -> DatabaseLocation:
 def open_ledger(location: DatabaseLocation, lock: Lock | None = None) -> Ledger:
     """Open for work, creating or upgrading the database. The caller holds `lock`, of `lock_database(location)`.
 
-    `Ledger.verify` then also checks that the lock was not lost. Before an upgrade a SQLite database is copied to `<file>.backup-<old revision>` (see `Ledger.backup`). Raises
-    LedgerError for a database of a newer version, of another program, or a file that is no database.
+    `Ledger.verify` then also checks that the lock was not lost. Before an upgrade a SQLite database is copied to
+    `<file>.backup-<old revision>` (see `Ledger.backup`). Raises LedgerError for a database of a newer version, of another
+    program, or a file that is no database.
     """
     from dropscribe.ledger.sql.ledger import SqlLedger
 

@@ -26,10 +26,11 @@ from dropscribe.ledger.sql.outbox.events import EventWriter
 _EXPIRY = "its lease expired: the daemon did not renew it in time"
 _KILLED = "the daemon was killed in the middle of it"
 
-# A job waits while another one of the same content is running, or queued before it, because the result may be used for both.
-# When there is a result already it does not wait; else ten thousand copies would be done one after the other. Nor does it wait
-# for one of a host whose files cannot be read here, that is held, or in a folder that is `closed`, which may last for days. Before it are those of a higher priority, so
-# that a job whose priority is raised need not wait for an older copy that nobody raised.
+# A job waits while another one of the same content is running, or queued before it, because the result may be used for
+# both. When there is a result already it does not wait; else ten thousand copies would be done one after the other. Nor
+# does it wait for one of a host whose files cannot be read here, that is held, or in a folder that is `closed`, which may
+# last for days. Before it are those of a higher priority, so that a job whose priority is raised need not wait for an older
+# copy that nobody raised.
 _WAITING_TWIN = (
     "EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND {before} AND {unfinished} AND @plain(t.state) = 'queued' "
     "AND coalesce(t.reason_code, '') NOT IN ({held}) "
