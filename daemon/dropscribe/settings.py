@@ -31,6 +31,8 @@ else:  # the names are known only at run time
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 #: Most hotwords of a profile: more do not improve recognition, and each is compared with every word recognised.
 MOST_HOTWORDS = 1000
+#: Longest path of a watched folder with a PostgreSQL database, bytes: an index has it with names of profile and model.
+FOLDER_BYTES = 1000
 TrackNumber = Annotated[int, Field(strict=True, ge=1, le=999)]
 SpeakerCount = Annotated[int, Field(strict=True, ge=1, le=64)]
 Hotword = Annotated[str, Field(max_length=LONGEST)]
@@ -604,6 +606,13 @@ class Settings(_Strict):
             raise ValueError(
                 "host and storage are for a PostgreSQL database that several hosts use; leave them out, or name that database"
             )
+        if "postgres" in str(self.database).partition(":")[0]:
+            long = next((f.path for f in self.folders if len(bytes(f.path)) > FOLDER_BYTES), None)
+            if long is not None:
+                raise ValueError(
+                    f"the path of folder {long} has {len(bytes(long))} bytes, and {FOLDER_BYTES} are possible with a PostgreSQL "
+                    "database; watch a folder above it, or mount it elsewhere"
+                )
 
     @model_validator(mode="after")
     def _exclude_moved_recordings(self) -> Settings:

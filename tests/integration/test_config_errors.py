@@ -260,3 +260,18 @@ def test_relative_paths_are_those_of_the_file(home: Path, tmp_path: Path) -> Non
     assert settings.database == tmp_path / "jobs.db"
     assert settings.profile("lab").output_dir == tmp_path / "out" / "txt"
     assert home.is_dir()
+
+
+# several hosts, PostgreSQL
+
+SERVER = 'database = "postgresql://u@h/x"\n'
+
+
+def test_a_folder_with_too_long_a_path_for_postgresql_is_refused(tmp_path: Path) -> None:
+    deep = "/" + "/".join(["资料" * 40] * 5)
+    watched = f'[[folder]]\npath = "{deep}"\n'
+    assert (
+        f"has {len(deep.encode())} bytes, and 1000 are possible" in refused(tmp_path, SERVER + watched).reason
+    )
+    (tmp_path / "dropscribe.toml").write_text(VALID + watched, encoding="utf-8")
+    assert config.load(tmp_path / "dropscribe.toml").settings.folders[0].path == Path(deep)

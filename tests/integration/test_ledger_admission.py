@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
+from dropscribe.ledger.control import Selection
 from dropscribe.ledger.interface import Ledger
-from dropscribe.ledger.records import JobState, SkippedFile
-from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of, transcribed
+from dropscribe.ledger.questions import JobFilter
+from dropscribe.ledger.records import AWAY, JobState, OutputIntent, SkippedFile
+from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of, intend, transcribed
 
 
 def known(ledger: Ledger, folder: Path) -> dict[Path, tuple[int, int, int]]:
@@ -216,3 +219,42 @@ def test_skips_are_stored_once_with_first_and_last_time(ledger: Ledger) -> None:
     assert (found["extension"].first_seen, found["extension"].last_seen) == (1.0, 9.0)
     assert (found["extension"].path, found["extension"].reason) == (odd, "still none")
     assert len(ledger.recent_skips(limit=1)) == 1
+
+
+def test_paths_of_four_thousand_bytes(ledger: Ledger) -> None:
+    """No index of PostgreSQL can hold them, neither as they are nor compressed."""
+    deep = FOLDER.joinpath(*(hashlib.sha512(bytes([n])).hexdigest() for n in range(30)))
+    first, second, aside = deep / "a.wav", deep / "b.wav", deep.with_name("c.wav")
+    jobs = [
+        made.job_id
+        for made in ledger.admit(
+            [admission(path=path, content=path.name, folder=FOLDER, inode=n) for n, path in enumerate((first, second, aside))]
+            + [admission("short.wav", "short")],
+            50.0,
+        )
+    ]  # fmt: skip
+    assert len(os.fsencode(first)) > 3_800
+    assert set(known(ledger, FOLDER)) == {first, second, aside, FOLDER / "short.wav"}
+    assert set(known(ledger, deep)) == {first, second}
+    assert (
+        ledger.select(Selection(paths=[deep])) == ledger.select(Selection(paths=[first, second])) == jobs[:2]
+    )
+    assert [j.id for j in ledger.find_jobs(JobFilter(folder=deep)).jobs] == jobs[1::-1]
+    assert ledger.hold(deep, 60.0, reason="away", remedy="") == 2
+    assert ledger.resume(deep, 61.0, code=AWAY) == 2
+    for claim in claim_all(ledger):
+        text = claim.path.with_suffix(".txt")
+        intend(ledger, claim, [OutputIntent("txt", text, "sha", None)], 101.0)
+        assert ledger.finish([finish_of(claim, claim.path.name)], 102.0) == []
+        assert [o.path for o in ledger.outputs_of(claim.path)] == [text]
+        assert list(ledger.owned([text])) == [text]
+    assert [f.path for f in ledger.finished_jobs(deep)] == [first, second]
+    (changed,) = ledger.admit([admission(path=first, content="changed")], 110.0)
+    assert changed.created
+    assert ledger.admit([admission(path=second, content="b.wav", mtime_ns=11)], 111.0)[0].job_id == jobs[1]
+    assert ledger.cancel_gone(first, 112.0, "gone") == [changed.job_id]
+    for reason in ("empty", "still empty"):
+        ledger.skip([SkippedFile(deep / "d.wav", FOLDER, "empty", reason)], 120.0)
+    assert [s.reason for s in ledger.recent_skips()] == ["still empty"]
+    assert ledger.pause(deep, 130.0, "someone") is None
+    assert ledger.pause(deep, 131.0, "someone") is not None

@@ -13,6 +13,8 @@ a function `@name(arguments)`, which is spelt when the statement is compiled for
 | `@storage(x)` | what the key of a path begins with: `Places.storages` |
 | `@joined()`, `@cross()` | JOIN and CROSS JOIN that are carried out in the order in which they are written |
 | `@unlocked(table, :list)` | as `@ids`, without the rows of a table that another transaction has locked |
+| `@within(x, :first, :last)` | true if a path is in these bounds, as of `below` |
+| `@digest(x)` | what a path is told apart from others by in an index |
 | `@hex(x)`, `@slash(x)` | bytes in hexadecimal capitals; position of the first `/` in bytes, 0 without one |
 | `@position(text, part)` | position of `part`, 0 without one |
 | `@ending(text, n)` | the last `n` characters |

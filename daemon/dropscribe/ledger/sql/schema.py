@@ -14,7 +14,7 @@ from dropscribe.ledger.records import JobState
 from dropscribe.ledger.sql.history import totals_schema
 
 #: The revision of `migrations/` that these tables are.
-HEAD = "0013"
+HEAD = "0014"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -38,6 +38,11 @@ def _partial_index(name: str, *columns: str | sa.TextClause, of: str, unique: bo
     """Index of the rows that meet the condition `of`. On other databases than these two it would index all rows."""
     condition = sa.text(of)
     return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+def _of_paths(index: sa.Index) -> sa.Index:
+    """An index that holds whole paths, which only SQLite has: those of PostgreSQL are in `postgresql/ddl.py`."""
+    return index.ddl_if(dialect="sqlite")
 
 
 def _parent(column: str) -> sa.ForeignKey:
@@ -68,7 +73,7 @@ recordings = sa.Table(
     sa.Column("departed_at", _FLOAT),
     #: The path by which its transcripts are still named: they are to follow the recording, which was renamed or moved.
     sa.Column("outputs_of_raw", sa.LargeBinary),
-    sa.Index("ix_recordings_path_raw", "path_raw", "id"),
+    _of_paths(sa.Index("ix_recordings_path_raw", "path_raw", "id")),
     #: A renamed file keeps both.
     _partial_index("ix_recordings_content", "size", "mtime_ns", of="latest = 1"),
     _partial_index(
@@ -76,7 +81,7 @@ recordings = sa.Table(
         "id",
         of="outputs_of_raw IS NOT NULL OR departure IN ('moving', 'deleting')",
     ),
-    _partial_index("uq_recordings_latest", "path_raw", unique=True, of="latest = 1"),
+    _of_paths(_partial_index("uq_recordings_latest", "path_raw", unique=True, of="latest = 1")),
 )
 
 jobs = sa.Table(
@@ -267,8 +272,8 @@ outputs = sa.Table(
     #: Size; NULL in rows of earlier versions.
     sa.Column("bytes", _BIG),
     sa.Index("ix_outputs_job_id", "job_id"),
-    sa.Index("ix_outputs_path_raw", "path_raw"),
-    sa.Index("ix_outputs_recording_raw", "recording_raw", "id"),
+    _of_paths(sa.Index("ix_outputs_path_raw", "path_raw")),
+    _of_paths(sa.Index("ix_outputs_recording_raw", "recording_raw", "id")),
 )
 
 skips = sa.Table(
@@ -282,7 +287,7 @@ skips = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("first_seen", _FLOAT, nullable=False),
     sa.Column("last_seen", _FLOAT, nullable=False),
-    sa.Index("uq_skips_path_raw_code", "path_raw", "code", unique=True),
+    _of_paths(sa.Index("uq_skips_path_raw_code", "path_raw", "code", unique=True)),
     sa.Index("ix_skips_last_seen", "last_seen"),
 )
 
@@ -297,7 +302,7 @@ pauses = sa.Table(
     sa.Column("who", sa.Text, nullable=False),
     sa.Column("since", _FLOAT, nullable=False),
     sa.Column("draining", sa.Integer, nullable=False),
-    sa.Index("uq_pauses_folder_raw_draining", "folder_raw", "draining", unique=True),
+    _of_paths(sa.Index("uq_pauses_folder_raw_draining", "folder_raw", "draining", unique=True)),
 )
 
 #: What people asked for: of a job (`job_id`), of a folder, or of all folders (both NULL). `found` and `made` are the states

@@ -142,7 +142,7 @@ def conditions_of(
         found.lookups.append(_by(reason if is_code else f"j.reason_code IS NOT NULL AND {reason}"))
     if wanted.folder is not None:
         found.values["first"], found.values["last"] = below(wanted.folder)
-        inside = "r.path_raw >= :first AND r.path_raw < :last"
+        inside = "@within(r.path_raw, :first, :last)"
         found.checks.append(inside)
         recordings = f"SELECT r.id FROM recordings r WHERE {inside}"  # noqa: S608 - see above
         found.lookups.append(Lookup(_of_recordings(inside), recordings))

@@ -256,7 +256,7 @@ def _conditions(which: Selection) -> tuple[list[str], dict[str, object]]:
         values["jobs"] = json.dumps(list(which.jobs))
     for n, path in enumerate(which.paths):
         first, last = below(path)
-        named.append(f"r.path_raw = :path{n} OR (r.path_raw >= :first{n} AND r.path_raw < :last{n})")
+        named.append(f"r.path_raw = :path{n} OR @within(r.path_raw, :first{n}, :last{n})")
         values |= {f"path{n}": raw(path), f"first{n}": first, f"last{n}": last}
     if named:
         conditions.append(f"({' OR '.join(named)})")

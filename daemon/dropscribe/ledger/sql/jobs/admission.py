@@ -95,13 +95,13 @@ _CLOSE_ATTEMPT = sql(
 _KNOWN = sql(
     "SELECT r.path_raw, r.size, r.mtime_ns, r.inode, EXISTS (SELECT 1 FROM jobs j WHERE j.recording_id = r.id "
     "AND j.state IN ('queued', 'running')) FROM recordings r "
-    "WHERE r.latest = 1 AND r.path_raw >= :first AND r.path_raw < :last "
+    "WHERE r.latest = 1 AND @within(r.path_raw, :first, :last) "
     "AND EXISTS (SELECT 1 FROM jobs j WHERE j.recording_id = r.id AND {stands})".replace("{stands}", _STANDS)
 )
 _SKIP = sql(
     "INSERT INTO skips (path_raw, path, folder, code, reason, first_seen, last_seen) "
     "VALUES (:path_raw, :path, :folder, :code, :reason, :now, :now) "
-    "ON CONFLICT (path_raw, code) DO UPDATE SET "
+    "ON CONFLICT (@digest(path_raw), code) DO UPDATE SET "
     "reason = excluded.reason, folder = excluded.folder, last_seen = excluded.last_seen"
 )
 _SKIPPED = sa.select(skips.c.path_raw, skips.c.code, skips.c.folder, skips.c.reason).where(

@@ -16,7 +16,7 @@ from dropscribe.ledger.sql.dialect import Database, here, sql
 # `:beyond` is the length of the path of the folder with its slash, or NULL for recordings below it at any depth. A path is a
 # BLOB, in which instr() finds bytes.
 _IN_FOLDER = (
-    "EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND r.path_raw >= :first AND r.path_raw < :last "
+    "EXISTS (SELECT 1 FROM recordings r WHERE r.id = recording_id AND @within(r.path_raw, :first, :last) "
     "AND (CAST(:beyond AS INTEGER) IS NULL OR @slash(substr(r.path_raw, CAST(:beyond AS INTEGER) + 1)) = 0))"
 )
 # Isolated jobs are left out: they are few, and their claim has its own timer (`next_isolated`).

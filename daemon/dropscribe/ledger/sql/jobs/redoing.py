@@ -27,9 +27,7 @@ _NEWEST = (
     "WHERE r.latest = 1 AND j.state IN ('done', 'failed'){where} ORDER BY r.path_raw"
 )
 _ALL = sql(_NEWEST.replace("{where}", ""))
-_BELOW = sql(
-    _NEWEST.replace("{where}", " AND (r.path_raw = :path OR r.path_raw >= :first AND r.path_raw < :last)")
-)
+_BELOW = sql(_NEWEST.replace("{where}", " AND (r.path_raw = :path OR @within(r.path_raw, :first, :last))"))
 _JOB = sql(
     "SELECT j.id, j.recording_id, j.profile, j.version AS own_version, j.recipe, j.state, j.settle_s, r.path_raw, r.folder_raw, r.sha256, r.latest, j.priority, j.priority_given, "
     "r.departure, r.departed_raw, "

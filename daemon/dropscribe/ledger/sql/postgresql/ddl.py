@@ -5,7 +5,7 @@ from __future__ import annotations
 from dropscribe.ledger.sql.dialect import spelt
 from dropscribe.ledger.sql.history import totals_schema
 from dropscribe.ledger.sql.history.totals_schema import Trigger
-from dropscribe.ledger.sql.postgresql.functions import FUNCTIONS
+from dropscribe.ledger.sql.postgresql.functions import FUNCTIONS, path_start
 from dropscribe.ledger.sql.schema import add_statements
 from dropscribe.ledger.sql.search import schema as search_schema
 
@@ -13,6 +13,18 @@ from dropscribe.ledger.sql.search import schema as search_schema
 _INDEXES = (
     "CREATE INDEX ix_segments_text ON segments USING gin (text gin_trgm_ops)",
     "CREATE INDEX ix_recordings_path ON recordings USING gin (path gin_trgm_ops)",
+)
+# A row of a B-tree has 2,700 bytes at most, a path 4,096. What is unique is so by its hash, as `@digest` has it; equal paths
+# are found by hash indexes, those below a folder by their first bytes, as `@within` has it.
+_PATHS = (
+    "CREATE INDEX ix_recordings_path_raw ON recordings USING hash (path_raw)",
+    f"CREATE INDEX ix_recordings_path_start ON recordings ({path_start('path_raw')})",
+    "CREATE UNIQUE INDEX uq_recordings_latest ON recordings (sha256(path_raw)) WHERE latest = 1",
+    "CREATE INDEX ix_outputs_path_raw ON outputs USING hash (path_raw)",
+    "CREATE INDEX ix_outputs_recording_raw ON outputs USING hash (recording_raw)",
+    "CREATE INDEX ix_skips_path_raw ON skips USING hash (path_raw)",
+    "CREATE UNIQUE INDEX uq_skips_path_raw_code ON skips (sha256(path_raw), code)",
+    "CREATE UNIQUE INDEX uq_pauses_folder_raw_draining ON pauses (sha256(folder_raw), draining)",
 )
 # As AUTOINCREMENT of SQLite: a number that was given to a row in any way is never given to another one.
 _NUMBERS = (
@@ -47,6 +59,7 @@ def _created(trigger: Trigger) -> tuple[str, str]:
 #: In order of creation.
 STATEMENTS: tuple[str, ...] = (
     *_INDEXES,
+    *_PATHS,
     *_NUMBERS,
     *(spelt(statement, FUNCTIONS) for trigger in totals_schema.TRIGGERS for statement in _created(trigger)),
     *(spelt(view, FUNCTIONS) for view in (search_schema.HISTORY, *totals_schema.VIEWS)),

@@ -31,6 +31,8 @@ FUNCTIONS: Functions = {
     # SQLite may take the tables of any other join in another order, which reads all finished jobs where few are asked for.
     "joined": lambda: "CROSS JOIN",
     "cross": lambda: "CROSS JOIN",
+    "within": lambda x, first, last: f"({x} >= {first} AND {x} < {last})",
+    "digest": lambda x: x,
     "hex": lambda x: f"hex({x})",
     "storage": lambda x: (
         f"CASE WHEN substr({x}, 1, 1) = x'40' THEN CAST(substr({x}, 1, instr({x}, x'3a') - 1) AS TEXT) ELSE '' END"
