@@ -606,6 +606,14 @@ class Settings(_Strict):
             raise ValueError(
                 "host and storage are for a PostgreSQL database that several hosts use; leave them out, or name that database"
             )
+        for folder in self.folders:
+            to = self.profile(folder.profile).output_dir
+            inside = to is None or Path(os.path.normpath(folder.path / to)).is_relative_to(folder.path)
+            if folder.storage and not inside:
+                raise ValueError(
+                    f"output_dir of profile '{folder.profile}' is {to}, which is not in the shared folder {folder.path}, so that "
+                    "other hosts could not find the transcripts; name a folder in it, or leave output_dir out"
+                )
         if "postgres" in str(self.database).partition(":")[0]:
             long = next((f.path for f in self.folders if len(bytes(f.path)) > FOLDER_BYTES), None)
             if long is not None:

@@ -275,3 +275,23 @@ def test_a_folder_with_too_long_a_path_for_postgresql_is_refused(tmp_path: Path)
     )
     (tmp_path / "dropscribe.toml").write_text(VALID + watched, encoding="utf-8")
     assert config.load(tmp_path / "dropscribe.toml").settings.folders[0].path == Path(deep)
+
+
+@pytest.mark.parametrize(
+    ("output_dir", "allowed"),
+    [("/mnt/nas/calls/text", True), ("/mnt/nas/calls", True), ("/mnt/nas/texts", False), ("/mnt/nas/calls/../x", False)],
+)  # fmt: skip
+def test_an_output_dir_outside_its_shared_folder_is_refused(
+    tmp_path: Path, output_dir: str, *, allowed: bool
+) -> None:
+    text = (
+        f'{SERVER}[profiles.calls]\noutput_dir = "{output_dir}"\n'
+        '[[folder]]\npath = "/srv/drop"\n[profiles.own]\noutput_dir = "/srv/text"\n'
+        '[[folder]]\npath = "/mnt/nas/calls"\nstorage = "calls"\nprofile = "calls"\n'
+        '[[folder]]\npath = "/srv/own"\nprofile = "own"\n'
+    )
+    if allowed:
+        (tmp_path / "dropscribe.toml").write_text(text, encoding="utf-8")
+        assert config.load(tmp_path / "dropscribe.toml").settings.folders[1].storage == "calls"
+    else:
+        assert "not in the shared folder /mnt/nas/calls" in refused(tmp_path, text).reason
