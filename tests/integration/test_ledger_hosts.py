@@ -14,6 +14,7 @@ from dropscribe.errors import AlreadyRunningError
 from dropscribe.ledger import backend
 from dropscribe.ledger.columns import Places, below, raw
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
+from dropscribe.ledger.questions import JobFilter, Part, TotalsFilter, named_folder
 from dropscribe.ledger.records import OutputIntent
 from tests.support.daemon_process import wait_until
 from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of, intend, query
@@ -182,3 +183,29 @@ def test_each_host_has_one_daemon_and_each_shared_folder_one_that_cares_for_it(
                 first.close()
                 wait_until(lambda: b.verify() is None and second.kept() == ("@nas",), "b cares for it")  # type: ignore[func-returns-value]
                 assert finished() == [FOLDER / "b.wav", THERE / "a.wav"]
+
+
+def test_statistics_tell_folders_of_several_hosts_apart(hosts: tuple[Ledger, Ledger, Ledger]) -> None:
+    a, b, c = hosts
+    for ledger, host, content in ((a, "a", "1"), (b, "b", "2"), (c, "", "3")):
+        ledger.admit([admission("a.wav", content)], 50.0)
+        (claim,) = ledger.claim(f"{host}/x" if host else "x", 1, 60.0, LEASE_S, allow_isolated=False)
+        assert ledger.finish([finish_of(claim, "words")], 70.0) == []
+    a.admit([admission(path=HERE / "1.wav", folder=HERE, content="4")], 80.0)
+    b.admit([admission(path=THERE / "2.wav", folder=THERE, content="5")], 80.0)
+    for claim in b.claim("b/x", 10, 90.0, LEASE_S, allow_isolated=False):
+        assert b.finish([finish_of(claim, "words")], 91.0) == []
+
+    def by_folder(ledger: Ledger, folder: Path | None = None) -> dict[str, int]:
+        found = ledger.totals([Part.FOLDER], TotalsFilter(folder=folder))
+        return {t.key[0]: t.done for t in found}
+
+    assert by_folder(a) == {"/srv/drop": 1, "/mnt/nas": 2, "@b:/srv/drop": 1, "@:/srv/drop": 1}
+    assert by_folder(b) == {"/srv/drop": 1, "/srv/share": 2, "@a:/srv/drop": 1, "@:/srv/drop": 1}
+    assert by_folder(c) == {"/srv/drop": 1, "@a:/srv/drop": 1, "@b:/srv/drop": 1, "@nas:": 2}
+    for folder in ("/srv/drop", "/mnt/nas", "@b:/srv/drop", "@:/srv/drop"):
+        assert by_folder(a, Path(folder)) == {folder: by_folder(a)[folder]}
+        assert len(a.find_jobs(JobFilter(folder=Path(folder))).jobs) == by_folder(a)[folder]
+        assert named_folder(Path(folder), FOLDER) == Path(folder)
+    assert named_folder(Path("@a"), FOLDER) == FOLDER / "@a"
+    assert a.wrong_totals() == {}

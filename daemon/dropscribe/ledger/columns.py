@@ -18,6 +18,7 @@ from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
+from dropscribe.escapes import readable
 from dropscribe.transcript.types import NO_TAGS, Segment, Tokens
 
 #: Columns of `segments` besides `job_id`, in the order of `segment_values`.
@@ -77,10 +78,12 @@ class Places:
         return next((f"@{n}" for n, root in self.shared if folder.is_relative_to(root)), self.host_storage)
 
     def key(self, path: bytes) -> bytes:
-        """The key of a path; of "" it is that of this host as a whole."""
+        """The key of a path; of "" it is that of this host as a whole, of what is of another place (see `shown`) its own."""
         if isinstance(path, PathEnd):
             # The byte before "0" is "/": as a path this would lie beside the folder.
             return self.key(RawPath(path[:-1] + b"/"))[:-1] + path[-1:]
+        if path.startswith(b"@"):
+            return path.removeprefix(b"@:")
         for name, root in self.shared:
             start = os.fsencode(root).rstrip(b"/")
             if path == start or path.startswith(start + b"/"):
@@ -95,6 +98,19 @@ class Places:
         if self.host and key.startswith(b"@%s:" % self.host.encode()):
             return RawPath(key[len(self.host) + 2 :])
         return RawPath(key) if key.startswith(b"/") and not self.host else key
+
+    def label(self, folder: Path) -> str:
+        """The key of a folder as text, by which statistics tell folders of several hosts apart."""
+        return readable(path_of(self.key(raw(folder))))
+
+    def shown(self, label: str) -> str:
+        """The folder of a `label` as this host has it; of another host `@HOST:` and its path, without a name `@:` and its path."""
+        for name, root in self.shared:
+            if label.startswith(f"@{name}:"):
+                return readable(root).rstrip("/") + label[len(name) + 2 :]
+        if self.host and label.startswith("/"):
+            return f"@:{label}"
+        return label.removeprefix(f"@{self.host}:") if self.host else label
 
 
 def host_of(worker: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,6 +10,14 @@ from pathlib import Path
 
 from dropscribe.ledger.histograms import Durations
 from dropscribe.ledger.records import JobState, JobSummary
+
+#: How a folder of another host, or of a shared folder that is not here, begins where it is shown.
+_ELSEWHERE = re.compile(r"@[A-Za-z0-9_.-]*:")
+
+
+def named_folder(given: Path, base: Path) -> Path:
+    """The folder that a person names: as statistics show it if it is not of this host, else a path, from `base`."""
+    return given if _ELSEWHERE.match(str(given)) else base / given
 
 
 @dataclass(frozen=True, slots=True)

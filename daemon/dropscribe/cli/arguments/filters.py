@@ -97,13 +97,13 @@ def job_filter(
     reason: str | None = None,
 ) -> JobFilter:
     """The filter that these options describe. Raises UsageError for one that cannot be read."""
-    from dropscribe.ledger.questions import JobFilter
+    from dropscribe.ledger.questions import JobFilter, named_folder
 
     held = state is not None and state.lower() == HELD_STATE
     return JobFilter(
         state=None if state is None or held else _state(state, operation),
         held=held,
-        folder=None if folder is None else folder.absolute(),
+        folder=None if folder is None else named_folder(folder, Path.cwd()),
         profile=profile,
         since=None if since is None else instant(since, now, operation),
         until=None if until is None else instant(until, now, operation),

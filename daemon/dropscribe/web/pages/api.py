@@ -17,7 +17,7 @@ from starlette.responses import Response
 from dropscribe import escapes
 from dropscribe.errors import UsageError
 from dropscribe.ledger.control import Verb
-from dropscribe.ledger.questions import Cursor, JobFilter, Part, TotalsFilter
+from dropscribe.ledger.questions import Cursor, JobFilter, Part, TotalsFilter, named_folder
 from dropscribe.ledger.records import JobState
 from dropscribe.service.control.redoing import redone
 from dropscribe.views.control import control_document
@@ -44,7 +44,7 @@ def jobs(request: Request) -> Response:
     wanted = JobFilter(
         state=None if state in {None, "held"} else JobState(state),
         held=state == "held",
-        folder=Path("/", given["folder"]) if "folder" in given else None,
+        folder=named_folder(Path(given["folder"]), Path("/")) if "folder" in given else None,
         profile=given.get("profile"),
         since=_instant(request, "since"),
         until=_instant(request, "until"),
@@ -158,7 +158,7 @@ def stats(request: Request) -> Response:
     )
     if first is None and Part.DAY in parts:
         first = int(time.time() // DAY_S) - 30
-    folder = Path("/", given["folder"]) if "folder" in given else None
+    folder = named_folder(Path(given["folder"]), Path("/")) if "folder" in given else None
     wanted = TotalsFilter(first, last, folder, given.get("profile"), given.get("model"))
     ledger = site.ledger()
     whole = next(iter(ledger.totals((), wanted)), None)

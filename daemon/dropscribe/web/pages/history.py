@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dropscribe.escapes import readable
-from dropscribe.ledger.questions import Cursor, JobFilter, Part, TotalsFilter
+from dropscribe.ledger.questions import Cursor, JobFilter, Part, TotalsFilter, named_folder
 from dropscribe.ledger.records import Hit, JobState, JobSummary
 from dropscribe.views.status import jobs_in_progress, said_by
 from dropscribe.views.waiting import folder_waits, waits_for
@@ -129,7 +129,7 @@ def _folders(site: Site) -> list[Path]:
 def _folder(given: str, folders: Sequence[Path]) -> Path:
     # The form has the folder in characters that can be shown; its bytes may be others.
     known = next((folder for folder in folders if readable(folder) == given), None)
-    return known or Path("/", given)
+    return known or named_folder(Path(given), Path("/"))
 
 
 def _day(text: str) -> date | None:

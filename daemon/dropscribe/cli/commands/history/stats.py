@@ -79,7 +79,7 @@ def command(
     from dropscribe.cli.arguments.settings import database_location
     from dropscribe.cli.output import print_json, say
     from dropscribe.ledger.backend import open_read_only
-    from dropscribe.ledger.questions import Part, TotalsFilter
+    from dropscribe.ledger.questions import Part, TotalsFilter, named_folder
     from dropscribe.views.stats import DAY_S, WAITING, stats_document
 
     location = database_location(config, database)
@@ -94,7 +94,8 @@ def command(
         None if t is None else int(filters.instant(t, now, "show statistics") // DAY_S)
         for t in (since, until)
     )
-    wanted = TotalsFilter(first, last, None if folder is None else folder.absolute(), profile, recognised_by)
+    root = None if folder is None else named_folder(folder, Path.cwd())
+    wanted = TotalsFilter(first, last, root, profile, recognised_by)
     with closing(open_read_only(location)) as ledger:
         # The stages of each row are in JSON only.
         groups = ledger.totals(parts, wanted, stage=None if as_json else WAITING)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dropscribe.escapes import readable
-from dropscribe.ledger.columns import storable
+from dropscribe.ledger.columns import Places, storable
 from dropscribe.ledger.histograms import Durations
 from dropscribe.ledger.questions import HourTotals, JobTotals, Part, TotalsFilter
 from dropscribe.ledger.records import REWRITTEN
@@ -58,7 +57,7 @@ class Totals:
 
     def read(self, by: Sequence[Part], wanted: TotalsFilter, stage: str | None) -> list[JobTotals]:
         """See `Ledger.totals`."""
-        where, values = _conditions(wanted)
+        where, values = _conditions(wanted, self._db.places)
         of_stage = where if stage is None else f"{where} AND stage = :stage"
         with self._db.read("read totals") as connection:
             jobs = connection.execute(_filled(_JOBS, by, where), values).all()
@@ -79,7 +78,14 @@ class Totals:
             name, microseconds, *counts = row[width:]
             buckets = {bucket: count for bucket, count in enumerate(counts) if count}
             durations[tuple(row[: len(by)])][name] = Durations(buckets, microseconds / 1e6)
-        return [_totals(key, of_state, durations.get(key, {})) for key, of_state in states.items()]
+        return [
+            _totals(self._shown(key, by), of_state, durations.get(key, {}))
+            for key, of_state in states.items()
+        ]
+
+    def _shown(self, key: tuple[str, ...], by: Sequence[Part]) -> tuple[str, ...]:
+        shown = self._db.places.shown
+        return tuple(shown(text) if part is Part.FOLDER else text for part, text in zip(by, key, strict=True))
 
     def hours(self, since: float) -> list[HourTotals]:
         """See `Ledger.hours`."""
@@ -113,12 +119,12 @@ def _filled(statement: str, by: Sequence[Part], where: str) -> Statement:
     return sql(statement)
 
 
-def _conditions(wanted: TotalsFilter) -> tuple[str, dict[str, object]]:
+def _conditions(wanted: TotalsFilter, places: Places) -> tuple[str, dict[str, object]]:
     conditions, values = ["true"], dict[str, object]()
     for name, value, condition in (
         ("first", wanted.first_day, "day >= :first"),
         ("last", wanted.last_day, "day <= :last"),
-        ("folder", None if wanted.folder is None else readable(wanted.folder), "folder = :folder"),
+        ("folder", None if wanted.folder is None else places.label(wanted.folder), "folder = :folder"),
         ("profile", None if wanted.profile is None else storable(wanted.profile), "profile = :profile"),
         ("model", None if wanted.model is None else storable(wanted.model), "model = :model"),
     ):

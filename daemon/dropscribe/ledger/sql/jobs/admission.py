@@ -196,7 +196,7 @@ class _Batch:
         self.latest[path_raw] = (recording, admission.sha256)
         self.renamed.append({
             "recording": recording, "path_raw": path_raw, "path": readable(admission.path),
-            "folder_raw": raw(admission.folder), "folder": readable(admission.folder), "size": admission.size,
+            "folder_raw": raw(admission.folder), "folder": self.places.label(admission.folder), "size": admission.size,
             "mtime_ns": signed(admission.mtime_ns), "inode": signed(admission.inode),
         })  # fmt: skip
         return recording
@@ -209,7 +209,7 @@ class _Batch:
         self.latest[path_raw] = (recording, admission.sha256)
         self.new_recordings.append({
             "id": recording, "path_raw": path_raw, "path": readable(admission.path),
-            "folder_raw": raw(admission.folder), "folder": readable(admission.folder),
+            "folder_raw": raw(admission.folder), "folder": self.places.label(admission.folder),
             "size": admission.size, "mtime_ns": signed(admission.mtime_ns), "inode": signed(admission.inode),
             "sha256": admission.sha256, "admitted_at": now, "latest": 1,
         })  # fmt: skip

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from dropscribe.escapes import readable
-from dropscribe.ledger.columns import raw, signed, storable
+from dropscribe.ledger.columns import Places, raw, signed, storable
 from dropscribe.ledger.records import Admission, Finish, JobState, OutputIntent, PastJob
 from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.jobs.admission import identity
@@ -67,7 +67,7 @@ class Adoption:
     def _adopt(self, connection: Connection, past: PastJob, now: float) -> bool:
         if _is_done(connection, past.admission):
             return False
-        recording = _recording(connection, past.admission, now)
+        recording = _recording(connection, past.admission, self._db.places, now)
         why = {"now": now, "code": ADOPTED, "reason": "its transcript was adopted"}
         for job in connection.scalars(_NEEDLESS, why | {"path_raw": raw(past.admission.path)}).all():
             connection.execute(_CLOSE_ATTEMPT, why | {"id": job})
@@ -93,7 +93,7 @@ def _is_done(connection: Connection, admission: Admission) -> bool:
     return connection.execute(_DONE, {"recording": latest.id}).first() is not None
 
 
-def _recording(connection: Connection, admission: Admission, now: float) -> int:
+def _recording(connection: Connection, admission: Admission, places: Places, now: float) -> int:
     """The row of this content at this path, inserted when there is none."""
     latest = connection.execute(_LATEST, {"path_raw": raw(admission.path)}).one_or_none()
     values = {
@@ -110,7 +110,7 @@ def _recording(connection: Connection, admission: Admission, now: float) -> int:
         sa.insert(recordings).returning(recordings.c.id),
         values | {
             "path_raw": raw(admission.path), "path": readable(admission.path),
-            "folder_raw": raw(admission.folder), "folder": readable(admission.folder),
+            "folder_raw": raw(admission.folder), "folder": places.label(admission.folder),
             "sha256": admission.sha256, "admitted_at": now, "latest": 1,
         },
     )  # fmt: skip
