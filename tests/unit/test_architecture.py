@@ -126,6 +126,7 @@ ONLY_IN: dict[str, frozenset[str]] = {
     "pydantic": frozenset({"config", "settings", "notify_settings", "settings_errors"}),
     "apprise": frozenset({"notify"}),
     "prometheus_client": frozenset({"service.monitoring"}),
+    "ray": frozenset({"pipeline.cluster"}),
     "structlog": frozenset({"logs"}),
     "rjieba": frozenset({"transcript.layout", "engine.models.punctuation"}),
     "rapidfuzz": frozenset({"scoring"}),

@@ -36,6 +36,7 @@ class FaultKind(Enum):
     )
     MODEL = "model"  #: a model that its profile names cannot be loaded
     DECODER_KILLED = "decoder_killed"  #: something outside killed the decoder
+    NODE = "node"  #: the machine that worked on it was lost
     ENGINE = "engine"  #: the engine process died; any recording in it may be the cause
     DEVICE = (
         "device"  #: the device failed or the engine hung; the recording is the cause only if that is proven

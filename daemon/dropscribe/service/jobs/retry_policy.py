@@ -82,6 +82,10 @@ def decide(
                 return GiveUp()
             wait_s = wait_after(lone_deaths + 1)
             return Again(now + wait_s, refund=True, isolate=True, killed=Killed.ALONE)
+        case FaultKind.NODE:
+            # Nothing speaks against the recordings that a lost machine worked on. The executor of a cluster suspects one that
+            # lost several.
+            return Again(now, refund=True, isolate=False)
         case FaultKind.ENGINE | FaultKind.DEVICE:
             # With several recordings in the engine the cause is unknown: each is tried again alone.
             # With a single one, that one is the cause, unless the device may fail on any recording.

@@ -1,0 +1,342 @@
+"""The executor of a cluster: which station gets an attempt, and what becomes of those whose station is lost."""
+
+from __future__ import annotations
+
+import math
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from dropscribe import logs
+from dropscribe.engine.group import joint_facts
+from dropscribe.engine.protocol import HeldModel
+from dropscribe.errors import EngineDiedError, EngineError, StorageError
+from dropscribe.pipeline.assembly import Heard
+from dropscribe.pipeline.attempt import Outcome, Progress, Work
+from dropscribe.pipeline.cluster.likeness import difference, versions
+from dropscribe.pipeline.cluster.messages import State
+from dropscribe.pipeline.cluster.remote_station import Link, RemoteStation
+from dropscribe.pipeline.executor import Restarts
+from dropscribe.pipeline.problem import FaultKind, Problem
+from dropscribe.transcript.types import EngineFacts
+
+#: Time without an answer after which a station counts as lost, seconds.
+LOST_S = 30.0
+#: Time until a place whose station was lost or refused gets another one, seconds; the second while it is refused.
+RENEW_S, REFUSED_S = 2.0, 60.0
+#: Lost stations after which a recording is suspected.
+MOST_LOSSES = 3
+#: Pause of the head after which silence of stations is its own fault, seconds.
+HEAD_PAUSE_S = 3.0
+#: Time for which a station that could not see a recording of a folder comes last for that folder, seconds.
+BLIND_S = 60.0
+#: Interval of calls to `meanwhile` in `wait_ready`, seconds.
+SLICE_S = 0.25
+#: Faults that another node may not have.
+_OF_NODE = frozenset(
+    {FaultKind.CHANGED, FaultKind.STORAGE, FaultKind.UNANSWERED, FaultKind.MODEL, FaultKind.ENVIRONMENT}
+)
+
+
+class NodeLike(Protocol):
+    """A node that is alive."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def stations(self) -> int: ...
+
+
+class Cluster(Protocol):
+    """Nodes, and links to stations at them."""
+
+    @property
+    def nodes(self) -> tuple[NodeLike, ...]: ...
+    @property
+    def failure(self) -> EngineError | None: ...
+    def fileno(self) -> int: ...
+    def hear(self) -> None: ...
+    def link(self, node: Any, /) -> Link: ...
+    def close(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StationStatus:
+    """A station for people."""
+
+    name: str
+    device: str
+    state: State
+    reason: str
+    in_progress: int
+
+
+class ClusterExecutor:
+    """`Executor` whose stations are at the nodes of a cluster. Owned by the daemon's main thread."""
+
+    def __init__(
+        self, cluster: Cluster, clock: Callable[[], float] = time.monotonic, lost_s: float = LOST_S
+    ) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._lost_s = lost_s
+        self._log = logs.get("engine")
+        #: By place, a node and a number; a station that is over stays until another takes its place.
+        self._stations: dict[tuple[str, int], RemoteStation] = {}
+        self._renew_at: dict[tuple[str, int], float] = {}
+        self._of: dict[int, RemoteStation] = {}
+        #: By ticket that a node could not process: names of the stations that tried.
+        self._tried: dict[int, set[str]] = {}
+        #: Attempts that wait for a station which has not tried them.
+        self._moving: deque[tuple[Work, Problem]] = deque()
+        self._blind: dict[tuple[str, Path | None], float] = {}
+        self._losses: dict[Path, int] = {}
+        self._outcomes: list[Outcome] = []
+        self._versions = versions()
+        self._models: dict[str, str] | None = None
+        self._facts: dict[str, EngineFacts] = {}
+        self._replaced = 0
+        self._last_reason = ""
+        self._tended_at = clock()
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See `Executor`."""
+        return joint_facts([self._facts[name] for name in sorted(self._facts)])
+
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        """See `Executor`."""
+        return tuple(dict.fromkeys(one for s in self._stations.values() for one in s.report.held))
+
+    def stations(self) -> list[StationStatus]:
+        """All stations, by name."""
+        found = [
+            StationStatus(
+                s.name, s.report.facts.device if s.report.facts else "", s.state,
+                s.report.reason, len(s.tickets),
+            )
+            for s in self._stations.values()
+        ]  # fmt: skip
+        return sorted(found, key=lambda s: s.name)
+
+    def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
+        """See `Executor`. Waits for the first station for as long as it takes: nodes may come late."""
+        while not meanwhile():
+            self._outcomes += self.turn(SLICE_S)
+            if self._facts:
+                return True
+        return False
+
+    def room(self) -> int:
+        """See `Executor`."""
+        return max(0, sum(s.room() for s in self._stations.values()) - len(self._moving))
+
+    def start(self, work: Work) -> None:
+        """See `Executor`."""
+        # The head places the outputs: whether it may write them is no matter of the node.
+        started = self._start(replace(work, outputs=None), set())
+        assert started, "room() was not asked"
+
+    def abort(self, ticket: int) -> None:
+        """See `Executor`."""
+        self._tried.pop(ticket, None)
+        self._moving = deque((w, p) for w, p in self._moving if w.ticket != ticket)
+        self._outcomes = [o for o in self._outcomes if o.ticket != ticket]
+        station = self._of.pop(ticket, None)
+        if station is not None:
+            station.abort(ticket)
+
+    def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
+        """See `Executor`; never raises EngineDiedError, since a cluster without stations waits for some."""
+        self._flush()
+        if not self._outcomes and timeout_s > 0:
+            select.select([self._cluster.fileno(), *wake], [], [], timeout_s)
+        self._cluster.hear()
+        if self._cluster.failure is not None:
+            raise self._cluster.failure
+        now = self._clock()
+        if now - self._tended_at > max(HEAD_PAUSE_S, timeout_s + 1.0):
+            for station in self._stations.values():
+                station.forgive(now)
+        self._tended_at = now
+        self._renew(now)
+        for place, station in list(self._stations.items()):
+            for work, outcome in station.take():
+                self._of.pop(work.ticket, None)
+                self._end(station, work, outcome.end if isinstance(outcome.end, Problem) else None, outcome)
+            station.tend(now)
+            if station.report.facts is not None and station.state is State.READY:
+                self._welcome(station, station.report.facts)
+            if station.over:
+                self._mourn(place, station, now)
+        moving, self._moving = self._moving, deque()
+        for work, problem in moving:
+            self._move(work, problem)
+        self._flush()
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def progress(self, ticket: int) -> Progress | None:
+        """See `Executor`."""
+        given = self._of[ticket].given(ticket) if ticket in self._of else None
+        if given is not None:
+            return given.progress
+        return Progress(0, 0, None) if any(w.ticket == ticket for w, _ in self._moving) else None
+
+    def heard(self, ticket: int) -> Heard | None:
+        """See `Executor`."""
+        given = self._of[ticket].given(ticket) if ticket in self._of else None
+        if given is not None:
+            return given.heard or Heard(given.since, 0, 0, None)
+        waits = any(w.ticket == ticket for w, _ in self._moving)
+        return Heard(self._clock(), 0, 0, None) if waits else None
+
+    def texts(self, ticket: int) -> tuple[str, ...]:
+        """See `Executor`."""
+        given = self._of[ticket].given(ticket) if ticket in self._of else None
+        return () if given is None else given.texts
+
+    def supervise(self, now: float) -> None:
+        """See `Executor`: each turn does it."""
+
+    def abandon(self) -> list[int]:
+        """See `Executor`."""
+        tickets = [*self._of, *(w.ticket for w, _ in self._moving)]
+        for ticket in tickets:
+            self.abort(ticket)
+        return tickets
+
+    def replace(self, why: str) -> None:
+        """See `Executor`."""
+        for station in self._stations.values():
+            station.lose(why)
+
+    def restarts(self) -> Restarts:
+        """See `Executor`."""
+        told = [s.report.restarts for s in self._stations.values()]
+        engines = self._replaced + sum(t.engines for t in told)
+        reason = self._last_reason or next((t.last_reason for t in told if t.last_reason), "")
+        return Restarts(engines, sum(t.decoders for t in told), reason)
+
+    def close(self) -> bool:
+        """See `Executor`."""
+        for station in self._stations.values():
+            station.close()
+        return self._cluster.close()
+
+    def _flush(self) -> None:
+        for station in self._stations.values():
+            station.flush()
+
+    def _start(self, work: Work, tried: set[str]) -> bool:
+        """Give an attempt to a station that has not tried it; False if none has room."""
+        now = self._clock()
+        free = [s for s in self._stations.values() if s.name not in tried and s.room() > 0]
+        if not free:
+            return False
+        station = max(free, key=lambda s: (self._blind.get((s.name, work.folder), 0.0) <= now, s.room()))
+        self._of[work.ticket] = station
+        station.start(work)
+        return True
+
+    def _end(self, station: RemoteStation, work: Work, problem: Problem | None, outcome: Outcome) -> None:
+        if problem is None or problem.kind not in _OF_NODE:
+            self._tried.pop(work.ticket, None)
+            if problem is None:
+                self._losses.pop(work.path, None)
+            self._outcomes.append(outcome)
+            return
+        self._tried.setdefault(work.ticket, set()).add(station.name)
+        self._blind[station.name, work.folder] = self._clock() + BLIND_S
+        self._move(work, problem)
+
+    def _move(self, work: Work, problem: Problem) -> None:
+        """Give an attempt to another station, now or later; end it if all have tried."""
+        tried = self._tried.get(work.ticket, set())
+        if self._start(work, tried):
+            return
+        if any(s.name not in tried and not s.over for s in self._stations.values()):
+            self._moving.append((work, problem))
+            return
+        self._tried.pop(work.ticket, None)
+        if problem.kind is FaultKind.CHANGED:
+            # Not said to have changed: intake, at the head, notices that. The nodes may see it later, or never.
+            problem = Problem(
+                StorageError.code,
+                f"no node sees the recording as this machine does ({', '.join(sorted(tried))}: {problem.reason})",
+                f"mount {work.folder or work.path.parent} at the same path on every node; see docs/cluster.md",
+                FaultKind.STORAGE,
+            )
+        self._outcomes.append(Outcome(work.ticket, problem))
+
+    def _renew(self, now: float) -> None:
+        """Start a station at each place that has none, once it is due."""
+        alive = {node.id for node in self._cluster.nodes}
+        for place, station in self._stations.items():
+            if place[0] not in alive:
+                station.lose("its node has left the cluster")
+        for node in self._cluster.nodes:
+            for number in range(node.stations):
+                place = (node.id, number)
+                if place in self._stations and now < self._renew_at.get(place, math.inf):
+                    continue
+                self._renew_at.pop(place, None)
+                name = node.name if node.stations == 1 else f"{node.name}#{number}"
+                self._stations[place] = RemoteStation(
+                    name,
+                    node.id,
+                    self._cluster.link(node),
+                    self._check,
+                    clock=self._clock,
+                    lost_s=self._lost_s,
+                )
+
+    def _mourn(self, place: tuple[str, int], station: RemoteStation, now: float) -> None:
+        """End the attempts of a station that is over, once."""
+        if place not in self._renew_at:
+            refused = station.state is State.REFUSED
+            self._renew_at[place] = now + (REFUSED_S if refused else RENEW_S)
+            self._replaced += not refused
+            self._last_reason = f"{station.name}: {station.report.reason}"
+            if len(self._facts) > 1:  # those of the last one stay: its results may still be published
+                self._facts.pop(station.name, None)
+            said = "may not work" if refused else "is lost"
+            logs.problem(
+                self._log, logs.Action.ENGINE, f"station {station.name} {said}: {station.report.reason}; the others go on"
+            )  # fmt: skip
+        lost = station.lost()
+        for path in {work.path for work in lost}:
+            self._losses[path] = self._losses.get(path, 0) + 1
+        for work in lost:
+            self._of.pop(work.ticket, None)
+            self._tried.pop(work.ticket, None)
+            kind = FaultKind.NODE if self._losses[work.path] < MOST_LOSSES else FaultKind.ENGINE
+            reason = f"the station {station.name} was lost while it worked on this recording: {station.report.reason}"
+            problem = Problem(EngineDiedError.code, reason, "it is tried again at another one", kind)
+            self._outcomes.append(Outcome(work.ticket, problem))
+
+    def _welcome(self, station: RemoteStation, facts: EngineFacts) -> None:
+        if station.name not in self._facts:
+            self._facts[station.name] = facts
+            logs.event(self._log, logs.Action.ENGINE, f"station {station.name} is ready: {facts.device}")
+
+    def _check(self, found: dict[str, str], models: dict[str, str], authentication: str) -> str:
+        """Why a station may not work; "" if it may. The first one that may says which models all the others must have."""
+        if authentication != "token":
+            return "Ray was started there without RAY_AUTH_MODE=token; stop it and start it with the token"
+        wrong = difference("version", self._versions, found)
+        if wrong:
+            return f"{wrong}; install the same version on both"
+        if "?" in models:
+            return f"its models cannot be used: {models['?']}"
+        if self._models is None:
+            self._models = models
+        wrong = difference("content", self._models, models)
+        return f"{wrong}; copy the model folder of one to the other" if wrong else ""

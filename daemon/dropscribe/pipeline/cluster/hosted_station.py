@@ -1,0 +1,187 @@
+"""The station of a node: an executor on a thread of its own, which takes orders and keeps outcomes until they are confirmed.
+
+Knows nothing of how messages travel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from dropscribe.errors import DropscribeError, EngineDiedError
+from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.cluster.messages import Orders, Report, State, UnderWay
+from dropscribe.pipeline.executor import Executor
+from dropscribe.pipeline.problem import Problem, kind_of
+
+#: Longest turn, and interval of progress in the reports, seconds.
+TURN_S = 0.5
+#: Age of an attempt from which on its texts are in the reports, seconds: most end before anybody asks for them.
+TEXTS_S = 0.8
+#: Time without a word of the head after which the station ends itself, seconds: nobody wants its results.
+ABANDONED_S = 120.0
+
+
+class HostedStation:
+    """A station at a node. Its methods may be called on any thread."""
+
+    def __init__(self, make: Callable[[], Executor], clock: Callable[[], float] = time.monotonic) -> None:
+        """`make` starts the executor; it is called on the thread of the station."""
+        self._make = make
+        self._clock = clock
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._news = threading.Condition()
+        # What follows is guarded by `_news`.
+        self._orders: deque[Orders] = deque()
+        self._taken = 0  #: number of the newest orders that were taken
+        self._report = Report(State.STARTING, "its models are being loaded")
+        self._outcomes: dict[int, Outcome] = {}
+        self._numbered = 0
+        self._told = 0  #: number of the newest outcome that was in a report
+        self._changed = True
+        self._closing = False
+        self._heard_at = clock()
+        # Used by its thread only.
+        self._waiting: deque[Work] = deque()
+        self._begun: dict[int, float] = {}  #: by ticket that is with the executor: its start by the clock
+        self._ahead = 0
+        self._thread = threading.Thread(target=self._run, name="station", daemon=True)
+        self._thread.start()
+
+    @property
+    def abandoned(self) -> bool:
+        """True once the head has not been heard for `ABANDONED_S`."""
+        return self._clock() - self._heard_at > ABANDONED_S
+
+    def feed(self, orders: Orders) -> None:
+        """Take orders; ignored if they were taken before. They must arrive in order of their numbers."""
+        with self._news:
+            self._heard_at = self._clock()
+            if orders.number <= self._taken:
+                return
+            self._taken = orders.number
+            self._orders.append(orders)
+        os.eventfd_write(self._bell, 1)
+
+    def report(self, confirmed: int, timeout_s: float) -> Report:
+        """The next report, at the latest after `timeout_s` seconds; forgets the outcomes up to number `confirmed`."""
+        with self._news:
+            self._heard_at = self._clock()
+            for number in [n for n in self._outcomes if n <= confirmed]:
+                del self._outcomes[number]
+            self._news.wait_for(
+                lambda: self._changed or any(n > self._told for n in self._outcomes), timeout_s
+            )
+            self._heard_at = self._clock()
+            self._changed, self._told = False, self._numbered
+            return replace(self._report, outcomes=tuple(sorted(self._outcomes.items())))
+
+    def close(self) -> bool:
+        """End the station; False if a process of it is blocked."""
+        self._closing = True
+        os.eventfd_write(self._bell, 1)
+        self._thread.join(30.0)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            executor = self._make()
+            try:
+                self._work(executor)
+            finally:
+                executor.close()
+        except DropscribeError as e:
+            self._say(Report(State.LOST, f"{e.reason}" + (f" ({e.remedy})" if e.remedy else "")))
+        except BaseException as e:
+            self._say(Report(State.LOST, f"{type(e).__name__}: {e}"))
+            raise
+
+    def _work(self, executor: Executor) -> None:
+        if not executor.wait_ready(lambda: self._closing):
+            return
+        self._ahead = executor.room()
+        self._show(executor)
+        shown_at = 0.0
+        while not self._closing:
+            orders = self._carry_out(executor)
+            try:
+                ended = executor.turn(0.0 if self._waiting and executor.room() else TURN_S, (self._bell,))
+                executor.supervise(time.monotonic())
+            except EngineDiedError as e:
+                ended = self._lost(executor, e)
+                executor.replace(e.reason)
+                self._say(replace(self._report, state=State.STARTING, reason=e.reason, room=0), ended)
+                if not executor.wait_ready(lambda: self._closing):
+                    return
+                ended, orders = [], True
+            for outcome in ended:
+                self._begun.pop(outcome.ticket, None)
+            now = self._clock()
+            if ended or orders or now - shown_at >= TURN_S:
+                shown_at = now
+                self._show(executor, ended)
+
+    def _carry_out(self, executor: Executor) -> bool:
+        """Start and abort what was ordered; attempts without a free decoder wait. Returns whether there were orders."""
+        with self._news:
+            orders = list(self._orders)
+            self._orders.clear()
+        if orders:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._bell)
+        for one in orders:
+            self._waiting.extend(one.start)
+            for ticket in one.abort:
+                self._waiting = deque(w for w in self._waiting if w.ticket != ticket)
+                if self._begun.pop(ticket, None) is not None:
+                    executor.abort(ticket)
+        while self._waiting and executor.room() > 0:
+            work = self._waiting.popleft()
+            self._begun[work.ticket] = self._clock()
+            executor.start(work)
+        if orders:
+            self._report = replace(self._report, carried_out=orders[-1].number)
+        return bool(orders)
+
+    def _lost(self, executor: Executor, fault: EngineDiedError) -> list[Outcome]:
+        problem = Problem(
+            fault.code,
+            f"{fault.reason} while it worked on this recording",
+            "see the log of the node for what the engine met",
+            kind_of(fault.code, retryable=fault.retryable),
+        )
+        executor.abandon()
+        lost = [Outcome(ticket, problem) for ticket in self._begun]
+        self._begun.clear()
+        return lost
+
+    def _show(self, executor: Executor, ended: list[Outcome] | None = None) -> None:
+        under_way = []
+        for ticket in self._begun:
+            progress, heard = executor.progress(ticket), executor.heard(ticket)
+            if progress is None or heard is None:
+                continue
+            told = self._clock() - self._begun[ticket] > TEXTS_S
+            under_way.append(UnderWay(ticket, progress, heard, executor.texts(ticket) if told else None))
+        room = executor.room() + self._ahead - len(self._waiting)
+        self._say(
+            replace(
+                self._report, state=State.READY, reason="", room=max(0, room), under_way=tuple(under_way),
+                facts=executor.facts, held=executor.held, restarts=executor.restarts(),
+            ),
+            ended or [],
+        )  # fmt: skip
+
+    def _say(self, report: Report, ended: list[Outcome] | None = None) -> None:
+        with self._news:
+            self._report = report
+            for outcome in ended or ():
+                self._numbered += 1
+                self._outcomes[self._numbered] = outcome
+            self._changed = True
+            self._news.notify_all()

@@ -1,0 +1,58 @@
+"""What head and nodes tell each other. Frozen records, pickled between installations of the same version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dropscribe.engine.protocol import HeldModel
+from dropscribe.pipeline.assembly import Heard
+from dropscribe.pipeline.attempt import Outcome, Progress, Work
+from dropscribe.pipeline.executor import Restarts
+from dropscribe.transcript.types import EngineFacts
+
+
+class State(StrEnum):
+    """State of a station as people see it."""
+
+    STARTING = "starting"  #: its process starts, or its models are being loaded
+    READY = "ready"
+    SILENT = "silent"  #: was ready and does not answer at the moment; gets no further work
+    REFUSED = "refused"  #: may not work, because it would give another text
+    LOST = "lost"  #: is gone; started anew once its node is there
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Attempts to start and tickets to abort, in this order. `number`: of this message, from 1; repeated if it is sent again."""
+
+    number: int
+    start: tuple[Work, ...] = ()
+    abort: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """Progress of one attempt; `texts` as of `Executor.texts`, None if they are not told."""
+
+    ticket: int
+    progress: Progress
+    heard: Heard
+    texts: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """State of a station. Outcomes have numbers and are repeated until the head has confirmed them."""
+
+    state: State
+    #: Why it is not ready; "" if it is.
+    reason: str = ""
+    #: Number of the newest orders that are carried out.
+    carried_out: int = 0
+    room: int = 0
+    outcomes: tuple[tuple[int, Outcome], ...] = ()
+    under_way: tuple[UnderWay, ...] = ()
+    facts: EngineFacts | None = None
+    held: tuple[HeldModel, ...] = ()
+    restarts: Restarts = field(default_factory=Restarts)

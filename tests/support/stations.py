@@ -1,0 +1,97 @@
+"""A cluster in this process, for tests of the head: stations whose messages the test carries, loses or delays."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dropscribe.errors import EngineError
+from dropscribe.pipeline.attempt import Outcome
+from dropscribe.pipeline.cluster.likeness import versions
+from dropscribe.pipeline.cluster.messages import Orders, Report, State
+from dropscribe.pipeline.cluster.remote_station import Answer
+from tests.support.ledgers import ENGINE
+
+TOKEN = "token"
+
+
+@dataclass(frozen=True)
+class FakeNode:
+    id: str
+    stations: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.id
+
+
+@dataclass(eq=False)
+class FakeLink:
+    """A station that says what the test lets it say. `calls` that wait for their answers, by method."""
+
+    versions: dict[str, str] = field(default_factory=versions)
+    models: dict[str, str] = field(default_factory=dict)
+    mode: str = TOKEN
+    calls: dict[str, Answer] = field(default_factory=dict)
+    orders: list[Orders] = field(default_factory=list)
+    killed: bool = False
+    #: Whether the test answers `feed`.
+    holds_orders: bool = False
+
+    def examine(self, answer: Answer) -> None:
+        self.calls["examine"] = answer
+
+    def feed(self, orders: bytes, answer: Answer) -> None:
+        self.orders.append(pickle.loads(orders))
+        self.calls["feed"] = answer
+        if not self.holds_orders:
+            self.answer("feed")
+
+    def report(self, confirmed: int, answer: Answer) -> None:
+        self.calls["report"] = answer
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def answer(self, method: str, value: Any = None, error: Exception | None = None) -> None:
+        self.calls.pop(method)(value, error)
+
+    def become_ready(self, room: int = 4) -> None:
+        self.answer("examine", (self.versions, self.models, self.mode))
+        if "report" in self.calls:
+            self.say(room=room)
+
+    def say(self, *ended: tuple[int, Outcome], room: int = 4) -> None:
+        carried_out = self.orders[-1].number if self.orders else 0
+        self.answer("report", pickle.dumps(Report(State.READY, "", carried_out, room, ended, (), ENGINE)))
+
+
+class FakeCluster:
+    """`Cluster` of nodes that the test adds and removes."""
+
+    def __init__(self, *names: str) -> None:
+        self.nodes: tuple[FakeNode, ...] = tuple(FakeNode(name) for name in names)
+        self.failure: EngineError | None = None
+        #: By node: its links, the newest last.
+        self.links: dict[str, list[FakeLink]] = {}
+        #: What a new link is made by.
+        self.make: Callable[[str], FakeLink] = lambda _: FakeLink()
+        self._bell = os.eventfd(1)
+
+    def fileno(self) -> int:
+        return self._bell
+
+    def hear(self) -> None:
+        pass
+
+    def link(self, node: Any) -> FakeLink:
+        link = self.make(node.id)
+        self.links.setdefault(node.id, []).append(link)
+        return link
+
+    def close(self) -> bool:
+        os.close(self._bell)
+        return True

@@ -1,0 +1,228 @@
+"""The head of a cluster: which station gets an attempt, and what becomes of it when its station fails. No Ray, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dropscribe.errors import RecordingGoneError
+from dropscribe.pipeline.assembly import Result
+from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.cluster.cluster_executor import (
+    LOST_S,
+    MOST_LOSSES,
+    REFUSED_S,
+    RENEW_S,
+    ClusterExecutor,
+)
+from dropscribe.pipeline.cluster.messages import State
+from dropscribe.pipeline.cluster.remote_station import AGAIN_S, SILENT_S, OutOfReachError
+from dropscribe.pipeline.problem import FaultKind, Problem
+from tests.support.ledgers import MEDIA, TIMINGS
+from tests.support.stations import FakeCluster, FakeLink
+
+DONE = Result(MEDIA, (), TIMINGS)
+GONE = Problem.of(RecordingGoneError("the file is no longer there"))
+
+
+class Head:
+    """A cluster of two nodes, `a` and `b`, under a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.cluster = FakeCluster("a", "b")
+        self.executor = ClusterExecutor(self.cluster, lambda: self.now)
+
+    def link(self, name: str) -> FakeLink:
+        return self.cluster.links[name][-1]
+
+    def ready(self, *names: str) -> None:
+        self.executor.turn(0.0)
+        for name in names:
+            self.link(name).become_ready()
+        self.executor.turn(0.0)
+
+    def start(self, ticket: int) -> str:
+        """Start an attempt; returns the node that got it."""
+        self.executor.start(Work(ticket, Path(f"/drop/{ticket}.wav"), None, folder=Path("/drop")))
+        self.executor.turn(0.0)
+        return self.holder(ticket)
+
+    def holder(self, ticket: int) -> str:
+        return next(
+            name
+            for name, links in self.cluster.links.items()
+            if any(w.ticket == ticket for orders in links[-1].orders for w in orders.start)
+        )
+
+    def wait(self, seconds: float, *heard: str) -> list[Outcome]:
+        """Let time pass in turns of a second; the stations of `heard` say something in each."""
+        ended = []
+        for _ in range(round(seconds)):
+            self.now += 1.0
+            for name in heard:
+                self.link(name).say()
+            ended += self.executor.turn(0.0)
+        return ended
+
+    def states(self) -> dict[str, State]:
+        return {s.name: s.state for s in self.executor.stations()}
+
+
+@pytest.fixture
+def head() -> Iterator[Head]:
+    made = Head()
+    yield made
+    assert made.executor.close()
+
+
+def other(name: str) -> str:
+    return {"a": "b", "b": "a"}[name]
+
+
+def test_a_killed_station_costs_its_own_attempts_and_no_others(head: Head) -> None:
+    head.ready("a", "b")
+    holders = {ticket: head.start(ticket) for ticket in range(1, 7)}
+    assert set(holders.values()) == {"a", "b"}
+    head.link("a").answer("report", None, RuntimeError("the actor died"))
+    ended = head.executor.turn(0.0)
+    assert {o.ticket for o in ended} == {t for t, n in holders.items() if n == "a"}
+    assert {o.end.kind for o in ended if isinstance(o.end, Problem)} == {FaultKind.NODE}
+    assert head.states() == {"a": State.LOST, "b": State.READY}
+    head.link("b").say(*((n, Outcome(t, DONE)) for n, t in enumerate(sorted(holders), 1)))
+    done = {o.ticket for o in head.executor.turn(0.0)}
+    assert done == {t for t, n in holders.items() if n == "b"}
+
+
+def test_a_lost_station_is_started_anew_and_what_the_old_one_says_late_is_ignored(head: Head) -> None:
+    head.ready("a", "b")
+    name = head.start(1)
+    old = head.link(name)
+    ended = head.wait(LOST_S + 1, other(name))
+    assert [o.ticket for o in ended] == [1]
+    assert old.killed
+    head.wait(RENEW_S + 1, other(name))
+    assert head.link(name) is not old
+    head.link(name).become_ready()
+    head.executor.turn(0.0)
+    old.say((1, Outcome(1, DONE)))
+    assert head.executor.turn(0.0) == []
+    assert set(head.states().values()) == {State.READY}
+
+
+def test_a_silent_station_gets_no_further_work_and_goes_on_when_it_answers(head: Head) -> None:
+    head.ready("a", "b")
+    ticket_holder = head.start(1)
+    head.wait(SILENT_S + 1, other(ticket_holder))
+    assert head.states()[ticket_holder] is State.SILENT
+    assert head.start(2) == other(ticket_holder)
+    head.link(ticket_holder).say((1, Outcome(1, DONE)))
+    assert [o.ticket for o in head.executor.turn(0.0)] == [1]
+    assert head.states()[ticket_holder] is State.READY
+
+
+def test_a_station_out_of_reach_is_called_again_with_the_same_orders(head: Head) -> None:
+    head.ready("a", "b")
+    for name in ("a", "b"):
+        head.link(name).holds_orders = True
+    name = head.start(1)
+    head.link(name).answer("feed", None, OutOfReachError("unavailable"))
+    head.link(name).answer("report", None, OutOfReachError("unavailable"))
+    head.now += AGAIN_S
+    head.executor.turn(0.0)
+    first, second = head.link(name).orders
+    assert first == second
+    head.link(name).say((1, Outcome(1, DONE)))
+    head.link(name).say((1, Outcome(1, DONE)))
+    assert [o.ticket for o in head.executor.turn(0.0)] == [1], "a repeated outcome counts once"
+
+
+def test_orders_never_overtake_each_other(head: Head) -> None:
+    head.ready("a")
+    head.link("a").holds_orders = True
+    for ticket in (1, 2):
+        head.executor.start(Work(ticket, Path(f"/drop/{ticket}.wav"), None))
+        head.executor.turn(0.0)
+    assert [o.number for o in head.link("a").orders] == [1]
+    head.link("a").answer("feed")
+    head.executor.turn(0.0)
+    assert [o.number for o in head.link("a").orders] == [1, 2]
+
+
+def test_a_head_that_was_stopped_blames_no_station(head: Head) -> None:
+    head.ready("a", "b")
+    head.start(1)
+    head.now += 10 * LOST_S
+    assert head.executor.turn(0.0) == []
+    assert set(head.states().values()) == {State.READY}
+
+
+@pytest.mark.parametrize("wrong", ["version", "content", "authentication"])
+def test_a_node_that_would_give_another_text_is_kept_out_with_the_reason(head: Head, wrong: str) -> None:
+    head.ready("a")
+    link = head.link("b")
+    if wrong == "version":
+        link.versions = link.versions | {"torch": "0.1"}
+    elif wrong == "content":
+        link.models = {"paraformer-zh": "f" * 64}
+    else:
+        link.mode = ""
+    head.ready("b")
+    refused = next(s for s in head.executor.stations() if s.name == "b")
+    assert refused.state is State.REFUSED
+    assert {"version": "torch", "content": "paraformer-zh", "authentication": "token"}[
+        wrong
+    ] in refused.reason
+    assert head.start(1) == "a"
+    head.wait(REFUSED_S + 1, "a")
+    assert len(head.cluster.links["b"]) == 2, "it is examined again later"
+
+
+def test_a_recording_that_one_node_does_not_see_goes_to_another(head: Head) -> None:
+    head.ready("a", "b")
+    first = head.start(1)
+    head.link(first).say((1, Outcome(1, GONE)))
+    assert head.executor.turn(0.0) == []
+    second = other(first)
+    assert [w.ticket for o in head.link(second).orders for w in o.start] == [1]
+    assert head.start(2) == second, "nodes that see the folder come first"
+    head.link(second).say((1, Outcome(1, DONE)))
+    assert [o.end for o in head.executor.turn(0.0)] == [DONE]
+
+
+def test_a_recording_that_no_node_sees_is_not_to_blame_and_its_folder_is_named(head: Head) -> None:
+    head.ready("a", "b")
+    first = head.start(1)
+    head.link(first).say((1, Outcome(1, GONE)))
+    head.executor.turn(0.0)
+    head.link(other(first)).say((1, Outcome(1, GONE)))
+    (ended,) = head.executor.turn(0.0)
+    assert isinstance(ended.end, Problem)
+    assert ended.end.kind is FaultKind.STORAGE
+    assert "/drop" in ended.end.remedy
+
+
+def test_a_recording_that_lost_several_stations_is_suspected(head: Head) -> None:
+    kinds = []
+    for ticket in range(1, MOST_LOSSES + 1):
+        head.ready("a")
+        head.executor.start(Work(ticket, Path("/drop/same.wav"), None))
+        head.executor.turn(0.0)
+        head.link("a").answer("report", None, RuntimeError("the actor died"))
+        kinds += [o.end.kind for o in head.executor.turn(0.0) if isinstance(o.end, Problem)]
+        head.wait(RENEW_S + 1)
+    assert kinds == [FaultKind.NODE, FaultKind.NODE, FaultKind.ENGINE]
+
+
+def test_a_node_that_leaves_costs_its_attempts_and_may_come_back(head: Head) -> None:
+    head.ready("a")
+    head.start(1)
+    nodes, head.cluster.nodes = head.cluster.nodes, ()
+    assert [o.ticket for o in head.executor.turn(0.0)] == [1]
+    assert head.executor.room() == 0
+    head.cluster.nodes = nodes
+    head.wait(RENEW_S + 1)
+    head.ready("a")
+    assert head.start(2) == "a"
