@@ -26,6 +26,7 @@ from dropscribe.notify_settings import NotifySettings
 from dropscribe.settings import (
     MOST_HOTWORDS,
     OLD_MODEL_NAMES,
+    ClusterSettings,
     EngineSettings,
     Folder,
     Format,
@@ -43,6 +44,7 @@ __all__ = [
     "OLD_MODEL_NAMES",
     "RECORDING_EXTENSIONS",
     "SYSTEM_FILE",
+    "ClusterSettings",
     "EngineSettings",
     "Folder",
     "Format",
@@ -301,6 +303,7 @@ def embedded(
     model: str | None = None,
     vad_model: str | None = None,
     device: str | None = None,
+    cluster: str | None = None,
 ) -> Loaded:
     """Settings without a file: watch `watch` with the bundled demonstration models, database in the current directory."""
     engine: dict[str, Any] = {"models": {"asr": model or "paraformer-mini", "vad": vad_model or "vad-mini"}}
@@ -311,11 +314,14 @@ def embedded(
         "folder": [{"path": str(p.absolute())} for p in watch],
         "engine": engine,
     }
+    if cluster is not None:
+        raw["cluster"] = {"address": cluster}
     given = {
         "database": database,
         "engine.models.asr": model,
         "engine.models.vad": vad_model,
         "engine.device": device,
+        "cluster.address": cluster,
     }
     sources = {
         leaf: "command line" if leaf.startswith("folder") or given.get(leaf) is not None else "embedded"
@@ -386,6 +392,7 @@ def _names() -> list[str]:
         ServiceSettings,
         NotifySettings,
         WebSettings,
+        ClusterSettings,
     )
     return [f.alias or name for m in models for name, f in m.model_fields.items()]
 

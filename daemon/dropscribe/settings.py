@@ -545,6 +545,16 @@ class WebSettings(_Strict):
     )
 
 
+class ClusterSettings(_Strict):
+    """Stations on other machines, joined by Ray."""
+
+    address: Annotated[str, Field(pattern=r"^(auto|\S+:\d{1,5})$")] | None = Field(
+        None,
+        description="Ray cluster whose machines decode and recognise, as HOST:PORT, or auto for the one that this machine is part "
+        "of; see docs/cluster.md. Default: this machine alone.",
+    )
+
+
 class Settings(_Strict):
     """All settings."""
 
@@ -566,6 +576,7 @@ class Settings(_Strict):
     engine: EngineSettings = Field(default_factory=lambda: EngineSettings.model_validate({}))
     media: MediaSettings = Field(default_factory=lambda: MediaSettings.model_validate({}))
     service: ServiceSettings = Field(default_factory=lambda: ServiceSettings.model_validate({}))
+    cluster: ClusterSettings = Field(default_factory=lambda: ClusterSettings.model_validate({}))
     notify: tuple[NotifySettings, ...] = Field((), description="Who is notified of what.")
     web: WebSettings = Field(default_factory=lambda: WebSettings.model_validate({}))
 

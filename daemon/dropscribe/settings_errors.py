@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from dropscribe.notify_settings import NotifySettings
 from dropscribe.settings import (
+    ClusterSettings,
     EngineSettings,
     Folder,
     MediaSettings,
@@ -43,6 +44,7 @@ _SECTIONS: Mapping[type[BaseModel], str] = types.MappingProxyType(
         Folder: "[[folder]]",
         NotifySettings: "[[notify]]",
         WebSettings: "[web]",
+        ClusterSettings: "[cluster]",
     }
 )
 _EXAMPLE = "'dropscribe init' writes a commented example"

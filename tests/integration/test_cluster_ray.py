@@ -18,9 +18,9 @@ from dropscribe.errors import EngineError
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.cluster.cluster_executor import ClusterExecutor
-from dropscribe.pipeline.cluster.messages import State
 from dropscribe.pipeline.cluster.ray_cluster import RayCluster
 from dropscribe.pipeline.problem import FaultKind, Problem
+from dropscribe.pipeline.station import State
 
 pytestmark = pytest.mark.filterwarnings("default")  # of Ray's own modules
 

@@ -21,6 +21,7 @@ from dropscribe.cli.commands import models, speakers
 from dropscribe.cli.commands.init import production_file
 from dropscribe.cli.commands.keeping import adopt
 from dropscribe.config import (
+    ClusterSettings,
     EngineSettings,
     Folder,
     MediaSettings,
@@ -176,6 +177,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "folder": Folder,
     "notify": NotifySettings,
     "web": WebSettings,
+    "cluster": ClusterSettings,
 }
 TITLES = {"profiles.default": "### [profiles.NAME]", "folder": "### [[folder]]", "notify": "### [[notify]]"}
 

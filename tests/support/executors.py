@@ -11,7 +11,7 @@ from dropscribe.errors import DropscribeError, EngineDiedError, NoAudioError, Re
 from dropscribe.output_places import require_outputs
 from dropscribe.pipeline.assembly import Heard, Result
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
-from dropscribe.pipeline.executor import Restarts
+from dropscribe.pipeline.executor import Restarts, StationStatus
 from dropscribe.pipeline.problem import Problem
 from dropscribe.transcript.types import EngineFacts
 from tests.support.ledgers import ENGINE, MEDIA, TIMINGS, segments
@@ -86,6 +86,9 @@ class InstantExecutor:
     def replace(self, why: str) -> None:
         del why
         self._dead, self._replacing = False, True
+
+    def stations(self) -> tuple[StationStatus, ...]:
+        return ()
 
     def restarts(self) -> Restarts:
         return Restarts()

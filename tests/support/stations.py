@@ -11,8 +11,9 @@ from typing import Any
 from dropscribe.errors import EngineError
 from dropscribe.pipeline.attempt import Outcome
 from dropscribe.pipeline.cluster.likeness import versions
-from dropscribe.pipeline.cluster.messages import Orders, Report, State
+from dropscribe.pipeline.cluster.messages import Orders, Report
 from dropscribe.pipeline.cluster.remote_station import Answer
+from dropscribe.pipeline.station import State
 from tests.support.ledgers import ENGINE
 
 TOKEN = "token"

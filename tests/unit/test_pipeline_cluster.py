@@ -17,9 +17,9 @@ from dropscribe.pipeline.cluster.cluster_executor import (
     RENEW_S,
     ClusterExecutor,
 )
-from dropscribe.pipeline.cluster.messages import State
 from dropscribe.pipeline.cluster.remote_station import AGAIN_S, SILENT_S, OutOfReachError
 from dropscribe.pipeline.problem import FaultKind, Problem
+from dropscribe.pipeline.station import State
 from tests.support.ledgers import MEDIA, TIMINGS
 from tests.support.stations import FakeCluster, FakeLink
 

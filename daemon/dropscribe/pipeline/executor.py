@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dropscribe.engine.protocol import HeldModel
-from dropscribe.pipeline.station import Attempts
+from dropscribe.pipeline.station import Attempts, State
 from dropscribe.transcript.types import EngineFacts
 
 
@@ -29,6 +29,17 @@ class Restarts:
     engines: int = 0
     decoders: int = 0
     last_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StationStatus:
+    """A station on another machine, for people."""
+
+    name: str  #: machine, and the beginning of Ray's number of its node
+    device: str  #: "" before it is ready
+    state: State
+    reason: str  #: why it does not work; "" if it does
+    in_progress: int  #: recordings
 
 
 class Executor(Attempts, Protocol):
@@ -59,6 +70,9 @@ class Executor(Attempts, Protocol):
 
     def replace(self, why: str) -> None:
         """End the engine and start another, logging `why`; `wait_ready` must follow."""
+
+    def stations(self) -> tuple[StationStatus, ...]:
+        """Stations on other machines, by name; () if this machine does the work."""
 
     def restarts(self) -> Restarts:
         """How many processes were replaced."""

@@ -7,10 +7,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Protocol
 
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
+
+
+class State(StrEnum):
+    """State of a station on another machine as people see it."""
+
+    STARTING = "starting"  #: its process starts, or its models are being loaded
+    READY = "ready"
+    SILENT = "silent"  #: was ready and does not answer at the moment; gets no further work
+    REFUSED = "refused"  #: may not work, because it would give another text
+    LOST = "lost"  #: is gone; started anew once its node is there
 
 
 class Attempts(Protocol):

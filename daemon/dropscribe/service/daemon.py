@@ -18,6 +18,8 @@ from dropscribe.intake.watcher import Watcher
 from dropscribe.ledger.backend import location_of
 from dropscribe.ledger.interface import Ledger
 from dropscribe.media.inspector import Inspector
+from dropscribe.pipeline.cluster.ray_cluster import join
+from dropscribe.pipeline.executor import StationStatus
 from dropscribe.pipeline.local.local_executor import start_executor
 from dropscribe.pipeline.process_limits import LEAST_FILE_BYTES, prepare_limits
 from dropscribe.pipeline.sizing import decoder_count
@@ -162,7 +164,7 @@ class Daemon:
     def _start_rooms(self, stack: ExitStack) -> None:
         """Build each room after the rooms it uses, and push its shutdown on `stack`."""
         settings = self._settings
-        self._executor = start_executor(settings)
+        self._executor = join(settings) if settings.cluster.address else start_executor(settings)
         stack.callback(self._end, self._executor.close)
         self._publisher = Publisher(
             self._ledger, lambda: self._settings, self._engine_facts, self._signals.wake, self._storage_retry,
@@ -414,6 +416,7 @@ class Daemon:
         in_flight = self._dispatcher.in_flight
         self._notifier.status(f"{self._state}, {in_flight} recordings under way")
         refused = map(Complaint.of, self._storage_retry.complaints())
+        stations = self._executor.stations()
         status = Status(
             self._state, self._since, self._facts, tuple(self._watcher.health()), in_flight,
             self._watcher.unsettled(), (*refused, *self._hangs.complaints(), *self._space.complaints()),
@@ -421,9 +424,15 @@ class Daemon:
             in_progress=tuple(self._dispatcher.progress()), unsettled_files=tuple(self._watcher.unsettled_files()),
             waits=tuple(self._rules.waits(self._dispatcher.claims())),
             restarts=self._executor.restarts(), free=self._space.free(),
-            control=self._control.path, load=self._dispatcher.load(decoder_count(self._settings)),
+            control=self._control.path, load=self._dispatcher.load(self._decoders(stations)), stations=stations,
         )  # fmt: skip
         self._reports.write(status, time.time())
+
+    def _decoders(self, stations: tuple[StationStatus, ...]) -> int:
+        """Decoders, free or busy; in a cluster those that have work or take some now."""
+        if self._settings.cluster.address is None:
+            return decoder_count(self._settings)
+        return self._executor.room() + sum(s.in_progress for s in stations)
 
     def _engine_facts(self) -> EngineFacts:
         if self._facts is None:

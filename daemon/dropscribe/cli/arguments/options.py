@@ -51,6 +51,14 @@ VadModel = Annotated[
         "--vad-model", metavar="MODEL", help="Voice activity detector: the name of a model, or its directory."
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Let the machines of this Ray cluster do the work: HOST:PORT, or auto for the one that this machine is part of.",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(

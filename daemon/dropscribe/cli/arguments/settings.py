@@ -22,6 +22,7 @@ def in_force(
     model: str | None = None,
     vad_model: str | None = None,
     device: str | None = None,
+    cluster: str | None = None,
     lists: bool = True,
 ) -> Loaded:
     """Settings in force: with `watch` the embedded defaults, else the file named, the first found, or the defaults.
@@ -36,17 +37,20 @@ def in_force(
                 remedy="name the folder in the file, or leave the file out",
             )
         return configuration.embedded(
-            tuple(watch), database=database, model=model, vad_model=vad_model, device=device
+            tuple(watch), database=database, model=model, vad_model=vad_model, device=device, cluster=cluster
         )
     found = configuration.find(config)
     if found is None:
-        return configuration.embedded((), database=database, model=model, vad_model=vad_model, device=device)
+        return configuration.embedded(
+            (), database=database, model=model, vad_model=vad_model, device=device, cluster=cluster
+        )
     return configuration.override(
         configuration.load(found, lists=lists),
         database=database,
         engine__models__asr=model,
         engine__models__vad=vad_model,
         engine__device=device,
+        cluster__address=cluster,
     )
 
 

@@ -52,6 +52,7 @@ _EXAMPLES: Mapping[str, Any] = MappingProxyType(
         "web.token_file": "/etc/dropscribe/web.token",
         "web.visitor_header": "X-Remote-User",
         "web.openai_folder": "/srv/dropscribe/inbox",
+        "cluster.address": "head.example.org:6379",
         "notify.name": "operations",
         "notify.url": "https://hooks.example.org/dropscribe",
         "notify.url_file": "/etc/dropscribe/webhook.url",
@@ -160,7 +161,8 @@ def production_file(directory: Path | None = None, values: Mapping[str, Any] = M
     for name in ("database", "host"):
         lines += _setting(name, config.Settings.model_fields[name], name, values)
     for name, model in (("engine", config.EngineSettings), ("engine.models", config.Models),
-                        ("media", config.MediaSettings), ("service", config.ServiceSettings), ("web", config.WebSettings)):  # fmt: skip
+                        ("media", config.MediaSettings), ("service", config.ServiceSettings), ("web", config.WebSettings),
+                        ("cluster", config.ClusterSettings)):  # fmt: skip
         lines += _section(f"[{name}]", model, name, values)
     lines += _section("[profiles.default]", config.Profile, "profiles.default", values)
     lines += _section("[profiles.default.models]", config.ProfileModels, "profiles.default.models", values)

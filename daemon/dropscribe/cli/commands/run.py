@@ -18,6 +18,7 @@ def command(
     model: options.Model = None,
     vad_model: options.VadModel = None,
     device: options.Device = None,
+    cluster: options.Cluster = None,
 ) -> None:
     """Watch folders, write transcripts beside recordings.
 
@@ -35,8 +36,9 @@ def command(
 
     def read() -> Loaded:
         return in_force(
-            config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device
-        )
+            config=config, watch=watch, database=database, model=model, vad_model=vad_model, device=device,
+            cluster=cluster,
+        )  # fmt: skip
 
     from dropscribe.config import Loaded
     from dropscribe.errors import ConfigError, DropscribeError

@@ -34,7 +34,7 @@ def command(
     Exit status 0 if a daemon runs on the database and has no problem, else 1.
 
     JSON, dropscribe/daemon/1: database, running, healthy, problems [text], pid, state ("starting", "ready",
-    "draining"), since, updated, engine, folders [{path, backend, problem, remedy}], storage [{problem, remedy}],
+    "draining"), since, updated, engine, nodes [{name, device, state, reason, in_progress}], folders [{path, backend, problem, remedy}], storage [{problem, remedy}],
     in_flight, unsettled, in_progress [{job, recording, stage, position_ms, duration_ms, elapsed_s}], unsettled_files
     [{path, code, reason, since}] (null when it does not run), counts {state: jobs}, waits [{folder, code, reason, until}], oldest_waiting, last_finished (jobs as
     `jobs --json` has them, or null), recent_failures [jobs]. Instants are ISO 8601, UTC.
@@ -80,6 +80,7 @@ def _print(location: DatabaseLocation, process: Process, queue: Queue | None, wr
                 f"{engine['model']} on {engine['device']}, {engine['precision']}" if engine else "loading",
             ),
             *(("models", text) for text in _models(said)),
+            *(("node", text) for text in _nodes(said)),
             *_listed("in progress", said["in_flight"], "recording", list(_running(said))),
             *_listed("not complete", said["unsettled"], "file", list(_unsettled(said))),
             *(("folder", f"{f['path']} ({f['backend']}): {f['problem'] or 'ok'}") for f in said["folders"]),
@@ -109,6 +110,16 @@ def _models(said: dict[str, Any]) -> Iterator[str]:
     named = [f"{m['name']} ({m['role']}, {m['state']})" for m in said.get("models", [])]
     if named:
         yield ", ".join(named)
+
+
+def _nodes(said: dict[str, Any]) -> Iterator[str]:
+    # A daemon of the previous version does not write this key.
+    for node in said.get("nodes", []):
+        device = f" on {node['device']}" if node["device"] else ""
+        why = f" ({node['reason']})" if node["reason"] else ""
+        count = node["in_progress"]
+        work = f", {count} recording{'s' if count != 1 else ''}" if count else ""
+        yield f"{node['name']}{device}: {node['state']}{why}{work}"
 
 
 def _running(said: dict[str, Any]) -> Iterator[str]:

@@ -18,13 +18,14 @@ SECTIONS: tuple[tuple[str, Any], ...] = (
     ("[media]", config.MediaSettings),
     ("[service]", config.ServiceSettings),
     ("[web]", config.WebSettings),
+    ("[cluster]", config.ClusterSettings),
     ("[profiles.NAME]", config.Profile),
     ("[profiles.NAME.models]", config.ProfileModels),
     ("[[folder]]", config.Folder),
     ("[[notify]]", config.NotifySettings),
 )
 #: Fields of `Settings` that are sections of their own.
-NESTED = frozenset({"folders", "profiles", "engine", "media", "service", "notify", "web"})
+NESTED = frozenset({"folders", "profiles", "engine", "media", "service", "cluster", "notify", "web"})
 
 
 def fields(model: Any) -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +18,10 @@ from dropscribe.errors import EngineDiedError, EngineError, StorageError
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.cluster.likeness import difference, versions
-from dropscribe.pipeline.cluster.messages import State
 from dropscribe.pipeline.cluster.remote_station import Link, RemoteStation
-from dropscribe.pipeline.executor import Restarts
+from dropscribe.pipeline.executor import Restarts, StationStatus
 from dropscribe.pipeline.problem import FaultKind, Problem
+from dropscribe.pipeline.station import State
 from dropscribe.transcript.types import EngineFacts
 
 #: Time without an answer after which a station counts as lost, seconds.
@@ -66,17 +66,6 @@ class Cluster(Protocol):
     def close(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class StationStatus:
-    """A station for people."""
-
-    name: str
-    device: str
-    state: State
-    reason: str
-    in_progress: int
-
-
 class ClusterExecutor:
     """`Executor` whose stations are at the nodes of a cluster. Owned by the daemon's main thread."""
 
@@ -115,16 +104,9 @@ class ClusterExecutor:
         """See `Executor`."""
         return tuple(dict.fromkeys(one for s in self._stations.values() for one in s.report.held))
 
-    def stations(self) -> list[StationStatus]:
-        """All stations, by name."""
-        found = [
-            StationStatus(
-                s.name, s.report.facts.device if s.report.facts else "", s.state,
-                s.report.reason, len(s.tickets),
-            )
-            for s in self._stations.values()
-        ]  # fmt: skip
-        return sorted(found, key=lambda s: s.name)
+    def stations(self) -> tuple[StationStatus, ...]:
+        """See `Executor`."""
+        return tuple(sorted((_status(s) for s in self._stations.values()), key=lambda s: s.name))
 
     def wait_ready(self, meanwhile: Callable[[], bool]) -> bool:
         """See `Executor`. Waits for the first station for as long as it takes: nodes may come late."""
@@ -340,3 +322,15 @@ class ClusterExecutor:
             self._models = models
         wrong = difference("content", self._models, models)
         return f"{wrong}; copy the model folder of one to the other" if wrong else ""
+
+
+def _status(station: RemoteStation) -> StationStatus:
+    report, state = station.report, station.state
+    silent = "it does not answer; it gets no further recordings until it does"
+    return StationStatus(
+        station.name,
+        report.facts.device if report.facts else "",
+        state,
+        silent if state is State.SILENT else report.reason,
+        len(station.tickets),
+    )

@@ -15,9 +15,10 @@ from dataclasses import replace
 
 from dropscribe.errors import DropscribeError, EngineDiedError
 from dropscribe.pipeline.attempt import Outcome, Work
-from dropscribe.pipeline.cluster.messages import Orders, Report, State, UnderWay
+from dropscribe.pipeline.cluster.messages import Orders, Report, UnderWay
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import Problem, kind_of
+from dropscribe.pipeline.station import State
 
 #: Longest turn, and interval of progress in the reports, seconds.
 TURN_S = 0.5

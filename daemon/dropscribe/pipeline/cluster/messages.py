@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from dropscribe.engine.protocol import HeldModel
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.executor import Restarts
+from dropscribe.pipeline.station import State
 from dropscribe.transcript.types import EngineFacts
-
-
-class State(StrEnum):
-    """State of a station as people see it."""
-
-    STARTING = "starting"  #: its process starts, or its models are being loaded
-    READY = "ready"
-    SILENT = "silent"  #: was ready and does not answer at the moment; gets no further work
-    REFUSED = "refused"  #: may not work, because it would give another text
-    LOST = "lost"  #: is gone; started anew once its node is there
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import os
 import pickle
 import queue
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any
 
 from dropscribe.config import Settings
 from dropscribe.errors import EngineError
+from dropscribe.pipeline.cluster.cluster_executor import ClusterExecutor
 from dropscribe.pipeline.cluster.hosted_station import HostedStation
 from dropscribe.pipeline.cluster.likeness import fingerprints, versions
 from dropscribe.pipeline.cluster.remote_station import Answer, OutOfReachError
@@ -29,6 +31,10 @@ NODES_S = 1.0
 HEARTBEAT_S = 1.0
 #: Longest wait for the end of the thread, seconds.
 CLOSE_S = 5.0
+#: Longest wait for a connection to the head of the cluster, seconds: Ray itself would wait for minutes.
+REACH_S = 5.0
+#: Longest error of Ray that is shown, characters.
+MOST_REASON = 300
 #: Environment variable of Ray.
 _MODE = "RAY_AUTH_MODE"
 
@@ -176,7 +182,7 @@ class RayCluster:
             ) from e
         self.ray: Any = ray
         self._address = address
-        self._settings = pickle.dumps(settings)
+        self._settings = pickle.dumps(_for_nodes(settings))
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._said: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -240,6 +246,7 @@ class RayCluster:
 
     def _run(self) -> None:
         try:
+            _reach(self._address)
             # On this thread, because on the main thread Ray would take the signals of the daemon.
             self.ray.init(
                 address=self._address,
@@ -249,7 +256,7 @@ class RayCluster:
             )
         except Exception as e:
             self.failure = EngineError(
-                str(e).partition("\n")[0], operation=f"join the cluster at {self._address}",
+                " ".join(str(e).split())[:MOST_REASON], operation=f"join the cluster at {self._address}",
                 remedy="start Ray on this machine, too ('ray start --head', or 'ray start --address=...'), with the same token",
             )  # fmt: skip
             return
@@ -272,3 +279,23 @@ def _node(said: dict[str, Any]) -> Node:
     resources = said["Resources"]
     name = f"{said['NodeManagerHostname']}/{said['NodeID'][:6]}"
     return Node(said["NodeID"], name, int(resources.get("GPU", 0)), resources.get("CPU", 0.0))
+
+
+def _for_nodes(settings: Settings) -> Settings:
+    """What stations need to know of the settings: not where the database is, nor who is notified."""
+    return Settings(
+        engine=settings.engine, media=settings.media, profiles=settings.profiles, service=settings.service
+    ).model_copy(update={"engine": settings.engine})
+
+
+def _reach(address: str) -> None:
+    """Raise OSError if nobody listens at the address."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+
+
+def join(settings: Settings) -> ClusterExecutor:
+    """The executor of the cluster that the settings name; `wait_ready` must follow. Raises EngineError as `RayCluster`."""
+    assert settings.cluster.address is not None
+    return ClusterExecutor(RayCluster(settings.cluster.address, settings))

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
-from dropscribe.pipeline.cluster.messages import Orders, Report, State
+from dropscribe.pipeline.cluster.messages import Orders, Report
+from dropscribe.pipeline.station import State
 
 #: Time without an answer after which a station gets no further work, seconds.
 SILENT_S = 5.0

@@ -1,4 +1,4 @@
-"""The executor on this machine: one station, whose engine processes are watched over. Executors are chosen here."""
+"""The executor on this machine: one station, whose engine processes are watched over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dropscribe.engine.protocol import HeldModel
 from dropscribe.media.pool import DecoderPool
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
-from dropscribe.pipeline.executor import Executor, Restarts
+from dropscribe.pipeline.executor import Executor, Restarts, StationStatus
 from dropscribe.pipeline.local.arena import SLOT_BYTES, Arena
 from dropscribe.pipeline.local.engine_plan import plan
 from dropscribe.pipeline.local.engine_supervisor import EngineSupervisor
@@ -101,6 +101,10 @@ class LocalExecutor:
         """See `Executor`."""
         self._supervisor.replace(why)
 
+    def stations(self) -> tuple[StationStatus, ...]:
+        """See `Executor`."""
+        return ()
+
     def restarts(self) -> Restarts:
         """See `Executor`."""
         return Restarts(self._supervisor.replaced, self._decoders.replaced, self._supervisor.last_reason)
@@ -112,5 +116,5 @@ class LocalExecutor:
 
 
 def start_executor(settings: Settings) -> Executor:
-    """Start the executor for these settings, so far always a `LocalExecutor`; `wait_ready` must follow."""
+    """Start the executor of this machine; `wait_ready` must follow. That of a cluster: `dropscribe.pipeline.cluster`."""
     return LocalExecutor(settings)

@@ -9,7 +9,7 @@ from dropscribe.config import Settings
 #: Settings of [service] that a running daemon takes over, as it does all of folders, profiles and notifications.
 LIVE = ("rescan_s", "free_floor_mb", "jobs_in_flight")
 #: Sections of which everything else waits for the next start.
-AT_START = ("engine", "media", "service")
+AT_START = ("engine", "media", "service", "cluster")
 
 
 def merged(old: Settings, new: Settings) -> tuple[Settings, list[str]]:

@@ -19,7 +19,7 @@ from dropscribe.errors import DropscribeError
 from dropscribe.escapes import readable
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.interface import DatabaseLocation
-from dropscribe.pipeline.executor import Restarts
+from dropscribe.pipeline.executor import Restarts, StationStatus
 from dropscribe.service.control.folder_rules import Wait
 from dropscribe.service.jobs.progress import JobProgress
 from dropscribe.service.jobs.throughput import Load
@@ -76,6 +76,8 @@ class Status:
     restarts: Restarts = field(default_factory=Restarts)
     free: Free = field(default_factory=Free)
     load: Load | None = None
+    #: Of a cluster.
+    stations: tuple[StationStatus, ...] = ()
 
 
 class StatusFile:
@@ -113,6 +115,7 @@ def write(location: DatabaseLocation, status: Status, now: float) -> None:
         "updated": now,
         "engine": None if status.engine is None else _engine(status.engine),
         "models": [_model(one) for one in status.models],
+        "nodes": [_node(one) for one in status.stations],
         "folders": list(_folders(status.folders)),
         "in_flight": status.in_flight,
         "unsettled": status.unsettled,
@@ -149,6 +152,13 @@ def _model(one: HeldModel) -> dict[str, str | int | None]:
     return {
         "role": one.role, "name": readable(one.name), "state": one.state, "bytes": one.size,
         "problem": one.problem or None,
+    }  # fmt: skip
+
+
+def _node(one: StationStatus) -> dict[str, str | int | None]:
+    return {
+        "name": readable(one.name), "device": one.device or None, "state": str(one.state), "reason": one.reason or None,
+        "in_progress": one.in_progress,
     }  # fmt: skip
 
 
