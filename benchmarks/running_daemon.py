@@ -35,6 +35,7 @@ def options_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="paraformer-mini", help="name or directory")
     parser.add_argument("--vad-model", default="vad-mini", help="name or directory")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="let the nodes of this Ray cluster do the work")
     parser.add_argument(
         "--root", type=Path, help="work in a new folder below this one (default: the temporary one)"
     )
@@ -74,7 +75,8 @@ class Daemon:
         engine = f'[engine]\nmodel = "{options.model}"\nvad_model = "{options.vad_model}"\ndevice = "{options.device}"\n'
         service = f'[service]\nlog_format = "json"\nlog_level = "{log_level}"\n'
         profile = f"[profiles.default]\n{profile_lines}" if profile_lines else ""
-        text = f'database = "{self.database}"\n{folder}{engine}{service}{profile}{further}'
+        cluster = f'[cluster]\naddress = "{options.cluster}"\n' if getattr(options, "cluster", None) else ""
+        text = f'database = "{self.database}"\n{folder}{engine}{service}{cluster}{profile}{further}'
         self._config.write_text(text, encoding="utf-8")
 
     def start(self) -> float:

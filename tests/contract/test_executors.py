@@ -1,4 +1,4 @@
-"""Contract of `dropscribe.pipeline.executor.Executor`, for the local one and `InstantExecutor`."""
+"""Contract of `dropscribe.pipeline.executor.Executor`, for the local one, that of a cluster, and `InstantExecutor`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from dropscribe.config import Settings
 from dropscribe.errors import EngineDiedError
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
+from dropscribe.pipeline.cluster.cluster_executor import ClusterExecutor
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.local.local_executor import start_executor
 from dropscribe.pipeline.problem import FaultKind, Problem
+from dropscribe.pipeline.station import State
 from tests.support.executors import InstantExecutor
+from tests.support.stations import HostedCluster
 
 #: Time limit, seconds; only a hang reaches it.
 LONG_S = 120.0
@@ -36,6 +39,10 @@ class Bench:
     executor: Executor
     #: Kills the engine.
     kill: Callable[[], None]
+    #: How an attempt at a missing recording ends.
+    missing: FaultKind = FaultKind.CHANGED
+    #: Whether the death of an engine ends its attempts with outcomes, and the others go on.
+    survives: bool = False
     tickets: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     ended: dict[int, Outcome] = field(default_factory=dict)
 
@@ -77,7 +84,24 @@ def local() -> Bench:
     return Bench(start_executor(settings), kill)
 
 
-@pytest.fixture(scope="module", params=[instant, local])
+def cluster() -> Bench:
+    """Two stations in this process, with real threads and messages; `tests/integration/test_cluster_ray.py` has Ray."""
+    stations = InstantExecutor(), InstantExecutor()
+
+    def kill() -> None:
+        for station in stations:
+            station.die()
+
+    executor = ClusterExecutor(HostedCluster(*stations))
+    deadline = time.monotonic() + LONG_S
+    while any(s.state is not State.READY for s in executor.stations()) or not executor.stations():
+        assert time.monotonic() < deadline
+        executor.turn(TURN_S)
+    # A node may not see what the head sees: the recording is not to blame.
+    return Bench(executor, kill, missing=FaultKind.STORAGE, survives=True)
+
+
+@pytest.fixture(scope="module", params=[instant, local, cluster])
 def shared(request: pytest.FixtureRequest) -> Iterator[Bench]:
     bench: Bench = request.param()
     assert bench.executor.wait_ready(lambda: False)
@@ -165,7 +189,7 @@ def test_a_missing_recording_ends_in_a_problem_and_others_continue(bench: Bench,
     bench.until_ended(missing, other)
     problem = bench.ended[missing].end
     assert isinstance(problem, Problem)
-    assert problem.kind is FaultKind.CHANGED
+    assert problem.kind is bench.missing
     assert isinstance(bench.ended[other].end, Result)
 
 
@@ -178,6 +202,8 @@ def test_a_turn_ends_when_its_caller_is_woken(bench: Bench) -> None:
 
 
 def test_after_the_death_of_the_engine_work_continues_on_a_new_one(bench: Bench, recording: Path) -> None:
+    if bench.survives:
+        pytest.skip("the engines of a cluster do not die all at once")
     room = bench.executor.room()
     tickets = [bench.start(recording) for _ in range(2)]
     bench.kill()
@@ -193,4 +219,23 @@ def test_after_the_death_of_the_engine_work_continues_on_a_new_one(bench: Bench,
     again = bench.start(recording)
     bench.until_ended(again)
     assert bench.ended.keys() == {again}
+    assert isinstance(bench.ended[again].end, Result)
+
+
+def test_the_death_of_an_engine_at_a_node_is_an_outcome_and_its_station_goes_on(
+    bench: Bench, recording: Path
+) -> None:
+    if not bench.survives:
+        pytest.skip("the caller replaces an engine of this machine")
+    room = bench.executor.room()
+    bench.kill()
+    tickets = [bench.start(recording) for _ in range(4)]
+    bench.until_ended(*tickets)
+    ends = [bench.ended[ticket].end for ticket in tickets]
+    assert {end.kind for end in ends if isinstance(end, Problem)} == {FaultKind.ENGINE}
+    bench.ended.clear()
+    while bench.executor.room() < room:
+        bench.turn()
+    again = bench.start(recording)
+    bench.until_ended(again)
     assert isinstance(bench.ended[again].end, Result)

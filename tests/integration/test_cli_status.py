@@ -17,6 +17,8 @@ from dropscribe.intake.settling import OPEN
 from dropscribe.intake.types import FolderHealth, UnsettledFile
 from dropscribe.ledger.backend import lock_database
 from dropscribe.ledger.interface import DatabaseLocation
+from dropscribe.pipeline.executor import StationStatus
+from dropscribe.pipeline.station import State
 from dropscribe.service.jobs.progress import JobProgress, Stage
 from dropscribe.service.monitoring import status_file
 from dropscribe.service.monitoring.status_file import Status, StatusFile
@@ -59,6 +61,29 @@ def test_no_daemon(history: History) -> None:
     assert said["last_finished"]["id"] == waiting
     assert said["oldest_waiting"]["id"] == waiting + 1
     assert done == waiting
+
+
+def test_the_nodes_of_a_cluster_are_shown_and_what_is_wrong_with_them(history: History) -> None:
+    lock = lock_database(DatabaseLocation(history.path))
+    try:
+        stations = (
+            StationStatus("alpha/1a2b3c", "cuda:0", State.READY, "", 7),
+            StationStatus("beta/4d5e6f", "", State.REFUSED, "version of torch: 2.9 there, 3.0 here", 0),
+        )
+        now = time.time()
+        said_by_daemon = Status("ready", now - 60, ENGINE, (WELL,), 7, 0, stations=stations)
+        status_file.write(DatabaseLocation(history.path), said_by_daemon, now)
+        code, said = status(history.path)
+        assert code == 1
+        assert said["nodes"][0] == {
+            "name": "alpha/1a2b3c", "device": "cuda:0", "state": "ready", "reason": None, "in_progress": 7,
+        }  # fmt: skip
+        (problem,) = said["problems"]
+        assert "beta/4d5e6f is refused: version of torch" in problem
+        printed = outcome("status", "--database", history.path)[1]
+        assert "alpha/1a2b3c on cuda:0: ready, 7 recordings" in " ".join(printed.split())
+    finally:
+        lock.close()
 
 
 def test_a_healthy_daemon(history: History) -> None:

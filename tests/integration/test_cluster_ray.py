@@ -21,6 +21,7 @@ from dropscribe.pipeline.cluster.cluster_executor import ClusterExecutor
 from dropscribe.pipeline.cluster.ray_cluster import RayCluster
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
+from tests.support.daemon_process import DaemonProcess, write_speech
 
 pytestmark = pytest.mark.filterwarnings("default")  # of Ray's own modules
 
@@ -94,6 +95,19 @@ def run(executor: ClusterExecutor, works: list[Work]) -> dict[int, Outcome]:
     return ended
 
 
+def test_a_daemon_works_by_the_nodes_says_so_and_stops_in_order(ray_cluster: Any, tmp_path: Path) -> None:
+    # Before the others: their stations occupy the nodes.
+    address = f'[cluster]\naddress = "{ray_cluster.address}"'
+    with DaemonProcess(tmp_path, model="null", service=address) as daemon:
+        recording = write_speech(daemon.inbox / "a.wav")
+        daemon.wait_for(recording)
+        assert recording.with_name("a.txt").exists()
+        assert " on cpu: ready" in " ".join(daemon.status().split())
+        assert daemon.children("ds-decoder") == [], "the head decodes nothing"
+        assert daemon.stop() == 0
+    assert daemon.actions("stopped")
+
+
 def test_recordings_are_recognised_at_the_nodes_and_a_missing_one_is_not_to_blame(
     executor: ClusterExecutor, recording: Path
 ) -> None:
@@ -126,6 +140,18 @@ def test_a_station_that_is_stopped_or_killed_loses_its_own_attempts_only_and_com
     until(executor, lambda: ready(executor) < 2)
     until(executor, lambda: ready(executor) == 2)
     assert all(isinstance(o.end, Result) for o in run(executor, [Work(201, recording, None)]).values())
+
+
+def test_an_address_at_which_nobody_listens_is_said_with_what_to_do(ray_cluster: Any) -> None:
+    del ray_cluster  # for its token
+    cluster = RayCluster("127.0.0.1:1", SETTINGS)
+    made = ClusterExecutor(cluster)
+    try:
+        with pytest.raises(EngineError, match="refused") as failed:
+            made.wait_ready(lambda: False)
+        assert "ray start" in failed.value.remedy
+    finally:
+        assert made.close()
 
 
 def test_a_cluster_is_refused_without_authentication(monkeypatch: pytest.MonkeyPatch) -> None:

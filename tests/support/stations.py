@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dropscribe.errors import EngineError
 from dropscribe.pipeline.attempt import Outcome
+from dropscribe.pipeline.cluster.answers import Answers
+from dropscribe.pipeline.cluster.hosted_station import HostedStation
 from dropscribe.pipeline.cluster.likeness import versions
 from dropscribe.pipeline.cluster.messages import Orders, Report
 from dropscribe.pipeline.cluster.remote_station import Answer
+from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.station import State
 from tests.support.ledgers import ENGINE
 
@@ -95,4 +100,67 @@ class FakeCluster:
 
     def close(self) -> bool:
         os.close(self._bell)
+        return True
+
+
+class HostedLink:
+    """`Link` to a real station in this process, with a thread for each kind of call, as Ray has them."""
+
+    def __init__(self, answers: Answers, make: Callable[[], Executor]) -> None:
+        self._answers = answers
+        self._station = HostedStation(make)
+        self._feeding, self._reporting = ThreadPoolExecutor(1, "feed"), ThreadPoolExecutor(1, "report")
+        self._closed = False
+
+    def examine(self, answer: Answer) -> None:
+        self._answers.add(partial(answer, (versions(), {}, TOKEN), None))
+
+    def feed(self, orders: bytes, answer: Answer) -> None:
+        self._feeding.submit(self._call, answer, lambda: self._station.feed(pickle.loads(orders)))
+
+    def report(self, confirmed: int, answer: Answer) -> None:
+        if not self._closed:
+            self._reporting.submit(
+                self._call, answer, lambda: pickle.dumps(self._station.report(confirmed, 0.1))
+            )
+
+    def kill(self) -> None:
+        self._closed = True
+        self._feeding.submit(self._station.close)
+
+    def join(self) -> None:
+        """Wait for the end of the threads of a killed station."""
+        self._feeding.shutdown()
+        self._reporting.shutdown()
+
+    def _call(self, answer: Answer, call: Callable[[], Any]) -> None:
+        self._answers.add(partial(answer, call(), None))
+
+
+class HostedCluster:
+    """`Cluster` of real stations in this process, one for each executor."""
+
+    failure: EngineError | None = None
+
+    def __init__(self, *executors: Executor) -> None:
+        self._executors = executors
+        self.nodes = tuple(FakeNode(f"node-{n}") for n in range(len(executors)))
+        self._answers = Answers()
+        self._links: list[HostedLink] = []
+
+    def fileno(self) -> int:
+        return self._answers.fileno()
+
+    def hear(self) -> None:
+        self._answers.give()
+
+    def link(self, node: Any) -> HostedLink:
+        executor = self._executors[self.nodes.index(node)]
+        link = HostedLink(self._answers, lambda: executor)
+        self._links.append(link)
+        return link
+
+    def close(self) -> bool:
+        for link in self._links:
+            link.join()
         return True

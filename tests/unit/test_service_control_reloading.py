@@ -29,6 +29,7 @@ def test_the_rest_is_named_and_stays_as_it_is() -> None:
         engine={"threads": 4, "models": {"asr": "paraformer-mini"}},
         media={"decoders": 3},
         service={"log_level": "debug", "jobs_in_flight": 2},
+        cluster={"address": "head:6379"},
     )
     in_force, waiting = merged(OLD, new)
     assert waiting == [
@@ -37,6 +38,7 @@ def test_the_rest_is_named_and_stays_as_it_is() -> None:
         "engine.threads",
         "media.decoders",
         "service.log_level",
+        "cluster.address",
     ]
     assert in_force.engine == OLD.engine
     assert in_force.service.log_level == "info"

@@ -55,6 +55,11 @@ def test_an_engine_that_died_with_many_blames_none_and_with_one_that_one(kind: F
     assert of(kind, 3, alone=True) == GiveUp()
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_lost_machine_of_a_cluster_costs_no_try_and_blames_no_recording(alone: bool) -> None:
+    assert of(FaultKind.NODE, 3, alone=alone) == Again(NOW, refund=True, isolate=False)
+
+
 def test_a_removed_recording_is_cancelled_after_a_missing_folder_would_be_noticed() -> None:
     assert kind_of("recording_gone", retryable=False) is FaultKind.CHANGED
     assert of(FaultKind.CHANGED, 1) == Again(NOW + BLAMELESS_WAIT_S, refund=False, isolate=False)

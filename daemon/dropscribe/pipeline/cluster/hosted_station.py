@@ -22,6 +22,8 @@ from dropscribe.pipeline.station import State
 
 #: Longest turn, and interval of progress in the reports, seconds.
 TURN_S = 0.5
+#: Shortest interval of reports, seconds: with a backlog one report tells of many outcomes.
+GATHER_S = 0.05
 #: Age of an attempt from which on its texts are in the reports, seconds: most end before anybody asks for them.
 TEXTS_S = 0.8
 #: Time without a word of the head after which the station ends itself, seconds: nobody wants its results.
@@ -44,6 +46,7 @@ class HostedStation:
         self._outcomes: dict[int, Outcome] = {}
         self._numbered = 0
         self._told = 0  #: number of the newest outcome that was in a report
+        self._told_at = clock() - GATHER_S
         self._changed = True
         self._closing = False
         self._heard_at = clock()
@@ -78,9 +81,15 @@ class HostedStation:
             self._news.wait_for(
                 lambda: self._changed or any(n > self._told for n in self._outcomes), timeout_s
             )
-            self._heard_at = self._clock()
+            left_s = self._told_at + GATHER_S - self._clock()
+            if left_s > 0:
+                self._news.wait_for(lambda: self._closing, left_s)
+            self._heard_at = self._told_at = self._clock()
             self._changed, self._told = False, self._numbered
-            return replace(self._report, outcomes=tuple(sorted(self._outcomes.items())))
+            told = replace(self._report, outcomes=tuple(sorted(self._outcomes.items())))
+            # What has been told of attempts need not be told again before there is news of them.
+            self._report = replace(self._report, under_way=())
+            return told
 
     def close(self) -> bool:
         """End the station; False if a process of it is blocked."""
@@ -116,16 +125,22 @@ class HostedStation:
             except EngineDiedError as e:
                 ended = self._lost(executor, e)
                 executor.replace(e.reason)
-                self._say(replace(self._report, state=State.STARTING, reason=e.reason, room=0), ended)
+                with self._news:
+                    self._say(
+                        replace(self._report, state=State.STARTING, reason=e.reason, room=0, under_way=()),
+                        ended,
+                    )
                 if not executor.wait_ready(lambda: self._closing):
                     return
                 ended, orders = [], True
             for outcome in ended:
                 self._begun.pop(outcome.ticket, None)
             now = self._clock()
-            if ended or orders or now - shown_at >= TURN_S:
+            due = now - shown_at >= TURN_S
+            if due:
                 shown_at = now
-                self._show(executor, ended)
+            if ended or orders or due:
+                self._show(executor, ended, self._all_under_way(executor) if due else None)
 
     def _carry_out(self, executor: Executor) -> bool:
         """Start and abort what was ordered; attempts without a free decoder wait. Returns whether there were orders."""
@@ -146,7 +161,8 @@ class HostedStation:
             self._begun[work.ticket] = self._clock()
             executor.start(work)
         if orders:
-            self._report = replace(self._report, carried_out=orders[-1].number)
+            with self._news:
+                self._report = replace(self._report, carried_out=orders[-1].number)
         return bool(orders)
 
     def _lost(self, executor: Executor, fault: EngineDiedError) -> list[Outcome]:
@@ -161,22 +177,31 @@ class HostedStation:
         self._begun.clear()
         return lost
 
-    def _show(self, executor: Executor, ended: list[Outcome] | None = None) -> None:
+    def _all_under_way(self, executor: Executor) -> tuple[UnderWay, ...]:
         under_way = []
-        for ticket in self._begun:
+        for ticket, begun_at in self._begun.items():
             progress, heard = executor.progress(ticket), executor.heard(ticket)
             if progress is None or heard is None:
                 continue
-            told = self._clock() - self._begun[ticket] > TEXTS_S
+            told = self._clock() - begun_at > TEXTS_S
             under_way.append(UnderWay(ticket, progress, heard, executor.texts(ticket) if told else None))
-        room = executor.room() + self._ahead - len(self._waiting)
-        self._say(
-            replace(
-                self._report, state=State.READY, reason="", room=max(0, room), under_way=tuple(under_way),
-                facts=executor.facts, held=executor.held, restarts=executor.restarts(),
-            ),
-            ended or [],
-        )  # fmt: skip
+        return tuple(under_way)
+
+    def _show(
+        self,
+        executor: Executor,
+        ended: list[Outcome] | None = None,
+        under_way: tuple[UnderWay, ...] | None = None,
+    ) -> None:
+        """Say how it is; `under_way` None: as it was said before."""
+        room = max(0, executor.room() + self._ahead - len(self._waiting))
+        with self._news:
+            before = self._report
+            report = replace(
+                before, state=State.READY, reason="", room=room, facts=executor.facts, held=executor.held,
+                under_way=before.under_way if under_way is None else under_way, restarts=executor.restarts(),
+            )  # fmt: skip
+            self._say(report, ended or [])
 
     def _say(self, report: Report, ended: list[Outcome] | None = None) -> None:
         with self._news:

@@ -18,10 +18,12 @@ from typing import Any
 
 from dropscribe.config import Settings
 from dropscribe.errors import EngineError
+from dropscribe.pipeline.cluster.answers import Answers
 from dropscribe.pipeline.cluster.cluster_executor import ClusterExecutor
 from dropscribe.pipeline.cluster.hosted_station import HostedStation
 from dropscribe.pipeline.cluster.likeness import fingerprints, versions
 from dropscribe.pipeline.cluster.remote_station import Answer, OutOfReachError
+from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.local.local_executor import LocalExecutor
 from dropscribe.pipeline.sizing import decoder_count
 
@@ -92,8 +94,12 @@ class StationActor:
             device = "cpu" if not os.environ.get("CUDA_VISIBLE_DEVICES") else "cuda:0"
             engine = settings.engine.model_copy(update={"device": device})
             mine = settings.model_copy(update={"media": media, "engine": engine})
-            self._station = HostedStation(lambda: LocalExecutor(mine))
+            self._station = HostedStation(partial(self.executor, mine))
         return self._station
+
+    def executor(self, settings: Settings) -> Executor:
+        """Start what does the work; benchmarks override it."""
+        return LocalExecutor(settings)
 
     def _end_if_abandoned(self) -> None:
         while self._station is None or not self._station.abandoned:
@@ -162,8 +168,8 @@ class RayLink:
 class RayCluster:
     """Nodes of a cluster. Whatever may wait for the cluster is done on a thread of its own."""
 
-    def __init__(self, address: str, settings: Settings) -> None:
-        """Raises EngineError without Ray, or without token authentication."""
+    def __init__(self, address: str, settings: Settings, actor: type[StationActor] = StationActor) -> None:
+        """`actor`: what runs at the nodes. Raises EngineError without Ray, or without token authentication."""
         if os.environ.get(_MODE) != "token":
             raise EngineError(
                 "token authentication is off: whoever reaches the cluster could run programs on its machines",
@@ -182,9 +188,9 @@ class RayCluster:
             ) from e
         self.ray: Any = ray
         self._address = address
+        self._actor = actor
         self._settings = pickle.dumps(_for_nodes(settings))
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._said: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._answers = Answers()
         self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         #: Nodes as of the newest answer; set by the thread.
         self.nodes: tuple[Node, ...] = ()
@@ -197,15 +203,11 @@ class RayCluster:
 
     def fileno(self) -> int:
         """Descriptor that is readable when there are answers."""
-        return self._bell
+        return self._answers.fileno()
 
     def hear(self) -> None:
         """Give all answers that have arrived, on the calling thread."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._bell)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._said.get_nowait()()
+        self._answers.give()
 
     def link(self, node: Node) -> RayLink:
         """Link to a new station at a node."""
@@ -213,8 +215,7 @@ class RayCluster:
 
     def said(self, answer: Callable[[], None]) -> None:
         """Queue an answer for `hear`. May be called on any thread."""
-        self._said.put(answer)
-        os.eventfd_write(self._bell, 1)
+        self._answers.add(answer)
 
     def do(self, call: Callable[[], None]) -> None:
         """Do something on the thread of the cluster."""
@@ -223,12 +224,12 @@ class RayCluster:
     def create(self, node: Node) -> Any:
         """Create the actor of a station; does not wait for its process."""
         ray = self.ray
-        methods = {name: ray.method(concurrency_group=name)(getattr(StationActor, name)) for name in ("feed", "report")}  # fmt: skip
+        methods = {name: ray.method(concurrency_group=name)(getattr(self._actor, name)) for name in ("feed", "report")}  # fmt: skip
         kind = ray.remote(
             num_cpus=0 if node.gpus else 1, num_gpus=int(node.gpus > 0), max_restarts=0, max_task_retries=0,
             # One thread each: with several, calls overtake each other.
             concurrency_groups={"feed": 1, "report": 1},
-        )(type("StationActor", (StationActor,), {**methods, "__module__": __name__}))  # fmt: skip
+        )(type("StationActor", (self._actor,), {**methods, "__module__": __name__}))  # fmt: skip
         where = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
         return kind.options(scheduling_strategy=where).remote(self._settings, node.stations)
 
