@@ -38,8 +38,8 @@ from dropscribe.pipeline.executor import Executor, Restarts, StationStatus
 from dropscribe.pipeline.station import State
 from dropscribe.transcript.types import STAGES, EngineFacts, MediaFacts, Segment, Timings, Tokens
 
-#: Recordings that a paced station works on at a time.
-ROOM = 64
+#: Recordings that a paced station works on at a time: a machine with 16 cores has 12 decoders.
+ROOM = 12
 #: Segments of a recording, and tokens of each.
 SEGMENTS, TOKENS = 40, 37
 #: Share of the recordings that is done before the measurement begins.

@@ -220,10 +220,14 @@ class ClusterExecutor:
     def _start(self, work: Work, tried: set[str]) -> bool:
         """Give an attempt to a station that has not tried it; False if none has room."""
         now = self._clock()
-        free = [s for s in self._stations.values() if s.name not in tried and s.room() > 0]
+        free = [
+            (self._blind.get((s.name, work.folder), 0.0) <= now, room, -place, s)
+            for place, s in enumerate(self._stations.values())
+            if (room := s.room()) > 0 and s.name not in tried
+        ]
         if not free:
             return False
-        station = max(free, key=lambda s: (self._blind.get((s.name, work.folder), 0.0) <= now, s.room()))
+        *_, station = max(free)
         self._of[work.ticket] = station
         station.start(work)
         return True

@@ -77,6 +77,8 @@ class RemoteStation:
         self._heard_at = clock()
         self._answered = False
         self._given: dict[int, Given] = {}
+        #: Result of `room`, counted down by `start`, which asks each time; None once anything else has changed.
+        self._room: int | None = None
         self._start: list[Work] = []
         self._abort: list[int] = []
         self._number = 0
@@ -107,17 +109,22 @@ class RemoteStation:
         """Number of attempts that can be started now."""
         if self.state is not State.READY:
             return 0
-        unseen = sum(1 for g in self._given.values() if g.order == 0 or g.order > self.report.carried_out)
-        return max(0, self.report.room - unseen)
+        if self._room is None:
+            unseen = sum(1 for g in self._given.values() if g.order == 0 or g.order > self.report.carried_out)
+            self._room = self.report.room - unseen
+        return max(0, self._room)
 
     def start(self, work: Work) -> None:
         """Start an attempt; `room()` must be positive."""
         self._given[work.ticket] = Given(work, 0, self._clock())
         self._start.append(work)
+        if self._room is not None:
+            self._room -= 1
 
     def abort(self, ticket: int) -> None:
         """Cancel an attempt, which then has no outcome."""
         if self._given.pop(ticket, None) is not None:
+            self._room = None
             self._ended = [o for o in self._ended if o.ticket != ticket]
             self._abort.append(ticket)
 
@@ -140,6 +147,8 @@ class RemoteStation:
     def take(self) -> list[tuple[Work, Outcome]]:
         """Outcomes that have arrived since the last call, each with its work."""
         ended, self._ended = self._ended, []
+        if ended:
+            self._room = None
         return [(self._given.pop(o.ticket).work, o) for o in ended if o.ticket in self._given]
 
     def tend(self, now: float) -> None:
@@ -198,7 +207,7 @@ class RemoteStation:
         if report.state is State.LOST:
             self.lose(report.reason)
             return
-        self.report = replace(report, outcomes=(), under_way=())
+        self.report, self._room = replace(report, outcomes=(), under_way=()), None
         for number, outcome in report.outcomes:
             if number > self._confirmed:
                 self._confirmed = number
