@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dropscribe.errors import RecordingGoneError
+from dropscribe.config import Settings
+from dropscribe.errors import EngineError, RecordingGoneError
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.cluster.cluster_executor import (
@@ -17,6 +19,7 @@ from dropscribe.pipeline.cluster.cluster_executor import (
     RENEW_S,
     ClusterExecutor,
 )
+from dropscribe.pipeline.cluster.ray_cluster import join
 from dropscribe.pipeline.cluster.remote_station import AGAIN_S, SILENT_S, OutOfReachError
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
@@ -226,3 +229,12 @@ def test_a_node_that_leaves_costs_its_attempts_and_may_come_back(head: Head) -> 
     head.wait(RENEW_S + 1)
     head.ready("a")
     assert head.start(2) == "a"
+
+
+def test_a_cluster_without_ray_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    settings = Settings.model_validate({"cluster": {"address": "head.example.org:6379"}})
+    with pytest.raises(EngineError, match="not installed") as refused:
+        join(settings)
+    assert "dropscribe[ray]" in refused.value.remedy

@@ -186,6 +186,8 @@ class RayCluster:
                 operation="join the cluster",
                 remedy="pip install 'dropscribe[ray]', on every machine of the cluster",
             ) from e
+        # It would warn that it takes no signals on the thread below, which is why it is joined there.
+        logging.getLogger("ray").setLevel(logging.ERROR)
         self.ray: Any = ray
         self._address = address
         self._actor = actor
