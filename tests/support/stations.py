@@ -28,6 +28,7 @@ TOKEN = "token"
 class FakeNode:
     id: str
     stations: int = 1
+    gpus: int = 0
 
     @property
     def name(self) -> str:

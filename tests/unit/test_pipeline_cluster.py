@@ -24,7 +24,7 @@ from dropscribe.pipeline.cluster.remote_station import AGAIN_S, SILENT_S, OutOfR
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
 from tests.support.ledgers import MEDIA, TIMINGS
-from tests.support.stations import FakeCluster, FakeLink
+from tests.support.stations import FakeCluster, FakeLink, FakeNode
 
 DONE = Result(MEDIA, (), TIMINGS)
 GONE = Problem.of(RecordingGoneError("the file is no longer there"))
@@ -238,3 +238,15 @@ def test_a_cluster_without_ray_says_what_to_install(monkeypatch: pytest.MonkeyPa
     with pytest.raises(EngineError, match="not installed") as refused:
         join(settings)
     assert "dropscribe[ray]" in refused.value.remedy
+
+
+def test_nodes_without_a_gpu_rest_once_there_is_one_with_a_gpu(head: Head) -> None:
+    head.ready("a")
+    assert head.start(1) == "a"
+    head.cluster.nodes = (*head.cluster.nodes, FakeNode("gpu", gpus=1))
+    ended = head.executor.turn(0.0)
+    assert [o.ticket for o in ended] == [1], "it is recognised again, on the GPU"
+    head.ready("gpu")
+    assert head.states() == {"a": State.REFUSED, "b": State.REFUSED, "gpu": State.READY}
+    head.wait(2 * REFUSED_S, "gpu")
+    assert head.start(2) == "gpu"

@@ -50,6 +50,8 @@ class NodeLike(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def gpus(self) -> int: ...
+    @property
     def stations(self) -> int: ...
 
 
@@ -93,6 +95,8 @@ class ClusterExecutor:
         self._replaced = 0
         self._last_reason = ""
         self._tended_at = clock()
+        #: Whether a node with a GPU was seen: nodes without one would give another text.
+        self._on_gpu = False
 
     @property
     def facts(self) -> EngineFacts:
@@ -268,7 +272,12 @@ class ClusterExecutor:
         for place, station in self._stations.items():
             if place[0] not in alive:
                 station.lose("its node has left the cluster")
+        self._on_gpu = self._on_gpu or any(node.gpus for node in self._cluster.nodes)
         for node in self._cluster.nodes:
+            if self._on_gpu and not node.gpus:
+                if (station := self._stations.get((node.id, 0))) is not None:
+                    station.lose("it has no GPU, and gives another text than nodes with one", State.REFUSED)
+                continue
             for number in range(node.stations):
                 place = (node.id, number)
                 if place in self._stations and now < self._renew_at.get(place, math.inf):
