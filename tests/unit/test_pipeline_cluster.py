@@ -19,7 +19,7 @@ from dropscribe.pipeline.cluster.cluster_executor import (
     RENEW_S,
     ClusterExecutor,
 )
-from dropscribe.pipeline.cluster.ray_cluster import join
+from dropscribe.pipeline.cluster.ray_cluster import join, plain
 from dropscribe.pipeline.cluster.remote_station import AGAIN_S, SILENT_S, OutOfReachError
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.station import State
@@ -250,3 +250,32 @@ def test_nodes_without_a_gpu_rest_once_there_is_one_with_a_gpu(head: Head) -> No
     assert head.states() == {"a": State.REFUSED, "b": State.REFUSED, "gpu": State.READY}
     head.wait(2 * REFUSED_S, "gpu")
     assert head.start(2) == "gpu"
+
+
+DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: StationActor"
+NOT_INSTALLED = (
+    "The actor died because of an error raised in its creation task, \x1b[36mray::X\x1b[39m\n  ^^^^\n"
+    "ModuleNotFoundError: No module named 'dropscribe'"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (DIED, "The actor died unexpectedly"),
+        (NOT_INSTALLED, "No module named 'dropscribe' there; install the same version"),
+        ("", "it died"),
+    ],
+)
+def test_an_error_of_ray_is_read_in_one_line(said: str, read: str) -> None:
+    assert read in plain(said)
+    assert "\x1b" not in plain(said)
+
+
+def test_a_node_on_which_no_station_can_begin_is_not_tried_again_at_once(head: Head) -> None:
+    head.executor.turn(0.0)
+    head.link("a").answer("examine", None, RuntimeError("No module named 'dropscribe' there"))
+    head.ready("b")
+    head.wait(RENEW_S + 1, "b")
+    assert head.states() == {"a": State.REFUSED, "b": State.READY}
+    assert len(head.cluster.links["a"]) == 1

@@ -275,8 +275,8 @@ class ClusterExecutor:
         self._on_gpu = self._on_gpu or any(node.gpus for node in self._cluster.nodes)
         for node in self._cluster.nodes:
             if self._on_gpu and not node.gpus:
-                if (station := self._stations.get((node.id, 0))) is not None:
-                    station.lose("it has no GPU, and gives another text than nodes with one", State.REFUSED)
+                if (resting := self._stations.get((node.id, 0))) is not None:
+                    resting.lose("it has no GPU, and gives another text than nodes with one", State.REFUSED)
                 continue
             for number in range(node.stations):
                 place = (node.id, number)

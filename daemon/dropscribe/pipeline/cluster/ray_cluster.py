@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import queue
+import re
 import signal
 import socket
 import threading
@@ -161,6 +162,8 @@ class RayLink:
         error = future.exception()
         if isinstance(error, self._cluster.ray.exceptions.ActorUnavailableError):
             error = OutOfReachError(str(error))
+        elif error is not None:
+            error = RuntimeError(plain(str(error)))
         value = None if error is not None else future.result()
         self._cluster.said(partial(answer, value, error))
 
@@ -282,6 +285,18 @@ def _node(said: dict[str, Any]) -> Node:
     resources = said["Resources"]
     name = f"{said['NodeManagerHostname']}/{said['NodeID'][:6]}"
     return Node(said["NodeID"], name, int(resources.get("GPU", 0)), resources.get("CPU", 0.0))
+
+
+def plain(said: str) -> str:
+    """What is to be read of an error of Ray, in one line: it comes with colours and tracebacks."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines() if line.strip()]
+    if not lines:
+        return "it died"
+    # An error at the node stands last; of a death the first line is a sentence, and details follow.
+    told = lines[-1] if "Traceback" in said or "creation task" in lines[0] or len(lines) == 1 else lines[0]
+    if "ModuleNotFoundError" in told:
+        told += " there; install the same version of dropscribe, with [ray], for the Python that Ray was started with"
+    return told[:MOST_REASON]
 
 
 def _for_nodes(settings: Settings) -> Settings:

@@ -231,7 +231,8 @@ class RemoteStation:
             self._again_at.append((self._clock() + AGAIN_S, again))
             return True
         if error is not None:
-            self.lose(str(error))
+            # One that could not even be examined will not be better in two seconds.
+            self.lose(str(error), State.LOST if self._answered else State.REFUSED)
             return True
         self._heard_at, self._answered = self._clock(), True
         return False
