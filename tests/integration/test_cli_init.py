@@ -73,7 +73,18 @@ def test_that_of_the_service_has_its_paths(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_every_section_of_the_settings_is_in_it() -> None:
-    groups = {"database", "host", "folders", "profiles", "engine", "media", "service", "cluster", "notify", "web"}
+    groups = {
+        "database",
+        "host",
+        "folders",
+        "profiles",
+        "engine",
+        "media",
+        "service",
+        "cluster",
+        "notify",
+        "web",
+    }
     assert set(config.Settings.model_fields) == groups
 
 
