@@ -1,30 +1,37 @@
-"""Two daemons, as on two hosts, with one database: a folder of their own each, and one that both see."""
+"""Two daemons, as on two hosts, with one database: a folder of their own each, one that both see, and clocks that differ."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import tests.support.clocked_daemon
 from dropscribe.ledger.interface import DatabaseLocation
 from tests.support.daemon_process import DaemonProcess, wait_until
 from tests.support.ledgers import query
 from tests.support.postgresql import Server
 from tests.support.ways_of_arriving import tiny
 
+#: How far the clocks of the hosts are ahead of that of the server, seconds: further apart than a lease is long.
+AHEAD_S = {"a": -300.0, "b": 300.0}
 #: Recordings in each of the three folders, at the start.
 FILES = 12
 
 
 class Host(DaemonProcess):
-    """A daemon with a name of its own, a state directory of its own, and the shared folder."""
+    """A daemon with a name, a state directory and a clock of its own, and the shared folder."""
 
     def __init__(self, root: Path, name: str, url: str, shared: Path) -> None:
         root.mkdir()
         folder = f'[[folder]]\npath = "{shared}"\nstorage = "nas"\nquiet_s = 0.5\nquiet_unprobed_s = 0.5'
-        super().__init__(root, model="null", folder=folder)
+        ahead = root / "ahead"
+        ahead.write_text(str(AHEAD_S[name]), encoding="ascii")
+        program = str(tests.support.clocked_daemon.__file__)
+        super().__init__(root, model="null", folder=folder, command=(sys.executable, program, str(ahead)))
         text = self.config.read_text(encoding="utf-8")
         text = text.replace(f'database = "{self.database}"', f'database = "{url}"\nhost = "{name}"')
         self.config.write_text(text, encoding="utf-8")
@@ -43,7 +50,7 @@ class Pair:
         self.location = DatabaseLocation.of(Path(url))
         self.shared = root / "shared"
         self.shared.mkdir()
-        self.hosts = [Host(root / name, name, url, self.shared) for name in ("a", "b")]
+        self.hosts = [Host(root / name, name, url, self.shared) for name in AHEAD_S]
         self.dropped = 0
 
     def drop(self, count: int) -> None:
@@ -101,6 +108,10 @@ def test_two_hosts_share_a_database_and_a_folder_and_either_is_killed(pair: Pair
         pair.location, "SELECT DISTINCT split_part(worker, '/', 1) AS host FROM attempts ORDER BY 1"
     )
     assert workers == [{"host": "a"}, {"host": "b"}]
+    # Each was back before the leases of its jobs could end, whatever the clock of the other says.
+    assert query(pair.location, "SELECT 1 FROM attempts WHERE outcome = 'lost'") == []
+    ahead = "SELECT 1 FROM jobs WHERE finished_at > extract(epoch FROM clock_timestamp()) + 60"
+    assert query(pair.location, ahead) == []
     assert "running, process" in b.status()
     assert (a.stop(), b.stop()) == (0, 0)
     pair.check()

@@ -64,8 +64,8 @@ def location(locate: Locate, tmp_path: Path) -> DatabaseLocation:
 
 @pytest.fixture
 def ledger(location: DatabaseLocation) -> Iterator[Ledger]:
-    """A new ledger, open for writing."""
-    opened = open_ledger(location)
+    """A new ledger, open for writing, whose instants are those that the test passes."""
+    opened = open_ledger(location, by_server_clock=False)
     yield opened
     opened.close()
 

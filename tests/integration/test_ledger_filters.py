@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.questions import Cursor, JobFilter
 from dropscribe.ledger.records import AWAY, JobState
@@ -17,7 +16,7 @@ from dropscribe.ledger.sql.history import filters
 from dropscribe.ledger.sql.sqlite.db import driver
 from dropscribe.transcript.types import Speaker
 from tests.integration.conftest import DATABASES, Locate
-from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, transcribed
+from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, open_ledger, transcribed
 
 FAR = FOLDER / "far"
 #: A filter, and the names of the recordings that meet it, newest first.

@@ -17,7 +17,7 @@ from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.questions import JobFilter, Part, TotalsFilter, named_folder
 from dropscribe.ledger.records import OutputIntent
 from tests.support.daemon_process import wait_until
-from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of, intend, query
+from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of, intend, open_ledger, query
 
 #: The shared folder, which the hosts have mounted at different places.
 HERE, THERE = Path("/mnt/nas"), Path("/srv/share")
@@ -28,9 +28,7 @@ A, B, C = Places("a", (("nas", HERE),)), Places("b", (("nas", THERE),)), Places(
 def hosts(there: DatabaseLocation) -> Iterator[tuple[Ledger, Ledger, Ledger]]:
     """Ledgers of hosts a, b and one without a name and without the shared folder; instants are the caller's."""
     with ExitStack() as stack:
-        a, b, c = (
-            stack.enter_context(closing(backend.open_ledger(replace(there, places=p)))) for p in (A, B, C)
-        )
+        a, b, c = (stack.enter_context(closing(open_ledger(replace(there, places=p)))) for p in (A, B, C))
         yield a, b, c
 
 
@@ -157,6 +155,31 @@ def test_leases_are_by_the_clock_of_the_server(there: DatabaseLocation) -> None:
             query(there, "SELECT 1 FROM jobs WHERE not_before > extract(epoch FROM clock_timestamp()) + 31")
             == []
         )
+
+
+def test_what_is_kept_is_by_the_clock_of_the_server(there: DatabaseLocation) -> None:
+    """A host whose clock is ten minutes ahead neither removes anything early nor records it as of the future."""
+    late = time.time() + 600
+    with closing(backend.open_ledger(replace(there, places=A))) as a:
+        a.admit([admission("a.wav")], late)
+        (claim,) = a.claim("a/box:1", 1, late, LEASE_S, allow_isolated=False)
+        assert a.finish([finish_of(claim, "words")], late) == []
+        keeping = a.keeping
+        assert keeping.finished((-1.0, 0), keeping.instant(late) - 300, 10) == [], "it ended just now"
+        (one,) = keeping.finished((-1.0, 0), keeping.instant(late), 10)
+        before = {"default": keeping.instant(late)}
+        assert keeping.remove_text([one.job_id], late, finished_before=before, most=10) == [one.job_id]
+        keeping.remove_logs([one.job_id], late)
+        keeping.files_removed([one.job_id], late)
+        assert keeping.depart(one.job_id, Path("/srv/old/a.wav"), late) is not None
+        keeping.departed(one.recording_id, late, outputs_follow=False)
+        keeping.record_backup(Path("/srv/backup"), late)
+    instants = (
+        "SELECT greatest(text_removed_at, logs_removed_at, files_removed_at, departed_at, made_at) "
+        "- extract(epoch FROM clock_timestamp()) AS ahead FROM jobs, recordings, backups"
+    )
+    (row,) = query(there, instants)
+    assert row["ahead"] < 300
 
 
 def test_each_host_has_one_daemon_and_each_shared_folder_one_that_cares_for_it(

@@ -19,10 +19,9 @@ from hypothesis.stateful import (
 )
 
 from dropscribe.files import FileSignature
-from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.records import JobState, Redo
 from tests.integration.conftest import Locate
-from tests.support.ledgers import FOLDER, admission, claim_all, finish_of
+from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, open_ledger
 
 PATHS = ("a", "b", "c")
 SIGNATURE = FileSignature(1_000, 10, 7)

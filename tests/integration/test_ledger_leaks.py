@@ -9,10 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState, OutputIntent
-from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of
+from tests.support.ledgers import FOLDER, LEASE_S, admission, claim_all, finish_of, open_ledger
 
 #: Jobs per round (each in a new thread), rounds before the first measurement, rounds after it.
 JOBS, WARM_UP, ROUNDS = 100, 5, [15, pytest.param(45, marks=pytest.mark.soak)]

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 )
 
 from dropscribe.errors import StaleLeaseError
-from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.control import Change
 from dropscribe.ledger.events import EventKind, Subscription
 from dropscribe.ledger.lone_trials import is_last, wait_after
@@ -30,7 +29,7 @@ from dropscribe.ledger.outbox import Message, MessageState
 from dropscribe.ledger.records import Claim, JobState, Killed, Recovered
 from dropscribe.ledger.sql.jobs.transitions import LEGAL, RETRIED
 from tests.integration.conftest import Locate
-from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of
+from tests.support.ledgers import FOLDER, LEASE_S, admission, finish_of, open_ledger
 
 
 @dataclass

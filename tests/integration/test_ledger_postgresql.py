@@ -191,12 +191,15 @@ def test_tools_for_a_file_name_those_of_postgresql(there: DatabaseLocation, tmp_
 
 def content(location: DatabaseLocation) -> dict[str, list[dict[str, object]]]:
     return {
-        table: [
-            {k: bytes(v).hex() if isinstance(v, bytes) else v for k, v in row.items()}
-            for row in query(location, f"SELECT * FROM {table} WHERE true ORDER BY 1, 2")
-            # Totals that came to nothing are not copied.
-            if row.get("jobs") != 0
-        ]
+        table: sorted(
+            (
+                {k: bytes(v).hex() if isinstance(v, bytes) else v for k, v in row.items()}
+                for row in query(location, f"SELECT * FROM {table}")
+                # Totals that came to nothing are not copied.
+                if row.get("jobs") != 0
+            ),
+            key=str,
+        )
         for table in metadata.tables
     }
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Hit
 from dropscribe.ledger.sql.dialect import spelt
@@ -20,7 +19,7 @@ from dropscribe.ledger.sql.sqlite.db import driver
 from dropscribe.ledger.sql.sqlite.functions import FUNCTIONS
 from dropscribe.transcript.types import Segment, Tokens
 from tests.integration.conftest import Locate
-from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, transcribed
+from tests.support.ledgers import FOLDER, admission, claim_all, finish_of, open_ledger, transcribed
 
 
 @pytest.fixture(params=["newest first", "by index"])

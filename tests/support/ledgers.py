@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import Admission, Claim, Finish, OutputIntent
 from dropscribe.ledger.sql.postgresql.connections import open_connection
@@ -50,6 +51,11 @@ ENGINE = EngineFacts(
     0.5,
 )
 TIMINGS = Timings(tuple((stage, 0.25) for stage in STAGES), (3, 8), 0.125, 4_000, 2.0)
+
+
+def open_ledger(location: DatabaseLocation) -> Ledger:
+    """A ledger whose instants are those that the test passes, on every database."""
+    return backend.open_ledger(location, by_server_clock=False)
 
 
 def admission(name: str = "a.wav", content: str = "one", **changes: Any) -> Admission:

@@ -35,17 +35,20 @@ def location_of(settings: Settings) -> DatabaseLocation:
     return DatabaseLocation.of(settings.database, Places(settings.host, shared))
 
 
-def open_ledger(location: DatabaseLocation, lock: Lock | None = None) -> Ledger:
+def open_ledger(
+    location: DatabaseLocation, lock: Lock | None = None, *, by_server_clock: bool = True
+) -> Ledger:
     """Open for work, creating or upgrading the database. The caller holds `lock`, of `lock_database(location)`.
 
-    `Ledger.verify` then also checks that the lock was not lost. Before an upgrade a SQLite database is copied to
+    `Ledger.verify` then also checks that the lock was not lost. `by_server_clock`: on a server instants are by its clock,
+    whatever `now` callers pass; False, for tests: they are what callers pass. Before an upgrade a SQLite database is copied to
     `<file>.backup-<old revision>` (see `Ledger.backup`). Raises LedgerError for a database of a newer version, of another
     program, or a file that is no database.
     """
     from dropscribe.ledger.sql.ledger import SqlLedger
 
     if location.server:
-        return _open_postgresql(location, lock, create=True)
+        return _open_postgresql(location, lock, create=True, by_server_clock=by_server_clock)
     from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
     from dropscribe.ledger.sql.sqlite.file import upgrade
 
@@ -70,7 +73,7 @@ def open_read_only(location: DatabaseLocation) -> Ledger:
             remedy="name the database the daemon uses with --database or --config, or start the daemon first",
         )
     if location.server:
-        return _open_postgresql(location, None, create=False)
+        return _open_postgresql(location)
     _demand_readable(location)
     upgrade.check(location.file)
     return SqlLedger(SqliteDatabase(location.file, read_only=True))
@@ -90,7 +93,13 @@ def open_beside(location: DatabaseLocation) -> Ledger:
     return SqlLedger(SqliteDatabase(location.file))
 
 
-def _open_postgresql(location: DatabaseLocation, lock: Lock | None, *, create: bool) -> Ledger:
+def _open_postgresql(
+    location: DatabaseLocation,
+    lock: Lock | None = None,
+    *,
+    create: bool = False,
+    by_server_clock: bool = True,
+) -> Ledger:
     _demand_driver()
     from dropscribe.ledger.sql.ledger import SqlLedger
     from dropscribe.ledger.sql.postgresql import schema
@@ -100,10 +109,10 @@ def _open_postgresql(location: DatabaseLocation, lock: Lock | None, *, create: b
         schema.prepare(location.server, location.shown)
     else:
         schema.check(location.server, location.shown)
-    # Without a lock, as in tests, instants are the caller's.
-    shared = lock is not None or not create
     return SqlLedger(
-        PostgresDatabase(location.server, location.shown, lock, location.places, by_server_clock=shared)
+        PostgresDatabase(
+            location.server, location.shown, lock, location.places, by_server_clock=by_server_clock
+        )
     )
 
 

@@ -103,15 +103,18 @@ class PurgePlan:
 class Keeping(Protocol):
     """Retention, renamed recordings, purging. Thread-safe; every method is one transaction, and raises as `Ledger` does."""
 
+    def instant(self, now: float) -> float:
+        """The instant by the clock that the ends of jobs are by, where the clock of this host has `now`."""
+
     def finished(self, after: tuple[float, int], until: float, limit: int) -> list[FinishedRecording]:
-        """Up to `limit` done jobs in order of (finished_at, job), behind `after`, finished at `until` or before."""
+        """Up to `limit` done jobs in order of (finished_at, job), behind `after`, finished at `until` (see `instant`) or before."""
 
     def remove_text(
         self, jobs: Sequence[int], now: float, *, finished_before: Mapping[str, float], most: int
     ) -> list[int]:
         """Remove the words and speakers of done jobs, at most `most` segments; returns the jobs that need no further call.
 
-        `finished_before`: by profile, an instant before all jobs for one that keeps its text; that of "default" is also
+        `finished_before`: by profile, an instant (see `instant`) before all jobs for one that keeps its text; that of "default" is also
         that of profiles that are not in it. A result that is also that of other jobs stays until all of these were finished
         before the instants of their own profiles. From the first call on no other job uses the result.
         """

@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -72,9 +73,11 @@ class Database(Protocol):
     places: Places
     #: True if the index of the segments has phrases of three characters and more, newest first.
     indexes_phrases: bool
+    #: True if instants are by the clock of the server, False if by that of this host.
+    by_server_clock: bool
 
     def instant(self, now: float) -> float:
-        """The instant that counts where this host has `now`: by the clock of the server, if hosts share the database."""
+        """The instant that counts where this host has `now`: the same, or by the clock of the server."""
 
     def kept(self) -> tuple[str, ...]:
         """Those of `Places.storages` whose files this daemon, and no other one, moves, renames and removes."""
@@ -111,6 +114,12 @@ class Database(Protocol):
 def here(db: Database) -> str:
     """The storages that this host reaches, as a JSON list: `@storage(x) IN @texts(:here)`."""
     return json.dumps(db.places.storages)
+
+
+def ahead_s(db: Database) -> float:
+    """How far the clock by which the database has its instants is ahead of that of this host, seconds."""
+    now = time.time()
+    return db.instant(now) - now
 
 
 class Statement(sa.TextClause):

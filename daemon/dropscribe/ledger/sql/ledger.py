@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -41,7 +40,7 @@ from dropscribe.ledger.records import (
     SkipSummary,
     StoredResult,
 )
-from dropscribe.ledger.sql.dialect import Database
+from dropscribe.ledger.sql.dialect import Database, ahead_s
 from dropscribe.ledger.sql.history.backlog import Backlog
 from dropscribe.ledger.sql.history.queries import History
 from dropscribe.ledger.sql.history.queue_numbers import queue_numbers
@@ -180,8 +179,8 @@ class SqlLedger:
         self._claims.unclaim(ours)
 
     def next_isolated(self, terms: Terms = NO_TERMS) -> float | None:
-        due, now = self._claims.next_isolated(terms), time.time()
-        return None if due is None else due + (now - self._db.instant(now))
+        due = self._claims.next_isolated(terms)
+        return None if due is None else due - ahead_s(self._db)
 
     def heartbeat(self, ours: Sequence[tuple[int, int]], now: float, lease_s: float) -> set[int]:
         return self._claims.heartbeat(ours, self._db.instant(now), lease_s)
@@ -334,7 +333,7 @@ class SqlLedger:
         self._partials.forget(gone)
 
     def notes_due(self, since: float) -> list[Path]:
-        return self._notes.due(since)
+        return self._notes.due(since + ahead_s(self._db))
 
     def notes_of(self, recordings: Sequence[Path]) -> list[NotedRecording]:
         return self._notes.of(recordings)

@@ -85,7 +85,7 @@ class RetentionRunner:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`is_watched`: whether a folder is there. `wake`: called when a thread has died. `clock`: monotonic seconds, `wall`: epoch seconds."""
+        """`is_watched`: whether a folder is there. `wake`: called when a thread has died. `clock`: monotonic seconds, `wall`: epoch seconds by this host's clock."""
         self._ledger = ledger
         self._keeping = ledger.keeping
         self._settings = settings
@@ -192,7 +192,7 @@ class RetentionRunner:
         cursor = self._schedule.due(now)
         if cursor is None or self._queued >= MOST_QUEUED:
             return cursor is not None
-        wall = self._wall()
+        wall = self._keeping.instant(self._wall())
         rows = self._keeping.finished(cursor.position, wall - cursor.after_s, STEP)
         due = [row for row in rows if is_due(cursor.kind, row, settings, wall)]
         if cursor.kind is Kind.TEXT:

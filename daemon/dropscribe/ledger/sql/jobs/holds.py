@@ -6,7 +6,6 @@ extend them by years.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from dropscribe.ledger.columns import below, storable
@@ -66,8 +65,7 @@ class Holds:
 
     def shift_instants(self, jump: float) -> None:
         """See `Ledger.shift_instants`. Instants by the clock of a server stay: it was not that one that was set."""
-        now = time.time()
-        if self._db.instant(now) != now:
+        if self._db.by_server_clock:
             return
         with self._db.write("shift delays and leases") as connection:
             connection.execute(_SHIFT_DELAYS, {"jump": jump})

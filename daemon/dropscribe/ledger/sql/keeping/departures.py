@@ -55,7 +55,7 @@ class Departures:
     def depart(self, job: int, target: Path | None, now: float) -> Departure | None:
         """See `Keeping.depart`."""
         values = {
-            "job": job, "now": now, "departure": "deleting" if target is None else "moving",
+            "job": job, "now": self._db.instant(now), "departure": "deleting" if target is None else "moving",
             "target": None if target is None else raw(target),
         }  # fmt: skip
         with self._db.write("record the move of a recording") as connection:
@@ -66,8 +66,9 @@ class Departures:
 
     def departed(self, recording: int, now: float, *, outputs_follow: bool) -> None:
         """See `Keeping.departed`."""
+        values = {"recording": recording, "now": self._db.instant(now), "follow": int(outputs_follow)}
         with self._db.write("record a moved recording") as connection:
-            connection.execute(_DEPARTED, {"recording": recording, "now": now, "follow": int(outputs_follow)})
+            connection.execute(_DEPARTED, values)
 
     def stayed(self, recording: int) -> None:
         """See `Keeping.stayed`."""

@@ -104,7 +104,7 @@ class Purging:
                     removed = connection.execute(REMOVE_SEGMENTS, {"job": job, "most": SEGMENTS}).rowcount
         with self._db.overwriting("purge recordings") as connection:
             for recording in recordings:
-                _purge(connection, recording, now)
+                _purge(connection, recording, self._db.instant(now))
 
     def shrink_log(self) -> bool:
         """See `Keeping.shrink_log`."""
@@ -116,7 +116,7 @@ class Purging:
 
     def record_backup(self, path: Path, now: float) -> None:
         """See `Keeping.record_backup`."""
-        row = {"path_raw": raw(path), "path": readable(path), "made_at": now}
+        row = {"path_raw": raw(path), "path": readable(path), "made_at": self._db.instant(now)}
         with self._db.write("record a backup") as connection:
             connection.execute(sa.insert(backups), row)
 

@@ -67,6 +67,10 @@ class Retention:
     def __init__(self, db: Database) -> None:
         self._db = db
 
+    def instant(self, now: float) -> float:
+        """See `Keeping.instant`."""
+        return self._db.instant(now)
+
     def finished(self, after: tuple[float, int], until: float, limit: int) -> list[FinishedRecording]:
         """See `Keeping.finished`."""
         values = {
@@ -84,6 +88,7 @@ class Retention:
     ) -> list[int]:
         """See `Keeping.remove_text`."""
         settled: list[int] = []
+        at = self._db.instant(now)
         left = most
         before = json.dumps({storable(profile): instant for profile, instant in finished_before.items()})
         with self._db.write("remove text") as connection:
@@ -97,7 +102,7 @@ class Retention:
                 left -= connection.execute(REMOVE_SEGMENTS, {"job": job, "most": left}).rowcount
                 if left > 0:
                     for statement in (REMOVE_SPEAKERS, LEAVE_REFERENCE, _END_TEXT):
-                        connection.execute(statement, {"job": job, "now": now})
+                        connection.execute(statement, {"job": job, "now": at})
                     settled.append(job)
                     # Jobs without text cost time, too.
                     left -= 1
@@ -106,7 +111,7 @@ class Retention:
     def remove_logs(self, jobs: Sequence[int], now: float) -> None:
         """See `Keeping.remove_logs`."""
         if jobs:
-            rows = [{"job": job, "now": now} for job in jobs]
+            rows = [{"job": job, "now": self._db.instant(now)} for job in jobs]
             with self._db.write("remove logs") as connection:
                 for statement in (REMOVE_STAGES, REMOVE_ATTEMPTS, _LOGS):
                     connection.execute(statement, rows)
@@ -114,8 +119,9 @@ class Retention:
     def files_removed(self, jobs: Sequence[int], now: float) -> None:
         """See `Keeping.files_removed`."""
         if jobs:
+            rows = [{"job": job, "now": self._db.instant(now)} for job in jobs]
             with self._db.write("record removed files") as connection:
-                connection.execute(_FILES, [{"job": job, "now": now} for job in jobs])
+                connection.execute(_FILES, rows)
 
 
 def whereabouts(connection: Connection, job: int) -> Whereabouts:

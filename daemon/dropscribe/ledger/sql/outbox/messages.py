@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from dropscribe.ledger.outbox import (
     TargetCounts,
     new_uid,
 )
-from dropscribe.ledger.sql.dialect import Database, Statement, sql
+from dropscribe.ledger.sql.dialect import Database, Statement, ahead_s, sql
 from dropscribe.ledger.sql.outbox.events import stored
 from dropscribe.ledger.sql.outbox.job_facts import facts_of_jobs
 
@@ -128,8 +127,7 @@ class Messages:
         return self._end(_SENT, message, now=now)
 
     def postpone(self, message: Message, due_at: float, error: str) -> bool:
-        now = time.time()
-        due_at += self._db.instant(now) - now
+        due_at += ahead_s(self._db)
         return self._end(_POSTPONE, message, due_at=due_at, error=storable(error))
 
     def give_up(self, message: Message, now: float, error: str) -> bool:

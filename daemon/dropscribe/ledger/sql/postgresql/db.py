@@ -54,7 +54,7 @@ class PostgresDatabase:
         self.places = Places() if places is None else places
         #: The clock of the server less the monotonic one, seconds; 0.0 until it is known.
         self._ahead_s = 0.0
-        self._by_server_clock = by_server_clock
+        self.by_server_clock = by_server_clock
         self._read_clock_at = 0.0
         self._shown = shown
         self._lock = lock
@@ -69,7 +69,7 @@ class PostgresDatabase:
         self._identity: int | None = None
 
     def instant(self, now: float) -> float:
-        if not self._by_server_clock:
+        if not self.by_server_clock:
             return now
         if not self._ahead_s:
             with self.read("read the clock of the server") as connection:
@@ -135,7 +135,7 @@ class PostgresDatabase:
         self._engine.dispose()
 
     def _read_clock(self, connection: Connection) -> None:
-        if self._by_server_clock and time.monotonic() >= self._read_clock_at:
+        if self.by_server_clock and time.monotonic() >= self._read_clock_at:
             self._read_clock_at = time.monotonic() + CLOCK_S
             self._ahead_s = float(connection.scalar(_NOW) or 0.0) - time.monotonic()
 
