@@ -7,7 +7,7 @@ import json
 import re
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,11 +25,11 @@ KNOWN = {"kaldiio": "MIT", "pysqlite3": "Zlib"}
 #: Names that package authors use, as SPDX writes them.
 SPDX = {
     "The MIT License": "MIT", "MIT License": "MIT", "BSD": "BSD-3-Clause", "BSD License": "BSD-3-Clause",
-    "BSD 3-Clause License": "BSD-3-Clause", "ISC License": "ISC", "Apache Software License": "Apache-2.0",
-    "Python Software Foundation License": "PSF-2.0",
+    "BSD 3-Clause License": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause", "ISC License": "ISC",
+    "Apache Software License": "Apache-2.0", "Apache 2.0": "Apache-2.0", "Python Software Foundation License": "PSF-2.0",
 }  # fmt: skip
-#: Of the optional dependencies, what people install; the others are for developers.
-EXTRAS = ("web", "gpu", "notify", "parquet", "bench")
+#: The optional dependencies that people do not install.
+FOR_DEVELOPERS = "dev"
 #: In the wheel, unchanged, of others: name → (file, licence, page that states its version).
 VENDORED = {"htmx": ("daemon/dropscribe/web/static/htmx.min.js", "0BSD", "docs/web.md")}
 
@@ -165,15 +165,18 @@ def _optional(root: Path, known: set[str]) -> list[Part]:
     """Packages of the extras, with what they need themselves, that are not `known`."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted: dict[str, set[str]] = {}
-    for extra in EXTRAS:
-        todo = [Requirement(line) for line in project["optional-dependencies"][extra]]
+    for extra, lines in project["optional-dependencies"].items():
+        if extra == FOR_DEVELOPERS:
+            continue
+        todo = [one for line in lines if _applies(one := Requirement(line))]
         seen: set[str] = set()
         while todo:
             one = todo.pop()
-            if normal(one.name) in known | seen or not _applies(one):
+            if normal(one.name) in known | seen:
                 continue
             seen.add(normal(one.name))
-            todo += [Requirement(line) for line in _metadata(one.name).get_all("Requires-Dist") or []]
+            needed = map(Requirement, _metadata(one.name).get_all("Requires-Dist") or ())
+            todo += [needs for needs in needed if _applies(needs, one.extras)]
         for name in seen:
             wanted.setdefault(name, set()).add(extra)
     return [
@@ -182,9 +185,10 @@ def _optional(root: Path, known: set[str]) -> list[Part]:
     ]
 
 
-def _applies(requirement: Requirement) -> bool:
-    """True on this machine, and without an extra."""
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+def _applies(requirement: Requirement, extras: Collection[str] = ()) -> bool:
+    """True on this machine, with these extras of the package that requires it."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def _metadata(name: str) -> metadata.PackageMetadata:

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,22 @@ def test_every_package_and_model_has_a_licence_that_permits_commercial_use() -> 
     refused = ("GPL-2", "GPL-3", "AGPL", "NC", "Proprietary", "UNKNOWN")
     for part in parts:
         assert part.licence
-        # The LGPL of soxr permits it: pip installs it as a package of its own.
-        assert not any(r in part.licence.replace("LGPL-2", "") for r in refused), part
+        # The LGPL of soxr and psycopg permits it: pip installs them as packages of their own.
+        assert not any(r in re.sub(r"LGPL-\d", "", part.licence) for r in refused), part
+
+
+def test_the_packages_of_every_extra_for_users_are_listed_with_it() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    listed = {
+        extra
+        for part in all_parts()
+        if part.optional
+        for extra in part.note.removeprefix("extra ").split(", ")
+    }
+    assert listed == extras.keys() - {"dev"}
+    assert {"psycopg", "psycopg-binary", "ray"} <= {part.name for part in all_parts()}
 
 
 def test_the_bill_of_materials_names_all_parts_and_is_always_the_same() -> None:
