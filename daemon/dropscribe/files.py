@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from dropscribe.errors import RecordingChangedError, RecordingGoneError, StorageError
 
@@ -98,22 +98,23 @@ def opened(folder: Path) -> Iterator[int]:
         close(descriptor)
 
 
-def open_beneath(folder: int, relative: Path, flags: int, mode: int = 0o666) -> int:
+def open_beneath(folder: int, relative: str | Path, flags: int, mode: int = 0o666) -> int:
     """Open `relative` below the directory descriptor `folder`; O_CLOEXEC is added to `flags`.
 
     Raises OSError: ELOOP if any component is a symbolic link (possibly ENOTDIR without openat2(2)), EXDEV if the path
     is absolute or leaves the folder, and the errors of open(2).
     """
-    parts = relative.parts
-    if relative.is_absolute() or ".." in parts:
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(relative))
+    # Text, not `Path`: this is called some twenty times a recording, and pathlib takes ten times as long.
+    name = os.fspath(relative) or "."
+    if name.startswith("/") or (".." in name and ".." in name.split("/")):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), name)
     flags |= os.O_CLOEXEC
     if _has_openat2():
-        return _openat2(folder, str(relative), flags, mode)
-    return _open_stepwise(folder, parts, flags, mode)
+        return _openat2(folder, name, flags, mode)
+    return _open_stepwise(folder, tuple(p for p in name.split("/") if p not in {"", "."}), flags, mode)
 
 
-def status_beneath(folder: int, relative: Path) -> os.stat_result:
+def status_beneath(folder: int, relative: str | Path) -> os.stat_result:
     """lstat(2) of `relative` below the directory descriptor `folder`. Raises OSError as `open_beneath` does."""
     descriptor = open_beneath(folder, relative, os.O_PATH | os.O_NOFOLLOW)
     try:
@@ -124,17 +125,19 @@ def status_beneath(folder: int, relative: Path) -> os.stat_result:
 
 def is_there(path: Path, root: Path) -> bool:
     """True if `path` below `root` exists, even as a broken link. Raises OSError if that cannot be determined."""
-    with opened(root) as folder:
-        try:
-            status_beneath(folder, relative_to(path, root))
-        except OSError as e:
-            if e.errno not in GONE:
-                raise
-            return False
+    folder = open_folder(root)
+    try:
+        close(open_beneath(folder, relative_to(path, root), os.O_PATH | os.O_NOFOLLOW))
+    except OSError as e:
+        if e.errno not in GONE:
+            raise
+        return False
+    finally:
+        close(folder)
     return True
 
 
-def link_target(folder: int, root: Path, relative: Path) -> Path:
+def link_target(folder: int, root: Path, relative: str | Path) -> Path:
     """Target of the symbolic link at `relative`, relative to `root`, whose descriptor is `folder`.
 
     The result may be outdated at once, so the caller must open it with `open_beneath`. Raises OSError: ELOOP if not
@@ -159,13 +162,15 @@ def open_recording(path: Path, folder: Path | None) -> int:
     if folder is None:
         return os.open(path, _READ)
     relative = relative_to(path, folder)
-    with opened(folder) as root:
-        try:
-            return open_beneath(root, relative, _READ)
-        except OSError as e:
-            if e.errno != errno.ELOOP:
-                raise
+    root = open_folder(folder)
+    try:
+        return open_beneath(root, relative, _READ)
+    except OSError as e:
+        if e.errno != errno.ELOOP:
+            raise
         return open_beneath(root, link_target(root, folder, relative), _READ)
+    finally:
+        close(root)
 
 
 def readers_of(path: Path, folder: Path | None) -> Readers:
@@ -236,12 +241,15 @@ def open_directory(root: Path, directory: Path, *, make: bool = False) -> int:
         return _open_directory(folder, relative_to(directory, root), make=make)
 
 
-def relative_to(path: Path, folder: Path) -> Path:
-    """`path` relative to `folder`, for `open_beneath`. Raises OSError (EXDEV) if it is not in `folder`."""
-    plain, root = Path(os.path.normpath(path)), Path(os.path.normpath(folder))
-    if not plain.is_relative_to(root):
+def relative_to(path: Path, folder: Path) -> str:
+    """`path` relative to `folder`, for `open_beneath`; "." for `folder`. Raises OSError (EXDEV) if it is not in `folder`."""
+    plain, root = os.path.normpath(path), os.path.normpath(folder)
+    if plain == root:
+        return "."
+    above = root.rstrip("/") + "/"
+    if not plain.startswith(above):
         raise OSError(errno.EXDEV, f"it does not lie in {folder}", str(path))
-    return plain.relative_to(root)
+    return plain[len(above) :]
 
 
 def sync_directory(descriptor: int) -> None:
@@ -254,15 +262,15 @@ def sync_directory(descriptor: int) -> None:
             raise
 
 
-def _open_directory(folder: int, relative: Path, *, make: bool) -> int:
+def _open_directory(folder: int, relative: str, *, make: bool) -> int:
     try:
         return open_beneath(folder, relative, _DIRECTORY)
     except FileNotFoundError:
-        if not make or not relative.parts:
+        if not make or relative == ".":
             raise
     at = os.dup(folder)
     try:
-        for part in relative.parts:
+        for part in relative.split("/"):
             below = _open_or_make(at, part)
             close(at)
             at = below
@@ -275,12 +283,12 @@ def _open_directory(folder: int, relative: Path, *, make: bool) -> int:
 def _open_or_make(directory: int, name: str) -> int:
     """Descriptor of a directory in `directory`, made and synced if it is missing."""
     try:
-        return open_beneath(directory, Path(name), _DIRECTORY)
+        return open_beneath(directory, name, _DIRECTORY)
     except FileNotFoundError:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, dir_fd=directory)
         sync_directory(directory)
-    return open_beneath(directory, Path(name), _DIRECTORY)
+    return open_beneath(directory, name, _DIRECTORY)
 
 
 def _make_root(root: Path) -> None:
@@ -329,13 +337,15 @@ def _hash(
     _require(descriptor, path, expected)
     digest = hashlib.sha256()
     left, pieces = expected.size, 0
+    # One memory for all pieces: new memory for each is cleared by the kernel each time.
+    piece = memoryview(bytearray(min(left, PIECE_BYTES)))
     while left > 0:
         between()
-        piece = os.read(descriptor, min(left, PIECE_BYTES))
-        if not piece:
+        count = os.readv(descriptor, [piece[: min(left, PIECE_BYTES)]])
+        if not count:
             break
-        digest.update(piece)
-        left -= len(piece)
+        digest.update(piece[:count])
+        left -= count
         pieces += 1
         if pieces % CHECK_PIECES == 0:
             _require(descriptor, path, expected)
@@ -368,24 +378,27 @@ def _has_openat2() -> bool:
 
 
 def _openat2(folder: int, relative: str, flags: int, mode: int) -> int:
-    # The kernel rejects a mode if nothing is created.
-    creates = flags & os.O_CREAT or flags & os.O_TMPFILE == os.O_TMPFILE
-    how = _OpenHow(
-        flags, mode if creates else 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-    )
+    how, size = _how(flags, mode), ctypes.c_size_t(ctypes.sizeof(_OpenHow))
     call = _libc().syscall
-    name = os.fsencode(relative)
+    name = ctypes.c_char_p(os.fsencode(relative))
     code = errno.EAGAIN
     for _ in range(_TRIES):
-        descriptor: int = call(
-            _OPENAT2, folder, ctypes.c_char_p(name), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
-        )
+        descriptor: int = call(_OPENAT2, folder, name, how, size)
         if descriptor >= 0:
             return descriptor
         code = ctypes.get_errno()
         if code not in {errno.EAGAIN, errno.EINTR}:
             break
     raise OSError(code, os.strerror(code), relative)
+
+
+@cache
+def _how(flags: int, mode: int) -> Any:
+    """Pointer to the argument of openat2(2), which the kernel only reads."""
+    # The kernel rejects a mode if nothing is created.
+    creates = flags & os.O_CREAT or flags & os.O_TMPFILE == os.O_TMPFILE
+    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+    return ctypes.pointer(_OpenHow(flags, mode if creates else 0, resolve))
 
 
 @cache

@@ -84,7 +84,7 @@ def _nearest(root: Path, directory: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         folder = open_folder(root)
         try:
-            relative = relative_to(directory, root)
+            relative = Path(relative_to(directory, root))
             for step in (relative, *relative.parents):
                 with contextlib.suppress(FileNotFoundError):
                     return open_beneath(folder, step, STEP)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dropscribe import files
-from dropscribe.files import GONE, open_beneath, open_folder, open_recording, status_beneath
+from dropscribe.files import GONE, open_beneath, open_folder, open_recording, relative_to, status_beneath
 
 
 @pytest.fixture(params=["openat2", "stepwise"])
@@ -58,6 +58,35 @@ def test_a_link_on_the_way_is_refused(beneath: int, tmp_path: Path, swapped: str
 def test_a_path_that_leaves_the_folder_is_refused(beneath: int, path: str) -> None:
     with pytest.raises(OSError, match="Errno") as refused:
         os.close(open_beneath(beneath, Path(path), os.O_RDONLY))
+    assert refused.value.errno == errno.EXDEV
+
+
+def test_the_folder_itself_is_below_it(beneath: int) -> None:
+    for itself in ("", ".", Path()):
+        descriptor = open_beneath(beneath, itself, os.O_RDONLY)
+        assert os.path.sameopenfile(beneath, descriptor)
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "relative"),
+    [
+        ("/in/a.wav", "/in", "a.wav"),
+        ("/in//b/./a.wav", "/in/", "b/a.wav"),
+        ("/in/b/../a.wav", "/in", "a.wav"),
+        ("/in", "/in/", "."),
+        ("/a.wav", "/", "a.wav"),
+        ("/", "/", "."),
+    ],
+)
+def test_a_path_is_relative_to_its_folder(path: str, folder: str, relative: str) -> None:
+    assert relative_to(Path(path), Path(folder)) == relative
+
+
+@pytest.mark.parametrize("path", ["/inside/a.wav", "/a.wav", "/in/../a.wav", "a.wav"])
+def test_a_path_elsewhere_is_not_relative_to_the_folder(path: str) -> None:
+    with pytest.raises(OSError, match="does not lie in") as refused:
+        relative_to(Path(path), Path("/in"))
     assert refused.value.errno == errno.EXDEV
 
 

@@ -159,7 +159,7 @@ class FolderWatch:
         relative = below_root(path, self._path)
         try:
             with opened(self.folder.path) as folder:
-                status = status_beneath(folder, Path(relative))
+                status = status_beneath(folder, relative)
         except OSError:
             self._vanished(path, now)
             return
@@ -260,7 +260,7 @@ class FolderWatch:
         """Access of a file; None if that cannot be determined."""
         try:
             with opened(self.folder.path) as folder:
-                return access_of(status_beneath(folder, Path(below_root(path, self._path))))
+                return access_of(status_beneath(folder, below_root(path, self._path)))
         except OSError:
             return None
 

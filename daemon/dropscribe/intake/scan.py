@@ -194,7 +194,7 @@ def examine(path: str, root: str) -> FileSignature | Refuse | None:
     relative = below_root(path, root)
     try:
         with opened(Path(root)) as folder:
-            return _judge(status_beneath(folder, Path(relative)), folder, root, relative)
+            return _judge(status_beneath(folder, relative), folder, root, relative)
     except OSError:
         # Gone, or in a directory without permission, which the walk reports.
         return None
@@ -213,7 +213,7 @@ def _examine_entry(
 def _judge(status: os.stat_result, folder: int, root: str, relative: str) -> FileSignature | Refuse:
     if stat.S_ISLNK(status.st_mode):
         try:
-            status = status_beneath(folder, link_target(folder, Path(root), Path(relative)))
+            status = status_beneath(folder, link_target(folder, Path(root), relative))
         except OSError as e:
             return LINK_OUTSIDE if e.errno == errno.EXDEV else BROKEN_LINK
     if stat.S_ISDIR(status.st_mode):

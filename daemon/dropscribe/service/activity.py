@@ -7,12 +7,11 @@ that is not in such a call is a bug: the watchdog of the service manager must re
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +48,8 @@ class Activity:
         #: Folder of the work, if known, and the thread that does it (native id).
         self._folder: Path | None = None
         self._thread = 0
-        #: Calls under way by number; helpers of one worker may be in several at once.
-        self._waits: dict[int, Waiting] = {}
-        self._numbers = itertools.count()
+        #: Calls under way, in the order of their begin; helpers of one worker may be in several at once.
+        self._calls: dict[_Call, None] = {}
 
     def begin(self, folder: Path | None = None) -> None:
         """Mark that the calling thread starts work on files of `folder`."""
@@ -66,31 +64,23 @@ class Activity:
         """Mark that there is no work."""
         self._progress_at = None
 
-    @contextlib.contextmanager
-    def storage(self, action: str, folder: Path, path: Path) -> Iterator[Callable[[], None]]:
+    def storage(self, action: str, folder: Path, path: Path) -> AbstractContextManager[Callable[[], None]]:
         """Context manager for calls of this thread to the file system of `folder`.
 
         If the block makes several calls, it must call the yielded function after each one that has returned.
         """
-        number = next(self._numbers)
-        thread = threading.get_native_id()
+        return _Call((self.room, action, folder, path), self._calls, self._progress)
 
-        def mark() -> None:
-            self._waits[number] = Waiting(self.room, action, folder, path, self._clock(), thread)
-            if self._progress_at is not None:
-                self._progress_at = self._clock()
-
-        mark()
-        try:
-            yield mark
-        finally:
-            del self._waits[number]
-            if self._progress_at is not None:
-                self._progress_at = self._clock()
+    def _progress(self) -> float:
+        """Mark progress, if there is work; returns the time, monotonic seconds."""
+        now = self._clock()
+        if self._progress_at is not None:
+            self._progress_at = now
+        return now
 
     def waits(self) -> list[Waiting]:
         """Calls that have not returned, and last the work itself, which may be in a call that was not marked."""
-        stated, at, folder = list(self._waits.values()), self._progress_at, self._folder
+        stated, at, folder = [call.waiting() for call in list(self._calls)], self._progress_at, self._folder
         if at is None or folder is None:
             return stated
         return [*stated, Waiting(self.room, "work on", folder, folder, at, self._thread)]
@@ -99,6 +89,41 @@ class Activity:
         """Time of work without progress, seconds."""
         at = self._progress_at
         return 0.0 if at is None else now - at
+
+
+class _Call:
+    """A call to a file system under way: the context manager of `Activity.storage`.
+
+    Some ten of them are marked for each recording, and few are ever read: the record is made when it is.
+    """
+
+    __slots__ = ("_calls", "_of", "_progress", "_since", "_thread")
+
+    def __init__(
+        self, of: tuple[str, str, Path, Path], calls: dict[_Call, None], progress: Callable[[], float]
+    ) -> None:
+        """`of`: room, action, folder and path. `calls`: where it is while it is under way."""
+        self._of = of
+        self._calls = calls
+        self._progress = progress
+        self._since = 0.0
+        self._thread = 0
+
+    def __enter__(self) -> Callable[[], None]:
+        self._thread = threading.get_native_id()
+        self._mark()
+        self._calls[self] = None
+        return self._mark
+
+    def __exit__(self, *_: object) -> None:
+        del self._calls[self]
+        self._progress()
+
+    def _mark(self) -> None:
+        self._since = self._progress()
+
+    def waiting(self) -> Waiting:
+        return Waiting(*self._of, self._since, self._thread)
 
 
 class Activities:

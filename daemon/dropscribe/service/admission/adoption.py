@@ -295,7 +295,7 @@ def _transcripts(target: int, names: Iterable[str], refused: dict[str, str]) -> 
 
 def _read(directory: int, name: str, most: int) -> bytes:
     """Read a regular file of at most `most` bytes. Raises OSError, or NotATranscriptError for any other file."""
-    descriptor = open_beneath(directory, Path(name), _READ)
+    descriptor = open_beneath(directory, name, _READ)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
