@@ -65,7 +65,8 @@ def segments(detector: FsmnVadModel, pcm: Pcm, seed: int) -> list[SpeechSegment]
         size = rng.choice([1, 159, 400, 16_000, rng.randint(0, 200_000)])
         final = at + size >= len(pcm) and rng.random() < 0.5
         piece = stream.chunk((pcm[at : at + size],), final=final)
-        found += stream.accept(piece, detector.accept([piece])[0], 0.0, 0.0)
+        regions = detector.accept([piece])[0]
+        found += stream.accept(piece, regions, piece.vad.needed_from_ms, 0.0, 0.0)
         at += piece.samples
     return found
 

@@ -63,7 +63,7 @@ def test_less_than_a_frame_has_no_row(samples: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gib", "rows"), [(4, 16_384), (16, 16_384), (24, 24_576), (80, 81_920), (141, 131_072)]
+    ("gib", "rows"), [(4, 16_384), (16, 32_768), (24, 49_152), (80, 163_840), (141, 262_144)]
 )
 def test_the_row_limit_depends_on_the_memory_of_the_gpu(gib: int, rows: int) -> None:
     assert cuda_rows(gib << 30) == rows

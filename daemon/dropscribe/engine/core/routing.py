@@ -28,6 +28,7 @@ from dropscribe.engine.core.model_cache import RETRY_S, FoundModel, Loader, Mode
 from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
 from dropscribe.engine.core.residency import Part
 from dropscribe.engine.core.scheduler import Inbox, Scheduler
+from dropscribe.engine.core.vad_runner import VadPasses, VadRunner
 from dropscribe.engine.protocol import (
     AUTO,
     Abort,
@@ -104,8 +105,11 @@ class Router:
         clock: Callable[[], float],
         note: Callable[[str], None] = lambda _: None,
         postprocessor: Postprocessing | None = None,
+        vad_passes: Callable[[VadModel], VadPasses] = VadRunner,
     ) -> None:
-        """`default`: for streams without models of their own. `read`: as of `Scheduler`. `note`: messages for the log."""
+        """`default`: for streams without models of their own. `read`, `vad_passes`: as of `Scheduler`. `note`: messages for
+        the log.
+        """
         self._cache = cache
         self._loader = loader
         self._default = default
@@ -114,6 +118,7 @@ class Router:
         self._send = send
         self._clock = clock
         self._note = note
+        self._vad_passes = vad_passes
         self._noted: set[str] = set()
         self._postprocessor: Postprocessing = postprocessor or Postprocessor(note=note)
         self._routes: dict[tuple[Part, Part], _Route] = {}
@@ -314,7 +319,7 @@ class Router:
 
         scheduler = Scheduler(
             vad, recogniser, batcher, read=self._read, send=send, clock=self._clock,
-            postprocessor=self._postprocessor,
+            postprocessor=self._postprocessor, vad_passes=self._vad_passes,
         )  # fmt: skip
         made = self._routes[pair] = _Route(recogniser, HotwordWarnings(complaint, self._note), scheduler)
         self._batch_s = batch_s
@@ -331,7 +336,9 @@ class Router:
         if stage is not None:
             self._postprocessor.remove(stage)
         for pair in [pair for pair in self._routes if part in pair]:
-            self._released += self._routes.pop(pair).released
+            route = self._routes.pop(pair)
+            self._released += route.released
+            route.scheduler.close()
 
     def _start(self, stream: int, waiting: _Waiting, needs: _Needs, route: _Route) -> None:
         del self._waiting[stream]

@@ -13,10 +13,10 @@ from dropscribe.engine.core.interfaces import Pcm
 #: Length and shift of a filter bank frame, samples; equal to those of `dropscribe.engine.layers.fbank`.
 FRAME_SAMPLES = 400
 SHIFT_SAMPLES = 160
-#: Smallest and largest row limit of a forward pass on a GPU. The largest is about half a VAD pass, so that the device
-#: runs one forward pass while the next is launched.
+#: Smallest and largest row limit of a forward pass on a GPU. The largest is a whole VAD pass: what a forward pass costs the
+#: host hardly depends on its size.
 CUDA_ROWS = 16_384
-MOST_CUDA_ROWS = 131_072
+MOST_CUDA_ROWS = 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +121,8 @@ def _before(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def cuda_rows(memory_bytes: int) -> int:
-    """Row limit of a forward pass on a GPU with `memory_bytes` for this process: one per MiB, about 1 % of the memory.
-
-    Large, since the cost of a pass for the host hardly depends on its size.
-    """
-    return min(MOST_CUDA_ROWS, max(CUDA_ROWS, memory_bytes >> 20))
+    """Row limit of a forward pass on a GPU with `memory_bytes` for this process: two per MiB, about 1 % of the memory."""
+    return min(MOST_CUDA_ROWS, max(CUDA_ROWS, memory_bytes >> 19))
 
 
 def groups(rows: Iterable[int], most: int) -> Iterator[slice]:
