@@ -237,6 +237,14 @@ def test_what_differs_in_content_size_or_time_is_no_rename(ledger: Ledger) -> No
     assert find(FOLDER / "b.wav", FileSignature(1_000, 11, 7), "sha-x") == []
     assert find(FOLDER / "b.wav", FileSignature(1_000, 10, 7), "sha-y") == []
     assert find(FOLDER / "a.wav", FileSignature(1_000, 10, 7), "sha-x") == [], "itself"
+    asked = [
+        (FileSignature(1_000, 10, 99), "sha-x"),
+        (FileSignature(1_000, 11, 7), "sha-x"),
+        (FileSignature(1_001, 10, 7), "sha-x"),
+        (FileSignature(1_000, 10, 7), "sha-y"),
+        (FileSignature(1_000, 10, 7), "sha-x"),
+    ]
+    assert ledger.keeping.on_record(asked) == [True, False, False, False, True]
 
 
 # purging

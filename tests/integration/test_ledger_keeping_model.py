@@ -95,7 +95,9 @@ class KeepingMachine(RuleBasedStateMachine):
         if one is None or path == to or (to in self.at and self.at[to].content == one.content):
             return
         self.now += 1
+        on_record = self.ledger.keeping.on_record([(SIGNATURE, f"sha-{one.content}")])
         candidates = self.ledger.keeping.rename_candidates(FOLDER / to, SIGNATURE, f"sha-{one.content}")
+        assert on_record == [bool(candidates)]
         mine = [c for c in candidates if c.path == FOLDER / path]
         assert bool(mine) is (one.departure is None)
         if not mine:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from dropscribe.ledger.records import Admission, Admitted, JobState, SkippedFile
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission import admitter as admitter_module
 from dropscribe.service.admission.admitter import Admitter
+from dropscribe.service.admission.renames import RenameFinder
 from dropscribe.service.storage.storage_retry import StorageRetry
 from tests.support.intake import wait_until
 
@@ -38,6 +41,7 @@ class Desk:
         self.admitter = Admitter(
             Recording(self.ledger, self.calls), lambda: settings, StorageRetry(0.01),
             admitted=lambda: None, folder=_ignore, activities=Activities(),
+            renamed_from=RenameFinder(self.ledger, lambda: settings, lambda _: True),
         )  # fmt: skip
 
     def start(self) -> None:
@@ -163,10 +167,12 @@ def test_a_file_that_comes_again_or_has_another_reason_is_renewed(desk: Desk) ->
 def test_the_job_of_a_file_follows_what_happened_last(desk: Desk, order: str) -> None:
     """All of it is recorded in one batch, as after the database was locked."""
     arrival = desk.arrival("a.wav")
-    admission = desk.admitter._admission(arrival, "sha")
+    beside = desk.arrival("b.wav")
+    admission, other = desk.admitter._admissions(
+        desk.inbox, [(arrival, "sha"), (beside, "other")], [None, None]
+    )
     gone = Gone(desk.inbox, arrival.path, 0.0)
     records: list[Admission | Gone] = [gone, admission] if order.startswith("removed") else [admission, gone]
-    other = desk.admitter._admission(desk.arrival("b.wav"), "other")
     for record in (other, *records):
         desk.admitter._records.put(record)
     desk.start()
@@ -178,6 +184,29 @@ def test_the_job_of_a_file_follows_what_happened_last(desk: Desk, order: str) ->
     }
     expected = JobState.QUEUED if order.startswith("removed") else JobState.CANCELLED
     assert states == {"b.wav": JobState.QUEUED, "a.wav": expected}
+
+
+def test_renamed_recordings_among_others_keep_their_jobs(desk: Desk) -> None:
+    """Three are renamed, a copy with the same time and a new file come with them: one batch of one thread."""
+    first = [desk.arrival(f"{i}.wav", b"%d" % i) for i in range(4)]
+    desk.take(*first)
+    desk.start()
+    wait_until(lambda: desk.ledger.counts()[JobState.QUEUED] == 4, "all are admitted")
+    jobs = {j.recording: j.id for j in desk.ledger.jobs(state=None, folder=None, since=None, limit=9)}
+    again = []
+    for arrival in first[:3]:
+        path = arrival.path.rename(arrival.path.with_name(f"new-{arrival.path.name}"))
+        again.append(replace(arrival, path=path))
+    copy = replace(first[3], path=first[3].path.with_name("copy.wav"))
+    shutil.copy2(first[3].path, copy.path)
+    copy = replace(copy, signature=FileSignature.of(copy.path.stat()))
+    desk.take(*again, copy, desk.arrival("new.wav", b"another"))
+    wait_until(lambda: len(desk.ledger.jobs(state=None, folder=None, since=None, limit=9)) == 6, "two more")
+    now = {j.recording: j.id for j in desk.ledger.jobs(state=None, folder=None, since=None, limit=9)}
+    for arrival in first[:3]:
+        assert now[arrival.path.with_name(f"new-{arrival.path.name}")] == jobs[arrival.path]
+    assert now[first[3].path] == jobs[first[3].path]
+    assert now.keys() - {a.path for a in again} == {first[3].path, copy.path, desk.inbox / "new.wav"}
 
 
 def test_a_stop_leaves_skipped_files_to_the_next_start(desk: Desk) -> None:

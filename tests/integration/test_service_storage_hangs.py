@@ -38,7 +38,12 @@ class Room:
     """A pool whose tasks block on a gate per item, as on a hanging file system."""
 
     def __init__(
-        self, threads: int = 2, batch: int = 1, *, in_kernel: Callable[[int], bool] = lambda _: True
+        self,
+        threads: int = 2,
+        batch: int = 1,
+        *,
+        divided: bool = False,
+        in_kernel: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.clock = Clock()
         self.activities = Activities(self.clock, in_kernel)
@@ -48,7 +53,7 @@ class Room:
         self.batches: list[tuple[Path, list[str]]] = []
         self.deaths: list[BaseException] = []
         self.pool: FolderPool[str] = FolderPool(
-            "room", self._run, threads=threads, batch=batch, activities=self.activities,
+            "room", self._run, threads=threads, batch=batch, divided=divided, activities=self.activities,
             died=self.deaths.append, clock=self.clock,
         )  # fmt: skip
 
@@ -108,6 +113,17 @@ def test_a_folder_that_hangs_keeps_no_thread_from_the_others() -> None:
             gate.set()
         r.pool.tend()
         assert all(r.done[f"hung-{i}"].wait(DEADLINE_S) for i in range(5))
+
+
+def test_the_items_of_a_folder_are_divided_among_the_threads() -> None:
+    made = Room(2, 4, divided=True)
+    for i in range(11):
+        made.put(A, f"{i}")
+    made.pool.start()
+    assert all(made.done[f"{i}"].wait(DEADLINE_S) for i in range(11))
+    assert made.pool.finish(DEADLINE_S)
+    # Half of what is left, but 4 at most: the last are not left to one thread.
+    assert sorted(len(items) for _, items in made.batches) == [1, 2, 4, 4]
 
 
 def test_a_large_file_lets_the_small_ones_of_its_folder_pass() -> None:

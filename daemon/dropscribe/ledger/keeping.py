@@ -141,6 +141,9 @@ class Keeping(Protocol):
     def departures(self) -> list[Departure]:
         """Intents on record: of a daemon that was killed, or under way."""
 
+    def on_record(self, contents: Sequence[tuple[FileSignature, str]]) -> list[bool]:
+        """Whether there is a recording of each size, time and content (SHA-256), at any path: only then `rename_candidates` has any."""
+
     def rename_candidates(self, path: Path, signature: FileSignature, sha256: str) -> list[RenameCandidate]:
         """Recordings at other paths with this content, size and time, those of the same inode first."""
 

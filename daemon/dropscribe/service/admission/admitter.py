@@ -10,8 +10,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dropscribe import logs
@@ -43,6 +42,9 @@ REMOVED = "the recording was removed before it was transcribed"
 #: Longest wait of the recording thread for the next record, seconds, without and with skipped files to be recorded.
 TICK_S = 0.5
 SKIPS_TICK_S = 0.05
+#: Most files that a thread hashes before it hands them over, and the time after which it hands over what it has, seconds.
+HASHED_AT_ONCE = 16
+HASHED_S = 0.1
 #: Size above which a file counts as large, bytes: one per folder is hashed at a time, beside the smaller files.
 LARGE_BYTES = 1 << 30
 #: Longest `stop` waits, seconds.
@@ -55,6 +57,9 @@ class _Stopped(Exception):  # noqa: N818 - no error: the daemon stops
 
 _Record = Admission | Gone
 
+#: Folder, its arrivals with their hashes → for each the recording that was renamed to its path.
+FindRenamed = Callable[[Path, Sequence[tuple[Arrival, str]], Activity], Sequence[int | None]]
+
 
 class Admitter:
     """Admit the files that intake reports through `take`, which never blocks intake. Uses its own threads."""
@@ -62,13 +67,13 @@ class Admitter:
     def __init__(
         self, ledger: Ledger, settings: Callable[[], Settings], storage_retry: StorageRetry, *,
         admitted: Callable[[], None], folder: Callable[[FolderHealth], None], activities: Activities,
-        renamed_from: Callable[[Arrival, str, Activity], int | None] = lambda *_: None,
+        renamed_from: FindRenamed = lambda _, hashed, __: [None] * len(hashed),
         renamed: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         """`admitted` is called after new jobs were queued, `folder` with each change in a folder's health.
 
-        `renamed_from` finds the recording that was renamed to the path of an arrival with this hash; `renamed` is called after such
-        ones were recorded.
+        `renamed_from` finds the recordings that were renamed to the paths of arrivals (see `RenameFinder`); `renamed` is called after
+        such ones were recorded.
         """
         self._ledger = ledger
         self._storage_retry = storage_retry
@@ -87,8 +92,10 @@ class Admitter:
         self._stopping = threading.Event()
         self._activities = activities
         self._hashers: FolderPool[Arrival] = FolderPool(
-            "admission", self._hash, threads=hasher_count(), batch=1, activities=activities, died=self._died
-        )
+            "admission", self._hash, threads=hasher_count(), batch=HASHED_AT_ONCE, divided=True,
+            activities=activities, died=self._died,
+        )  # fmt: skip
+
         self._thread = threading.Thread(target=self._record, name="admit", daemon=True)
         #: First exception that ended a thread; read by `alive`.
         self.failure: BaseException | None = None
@@ -140,47 +147,67 @@ class Admitter:
         self.failure = cause
 
     def _hash(self, folder: Path, arrivals: list[Arrival], activity: Activity) -> None:
-        for arrival in arrivals:
-            with contextlib.suppress(_Stopped), activity.storage("hash", folder, arrival.path) as answered:
-                self._hash_one(arrival, answered, activity)
+        hashed: list[tuple[Arrival, str]] = []
+        began = time.monotonic()
+        # At a stop: those that were not handed over are found by the next start.
+        with contextlib.suppress(_Stopped):
+            for arrival in arrivals:
+                with activity.storage("hash", folder, arrival.path) as answered:
+                    sha256 = self._hash_one(arrival, answered)
+                if sha256 is not None:
+                    hashed.append((arrival, sha256))
+                if time.monotonic() - began >= HASHED_S:
+                    self._hand_over(folder, hashed, activity)
+                    hashed, began = [], time.monotonic()
+            self._hand_over(folder, hashed, activity)
 
-    def _hash_one(self, arrival: Arrival, answered: Callable[[], None], activity: Activity) -> None:
+    def _hash_one(self, arrival: Arrival, answered: Callable[[], None]) -> str | None:
+        """SHA-256 of a file; None if it cannot be read as it was, which intake is told."""
+
         def between() -> None:
             answered()
             if self._stopping.is_set():
                 raise _Stopped
 
         try:
-            sha256 = content_hash(arrival.path, arrival.folder, arrival.signature, between)
+            return content_hash(arrival.path, arrival.folder, arrival.signature, between)
         except (RecordingGoneError, RecordingChangedError):
             # The recording was replaced while it was hashed: intake must settle the file that is at its path now.
             self._forget(arrival.path)
-            return
         except DropscribeError as e:
             self._unreadable(arrival.path, f"it cannot be read ({e.reason}); {e.remedy}")
-            return
-        renamed_from = self._renamed_from(arrival, sha256, activity)
-        self._records.put(replace(self._admission(arrival, sha256), renamed_from=renamed_from))
+        return None
 
-    def _admission(self, arrival: Arrival, sha256: str) -> Admission:
+    def _hand_over(self, path: Path, hashed: Sequence[tuple[Arrival, str]], activity: Activity) -> None:
+        """Pass files of the folder `path` on to the recording thread."""
+        for admission in self._admissions(path, hashed, self._renamed_from(path, hashed, activity)):
+            self._records.put(admission)
+
+    def _admissions(
+        self, path: Path, hashed: Sequence[tuple[Arrival, str]], renamed_from: Sequence[int | None]
+    ) -> list[Admission]:
         settings = self._settings()
-        folder = next((f for f in settings.folders if f.path == arrival.folder), None)
+        folder = next((f for f in settings.folders if f.path == path), None)
         name = "default" if folder is None else folder.profile
-        profile = settings.profiles[name]
-        return Admission(
-            path=arrival.path,
-            folder=arrival.folder,
-            size=arrival.signature.size,
-            mtime_ns=arrival.signature.mtime_ns,
-            inode=arrival.signature.inode,
-            sha256=sha256,
-            profile=name,
-            recipe=settings.recipe(name),
-            share_result=profile.duplicates == "reference",
-            settle_s=arrival.settle_s,
-            max_attempts=profile.max_attempts,
-            priority=0 if folder is None else folder.priority,
-        )
+        profile, recipe = settings.profiles[name], settings.recipe(name)
+        return [
+            Admission(
+                path=arrival.path,
+                folder=path,
+                size=arrival.signature.size,
+                mtime_ns=arrival.signature.mtime_ns,
+                inode=arrival.signature.inode,
+                sha256=sha256,
+                profile=name,
+                recipe=recipe,
+                share_result=profile.duplicates == "reference",
+                settle_s=arrival.settle_s,
+                max_attempts=profile.max_attempts,
+                priority=0 if folder is None else folder.priority,
+                renamed_from=older,
+            )
+            for (arrival, sha256), older in zip(hashed, renamed_from, strict=True)
+        ]
 
     def _record(self) -> None:
         activity = self._activities.enter("admission")

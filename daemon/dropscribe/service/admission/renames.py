@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 from dropscribe.config import Settings
@@ -31,20 +31,36 @@ class RenameFinder:
         self._settings = settings
         self._is_watched = is_watched
 
-    def __call__(self, arrival: Arrival, sha256: str, activity: Activity) -> int | None:
-        """Number on record of the recording that was renamed to this path; None if it is a new one."""
+    def __call__(
+        self, folder: Path, hashed: Sequence[tuple[Arrival, str]], activity: Activity
+    ) -> list[int | None]:
+        """Number on record of the recording that was renamed to the path of each arrival of `folder`; None for a new one.
+
+        `hashed`: the arrivals with their SHA-256.
+        """
+        found: list[int | None] = [None] * len(hashed)
         settings = self._settings()
         watched = {f.path: f.profile for f in settings.folders}
-        if not settings.profile(watched.get(arrival.folder, "default")).follow_renames:
-            return None
-        # Without an answer it counts as a new recording, which is transcribed by reference.
-        with contextlib.suppress(StorageError, UnusableLedgerError, OSError):
-            candidates = self._ledger.keeping.rename_candidates(arrival.path, arrival.signature, sha256)
-            for one in candidates:
-                if one.folder not in watched or not self._is_watched(one.folder):
-                    continue
-                with activity.storage("look for", one.folder, one.path):
-                    gone = not is_there(one.path, one.folder)
-                if gone:
-                    return one.recording_id
+        if not hashed or not settings.profile(watched.get(folder, "default")).follow_renames:
+            return found
+        # Without an answer they count as new recordings, which are transcribed by reference.
+        with contextlib.suppress(StorageError, UnusableLedgerError):
+            # One question for all: hardly ever is one of them on record.
+            known = self._ledger.keeping.on_record([(a.signature, sha256) for a, sha256 in hashed])
+            for i, (arrival, sha256) in enumerate(hashed):
+                if known[i]:
+                    with contextlib.suppress(OSError):
+                        found[i] = self._renamed_from(arrival, sha256, watched, activity)
+        return found
+
+    def _renamed_from(
+        self, arrival: Arrival, sha256: str, watched: Container[Path], activity: Activity
+    ) -> int | None:
+        for one in self._ledger.keeping.rename_candidates(arrival.path, arrival.signature, sha256):
+            if one.folder not in watched or not self._is_watched(one.folder):
+                continue
+            with activity.storage("look for", one.folder, one.path):
+                gone = not is_there(one.path, one.folder)
+            if gone:
+                return one.recording_id
         return None

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,12 +58,14 @@ class FolderPool(Generic[T]):
         *,
         threads: int,
         batch: int,
+        divided: bool = False,
         activities: Activities,
         died: Callable[[BaseException], None],
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`batch`: most small items of a folder passed to `run` together.
+        """`batch`: most small items of a folder passed to `run` together; with `divided` no more than leaves each other thread
+        as many.
 
         `died` is called with the exception that ended a thread. `around`: context manager entered by each thread.
         """
@@ -71,6 +73,7 @@ class FolderPool(Generic[T]):
         self._run = run
         self._threads = threads
         self._batch = batch
+        self._divided = divided
         self._activities = activities
         self._died = died
         self._around = around
@@ -94,6 +97,13 @@ class FolderPool(Generic[T]):
             waiting = self._folders.setdefault(folder, _Folder())
             (waiting.large if large else waiting.small).append((next(self._numbers), item))
             self._changed.notify()
+
+    def put_all(self, folder: Path, items: Iterable[T]) -> None:
+        """Queue small items, so that a thread gets as many of them together as it may; no more threads wake than are needed."""
+        with self._changed:
+            waiting = self._folders.setdefault(folder, _Folder()).small
+            waiting.extend((next(self._numbers), item) for item in items)
+            self._changed.notify(-(-len(waiting) // self._batch))
 
     def tend(self) -> None:
         """Replace threads blocked by a slow file system; to be called periodically."""
@@ -196,7 +206,8 @@ class FolderPool(Generic[T]):
             if takes_large and (not folder.small or folder.large[0][0] < folder.small[0][0]):
                 worker.items, worker.large = [folder.large.popleft()[1]], True
             elif folder.small:
-                count = min(self._batch, len(folder.small))
+                share = -(-len(folder.small) // self._threads) if self._divided else len(folder.small)
+                count = min(self._batch, share)
                 worker.items = [folder.small.popleft()[1] for _ in range(count)]
             else:
                 continue

@@ -17,6 +17,10 @@ _CANDIDATES = sql(
     "SELECT id, path_raw, folder_raw, inode FROM recordings WHERE latest = 1 AND size = :size AND mtime_ns = :mtime_ns "
     "AND sha256 = :sha256 AND path_raw <> :path AND departure IS NULL ORDER BY inode = :inode DESC, id DESC LIMIT 20"
 )
+_ON_RECORD = sql(
+    "SELECT DISTINCT size, mtime_ns, sha256 FROM recordings WHERE latest = 1 AND departure IS NULL "
+    "AND size IN @ids(:sizes) AND mtime_ns IN @ids(:times) AND sha256 IN @texts(:hashes)"
+)
 _FOLLOWING = sql(
     "SELECT r.id, r.outputs_of_raw, r.path_raw, r.departed_raw, r.folder_raw, r.departure, j.profile "
     "FROM recordings r JOIN jobs j ON j.id = (SELECT max(n.id) FROM jobs n WHERE n.recording_id = r.id) "
@@ -41,6 +45,15 @@ class Renames:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    def on_record(self, contents: Sequence[tuple[FileSignature, str]]) -> list[bool]:
+        """See `Keeping.on_record`."""
+        keys = [(file.size, signed(file.mtime_ns), sha256) for file, sha256 in contents]
+        sizes, times, hashes = (json.dumps(list(set(column))) for column in zip(*keys, strict=True))
+        with self._db.read("find renamed recordings") as connection:
+            rows = connection.execute(_ON_RECORD, {"sizes": sizes, "times": times, "hashes": hashes})
+            found = {tuple(row) for row in rows}
+        return [key in found for key in keys]
 
     def rename_candidates(self, path: Path, signature: FileSignature, sha256: str) -> list[RenameCandidate]:
         """See `Keeping.rename_candidates`."""
