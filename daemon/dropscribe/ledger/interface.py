@@ -481,6 +481,9 @@ class Ledger(Protocol):
         These are the last published one of each path, and those recorded and perhaps written since.
         """
 
+    def outputs_of_each(self, recordings: Sequence[Path]) -> dict[Path, list[OwnedOutput]]:
+        """The same of several recordings; no key where there is none."""
+
     def intend_partial(
         self,
         job: tuple[int, int],

@@ -312,7 +312,10 @@ class SqlLedger:
         return self._outputs.unpublished()
 
     def outputs_of(self, recording: Path) -> list[OwnedOutput]:
-        return self._outputs.outputs_of(recording)
+        return self._outputs.outputs_of_each([recording]).get(recording, [])
+
+    def outputs_of_each(self, recordings: Sequence[Path]) -> dict[Path, list[OwnedOutput]]:
+        return self._outputs.outputs_of_each(recordings)
 
     def intend_partial(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,11 +46,12 @@ class DirectoryCache:
             listing = self._listings[directory] = _read(root, directory, now)
         return listing.names.get(_prefix(name), set())
 
-    def add(self, path: Path) -> None:
-        """Add a planned name to the cached listing of its directory."""
-        listing = self._listings.get(path.parent)
+    def add(self, directory: Path, paths: Iterable[Path]) -> None:
+        """Add planned names to the cached listing of their directory."""
+        listing = self._listings.get(directory)
         if listing is not None:
-            listing.names.setdefault(_prefix(path.name), set()).add(path.name)
+            for name in (path.name for path in paths):
+                listing.names.setdefault(_prefix(name), set()).add(name)
 
     def clear(self) -> None:
         """Discard all listings, because an added name was not written or another program took it."""

@@ -24,10 +24,10 @@ from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import FAILED_NOTE, Claim, JobState, NotedRecording, OutputIntent, OwnedOutput
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.service.publishing.group_facts import GroupFacts, root_of
 from dropscribe.service.publishing.output_plan import (
     directory_state,
     intended_by,
-    root_of,
     root_over,
     sizes_of,
     standing,
@@ -209,9 +209,8 @@ class FailureNotes:
             there = standing(path, root, [n for n in noted.notes if n.path == path])
             if there is not None:
                 return path, there
-        state = directory_state(
-            noted, [FAILED_NOTE], profile, settings=settings, ledger=self._ledger, index=DirectoryCache()
-        )
+        with GroupFacts([noted], settings, self._ledger) as facts:
+            state = directory_state(noted, [FAILED_NOTE], profile, facts=facts, index=DirectoryCache())
         return naming.plan_names(noted.path, [FAILED_NOTE], state).paths[FAILED_NOTE], None
 
     def _remove(self, notes: tuple[OwnedOutput, ...] | list[OwnedOutput]) -> bool:

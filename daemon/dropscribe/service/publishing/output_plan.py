@@ -8,38 +8,27 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
 from dropscribe.escapes import readable
-from dropscribe.files import Readers, is_there, readers_of
+from dropscribe.files import Readers, readers_of
 from dropscribe.ledger.columns import SegmentRows
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
 from dropscribe.output_places import OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.service.publishing.group_facts import GroupFacts, Placed, root_of
 from dropscribe.service.publishing.rendering import Rendering
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.known_voices import named, needs_name
 from dropscribe.transcript.placing.publish import PendingFile
-from dropscribe.transcript.placing.standing import FOREIGN, occupied, standing_at
+from dropscribe.transcript.placing.standing import FOREIGN, standing_at
 from dropscribe.transcript.roles import SPEAKERS
 from dropscribe.transcript.types import EngineFacts, Speaker, Timings, Transcript
 
 TIMING = "timing"
-
-
-class Placed(Protocol):
-    """A recording of a watched folder, under a profile: a `Claim`, for example."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def profile(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,35 +93,36 @@ def render_outputs(
     return Rendered(claim, profile, transcript, files, started, reference, rows)
 
 
-def plan_outputs(
-    rendered: Rendered, *, settings: Settings, ledger: Ledger, index: DirectoryCache
-) -> OutputPlan:
+def plan_outputs(rendered: Rendered, *, facts: GroupFacts, index: DirectoryCache) -> OutputPlan:
     """Plan the paths of rendered files, and of the timing log.
 
     Raises RecordingGoneError if the recording is gone, since nothing is written beside a deleted file, and OSError.
     """
     claim, profile, transcript = rendered.claim, rendered.profile, rendered.transcript
-    if not is_there(claim.path, claim.folder):
+    if not facts.is_there(claim.path, claim.folder):
         raise RecordingGoneError("the recording was removed", operation="publish", path=claim.path)
     formats: list[str] = [*profile.formats]
     if profile.timing_log:
         formats.append(TIMING)
     state = directory_state(
-        claim, formats, profile, settings=settings, ledger=ledger, index=index, version=claim.named_version
+        claim,
+        formats,
+        profile,
+        facts=facts,
+        index=index,
+        version=claim.named_version,
+        language=render.subtitle_language(transcript, profile.subtitle_language_suffix),
     )
-    language = render.subtitle_language(transcript, profile.subtitle_language_suffix)
-    state = replace(state, language=language)
-    paths = naming.plan_names(claim.path, formats, state).paths
-    for path in paths.values():
-        index.add(path)
-    root = root_of(claim, profile, settings)
+    paths = dict(naming.plan_names(claim.path, formats, state).paths)
+    index.add(state.directory, paths.values())
+    _, root = facts.place(claim, profile)
     return OutputPlan(
         claim,
         profile,
         transcript,
-        dict(paths),
+        paths,
         root,
-        _replaced(claim, list(paths.values()), root, ledger),
+        _replaced(claim, list(paths.values()), root, facts),
         rendered.files,
         rendered.started,
         rendered.reference,
@@ -152,16 +142,6 @@ def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript
     """Transcript with a stage added to its timings."""
     timings: Timings = replace(transcript.timings, seconds=(*transcript.timings.seconds, (stage, seconds)))
     return replace(transcript, timings=timings)
-
-
-def root_of(claim: Placed, profile: Profile, settings: Settings) -> Path:
-    """Directory below which no symbolic link is followed on the way to the outputs of a claimed job."""
-    return naming.output_root(
-        naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir),
-        folder=claim.folder,
-        output_dir=profile.output_dir,
-        watched=[f.path for f in settings.folders],
-    )
 
 
 def root_over(path: Path, settings: Settings) -> Path:
@@ -216,9 +196,9 @@ def pending(
     return PendingFile(path, data, replaces.sha256, replaces.size, root, readers)
 
 
-def _replaced(claim: Claim, paths: Sequence[Path], root: Path, ledger: Ledger) -> dict[Path, OwnedOutput]:
-    there = [path for path in paths if occupied(path, root)]
-    owned = ledger.owned(there) if there else {}
+def _replaced(claim: Claim, paths: Sequence[Path], root: Path, facts: GroupFacts) -> dict[Path, OwnedOutput]:
+    there = [path for path in paths if facts.occupied(path, root)]
+    owned = facts.ledger.owned(there) if there else {}
     found = {
         path: standing(path, root, [o for o in owned.get(path, ()) if o.recording == claim.path])
         for path in there
@@ -257,24 +237,23 @@ def directory_state(
     formats: Collection[str],
     profile: Profile,
     *,
-    settings: Settings,
-    ledger: Ledger,
+    facts: GroupFacts,
     index: DirectoryCache,
     version: int = 1,
+    language: str = "",
 ) -> naming.DirectoryState:
     """Read the inputs of output naming from disk and ledger. Raises OSError.
 
-    `version`: of files that stand beside those of earlier versions (`Claim.named_version`).
+    `version`: of files that stand beside those of earlier versions (`Claim.named_version`). `language`: in the names of
+    subtitles.
     """
-    root = root_of(claim, profile, settings)
-    directory = naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir)
-    before = ledger.outputs_of(claim.path)
+    directory, root = facts.place(claim, profile)
+    before = facts.outputs_of(claim.path)
     written: dict[Path, list[OwnedOutput]] = {}
     for output in before:
         if output.path.parent == directory and output.format in formats:
             written.setdefault(output.path, []).append(output)
-    watched = next((f for f in settings.folders if f.path == claim.folder), None)
-    extensions = watched.recordings if watched else frozenset()
+    extensions = facts.extensions(claim.folder)
     beside = index.like(claim.folder, claim.path.parent, claim.path.name)
     forms = (naming.form_of(claim.path, o.format, o.path.name) for o in before)
     return naming.DirectoryState(
@@ -286,5 +265,6 @@ def directory_state(
         ),
         siblings=frozenset(name for name in beside if Path(name).suffix.lower() in extensions),
         kept=next((form for form in forms if form is not None and naming.version_of(form) == version), None),
+        language=language,
         version=version,
     )

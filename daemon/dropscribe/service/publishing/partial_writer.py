@@ -24,12 +24,12 @@ from dropscribe.ledger.records import PARTIAL, Claim, OwnedOutput
 from dropscribe.pipeline.assembly import Heard
 from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.publishing.directory_cache import DirectoryCache
+from dropscribe.service.publishing.group_facts import GroupFacts, root_of
 from dropscribe.service.publishing.output_plan import (
     TIMING,
     directory_state,
     intended_by,
     pending,
-    root_of,
     sizes_of,
     standing,
 )
@@ -251,15 +251,10 @@ class Partials:
         """Path of the partial text: same directory and name form as the transcript."""
         profile, settings = self._profile(claim), self._settings()
         formats = [*profile.formats, TIMING] if profile.timing_log else profile.formats
-        state = directory_state(
-            claim,
-            formats,
-            profile,
-            settings=settings,
-            ledger=self._ledger,
-            index=DirectoryCache(),
-            version=claim.named_version,
-        )
+        with GroupFacts([claim], settings, self._ledger) as facts:
+            state = directory_state(
+                claim, formats, profile, facts=facts, index=DirectoryCache(), version=claim.named_version
+            )
         plan = naming.plan_names(claim.path, formats, state)
         return plan.paths["txt"].with_name(naming.name_of(claim.path, PARTIAL, plan.form))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import queue
 import threading
 import time
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,7 +38,7 @@ from dropscribe.errors import (
 )
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, Finish, OutputIntent
-from dropscribe.output_places import OutputPlace, require_writable
+from dropscribe.output_places import require_writable
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import FaultKind, Problem
 from dropscribe.pipeline.sizing import lane_count
@@ -45,6 +47,7 @@ from dropscribe.service.monitoring.tally import Tally
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.done_log import log_done
 from dropscribe.service.publishing.failure_notes import FailureNotes
+from dropscribe.service.publishing.group_facts import GroupFacts
 from dropscribe.service.publishing.groups import Groups
 from dropscribe.service.publishing.output_plan import (
     TIMING,
@@ -187,8 +190,9 @@ class Publisher:
         return out
 
     def _pass_on(self, *, everything: bool = False) -> None:
-        for place, ready in self._groups.due(everything=everything):
-            self._lanes.put(place, ready)
+        due = self._groups.due(everything=everything)
+        for place, group in itertools.groupby(due, key=itemgetter(0)):
+            self._lanes.put_all(place, [ready for _, ready in group])
 
     def alive(self) -> bool:
         """False once a thread has died; the daemon must then stop."""
@@ -240,11 +244,12 @@ class Publisher:
     def _publish_batch(self, batch: list[Ready], lane: _Lane) -> None:
         rendered = self._rendered(batch, lane)
         with self._planning(lane):
-            self._sweep([outputs_place(r.claim, self._settings()) for r in batch], lane)
-            attempts = [
-                self._attempt(lane, r, partial(self._plan_outputs, r.claim, files, lane))
-                for r, files in zip(batch, rendered, strict=True)
-            ]
+            with self._facts(batch, lane) as facts:
+                self._sweep(batch, facts, lane)
+                attempts = [
+                    self._attempt(lane, r, partial(self._plan_outputs, r.claim, files, facts, lane))
+                    for r, files in zip(batch, rendered, strict=True)
+                ]
             plans = [d for d in attempts if d is not None]
             of_jobs = {r.claim.job_id: r for r in batch}
         plans = self._write(plans, [d.files for d in plans], lane, of_jobs)
@@ -318,10 +323,19 @@ class Publisher:
             rendering=self._rendering,
         )
 
-    def _plan_outputs(self, claim: Claim, rendered: Callable[[], Rendered], lane: _Lane) -> OutputPlan:
+    def _facts(self, batch: list[Ready], lane: _Lane) -> GroupFacts:
+        settings = self._settings()
+        return self._storage_retry.insist(
+            lambda: GroupFacts([r.claim for r in batch], settings, self._ledger), lane.activity.working
+        )
+
+    @staticmethod
+    def _plan_outputs(
+        claim: Claim, rendered: Callable[[], Rendered], facts: GroupFacts, lane: _Lane
+    ) -> OutputPlan:
         made = rendered()
         with lane.activity.storage("publish", lane.target, claim.path):
-            return plan_outputs(made, settings=self._settings(), ledger=self._ledger, index=lane.place.index)
+            return plan_outputs(made, facts=facts, index=lane.place.index)
 
     def _write(
         self,
@@ -365,8 +379,8 @@ class Publisher:
         with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
             return intents(one, files)
 
-    def _sweep(self, places: list[OutputPlace], lane: _Lane) -> None:
-        roots = {p.directory: p.root for p in places}
+    def _sweep(self, batch: list[Ready], facts: GroupFacts, lane: _Lane) -> None:
+        roots = dict(facts.place(r.claim, facts.settings.profile(r.claim.profile)) for r in batch)
         for directory in roots.keys() - lane.place.swept:
             lane.place.swept.add(directory)
             # Leftovers that cannot be removed are harmless until a write needs their name, which reports the error.

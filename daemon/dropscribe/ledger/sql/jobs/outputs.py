@@ -55,10 +55,10 @@ _OWNED = (
 # Only the last published file of each path can be on disk.
 _OF_RECORDING = sa.text(
     "SELECT job_id, recording_raw, path_raw, format, sha256, published, bytes FROM outputs o "
-    "WHERE recording_raw = :recording_raw AND format NOT IN ('partial', 'failed') AND (published = 0 OR id = (SELECT max(n.id) FROM outputs n "
-    "WHERE n.recording_raw = :recording_raw AND n.path_raw = o.path_raw AND n.published = 1)) "
+    "WHERE recording_raw IN :recordings AND format NOT IN ('partial', 'failed') AND (published = 0 OR id = (SELECT max(n.id) FROM outputs n "
+    "WHERE n.recording_raw = o.recording_raw AND n.path_raw = o.path_raw AND n.published = 1)) "
     "ORDER BY id DESC"
-)
+).bindparams(sa.bindparam("recordings", expanding=True))
 _OF_JOB = sa.text(
     "SELECT job_id, recording_raw, path_raw, format, sha256, published, bytes FROM outputs "
     "WHERE job_id = :job AND format NOT IN ('partial', 'failed') ORDER BY id"
@@ -147,11 +147,14 @@ class Outputs:
         with self._db.read("read unpublished files") as connection:
             return [output_of(row) for row in connection.execute(_UNPUBLISHED)]
 
-    def outputs_of(self, recording: Path) -> list[OwnedOutput]:
-        """See `Ledger.outputs_of`."""
-        with self._db.read("read the files of a recording") as connection:
-            rows = connection.execute(_OF_RECORDING, {"recording_raw": raw(recording)})
-            return [output_of(row) for row in rows]
+    def outputs_of_each(self, recordings: Sequence[Path]) -> dict[Path, list[OwnedOutput]]:
+        """See `Ledger.outputs_of_each`."""
+        found: dict[Path, list[OwnedOutput]] = {}
+        if recordings:
+            with self._db.read("read the files of recordings") as connection:
+                for row in connection.execute(_OF_RECORDING, {"recordings": [raw(r) for r in recordings]}):
+                    found.setdefault(path_of(row.recording_raw), []).append(output_of(row))
+        return found
 
 
 class PartialOutputs:

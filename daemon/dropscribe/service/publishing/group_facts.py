@@ -1,0 +1,119 @@
+"""What the plans of a group of recordings share: read from settings, ledger and disk once for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol, Self
+
+from dropscribe.config import Profile, Settings
+from dropscribe.files import GONE, STEP, close, open_beneath, open_folder, relative_to
+from dropscribe.ledger.interface import Ledger
+from dropscribe.ledger.records import OwnedOutput
+from dropscribe.transcript import naming
+
+#: Most directories that are open at once.
+MOST_OPEN = 32
+
+
+class Placed(Protocol):
+    """A recording of a watched folder, under a profile: a `Claim`, for example."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def profile(self) -> str: ...
+
+
+def root_of(claim: Placed, profile: Profile, settings: Settings) -> Path:
+    """Directory below which no symbolic link is followed on the way to the outputs of a claimed job."""
+    return naming.output_root(
+        naming.target_directory(claim.path, folder=claim.folder, output_dir=profile.output_dir),
+        folder=claim.folder,
+        output_dir=profile.output_dir,
+        watched=[f.path for f in settings.folders],
+    )
+
+
+class GroupFacts:
+    """Facts about a group of recordings. A context manager, for one thread and some milliseconds.
+
+    The outputs on record are those of the time it is made. Directories are opened once each, as `files.is_there` does.
+    """
+
+    def __init__(self, group: Iterable[Placed], settings: Settings, ledger: Ledger) -> None:
+        """Raises as the ledger does."""
+        self.settings = settings
+        self.ledger = ledger
+        self._outputs = ledger.outputs_of_each([one.path for one in group])
+        self._extensions = {f.path: f.recordings for f in settings.folders}
+        self._places: dict[tuple[Path, Path | None, Path], tuple[Path, Path]] = {}
+        self._opened = ExitStack()
+        #: Descriptors by root and directory; None: there is no such directory.
+        self._descriptors: dict[tuple[Path, Path], int | None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def outputs_of(self, recording: Path) -> list[OwnedOutput]:
+        """As `Ledger.outputs_of`."""
+        return self._outputs.get(recording, [])
+
+    def extensions(self, folder: Path) -> frozenset[str]:
+        """Extensions of the recordings of a watched folder."""
+        return self._extensions.get(folder, frozenset())
+
+    def place(self, one: Placed, profile: Profile) -> tuple[Path, Path]:
+        """Directory of the outputs of a recording, and its root, as of `root_of`."""
+        key = (one.folder, profile.output_dir, one.path.parent)
+        if key not in self._places:
+            directory = naming.target_directory(one.path, folder=one.folder, output_dir=profile.output_dir)
+            self._places[key] = (directory, root_of(one, profile, self.settings))
+        return self._places[key]
+
+    def is_there(self, path: Path, root: Path) -> bool:
+        """As `files.is_there`."""
+        directory = self._directory(root, path.parent)
+        if directory is None:
+            return False
+        try:
+            os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+        except OSError as e:
+            if e.errno not in GONE:
+                raise
+            return False
+        return True
+
+    def occupied(self, path: Path, root: Path) -> bool:
+        """As `placing.standing.occupied`."""
+        try:
+            return self.is_there(path, root)
+        except FileNotFoundError:
+            return False
+
+    def _directory(self, root: Path, directory: Path) -> int | None:
+        key = (root, directory)
+        if key not in self._descriptors:
+            if len(self._descriptors) >= MOST_OPEN:
+                self._opened.close()
+                self._descriptors.clear()
+            folder = open_folder(root)
+            try:
+                found: int | None = open_beneath(folder, relative_to(directory, root), STEP)
+            except OSError as e:
+                if e.errno not in GONE:
+                    raise
+                found = None
+            finally:
+                close(folder)
+            if found is not None:
+                self._opened.callback(close, found)
+            self._descriptors[key] = found
+        return self._descriptors[key]
