@@ -144,6 +144,11 @@ def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript
     return replace(transcript, timings=timings)
 
 
+def timed(one: OutputPlan, seconds: float) -> OutputPlan:
+    """The plan with the time that publishing its files took."""
+    return replace(one, transcript=with_stage(one.transcript, "publishing", seconds))
+
+
 def root_over(path: Path, settings: Settings) -> Path:
     """Directory below which no symbolic link is followed to a file on record; `/` if no setting covers it."""
     for folder in settings.folders:

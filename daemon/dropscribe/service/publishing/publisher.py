@@ -59,7 +59,7 @@ from dropscribe.service.publishing.output_plan import (
     pending_files,
     plan_outputs,
     render_outputs,
-    with_stage,
+    timed,
 )
 from dropscribe.service.publishing.partial_writer import Partials
 from dropscribe.service.publishing.placed_partials import PlacedPartials, place_of
@@ -369,7 +369,7 @@ class Publisher:
             with lane.activity.storage("publish", lane.target, lane.target):
                 publication.sync([one for _, _, one in placed])
             return [
-                d if TIMING in c else _timed(d, time.perf_counter() - began)
+                d if TIMING in c else timed(d, time.perf_counter() - began)
                 for d, c, one in placed
                 if self._attempt(lane, of_jobs[d.claim.job_id], partial(self._settle, one, lane, publication))
             ]
@@ -496,7 +496,3 @@ class Publisher:
             lane.place.index.clear()
             lane.place.swept.clear()
         self._out.put(Published(job_id, problem))
-
-
-def _timed(one: OutputPlan, seconds: float) -> OutputPlan:
-    return replace(one, transcript=with_stage(one.transcript, "publishing", seconds))
