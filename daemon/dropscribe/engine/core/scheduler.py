@@ -120,6 +120,8 @@ class Scheduler:
         vad_due = self._vad_wait_s(self._clock()) == 0.0
         if vad_due:
             self._begin_vad_pass()
+        while len(self._vad_passes) < self._vad_passes.most_ahead and self._vad_wait_s(self._clock()) == 0.0:
+            self._begin_vad_pass()
         under_way = len(self._vad_passes)
         ahead = vad_due and self._throughput_mode() and self._vad_passes.runs_ahead
         beside = self._vad_passes.beside

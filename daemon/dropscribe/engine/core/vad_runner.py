@@ -23,6 +23,8 @@ from dropscribe.errors import EngineDiedError, release_traceback
 
 #: Passes that `VadThread` has on the device at once: one runs while the next is launched.
 _ON_DEVICE = 2
+#: Passes of `VadThread` in all: a batch is made of some three.
+_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,8 @@ class VadPasses(Protocol):
     beside: bool
     #: True if a pass may be begun before the previous one is finished.
     runs_ahead: bool
+    #: Most passes to begin before the results of the first are taken.
+    most_ahead: int
 
     def __len__(self) -> int:
         """Number of passes begun and not finished."""
@@ -79,6 +83,7 @@ class VadRunner:
     """`VadPasses` on the owner's thread."""
 
     beside = False
+    most_ahead = 1
     unread = 0
     ready = 0
 
@@ -119,6 +124,7 @@ class VadThread:
 
     beside = True
     runs_ahead = True
+    most_ahead = _AHEAD
 
     def __init__(self, model: VadModel) -> None:
         self._model = _pipelined(model)
