@@ -82,6 +82,8 @@ class FakeCluster:
     def __init__(self, *names: str) -> None:
         self.nodes: tuple[FakeNode, ...] = tuple(FakeNode(name) for name in names)
         self.failure: EngineError | None = None
+        self.answers = True
+        self._counts = 0
         #: By node: its links, the newest last.
         self.links: dict[str, list[FakeLink]] = {}
         #: What a new link is made by.
@@ -90,6 +92,11 @@ class FakeCluster:
 
     def fileno(self) -> int:
         return self._bell
+
+    @property
+    def counts(self) -> int:
+        self._counts += self.answers
+        return self._counts
 
     def hear(self) -> None:
         pass
@@ -142,6 +149,7 @@ class HostedCluster:
     """`Cluster` of real stations in this process, one for each executor."""
 
     failure: EngineError | None = None
+    counts = 0
 
     def __init__(self, *executors: Executor) -> None:
         self._executors = executors

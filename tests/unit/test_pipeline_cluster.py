@@ -13,6 +13,7 @@ from dropscribe.errors import EngineError, RecordingGoneError
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.attempt import Outcome, Work
 from dropscribe.pipeline.cluster.cluster_executor import (
+    GONE_S,
     LOST_S,
     MOST_LOSSES,
     REFUSED_S,
@@ -229,6 +230,18 @@ def test_a_node_that_leaves_costs_its_attempts_and_may_come_back(head: Head) -> 
     head.wait(RENEW_S + 1)
     head.ready("a")
     assert head.start(2) == "a"
+
+
+def test_a_cluster_that_does_not_answer_any_more_is_left_with_what_to_do(head: Head) -> None:
+    head.ready("a", "b")
+    head.start(1)
+    head.cluster.answers = False
+    assert head.wait(GONE_S, "a", "b") == [], "stations go on meanwhile"
+    head.now += 10 * GONE_S
+    assert head.executor.turn(0.0) == [], "the daemon itself was stopped"
+    with pytest.raises(EngineError, match="head has not answered") as gone:
+        head.wait(GONE_S + 1, "a", "b")
+    assert "start Ray again" in gone.value.remedy
 
 
 def test_a_cluster_without_ray_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ from dropscribe.transcript.types import EngineFacts
 
 #: Time without an answer after which a station counts as lost, seconds.
 LOST_S = 30.0
+#: Time without an answer of the cluster itself after which it is given up, seconds. After 60 s Ray would end the process.
+GONE_S = 30.0
 #: Time until a place whose station was lost or refused gets another one, seconds; the second while it is refused.
 RENEW_S, REFUSED_S = 2.0, 60.0
 #: Lost stations after which a recording is suspected.
@@ -61,6 +63,10 @@ class Cluster(Protocol):
     @property
     def nodes(self) -> tuple[NodeLike, ...]: ...
     @property
+    def counts(self) -> int:
+        """How many times the nodes were counted."""
+
+    @property
     def failure(self) -> EngineError | None: ...
     def fileno(self) -> int: ...
     def hear(self) -> None: ...
@@ -94,7 +100,8 @@ class ClusterExecutor:
         self._facts: dict[str, EngineFacts] = {}
         self._replaced = 0
         self._last_reason = ""
-        self._tended_at = clock()
+        self._tended_at = self._counted_at = clock()
+        self._counts = 0
         #: Whether a node with a GPU was seen: nodes without one would give another text.
         self._on_gpu = False
 
@@ -140,7 +147,10 @@ class ClusterExecutor:
             station.abort(ticket)
 
     def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
-        """See `Executor`; never raises EngineDiedError, since a cluster without stations waits for some."""
+        """See `Executor`; never raises EngineDiedError, since a cluster without stations waits for some.
+
+        Raises EngineError if the cluster cannot be joined, or does not answer any more.
+        """
         self._flush()
         if not self._outcomes and timeout_s > 0:
             select.select([self._cluster.fileno(), *wake], [], [], timeout_s)
@@ -149,9 +159,11 @@ class ClusterExecutor:
             raise self._cluster.failure
         now = self._clock()
         if now - self._tended_at > max(HEAD_PAUSE_S, timeout_s + 1.0):
+            self._counted_at = now
             for station in self._stations.values():
                 station.forgive(now)
         self._tended_at = now
+        self._require_answers(now)
         self._renew(now)
         for place, station in list(self._stations.items()):
             for work, outcome in station.take():
@@ -216,6 +228,17 @@ class ClusterExecutor:
         for station in self._stations.values():
             station.close()
         return self._cluster.close()
+
+    def _require_answers(self, now: float) -> None:
+        """Raises EngineError if the cluster has not answered for long. Before the first answer it is being joined."""
+        if self._cluster.counts != self._counts:
+            self._counts, self._counted_at = self._cluster.counts, now
+        elif self._counts and now - self._counted_at > GONE_S:
+            raise EngineError(
+                f"Ray's head has not answered for {GONE_S:.0f} s", operation="work with the cluster",
+                remedy="start Ray again at the head, then at the nodes, then dropscribe (its service does it by itself): what was in "
+                "progress is done again",
+            )  # fmt: skip
 
     def _flush(self) -> None:
         for station in self._stations.values():

@@ -199,6 +199,8 @@ class RayCluster:
         self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         #: Nodes as of the newest answer; set by the thread.
         self.nodes: tuple[Node, ...] = ()
+        #: How many times the nodes were counted; set by the thread. Ray may wait for long if its head is gone.
+        self.counts = 0
         #: Why the cluster cannot be joined.
         self.failure: EngineError | None = None
         #: Ray takes these signals for itself when it is joined.
@@ -278,6 +280,7 @@ class RayCluster:
                 look_at = time.monotonic() + NODES_S
                 with contextlib.suppress(Exception):
                     self.nodes = tuple(sorted((_node(n) for n in self.ray.nodes() if n["Alive"]), key=lambda n: n.id))  # fmt: skip
+                    self.counts += 1
         self.ray.shutdown()
 
 
