@@ -7,7 +7,8 @@ A round has a new folder and database. In it the daemon, its engine or a decoder
 previous one, and with new recordings. After every kill the database must be intact and every visible file complete;
 at the end every recording must be done exactly once, with files equal to those of an undisturbed run and no others.
 After the kill of a child, the daemon completes its work in half of the cases before it is killed, too. A violation
-ends the benchmark with an error that has round, seed and point.
+ends the benchmark with an error that has round, seed and point. `--database postgresql` does it with databases of Debian's
+PostgreSQL, which it starts (`tests/support/postgresql.py`).
 
     python benchmarks/kill.py --backlog 512 --kills 100
 
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ sys.path.insert(0, str(surroundings.ROOT))
 
 from tests.support.killed_daemon import DAEMON, POINTS
 from tests.support.kills import Chain
+from tests.support.postgresql import Server
 
 
 def main() -> None:
@@ -41,18 +44,27 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="rounds at the same time")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next has the next")
     parser.add_argument("--points", type=int, help="only so many of the points, chosen anew each round")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--backlog", type=int, default=0, help="recordings of the other mode")
     parser.add_argument("--kills", type=int, default=100, help="of the daemon, with --backlog")
     parser.add_argument(
         "--seconds", type=float, default=1_200.0, help="length of each recording of a backlog"
     )
     options = parser.parse_args()
+    if options.backlog and options.database != "sqlite":
+        parser.error("--backlog works with SQLite")
     if options.backlog:
         surroundings.report("kill-backlog", options, killed_backlog.run(options))
         return
     began = time.monotonic()
-    with ThreadPoolExecutor(options.jobs) as pool:
-        futures = [pool.submit(one_round, options.seed + i, options.points) for i in range(options.rounds)]
+    with ExitStack() as stack, ThreadPoolExecutor(options.jobs) as pool:
+        server = None
+        if options.database == "postgresql":
+            server = Server()
+            stack.callback(server.stop)
+        futures = [
+            pool.submit(one_round, options.seed + i, options.points, server) for i in range(options.rounds)
+        ]
         try:
             rounds = [future.result() for future in futures]
         finally:
@@ -79,12 +91,12 @@ def main() -> None:
     )
 
 
-def one_round(seed: int, points: int | None) -> dict[str, Any]:
-    """Run one round: a kill at each of the points."""
+def one_round(seed: int, points: int | None, server: Server | None) -> dict[str, Any]:
+    """Run one round: a kill at each of the points. `server`: use a new database there."""
     chance = random.Random(seed)
     names = chance.sample(list(POINTS), points or len(POINTS))
     with tempfile.TemporaryDirectory(prefix="dropscribe-kill-") as root:
-        chain = Chain(Path(root))
+        chain = Chain(Path(root), server="" if server is None else server.database())
         try:
             chain.prepare([POINTS[name] for name in names])
             for name in names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,16 +30,10 @@ class Host(DaemonProcess):
         ahead = root / "ahead"
         ahead.write_text(str(AHEAD_S[name]), encoding="ascii")
         program = str(tests.support.clocked_daemon.__file__)
-        super().__init__(root, model="null", folder=folder, command=(sys.executable, program, str(ahead)))
-        text = self.config.read_text(encoding="utf-8")
-        text = text.replace(f'database = "{self.database}"', f'database = "{url}"\nhost = "{name}"')
-        self.config.write_text(text, encoding="utf-8")
-        self.state_directory = root
-
-    def start(self) -> Host:
-        os.environ["STATE_DIRECTORY"] = str(self.state_directory)
-        super().start()
-        return self
+        super().__init__(
+            root, model="null", folder=folder, extra=f'host = "{name}"', server=url,
+            command=(sys.executable, program, str(ahead)),
+        )  # fmt: skip
 
 
 class Pair:

@@ -1,7 +1,7 @@
 """SIGKILL of daemon, engine and decoders at every named point of a job, one after the other.
 
 All runs share one folder and database, so that each begins with the state left by the previous one. A sample of the
-points, and as a soak test all; `benchmarks/kill.py` does 40 rounds in random order and at later passages.
+points, and as a soak test all, on both databases; `benchmarks/kill.py` does 40 rounds in random order and at later passages.
 """
 
 from __future__ import annotations
@@ -29,10 +29,18 @@ SAMPLE = (
 
 
 @pytest.mark.parametrize(
-    "names", [SAMPLE, pytest.param(tuple(POINTS), marks=pytest.mark.soak)], ids=["sample", "all"]
+    ("names", "database"),
+    [
+        pytest.param(SAMPLE, "sqlite", id="sample"),
+        pytest.param(tuple(POINTS), "sqlite", marks=pytest.mark.soak, id="all"),
+        pytest.param(tuple(POINTS), "postgresql", marks=pytest.mark.soak, id="all on PostgreSQL"),
+    ],
 )
-def test_killed_at_every_point_nothing_is_lost_half_or_double(tmp_path: Path, names: tuple[str, ...]) -> None:
-    chain = Chain(tmp_path)
+def test_killed_at_every_point_nothing_is_lost_half_or_double(
+    tmp_path: Path, names: tuple[str, ...], database: str, request: pytest.FixtureRequest
+) -> None:
+    server = "" if database == "sqlite" else request.getfixturevalue("postgresql").database()
+    chain = Chain(tmp_path, server=server)
     chain.prepare([POINTS[name] for name in names])
     for name in names:
         chain.kill_at(name, 1, goes_on=True)

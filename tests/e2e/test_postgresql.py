@@ -19,10 +19,7 @@ ALREADY_RUNNING = 4
 
 def on(root: Path, url: str) -> DaemonProcess:
     root.mkdir()
-    daemon = DaemonProcess(root, model="null")
-    text = daemon.config.read_text(encoding="utf-8")
-    daemon.config.write_text(text.replace(str(daemon.database), url), encoding="utf-8")
-    return daemon
+    return DaemonProcess(root, model="null", server=url)
 
 
 def test_nothing_is_lost_and_nothing_done_twice(

@@ -54,13 +54,17 @@ class DaemonProcess:
         engine: str = "",
         service: str = "",
         rescan_s: float = 1.0,
+        server: str = "",
         command: Sequence[str] = (sys.executable, "-m", "dropscribe"),
     ) -> None:
-        """`extra`, `folder`, `engine`, `service`: further lines of the configuration, its only folder, [engine], [service].
+        """`server`: URL of a PostgreSQL database to use instead; its state is in `root` then.
+
+        `extra`, `folder`, `engine`, `service`: further lines of the configuration, its only folder, [engine], [service].
 
         `command`: replaces `dropscribe`; it must exec the daemon without a fork.
         """
         self.root = root
+        self.server = server
         self.command = tuple(command)
         self.inbox = root / "inbox"
         self.inbox.mkdir(exist_ok=True)
@@ -68,7 +72,7 @@ class DaemonProcess:
         self.config = root / "dropscribe.toml"
         self.config.write_text(
             f"""
-database = "{self.database}"
+database = "{server or self.database}"
 {extra}
 [[folder]]
 path = "{self.inbox}"
@@ -97,6 +101,8 @@ log_format = "json"
         """Start the daemon without waiting."""
         self.lines = []
         environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+        if self.server:
+            environment["STATE_DIRECTORY"] = str(self.root)
         self.process = forked.popen(
             [*self.command, "run", "--config", self.config], environment=environment, stderr=subprocess.PIPE
         )

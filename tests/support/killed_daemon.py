@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -200,8 +201,15 @@ def _wrap(seam: str, before: Callable[[], None] | None, after: Callable[[], None
 
 
 def _wrap_transaction(operation: str, when: When, death: Death) -> None:
-    Database = importlib.import_module("dropscribe.ledger.sql.sqlite.db").SqliteDatabase  # noqa: N806 - it is a class
-    real = Database.write
+    databases = [importlib.import_module("dropscribe.ledger.sql.sqlite.db").SqliteDatabase]
+    if importlib.util.find_spec("psycopg") is not None:
+        databases.append(importlib.import_module("dropscribe.ledger.sql.postgresql.db").PostgresDatabase)
+    for database in databases:
+        database.write = _write(database.write, operation, when, death)
+
+
+def _write(real: Callable[..., Any], operation: str, when: When, death: Death) -> Callable[..., Any]:
+    """The method `write` of a database that dies in transactions of this operation."""
 
     @contextlib.contextmanager
     def write(self: Any, what: str) -> Iterator[Any]:
@@ -212,7 +220,7 @@ def _wrap_transaction(operation: str, when: When, death: Death) -> None:
         if what == operation and when == "committed":
             death.passage()
 
-    Database.write = write
+    return write
 
 
 def _wrap_call(name: str, ending: str, when: When, death: Death) -> None:
