@@ -1,28 +1,31 @@
 """Measure the ledger's calls with years of history, each a transaction on disk as in the daemon.
 
-    .venv/bin/python benchmarks/history.py [--jobs 1000000] [--segments 3] [--calls 1000] [--database FILE] [--out FILE.json]
+    .venv/bin/python benchmarks/history.py [--jobs 1000000] [--segments 3] [--calls 1000] [--database FILE | --postgresql]
+        [--out FILE.json]
 
 First --jobs finished recordings are inserted (some 2,000 per second; 4.5 KB each) into a database in a temporary
-folder, or in FILE, which is kept and reused by the next run. Of a hundred, one failed, one was removed, two are
+folder, or in FILE, which is kept and reused by the next run, or in a database of Debian's PostgreSQL, which is started with
+its default settings and reached by its socket. Of a hundred, one failed, one was removed, two are
 copies. Then each call is measured separately, with median, 99th percentile and maximum in ms:
 
 - admit, claim, intend (5 files), finish (3 segments): one recording per call, each a synced commit;
+- the same in batches of --batch recordings, with recordings a second, as a busy daemon does it;
 - disk alone: between those calls, a synced write of as many bytes as a commit writes, to a separate file;
 - claim among --backlog: one job with that many others queued;
 - lists, one job, counts, records of a folder, and searches, each repeated --questions times;
-- once each: opening, the check of `doctor`, and a copy of the database.
+- once each: opening, and with SQLite the check of `doctor` and a copy of the database.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,13 +35,14 @@ import filled_ledger
 import surroundings
 from filled_ledger import BEGAN, EVERY_S, FOLDER, LEASE_S, RARE, Texts
 
-from dropscribe.ledger.backend import open_ledger
+from dropscribe.ledger.backend import library_version, open_ledger, server_version
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sql.postgresql.connections import open_connection
 from dropscribe.ledger.sql.schema import HEAD
-from dropscribe.ledger.sql.sqlite.db import sqlite_version
 from dropscribe.ledger.sql.sqlite.file.integrity import quick_check
 from dropscribe.ledger.sql.sqlite.file.upgrade import back_up
+from tests.support.postgresql import Server
 
 #: Bytes written by an admission: about fifteen pages of 4 KB.
 COMMIT_BYTES = 61_440
@@ -119,6 +123,32 @@ def steps(disk: Disk, ledger: Ledger, first: int, calls: int, backlog: int) -> d
     return {what: figures(ms) for what, ms in taken.items()}
 
 
+def batches(ledger: Ledger, first: int, count: int, size: int) -> dict[str, Any]:
+    """Measure the same calls for many recordings at once; `per_s`: recordings a second."""
+    texts = Texts(3)
+    now = BEGAN + first * EVERY_S
+    taken: dict[str, list[float]] = {"admit": [], "claim": [], "begin": [], "intend": [], "finish": []}
+    for start in range(first, first + count * size, size):
+        arrived = [
+            replace(filled_ledger.admission_of(n), sha256=f"of a batch {n}")
+            for n in range(start, start + size)
+        ]
+        taken["admit"].append(timed(partial(ledger.admit, arrived, now)))
+        began = time.perf_counter()
+        claims = ledger.claim("bench:1", size, now, LEASE_S, allow_isolated=False)
+        taken["claim"].append((time.perf_counter() - began) * 1000)
+        assert len(claims) == size
+        taken["begin"].append(timed(partial(ledger.begin, [(c.job_id, c.generation) for c in claims])))
+        intents = [(c.job_id, c.generation, filled_ledger.intents_of(c)) for c in claims]
+        results = [filled_ledger.finish_of(c, texts) for c in claims]
+        taken["intend"].append(timed(partial(ledger.intend, intents, now)))
+        taken["finish"].append(timed(partial(ledger.finish, results, now)))
+    return {
+        f"{what}, batches of {size}": figures(ms) | {"per_s": round(1000 * size / statistics.median(ms))}
+        for what, ms in taken.items()
+    }
+
+
 def questions(ledger: Ledger, jobs: int, times: int) -> dict[str, Any]:
     """Measure the queries of commands."""
     common = Texts(2).segments(1)[0].text
@@ -143,6 +173,7 @@ def questions(ledger: Ledger, jobs: int, times: int) -> dict[str, Any]:
         "search, 2 common characters": lambda: ledger.search("一丁"),
         "search, 2 characters": lambda: ledger.search(RARE[:2]),
         "search, 3 common characters": lambda: ledger.search("一丁一"),
+        "search, 3 characters": lambda: ledger.search(common[:3]),
         "search, 3 rare characters": lambda: ledger.search(RARE),
         "search, 8 common characters": lambda: ledger.search("一丁一七一丁一一"),
         "search, a sentence": lambda: ledger.search(common),
@@ -172,6 +203,14 @@ def table(groups: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _query(location: DatabaseLocation, statement: str) -> Any:
+    """First row of a statement outside a transaction."""
+    with open_connection(location.server) as connection:
+        connection.autocommit = True
+        found = connection.execute(statement)
+        return found.fetchone() if found.description else None
+
+
 def main() -> None:
     parser = surroundings.parser(__doc__)
     parser.add_argument("--jobs", type=int, default=1_000_000)
@@ -179,37 +218,52 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1_000)
     parser.add_argument("--backlog", type=int, default=100_000)
     parser.add_argument("--questions", type=int, default=20)
-    parser.add_argument("--database", type=Path, help="made where it is not there, kept, and used again")
+    parser.add_argument("--batch", type=int, default=64)
+    database = parser.add_mutually_exclusive_group()
+    database.add_argument("--database", type=Path, help="made where it is not there, kept, and used again")
+    database.add_argument("--postgresql", action="store_true", help="a database of a PostgreSQL of its own")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="dropscribe-history-"))
-    path = options.database or folder / "jobs.db"
-    try:
-        measured = _measure(path, options)
-    finally:
-        shutil.rmtree(folder)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dropscribe-history-")))
+        location = DatabaseLocation(options.database or folder / "jobs.db")
+        if options.postgresql:
+            server = Server(durable=True)
+            stack.callback(server.stop)
+            location = DatabaseLocation(folder / "jobs", server.database())
+        measured = _measure(location, options)
     surroundings.report("history", options, measured)
 
 
-def _measure(path: Path, options: Any) -> dict[str, Any]:
-    ledger = open_ledger(DatabaseLocation(path))
+def _measure(location: DatabaseLocation, options: Any) -> dict[str, Any]:
+    ledger = open_ledger(location, by_server_clock=False)
     there = sum(ledger.counts().values())
     filling = filled_ledger.fill(ledger, max(0, options.jobs - there), first=there, segments=options.segments)
     there = sum(ledger.counts().values())
+    if location.server:
+        # As the server itself does it, a minute later.
+        _query(location, "ANALYZE")
+    disk = Disk(location.file.with_name("disk-alone"))
     groups = {
-        "steps": steps(Disk(path.with_name("disk-alone")), ledger, there, options.calls, options.backlog),
+        "steps": steps(disk, ledger, there, options.calls, options.backlog),
+        "batches": batches(
+            ledger, there + options.calls + options.backlog, max(1, options.calls // 20), options.batch
+        ),
         "questions": questions(ledger, options.jobs, options.questions),
     }
     ledger.close()
-    once = {
-        "open": figures([timed(lambda: open_ledger(DatabaseLocation(path)).close())]),
-        "check": figures([timed(lambda: quick_check(path))]),
-        "copy": figures([timed(lambda: back_up(path, HEAD).unlink())]),
-    }
+    once = {"open": figures([timed(lambda: open_ledger(location).close())])}
+    if location.server:
+        version = f"PostgreSQL {server_version(location)}"
+        (size,) = _query(location, "SELECT pg_database_size(current_database())")
+    else:
+        version, size = library_version(), location.file.stat().st_size
+        once["check"] = figures([timed(lambda: quick_check(location.file))])
+        once["copy"] = figures([timed(lambda: back_up(location.file, HEAD).unlink())])
     print(table(groups | {"once": once}), file=sys.stderr)
     return {
-        "sqlite": sqlite_version(),
+        "database": version,
         "filling": filling,
-        "database_bytes": path.stat().st_size,
+        "database_bytes": size,
         **groups,
         "once": once,
     }

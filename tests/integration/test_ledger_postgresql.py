@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from dropscribe.doctor.checks.database import look_database
 from dropscribe.doctor.checks.record import Level
@@ -33,6 +35,10 @@ _END_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+#: Jobs in a backlog.
+BACKLOG = 400
+#: Rows of jobs that a session has read lately.
+_JOBS_READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'jobs'"
 #: Indexes that were others in it.
 _OF_0012 = {
     "ix_recordings_path_raw": "CREATE INDEX ON recordings (path_raw, id)",
@@ -131,6 +137,26 @@ def test_a_transaction_of_somebody_else_is_waited_for_and_then_named(
         other.execute("SELECT 1 FROM jobs WHERE id = 1 FOR UPDATE")
         assert [c.job_id for c in claim_all(opened, 101.0)] == [2]
     assert [c.job_id for c in claim_all(opened, 101.0)] == [1]
+
+
+def test_a_claim_does_not_read_a_backlog_again_for_each_job_if_statistics_do_not_know_it(
+    there: DatabaseLocation,
+) -> None:
+    """They are of the night before, when nothing was queued, or of a database that was just made."""
+    with closing(backend.open_ledger(there)) as arrivals, closing(backend.open_ledger(there)) as worker:
+        for start in range(0, BACKLOG, 100):
+            arrivals.admit(
+                [admission(f"{n}.wav", str(n // 2)) for n in range(start, start + 100)], time.time()
+            )
+        read: list[int] = []
+
+        def count(connection: sa.Connection) -> None:
+            read.append(connection.exec_driver_sql(_JOBS_READ).scalar_one())
+
+        sa.event.listen(worker._db._engine, "commit", count)  # type: ignore[attr-defined]
+        assert len(claim_all(worker, limit=4)) == 4
+    # Each queued one at most a few times, and none once for each of the others.
+    assert max(read) < BACKLOG * 10
 
 
 def test_a_database_that_was_replaced_is_not_written_to(there: DatabaseLocation, opened: Ledger) -> None:

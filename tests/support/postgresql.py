@@ -29,10 +29,11 @@ _EMPTY = ";".join(
         "SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S'",
     ]
 )
-#: Nothing that is written has to last.
-_SETTINGS = (
-    "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "listen_addresses=",
-    "max_connections=150", "shared_buffers=32MB", "max_wal_size=256MB", "log_min_messages=panic",
+_SETTINGS = ("listen_addresses=", "max_connections=150", "log_min_messages=panic")
+#: Nothing that tests write has to last.
+_HASTY = (
+    "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "shared_buffers=32MB",
+    "max_wal_size=256MB",
 )  # fmt: skip
 
 
@@ -45,7 +46,8 @@ def programs() -> Path | None:
 class Server:
     """A running server. Databases with our tables are used again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """`durable`: with the settings that PostgreSQL has by default, which benchmarks need."""
         folder = programs()
         assert folder is not None
         self._programs = folder
@@ -60,7 +62,8 @@ class Server:
         self.run(
             "initdb", "-D", "data", "-A", "trust", "-E", "UTF8", "--locale", "C.UTF-8", "-N", "-U", "postgres"
         )
-        options = " ".join(f"-c {s}" for s in (*_SETTINGS, f"unix_socket_directories={self.directory}"))
+        settings = (*_SETTINGS, *(() if durable else _HASTY), f"unix_socket_directories={self.directory}")
+        options = " ".join(f"-c {s}" for s in settings)
         self.run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", options, "start")
         self.execute(f"CREATE DATABASE {_TEMPLATE}")
         open_ledger(DatabaseLocation(self.directory / "template", self.url(_TEMPLATE))).close()

@@ -9,10 +9,11 @@ a function `@name(arguments)`, which is spelt when the statement is compiled for
 | `@rows(:list, a, b, …)` | rows of integer columns of these names: the lists in a JSON list |
 | `@numbered(:list)` | the numbers in a JSON list as `value`, with their order as `key` |
 | `@entry(:object, name)` | the number of this name in a JSON object, else NULL |
-| `@plain(x)` | `x`, without an index on it |
+| `@plain(x)` | `x`, without an index on it, unless statistics speak for it |
+| `@changing(x)` | a text, without an index on it: it changes faster than statistics of it |
 | `@storage(x)` | what the key of a path begins with: `Places.storages` |
 | `@joined()`, `@cross()` | JOIN and CROSS JOIN that are carried out in the order in which they are written |
-| `@unlocked(table, :list)` | as `@ids`, without the rows of a table that another transaction has locked |
+| `@unlocked(table, :list)` | true for rows of a table with these ids that no other transaction has locked |
 | `@within(x, :first, :last)` | true if a path is in these bounds, as of `below` |
 | `@digest(x)` | what a path is told apart from others by in an index |
 | `@hex(x)`, `@slash(x)` | bytes in hexadecimal capitals; position of the first `/` in bytes, 0 without one |

@@ -32,19 +32,21 @@ _KILLED = "the daemon was killed in the middle of it"
 # last for days. Before it are those of a higher priority, so that a job whose priority is raised need not wait for an older
 # copy that nobody raised.
 _WAITING_TWIN = (
-    "EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND {before} AND {unfinished} AND @plain(t.state) = 'queued' "
+    "EXISTS (SELECT 1 FROM jobs t WHERE t.identity = j.identity AND {before} AND {unfinished} AND @changing(t.state) = 'queued' "
     "AND coalesce(t.reason_code, '') NOT IN ({held}) "
     "AND @hex(t.folder_raw) NOT IN @texts(:closed) AND @storage(t.folder_raw) IN @texts(:here))"
 ).replace("{held}", ", ".join(f"'{code}'" for code in HELD))
 _FREE_OF_TWINS = (
     "(NOT ({higher} OR {older} OR EXISTS (SELECT 1 FROM jobs t "
-    "WHERE t.identity = j.identity AND {unfinished} AND @plain(t.state) = 'running')) "
+    "WHERE t.identity = j.identity AND t.id <> j.id AND {unfinished} AND @changing(t.state) = 'running')) "
     "OR EXISTS (SELECT 1 FROM jobs d WHERE d.identity = j.identity "
     "AND d.media IS NOT NULL AND d.reference_job_id IS NULL))"
 ).replace("{higher}", _WAITING_TWIN.replace("{before}", "t.priority > j.priority")).replace(
     "{older}", _WAITING_TWIN.replace("{before}", "t.priority = j.priority AND t.id < j.id")
 )  # fmt: skip
-# The condition of their index, word for word; the plus before the state keeps SQLite from using the index on states.
+# The condition of their index, word for word, and `@changing`: the indexes on states lead to all queued jobs, which are few or
+# a hundred thousand, whatever statistics say. `t.id <> j.id` is always true of a running job; without it PostgreSQL may
+# collect all running jobs first.
 _FREE_OF_TWINS = _FREE_OF_TWINS.replace("{unfinished}", "t.state IN ('queued', 'running')")
 _OPEN = "@hex(j.folder_raw) NOT IN @texts(:closed) AND @storage(j.folder_raw) IN @texts(:here)"
 
@@ -78,7 +80,7 @@ _CLAIM = sql(
         JobState.RUNNING,
         "UPDATE jobs SET state = 'running', begun = 0, generation = generation + 1, "
         "claimed_by = :worker, claimed_at = :now, lease_until = :until "
-        "WHERE {legal} AND id IN @unlocked(jobs, :ids) RETURNING id",
+        "WHERE {legal} AND @unlocked(jobs, :ids) RETURNING id",
     )
 )
 _CLAIMED = sql(

@@ -58,4 +58,4 @@ def transition(target: JobState, statement: str, *, retried: bool = False) -> st
     if "{legal}" not in statement:
         raise ValueError(f"a transition to {target} that does not ask whether it is legal")
     # The plus keeps SQLite from using the index on states, because the other conditions select fewer jobs.
-    return statement.replace("{legal}", f"@plain(state) IN ({states})")
+    return statement.replace("{legal}", f"@changing(state) IN ({states})")

@@ -55,10 +55,12 @@ FUNCTIONS: Functions = {
     ),
     "entry": lambda values, name: f"CAST(CAST({values} AS json) ->> {name} AS double precision)",
     # The rows are not waited for: a person may have locked one at a prompt.
+    # As an array they are found first, and once.
     "unlocked": lambda table, values: (
-        f"(SELECT id FROM {table} WHERE id IN {_ids(values)} FOR UPDATE SKIP LOCKED)"
+        f"id = ANY(ARRAY(SELECT id FROM {table} WHERE id = ANY(ARRAY{_ids(values)}) FOR UPDATE SKIP LOCKED))"
     ),
     "plain": lambda x: x,
+    "changing": lambda x: f"({x} || '')",
     "joined": lambda: "JOIN",
     "cross": lambda: "CROSS JOIN",
     "within": _within,

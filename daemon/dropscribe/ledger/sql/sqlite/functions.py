@@ -23,11 +23,12 @@ def _like(text: str, pattern: str) -> str:
 FUNCTIONS: Functions = {
     "ids": _list,
     "texts": _list,
-    "unlocked": lambda _, values: _list(values),
+    "unlocked": lambda _, values: f"id IN {_list(values)}",
     "rows": _rows,
     "numbered": lambda values: f"json_each({values})",
     "entry": lambda values, name: f"(SELECT value FROM json_each({values}) WHERE key = {name})",
     "plain": lambda x: f"+{x}",
+    "changing": lambda x: f"+{x}",
     # SQLite may take the tables of any other join in another order, which reads all finished jobs where few are asked for.
     "joined": lambda: "CROSS JOIN",
     "cross": lambda: "CROSS JOIN",
