@@ -15,14 +15,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dropscribe.engine.layers.packed import HALF, PackedLayers, Rows, aligned, placed, rows_of
+from dropscribe.engine.models.punctuation import steps
 from dropscribe.engine.models.punctuation.network import Ids, Parameters
 
 #: Words of the recorded passes; one of fewer words is filled up to the next of them, by a third at most.
 RECORDED = (1024, 1536, 2048, 3072, 4096, 6144, 8192, 12_288, 16_384, 24_576, 32_768)
 #: Words of a recorded pass for each window.
 WORDS_A_WINDOW = 16
-#: Longest window of a recorded pass, words.
-LONGEST = 256
+#: Longest window of a recorded pass, words: that of any text, also of one without sentence ends.
+LONGEST = steps.LONGEST + steps.STEP
 
 
 class _Recorded:
