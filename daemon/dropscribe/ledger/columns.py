@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class PathEnd(RawPath):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Places:
     """Where paths belong, in a database that several hosts use: `key` is what it has in place of a path.
 
@@ -73,6 +74,16 @@ class Places:
         """True if every path is its key."""
         return not self.host and not self.shared
 
+    @cached_property
+    def _own(self) -> bytes:
+        """What the key of a path on this host begins with."""
+        return b"@%s:" % self.host.encode() if self.host else b""
+
+    @cached_property
+    def _shared(self) -> dict[bytes, bytes]:
+        """What keys in a shared folder begin with → the folder, without a slash at its end."""
+        return {b"@%s:" % name.encode(): os.fsencode(root).rstrip(b"/") for name, root in self.shared}
+
     def storage_of(self, folder: Path) -> str:
         """The one of `storages` that a path is in."""
         return next((f"@{n}" for n, root in self.shared if folder.is_relative_to(root)), self.host_storage)
@@ -84,19 +95,18 @@ class Places:
             return self.key(RawPath(path[:-1] + b"/"))[:-1] + path[-1:]
         if path.startswith(b"@"):
             return path.removeprefix(b"@:")
-        for name, root in self.shared:
-            start = os.fsencode(root).rstrip(b"/")
-            if path == start or path.startswith(start + b"/"):
-                return b"@%s:" % name.encode() + path[len(start) :]
-        return (b"@%s:" % self.host.encode() if self.host else b"") + path
+        for start, root in self._shared.items():
+            if path.startswith(root) and path[len(root) : len(root) + 1] in {b"", b"/"}:
+                return start + path[len(root) :]
+        return self._own + path
 
     def path(self, key: bytes) -> bytes:
         """The path of a key, as a `RawPath`; the key itself if it is of another place, or anything else."""
-        for name, root in self.shared:
-            if key.startswith(b"@%s:" % name.encode()):
-                return RawPath(os.fsencode(root).rstrip(b"/") + key[len(name) + 2 :])
-        if self.host and key.startswith(b"@%s:" % self.host.encode()):
-            return RawPath(key[len(self.host) + 2 :])
+        if key.startswith(b"@"):
+            end = key.find(b":") + 1
+            start = key[:end]
+            root = b"" if start and start == self._own else self._shared.get(start)
+            return key if root is None else RawPath(root + key[end:])
         return RawPath(key) if key.startswith(b"/") and not self.host else key
 
     def label(self, folder: Path) -> str:

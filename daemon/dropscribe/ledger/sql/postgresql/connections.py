@@ -64,11 +64,18 @@ def _adapt(connection: psycopg.Connection[Any], places: Places) -> None:
         def dump(self, obj: Any) -> Any:
             # SQLAlchemy wraps the values of columns that it knows.
             value = obj.obj if isinstance(obj, psycopg.Binary) else obj
-            return super().dump(places.key(value) if isinstance(value, RawPath) else value)
+            if not isinstance(value, RawPath):
+                return super().dump(value)
+            return b"\\x" + places.key(value).hex().encode("ascii")
 
     class _Path(ByteaLoader):
         def load(self, data: Any) -> bytes:
-            return places.path(bytes(super().load(bytes(data))))
+            text = bytes(data)
+            # As servers send it, unless `bytea_output` is set to its old form.
+            in_hex = text.startswith(b"\\x")
+            return places.path(
+                bytes.fromhex(text[2:].decode("ascii")) if in_hex else bytes(super().load(text))
+            )
 
     class _BinaryPath(ByteaBinaryLoader):
         def load(self, data: Any) -> bytes:
