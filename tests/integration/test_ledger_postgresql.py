@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,6 +27,7 @@ from dropscribe.errors import (
 from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sql.postgresql.dump import dump
 from dropscribe.ledger.sql.postgresql.lock import WRITING
 from dropscribe.ledger.sql.schema import HEAD, metadata
 from tests.support.ledgers import admission, claim_all, query, transcribed
@@ -75,7 +77,9 @@ def test_tables_of_another_program_are_not_touched(postgresql: Server, tmp_path:
         backend.open_ledger(location)
 
 
-def test_a_database_of_a_past_schema_is_upgraded(there: DatabaseLocation) -> None:
+def test_a_database_of_a_past_schema_is_dumped_and_upgraded(
+    there: DatabaseLocation, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the first schema that was ever on PostgreSQL, 0012."""
     indexes = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1"
     fresh = query(there, indexes)
@@ -86,9 +90,25 @@ def test_a_database_of_a_past_schema_is_upgraded(there: DatabaseLocation) -> Non
     query(there, "UPDATE alembic_version SET version_num = '0012'")
     with pytest.raises(LedgerError, match="older version"):
         backend.open_read_only(there)
-    backend.open_ledger(there).close()
+    copy = there.beside(".backup-0012")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        with pytest.raises(LedgerError, match="pg_dump is not installed") as refused:
+            backend.open_ledger(there)
+        assert str(copy) in refused.value.remedy
+        copy.touch()
+        assert dump(there.server, there.shown, copy, 15) == copy, "it counts as the administrator's dump"
+        assert copy.stat().st_size == 0
+    assert query(there, "SELECT version_num FROM alembic_version") == [{"version_num": "0012"}]
+    with closing(backend.open_ledger(there)) as ledger:
+        assert ledger.backup == copy
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert not copy.with_name(f"{copy.name}.tmp").exists()
     assert query(there, "SELECT version_num FROM alembic_version") == [{"version_num": HEAD}]
     assert query(there, indexes) == fresh
+    restored = DatabaseLocation(there.file, postgresql.database(with_tables=False))
+    subprocess.run(["pg_restore", "--exit-on-error", f"--dbname={restored.server}", copy], check=True)
+    assert query(restored, "SELECT version_num FROM alembic_version") == [{"version_num": "0012"}]
     query(there, "UPDATE alembic_version SET version_num = '9999'")
     try:
         with pytest.raises(LedgerError, match="newer or unknown"):
@@ -200,7 +220,9 @@ def test_a_url_survives_being_a_path(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert DatabaseLocation.of(Path("/srv/jobs.db")) == DatabaseLocation(Path("/srv/jobs.db"))
 
 
-def test_tools_for_a_file_name_those_of_postgresql(there: DatabaseLocation, tmp_path: Path) -> None:
+def test_tools_for_a_file_name_those_of_postgresql(
+    there: DatabaseLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for call, words in (
         (lambda: backend.back_up(there, tmp_path, 0.0, None), "pg_dump"),
         (lambda: backend.restore(there, tmp_path / "x", 0.0), "pg_restore"),
@@ -212,7 +234,9 @@ def test_tools_for_a_file_name_those_of_postgresql(there: DatabaseLocation, tmp_
         assert words in refused.value.remedy
     check = look_database(there)
     assert check.status is Level.OK
-    assert "has all its tables" in check.detail
+    assert check.detail.endswith("has all its tables")
+    monkeypatch.setenv("PATH", "")
+    assert "no dump can be made before an upgrade: pg_dump is not installed" in look_database(there).detail
 
 
 def content(location: DatabaseLocation) -> dict[str, list[dict[str, object]]]:

@@ -41,9 +41,9 @@ def open_ledger(
     """Open for work, creating or upgrading the database. The caller holds `lock`, of `lock_database(location)`.
 
     `Ledger.verify` then also checks that the lock was not lost. `by_server_clock`: on a server instants are by its clock,
-    whatever `now` callers pass; False, for tests: they are what callers pass. Before an upgrade a SQLite database is copied to
-    `<file>.backup-<old revision>` (see `Ledger.backup`). Raises LedgerError for a database of a newer version, of another
-    program, or a file that is no database.
+    whatever `now` callers pass; False, for tests: they are what callers pass. Before an upgrade the database is copied to
+    `<file>.backup-<old revision>`, one on a server by pg_dump (see `Ledger.backup`). Raises LedgerError for a database of a newer
+    version, of another program, or a file that is no database, and if there is no pg_dump where an upgrade needs it.
     """
     from dropscribe.ledger.sql.ledger import SqlLedger
 
@@ -105,15 +105,15 @@ def _open_postgresql(
     from dropscribe.ledger.sql.postgresql import schema
     from dropscribe.ledger.sql.postgresql.db import PostgresDatabase
 
+    backup = None
     if create:
-        schema.prepare(location.server, location.shown)
+        backup = schema.prepare(location.server, location.shown, location.file)
     else:
         schema.check(location.server, location.shown)
-    return SqlLedger(
-        PostgresDatabase(
-            location.server, location.shown, lock, location.places, by_server_clock=by_server_clock
-        )
+    database = PostgresDatabase(
+        location.server, location.shown, lock, location.places, by_server_clock=by_server_clock
     )
+    return SqlLedger(database, backup)
 
 
 def _demand_driver() -> None:
@@ -352,6 +352,13 @@ def server_version(location: DatabaseLocation) -> str:
     from dropscribe.ledger.sql.postgresql import schema
 
     return schema.demand_server(location.server, location.shown)
+
+
+def no_dump(location: DatabaseLocation) -> str | None:
+    """Why no dump of a PostgreSQL database can be made here before an upgrade; None if it can. Raises StorageError."""
+    from dropscribe.ledger.sql.postgresql import schema
+
+    return schema.no_dump(location.server, location.shown)
 
 
 def library_version() -> str:

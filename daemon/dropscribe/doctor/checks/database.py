@@ -61,12 +61,14 @@ def _look_server(location: DatabaseLocation) -> Check:
         newer = backend.newer_schema(location)
         if newer is None:
             backend.quick_check(location)
+        no_dump = backend.no_dump(location)
     except DropscribeError as e:
         return from_error(NAME, e)
     if newer is not None:
         text = f"{location} was written by a newer dropscribe (schema {newer})"
         return fail(NAME, text, "install that version, or restore a dump")
-    return ok(NAME, f"{location} (PostgreSQL {version}) has all its tables")
+    text = f"{location} (PostgreSQL {version}) has all its tables"
+    return ok(NAME, text if no_dump is None else f"{text}; no dump can be made before an upgrade: {no_dump}")
 
 
 def check_daemon(pid: int | None) -> Check:

@@ -12,6 +12,7 @@ from dropscribe.ledger.sql.migrations import REVISION, known, run
 from dropscribe.ledger.sql.postgresql.connections import connect
 from dropscribe.ledger.sql.postgresql.db import translated
 from dropscribe.ledger.sql.postgresql.ddl import STATEMENTS  # noqa: F401 - adds them to the tables
+from dropscribe.ledger.sql.postgresql.dump import dump, obstacle
 from dropscribe.ledger.sql.postgresql.faults import RESTORE
 from dropscribe.ledger.sql.postgresql.lock import WRITING, holders
 from dropscribe.ledger.sql.schema import HEAD, metadata
@@ -33,11 +34,13 @@ _TRIGRAMS = sa.text("SELECT cardinality(show_trgm('会议记录'))")
 _TABLES = sa.text("SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()")
 
 
-def prepare(url: str, shown: Path) -> None:
+def prepare(url: str, shown: Path, file: Path) -> Path | None:
     """Create or upgrade the tables, in one transaction. The caller holds the lock on the database.
 
-    Raises LedgerError when it is another program's, from a newer version, or its locale cannot be searched, StorageError when
-    it cannot be written.
+    Before an upgrade the database is dumped to `<file>.backup-<old revision>`, which is returned.
+
+    Raises LedgerError when it is another program's, from a newer version, its locale cannot be searched, or no dump can be
+    made; StorageError when it cannot be written.
     """
     engine = connect(url)
     try:
@@ -54,11 +57,15 @@ def prepare(url: str, shown: Path) -> None:
                         operation="open database", path=shown,
                         remedy="stop the daemons of all hosts, upgrade each, and start them again",
                     )  # fmt: skip
-                run(known(found, shown), connection)
+                migrations = known(found, shown)
+                backup = dump(url, shown, file.with_name(f"{file.name}.backup-{found}"), _major(connection))
+                run(migrations, connection)
+                return backup
             else:
                 _demand_tables(connection, shown)
     finally:
         engine.dispose()
+    return None
 
 
 def check(url: str, shown: Path) -> None:
@@ -117,6 +124,21 @@ def demand_server(url: str, shown: Path) -> str:
             return _demand_server(connection, shown)
     finally:
         engine.dispose()
+
+
+def no_dump(url: str, shown: Path) -> str | None:
+    """Why no dump can be made here before an upgrade; None if it can. Raises StorageError."""
+    engine = connect(url)
+    try:
+        with translated(shown, "open database"), engine.connect() as connection:
+            return obstacle(_major(connection))
+    finally:
+        engine.dispose()
+
+
+def _major(connection: Connection) -> int:
+    """The first number of the server's version."""
+    return int(connection.execute(_SERVER).one()[0]) // 10_000
 
 
 def _demand_server(connection: Connection, shown: Path) -> str:
