@@ -17,15 +17,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from json.encoder import encode_basestring
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dropscribe.escapes import readable
 from dropscribe.transcript.types import NO_TAGS, Segment, Tokens
 
 #: Columns of `segments` besides `job_id`, in the order of `segment_values`.
 SEGMENT_COLUMNS = ("idx", "start_ms", "end_ms", "text", "tokens", "marks", "speakers", "tags")
-#: Values of these columns of each segment of a job.
-SegmentRows = tuple[tuple[Any, ...], ...]
+#: Those that are text, and those that are empty rather than NULL.
+_TEXTS = frozenset({"text", "tokens", "tags"})
+_NEVER_NULL = frozenset({"text", "tokens"})
+#: The columns of `SegmentRows.numbers`: numbers, then for each further column where its bytes begin, from 1, and how many they are,
+#: 0 for NULL.
+PACKED_COLUMNS = (
+    *SEGMENT_COLUMNS[:3],
+    *(f"{column}_{what}" for column in SEGMENT_COLUMNS[3:] for what in ("at", "size")),
+)
+
+
+class SegmentRows(NamedTuple):
+    """Values of `SEGMENT_COLUMNS` of all segments of a job, as two: several hundred cost an interpreter milliseconds.
+
+    Another process makes them, and SQLite takes them apart.
+    """
+
+    numbers: str  #: JSON: a list of the values of `PACKED_COLUMNS` for each segment
+    data: bytes
+
 
 _SPAN = 2**64
 _MOST = 2**63 - 1
@@ -184,8 +202,31 @@ def segment_values(s: Segment) -> tuple[Any, ...]:
 
 
 def segment_rows(segments: Iterable[Segment]) -> SegmentRows:
+    """Values of `SEGMENT_COLUMNS` of each segment, packed."""
+    index, data, at = [], [], 1
+    for segment in segments:
+        values = segment_values(segment)
+        row = list(values[:3])
+        for value in values[3:]:
+            part = value.encode() if isinstance(value, str) else value or b""
+            row += (at, len(part))
+            data.append(part)
+            at += len(part)
+        index.append(row)
+    return SegmentRows(json.dumps(index, separators=(",", ":")), b"".join(data))
+
+
+def unpacked(rows: SegmentRows) -> list[tuple[Any, ...]]:
     """Values of `SEGMENT_COLUMNS` of each segment."""
-    return tuple(map(segment_values, segments))
+    found = []
+    for row in json.loads(rows.numbers):
+        values = row[:3]
+        for column, at, size in zip(SEGMENT_COLUMNS[3:], row[3::2], row[4::2], strict=True):
+            part = rows.data[at - 1 : at - 1 + size]
+            value = part.decode() if column in _TEXTS else part
+            values.append(value if size or column in _NEVER_NULL else None)
+        found.append(tuple(values))
+    return found
 
 
 def dumped(value: Any) -> str:

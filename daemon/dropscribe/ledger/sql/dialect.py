@@ -74,6 +74,8 @@ class Database(Protocol):
     places: Places
     #: True if the index of the segments has phrases of three characters and more, newest first.
     indexes_phrases: bool
+    #: True if it takes `SegmentRows` apart itself.
+    unpacks_segments: bool
     #: True if instants are by the clock of the server, False if by that of this host.
     by_server_clock: bool
 

@@ -42,6 +42,7 @@ class PostgresDatabase:
 
     #: Texts are found by their trigrams, in no order.
     indexes_phrases = False
+    unpacks_segments = False
 
     def __init__(
         self, url: str, shown: Path, lock: Lock | None = None, places: Places | None = None, *,

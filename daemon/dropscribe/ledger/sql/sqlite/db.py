@@ -191,6 +191,7 @@ class SqliteDatabase:
     """
 
     indexes_phrases = True
+    unpacks_segments = True
     by_server_clock = False
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
