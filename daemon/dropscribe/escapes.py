@@ -46,7 +46,8 @@ _BYTES = range(0xDC80, 0xDD00)
 
 def readable(path: Path | str) -> str:
     r"""Path as valid Unicode text, equal to the path if that is UTF-8; other bytes become `\xff`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    text = os.fspath(path)
+    return text if text.isascii() else os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def one_line(text: str) -> str:

@@ -68,6 +68,10 @@ class Readers(NamedTuple):
     uid: int
     gid: int
 
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        return cls(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
 
 #: Readers of a recording whose permissions are unknown: its owner alone.
 OWNER_ONLY = Readers(0o600, -1, -1)
@@ -180,10 +184,9 @@ def readers_of(path: Path, folder: Path | None) -> Readers:
     except OSError:
         return OWNER_ONLY
     try:
-        status = os.fstat(descriptor)
+        return Readers.of(os.fstat(descriptor))
     finally:
         close(descriptor)
-    return Readers(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
 
 def create_readable(directory: int, name: str, flags: int, readers: Readers | None) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, Self
 
 from dropscribe.config import Profile, Settings
-from dropscribe.files import GONE, STEP, close, open_beneath, open_folder, relative_to
+from dropscribe.files import GONE, STEP, Readers, close, open_beneath, open_folder, readers_of, relative_to
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import OwnedOutput
 from dropscribe.transcript import naming
@@ -90,6 +92,16 @@ class GroupFacts:
                 raise
             return False
         return True
+
+    def readers_of(self, recording: Path, folder: Path) -> Readers:
+        """As `files.readers_of`."""
+        directory = self._directory(folder, recording.parent)
+        if directory is not None:
+            with contextlib.suppress(OSError):
+                status = os.stat(recording.name, dir_fd=directory, follow_symlinks=False)
+                if not stat.S_ISLNK(status.st_mode):
+                    return Readers.of(status)
+        return readers_of(recording, folder)
 
     def occupied(self, path: Path, root: Path) -> bool:
         """As `placing.standing.occupied`."""

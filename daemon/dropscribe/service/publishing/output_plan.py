@@ -12,7 +12,7 @@ from pathlib import Path
 from dropscribe.config import Profile, Settings
 from dropscribe.errors import RecordingGoneError
 from dropscribe.escapes import readable
-from dropscribe.files import Readers, readers_of
+from dropscribe.files import OWNER_ONLY, Readers
 from dropscribe.ledger.columns import SegmentRows
 from dropscribe.ledger.interface import Ledger
 from dropscribe.ledger.records import Claim, OutputIntent, OwnedOutput
@@ -58,6 +58,7 @@ class OutputPlan:
     started: float  #: start of the attempt, epoch seconds
     reference: int | None
     segment_rows: SegmentRows | None = None  #: as in `Finish`
+    readers: Readers = OWNER_ONLY  #: of the recording
 
 
 def render_outputs(
@@ -127,6 +128,7 @@ def plan_outputs(rendered: Rendered, *, facts: GroupFacts, index: DirectoryCache
         rendered.started,
         rendered.reference,
         rendered.segment_rows,
+        facts.readers_of(claim.path, claim.folder),
     )
 
 
@@ -185,9 +187,8 @@ def intents(one: OutputPlan, files: dict[str, bytes]) -> list[OutputIntent]:
 
 def pending_files(one: OutputPlan, files: dict[str, bytes]) -> list[PendingFile]:
     """Files to publish, each with the own file that it may replace, and readable as the recording is."""
-    readers = readers_of(one.claim.path, one.claim.folder)
     return [
-        pending(one.paths[f], data, one.replaces.get(one.paths[f]), one.root, readers)
+        pending(one.paths[f], data, one.replaces.get(one.paths[f]), one.root, one.readers)
         for f, data in files.items()
     ]
 

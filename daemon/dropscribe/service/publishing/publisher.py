@@ -18,7 +18,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
@@ -37,7 +37,7 @@ from dropscribe.errors import (
     UnwritableError,
 )
 from dropscribe.ledger.interface import Ledger
-from dropscribe.ledger.records import Claim, Finish, OutputIntent
+from dropscribe.ledger.records import Claim, Finish
 from dropscribe.output_places import require_writable
 from dropscribe.pipeline.assembly import Result
 from dropscribe.pipeline.problem import FaultKind, Problem
@@ -346,8 +346,7 @@ class Publisher:
     ) -> list[OutputPlan]:
         """Record the intents and publish the files; returns the published plans, with the time taken."""
         meant = [
-            (d.claim.job_id, d.claim.generation, self._intents(d, c, lane))
-            for d, c in zip(plans, contents, strict=True)
+            (d.claim.job_id, d.claim.generation, intents(d, c)) for d, c in zip(plans, contents, strict=True)
         ]
         refused = self._storage_retry.insist(
             lambda: self._ledger.intend(meant, time.time()), lane.activity.working
@@ -357,13 +356,15 @@ class Publisher:
             self._refuse(job_id, lane)
         began = time.perf_counter()
         with Publication() as publication:
-            futures = [lane.writers.submit(self._place, d, c, lane, publication) for d, c in going]
+            parts = [going[i::WRITERS] for i in range(min(WRITERS, len(going)))]
+            futures = [lane.writers.submit(self._place, part, lane, publication) for part in parts]
             # All of them use the directories of this publication.
             wait(futures)
             placed = [
                 (d, c, one)
-                for (d, c), future in zip(going, futures, strict=True)
-                if (one := self._attempt(lane, of_jobs[d.claim.job_id], future.result)) is not None
+                for part, future in zip(parts, futures, strict=True)
+                for (d, c), each in zip(part, future.result(), strict=True)
+                if (one := self._attempt(lane, of_jobs[d.claim.job_id], each.result)) is not None
             ]
             # Once for all jobs of the batch: each takes the disk milliseconds.
             with lane.activity.storage("publish", lane.target, lane.target):
@@ -373,11 +374,6 @@ class Publisher:
                 for d, c, one in placed
                 if self._attempt(lane, of_jobs[d.claim.job_id], partial(self._settle, one, lane, publication))
             ]
-
-    @staticmethod
-    def _intents(one: OutputPlan, files: dict[str, bytes], lane: _Lane) -> list[OutputIntent]:
-        with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
-            return intents(one, files)
 
     def _sweep(self, batch: list[Ready], facts: GroupFacts, lane: _Lane) -> None:
         roots = dict(facts.place(r.claim, facts.settings.profile(r.claim.profile)) for r in batch)
@@ -392,9 +388,12 @@ class Publisher:
                     lane.place.index.clear()
 
     @staticmethod
-    def _place(one: OutputPlan, files: dict[str, bytes], lane: _Lane, publication: Publication) -> Placed:
-        with lane.activity.storage("publish", lane.target, next(iter(one.paths.values()), lane.target)):
-            return publication.place(pending_files(one, files))
+    def _place(
+        part: list[tuple[OutputPlan, dict[str, bytes]]], lane: _Lane, publication: Publication
+    ) -> list[Future[Placed]]:
+        path = next(iter(part[0][0].paths.values()), lane.target)
+        with lane.activity.storage("publish", lane.target, path) as answered:
+            return publication.place_each([pending_files(d, c) for d, c in part], answered)
 
     @staticmethod
     def _settle(placed: Placed, lane: _Lane, publication: Publication) -> Placed:
@@ -420,12 +419,13 @@ class Publisher:
         refused = self._storage_retry.insist(
             lambda: self._ledger.finish(finished, time.time()), lane.activity.working
         )
-        now = time.time()
+        # Bound once: the logger that is kept is set up anew for each line.
+        now, log = time.time(), self._log.bind()
         for d in plans:
             if d.claim.job_id in refused:
                 self._refuse(d.claim.job_id, lane)
                 continue
-            log_done(self._log, d, now)
+            log_done(log, d, now)
             self._tally.done(d.transcript.media, d.transcript.timings, recognised=d.reference is None)
             self._out.put(Published(d.claim.job_id, None))
 

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import pickle
 import queue
+import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -126,6 +127,9 @@ class _Child:
             self._pipe.close()
             raise
         self._ready = False
+        # Not `poll` of the pipe, which makes a selector each time.
+        self._answer = select.poll()
+        self._answer.register(self._pipe.fileno(), select.POLLIN)
 
     def is_ready(self) -> bool:
         """False while it starts; also true of one that died meanwhile, which `ask` finds."""
@@ -139,7 +143,7 @@ class _Child:
         """None if it raised an error. Raises OSError and EOFError if it is gone, TimeoutError if it does not answer."""
         # Not `send`, whose pickler takes three times as long.
         self._pipe.send_bytes(pickle.dumps((transcript, formats, options)))
-        if not self._pipe.poll(LONGEST_S):
+        if not self._answer.poll(LONGEST_S * 1000):
             raise TimeoutError
         made: tuple[dict[str, bytes], SegmentRows] | None = self._pipe.recv()
         return None if made is None else Made(*made)

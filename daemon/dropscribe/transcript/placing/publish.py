@@ -16,7 +16,8 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -64,6 +65,10 @@ class PendingFile:
     readers: Readers | None = None
 
 
+#: Root and directory, as text: several files of each recording look theirs up.
+_DirectoryPlace = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class _Written:
     """A temporary file whose content has been written."""
@@ -73,6 +78,10 @@ class _Written:
     temporary: str
     descriptor: int  #: of the file
     identity: tuple[int, int]  #: device and inode
+    name: str
+    place: _DirectoryPlace
+    #: Not empty once the temporary could not be removed.
+    left: list[OSError]
 
 
 class _Directories:
@@ -81,20 +90,21 @@ class _Directories:
     def __init__(self, opened: ExitStack) -> None:
         self._opened = opened
         self._lock = threading.Lock()
-        self._descriptors: dict[tuple[Path, Path], int] = {}
+        self._descriptors: dict[_DirectoryPlace, int] = {}
 
-    def of(self, pending: PendingFile) -> int:
-        """Descriptor of the file's directory, created if missing. Raises OSError."""
-        key = _directory_of(pending)
+    def of(self, place: _DirectoryPlace) -> int:
+        """Descriptor of a directory, created if missing. Raises OSError."""
         with self._lock:
-            if key not in self._descriptors:
-                self._descriptors[key] = open_directory(*key, make=True)
-                self._opened.callback(close, self._descriptors[key])
-            return self._descriptors[key]
+            if place not in self._descriptors:
+                root, directory = map(Path, place)
+                self._descriptors[place] = open_directory(root, directory, make=True)
+                self._opened.callback(close, self._descriptors[place])
+            return self._descriptors[place]
 
-    def sync(self, key: tuple[Path, Path]) -> None:
-        """Sync one of them, by root and directory. Raises StorageError, also when it is no longer at its path."""
-        (root, directory), descriptor = key, self._descriptors[key]
+    def sync(self, place: _DirectoryPlace) -> None:
+        """Sync one of them. Raises StorageError, also when it is no longer at its path."""
+        root, directory = map(Path, place)
+        descriptor = self._descriptors[place]
         with _reported("publish", directory):
             sync_directory(descriptor)
             again = open_directory(root, directory)
@@ -105,17 +115,11 @@ class _Directories:
                 close(again)
 
 
-def _directory_of(pending: PendingFile) -> tuple[Path, Path]:
-    """Root and directory of a file."""
-    directory = pending.path.parent
-    return pending.root or directory, directory
-
-
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Files that are written and have their names, in directories that are not synced yet."""
 
-    directories: tuple[tuple[Path, Path], ...]  #: root and directory
+    directories: tuple[_DirectoryPlace, ...]
     undo: ExitStack  #: takes new names back
     #: False if a temporary could not be removed: the caller must `sweep` the directories later.
     clean: bool
@@ -132,7 +136,7 @@ class Publication:
     def __init__(self) -> None:
         self._opened = ExitStack()
         self._directories = _Directories(self._opened)
-        self._failed: dict[tuple[Path, Path], StorageError] = {}
+        self._failed: dict[_DirectoryPlace, StorageError] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -155,8 +159,23 @@ class Publication:
                 _give_name(w, undo)
             # Before the directories are synced, so that no temporary reappears after a power cut.
             held.close()
-            clean = not any(_lexists(w.directory, w.temporary) for w in written)
-            return Placed(tuple(dict.fromkeys(map(_directory_of, files))), undo.pop_all(), clean)
+            clean = not any(w.left for w in written)
+            return Placed(tuple({w.place: None for w in written}), undo.pop_all(), clean)
+
+    def place_each(
+        self, groups: Iterable[Sequence[PendingFile]], answered: Callable[[], None]
+    ) -> list[Future[Placed]]:
+        """What `place` returns or raises for each group. `answered` is called after each."""
+        ended = []
+        for files in groups:
+            one: Future[Placed] = Future()
+            try:
+                one.set_result(self.place(files))
+            except Exception as e:
+                one.set_exception(e)
+            ended.append(one)
+            answered()
+        return ended
 
     def sync(self, placed: Sequence[Placed]) -> None:
         """Sync the directories of all these groups; `settle` raises what fails."""
@@ -271,18 +290,25 @@ def withdraw(path: Path, ours: Mapping[str, int | None], root: Path | None = Non
 
 def temporary_path(path: Path) -> Path:
     """Temporary path of a file: hidden, in the same directory, shortened if the name would be too long."""
-    name = f".{path.name}.dropscribe.tmp"
+    return path.with_name(_temporary_of(path.name))
+
+
+def _temporary_of(final: str) -> str:
+    """Name of the temporary of a file of this name."""
+    name = f".{final}.dropscribe.tmp"
     if len(os.fsencode(name)) > NAME_BYTES:
-        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}.dropscribe.tmp"
-    return path.with_name(name)
+        name = f".{hashlib.sha256(os.fsencode(final)).hexdigest()[:32]}.dropscribe.tmp"
+    return name
 
 
 def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> _Written:
     """Write a temporary. `held` closes and removes it in every case."""
+    above, name = os.path.split(pending.path)
+    place = (os.fspath(pending.root or above), above)
     with _reported("write", pending.path):
         try:
-            directory = directories.of(pending)
-            temporary, descriptor = _open_new(directory, temporary_path(pending.path).name, pending.readers)
+            directory = directories.of(place)
+            temporary, descriptor = _open_new(directory, _temporary_of(name), pending.readers)
         except OSError as e:
             # So FAT and NTFS reject characters in names.
             if e.errno == errno.EINVAL:
@@ -290,14 +316,16 @@ def _write(pending: PendingFile, directories: _Directories, held: ExitStack) -> 
             raise
         # An error of close(2) may be ignored: fsync has already succeeded by then.
         held.callback(close, descriptor)
-        held.callback(_remove, directory, temporary)
+        left: list[OSError] = []
+        held.callback(_remove, directory, temporary, left)
         # Keeps `sweep` of another process from removing it. Some network shares support no locks.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         rest = memoryview(pending.data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        return _Written(pending, directory, temporary, descriptor, _identity(os.fstat(descriptor)))
+        identity = _identity(os.fstat(descriptor))
+        return _Written(pending, directory, temporary, descriptor, identity, name, place, left)
 
 
 def _sync(written: _Written) -> None:
@@ -319,26 +347,22 @@ def _open_new(directory: int, name: str, readers: Readers | None) -> tuple[str, 
 
 def _give_name(written: _Written, undo: ExitStack) -> None:
     """Move a temporary to its final name; register with `undo` how to take a new name back."""
-    pending, directory = written.pending, written.directory
+    pending, directory, name = written.pending, written.directory, written.name
     path, replaces = pending.path, pending.replaces
     with _reported("publish", path):
-        there = (
-            standing(directory, path.name, {replaces: pending.replaces_size})
-            if replaces is not None
-            else None
-        )
+        there = standing(directory, name, {replaces: pending.replaces_size}) if replaces is not None else None
         if there is not None:
             if there != replaces:
                 raise _taken(path)
-            replace(directory, written.temporary, path.name)
+            replace(directory, written.temporary, name)
             return
         try:
-            place_new(directory, written.temporary, path.name)
+            place_new(directory, written.temporary, name)
         except FileExistsError as e:
             # A network share may have executed a call whose reply was lost; then the file there is this one.
-            if _identity(_lstat(directory, path.name)) != written.identity:
+            if _identity(_lstat(directory, name)) != written.identity:
                 raise _taken(path) from e
-        undo.callback(_take_back, directory, path.name, written.identity)
+        undo.callback(_take_back, directory, name, written.identity)
 
 
 def _taken(path: Path) -> OutputTakenError:
@@ -416,22 +440,18 @@ def _remove_stale(directory: int, name: str, before: Callable[[int], None] = lam
     return True
 
 
-def _remove(directory: int, temporary: str) -> None:
+def _remove(directory: int, temporary: str, left: list[OSError]) -> None:
     # An error being handled must not be replaced by this one; `sweep` removes the file later.
-    with contextlib.suppress(OSError):
+    try:
         os.unlink(temporary, dir_fd=directory)
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        left.append(e)
 
 
 def _lstat(directory: int, name: str) -> os.stat_result:
     return os.stat(name, dir_fd=directory, follow_symlinks=False)
-
-
-def _lexists(directory: int, name: str) -> bool:
-    try:
-        _lstat(directory, name)
-    except OSError:
-        return False
-    return True
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -5,6 +5,7 @@ A partial text is a file that exists only while its job is claimed. It is never 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,16 @@ from dropscribe.escapes import readable
 from dropscribe.ledger.columns import host_of, path_of, raw
 from dropscribe.ledger.records import PARTIAL, OutputIntent, OwnedOutput
 from dropscribe.ledger.sql.bulk import execute_rows
-from dropscribe.ledger.sql.dialect import Database
+from dropscribe.ledger.sql.dialect import Database, sql
 from dropscribe.ledger.sql.schema import jobs, outputs
 
 #: (job, generation)
 Held = tuple[int, int]
 
-_HELD = sa.text(
+_HELD = sql(
     "SELECT j.id, j.generation, r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
-    "WHERE j.id IN :jobs AND j.state = 'running' AND r.latest = 1"
-).bindparams(sa.bindparam("jobs", expanding=True))
+    "WHERE j.id IN @ids(:jobs) AND j.state = 'running' AND r.latest = 1"
+)
 # Other hashes for the same path stay until the job is done: the file of an attempt that was killed between writing and
 # finishing has one of them, and must be known as ours. What attempts before the last one recorded and is not on disk now
 # will never be; without removing it, a full disk would add a row every half minute.
@@ -119,7 +120,7 @@ class Outputs:
         if not intents:
             return refused
         with self._db.write("record planned files") as connection:
-            found = connection.execute(_HELD, {"jobs": [job for job, _, _ in intents]})
+            found = connection.execute(_HELD, {"jobs": json.dumps([job for job, _, _ in intents])})
             held = {(row.id, row.generation): row.path_raw for row in found}
             rows: list[dict[str, object]] = []
             for job, generation, files in intents:
