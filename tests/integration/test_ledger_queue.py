@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dropscribe.errors import DatabaseLockedError
+from dropscribe.errors import DatabaseLockedError, StorageError
 from dropscribe.ledger.sql import lock_waits
-from dropscribe.ledger.sql.sqlite import db
-from dropscribe.ledger.sql.sqlite.db import SqliteDatabase
+from dropscribe.ledger.sql.sqlite import db, write_queue
+from dropscribe.ledger.sql.sqlite.db import SqliteDatabase, driver
 from tests.support.database_lock import locked
 
 
@@ -139,3 +139,113 @@ def test_a_long_write_of_ours_is_not_called_that_of_another_process(database: Sq
         thread.start()
         thread.join()
     assert errors == ["another write of this process takes long"]
+
+
+class Together:
+    """Writers that all queue behind one, and then write one after another."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self.database = database
+        self.commits = 0
+        self.errors: dict[int, BaseException] = {}
+        sa.event.listen(database._engine, "commit", self._count)
+
+    def _count(self, _: object) -> None:
+        self.commits += 1
+
+    def write(self, *numbers: int, statement: str = "INSERT INTO t VALUES (:n)") -> None:
+        """Write each number on a thread of its own, in this order."""
+        threads = [threading.Thread(target=self._write, args=(n, statement)) for n in numbers]
+        try:
+            with self.database.write("first") as connection:
+                connection.execute(sa.text("INSERT INTO t VALUES (0)"))
+                for number, thread in enumerate(threads, 1):
+                    thread.start()
+                    while len(self.database._queue._waiting) < number:
+                        thread.join(0.001)
+                self.commits = 0
+        finally:
+            for thread in threads:
+                thread.join()
+
+    def _write(self, number: int, statement: str) -> None:
+        try:
+            with self.database.write("add") as connection:
+                connection.execute(sa.text(statement), {"n": number})
+        except Exception as e:
+            self.errors[number] = e
+
+
+@pytest.mark.timeout(60)
+def test_writers_that_wait_for_each_other_share_a_commit(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
+    together = Together(database)
+    together.write(1, 2, 3, 4, 5)
+    assert (together.commits, numbers(database), together.errors) == (1, [0, 1, 2, 3, 4, 5], {})
+
+
+@pytest.mark.timeout(60)
+def test_a_writer_that_fails_in_a_shared_transaction_fails_alone(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
+    add(database, 2)
+    together = Together(database)
+    together.write(1, 2, 3)
+    assert numbers(database) == [0, 1, 2, 3]
+    assert list(together.errors) == [2]
+    assert isinstance(together.errors[2], sa.exc.IntegrityError)
+
+
+@pytest.mark.timeout(60)
+def test_a_writer_joins_no_transaction_that_is_older_than_the_limit(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "SHARED_S", -1.0)
+    together = Together(database)
+    together.write(1, 2, 3)
+    assert (together.commits, numbers(database)) == (4, [0, 1, 2, 3])
+
+
+@pytest.mark.timeout(60)
+def test_whoever_was_not_told_of_an_error_has_written(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full for the second of four."""
+    monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
+    with database.write("limit") as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 40}")
+        connection.exec_driver_sql("CREATE TABLE large (content BLOB)")
+    together = Together(database)
+    too_large_for_2 = "INSERT INTO large VALUES (zeroblob((:n = 2) * 10000000))"
+    with pytest.raises(StorageError, match="disk is full"):
+        together.write(1, 2, 3, 4, statement=too_large_for_2)
+    assert isinstance(together.errors[2], StorageError)
+    with database.read("look") as connection:
+        rows = connection.execute(sa.text("SELECT count(*) FROM large")).scalar_one()
+    assert rows == 4 - len(together.errors)
+    assert numbers(database) == []
+    assert all(isinstance(error, StorageError) for error in together.errors.values())
+
+
+@pytest.mark.timeout(60)
+def test_nobody_has_written_after_a_commit_that_failed(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
+    together = Together(database)
+
+    def refuse(_: object) -> None:
+        raise sa.exc.OperationalError("COMMIT", None, driver().OperationalError("disk I/O error"))
+
+    sa.event.listen(database._engine, "commit", refuse)
+    with pytest.raises(StorageError):
+        together.write(1, 2)
+    assert {n: type(e) for n, e in together.errors.items()} == {1: StorageError, 2: StorageError}
+    sa.event.remove(database._engine, "commit", refuse)
+    assert numbers(database) == []
+    add(database, 7)
+    assert numbers(database) == [7]

@@ -7,7 +7,6 @@ import ctypes
 import importlib
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from dropscribe.ledger.sql.lock_waits import WAIT_S, LockWaits
 from dropscribe.ledger.sql.sqlite import functions  # noqa: F401 - spells the functions of statements
 from dropscribe.ledger.sql.sqlite.faults import damaged, explain, is_locked
 from dropscribe.ledger.sql.sqlite.file.database_file import LOG_ENDINGS, DatabaseFile
+from dropscribe.ledger.sql.sqlite.write_queue import Shared, WriteQueue
 
 #: Longest wait of SQLite itself for another writer before the limit of the call is read again, seconds: it may have shrunk.
 STEP_S = 1.0
@@ -183,8 +183,44 @@ def _wait_at_most(connection: Connection, seconds: float) -> None:
         connection.info[_TIMEOUT] = milliseconds
 
 
+class _Open:
+    """An open transaction with its connection: see `dropscribe.ledger.sql.sqlite.write_queue.Transaction`."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Begin it. Raises what the driver raises."""
+        self.connection = engine.connect()
+        try:
+            self._transaction = self.connection.begin()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """False after SQLite has rolled it back by itself, as it does when the disk is full."""
+        return bool(self.connection.connection.driver_connection.in_transaction)  # type: ignore[union-attr]
+
+    def commit(self) -> None:
+        try:
+            self._transaction.commit()
+        except BaseException:
+            # It may still be open, and must not go back to the pool so.
+            if self.alive:
+                self.connection.connection.driver_connection.rollback()  # type: ignore[union-attr]
+            raise
+        finally:
+            self.connection.close()
+
+    def rollback(self) -> None:
+        try:
+            self._transaction.rollback()
+        finally:
+            self.connection.close()
+
+
 class SqliteDatabase:
-    """Transactions on one database file. Thread-safe: each transaction has a pooled connection of its own.
+    """Transactions on one database file. Thread-safe: each reader has a pooled connection of its own, writers that wait for each
+    other share one.
 
     Implements `Database`, where the methods are documented. After a thread has found the file damaged, removed or replaced, it is
     not accessed again: see `fault`.
@@ -206,7 +242,7 @@ class SqliteDatabase:
             **{LOCK_WAITS: self.waits}
         )
         self._readers = self._engine.execution_options(**{READING: True})
-        self._writing = threading.Lock()
+        self._queue = WriteQueue()
 
     def instant(self, now: float) -> float:
         return now
@@ -215,25 +251,84 @@ class SqliteDatabase:
         return self.places.storages
 
     @contextmanager
-    def write(self, operation: str) -> Iterator[Connection]:
-        """One transaction that holds the write lock from the beginning, committed unless the block raises.
+    def write(self, operation: str, *, alone: bool = False) -> Iterator[Connection]:
+        """What the block writes is committed, or none of it if the block raises. No other writer runs beside it.
 
-        Raises DatabaseLockedError, StorageError (disk full, I/O, read-only) and UnusableLedgerError (damaged, removed, replaced),
-        naming `operation`.
+        Writers of several threads may share a transaction: each sees what those before it wrote, and returns after the commit.
+        `alone`: not so. Raises DatabaseLockedError, StorageError (disk full, I/O, read-only) and UnusableLedgerError (damaged,
+        removed, replaced), naming `operation`.
         """
-        acquired = self._writing.acquire(timeout=min(QUEUE_S, self.waits.limit_s()))
-        if not acquired and self.waits.is_limited:
-            raise self.waits.error(self.path, operation)
-        try:
+        mine, shared = self._queue.take(min(QUEUE_S, self.waits.limit_s()), shares=not alone)
+        if not mine:
+            if self.waits.is_limited:
+                raise self.waits.error(self.path, operation)
+            # SQLite has a queue of its own, in which other processes wait, too.
             with self._usable(operation), self._engine.begin() as connection:
-                self.waits.had()
-                if self._file is not None:
-                    self._file.pin_log()
-                    self._check_file(self._file, connection, operation)
+                self._admit(connection, operation)
                 yield connection
-        finally:
-            if acquired:
-                self._writing.release()
+            return
+        with self._usable(operation):
+            joined = shared is not None
+            if shared is None:
+                shared = self._begun(operation)
+            try:
+                with self._part(shared, joined=joined) as connection:
+                    self.waits.had()
+                    yield connection
+                shared.writers += 1
+            finally:
+                if alone or shared.error is not None or not self._queue.hand_over(shared):
+                    shared.end()
+                    self._queue.release()
+            shared.ended.wait()
+            if shared.error is not None:
+                raise shared.error
+
+    def _begun(self, operation: str) -> Shared:
+        """A new transaction. If there is none, the turn is the next writer's."""
+        try:
+            opened = _Open(self._engine)
+            try:
+                self._admit(opened.connection, operation)
+            except BaseException:
+                opened.rollback()
+                raise
+        except BaseException:
+            self._queue.release()
+            raise
+        return Shared(opened)
+
+    def _admit(self, connection: Connection, operation: str) -> None:
+        self.waits.had()
+        if self._file is not None:
+            self._file.pin_log()
+            self._check_file(self._file, connection, operation)
+
+    @contextmanager
+    def _part(self, shared: Shared, *, joined: bool) -> Iterator[Connection]:
+        """The part of one writer: if it fails, what the others wrote stays."""
+        opened = shared.transaction
+        assert isinstance(opened, _Open)
+        if not joined:
+            # Nothing is written yet: if this part fails, the transaction ends, as nobody has a part in it.
+            try:
+                yield opened.connection
+            except BaseException as e:
+                shared.error = e
+                raise
+            return
+        connection = opened.connection
+        connection.exec_driver_sql("SAVEPOINT part")
+        try:
+            yield connection
+            connection.exec_driver_sql("RELEASE part")
+        except BaseException as e:
+            if opened.alive:
+                connection.exec_driver_sql("ROLLBACK TO part")
+                connection.exec_driver_sql("RELEASE part")
+            else:
+                shared.error = e
+            raise
 
     @contextmanager
     def read(self, operation: str) -> Iterator[Connection]:
@@ -244,7 +339,7 @@ class SqliteDatabase:
     @contextmanager
     def overwriting(self, operation: str) -> Iterator[Connection]:
         """A transaction in which what is deleted is overwritten with zeros."""
-        with self.write(operation) as connection:
+        with self.write(operation, alone=True) as connection:
             connection.exec_driver_sql("PRAGMA secure_delete = ON")
             try:
                 yield connection
