@@ -66,10 +66,39 @@ def test_the_same_path_on_two_hosts_is_two_recordings(
     found = b.jobs(limit=10)
     assert sorted(str(j.recording) for j in found) == [
         "/srv/drop/a.wav",
-        "/srv/drop/a.wav",
+        "@:/srv/drop/a.wav",
         "@a:/srv/drop/a.wav",
     ]
+    for of in ("@:", "@a:", ""):
+        assert {str(j.folder) for j in b.jobs(folder=Path(f"{of}{FOLDER}"))} == {f"{of}{FOLDER}"}
+    assert {str(j.folder) for j in b.jobs(folder=Path("@a:/"))} == {f"@a:{FOLDER}"}, "all of a host"
+    assert b.job(jobs[2]).summary.recording == Path("@:/srv/drop/a.wav")  # type: ignore[union-attr]
     assert c.outputs_of(FOLDER / "a.wav") == []
+
+
+def test_what_is_of_the_host_without_a_name_is_not_of_one_with_a_name(
+    hosts: tuple[Ledger, Ledger, Ledger],
+) -> None:
+    a, b, c = hosts
+    c.admit([admission("of-c.wav", "1")], 50.0)
+    assert claimed(a, "a") == claimed(b, "b") == []
+    assert a.cancel_gone(FOLDER / "of-c.wav", 60.0, "not here") == []
+    a.admit([admission("of-a.wav", "2")], 50.0)
+    c.pause(FOLDER, 60.0, "someone")
+    assert [str(p.folder) for p in a.pauses()] == ["@:/srv/drop"]
+    assert claimed(c, "") == []
+    assert claimed(a, "a") == [FOLDER / "of-a.wav"]
+    c.resume_folder(FOLDER, 61.0, "someone")
+    a.pause(FOLDER, 61.0, "someone")
+    assert claimed(c, "") == [FOLDER / "of-c.wav"]
+    c.pause(None, 63.0, "someone", draining=True)
+    b.pause(None, 63.0, "someone", draining=True)
+    assert [(str(p.folder), p.draining) for p in a.pauses()] == [("/srv/drop", False)], "others are drained"
+    assert [(p.folder, p.draining) for p in c.pauses() if p.draining] == [(None, True)]
+    a.resume_folder(FOLDER, 64.0, "someone")
+    a.admit([admission("more.wav", "3")], 64.0)
+    assert claimed(a, "a") == [FOLDER / "more.wav"]
+    assert a.retry([1], 62.0, "someone")[0].recording == Path("@:/srv/drop/of-c.wav")
 
 
 def test_a_file_in_a_shared_folder_is_one_recording_and_its_files_are_known_to_both(

@@ -58,6 +58,16 @@ class RawPath(bytes):
     __slots__ = ()
 
 
+#: What stands for a host as a whole; see `Places.key`.
+OWN = RawPath()
+
+
+class UnnamedPath(bytes):
+    """The key of a path on the host without a name, read by a host that has one."""
+
+    __slots__ = ()
+
+
 class PathEnd(RawPath):
     """End of a range of paths, as of `below`."""
 
@@ -119,13 +129,16 @@ class Places:
         return self._own + path
 
     def path(self, key: bytes) -> bytes:
-        """The path of a key, as a `RawPath`; the key itself if it is of another place, or anything else."""
+        """The path of a key, as a `RawPath`; the key itself if it is of another place, see `path_of`, or anything else."""
         if key.startswith(b"@"):
             end = key.find(b":") + 1
             start = key[:end]
             root = b"" if start and start == self._own else self._shared.get(start)
             return key if root is None else RawPath(root + key[end:])
-        return RawPath(key) if key.startswith(b"/") and not self.host else key
+        if key.startswith(b"/"):
+            # Not changed: a column may have other things than paths.
+            return UnnamedPath(key) if self.host else RawPath(key)
+        return key
 
     def label(self, folder: Path) -> str:
         """The key of a folder as text, by which statistics tell folders of several hosts apart."""
@@ -152,7 +165,9 @@ def raw(path: Path) -> RawPath:
 
 
 def path_of(raw_path: bytes) -> Path:
-    """The path that `raw` encoded."""
+    """The path that `raw` encoded; of another host it is not absolute: "@HOST:/..." or, of the one without a name, "@:/..."."""
+    if isinstance(raw_path, UnnamedPath):
+        return Path(f"@:{os.fsdecode(raw_path)}")
     return Path(os.fsdecode(raw_path))
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.escapes import readable
-from dropscribe.ledger.columns import RawPath, below, path_of, raw, storable
+from dropscribe.ledger.columns import OWN, below, path_of, raw, storable
 from dropscribe.ledger.control import Action, Change, Pause, Selection, Verb
 from dropscribe.ledger.records import HELD, JobState
 from dropscribe.ledger.sql.dialect import Database, sql
@@ -56,7 +56,11 @@ _FOLDER_PRIORITY = sql(
     "UPDATE jobs SET priority = :priority WHERE state = 'queued' AND priority_given = 0 AND priority <> :priority "
     "AND isolate IN (0, 1) AND folder_raw = :folder"
 )
-_PAUSES = sql("SELECT folder_raw, who, since, draining FROM pauses ORDER BY draining, folder_raw")
+# A drain is of one host, and nothing to the others.
+_PAUSES = sql(
+    "SELECT folder_raw, who, since, draining FROM pauses WHERE draining = 0 OR folder_raw = :own "
+    "ORDER BY draining, folder_raw"
+).bindparams(own=OWN)
 _PAUSE = sql(
     "INSERT INTO pauses (folder_raw, folder, who, since, draining) VALUES (:raw, :folder, :who, :now, :draining) "
     "ON CONFLICT DO NOTHING"
@@ -278,7 +282,7 @@ def _readable(folder: Path | None) -> str | None:
 
 def _raw(folder: Path | None, *, draining: bool) -> bytes:
     """What the table has for a folder. A pause of all folders is that of all hosts, but each host is drained by itself."""
-    return raw(folder) if folder is not None else RawPath() if draining else b""
+    return raw(folder) if folder is not None else OWN if draining else b""
 
 
 def _pause(row: Row[Any]) -> Pause:

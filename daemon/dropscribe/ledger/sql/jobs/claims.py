@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from dropscribe.files import FileSignature
-from dropscribe.ledger.columns import RawPath, host_of, inode_of, mtime_of, path_of, raw, storable
+from dropscribe.ledger.columns import OWN, RawPath, host_of, inode_of, mtime_of, path_of, raw, storable
 from dropscribe.ledger.control import Terms
 from dropscribe.ledger.fair_shares import Candidate, FairShares
 from dropscribe.ledger.records import HELD, Claim, JobState, Recovered
@@ -141,7 +141,7 @@ _APPLY_RECIPE = sql(
     "WHERE state = 'queued' AND profile = :profile AND recipe <> :recipe AND media IS NULL "
     "AND reference_job_id IS NULL AND @storage(folder_raw) IN @texts(:here)"
 )
-_PAUSED = sql("SELECT folder_raw FROM pauses")
+_PAUSED = sql("SELECT folder_raw FROM pauses WHERE draining = 0 OR folder_raw = :own").bindparams(own=OWN)
 _HEARTBEAT = sql(
     "UPDATE jobs SET lease_until = :until WHERE state = 'running' AND (id, generation) IN "
     "@rows(:ours, id, generation) RETURNING id"
@@ -186,8 +186,9 @@ class Claims:
         self, connection: Connection, limit: int, values: dict[str, Any], closed: set[bytes], terms: Terms
     ) -> list[int]:
         """Up to `limit` jobs that are not isolated. Queues are read only as far as their jobs are taken."""
-        # A folder of another host is no absolute path here.
-        folders = [f for f in connection.scalars(_QUEUES).all() if f not in closed and f.startswith(b"/")]
+        folders = [
+            f for f in connection.scalars(_QUEUES).all() if f not in closed and path_of(f).is_absolute()
+        ]
         found = {f: connection.execute(_QUEUE, values | {"folder": f, "limit": limit}) for f in folders}
         queues = {f: (Candidate(*row) for row in iter(rows.fetchone, None)) for f, rows in found.items()}
         chosen = self._shares.choose(queues, {raw(f): t for f, t in terms.of.items()}, limit)
@@ -278,7 +279,8 @@ class Claims:
 
 def _closed(connection: Connection, terms: Terms) -> set[bytes] | None:
     """Folders of which nothing may be claimed, by the terms and by the pauses on record; None if that is all folders."""
-    paused = set(connection.scalars(_PAUSED).all())
+    # Not those of other hosts, one of which may have the same bytes as one that is here.
+    paused = {f for f in connection.scalars(_PAUSED).all() if not f or path_of(f).is_absolute()}
     return None if b"" in paused else paused | {raw(folder) for folder in terms.closed()}
 
 
