@@ -27,6 +27,7 @@ from dropscribe.errors import (
 from dropscribe.ledger import backend
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
+from dropscribe.ledger.sql.bulk import PARAMETERS
 from dropscribe.ledger.sql.postgresql.dump import dump
 from dropscribe.ledger.sql.postgresql.lock import WRITING
 from dropscribe.ledger.sql.schema import HEAD, metadata
@@ -177,6 +178,14 @@ def test_a_claim_does_not_read_a_backlog_again_for_each_job_if_statistics_do_not
         assert len(claim_all(worker, limit=4)) == 4
     # Each queued one at most a few times, and none once for each of the others.
     assert max(read) < BACKLOG * 10
+
+
+def test_a_recording_with_more_segments_than_a_statement_can_have(opened: Ledger) -> None:
+    words = [f"{n} %s %(x)s 50%" for n in range(PARAMETERS // 4)]
+    job = transcribed(opened, *words)
+    found = opened.stored_result(job)
+    assert found is not None
+    assert [s.text for s in found.segments] == words
 
 
 def test_a_database_that_was_replaced_is_not_written_to(there: DatabaseLocation, opened: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
@@ -9,6 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
+
+#: Values of one row of an insertion, and the name of each, where a driver takes them by name.
+_VALUES = re.compile(r"VALUES \(((?:%\(\w+\)s(?:, )?)+)\)")
+_NAME = re.compile(r"%\((\w+)\)s")
+#: Parameters of one statement; PostgreSQL allows 65,535.
+PARAMETERS = 4_000
 
 
 def execute_rows(
@@ -22,11 +29,31 @@ def execute_rows(
     if not rows:
         return
     if not names:
-        connection.execute(statement, rows)
+        _execute_named(connection, statement, sql, rows)
     elif len(names) == 1:
         connection.exec_driver_sql(sql, [(row[names[0]],) for row in rows])
     else:
         connection.exec_driver_sql(sql, list(map(itemgetter(*names), rows)))
+
+
+def _execute_named(
+    connection: Connection,
+    statement: sa.TextClause | sa.Insert,
+    sql: str,
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """The same for a driver that takes its parameters by name: of an insertion, many rows in one statement."""
+    found = _VALUES.search(sql)
+    if found is None or not sql.startswith("INSERT"):
+        connection.execute(statement, rows)
+        return
+    names = _NAME.findall(found[1])
+    size = max(1, PARAMETERS // len(names))
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        each = f"({', '.join(['%s'] * len(names))})"
+        many = f"{sql[: found.start()]}VALUES {', '.join([each] * len(some))}{sql[found.end() :]}"
+        connection.exec_driver_sql(many, tuple(row[name] for row in some for name in names))
 
 
 def execute_tuples(

@@ -105,10 +105,13 @@ def open_connection(url: str, places: Places | None = None) -> psycopg.Connectio
 
 def connect(url: str, places: Places | None = None) -> Engine:
     """An engine on the database at `url`; nothing is opened before the first statement."""
-    return sa.create_engine(
+    engine = sa.create_engine(
         "postgresql+psycopg://",
         creator=lambda: open_connection(url, places),
         pool_size=POOL_SIZE,
         max_overflow=OVERFLOW,
         use_native_hstore=False,
     )
+    # Many rows in one statement, as `execute_rows` has it: one for each row takes five times as long.
+    engine.dialect.use_insertmanyvalues_wo_returning = True
+    return engine
