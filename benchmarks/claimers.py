@@ -1,23 +1,23 @@
 """Check the ledger's leases with several worker processes that are frozen beyond their leases.
 
-    .venv/bin/python benchmarks/claimers.py [--workers 4] [--jobs 20000] [--freezes 40] [--out FILE.json]
+    .venv/bin/python benchmarks/claimers.py [--workers 4] [--jobs 20000] [--freezes 40] [--postgresql] [--out FILE.json]
 
 Every worker is a process that claims up to three jobs at a time with a lease of one second and finishes them.
 Meanwhile one worker at a time is stopped (SIGSTOP) for longer than its lease and continued (SIGCONT): other workers
 take over its jobs, and its late results must be refused. The exit status is 1 unless every job was finished exactly
-once, no claim was given to two workers, and every late result was refused.
+once, no claim was given to two workers, and every late result was refused. `--postgresql` does it on a PostgreSQL of its own.
 """
 
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from filled_ledger import Texts, admission_of, finish_of
 from dropscribe.ledger.backend import open_ledger
 from dropscribe.ledger.interface import DatabaseLocation, Ledger
 from dropscribe.ledger.records import JobState
+from tests.support.postgresql import Server
 
 LEASE_S = 1.0
 FROZEN_S = 1.3
@@ -35,9 +36,9 @@ FROZEN_S = 1.3
 WORK_S = 0.002
 
 
-def work(path: Path, name: str) -> None:
+def work(database: Path, name: str) -> None:
     """One worker: prints a line for each claim and each reply to a result; ends when no job is left."""
-    ledger = open_ledger(DatabaseLocation(path))
+    ledger = open_ledger(DatabaseLocation.of(database))
     texts = Texts(1)
     while ledger.counts()[JobState.DONE] < int(sys.argv[3]):
         for claim in ledger.claim(name, 3, time.time(), LEASE_S, allow_isolated=False):
@@ -67,20 +68,23 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--freezes", type=int, default=40)
+    parser.add_argument("--postgresql", action="store_true", help="a database of a PostgreSQL of its own")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="dropscribe-claimers-"))
-    try:
-        figures = _measure(folder, options)
-    finally:
-        shutil.rmtree(folder)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dropscribe-claimers-")))
+        database = folder / "jobs.db"
+        if options.postgresql:
+            server = Server(durable=True)
+            stack.callback(server.stop)
+            database = Path(server.database())
+        figures = _measure(folder, database, options)
     surroundings.report("claimers", options, figures)
     wrong = figures["claims_given_twice"] + figures["jobs_not_done_once"] + figures["late_results_accepted"]
     sys.exit(1 if wrong else 0)
 
 
-def _measure(folder: Path, options: Any) -> dict[str, Any]:
-    path = folder / "jobs.db"
-    ledger = open_ledger(DatabaseLocation(path))
+def _measure(folder: Path, database: Path, options: Any) -> dict[str, Any]:
+    ledger = open_ledger(DatabaseLocation.of(database))
     # Distinct content, and many attempts: otherwise the freezes would use them up.
     numbers = [n * 100 for n in range(options.jobs)]
     many = [admission_of(n) for n in numbers]
@@ -90,7 +94,7 @@ def _measure(folder: Path, options: Any) -> dict[str, Any]:
     workers = []
     for n in range(options.workers):
         with (folder / f"worker-{n}").open("wb") as said:
-            command = [sys.executable, __file__, "--work", str(path), str(options.jobs), f"worker-{n}"]
+            command = [sys.executable, __file__, "--work", str(database), str(options.jobs), f"worker-{n}"]
             workers.append(subprocess.Popen(command, stdout=said))
     while not all((folder / f"worker-{n}").stat().st_size for n in range(options.workers)):
         time.sleep(0.01)
