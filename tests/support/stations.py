@@ -57,7 +57,9 @@ class FakeLink:
         if not self.holds_orders:
             self.answer("feed")
 
-    def report(self, confirmed: int, answer: Answer) -> None:
+    def report(self, confirmed: int, orders: bytes, answer: Answer) -> None:
+        if orders:
+            self.orders.append(pickle.loads(orders))
         self.calls["report"] = answer
 
     def kill(self) -> None:
@@ -66,10 +68,8 @@ class FakeLink:
     def answer(self, method: str, value: Any = None, error: Exception | None = None) -> None:
         self.calls.pop(method)(value, error)
 
-    def become_ready(self, room: int = 4) -> None:
+    def be_examined(self) -> None:
         self.answer("examine", (self.versions, self.models, self.mode))
-        if "report" in self.calls:
-            self.say(room=room)
 
     def say(self, *ended: tuple[int, Outcome], room: int = 4) -> None:
         carried_out = self.orders[-1].number if self.orders else 0
@@ -126,10 +126,11 @@ class HostedLink:
     def feed(self, orders: bytes, answer: Answer) -> None:
         self._feeding.submit(self._call, answer, lambda: self._station.feed(pickle.loads(orders)))
 
-    def report(self, confirmed: int, answer: Answer) -> None:
+    def report(self, confirmed: int, orders: bytes, answer: Answer) -> None:
+        given = pickle.loads(orders) if orders else None
         if not self._closed:
             self._reporting.submit(
-                self._call, answer, lambda: pickle.dumps(self._station.report(confirmed, 0.1))
+                self._call, answer, lambda: pickle.dumps(self._station.report(confirmed, given, 0.1))
             )
 
     def kill(self) -> None:

@@ -20,6 +20,7 @@ from dropscribe.pipeline.cluster.cluster_executor import (
     RENEW_S,
     ClusterExecutor,
 )
+from dropscribe.pipeline.cluster.hosted_station import STOCK_S, Pace
 from dropscribe.pipeline.cluster.ray_cluster import join, plain
 from dropscribe.pipeline.cluster.remote_station import AGAIN_S, SILENT_S, OutOfReachError
 from dropscribe.pipeline.problem import FaultKind, Problem
@@ -45,7 +46,11 @@ class Head:
     def ready(self, *names: str) -> None:
         self.executor.turn(0.0)
         for name in names:
-            self.link(name).become_ready()
+            self.link(name).be_examined()
+        self.executor.turn(0.0)
+        for name in names:
+            if "report" in self.link(name).calls:  # it was not refused
+                self.link(name).say()
         self.executor.turn(0.0)
 
     def start(self, ticket: int) -> str:
@@ -109,8 +114,7 @@ def test_a_lost_station_is_started_anew_and_what_the_old_one_says_late_is_ignore
     assert old.killed
     head.wait(RENEW_S + 1, other(name))
     assert head.link(name) is not old
-    head.link(name).become_ready()
-    head.executor.turn(0.0)
+    head.ready(name)
     old.say((1, Outcome(1, DONE)))
     assert head.executor.turn(0.0) == []
     assert set(head.states().values()) == {State.READY}
@@ -127,6 +131,32 @@ def test_a_silent_station_gets_no_further_work_and_goes_on_when_it_answers(head:
     assert head.states()[ticket_holder] is State.READY
 
 
+def test_work_is_spread_by_the_room_that_stations_have(head: Head) -> None:
+    head.ready("a", "b")
+    head.link("a").say(room=6)
+    head.link("b").say(room=3)
+    head.executor.turn(0.0)
+    assert head.executor.room() == 9
+    for ticket in range(1, 8):
+        head.executor.start(Work(ticket, Path(f"/drop/{ticket}.wav"), None))
+    assert head.executor.room() == 2
+    head.executor.abort(7)
+    head.executor.turn(0.0)
+    given = [sum(head.holder(ticket) == name for ticket in range(1, 7)) for name in ("a", "b")]
+    assert given == [5, 1], "the one with more room first"
+    assert head.executor.room() == 3
+
+
+def test_work_that_no_station_can_take_any_more_waits_for_one(head: Head) -> None:
+    head.ready("a")
+    assert head.executor.room() == 4
+    head.now += 10 * SILENT_S
+    head.executor.start(Work(1, Path("/drop/1.wav"), None))
+    assert head.executor.progress(1) is not None
+    assert head.executor.turn(0.0) == []
+    assert head.holder(1) == "a", "the head itself was stopped"
+
+
 def test_a_station_out_of_reach_is_called_again_with_the_same_orders(head: Head) -> None:
     head.ready("a", "b")
     for name in ("a", "b"):
@@ -139,8 +169,10 @@ def test_a_station_out_of_reach_is_called_again_with_the_same_orders(head: Head)
     first, second = head.link(name).orders
     assert first == second
     head.link(name).say((1, Outcome(1, DONE)))
+    assert [o.ticket for o in head.executor.turn(0.0)] == [1]
+    head.executor.turn(0.0)
     head.link(name).say((1, Outcome(1, DONE)))
-    assert [o.ticket for o in head.executor.turn(0.0)] == [1], "a repeated outcome counts once"
+    assert head.executor.turn(0.0) == [], "a repeated outcome counts once"
 
 
 def test_orders_never_overtake_each_other(head: Head) -> None:
@@ -153,6 +185,27 @@ def test_orders_never_overtake_each_other(head: Head) -> None:
     head.link("a").answer("feed")
     head.executor.turn(0.0)
     assert [o.number for o in head.link("a").orders] == [1, 2]
+
+
+def test_orders_go_along_with_a_question_and_are_repeated_with_it(head: Head) -> None:
+    head.ready("a")
+    link = head.link("a")
+    link.holds_orders = True
+    link.say()
+    assert "report" not in link.calls, "it is asked again at the next turn, with what is started meanwhile"
+    assert head.start(1) == "a"
+    assert "feed" not in link.calls, "one call for both"
+    link.answer("report", None, OutOfReachError("unavailable"))
+    head.now += AGAIN_S
+    head.executor.turn(0.0)
+    first, second = link.orders
+    assert first == second
+    head.executor.start(Work(2, Path("/drop/2.wav"), None))
+    head.executor.turn(0.0)
+    assert [o.number for o in link.orders] == [1, 1], "none overtakes another"
+    link.say((1, Outcome(1, DONE)))
+    assert [o.ticket for o in head.executor.turn(0.0)] == [1]
+    assert [o.number for o in link.orders] == [1, 1, 2]
 
 
 def test_a_head_that_was_stopped_blames_no_station(head: Head) -> None:
@@ -263,6 +316,17 @@ def test_nodes_without_a_gpu_rest_once_there_is_one_with_a_gpu(head: Head) -> No
     assert head.states() == {"a": State.REFUSED, "b": State.REFUSED, "gpu": State.READY}
     head.wait(2 * REFUSED_S, "gpu")
     assert head.start(2) == "gpu"
+
+
+def test_a_station_orders_in_advance_what_it_ends_in_some_time() -> None:
+    pace = Pace(12, 0.0)
+    assert pace.stock == 12
+    for tenth in range(1, 101):
+        pace.add(10, tenth / 10)
+    assert pace.stock == round(100 * STOCK_S)
+    for second in range(11, 31):
+        pace.add(0, float(second))
+    assert pace.stock == 12
 
 
 DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: StationActor"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import select
 import time
@@ -94,6 +95,9 @@ class ClusterExecutor:
         self._moving: deque[tuple[Work, Problem]] = deque()
         self._blind: dict[tuple[str, Path | None], float] = {}
         self._losses: dict[Path, int] = {}
+        #: Stations with room, as a heap of (negative room, order, station), and the sum of it; None once anything but `start` changed it.
+        self._free: list[tuple[int, int, RemoteStation]] | None = None
+        self._room = 0
         self._outcomes: list[Outcome] = []
         self._versions = versions()
         self._models: dict[str, str] | None = None
@@ -129,13 +133,18 @@ class ClusterExecutor:
 
     def room(self) -> int:
         """See `Executor`."""
-        return max(0, sum(s.room() for s in self._stations.values()) - len(self._moving))
+        self._heap()
+        return max(0, self._room - len(self._moving))
 
     def start(self, work: Work) -> None:
         """See `Executor`."""
         # The head places the outputs: whether it may write them is no matter of the node.
-        started = self._start(replace(work, outputs=None), set())
-        assert started, "room() was not asked"
+        work = replace(work, outputs=None)
+        if not self._start(work, set()):
+            # Since `room` was asked, the station that had some went silent.
+            reason = "no station is free for this recording"
+            problem = Problem(EngineDiedError.code, reason, "it waits for one", FaultKind.NODE)
+            self._moving.append((work, problem))
 
     def abort(self, ticket: int) -> None:
         """See `Executor`."""
@@ -145,16 +154,19 @@ class ClusterExecutor:
         station = self._of.pop(ticket, None)
         if station is not None:
             station.abort(ticket)
+            self._free = None
 
     def turn(self, timeout_s: float, wake: Sequence[int] = ()) -> list[Outcome]:
         """See `Executor`; never raises EngineDiedError, since a cluster without stations waits for some.
 
         Raises EngineError if the cluster cannot be joined, or does not answer any more.
         """
-        self._flush()
+        # What was started since the last turn goes along with the questions for the next reports.
+        self._flush(ask=True)
         if not self._outcomes and timeout_s > 0:
             select.select([self._cluster.fileno(), *wake], [], [], timeout_s)
         self._cluster.hear()
+        self._free = None
         if self._cluster.failure is not None:
             raise self._cluster.failure
         now = self._clock()
@@ -174,10 +186,11 @@ class ClusterExecutor:
                 self._welcome(station, station.report.facts)
             if station.over:
                 self._mourn(place, station, now)
+        self._free = None
         moving, self._moving = self._moving, deque()
         for work, problem in moving:
             self._move(work, problem)
-        self._flush()
+        self._flush(ask=False)
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
@@ -240,24 +253,44 @@ class ClusterExecutor:
                 "progress is done again",
             )  # fmt: skip
 
-    def _flush(self) -> None:
+    def _flush(self, *, ask: bool) -> None:
         for station in self._stations.values():
-            station.flush()
+            station.flush(ask=ask)
 
     def _start(self, work: Work, tried: set[str]) -> bool:
         """Give an attempt to a station that has not tried it; False if none has room."""
         now = self._clock()
-        free = [
-            (self._blind.get((s.name, work.folder), 0.0) <= now, room, -place, s)
-            for place, s in enumerate(self._stations.values())
-            if (room := s.room()) > 0 and s.name not in tried
-        ]
-        if not free:
+        heap = self._heap()
+        while heap and -heap[0][0] != (room := heap[0][2].room()):
+            # It went silent or is lost, or got what another one had tried.
+            _replace_first(heap, room)
+        if not heap:
             return False
-        *_, station = max(free)
+        most = heap[0]
+        if most[2].name in tried or not self._sees(most[2], work, now):
+            able = [entry for entry in heap if entry[2].name not in tried and entry[2].room() > 0]
+            if not able:
+                return False
+            most = min(able, key=lambda entry: (not self._sees(entry[2], work, now), *entry[:2]))
+        station = most[2]
         self._of[work.ticket] = station
         station.start(work)
+        self._room -= 1
+        if most is heap[0]:
+            _replace_first(heap, station.room())
         return True
+
+    def _heap(self) -> list[tuple[int, int, RemoteStation]]:
+        """Stations with room, the one with the most first: hundreds of recordings a second are started, at dozens of stations."""
+        if self._free is None:
+            stations = enumerate(self._stations.values())
+            self._free = [(-room, order, s) for order, s in stations if (room := s.room()) > 0]
+            self._room = -sum(entry[0] for entry in self._free)
+            heapq.heapify(self._free)
+        return self._free
+
+    def _sees(self, station: RemoteStation, work: Work, now: float) -> bool:
+        return self._blind.get((station.name, work.folder), 0.0) <= now
 
     def _end(self, station: RemoteStation, work: Work, problem: Problem | None, outcome: Outcome) -> None:
         if problem is None or problem.kind not in _OF_NODE:
@@ -358,6 +391,15 @@ class ClusterExecutor:
             self._models = models
         wrong = difference("content", self._models, models)
         return f"{wrong}; copy the model folder of one to the other" if wrong else ""
+
+
+def _replace_first(heap: list[tuple[int, int, RemoteStation]], room: int) -> None:
+    """Note the room that the first station has now."""
+    _, order, station = heap[0]
+    if room > 0:
+        heapq.heapreplace(heap, (-room, order, station))
+    else:
+        heapq.heappop(heap)
 
 
 def _status(station: RemoteStation) -> StationStatus:

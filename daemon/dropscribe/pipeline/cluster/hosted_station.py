@@ -22,12 +22,42 @@ from dropscribe.pipeline.station import State
 
 #: Longest turn, and interval of progress in the reports, seconds.
 TURN_S = 0.5
-#: Shortest interval of reports, seconds: with a backlog one report tells of many outcomes.
+#: Shortest interval of reports, seconds: one report tells of many outcomes.
 GATHER_S = 0.05
+#: Work that is ordered in advance, as the time that it will take, seconds. While more than half of it is left, reports wait for
+#: `STOCKED_S`: a message costs the head as much as the outcome of a recording.
+STOCK_S = 0.6
+STOCKED_S = 0.5
+#: Interval of measuring how many attempts end, seconds.
+RATE_S = 1.0
 #: Age of an attempt from which on its texts are in the reports, seconds: most end before anybody asks for them.
 TEXTS_S = 0.8
 #: Time without a word of the head after which the station ends itself, seconds: nobody wants its results.
 ABANDONED_S = 120.0
+
+
+class Pace:
+    """How many attempts to order in advance, from how many have ended. Pure."""
+
+    def __init__(self, least: int = 0, now: float = 0.0) -> None:
+        """`least`: stock of a station that ends few."""
+        self._least = least
+        self._per_s = 0.0
+        self._ended = 0
+        self._since = now
+
+    @property
+    def stock(self) -> int:
+        """Number of attempts to have in advance."""
+        return max(self._least, round(self._per_s * STOCK_S))
+
+    def add(self, ended: int, now: float) -> None:
+        """Count attempts that have ended."""
+        self._ended += ended
+        elapsed_s = now - self._since
+        if elapsed_s >= RATE_S:
+            self._per_s = (self._per_s + self._ended / elapsed_s) / 2
+            self._ended, self._since = 0, now
 
 
 class HostedStation:
@@ -48,12 +78,13 @@ class HostedStation:
         self._told = 0  #: number of the newest outcome that was in a report
         self._told_at = clock() - GATHER_S
         self._changed = True
+        self._stocked = False  #: whether there is enough ordered work for the next report to wait
         self._closing = False
         self._heard_at = clock()
         # Used by its thread only.
         self._waiting: deque[Work] = deque()
         self._begun: dict[int, float] = {}  #: by ticket that is with the executor: its start by the clock
-        self._ahead = 0
+        self._pace = Pace()
         self._thread = threading.Thread(target=self._run, name="station", daemon=True)
         self._thread.start()
 
@@ -72,8 +103,13 @@ class HostedStation:
             self._orders.append(orders)
         os.eventfd_write(self._bell, 1)
 
-    def report(self, confirmed: int, timeout_s: float) -> Report:
-        """The next report, at the latest after `timeout_s` seconds; forgets the outcomes up to number `confirmed`."""
+    def report(self, confirmed: int, orders: Orders | None, timeout_s: float) -> Report:
+        """The next report, at the latest after `timeout_s` seconds; forgets the outcomes up to number `confirmed`.
+
+        `orders`: as for `feed`.
+        """
+        if orders is not None:
+            self.feed(orders)
         with self._news:
             self._heard_at = self._clock()
             for number in [n for n in self._outcomes if n <= confirmed]:
@@ -81,15 +117,20 @@ class HostedStation:
             self._news.wait_for(
                 lambda: self._changed or any(n > self._told for n in self._outcomes), timeout_s
             )
-            left_s = self._told_at + GATHER_S - self._clock()
-            if left_s > 0:
-                self._news.wait_for(lambda: self._closing, left_s)
+            self._gather(GATHER_S, lambda: self._closing)
+            self._gather(STOCKED_S, lambda: self._closing or not self._stocked)
             self._heard_at = self._told_at = self._clock()
             self._changed, self._told = False, self._numbered
             told = replace(self._report, outcomes=tuple(sorted(self._outcomes.items())))
             # What has been told of attempts need not be told again before there is news of them.
             self._report = replace(self._report, under_way=())
             return told
+
+    def _gather(self, interval_s: float, over: Callable[[], bool]) -> None:
+        """Wait until the newest report is `interval_s` old, or `over()`. `_news` must be held."""
+        left_s = self._told_at + interval_s - self._clock()
+        if left_s > 0:
+            self._news.wait_for(over, left_s)
 
     def close(self) -> bool:
         """End the station; False if a process of it is blocked."""
@@ -114,7 +155,7 @@ class HostedStation:
     def _work(self, executor: Executor) -> None:
         if not executor.wait_ready(lambda: self._closing):
             return
-        self._ahead = executor.room()
+        self._pace = Pace(executor.room(), self._clock())
         self._show(executor)
         shown_at = 0.0
         while not self._closing:
@@ -136,6 +177,7 @@ class HostedStation:
             for outcome in ended:
                 self._begun.pop(outcome.ticket, None)
             now = self._clock()
+            self._pace.add(len(ended), now)
             due = now - shown_at >= TURN_S
             if due:
                 shown_at = now
@@ -194,8 +236,10 @@ class HostedStation:
         under_way: tuple[UnderWay, ...] | None = None,
     ) -> None:
         """Say how it is; `under_way` None: as it was said before."""
-        room = max(0, executor.room() + self._ahead - len(self._waiting))
+        stock = self._pace.stock
+        room = max(0, executor.room() + stock - len(self._waiting))
         with self._news:
+            self._stocked = 2 * len(self._waiting) > stock
             before = self._report
             report = replace(
                 before, state=State.READY, reason="", room=room, facts=executor.facts, held=executor.held,

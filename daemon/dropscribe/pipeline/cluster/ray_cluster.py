@@ -82,9 +82,10 @@ class StationActor:
         """See `HostedStation.feed`."""
         self._opened().feed(pickle.loads(orders))
 
-    def report(self, confirmed: int) -> bytes:
-        """See `HostedStation.report`."""
-        return pickle.dumps(self._opened().report(confirmed, HEARTBEAT_S))
+    def report(self, confirmed: int, orders: bytes) -> bytes:
+        """See `HostedStation.report`; `orders`: b"" if there are none."""
+        given = pickle.loads(orders) if orders else None
+        return pickle.dumps(self._opened().report(confirmed, given, HEARTBEAT_S))
 
     def _opened(self) -> HostedStation:
         if self._station is None:
@@ -125,9 +126,9 @@ class RayLink:
         """See `Link`."""
         self._call("feed", answer, orders)
 
-    def report(self, confirmed: int, answer: Answer) -> None:
+    def report(self, confirmed: int, orders: bytes, answer: Answer) -> None:
         """See `Link`."""
-        self._call("report", answer, confirmed)
+        self._call("report", answer, confirmed, orders)
 
     def kill(self) -> None:
         """See `Link`."""

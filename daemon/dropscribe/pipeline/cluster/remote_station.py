@@ -41,8 +41,8 @@ class Link(Protocol):
     def feed(self, orders: bytes, answer: Answer) -> None:
         """Give it pickled `Orders`."""
 
-    def report(self, confirmed: int, answer: Answer) -> None:
-        """Ask for its next pickled `Report`."""
+    def report(self, confirmed: int, orders: bytes, answer: Answer) -> None:
+        """Ask for its next pickled `Report`, and give it pickled `Orders` unless they are b""."""
 
     def kill(self) -> None:
         """End its process, without waiting."""
@@ -83,6 +83,10 @@ class RemoteStation:
         self._abort: list[int] = []
         self._number = 0
         self._sent: Orders | None = None
+        #: Whether the next report is to be asked for.
+        self._due = False
+        #: Whether `_sent` went along with a question for a report, whose answer confirms it.
+        self._rides = False
         self._again_at: list[tuple[float, Callable[[], None]]] = []
         self._confirmed = 0
         self._ended: list[Outcome] = []
@@ -132,17 +136,27 @@ class RemoteStation:
         """What is known of an attempt in progress."""
         return self._given.get(ticket)
 
-    def flush(self) -> None:
-        """Send what was ordered, unless earlier orders are not confirmed: so none overtakes another."""
-        if self._sent is not None or self.over or not (self._start or self._abort):
+    def flush(self, *, ask: bool) -> None:
+        """Send what was ordered, unless earlier orders are not confirmed: so none overtakes another.
+
+        `ask`: with a question for the next report, if it is time for one; without it orders do not wait for it either.
+        """
+        if self.over:
             return
-        self._number += 1
-        self._sent = Orders(self._number, tuple(self._start), tuple(self._abort))
-        for work in self._start:
-            if work.ticket in self._given:
-                self._given[work.ticket].order = self._number
-        self._start, self._abort = [], []
-        self._send()
+        if self._sent is None and (self._start or self._abort):
+            self._number += 1
+            self._sent = Orders(self._number, tuple(self._start), tuple(self._abort))
+            for work in self._start:
+                if work.ticket in self._given:
+                    self._given[work.ticket].order = self._number
+            self._start, self._abort = [], []
+            # One call instead of two: calls are most of what the head does.
+            self._rides = ask and self._due
+            if not self._rides:
+                self._send()
+        if ask and self._due:
+            self._due = False
+            self._ask()
 
     def take(self) -> list[tuple[Work, Outcome]]:
         """Outcomes that have arrived since the last call, each with its work."""
@@ -185,7 +199,8 @@ class RemoteStation:
         self._link.feed(pickle.dumps(self._sent), self._on_fed)
 
     def _ask(self) -> None:
-        self._link.report(self._confirmed, self._on_report)
+        orders = pickle.dumps(self._sent) if self._rides else b""
+        self._link.report(self._confirmed, orders, self._on_report)
 
     def _on_examined(self, found: Any, error: Exception | None) -> None:
         if self._failed(error, lambda: self._link.examine(self._on_examined)):
@@ -194,7 +209,7 @@ class RemoteStation:
         if wrong:
             self.lose(wrong, State.REFUSED)
         else:
-            self._ask()
+            self._due = True
 
     def _on_fed(self, _: Any, error: Exception | None) -> None:
         if not self._failed(error, self._send):
@@ -203,6 +218,8 @@ class RemoteStation:
     def _on_report(self, data: Any, error: Exception | None) -> None:
         if self._failed(error, self._ask):
             return
+        if self._rides:
+            self._rides, self._sent = False, None
         report: Report = pickle.loads(data)
         if report.state is State.LOST:
             self.lose(report.reason)
@@ -221,7 +238,7 @@ class RemoteStation:
                     given.texts = one.texts
                 # Its clock is that of another machine.
                 given.heard = replace(one.heard, started=given.since, segments=len(given.texts))
-        self._ask()
+        self._due = True
 
     def _failed(self, error: Exception | None, again: Callable[[], None]) -> bool:
         """Handle the error of a call; True if there was one, or nothing is wanted of the station any more."""
