@@ -362,7 +362,7 @@ class EngineSettings(_Strict):
         None,
         ge=1,
         le=100_000,
-        description="Padded audio seconds of one batch. Default: 60 for each thread on cpu; on cuda up to 4000, as memory allows.",
+        description="Padded audio seconds of one batch. Default: 60 for each thread on cpu; on cuda up to 8000, as memory allows.",
     )
     gpu_memory: float | None = Field(
         None,

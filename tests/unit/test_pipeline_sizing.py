@@ -31,3 +31,8 @@ def test_open_segments_of_all_decoders_fit_the_engine_with_room_for_more(decoder
     arena_s, capacity_s = sizing.audio_bounds(Settings(media=MediaSettings(decoders=decoders)))
     assert capacity_s > decoders * sizing.OPEN_SEGMENT_S
     assert arena_s >= 2 * decoders * SLOT_S
+
+
+def test_audio_for_each_gpu_is_kept_beside_that_of_the_decoders() -> None:
+    alone, _ = sizing.audio_bounds(Settings(), gpus=0)
+    assert sizing.audio_bounds(Settings(), gpus=2)[0] == alone + 2 * sizing.GPU_AUDIO_S

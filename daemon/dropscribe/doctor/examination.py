@@ -25,6 +25,7 @@ from dropscribe.engine import gpu_probe
 from dropscribe.escapes import readable
 from dropscribe.ledger.backend import location_of, lock_holder
 from dropscribe.pipeline.local.arena import SLOT_BYTES, SLOT_S
+from dropscribe.pipeline.local.engine_plan import gpus_of
 from dropscribe.pipeline.sizing import audio_bounds
 from dropscribe.service.monitoring.status_file import status_path
 
@@ -57,7 +58,7 @@ def examine(loaded: Loaded) -> Iterator[Check]:
     for target in sorted(targets):
         name = f"disk:{readable(target)}"
         yield from answered(name, partial(_free, name, target))
-    arena_s, _ = audio_bounds(settings)
+    arena_s, _ = audio_bounds(settings, gpus_of(settings.engine))
     yield check_memory(round(arena_s / SLOT_S) * SLOT_BYTES, available_memory())
     database = look_database(location)
     yield database

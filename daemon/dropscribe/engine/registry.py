@@ -48,7 +48,7 @@ from dropscribe.transcript.types import EngineFacts, ModelsUsed
 #: another, each for all segments that a thread has.
 CPU_BATCH_S = 60.0
 #: The same on CUDA; warm-up halves it until such batches fit the device's memory.
-CUDA_BATCH_S = 4000.0
+CUDA_BATCH_S = 8000.0
 #: Segment lengths at warm-up, seconds: a typical one, and the longest possible.
 WARM_SEGMENT_S = 8.0
 #: The typical one on a CPU.

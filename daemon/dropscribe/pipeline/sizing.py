@@ -22,8 +22,11 @@ MOST_LANES = 4
 MOST_RENDERERS = 4
 #: Fewest cores with rendering processes: with fewer, decoding needs them all, and a process takes some 40 MB.
 CORES_TO_RENDER = 8
-#: Arena slots per decoder (20 MB), to keep decoding while the engine runs a batch on a GPU.
+#: Arena slots per decoder (20 MB): those that it fills, and as many that the engine reads.
 SLOTS_A_DECODER = 64
+#: Further audio in the arena for each GPU, seconds (384 MB): what it recognises in a third of a second. Some is being copied to it
+#: while more arrives; with the decoders' share alone, decoders and engine would wait for each other's slots.
+GPU_AUDIO_S = 12_000.0
 
 
 def cores() -> int:
@@ -52,12 +55,12 @@ def renderer_count() -> int:
     return min(MOST_RENDERERS, cores() // 4) if cores() >= CORES_TO_RENDER else 0
 
 
-def audio_bounds(settings: Settings) -> tuple[float, float]:
-    """(arena, engine capacity) in audio seconds.
+def audio_bounds(settings: Settings, gpus: int = 0) -> tuple[float, float]:
+    """(arena, engine capacity) in audio seconds, for an engine with so many GPUs.
 
     An open segment occupies engine capacity until it ends, at most one per decoder. The capacity must exceed the sum of
     all open segments, otherwise decoders and engine would deadlock.
     """
     decoders = decoder_count(settings)
-    arena_s = max(settings.service.queue_audio_s, SLOTS_A_DECODER * decoders * SLOT_S)
+    arena_s = max(settings.service.queue_audio_s, SLOTS_A_DECODER * decoders * SLOT_S) + gpus * GPU_AUDIO_S
     return arena_s, max(settings.service.queue_audio_s, 2 * decoders * OPEN_SEGMENT_S)

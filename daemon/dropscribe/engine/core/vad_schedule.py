@@ -15,7 +15,7 @@ PASS_STREAMS = 4
 #: Most samples in a pass on a CPU.
 CPU_PASS_SAMPLES = 40 * SAMPLE_RATE_HZ
 #: Least interval of small passes in throughput mode, seconds.
-REST_S = 0.04
+REST_S = 0.12
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections import deque
 from pathlib import Path
 
 from dropscribe.engine.protocol import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ
@@ -47,7 +46,8 @@ class Arena:
                 )
         self.size_bytes = count * SLOT_BYTES
         self.fd = _anonymous_file(self.size_bytes)
-        self._free = deque(i * SLOT_BYTES for i in range(count))
+        #: The one freed last is taken first: it may still be in a cache, and slots that are never needed take no memory.
+        self._free = [i * SLOT_BYTES for i in reversed(range(count))]
         self._held: set[int] = set()
 
     @property
@@ -57,7 +57,7 @@ class Arena:
 
     def take(self, wanted: int) -> tuple[int, ...]:
         """Allocate up to `wanted` slots; fewer or none if there are not enough."""
-        taken = tuple(self._free.popleft() for _ in range(min(wanted, len(self._free))))
+        taken = tuple(self._free.pop() for _ in range(min(wanted, len(self._free))))
         self._held.update(taken)
         return taken
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from dropscribe.config import EngineSettings
 from dropscribe.engine import gpu_probe
@@ -13,6 +14,8 @@ from dropscribe.engine.process import ProcessEngine
 from dropscribe.pipeline.local.arena import Arena
 
 AnyEngine = ProcessEngine | EngineGroup
+#: Devices that the driver of every NVIDIA GPU has: without them nobody is asked how many there are, which takes 0.1 s.
+_NODES = ("/dev/nvidiactl", "/dev/dxg")
 #: Share of a GPU's memory divided among several processes on it; the rest is for their CUDA contexts.
 SHARED_OUT = 0.9
 
@@ -27,6 +30,13 @@ def devices_of(
     if settings.device != "cuda":
         return settings.devices
     return tuple(f"cuda:{i}" for i in range(max(1, count_gpus())))
+
+
+def gpus_of(settings: EngineSettings, count_gpus: Callable[[], int] = gpu_probe.count_gpus) -> int:
+    """Number of GPUs that the engine will use; 0 on a machine without one."""
+    if settings.device == "cpu" or not any(Path(node).exists() for node in _NODES):
+        return 0
+    return min(count_gpus(), len(set(devices_of(settings, count_gpus))))
 
 
 def settings_of(settings: EngineSettings, devices: tuple[str, ...], cores: int) -> tuple[EngineSettings, ...]:

@@ -13,7 +13,7 @@ from dropscribe.pipeline.assembly import Heard
 from dropscribe.pipeline.attempt import Outcome, Progress, Work
 from dropscribe.pipeline.executor import Executor, Restarts, StationStatus
 from dropscribe.pipeline.local.arena import SLOT_BYTES, Arena
-from dropscribe.pipeline.local.engine_plan import plan
+from dropscribe.pipeline.local.engine_plan import gpus_of, plan
 from dropscribe.pipeline.local.engine_supervisor import EngineSupervisor
 from dropscribe.pipeline.local.pump import Pump
 from dropscribe.pipeline.sizing import audio_bounds, decoder_count
@@ -25,7 +25,7 @@ class LocalExecutor:
 
     def __init__(self, settings: Settings) -> None:
         """Start all processes; `wait_ready` must follow. Raises DecoderDiedError if no decoder can be started."""
-        arena_s, capacity_s = audio_bounds(settings)
+        arena_s, capacity_s = audio_bounds(settings, gpus_of(settings.engine))
         with ExitStack() as stack:
             arena = Arena(arena_s)
             stack.callback(arena.close)

@@ -74,9 +74,9 @@ T = TypeVar("T")
 
 #: Most jobs in a batch.
 BATCH = 64
-#: Groups of a location that are under way at once: one is rendered while the other waits for the disk. Further jobs are gathered
-#: until one of them is published: the commits of one job take as long as those of ten.
-GROUPS = 2
+#: Groups of a location that are under way at once. Further jobs are gathered until it is published: the commits of one job take
+#: as long as those of ten, and lanes that publish beside each other share one interpreter.
+GROUPS = 1
 #: Writing threads per lane; they mostly wait for the disk.
 WRITERS = 8
 #: Longest waits of `stop`, seconds: for transcripts, and for the removal of partial texts.
