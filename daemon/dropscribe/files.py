@@ -40,10 +40,11 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 #: Errors of opening a path at which the recording no longer is: it does not exist, or there is a link on the way.
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV})
 
-#: A file is hashed in pieces of this size, bytes: large enough for full disk speed, small enough to stay in cache.
-PIECE_BYTES = 1 << 20
+#: A file is hashed in pieces of this size, bytes: large enough for full disk speed and few changes of the thread that has the
+#: interpreter, small enough to be read in a moment from a slow share.
+PIECE_BYTES = 2 << 20
 #: Interval, in pieces, at which hashing compares the file with its signature: a large file takes an hour to hash.
-CHECK_PIECES = 64
+CHECK_PIECES = 32
 
 
 class FileSignature(NamedTuple):

@@ -6,7 +6,7 @@ a function `@name(arguments)`, which is spelt when the statement is compiled for
 | function | value |
 |---|---|
 | `@ids(:list)`, `@texts(:list)` | rows of one column: the numbers or texts in a JSON list |
-| `@rows(:list, a, b, …)` | rows of integer columns of these names: the lists in a JSON list |
+| `@rows(:list, a, b text, …)` | rows of these columns: the lists in a JSON list; whole numbers unless a type is named |
 | `@numbered(:list)` | the numbers in a JSON list as `value`, with their order as `key` |
 | `@entry(:object, name)` | the number of this name in a JSON object, else NULL |
 | `@plain(x)` | `x`, without an index on it, unless statistics speak for it |

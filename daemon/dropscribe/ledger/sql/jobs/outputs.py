@@ -24,7 +24,9 @@ from dropscribe.ledger.sql.schema import jobs, outputs
 Held = tuple[int, int]
 
 _HELD = sql(
-    "SELECT j.id, j.generation, r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
+    "SELECT j.id, j.generation, r.path_raw, "
+    "EXISTS (SELECT 1 FROM outputs o WHERE o.recording_raw = r.path_raw AND o.published = 0) AS unpublished "
+    "FROM jobs j JOIN recordings r ON r.id = j.recording_id "
     "WHERE j.id IN @ids(:jobs) AND j.state = 'running' AND r.latest = 1"
 )
 # Other hashes for the same path stay until the job is done: the file of an attempt that was killed between writing and
@@ -64,15 +66,15 @@ _OF_JOB = sa.text(
     "SELECT job_id, recording_raw, path_raw, format, sha256, published, bytes FROM outputs "
     "WHERE job_id = :job AND format NOT IN ('partial', 'failed') ORDER BY id"
 )
-_PUBLISH = sa.text(
+_PUBLISH = sql(
     "UPDATE outputs SET published = 1, at = :now "
-    "WHERE job_id = :job AND generation = :generation AND format NOT IN ('partial', 'failed')"
+    "WHERE (job_id, generation) IN @rows(:held, job_id, generation) AND format NOT IN ('partial', 'failed')"
 )
-_FORGET = sa.text(
+_FORGET = sql(
     "DELETE FROM outputs WHERE published = 0 AND id IN ("
     "SELECT o.id FROM outputs n JOIN outputs o ON o.path_raw = n.path_raw "
     "AND o.recording_raw = n.recording_raw AND o.id < n.id "
-    "WHERE n.job_id = :job AND n.generation = :generation AND n.format NOT IN ('partial', 'failed'))"
+    "WHERE (n.job_id, n.generation) IN @rows(:held, job_id, generation) AND n.format NOT IN ('partial', 'failed'))"
 )
 _HELD_BY = sa.text(
     "SELECT r.path_raw FROM jobs j JOIN recordings r ON r.id = j.recording_id "
@@ -121,17 +123,19 @@ class Outputs:
             return refused
         with self._db.write("record planned files") as connection:
             found = connection.execute(_HELD, {"jobs": json.dumps([job for job, _, _ in intents])})
-            held = {(row.id, row.generation): row.path_raw for row in found}
+            held = {(row.id, row.generation): row for row in found}
             rows: list[dict[str, object]] = []
+            again: list[dict[str, object]] = []
             for job, generation, files in intents:
-                recording_raw = held.get((job, generation))
-                if recording_raw is None:
+                row = held.get((job, generation))
+                if row is None:
                     refused.append(job)
-                else:
-                    rows += rows_of((job, generation), recording_raw, files, now)
-            if rows:
-                execute_rows(connection, _REPLACE, rows)
-                execute_rows(connection, INSERT, rows)
+                    continue
+                made = rows_of((job, generation), row.path_raw, files, now)
+                rows += made
+                again += made if row.unpublished else ()
+            execute_rows(connection, _REPLACE, again)
+            execute_rows(connection, INSERT, rows)
         return refused
 
     def owned(self, paths: Sequence[Path]) -> dict[Path, tuple[OwnedOutput, ...]]:
@@ -225,9 +229,9 @@ def of_job(connection: Connection, job: int) -> tuple[OwnedOutput, ...]:
 
 def mark_published(connection: Connection, done: Sequence[Held], now: float) -> None:
     """Mark the files of these jobs as published; remove what was recorded for the same paths before and never published."""
-    rows = [{"job": job, "generation": generation, "now": now} for job, generation in done]
-    execute_rows(connection, _PUBLISH, rows)
-    execute_rows(connection, _FORGET, rows)
+    held = json.dumps(list(done))
+    connection.execute(_PUBLISH, {"held": held, "now": now})
+    connection.execute(_FORGET, {"held": held})
 
 
 def rows_of(

@@ -71,8 +71,9 @@ _KEEP = sql(
 )
 # A result that was kept has some of them already.
 _STAGE = sql(
-    "INSERT INTO stage_timings (job_id, attempt, stage, seconds) VALUES (:job_id, :attempt, :stage, :seconds) "
-    "ON CONFLICT (job_id, stage) DO UPDATE SET attempt = excluded.attempt, seconds = excluded.seconds"
+    "INSERT INTO stage_timings (job_id, attempt, stage, seconds) "
+    "SELECT job_id, attempt, stage, seconds FROM @rows(:rows, job_id, attempt, stage text, seconds double precision) "
+    "@named(given) WHERE true ON CONFLICT (job_id, stage) DO UPDATE SET attempt = excluded.attempt, seconds = excluded.seconds"
 )
 # Parameters in the order of `SEGMENT_COLUMNS`.
 _INSERT_SEGMENTS = sql(
@@ -95,7 +96,7 @@ _INSERT_PACKED = sql(
 )
 _CLOSE_ATTEMPT = sql(
     "UPDATE attempts SET ended_at = :now, outcome = 'done', code = NULL, reason = NULL "
-    "WHERE job_id = :id AND generation = :generation"
+    "WHERE (job_id, generation) IN @rows(:held, job_id, generation)"
 )
 # A job that is done by reference has no segments; a reference to it is replaced by its own.
 _ORIGIN = sql("SELECT coalesce(reference_job_id, id) FROM jobs WHERE id = :id")
@@ -170,9 +171,10 @@ class Results:
         # Before the jobs are done: a stage of a done job is added to the totals by itself, which takes longer.
         _store_stages(connection, done)
         execute_rows(connection, _DONE, rows)
-        execute_rows(connection, _CLOSE_ATTEMPT, rows)
+        held = [(f.job_id, f.generation) for f, _ in done]
+        connection.execute(_CLOSE_ATTEMPT, {"held": json.dumps(held), "now": now})
         self._store_segments(connection, [f for f, _ in done if f.reference is None and f.job_id not in kept])
-        mark_published(connection, [(f.job_id, f.generation) for f, _ in done], now)
+        mark_published(connection, held, now)
         if any(f.reference is None for f, _ in done):
             note_others_done(connection)
         self._events.jobs_done(connection, [f.job_id for f, _ in done], now)
@@ -192,12 +194,12 @@ class Results:
 
 def _store_stages(connection: Connection, of: Sequence[tuple[Finish, int]]) -> None:
     stages = [
-        {"job_id": f.job_id, "attempt": attempt, "stage": stage, "seconds": seconds}
+        (f.job_id, attempt, stage, seconds)
         for f, attempt in of
         for stage, seconds in dict(f.timings.seconds).items()
     ]
     if stages:
-        execute_rows(connection, _STAGE, stages)
+        connection.execute(_STAGE, {"rows": json.dumps(stages)})
 
 
 def load_result(connection: Connection, job_id: int) -> StoredResult | None:

@@ -16,8 +16,11 @@ def _ids(values: str) -> str:
     return f"(SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST({values} AS json)) AS listed(value))"
 
 
-def _rows(values: str, *names: str) -> str:
-    columns = ", ".join(f"CAST(value ->> {i} AS bigint) AS {name}" for i, name in enumerate(names))
+def _rows(values: str, *columns_of: str) -> str:
+    named = [column.partition(" ") for column in columns_of]
+    columns = ", ".join(
+        f"CAST(value ->> {i} AS {kind or 'bigint'}) AS {name}" for i, (name, _, kind) in enumerate(named)
+    )
     return f"(SELECT {columns} FROM json_array_elements(CAST({values} AS json)) AS listed(value))"
 
 

@@ -9,7 +9,8 @@ def _list(values: str) -> str:
     return f"(SELECT value FROM json_each({values}))"
 
 
-def _rows(values: str, *names: str) -> str:
+def _rows(values: str, *columns_of: str) -> str:
+    names = (column.partition(" ")[0] for column in columns_of)
     columns = ", ".join(f"json_extract(value, '$[{i}]') AS {name}" for i, name in enumerate(names))
     return f"(SELECT {columns} FROM json_each({values}))"
 
