@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dropscribe.config import EngineSettings, embedded
 from dropscribe.engine.gpu_probe import count_gpus
 from dropscribe.errors import ConfigError
-from dropscribe.pipeline.local.engine_plan import devices_of, settings_of
+from dropscribe.pipeline.local import engine_plan
+from dropscribe.pipeline.local.engine_plan import devices_of, gpus_of, settings_of
 
 
 def settings(device: object, **more: object) -> EngineSettings:
@@ -94,3 +97,16 @@ def test_gpus_are_counted_by_the_driver(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_failed_count_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
     assert count_gpus() == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus"),
+    [("auto", 1), ("cuda", 3), ("cuda:1, cuda:2", 2), ("cuda:1, cuda:1", 1), ("cpu, cpu", 0)],
+)
+def test_the_gpus_that_an_engine_uses_are_counted_once(
+    device: str, gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_plan, "_NODES", (str(tmp_path),))
+    assert gpus_of(settings(device), lambda: 3) == gpus
+    monkeypatch.setattr(engine_plan, "_NODES", (str(tmp_path / "none"),))
+    assert gpus_of(settings(device), lambda: 3) == 0

@@ -34,7 +34,7 @@ def devices_of(
 
 def gpus_of(settings: EngineSettings, count_gpus: Callable[[], int] = gpu_probe.count_gpus) -> int:
     """Number of GPUs that the engine will use; 0 on a machine without one."""
-    if settings.device == "cpu" or not any(Path(node).exists() for node in _NODES):
+    if settings.device.startswith("cpu") or not any(Path(node).exists() for node in _NODES):
         return 0
     return min(count_gpus(), len(set(devices_of(settings, count_gpus))))
 
