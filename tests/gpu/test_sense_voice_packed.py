@@ -63,6 +63,7 @@ def test_hidden_states_are_those_of_fp32_but_for_rounding(loaded: Any, packed: A
     import torch
 
     from dropscribe.engine.layers.packed import rows_of
+    from dropscribe.engine.layers.sequences import Padded
     from dropscribe.engine.models.sense_voice.encoder import SenseVoiceEncoder
 
     lengths = [5, 71, 1, 240]
@@ -72,7 +73,7 @@ def test_hidden_states_are_those_of_fp32_but_for_rounding(loaded: Any, packed: A
     with torch.inference_mode():
         half = torch.split(packed._encoder(x, rows).float(), lengths)
         alone = [
-            exact(part[None], torch.ones(1, len(part), dtype=torch.bool, device=x.device))[0]
+            exact(part[None], Padded(torch.ones(1, len(part), dtype=torch.bool, device=x.device)))[0]
             for part in torch.split(x, lengths)
         ]
     for a, b in zip(half, alone, strict=True):

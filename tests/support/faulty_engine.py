@@ -184,13 +184,15 @@ def break_the_engine(faults: Faults) -> None:
 
             before(faults, Scorer, "speech", lambda judged: judged.memories)
         else:
-            from dropscribe.engine.models.paraformer.forward import PaddedForward  # noqa: PLC0415
+            from dropscribe.engine.models.paraformer.joined_forward import JoinedForward  # noqa: PLC0415
 
             remember_samples()
-            before(faults, PaddedForward, "__call__", lambda sounds: [s.pcm for s in sounds])
+            before(faults, JoinedForward, "__call__", lambda sounds: [s.pcm for s in sounds])
             if self.on_gpu:
+                from dropscribe.engine.models.paraformer.forward import PaddedForward  # noqa: PLC0415
                 from dropscribe.engine.models.paraformer.packed_forward import PackedForward  # noqa: PLC0415
 
+                before(faults, PaddedForward, "__call__", lambda sounds: [s.pcm for s in sounds])
                 before(faults, PackedForward, "begin", lambda sounds: [s.pcm for s in sounds])
         return batch_s
 

@@ -48,9 +48,8 @@ def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, positive
         if not positive:
             scale = torch.maximum(scale, x.amin(dim=-1, keepdim=True).neg_())
         scale.clamp_(min=LEAST)
-        made = _multiplied(x * scale.reciprocal(), steps, zero, packed).mul_(scale)
-        if bias is not None:
-            made.add_(bias)
+        made = _multiplied(x * scale.reciprocal(), steps, zero, packed)
+        made = made.mul_(scale) if bias is None else torch.addcmul(bias, made, scale, out=made)
         return made.relu_() if relu else made
 
     return run

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dropscribe.engine.layers import int8
 from dropscribe.engine.layers.linear import Product, product
+from dropscribe.engine.layers.sequences import Layout, Padded, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,17 @@ class Norm:
 class Memory:
     """Depthwise memory block: x + conv(x) over time, with zeros beyond the ends of a segment."""
 
-    taps: Tensor  #: (channels, 1, kernel)
+    taps: Tensor  #: (channels, 1, kernel), with 1 added to that of the current position for "x +"
     left: int  #: taps before the current position
 
-    def __call__(self, x: Tensor, keep: Tensor) -> Tensor:
-        """x: (batch, time, channels); keep: (batch, time, 1), 1 inside a segment and 0 in padding."""
-        batch, time, channels = x.shape
-        padded = x.new_zeros(batch, time + self.taps.shape[-1] - 1, channels)
-        inside = padded[:, self.left : self.left + time]
-        torch.mul(x, keep, out=inside)
-        mixed = F.conv1d(padded.transpose(1, 2), self.taps, groups=channels).transpose(1, 2)
-        return mixed.add_(inside).mul_(keep)
+    @property
+    def reach(self) -> int:
+        """Positions that the result of a position depends on, to the farther side."""
+        return max(self.left, self.taps.shape[-1] - 1 - self.left)
+
+    def __call__(self, x: Tensor, layout: Layout) -> Tensor:
+        """x: (…, channels), as `layout` says."""
+        return layout.remember(x, self.taps, self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,11 @@ class EncoderLayer:
     heads: int
     residual: bool
 
-    def __call__(self, x: Tensor, keep: Tensor, mask: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, layout: Layout) -> Tensor:
         q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=-1)
-        attended = self.out(attend(q, k, v, mask, self.heads)) + self.memory(v, keep)
-        x = x + attended if self.residual else attended
-        return x + self.w2(self.w1(self.norm2(x)))
+        attended = self.out(layout.attend(q, k, v, layout, self.heads)).add_(self.memory(v, layout))
+        x = attended.add_(x) if self.residual else attended
+        return self.w2(self.w1(self.norm2(x))).add_(x)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,42 +86,30 @@ class DecoderLayer:
     out: Product | None
     heads: int
 
-    def __call__(self, x: Tensor, keep: Tensor, encoded: Tensor, mask: Tensor) -> Tensor:
-        x = self._before_attention(x, keep)
+    def __call__(self, x: Tensor, tokens: Layout, encoded: Tensor, frames: Layout) -> Tensor:
+        x = self._before_attention(x, tokens)
         if self.norm3 is not None and self.q is not None and self.kv is not None and self.out is not None:
             k, v = self.kv(encoded).chunk(2, dim=-1)
-            x = x + self.out(attend(self.q(self.norm3(x)), k, v, mask, self.heads))
+            x = self.out(tokens.attend(self.q(self.norm3(x)), k, v, frames, self.heads)).add_(x)
         return x
 
-    def attention(self, x: Tensor, keep: Tensor, encoded: Tensor) -> Tensor:
+    def attention(self, x: Tensor, tokens: Padded, encoded: Tensor) -> Tensor:
         """Cross-attention weights, summed over heads: (B, N, T). Raises TypeError for a layer without attention."""
         if self.norm3 is None or self.q is None or self.kv is None:
             raise TypeError("a layer without attention was asked for it")
-        q = self.q(self.norm3(self._before_attention(x, keep)))
+        q = self.q(self.norm3(self._before_attention(x, tokens)))
         k, _ = self.kv(encoded).chunk(2, dim=-1)
         scores = (
             split(q, self.heads) @ split(k, self.heads).transpose(2, 3) / (q.shape[-1] // self.heads) ** 0.5
         )
         return scores.softmax(dim=-1).sum(dim=1)
 
-    def _before_attention(self, x: Tensor, keep: Tensor) -> Tensor:
+    def _before_attention(self, x: Tensor, tokens: Layout) -> Tensor:
         """Feed-forward and memory block."""
         fed = self.w2(self.hidden_norm(self.w1(self.norm1(x))))
         if self.norm2 is None or self.memory is None:
             return fed
-        return x + self.memory(self.norm2(fed), keep)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int) -> Tensor:
-    """Scaled dot product attention. q: (B, Tq, D), k, v: (B or 1, Tk, D), mask: (B or 1, 1, 1, Tk), True: attend."""
-    keys, values = (split(x, heads).expand(q.shape[0], -1, -1, -1) for x in (k, v))
-    out = F.scaled_dot_product_attention(split(q, heads), keys, values, attn_mask=mask)
-    return out.transpose(1, 2).flatten(2)
-
-
-def split(x: Tensor, heads: int) -> Tensor:
-    """(B, T, D) → (B, heads, T, D / heads)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+        return self.memory(self.norm2(fed), tokens).add_(x)
 
 
 def positions(longest: int, width: int, device: torch.device) -> Tensor:
@@ -143,14 +132,17 @@ class SanmEncoder:
         self._layers = [encoder_layer(layer, dtype, in_int8=in_int8) for layer in layers]
         self._after = norm(module.after_norm, dtype)
 
-    def __call__(self, features: Tensor, keep: Tensor) -> Tensor:
-        """features: (B, T, F) float32; keep: (B, T) bool. Returns (B, T, D) in the precision of the weights."""
-        x = features * self._scale
-        x = (x + positions(x.shape[1], x.shape[2], x.device)).to(self.dtype)
-        inside = keep[:, :, None].to(self.dtype)
-        mask = keep[:, None, None, :]
+    @property
+    def reach(self) -> int:
+        """Positions that a memory block reaches to either side."""
+        return max(layer.memory.reach for layer in self._layers)
+
+    def __call__(self, features: Tensor, layout: Layout) -> Tensor:
+        """features: (…, F) float32, as `layout` says. Returns (…, D) in the precision of the weights."""
+        table = positions(layout.longest, features.shape[-1], features.device)
+        x = layout.positioned(features * self._scale, table).to(self.dtype)
         for layer in self._layers:
-            x = layer(x, inside, mask)
+            x = layer(x, layout)
         return self._after(x)
 
 
@@ -167,29 +159,31 @@ class SanmDecoder:
         self._after = norm(module.after_norm, dtype)
         self._output = None if module.output_layer is None else affine(module.output_layer, dtype)
 
-    def hidden(self, embeds: Tensor, tokens: Tensor, encoded: Tensor, keep: Tensor) -> Tensor:
-        """embeds: (B, N, D); tokens: (B, N) bool; encoded: (B or 1, T, D); keep: (B or 1, T) bool. Returns (B, N, D)."""
-        inside = tokens[:, :, None].to(embeds.dtype)
-        mask = keep[:, None, None, :]
+    @property
+    def reach(self) -> int:
+        """Positions that a memory block reaches to either side."""
+        return max((layer.memory.reach for layer in self._layers if layer.memory is not None), default=0)
+
+    def hidden(self, embeds: Tensor, tokens: Layout, encoded: Tensor, frames: Layout) -> Tensor:
+        """embeds: (…, D), as `tokens` says; encoded: (…, D), as `frames` says. Returns (…, D), as `tokens` says."""
         x = embeds
         for layer in self._layers:
-            x = layer(x, inside, encoded, mask)
+            x = layer(x, tokens, encoded, frames)
         return self._after(x)
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """(B, N, D) → (B, N, vocabulary)."""
+        """(…, D) → (…, vocabulary)."""
         if self._output is None:
             raise TypeError("a decoder without output layer was asked for scores")
         return self._output(hidden)
 
-    def attention(self, embeds: Tensor, tokens: Tensor, encoded: Tensor, layer: int) -> Tensor:
-        """Cross-attention weights of each token in a layer (counted from 0): (B, N, T)."""
-        inside = tokens[:, :, None].to(embeds.dtype)
-        everything = encoded.new_ones(1, 1, 1, encoded.shape[1], dtype=torch.bool)
+    def attention(self, embeds: Tensor, tokens: Padded, encoded: Tensor, layer: int) -> Tensor:
+        """Cross-attention weights of each token in a layer (counted from 0): (B, N, T). encoded: (1, T, D)."""
+        everything = Padded(encoded.new_ones(1, encoded.shape[1], dtype=torch.bool))
         x = embeds
         for before in self._layers[:layer]:
-            x = before(x, inside, encoded, everything)
-        return self._layers[layer].attention(x, inside, encoded)
+            x = before(x, tokens, encoded, everything)
+        return self._layers[layer].attention(x, tokens, encoded)
 
 
 def norm(module: Any, dtype: torch.dtype) -> Norm:
@@ -214,7 +208,10 @@ def affine(
 
 
 def _memory(module: Any, dtype: torch.dtype) -> Memory:
-    return Memory(module.fsmn_block.weight.detach().to(dtype), int(module.pad_fn.padding[0]))
+    left = int(module.pad_fn.padding[0])
+    taps = module.fsmn_block.weight.detach().float().clone()
+    taps[:, :, left] += 1.0
+    return Memory(taps.to(dtype), left)
 
 
 def encoder_layer(layer: Any, dtype: torch.dtype, *, in_int8: bool = False) -> EncoderLayer:

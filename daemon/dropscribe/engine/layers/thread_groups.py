@@ -1,4 +1,4 @@
-"""Divide a batch into groups of segments that threads of a CPU run side by side.
+"""Divide a batch into tasks that threads of a CPU run side by side.
 
 Threads that share each operator instead wait for each other some thousand times a batch: for the slowest one each
 time, so that any other load on the machine costs a multiple of itself.
@@ -6,84 +6,126 @@ time, so that any other load on the machine costs a multiple of itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import heapq
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
+S = TypeVar("S")
 T = TypeVar("T")
-#: Longest time of the slowest group, in times of what threads take that share every operation and never wait.
-UNEVEN = 1.3
+#: Time of two threads that share every operation, in times of what threads take that never wait; its square for four.
+SHARING = 1.3
+#: Tasks that each thread would get if all were as large as the next one: they get smaller, so that the threads end
+#: together.
+TASKS_LEFT = 2
 
 
-def divided(lengths: Sequence[int], threads: int) -> list[list[int]]:
-    """Divide segments into at most `threads` groups of similar work; returns the indexes of each group. Pure.
+@dataclass(frozen=True, slots=True)
+class Division:
+    """A batch in tasks."""
 
-    The work of a group is its number of segments times the longest of them. Segments of similar length share a group.
-    One group of all segments, if threads that share every operation are likely to end earlier: three segments for two
-    threads, for example.
+    tasks: list[list[int]]  #: indexes of the segments of each task, the task with most work first
+    workers: int  #: tasks that run side by side
+    each: int  #: threads that share a task
+
+
+def divided(lengths: Sequence[int], threads: int, largest: int) -> Division:
+    """Divide segments into tasks. Pure.
+
+    The work of a task is the sum of its segments' lengths: `largest` at most, unless it is a single segment. The tasks
+    get smaller towards the end. Threads share tasks only if they are likely to end earlier then: with one segment for
+    two threads, for example.
     """
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    ascending = [lengths[i] for i in order]
-    if len(order) < 2 or threads < 2:
-        return [order] if order else []
-    least, limit = ascending[-1], ascending[-1] * len(order)
-    while least < limit:
-        middle = (least + limit) // 2
-        if len(_bounds(ascending, middle)) - 1 > threads:
-            least = middle + 1
-        else:
-            limit = middle
-    groups = [order[a:b] for a, b in pairwise(_bounds(ascending, limit))]
-    alone = limit / (threads // len(groups))
-    shared = ascending[-1] * len(order) / threads
-    return groups if alone <= UNEVEN * shared else [order]
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    best, least = Division([], 1, threads), float("inf")
+    workers = min(threads, len(order))
+    while workers > 0:
+        each = threads // workers
+        tasks = list(_tasks(order, lengths, workers, largest))
+        time = _time([sum(lengths[i] for i in task) for task in tasks], workers)
+        time *= SHARING ** math.log2(each) / each
+        if time < least:
+            best, least = Division(tasks, workers, each), time
+        workers //= 2
+    return best
 
 
-def _bounds(ascending: Sequence[int], limit: int) -> list[int]:
-    """Bounds of the fewest groups of consecutive segments whose work is at most `limit`."""
-    bounds = [0]
-    for i, longest in enumerate(ascending):
-        if longest * (i + 1 - bounds[-1]) > limit:
-            bounds.append(i)
-    return [*bounds, len(ascending)]
+def _tasks(order: Sequence[int], lengths: Sequence[int], workers: int, largest: int) -> Iterator[list[int]]:
+    left = sum(lengths)
+    task: list[int] = []
+    size = 0
+    for i in order:
+        fair = largest if workers == 1 else (left + size) / (TASKS_LEFT * workers)
+        if task and size + lengths[i] > min(largest, fair):
+            yield task
+            task, size = [], 0
+        task.append(i)
+        size += lengths[i]
+        left -= lengths[i]
+    if task:
+        yield task
+
+
+def _time(work: Sequence[int], workers: int) -> int:
+    """Work of the worker that gets most, if each takes the next task when it has ended one."""
+    ends = [0] * workers
+    for one in work:
+        heapq.heapreplace(ends, ends[0] + one)
+    return max(ends)
 
 
 class ThreadGroups:
-    """Runs a function for groups of segments in threads of its own. Owned by one thread."""
+    """Runs tasks in threads of its own. Owned by one thread."""
 
-    def __init__(self, threads: int) -> None:
-        """`threads`: those of torch, which are divided among the groups."""
+    def __init__(self, threads: int, largest: int) -> None:
+        """`threads`: those of torch, which are divided among the tasks; `largest`: see `divided`."""
         self._threads = threads
+        self._largest = largest
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="recognise")
 
     def __call__(self, lengths: Sequence[int], run: Callable[[list[int]], Sequence[T]]) -> list[T]:
-        """Results for all segments, in their order. `run` gets the indexes of a group and returns one result for each.
+        """Results for all segments, in their order. `run` gets the indexes of a task and returns one result for each.
 
-        lengths: of the segments. Raises what `run` raises, after all groups have ended.
+        lengths: of the segments. Raises what `run` raises, after all tasks have ended.
         """
-        groups = divided(lengths, self._threads)
-        if len(groups) < 2:
-            return list(run(list(range(len(lengths)))))
-        each = self._threads // len(groups)
-        # The number belongs to the calling thread, but that of some libraries of torch to the whole process.
-        torch.set_num_threads(each)
-        try:
-            futures = [self._pool.submit(_alone, run, group, each) for group in groups]
-            wait(futures)
-        finally:
-            torch.set_num_threads(self._threads)
+        division = divided(lengths, self._threads, self._largest)
+        results = self.side_by_side(division.tasks, run, workers=division.workers)
         made = {
             i: result
-            for group, future in zip(groups, futures, strict=True)
-            for i, result in zip(group, future.result(), strict=True)
+            for task, own in zip(division.tasks, results, strict=True)
+            for i, result in zip(task, own, strict=True)
         }
         return [made[i] for i in range(len(lengths))]
 
+    def side_by_side(
+        self, tasks: Sequence[S], run: Callable[[S], T], *, workers: int | None = None
+    ) -> list[T]:
+        """Results of `run` for each task; so many at a time, by default as many as there are threads.
 
-def _alone(run: Callable[[list[int]], Sequence[T]], group: list[int], threads: int) -> Sequence[T]:
+        Raises what `run` raises, after all tasks have ended.
+        """
+        count = min(len(tasks), workers or self._threads)
+        if count < 2:
+            return [run(task) for task in tasks]
+        each = self._threads // count
+        waiting = iter(enumerate(tasks))
+        # The number belongs to the calling thread, but that of some libraries of torch to the whole process.
+        torch.set_num_threads(each)
+        try:
+            futures = [self._pool.submit(_work, waiting, run, each) for _ in range(count)]
+            wait(futures)
+        finally:
+            torch.set_num_threads(self._threads)
+        made = dict(pair for future in futures for pair in future.result())
+        return [made[i] for i in range(len(tasks))]
+
+
+def _work(waiting: Iterator[tuple[int, S]], run: Callable[[S], T], threads: int) -> list[tuple[int, T]]:
+    """Take one task after another until there are none."""
     torch.set_num_threads(threads)
     with torch.inference_mode():
-        return run(group)
+        return [(number, run(task)) for number, task in waiting]

@@ -19,6 +19,7 @@ from torch import Tensor
 from dropscribe.engine.layers.best import Best, best_of
 from dropscribe.engine.layers.fbank import Frontend, Sound
 from dropscribe.engine.layers.sanm import SanmDecoder, SanmEncoder
+from dropscribe.engine.layers.sequences import Padded
 from dropscribe.engine.models.paraformer.cif import Predictor, Timestamps
 from dropscribe.engine.models.paraformer.seaco import Bias, BiasEncoder, has_bias
 
@@ -82,14 +83,15 @@ class PaddedForward:
         keep = torch.arange(max(features.rows), device=self._device)[None] < rows[:, None]
         x = torch.zeros(*keep.shape, features.packed.shape[1], device=self._device)
         x[keep] = features.packed
-        encoded = self._encoder(x, keep)
+        layout = Padded(keep)
+        encoded = self._encoder(x, layout)
         alpha, hidden = self._predictor.weights(encoded, keep)
         most = int(alpha.sum(dim=1).max())
         if most < 1:
             return [DecodedSegment([], None, 0, b"") for _ in sounds]
         embeds, counts = self._predictor.embed(encoded, keep, alpha, most)
         tokens = torch.arange(most, device=self._device)[None] < counts[:, None]
-        decoded = self._decoder.hidden(embeds, tokens, encoded, keep)
+        decoded = self._decoder.hidden(embeds, Padded(tokens), encoded, layout)
         best = best_of(self._decoder.scores(decoded))
         for words in {id(w): w for w in hotwords if w is not None}.values():
             own = [i for i, w in enumerate(hotwords) if w is words]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from dropscribe.engine.core.interfaces import NO_HOTWORDS, Hypothesis, SpeechSegment
-from dropscribe.engine.layers.fbank import Sound, frames_in, sound_of
-from dropscribe.engine.layers.thread_groups import ThreadGroups
+from dropscribe.engine.layers.fbank import Sound, sound_of
 from dropscribe.engine.models.loading import LoadedModel, device_faults
 from dropscribe.engine.models.paraformer.forward import SILENT_IDS, DecodedSegment, PaddedForward
+from dropscribe.engine.models.paraformer.joined_forward import JoinedForward
 from dropscribe.engine.models.paraformer.seaco import has_bias
 from dropscribe.engine.models.paraformer.timestamps import spans_of
 from dropscribe.engine.models.text.hypotheses import long_enough
@@ -41,26 +41,6 @@ class Forward(Protocol):
         """Recognise a batch; hotwords: for each segment a result of `encode_hotwords`, or None."""
 
 
-class GroupedForward:
-    """A forward pass on the CPU whose batches are divided among threads."""
-
-    def __init__(self, forward: Forward, threads: int) -> None:
-        self._forward = forward
-        self._groups = ThreadGroups(threads)
-
-    def encode_hotwords(self, words: Sequence[Sequence[int]]) -> Any:
-        """See `Forward`."""
-        return self._forward.encode_hotwords(words)
-
-    def __call__(self, sounds: Sequence[Sound], hotwords: Sequence[Any]) -> list[DecodedSegment]:
-        """See `Forward`."""
-
-        def run(group: list[int]) -> list[DecodedSegment]:
-            return self._forward([sounds[i] for i in group], [hotwords[i] for i in group])
-
-        return self._groups([frames_in(sound) for sound in sounds], run)
-
-
 class ParaformerRecogniser:
     """One forward pass per call. Owned by the worker's thread."""
 
@@ -82,7 +62,7 @@ class ParaformerRecogniser:
                 remedy="use a model of FunASR's Paraformer family",
             )
         self._vocabulary = vocabulary_of(loaded)
-        self._forward: Forward = forward or _padded(loaded, threads, in_int8=in_int8)
+        self._forward: Forward = forward or _in_fp32(loaded, threads, in_int8=in_int8)
         self._takes_hotwords = has_bias(loaded.module)
         self._spelling = self._vocabulary.spelling
         self._encoded = lru_cache(LISTS_KEPT)(self._encode)
@@ -122,9 +102,11 @@ class ParaformerRecogniser:
         ]
 
 
-def _padded(loaded: LoadedModel, threads: int, *, in_int8: bool) -> Forward:
-    padded = PaddedForward(loaded.module, loaded.frontend, loaded.device, _silent(loaded), in_int8=in_int8)
-    return GroupedForward(padded, threads) if threads > 1 and loaded.device.type == "cpu" else padded
+def _in_fp32(loaded: LoadedModel, threads: int, *, in_int8: bool) -> Forward:
+    parts, silent = (loaded.module, loaded.frontend), _silent(loaded)
+    if loaded.device.type == "cpu":
+        return JoinedForward(*parts, silent, threads=threads, in_int8=in_int8)
+    return PaddedForward(*parts, loaded.device, silent)
 
 
 def _silent(loaded: LoadedModel) -> set[int]:

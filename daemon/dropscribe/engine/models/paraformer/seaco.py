@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from dropscribe.engine.layers.best import Best, best_of
 from dropscribe.engine.layers.sanm import SanmDecoder, affine
+from dropscribe.engine.layers.sequences import Padded
 
 #: Longest list (including the start token) that is used whole; of longer ones each segment uses the words with the
 #: highest attention weights (FunASR's `nfilter`).
@@ -82,13 +83,13 @@ class Bias:
         best: of the first decoder, (B, N); embeds: (B, N, D), acoustic; decoded: (B, N, D), of the first decoder;
         tokens: (B, N) bool, true for tokens and false for padding; words: result of `BiasEncoder`, (W, D).
         """
-        keys = words[None]
+        keys, layout = words[None], Padded(tokens)
         if self._filters and len(words) > MOST_HEARD:
-            attention = self._decoder.attention(decoded, tokens, keys, FILTER_LAYER)
+            attention = self._decoder.attention(decoded, layout, keys, FILTER_LAYER)
             keys = words[most_heard((attention * tokens[:, :, None]).sum(dim=1))]
-        everything = keys.new_ones(1, keys.shape[1], dtype=torch.bool)
-        merged = self._decoder.hidden(embeds, tokens, keys, everything)
-        merged = merged + self._decoder.hidden(decoded, tokens, keys, everything)
+        everything = Padded(keys.new_ones(1, keys.shape[1], dtype=torch.bool))
+        merged = self._decoder.hidden(embeds, layout, keys, everything)
+        merged = merged + self._decoder.hidden(decoded, layout, keys, everything)
         biased = best_of(self._output(merged))
         return best.where(torch.isin(biased.ids, self._unbiased), biased)
 

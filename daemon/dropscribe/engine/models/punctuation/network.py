@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dropscribe.engine.layers.sanm import SanmEncoder, affine
+from dropscribe.engine.layers.sequences import Padded
 from dropscribe.engine.models.funasr_parts import component
 from dropscribe.engine.models.punctuation.config import PunctuationConfig
 
@@ -63,7 +64,7 @@ class PaddedNetwork:
         device = self._embedding.device
         keep = torch.arange(padded.shape[1]) < torch.tensor(lengths)[:, None]
         features = self._embedding[torch.from_numpy(padded).to(device)]
-        best = self._output(self._encoder(features, keep.to(device))).argmax(dim=-1)
+        best = self._output(self._encoder(features, Padded(keep.to(device)))).argmax(dim=-1)
         rows = best.to(torch.uint8).cpu().numpy()
         return [row[:length].tobytes() for row, length in zip(rows, lengths, strict=True)]
 

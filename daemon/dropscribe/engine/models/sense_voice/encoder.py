@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dropscribe.engine.layers.sanm import SanmEncoder, affine, encoder_layer, norm
+from dropscribe.engine.layers.sequences import Layout
 
 #: Number of query rows before the features of a segment.
 QUERIES = 4
@@ -29,7 +30,7 @@ def queries(module: Any, language: str, style: str) -> Tensor:
 
 
 class SenseVoiceEncoder:
-    """Queries and stacked features → hidden states, padded and masked, float32."""
+    """Queries and stacked features → hidden states, float32."""
 
     def __init__(self, module: Any) -> None:
         """`module`: FunASR's `SenseVoiceEncoderSmall`, in evaluation mode."""
@@ -37,13 +38,16 @@ class SenseVoiceEncoder:
         self._second = [encoder_layer(layer, torch.float32) for layer in module.tp_encoders]
         self._after = norm(module.tp_norm, torch.float32)
 
-    def __call__(self, features: Tensor, keep: Tensor) -> Tensor:
-        """features: (B, T, F) float32; keep: (B, T) bool. Returns (B, T, D) float32."""
-        x = self._first(features, keep)
-        inside = keep[:, :, None].to(x.dtype)
-        mask = keep[:, None, None, :]
+    @property
+    def reach(self) -> int:
+        """Positions that a memory block reaches to either side."""
+        return max(self._first.reach, *(layer.memory.reach for layer in self._second))
+
+    def __call__(self, features: Tensor, layout: Layout) -> Tensor:
+        """features: (…, F) float32, as `layout` says. Returns (…, D) float32."""
+        x = self._first(features, layout)
         for layer in self._second:
-            x = layer(x, inside, mask)
+            x = layer(x, layout)
         return self._after(x)
 
 

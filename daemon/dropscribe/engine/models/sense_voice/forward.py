@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dropscribe.engine.layers.fbank import Frontend, Sound
+from dropscribe.engine.layers.sequences import Padded
 from dropscribe.engine.models.sense_voice.collapse import DecodedSegment, collapse, runs
 from dropscribe.engine.models.sense_voice.encoder import QUERIES, Head, SenseVoiceEncoder
 
@@ -43,5 +44,5 @@ class PaddedForward:
         x[:, :QUERIES] = queries
         # The slice is a view, so this writes to `x`.
         x[:, QUERIES:][keep[:, QUERIES:]] = features.packed
-        best = self._head(self._encoder(x, keep)[keep])
+        best = self._head(self._encoder(x, Padded(keep))[keep])
         return runs(collapse(best, rows.cumsum(0), self._blank).cpu().numpy(), lengths, QUERIES)

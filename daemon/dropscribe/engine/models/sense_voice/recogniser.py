@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from dropscribe.engine.models.sense_voice.packed_forward import Launched
 
 Forward = Callable[[Sequence[Sound], Tensor], list[DecodedSegment]]
+#: Frames of 10 ms in the largest task of a thread, without padding.
+TASK_FRAMES = 2_000
 #: Output of the model for audio without speech; FunASR's own postprocessing removes it, too.
 NOTHING_SAID = "The."
 
@@ -38,7 +40,7 @@ def _padded(loaded: LoadedModel, threads: int) -> Forward:
     padded = PaddedForward(loaded.module, loaded.frontend, loaded.device)
     if threads == 1 or loaded.device.type != "cpu":
         return padded
-    groups = ThreadGroups(threads)
+    groups = ThreadGroups(threads, TASK_FRAMES)
 
     def forward(sounds: Sequence[Sound], queries: Tensor) -> list[DecodedSegment]:
         each = queries.expand(len(sounds), -1, -1)
