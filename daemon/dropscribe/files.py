@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -341,8 +342,8 @@ def _hash(
     _require(descriptor, path, expected)
     digest = hashlib.sha256()
     left, pieces = expected.size, 0
-    # One memory for all pieces: new memory for each is cleared by the kernel each time.
-    piece = memoryview(bytearray(min(left, PIECE_BYTES)))
+    # One memory for all pieces: new memory for each is cleared each time. The kernel clears this one, while other threads run.
+    piece = memoryview(mmap.mmap(-1, max(1, min(left, PIECE_BYTES))))
     while left > 0:
         between()
         count = os.readv(descriptor, [piece[: min(left, PIECE_BYTES)]])
