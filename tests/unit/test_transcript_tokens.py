@@ -14,7 +14,7 @@ from dropscribe import escapes
 from dropscribe.transcript.reading import read_transcript
 from dropscribe.transcript.remarks import remarks
 from dropscribe.transcript.render import Options, render
-from dropscribe.transcript.types import NO_TOKENS, Segment, Token, Tokens
+from dropscribe.transcript.types import NO_TOKENS, PackedSegments, Segment, Token, Tokens, characters_of
 from tests.support.transcripts import transcript
 
 PLAIN = (Token("你", 0, 180), Token("好", 180, 400))
@@ -153,3 +153,22 @@ def test_tokens_that_pass_through_processes_are_the_same(starts: tuple[int, int]
     assert passed_on == made
     assert (passed_on.starts_ms, passed_on.ends_ms) == (starts, (180, 2**41))
     assert passed_on[1:] == made[1:]
+
+
+def test_packed_segments_are_the_same_segments() -> None:
+    segments = (
+        Segment(0, 0, 900, "你好", Tokens("你好", (0, 400), (400, 900))),
+        Segment(1, 900, 1500, "hi"),
+    )
+    packed = pickle.loads(pickle.dumps(PackedSegments.of(segments)))
+    assert (packed, len(packed), packed.characters, packed[1]) == (segments, 2, 4, segments[1])
+    assert PackedSegments.of(packed) is packed
+    assert characters_of(packed) == characters_of(segments)
+
+
+def test_packed_segments_are_passed_on_without_making_them() -> None:
+    packed = PackedSegments(b"whatever another process made", 3, 9)
+    passed_on = pickle.loads(pickle.dumps(packed))
+    assert (len(passed_on), characters_of(passed_on)) == (3, 9)
+    with pytest.raises(pickle.UnpicklingError):
+        passed_on[0]

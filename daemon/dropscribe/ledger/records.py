@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -239,7 +240,7 @@ class Finish:
     media: MediaFacts
     engine: EngineFacts
     timings: Timings
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     reference: int | None = None
     speakers: tuple[Speaker, ...] = ()
     #: `dropscribe.ledger.columns.segment_rows` of the segments, if another process has made them; None: not made yet.
@@ -268,7 +269,7 @@ class StoredResult:
     media: MediaFacts
     engine: EngineFacts
     timings: Timings
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     speakers: tuple[Speaker, ...] = ()
 
 

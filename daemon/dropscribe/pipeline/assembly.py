@@ -24,7 +24,7 @@ class Result:
     """A completely recognised recording; stages before decoding are not in `timings` yet."""
 
     media: MediaFacts
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
     timings: Timings
     #: What is missing because a postprocessing stage failed; each one line.
     remarks: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from dropscribe.pipeline.cluster.messages import Orders, Report, UnderWay
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import Problem, kind_of
 from dropscribe.pipeline.station import State
+from dropscribe.transcript.types import PackedSegments
 
 #: Longest turn, and interval of progress in the reports, seconds.
 TURN_S = 0.5
@@ -34,6 +35,13 @@ RATE_S = 1.0
 TEXTS_S = 0.8
 #: Time without a word of the head after which the station ends itself, seconds: nobody wants its results.
 ABANDONED_S = 120.0
+
+
+def _packed(outcome: Outcome) -> Outcome:
+    """The same with its segments in one piece: the head passes them on to the process that renders them."""
+    if isinstance(outcome.end, Problem):
+        return outcome
+    return replace(outcome, end=replace(outcome.end, segments=PackedSegments.of(outcome.end.segments)))
 
 
 class Pace:
@@ -161,7 +169,8 @@ class HostedStation:
         while not self._closing:
             orders = self._carry_out(executor)
             try:
-                ended = executor.turn(0.0 if self._waiting and executor.room() else TURN_S, (self._bell,))
+                wait_s = 0.0 if self._waiting and executor.room() else TURN_S
+                ended = [_packed(outcome) for outcome in executor.turn(wait_s, (self._bell,))]
                 executor.supervise(time.monotonic())
             except EngineDiedError as e:
                 ended = self._lost(executor, e)

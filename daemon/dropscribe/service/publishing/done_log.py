@@ -9,6 +9,7 @@ from dropscribe.service.jobs.progress import MESSAGE_COLUMNS, NAME_COLUMNS
 from dropscribe.service.publishing.output_plan import TIMING, OutputPlan
 from dropscribe.transcript.naming import recording_name
 from dropscribe.transcript.remarks import media_remarks
+from dropscribe.transcript.types import characters_of
 
 
 def _message(one: OutputPlan, done: str) -> str:
@@ -47,7 +48,7 @@ def log_done(log: logs.Logger, one: OutputPlan, ended: float) -> None:
         speech_s=timings.speech_ms / 1000,
         wall_s=round(timings.wall_s, 3),
         segments=len(one.transcript.segments),
-        characters=sum(len(s.text) for s in one.transcript.segments),
+        characters=characters_of(one.transcript.segments),
         truncated=media.truncated,
         remarks=said,
         reference=one.reference,

@@ -31,7 +31,7 @@ class _Side:
     job: int | None
     recording: str
     engine: EngineFacts
-    segments: tuple[Segment, ...]
+    segments: Sequence[Segment]
 
     def document(self) -> dict[str, Any]:
         return {

@@ -41,6 +41,7 @@ from dropscribe.transcript.types import (
     Tags,
     Timings,
     Tokens,
+    characters_of,
 )
 
 _HELD = sql(
@@ -278,7 +279,7 @@ def job_row(f: Finish, reference: int | None, now: float) -> dict[str, Any]:
         "reference": reference,
         "audio_ms": f.media.duration_ms,
         "speech_ms": f.timings.speech_ms,
-        "characters": sum(len(s.text) for s in f.segments),
+        "characters": characters_of(f.segments),
         "truncated": None if f.media.truncated is None else storable(f.media.truncated),
         "model": storable(f.engine.model),
         "device": storable(f.engine.device),
