@@ -23,6 +23,7 @@ REVIEWED: Mapping[str, str] = {
     "dropscribe.settings": "all settings, each a field with its description; the checks beside what they check",
     "dropscribe.ledger.interface": "the contract of a ledger, which callers and implementations read in one place",
     "dropscribe.files": "all of it opens files below a folder without following links, by the same few functions",
+    "dropscribe.transcript.types": "the records of a result, which all rooms pass on, from tokens to transcript",
 }
 
 #: Who may import whom: every room, and the single modules that count as one.
