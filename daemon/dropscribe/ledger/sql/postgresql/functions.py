@@ -28,8 +28,16 @@ def _utc(instant: str, form: str) -> str:
     return f"to_char(to_timestamp({instant}) AT TIME ZONE 'UTC', '{form}')"
 
 
-def _having(table: str, column: str, pattern: str) -> str:
-    return f"SELECT id FROM {table} WHERE {column} ILIKE {pattern}"
+def _having(table: str, column: str, pattern: str, like: str = "ILIKE") -> str:
+    return f"SELECT id FROM {table} WHERE {column} {like} {pattern}"
+
+
+def _newest(pattern: str, limit: str, like: str) -> str:
+    # MATERIALIZED: else PostgreSQL may walk all segments backwards until it has found enough.
+    return (
+        f"WITH found AS MATERIALIZED ({_having('segments', 'text', pattern, like)}) "
+        f"SELECT id FROM found ORDER BY id DESC LIMIT {limit}"
+    )
 
 
 def path_start(path: str) -> str:
@@ -95,11 +103,9 @@ FUNCTIONS: Functions = {
     "last_number": lambda table: (
         f"(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {table}_id_seq)"
     ),
-    # MATERIALIZED: else PostgreSQL may walk all segments backwards until it has found enough.
-    "newest_beginning": lambda _first, _last, pattern, limit: (
-        f"WITH found AS MATERIALIZED ({_having('segments', 'text', pattern)}) "
-        f"SELECT id FROM found ORDER BY id DESC LIMIT {limit}"
-    ),
+    "newest_beginning": lambda _first, _last, pattern, limit: _newest(pattern, limit, "ILIKE"),
+    # ILIKE takes eight times as long, since it folds the case of all texts that it reads.
+    "newest_beginning_as": lambda _first, _last, pattern, limit: _newest(pattern, limit, "LIKE"),
     "segments_with": lambda _, pattern: _having("segments", "text", pattern),
     "segments_beginning": lambda _first, _last, pattern: _having("segments", "text", pattern),
     "recordings_with": lambda _, pattern: _having("recordings", "path", pattern),

@@ -19,6 +19,13 @@ def _like(text: str, pattern: str) -> str:
     return f"{text} LIKE {pattern} ESCAPE '\\'"
 
 
+def _newest_beginning(first: str, last: str, _: str, limit: str) -> str:
+    return (
+        f"SELECT DISTINCT doc FROM segment_terms WHERE term >= {first} AND term <= {last} "
+        f"ORDER BY doc DESC LIMIT {limit}"
+    )
+
+
 # The texts are ours, not a caller's: ruff takes them for statements with foreign values.
 # ruff: noqa: S608
 FUNCTIONS: Functions = {
@@ -67,10 +74,8 @@ FUNCTIONS: Functions = {
         f"SELECT rowid FROM segment_search WHERE segment_search MATCH {phrase} AND rowid BETWEEN {first} AND {last} "
         "ORDER BY rowid"
     ),
-    "newest_beginning": lambda first, last, _, limit: (
-        f"SELECT DISTINCT doc FROM segment_terms WHERE term >= {first} AND term <= {last} "
-        f"ORDER BY doc DESC LIMIT {limit}"
-    ),
+    "newest_beginning": _newest_beginning,
+    "newest_beginning_as": _newest_beginning,
     "segments_with": lambda phrase, _: (
         f"SELECT rowid FROM segment_search WHERE segment_search MATCH {phrase}"
     ),
