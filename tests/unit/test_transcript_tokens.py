@@ -11,10 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dropscribe import escapes
+from dropscribe.transcript.packed_segments import PackedSegments, characters_of
 from dropscribe.transcript.reading import read_transcript
 from dropscribe.transcript.remarks import remarks
 from dropscribe.transcript.render import Options, render
-from dropscribe.transcript.types import NO_TOKENS, PackedSegments, Segment, Token, Tokens, characters_of
+from dropscribe.transcript.types import NO_TOKENS, Segment, Token, Tokens
 from tests.support.transcripts import transcript
 
 PLAIN = (Token("你", 0, 180), Token("好", 180, 400))

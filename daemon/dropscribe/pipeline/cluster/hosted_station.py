@@ -19,7 +19,7 @@ from dropscribe.pipeline.cluster.messages import Orders, Report, UnderWay
 from dropscribe.pipeline.executor import Executor
 from dropscribe.pipeline.problem import Problem, kind_of
 from dropscribe.pipeline.station import State
-from dropscribe.transcript.types import PackedSegments
+from dropscribe.transcript.packed_segments import PackedSegments
 
 #: Longest turn, and interval of progress in the reports, seconds.
 TURN_S = 0.5

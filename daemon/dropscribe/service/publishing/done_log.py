@@ -8,8 +8,8 @@ from dropscribe.escapes import readable
 from dropscribe.service.jobs.progress import MESSAGE_COLUMNS, NAME_COLUMNS
 from dropscribe.service.publishing.output_plan import TIMING, OutputPlan
 from dropscribe.transcript.naming import recording_name
+from dropscribe.transcript.packed_segments import characters_of
 from dropscribe.transcript.remarks import media_remarks
-from dropscribe.transcript.types import characters_of
 
 
 def _message(one: OutputPlan, done: str) -> str:

@@ -31,6 +31,7 @@ from dropscribe.ledger.sql.jobs.transitions import transition
 from dropscribe.ledger.sql.outbox.events import EventWriter
 from dropscribe.ledger.sql.schema import job_speakers
 from dropscribe.ledger.sql.sqlite.faults import REPAIR
+from dropscribe.transcript.packed_segments import characters_of
 from dropscribe.transcript.types import (
     NO_TAGS,
     STAGES,
@@ -41,7 +42,6 @@ from dropscribe.transcript.types import (
     Tags,
     Timings,
     Tokens,
-    characters_of,
 )
 
 _HELD = sql(
