@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -167,14 +168,19 @@ def exists(module: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").exists()
 
 
-def imports_of(source: str, module: str, *, package: bool) -> Iterator[Import]:
+@cache
+def imports_of(source: str, module: str, *, package: bool) -> tuple[Import, ...]:
     """Every import, also inside functions, with relative ones and imported modules spelt out."""
+    return tuple(_imports(source, module, package=package))
+
+
+def _imports(source: str, module: str, *, package: bool) -> Iterator[Import]:
     home = module.split(".") if package else module.split(".")[:-1]
     tree = ast.parse(source)
     annotations = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        if isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
@@ -197,9 +203,13 @@ def imports_of(source: str, module: str, *, package: bool) -> Iterator[Import]:
                 yield Import(first.value, node.lineno)
 
 
+def _name(node: ast.expr) -> str:
+    """Last part of a name; "" for any other expression."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
 def _is_dynamic(function: ast.expr) -> bool:
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return name in {"import_module", "__import__"}
+    return _name(function) in {"import_module", "__import__"}
 
 
 def violations(source: str, module: str, *, package: bool = False) -> list[str]:
