@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from dropscribe.errors import DatabaseLockedError, StorageError
+from dropscribe.errors import DatabaseLockedError, StorageError, UnusableLedgerError
 from dropscribe.ledger.sql import lock_waits
 from dropscribe.ledger.sql.sqlite import db, write_queue
 from dropscribe.ledger.sql.sqlite.db import SqliteDatabase, driver
@@ -249,3 +249,38 @@ def test_nobody_has_written_after_a_commit_that_failed(
     assert numbers(database) == []
     add(database, 7)
     assert numbers(database) == [7]
+
+
+@pytest.mark.timeout(60)
+def test_a_fault_found_while_others_wait_leaves_nobody_waiting(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
+    together = Together(database)
+    fault = UnusableLedgerError("it is damaged", operation="look")
+
+    def found() -> None:
+        database.fault = fault
+
+    # The first writer is done, and hands its transaction to one that may not use the database any more.
+    monkeypatch.setattr(database.waits, "had", found)
+    together.write(1, 2)
+    assert {n: type(e) for n, e in together.errors.items()} == {
+        1: UnusableLedgerError,
+        2: UnusableLedgerError,
+    }
+    database.fault = None
+    monkeypatch.undo()
+    assert numbers(database) == [0]
+    add(database, 7)
+
+
+@pytest.mark.timeout(60)
+def test_a_thread_with_a_limit_waits_for_nobody_behind_it(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "SHARED_S", 60.0)
+    together = Together(database)
+    with database.waits.limited(5.0):
+        together.write(1, 2)
+    assert together.commits == 2, "its own, and one of the others"

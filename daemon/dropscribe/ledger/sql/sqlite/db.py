@@ -267,34 +267,39 @@ class SqliteDatabase:
                 self._admit(connection, operation)
                 yield connection
             return
-        with self._usable(operation):
-            joined = shared is not None
-            if shared is None:
-                shared = self._begun(operation)
-            try:
-                with self._part(shared, joined=joined) as connection:
-                    self.waits.had()
-                    yield connection
-                shared.writers += 1
-            finally:
-                if alone or shared.error is not None or not self._queue.hand_over(shared):
+        passed_on = False
+        try:
+            with self._usable(operation):
+                joined = shared is not None
+                shared = shared or self._begun(operation)
+                try:
+                    with self._part(shared, joined=joined) as connection:
+                        self.waits.had()
+                        yield connection
+                    shared.writers += 1
+                finally:
+                    passed_on = True
+                    # A thread with a limit does not wait for what those behind it write.
+                    ends = alone or self.waits.is_limited or shared.error is not None
+                    if ends or not self._queue.hand_over(shared):
+                        shared.end()
+                        self._queue.release()
+                shared.ended.wait()
+                if shared.error is not None:
+                    raise shared.error
+        finally:
+            if not passed_on:
+                # It could not begin; those who wrote before it, and those behind it, go on.
+                if shared is not None:
                     shared.end()
-                    self._queue.release()
-            shared.ended.wait()
-            if shared.error is not None:
-                raise shared.error
+                self._queue.release()
 
     def _begun(self, operation: str) -> Shared:
-        """A new transaction. If there is none, the turn is the next writer's."""
+        opened = _Open(self._engine)
         try:
-            opened = _Open(self._engine)
-            try:
-                self._admit(opened.connection, operation)
-            except BaseException:
-                opened.rollback()
-                raise
+            self._admit(opened.connection, operation)
         except BaseException:
-            self._queue.release()
+            opened.rollback()
             raise
         return Shared(opened)
 
@@ -323,11 +328,11 @@ class SqliteDatabase:
             yield connection
             connection.exec_driver_sql("RELEASE part")
         except BaseException as e:
+            shared.error = e
             if opened.alive:
                 connection.exec_driver_sql("ROLLBACK TO part")
                 connection.exec_driver_sql("RELEASE part")
-            else:
-                shared.error = e
+                shared.error = None
             raise
 
     @contextmanager
