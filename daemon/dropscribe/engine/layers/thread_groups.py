@@ -112,6 +112,7 @@ class ThreadGroups:
         if count < 2:
             return [run(task) for task in tasks]
         each = self._threads // count
+        # All threads take from it: `next` of it is one step of the interpreter.
         waiting = iter(enumerate(tasks))
         # The number belongs to the calling thread, but that of some libraries of torch to the whole process.
         torch.set_num_threads(each)
