@@ -87,9 +87,9 @@ class Database(Protocol):
         """Those of `Places.storages` whose files this daemon, and no other one, moves, renames and removes."""
 
     def write(self, operation: str) -> AbstractContextManager[Connection]:
-        """One transaction that no other one writes beside, committed unless the block raises.
+        """What the block writes is committed, or none of it if the block raises. No other writer runs beside it.
 
-        Raises DatabaseLockedError, StorageError (disk full, I/O, no connection, read-only) and UnusableLedgerError (damaged,
+        Writers of several threads may share a transaction; each returns after the commit. Raises DatabaseLockedError, StorageError (disk full, I/O, no connection, read-only) and UnusableLedgerError (damaged,
         removed, replaced), naming `operation`.
         """
 

@@ -252,11 +252,9 @@ class SqliteDatabase:
 
     @contextmanager
     def write(self, operation: str, *, alone: bool = False) -> Iterator[Connection]:
-        """What the block writes is committed, or none of it if the block raises. No other writer runs beside it.
+        """See `Database`. A writer sees what those wrote before it with whom it shares its transaction.
 
-        Writers of several threads may share a transaction: each sees what those before it wrote, and returns after the commit.
-        `alone`: not so. Raises DatabaseLockedError, StorageError (disk full, I/O, read-only) and UnusableLedgerError (damaged,
-        removed, replaced), naming `operation`.
+        `alone`: it shares none, neither before nor after.
         """
         mine, shared = self._queue.take(min(QUEUE_S, self.waits.limit_s()), shares=not alone)
         if not mine:
