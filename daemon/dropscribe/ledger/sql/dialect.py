@@ -89,8 +89,9 @@ class Database(Protocol):
     def write(self, operation: str) -> AbstractContextManager[Connection]:
         """What the block writes is committed, or none of it if the block raises. No other writer runs beside it.
 
-        Writers of several threads may share a transaction; each returns after the commit. Raises DatabaseLockedError, StorageError (disk full, I/O, no connection, read-only) and UnusableLedgerError (damaged,
-        removed, replaced), naming `operation`.
+        Writers of several threads may share a transaction; each returns after the commit. Raises DatabaseLockedError,
+        StorageError (disk full, I/O, no connection, read-only) and UnusableLedgerError (damaged, removed, replaced), naming
+        `operation`.
         """
 
     def read(self, operation: str) -> AbstractContextManager[Connection]:
