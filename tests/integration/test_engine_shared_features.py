@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 from dropscribe.engine.core.batcher import Batcher
-from dropscribe.engine.core.interfaces import Hypothesis, Pcm, Recogniser, SpeechSegment, VadModel
+from dropscribe.engine.core.interfaces import Hypothesis, Pcm, Recogniser, SpeechSegment
 from dropscribe.engine.core.scheduler import Scheduler
 from dropscribe.engine.core.streams import Stream
-from dropscribe.engine.core.vad_runner import VadPasses, VadRunner, VadThread
 from dropscribe.engine.models import store
 from dropscribe.engine.protocol import BlockFreed, PcmBlock, SegmentDone, StreamDone
 from dropscribe.engine.wire import Report
@@ -66,8 +65,7 @@ def segments(detector: FsmnVadModel, pcm: Pcm, seed: int) -> list[SpeechSegment]
         size = rng.choice([1, 159, 400, 16_000, rng.randint(0, 200_000)])
         final = at + size >= len(pcm) and rng.random() < 0.5
         piece = stream.chunk((pcm[at : at + size],), final=final)
-        regions = detector.accept([piece])[0]
-        found += stream.accept(piece, regions, piece.vad.needed_from_ms, 0.0, 0.0)
+        found += stream.accept(piece, detector.accept([piece])[0], 0.0, 0.0)
         at += piece.samples
     return found
 
@@ -126,9 +124,7 @@ class EveryOther(FromSamples):
         return self._recogniser([replace(s, log_mel=None) if i % 2 else s for i, s in enumerate(segments)])
 
 
-def recognised(
-    detector: FsmnVadModel, recogniser: Recogniser, vad_passes: Callable[[VadModel], VadPasses] = VadRunner
-) -> dict[tuple[int, int], SegmentDone]:
+def recognised(detector: FsmnVadModel, recogniser: Recogniser) -> dict[tuple[int, int], SegmentDone]:
     """Run all recordings through the scheduler, block by block; returned blocks are filled with noise at once."""
     pcms = recordings()
     arena = np.concatenate(pcms)
@@ -158,26 +154,21 @@ def recognised(
         read=lambda b: arena[b.offset : b.offset + b.samples],
         send=send,
         clock=lambda: 0.0,
-        vad_passes=vad_passes,
     )
     inbox = Script(*blocks.values())
     for _ in range(300):
         loop.turn(inbox)
         if sum(isinstance(e, StreamDone) for e in events) == len(pcms):
             break
-    loop.close()
     assert not blocks, "all were given back, each once"
     return {(e.stream, e.index): e for e in events if isinstance(e, SegmentDone)}
 
 
-@pytest.mark.parametrize(("other", "passes"), [(FromSamples, VadRunner), (EveryOther, VadThread)])
+@pytest.mark.parametrize("other", [FromSamples, EveryOther])
 def test_words_and_their_places_are_those_of_the_samples(
-    detector: FsmnVadModel,
-    recogniser: Recogniser,
-    other: type[FromSamples],
-    passes: Callable[[VadModel], VadPasses],
+    detector: FsmnVadModel, recogniser: Recogniser, other: type[FromSamples]
 ) -> None:
-    shared = recognised(detector, recogniser, passes)
+    shared = recognised(detector, recogniser)
     own = recognised(detector, other(recogniser))
     assert len(shared) > 10
     assert {k: (e.text, e.tokens) for k, e in shared.items()} == {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,18 +67,6 @@ class Fragile:
         if len(pieces) > self.most or any(p.parts[0][0] == self.bad for p in pieces):
             raise self.error
         return NullVadModel().accept(pieces)
-
-
-class Blocked(Fragile):
-    """VAD model that reads its samples only when it is told to go on."""
-
-    def __init__(self) -> None:
-        super().__init__(ValueError())
-        self.go_on = threading.Event()
-
-    def accept(self, pieces: Sequence[VadChunk]) -> list[Sequence[Region]]:
-        assert self.go_on.wait(60)
-        return super().accept(pieces)
 
 
 class Ahead:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
-from dropscribe.engine.core.interfaces import VadModel
 from dropscribe.engine.core.streams import Stream
-from dropscribe.engine.core.vad_runner import Found, Offered, VadPasses, VadRunner, VadThread
+from dropscribe.engine.core.vad_runner import Found, Offered, VadRunner
 from dropscribe.engine.models.null import NullVad
 from dropscribe.errors import EngineDiedError, OutOfDeviceMemoryError
-from tests.support.stages import Ahead, Blocked, Fragile
+from tests.support.stages import Ahead, Fragile
 
 MINUTE = 60 * 16_000
 
@@ -22,31 +21,18 @@ def offered(count: int) -> list[Offered]:
     return [Offered(Stream(i, NullVad()), (np.full(MINUTE, i, np.int16),), final=True) for i in range(count)]
 
 
-Passes = Callable[[VadModel], VadPasses]
-
-
-@pytest.fixture(params=[VadRunner, VadThread])
-def passes(request: pytest.FixtureRequest) -> Passes:
-    """Both kinds: on the thread of the owner, and beside it."""
-    kind: Passes = request.param
-    return kind
-
-
-def search(passes: Passes, model: Fragile, streams: Sequence[Offered], now: float) -> list[Found]:
+def search(model: Fragile, streams: Sequence[Offered], now: float) -> Iterator[Found]:
     """Run one VAD pass."""
-    one = passes(model)
-    try:
-        one.begin(streams)
-        return list(one.finish(now))
-    finally:
-        one.close()
+    one = VadRunner(model)
+    one.begin(streams)
+    return one.finish(now)
 
 
-def test_all_streams_share_one_call_and_its_time_is_divided_by_samples(passes: Passes) -> None:
+def test_all_streams_share_one_call_and_its_time_is_divided_by_samples() -> None:
     model = Fragile(ValueError(), most=100)
     streams = offered(4)
     streams[3] = Offered(streams[3].stream, (np.full(2 * MINUTE, 3, np.int16),), final=True)
-    found = search(passes, model, streams, 5.0)
+    found = list(search(model, streams, 5.0))
     assert model.calls == [4]
     assert [(o.stream.number, [s.start_ms for s in said]) for o, said in found if isinstance(said, list)] == [
         (0, [0]), (1, [0]), (2, [0]), (3, [0, 60_000]),
@@ -63,36 +49,36 @@ def test_all_streams_share_one_call_and_its_time_is_divided_by_samples(passes: P
     assert costs[3] == pytest.approx(2 * costs[0])
 
 
-def test_without_streams_there_is_no_call(passes: Passes) -> None:
+def test_without_streams_there_is_no_call() -> None:
     model = Fragile(ValueError())
-    assert search(passes, model, [], 0.0) == []
+    assert list(search(model, [], 0.0)) == []
     assert model.calls == []
 
 
-def test_a_stream_that_breaks_vad_fails_alone(passes: Passes) -> None:
+def test_a_stream_that_breaks_vad_fails_alone() -> None:
     model = Fragile(ZeroDivisionError("no frames"), bad=2)
-    found = [(o.stream.number, said) for o, said in search(passes, model, offered(5), 0.0)]
+    found = [(o.stream.number, said) for o, said in search(model, offered(5), 0.0)]
     assert [number for number, _ in found] == [0, 1, 2, 3, 4]
     assert [number for number, said in found if isinstance(said, Exception)] == [2]
     assert all(len(said) == 1 for _, said in found if isinstance(said, list))
 
 
-def test_out_of_memory_makes_smaller_calls_and_fails_no_stream(passes: Passes) -> None:
+def test_out_of_memory_makes_smaller_calls_and_fails_no_stream() -> None:
     model = Fragile(OutOfDeviceMemoryError("full"), most=2)
-    found = search(passes, model, offered(8), 0.0)
+    found = list(search(model, offered(8), 0.0))
     assert len(found) == 8
     assert not any(isinstance(said, Exception) for _, said in found)
     assert model.calls == [8, 4, 2, 2, 4, 2, 2]
 
 
-def test_a_lost_device_fails_no_stream(passes: Passes) -> None:
+def test_a_lost_device_fails_no_stream() -> None:
     with pytest.raises(EngineDiedError):
-        search(passes, Fragile(EngineDiedError("CUDA error"), most=0), offered(3), 0.0)
+        list(search(Fragile(EngineDiedError("CUDA error"), most=0), offered(3), 0.0))
 
 
-def test_passes_are_finished_in_order_and_the_requested_number_left_under_way(passes: Passes) -> None:
+def test_passes_are_finished_in_order_and_the_requested_number_left_under_way() -> None:
     model = Ahead()
-    runner = passes(model)
+    runner = VadRunner(model)
     streams = offered(6)
     for pair in (streams[:2], streams[2:4], streams[4:]):
         runner.begin(pair)
@@ -105,35 +91,10 @@ def test_passes_are_finished_in_order_and_the_requested_number_left_under_way(pa
     assert runner.samples == 0
 
 
-def test_a_pass_that_fails_in_finish_fails_only_its_streams(passes: Passes) -> None:
-    runner = passes(Ahead(lost=frozenset([1])))
+def test_a_pass_that_fails_in_finish_fails_only_its_streams() -> None:
+    runner = VadRunner(Ahead(lost=frozenset([1])))
     streams = offered(4)
     runner.begin(streams[:2])
     runner.begin(streams[2:])
     found = [(one.stream.number, isinstance(said, RuntimeError)) for one, said in runner.finish(0.0)]
     assert found == [(0, True), (1, True), (2, False), (3, False)]
-
-
-def test_a_pass_beside_the_owner_reads_its_samples_later() -> None:
-    model = Blocked()
-    runner = VadThread(model)
-    runner.begin(offered(2))
-    assert (runner.unread, runner.ready, len(runner)) == (1, 0, 1)
-    model.go_on.set()
-    assert len(list(runner.finish(0.0))) == 2
-    assert (runner.unread, runner.ready, len(runner)) == (0, 0, 0)
-    runner.close()
-
-
-def test_segments_of_a_pass_are_cut_from_the_samples_that_it_saw() -> None:
-    """Also when a later pass of the same stream is done before they are taken over."""
-    runner = VadThread(Ahead())
-    stream = Stream(7, NullVad())
-    for minute in (7, 8):
-        runner.begin([Offered(stream, (np.full(MINUTE, minute, np.int16),), final=minute == 8)])
-    found = [s for _, said in runner.finish(0.0) if isinstance(said, list) for s in said]
-    assert [(s.start_ms, set([] if s.pcm is None else s.pcm.tolist())) for s in found] == [
-        (0, {7}),
-        (60_000, {8}),
-    ]
-    runner.close()

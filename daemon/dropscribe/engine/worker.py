@@ -74,7 +74,6 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
     from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor  # noqa: PLC0415
     from dropscribe.engine.core.postprocess_threads import PostprocessingThreads  # noqa: PLC0415
     from dropscribe.engine.core.routing import Router  # noqa: PLC0415
-    from dropscribe.engine.core.vad_runner import VadRunner, VadThread  # noqa: PLC0415
 
     own = own_gpu.show_only(settings.device, os.environ, count_gpus)
     settings = settings.model_copy(update={"device": own.torch_name})
@@ -103,7 +102,6 @@ def _serve(settings: EngineSettings, arena: SharedArena, inbox: PipeInbox, outbo
         clock=time.monotonic,
         note=note,
         postprocessor=postprocessor,
-        vad_passes=VadThread if loader.on_gpu else VadRunner,
     )
     try:
         used, batch_s = router.preload(settings.sets)

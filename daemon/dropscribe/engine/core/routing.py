@@ -28,7 +28,6 @@ from dropscribe.engine.core.model_cache import RETRY_S, FoundModel, Loader, Mode
 from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
 from dropscribe.engine.core.residency import Part
 from dropscribe.engine.core.scheduler import Inbox, Scheduler
-from dropscribe.engine.core.vad_runner import VadPasses, VadRunner
 from dropscribe.engine.protocol import (
     AUTO,
     Abort,
@@ -105,11 +104,8 @@ class Router:
         clock: Callable[[], float],
         note: Callable[[str], None] = lambda _: None,
         postprocessor: Postprocessing | None = None,
-        vad_passes: Callable[[VadModel], VadPasses] = VadRunner,
     ) -> None:
-        """`default`: for streams without models of their own. `read`, `vad_passes`: as of `Scheduler`. `note`: messages for
-        the log.
-        """
+        """`default`: for streams without models of their own. `read`: as of `Scheduler`. `note`: messages for the log."""
         self._cache = cache
         self._loader = loader
         self._default = default
@@ -118,7 +114,6 @@ class Router:
         self._send = send
         self._clock = clock
         self._note = note
-        self._vad_passes = vad_passes
         self._noted: set[str] = set()
         self._postprocessor: Postprocessing = postprocessor or Postprocessor(note=note)
         self._routes: dict[tuple[Part, Part], _Route] = {}
@@ -319,7 +314,7 @@ class Router:
 
         scheduler = Scheduler(
             vad, recogniser, batcher, read=self._read, send=send, clock=self._clock,
-            postprocessor=self._postprocessor, vad_passes=self._vad_passes,
+            postprocessor=self._postprocessor,
         )  # fmt: skip
         made = self._routes[pair] = _Route(recogniser, HotwordWarnings(complaint, self._note), scheduler)
         self._batch_s = batch_s
@@ -336,9 +331,7 @@ class Router:
         if stage is not None:
             self._postprocessor.remove(stage)
         for pair in [pair for pair in self._routes if part in pair]:
-            route = self._routes.pop(pair)
-            self._released += route.released
-            route.scheduler.close()
+            self._released += self._routes.pop(pair).released
 
     def _start(self, stream: int, waiting: _Waiting, needs: _Needs, route: _Route) -> None:
         del self._waiting[stream]

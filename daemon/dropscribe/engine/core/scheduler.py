@@ -20,7 +20,7 @@ from dropscribe.engine.core.interfaces import (
 )
 from dropscribe.engine.core.postprocess import Postprocessing, Postprocessor
 from dropscribe.engine.core.streams import Stream
-from dropscribe.engine.core.vad_runner import Offered, VadPasses, VadRunner
+from dropscribe.engine.core.vad_runner import Offered, VadRunner
 from dropscribe.engine.core.vad_schedule import ON_CPU, ON_GPU, VadSchedule, next_pass
 from dropscribe.engine.protocol import (
     Abort,
@@ -71,13 +71,10 @@ class Scheduler:
         send: Callable[[Report], None],
         clock: Callable[[], float],
         postprocessor: Postprocessing | None = None,
-        vad_passes: Callable[[VadModel], VadPasses] = VadRunner,
     ) -> None:
         """`read` returns a block's samples in the arena; they are not read after the block is reported free."""
         self._vad = vad
-        self._vad_passes = vad_passes(vad)
-        #: Blocks of the passes under way whose samples may still be read, oldest first.
-        self._reading: deque[list[PcmBlock]] = deque()
+        self._vad_runner = VadRunner(vad)
         self._recogniser = recogniser
         self._pipeline = recogniser if isinstance(recogniser, Pipelined) else WholeBatch(recogniser)
         self._batcher = batcher
@@ -97,7 +94,7 @@ class Scheduler:
         self._failed: set[int] = set()
         self._out: list[Event | Aborted] = []
         self._received = 0  #: samples in all blocks so far
-        self._unread = 0  #: samples in blocks of no VAD pass yet
+        self._unread = 0  #: samples in blocks not read yet
         self._unanswered = 0  #: samples in segments not recognised yet
         self._released = 0  #: samples, as last reported
 
@@ -113,26 +110,20 @@ class Scheduler:
         """Accept messages, run a VAD pass and a batch where they are due, report.
 
         In throughput mode the device runs a VAD pass while this thread handles the results of the previous pass and
-        launches a batch. Passes beside this thread are waited for only when there is nothing else to do.
+        launches a batch.
         """
         for message in messages:
             self._accept(message)
         vad_due = self._vad_wait_s(self._clock()) == 0.0
         if vad_due:
             self._begin_vad_pass()
-        while len(self._vad_passes) < self._vad_passes.most_ahead and self._vad_wait_s(self._clock()) == 0.0:
-            self._begin_vad_pass()
-        under_way = len(self._vad_passes)
-        ahead = vad_due and self._throughput_mode() and self._vad_passes.runs_ahead
-        beside = self._vad_passes.beside
-        self._finish_vad_passes(but=under_way - self._vad_passes.ready if beside else int(ahead))
-        busy = under_way > 0
-        batch = self._next_batch()
-        if beside and batch is None and self._vad_passes and len(self._running) < self._pipeline.depth:
-            # The next segments come from the oldest pass, and the device has room for them.
-            self._finish_vad_passes(but=len(self._vad_passes) - 1)
-            batch = self._next_batch()
-        self._free_read()
+        busy = len(self._vad_runner) > 0
+        self._finish_vad_passes(
+            but=1 if vad_due and self._throughput_mode() and self._vad_runner.runs_ahead else 0
+        )
+        batch = self._batcher.next(
+            self._clock(), flush=self._nothing_is_coming(), throughput_mode=self._throughput_mode()
+        )
         if batch is not None:
             self._begin(batch)
         # Wait for results only when enough batches are in progress, or when there is nothing else to do.
@@ -140,13 +131,9 @@ class Scheduler:
             self._finish(self._running.popleft())
         self._report()
 
-    def close(self) -> None:
-        """End what runs beside this thread. No other call may follow."""
-        self._vad_passes.close()
-
     def wait_s(self, now: float) -> float | None:
         """Longest wait for messages, seconds: until the next VAD pass or batch is due; None if nothing waits."""
-        if self._running or self._vad_passes:
+        if self._running or self._vad_runner:
             return 0.0
         waits = [self._vad_wait_s(now)]
         deadline = self._batcher.deadline(throughput_mode=self._throughput_mode())
@@ -164,11 +151,6 @@ class Scheduler:
         """True if larger and less frequent passes and batches are faster: with many streams on a pipelined device."""
         return self._pipeline.depth > 1 and len(self._streams) >= THROUGHPUT_STREAMS
 
-    def _next_batch(self) -> Batched | None:
-        return self._batcher.next(
-            self._clock(), flush=self._nothing_is_coming(), throughput_mode=self._throughput_mode()
-        )
-
     def _nothing_is_coming(self) -> bool:
         return not self._blocks and not any(s.open for s in self._streams.values())
 
@@ -182,9 +164,8 @@ class Scheduler:
                     message.stream, self._vad.open(), message.options, keeps_samples=self._keeps_samples
                 )
             return
-        dropped = [b for b in self._blocks if b.stream == message.stream]
-        self._unread -= sum(block.samples for block in dropped)
-        self._free(dropped)
+        for block in [b for b in self._blocks if b.stream == message.stream]:
+            self._free(block)
         self._blocks = deque(b for b in self._blocks if b.stream != message.stream)
         self._forget(message.stream)
         self._failed.discard(message.stream)
@@ -202,24 +183,16 @@ class Scheduler:
             elif final:
                 self._failed.discard(blocks[-1].stream)
         self._vad_schedule.record_pass(self._clock())
-        self._vad_passes.begin(offered)
-        taken = [block for blocks in chosen for block in blocks]
-        self._unread -= sum(block.samples for block in taken)
-        if offered:
-            self._reading.append(taken)
-        else:
-            self._free(taken)
-
-    def _free_read(self) -> None:
-        """Report the blocks of passes as free whose samples have been read."""
-        while len(self._reading) > self._vad_passes.unread:
-            self._free(self._reading.popleft())
+        self._vad_runner.begin(offered)
+        for blocks in chosen:
+            for block in blocks:
+                self._free(block)
 
     def _finish_vad_passes(self, *, but: int) -> None:
         """Handle the results of all VAD passes but the `but` newest."""
         now = self._clock()
         searched = []
-        for one, found in self._vad_passes.finish(now, but=but):
+        for one, found in self._vad_runner.finish(now, but=but):
             if self._streams.get(one.stream.number) is not one.stream:
                 # Failed or aborted during the pass.
                 if one.final:
@@ -351,12 +324,13 @@ class Scheduler:
         for segment in self._batcher.drop(stream):
             self._unanswered -= segment.samples
 
-    def _free(self, blocks: Iterable[PcmBlock]) -> None:
-        self._out += [BlockFreed(block.offset) for block in blocks]
+    def _free(self, block: PcmBlock) -> None:
+        self._unread -= block.samples
+        self._out.append(BlockFreed(block.offset))
 
     def _report(self) -> None:
         self._out += self._postprocessor.ended()
-        released = self._received - self._unread - self._vad_passes.samples - self._unanswered
+        released = self._received - self._unread - self._vad_runner.samples - self._unanswered
         if self._out or released != self._released:
             self._send(Report(tuple(self._out), released))
             self._out, self._released = [], released

@@ -46,12 +46,9 @@ class Stream:
         return VadChunk(self._vad, parts, final)
 
     def accept(
-        self, chunk: VadChunk, regions: Sequence[Region], needed_from_ms: int, seconds: float, now: float
+        self, chunk: VadChunk, regions: Sequence[Region], seconds: float, now: float
     ) -> list[SpeechSegment]:
-        """Segments completed by a chunk, from the detector's regions and its compute time in seconds.
-
-        `needed_from_ms`: earliest start of a region of a later chunk.
-        """
+        """Segments completed by a chunk, from the detector's regions and its compute time in seconds."""
         if self._keeps_samples:
             self._held += chunk.parts
         self._samples += chunk.samples
@@ -77,7 +74,7 @@ class Stream:
             self._speech_ms += region.end_ms - region.start_ms
         self._unrecognised += len(segments)
         self._complete = chunk.final
-        self._forget_before(self._samples if chunk.final else needed_from_ms * SAMPLES_PER_MS)
+        self._forget_before(self._samples if chunk.final else self._vad.needed_from_ms * SAMPLES_PER_MS)
         return segments
 
     def _between(self, first: int, last: int) -> Pcm:
