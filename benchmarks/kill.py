@@ -2,7 +2,7 @@
 
     python benchmarks/kill.py --rounds 40 --jobs 2
 
-A round has a new folder and database. In it the daemon, its engine or a decoder is killed once at every point of
+A round has a new folder and database. In it the daemon, its engine, a decoder or a publishing process is killed once at every point of
 `tests/support/killed_daemon.py`, in random order, at its first or a later passage; each run starts with the state left by the
 previous one, and with new recordings. After every kill the database must be intact and every visible file complete;
 at the end every recording must be done exactly once, with files equal to those of an undisturbed run and no others.

@@ -1,10 +1,10 @@
 """Measure what admission and publishing cost the daemon's process with full groups: processor time of its threads.
 
-    .venv/bin/python benchmarks/publishing_cost.py [--recordings 600] [--renderers 2] [--out FILE.json]
+    .venv/bin/python benchmarks/publishing_cost.py [--recordings 600] [--processes 2] [--out FILE.json]
 
 Without daemon, engine and decoders: so many small files arrive at once and are admitted, then so many results of 40 segments
 and 1,360 tokens are published, 128 at a time, as a GPU with a backlog delivers them (`daemon_cost.py` measures a whole
-daemon, whose groups are small on a slow machine). Ledger, threads, rendering processes and files are the real ones.
+daemon, whose groups are small on a slow machine). Ledger, threads, publishing processes and files are the real ones.
 
 - `admission`, `publishing`: `user` and `system`, milliseconds of processor time a recording in this process; `user` includes
   SQLite and hashes, which work without the lock of the interpreter. `by_thread`: the same by thread.
@@ -39,8 +39,8 @@ from dropscribe.pipeline.assembly import Result
 from dropscribe.service.activity import Activities
 from dropscribe.service.admission.admitter import Admitter
 from dropscribe.service.admission.renames import RenameFinder
+from dropscribe.service.publishing.making.makers import Makers
 from dropscribe.service.publishing.publisher import Publisher, Ready
-from dropscribe.service.publishing.rendering import Rendering
 from dropscribe.service.storage.storage_retry import StorageRetry
 from dropscribe.transcript.types import MediaFacts, Segment, Timings, Tokens
 from tests.support.ledgers import ENGINE
@@ -50,14 +50,14 @@ AT_ONCE = 128
 #: Segments of a recording, and its length, ms.
 SEGMENTS = 40
 LENGTH_MS = SEGMENTS * REGION_MS
-#: Time for the rendering processes to start, and between two looks at what is done, seconds.
+#: Time for the publishing processes to start, and between two looks at what is done, seconds.
 START_S, LOOK_S = 8.0, 0.02
 
 
 def main() -> None:
     parser = surroundings.parser(__doc__)
     parser.add_argument("--recordings", type=int, default=600)
-    parser.add_argument("--renderers", type=int, default=2, help="rendering processes")
+    parser.add_argument("--processes", type=int, default=2, help="publishing processes")
     options = parser.parse_args()
     _name_threads()
     logs.setup(level="warning")
@@ -114,7 +114,7 @@ def published(ledger: Ledger, settings: Settings, options: Any) -> dict[str, Any
     woken = threading.Event()
     publisher = Publisher(
         ledger, lambda: settings, lambda: ENGINE, woken.set, StorageRetry(),
-        activities=Activities(), rendering=Rendering(options.renderers),
+        activities=Activities(), makers=Makers(options.processes),
     )  # fmt: skip
     publisher.start()
     time.sleep(START_S)

@@ -6,7 +6,10 @@ import contextlib
 import multiprocessing
 import multiprocessing.reduction
 import multiprocessing.spawn
+import os
+import select
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -78,6 +81,18 @@ def set_up(name: str) -> None:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # only a name for people
         Path("/proc/self/comm").write_text(name, encoding="ascii")
+
+
+def exit_with_parent(pipe_fd: int) -> None:
+    """To be called in a child: exit at once, whatever it is doing, when the other end of the pipe closes."""
+    threading.Thread(target=_exit_on_hangup, args=(pipe_fd,), daemon=True).start()
+
+
+def _exit_on_hangup(fd: int) -> None:
+    hangup = select.poll()
+    hangup.register(fd, 0)
+    hangup.poll()
+    os._exit(0)
 
 
 def is_gone(process: SpawnProcess, wait_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""SIGKILL of daemon, engine and decoders at every named point of a job, one after the other.
+"""SIGKILL of daemon, engine, decoders and publishing processes at every named point of a job, one after the other.
 
 All runs share one folder and database, so that each begins with the state left by the previous one. A sample of the
 points, and as a soak test all, on both databases; `benchmarks/kill.py` does 40 rounds in random order and at later passages.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.killed_daemon import DAEMON, DECODER, ENGINE, POINTS
+from tests.support.killed_daemon import DAEMON, DECODER, ENGINE, POINTS, PUBLISHER
 from tests.support.kills import Chain
 
 #: Points of each part of a job and of each process, with every way to die there.
@@ -19,12 +19,12 @@ SAMPLE = (
     "begun",
     "all is decoded",
     "a temporary is half written",
-    "a name is given",
     "an old file is replaced",
     "finished, not committed",
     "a partial text is written",
     "a decoder has told of a block",
     "the engine has recognised",
+    "a publisher has given a name",
 )
 
 
@@ -49,6 +49,6 @@ def test_killed_at_every_point_nothing_is_lost_half_or_double(
 
 
 def test_the_sample_of_points_has_every_kind() -> None:
-    assert {POINTS[name].process for name in SAMPLE} == {DAEMON, ENGINE, DECODER}
+    assert {POINTS[name].process for name in SAMPLE} == {DAEMON, ENGINE, DECODER, PUBLISHER}
     assert {POINTS[name].when for name in SAMPLE} == {point.when for point in POINTS.values()}
     assert {POINTS[name].slow for name in SAMPLE} == {True, False}

@@ -1,4 +1,4 @@
-"""Run dropscribe and kill it, its engine or one of its decoders (SIGKILL) at a named point of a job.
+"""Run dropscribe and kill it, its engine, a decoder or a publishing process (SIGKILL) at a named point of a job.
 
     python tests/support/killed_daemon.py POINT NTH MARK run --config FILE
 
@@ -24,6 +24,8 @@ from typing import Any, Literal
 
 #: Multiprocessing names of the daemon's processes.
 DAEMON, ENGINE, DECODER = "MainProcess", "dropscribe-engine", "dropscribe-decoder"
+#: For its points the daemon has publishing processes on any machine.
+PUBLISHER = "dropscribe-publish"
 #: Environment variable with the arguments, for children.
 _ORDER = "KILLED_DAEMON"
 #: Delay of each batch of a slow engine, seconds: long enough that a partial text is due.
@@ -52,6 +54,7 @@ _PUBLISH, _PUMP, _PARTIALS = (
     "dropscribe.service.publishing.partial_writer",
 )
 _TMP = ".dropscribe.tmp"
+_MAKER = "dropscribe.service.publishing.making.file_maker:FileMaker"
 
 POINTS: dict[str, Point] = {
     # Admission.
@@ -117,6 +120,12 @@ POINTS: dict[str, Point] = {
         ENGINE, "dropscribe.engine.core.scheduler:Scheduler._deliver", "before"
     ),
     "the engine has told": Point(ENGINE, "dropscribe.engine.core.scheduler:Scheduler._deliver", "after"),
+    "a publisher has rendered": Point(PUBLISHER, f"{_MAKER}.render", "after"),
+    "a publisher has half written a temporary": Point(PUBLISHER, f"os:write {_TMP}", "half", passages=3),
+    "a publisher has given a name": Point(PUBLISHER, f"{_PUBLISH}:place_new", "after", passages=3),
+    "a publisher has replaced an old file": Point(PUBLISHER, f"os:replace {_TMP}", "after", passages=3),
+    "a publisher's names are not on the disk yet": Point(PUBLISHER, "os:fsync /inbox", "before", passages=2),
+    "a publisher has written": Point(PUBLISHER, f"{_MAKER}.write", "after", passages=2),
 }
 
 _KEEPING = "dropscribe.service.keeping"
@@ -166,6 +175,8 @@ def arm(point: Point, nth: int, mark: Path) -> None:
     process = multiprocessing.current_process().name
     if process == ENGINE and point.slow:
         _wrap("dropscribe.engine.core.scheduler:Scheduler._deliver", lambda: time.sleep(_SLOW_S), None)
+    if process == DAEMON and point.process == PUBLISHER:
+        _have_publishers()
     if process != point.process or mark.exists():
         return
     death = Death(nth, mark)
@@ -179,6 +190,20 @@ def arm(point: Point, nth: int, mark: Path) -> None:
         _wrap(point.seam, death.passage, None)
     else:
         _wrap(point.seam, None, death.passage)
+
+
+def _have_publishers() -> None:
+    """Let the daemon have publishing processes, and wait for them: what is published before they are there is its own."""
+    makers = importlib.import_module("dropscribe.service.publishing.making.makers")
+    makers.publisher_count = lambda: 2
+    start = makers.Makers.start
+
+    def started(self: Any) -> None:
+        start(self)
+        while not all(place.child.is_ready() for place in self._places):
+            time.sleep(0.02)
+
+    makers.Makers.start = started
 
 
 def _wrap(seam: str, before: Callable[[], None] | None, after: Callable[[], None] | None) -> None:

@@ -20,8 +20,8 @@ from dropscribe.service.jobs.beginning import Beginning
 from dropscribe.service.jobs.claimer import Claimer, Clocks
 from dropscribe.service.jobs.dispatcher import Dispatcher
 from dropscribe.service.jobs.unusable_models import UnusableModels
+from dropscribe.service.publishing.making.makers import Makers
 from dropscribe.service.publishing.publisher import Publisher
-from dropscribe.service.publishing.rendering import Rendering
 from dropscribe.service.storage.storage_retry import StorageRetry
 from dropscribe.service.storage.unwritable import UnwritableFolders
 from tests.support.claiming import AtOnce
@@ -42,8 +42,8 @@ class House:
     #: Options of the default profile, and further profiles.
     profile: dict[str, object] = field(default_factory=dict)
     profiles: dict[str, dict[str, object]] = field(default_factory=dict)
-    #: Rendering processes; None: as many as suit the machine.
-    renderers: int | None = None
+    #: Publishing processes; None: as many as suit the machine.
+    processes: int | None = None
     #: Names of the recordings that were recognised, in order.
     recognised: list[str] = field(default_factory=list)
     #: Storage failures of the latest run.
@@ -102,7 +102,7 @@ class House:
             ledger.recover(now[0])
             publisher = Publisher(
                 ledger, lambda: settings, lambda: ENGINE, woken.set, self.storage_retry,
-                activities=Activities(), rendering=Rendering(self.renderers),
+                activities=Activities(), makers=Makers(self.processes),
             )  # fmt: skip
             clocks = Clocks(lambda: now[0], lambda: now[0])
             claiming = Claimer(

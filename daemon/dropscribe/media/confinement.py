@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-import select
-import threading
 from pathlib import Path
 
 from dropscribe import children
@@ -24,7 +22,7 @@ def attach(pipe_fd: int, name: str) -> None:
     `name`: shown by `ps` and `top`.
     """
     children.set_up(name)
-    threading.Thread(target=_exit_on_hangup, args=(pipe_fd,), daemon=True).start()
+    children.exit_with_parent(pipe_fd)
     os.nice(_NICENESS)
 
 
@@ -57,11 +55,3 @@ def keep_memory() -> None:
 def statm(field: int) -> int:
     """Field of /proc/self/statm (proc_pid_statm(5)), bytes."""
     return int(Path("/proc/self/statm").read_bytes().split()[field]) * resource.getpagesize()
-
-
-def _exit_on_hangup(fd: int) -> None:
-    """Wait until the other end of the pipe is closed, then exit the process at once."""
-    hangup = select.poll()
-    hangup.register(fd, 0)
-    hangup.poll()
-    os._exit(0)

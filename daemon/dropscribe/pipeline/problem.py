@@ -14,6 +14,7 @@ from dropscribe.errors import (
     ModelsBusyError,
     ModelUnusableError,
     OutOfDeviceMemoryError,
+    PublishingLostError,
     RecordingChangedError,
     RecordingGoneError,
     StorageError,
@@ -37,6 +38,7 @@ class FaultKind(Enum):
     MODEL = "model"  #: a model that its profile names cannot be loaded
     DECODER_KILLED = "decoder_killed"  #: something outside killed the decoder
     NODE = "node"  #: the machine that worked on it was lost
+    PUBLISHING = "publishing"  #: the process that wrote its files was lost
     ENGINE = "engine"  #: the engine process died; any recording in it may be the cause
     DEVICE = (
         "device"  #: the device failed or the engine hung; the recording is the cause only if that is proven
@@ -55,6 +57,7 @@ _KINDS = {
     ModelsBusyError.code: FaultKind.ENVIRONMENT,
     ModelUnusableError.code: FaultKind.MODEL,
     DecoderKilledError.code: FaultKind.DECODER_KILLED,
+    PublishingLostError.code: FaultKind.PUBLISHING,
     EngineDiedError.code: FaultKind.ENGINE,
     DeviceFailedError.code: FaultKind.DEVICE,
 }

@@ -1,4 +1,4 @@
-"""Number of decoders, hashers, publishers and renderers for this machine, and bounds on buffered audio."""
+"""Number of decoders, hashers, lanes and publishing processes for this machine, and bounds on buffered audio."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MOST_DECODERS = 32
 MOST_HASHERS = 16
 #: Most publishing threads: more would mostly wait for the GIL.
 MOST_LANES = 4
-#: Most rendering processes: two keep up with a GPU, with speakers and punctuation four.
-MOST_RENDERERS = 4
-#: Fewest cores with rendering processes: with fewer, decoding needs them all, and a process takes some 40 MB.
-CORES_TO_RENDER = 8
+#: Most publishing processes: two keep up with a GPU, with speakers and punctuation four.
+MOST_PUBLISHERS = 4
+#: Fewest cores with publishing processes: with fewer, decoding needs them all, and a process takes some 40 MB.
+CORES_TO_PUBLISH = 8
 #: Arena slots per decoder (20 MB): those that it fills, and as many that the engine reads.
 SLOTS_A_DECODER = 64
 #: Further audio in the arena for each GPU, seconds (384 MB): what it recognises in a third of a second. Some is being copied to it
@@ -50,9 +50,9 @@ def lane_count() -> int:
     return min(MOST_LANES, max(2, cores() // 4))
 
 
-def renderer_count() -> int:
-    """Rendering processes; 0: the publishing threads render. Rendering needs the GIL, so more threads would not help."""
-    return min(MOST_RENDERERS, cores() // 4) if cores() >= CORES_TO_RENDER else 0
+def publisher_count() -> int:
+    """Publishing processes, which render and write; 0: the lanes do. Rendering needs the GIL, so more lanes would not help."""
+    return min(MOST_PUBLISHERS, cores() // 4) if cores() >= CORES_TO_PUBLISH else 0
 
 
 def audio_bounds(settings: Settings, gpus: int = 0) -> tuple[float, float]:

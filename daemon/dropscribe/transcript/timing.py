@@ -9,6 +9,8 @@ from dropscribe.transcript.instants import iso
 from dropscribe.transcript.renderers.content import encode
 from dropscribe.transcript.types import STAGES, Transcript
 
+#: Name of the timing log among the formats of a job.
+TIMING = "timing"
 #: Incremented when a field changes its meaning or is removed, not when one is added.
 TIMING_SCHEMA = "dropscribe/timing/1"
 

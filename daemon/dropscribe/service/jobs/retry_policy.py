@@ -82,9 +82,9 @@ def decide(
                 return GiveUp()
             wait_s = wait_after(lone_deaths + 1)
             return Again(now + wait_s, refund=True, isolate=True, killed=Killed.ALONE)
-        case FaultKind.NODE:
+        case FaultKind.NODE | FaultKind.PUBLISHING:
             # Nothing speaks against the recordings that a lost machine worked on. The executor of a cluster suspects one that
-            # lost several.
+            # lost several. What a lost process was writing is written by the daemon itself, until there is another process.
             return Again(now, refund=True, isolate=False)
         case FaultKind.ENGINE | FaultKind.DEVICE:
             # With several recordings in the engine the cause is unknown: each is tried again alone.

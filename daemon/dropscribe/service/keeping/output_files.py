@@ -11,7 +11,7 @@ from dropscribe.config import Settings
 from dropscribe.files import close, open_directory, sync_directory
 from dropscribe.ledger.keeping import Following
 from dropscribe.ledger.records import OwnedOutput
-from dropscribe.service.publishing.output_plan import TIMING, root_over, sizes_of
+from dropscribe.service.publishing.output_plan import root_over, sizes_of
 from dropscribe.transcript import naming
 from dropscribe.transcript.placing.publish import PendingFile, publish, withdraw
 from dropscribe.transcript.placing.rename import rename_new
@@ -22,6 +22,7 @@ from dropscribe.transcript.placing.standing import (
     standing,
     standing_at,
 )
+from dropscribe.transcript.timing import TIMING
 
 
 def are_verified(job: int, outputs: Collection[OwnedOutput], settings: Settings) -> bool:

@@ -25,8 +25,8 @@ from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.keeping import output_files, recording_files
 from dropscribe.service.keeping.recording_files import Ended, LeavingRecording
 from dropscribe.service.keeping.retention import Kind, Schedule, delay_s, free_names, is_due, target_of
-from dropscribe.service.publishing.output_plan import TIMING
 from dropscribe.service.storage.folder_pool import FolderPool
+from dropscribe.transcript.timing import TIMING
 
 #: Interval of sweeps, seconds: while there is more to do, and otherwise.
 SWEEP_S = 0.5

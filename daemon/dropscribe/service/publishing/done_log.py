@@ -6,10 +6,11 @@ from dropscribe import durations, logs
 from dropscribe.columns import columns, shortened
 from dropscribe.escapes import readable
 from dropscribe.service.jobs.progress import MESSAGE_COLUMNS, NAME_COLUMNS
-from dropscribe.service.publishing.output_plan import TIMING, OutputPlan
+from dropscribe.service.publishing.output_plan import OutputPlan
 from dropscribe.transcript.naming import recording_name
 from dropscribe.transcript.packed_segments import characters_of
 from dropscribe.transcript.remarks import media_remarks
+from dropscribe.transcript.timing import TIMING
 
 
 def _message(one: OutputPlan, done: str) -> str:

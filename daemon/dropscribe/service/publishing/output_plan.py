@@ -1,11 +1,10 @@
-"""Plan the output files of a claimed job: rendered content, paths, and the own files they replace."""
+"""Plan the output files of a claimed job: what is to be rendered, paths, and the own files they replace."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,28 +19,32 @@ from dropscribe.output_places import OutputPlace
 from dropscribe.pipeline.assembly import Result
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.group_facts import GroupFacts, Placed, root_of
-from dropscribe.service.publishing.rendering import Rendering
+from dropscribe.service.publishing.making.file_maker import (
+    Made,
+    MadeFile,
+    Order,
+    Placing,
+    Target,
+    with_stage,
+)
 from dropscribe.transcript import naming, render
 from dropscribe.transcript.known_voices import named, needs_name
 from dropscribe.transcript.placing.publish import PendingFile
 from dropscribe.transcript.placing.standing import FOREIGN, standing_at
 from dropscribe.transcript.roles import SPEAKERS
-from dropscribe.transcript.types import EngineFacts, Speaker, Timings, Transcript
-
-TIMING = "timing"
+from dropscribe.transcript.timing import TIMING
+from dropscribe.transcript.types import EngineFacts, Speaker, Transcript
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """Content of the output files of one job."""
+class Ordered:
+    """A job whose files are to be made."""
 
     claim: Claim
     profile: Profile
-    transcript: Transcript
-    files: dict[str, bytes]  #: by format, without the timing log
+    order: Order
     started: float  #: start of the attempt, epoch seconds
     reference: int | None
-    segment_rows: SegmentRows | None = None  #: as in `Finish`
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,14 @@ class OutputPlan:
     paths: dict[str, Path]  #: by format, including the timing log
     root: Path  #: directory below which no symbolic link is followed on the way to `paths`
     replaces: dict[Path, OwnedOutput]  #: own files at `paths` that will be replaced
-    files: dict[str, bytes]  #: by format, without the timing log
+    files: dict[str, MadeFile]  #: by format, without the timing log
     started: float  #: start of the attempt, epoch seconds
     reference: int | None
     segment_rows: SegmentRows | None = None  #: as in `Finish`
     readers: Readers = OWNER_ONLY  #: of the recording
 
 
-def render_outputs(
+def ordered(
     claim: Claim,
     result: Result,
     engine: EngineFacts,
@@ -69,11 +72,9 @@ def render_outputs(
     settings: Settings,
     ledger: Ledger,
     reference: int | None,
-    rendering: Rendering,
-) -> Rendered:
-    """Render every format of the folder's profile."""
+) -> Ordered:
+    """What is to be made for a job: every format of the folder's profile."""
     profile = settings.profiles.get(claim.profile) or settings.profiles["default"]
-    began = time.perf_counter()
     seconds = (("settling", claim.settle_s), ("waiting", claim.waited_s), *result.timings.seconds)
     transcript = Transcript(
         recording_name=readable(claim.path.name),
@@ -88,18 +89,22 @@ def render_outputs(
         speakers=_with_names(result.speakers, engine, ledger),
         recipe=claim.recipe,
     )
-    files, rows = rendering.render_all(transcript, profile.formats, render.Options.of(profile))
-    transcript = with_stage(transcript, "rendering", time.perf_counter() - began)
-    started = time.time() - result.timings.wall_s
-    return Rendered(claim, profile, transcript, files, started, reference, rows)
+    order = Order(
+        transcript,
+        tuple(profile.formats),
+        render.Options.of(profile),
+        profile.subtitle_language_suffix,
+        rows=claim.reference is None,
+    )
+    return Ordered(claim, profile, order, time.time() - result.timings.wall_s, reference)
 
 
-def plan_outputs(rendered: Rendered, *, facts: GroupFacts, index: DirectoryCache) -> OutputPlan:
+def plan_outputs(job: Ordered, made: Made, *, facts: GroupFacts, index: DirectoryCache) -> OutputPlan:
     """Plan the paths of rendered files, and of the timing log.
 
     Raises RecordingGoneError if the recording is gone, since nothing is written beside a deleted file, and OSError.
     """
-    claim, profile, transcript = rendered.claim, rendered.profile, rendered.transcript
+    claim, profile = job.claim, job.profile
     if not facts.is_there(claim.path, claim.folder):
         raise RecordingGoneError("the recording was removed", operation="publish", path=claim.path)
     formats: list[str] = [*profile.formats]
@@ -112,7 +117,7 @@ def plan_outputs(rendered: Rendered, *, facts: GroupFacts, index: DirectoryCache
         facts=facts,
         index=index,
         version=claim.named_version,
-        language=render.subtitle_language(transcript, profile.subtitle_language_suffix),
+        language=made.language,
     )
     paths = dict(naming.plan_names(claim.path, formats, state).paths)
     index.add(state.directory, paths.values())
@@ -120,14 +125,14 @@ def plan_outputs(rendered: Rendered, *, facts: GroupFacts, index: DirectoryCache
     return OutputPlan(
         claim,
         profile,
-        transcript,
+        with_stage(job.order.transcript, "rendering", made.seconds),
         paths,
         root,
         _replaced(claim, list(paths.values()), root, facts),
-        rendered.files,
-        rendered.started,
-        rendered.reference,
-        rendered.segment_rows,
+        made.files,
+        job.started,
+        job.reference,
+        made.segment_rows,
         facts.readers_of(claim.path, claim.folder),
     )
 
@@ -138,12 +143,6 @@ def _with_names(speakers: tuple[Speaker, ...], engine: EngineFacts, ledger: Ledg
     if model is None or not any(map(needs_name, speakers)):
         return speakers
     return named(speakers, ledger.known_voices(model))
-
-
-def with_stage(transcript: Transcript, stage: str, seconds: float) -> Transcript:
-    """Transcript with a stage added to its timings."""
-    timings: Timings = replace(transcript.timings, seconds=(*transcript.timings.seconds, (stage, seconds)))
-    return replace(transcript, timings=timings)
 
 
 def timed(one: OutputPlan, seconds: float) -> OutputPlan:
@@ -171,26 +170,29 @@ def outputs_place(claim: Placed, settings: Settings) -> OutputPlace:
     )
 
 
-def intents(one: OutputPlan, files: dict[str, bytes]) -> list[OutputIntent]:
+def intents(one: OutputPlan, files: Mapping[str, MadeFile]) -> list[OutputIntent]:
     """Intents for these files, to be recorded before they are written, with the hashes of the files they replace."""
     return [
         OutputIntent(
             f,
             one.paths[f],
-            hashlib.sha256(data).hexdigest(),
+            made.sha256,
             one.replaces[one.paths[f]].sha256 if one.paths[f] in one.replaces else "",
-            len(data),
+            made.size,
         )
-        for f, data in files.items()
+        for f, made in files.items()
     ]
 
 
-def pending_files(one: OutputPlan, files: dict[str, bytes]) -> list[PendingFile]:
-    """Files to publish, each with the own file that it may replace, and readable as the recording is."""
-    return [
-        pending(one.paths[f], data, one.replaces.get(one.paths[f]), one.root, one.readers)
-        for f, data in files.items()
-    ]
+def placing(one: OutputPlan, files: Mapping[str, MadeFile]) -> Placing:
+    """Where these files go, each with the own file that it may replace, and readable as the recording is."""
+    targets = {}
+    for f in files:
+        replaced = one.replaces.get(one.paths[f])
+        old = (None, None) if replaced is None else (replaced.sha256, replaced.size)
+        targets[f] = Target(one.paths[f], *old)
+    log_from = one.started if TIMING in one.paths and TIMING not in files else None
+    return Placing(one.claim.job_id, targets, one.root, one.readers, log_from)
 
 
 def pending(

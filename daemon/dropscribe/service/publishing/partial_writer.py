@@ -26,7 +26,6 @@ from dropscribe.service.activity import Activities, Activity
 from dropscribe.service.publishing.directory_cache import DirectoryCache
 from dropscribe.service.publishing.group_facts import GroupFacts, root_of
 from dropscribe.service.publishing.output_plan import (
-    TIMING,
     directory_state,
     intended_by,
     pending,
@@ -38,6 +37,7 @@ from dropscribe.transcript import naming
 from dropscribe.transcript.placing.publish import publish, sweep, withdraw
 from dropscribe.transcript.placing.standing import occupied
 from dropscribe.transcript.renderers.partial import partial_text
+from dropscribe.transcript.timing import TIMING
 from dropscribe.transcript.types import EngineFacts
 
 #: Pause after a write, as a multiple of its duration: under a backlog of long recordings partial texts are delayed

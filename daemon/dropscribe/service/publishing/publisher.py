@@ -1,12 +1,13 @@
 """Publish finished jobs: render, name, record the intents, write the files, record the jobs as done.
 
 A lane (a thread of a `FolderPool`) takes the queued jobs of one output location (a folder or an `output_dir`) through
-each step as a batch, so that a hundred small recordings share three commits; within a step the files of different jobs
-are written in parallel. There are at least two lanes, so that one renders while another waits for the disk. A location
-whose file system hangs does not block lanes for the others. Names of a location are planned by one lane at a time.
+each step as a batch, so that a hundred small recordings share three commits. It plans the names and keeps the ledger; what
+takes an interpreter long, rendering and writing, is done by a `Team` of publishing processes, or by the lane itself where
+there are none. There are at least two lanes, so that one works while another waits for the disk. A location whose file
+system hangs does not block lanes for the others. Names of a location are planned by one lane at a time.
 
 Crash safety rests on the order: the intent is committed before the file is written, and the file is on disk before the
-job is recorded as done.
+job is recorded as done. So it does not matter which process is killed in between.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
@@ -49,25 +50,33 @@ from dropscribe.service.publishing.done_log import log_done
 from dropscribe.service.publishing.failure_notes import FailureNotes
 from dropscribe.service.publishing.group_facts import GroupFacts
 from dropscribe.service.publishing.groups import Groups
+from dropscribe.service.publishing.making.file_maker import (
+    WRITERS,
+    FileMaker,
+    Made,
+    MadeFile,
+    Watch,
+    Written,
+)
+from dropscribe.service.publishing.making.makers import Makers
+from dropscribe.service.publishing.making.team import Team
 from dropscribe.service.publishing.output_plan import (
-    TIMING,
+    Ordered,
     OutputPlan,
-    Rendered,
     intended_by,
     intents,
+    ordered,
     outputs_place,
-    pending_files,
+    placing,
     plan_outputs,
-    render_outputs,
     timed,
 )
 from dropscribe.service.publishing.partial_writer import Partials
 from dropscribe.service.publishing.placed_partials import PlacedPartials, place_of
-from dropscribe.service.publishing.rendering import Rendering
 from dropscribe.service.storage.folder_pool import FolderPool
 from dropscribe.service.storage.storage_retry import StorageRetry
-from dropscribe.transcript.placing.publish import Placed, Publication, not_allowed, sweep
-from dropscribe.transcript.timing import timing_log
+from dropscribe.transcript.placing.publish import not_allowed, sweep
+from dropscribe.transcript.timing import TIMING
 from dropscribe.transcript.types import EngineFacts, Timings
 
 T = TypeVar("T")
@@ -77,8 +86,6 @@ BATCH = 64
 #: Groups of a location that are under way at once. Further jobs are gathered until it is published: the commits of one job take
 #: as long as those of ten, and lanes that publish beside each other share one interpreter.
 GROUPS = 1
-#: Writing threads per lane; they mostly wait for the disk.
-WRITERS = 8
 #: Longest waits of `stop`, seconds: for transcripts, and for the removal of partial texts.
 STOP_S = 10.0
 PARTIALS_STOP_S = 5.0
@@ -117,8 +124,12 @@ class _Lane:
 
     target: Path
     place: _Place
-    writers: ThreadPoolExecutor
     activity: Activity
+
+    @property
+    def watch(self) -> Watch:
+        """Marks calls to the file system of the location."""
+        return partial(self.activity.storage, "publish", self.target)
 
 
 class Publisher:
@@ -134,10 +145,10 @@ class Publisher:
         *,
         activities: Activities,
         tally: Tally | None = None,
-        rendering: Rendering | None = None,
+        makers: Makers | None = None,
     ) -> None:
         self._ledger = ledger
-        self._rendering = rendering or Rendering()
+        self._makers = makers or Makers()
         self._tally = tally or Tally()
         self._settings = settings
         self._engine = engine
@@ -171,7 +182,7 @@ class Publisher:
     def start(self) -> None:
         self.partials.start()
         self.notes.start()
-        self._rendering.start()
+        self._makers.start()
         self._lanes.start()
 
     def put(self, ready: Ready) -> None:
@@ -215,7 +226,7 @@ class Publisher:
         """
         self._pass_on(everything=True)
         lanes = self._lanes.finish(STOP_S)
-        self._rendering.close()
+        self._makers.close()
         notes = self.notes.stop(PARTIALS_STOP_S)
         return self.partials.stop(PARTIALS_STOP_S) and notes and lanes
 
@@ -228,7 +239,7 @@ class Publisher:
         with self._lock:
             place = self._places.setdefault(target, _Place())
         try:
-            self._publish_batch(batch, _Lane(target, place, self._local.writers, activity))
+            self._publish_batch(batch, _Lane(target, place, activity))
         except StorageError as e:
             # Raised only during shutdown, after `StorageRetry.give_up`. The jobs stay claimed in the ledger: the next
             # start requeues them and recognises the files already written by their intents.
@@ -242,26 +253,16 @@ class Publisher:
         self._wake()
 
     def _publish_batch(self, batch: list[Ready], lane: _Lane) -> None:
-        rendered = self._rendered(batch, lane)
-        with self._planning(lane):
-            with self._facts(batch, lane) as facts:
-                self._sweep(batch, facts, lane)
-                attempts = [
-                    self._attempt(lane, r, partial(self._plan_outputs, r.claim, files, facts, lane))
-                    for r, files in zip(batch, rendered, strict=True)
-                ]
-            plans = [d for d in attempts if d is not None]
+        here = FileMaker(self._local.writers, lane.watch, lane.activity.working)
+        with self._makers.team(len(batch), here, lane.watch, lane.activity.working) as team:
+            plans = self._planned(self._rendered(batch, lane, team), lane)
             of_jobs = {r.claim.job_id: r for r in batch}
-        plans = self._write(plans, [d.files for d in plans], lane, of_jobs)
-        logged = [d for d in plans if TIMING in d.paths]
-        now = time.time()
-        logs_written = self._write(
-            logged,
-            [{TIMING: timing_log(d.transcript, started=d.started, ended=now)} for d in logged],
-            lane,
-            of_jobs,
-        )
-        whole = {d.claim.job_id for d in logs_written} | {
+            written = self._write([(d, d.files) for d in plans], lane, team, of_jobs)
+            plans = [timed(d, w.seconds) for d, w in written]
+            logs_written = self._write(
+                [(d, {TIMING: w.log}) for d, w in written if w.log is not None], lane, team, of_jobs
+            )
+        whole = {d.claim.job_id for d, _ in logs_written} | {
             d.claim.job_id for d in plans if TIMING not in d.paths
         }
         # Before the job is recorded as done, so that a done job never has a partial text beside its transcript.
@@ -284,18 +285,17 @@ class Publisher:
         finally:
             lane.place.planning.release()
 
-    def _rendered(self, batch: list[Ready], lane: _Lane) -> list[Callable[[], Rendered]]:
-        """Functions that return the rendered files of each job, or raise why there are none."""
-        if not self._rendering.processes:
-            return [partial(self._render, ready) for ready in batch]
-        # All at once, and before it is the turn of this lane: the processes render those of all lanes beside each other.
-        futures = [lane.writers.submit(self._render, ready) for ready in batch]
-        for future in futures:
-            future.exception()
-            lane.activity.working()
-        return [future.result for future in futures]
+    def _rendered(self, batch: list[Ready], lane: _Lane, team: Team) -> list[tuple[Ready, Ordered, Made]]:
+        attempts = [(r, self._attempt(lane, r, partial(self._order, r))) for r in batch]
+        orders = [(r, one) for r, one in attempts if one is not None]
+        rendered = team.render([one.order for _, one in orders])
+        made = [
+            (r, one, self._attempt(lane, r, partial(_result, answer)))
+            for (r, one), answer in zip(orders, rendered, strict=True)
+        ]
+        return [(r, one, answer) for r, one, answer in made if answer is not None]
 
-    def _render(self, ready: Ready) -> Rendered:
+    def _order(self, ready: Ready) -> Ordered:
         engine, result, reference = self._engine(), ready.result, None
         if result is None:
             reference = ready.claim.reference
@@ -313,15 +313,26 @@ class Publisher:
             result = Result(stored.media, stored.segments, timings, speakers=stored.speakers)
         else:
             engine = engine.using(result.used)
-        return render_outputs(
+        return ordered(
             ready.claim,
             result,
             engine,
             settings=self._settings(),
             ledger=self._ledger,
             reference=reference,
-            rendering=self._rendering,
         )
+
+    def _planned(self, rendered: list[tuple[Ready, Ordered, Made]], lane: _Lane) -> list[OutputPlan]:
+        if not rendered:
+            return []
+        batch = [r for r, _, _ in rendered]
+        with self._planning(lane), self._facts(batch, lane) as facts:
+            self._sweep(batch, facts, lane)
+            attempts = [
+                self._attempt(lane, r, partial(self._plan_outputs, one, made, facts, lane))
+                for r, one, made in rendered
+            ]
+        return [d for d in attempts if d is not None]
 
     def _facts(self, batch: list[Ready], lane: _Lane) -> GroupFacts:
         settings = self._settings()
@@ -330,50 +341,34 @@ class Publisher:
         )
 
     @staticmethod
-    def _plan_outputs(
-        claim: Claim, rendered: Callable[[], Rendered], facts: GroupFacts, lane: _Lane
-    ) -> OutputPlan:
-        made = rendered()
-        with lane.activity.storage("publish", lane.target, claim.path):
-            return plan_outputs(made, facts=facts, index=lane.place.index)
+    def _plan_outputs(job: Ordered, made: Made, facts: GroupFacts, lane: _Lane) -> OutputPlan:
+        with lane.activity.storage("publish", lane.target, job.claim.path):
+            return plan_outputs(job, made, facts=facts, index=lane.place.index)
 
     def _write(
         self,
-        plans: list[OutputPlan],
-        contents: list[dict[str, bytes]],
+        files: list[tuple[OutputPlan, dict[str, MadeFile]]],
         lane: _Lane,
+        team: Team,
         of_jobs: Mapping[int, Ready],
-    ) -> list[OutputPlan]:
-        """Record the intents and publish the files; returns the published plans, with the time taken."""
-        meant = [
-            (d.claim.job_id, d.claim.generation, intents(d, c)) for d, c in zip(plans, contents, strict=True)
-        ]
+    ) -> list[tuple[OutputPlan, Written]]:
+        """Record the intents and let the files be written; returns the plans whose files are on disk."""
+        meant = [(d.claim.job_id, d.claim.generation, intents(d, made)) for d, made in files]
         refused = self._storage_retry.insist(
             lambda: self._ledger.intend(meant, time.time()), lane.activity.working
         )
-        going = [(d, c) for d, c in zip(plans, contents, strict=True) if d.claim.job_id not in refused]
         for job_id in refused:
             self._refuse(job_id, lane)
-        began = time.perf_counter()
-        with Publication() as publication:
-            parts = [going[i::WRITERS] for i in range(min(WRITERS, len(going)))]
-            futures = [lane.writers.submit(self._place, part, lane, publication) for part in parts]
-            # All of them use the directories of this publication.
-            wait(futures)
-            placed = [
-                (d, c, one)
-                for part, future in zip(parts, futures, strict=True)
-                for (d, c), each in zip(part, future.result(), strict=True)
-                if (one := self._attempt(lane, of_jobs[d.claim.job_id], each.result)) is not None
-            ]
-            # Once for all jobs of the batch: each takes the disk milliseconds.
-            with lane.activity.storage("publish", lane.target, lane.target):
-                publication.sync([one for _, _, one in placed])
-            return [
-                d if TIMING in c else timed(d, time.perf_counter() - began)
-                for d, c, one in placed
-                if self._attempt(lane, of_jobs[d.claim.job_id], partial(self._settle, one, lane, publication))
-            ]
+        going = [(d, made) for d, made in files if d.claim.job_id not in refused]
+        answers = team.write([placing(d, made) for d, made in going])
+        written = []
+        for (d, _), answer in zip(going, answers, strict=True):
+            one = self._attempt(lane, of_jobs[d.claim.job_id], partial(_result, answer))
+            if one is not None:
+                written.append((d, one))
+                if not one.clean:
+                    lane.place.swept.clear()
+        return written
 
     def _sweep(self, batch: list[Ready], facts: GroupFacts, lane: _Lane) -> None:
         roots = dict(facts.place(r.claim, facts.settings.profile(r.claim.profile)) for r in batch)
@@ -386,20 +381,6 @@ class Publisher:
             ):
                 if sweep(directory, roots[directory], intended_by(self._ledger)):
                     lane.place.index.clear()
-
-    @staticmethod
-    def _place(
-        part: list[tuple[OutputPlan, dict[str, bytes]]], lane: _Lane, publication: Publication
-    ) -> list[Future[Placed]]:
-        path = next(iter(part[0][0].paths.values()), lane.target)
-        with lane.activity.storage("publish", lane.target, path) as answered:
-            return publication.place_each([pending_files(d, c) for d, c in part], answered)
-
-    @staticmethod
-    def _settle(placed: Placed, lane: _Lane, publication: Publication) -> Placed:
-        if not publication.settle(placed):
-            lane.place.swept.clear()
-        return placed
 
     def _finish(self, plans: list[OutputPlan], lane: _Lane) -> None:
         finished = [
@@ -496,3 +477,10 @@ class Publisher:
             lane.place.index.clear()
             lane.place.swept.clear()
         self._out.put(Published(job_id, problem))
+
+
+def _result(answer: T | Exception) -> T:
+    """What a maker made; raises what it answered instead."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -1,0 +1,1 @@
+"""Make the files of transcripts: in publishing processes where there are cores for them, else in the lanes."""

@@ -1,0 +1,232 @@
+"""Publishing in processes: the same files, also when a process is killed at any point, hangs or ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dropscribe.files import OWNER_ONLY
+from dropscribe.ledger.columns import segment_rows
+from dropscribe.service.publishing.making import team as teams
+from dropscribe.service.publishing.making.child import NAME
+from dropscribe.service.publishing.making.file_maker import (
+    WRITERS,
+    FileMaker,
+    Made,
+    MadeFile,
+    Order,
+    Placing,
+    Target,
+    Written,
+)
+from dropscribe.service.publishing.making.makers import RESTART_S, Makers
+from dropscribe.service.publishing.making.team import SHARE, Child
+from dropscribe.settings import Profile
+from dropscribe.transcript.render import RENDERERS, Options, render_all
+from tests.support.daemon_process import wait_until
+from tests.support.publishing import House
+from tests.support.transcripts import talk
+
+OPTIONS = Options.of(Profile())
+FORMATS = tuple(RENDERERS)
+
+
+class Bench:
+    """Two publishing processes, with a clock set by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 0.0
+        self.folder = folder
+        self.made_here = 0
+        self.makers = Makers(2, lambda: self.now)
+        self.makers.start()
+        for place in self.makers._places:
+            child = place.child
+            assert child is not None
+            wait_until(child.is_ready, "the process has started")
+
+    def processes(self) -> list[int]:
+        return [place.child.pid for place in self.makers._places if place.child is not None]
+
+    def is_right(self, jobs: int = 2 * SHARE, formats: tuple[str, ...] = FORMATS) -> bool:
+        """Render and write the files of so many jobs; whether they are as they are to be."""
+        said = [replace(talk(), job_id=job) for job in range(1, jobs + 1)]
+        with ThreadPoolExecutor(WRITERS) as writers:
+            here = FileMaker(writers, lambda _: nullcontext(lambda: None), self._made)
+            with self.makers.team(jobs, here, lambda _: nullcontext(lambda: None), lambda: None) as team:
+                rendered = team.render([Order(one, formats, OPTIONS, "", rows=True) for one in said])
+                for made in rendered:
+                    if isinstance(made, Exception):
+                        raise made
+                placings = [
+                    Placing(
+                        one.job_id, {f: Target(self.folder / f"{one.job_id}.{f}") for f in formats},
+                        self.folder, OWNER_ONLY,
+                    )
+                    for one in said
+                ]  # fmt: skip
+                written = team.write(placings)
+        right = []
+        for one, made, at in zip(said, rendered, written, strict=True):
+            assert isinstance(made, Made)
+            assert isinstance(at, Written), at
+            files = render_all(one, formats, OPTIONS)
+            right += [
+                made.files == {f: MadeFile.of(data) for f, data in files.items()},
+                made.segment_rows == segment_rows(one.segments),
+                all((self.folder / f"{one.job_id}.{f}").read_bytes() == data for f, data in files.items()),
+            ]
+        for file in self.folder.iterdir():
+            file.unlink()
+        return all(right)
+
+    def _made(self) -> None:
+        self.made_here += 1
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.makers.close()
+
+
+def test_a_batch_is_shared_and_the_processes_end_with_the_daemon(bench: Bench) -> None:
+    processes = bench.processes()
+    assert Path(f"/proc/{processes[0]}/comm").read_text() == f"{NAME}\n"
+    assert bench.is_right()
+    assert bench.made_here == 0
+    with pytest.raises(KeyError, match="sub"):
+        bench.is_right(formats=("txt", "sub"))
+    assert bench.is_right(jobs=1)
+    assert bench.processes() == processes
+    bench.makers.close()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
+    assert bench.is_right(jobs=1), "what is left is made here"
+    assert bench.made_here == 1
+
+
+def test_a_killed_process_costs_no_transcript_and_is_replaced(bench: Bench) -> None:
+    before = bench.processes()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    assert bench.is_right()
+    assert bench.processes() == [], "not at once: it may be killed again and again"
+    assert bench.made_here == 2 * SHARE
+    bench.now += RESTART_S
+    assert bench.is_right()
+    after = bench.processes()
+    assert after
+    assert not set(after) & set(before)
+
+
+def test_a_process_that_does_not_answer_is_stopped_or_ends_after_the_batch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "LONGEST_S", 2.0)
+    monkeypatch.setattr(teams, "_LOOK_S", 0.05)
+    monkeypatch.setattr(teams, "_END_S", 0.1)
+    one, other = bench.processes()
+    os.kill(one, signal.SIGSTOP)
+    assert bench.is_right()
+    assert bench.processes() == [other]
+    wait_until(lambda: not Path(f"/proc/{one}").exists(), "it is gone")
+    monkeypatch.setattr(teams, "LONGEST_S", 100.0)
+    os.kill(other, signal.SIGSTOP)
+    right: list[bool] = []
+    thread = threading.Thread(target=lambda: right.append(bench.is_right()))
+    thread.start()
+    wait_until(lambda: len(bench.makers._idle) < 2, "it is used")
+    bench.makers.close()
+    os.kill(other, signal.SIGCONT)
+    thread.join()
+    assert right == [True]
+    assert bench.processes() == []
+
+
+def test_nobody_waits_for_processes_that_wait_for_a_file_system(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "SLOW_S", 0.05)
+    monkeypatch.setattr(teams, "_LOOK_S", 0.05)
+    for pid in bench.processes():
+        os.kill(pid, signal.SIGSTOP)
+    right: list[bool] = []
+    thread = threading.Thread(target=lambda: right.append(bench.is_right()))
+    thread.start()
+    children = [place.child for place in bench.makers._places]
+    wait_until(lambda: all(c is not None and c.slow for c in children), "they are known as slow")
+    with bench.makers.team(8, FileMaker(ThreadPoolExecutor(1), lambda _: nullcontext(lambda: None)),
+                           lambda _: nullcontext(lambda: None), lambda: None) as team:  # fmt: skip
+        assert isinstance(team.render([Order(talk(), ("txt",), OPTIONS, "", rows=False)])[0], Made)
+    for pid in bench.processes():
+        os.kill(pid, signal.SIGCONT)
+    thread.join()
+    assert right == [True]
+
+
+def _lost_before(real: Callable[..., Any], child: Child, step: str, argument: Any) -> None:
+    if step == "write":
+        raise BrokenPipeError
+    real(child, step, argument)
+
+
+def _lost_after(real: Callable[..., Any], child: Child, step: str, argument: Any) -> None:
+    real(child, step, argument)
+    if step == "write":
+        # It writes all of it; that is never known.
+        child._pipe.poll(None)
+        os.kill(child.pid, signal.SIGKILL)
+        child._pipe.recv_bytes()
+
+
+@pytest.mark.parametrize("lost", [_lost_before, _lost_after])
+def test_jobs_whose_process_is_lost_while_it_writes_are_published_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: Callable[..., None]
+) -> None:
+    """By a process, or by the daemon until there is another one; without recognising anything again."""
+    house = House(tmp_path, processes=2).make()
+    real = Child.ask
+    losses: list[str] = []
+
+    def ask(child: Child, step: str, argument: Any) -> None:
+        if losses or step != "write":
+            real(child, step, argument)
+        else:
+            losses.append(step)
+            lost(real, child, step, argument)
+
+    monkeypatch.setattr(Child, "ask", ask)
+    monkeypatch.setattr(Makers, "start", _started)
+    texts = {f"{i}.wav": f"第{i}段" for i in range(6)}
+    for name, text in texts.items():
+        house.admit(name, text)
+    house.run()
+    assert losses == ["write"]
+    assert house.states() == {"done"}
+    assert sorted(house.recognised) == sorted(texts)
+    for name, text in texts.items():
+        assert text in (house.inbox / name).with_suffix(".txt").read_text(encoding="utf-8")
+    assert len(house.visible()) == 5 * len(texts)
+    assert house.rows("select 1 from outputs where published = 0") == []
+    assert not list(house.inbox.glob(".*"))
+
+
+_start = Makers.start
+
+
+def _started(makers: Makers) -> None:
+    """Start the processes and wait for them, so that the first batch is theirs."""
+    _start(makers)
+    for place in makers._places:
+        assert place.child is not None
+        wait_until(place.child.is_ready, "the process has started")
