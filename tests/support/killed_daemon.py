@@ -194,7 +194,7 @@ def arm(point: Point, nth: int, mark: Path) -> None:
 
 def _have_publishers() -> None:
     """Let the daemon have publishing processes, and wait for them: what is published before they are there is its own."""
-    makers = importlib.import_module("dropscribe.service.publishing.making.makers")
+    makers: Any = importlib.import_module("dropscribe.service.publishing.making.makers")
     makers.publisher_count = lambda: 2
     start = makers.Makers.start
 

@@ -56,7 +56,7 @@ def test_an_engine_that_died_with_many_blames_none_and_with_one_that_one(kind: F
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_a_lost_machine_of_a_cluster_costs_no_try_and_blames_no_recording(alone: bool) -> None:
+def test_a_lost_machine_or_publishing_process_costs_no_try_and_blames_no_recording(alone: bool) -> None:
     assert of(FaultKind.NODE, 3, alone=alone) == Again(NOW, refund=True, isolate=False)
     assert of(FaultKind.PUBLISHING, 3, alone=alone) == Again(NOW, refund=True, isolate=False)
 
