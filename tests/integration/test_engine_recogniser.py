@@ -118,7 +118,7 @@ def test_int8_says_almost_what_fp32_says_in_any_batch(recogniser: Recogniser) ->
 
     from dropscribe.engine.layers import int8
 
-    if int8.activation_bits() == 0:
+    if int8.products() == "none":
         pytest.skip("this processor or torch has no products of 8 bits")
     settings = EngineSettings(model="paraformer-mini", device="cpu", threads=2, precision="int8")
     loader = registry.ModelLoader(settings, lambda _: None)
@@ -144,7 +144,7 @@ def test_int8_is_refused_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch)
     settings = EngineSettings(precision="int8")
     with pytest.raises(EngineError, match="int8 is for the CPU"):
         registry._precision(settings, torch.device("cuda"))
-    monkeypatch.setattr(int8, "activation_bits", lambda: 0)
+    monkeypatch.setattr(int8, "products", lambda: "none")
     with pytest.raises(EngineError, match="no products of 8 bits"):
         registry._precision(settings, torch.device("cpu"))
 

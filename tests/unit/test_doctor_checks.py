@@ -166,9 +166,12 @@ class TestDevice:
         holds(device.check_precision(hardware(gpus=(card(),)), "cpu"), Level.OK, "cpu")
 
     def test_int8_is_for_processors_that_have_it(self) -> None:
-        seen = replace(hardware(), int8_bits=7)
+        seen = replace(hardware(), int8="limited")
         holds(device.check_precision(seen, "cpu"), Level.OK, "fp32", "int8 would be faster")
-        holds(device.check_precision(seen, "auto", "int8"), Level.OK, "int8 on the cpu", "7 bits")
+        holds(device.check_precision(seen, "auto", "int8"), Level.OK, "int8 on the cpu", "no VNNI")
+        full = device.check_precision(replace(hardware(), int8="full"), "auto", "int8")
+        holds(full, Level.OK, "int8 on the cpu")
+        assert "VNNI" not in full.detail
         holds(device.check_precision(hardware(), "cpu", "int8"), Level.FAIL, "no products of 8 bits")
         holds(device.check_precision(seen, "cpu", "fp16"), Level.FAIL, "needs a CUDA device")
         holds(device.check_precision(hardware(gpus=(card(),)), "cuda", "int8"), Level.FAIL, "for the CPU")
@@ -218,10 +221,10 @@ class TestDevice:
     def test_the_output_of_the_child_is_parsed(self) -> None:
         text = (
             '{"torch": "2.13.0", "built_for": [12, 8], "driver_cuda": null, "problem": null, "gpus": [{"name": '
-            '"X", "capability": [9, 0], "total_bytes": 2, "free_bytes": 1, "computes": true}], "int8_bits": 8}'
+            '"X", "capability": [9, 0], "total_bytes": 2, "free_bytes": 1, "computes": true}], "int8": "full"}'
         )
         assert from_json(text) == Hardware(
-            "2.13.0", (12, 8), None, (Gpu("X", (9, 0), 2, 1, computes=True),), None, 8
+            "2.13.0", (12, 8), None, (Gpu("X", (9, 0), 2, 1, computes=True),), None, "full"
         )
 
 

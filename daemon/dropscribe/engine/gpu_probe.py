@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dropscribe.engine.layers.torch_import import light
 
@@ -41,7 +41,8 @@ class Hardware:
     driver_cuda: tuple[int, int] | None
     gpus: tuple[Gpu, ...]
     problem: str | None  #: reason why torch or its CUDA cannot be used; None if there is none
-    int8_bits: int = 0  #: bits of an activation in products of 8 bits on the CPU; 0 if it has none
+    #: Products of 8 bits on the CPU; "limited": without VNNI instructions, see `layers.int8.PAIRS`.
+    int8: Literal["none", "limited", "full"] = "none"
 
 
 def probe(timeout_s: float = TIMEOUT_S) -> Hardware:
@@ -100,7 +101,7 @@ def from_json(text: str) -> Hardware:
         _pair(raw["driver_cuda"]),
         gpus,
         problem=raw["problem"],
-        int8_bits=raw["int8_bits"],
+        int8=raw["int8"],
     )
 
 
@@ -129,15 +130,15 @@ def _probe() -> Hardware:
     except (ImportError, OSError) as e:
         return Hardware(None, None, driver, (), f"torch cannot be imported: {e}")
     # Imported here, since it imports torch.
-    from dropscribe.engine.layers.int8 import activation_bits  # noqa: PLC0415
+    from dropscribe.engine.layers import int8  # noqa: PLC0415
 
-    bits = activation_bits()
+    products = int8.products()
     built = None
     if torch.version.cuda is not None:
         major, minor = torch.version.cuda.split(".")[:2]
         built = int(major), int(minor)
     if built is None:
-        return Hardware(torch.__version__, None, driver, (), None, bits)
+        return Hardware(torch.__version__, None, driver, (), None, products)
     gpus = []
     try:
         # Unlike is_available(), this raises an error with the reason.
@@ -149,8 +150,8 @@ def _probe() -> Hardware:
             name = torch.cuda.get_device_name(index)
             gpus.append(Gpu(name, torch.cuda.get_device_capability(index), total, free, computes))
     except (RuntimeError, AssertionError) as e:
-        return Hardware(torch.__version__, built, driver, tuple(gpus), str(e).splitlines()[0], bits)
-    return Hardware(torch.__version__, built, driver, tuple(gpus), None, bits)
+        return Hardware(torch.__version__, built, driver, tuple(gpus), str(e).splitlines()[0], products)
+    return Hardware(torch.__version__, built, driver, tuple(gpus), None, products)
 
 
 if __name__ == "__main__":

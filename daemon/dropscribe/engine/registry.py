@@ -286,7 +286,7 @@ def _require_int8(device: Any) -> None:
         raise EngineError(
             "int8 is for the CPU", operation="start engine", remedy="set engine.precision to auto or fp32"
         )
-    if int8.activation_bits() == 0:
+    if int8.products() == "none":
         raise EngineError(
             "this processor, or this version of torch, has no products of 8 bits",
             operation="start engine",

@@ -113,7 +113,7 @@ def check_precision(hardware: Hardware, setting: str, wanted: str = "auto") -> C
     if gpu is None and setting.startswith("cuda"):
         return warning(name, f"unknown, since {setting} cannot be used", "see the check of the device")
     if gpu is None:
-        return _precision_of_cpu(hardware.int8_bits, wanted)
+        return _precision_of_cpu(hardware.int8, wanted)
     if wanted == "int8":
         return fail(name, "engine.precision is int8, which is for the CPU", "set engine.precision to auto")
     major, minor = gpu.capability
@@ -128,21 +128,23 @@ def check_precision(hardware: Hardware, setting: str, wanted: str = "auto") -> C
     return ok(name, text)
 
 
-def _precision_of_cpu(int8_bits: int, wanted: str) -> Check:
+def _precision_of_cpu(int8: str, wanted: str) -> Check:
     name = "precision"
     if wanted == "fp16":
         return fail(
             name, "engine.precision is fp16, which needs a CUDA device", "set engine.precision to auto"
         )
-    if wanted == "int8" and not int8_bits:
+    if wanted == "int8" and int8 == "none":
         return fail(
             name,
             "engine.precision is int8, and this processor or this torch has no products of 8 bits",
             "set engine.precision to auto",
         )
     if wanted == "int8":
-        return ok(name, f"int8 on the cpu, with activations of {int8_bits} bits")
-    return ok(name, "fp32 on the cpu" + ("; int8 would be faster (engine.precision)" if int8_bits else ""))
+        limited = ", with slightly coarser weights, since the processor has no VNNI instructions"
+        return ok(name, "int8 on the cpu" + (limited if int8 == "limited" else ""))
+    faster = "; int8 would be faster (engine.precision)"
+    return ok(name, "fp32 on the cpu" + ("" if int8 == "none" else faster))
 
 
 def devices_named(hardware: Hardware, setting: str) -> tuple[str, ...]:

@@ -9,28 +9,40 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dropscribe.engine.layers.linear import Product
 
 #: Engine of torch that multiplies.
 ENGINE = "fbgemm"
-#: Bits of an activation, the better first. Processors without an instruction for products of 8 bits (VNNI) add pairs of
-#: products in 16 bits, which overflow unless activations use 7 bits only.
-WIDTHS = (8, 7)
-#: Smallest divisor of a row; rows of padding may be zero.
-LEAST = 1e-20
+#: Quantised activations are from 0 to this.
+ACTIVATIONS = 255
 #: Largest quantised weight; −128 is not used.
 LARGEST = 127
+#: Largest sum of two neighbouring quantised weights of one sign: of any two weights, and of those that processors
+#: without an instruction for products of 8 bits (VNNI) multiply exactly. They add the products of two neighbours in 16
+#: bits: 255 · 128 still fits.
+PAIRS = (2 * LARGEST, 128)
+#: Smallest divisor of a row or a weight; rows of padding may be zero.
+LEAST = 1e-20
 
 
 @cache
-def activation_bits() -> int:
-    """Bits of an activation for which this processor and this torch compute exact sums: 8 or 7; 0 if there are none."""
-    return next((width for width in WIDTHS if _exact(width)), 0)
+def pair_limit() -> int:
+    """The one of `PAIRS` for which this processor and this torch compute exact sums; 0 if there is none."""
+    return next((limit for limit in PAIRS if _exact(limit)), 0)
+
+
+def products() -> Literal["none", "limited", "full"]:
+    """Whether products of 8 bits can be had, and whether the weights of all pairs may be of any size."""
+    limit = pair_limit()
+    if limit == 0:
+        return "none"
+    return "full" if limit == PAIRS[0] else "limited"
 
 
 def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, positive: bool = False) -> Product:
@@ -38,9 +50,8 @@ def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, positive
 
     `positive`: no input is below 0 (it comes from a ReLU), so that activations need no sign.
     """
-    width = activation_bits()
-    steps, zero = (2**width - 1, 0) if positive else (2 ** (width - 1) - 1, 2 ** (width - 1))
-    packed = _packed(weight)
+    steps, zero = (ACTIVATIONS, 0) if positive else (ACTIVATIONS // 2, ACTIVATIONS // 2 + 1)
+    packed = _packed(weight, scales_of(weight, pair_limit()))
 
     def run(x: Tensor) -> Tensor:
         # The operator divides by one scale for all rows, so each row is brought to the range −1 … 1 before.
@@ -55,6 +66,18 @@ def product(weight: Tensor, bias: Tensor | None, *, relu: bool = False, positive
     return run
 
 
+def scales_of(weight: Tensor, limit: int) -> Tensor:
+    """Step of the quantised weights of each output, (outputs,), with which no pair exceeds `limit`.
+
+    Most pairs are far below the largest weight, so a limit of half as much makes the steps a third larger, not twice.
+    """
+    largest = weight.abs().amax(dim=1) / LARGEST
+    pairs = F.pad(weight, (0, weight.shape[1] % 2)).unflatten(1, (-1, 2))
+    sums = torch.maximum(pairs.clamp(min=0).sum(dim=2), pairs.clamp(max=0).sum(dim=2).neg_()).amax(dim=1)
+    # Rounding raises the sum of two by 1 at most.
+    return torch.maximum(largest, sums / (limit - 1)).clamp_(min=LEAST)
+
+
 def _multiplied(x: Tensor, steps: int, zero: int, packed: Any) -> Tensor:
     """Quantise x, from −1 … 1 to integers around `zero`, and multiply by the weights. Returns float32."""
     made: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
@@ -63,9 +86,8 @@ def _multiplied(x: Tensor, steps: int, zero: int, packed: Any) -> Tensor:
     return made
 
 
-def _packed(weight: Tensor) -> Any:
+def _packed(weight: Tensor, scales: Tensor) -> Any:
     """Weights quantised per output, in the layout of the product."""
-    scales = weight.abs().amax(dim=1).clamp_(min=LEAST) / LARGEST
     zeros = torch.zeros(len(scales), dtype=torch.int64)
     torch.backends.quantized.engine = ENGINE  # type: ignore[assignment, unused-ignore] # a property of a module
     with warnings.catch_warnings():
@@ -75,19 +97,21 @@ def _packed(weight: Tensor) -> Any:
     return torch.ops.quantized.linear_prepack(quantised, None)
 
 
-def _exact(width: int) -> bool:
-    """True if the largest sums that activations of this width can make come out exactly."""
+def _exact(limit: int) -> bool:
+    """True if the largest sums that weights with this limit can make come out exactly."""
     if ENGINE not in torch.backends.quantized.supported_engines:
         return False
-    inputs = 512
-    steps, zero = 2 ** (width - 1) - 1, 2 ** (width - 1)
-    weight = torch.ones(64, inputs)
-    weight[1::2] = -1.0
-    rows = torch.ones(3, inputs)
+    most = min(limit, LARGEST)
+    # Pairs of equal weights; and large weights side by side in two pairs, which shows that pairs begin at even numbers.
+    equal = torch.full((512,), float(limit // 2))
+    alternating = torch.tensor((limit - most, most, most, limit - most), dtype=torch.float32).repeat(128)
+    weight = torch.stack((equal, -equal, alternating, -alternating)).repeat(16, 1)
+    weight[4:, 256:] *= -1.0
+    rows = torch.ones(3, weight.shape[1])
     rows[1] = -1.0
     try:
         with torch.inference_mode():
-            made = _multiplied(rows, steps, zero, _packed(weight))
+            made = _multiplied(rows, ACTIVATIONS // 2, ACTIVATIONS // 2 + 1, _packed(weight, torch.ones(64)))
     except (AttributeError, NotImplementedError, RuntimeError, TypeError):
         return False
-    return torch.allclose(made, rows @ weight.T, rtol=1e-5)
+    return torch.equal(made.round(), rows @ weight.T)
